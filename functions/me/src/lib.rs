@@ -1,0 +1,64 @@
+//! `GET /auth/me`: who the caller is, as the table has it now.
+
+use std::sync::Arc;
+
+use auth::{Anyone, BootError, CheckedCaller, Clock, Env, SystemClock, TokenRules, Verifier};
+use keys::TableKeys;
+use store::Accounts;
+use web::{Checked, CheckedAccount, Guarded, Json, Method, NoBody, Problem, Route, UserBody};
+
+/// The route.
+pub struct MeRoute {
+    verifier: Verifier<TableKeys>,
+    accounts: Accounts,
+}
+
+impl Guarded for MeRoute {
+    type Keys = TableKeys;
+
+    fn verifier(&self) -> &Verifier<TableKeys> {
+        &self.verifier
+    }
+}
+
+impl Checked for MeRoute {
+    type Accounts = Accounts;
+
+    fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+}
+
+impl Route for MeRoute {
+    const NAME: &'static str = "me";
+    const METHOD: Method = Method::GET;
+    const PATH: &'static str = "/auth/me";
+    type Access = CheckedAccount<Anyone>;
+    type Input = NoBody;
+    type Output = Json<UserBody>;
+
+    async fn cold_start(env: &Env) -> Result<Self, BootError> {
+        let (database, keys, table, rules) = env.read(|reader| {
+            let database = dynamo::Config::read(reader);
+            let keys = keys::Config::read(reader);
+            let table = store::Config::read(reader);
+            let rules = TokenRules::read(reader);
+            Some((database?, keys?, table?, rules?))
+        })?;
+        let client = dynamo::connect(&database);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let keys = TableKeys::open(&keys, client.clone(), Arc::clone(&clock)).await;
+        Ok(Self {
+            verifier: Verifier::new(rules, keys, clock),
+            accounts: Accounts::new(&table, client),
+        })
+    }
+
+    async fn handle(
+        &self,
+        caller: CheckedCaller<Anyone>,
+        _: NoBody,
+    ) -> Result<Self::Output, Problem> {
+        Ok(Json(caller.account().clone().into()))
+    }
+}

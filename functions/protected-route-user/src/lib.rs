@@ -1,0 +1,45 @@
+//! `GET /api/protected_route_user`: for tokens with the role `user`. Nothing about the caller is read.
+
+use std::sync::Arc;
+
+use auth::{BootError, Caller, Clock, Env, SystemClock, TokenRules, User, Verifier};
+use keys::TableKeys;
+use web::{Guarded, Has, Json, Message, Method, NoBody, Problem, Route};
+
+/// The route.
+pub struct ProtectedRouteUser {
+    verifier: Verifier<TableKeys>,
+}
+
+impl Guarded for ProtectedRouteUser {
+    type Keys = TableKeys;
+
+    fn verifier(&self) -> &Verifier<TableKeys> {
+        &self.verifier
+    }
+}
+
+impl Route for ProtectedRouteUser {
+    const NAME: &'static str = "protected-route-user";
+    const METHOD: Method = Method::GET;
+    const PATH: &'static str = "/api/protected_route_user";
+    type Access = Has<User>;
+    type Input = NoBody;
+    type Output = Json<Message>;
+
+    async fn cold_start(env: &Env) -> Result<Self, BootError> {
+        let (database, keys, rules) = env.read(|reader| {
+            let database = dynamo::Config::read(reader);
+            let keys = keys::Config::read(reader);
+            let rules = TokenRules::read(reader);
+            Some((database?, keys?, rules?))
+        })?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let keys = TableKeys::open(&keys, dynamo::connect(&database), Arc::clone(&clock)).await;
+        Ok(Self { verifier: Verifier::new(rules, keys, clock) })
+    }
+
+    async fn handle(&self, _: Caller<User>, _: NoBody) -> Result<Self::Output, Problem> {
+        Ok(Json(Message::new("You have accessed a protected user route.")))
+    }
+}

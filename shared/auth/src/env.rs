@@ -1,0 +1,162 @@
+//! The environment, read once, and everything that is wrong with it, said at once.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// The environment of the process as it was at the start.
+#[derive(Clone, Default)]
+pub struct Env(BTreeMap<String, String>);
+
+/// Values may be secrets, so names alone are shown.
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Env {
+    /// The environment of this process. Variables that are not Unicode are left out.
+    #[must_use]
+    pub fn of_process() -> Self {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
+    }
+
+    /// Reads a configuration out of the environment, collecting every fault before it gives up.
+    ///
+    /// # Errors
+    /// All variables that are missing or bad, together.
+    pub fn read<T>(&self, read: impl FnOnce(&Reader<'_>) -> Option<T>) -> Result<T, ConfigErrors> {
+        let reader = Reader { env: self, errors: RefCell::default() };
+        let value = read(&reader);
+        let errors = reader.errors.into_inner();
+        match value {
+            Some(value) if errors.is_empty() => Ok(value),
+            _ => Err(ConfigErrors(errors)),
+        }
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
+        Self(variables.into_iter().map(|(n, v)| (n.into(), v.into())).collect())
+    }
+}
+
+/// Reads variables and remembers what was wrong with each.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    env: &'a Env,
+    errors: RefCell<Vec<String>>,
+}
+
+impl Reader<'_> {
+    /// A variable that must be there and not be empty. `None` when a fault has been noted.
+    pub fn required<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Option<T> {
+        if self.get(name).is_none() {
+            self.fault(name, "is missing");
+        }
+        self.parsed(name)
+    }
+
+    /// A variable that may be left out. `None` when a fault has been noted.
+    pub fn optional<T: FromStr<Err: fmt::Display>>(
+        &self,
+        name: &'static str,
+        default: T,
+    ) -> Option<T> {
+        if self.get(name).is_none() { Some(default) } else { self.parsed(name) }
+    }
+
+    /// A variable that may be left out and has no default. The outer `None` says that a fault has
+    /// been noted, the inner one that it is not set.
+    #[expect(clippy::option_option, reason = "the outer one is the fault, the inner one the value")]
+    pub fn maybe<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Option<Option<T>> {
+        if self.get(name).is_none() { Some(None) } else { self.parsed(name).map(Some) }
+    }
+
+    /// Notes a fault of the variable `name`. The reason is shown in logs: it must not quote the
+    /// value.
+    pub fn fault(&self, name: &str, reason: impl fmt::Display) {
+        self.errors.borrow_mut().push(format!("{name} {reason}"));
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.env.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn parsed<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Option<T> {
+        match self.get(name)?.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.fault(name, format_args!("is not usable: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// Every variable that was missing or bad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration is not usable: {}", self.0.join("; "))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// A function could not start. The one moment at which a function may fail instead of answering.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The environment is not usable.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// Something else was not usable: say what, never a secret.
+    #[error("cannot start: {0}")]
+    Start(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_everything_at_once() {
+        let env = Env::from_iter([("PORT", "many"), ("EMPTY", "")]);
+        let error = env
+            .read(|r| {
+                let port = r.required::<u16>("PORT");
+                let table = r.required::<String>("TABLE");
+                let empty = r.required::<String>("EMPTY");
+                Some((port?, table?, empty?))
+            })
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the configuration is not usable: PORT is not usable: invalid digit found in string; \
+             TABLE is missing; EMPTY is missing"
+        );
+    }
+
+    #[test]
+    fn a_fault_beside_a_value_still_fails() {
+        let env = Env::from_iter([("A", "1")]);
+        let read = env.read(|r| {
+            r.fault("A", "is too small");
+            r.required::<u16>("A")
+        });
+        assert!(read.is_err());
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let env = Env::from_iter([("SIGNING_KEYS", "very secret")]);
+        assert!(!format!("{env:?}").contains("very secret"));
+    }
+}

@@ -1,0 +1,29 @@
+//! What kind of fault an error is.
+
+/// The kind of a fault, of which the HTTP status follows. Domain errors say their kind; the crate
+/// `web` alone turns kinds into status codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The input breaks a rule (400).
+    Invalid,
+    /// Nobody has been authenticated (401).
+    Unauthenticated,
+    /// Somebody has, who may not do this (403).
+    Forbidden,
+    /// There is no such thing, or not for the caller to know (404).
+    Absent,
+    /// What is asked for contradicts what is there (409).
+    Conflict,
+    /// Too many attempts (429).
+    Throttled,
+    /// Something we depend on does not answer (503).
+    Unavailable,
+    /// A defect of ours (500).
+    Internal,
+}
+
+/// An error that knows what kind of fault it is.
+pub trait Fault: std::error::Error {
+    /// The kind of this fault.
+    fn kind(&self) -> FaultKind;
+}

@@ -1,0 +1,146 @@
+//! Identifiers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::{Builder, Uuid};
+
+use crate::Random;
+
+/// An identifier is not of the form that we make: a hyphenated lower-case UUID (RFC 9562).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an identifier of ours")]
+pub struct IdError;
+
+/// Parses the one spelling that [`fmt::Display`] writes; braces, upper case and the simple form are
+/// refused, so that an identifier has one spelling wherever it is a key.
+fn parse(text: &str) -> Result<Uuid, IdError> {
+    let uuid = Uuid::try_parse(text).map_err(|_| IdError)?;
+    let mut canonical = Uuid::encode_buffer();
+    if uuid.hyphenated().encode_lower(&mut canonical) == text { Ok(uuid) } else { Err(IdError) }
+}
+
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name(Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0.hyphenated(), f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                parse(text).map(Self)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<Self, IdError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.to_string()
+            }
+        }
+    };
+}
+
+identifier! {
+    /// A user: `sub` of a token, `id` of USER. A UUIDv7, so that ids sort by the time of
+    /// registration.
+    UserId
+}
+
+identifier! {
+    /// A session: `sid` of a token. A UUIDv4: 122 random bits.
+    SessionId
+}
+
+identifier! {
+    /// A token: `jti` (RFC 7519 §4.1.7). A UUIDv4.
+    TokenId
+}
+
+impl UserId {
+    /// A new identifier, of the millisecond `now`.
+    ///
+    /// Times before 1970 count as 1970: UUIDv7 has no others.
+    #[must_use]
+    pub fn new(now: Timestamp, random: &dyn Random) -> Self {
+        let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
+        Self(Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid())
+    }
+}
+
+impl SessionId {
+    /// A new identifier.
+    #[must_use]
+    pub fn new(random: &dyn Random) -> Self {
+        Self(Builder::from_random_bytes(random.bytes()).into_uuid())
+    }
+}
+
+impl TokenId {
+    /// A new identifier.
+    #[must_use]
+    pub fn new(random: &dyn Random) -> Self {
+        Self(Builder::from_random_bytes(random.bytes()).into_uuid())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SystemRandom;
+
+    #[test]
+    fn has_one_spelling() {
+        let id = UserId::new(Timestamp::UNIX_EPOCH, &SystemRandom);
+        let text = id.to_string();
+        assert_eq!(text.parse(), Ok(id));
+        for other in [
+            text.to_uppercase(),
+            text.replace('-', ""),
+            format!("{{{text}}}"),
+            format!("urn:uuid:{text}"),
+            format!(" {text}"),
+        ] {
+            assert_eq!(other.parse::<UserId>(), Err(IdError), "{other}");
+        }
+    }
+
+    #[test]
+    fn users_sort_by_time() {
+        let early = UserId::new(Timestamp::from_second(1_000).unwrap(), &SystemRandom);
+        let late = UserId::new(Timestamp::from_second(1_001).unwrap(), &SystemRandom);
+        assert!(early.to_string() < late.to_string());
+    }
+
+    #[test]
+    fn versions_are_as_documented() {
+        let version = |text: String| Uuid::parse_str(&text).unwrap().get_version_num();
+        assert_eq!(version(UserId::new(Timestamp::UNIX_EPOCH, &SystemRandom).to_string()), 7);
+        assert_eq!(version(SessionId::new(&SystemRandom).to_string()), 4);
+        assert_eq!(version(TokenId::new(&SystemRandom).to_string()), 4);
+    }
+}

@@ -1,0 +1,34 @@
+//! The vocabulary of Latchkey: who somebody is ([`UserId`], [`Username`], [`Account`]), what they
+//! may do ([`Role`], [`Roles`]), what a token says ([`Claims`]) and who has been let in
+//! ([`Caller`], [`CheckedCaller`]).
+//!
+//! Verification of access tokens lives here too, since nobody else may make a `Caller`. This crate
+//! knows no HTTP and no database: keys come in through [`KeySource`], the state of an account
+//! through [`AccountCheck`], time through [`Clock`] and randomness through [`Random`].
+
+mod account;
+mod caller;
+mod claims;
+mod clock;
+pub mod crypto;
+mod env;
+mod fault;
+mod id;
+mod key;
+mod names;
+mod random;
+mod role;
+mod verifier;
+
+pub use account::{Account, AccountCheck, CheckError, EmailStanding, Found, LiveSession, Standing};
+pub use caller::{Caller, CheckedCaller, Refusal};
+pub use claims::{Audience, Claims, TOKEN_TYPE};
+pub use clock::{Clock, SystemClock};
+pub use env::{BootError, ConfigErrors, Env, Reader};
+pub use fault::{Fault, FaultKind};
+pub use id::{IdError, SessionId, TokenId, UserId};
+pub use key::{Algorithm, KeyError, KeySetError, KeySource, PublicKey, PublicKeySet};
+pub use names::{CanonicalName, Email, NameError, ReservedNames, Username};
+pub use random::{Random, SystemRandom};
+pub use role::{Admin, Anyone, Role, RoleError, RoleRequirement, Roles, SuperAdmin, User};
+pub use verifier::{MAX_TOKEN_BYTES, TokenError, TokenRules, Verifier};

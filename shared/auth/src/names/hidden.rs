@@ -1,0 +1,29 @@
+//! Characters that a reader cannot see, or that change how others are shown.
+
+use icu_properties::props::{BidiControl, DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
+
+/// Whether Unicode calls `c` default-ignorable: zero-width characters, joiners, soft hyphen,
+/// fillers, variation selectors, tags.
+pub(super) fn is_ignorable(c: char) -> bool {
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+}
+
+/// Whether no name may have `c`: controls, what is invisible, what sets the writing direction, and
+/// code points that mean nothing to everybody (private, unassigned). The plain space is left to
+/// the grammar of each name.
+pub(super) fn is_hidden(c: char) -> bool {
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    let unseen = matches!(
+        category,
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+            | GeneralCategory::PrivateUse
+            | GeneralCategory::Unassigned
+    );
+    // U+2800 is a letter cell of Braille without a dot: a symbol by category, blank to the eye.
+    let blank = c == '\u{2800}' || (category == GeneralCategory::SpaceSeparator && c != ' ');
+    unseen || blank || is_ignorable(c) || CodePointSetData::new::<BidiControl>().contains(c)
+}

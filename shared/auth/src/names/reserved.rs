@@ -1,0 +1,89 @@
+//! Names that nobody may register.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use super::{CanonicalName, NameError, Username};
+
+/// Names that others would take for the service itself or its operator. Whole names only:
+/// `adminuser` is free where `admin` is not.
+///
+/// What the owner makes by the command line is exempt, so this is asked by registration alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReservedNames(BTreeSet<CanonicalName>);
+
+/// The mailboxes of RFC 2142 that speak for a service, and what systems call their operators.
+const DEFAULT: &str = "\
+    abuse, hostmaster, noc, postmaster, security, support, webmaster, \
+    admin, administrator, anonymous, daemon, moderator, nobody, no-reply, noreply, official, \
+    root, super-admin, super_admin, superadmin, superuser, sysadmin, system";
+
+impl ReservedNames {
+    /// Whether `name` is reserved, in any spelling.
+    #[must_use]
+    pub fn refuses(&self, name: &Username) -> bool {
+        self.0.contains(name.canonical())
+    }
+}
+
+impl Default for ReservedNames {
+    fn default() -> Self {
+        DEFAULT.parse().expect("the default list is made of user names, says a test")
+    }
+}
+
+/// A list separated by commas, which replaces the default one. Blanks around names and empty
+/// entries are passed over; `,` reserves nothing.
+impl FromStr for ReservedNames {
+    type Err = NameError;
+
+    /// # Errors
+    /// An entry could not be the name of anybody, so it is a slip: a list separated by something
+    /// else, say.
+    fn from_str(list: &str) -> Result<Self, NameError> {
+        list.split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(|name| Username::parse(name).map(|name| name.canonical().clone()))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuses(names: &ReservedNames, name: &str) -> bool {
+        names.refuses(&Username::parse(name).unwrap())
+    }
+
+    #[test]
+    fn every_spelling_is_refused() {
+        let names = ReservedNames::default();
+        for name in ["root", "Admin", "ADMINISTRATOR", "ｓｙｓｔｅｍ", "poſtmaster", "super_admin"]
+        {
+            // Some spellings are no user names at all, which does as well.
+            assert!(Username::parse(name).is_err() || refuses(&names, name), "{name}");
+        }
+        assert!(refuses(&names, "ｓｙｓｔｅｍ"));
+    }
+
+    #[test]
+    fn whole_names_only() {
+        let names = ReservedNames::default();
+        for name in ["alice", "testuser", "adminuser", "admin1", "rooted", "user", "moderators"] {
+            assert!(!refuses(&names, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_list_replaces_the_default() {
+        let names: ReservedNames = " Straße ,boss,, ".parse().unwrap();
+        assert!(refuses(&names, "strasse"));
+        assert!(refuses(&names, "BOSS"));
+        assert!(!refuses(&names, "admin"));
+        assert!(!refuses(&",".parse().unwrap(), "admin"));
+        assert_eq!("root system".parse::<ReservedNames>(), Err(NameError::InvalidCharacters));
+    }
+}

@@ -1,0 +1,30 @@
+//! Randomness, passed in.
+
+/// A source of random bytes fit for keys and identifiers.
+pub trait Random: Send + Sync + 'static {
+    /// Fills `bytes` with unpredictable bytes.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+impl dyn Random {
+    /// `N` random bytes.
+    pub fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes);
+        bytes
+    }
+}
+
+/// The operating system's generator.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    /// # Panics
+    /// When the operating system has no randomness to give, which on Linux means that the
+    /// process may not go on: no identifier or key would be safe.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the system")]
+    fn fill(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the operating system gives random bytes");
+    }
+}

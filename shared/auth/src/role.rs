@@ -1,0 +1,162 @@
+//! Roles: a set per account, none implying another.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A role that an account may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// `user`: what every new account has.
+    User,
+    /// `admin`: looks after accounts.
+    Admin,
+    /// `super_admin`: looks after administrators.
+    SuperAdmin,
+}
+
+impl Role {
+    /// Every role there is.
+    pub const ALL: [Self; 3] = [Self::User, Self::Admin, Self::SuperAdmin];
+
+    /// The name on the wire and in the table.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+            Self::SuperAdmin => "super_admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// There is no role of that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such role: there are user, admin and super_admin")]
+pub struct RoleError;
+
+impl FromStr for Role {
+    type Err = RoleError;
+
+    fn from_str(name: &str) -> Result<Self, RoleError> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name).ok_or(RoleError)
+    }
+}
+
+/// The roles of an account: a set, written as an array in the order of [`Role`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Roles(BTreeSet<Role>);
+
+impl Roles {
+    /// Whether `role` is among them.
+    #[must_use]
+    pub fn contains(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+
+    /// The roles in order.
+    pub fn iter(&self) -> impl Iterator<Item = Role> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<Role> for Roles {
+    fn from_iter<I: IntoIterator<Item = Role>>(roles: I) -> Self {
+        Self(roles.into_iter().collect())
+    }
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, role) in self.iter().enumerate() {
+            if n > 0 {
+                f.write_str(",")?;
+            }
+            role.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// What a route asks of a caller's roles, as a type. Sealed: the requirements are those here.
+pub trait RoleRequirement: sealed::Sealed + Send + Sync + 'static {
+    /// The role that the caller must have; `None` when any account will do.
+    const REQUIRED: Option<Role>;
+}
+
+macro_rules! requirement {
+    ($(#[$doc:meta])* $name:ident, $required:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {}
+        impl sealed::Sealed for $name {}
+        impl RoleRequirement for $name {
+            const REQUIRED: Option<Role> = $required;
+        }
+    };
+}
+
+requirement! {
+    /// Any signed-in account, whatever its roles.
+    Anyone, None
+}
+requirement! {
+    /// An account with the role `user`.
+    User, Some(Role::User)
+}
+requirement! {
+    /// An account with the role `admin`.
+    Admin, Some(Role::Admin)
+}
+requirement! {
+    /// An account with the role `super_admin`.
+    SuperAdmin, Some(Role::SuperAdmin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for role in Role::ALL {
+            assert_eq!(role.as_str().parse(), Ok(role));
+            assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
+        }
+        assert_eq!("Admin".parse::<Role>(), Err(RoleError));
+    }
+
+    #[test]
+    fn none_implies_another() {
+        let roles = Roles::from_iter([Role::SuperAdmin]);
+        assert!(!roles.contains(Role::Admin));
+        assert!(!roles.contains(Role::User));
+    }
+
+    #[test]
+    fn are_a_set_in_order() {
+        let roles = Roles::from_iter([Role::Admin, Role::User, Role::Admin]);
+        assert_eq!(serde_json::to_string(&roles).unwrap(), r#"["user","admin"]"#);
+        assert_eq!(roles.to_string(), "user,admin");
+    }
+}

@@ -1,0 +1,234 @@
+//! Verification of access tokens: RFC 9068 §4, RFC 8725, RFC 7515.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+
+use crate::{Claims, Clock, Fault, FaultKind, KeySource, Reader, TOKEN_TYPE, crypto};
+
+/// The longest token that is looked at, in bytes. Ours are well under 1 KiB.
+pub const MAX_TOKEN_BYTES: usize = 4096;
+
+/// How far the clocks of issuer and verifier may differ, in seconds.
+const LEEWAY_SECONDS: i64 = 30;
+
+/// Whose tokens count, and for whom they must be.
+#[derive(Clone, Debug)]
+pub struct TokenRules {
+    issuer: String,
+    audience: String,
+}
+
+impl TokenRules {
+    /// Tokens of `issuer` for `audience`.
+    pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
+        Self { issuer: issuer.into(), audience: audience.into() }
+    }
+
+    /// From `ISSUER` and `AUDIENCE`.
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        let issuer = reader.required("ISSUER");
+        let audience = reader.required("AUDIENCE");
+        Some(Self { issuer: issuer?, audience: audience? })
+    }
+
+    /// The issuer (`iss`).
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The audience (`aud`).
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
+    /// The rules about claims, one error per rule.
+    fn check(&self, claims: &Claims, now: Timestamp) -> Result<(), TokenError> {
+        let now = now.as_second();
+        let later = now.saturating_add(LEEWAY_SECONDS);
+        if claims.iss != self.issuer {
+            return Err(TokenError::Issuer);
+        }
+        if !claims.aud.contains(&self.audience) {
+            return Err(TokenError::Audience);
+        }
+        if claims.exp.saturating_add(LEEWAY_SECONDS) <= now {
+            return Err(TokenError::Expired);
+        }
+        if claims.iat > later || claims.auth_time > later {
+            return Err(TokenError::IssuedInTheFuture);
+        }
+        if claims.nbf.is_some_and(|nbf| nbf > later) {
+            return Err(TokenError::NotYetValid);
+        }
+        Ok(())
+    }
+}
+
+/// Verifies access tokens. A concrete type on purpose: whoever could bring their own could lie.
+pub struct Verifier<K> {
+    rules: TokenRules,
+    keys: K,
+    clock: Arc<dyn Clock>,
+}
+
+impl<K> fmt::Debug for Verifier<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}
+
+/// The header of a token, as far as it is looked at. `jwk`, `jku`, `x5u` and `x5c` are not: a token
+/// never brings its own key.
+#[derive(Deserialize)]
+struct Header<'a> {
+    #[serde(borrow)]
+    alg: Cow<'a, str>,
+    #[serde(borrow)]
+    kid: Cow<'a, str>,
+    #[serde(borrow)]
+    typ: Cow<'a, str>,
+    #[serde(default, deserialize_with = "present")]
+    crit: Presence,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Presence {
+    #[default]
+    Absent,
+    Present,
+}
+
+/// A member that is there, whatever its value, `null` too.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Presence, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| Presence::Present)
+}
+
+impl<K: KeySource> Verifier<K> {
+    /// A verifier by `rules`, with keys from `keys`.
+    pub fn new(rules: TokenRules, keys: K, clock: Arc<dyn Clock>) -> Self {
+        crypto::install();
+        Self { rules, keys, clock }
+    }
+
+    /// The time by this verifier's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Where this verifier's keys come from.
+    pub fn keys(&self) -> &K {
+        &self.keys
+    }
+
+    /// Verifies a JWS in compact form (RFC 7515 §7.1) and gives its claims.
+    ///
+    /// # Errors
+    /// The first rule that the token breaks; [`TokenError::Keys`] when the keys cannot be had.
+    pub async fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::TooLong);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed)?;
+        if payload.contains('.') {
+            return Err(TokenError::Malformed);
+        }
+        let header = decode(header)?;
+        let header: Header<'_> =
+            serde_json::from_slice(&header).map_err(|_| TokenError::Malformed)?;
+        if header.crit == Presence::Present {
+            return Err(TokenError::Critical);
+        }
+        if header.typ != TOKEN_TYPE {
+            return Err(TokenError::Type);
+        }
+        let key = self.keys.key(&header.kid).await.map_err(TokenError::Keys)?;
+        let key = key.ok_or(TokenError::UnknownKey)?;
+        if header.alg != key.algorithm().as_str() {
+            return Err(TokenError::Algorithm);
+        }
+        let verified = jsonwebtoken::crypto::verify(
+            signature,
+            message.as_bytes(),
+            key.decoding(),
+            key.algorithm().to_jwt(),
+        );
+        if !matches!(verified, Ok(true)) {
+            return Err(TokenError::Signature);
+        }
+        let claims = decode(payload)?;
+        let claims = serde_json::from_slice(&claims).map_err(|_| TokenError::Claims)?;
+        self.rules.check(&claims, self.now())?;
+        Ok(claims)
+    }
+}
+
+/// Strict base64url without padding (RFC 7515 §2): no line breaks, no spare bits.
+fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)
+}
+
+/// Why a token was refused. For logs: a client learns only that it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Longer than [`MAX_TOKEN_BYTES`].
+    #[error("the token is too long")]
+    TooLong,
+    /// Not three parts of base64url, or a header that is not one of ours.
+    #[error("the token is malformed")]
+    Malformed,
+    /// It has `crit` (RFC 7515 §4.1.11), and we understand no extension.
+    #[error("the token has critical extensions")]
+    Critical,
+    /// `typ` is not `at+jwt`.
+    #[error("the token is not an access token")]
+    Type,
+    /// `kid` names no key of ours.
+    #[error("the token names no key of ours")]
+    UnknownKey,
+    /// `alg` is not the algorithm of the key.
+    #[error("the token's algorithm is not its key's")]
+    Algorithm,
+    /// The signature is not the key's.
+    #[error("the token's signature is wrong")]
+    Signature,
+    /// A claim is missing or not of its type.
+    #[error("the token's claims are not ours")]
+    Claims,
+    /// `iss` is somebody else.
+    #[error("the token is another issuer's")]
+    Issuer,
+    /// `aud` is somebody else.
+    #[error("the token is for another audience")]
+    Audience,
+    /// `exp` has passed.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` has not come.
+    #[error("the token does not count yet")]
+    NotYetValid,
+    /// `iat` or `auth_time` has not come.
+    #[error("the token is from the future")]
+    IssuedInTheFuture,
+    /// The keys cannot be had, so nothing is known of the token.
+    #[error(transparent)]
+    Keys(crate::KeyError),
+}
+
+impl Fault for TokenError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Keys(error) => error.kind(),
+            _ => FaultKind::Unauthenticated,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The DynamoDB client as a function builds it, and what its errors mean.
+//!
+//! A Lambda function has its region and credentials in the environment, so the client is built
+//! straight from there: the SDK's default chain of providers would cost milliseconds and megabytes
+//! of every cold start to find the same values. Whatever runs elsewhere (the command line) loads its
+//! configuration by `aws-config` and hands the client over.
+
+use std::fmt;
+use std::time::Duration;
+
+use auth::{Fault, FaultKind, Reader};
+pub use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+
+/// The longest that one operation may take, retries included. Shorter than the grace in which a
+/// session rotates once (10 s), so that no retry of ours arrives after it.
+pub const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
+
+/// The longest that one attempt may take.
+const ATTEMPT_DEADLINE: Duration = Duration::from_millis(2_500);
+
+/// The longest that a connection may take to open.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How often an operation is tried at most.
+const ATTEMPTS: u32 = 3;
+
+/// Where DynamoDB is, and as whom to speak to it.
+#[derive(Clone)]
+pub struct Config {
+    region: String,
+    endpoint: Option<String>,
+    credentials: Credentials,
+}
+
+/// Credentials are not shown.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("region", &self.region)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// From what Lambda sets for every function: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
+    /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; and, for an emulator,
+    /// `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`.
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        let region = reader.required("AWS_REGION");
+        let id = reader.required::<String>("AWS_ACCESS_KEY_ID");
+        let secret = reader.required::<String>("AWS_SECRET_ACCESS_KEY");
+        let session = reader.maybe("AWS_SESSION_TOKEN");
+        let specific = reader.maybe("AWS_ENDPOINT_URL_DYNAMODB");
+        let general = reader.maybe("AWS_ENDPOINT_URL");
+        Some(Self {
+            region: region?,
+            endpoint: specific?.or(general?),
+            credentials: Credentials::new(id?, secret?, session?, None, "environment"),
+        })
+    }
+}
+
+/// Builds the client. Nothing is sent yet.
+#[must_use]
+pub fn connect(config: &Config) -> Client {
+    let mut builder = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(config.region.clone()))
+        .credentials_provider(config.credentials.clone());
+    if let Some(endpoint) = &config.endpoint {
+        builder = builder.endpoint_url(endpoint);
+    }
+    Client::from_conf(deadlines(builder).build())
+}
+
+/// Sets the deadlines and retries that every client of ours has, wherever its configuration comes
+/// from.
+#[must_use]
+pub fn deadlines(builder: aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb::config::Builder {
+    builder
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_initial_backoff(Duration::from_millis(50))
+                .with_max_backoff(Duration::from_millis(500)),
+        )
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_DEADLINE)
+                .operation_attempt_timeout(ATTEMPT_DEADLINE)
+                .operation_timeout(OPERATION_DEADLINE)
+                .build(),
+        )
+}
+
+/// DynamoDB did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DynamoError {
+    /// It is throttled, out of reach or broken at present: later it may do it.
+    #[error("the database does not answer")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It refuses the request: a missing right or table, a request that is not valid.
+    #[error("the database refuses the request")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Fault for DynamoError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Unavailable(_) => FaultKind::Unavailable,
+            Self::Refused(_) => FaultKind::Internal,
+        }
+    }
+}
+
+/// The codes by which DynamoDB says that the request itself will not do.
+const REFUSALS: [&str; 7] = [
+    "AccessDeniedException",
+    "IncompleteSignatureException",
+    "MissingAuthenticationTokenException",
+    "ResourceNotFoundException",
+    "UnrecognizedClientException",
+    "ValidationException",
+    "SerializationException",
+];
+
+impl<E, R> From<SdkError<E, R>> for DynamoError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: fmt::Debug + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E, R>) -> Self {
+        let refused = match &error {
+            SdkError::ConstructionFailure(_) => true,
+            SdkError::ServiceError(service) => {
+                service.err().code().is_some_and(|code| REFUSALS.contains(&code))
+            }
+            _ => false,
+        };
+        if refused { Self::Refused(error.into()) } else { Self::Unavailable(error.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use auth::Env;
+
+    use super::*;
+
+    fn env(extra: &[(&str, &str)]) -> Env {
+        let base = [
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "hush"),
+        ];
+        base.iter().chain(extra).copied().collect()
+    }
+
+    #[test]
+    fn names_everything_that_is_missing() {
+        let error = Env::default().read(Config::read).unwrap_err().to_string();
+        for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_specific_endpoint_wins() {
+        let both =
+            env(&[("AWS_ENDPOINT_URL", "http://a"), ("AWS_ENDPOINT_URL_DYNAMODB", "http://b")]);
+        assert_eq!(both.read(Config::read).unwrap().endpoint.as_deref(), Some("http://b"));
+        let general = env(&[("AWS_ENDPOINT_URL", "http://a")]);
+        assert_eq!(general.read(Config::read).unwrap().endpoint.as_deref(), Some("http://a"));
+    }
+
+    #[test]
+    fn debug_shows_no_credentials() {
+        let config = env(&[("AWS_SESSION_TOKEN", "hush")]).read(Config::read).unwrap();
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+}

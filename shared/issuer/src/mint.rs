@@ -1,0 +1,149 @@
+//! Minting of access tokens (RFC 9068).
+
+use std::time::Duration;
+
+use auth::{
+    Account, Audience, Claims, Fault, FaultKind, Random, Reader, SessionId, TOKEN_TYPE, TokenId,
+    TokenRules,
+};
+use jiff::Timestamp;
+use jsonwebtoken::Header;
+
+use crate::sign::signer;
+use crate::{SigningKey, SigningKeys};
+
+/// How long an access token lives unless configured, in seconds.
+const DEFAULT_SECONDS: u64 = 900;
+
+/// The longest that it may live, in seconds: until then a changed role does not show on the routes
+/// that decide by token.
+const MAX_SECONDS: u64 = 3600;
+
+/// The value of `amr` after a login by password (RFC 8176).
+const PASSWORD_METHOD: &str = "pwd";
+
+/// As whom, for whom and for how long to issue tokens.
+#[derive(Clone, Debug)]
+pub struct Config {
+    rules: TokenRules,
+    client_id: String,
+    lifetime: Duration,
+}
+
+impl Config {
+    /// From `ISSUER`, `AUDIENCE`, `CLIENT_ID` (`latchkey`) and `ACCESS_TOKEN_SECONDS` (900, at most
+    /// 3600).
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        let rules = TokenRules::read(reader);
+        let client_id = reader.optional("CLIENT_ID", "latchkey".to_owned());
+        let seconds = reader.optional("ACCESS_TOKEN_SECONDS", DEFAULT_SECONDS);
+        if seconds.is_some_and(|seconds| !(1..=MAX_SECONDS).contains(&seconds)) {
+            reader.fault("ACCESS_TOKEN_SECONDS", "must be from 1 to 3600");
+        }
+        Some(Self { rules: rules?, client_id: client_id?, lifetime: Duration::from_secs(seconds?) })
+    }
+}
+
+/// Issues access tokens.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    config: Config,
+    key: SigningKey,
+}
+
+/// For whom a token is, and of which login.
+#[derive(Clone, Copy, Debug)]
+pub struct Grant<'a> {
+    /// The account as it is now.
+    pub account: &'a Account,
+    /// The session.
+    pub session: SessionId,
+    /// The account's epoch at the time of login.
+    pub ver: u64,
+    /// When the user authenticated.
+    pub auth_time: Timestamp,
+}
+
+/// A token that was just made. `Debug` does not show it.
+#[derive(Clone)]
+pub struct Minted {
+    token: String,
+    lifetime: Duration,
+}
+
+impl std::fmt::Debug for Minted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Minted").field("lifetime", &self.lifetime).finish_non_exhaustive()
+    }
+}
+
+impl Minted {
+    /// The JWS in compact form.
+    #[must_use]
+    pub fn into_token(self) -> String {
+        self.token
+    }
+
+    /// How long it lives (`expires_in`).
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+}
+
+impl Issuer {
+    /// An issuer by `config` that signs with the active key of `keys`.
+    #[must_use]
+    pub fn new(config: Config, keys: &SigningKeys) -> Self {
+        auth::crypto::enable_signing(signer);
+        Self { config, key: keys.active() }
+    }
+
+    /// Mints an access token.
+    ///
+    /// # Errors
+    /// When it cannot be signed, which with a key set that was accepted does not happen.
+    pub fn mint(
+        &self,
+        grant: Grant<'_>,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Minted, MintError> {
+        let Grant { account, session, ver, auth_time } = grant;
+        let lifetime = self.config.lifetime;
+        let issued = now.as_second();
+        let claims = Claims {
+            iss: self.config.rules.issuer().to_owned(),
+            sub: account.id,
+            aud: Audience::One(self.config.rules.audience().to_owned()),
+            exp: issued.saturating_add_unsigned(lifetime.as_secs()),
+            iat: issued,
+            nbf: None,
+            jti: TokenId::new(random),
+            client_id: self.config.client_id.clone(),
+            sid: session,
+            ver,
+            roles: account.roles.clone(),
+            auth_time: auth_time.as_second(),
+            amr: vec![PASSWORD_METHOD.to_owned()],
+            preferred_username: account.username.as_str().to_owned(),
+        };
+        let mut header = Header::new(auth::Algorithm::EdDsa.to_jwt());
+        header.typ = Some(TOKEN_TYPE.to_owned());
+        header.kid = Some(self.key.kid.clone());
+        let token =
+            jsonwebtoken::encode(&header, &claims, &self.key.encoding).map_err(|_| MintError)?;
+        Ok(Minted { token, lifetime })
+    }
+}
+
+/// A token could not be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the token could not be signed")]
+pub struct MintError;
+
+impl Fault for MintError {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Internal
+    }
+}

@@ -1,0 +1,338 @@
+//! Hashing and verifying, with memory that is kept.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use argon2::password_hash::phc::{Output, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use auth::Random;
+
+use crate::{HashError, Password, PasswordHash};
+
+/// 19 MiB: with two passes and one lane, the least that the OWASP Password Storage Cheat Sheet
+/// gives for argon2id. Of its equal choices the one with the middling memory, which a function of
+/// 128 MiB has to spare.
+const MEMORY_KIB: u32 = 19_456;
+/// Two passes: the number that goes with that memory.
+const PASSES: u32 = 2;
+/// One lane: a function of this size has less than one core.
+const LANES: u32 = 1;
+/// 16 octets: what RFC 9106 §3.1 recommends; no two hashes share a salt.
+const SALT_OCTETS: usize = 16;
+/// 32 octets: the 256-bit tag of RFC 9106 §4.
+const OUTPUT_OCTETS: usize = 32;
+
+const PARAMS: Params = match Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_OCTETS)) {
+    Ok(params) => params,
+    Err(_) => panic!("the parameters are within argon2's bounds"),
+};
+
+/// Hashes passwords by argon2id and verifies them, one at a time, away from the async thread.
+pub struct Hasher {
+    memory: Arc<Mutex<Memory>>,
+    /// What an unknown user's password is verified against: a hash that takes as long as any.
+    dummy: PasswordHash,
+}
+
+/// The blocks that argon2 fills, kept between invocations: fresh pages for each hash cost up to
+/// 70 % more time.
+///
+/// They are not wiped in between. What a hash leaves here is derived from a password, but who can
+/// read this process can read the next password itself as it comes in; the next hash overwrites
+/// all of it; and wiping takes 2.5 million stores, where login may cost 1 % (1.2 million
+/// instructions) over the bare hash.
+struct Memory(Vec<Block>);
+
+/// Whether a password was right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// It is the password of the hash.
+    Right,
+    /// It is not, or there is no such user.
+    Wrong,
+}
+
+impl Hasher {
+    /// Prepares the memory: 19 MiB, every page of it touched. To be made once, at the cold start,
+    /// where Lambda gives a function more processor than a request gets; the first login then
+    /// finds its pages there.
+    ///
+    /// # Panics
+    /// Never: the parameters are constants that a test has seen work.
+    #[must_use]
+    pub fn new() -> Self {
+        let salt = Salt::new(&[0; SALT_OCTETS]).expect("a salt of 16 octets is within bounds");
+        let output = Output::new(&[0; OUTPUT_OCTETS]).expect("32 octets are within bounds");
+        let dummy = PasswordHash::new(PARAMS, salt, output).expect("our parameters can be written");
+        Self {
+            memory: Arc::new(Mutex::new(Memory(vec![Block::new(); PARAMS.block_count()]))),
+            dummy,
+        }
+    }
+
+    /// Hashes a password under a new salt. To be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`HashError::Failed`] when the runtime is shutting down.
+    pub async fn hash(
+        &self,
+        password: &Password,
+        random: &dyn Random,
+    ) -> Result<PasswordHash, HashError> {
+        let mut salt = [0; SALT_OCTETS];
+        random.fill(&mut salt);
+        let salt = Salt::new(&salt).map_err(|_| HashError::Failed)?;
+        let output = self.compute(password, PARAMS, salt, OUTPUT_OCTETS).await?;
+        PasswordHash::new(PARAMS, salt, output)
+    }
+
+    /// Verifies a password against an account's hash. `None` says that there is no such account:
+    /// then it is [`Verdict::Wrong`] after the same work, so that time does not tell which names
+    /// exist (OWASP ASVS 6.3.8). To be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`HashError::Failed`] when the runtime is shutting down.
+    pub async fn verify(
+        &self,
+        password: &Password,
+        hash: Option<&PasswordHash>,
+    ) -> Result<Verdict, HashError> {
+        let against = hash.unwrap_or(&self.dummy);
+        let octets = against.output.len();
+        let output = self.compute(password, against.params.clone(), against.salt, octets).await?;
+        // `Output` compares in constant time. Compared in either case, and looked at afterwards.
+        let equal = output == against.output;
+        Ok(if equal && hash.is_some() { Verdict::Right } else { Verdict::Wrong })
+    }
+
+    /// One computation on a thread that may block. If the caller goes away meanwhile, it goes on
+    /// to its end, and the next one waits for the memory.
+    async fn compute(
+        &self,
+        password: &Password,
+        params: Params,
+        salt: Salt,
+        octets: usize,
+    ) -> Result<Output, HashError> {
+        let (memory, password) = (Arc::clone(&self.memory), password.share());
+        tokio::task::spawn_blocking(move || {
+            // A panic elsewhere leaves blocks that this computation overwrites.
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.argon2id(&password, params, &salt, octets)
+        })
+        .await
+        .map_err(|_| HashError::Failed)?
+    }
+}
+
+impl Memory {
+    fn argon2id(
+        &mut self,
+        password: &Password,
+        params: Params,
+        salt: &Salt,
+        octets: usize,
+    ) -> Result<Output, HashError> {
+        // A stored hash may ask for more than ours do, within bounds: then for this one time.
+        let mut larger = Vec::new();
+        let blocks = if params.block_count() <= self.0.len() {
+            &mut self.0
+        } else {
+            larger.resize(params.block_count(), Block::new());
+            &mut larger
+        };
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let mut output = [0; Output::MAX_LENGTH];
+        let output = output.get_mut(..octets).ok_or(HashError::Failed)?;
+        argon2
+            .hash_password_into_with_memory(password.text().as_bytes(), salt, output, blocks)
+            .map_err(|_| HashError::Failed)?;
+        Output::new(output).map_err(|_| HashError::Failed)
+    }
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicU8, Ordering};
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    /// Another byte at every call, so that no two salts are the same.
+    #[derive(Default)]
+    struct Counting(AtomicU8);
+
+    impl Random for Counting {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(self.0.fetch_add(1, Ordering::Relaxed));
+        }
+    }
+
+    fn password(text: &str) -> Password {
+        Password::parse(text.to_owned()).unwrap()
+    }
+
+    async fn hash(hasher: &Hasher, text: &str) -> PasswordHash {
+        hasher.hash(&password(text), &Counting::default()).await.unwrap()
+    }
+
+    async fn verify(hasher: &Hasher, text: &str, hash: &PasswordHash) -> Verdict {
+        hasher.verify(&password(text), Some(hash)).await.unwrap()
+    }
+
+    /// What another implementation made (argon2-cffi 25.1, over the reference implementation):
+    /// `argon2.low_level.hash_secret(password, salt, time_cost=…, memory_cost=…, parallelism=…,
+    /// hash_len=32, type=Type.ID, version=19)`, with our parameters and salt `somesaltsomesalt`,
+    /// and with more memory, passes and lanes and salt `0123456789abcdef`.
+    const FOREIGN: [(&str, &str); 2] = [
+        (
+            "correct horse battery staple",
+            "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA\
+             $ISO7kkvFzh19GM8qB7patN3C3Y9HHsjlVTfEZ9T600Y",
+        ),
+        (
+            "pässword\0🔑",
+            "$argon2id$v=19$m=65536,t=3,p=4$MDEyMzQ1Njc4OWFiY2RlZg\
+             $3vtzbnK3u7nbvDgosgNbzJ7gEh26Rn9C0kaWbZLF8sM",
+        ),
+    ];
+
+    #[tokio::test]
+    async fn agrees_with_another_implementation() {
+        let hasher = Hasher::new();
+        // Twice, so that the larger memory comes between two hashes of ours.
+        for (text, stored) in FOREIGN.into_iter().chain(FOREIGN) {
+            let stored = PasswordHash::from_stored(stored.to_owned()).unwrap();
+            assert_eq!(verify(&hasher, text, &stored).await, Verdict::Right);
+            assert_eq!(verify(&hasher, &format!("{text} "), &stored).await, Verdict::Wrong);
+        }
+    }
+
+    #[tokio::test]
+    async fn writes_what_another_implementation_writes() {
+        struct Fixed;
+        impl Random for Fixed {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.copy_from_slice(b"somesaltsomesalt");
+            }
+        }
+        let (text, stored) = FOREIGN[0];
+        let hash = Hasher::new().hash(&password(text), &Fixed).await.unwrap();
+        assert_eq!(hash.expose(), stored);
+    }
+
+    #[tokio::test]
+    async fn every_hash_has_its_own_salt() {
+        let (hasher, random) = (Hasher::new(), Counting::default());
+        let one = hasher.hash(&password("hunter22"), &random).await.unwrap();
+        let other = hasher.hash(&password("hunter22"), &random).await.unwrap();
+        assert_ne!(one.expose(), other.expose());
+        assert_eq!(verify(&hasher, "hunter22", &one).await, Verdict::Right);
+        assert_eq!(verify(&hasher, "hunter22", &other).await, Verdict::Right);
+    }
+
+    #[tokio::test]
+    async fn a_password_counts_exactly_as_given() {
+        let hasher = Hasher::new();
+        let long = "x".repeat(1_000);
+        for (right, wrong) in [
+            // Beyond what bcrypt looks at, beyond a NUL, at the very end.
+            (format!("{}ab", "x".repeat(72)), format!("{}ac", "x".repeat(72))),
+            ("x".repeat(72), "x".repeat(73)),
+            (format!("{long}a"), format!("{long}b")),
+            ("pass\0word".into(), "pass\0Word".into()),
+            ("pass\0word".into(), "pass".into()),
+            ("Correct Horse".into(), "correct horse".into()),
+            ("correct horse".into(), " correct horse".into()),
+            ("correct horse".into(), "correct horse ".into()),
+            ("correct horse".into(), "correct  horse".into()),
+            ("correct horse".into(), "correct\u{a0}horse".into()),
+            ("ｐassword".into(), "password".into()),
+            ("password".into(), "pass\u{200b}word".into()),
+            ("straße123".into(), "strasse123".into()),
+            ("something".into(), String::new()),
+        ] {
+            let hash = hash(&hasher, &right).await;
+            assert_eq!(verify(&hasher, &right, &hash).await, Verdict::Right, "{right:?}");
+            assert_eq!(verify(&hasher, &wrong, &hash).await, Verdict::Wrong, "{wrong:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn composed_and_decomposed_are_one() {
+        let hasher = Hasher::new();
+        let hash = hash(&hasher, "cafe\u{301} \u{212b}ngstro\u{308}m").await;
+        let composed = "caf\u{e9} \u{c5}ngstr\u{f6}m";
+        assert_eq!(verify(&hasher, composed, &hash).await, Verdict::Right);
+    }
+
+    #[tokio::test]
+    async fn nobody_has_no_password() {
+        let hasher = Hasher::new();
+        for text in ["", "hunter22", "\0"] {
+            assert_eq!(hasher.verify(&password(text), None).await, Ok(Verdict::Wrong));
+        }
+        // Even when it is the dummy's own: what it compares with is what it would have computed.
+        let (x, salt) = (password("x"), hasher.dummy.salt);
+        let output = hasher.compute(&x, PARAMS, salt, OUTPUT_OCTETS).await.unwrap();
+        let dummy = PasswordHash::new(PARAMS, salt, output).unwrap();
+        let hasher = Hasher { dummy, ..hasher };
+        assert_eq!(hasher.verify(&password("x"), None).await, Ok(Verdict::Wrong));
+    }
+
+    #[test]
+    fn the_dummy_costs_what_a_hash_costs() {
+        let dummy = Hasher::new().dummy;
+        assert!(dummy.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert_eq!((dummy.params, dummy.output.len()), (PARAMS, OUTPUT_OCTETS));
+        assert_eq!(dummy.salt.len(), SALT_OCTETS);
+    }
+
+    #[tokio::test]
+    async fn does_not_hold_the_async_thread() {
+        let hasher = Hasher::new();
+        let (right, random) = (password("hunter22"), Counting::default());
+        // The memory is taken, so that no computation can be done before the first look.
+        let memory = Arc::clone(&hasher.memory);
+        let held = memory.lock().unwrap();
+        let mut hashing = pin!(hasher.hash(&right, &random));
+        assert!(hashing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(held);
+        let hash = hashing.await.unwrap();
+        assert_eq!(verify(&hasher, "hunter22", &hash).await, Verdict::Right);
+    }
+
+    #[tokio::test]
+    async fn several_at_once_do_not_disturb_each_other() {
+        let hasher = Hasher::new();
+        let (one, other) = tokio::join!(hash(&hasher, "hunter22"), hash(&hasher, "swordfish"));
+        let verdicts = tokio::join!(
+            verify(&hasher, "hunter22", &one),
+            verify(&hasher, "swordfish", &one),
+            verify(&hasher, "swordfish", &other),
+            verify(&hasher, "hunter22", &other),
+        );
+        let expected = (Verdict::Right, Verdict::Wrong, Verdict::Right, Verdict::Wrong);
+        assert_eq!(verdicts, expected);
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(format!("{:?}", Hasher::new()), "Hasher(..)");
+    }
+}

@@ -1,0 +1,145 @@
+//! A password as it was presented.
+
+use std::fmt;
+use std::sync::Arc;
+
+use auth::{Fault, FaultKind};
+use icu_normalizer::ComposingNormalizer;
+use zeroize::Zeroizing;
+
+/// How many bytes of UTF-8 a password has at most, as given and in NFC. Bounds what is hashed
+/// before it is (OWASP ASVS 15.2.2).
+pub const MAX_PASSWORD_BYTES: usize = 1_024;
+
+/// The most that NFC lengthens a text of UTF-8 (Unicode Standard Annex #15, §9.1).
+const NFC_MAX_EXPANSION: usize = 3;
+
+/// A password: any Unicode text of at most 1,024 bytes, in NFC and otherwise exactly as given:
+/// never trimmed, mapped or truncated (RFC 8265 §4.2.2 asks for NFC, so that one password typed on
+/// two keyboards is one).
+///
+/// Wiped from memory when dropped. There is no equality: passwords are compared by their hashes.
+pub struct Password(
+    /// Shared with the thread that hashes, instead of a copy.
+    Arc<Zeroizing<String>>,
+);
+
+impl Password {
+    /// Takes a password for what it is. This is all that login asks: whether it is good is for
+    /// [`Policy`](crate::Policy), and even an empty one may be presented, and is wrong.
+    ///
+    /// # Errors
+    /// It is longer than 1,024 bytes.
+    ///
+    /// # Panics
+    /// Never: writing into a string does not fail.
+    pub fn parse(given: String) -> Result<Self, PasswordError> {
+        let given = Zeroizing::new(given);
+        if given.len() > MAX_PASSWORD_BYTES {
+            return Err(PasswordError::TooLong);
+        }
+        let normalizer = ComposingNormalizer::new_nfc();
+        if normalizer.is_normalized(&given) {
+            return Ok(Self(Arc::new(given)));
+        }
+        // Room for all of it, since a string that grows leaves copies behind.
+        let mut composed = Zeroizing::new(String::with_capacity(NFC_MAX_EXPANSION * given.len()));
+        normalizer
+            .normalize_to(&given, &mut *composed)
+            .expect("writing into a string does not fail");
+        if composed.len() > MAX_PASSWORD_BYTES {
+            return Err(PasswordError::TooLong);
+        }
+        Ok(Self(Arc::new(composed)))
+    }
+
+    /// The text in NFC.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The same password for another thread; wiped when the last one is dropped.
+    pub(crate) fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+/// A text that is no password at all, whoever presents it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    /// More than [`MAX_PASSWORD_BYTES`].
+    #[error("is longer than {MAX_PASSWORD_BYTES} bytes")]
+    TooLong,
+}
+
+impl PasswordError {
+    /// The stable code for programs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+        }
+    }
+}
+
+impl Fault for PasswordError {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Invalid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(given: &str) -> String {
+        Password::parse(given.to_owned()).unwrap().text().to_owned()
+    }
+
+    #[test]
+    fn is_composed_and_otherwise_untouched() {
+        assert_eq!(text("cafe\u{301}"), "caf\u{e9}");
+        // NFC, not NFKC, no case, no trimming.
+        for given in ["", "  a b  ", "PaSs", "ﬁ ＡＢＣ ß", "a\0b\r\n", "\u{feff}\u{200b}x", "🔑"]
+        {
+            assert_eq!(text(given), given);
+        }
+    }
+
+    #[test]
+    fn is_bounded_before_and_after() {
+        assert!(Password::parse("x".repeat(1_024)).is_ok());
+        assert!(Password::parse("é".repeat(512)).is_ok());
+        // U+1D160: four bytes, three characters of four in NFC.
+        assert!(Password::parse("\u{1d160}".repeat(85)).is_ok());
+        for given in ["x".repeat(1_025), "\u{1d160}".repeat(86), "x".repeat(10_000_000)] {
+            assert!(matches!(Password::parse(given), Err(PasswordError::TooLong)));
+        }
+        // Composed it would fit.
+        assert!(Password::parse("e\u{301}".repeat(500)).is_err());
+        assert_eq!(PasswordError::TooLong.code(), "too_long");
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(format!("{:?}", Password::parse("hunter22".into()).unwrap()), "Password(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn composing_stays_within_its_room(given in any::<String>()) {
+            if let Ok(password) = Password::parse(given.clone()) {
+                prop_assert!(password.text().len() <= NFC_MAX_EXPANSION * given.len());
+                prop_assert_eq!(text(password.text()), password.text());
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Reading an account and a session, to decide whether a caller is let in.
+
+use auth::{Account, AccountCheck, CheckError, Found, SessionId, UserId};
+use dynamo::Client;
+
+use crate::item::{AccountItem, SessionItem};
+use crate::key::Key;
+use crate::table::{Config, Table};
+
+/// Reads accounts and sessions.
+#[derive(Clone, Debug)]
+pub struct Accounts(Table);
+
+impl Accounts {
+    /// The accounts of the table that `config` names.
+    #[must_use]
+    pub fn new(config: &Config, client: Client) -> Self {
+        Self(Table::new(config, client))
+    }
+}
+
+impl AccountCheck for Accounts {
+    async fn find(&self, user: UserId, session: SessionId) -> Result<Found, CheckError> {
+        let (account, session) = tokio::try_join!(
+            self.0.get::<AccountItem>(Key::account(user)),
+            self.0.get::<SessionItem>(Key::session(user, session)),
+        )?;
+        let session = session.map(TryInto::try_into).transpose().map_err(CheckError::from)?;
+        Ok(Found { account: account.map(Account::from), session })
+    }
+}

@@ -1,0 +1,53 @@
+//! Keys of the users' table, built here and nowhere else.
+
+use std::collections::HashMap;
+
+use auth::{CanonicalName, SessionId, UserId};
+use aws_sdk_dynamodb::types::AttributeValue;
+
+/// The primary key of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) pk: String,
+    pub(crate) sk: String,
+}
+
+impl Key {
+    fn new(pk: String, sk: impl Into<String>) -> Self {
+        Self { pk, sk: sk.into() }
+    }
+
+    /// An account.
+    pub(crate) fn account(id: UserId) -> Self {
+        Self::new(format!("USER#{id}"), "ACCOUNT")
+    }
+
+    /// A session of an account.
+    pub(crate) fn session(id: UserId, session: SessionId) -> Self {
+        Self::new(format!("USER#{id}"), format!("SESSION#{session}"))
+    }
+
+    /// The claim to a username: that it is there makes the name unique.
+    pub(crate) fn username(name: &CanonicalName) -> Self {
+        Self::new(format!("USERNAME#{}", name.as_str()), "CLAIM")
+    }
+
+    /// The password of the account with a username. It hangs on the name, so that a login reads the
+    /// claim and the hash at the same time; in an item of its own, so that nothing else reads it.
+    pub(crate) fn password(name: &CanonicalName) -> Self {
+        Self::new(format!("USERNAME#{}", name.as_str()), "PASSWORD")
+    }
+
+    /// The claim to an e-mail address.
+    pub(crate) fn email(address: &CanonicalName) -> Self {
+        Self::new(format!("EMAIL#{}", address.as_str()), "CLAIM")
+    }
+
+    /// The key as DynamoDB takes it.
+    pub(crate) fn attributes(self) -> HashMap<String, AttributeValue> {
+        HashMap::from([
+            ("pk".to_owned(), AttributeValue::S(self.pk)),
+            ("sk".to_owned(), AttributeValue::S(self.sk)),
+        ])
+    }
+}

@@ -1,0 +1,31 @@
+//! The users' table: what is in it, and one handle per thing that can be done with it.
+//!
+//! A function holds just the handles that it needs, so that its needs show in its type; the actions
+//! that its template resource is granted are those of its handles.
+//!
+//! | handle | does | actions |
+//! |---|---|---|
+//! | [`Registrations`] | creates an account | `PutItem` |
+//! | [`Logins`] | finds an account by name, begins a session | `GetItem`, `PutItem` |
+//! | [`Accounts`] | reads an account and a session | `GetItem` |
+//! | [`Administration`] | looks accounts up and changes them | `GetItem`, `UpdateItem` |
+//!
+//! A decision is never taken on a read that a write then relies on: conditions and transactions
+//! carry it. Reads that decide are strongly consistent. Expiry is compared in code; the table's TTL
+//! only sweeps.
+
+mod accounts;
+mod administration;
+mod item;
+mod key;
+mod logins;
+mod registrations;
+mod secret;
+mod table;
+
+pub use accounts::Accounts;
+pub use administration::Administration;
+pub use logins::{Credential, Identifier, Logins, NewSession};
+pub use registrations::{NewAccount, RegisterError, Registrations};
+pub use secret::Secret;
+pub use table::{Config, StoreError};

@@ -1,0 +1,139 @@
+//! Who may call a route, as types.
+
+use std::future::Future;
+use std::marker::PhantomData;
+
+use auth::{
+    AccountCheck, Anyone, Caller, CheckedCaller, KeySource, RoleRequirement, UserId, Verifier,
+};
+use http::HeaderMap;
+
+use crate::Problem;
+use crate::bearer::bearer_token;
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A way of saying who may call a route. Sealed: [`Public`], [`SignedIn`], [`Has`] and
+/// [`CheckedAccount`] are all there are.
+pub trait Access: sealed::Sealed + Send + Sync + 'static {
+    /// What a handler is given of the caller.
+    type Caller: Send + 'static;
+
+    /// The access in words: `anyone`, `by token, role admin`, `checked`.
+    fn describe() -> String;
+
+    /// Whose request it is, for the log.
+    fn user_id(caller: &Self::Caller) -> Option<UserId>;
+}
+
+/// An access that can be decided for requests to `Rt`.
+pub trait Admits<Rt>: Access {
+    /// Lets the caller in, or says why not. Before any of the body is looked at.
+    fn admit(
+        route: &Rt,
+        headers: &HeaderMap,
+    ) -> impl Future<Output = Result<Self::Caller, Problem>> + Send;
+}
+
+/// A route that can verify tokens.
+pub trait Guarded: Send + Sync {
+    /// Where the keys come from.
+    type Keys: KeySource;
+
+    /// What verifies tokens.
+    fn verifier(&self) -> &Verifier<Self::Keys>;
+}
+
+/// A route that can look at the caller's account besides.
+pub trait Checked: Guarded {
+    /// What reads accounts.
+    type Accounts: AccountCheck;
+
+    /// What reads accounts.
+    fn accounts(&self) -> &Self::Accounts;
+}
+
+/// Anyone may call. Nothing about the caller is looked at.
+#[derive(Debug)]
+pub enum Public {}
+
+/// Whoever has a good token that has the role of `R`. Nothing about the caller is read: a changed
+/// role or a disabled account shows when the token expires.
+#[derive(Debug)]
+pub struct Has<R>(PhantomData<fn() -> R>);
+
+/// Whoever has a good token.
+pub type SignedIn = Has<Anyone>;
+
+/// Whoever has a good token, and an account and session that count now, with the role of `R` now.
+#[derive(Debug)]
+pub struct CheckedAccount<R>(PhantomData<fn() -> R>);
+
+impl sealed::Sealed for Public {}
+impl<R> sealed::Sealed for Has<R> {}
+impl<R> sealed::Sealed for CheckedAccount<R> {}
+
+fn words<R: RoleRequirement>(kind: &str) -> String {
+    match R::REQUIRED {
+        Some(role) => format!("{kind}, role {role}"),
+        None => kind.to_owned(),
+    }
+}
+
+impl Access for Public {
+    type Caller = ();
+
+    fn describe() -> String {
+        "anyone".to_owned()
+    }
+
+    fn user_id((): &()) -> Option<UserId> {
+        None
+    }
+}
+
+impl<R: RoleRequirement> Access for Has<R> {
+    type Caller = Caller<R>;
+
+    fn describe() -> String {
+        words::<R>("by token")
+    }
+
+    fn user_id(caller: &Caller<R>) -> Option<UserId> {
+        Some(caller.user_id())
+    }
+}
+
+impl<R: RoleRequirement> Access for CheckedAccount<R> {
+    type Caller = CheckedCaller<R>;
+
+    fn describe() -> String {
+        words::<R>("checked")
+    }
+
+    fn user_id(caller: &CheckedCaller<R>) -> Option<UserId> {
+        Some(caller.user_id())
+    }
+}
+
+impl<Rt: Sync> Admits<Rt> for Public {
+    async fn admit(_: &Rt, _: &HeaderMap) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+impl<Rt: Guarded, R: RoleRequirement> Admits<Rt> for Has<R> {
+    async fn admit(route: &Rt, headers: &HeaderMap) -> Result<Caller<R>, Problem> {
+        let token = bearer_token(headers)?;
+        Ok(route.verifier().admit(token).await?)
+    }
+}
+
+impl<Rt: Checked, R: RoleRequirement> Admits<Rt> for CheckedAccount<R> {
+    async fn admit(route: &Rt, headers: &HeaderMap) -> Result<CheckedCaller<R>, Problem> {
+        let token = bearer_token(headers)?;
+        Ok(route.verifier().admit_checked(token, route.accounts()).await?)
+    }
+}

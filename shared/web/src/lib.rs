@@ -1,0 +1,105 @@
+//! Routes: one per Lambda function, each declaring who may call it.
+//!
+//! A function is a type that implements [`Route`], and a `main` that calls [`serve`]. Who may call it
+//! is [`Route::Access`], which has no default: a route that forgets it does not compile, and neither
+//! does a handler that asks for another caller than the one declared.
+//!
+//! ```
+//! # use auth::{BootError, Env};
+//! # use web::*;
+//! struct Greeting;
+//!
+//! impl Route for Greeting {
+//!     const NAME: &'static str = "greeting";
+//!     const METHOD: Method = Method::GET;
+//!     const PATH: &'static str = "/greeting";
+//!     type Access = Public;
+//!     type Input = NoBody;
+//!     type Output = Json<Message>;
+//!
+//!     async fn cold_start(_: &Env) -> Result<Self, BootError> {
+//!         Ok(Self)
+//!     }
+//!
+//!     async fn handle(&self, _: (), _: NoBody) -> Result<Json<Message>, Problem> {
+//!         Ok(Json(Message::new("Hello!")))
+//!     }
+//! }
+//! ```
+//!
+//! The same without the line that declares the access:
+//!
+//! ```compile_fail,E0046
+//! # use auth::{BootError, Env};
+//! # use web::*;
+//! struct Greeting;
+//!
+//! impl Route for Greeting {
+//!     const NAME: &'static str = "greeting";
+//!     const METHOD: Method = Method::GET;
+//!     const PATH: &'static str = "/greeting";
+//!     type Input = NoBody;
+//!     type Output = Json<Message>;
+//!
+//!     async fn cold_start(_: &Env) -> Result<Self, BootError> {
+//!         Ok(Self)
+//!     }
+//!
+//!     async fn handle(&self, _: (), _: NoBody) -> Result<Json<Message>, Problem> {
+//!         Ok(Json(Message::new("Hello!")))
+//!     }
+//! }
+//! ```
+//!
+//! Nor is a checked account admitted for a route that has no way to check it:
+//!
+//! ```compile_fail,E0277
+//! # use auth::{Admin, BootError, CheckedCaller, Env};
+//! # use web::*;
+//! struct Greeting;
+//!
+//! impl Route for Greeting {
+//!     const NAME: &'static str = "greeting";
+//!     const METHOD: Method = Method::GET;
+//!     const PATH: &'static str = "/greeting";
+//!     type Access = CheckedAccount<Admin>;
+//!     type Input = NoBody;
+//!     type Output = Json<Message>;
+//!
+//!     async fn cold_start(_: &Env) -> Result<Self, BootError> {
+//!         Ok(Self)
+//!     }
+//!
+//!     async fn handle(&self, _: CheckedCaller<Admin>, _: NoBody) -> Result<Json<Message>, Problem> {
+//!         Ok(Json(Message::new("Hello!")))
+//!     }
+//! }
+//! ```
+//!
+//! This is the one crate that names `lambda_http`, and the one place where kinds of fault become
+//! status codes.
+
+mod access;
+mod bearer;
+mod body;
+mod json;
+mod problem;
+mod request;
+mod response;
+mod route;
+mod serve;
+mod telemetry;
+mod user;
+
+pub use access::{Access, Admits, Checked, CheckedAccount, Guarded, Has, Public, SignedIn};
+pub use body::{Body, Input, MAX_BODY_BYTES, NoBody};
+pub use http::Method;
+pub use lambda_http::aws_lambda_events::apigw::{
+    ApiGatewayV2httpRequest as Event, ApiGatewayV2httpResponse as EventResponse,
+};
+pub use problem::{FieldError, Problem};
+pub use request::{Client, Network};
+pub use response::{Created, Json, Message, NoContent, Output, Public as PublicDocument};
+pub use route::{Description, Route};
+pub use serve::{answer, serve};
+pub use user::UserBody;

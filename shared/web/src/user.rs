@@ -1,0 +1,31 @@
+//! USER as it is answered.
+
+use auth::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// An account as its owner and administrators see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct UserBody {
+    id: UserId,
+    username: Username,
+    email: Option<Email>,
+    email_verified: bool,
+    roles: Roles,
+    created_at: Timestamp,
+    disabled: bool,
+}
+
+impl From<Account> for UserBody {
+    fn from(account: Account) -> Self {
+        Self {
+            id: account.id,
+            username: account.username,
+            email: account.email,
+            email_verified: account.email_standing == EmailStanding::Verified,
+            roles: account.roles,
+            created_at: account.created_at,
+            disabled: account.standing == Standing::Disabled,
+        }
+    }
+}
