@@ -5,6 +5,8 @@
 //! of every cold start to find the same values. Whatever runs elsewhere (the command line) loads its
 //! configuration by `aws-config` and hands the client over.
 
+mod conflict;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -25,8 +27,9 @@ const ATTEMPT_DEADLINE: Duration = Duration::from_millis(2_500);
 /// The longest that a connection may take to open.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How often an operation is tried at most.
-const ATTEMPTS: u32 = 3;
+/// How often an operation is tried at most. Enough for many who register one name at the same
+/// moment, whose transactions conflict until the first of them is through.
+const ATTEMPTS: u32 = 5;
 
 /// Where DynamoDB is, and as whom to speak to it.
 #[derive(Clone)]
@@ -83,6 +86,7 @@ pub fn connect(config: &Config) -> Client {
 #[must_use]
 pub fn deadlines(builder: aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb::config::Builder {
     builder
+        .retry_classifier(conflict::TransactionConflict)
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(ATTEMPTS)

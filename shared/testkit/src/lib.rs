@@ -1,1 +1,20 @@
 //! For tests: keys, clocks, events, an embedded DynamoDB, a client that injects faults.
+//!
+//! A [`Stack`] is what most tests want: an embedded DynamoDB of their own with the tables of the
+//! template, a key set published in it, and the environment of a function that runs against it.
+
+mod clock;
+mod events;
+mod faults;
+mod answers;
+mod forge;
+mod random;
+mod stack;
+
+pub use clock::TestClock;
+pub use events::{bearer, event, header, json_body, json_request, load, without_token};
+pub use answers::{body, readable, status};
+pub use faults::{Fault, Faults};
+pub use forge::{BadToken, Forge, encode, encode_json};
+pub use random::SeededRandom;
+pub use stack::{AUDIENCE, ISSUER, NewUser, PASSWORD, Stack};

@@ -37,8 +37,7 @@ impl Username {
         // Before all else, so that no later step sees a long text.
         within(CHARS, given)?;
         // RFC 8265 lets joiners through in some contexts; nobody can see whether they are there.
-        // An `@` would make it look like an e-mail address.
-        if given.chars().any(|c| is_hidden(c) || c == '@') {
+        if given.chars().any(is_hidden) {
             return Err(NameError::InvalidCharacters);
         }
         let enforced = UsernameCaseMapped::enforce(given).map_err(|error| match error {
@@ -53,7 +52,7 @@ impl Username {
             return Err(NameError::InvalidFormat);
         }
         let canonical = CanonicalName::of_unchecked(given);
-        // Full-width `＠` is `@` by now.
+        // It would look like an e-mail address. Full-width `＠` is `@` by now.
         if canonical.as_str().contains('@') {
             return Err(NameError::InvalidCharacters);
         }

@@ -1,0 +1,54 @@
+//! Answers of a function, for a test to read.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use web::EventResponse;
+
+/// The answer as a snapshot wants it: ids, times and tokens are replaced by what they are.
+#[must_use]
+pub fn readable(answer: &EventResponse) -> Value {
+    let headers: BTreeMap<_, _> = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("(not text)")))
+        .collect();
+    let mut body = body(answer);
+    redact(&mut body);
+    json!({"status": answer.status_code, "headers": headers, "body": body})
+}
+
+/// The status of the answer.
+#[must_use]
+pub fn status(answer: &EventResponse) -> i64 {
+    answer.status_code
+}
+
+/// The body of the answer, `null` when it has none.
+///
+/// # Panics
+/// When there is one that is not JSON.
+#[must_use]
+pub fn body(answer: &EventResponse) -> Value {
+    let Some(body) = &answer.body else { return Value::Null };
+    serde_json::from_slice(body).expect("an answer of ours is JSON")
+}
+
+/// Replaces what differs from run to run.
+fn redact(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match name.as_str() {
+                    "id" | "sid" => *member = json!("(id)"),
+                    "created_at" | "expires_at" | "last_used_at" => *member = json!("(time)"),
+                    "access_token" | "refresh_token" => *member = json!("(token)"),
+                    "kid" | "x" => *member = json!("(key)"),
+                    _ => redact(member),
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(redact),
+        _ => {}
+    }
+}

@@ -1,0 +1,37 @@
+//! A clock to set.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use auth::Clock;
+use jiff::{SignedDuration, Timestamp};
+
+/// A clock that stands still until it is moved. Clones share it.
+#[derive(Clone, Debug)]
+pub struct TestClock(Arc<Mutex<Timestamp>>);
+
+impl TestClock {
+    /// A clock that says `now`.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self(Arc::new(Mutex::new(now)))
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, by: SignedDuration) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *now += by;
+    }
+}
+
+impl Default for TestClock {
+    /// The first second of 2026.
+    fn default() -> Self {
+        Self::at(Timestamp::from_second(1_767_225_600).expect("within jiff's range"))
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
