@@ -36,6 +36,7 @@ pub fn enable_signing(signers: SignerFactory) {
     let _ = SIGNERS.set(signers);
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is jsonwebtoken's")]
 fn signer_factory(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     match SIGNERS.get() {
         Some(signers) => signers(algorithm, key),
@@ -43,6 +44,7 @@ fn signer_factory(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn Jw
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is jsonwebtoken's")]
 fn verifier_factory(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     match algorithm {
         Algorithm::EdDSA if key.family() == jsonwebtoken::AlgorithmFamily::Ed => {

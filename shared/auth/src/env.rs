@@ -73,7 +73,6 @@ impl Reader<'_> {
 
     /// A variable that may be left out and has no default. The outer `None` says that a fault has
     /// been noted, the inner one that it is not set.
-    #[expect(clippy::option_option, reason = "the outer one is the fault, the inner one the value")]
     pub fn maybe<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Option<Option<T>> {
         if self.get(name).is_none() { Some(None) } else { self.parsed(name).map(Some) }
     }

@@ -58,7 +58,7 @@ impl SigningKeys {
             usage: "sig".to_owned(),
             kid: URL_SAFE_NO_PAD.encode(random.bytes::<12>()),
             x: URL_SAFE_NO_PAD.encode(pair.public_key()),
-            d: URL_SAFE_NO_PAD.encode(&*seed),
+            d: URL_SAFE_NO_PAD.encode(*seed),
         };
         Self::new(PrivateJwks { keys: vec![key] }).expect("a generated key is a good key")
     }

@@ -7,6 +7,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey};
 use signature::{Error, Signer};
 
 /// Makes a signer: the hook of [`auth::crypto::enable_signing`].
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is jsonwebtoken's")]
 pub(crate) fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     match algorithm {
         Algorithm::EdDSA if key.family() == AlgorithmFamily::Ed => {

@@ -16,7 +16,7 @@ use auth::{
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::{Client, DynamoError};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// How long a set that has been read counts as fresh, in seconds.
 pub const FRESH_SECONDS: i64 = 300;
@@ -72,6 +72,13 @@ struct Cache {
 }
 
 impl Cache {
+    /// When the clock has been set back, what lies ahead of it counts as of now. Otherwise a set
+    /// would stay fresh, and no read be made, until the clock is where it was.
+    fn follow(&mut self, now: Timestamp) {
+        self.read_at = self.read_at.map(|at| at.min(now));
+        self.tried_at = self.tried_at.map(|at| at.min(now));
+    }
+
     fn age(at: Option<Timestamp>, now: Timestamp) -> SignedDuration {
         at.map_or(SignedDuration::MAX, |at| now.duration_since(at))
     }
@@ -94,8 +101,9 @@ impl TableKeys {
     /// request tries again within the limits above.
     pub async fn open(config: &Config, client: Client, clock: Arc<dyn Clock>) -> Self {
         let keys = Self { client, table: config.table.clone(), clock, cache: Mutex::default() };
-        let now = keys.clock.now();
-        keys.refresh(&mut *keys.cache.lock().await, now).await;
+        let (mut cache, now) = keys.cache().await;
+        keys.refresh(&mut cache, now).await;
+        drop(cache);
         keys
     }
 
@@ -104,12 +112,20 @@ impl TableKeys {
     /// # Errors
     /// When it cannot be read and what was read before is too old.
     pub async fn set(&self) -> Result<Arc<PublicKeySet>, KeyError> {
-        let now = self.clock.now();
-        let mut cache = self.cache.lock().await;
+        let (mut cache, now) = self.cache().await;
         if !cache.is_fresh(now) && cache.may_try(now) {
             self.refresh(&mut cache, now).await;
         }
         if cache.may_serve(now) { Ok(Arc::clone(&cache.set)) } else { Err(KeyError) }
+    }
+
+    /// The cache, and the time once it is ours: whoever waited for another's read must not compare
+    /// with the time from before it.
+    async fn cache(&self) -> (MutexGuard<'_, Cache>, Timestamp) {
+        let mut cache = self.cache.lock().await;
+        let now = self.clock.now();
+        cache.follow(now);
+        (cache, now)
     }
 
     async fn refresh(&self, cache: &mut Cache, now: Timestamp) {
@@ -133,8 +149,7 @@ impl KeySource for TableKeys {
         if let Some(key) = set.get(kid) {
             return Ok(Some(Arc::clone(key)));
         }
-        let now = self.clock.now();
-        let mut cache = self.cache.lock().await;
+        let (mut cache, now) = self.cache().await;
         if cache.may_try(now) {
             self.refresh(&mut cache, now).await;
         }

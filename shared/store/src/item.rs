@@ -116,3 +116,113 @@ impl TryFrom<SessionItem> for LiveSession {
         Ok(Self { ver: item.ver, expires_at })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use auth::{Clock, Role, SessionId, SystemClock, SystemRandom};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn username() -> impl Strategy<Value = Username> {
+        "[a-zA-Z0-9äöüßéΣσς]{3,20}"
+            .prop_filter_map("a username", |name| Username::parse(&name).ok())
+    }
+
+    fn email() -> impl Strategy<Value = Email> {
+        "[a-zA-Zé]{1,20}@[a-z]{1,20}\\.com"
+            .prop_filter_map("an address", |email| Email::parse(&email).ok())
+    }
+
+    fn id() -> impl Strategy<Value = UserId> {
+        Just(()).prop_map(|()| UserId::new(SystemClock.now(), &SystemRandom))
+    }
+
+    fn time() -> impl Strategy<Value = Timestamp> {
+        (0_i64..=253_402_207_200_000).prop_map(|ms| Timestamp::from_millisecond(ms).unwrap())
+    }
+
+    fn account() -> impl Strategy<Value = Account> {
+        let roles = proptest::sample::subsequence(Role::ALL.to_vec(), 0..=3);
+        let about = (any::<bool>(), any::<bool>(), any::<u64>());
+        (id(), username(), proptest::option::of(email()), roles, time(), about).prop_map(
+            |(id, username, email, roles, created_at, (verified, disabled, ver))| Account {
+                id,
+                username,
+                email,
+                email_standing: if verified {
+                    EmailStanding::Verified
+                } else {
+                    EmailStanding::Unverified
+                },
+                roles: roles.into_iter().collect(),
+                created_at,
+                standing: if disabled { Standing::Disabled } else { Standing::Active },
+                ver,
+            },
+        )
+    }
+
+    /// Through the form that DynamoDB takes, with the key and an attribute of a later version.
+    fn stored<T: Serialize + DeserializeOwned>(key: Key, item: &T) -> T {
+        let mut attributes = with_key(key, item).unwrap();
+        attributes.insert("later".to_owned(), AttributeValue::Bool(true));
+        parse(attributes).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn accounts_round_trip(account in account()) {
+            let item = AccountItem::from(account.clone());
+            let again: AccountItem = stored(Key::account(account.id), &item);
+            prop_assert_eq!(&again, &item);
+            prop_assert_eq!(Account::from(again), account);
+        }
+
+        #[test]
+        fn claims_round_trip(user_id in id(), username in username()) {
+            let key = Key::username(username.canonical());
+            let item = ClaimItem { user_id, username };
+            prop_assert_eq!(stored(key, &item), item);
+        }
+
+        #[test]
+        fn passwords_round_trip(hash in ".{1,100}", username in username()) {
+            let item = PasswordItem { hash: hash.clone() };
+            prop_assert_eq!(stored(Key::password(username.canonical()), &item).hash, hash);
+        }
+
+        #[test]
+        fn sessions_round_trip(
+            (created_at, last_used_at) in (time(), time()),
+            (expires_at, counter, ver) in (any::<i64>(), any::<u64>(), any::<u64>()),
+            user_agent in proptest::option::of(".{0,40}"),
+            network in proptest::option::of("[0-9.:/]{1,40}"),
+            user in id(),
+        ) {
+            let item = SessionItem {
+                created_at, last_used_at, expires_at, counter, ver, user_agent, network,
+            };
+            let key = Key::session(user, SessionId::new(&SystemRandom));
+            prop_assert_eq!(stored(key, &item), item);
+        }
+
+        #[test]
+        fn whatever_is_stored_never_panics(text in ".{0,40}", number in any::<i64>()) {
+            for value in [
+                AttributeValue::S(text.clone()),
+                AttributeValue::N(number.to_string()),
+                AttributeValue::N(text.clone()),
+                AttributeValue::Null(true),
+            ] {
+                for name in ["id", "username", "roles", "ver", "expires_at", "hash", "created_at"] {
+                    let item = HashMap::from([(name.to_owned(), value.clone())]);
+                    prop_assert!(parse::<AccountItem>(item.clone()).is_err());
+                    prop_assert!(parse::<ClaimItem>(item.clone()).is_err());
+                    let session = parse::<SessionItem>(item);
+                    prop_assert!(session.is_err());
+                }
+            }
+        }
+    }
+}

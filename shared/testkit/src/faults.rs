@@ -15,7 +15,8 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
-
+use serde_json::Value;
+use tokio::sync::Barrier;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,9 @@ pub enum Fault {
     Lost,
     /// It is carried out, and the answer never arrives.
     LostAnswer,
+    /// It is carried out without its conditions: as code that forgot them would send it. For tests
+    /// of tests.
+    Unconditional,
 }
 
 /// A script of faults, one per request; after its end all goes well. Clones share it.
@@ -44,6 +48,9 @@ struct Script {
     faults: Mutex<VecDeque<Fault>>,
     always: Option<Fault>,
     requests: AtomicUsize,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
+    gate: Option<(usize, Barrier)>,
 }
 
 impl fmt::Debug for Faults {
@@ -53,24 +60,34 @@ impl fmt::Debug for Faults {
 }
 
 impl Faults {
+    fn new(script: &[Fault], always: Option<Fault>, gate: Option<usize>) -> Self {
+        Self(Arc::new(Script {
+            faults: Mutex::new(script.iter().copied().collect()),
+            always,
+            requests: AtomicUsize::new(0),
+            at_once: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
+            gate: gate.map(|requests| (requests, Barrier::new(requests))),
+        }))
+    }
+
     /// These faults, one per request.
     #[must_use]
     pub fn script(faults: &[Fault]) -> Self {
-        Self(Arc::new(Script {
-            faults: Mutex::new(faults.iter().copied().collect()),
-            always: None,
-            requests: AtomicUsize::new(0),
-        }))
+        Self::new(faults, None, None)
     }
 
     /// This fault, again and again.
     #[must_use]
     pub fn always(fault: Fault) -> Self {
-        Self(Arc::new(Script {
-            faults: Mutex::default(),
-            always: Some(fault),
-            requests: AtomicUsize::new(0),
-        }))
+        Self::new(&[], Some(fault), None)
+    }
+
+    /// This fault, again and again, and the first `requests` requests wait for each other: none of
+    /// them is carried out before the last of them has been made.
+    #[must_use]
+    pub fn together(requests: usize, fault: Fault) -> Self {
+        Self::new(&[], Some(fault), Some(requests))
     }
 
     /// How many requests there have been, attempts of the SDK counted one by one.
@@ -79,16 +96,23 @@ impl Faults {
         self.0.requests.load(Ordering::SeqCst)
     }
 
+    /// How many requests were under way at one time, at most.
+    #[must_use]
+    pub fn most_at_once(&self) -> usize {
+        self.0.most_at_once.load(Ordering::SeqCst)
+    }
+
     /// Replaces what is left of the script.
     pub fn then(&self, faults: &[Fault]) {
         let mut script = self.0.faults.lock().unwrap_or_else(PoisonError::into_inner);
         *script = faults.iter().copied().collect();
     }
 
-    fn next(&self) -> Fault {
-        self.0.requests.fetch_add(1, Ordering::SeqCst);
+    /// What becomes of the next request, and its number, from 0.
+    fn next(&self) -> (usize, Fault) {
+        let number = self.0.requests.fetch_add(1, Ordering::SeqCst);
         let mut script = self.0.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.always.or_else(|| script.pop_front()).unwrap_or(Fault::None)
+        (number, self.0.always.or_else(|| script.pop_front()).unwrap_or(Fault::None))
     }
 
     /// The HTTP client that meets them.
@@ -110,43 +134,99 @@ struct Faulty {
 
 impl HttpConnector for Faulty {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        match self.faults.next() {
-            Fault::None => self.inner.call(request),
-            Fault::Conflict => refuse(
-                r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-                "Message":"Transaction cancelled","CancellationReasons":[{"Code":"None"},
-                {"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"}]}"#,
-            ),
-            Fault::Throttled => refuse(
-                r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException",
-                "message":"Rate exceeded"}"#,
-            ),
-            Fault::AccessDenied => refuse(
-                r#"{"__type":"com.amazon.coral.service#AccessDeniedException",
-                "Message":"not authorized to perform: dynamodb:GetItem"}"#,
-            ),
-            Fault::ServerError => HttpConnectorFuture::ready(Ok(response(
-                500,
-                r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#,
-            ))),
-            Fault::Lost => HttpConnectorFuture::ready(Err(lost())),
-            Fault::LostAnswer => {
-                let sent = self.inner.call(request);
-                HttpConnectorFuture::new(async move {
-                    sent.await?;
-                    Err(lost())
-                })
+        let script = Arc::clone(&self.faults.0);
+        let (number, fault) = self.faults.next();
+        let under_way = UnderWay::new(&script);
+        let inner = self.inner.clone();
+        HttpConnectorFuture::new(async move {
+            let _under_way = under_way;
+            if let Some((requests, gate)) = &script.gate
+                && number < *requests
+            {
+                gate.wait().await;
             }
+            meet(fault, &inner, request).await
+        })
+    }
+}
+
+/// Counts a request as long as it is under way, also when it is given up.
+struct UnderWay(Arc<Script>);
+
+impl UnderWay {
+    fn new(script: &Arc<Script>) -> Self {
+        let now = script.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        script.most_at_once.fetch_max(now, Ordering::SeqCst);
+        Self(Arc::clone(script))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.at_once.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+async fn meet(
+    fault: Fault,
+    inner: &SharedHttpConnector,
+    request: HttpRequest,
+) -> Result<HttpResponse, ConnectorError> {
+    match fault {
+        Fault::None => inner.call(request).await,
+        Fault::Unconditional => inner.call(unconditional(request)).await,
+        Fault::Conflict => Ok(response(
+            400,
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+            "Message":"Transaction cancelled","CancellationReasons":[{"Code":"None"},
+            {"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"}]}"#,
+        )),
+        Fault::Throttled => Ok(response(
+            400,
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException",
+            "message":"Rate exceeded"}"#,
+        )),
+        Fault::AccessDenied => Ok(response(
+            400,
+            r#"{"__type":"com.amazon.coral.service#AccessDeniedException",
+            "Message":"not authorized to perform: dynamodb:GetItem"}"#,
+        )),
+        Fault::ServerError => Ok(response(
+            500,
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#,
+        )),
+        Fault::Lost => Err(lost()),
+        Fault::LostAnswer => {
+            inner.call(request).await?;
+            Err(lost())
         }
+    }
+}
+
+/// The request without its conditions. (An embedded database does not look at signatures.)
+fn unconditional(mut request: HttpRequest) -> HttpRequest {
+    let body = request.body().bytes().expect("a request of the SDK is in memory");
+    let mut body: Value = serde_json::from_slice(body).expect("a request of the SDK is JSON");
+    strip(&mut body);
+    let body = body.to_string();
+    request.headers_mut().insert("content-length", body.len().to_string());
+    *request.body_mut() = SdkBody::from(body);
+    request
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.remove("ConditionExpression");
+            members.values_mut().for_each(strip);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(strip),
+        _ => {}
     }
 }
 
 fn lost() -> ConnectorError {
     ConnectorError::io("the connection was reset".into())
-}
-
-fn refuse(body: &'static str) -> HttpConnectorFuture {
-    HttpConnectorFuture::ready(Ok(response(400, body)))
 }
 
 fn response(status: u16, body: &'static str) -> HttpResponse {

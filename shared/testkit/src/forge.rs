@@ -26,11 +26,22 @@ pub fn encode_json(value: &Value) -> String {
     encode(value.to_string())
 }
 
+/// What [`encode`] made, taken apart again.
+///
+/// # Panics
+/// When it did not.
+#[must_use]
+pub fn decode(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text).expect("base64url")
+}
+
 /// Signs whatever it is given.
 #[derive(Clone, Debug)]
 pub struct Forge {
     keys: SigningKeys,
     jwk: Value,
+    issuer: String,
+    audience: String,
 }
 
 /// A token that must be refused, and why.
@@ -56,7 +67,14 @@ impl Forge {
     #[must_use]
     pub fn of(keys: SigningKeys) -> Self {
         let jwks: Value = serde_json::from_str(&keys.to_json()).expect("a JWK Set is JSON");
-        Self { keys, jwk: jwks["keys"][0].clone() }
+        let (issuer, audience) = (ISSUER.to_owned(), AUDIENCE.to_owned());
+        Self { keys, jwk: jwks["keys"][0].clone(), issuer, audience }
+    }
+
+    /// For a verifier with another issuer and audience than a stack's.
+    #[must_use]
+    pub fn with_rules(self, issuer: &str, audience: &str) -> Self {
+        Self { issuer: issuer.to_owned(), audience: audience.to_owned(), ..self }
     }
 
     /// The keys.
@@ -148,7 +166,12 @@ impl Forge {
         bad
     }
 
-    fn bad_signatures(&self, claims: &Value, good: &str, add: &mut impl FnMut(&'static str, String)) {
+    fn bad_signatures(
+        &self,
+        claims: &Value,
+        good: &str,
+        add: &mut impl FnMut(&'static str, String),
+    ) {
         let (message, signature) = good.rsplit_once('.').expect("a token has three parts");
         for alg in ["none", "None", "NONE", "nOnE", ""] {
             let header = changed(&self.header(), "alg", json!(alg));
@@ -210,7 +233,10 @@ impl Forge {
             let next = char::from(last as u8 + 1);
             format!("{}{next}", &text[..text.len() - 1])
         };
-        add("spare bits in the signature", format!("{}.{}.{}", parts[0], parts[1], spare(parts[2])));
+        add(
+            "spare bits in the signature",
+            format!("{}.{}.{}", parts[0], parts[1], spare(parts[2])),
+        );
         let long = changed(claims, "preferred_username", json!("a".repeat(4096)));
         add("over 4 KiB", self.sign(&self.header(), &long));
     }
@@ -229,8 +255,14 @@ impl Forge {
         ] {
             add("an odd kid", self.with_header(claims, "kid", kid));
         }
-        for typ in [json!(null), json!("JWT"), json!("jwt"), json!("id+jwt"), json!("logout+jwt"), json!(1)]
-        {
+        for typ in [
+            json!(null),
+            json!("JWT"),
+            json!("jwt"),
+            json!("id+jwt"),
+            json!("logout+jwt"),
+            json!(1),
+        ] {
             add("another typ", self.with_header(claims, "typ", typ));
         }
         for crit in [json!(["exp"]), json!(["b64"]), json!([]), json!("exp"), json!(["unknown"])] {
@@ -261,16 +293,19 @@ impl Forge {
         add: &mut impl FnMut(&'static str, String),
     ) {
         let now = now.as_second();
+        let (issuer, audience) = (&self.issuer, &self.audience);
         for iss in [
-            json!(format!("{ISSUER}/")),
-            json!(ISSUER.to_uppercase()),
+            json!(format!("{issuer}/")),
+            json!(issuer.to_uppercase()),
             json!("https://evil.example"),
-            json!([ISSUER]),
+            json!([issuer]),
             json!(""),
         ] {
             add("another issuer", self.with_claim(claims, "iss", iss));
         }
-        for aud in [json!("other"), json!([]), json!(["other"]), json!(AUDIENCE.to_uppercase()), json!({})] {
+        for aud in
+            [json!("other"), json!([]), json!(["other"]), json!(audience.to_uppercase()), json!({})]
+        {
             add("another audience", self.with_claim(claims, "aud", aud));
         }
         for exp in [json!(now - 31), json!(0), json!(-1), json!("9999999999"), json!(1e300)] {
@@ -286,8 +321,19 @@ impl Forge {
             add("odd roles", self.with_claim(claims, "roles", roles));
         }
         for claim in [
-            "iss", "sub", "aud", "exp", "iat", "jti", "client_id", "sid", "ver", "roles", "auth_time",
-            "amr", "preferred_username",
+            "iss",
+            "sub",
+            "aud",
+            "exp",
+            "iat",
+            "jti",
+            "client_id",
+            "sid",
+            "ver",
+            "roles",
+            "auth_time",
+            "amr",
+            "preferred_username",
         ] {
             add("a claim missing", self.with_claim(claims, claim, Value::Null));
         }

@@ -3,18 +3,20 @@
 //! A [`Stack`] is what most tests want: an embedded DynamoDB of their own with the tables of the
 //! template, a key set published in it, and the environment of a function that runs against it.
 
+mod answers;
 mod clock;
+mod corpora;
 mod events;
 mod faults;
-mod answers;
 mod forge;
 mod random;
 mod stack;
 
-pub use clock::TestClock;
-pub use events::{bearer, event, header, json_body, json_request, load, without_token};
 pub use answers::{body, readable, status};
+pub use clock::TestClock;
+pub use corpora::{json_test_suite, naughty_strings};
+pub use events::{bearer, event, header, json_body, json_request, load, without_token};
 pub use faults::{Fault, Faults};
-pub use forge::{BadToken, Forge, encode, encode_json};
+pub use forge::{BadToken, Forge, decode, encode, encode_json};
 pub use random::SeededRandom;
 pub use stack::{AUDIENCE, ISSUER, NewUser, PASSWORD, Stack};

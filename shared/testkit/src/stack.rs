@@ -5,10 +5,10 @@ use auth::{
 };
 use dynamo::Client;
 use dynoxide::Database;
-use passwords::{Hasher, Password};
-use store::{Logins, NewAccount, NewSession, Registrations, Secret};
 use jiff::SignedDuration;
+use passwords::{Hasher, Password};
 use serde_json::json;
+use store::{Logins, NewAccount, NewSession, Registrations, Secret};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use xtask::template::Template;
@@ -160,7 +160,10 @@ impl Stack {
             network: None,
         };
         let id = session.id;
-        Logins::new(&self.users(), self.client()).begin(account.id, session).await.expect("a session");
+        Logins::new(&self.users(), self.client())
+            .begin(account.id, session)
+            .await
+            .expect("a session");
         let mut claims = Forge::claims(now, &account.roles);
         claims["sub"] = json!(account.id);
         claims["sid"] = json!(id);

@@ -46,7 +46,11 @@ pub struct FieldError {
 /// | 500 | `internal` | a defect |
 /// | 503 | `unavailable` | something we depend on does not answer |
 #[derive(Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+/// Boxed, so that a `Result` is not as large as the worst that can happen.
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -77,7 +81,7 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
+        Self(Box::new(Parts {
             status,
             code,
             title,
@@ -85,11 +89,11 @@ impl Problem {
             errors: Vec::new(),
             header: None,
             source: None,
-        }
+        }))
     }
 
     fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.0.header = Some((name, value));
         self
     }
 
@@ -103,8 +107,10 @@ impl Problem {
     #[must_use]
     pub fn invalid_input(errors: Vec<FieldError>) -> Self {
         let detail = "Some of the input breaks a rule; see errors.";
-        let problem = Self::new(StatusCode::BAD_REQUEST, "invalid_input", "Invalid input", detail);
-        Self { errors, ..problem }
+        let mut problem =
+            Self::new(StatusCode::BAD_REQUEST, "invalid_input", "Invalid input", detail);
+        problem.0.errors = errors;
+        problem
     }
 
     /// No credentials were sent (401).
@@ -194,25 +200,25 @@ impl Problem {
     /// Adds what the log is told, and the client is not. It must not hold a secret.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.0.source = Some(source.into());
         self
     }
 
     /// The status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// The code, for a program.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// What led to it, from the outside in, for the log.
     pub(crate) fn reason(&self) -> Option<String> {
-        let mut next = self.source.as_deref().map(|source| source as &dyn Error)?;
+        let mut next = self.0.source.as_deref().map(|source| source as &dyn Error)?;
         let mut reason = next.to_string();
         while let Some(source) = next.source() {
             next = source;
@@ -225,18 +231,18 @@ impl Problem {
     pub(crate) fn body(&self, request_id: &str) -> String {
         let body = ProblemBody {
             kind: "about:blank",
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            code: self.code,
+            title: self.0.title,
+            status: self.0.status.as_u16(),
+            detail: &self.0.detail,
+            code: self.0.code,
             request_id,
-            errors: &self.errors,
+            errors: &self.0.errors,
         };
         serde_json::to_string(&body).expect("a problem is JSON")
     }
 
     pub(crate) fn add_headers(&self, headers: &mut HeaderMap) {
-        if let Some((name, value)) = &self.header {
+        if let Some((name, value)) = &self.0.header {
             headers.insert(name.clone(), value.clone());
         }
     }
@@ -244,7 +250,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.status.as_u16(), self.code)
+        write!(f, "{} {}", self.0.status.as_u16(), self.0.code)
     }
 }
 

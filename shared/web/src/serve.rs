@@ -77,7 +77,9 @@ pub async fn answer<R: Route>(route: &R, event: Event) -> EventResponse {
     let started = Instant::now();
     let request = Request::new(event);
     let mut user_id = None;
-    let attempt = AssertUnwindSafe(attempt(route, &request, &mut user_id)).catch_unwind().await;
+    // Boxed: the SDK's futures are so deeply nested that the compiler gives up on larger ones.
+    let attempt = attempt(route, &request, &mut user_id).boxed();
+    let attempt = AssertUnwindSafe(attempt).catch_unwind().await;
     let result = attempt.unwrap_or_else(|_| Err(Problem::internal().because("a panic")));
     // What the gateway gives is a token of its own; anything else is not echoed.
     let request_id = request.request_id().filter(|id| HeaderValue::from_str(id).is_ok());

@@ -1,0 +1,208 @@
+//! Folders, packages, binaries, template, events and OpenAPI agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+use serde_json::Value;
+use xtask::binaries::{self, Description};
+use xtask::project::Project;
+use xtask::template::Template;
+
+fn metadata() -> Metadata {
+    MetadataCommand::new().current_dir(Project::here().root()).no_deps().exec().unwrap()
+}
+
+fn template() -> Template {
+    Template::read(&Project::here().template()).unwrap()
+}
+
+/// The packages in `functions/`: name and folder name.
+fn functions() -> BTreeSet<String> {
+    let root = Project::here().root().join("functions");
+    let folders = std::fs::read_dir(root).unwrap();
+    folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn events() -> BTreeMap<String, Value> {
+    let files = std::fs::read_dir(Project::here().root().join("events")).unwrap();
+    files
+        .map(|file| {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let event = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            (name, event)
+        })
+        .collect()
+}
+
+/// `protected-route` → `ProtectedRouteFunction`.
+fn resource(function: &str) -> String {
+    let words = function.split('-').map(|word| {
+        let (first, rest) = word.split_at(1);
+        first.to_uppercase() + rest
+    });
+    words.collect::<String>() + "Function"
+}
+
+#[test]
+fn a_function_has_one_name_everywhere() {
+    let functions = functions();
+    let packages: BTreeMap<_, _> = metadata()
+        .packages
+        .into_iter()
+        .filter(|package| {
+            package.manifest_path.components().any(|part| part.as_str() == "functions")
+        })
+        .map(|package| (package.name.to_string(), package))
+        .collect();
+    assert_eq!(packages.keys().cloned().collect::<BTreeSet<_>>(), functions, "packages");
+    for (name, package) in &packages {
+        assert_eq!(package.manifest_path.parent().unwrap().file_name(), Some(name.as_str()));
+        let bins: Vec<_> = package.targets.iter().filter(|target| target.is_bin()).collect();
+        assert_eq!(bins.len(), 1, "{name} has one binary");
+        assert_eq!(&bins[0].name, name, "the binary of {name}");
+    }
+    let template = template();
+    let in_template: BTreeSet<_> = template.functions.iter().map(|f| f.name.clone()).collect();
+    assert_eq!(in_template, functions, "functions of the template");
+    for function in &template.functions {
+        assert_eq!(function.resource, resource(&function.name));
+    }
+    let events = events();
+    for name in &functions {
+        assert!(events.contains_key(name), "events/{name}.json is missing");
+    }
+}
+
+#[test]
+fn every_event_is_of_a_function_and_of_its_route() {
+    let template = template();
+    for (file, event) in events() {
+        let of = |name: &str| {
+            file == name || file.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
+        };
+        let function = template
+            .functions
+            .iter()
+            .filter(|function| of(&function.name))
+            .max_by_key(|function| function.name.len())
+            .unwrap_or_else(|| panic!("events/{file}.json is of no function"));
+        let routes: Vec<_> = function.routes.iter().map(xtask::template::Route::key).collect();
+        let key = event["routeKey"].as_str().unwrap();
+        assert!(routes.iter().any(|route| route == key), "events/{file}.json: {key}");
+        let context = &event["requestContext"];
+        assert_eq!(context["routeKey"], key, "events/{file}.json");
+        let method = context["http"]["method"].as_str().unwrap();
+        assert_eq!(key.split(' ').next(), Some(method), "events/{file}.json");
+    }
+}
+
+#[tokio::test]
+async fn every_binary_is_what_the_template_says() {
+    let project = Project::here();
+    let binaries = binaries::build(&project, false).await.unwrap();
+    for function in template().functions {
+        let binary = binaries
+            .get(&function.name)
+            .unwrap_or_else(|| panic!("there is no binary {}", function.name));
+        let Description { name, method, path, .. } = binaries::describe(binary).await.unwrap();
+        let routes: Vec<_> = function.routes.iter().map(xtask::template::Route::key).collect();
+        assert_eq!(name, function.name);
+        assert_eq!(routes, [format!("{method} {path}")], "the route of {name}");
+    }
+}
+
+#[test]
+fn openapi_has_every_route_and_no_other() {
+    let text = std::fs::read_to_string(Project::here().root().join("openapi.yaml")).unwrap();
+    let api: Value = serde_saphyr::from_str(&text).unwrap();
+    let mut documented = BTreeSet::new();
+    for (path, item) in api["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if let Some(id) = operation["operationId"].as_str() {
+                documented.insert((format!("{} {path}", method.to_uppercase()), id.to_owned()));
+            }
+        }
+    }
+    let routes: BTreeSet<_> = template()
+        .functions
+        .into_iter()
+        .flat_map(|function| {
+            let name = function.name;
+            function.routes.into_iter().map(move |route| (route.key(), name.clone()))
+        })
+        .collect();
+    assert_eq!(documented, routes);
+}
+
+#[test]
+fn readme_has_every_route() {
+    let readme = std::fs::read_to_string(Project::here().root().join("README.md")).unwrap();
+    for function in template().functions {
+        for route in function.routes {
+            let key = route.key();
+            assert!(readme.contains(&format!("`{key}`")), "README.md does not name {key}");
+        }
+    }
+}
+
+/// Every crate that ends up in a function's binary, by `cargo tree`.
+fn linked(package: &str) -> BTreeSet<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(Project::here().root())
+        .args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(["--package", package])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn routes_by_token_link_no_secrets() {
+    for function in functions().into_iter().filter(|name| name.starts_with("protected-route")) {
+        let linked = linked(&function);
+        assert!(linked.contains("auth"), "{function} links {linked:?}");
+        for forbidden in ["argon2", "passwords", "issuer", "store", "testkit", "xtask"] {
+            assert!(!linked.contains(forbidden), "{function} links {forbidden}");
+        }
+    }
+}
+
+/// Who may depend on whom among the shared crates. `deny.toml` bans by name what each function may
+/// not have; this is the rest of the table in ARCHITECTURE.md.
+#[test]
+fn shared_crates_depend_as_documented() {
+    let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("auth", &[] as &[&str]),
+        ("dynamo", &["auth"]),
+        ("issuer", &["auth", "keys"]),
+        ("keys", &["auth", "dynamo"]),
+        ("passwords", &["auth"]),
+        ("store", &["auth", "dynamo"]),
+        ("web", &["auth"]),
+    ]);
+    let metadata = metadata();
+    let ours: BTreeSet<_> =
+        metadata.packages.iter().map(|package| package.name.to_string()).collect();
+    for package in &metadata.packages {
+        let is_shared = package.manifest_path.components().any(|part| part.as_str() == "shared");
+        let name = package.name.as_str();
+        if !is_shared || ["testkit", "conformance"].contains(&name) {
+            continue;
+        }
+        let allowed = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in the table"));
+        for dependency in &package.dependencies {
+            let of_ours =
+                dependency.kind == DependencyKind::Normal && ours.contains(&dependency.name);
+            assert!(
+                !of_ours || allowed.contains(&dependency.name.as_str()),
+                "{name} may not depend on {}",
+                dependency.name
+            );
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Reading an account and a session for a decision.
+
+use auth::{AccountCheck, CheckError, Fault as _, FaultKind, SessionId, SystemRandom};
+use aws_sdk_dynamodb::types::AttributeValue;
+use store::{Accounts, Logins};
+use testkit::{Fault, Faults, Stack};
+
+use crate::logins::new_session;
+use crate::{new_account, registrations};
+
+#[tokio::test]
+async fn either_may_be_gone() {
+    let stack = Stack::start().await;
+    let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
+    let stranger = new_account("stranger", None).id;
+    let session = new_session(7);
+    let sid = session.id;
+    Logins::new(&stack.users(), stack.client()).begin(account.id, session).await.unwrap();
+    let accounts = Accounts::new(&stack.users(), stack.client());
+
+    let both = accounts.find(account.id, sid).await.unwrap();
+    assert_eq!(both.account.as_ref(), Some(&account));
+    assert_eq!(both.session.unwrap().ver, 7);
+
+    let other = SessionId::new(&SystemRandom);
+    let ended = accounts.find(account.id, other).await.unwrap();
+    assert_eq!((ended.account, ended.session), (Some(account), None));
+
+    let gone = accounts.find(stranger, sid).await.unwrap();
+    assert_eq!((gone.account, gone.session), (None, None), "a session is its account's alone");
+}
+
+#[tokio::test]
+async fn both_are_read_at_the_same_time() {
+    let stack = Stack::start().await;
+    let faults = Faults::script(&[]);
+    let accounts = Accounts::new(&stack.users(), stack.faulty_client(&faults));
+    accounts.find(new_account("nobody", None).id, SessionId::new(&SystemRandom)).await.unwrap();
+    assert_eq!((faults.requests(), faults.most_at_once()), (2, 2));
+}
+
+#[tokio::test]
+async fn an_outage_lets_nobody_in() {
+    let stack = Stack::start().await;
+    let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
+    for (fault, expected) in [
+        (Fault::Throttled, FaultKind::Unavailable),
+        (Fault::ServerError, FaultKind::Unavailable),
+        (Fault::Lost, FaultKind::Unavailable),
+        (Fault::AccessDenied, FaultKind::Internal),
+    ] {
+        let accounts = Accounts::new(&stack.users(), stack.faulty_client(&Faults::always(fault)));
+        let found = accounts.find(account.id, SessionId::new(&SystemRandom)).await;
+        assert_eq!(found.unwrap_err().kind(), expected, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_item_that_is_not_ours_lets_nobody_in() {
+    let stack = Stack::start().await;
+    let id = registrations(&stack).create(new_account("testuser", None)).await.unwrap().id;
+    stack
+        .client()
+        .update_item()
+        .table_name("UsersTable")
+        .key("pk", AttributeValue::S(format!("USER#{id}")))
+        .key("sk", AttributeValue::S("ACCOUNT".to_owned()))
+        .update_expression("SET #roles = :roles")
+        .expression_attribute_names("#roles", "roles")
+        .expression_attribute_values(":roles", AttributeValue::S("admin".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let accounts = Accounts::new(&stack.users(), stack.client());
+    let found = accounts.find(id, SessionId::new(&SystemRandom)).await;
+    assert!(matches!(found, Err(CheckError::Unusable(_))), "{found:?}");
+}

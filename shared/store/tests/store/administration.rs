@@ -1,0 +1,46 @@
+//! Looking after accounts.
+
+use auth::{Role, Roles, Username};
+use store::{Administration, StoreError};
+use testkit::{Fault, Faults, Stack};
+
+use crate::{keys, new_account, registrations};
+
+#[tokio::test]
+async fn roles_are_replaced_and_nothing_else() {
+    let stack = Stack::start().await;
+    let account = new_account("testuser", Some("t@example.com"));
+    let account = registrations(&stack).create(account).await.unwrap();
+    let before = keys(&stack.client()).await;
+    let administration = Administration::new(&stack.users(), stack.client());
+    for roles in [vec![Role::Admin, Role::SuperAdmin], vec![Role::User], vec![]] {
+        let roles = Roles::from_iter(roles);
+        administration.set_roles(account.id, &roles).await.unwrap();
+        let now = administration.account_by_name(account.username.canonical()).await.unwrap();
+        assert_eq!(now, Some(auth::Account { roles, ..account.clone() }));
+    }
+    assert_eq!(keys(&stack.client()).await, before);
+}
+
+#[tokio::test]
+async fn nobody_gets_no_roles_and_no_item() {
+    let stack = Stack::start().await;
+    let administration = Administration::new(&stack.users(), stack.client());
+    let set = administration.set_roles(new_account("n-n", None).id, &Roles::default()).await;
+    assert!(matches!(set, Err(StoreError::Absent)), "{set:?}");
+    assert!(keys(&stack.client()).await.is_empty());
+    let nobody = Username::parse("nobody").unwrap();
+    assert_eq!(administration.account_by_name(nobody.canonical()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_asked_for_again() {
+    let stack = Stack::start().await;
+    let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
+    let client = stack.faulty_client(&Faults::script(&[Fault::LostAnswer]));
+    let administration = Administration::new(&stack.users(), client);
+    let roles = Roles::from_iter([Role::Admin]);
+    administration.set_roles(account.id, &roles).await.unwrap();
+    let now = administration.account_by_name(account.username.canonical()).await.unwrap().unwrap();
+    assert_eq!(now.roles, roles);
+}

@@ -1,0 +1,91 @@
+//! Registering while the database has faults.
+
+use auth::FaultKind;
+use store::RegisterError;
+use testkit::{Fault, Faults, Stack};
+
+use crate::{failure, faulty_registrations, keys, new_account, registrations};
+
+#[tokio::test]
+async fn a_passing_fault_is_tried_again() {
+    let stack = Stack::start().await;
+    for (n, fault) in
+        [Fault::Conflict, Fault::Throttled, Fault::ServerError, Fault::Lost].into_iter().enumerate()
+    {
+        for times in 1..=3 {
+            let faults = Faults::script(&vec![fault; times]);
+            let new = new_account(&format!("user{n}{times}"), None);
+            let created = faulty_registrations(&stack, &faults).create(new).await;
+            assert!(created.is_ok(), "{fault:?} {times} times: {created:?}");
+            assert_eq!(faults.requests(), times + 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fault_that_stays_is_an_outage_and_nothing_is_stored() {
+    let stack = Stack::start().await;
+    for fault in [Fault::Conflict, Fault::Throttled, Fault::ServerError, Fault::Lost] {
+        let faults = Faults::always(fault);
+        let new = new_account("testuser", Some("t@example.com"));
+        let created = faulty_registrations(&stack, &faults).create(new).await;
+        assert_eq!(failure(created), Some(FaultKind::Unavailable), "{fault:?}");
+        assert_eq!(faults.requests(), 5, "{fault:?}");
+        assert!(keys(&stack.client()).await.is_empty(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_right_is_a_defect_and_not_tried_again() {
+    let stack = Stack::start().await;
+    let faults = Faults::always(Fault::AccessDenied);
+    let created = faulty_registrations(&stack, &faults).create(new_account("testuser", None)).await;
+    assert_eq!(failure(created), Some(FaultKind::Internal));
+    assert_eq!(faults.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_missing_table_is_a_defect() {
+    let stack = Stack::start().await;
+    let elsewhere = store::Config::new("NoSuchTable");
+    let registrations = store::Registrations::new(&elsewhere, stack.client());
+    let created = registrations.create(new_account("testuser", None)).await;
+    assert_eq!(failure(created), Some(FaultKind::Internal));
+}
+
+/// The transaction has a token of its own (`ClientRequestToken`), the same at each attempt: what the
+/// first one wrote does not look like somebody else's claim to the second.
+#[tokio::test]
+async fn a_lost_answer_does_not_take_the_name_from_its_owner() {
+    let stack = Stack::start().await;
+    for lost in 1..=3 {
+        let faults = Faults::script(&vec![Fault::LostAnswer; lost]);
+        let name = format!("user{lost}");
+        let email = format!("{name}@example.com");
+        let new = new_account(&name, Some(&email));
+        let created = faulty_registrations(&stack, &faults).create(new).await;
+        assert!(created.is_ok(), "{lost}: {created:?}");
+        assert_eq!(faults.requests(), lost + 1);
+        assert_eq!(keys(&stack.client()).await.len(), 4 * lost);
+    }
+}
+
+#[tokio::test]
+async fn when_no_answer_comes_the_account_is_whole_all_the_same() {
+    let stack = Stack::start().await;
+    let faults = Faults::always(Fault::LostAnswer);
+    let new = new_account("testuser", Some("t@example.com"));
+    let created = faulty_registrations(&stack, &faults).create(new).await;
+    assert_eq!(failure(created), Some(FaultKind::Unavailable));
+    assert_eq!(keys(&stack.client()).await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_taken_name_is_an_answer_and_not_tried_again() {
+    let stack = Stack::start().await;
+    registrations(&stack).create(new_account("testuser", None)).await.unwrap();
+    let faults = Faults::script(&[Fault::Conflict]);
+    let created = faulty_registrations(&stack, &faults).create(new_account("testuser", None)).await;
+    assert!(matches!(created, Err(RegisterError::UsernameTaken)), "{created:?}");
+    assert_eq!(faults.requests(), 2, "once for the conflict, once for the answer");
+}

@@ -1,0 +1,122 @@
+//! Finding accounts by name, and beginning sessions.
+
+use auth::{
+    AccountCheck, CanonicalName, Clock, Email, Fault as _, FaultKind, SessionId, SystemClock,
+    SystemRandom, Username,
+};
+use jiff::SignedDuration;
+use store::{Accounts, Identifier, Logins, NewSession, StoreError};
+use testkit::{Fault, Faults, Stack};
+
+use crate::{keys, new_account, registrations};
+
+pub(crate) fn new_session(ver: u64) -> NewSession {
+    let now = SystemClock.now();
+    NewSession {
+        id: SessionId::new(&SystemRandom),
+        ver,
+        created_at: now,
+        expires_at: now + SignedDuration::from_hours(1),
+        user_agent: Some("curl/8.14.1".to_owned()),
+        network: None,
+    }
+}
+
+fn name(name: &str) -> CanonicalName {
+    Username::parse(name).unwrap().canonical().clone()
+}
+
+fn address(address: &str) -> CanonicalName {
+    Email::parse(address).unwrap().canonical().clone()
+}
+
+fn kind<T: std::fmt::Debug>(result: Result<T, StoreError>) -> FaultKind {
+    result.unwrap_err().kind()
+}
+
+#[tokio::test]
+async fn a_credential_is_found_by_name_and_by_address() {
+    let stack = Stack::start().await;
+    let account = new_account("Straße", Some("s@example.com"));
+    let account = registrations(&stack).create(account).await.unwrap();
+    let logins = Logins::new(&stack.users(), stack.client());
+    for by in [
+        Identifier::Username(name("STRASSE")),
+        Identifier::Username(name("straße")),
+        Identifier::Email(address("S@EXAMPLE.COM")),
+    ] {
+        let credential = logins.credential(&by).await.unwrap().unwrap();
+        assert_eq!(credential.user_id, account.id);
+        assert_eq!(credential.secret.expose(), "the hash of Straße");
+        assert!(!format!("{credential:?}").contains("the hash"), "a secret is not shown");
+    }
+    assert_eq!(logins.account(account.id).await.unwrap(), Some(account));
+}
+
+#[tokio::test]
+async fn nobody_has_no_credential() {
+    let stack = Stack::start().await;
+    let logins = Logins::new(&stack.users(), stack.client());
+    for by in [Identifier::Username(name("nobody")), Identifier::Email(address("n@example.com"))] {
+        assert!(logins.credential(&by).await.unwrap().is_none());
+    }
+}
+
+/// How many waits there are must not tell whether somebody has the name.
+#[tokio::test]
+async fn a_name_takes_one_wait_and_an_address_two_whoever_has_it() {
+    let stack = Stack::start().await;
+    let account = new_account("testuser", Some("t@example.com"));
+    registrations(&stack).create(account).await.unwrap();
+    for (by, at_once) in [
+        (Identifier::Username(name("testuser")), 2),
+        (Identifier::Username(name("nobody")), 2),
+        (Identifier::Email(address("t@example.com")), 1),
+        (Identifier::Email(address("n@example.com")), 1),
+    ] {
+        let faults = Faults::script(&[]);
+        let logins = Logins::new(&stack.users(), stack.faulty_client(&faults));
+        logins.credential(&by).await.unwrap();
+        assert_eq!((faults.requests(), faults.most_at_once()), (2, at_once), "{by:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_no_unknown_name() {
+    let stack = Stack::start().await;
+    for (fault, expected) in [
+        (Fault::Throttled, FaultKind::Unavailable),
+        (Fault::ServerError, FaultKind::Unavailable),
+        (Fault::Lost, FaultKind::Unavailable),
+        (Fault::LostAnswer, FaultKind::Unavailable),
+        (Fault::AccessDenied, FaultKind::Internal),
+    ] {
+        let client = stack.faulty_client(&Faults::always(fault));
+        let logins = Logins::new(&stack.users(), client);
+        let by = Identifier::Username(name("testuser"));
+        assert_eq!(kind(logins.credential(&by).await), expected, "{fault:?}");
+        let account = new_account("testuser", None);
+        assert_eq!(kind(logins.account(account.id).await), expected, "{fault:?}");
+        assert_eq!(kind(logins.begin(account.id, new_session(1)).await), expected, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_begins_whatever_answer_is_lost() {
+    let stack = Stack::start().await;
+    let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
+    for fault in [Fault::LostAnswer, Fault::Lost, Fault::Throttled, Fault::ServerError] {
+        let before = keys(&stack.client()).await.len();
+        let faults = Faults::script(&[fault; 2]);
+        let session = new_session(account.ver);
+        let (id, expires_at) = (session.id, session.expires_at);
+        let logins = Logins::new(&stack.users(), stack.faulty_client(&faults));
+        logins.begin(account.id, session).await.unwrap();
+        assert_eq!(faults.requests(), 3, "{fault:?}");
+        assert_eq!(keys(&stack.client()).await.len(), before + 1, "{fault:?}");
+        let accounts = Accounts::new(&stack.users(), stack.client());
+        let live = accounts.find(account.id, id).await.unwrap().session.unwrap();
+        assert_eq!(live.ver, account.ver);
+        assert_eq!(live.expires_at.as_second(), expires_at.as_second());
+    }
+}

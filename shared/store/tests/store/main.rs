@@ -1,0 +1,50 @@
+//! The users' table over an embedded DynamoDB, with the faults that only the real one has.
+
+mod accounts;
+mod administration;
+mod faults;
+mod logins;
+mod races;
+mod registrations;
+
+use std::collections::BTreeSet;
+
+use auth::{Clock, Email, Fault, FaultKind, Role, Roles, SystemClock, SystemRandom, UserId, Username};
+use dynamo::Client;
+use store::{NewAccount, RegisterError, Registrations, Secret};
+use testkit::{Faults, Stack};
+
+/// An account to be made.
+fn new_account(username: &str, email: Option<&str>) -> NewAccount {
+    let now = SystemClock.now();
+    NewAccount {
+        id: UserId::new(now, &SystemRandom),
+        username: Username::parse(username).unwrap(),
+        email: email.map(|email| Email::parse(email).unwrap()),
+        roles: Roles::from_iter([Role::User]),
+        password: Secret::new(format!("the hash of {username}")),
+        created_at: now,
+    }
+}
+
+fn registrations(stack: &Stack) -> Registrations {
+    Registrations::new(&stack.users(), stack.client())
+}
+
+fn faulty_registrations(stack: &Stack, faults: &Faults) -> Registrations {
+    Registrations::new(&stack.users(), stack.faulty_client(faults))
+}
+
+/// The keys of all that is in the table.
+async fn keys(client: &Client) -> BTreeSet<String> {
+    let scanned = client.scan().table_name("UsersTable").consistent_read(true).send().await.unwrap();
+    let key = |item: &std::collections::HashMap<_, aws_sdk_dynamodb::types::AttributeValue>| {
+        format!("{} {}", item["pk"].as_s().unwrap(), item["sk"].as_s().unwrap())
+    };
+    scanned.items().iter().map(key).collect()
+}
+
+/// Why a registration failed, in a word.
+fn failure<T>(result: Result<T, RegisterError>) -> Option<FaultKind> {
+    result.err().map(|error| error.kind())
+}

@@ -1,0 +1,44 @@
+//! Many who register one name at the same time.
+
+use futures_util::future::join_all;
+use store::RegisterError;
+use testkit::{Fault, Faults, Stack};
+
+use crate::{faulty_registrations, keys, new_account};
+
+const RACERS: usize = 50;
+
+/// Registers one name [`RACERS`] times at the same time: how many got it, and how many were told
+/// that it is taken. Anything else fails.
+async fn race(fault: Fault) -> (usize, usize) {
+    let stack = Stack::start().await;
+    let faults = Faults::together(RACERS, fault);
+    let tasks = (0..RACERS).map(|_| {
+        let registrations = faulty_registrations(&stack, &faults);
+        tokio::spawn(async move { registrations.create(new_account("testuser", None)).await })
+    });
+    let results: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(faults.most_at_once(), RACERS, "they did not race");
+    let won = results.iter().filter(|result| result.is_ok()).count();
+    let lost = results
+        .iter()
+        .filter(|result| matches!(result, Err(RegisterError::UsernameTaken)))
+        .count();
+    assert_eq!(won + lost, RACERS, "{results:?}");
+    let accounts = keys(&stack.client()).await;
+    let accounts = accounts.iter().filter(|key| key.ends_with(" ACCOUNT")).count();
+    assert_eq!(accounts, won, "an account for each who was told so, and no other");
+    (won, lost)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_gets_the_name() {
+    assert_eq!(race(Fault::None).await, (1, RACERS - 1));
+}
+
+/// The same race without the conditions, to show that it is they that decide it, and that the race
+/// above would notice their absence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_the_conditions_all_get_it() {
+    assert_eq!(race(Fault::Unconditional).await, (RACERS, 0));
+}

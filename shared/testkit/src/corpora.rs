@@ -1,0 +1,34 @@
+//! Collections of bad input, kept beside the tests that they were made for.
+
+use crate::events::workspace;
+
+/// The files of `JSONTestSuite` by name: `y_…` is JSON, `n_…` is not, and of `i_…` a reader may
+/// think as it likes.
+///
+/// # Panics
+/// When they are not there.
+#[must_use]
+pub fn json_test_suite() -> Vec<(String, Vec<u8>)> {
+    let folder = workspace().join("shared/web/tests/JSONTestSuite/test_parsing");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("the suite is there")
+        .map(|entry| {
+            let path = entry.expect("a folder that can be read").path();
+            let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
+            (name, std::fs::read(path).expect("a file that can be read"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// The strings of the Big List of Naughty Strings.
+///
+/// # Panics
+/// When they are not there.
+#[must_use]
+pub fn naughty_strings() -> Vec<String> {
+    let path = workspace().join("functions/register/tests/blns/blns.json");
+    let text = std::fs::read_to_string(path).expect("the list is there");
+    serde_json::from_str(&text).expect("an array of strings")
+}

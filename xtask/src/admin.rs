@@ -1,0 +1,307 @@
+//! `cargo xtask admin`: makes and looks after administrators of the local database, through the same
+//! code as the functions.
+
+use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
+
+use anyhow::{Context, bail};
+use auth::{
+    Account, Clock, Email, EmailStanding, Env, Role, Roles, Standing, SystemClock, SystemRandom,
+    UserId, Username,
+};
+use jiff::Timestamp;
+use passwords::{Hasher, MAX_PASSWORD_BYTES, Password, Policy};
+use store::{Administration, NewAccount, Registrations, Secret};
+
+use crate::database::{LocalDatabase, Storage};
+use crate::dev;
+use crate::project::Project;
+use crate::state::DevState;
+use crate::template::Template;
+use crate::ui;
+
+/// What to do.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum AdminCommand {
+    /// Make an account. Names that are reserved for nobody's registration are allowed here
+    Create {
+        /// The username
+        username: String,
+        /// The e-mail address
+        #[arg(long)]
+        email: Option<String>,
+        /// The roles, exactly: `user`, `admin`, `super_admin`
+        #[arg(long, value_delimiter = ',', default_value = "user")]
+        roles: Vec<Role>,
+        /// Read the password from standard input instead of asking for it
+        #[arg(long)]
+        password_stdin: bool,
+        /// Which database
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Give an account these roles in place of those it has
+    SetRoles {
+        /// The username
+        username: String,
+        /// The roles, exactly: `user`, `admin`, `super_admin`
+        #[arg(long, value_delimiter = ',', required = true)]
+        roles: Vec<Role>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Which database
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Show an account
+    Show {
+        /// The username
+        username: String,
+        /// Which database
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// Which database.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Target {
+    /// File of a database that no dev server has open; by default that of the running dev server,
+    /// or the one that it would open
+    #[arg(long, value_name = "PATH")]
+    db: Option<Storage>,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// When it cannot be done, or is not confirmed. In one line.
+pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()> {
+    match command {
+        AdminCommand::Create { username, email, roles, password_stdin, target } => {
+            let username = Username::parse(&username)
+                .map_err(|error| anyhow::anyhow!("the username {error}"))?;
+            let email = email
+                .as_deref()
+                .map(Email::parse)
+                .transpose()
+                .map_err(|error| anyhow::anyhow!("the e-mail address {error}"))?;
+            let password = password(password_stdin, &username, email.as_ref())?;
+            let users = Users::open(project, &target).await?;
+            let account = users.create(username, email, roles.into_iter().collect(), &password);
+            show(&account.await?);
+            Ok(())
+        }
+        AdminCommand::SetRoles { username, roles, yes, target } => {
+            let users = Users::open(project, &target).await?;
+            let account = users.find(&username).await?;
+            let roles: Roles = roles.into_iter().collect();
+            show(&account);
+            if !yes {
+                confirm(&format!("Give this account the roles {roles}?"))?;
+            }
+            users.administration.set_roles(account.id, &roles).await.map_err(in_one_line)?;
+            ui::line(format_args!("{} now has the roles {roles}", account.username.as_str()));
+            Ok(())
+        }
+        AdminCommand::Show { username, target } => {
+            show(&Users::open(project, &target).await?.find(&username).await?);
+            Ok(())
+        }
+    }
+}
+
+/// The users' table of the running or the resting database.
+struct Users {
+    administration: Administration,
+    registrations: Registrations,
+    /// Ours when no dev server is running; it ends with this value.
+    _resting: Option<LocalDatabase>,
+}
+
+impl Users {
+    async fn open(project: &Project, target: &Target) -> anyhow::Result<Self> {
+        let running = match target.db {
+            None => DevState::of_running(project),
+            Some(_) => None,
+        };
+        let (endpoint, table, resting) = if let Some(state) = running {
+            (state.database, state.users_table, None)
+        } else {
+            let template = Template::read(&project.template()).context("template.yaml")?;
+            let table =
+                template.table_of("USERS_TABLE").context("template.yaml sets no USERS_TABLE")?;
+            project.make_local().context("cannot make the folder .local")?;
+            let storage = match &target.db {
+                Some(storage) => storage.clone(),
+                None => Storage::File(project.local(dev::DATABASE)),
+            };
+            let database = LocalDatabase::start(&storage, &template.tables).await?;
+            (database.endpoint(), table.to_owned(), Some(database))
+        };
+        let client = dev::client(&dev::local_aws(&endpoint))?;
+        let config = store::Config::new(table);
+        Ok(Self {
+            administration: Administration::new(&config, client.clone()),
+            registrations: Registrations::new(&config, client),
+            _resting: resting,
+        })
+    }
+
+    async fn find(&self, username: &str) -> anyhow::Result<Account> {
+        let name =
+            Username::parse(username).map_err(|error| anyhow::anyhow!("the username {error}"))?;
+        let account = self.administration.account_by_name(name.canonical()).await;
+        account
+            .map_err(in_one_line)?
+            .with_context(|| format!("there is no account {}", name.as_str()))
+    }
+
+    async fn create(
+        &self,
+        username: Username,
+        email: Option<Email>,
+        roles: Roles,
+        password: &Password,
+    ) -> anyhow::Result<Account> {
+        let hash = Hasher::new().hash(password, &SystemRandom).await?;
+        let now = SystemClock.now();
+        let account = NewAccount {
+            id: UserId::new(now, &SystemRandom),
+            username,
+            email,
+            roles,
+            password: Secret::new(hash.expose().to_owned()),
+            created_at: now,
+        };
+        self.registrations.create(account).await.map_err(in_one_line)
+    }
+}
+
+/// The chain of reasons as an error: those of the store say what failed, their sources why.
+fn in_one_line(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
+    anyhow::Error::new(error)
+}
+
+fn password(
+    from_stdin: bool,
+    username: &Username,
+    email: Option<&Email>,
+) -> anyhow::Result<Password> {
+    let given = if from_stdin {
+        read_line(&mut stdin().lock())?
+    } else if stdin().is_terminal() {
+        let given = rpassword::prompt_password("Password: ").context("cannot read a password")?;
+        let again = rpassword::prompt_password("Again: ").context("cannot read a password")?;
+        if given != again {
+            bail!("the passwords differ");
+        }
+        given
+    } else {
+        bail!("no terminal to ask for a password on: give it by --password-stdin");
+    };
+    let password =
+        Password::parse(given).map_err(|error| anyhow::anyhow!("the password {error}"))?;
+    let policy = Env::of_process().read(Policy::read)?;
+    policy.check(&password, username, email).map_err(|violations| {
+        let violations: Vec<_> = violations.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the password {}", violations.join(" and "))
+    })?;
+    Ok(password)
+}
+
+/// The first line, without its end. A longer one than any password is not read to its end.
+fn read_line(input: &mut dyn BufRead) -> anyhow::Result<String> {
+    let mut line = String::new();
+    // Room for one byte too many, so that the rule about length sees it, and for the line's end.
+    let limit = u64::try_from(MAX_PASSWORD_BYTES).unwrap_or(u64::MAX).saturating_add(3);
+    std::io::Read::take(input, limit)
+        .read_line(&mut line)
+        .context("cannot read a password from standard input")?;
+    let end = line.trim_end_matches(['\r', '\n']).len();
+    line.truncate(end);
+    Ok(line)
+}
+
+fn confirm(question: &str) -> anyhow::Result<()> {
+    if !stdin().is_terminal() {
+        bail!("no terminal to ask on: say --yes if this is meant");
+    }
+    let mut stderr = stderr().lock();
+    write!(stderr, "{question} [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        Ok(())
+    } else {
+        bail!("nothing has been changed");
+    }
+}
+
+fn show(account: &Account) {
+    let email = match (&account.email, account.email_standing) {
+        (None, _) => "none".to_owned(),
+        (Some(email), EmailStanding::Verified) => format!("{} (verified)", email.as_str()),
+        (Some(email), EmailStanding::Unverified) => format!("{} (not verified)", email.as_str()),
+    };
+    let standing = match account.standing {
+        Standing::Active => "active",
+        Standing::Disabled => "disabled",
+    };
+    let age = age(account.created_at, SystemClock.now());
+    let rows = [
+        ["username", account.username.as_str()],
+        ["id", &account.id.to_string()],
+        ["registered", &format!("{} ({age} ago)", account.created_at.strftime("%FT%TZ"))],
+        ["e-mail", &email],
+        ["roles", &account.roles.to_string()],
+        ["standing", standing],
+    ];
+    for row in ui::columns(&rows.map(|row| row.map(str::to_owned))) {
+        ui::line(row);
+    }
+}
+
+/// A length of time, as roughly as it matters to whoever wonders whether this is the account meant.
+fn age(from: Timestamp, to: Timestamp) -> String {
+    let seconds = (to.as_second() - from.as_second()).max(0);
+    let (count, unit) = match seconds {
+        0..60 => (seconds, "second"),
+        60..3_600 => (seconds / 60, "minute"),
+        3_600..86_400 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (seconds, expected) in [
+            (-5, "0 seconds"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "1 minute"),
+            (7_199, "1 hour"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(age(at(1_000), at(1_000 + seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_ends_at_its_end_and_keeps_its_spaces() {
+        for (input, expected) in
+            [("abc\n", "abc"), (" abc \r\nnext", " abc "), ("abc", "abc"), ("", "")]
+        {
+            assert_eq!(read_line(&mut input.as_bytes()).unwrap(), expected, "{input:?}");
+        }
+        let long = "x".repeat(5_000);
+        assert!(read_line(&mut long.as_bytes()).unwrap().len() > MAX_PASSWORD_BYTES);
+    }
+}

@@ -1,0 +1,95 @@
+//! Building the functions' binaries, and asking them what they are.
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use cargo_metadata::Message;
+use serde::Deserialize;
+use tokio::io::AsyncReadExt;
+
+use crate::process::{Group, cargo, command};
+use crate::project::Project;
+
+/// What a function's binary says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Description {
+    /// The function's name.
+    pub name: String,
+    /// The method of its route.
+    pub method: String,
+    /// The path of its route.
+    pub path: String,
+    /// Who may call it: `anyone`, `by token, role admin`, `checked` …
+    pub access: String,
+}
+
+/// Builds all binaries of the workspace, by name. Cargo's progress and errors go to standard error.
+///
+/// All of them at once and just as `cargo lambda watch` builds each: the same features, profile and
+/// folder, so that it finds nothing left to do.
+///
+/// # Errors
+/// When the build fails.
+pub async fn build(project: &Project, release: bool) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    check_compiler().await?;
+    let mut build = cargo();
+    build
+        .current_dir(project.root())
+        .args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"])
+        .stdout(Stdio::piped());
+    if release {
+        build.arg("--release");
+    }
+    let mut build = Group::spawn(&mut build).context("cannot run cargo")?;
+    let mut output = Vec::new();
+    if let Some(stdout) = &mut build.child().stdout {
+        stdout.read_to_end(&mut output).await.context("cannot read what cargo says")?;
+    }
+    if !build.wait().await?.success() {
+        bail!("the build failed: its reason is above");
+    }
+    let mut binaries = BTreeMap::new();
+    for message in Message::parse_stream(BufReader::new(output.as_slice())) {
+        if let Ok(Message::CompilerArtifact(artifact)) = message
+            && let Some(executable) = artifact.executable
+        {
+            binaries.insert(artifact.target.name.clone(), executable.into_std_path_buf());
+        }
+    }
+    Ok(binaries)
+}
+
+/// Cargo would say it too, but on a hundred lines of a build script.
+async fn check_compiler() -> anyhow::Result<()> {
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let name = compiler.to_string_lossy().into_owned();
+    // `CC` may hold a wrapper and arguments.
+    let program = name.split_whitespace().next().unwrap_or("cc").to_owned();
+    let run = command(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .await;
+    if run.is_err() {
+        bail!("the C compiler {name} is missing: install it (Debian, Ubuntu: apt-get install gcc)");
+    }
+    Ok(())
+}
+
+/// Asks a function's binary what it is.
+///
+/// # Errors
+/// When it does not say.
+pub async fn describe(binary: &PathBuf) -> anyhow::Result<Description> {
+    let output = command(binary)
+        .arg("--describe")
+        .output()
+        .await
+        .with_context(|| format!("cannot run {}", binary.display()))?;
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("{} --describe does not describe it", binary.display()))
+}

@@ -1,0 +1,216 @@
+//! An embedded DynamoDB with the tables of the template.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use dynoxide::Database;
+use dynoxide::errors::DynoxideError;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::template::Table;
+
+/// Where the items are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In a file, so that they survive.
+    File(PathBuf),
+    /// In memory.
+    Memory,
+}
+
+impl FromStr for Storage {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text == "memory" { Self::Memory } else { Self::File(text.into()) })
+    }
+}
+
+/// A running database, which ends when it is dropped.
+#[derive(Debug)]
+pub struct LocalDatabase {
+    address: SocketAddr,
+    server: JoinHandle<()>,
+    _lock: Option<File>,
+}
+
+/// The database cannot be used. In one line.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// Another process has it.
+    #[error("the database {0} is in use by another process")]
+    InUse(String),
+    /// No database, or a broken one.
+    #[error("the database {path} cannot be opened: {problem}")]
+    Open {
+        /// The file.
+        path: String,
+        /// Why.
+        problem: String,
+    },
+    /// A table cannot be made as the template has it.
+    #[error("the table {table} cannot be made: {problem}")]
+    Table {
+        /// The logical id.
+        table: String,
+        /// Why.
+        problem: String,
+    },
+    /// A table is there, of another form.
+    #[error(
+        "the table {0} of the database is not as the template has it: delete the file, or choose \
+         another by --db"
+    )]
+    OtherForm(String),
+    /// No port.
+    #[error("cannot listen for the database: {0}")]
+    Listen(std::io::Error),
+}
+
+impl LocalDatabase {
+    /// Opens or makes the database, makes the tables that are not there, and serves it on a free
+    /// port of the loopback interface.
+    ///
+    /// # Errors
+    /// When one of these fails.
+    pub async fn start(storage: &Storage, tables: &[Table]) -> Result<Self, DatabaseError> {
+        let (database, lock) = match storage {
+            Storage::Memory => (Database::memory().map_err(|error| open("memory", &error))?, None),
+            Storage::File(path) => {
+                let lock = lock(path)?;
+                let name = path.display().to_string();
+                (Database::new(&name).map_err(|error| open(&name, &error))?, Some(lock))
+            }
+        };
+        for table in tables {
+            make(&database, table)?;
+        }
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DatabaseError::Listen)?;
+        let address = listener.local_addr().map_err(DatabaseError::Listen)?;
+        let server = tokio::spawn(dynoxide::server::serve_on(listener, database));
+        Ok(Self { address, server, _lock: lock })
+    }
+
+    /// The URL of the database.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for LocalDatabase {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn open(path: &str, problem: &dyn std::fmt::Display) -> DatabaseError {
+    let problem = problem.to_string().replace('\n', " ");
+    DatabaseError::Open { path: path.to_owned(), problem }
+}
+
+/// One process at a time: the emulator keeps part of its state in memory.
+fn lock(path: &Path) -> Result<File, DatabaseError> {
+    let name = path.display().to_string();
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let file = File::create(beside).map_err(|error| open(&name, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(DatabaseError::InUse(name)),
+        Err(std::fs::TryLockError::Error(error)) => Err(open(&name, &error)),
+    }
+}
+
+fn make(database: &Database, table: &Table) -> Result<(), DatabaseError> {
+    let fault = |problem: String| DatabaseError::Table {
+        table: table.name.clone(),
+        problem: problem.replace('\n', " "),
+    };
+    let mut request = table.definition.clone();
+    request["TableName"] = json!(table.name);
+    let request = serde_json::from_value(request).map_err(|error| fault(error.to_string()))?;
+    match database.create_table(request) {
+        Ok(_) => {}
+        Err(DynoxideError::ResourceInUseException(_)) => return check(database, table),
+        Err(error) => return Err(fault(error.to_string())),
+    }
+    if let Some(attribute) = &table.ttl {
+        let request = json!({
+            "TableName": table.name,
+            "TimeToLiveSpecification": {"AttributeName": attribute, "Enabled": true},
+        });
+        let request = serde_json::from_value(request).map_err(|error| fault(error.to_string()))?;
+        database.update_time_to_live(request).map_err(|error| fault(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// That a table which is there has the keys of the template.
+fn check(database: &Database, table: &Table) -> Result<(), DatabaseError> {
+    let fault = |problem: String| DatabaseError::Table { table: table.name.clone(), problem };
+    let request = serde_json::from_value(json!({"TableName": table.name}))
+        .map_err(|error| fault(error.to_string()))?;
+    let described = database.describe_table(request).map_err(|error| fault(error.to_string()))?;
+    let described: Value =
+        serde_json::to_value(described).map_err(|error| fault(error.to_string()))?;
+    if described["Table"]["KeySchema"] == table.definition["KeySchema"] {
+        Ok(())
+    } else {
+        Err(DatabaseError::OtherForm(table.name.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(key: &str) -> Table {
+        Table {
+            name: "UsersTable".to_owned(),
+            definition: json!({
+                "BillingMode": "PAY_PER_REQUEST",
+                "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+                "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
+            }),
+            ttl: Some("expires_at".to_owned()),
+        }
+    }
+
+    #[tokio::test]
+    async fn is_made_once_and_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::File(folder.path().join("test.db"));
+        let first = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
+        let second = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap_err();
+        assert!(matches!(second, DatabaseError::InUse(_)), "{second}");
+        drop(first);
+        LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
+        let other = LocalDatabase::start(&storage, &[table("id")]).await.unwrap_err();
+        assert!(matches!(other, DatabaseError::OtherForm(_)), "{other}");
+    }
+
+    #[tokio::test]
+    async fn says_in_one_line_that_a_file_is_no_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        std::fs::write(&path, "x".repeat(5_000)).unwrap();
+        let error = LocalDatabase::start(&Storage::File(path), &[]).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Open { .. }), "{error}");
+        assert!(!error.to_string().contains('\n'));
+    }
+
+    #[tokio::test]
+    async fn refuses_a_table_that_dynamodb_would_refuse() {
+        let mut table = table("pk");
+        table.definition["AttributeDefinitions"] = json!([]);
+        let error = LocalDatabase::start(&Storage::Memory, &[table]).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Table { .. }), "{error}");
+    }
+}

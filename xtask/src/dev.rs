@@ -1,0 +1,388 @@
+//! `cargo xtask dev`: the whole API on this machine, in one command.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use auth::{Clock, Env, Random, SystemClock, SystemRandom};
+use http::{Method, Request};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::binaries::{self, Description};
+use crate::database::{LocalDatabase, Storage};
+use crate::gateway::{Emulator, EventContext, Gateway, Invoker, Routes, event};
+use crate::keyset::{load_or_make, write_private};
+use crate::project::Project;
+use crate::state::DevState;
+use crate::template::{Function, Setting, Template};
+use crate::tools::{ToolSet, Tools};
+use crate::ui;
+use crate::watch::{Watch, WatchOptions};
+
+/// How long a function may take from its first request to its first answer.
+const WARM_UP: Duration = Duration::from_mins(3);
+
+/// The file of the database, in `.local`.
+pub(crate) const DATABASE: &str = "latchkey.db";
+
+/// Options of the dev server.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DevOptions {
+    /// Port of the API on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 9000)]
+    pub port: u16,
+
+    /// File of the database, or `memory`; by default .local/latchkey.db
+    #[arg(long, value_name = "PATH|memory")]
+    pub db: Option<Storage>,
+
+    /// Build and run the release profile
+    #[arg(long)]
+    pub release: bool,
+
+    /// Set an environment variable of all functions; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub env: Vec<(String, String)>,
+
+    /// End when standard input is closed: for a test, which may be killed
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("not of the form NAME=VALUE".to_owned()),
+    }
+}
+
+/// Runs the dev server until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// When something that it needs is missing or broken. In one line.
+pub async fn run(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    // All that runs is owned by the future: whichever comes first, dropping it ends everything.
+    tokio::select! {
+        result = serve(project, options) => result,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
+        () = stdin_closed(), if options.until_stdin_closes => Ok(()),
+    }
+}
+
+/// Returns once whoever holds the other end of standard input is gone.
+async fn stdin_closed() {
+    let mut stdin = tokio::io::stdin();
+    // Nothing is expected: bytes are passed over, the end and an error are the end.
+    drop(tokio::io::copy(&mut stdin, &mut tokio::io::sink()).await);
+}
+
+async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
+    // First what fails fast.
+    let port = HeldPort::hold(options.port)?;
+    let url = format!("http://127.0.0.1:{}", port.port);
+    let template = Template::read(&project.template()).context("template.yaml")?;
+    let routes = Routes::of(&template).context("template.yaml")?;
+    let table = |variable| {
+        template.table_of(variable).with_context(|| format!("template.yaml sets no {variable}"))
+    };
+    let (users_table, keys_table) = (table("USERS_TABLE")?, table("KEYS_TABLE")?);
+    project.make_local().context("cannot make the folder .local")?;
+    let signing_keys = load_or_make(&project.local("signing-keys.json"), &SystemRandom)?;
+    let storage = match &options.db {
+        Some(storage) => storage.clone(),
+        None => Storage::File(project.local(DATABASE)),
+    };
+    let database = LocalDatabase::start(&storage, &template.tables).await?;
+
+    let tools = Tools::install(project, ToolSet::Dev).await?;
+    let binaries = binaries::build(project, options.release).await?;
+    let descriptions = describe(&template, &binaries).await?;
+
+    let environment = environment(&template, &database.endpoint(), &url, &options.env)?;
+    let client = client(&environment)?;
+    keys::publish(&client, keys_table, signing_keys.public())
+        .await
+        .context("cannot publish the key set")?;
+    // For `login` alone: its manifest names this file.
+    let secret = format!("SIGNING_KEYS='{}'\n", signing_keys.to_json().as_str());
+    write_private(&project.local("login.env"), secret.as_bytes())
+        .context("cannot write .local/login.env")?;
+
+    // For those who run `cargo lambda watch --env-file .local/functions.env` by hand.
+    let public: Vec<_> =
+        environment.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
+    let public = public.join("\n");
+    write_private(&project.local("functions.env"), public.as_bytes())
+        .context("cannot write .local/functions.env")?;
+
+    let options = WatchOptions { release: options.release, environment };
+    let mut watch = Watch::start(project, &tools, &options).await?;
+    let emulator = Emulator::new(watch.address());
+    let crashes = watch.crashes();
+    tokio::select! {
+        warm = warm_up(&template, &emulator) => warm?,
+        () = crashes.notified() => bail!("a function does not start: its reason is above"),
+        status = watch.ended() => bail!("cargo lambda watch ended ({})", status?),
+    }
+
+    let listeners = port.listen()?;
+    let state = DevState {
+        pid: std::process::id().cast_signed(),
+        url: url.clone(),
+        database: database.endpoint(),
+        users_table: users_table.to_owned(),
+        keys_table: keys_table.to_owned(),
+    };
+    let _published = state.publish(project).context("cannot write .local/dev.json")?;
+    let gateway = Gateway::new(routes, emulator, Arc::new(SystemClock), Arc::new(SystemRandom));
+    welcome(&url, &descriptions);
+    tokio::select! {
+        () = Arc::new(gateway).serve(listeners) => Ok(()),
+        status = watch.ended() => bail!("cargo lambda watch ended ({})", status?),
+    }
+}
+
+fn taken(port: u16, error: &std::io::Error) -> anyhow::Error {
+    if error.kind() == std::io::ErrorKind::AddrInUse {
+        anyhow::anyhow!("port {port} is taken: choose another by --port")
+    } else {
+        anyhow::anyhow!("cannot listen on port {port}: {error}")
+    }
+}
+
+/// The port on both loopback interfaces: clients that are told `localhost`, and `cargo lambda
+/// invoke` by default, try `::1` first. Held, it cannot be taken, and refuses connections until it
+/// is listened on.
+#[derive(Debug)]
+struct HeldPort {
+    port: u16,
+    v4: TcpSocket,
+    /// `None` where there is no IPv6.
+    v6: Option<TcpSocket>,
+}
+
+impl HeldPort {
+    fn hold(port: u16) -> anyhow::Result<Self> {
+        let bind = |socket: TcpSocket, address: SocketAddr| {
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            Ok(socket)
+        };
+        let v4 = TcpSocket::new_v4()
+            .and_then(|socket| bind(socket, (Ipv4Addr::LOCALHOST, port).into()))
+            .map_err(|error| taken(port, &error))?;
+        // The one that was chosen, if it was left open.
+        let port = v4.local_addr().map_err(|error| taken(port, &error))?.port();
+        let v6 =
+            TcpSocket::new_v6().and_then(|socket| bind(socket, (Ipv6Addr::LOCALHOST, port).into()));
+        let v6 = match v6 {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                return Err(taken(port, &error));
+            }
+            other => other.ok(),
+        };
+        Ok(Self { port, v4, v6 })
+    }
+
+    fn listen(self) -> anyhow::Result<Vec<TcpListener>> {
+        let sockets = [Some(self.v4), self.v6].into_iter().flatten();
+        let listening = sockets.map(|socket| socket.listen(1024)).collect::<Result<_, _>>();
+        listening.map_err(|error| taken(self.port, &error))
+    }
+}
+
+/// Every function of the template, as its binary describes it.
+async fn describe(
+    template: &Template,
+    binaries: &BTreeMap<String, PathBuf>,
+) -> anyhow::Result<Vec<Description>> {
+    let mut descriptions = Vec::new();
+    for function in &template.functions {
+        let binary = binaries.get(&function.name).with_context(|| {
+            format!("template.yaml has {}, but there is no binary {0}", function.name)
+        })?;
+        if !function.routes.is_empty() {
+            descriptions.push(binaries::describe(binary).await?);
+        }
+    }
+    Ok(descriptions)
+}
+
+/// The environment of all functions together: `cargo lambda watch` gives them one.
+fn environment(
+    template: &Template,
+    database: &str,
+    issuer: &str,
+    overrides: &[(String, String)],
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut environment = BTreeMap::new();
+    let mut unknown = BTreeSet::new();
+    for function in &template.functions {
+        for (name, setting) in &function.environment {
+            let value = match setting {
+                Setting::Text(value) => value.clone(),
+                Setting::Table(table) => table.clone(),
+                Setting::Deployed => {
+                    unknown.insert(name.clone());
+                    continue;
+                }
+            };
+            if let Some(other) = environment.insert(name.clone(), value.clone())
+                && other != value
+            {
+                bail!("template.yaml gives {name} two values, which can be had deployed alone");
+            }
+        }
+    }
+    environment.extend(local_aws(database));
+    environment.insert("ISSUER".to_owned(), issuer.to_owned());
+    environment.extend(overrides.iter().cloned());
+    for name in unknown.iter().filter(|name| !environment.contains_key(*name)) {
+        ui::note(format_args!("{name} has no value before deployment: give it one by --env"));
+    }
+    Ok(environment)
+}
+
+/// The variables by which our client finds the embedded database. It takes any credentials.
+pub(crate) fn local_aws(database: &str) -> BTreeMap<String, String> {
+    [
+        ("AWS_ENDPOINT_URL_DYNAMODB", database),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// A client with this environment.
+pub(crate) fn client(environment: &BTreeMap<String, String>) -> anyhow::Result<dynamo::Client> {
+    let config = Env::from_iter(environment.clone()).read(dynamo::Config::read)?;
+    Ok(dynamo::connect(&config))
+}
+
+/// Sends each function a request without credentials or body, which all refuse or answer without
+/// harm, so that the first real one does not wait for a start.
+///
+/// One after the other: the emulator starts more instances while the first one starts, each by a
+/// cargo of its own.
+async fn warm_up(template: &Template, emulator: &Emulator) -> anyhow::Result<()> {
+    for function in &template.functions {
+        let Some(event) = warm_up_event(function) else { continue };
+        let name = &function.name;
+        tokio::time::timeout(WARM_UP, emulator.invoke(name, event.into()))
+            .await
+            .map_err(|_| anyhow::anyhow!("{name} does not answer in {WARM_UP:?}"))?
+            .map_err(|error| anyhow::anyhow!("{name} does not answer: {error}"))?;
+    }
+    Ok(())
+}
+
+fn warm_up_event(function: &Function) -> Option<String> {
+    let route = function.routes.first()?;
+    let request = Request::builder()
+        .method(route.method.clone().unwrap_or(Method::GET))
+        .uri("/")
+        .header("user-agent", "cargo-xtask-dev");
+    let (parts, ()) = request.body(()).ok()?.into_parts();
+    let matched = crate::gateway::Matched {
+        key: route.key(),
+        function: function.name.clone(),
+        parameters: BTreeMap::new(),
+    };
+    let request_id = uuid::Uuid::from_bytes((&SystemRandom as &dyn Random).bytes()).to_string();
+    let context = EventContext {
+        peer: (Ipv4Addr::LOCALHOST, 0).into(),
+        time: SystemClock.now(),
+        request_id: &request_id,
+    };
+    let mut event = event(&parts, b"", &matched, context);
+    event["rawPath"] = route.path.clone().into();
+    event["requestContext"]["http"]["path"] = route.path.clone().into();
+    Some(event.to_string())
+}
+
+fn welcome(url: &str, descriptions: &[Description]) {
+    ui::line(format_args!("ready {url}\n"));
+    let rows: Vec<_> = descriptions
+        .iter()
+        .map(|route| [format!("  {}", route.method), route.path.clone(), route.access.clone()])
+        .collect();
+    for row in ui::columns(&rows) {
+        ui::line(row);
+    }
+    let body = r#"'{"username":"testuser","password":"a long passphrase"}'"#;
+    ui::line(format_args!(
+        "\nTry:\n  \
+         curl -i {url}/auth/register --json {body}\n  \
+         TOKEN=$(curl -s {url}/auth/login --json {body} | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n  \
+         curl -i {url}/auth/protected -H \"Authorization: Bearer $TOKEN\"\n\n\
+         Ctrl-C ends it."
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template() -> Template {
+        Template::parse(
+            "
+Resources:
+  AFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/a
+      Environment: { Variables: { ISSUER: '', AUDIENCE: x, T: !Ref Tab, URL: !GetAtt A.B } }
+  Tab:
+    Type: AWS::DynamoDB::Table
+    Properties: { KeySchema: [], AttributeDefinitions: [] }
+",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn environment_is_the_templates_then_ours_then_the_users() {
+        let overrides = [("AUDIENCE".to_owned(), "mine".to_owned())];
+        let environment = environment(&template(), "http://db", "http://api", &overrides).unwrap();
+        for (name, value) in [
+            ("ISSUER", Some("http://api")),
+            ("AUDIENCE", Some("mine")),
+            ("T", Some("Tab")),
+            ("URL", None),
+            ("AWS_ENDPOINT_URL_DYNAMODB", Some("http://db")),
+        ] {
+            assert_eq!(environment.get(name).map(String::as_str), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn variables_are_parsed() {
+        assert_eq!(variable("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        assert_eq!(variable("A="), Ok(("A".to_owned(), String::new())));
+        assert!(variable("A").is_err());
+        assert!(variable("=b").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_held_port_refuses_and_cannot_be_held_while_served() {
+        let held = HeldPort::hold(0).unwrap();
+        let port = held.port;
+        let connect = || tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+        assert!(connect().await.is_err());
+        let _listeners = held.listen().unwrap();
+        connect().await.unwrap();
+        let error = HeldPort::hold(port).unwrap_err().to_string();
+        assert!(error.contains("is taken"), "{error}");
+    }
+}

@@ -1,0 +1,311 @@
+//! Events of payload format 2.0.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    USER_AGENT,
+};
+use http::request::Parts;
+use http::{HeaderName, Version};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::Matched;
+
+/// What an event says that is not in the request itself.
+#[derive(Clone, Copy, Debug)]
+pub struct EventContext<'a> {
+    /// Who sent the request.
+    pub peer: SocketAddr,
+    /// When it came.
+    pub time: Timestamp,
+    /// The gateway's id of the request.
+    pub request_id: &'a str,
+}
+
+/// Headers about one connection, which end at the gateway (RFC 9110 §7.6.1).
+pub(super) const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// The path as an HTTP API matches and hands it on: percent-decoded, and cut at a `?` that decoding
+/// brought to light. Bytes that are not UTF-8 become U+FFFD.
+pub(super) fn decoded_path(path: &str) -> String {
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    decoded.split('?').next().unwrap_or_default().to_owned()
+}
+
+/// The event for a request that matched a route.
+///
+/// Members, joining and encoding as in "Payload format version 2.0" of the developer guide:
+/// headers in lower case with duplicates joined by commas, cookies apart, query parameters decoded
+/// and joined, the body as text for types of text and in base64 for others. A body of a text type
+/// that is not UTF-8 goes in base64 too, since JSON could not carry it.
+#[must_use]
+pub fn event(parts: &Parts, body: &[u8], matched: &Matched, context: EventContext<'_>) -> Value {
+    let query = parts.uri.query().unwrap_or_default();
+    let path = decoded_path(parts.uri.path());
+    let host = text(&parts.headers, &HOST);
+    let mut event = json!({
+        "version": "2.0",
+        "routeKey": matched.key,
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers(parts, context.peer),
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "local",
+            "domainName": host,
+            "domainPrefix": host.split(['.', ':']).next().unwrap_or_default(),
+            "http": {
+                "method": parts.method.as_str(),
+                "path": path,
+                "protocol": protocol(parts.version),
+                "sourceIp": context.peer.ip().to_canonical().to_string(),
+                "userAgent": text(&parts.headers, &USER_AGENT),
+            },
+            "requestId": context.request_id,
+            "routeKey": matched.key,
+            "stage": "$default",
+            "time": context.time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
+            "timeEpoch": context.time.as_millisecond(),
+        },
+        "isBase64Encoded": false,
+    });
+    let cookies = cookies(&parts.headers);
+    if !cookies.is_empty() {
+        event["cookies"] = json!(cookies);
+    }
+    if !query.is_empty() {
+        event["queryStringParameters"] = json!(parameters(query));
+    }
+    if !matched.parameters.is_empty() {
+        event["pathParameters"] = json!(matched.parameters);
+    }
+    if !body.is_empty() {
+        match str::from_utf8(body) {
+            Ok(body) if is_text(&parts.headers) => event["body"] = json!(body),
+            _ => {
+                event["body"] = json!(STANDARD.encode(body));
+                event["isBase64Encoded"] = json!(true);
+            }
+        }
+    }
+    event
+}
+
+fn protocol(version: Version) -> &'static str {
+    if version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
+    headers.get(name).map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+fn headers(parts: &Parts, peer: SocketAddr) -> Map<String, Value> {
+    let joined = |name: &HeaderName| {
+        let values: Vec<_> = parts
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        values.join(",")
+    };
+    let mut headers: Map<String, Value> = parts
+        .headers
+        .keys()
+        .filter(|name| **name != COOKIE && !HOP_BY_HOP.contains(name))
+        .map(|name| (name.to_string(), json!(joined(name))))
+        .collect();
+    // What the client says of itself is kept in front of what the gateway saw.
+    let forwarded = match headers.get("x-forwarded-for").and_then(Value::as_str) {
+        Some(claimed) => format!("{claimed}, {}", peer.ip().to_canonical()),
+        None => peer.ip().to_canonical().to_string(),
+    };
+    headers.insert("x-forwarded-for".to_owned(), json!(forwarded));
+    headers.insert("x-forwarded-proto".to_owned(), json!("http"));
+    headers
+}
+
+fn cookies(headers: &HeaderMap) -> Vec<String> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|value| {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let cookies = value.split(';').map(|cookie| cookie.trim().to_owned());
+            cookies.collect::<Vec<_>>()
+        })
+        .filter(|cookie| !cookie.is_empty())
+        .collect()
+}
+
+fn parameters(query: &str) -> BTreeMap<String, String> {
+    let mut parameters = BTreeMap::<String, String>::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        parameters
+            .entry(name.into_owned())
+            .and_modify(|joined| {
+                joined.push(',');
+                joined.push_str(&value);
+            })
+            .or_insert_with(|| value.into_owned());
+    }
+    parameters
+}
+
+/// Whether the body is of a type that an HTTP API passes as text.
+fn is_text(headers: &HeaderMap) -> bool {
+    let content_type = text(headers, &CONTENT_TYPE).to_ascii_lowercase();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.starts_with("text/")
+        || matches!(essence, "application/json" | "application/javascript" | "application/xml")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn made(request: http::request::Builder, body: &[u8], key: &str) -> Value {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let matched =
+            Matched { key: key.to_owned(), function: "f".to_owned(), parameters: BTreeMap::new() };
+        let context = EventContext {
+            peer: "127.0.0.2:5000".parse().unwrap(),
+            time: "2026-11-22T10:00:00.123Z".parse().unwrap(),
+            request_id: "id-1",
+        };
+        event(&parts, body, &matched, context)
+    }
+
+    #[test]
+    fn has_the_members_of_format_2() {
+        let request = Request::post("/auth/login?a=1&a=2&b=x%20y+z&c")
+            .header("Host", "127.0.0.1:9000")
+            .header("Content-Type", "application/json")
+            .header("User-Agent", "test/1")
+            .header("Cookie", "a=1; b=2")
+            .header("Cookie", "c=3")
+            .header("Connection", "close")
+            .header("X-Twice", "1")
+            .header("X-Twice", "2")
+            .header("X-Forwarded-For", "9.9.9.9");
+        assert_eq!(
+            made(request, br#"{"a":1}"#, "POST /auth/login"),
+            json!({
+                "version": "2.0",
+                "routeKey": "POST /auth/login",
+                "rawPath": "/auth/login",
+                "rawQueryString": "a=1&a=2&b=x%20y+z&c",
+                "cookies": ["a=1", "b=2", "c=3"],
+                "headers": {
+                    "host": "127.0.0.1:9000",
+                    "content-type": "application/json",
+                    "user-agent": "test/1",
+                    "x-twice": "1,2",
+                    "x-forwarded-for": "9.9.9.9, 127.0.0.2",
+                    "x-forwarded-proto": "http",
+                },
+                "queryStringParameters": {"a": "1,2", "b": "x y z", "c": ""},
+                "requestContext": {
+                    "accountId": "000000000000",
+                    "apiId": "local",
+                    "domainName": "127.0.0.1:9000",
+                    "domainPrefix": "127",
+                    "http": {
+                        "method": "POST",
+                        "path": "/auth/login",
+                        "protocol": "HTTP/1.1",
+                        "sourceIp": "127.0.0.2",
+                        "userAgent": "test/1",
+                    },
+                    "requestId": "id-1",
+                    "routeKey": "POST /auth/login",
+                    "stage": "$default",
+                    "time": "22/Nov/2026:10:00:00 +0000",
+                    "timeEpoch": 1_795_341_600_123_i64,
+                },
+                "body": "{\"a\":1}",
+                "isBase64Encoded": false,
+            })
+        );
+    }
+
+    #[test]
+    fn says_nothing_of_what_is_not_there() {
+        let event = made(Request::get("/auth/me"), b"", "GET /auth/me");
+        for absent in ["body", "cookies", "queryStringParameters", "pathParameters"] {
+            assert_eq!(event.get(absent), None, "{absent}");
+        }
+        assert_eq!(event["rawQueryString"], "");
+    }
+
+    #[test]
+    fn encodes_bodies_by_their_type() {
+        for (content_type, body, encoded) in [
+            (Some("application/json"), &b"{}"[..], false),
+            (Some("Application/JSON; charset=utf-8"), b"{}", false),
+            (Some("text/plain"), b"a", false),
+            (Some("application/xml"), b"<a/>", false),
+            (Some("application/json"), b"\xff\xfe", true),
+            (Some("application/jsonx"), b"{}", true),
+            (Some("application/x-www-form-urlencoded"), b"a=1", true),
+            (Some("application/octet-stream"), b"a", true),
+            (None, b"a", true),
+        ] {
+            let mut request = Request::post("/");
+            if let Some(content_type) = content_type {
+                request = request.header("content-type", content_type);
+            }
+            let event = made(request, body, "POST /");
+            assert_eq!(event["isBase64Encoded"], encoded, "{content_type:?}");
+            let sent = event["body"].as_str().unwrap();
+            let received =
+                if encoded { STANDARD.decode(sent).unwrap() } else { sent.as_bytes().to_vec() };
+            assert_eq!(received, body, "{content_type:?}");
+        }
+    }
+
+    #[test]
+    fn decodes_paths() {
+        for (path, decoded) in [
+            ("/auth/me", "/auth/me"),
+            ("/auth/%6De", "/auth/me"),
+            ("/a%2Fb", "/a/b"),
+            ("/a%3Fb", "/a"),
+            ("/a%zz", "/a%zz"),
+            ("/a%ff", "/a\u{fffd}"),
+            ("/a+b", "/a+b"),
+        ] {
+            assert_eq!(decoded_path(path), decoded, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_an_ipv4_peer_as_such() {
+        let (parts, ()) = Request::get("/").body(()).unwrap().into_parts();
+        let matched =
+            Matched { key: "GET /".into(), function: "f".into(), parameters: BTreeMap::new() };
+        let context = EventContext {
+            peer: "[::ffff:10.0.0.1]:1".parse().unwrap(),
+            time: Timestamp::UNIX_EPOCH,
+            request_id: "id",
+        };
+        let event = event(&parts, b"", &matched, context);
+        assert_eq!(event["requestContext"]["http"]["sourceIp"], "10.0.0.1");
+    }
+}

@@ -1,0 +1,18 @@
+//! A small local gateway that behaves as an API Gateway HTTP API in front of Lambda functions.
+//!
+//! What it imitates, from the developer guide of API Gateway ("Working with HTTP APIs"): routes of
+//! method and path, events of payload format 2.0, the mapping of a function's result to a response,
+//! its own answers for unknown routes, large requests and failing functions. What it leaves out:
+//! stages other than `$default`, CORS, authorizers, throttling.
+
+mod event;
+mod invoker;
+mod reply;
+mod routes;
+mod server;
+
+pub use event::{EventContext, event};
+pub use invoker::{Emulator, InvokeError, Invoker};
+pub use reply::{MalformedReply, reply};
+pub use routes::{Matched, RouteError, Routes};
+pub use server::{Gateway, MAX_BODY_BYTES, MAX_HEADER_BYTES};

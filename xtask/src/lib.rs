@@ -1,0 +1,17 @@
+//! The parts of `cargo xtask` that tests use too: the template as data, the local gateway, the
+//! embedded database, the dev server.
+
+pub mod admin;
+pub mod binaries;
+pub mod database;
+pub mod dev;
+pub mod gateway;
+pub mod keyset;
+pub mod process;
+pub mod project;
+pub mod state;
+pub mod template;
+pub mod test;
+pub mod tools;
+pub mod ui;
+pub mod watch;

@@ -1,0 +1,135 @@
+//! Programs that we start, and that must end with us.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
+use tokio::process::{Child, Command};
+
+/// How long a program may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How often to look whether it has.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A command that runs a program of Rust's tool chain or one that will. Without the variables that
+/// `cargo run` set for us: build scripts that look at them would all run again.
+#[must_use]
+pub fn command(program: impl Into<OsString>) -> Command {
+    let mut command = Command::new(program.into());
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("CARGO_PKG_")
+            || name_text.starts_with("CARGO_MANIFEST_")
+            || matches!(&*name_text, "CARGO_CRATE_NAME" | "CARGO_BIN_NAME" | "OUT_DIR")
+        {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(std::process::Stdio::null());
+    command
+}
+
+/// `cargo`, the one that started us if it did.
+#[must_use]
+pub fn cargo() -> Command {
+    command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// A program in a process group of its own. Dropping it ends the program and all that it started:
+/// SIGTERM, and after a grace SIGKILL.
+///
+/// A group of its own keeps a terminal's Ctrl-C from it, so that things end in our order.
+#[derive(Debug)]
+pub struct Group {
+    child: Child,
+    pid: Option<Pid>,
+}
+
+impl Group {
+    /// Starts a program.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(command: &mut Command) -> io::Result<Self> {
+        let child = command.process_group(0).spawn()?;
+        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        Ok(Self { child, pid })
+    }
+
+    /// The program's streams and status.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Waits until the program has ended by itself.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    fn ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let Some(pid) = self.pid else { return };
+        // Some of them lead groups of their own, and lose their parent when it ends: so find them
+        // while the family is whole.
+        let descendants = descendants(pid);
+        if !self.ended() {
+            let _ = kill_process_group(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + GRACE;
+        while Instant::now() < deadline
+            && (!self.ended() || descendants.iter().copied().any(is_alive))
+        {
+            std::thread::sleep(POLL);
+        }
+        if !self.ended() {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        for descendant in descendants {
+            let _ = kill_process(descendant, Signal::KILL);
+        }
+    }
+}
+
+/// Whether there is a process with this id.
+#[must_use]
+pub fn is_alive(pid: Pid) -> bool {
+    test_kill_process(pid).is_ok()
+}
+
+/// The processes that `root` started, and those that they did. Where there is no `/proc` none are
+/// found: functions end by themselves when the emulator that they ask for work is gone.
+fn descendants(root: Pid) -> Vec<Pid> {
+    let mut children = BTreeMap::<i32, Vec<i32>>::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // "pid (name) state parent …", where the name may hold anything (proc_pid_stat(5)).
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+        if let Some(parent) = parent.and_then(|parent| parent.parse().ok()) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = Vec::new();
+    let mut ahead = vec![root.as_raw_nonzero().get()];
+    while let Some(parent) = ahead.pop() {
+        for child in children.remove(&parent).unwrap_or_default() {
+            ahead.push(child);
+            found.extend(Pid::from_raw(child));
+        }
+    }
+    found
+}

@@ -1,0 +1,440 @@
+//! `template.yaml` as data: routes, functions with their environment, tables.
+//!
+//! The template is the one source of these facts; what is read here is what is deployed. Only the
+//! parts that a local API needs are read, the rest is CloudFormation's and the linters' to judge.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_saphyr::Tagged;
+
+/// What the template says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// The functions, in the order of their names.
+    pub functions: Vec<Function>,
+    /// The tables, in the order of their logical ids.
+    pub tables: Vec<Table>,
+}
+
+/// A function and the routes that lead to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// The name of folder, package, binary and event file: the last part of `CodeUri`.
+    pub name: String,
+    /// The logical id of the resource.
+    pub resource: String,
+    /// Its routes. Empty for a function that serves no HTTP.
+    pub routes: Vec<Route>,
+    /// Its environment, that of `Globals` included.
+    pub environment: BTreeMap<String, Setting>,
+}
+
+/// A route of the HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The method; `None` for `ANY`.
+    pub method: Option<Method>,
+    /// The path as the template writes it: `/admin/users/{id}`, `/files/{proxy+}`.
+    pub path: String,
+}
+
+impl Route {
+    /// The route key as events carry it: `GET /auth/me`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{} {}", self.method.as_ref().map_or("ANY", Method::as_str), self.path)
+    }
+}
+
+/// The value of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// A literal, or the default of the parameter that `!Ref` names.
+    Text(String),
+    /// The name of the table with this logical id.
+    Table(String),
+    /// Something that only a deployment knows.
+    Deployed,
+}
+
+/// A table, as `CreateTable` and `UpdateTimeToLive` want it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// The logical id, which is the table's name locally.
+    pub name: String,
+    /// `KeySchema`, `AttributeDefinitions`, `BillingMode` and the indexes, as the template has them.
+    pub definition: Value,
+    /// The attribute that says when an item expires.
+    pub ttl: Option<String>,
+}
+
+/// The template cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not YAML, or not of the form of a template. Says where.
+    #[error("not a usable template: {0}")]
+    Syntax(String),
+    /// A resource lacks something, or has it in a form that is not understood here.
+    #[error("{resource}: {problem}")]
+    Resource {
+        /// The logical id.
+        resource: String,
+        /// What is the matter.
+        problem: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document {
+    #[serde(default)]
+    parameters: BTreeMap<String, Parameter>,
+    #[serde(default)]
+    globals: Globals,
+    resources: BTreeMap<String, Resource>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Parameter {
+    default: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Globals {
+    function: GlobalFunction,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct GlobalFunction {
+    environment: Environment,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Environment {
+    variables: BTreeMap<String, Tagged<Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Resource {
+    r#type: String,
+    #[serde(default)]
+    properties: Properties,
+}
+
+/// The properties of functions and tables together; a resource has those of its type.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Properties {
+    code_uri: Option<Value>,
+    environment: Environment,
+    events: BTreeMap<String, Event>,
+    key_schema: Option<Value>,
+    attribute_definitions: Option<Value>,
+    billing_mode: Option<Value>,
+    global_secondary_indexes: Option<Value>,
+    local_secondary_indexes: Option<Value>,
+    time_to_live_specification: Option<TimeToLive>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Event {
+    r#type: String,
+    #[serde(default)]
+    properties: EventProperties,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct EventProperties {
+    method: Option<String>,
+    path: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TimeToLive {
+    attribute_name: String,
+    enabled: bool,
+}
+
+impl Template {
+    /// Reads the template in the file at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not a template that can be served locally.
+    pub fn read(path: &Path) -> Result<Self, TemplateError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| TemplateError::Read { path: path.display().to_string(), source })?;
+        Self::parse(&text)
+    }
+
+    /// Parses the text of a template.
+    ///
+    /// # Errors
+    /// When it is not a template that can be served locally.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let document: Document = serde_saphyr::from_str(text).map_err(|error| {
+            // The parser adds an excerpt of the file, which one line cannot hold.
+            let message = error.to_string();
+            TemplateError::Syntax(message.lines().next().unwrap_or_default().to_owned())
+        })?;
+        let mut functions = Vec::new();
+        let mut tables = Vec::new();
+        for (id, resource) in &document.resources {
+            match resource.r#type.as_str() {
+                "AWS::Serverless::Function" => {
+                    functions.push(document.function(id, &resource.properties)?);
+                }
+                "AWS::DynamoDB::Table" => tables.push(table(id, &resource.properties)?),
+                _ => {}
+            }
+        }
+        functions.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { functions, tables })
+    }
+
+    /// The function called `name`.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<&Function> {
+        self.functions.iter().find(|function| function.name == name)
+    }
+
+    /// The name of the local table that the variable `variable` of any function holds.
+    #[must_use]
+    pub fn table_of(&self, variable: &str) -> Option<&str> {
+        self.functions.iter().find_map(|function| match function.environment.get(variable)? {
+            Setting::Table(name) => Some(name.as_str()),
+            Setting::Text(_) | Setting::Deployed => None,
+        })
+    }
+}
+
+impl Document {
+    fn function(&self, id: &str, properties: &Properties) -> Result<Function, TemplateError> {
+        let name = properties
+            .code_uri
+            .as_ref()
+            .and_then(Value::as_str)
+            .and_then(|uri| uri.trim_end_matches('/').rsplit('/').next())
+            .filter(|name| !name.is_empty() && *name != ".")
+            .ok_or_else(|| fault(id, "CodeUri is not the folder of a function"))?;
+        let routes = properties
+            .events
+            .values()
+            .filter(|event| event.r#type == "HttpApi")
+            .map(|event| route(id, &event.properties))
+            .collect::<Result<_, _>>()?;
+        let globals = &self.globals.function.environment.variables;
+        let environment = globals
+            .iter()
+            .chain(&properties.environment.variables)
+            .map(|(name, value)| (name.clone(), self.setting(value)))
+            .collect();
+        Ok(Function { name: name.to_owned(), resource: id.to_owned(), routes, environment })
+    }
+
+    fn setting(&self, Tagged(value, tag): &Tagged<Value>) -> Setting {
+        // Both spellings of a reference: `!Ref X` and `{Ref: X}`.
+        let referred = match tag.as_deref() {
+            Some("!Ref") => value.as_str(),
+            Some(tag) if tag.starts_with('!') => return Setting::Deployed,
+            _ => value.get("Ref").and_then(Value::as_str),
+        };
+        if let Some(id) = referred {
+            return match (self.resources.get(id), self.parameters.get(id)) {
+                (Some(resource), _) if resource.r#type == "AWS::DynamoDB::Table" => {
+                    Setting::Table(id.to_owned())
+                }
+                (None, Some(Parameter { default: Some(default) })) => {
+                    scalar(default).map_or(Setting::Deployed, Setting::Text)
+                }
+                _ => Setting::Deployed,
+            };
+        }
+        scalar(value).map_or(Setting::Deployed, Setting::Text)
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn route(id: &str, properties: &EventProperties) -> Result<Route, TemplateError> {
+    let (Some(method), Some(path)) = (&properties.method, &properties.path) else {
+        return Err(fault(id, "an HttpApi event without Method and Path"));
+    };
+    let method = match method.to_ascii_uppercase().as_str() {
+        "ANY" | "X-AMAZON-APIGATEWAY-ANY-METHOD" => None,
+        method => Some(method.parse().map_err(|_| fault(id, "Method is not an HTTP method"))?),
+    };
+    if !path.starts_with('/') {
+        return Err(fault(id, "Path does not begin with /"));
+    }
+    Ok(Route { method, path: path.clone() })
+}
+
+fn table(id: &str, properties: &Properties) -> Result<Table, TemplateError> {
+    let mut definition = serde_json::Map::new();
+    for (name, value, needed) in [
+        ("KeySchema", &properties.key_schema, true),
+        ("AttributeDefinitions", &properties.attribute_definitions, true),
+        ("BillingMode", &properties.billing_mode, false),
+        ("GlobalSecondaryIndexes", &properties.global_secondary_indexes, false),
+        ("LocalSecondaryIndexes", &properties.local_secondary_indexes, false),
+    ] {
+        match value {
+            Some(value) => drop(definition.insert(name.to_owned(), value.clone())),
+            None if needed => return Err(fault(id, &format!("{name} is missing"))),
+            None => {}
+        }
+    }
+    let ttl = properties
+        .time_to_live_specification
+        .as_ref()
+        .filter(|ttl| ttl.enabled)
+        .map(|ttl| ttl.attribute_name.clone());
+    Ok(Table { name: id.to_owned(), definition: Value::Object(definition), ttl })
+}
+
+fn fault(resource: &str, problem: &str) -> TemplateError {
+    TemplateError::Resource { resource: resource.to_owned(), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SMALL: &str = r"
+Parameters:
+  Issuer: { Type: String, Default: '' }
+  Seconds: { Type: Number, Default: 900 }
+  NoDefault: { Type: String }
+Globals:
+  Function: { Environment: { Variables: { LOG_LEVEL: info, SECONDS: 1 } } }
+Resources:
+  Api: { Type: AWS::Serverless::HttpApi }
+  AdminUserFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/admin-user/
+      Environment:
+        Variables:
+          USERS_TABLE: !Ref Users
+          LONG: { Ref: Users }
+          ISSUER: !Ref Issuer
+          SECONDS: !Ref Seconds
+          UNKNOWN: !Ref NoDefault
+          URL: !GetAtt Api.ApiEndpoint
+          SUB: !Sub 'x${Api}'
+      Events:
+        Read: { Type: HttpApi, Properties: { Method: get, Path: '/admin/users/{id}' } }
+        Rest: { Type: HttpApi, Properties: { Method: ANY, Path: '/files/{proxy+}' } }
+        Tick: { Type: Schedule, Properties: { Schedule: rate(1 day) } }
+  Users:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      KeySchema: [{ AttributeName: pk, KeyType: HASH }]
+      AttributeDefinitions: [{ AttributeName: pk, AttributeType: S }]
+      TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }
+      SSESpecification: { SSEEnabled: true }
+";
+
+    #[test]
+    fn reads_functions() {
+        let template = Template::parse(SMALL).unwrap();
+        let function = template.function("admin-user").unwrap();
+        assert_eq!(function.resource, "AdminUserFunction");
+        let keys: Vec<_> = function.routes.iter().map(Route::key).collect();
+        assert_eq!(keys, ["GET /admin/users/{id}", "ANY /files/{proxy+}"]);
+        assert_eq!(template.functions.len(), 1);
+        assert_eq!(template.table_of("USERS_TABLE"), Some("Users"));
+        assert_eq!(template.table_of("ISSUER"), None);
+    }
+
+    #[test]
+    fn resolves_the_environment() {
+        let template = Template::parse(SMALL).unwrap();
+        let environment = &template.function("admin-user").unwrap().environment;
+        let text = |text: &str| Setting::Text(text.to_owned());
+        for (name, expected) in [
+            ("LOG_LEVEL", text("info")),
+            ("USERS_TABLE", Setting::Table("Users".to_owned())),
+            ("LONG", Setting::Table("Users".to_owned())),
+            ("ISSUER", text("")),
+            ("SECONDS", text("900")),
+            ("UNKNOWN", Setting::Deployed),
+            ("URL", Setting::Deployed),
+            ("SUB", Setting::Deployed),
+        ] {
+            assert_eq!(environment.get(name), Some(&expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn reads_tables() {
+        let template = Template::parse(SMALL).unwrap();
+        let [table] = template.tables.as_slice() else { panic!("one table") };
+        assert_eq!(table.name, "Users");
+        assert_eq!(table.ttl.as_deref(), Some("expires_at"));
+        assert_eq!(
+            table.definition,
+            json!({
+                "BillingMode": "PAY_PER_REQUEST",
+                "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+                "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+            })
+        );
+    }
+
+    #[test]
+    fn says_in_one_line_what_is_wrong() {
+        for (from, to, expected) in [
+            ("functions/admin-user/", ".", "AdminUserFunction: CodeUri is not"),
+            ("Method: get, ", "", "AdminUserFunction: an HttpApi event without Method and Path"),
+            ("Method: get", "Method: 'G T'", "AdminUserFunction: Method is not an HTTP method"),
+            ("'/admin/users/{id}'", "admin", "AdminUserFunction: Path does not begin with /"),
+            ("KeySchema:", "Keys:", "Users: KeySchema is missing"),
+            ("Resources:", "Resources: [", "not a usable template: "),
+        ] {
+            let error = Template::parse(&SMALL.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_project_template_is_read() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+        let template = Template::read(&path).unwrap();
+        assert_eq!(template.table_of("USERS_TABLE"), Some("UsersTable"));
+        assert_eq!(template.table_of("KEYS_TABLE"), Some("KeysTable"));
+        assert!(template.function("login").is_some());
+        assert!(template.functions.iter().all(|function| !function.routes.is_empty()));
+    }
+}

@@ -1,0 +1,186 @@
+//! `cargo xtask test`: everything that must pass, with a summary.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use tokio::process::Command;
+
+use crate::process::{Group, cargo, command};
+use crate::project::Project;
+use crate::tools::{ToolSet, Tools};
+use crate::ui;
+
+/// Options of the tests.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct TestOptions {
+    /// Leave out what needs the network or more than a minute
+    #[arg(long)]
+    pub fast: bool,
+}
+
+/// The part of test names by which `--fast` leaves tests out.
+const SLOW: &str = "end_to_end";
+
+/// A step: its title, and how it is carried out.
+struct Step {
+    title: &'static str,
+    work: Work,
+}
+
+enum Work {
+    /// A command that passes by exiting with 0.
+    Run(Command),
+    /// Left out, and why.
+    Skip(String),
+}
+
+enum Outcome {
+    Passed,
+    Failed,
+    Skipped(String),
+}
+
+/// Runs all steps, whatever becomes of the earlier ones.
+///
+/// # Errors
+/// When a step failed, or, with `REQUIRE_ALL=1` in the environment, could not be run.
+pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<()> {
+    let require_all = std::env::var_os("REQUIRE_ALL").is_some_and(|value| value == "1");
+    let mut results = Vec::new();
+    for step in steps(project, options).await {
+        let start = Instant::now();
+        let outcome = match step.work {
+            Work::Run(mut command) => {
+                ui::line(format_args!("\n=== {}", step.title));
+                match execute(project, &mut command).await {
+                    Ok(true) => Outcome::Passed,
+                    Ok(false) => Outcome::Failed,
+                    Err(error) => {
+                        ui::note(format_args!("{error:#}"));
+                        Outcome::Failed
+                    }
+                }
+            }
+            Work::Skip(reason) => Outcome::Skipped(reason),
+        };
+        results.push((step.title, outcome, start.elapsed()));
+    }
+    let summary = Summary::of(&results, require_all && !options.fast);
+    ui::line("\n=== Summary");
+    for line in summary.lines {
+        ui::line(line);
+    }
+    if summary.good { Ok(()) } else { bail!("not everything passed") }
+}
+
+async fn execute(project: &Project, command: &mut Command) -> anyhow::Result<bool> {
+    command.current_dir(project.root());
+    let mut group = Group::spawn(command)
+        .with_context(|| format!("cannot run {}", command.as_std().get_program().display()))?;
+    Ok(group.wait().await?.success())
+}
+
+async fn steps(project: &Project, options: TestOptions) -> Vec<Step> {
+    let run = |title, command| Step { title, work: Work::Run(command) };
+    // One invocation for all, so that features are unified once, and nothing is built twice.
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--all-targets"]);
+    let mut documented = cargo();
+    documented.args(["test", "--workspace", "--doc"]);
+    if options.fast {
+        tests.args(["--", "--skip", SLOW]);
+    }
+    let mut steps = vec![
+        run(if options.fast { "Tests" } else { "Tests, end-to-end too" }, tests),
+        run("Examples in the documentation", documented),
+    ];
+    let tools: Result<Tools, String> = if options.fast {
+        Err("left out by --fast".to_owned())
+    } else {
+        Tools::install(project, ToolSet::Test).await.map_err(|error| format!("{error:#}"))
+    };
+    for (title, program, arguments) in [
+        ("cfn-lint", "cfn-lint", &["template.yaml"][..]),
+        ("sam validate --lint", "sam", &["validate", "--lint", "--region", "us-east-1"]),
+    ] {
+        let work = match &tools {
+            Ok(tools) => Work::Run(linter(tools.program(program), arguments)),
+            Err(reason) => Work::Skip(reason.clone()),
+        };
+        steps.push(Step { title, work });
+    }
+    steps
+}
+
+fn linter(program: PathBuf, arguments: &[&str]) -> Command {
+    let mut linter = command(program);
+    linter.args(arguments).env("SAM_CLI_TELEMETRY", "0");
+    linter
+}
+
+/// What is said at the end.
+struct Summary {
+    lines: Vec<String>,
+    good: bool,
+}
+
+impl Summary {
+    /// The last line has the form that CI reads: `N passed, N failed, N skipped`.
+    fn of(results: &[(&str, Outcome, Duration)], require_all: bool) -> Self {
+        let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+        let rows: Vec<_> = results
+            .iter()
+            .map(|(title, outcome, took)| {
+                let word = match outcome {
+                    Outcome::Passed => {
+                        passed += 1;
+                        "passed".to_owned()
+                    }
+                    Outcome::Failed => {
+                        failed += 1;
+                        "FAILED".to_owned()
+                    }
+                    Outcome::Skipped(reason) if require_all => {
+                        failed += 1;
+                        format!("FAILED: REQUIRE_ALL is set, and {reason}")
+                    }
+                    Outcome::Skipped(reason) => {
+                        skipped += 1;
+                        format!("skipped: {reason}")
+                    }
+                };
+                [(*title).to_owned(), format!("{:.1} s", took.as_secs_f64()), word]
+            })
+            .collect();
+        let mut lines = ui::columns(&rows);
+        let skipped = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
+        lines.push(format!("{passed} passed, {failed} failed{skipped}"));
+        Self { lines, good: failed == 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(outcomes: Vec<Outcome>, require_all: bool) -> (String, bool) {
+        let results: Vec<_> =
+            outcomes.into_iter().map(|outcome| ("step", outcome, Duration::ZERO)).collect();
+        let Summary { mut lines, good } = Summary::of(&results, require_all);
+        (lines.pop().unwrap(), good)
+    }
+
+    #[test]
+    fn ends_with_the_line_that_ci_reads() {
+        let skipped = || Outcome::Skipped("no tool".to_owned());
+        for (outcomes, require_all, line, good) in [
+            (vec![Outcome::Passed, Outcome::Passed], true, "2 passed, 0 failed", true),
+            (vec![Outcome::Passed, Outcome::Failed], false, "1 passed, 1 failed", false),
+            (vec![Outcome::Passed, skipped()], false, "1 passed, 0 failed, 1 skipped", true),
+            (vec![Outcome::Passed, skipped()], true, "1 passed, 1 failed", false),
+        ] {
+            assert_eq!(summary(outcomes, require_all), (line.to_owned(), good));
+        }
+    }
+}

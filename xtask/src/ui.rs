@@ -1,0 +1,39 @@
+//! What a person sees: one line at a time.
+
+use std::fmt::Display;
+use std::io::Write;
+
+/// Writes a line to standard output. A reader that has gone away is no error.
+pub fn line(text: impl Display) {
+    drop(writeln!(std::io::stdout().lock(), "{text}"));
+}
+
+/// Writes a line to standard error: progress, warnings, what functions log.
+pub fn note(text: impl Display) {
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// Lays rows out in columns, each as wide as its widest cell.
+#[must_use]
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    });
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aligns_columns() {
+        let rows = [["a".into(), "bcd".into()], ["efg".into(), "h".into()]];
+        assert_eq!(columns(&rows), ["a    bcd", "efg  h"]);
+    }
+}

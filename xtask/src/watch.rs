@@ -1,0 +1,182 @@
+//! `cargo lambda watch`: the functions themselves, each in several processes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
+use tokio::sync::Notify;
+
+use crate::process::{Group, command};
+use crate::project::Project;
+use crate::tools::Tools;
+use crate::ui;
+
+/// Instances of each function at most. As many as the concurrency tests need.
+const CONCURRENCY: u16 = 8;
+
+/// How long the emulator may take to listen.
+const START: Duration = Duration::from_secs(30);
+
+/// How to run the functions.
+#[derive(Clone, Debug)]
+pub struct WatchOptions {
+    /// The release profile.
+    pub release: bool,
+    /// The environment of all functions.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// The running emulator. Dropping it ends it and all functions.
+#[derive(Debug)]
+pub struct Watch {
+    group: Group,
+    address: SocketAddr,
+    crashes: Arc<Notify>,
+}
+
+impl Watch {
+    /// Starts `cargo lambda watch` on a free port and waits until it listens.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn start(
+        project: &Project,
+        tools: &Tools,
+        options: &WatchOptions,
+    ) -> anyhow::Result<Self> {
+        let address = free_address().await.context("no free port")?;
+        let mut watch = ending_with_us(tools.program("cargo-lambda")).await;
+        watch
+            .args(["lambda", "watch", "--disable-cors", "--color", "never"])
+            .args(["--concurrency", &CONCURRENCY.to_string()])
+            .args(["--invoke-address", &address.ip().to_string()])
+            .args(["--invoke-port", &address.port().to_string()])
+            .arg("--manifest-path")
+            .arg(project.root().join("Cargo.toml"))
+            .current_dir(sources(project).context("cannot write to .local")?)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if options.release {
+            watch.arg("--release");
+        }
+        // A developer's own account is nobody's business here.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AWS_") {
+                watch.env_remove(name);
+            }
+        }
+        // Values may be secrets: they go by the environment, since `ps` shows arguments to all.
+        watch.envs(&options.environment);
+        let mut group = Group::spawn(&mut watch).context("cannot run cargo-lambda")?;
+        let crashes = Arc::new(Notify::new());
+        if let Some(stdout) = group.child().stdout.take() {
+            tokio::spawn(relay(stdout, Arc::clone(&crashes)));
+        }
+        if let Some(stderr) = group.child().stderr.take() {
+            tokio::spawn(relay(stderr, Arc::clone(&crashes)));
+        }
+        let mut watch = Self { group, address, crashes };
+        tokio::select! {
+            status = watch.ended() => bail!("cargo lambda watch ended ({})", status?),
+            listens = tokio::time::timeout(START, listens(address)) => {
+                listens.context("cargo lambda watch does not listen")?;
+            }
+        }
+        Ok(watch)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until it has ended by itself. Says how.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub async fn ended(&mut self) -> anyhow::Result<String> {
+        Ok(self.group.wait().await.context("cannot wait for cargo lambda watch")?.to_string())
+    }
+
+    /// Waits until a function's process ends by itself, or cannot be built.
+    pub fn crashes(&self) -> Arc<Notify> {
+        Arc::clone(&self.crashes)
+    }
+}
+
+/// A command for `program` that the kernel ends when we are killed and cannot end it ourselves, where
+/// util-linux is there to ask for that.
+async fn ending_with_us(program: PathBuf) -> Command {
+    let asks = command("setpriv").args(["--pdeathsig", "TERM", "true"]).output().await;
+    if !asks.is_ok_and(|asked| asked.status.success()) {
+        return command(program);
+    }
+    let mut with = command("setpriv");
+    with.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    with
+}
+
+async fn free_address() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()
+}
+
+async fn listens(address: SocketAddr) {
+    while TcpStream::connect(address).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A folder that holds nothing but the sources, by links.
+///
+/// Each of the instances watches the whole folder that it is started in. In the repository's own
+/// that would be `target` and `.tools` too, thousands of folders times the instances, and more than
+/// Linux lets a user watch.
+fn sources(project: &Project) -> std::io::Result<PathBuf> {
+    let folder = project.local("sources");
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // `login.env` has the path that the manifest gives, seen from here.
+    fs::create_dir_all(folder.join(".local"))?;
+    symlink(project.local("login.env"), folder.join(".local/login.env"))?;
+    for name in ["functions", "shared"] {
+        symlink(project.root().join(name), folder.join(name))?;
+    }
+    // What editors write beside a file is no change of it.
+    fs::write(folder.join(".cargolambdaignore"), "*.swp\n*.swx\n*~\n.#*\n#*#\n4913\n")?;
+    Ok(folder)
+}
+
+/// Hands on what the emulator, cargo and the functions write, but for chatter.
+async fn relay(stream: impl AsyncRead + Unpin, crashes: Arc<Notify>) {
+    let mut lines = BufReader::new(stream).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if line.contains("command exited") || line.contains("failed to obtain the watchexec task") {
+            crashes.notify_waiters();
+        }
+        if !is_chatter(&line) {
+            ui::note(line);
+        }
+    }
+}
+
+/// The emulator's own log, and what the Lambda runtime and cargo say at each start of each of the
+/// instances.
+fn is_chatter(line: &str) -> bool {
+    let start = line.trim_start();
+    ["INFO ", "Finished `", "Running `"].iter().any(|chatter| start.starts_with(chatter))
+        || line.contains("AWS_LAMBDA_MAX_CONCURRENCY is set to")
+        // Many write it at once, into each other's lines.
+        || line.contains("waiting for file lock on")
+}

@@ -1,0 +1,90 @@
+//! `cargo xtask admin` as a person or a script uses it, on a database that no server has open.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn admin(database: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .arg("admin")
+        .args(arguments)
+        .arg("--db")
+        .arg(database)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn good(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The one line of a refusal.
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+#[test]
+fn makes_shows_and_raises_an_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = &folder.path().join("test.db");
+    let create = ["create", "Root", "--email", "root@example.com", "--password-stdin"];
+    let made = good(&admin(database, &create, "a long passphrase\n"));
+    assert!(made.contains("Root"), "{made}");
+
+    let again = refused(&admin(database, &create, "a long passphrase\n"));
+    assert!(again.contains("the username is taken"), "{again}");
+
+    // Another spelling of the name is the same account.
+    let shown = good(&admin(database, &["show", "ROOT"], ""));
+    for part in ["Root", "root@example.com (not verified)", "active", "ago)"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(shown.contains("roles       user\n"), "{shown}");
+
+    let raise = ["set-roles", "root", "--roles", "admin,super_admin"];
+    let unconfirmed = refused_after_showing(&admin(database, &raise, "y\n"));
+    assert!(unconfirmed.contains("--yes"), "{unconfirmed}");
+    let shown = good(&admin(database, &["show", "root"], ""));
+    assert!(shown.contains("roles       user\n"), "{shown}");
+
+    good(&admin(database, &[&raise[..], &["--yes"]].concat(), ""));
+    let shown = good(&admin(database, &["show", "root"], ""));
+    assert!(shown.contains("roles       admin,super_admin\n"), "{shown}");
+}
+
+/// Who is about to be raised is shown even where nobody can be asked.
+fn refused_after_showing(output: &Output) -> String {
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Root"), "{output:?}");
+    refused(output)
+}
+
+#[test]
+fn refuses_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = &folder.path().join("test.db");
+    for (arguments, input, reason) in [
+        (&["create", "someone", "--password-stdin"][..], "short\n", "the password must have"),
+        (&["create", "someone", "--password-stdin"], "password1\n", "most common"),
+        (&["create", "someone"], "", "--password-stdin"),
+        (&["create", "a@b", "--password-stdin"], "a long passphrase\n", "the username"),
+        (&["create", "someone", "--email", "x", "--password-stdin"], "", "the e-mail address"),
+        (&["show", "nobody"], "", "there is no account nobody"),
+        (&["set-roles", "nobody", "--roles", "admin", "--yes"], "", "there is no account nobody"),
+    ] {
+        let said = refused(&admin(database, arguments, input));
+        assert!(said.contains(reason), "{arguments:?}: {said}");
+    }
+    let broken = folder.path().join("broken.db");
+    std::fs::write(&broken, "x".repeat(5_000)).unwrap();
+    let said = refused(&admin(&broken, &["show", "nobody"], ""));
+    assert!(said.contains("cannot be opened"), "{said}");
+}
