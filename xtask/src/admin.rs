@@ -131,7 +131,7 @@ impl Users {
             let template = Template::read(&project.template()).context("template.yaml")?;
             let table =
                 template.table_of("USERS_TABLE").context("template.yaml sets no USERS_TABLE")?;
-            project.make_local().context("cannot make the folder .local")?;
+            project.make_local().context("cannot make the folder of local state")?;
             let storage = match &target.db {
                 Some(storage) => storage.clone(),
                 None => Storage::File(project.local(dev::DATABASE)),
@@ -203,7 +203,7 @@ fn password(
     let password =
         Password::parse(given).map_err(|error| anyhow::anyhow!("the password {error}"))?;
     let policy = Env::of_process().read(Policy::read)?;
-    policy.check(&password, username, email).map_err(|violations| {
+    policy.check(&password, Some(username), email).map_err(|violations| {
         let violations: Vec<_> = violations.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the password {}", violations.join(" and "))
     })?;

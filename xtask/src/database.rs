@@ -111,7 +111,11 @@ impl Drop for LocalDatabase {
 }
 
 fn open(path: &str, problem: &dyn std::fmt::Display) -> DatabaseError {
-    let problem = problem.to_string().replace('\n', " ");
+    let mut problem = problem.to_string().replace('\n', " ");
+    if problem.contains("not a valid SQLite database") {
+        // What the emulator says besides is about features that it was not built with.
+        "it is not a database, or broken".clone_into(&mut problem);
+    }
     DatabaseError::Open { path: path.to_owned(), problem }
 }
 

@@ -10,12 +10,13 @@ use anyhow::{Context, bail};
 use auth::{Clock, Env, Random, SystemClock, SystemRandom};
 use http::{Method, Request};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::binaries::{self, Description};
 use crate::database::{LocalDatabase, Storage};
 use crate::gateway::{Emulator, EventContext, Gateway, Invoker, Routes, event};
 use crate::keyset::{load_or_make, write_private};
+use crate::process::interrupted;
 use crate::project::Project;
 use crate::state::DevState;
 use crate::template::{Function, Setting, Template};
@@ -65,24 +66,24 @@ fn variable(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// When something that it needs is missing or broken. In one line.
 pub async fn run(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     // All that runs is owned by the future: whichever comes first, dropping it ends everything.
     tokio::select! {
         result = serve(project, options) => result,
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-        _ = hangup.recv() => Ok(()),
+        interrupted = interrupted() => Ok(interrupted?),
         () = stdin_closed(), if options.until_stdin_closes => Ok(()),
     }
 }
 
 /// Returns once whoever holds the other end of standard input is gone.
 async fn stdin_closed() {
-    let mut stdin = tokio::io::stdin();
-    // Nothing is expected: bytes are passed over, the end and an error are the end.
-    drop(tokio::io::copy(&mut stdin, &mut tokio::io::sink()).await);
+    let (sender, receiver) = oneshot::channel();
+    // Not by Tokio's own: that would keep the runtime from ending while it reads.
+    std::thread::spawn(move || {
+        // Nothing is expected: bytes are passed over, the end and an error are the end.
+        drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
+        let _ = sender.send(());
+    });
+    drop(receiver.await);
 }
 
 async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
@@ -95,7 +96,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
         template.table_of(variable).with_context(|| format!("template.yaml sets no {variable}"))
     };
     let (users_table, keys_table) = (table("USERS_TABLE")?, table("KEYS_TABLE")?);
-    project.make_local().context("cannot make the folder .local")?;
+    project.make_local().context("cannot make the folder of local state")?;
     let signing_keys = load_or_make(&project.local("signing-keys.json"), &SystemRandom)?;
     let storage = match &options.db {
         Some(storage) => storage.clone(),

@@ -13,20 +13,20 @@ use tempfile::NamedTempFile;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// The file cannot be read or written.
-    #[error("the key file {path}: {source}")]
+    #[error("the key file {path}: {reason}")]
     File {
         /// The file.
         path: String,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// It holds no usable keys.
-    #[error("the key file {path} is not usable ({source}): delete it, and a new one is made")]
+    #[error("the key file {path} is not usable ({reason}): delete it, and a new one is made")]
     Unusable {
         /// The file.
         path: String,
         /// Why.
-        source: SigningKeyError,
+        reason: SigningKeyError,
     },
 }
 
@@ -35,14 +35,14 @@ pub enum KeyFileError {
 /// # Errors
 /// When the file cannot be read or made, or holds no usable keys.
 pub fn load_or_make(path: &Path, random: &dyn Random) -> Result<SigningKeys, KeyFileError> {
-    let fault = |source| KeyFileError::File { path: path.display().to_string(), source };
+    let fault = |reason| KeyFileError::File { path: path.display().to_string(), reason };
     match fs::read_to_string(path) {
         Ok(json) => {
             // It may have been copied here with the mode of the copier.
             fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(fault)?;
-            json.parse().map_err(|source| KeyFileError::Unusable {
+            json.parse().map_err(|reason| KeyFileError::Unusable {
                 path: path.display().to_string(),
-                source,
+                reason,
             })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod keyset;
 pub mod process;
 pub mod project;
+pub mod snapshots;
 pub mod state;
 pub mod template;
 pub mod test;

@@ -1,14 +1,20 @@
 //! `cargo xtask`: the project's own commands.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use xtask::process::interrupted;
 use xtask::project::Project;
-use xtask::{admin, dev, test, ui};
+use xtask::{admin, dev, test, tools, ui};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Latchkey's own commands")]
 struct Arguments {
+    /// Folder of database, development keys and the like, instead of .local
+    #[arg(long, global = true, value_name = "PATH")]
+    local: Option<PathBuf>,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -20,21 +26,40 @@ enum Command {
     /// Make and look after administrators of the local database
     #[command(subcommand)]
     Admin(admin::AdminCommand),
+    /// Install the tools that tests and CI need into .tools, as the other commands do when needed
+    Tools,
     /// Run everything that must pass
     Test(test::TestOptions),
+}
+
+/// What `work` gives, unless it is interrupted: then what it started is ended with it.
+async fn or_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::select! {
+        result = work => result,
+        interrupted = interrupted() => {
+            interrupted?;
+            anyhow::bail!("interrupted")
+        }
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let project = Project::here();
+    let mut project = Project::here();
+    if let Some(local) = arguments.local {
+        project = project.with_local(local);
+    }
     let result = match arguments.command {
-        Command::Dev(options) => dev::run(&project, &options).await,
-        Command::Admin(command) => admin::run(&project, command).await,
-        Command::Test(options) => test::run(&project, options).await,
+        Command::Dev(options) => dev::run(&project, &options).await.map(|()| true),
+        Command::Admin(command) => admin::run(&project, command).await.map(|()| true),
+        Command::Tools => or_interrupted(tools::install(&project)).await.map(|()| true),
+        Command::Test(options) => or_interrupted(test::run(&project, options)).await,
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // Whatever is wrong has been said.
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             // The whole chain of reasons, in one line.
             ui::note(format_args!("error: {error:#}"));

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct Project {
     root: PathBuf,
+    local: PathBuf,
 }
 
 impl Project {
@@ -15,7 +16,14 @@ impl Project {
     #[must_use]
     pub fn here() -> Self {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-        Self { root: package.parent().unwrap_or(package).to_owned() }
+        let root = package.parent().unwrap_or(package).to_owned();
+        Self { local: root.join(".local"), root }
+    }
+
+    /// The same with another folder of local state.
+    #[must_use]
+    pub fn with_local(self, local: PathBuf) -> Self {
+        Self { local, ..self }
     }
 
     /// The top folder.
@@ -39,7 +47,7 @@ impl Project {
     /// A file in the folder of local state: database, development keys, the running server.
     #[must_use]
     pub fn local(&self, name: &str) -> PathBuf {
-        self.root.join(".local").join(name)
+        self.local.join(name)
     }
 
     /// Makes the folder of local state, for its owner alone: passwords' hashes and keys are in it.
@@ -47,6 +55,6 @@ impl Project {
     /// # Errors
     /// When it cannot be made.
     pub fn make_local(&self) -> io::Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(self.root.join(".local"))
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.local)
     }
 }

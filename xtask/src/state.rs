@@ -26,10 +26,11 @@ pub struct DevState {
     pub keys_table: String,
 }
 
-/// The file, which goes with this value.
+/// The file, which goes with this value, unless another server has put its own in place of it.
 #[derive(Debug)]
 pub struct Published {
     path: PathBuf,
+    state: DevState,
 }
 
 fn path(project: &Project) -> PathBuf {
@@ -44,7 +45,7 @@ impl DevState {
     pub fn publish(&self, project: &Project) -> io::Result<Published> {
         let path = path(project);
         write_private(&path, serde_json::to_string(self)?.as_bytes())?;
-        Ok(Published { path })
+        Ok(Published { path, state: self.clone() })
     }
 
     /// The running dev server. `None` when there is none, or what the file tells of is gone.
@@ -61,13 +62,40 @@ fn read(path: &Path) -> Option<DevState> {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        drop(fs::remove_file(&self.path));
+        if read(&self.path).as_ref() == Some(&self.state) {
+            drop(fs::remove_file(&self.path));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn state(pid: i32, url: &str) -> DevState {
+        DevState {
+            pid,
+            url: url.to_owned(),
+            database: String::new(),
+            users_table: String::new(),
+            keys_table: String::new(),
+        }
+    }
+
+    #[test]
+    fn goes_with_its_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = Project::here().with_local(folder.path().to_owned());
+        let own = std::process::id().cast_signed();
+        let (first, second) = (state(own, "first"), state(own, "second"));
+        let published = first.publish(&project).unwrap();
+        assert_eq!(DevState::of_running(&project), Some(first));
+        let later = second.publish(&project).unwrap();
+        drop(published);
+        assert_eq!(DevState::of_running(&project), Some(second));
+        drop(later);
+        assert_eq!(DevState::of_running(&project), None);
+    }
 
     #[test]
     fn of_a_process_that_is_gone_counts_for_nothing() {
@@ -77,13 +105,7 @@ mod tests {
         gone.wait().unwrap();
         let own = std::process::id().cast_signed();
         for (pid, found) in [(own, true), (gone.id().cast_signed(), false), (0, false)] {
-            let state = DevState {
-                pid,
-                url: String::new(),
-                database: String::new(),
-                users_table: String::new(),
-                keys_table: String::new(),
-            };
+            let state = state(pid, "");
             write_private(&path, serde_json::to_string(&state).unwrap().as_bytes()).unwrap();
             assert_eq!(read(&path).is_some(), found, "{pid}");
         }

@@ -76,12 +76,12 @@ pub struct Table {
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {reason}")]
     Read {
         /// The file.
         path: String,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Not YAML, or not of the form of a template. Says where.
     #[error("not a usable template: {0}")]
@@ -182,7 +182,7 @@ impl Template {
     /// When the file cannot be read, or is not a template that can be served locally.
     pub fn read(path: &Path) -> Result<Self, TemplateError> {
         let text = std::fs::read_to_string(path)
-            .map_err(|source| TemplateError::Read { path: path.display().to_string(), source })?;
+            .map_err(|reason| TemplateError::Read { path: path.display().to_string(), reason })?;
         Self::parse(&text)
     }
 

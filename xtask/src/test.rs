@@ -1,13 +1,15 @@
 //! `cargo xtask test`: everything that must pass, with a summary.
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::process::Command;
 
 use crate::process::{Group, cargo, command};
 use crate::project::Project;
+use crate::snapshots;
 use crate::tools::{ToolSet, Tools};
 use crate::ui;
 
@@ -31,6 +33,8 @@ struct Step {
 enum Work {
     /// A command that passes by exiting with 0.
     Run(Command),
+    /// That every snapshot is one that a test of an earlier step compared with.
+    Snapshots(PathBuf),
     /// Left out, and why.
     Skip(String),
 }
@@ -41,28 +45,37 @@ enum Outcome {
     Skipped(String),
 }
 
-/// Runs all steps, whatever becomes of the earlier ones.
+/// Runs all steps, whatever becomes of the earlier ones. Whether all is well.
 ///
 /// # Errors
-/// When a step failed, or, with `REQUIRE_ALL=1` in the environment, could not be run.
-pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<()> {
+/// When the steps cannot be prepared.
+pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool> {
     let require_all = std::env::var_os("REQUIRE_ALL").is_some_and(|value| value == "1");
     let mut results = Vec::new();
-    for step in steps(project, options).await {
+    for step in steps(project, options).await? {
         let start = Instant::now();
+        ui::line(format_args!("\n=== {}", step.title));
         let outcome = match step.work {
-            Work::Run(mut command) => {
-                ui::line(format_args!("\n=== {}", step.title));
-                match execute(project, &mut command).await {
-                    Ok(true) => Outcome::Passed,
-                    Ok(false) => Outcome::Failed,
-                    Err(error) => {
-                        ui::note(format_args!("{error:#}"));
-                        Outcome::Failed
-                    }
+            Work::Run(mut command) => execute(project, &mut command).await,
+            Work::Snapshots(used) => snapshots::unused(project.root(), &used).map(|unused| {
+                for path in &unused {
+                    ui::line(format_args!("no test uses {}", path.display()));
                 }
+                unused.is_empty()
+            }),
+            Work::Skip(reason) => {
+                ui::line(format_args!("skipped: {reason}"));
+                results.push((step.title, Outcome::Skipped(reason), Duration::ZERO));
+                continue;
             }
-            Work::Skip(reason) => Outcome::Skipped(reason),
+        };
+        let outcome = match outcome {
+            Ok(true) => Outcome::Passed,
+            Ok(false) => Outcome::Failed,
+            Err(error) => {
+                ui::line(format_args!("{error:#}"));
+                Outcome::Failed
+            }
         };
         results.push((step.title, outcome, start.elapsed()));
     }
@@ -71,7 +84,7 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<()> 
     for line in summary.lines {
         ui::line(line);
     }
-    if summary.good { Ok(()) } else { bail!("not everything passed") }
+    Ok(summary.good)
 }
 
 async fn execute(project: &Project, command: &mut Command) -> anyhow::Result<bool> {
@@ -81,25 +94,37 @@ async fn execute(project: &Project, command: &mut Command) -> anyhow::Result<boo
     Ok(group.wait().await?.success())
 }
 
-async fn steps(project: &Project, options: TestOptions) -> Vec<Step> {
+async fn steps(project: &Project, options: TestOptions) -> anyhow::Result<Vec<Step>> {
     let run = |title, command| Step { title, work: Work::Run(command) };
+    // First, since tests use them too.
+    let tools = if options.fast {
+        Tools::installed(project, ToolSet::Test)
+            .await
+            .ok_or("not installed, and --fast is said".into())
+    } else {
+        let tools = Tools::install(project, ToolSet::Test).await;
+        tools.map_err(|error| format!("{error:#}"))
+    };
+    let used = project.tools().join("snapshots-used");
+    fs::create_dir_all(project.tools()).context("cannot make the folder .tools")?;
+    fs::write(&used, "").context("cannot write to .tools")?;
     // One invocation for all, so that features are unified once, and nothing is built twice.
     let mut tests = cargo();
-    tests.args(["test", "--workspace", "--all-targets"]);
-    let mut documented = cargo();
-    documented.args(["test", "--workspace", "--doc"]);
+    tests
+        .args(["test", "--workspace", "--all-targets", "--no-fail-fast"])
+        .env("INSTA_SNAPSHOT_REFERENCES_FILE", &used);
     if options.fast {
         tests.args(["--", "--skip", SLOW]);
     }
+    let mut documented = cargo();
+    documented.args(["test", "--workspace", "--doc"]);
     let mut steps = vec![
         run(if options.fast { "Tests" } else { "Tests, end-to-end too" }, tests),
         run("Examples in the documentation", documented),
     ];
-    let tools: Result<Tools, String> = if options.fast {
-        Err("left out by --fast".to_owned())
-    } else {
-        Tools::install(project, ToolSet::Test).await.map_err(|error| format!("{error:#}"))
-    };
+    if !options.fast {
+        steps.push(Step { title: "Snapshots", work: Work::Snapshots(used) });
+    }
     for (title, program, arguments) in [
         ("cfn-lint", "cfn-lint", &["template.yaml"][..]),
         ("sam validate --lint", "sam", &["validate", "--lint", "--region", "us-east-1"]),
@@ -110,7 +135,7 @@ async fn steps(project: &Project, options: TestOptions) -> Vec<Step> {
         };
         steps.push(Step { title, work });
     }
-    steps
+    Ok(steps)
 }
 
 fn linter(program: PathBuf, arguments: &[&str]) -> Command {

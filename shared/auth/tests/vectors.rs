@@ -2,6 +2,8 @@
 //!
 //! `vectors/wycheproof`: C2SP Wycheproof, Apache-2.0. `vectors/rfc7520`: the JWS of RFC 7520 as files.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,7 +21,8 @@ fn read(path: impl AsRef<Path>) -> Value {
 /// Each test of each group, with its group.
 fn tests(vectors: &Value) -> impl Iterator<Item = (&Value, &Value)> {
     let groups = vectors["testGroups"].as_array().unwrap().iter();
-    groups.flat_map(|group| group["tests"].as_array().unwrap().iter().map(move |test| (group, test)))
+    groups
+        .flat_map(|group| group["tests"].as_array().unwrap().iter().map(move |test| (group, test)))
 }
 
 fn hex(text: &str) -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! The verifier against good tokens and every way to be bad.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use auth::{
@@ -103,7 +105,10 @@ fn any_crit_is_refused() {
 fn a_key_in_the_header_is_not_followed() {
     let bench = bench();
     for name in ["jwk", "jku", "x5u", "x5c"] {
-        assert!(bench.header(name, json!("http://127.0.0.1:1/")).is_ok(), "{name} is not looked at");
+        assert!(
+            bench.header(name, json!("http://127.0.0.1:1/")).is_ok(),
+            "{name} is not looked at"
+        );
     }
 }
 
@@ -174,7 +179,10 @@ fn a_long_token_is_not_read() {
     let bench = bench();
     let long = "a".repeat(auth::MAX_TOKEN_BYTES + 1);
     assert_eq!(bench.verify(&long), Err(TokenError::TooLong));
-    assert_eq!(bench.claim("preferred_username", json!("a".repeat(4096))), Err(TokenError::TooLong));
+    assert_eq!(
+        bench.claim("preferred_username", json!("a".repeat(4096))),
+        Err(TokenError::TooLong)
+    );
 }
 
 #[test]

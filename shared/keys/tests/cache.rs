@@ -1,5 +1,7 @@
 //! How long the public keys are kept, and when they are read again.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use auth::{Env, Fault as _, FaultKind, KeyError, KeySource, PublicKeySet, SystemRandom};
@@ -64,6 +66,7 @@ async fn the_set_is_read_once_at_the_start_and_kept() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     assert_eq!(bench.faults.requests(), 1);
+    assert_eq!(bench.faults.bodies()[0]["ConsistentRead"], true);
     for _ in 0..299 {
         bench.wait(1);
         assert_eq!(has(&keys, bench.kid()).await, Ok(true));
@@ -198,7 +201,10 @@ async fn what_is_not_published_or_not_a_key_set_is_an_outage() {
     for (jwks, expected) in [
         (None, "no key set has been published"),
         (Some("not JSON"), "the published key set is not usable"),
-        (Some(r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"a"}]}"#), "the published key set is not usable"),
+        (
+            Some(r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"a"}]}"#),
+            "the published key set is not usable",
+        ),
     ] {
         let mut put = client.put_item().table_name("KeysTable").item("pk", text("KEY_SET"));
         if let Some(jwks) = jwks {

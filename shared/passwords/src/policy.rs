@@ -43,7 +43,8 @@ impl Policy {
         }
     }
 
-    /// Whether the account of these names may have this password. No rule asks for kinds of
+    /// Whether the account of these names may have this password; a name that is not known cannot be
+    /// compared with. No rule asks for kinds of
     /// characters (ASVS 6.2.5).
     ///
     /// # Errors
@@ -51,7 +52,7 @@ impl Policy {
     pub fn check(
         &self,
         password: &Password,
-        username: &Username,
+        username: Option<&Username>,
         email: Option<&Email>,
     ) -> Result<(), Vec<PolicyViolation>> {
         let text = password.text();
@@ -67,7 +68,10 @@ impl Policy {
         let violations: Vec<_> = [
             (text.chars().count() < min_chars, PolicyViolation::TooShort { min_chars }),
             (common::contains(&Zeroizing::new(text.to_lowercase())), PolicyViolation::TooCommon),
-            (canonical == *username.canonical(), PolicyViolation::MatchesUsername),
+            (
+                username.is_some_and(|username| canonical == *username.canonical()),
+                PolicyViolation::MatchesUsername,
+            ),
             (email.is_some_and(matches_email), PolicyViolation::MatchesEmail),
         ]
         .into_iter()
@@ -127,7 +131,7 @@ mod tests {
         let username = Username::parse("Wintergarten").unwrap();
         let email = Email::parse("Rosa.Straße@example.com").unwrap();
         policy
-            .check(&password, &username, Some(&email))
+            .check(&password, Some(&username), Some(&email))
             .err()
             .unwrap_or_default()
             .into_iter()
@@ -194,7 +198,7 @@ mod tests {
         let policy = Policy { min_chars: 9 };
         let password = Password::parse("Baseball".into()).unwrap();
         assert_eq!(
-            policy.check(&password, &username, Some(&email)),
+            policy.check(&password, Some(&username), Some(&email)),
             Err(vec![
                 PolicyViolation::TooShort { min_chars: 9 },
                 PolicyViolation::TooCommon,
@@ -202,7 +206,7 @@ mod tests {
                 PolicyViolation::MatchesEmail,
             ])
         );
-        assert_eq!(policy.check(&password, &username, None).unwrap_err().len(), 3);
+        assert_eq!(policy.check(&password, Some(&username), None).unwrap_err().len(), 3);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Events of an HTTP API: those of the folder `events`, and changed ones.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use web::Event;
@@ -21,6 +21,32 @@ pub fn load(name: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// The events of a function, `events/<function>.json` and `events/<function>-<case>.json`, by name.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn events_of(function: &str) -> Vec<(String, Value)> {
+    let names = |folder: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(workspace().join(folder)).expect("a folder");
+        let name = |path: PathBuf| path.file_stem().expect("a name").to_string_lossy().into_owned();
+        entries.map(|entry| name(entry.expect("a folder that can be read").path())).collect()
+    };
+    let functions = names("functions");
+    // One function's name may begin another's: an event is the one's with the longest.
+    let owner = |event: &str| {
+        let own = |name: &&String| event == **name || event.starts_with(&format!("{name}-"));
+        functions.iter().filter(own).max_by_key(|name| name.len()).cloned()
+    };
+    let mut events: Vec<_> = names("events")
+        .into_iter()
+        .filter(|name| owner(name).as_deref() == Some(function))
+        .collect();
+    assert!(!events.is_empty(), "{function} has no event");
+    events.sort();
+    events.into_iter().map(|name| (name.clone(), load(&name))).collect()
+}
+
 /// The event with a header.
 ///
 /// # Panics
@@ -36,6 +62,12 @@ pub fn header(mut event: Value, name: &str, value: &str) -> Value {
 #[must_use]
 pub fn bearer(event: Value, token: &str) -> Value {
     header(event, "authorization", &format!("Bearer {token}"))
+}
+
+/// The event with this token in place of the one that `events/` leaves to be filled in, if it has one.
+#[must_use]
+pub fn signed_in(event: Value, token: &str) -> Value {
+    if event["headers"]["authorization"].is_string() { bearer(event, token) } else { event }
 }
 
 /// The event without a token.

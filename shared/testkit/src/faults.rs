@@ -48,6 +48,7 @@ struct Script {
     faults: Mutex<VecDeque<Fault>>,
     always: Option<Fault>,
     requests: AtomicUsize,
+    bodies: Mutex<Vec<Value>>,
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
     gate: Option<(usize, Barrier)>,
@@ -65,6 +66,7 @@ impl Faults {
             faults: Mutex::new(script.iter().copied().collect()),
             always,
             requests: AtomicUsize::new(0),
+            bodies: Mutex::default(),
             at_once: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),
             gate: gate.map(|requests| (requests, Barrier::new(requests))),
@@ -94,6 +96,12 @@ impl Faults {
     #[must_use]
     pub fn requests(&self) -> usize {
         self.0.requests.load(Ordering::SeqCst)
+    }
+
+    /// What was asked for, request by request.
+    #[must_use]
+    pub fn bodies(&self) -> Vec<Value> {
+        self.0.bodies.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many requests were under way at one time, at most.
@@ -136,6 +144,7 @@ impl HttpConnector for Faulty {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let script = Arc::clone(&self.faults.0);
         let (number, fault) = self.faults.next();
+        script.bodies.lock().unwrap_or_else(PoisonError::into_inner).push(body(&request));
         let under_way = UnderWay::new(&script);
         let inner = self.inner.clone();
         HttpConnectorFuture::new(async move {
@@ -205,13 +214,17 @@ async fn meet(
 
 /// The request without its conditions. (An embedded database does not look at signatures.)
 fn unconditional(mut request: HttpRequest) -> HttpRequest {
-    let body = request.body().bytes().expect("a request of the SDK is in memory");
-    let mut body: Value = serde_json::from_slice(body).expect("a request of the SDK is JSON");
+    let mut body = body(&request);
     strip(&mut body);
     let body = body.to_string();
     request.headers_mut().insert("content-length", body.len().to_string());
     *request.body_mut() = SdkBody::from(body);
     request
+}
+
+fn body(request: &HttpRequest) -> Value {
+    let body = request.body().bytes().expect("a request of the SDK is in memory");
+    serde_json::from_slice(body).expect("a request of the SDK is JSON")
 }
 
 fn strip(value: &mut Value) {

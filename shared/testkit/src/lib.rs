@@ -15,7 +15,9 @@ mod stack;
 pub use answers::{body, readable, status};
 pub use clock::TestClock;
 pub use corpora::{json_test_suite, naughty_strings};
-pub use events::{bearer, event, header, json_body, json_request, load, without_token};
+pub use events::{
+    bearer, event, events_of, header, json_body, json_request, load, signed_in, without_token,
+};
 pub use faults::{Fault, Faults};
 pub use forge::{BadToken, Forge, decode, encode, encode_json};
 pub use random::SeededRandom;

@@ -3,6 +3,7 @@
 use auth::{
     Account, Clock, Email, Env, Role, Roles, SessionId, SystemClock, SystemRandom, UserId, Username,
 };
+use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
 use dynoxide::Database;
 use jiff::SignedDuration;
@@ -97,6 +98,13 @@ impl Stack {
         variables.into_iter().chain(changes.iter().copied()).collect()
     }
 
+    /// The environment of a function whose database is out of reach.
+    #[must_use]
+    pub fn env_out_of_reach(&self) -> Env {
+        // The port of a service that is not there (RFC 1078).
+        self.env_with(&[("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")])
+    }
+
     /// What signs tokens that this stack's functions accept.
     #[must_use]
     pub fn forge(&self) -> &Forge {
@@ -130,8 +138,16 @@ impl Stack {
     /// # Panics
     /// When it cannot be made.
     pub async fn user(&self, new: NewUser<'_>) -> Account {
+        self.user_with_password(new, PASSWORD).await
+    }
+
+    /// Makes a user with any password, whatever the policy says of it.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn user_with_password(&self, new: NewUser<'_>, password: &str) -> Account {
         let now = SystemClock.now();
-        let password = Password::parse(PASSWORD.to_owned()).expect("a password");
+        let password = Password::parse(password.to_owned()).expect("a password");
         let hash = Hasher::new().hash(&password, &SystemRandom).await.expect("a hash");
         let account = NewAccount {
             id: UserId::new(now, &SystemRandom),
@@ -143,6 +159,31 @@ impl Stack {
         };
         let registrations = Registrations::new(&self.users(), self.client());
         registrations.create(account).await.expect("a new account")
+    }
+
+    /// Disables an account.
+    ///
+    /// # Panics
+    /// When that cannot be written.
+    pub async fn disable(&self, id: UserId) {
+        self.client()
+            .update_item()
+            .table_name("UsersTable")
+            .key("pk", AttributeValue::S(format!("USER#{id}")))
+            .key("sk", AttributeValue::S("ACCOUNT".to_owned()))
+            .condition_expression("attribute_exists(pk)")
+            .update_expression("SET disabled = :disabled")
+            .expression_attribute_values(":disabled", AttributeValue::Bool(true))
+            .send()
+            .await
+            .expect("an account");
+    }
+
+    /// A good token of somebody whom no table knows.
+    #[must_use]
+    pub fn token_of_nobody(&self, roles: &[Role]) -> String {
+        let claims = Forge::claims(SystemClock.now(), &roles.iter().copied().collect());
+        self.forge.sign(&self.forge.header(), &claims)
     }
 
     /// Begins a session of an account and gives an access token of it.

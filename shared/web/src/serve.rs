@@ -34,7 +34,7 @@ pub fn serve<R: Route>() -> ExitCode {
         };
     }
     let env = Env::of_process();
-    let level = env.read(|reader| reader.optional("LOG_LEVEL", LevelFilter::INFO));
+    let level = env.read(telemetry::level);
     telemetry::start(*level.as_ref().unwrap_or(&LevelFilter::INFO));
     if let Err(error) = level {
         tracing::error!(error = &error as &dyn std::error::Error, "cannot start");
@@ -82,7 +82,8 @@ pub async fn answer<R: Route>(route: &R, event: Event) -> EventResponse {
     let attempt = AssertUnwindSafe(attempt).catch_unwind().await;
     let result = attempt.unwrap_or_else(|_| Err(Problem::internal().because("a panic")));
     // What the gateway gives is a token of its own; anything else is not echoed.
-    let request_id = request.request_id().filter(|id| HeaderValue::from_str(id).is_ok());
+    let request_id =
+        request.request_id().filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
     let request_id = request_id.unwrap_or("unknown");
     let (response, problem) = match result {
         Ok(response) => (response, None),

@@ -3,15 +3,37 @@
 //! A line holds the route, the status, the duration, the request's id and the user's id. It never
 //! holds a token, a password, a name, an address or a body.
 
+use std::io;
 use std::time::Duration;
 
-use auth::UserId;
+use auth::{Reader, UserId};
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::Problem;
 
+/// From `LOG_LEVEL`: `off`, `error`, `warn` or `info`. Not below: there the libraries log the events
+/// and items that pass through them, passwords and tokens and all.
+pub(crate) fn level(reader: &Reader<'_>) -> Option<LevelFilter> {
+    let level = reader.optional("LOG_LEVEL", LevelFilter::INFO)?;
+    if level > LevelFilter::INFO {
+        reader
+            .fault("LOG_LEVEL", "must be off, error, warn or info: below, secrets would be logged");
+    }
+    Some(level)
+}
+
 /// Starts the log.
 pub(crate) fn start(level: LevelFilter) {
+    subscriber(level, io::stdout).init();
+}
+
+fn subscriber<W>(level: LevelFilter, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -19,7 +41,8 @@ pub(crate) fn start(level: LevelFilter) {
         .with_span_list(false)
         .with_target(false)
         .with_max_level(level)
-        .init();
+        .with_writer(writer)
+        .finish()
 }
 
 /// What is known of a request once it has been answered.
@@ -73,5 +96,81 @@ impl Record<'_> {
                 "request"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::Mutex;
+
+    use auth::{Clock, Env, SystemClock, SystemRandom};
+
+    use super::*;
+
+    /// What is logged by a log of this level.
+    fn logged(level: LevelFilter, log: impl FnOnce()) -> Vec<serde_json::Value> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let writer = Mutex::new(File::create(file.path()).unwrap());
+        tracing::subscriber::with_default(subscriber(level, writer), log);
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn record(status: u16, user_id: Option<UserId>) -> Record<'static> {
+        let duration = Duration::from_micros(1_500);
+        Record { route: "me", request_id: "the-id", user_id, status, duration, problem: None }
+    }
+
+    // One test: `tracing` remembers for the whole process which log wants what, and two tests at the
+    // same time would be two logs.
+    #[test]
+    fn levels_at_which_libraries_log_secrets_are_refused() {
+        let read = |text: &str| Env::from_iter([("LOG_LEVEL", text)]).read(level);
+        for (text, expected) in [("info", LevelFilter::INFO), ("off", LevelFilter::OFF)] {
+            assert_eq!(read(text).unwrap(), expected);
+        }
+        for text in ["debug", "trace", "TRACE", "5", "loud"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_line_at_the_level_of_its_status() {
+        a_flat_line_of_json();
+        the_level_follows_from_the_status();
+    }
+
+    fn a_flat_line_of_json() {
+        let user_id = UserId::new(SystemClock.now(), &SystemRandom);
+        let lines = logged(LevelFilter::INFO, || record(200, Some(user_id)).write());
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        let mut line = line.clone();
+        assert!(line["timestamp"].take().is_string());
+        let expected = serde_json::json!({
+            "timestamp": null,
+            "level": "INFO",
+            "message": "request",
+            "route": "me",
+            "request_id": "the-id",
+            "status": 200,
+            "duration_ms": 1.5,
+            "user_id": user_id,
+        });
+        assert_eq!(line, expected);
+    }
+
+    fn the_level_follows_from_the_status() {
+        let levels = |level| -> Vec<_> {
+            let write = || {
+                for status in [200, 401, 500, 503] {
+                    record(status, None).write();
+                }
+            };
+            logged(level, write).iter().map(|line| line["level"].clone()).collect()
+        };
+        assert_eq!(levels(LevelFilter::INFO), ["INFO", "INFO", "ERROR", "WARN"]);
+        assert_eq!(levels(LevelFilter::WARN), ["ERROR", "WARN"]);
+        assert!(levels(LevelFilter::OFF).is_empty());
     }
 }

@@ -37,6 +37,9 @@ async fn both_are_read_at_the_same_time() {
     let accounts = Accounts::new(&stack.users(), stack.faulty_client(&faults));
     accounts.find(new_account("nobody", None).id, SessionId::new(&SystemRandom)).await.unwrap();
     assert_eq!((faults.requests(), faults.most_at_once()), (2, 2));
+    for body in faults.bodies() {
+        assert_eq!(body["ConsistentRead"], true, "a decision is taken on what is there now");
+    }
 }
 
 #[tokio::test]

@@ -78,6 +78,7 @@ async fn a_name_takes_one_wait_and_an_address_two_whoever_has_it() {
         let logins = Logins::new(&stack.users(), stack.faulty_client(&faults));
         logins.credential(&by).await.unwrap();
         assert_eq!((faults.requests(), faults.most_at_once()), (2, at_once), "{by:?}");
+        assert!(faults.bodies().iter().all(|body| body["ConsistentRead"] == true));
     }
 }
 

@@ -1,5 +1,7 @@
 //! The users' table over an embedded DynamoDB, with the faults that only the real one has.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod accounts;
 mod administration;
 mod faults;
@@ -9,7 +11,9 @@ mod registrations;
 
 use std::collections::BTreeSet;
 
-use auth::{Clock, Email, Fault, FaultKind, Role, Roles, SystemClock, SystemRandom, UserId, Username};
+use auth::{
+    Clock, Email, Fault, FaultKind, Role, Roles, SystemClock, SystemRandom, UserId, Username,
+};
 use dynamo::Client;
 use store::{NewAccount, RegisterError, Registrations, Secret};
 use testkit::{Faults, Stack};
@@ -37,7 +41,8 @@ fn faulty_registrations(stack: &Stack, faults: &Faults) -> Registrations {
 
 /// The keys of all that is in the table.
 async fn keys(client: &Client) -> BTreeSet<String> {
-    let scanned = client.scan().table_name("UsersTable").consistent_read(true).send().await.unwrap();
+    let scanned =
+        client.scan().table_name("UsersTable").consistent_read(true).send().await.unwrap();
     let key = |item: &std::collections::HashMap<_, aws_sdk_dynamodb::types::AttributeValue>| {
         format!("{} {}", item["pk"].as_s().unwrap(), item["sk"].as_s().unwrap())
     };

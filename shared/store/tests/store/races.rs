@@ -20,10 +20,8 @@ async fn race(fault: Fault) -> (usize, usize) {
     let results: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(faults.most_at_once(), RACERS, "they did not race");
     let won = results.iter().filter(|result| result.is_ok()).count();
-    let lost = results
-        .iter()
-        .filter(|result| matches!(result, Err(RegisterError::UsernameTaken)))
-        .count();
+    let lost =
+        results.iter().filter(|result| matches!(result, Err(RegisterError::UsernameTaken))).count();
     assert_eq!(won + lost, RACERS, "{results:?}");
     let accounts = keys(&stack.client()).await;
     let accounts = accounts.iter().filter(|key| key.ends_with(" ACCOUNT")).count();

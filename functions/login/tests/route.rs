@@ -1,0 +1,326 @@
+//! `login` over an embedded DynamoDB, from the gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use auth::{Account, AccountCheck, Clock, Env, Role, SystemClock, TokenRules, Verifier};
+use login::LoginRoute;
+use serde_json::{Value, json};
+use testkit::{
+    AUDIENCE, Forge, ISSUER, NewUser, PASSWORD, Stack, body, event, events_of, json_request, load,
+    readable, status,
+};
+use web::{EventResponse, Route, answer};
+
+struct Bench {
+    stack: Stack,
+    route: LoginRoute,
+    account: Account,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        Self::start_with_password(PASSWORD).await
+    }
+
+    async fn start_with_password(password: &str) -> Self {
+        let stack = Stack::start().await;
+        let route = LoginRoute::cold_start(&stack.env()).await.unwrap();
+        let email = Some("testuser@example.com");
+        let user = NewUser { username: "testuser", email, roles: &[Role::User] };
+        let account = stack.user_with_password(user, password).await;
+        Self { stack, route, account }
+    }
+
+    async fn ask(&self, login: &Value) -> EventResponse {
+        answer(&self.route, json_request("login", login)).await
+    }
+
+    /// Logs in with a name and a password.
+    async fn login(&self, username: &str, password: &str) -> EventResponse {
+        self.ask(&json!({"username": username, "password": password})).await
+    }
+
+    async fn code(&self, login: &Value) -> (i64, String) {
+        let answer = self.ask(login).await;
+        (status(&answer), body(&answer)["code"].as_str().unwrap_or_default().to_owned())
+    }
+
+    async fn sessions(&self) -> usize {
+        let scanned = self.stack.client().scan().table_name("UsersTable").send().await.unwrap();
+        let is_session = |sk: &str| sk.starts_with("SESSION#");
+        scanned.items().iter().filter(|item| is_session(item["sk"].as_s().unwrap())).count()
+    }
+
+    fn verifier(&self) -> Verifier<Forge> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Verifier::new(TokenRules::new(ISSUER, AUDIENCE), self.stack.forge().clone(), clock)
+    }
+}
+
+fn token(answer: &EventResponse) -> String {
+    body(answer)["access_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    let bench = Bench::start().await;
+    for (name, of_file) in events_of("login") {
+        let answer = answer(&bench.route, event(of_file)).await;
+        insta::assert_json_snapshot!(name, readable(&answer));
+    }
+}
+
+#[tokio::test]
+async fn a_login_is_by_name_or_address_in_any_spelling() {
+    let bench = Bench::start().await;
+    for by in [
+        json!({"username": "testuser"}),
+        json!({"username": "TESTUSER"}),
+        json!({"username": "\u{ff54}\u{ff45}\u{ff53}\u{ff54}user"}),
+        json!({"email": "testuser@example.com"}),
+        json!({"email": "TestUser@EXAMPLE.com"}),
+    ] {
+        let mut login = by.clone();
+        login["password"] = json!(PASSWORD);
+        assert_eq!(status(&bench.ask(&login).await), 200, "{by}");
+    }
+    // Each in its own member.
+    for by in [json!({"username": "testuser@example.com"}), json!({"email": "testuser"})] {
+        let mut login = by.clone();
+        login["password"] = json!(PASSWORD);
+        assert_eq!(bench.code(&login).await, (401, "invalid_credentials".to_owned()), "{by}");
+    }
+}
+
+#[tokio::test]
+async fn its_token_and_session_let_the_user_in() {
+    let bench = Bench::start().await;
+    let answer = bench.login("testuser", PASSWORD).await;
+    assert_eq!(body(&answer)["expires_in"], 900);
+    let claims = bench.verifier().verify(&token(&answer)).await.unwrap();
+    assert_eq!((claims.sub, claims.ver), (bench.account.id, bench.account.ver));
+    assert_eq!(claims.roles, bench.account.roles);
+    assert_eq!(claims.exp - claims.iat, 900);
+    assert_eq!((claims.auth_time, claims.amr), (claims.iat, vec!["pwd".to_owned()]));
+    assert_eq!(claims.preferred_username, "testuser");
+    let accounts = store::Accounts::new(&bench.stack.users(), bench.stack.client());
+    let found = accounts.find(claims.sub, claims.sid).await.unwrap();
+    assert_eq!(found.session.unwrap().ver, bench.account.ver);
+}
+
+/// R34: nothing in a token is secret.
+#[tokio::test]
+async fn a_token_says_what_the_contract_says_and_no_more() {
+    let bench = Bench::start().await;
+    let token = token(&bench.login("testuser", PASSWORD).await);
+    let claims = testkit::decode(token.split('.').nth(1).unwrap());
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let names: Vec<_> = claims.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "amr",
+        "aud",
+        "auth_time",
+        "client_id",
+        "exp",
+        "iat",
+        "iss",
+        "jti",
+        "preferred_username",
+        "roles",
+        "sid",
+        "sub",
+        "ver",
+    ];
+    assert_eq!(names, expected);
+    assert!(!claims.to_string().contains("testuser@example.com"));
+}
+
+/// R20.
+#[tokio::test]
+async fn each_login_is_a_new_session() {
+    let bench = Bench::start().await;
+    let (mut tokens, mut ids, mut sessions) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for _ in 0..5 {
+        let token = token(&bench.login("testuser", PASSWORD).await);
+        let claims = bench.verifier().verify(&token).await.unwrap();
+        tokens.insert(token);
+        ids.insert(claims.jti);
+        sessions.insert(claims.sid);
+    }
+    assert_eq!((tokens.len(), ids.len(), sessions.len()), (5, 5, 5));
+    assert_eq!(bench.sessions().await, 5);
+}
+
+/// R13: one answer, whatever was wrong, and no session.
+#[tokio::test]
+async fn whatever_is_wrong_is_one_answer() {
+    let bench = Bench::start().await;
+    let gone = NewUser { username: "disabled", email: None, roles: &[Role::User] };
+    bench.stack.disable(bench.stack.user(gone).await.id).await;
+    let wrong_password = bench.login("testuser", "another password").await;
+    let readable_wrong = readable(&wrong_password);
+    assert_eq!(status(&wrong_password), 401);
+    for login in [
+        json!({"username": "nobody-here", "password": PASSWORD}),
+        json!({"username": "disabled", "password": PASSWORD}),
+        json!({"username": "disabled", "password": "another password"}),
+        json!({"email": "nobody@example.com", "password": PASSWORD}),
+        json!({"email": "testuser@example.com", "password": "another password"}),
+        json!({"username": "no name", "password": PASSWORD}),
+        json!({"username": "", "password": PASSWORD}),
+        json!({"username": "a\u{0}b\u{202e}", "password": PASSWORD}),
+        json!({"email": "no address", "password": PASSWORD}),
+        json!({"username": "testuser", "password": ""}),
+        json!({"username": "testuser", "password": "short"}),
+        json!({"username": "testuser", "password": "y".repeat(1_024)}),
+    ] {
+        let answer = bench.ask(&login).await;
+        // Status, headers and body, to the letter: the events have one request id.
+        assert_eq!(answer, wrong_password, "{login}");
+        assert_eq!(readable(&answer), readable_wrong, "{login}");
+    }
+    assert_eq!(bench.sessions().await, 0);
+}
+
+/// R03.
+#[tokio::test]
+async fn a_password_counts_as_it_was_set() {
+    let long = format!("{}Q{}", "y".repeat(500), "z".repeat(523));
+    for (set, others) in [
+        (
+            "Correct horse\0 battery",
+            vec![
+                "correct horse\0 battery".to_owned(),
+                "Correct horse\0 battery ".to_owned(),
+                " Correct horse\0 battery".to_owned(),
+                "Correct horse".to_owned(),
+                "Correct horse\0".to_owned(),
+                "Correct horse\0 batterY".to_owned(),
+                "Correct  horse\0 battery".to_owned(),
+            ],
+        ),
+        (
+            &long,
+            vec![
+                long[..72].to_owned(),
+                long[..1_023].to_owned(),
+                format!("{}x", &long[..1_023]),
+                long.replace('Q', "q"),
+            ],
+        ),
+        // NFC is the one thing that is done to it.
+        ("p\u{e4}ssw\u{f6}rter", vec!["passworter".to_owned(), "P\u{e4}ssw\u{f6}rter".to_owned()]),
+    ] {
+        let bench = Bench::start_with_password(set).await;
+        assert_eq!(status(&bench.login("testuser", set).await), 200, "{set}");
+        for other in others {
+            assert_eq!(status(&bench.login("testuser", &other).await), 401, "{other}");
+        }
+    }
+    let bench = Bench::start_with_password("p\u{e4}ssw\u{f6}rter").await;
+    assert_eq!(status(&bench.login("testuser", "pa\u{308}sswo\u{308}rter").await), 200);
+    let bench = Bench::start_with_password(&"y".repeat(64)).await;
+    assert_eq!(status(&bench.login("testuser", &"y".repeat(64)).await), 200, "R02");
+}
+
+/// R12.
+#[tokio::test]
+async fn there_is_no_default_account() {
+    let stack = Stack::start().await;
+    let route = LoginRoute::cold_start(&stack.env()).await.unwrap();
+    for (name, password) in [
+        ("admin", "admin"),
+        ("admin", "password"),
+        ("root", "root"),
+        ("test", "test"),
+        ("user", "user"),
+    ] {
+        let login = json!({"username": name, "password": password});
+        assert_eq!(status(&answer(&route, json_request("login", &login)).await), 401);
+    }
+}
+
+/// R51.
+#[tokio::test]
+async fn the_body_has_its_shape() {
+    let bench = Bench::start().await;
+    let name = "testuser";
+    for (bad, code) in [
+        (json!({"password": PASSWORD}), "invalid_request"),
+        (json!({"username": name}), "invalid_request"),
+        (json!({"username": null, "password": PASSWORD}), "invalid_request"),
+        (
+            json!({"username": name, "email": "a@example.com", "password": PASSWORD}),
+            "invalid_request",
+        ),
+        (json!({"username": name, "password": null}), "invalid_request"),
+        (json!({"username": name, "password": 12_345_678}), "invalid_request"),
+        (json!({"username": 1, "password": PASSWORD}), "invalid_request"),
+        (json!({"username": [name], "password": PASSWORD}), "invalid_request"),
+        (json!({"username": {"$ne": ""}, "password": {"$ne": ""}}), "invalid_request"),
+        (json!({"email": true, "password": PASSWORD}), "invalid_request"),
+        (json!([name, null, PASSWORD]), "invalid_request"),
+        (json!({"username": "y".repeat(81), "password": PASSWORD}), "invalid_input"),
+        (json!({"email": "y".repeat(255), "password": PASSWORD}), "invalid_input"),
+        (json!({"username": name, "password": "y".repeat(1_025)}), "invalid_input"),
+    ] {
+        assert_eq!(bench.code(&bad).await, (400, code.to_owned()), "{bad}");
+    }
+    let both = json!({"username": "y".repeat(81), "password": "y".repeat(1_025)});
+    insta::assert_json_snapshot!("too long", readable(&bench.ask(&both).await));
+    assert_eq!(bench.sessions().await, 0);
+}
+
+/// A hash takes its time, so every tenth of the strings is tried with a password that makes one.
+#[tokio::test]
+async fn naughty_strings_are_no_defect() {
+    let bench = Bench::start().await;
+    let too_long = "y".repeat(1_025);
+    for (n, text) in testkit::naughty_strings().into_iter().enumerate() {
+        let password = if n % 10 == 0 { PASSWORD } else { too_long.as_str() };
+        for login in [
+            json!({"username": text, "password": password}),
+            json!({"email": text, "password": password}),
+        ] {
+            let status = status(&bench.ask(&login).await);
+            assert!(matches!(status, 400 | 401), "string {n}: {status}");
+        }
+    }
+}
+
+/// Where a session comes from is kept, as the gateway saw it and not as the client says.
+#[tokio::test]
+async fn a_session_knows_its_client() {
+    let bench = Bench::start().await;
+    let event_json = testkit::header(load("login"), "x-forwarded-for", "198.51.100.1");
+    let event_json = testkit::header(event_json, "user-agent", &"a".repeat(1_000));
+    assert_eq!(status(&answer(&bench.route, event(event_json)).await), 200);
+    let scanned = bench.stack.client().scan().table_name("UsersTable").send().await.unwrap();
+    let session = scanned.items().iter().find(|item| item.contains_key("network")).unwrap();
+    assert_eq!(session["network"].as_s().unwrap(), "203.0.113.7");
+    assert_eq!(session["user_agent"].as_s().unwrap().len(), 256);
+}
+
+#[tokio::test]
+async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+    let stack = Stack::start().await;
+    let route = LoginRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let started = Instant::now();
+    let answer = answer(&route, event(load("login"))).await;
+    assert!(started.elapsed() < dynamo::OPERATION_DEADLINE);
+    insta::assert_json_snapshot!(readable(&answer));
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let cold_start = async |env: Env| LoginRoute::cold_start(&env).await.err().unwrap().to_string();
+    insta::assert_snapshot!("an empty environment", cold_start(Env::default()).await);
+    let bad = [("ACCESS_TOKEN_SECONDS", "hush"), ("SIGNING_KEYS", "hush")];
+    let error = cold_start(Env::from_iter(bad)).await;
+    assert!(!error.contains("hush"), "{error}");
+    insta::assert_snapshot!("bad values", error);
+}

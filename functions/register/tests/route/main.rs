@@ -1,0 +1,113 @@
+//! `register` over an embedded DynamoDB, from the gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod names;
+mod passwords;
+mod shape;
+
+use std::time::Instant;
+
+use auth::Env;
+use register::RegisterRoute;
+use serde_json::{Value, json};
+use testkit::{Stack, body, event, events_of, json_request, readable, status};
+use web::{EventResponse, Route, answer};
+
+/// A password that no rule refuses.
+const PASSWORD: &str = testkit::PASSWORD;
+
+struct Bench {
+    stack: Stack,
+    route: RegisterRoute,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(variables: &[(&str, &str)]) -> Self {
+        let stack = Stack::start().await;
+        let route = RegisterRoute::cold_start(&stack.env_with(variables)).await.unwrap();
+        Self { stack, route }
+    }
+
+    async fn ask(&self, registration: Value) -> EventResponse {
+        answer(&self.route, json_request("register", &registration)).await
+    }
+
+    /// The status, and of a refusal the codes: of each field, or of the whole.
+    async fn outcome(&self, registration: Value) -> (i64, Vec<String>) {
+        let answer = self.ask(registration).await;
+        let body = body(&answer);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let codes = match body["errors"].as_array() {
+            Some(errors) => errors
+                .iter()
+                .map(|error| format!("{} {}", text(&error["field"]), text(&error["code"])))
+                .collect(),
+            None if body["code"].is_string() => vec![text(&body["code"])],
+            None => Vec::new(),
+        };
+        (status(&answer), codes)
+    }
+
+    async fn items(&self) -> i32 {
+        let scanned = self.stack.client().scan().table_name("UsersTable").send().await;
+        scanned.unwrap().count()
+    }
+}
+
+fn registered() -> (i64, Vec<String>) {
+    (201, Vec::new())
+}
+
+fn refused(status: i64, codes: &[&str]) -> (i64, Vec<String>) {
+    (status, codes.iter().map(ToString::to_string).collect())
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    for (name, of_file) in events_of("register") {
+        let bench = Bench::start().await;
+        let answer = answer(&bench.route, event(of_file)).await;
+        insta::assert_json_snapshot!(name.clone(), readable(&answer));
+        let stored = if status(&answer) == 201 { 4 } else { 0 };
+        assert_eq!(bench.items().await, stored, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_taken_name_and_a_taken_address_are_told_and_nothing_is_stored() {
+    let bench = Bench::start().await;
+    let full =
+        |name: &str, email: &str| json!({"username": name, "password": PASSWORD, "email": email});
+    assert_eq!(bench.outcome(full("testuser", "t@example.com")).await, registered());
+    let again = bench.ask(full("testuser", "other@example.com")).await;
+    insta::assert_json_snapshot!("a taken name", readable(&again));
+    let again = bench.ask(full("otheruser", "T@EXAMPLE.com")).await;
+    insta::assert_json_snapshot!("a taken address", readable(&again));
+    assert_eq!(bench.items().await, 4);
+    assert_eq!(bench.outcome(full("otheruser", "other@example.com")).await, registered());
+}
+
+#[tokio::test]
+async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+    let stack = Stack::start().await;
+    let route = RegisterRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let registration = json!({"username": "testuser", "password": PASSWORD});
+    let started = Instant::now();
+    let answer = answer(&route, json_request("register", &registration)).await;
+    assert!(started.elapsed() < dynamo::OPERATION_DEADLINE);
+    insta::assert_json_snapshot!(readable(&answer));
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let cold_start =
+        async |env: Env| RegisterRoute::cold_start(&env).await.err().unwrap().to_string();
+    insta::assert_snapshot!("an empty environment", cold_start(Env::default()).await);
+    let bad = [("PASSWORD_MIN_CHARS", "7"), ("RESERVED_USERNAMES", "root system")];
+    insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
+}

@@ -1,0 +1,169 @@
+//! Names and addresses.
+
+use serde_json::{Value, json};
+use testkit::{body, status};
+
+use crate::{Bench, PASSWORD, refused, registered};
+
+fn named(username: &str) -> Value {
+    json!({"username": username, "password": PASSWORD})
+}
+
+fn addressed(username: &str, email: &str) -> Value {
+    json!({"username": username, "password": PASSWORD, "email": email})
+}
+
+/// R08.
+#[tokio::test]
+async fn one_name_is_one_account_in_every_spelling() {
+    let bench = Bench::start().await;
+    for (first, others) in [
+        ("testuser", &["TESTUSER", "TestUser", "\u{ff54}\u{ff45}\u{ff53}\u{ff54}user"][..]),
+        ("Stra\u{df}e", &["strasse", "STRASSE", "stra\u{1e9e}e"]),
+        ("caf\u{e9}", &["cafe\u{301}", "CAF\u{c9}", "CAFE\u{301}"]),
+    ] {
+        assert_eq!(bench.outcome(named(first)).await, registered(), "{first}");
+        for other in others {
+            let outcome = bench.outcome(named(other)).await;
+            assert_eq!(outcome, refused(409, &["already_exists"]), "{other}");
+        }
+    }
+    // Invisible, or letters by another name: no username at all.
+    for other in ["test\u{200b}user", "test\u{ad}user", "\u{1d42d}estuser", "testuse\u{24e1}"] {
+        let outcome = bench.outcome(named(other)).await;
+        assert_eq!(outcome, refused(400, &["username invalid_characters"]), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn one_address_is_one_account_in_every_spelling() {
+    let bench = Bench::start().await;
+    assert_eq!(bench.outcome(addressed("user-0", "caf\u{e9}@example.com")).await, registered());
+    for (n, other) in ["CAF\u{c9}@EXAMPLE.COM", "cafe\u{301}@example.com", "Caf\u{e9}@Example.com"]
+        .iter()
+        .enumerate()
+    {
+        let outcome = bench.outcome(addressed(&format!("other-{n}"), other)).await;
+        assert_eq!(outcome, refused(409, &["already_exists"]), "{other}");
+    }
+}
+
+/// R60.
+#[tokio::test]
+async fn control_and_invisible_characters_are_refused() {
+    let bench = Bench::start().await;
+    for odd in [
+        '\0',
+        '\t',
+        '\n',
+        '\r',
+        '\u{1b}',
+        '\u{7f}',
+        '\u{85}',
+        ' ',
+        '\u{a0}',
+        '\u{ad}',
+        '\u{200b}',
+        '\u{200d}',
+        '\u{200e}',
+        '\u{200f}',
+        '\u{202a}',
+        '\u{202e}',
+        '\u{2028}',
+        '\u{2029}',
+        '\u{2060}',
+        '\u{2066}',
+        '\u{3164}',
+        '\u{feff}',
+        '\u{e0001}',
+        '\u{fffe}',
+        '@',
+    ] {
+        for name in [format!("test{odd}user"), format!("testuser{odd}"), format!("{odd}testuser")] {
+            let (status, codes) = bench.outcome(named(&name)).await;
+            assert_eq!(status, 400, "{name:?}");
+            assert!(codes[0].starts_with("username "), "{name:?} {codes:?}");
+        }
+    }
+    for odd in ['\0', '\n', '\r', ' ', '\u{200b}', '\u{202e}', '\u{feff}'] {
+        let (status, codes) =
+            bench.outcome(addressed("testuser", &format!("a{odd}@example.com"))).await;
+        assert_eq!(status, 400, "{odd:?}");
+        assert!(codes[0].starts_with("email "), "{odd:?} {codes:?}");
+    }
+    assert_eq!(bench.items().await, 0);
+}
+
+#[tokio::test]
+async fn names_have_their_lengths() {
+    let bench = Bench::start().await;
+    for (name, expected) in [
+        ("ab".to_owned(), refused(400, &["username too_short"])),
+        (String::new(), refused(400, &["username too_short"])),
+        ("abc".to_owned(), registered()),
+        ("a".repeat(80), registered()),
+        ("a".repeat(81), refused(400, &["username too_long"])),
+        ("a".repeat(15_000), refused(400, &["username too_long"])),
+    ] {
+        assert_eq!(bench.outcome(named(&name)).await, expected, "{}", name.len());
+    }
+    let address = |octets: usize| {
+        let labels = format!("{0}.{0}.{0}", "d".repeat(60));
+        let local = octets - labels.len() - 1;
+        format!("{}@{labels}", "l".repeat(local))
+    };
+    assert_eq!(bench.outcome(addressed("user-1", &address(246))).await, registered());
+    assert_eq!(
+        bench.outcome(addressed("user-2", &address(255))).await,
+        refused(400, &["email too_long"])
+    );
+}
+
+/// A name may be short as it is given and long as it is compared. The key of an item has an end.
+#[tokio::test]
+async fn names_that_grow_are_no_defect() {
+    let bench = Bench::start().await;
+    for (n, grows) in ['\u{fdfa}', '\u{1e9e}', '\u{df}', '\u{390}', '\u{ff21}'].iter().enumerate() {
+        let name = grows.to_string().repeat(80);
+        let (status, _) = bench.outcome(named(&name)).await;
+        assert!(status < 500, "{grows:?}");
+        for times in [20, 60, 80, 110] {
+            let address = format!("{}@example.com", grows.to_string().repeat(times));
+            let (status, codes) =
+                bench.outcome(addressed(&format!("user-{n}-{times}"), &address)).await;
+            assert!(status < 500, "{grows:?} {times} {codes:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn some_names_are_reserved() {
+    let bench = Bench::start().await;
+    for name in ["root", "Admin", "SYSTEM", "\u{ff52}oot"] {
+        let outcome = bench.outcome(named(name)).await;
+        assert_eq!(outcome, refused(400, &["username reserved"]), "{name}");
+    }
+    let bench = Bench::start_with(&[("RESERVED_USERNAMES", "boss")]).await;
+    assert_eq!(bench.outcome(named("Boss")).await, refused(400, &["username reserved"]));
+    assert_eq!(bench.outcome(named("root")).await, registered());
+}
+
+/// Every string of the list as a name and as an address. A hash takes its time, so four of five
+/// names come with a password that is refused once the name has been looked at.
+#[tokio::test]
+async fn naughty_strings_are_no_defect() {
+    let bench = Bench::start().await;
+    for (n, text) in testkit::naughty_strings().into_iter().enumerate() {
+        let password = if n % 5 == 0 { PASSWORD } else { "password" };
+        let answer = bench.ask(json!({"username": text, "password": password})).await;
+        match status(&answer) {
+            201 => assert_eq!(body(&answer)["user"]["username"], json!(text)),
+            status => assert!(matches!(status, 400 | 409), "string {n}: {status}"),
+        }
+        // The name is too short, so this is about the address alone, and no hash is made.
+        for email in [text.clone(), format!("{text}@example.com"), format!("a@{text}")] {
+            let (status, _) = bench.outcome(addressed("a", &email)).await;
+            assert_eq!(status, 400, "string {n}");
+        }
+    }
+}

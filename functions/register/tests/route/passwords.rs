@@ -1,0 +1,102 @@
+//! Passwords that are set.
+
+use serde_json::{Value, json};
+
+use crate::{Bench, refused, registered};
+
+const COMMON: &str = include_str!("../../../../shared/passwords/data/common-passwords.txt");
+
+fn with_password(username: &str, password: &str) -> Value {
+    json!({"username": username, "password": password})
+}
+
+/// R01, R02, R04, R07: what counts is the length alone, in characters and in bytes.
+#[tokio::test]
+async fn length_decides_and_nothing_else() {
+    let bench = Bench::start().await;
+    let good = [
+        "xq7vfk2p".to_owned(),
+        "qmzpwlxkdjv".to_owned(),
+        "83920174650".to_owned(),
+        "zw ei wo rte".to_owned(),
+        "        x".to_owned(),
+        "контрасепшн".to_owned(),
+        "🔑🔒🔓🗝🔏🔐🔑🔒".to_owned(),
+        "nul\0 and \u{202e} more".to_owned(),
+        "y".repeat(64),
+        "y".repeat(65),
+        "y".repeat(1_024),
+    ];
+    for (n, password) in good.iter().enumerate() {
+        let outcome = bench.outcome(with_password(&format!("user-{n}"), password)).await;
+        assert_eq!(outcome, registered(), "{password}");
+    }
+    for (bad, code) in [
+        (String::new(), "password too_short"),
+        ("xq7vfk2".to_owned(), "password too_short"),
+        ("🔑🔒🔓🗝🔏🔐🔑".to_owned(), "password too_short"),
+        ("y".repeat(1_025), "password too_long"),
+        ("🔑".repeat(257), "password too_long"),
+        ("y".repeat(10_000), "password too_long"),
+    ] {
+        let outcome = bench.outcome(with_password("testuser", &bad)).await;
+        assert_eq!(outcome, refused(400, &[code]), "{} bytes", bad.len());
+    }
+    let huge = bench.outcome(with_password("testuser", &"y".repeat(60_000))).await;
+    assert_eq!(huge, refused(413, &["too_large"]));
+}
+
+/// R05.
+#[tokio::test]
+async fn common_passwords_are_refused() {
+    let bench = Bench::start().await;
+    assert_eq!(COMMON.lines().count(), 3_000);
+    for password in COMMON.lines() {
+        let outcome = bench.outcome(with_password("somebody-else", password)).await;
+        assert_eq!(outcome, refused(400, &["password too_common"]), "{password}");
+    }
+    let outcome = bench.outcome(with_password("testuser", "PassWord")).await;
+    assert_eq!(outcome, refused(400, &["password too_common"]));
+    assert_eq!(bench.items().await, 0);
+}
+
+/// R06.
+#[tokio::test]
+async fn own_names_are_no_password() {
+    let bench = Bench::start().await;
+    let mine = |password: &str| json!({"username": "Wintergarten", "email": "rosa.luxemburg@example.com", "password": password});
+    for (password, code) in [
+        ("Wintergarten", "password matches_username"),
+        ("WINTERGARTEN", "password matches_username"),
+        ("rosa.luxemburg@example.com", "password matches_email"),
+        ("Rosa.Luxemburg", "password matches_email"),
+    ] {
+        assert_eq!(bench.outcome(mine(password)).await, refused(400, &[code]), "{password}");
+    }
+}
+
+#[tokio::test]
+async fn the_least_length_can_be_raised() {
+    let bench = Bench::start_with(&[("PASSWORD_MIN_CHARS", "15")]).await;
+    let outcome = bench.outcome(with_password("testuser", "y1y2y3y4y5y6y7")).await;
+    assert_eq!(outcome, refused(400, &["password too_short"]));
+    let outcome = bench.outcome(with_password("testuser", "y1y2y3y4y5y6y7y")).await;
+    assert_eq!(outcome, registered());
+}
+
+/// A hash takes its time, so every tenth of those that are long enough is set.
+#[tokio::test]
+async fn naughty_strings_are_no_defect() {
+    let bench = Bench::start().await;
+    let (long, short): (Vec<_>, Vec<_>) =
+        testkit::naughty_strings().into_iter().partition(|text| text.chars().count() >= 8);
+    for (n, text) in short.iter().enumerate() {
+        let (status, _) = bench.outcome(with_password("testuser", text)).await;
+        assert_eq!(status, 400, "short string {n}");
+    }
+    for (n, text) in long.iter().enumerate() {
+        let name = if n % 10 == 0 { format!("user-{n}") } else { "a".to_owned() };
+        let (status, _) = bench.outcome(with_password(&name, text)).await;
+        assert!(matches!(status, 201 | 400), "long string {n}: {status}");
+    }
+}

@@ -1,0 +1,93 @@
+//! The shape of the body.
+
+use serde_json::{Value, json};
+use testkit::{body, status};
+
+use crate::{Bench, PASSWORD, refused, registered};
+
+/// R51.
+#[tokio::test]
+async fn members_are_there_and_of_their_types() {
+    let bench = Bench::start().await;
+    let whole = json!({"username": "testuser", "password": PASSWORD, "email": "t@example.com"});
+    for name in ["username", "password", "email"] {
+        for odd in
+            [json!(1), json!(1.5), json!(true), json!([]), json!(["a"]), json!({}), json!({"a": 1})]
+        {
+            let mut body = whole.clone();
+            body[name] = odd;
+            let outcome = bench.outcome(body.clone()).await;
+            assert_eq!(outcome, refused(400, &["invalid_request"]), "{body}");
+        }
+    }
+    for name in ["username", "password"] {
+        let mut body = whole.clone();
+        body[name] = Value::Null;
+        assert_eq!(bench.outcome(body.clone()).await, refused(400, &["invalid_request"]), "{body}");
+        body.as_object_mut().unwrap().remove(name);
+        assert_eq!(bench.outcome(body.clone()).await, refused(400, &["invalid_request"]), "{body}");
+    }
+    for body in [json!([]), json!(["testuser", PASSWORD]), json!("testuser"), json!(null)] {
+        assert_eq!(bench.outcome(body.clone()).await, refused(400, &["invalid_request"]), "{body}");
+    }
+    assert_eq!(bench.items().await, 0);
+    // An address may be left out.
+    let mut body = whole;
+    body["email"] = Value::Null;
+    assert_eq!(bench.outcome(body).await, registered());
+    assert_eq!(bench.items().await, 3);
+}
+
+#[tokio::test]
+async fn all_faults_are_told_at_once_and_nothing_is_quoted() {
+    let bench = Bench::start().await;
+    let bad = json!({"username": "hush hush", "password": "hush".repeat(300), "email": "hush"});
+    let answer = bench.ask(bad).await;
+    insta::assert_json_snapshot!(testkit::readable(&answer));
+    assert!(!body(&answer).to_string().contains("hush"));
+}
+
+/// R11.
+#[tokio::test]
+async fn other_members_are_not_bound() {
+    let bench = Bench::start().await;
+    let id = "01890000-0000-7000-8000-000000000000";
+    let answer = bench
+        .ask(json!({
+            "username": "testuser",
+            "password": PASSWORD,
+            "id": id,
+            "roles": ["admin", "super_admin"],
+            "role": "admin",
+            "is_admin": true,
+            "email_verified": true,
+            "disabled": true,
+            "ver": 99,
+            "created_at": "1970-01-01T00:00:00Z",
+            "pk": "USER#1",
+            "__proto__": {"roles": ["admin"]},
+        }))
+        .await;
+    assert_eq!(status(&answer), 201);
+    let user = &body(&answer)["user"];
+    assert_eq!(user["roles"], json!(["user"]));
+    assert_eq!((&user["email_verified"], &user["disabled"]), (&json!(false), &json!(false)));
+    assert_eq!(user["email"], Value::Null);
+    assert_ne!(user["id"], id);
+    assert!(!user["created_at"].as_str().unwrap().starts_with("1970"));
+    assert_eq!(user.as_object().unwrap().len(), 7, "{user}");
+    assert!(!body(&answer).to_string().contains(PASSWORD));
+}
+
+/// RFC 3339 in UTC with a `Z`; the id is a UUIDv7 of that moment.
+#[tokio::test]
+async fn times_and_ids_are_of_their_forms() {
+    let bench = Bench::start().await;
+    let answer = bench.ask(json!({"username": "testuser", "password": PASSWORD})).await;
+    let user = body(&answer)["user"].clone();
+    let text = user["created_at"].as_str().unwrap();
+    assert!(text.ends_with('Z'), "{text}");
+    let id = user["id"].as_str().unwrap();
+    assert!(id.parse::<auth::UserId>().is_ok(), "{id}");
+    assert_eq!(&id[14..15], "7", "{id}");
+}

@@ -1,0 +1,236 @@
+//! Who is let in, and what those are told who are not.
+
+use auth::{Account, Clock, EmailStanding, LiveSession, Role, Roles, Standing, UserId, Username};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use testkit::{Forge, TestClock, bearer, event, header as with_header, without_token};
+use web::{Description, EventResponse, Route, answer};
+
+use crate::routes::{ByAccount, ByAccountAdmin, ByToken, ByTokenAdmin, Finding};
+use crate::{header, outcome, post};
+
+struct Bench {
+    forge: Forge,
+    clock: TestClock,
+    claims: Value,
+}
+
+impl Bench {
+    fn new(roles: &[Role]) -> Self {
+        let clock = TestClock::default();
+        let claims = Forge::claims(clock.now(), &roles.iter().copied().collect());
+        Self { forge: Forge::new(), clock, claims }
+    }
+
+    fn token(&self) -> String {
+        self.forge.sign(&self.forge.header(), &self.claims)
+    }
+
+    fn by_token(&self) -> ByToken {
+        ByToken::new(&self.forge, &self.clock, Finding::Nothing)
+    }
+
+    fn account(&self, roles: &[Role]) -> Account {
+        Account {
+            id: self.claims["sub"].as_str().unwrap().parse::<UserId>().unwrap(),
+            username: Username::parse("testuser").unwrap(),
+            email: None,
+            email_standing: EmailStanding::Unverified,
+            roles: roles.iter().copied().collect::<Roles>(),
+            created_at: self.clock.now(),
+            standing: Standing::Active,
+            ver: 1,
+        }
+    }
+
+    fn session(&self) -> LiveSession {
+        LiveSession { ver: 1, expires_at: self.clock.now() + SignedDuration::from_secs(1) }
+    }
+
+    async fn checked(&self, finding: Finding) -> (i64, String) {
+        let route = ByAccount::new(&self.forge, &self.clock, finding);
+        outcome(&ask(&route, &self.token()).await)
+    }
+}
+
+async fn ask<R: Route>(route: &R, token: &str) -> EventResponse {
+    answer(route, event(bearer(post(b"{}"), token))).await
+}
+
+fn let_in() -> (i64, String) {
+    (204, String::new())
+}
+
+fn refused(status: i64, code: &str) -> (i64, String) {
+    (status, code.to_owned())
+}
+
+#[tokio::test]
+async fn without_a_token_the_challenge_has_no_error() {
+    let bench = Bench::new(&[]);
+    let route = bench.by_token();
+    let plain = without_token(post(b"{}"));
+    let mut events = vec![
+        plain.clone(),
+        with_header(plain.clone(), "cookie", &format!("token={}", bench.token())),
+        with_header(plain.clone(), "x-user-id", "admin"),
+        with_header(plain.clone(), "x-access-token", &bench.token()),
+        with_header(plain.clone(), "proxy-authorization", &format!("Bearer {}", bench.token())),
+    ];
+    for value in ["", "Bearer", "Bearer ", "Basic dTpw", "Token abc", &bench.token()] {
+        events.push(with_header(plain.clone(), "authorization", value));
+    }
+    let mut query = plain;
+    query["rawQueryString"] = json!(format!("access_token={}", bench.token()));
+    query["queryStringParameters"] = json!({"access_token": bench.token()});
+    events.push(query);
+    for event_json in events {
+        let answered = answer(&route, event(event_json.clone())).await;
+        assert_eq!(outcome(&answered), refused(401, "missing_token"), "{event_json}");
+        let challenge = header(&answered, "www-authenticate");
+        assert_eq!(challenge, Some(r#"Bearer realm="latchkey""#));
+    }
+}
+
+#[tokio::test]
+async fn every_bad_token_is_one_answer() {
+    let bench = Bench::new(&[Role::User]);
+    let route = bench.by_token();
+    let mut first = None;
+    let bad = bench.forge.bad_tokens(&bench.claims, bench.clock.now());
+    // A line break cannot stand in a header.
+    for bad in bad.into_iter().filter(|bad| !bad.token.contains('\n')) {
+        let answered = ask(&route, &bad.token).await;
+        let (status, code) = outcome(&answered);
+        assert_eq!((status, code.as_str()), (401, "invalid_token"), "{}", bad.fault);
+        let challenge = header(&answered, "www-authenticate");
+        assert_eq!(challenge, Some(r#"Bearer realm="latchkey", error="invalid_token""#));
+        let readable = testkit::readable(&answered);
+        assert_eq!(*first.get_or_insert(readable.clone()), readable, "{}", bad.fault);
+    }
+}
+
+#[tokio::test]
+async fn more_than_one_token_is_refused() {
+    let bench = Bench::new(&[Role::User]);
+    let route = bench.by_token();
+    let token = bench.token();
+    assert_eq!(outcome(&ask(&route, &token).await), let_in());
+    for value in [
+        format!("Bearer {token},Bearer {token}"),
+        format!("Bearer {token}, Bearer {token}"),
+        format!("Bearer {token},Basic dTpw"),
+        format!("Bearer {token} {token}"),
+        format!("Bearer {token}\u{e4}"),
+    ] {
+        let event_json = with_header(post(b"{}"), "authorization", &value);
+        let answered = answer(&route, event(event_json)).await;
+        assert_eq!(outcome(&answered), refused(401, "invalid_token"), "{value}");
+    }
+    let mut twice = event(bearer(post(b"{}"), &token));
+    let value = twice.headers["authorization"].clone();
+    twice.headers.append("authorization", value);
+    assert_eq!(outcome(&answer(&route, twice).await), refused(401, "invalid_token"));
+}
+
+#[tokio::test]
+async fn the_scheme_is_written_as_one_likes() {
+    let bench = Bench::new(&[]);
+    for scheme in ["bearer", "BEARER", "bEaReR", "Bearer  "] {
+        let value = format!("{scheme} {}", bench.token());
+        let event_json = with_header(post(b"{}"), "authorization", &value);
+        assert_eq!(outcome(&answer(&bench.by_token(), event(event_json)).await), let_in());
+    }
+}
+
+#[tokio::test]
+async fn a_missing_role_is_told_with_its_challenge() {
+    let bench = Bench::new(&[Role::User, Role::SuperAdmin]);
+    let by_token = ByTokenAdmin::new(&bench.forge, &bench.clock, Finding::Nothing);
+    let found = Finding::Found(bench.account(&[Role::User]), bench.session());
+    let by_account = ByAccountAdmin::new(&bench.forge, &bench.clock, found);
+    for answered in [ask(&by_token, &bench.token()).await, ask(&by_account, &bench.token()).await] {
+        assert_eq!(outcome(&answered), refused(403, "insufficient_role"));
+        let challenge = header(&answered, "www-authenticate");
+        assert_eq!(challenge, Some(r#"Bearer realm="latchkey", error="insufficient_scope""#));
+    }
+}
+
+#[tokio::test]
+async fn by_token_the_roles_of_the_token_decide_and_checked_those_of_now() {
+    let admin_then = Bench::new(&[Role::Admin]);
+    let by_token = ByTokenAdmin::new(&admin_then.forge, &admin_then.clock, Finding::Nothing);
+    assert_eq!(outcome(&ask(&by_token, &admin_then.token()).await), let_in());
+    let user_now = Finding::Found(admin_then.account(&[Role::User]), admin_then.session());
+    let checked = ByAccountAdmin::new(&admin_then.forge, &admin_then.clock, user_now);
+    let answered = ask(&checked, &admin_then.token()).await;
+    assert_eq!(outcome(&answered), refused(403, "insufficient_role"));
+
+    let user_then = Bench::new(&[Role::User]);
+    let admin_now = Finding::Found(user_then.account(&[Role::Admin]), user_then.session());
+    let checked = ByAccountAdmin::new(&user_then.forge, &user_then.clock, admin_now);
+    assert_eq!(outcome(&ask(&checked, &user_then.token()).await), let_in());
+}
+
+#[tokio::test]
+async fn an_account_and_a_session_that_count_now_are_needed() {
+    let bench = Bench::new(&[Role::User]);
+    let account = bench.account(&[Role::User]);
+    let session = bench.session();
+    let found = |account: &Account, session| Finding::Found(account.clone(), session);
+    assert_eq!(bench.checked(found(&account, session)).await, let_in());
+
+    let disabled = Account { standing: Standing::Disabled, ..account.clone() };
+    let raised = Account { ver: 2, ..account.clone() };
+    let over = LiveSession { expires_at: bench.clock.now(), ..session };
+    let older = LiveSession { ver: 0, ..session };
+    for (why, finding) in [
+        ("gone", Finding::Nothing),
+        ("disabled", found(&disabled, session)),
+        ("no session", Finding::AccountAlone(account.clone())),
+        ("the session is over", found(&account, over)),
+        ("an older session", found(&account, older)),
+        ("an older token", found(&raised, LiveSession { ver: 2, ..session })),
+        ("an older token and session", found(&raised, session)),
+    ] {
+        assert_eq!(bench.checked(finding).await, refused(401, "invalid_token"), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_fails_lets_nobody_in() {
+    let bench = Bench::new(&[Role::User]);
+    assert_eq!(bench.checked(Finding::Outage).await, refused(503, "unavailable"));
+    assert_eq!(bench.checked(Finding::Defect).await, refused(500, "internal"));
+    let route = ByAccount::new(&bench.forge, &bench.clock, Finding::Outage);
+    let answered = ask(&route, &bench.token()).await;
+    assert!(header(&answered, "retry-after").unwrap().parse::<u64>().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn the_caller_is_let_in_before_the_body_is_read() {
+    let bench = Bench::new(&[]);
+    let bad_bodies = [b"{".to_vec(), b"\xff".to_vec(), vec![b'a'; 1_000_000]];
+    for body in bad_bodies {
+        let plain = without_token(post(&body));
+        let answered = answer(&bench.by_token(), event(plain.clone())).await;
+        assert_eq!(outcome(&answered), refused(401, "missing_token"));
+        let answered = answer(&bench.by_token(), event(bearer(plain, "a.b.c"))).await;
+        assert_eq!(outcome(&answered), refused(401, "invalid_token"));
+        let let_in = answer(&bench.by_token(), event(bearer(post(&body), &bench.token()))).await;
+        assert!(matches!(let_in.status_code, 400 | 413));
+    }
+}
+
+#[test]
+fn a_route_describes_its_access() {
+    let access = [
+        Description::of::<ByToken>().access,
+        Description::of::<ByTokenAdmin>().access,
+        Description::of::<ByAccount>().access,
+        Description::of::<ByAccountAdmin>().access,
+        Description::of::<crate::routes::Echo>().access,
+    ];
+    let expected = ["by token", "by token, role admin", "checked", "checked, role admin", "anyone"];
+    assert_eq!(access, expected);
+}

@@ -1,0 +1,111 @@
+//! What every answer has, whatever it is.
+
+use serde_json::{Value, json};
+use testkit::event;
+use web::{EventResponse, answer};
+
+use crate::routes::{Bodiless, Echo, Moody};
+use crate::{header, outcome, post};
+
+const REQUEST_ID: &str = "JKJaXmPLvHcESH01=";
+
+async fn moody(mood: &str) -> EventResponse {
+    let body = json!({"do": mood}).to_string();
+    answer(&Moody, event(post(body.as_bytes()))).await
+}
+
+#[tokio::test]
+async fn every_answer_has_the_headers_of_the_contract_and_no_others() {
+    let answers = [
+        answer(&Echo, event(post(b"{}"))).await,
+        answer(&Echo, event(post(b"{"))).await,
+        moody("nothing").await,
+        moody("fail").await,
+        moody("panic").await,
+        moody("unavailable").await,
+        moody("throttle").await,
+    ];
+    for answered in answers {
+        assert_eq!(header(&answered, "x-content-type-options"), Some("nosniff"));
+        assert_eq!(header(&answered, "cache-control"), Some("no-store"));
+        assert_eq!(header(&answered, "x-request-id"), Some(REQUEST_ID));
+        let expected = match answered.status_code {
+            204 => None,
+            200 => Some("application/json"),
+            _ => Some("application/problem+json"),
+        };
+        assert_eq!(header(&answered, "content-type"), expected);
+        assert_eq!(answered.body.is_none(), answered.status_code == 204);
+        assert!(!answered.is_base64_encoded);
+        assert!(answered.cookies.is_empty());
+        let known = [
+            "cache-control",
+            "content-type",
+            "retry-after",
+            "x-content-type-options",
+            "x-request-id",
+        ];
+        for name in answered.headers.keys() {
+            assert!(known.contains(&name.as_str()), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_public_document_may_be_kept() {
+    let answered = answer(&Bodiless, event(post(b""))).await;
+    assert_eq!(header(&answered, "cache-control"), Some("public, max-age=60"));
+    assert_eq!(header(&answered, "x-content-type-options"), Some("nosniff"));
+}
+
+#[tokio::test]
+async fn a_problem_is_one_of_rfc_9457() {
+    for (mood, status, code) in [
+        ("fail", 500, "internal"),
+        ("unavailable", 503, "unavailable"),
+        ("throttle", 429, "too_many_attempts"),
+    ] {
+        let answered = moody(mood).await;
+        assert_eq!(outcome(&answered), (status, code.to_owned()));
+        let body = testkit::body(&answered);
+        assert_eq!(body["status"], status);
+        assert_eq!(body["type"], "about:blank");
+        assert_eq!(body["request_id"], REQUEST_ID);
+        assert!(body["title"].is_string() && body["detail"].is_string());
+        assert_eq!(body.as_object().unwrap().len(), 6, "{body}");
+        assert!(!body.to_string().contains("inside story"));
+    }
+    assert_eq!(header(&moody("throttle").await, "retry-after"), Some("7"));
+    assert_eq!(header(&moody("unavailable").await, "retry-after"), Some("2"));
+    assert_eq!(header(&moody("fail").await, "retry-after"), None);
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_and_the_function_lives() {
+    for _ in 0..3 {
+        let answered = moody("panic").await;
+        assert_eq!(outcome(&answered), (500, "internal".to_owned()));
+        assert!(!format!("{answered:?}").contains("hush"), "what was panicked about is not told");
+        assert_eq!(moody("nothing").await.status_code, 204);
+    }
+}
+
+#[tokio::test]
+async fn the_request_id_is_the_gateways() {
+    let with_id = async |id: Value| {
+        let mut event_json = post(b"{");
+        event_json["requestContext"]["requestId"] = id;
+        let answered = answer(&Echo, event(event_json)).await;
+        let said = testkit::body(&answered)["request_id"].as_str().unwrap().to_owned();
+        assert_eq!(header(&answered, "x-request-id"), Some(said.as_str()), "both say the same");
+        said
+    };
+    assert_eq!(with_id(json!("abc=")).await, "abc=");
+    for odd in [json!(null), json!("a\r\nset-cookie: b"), json!("a\u{0}"), json!("\u{7f}")] {
+        assert_eq!(with_id(odd).await, "unknown");
+    }
+    // A client cannot choose it.
+    let event_json = testkit::header(post(b"{}"), "x-request-id", "mine");
+    let answered = answer(&Echo, event(event_json)).await;
+    assert_eq!(header(&answered, "x-request-id"), Some(REQUEST_ID));
+}

@@ -1,0 +1,149 @@
+//! The log: one line of JSON for a request, and no secret in any.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::sync::Once;
+
+use auth::{Clock, Role, Roles};
+use serde_json::{Value, json};
+use testkit::{Forge, TestClock, bearer, event, json_body};
+use web::{EventResponse, answer};
+
+use crate::post;
+use crate::routes::{ByToken, ByTokenAdmin, Echo, Finding, Moody};
+
+thread_local! {
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes to the thread's own lines: a test runs on one thread.
+struct Writer;
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LINES.with_borrow_mut(|lines| lines.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts the log, for all threads: `tracing` remembers for each place of logging whether anybody
+/// listens, so a test without a log of its own would silence the others.
+pub(crate) fn start() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(|| Writer)
+            .init();
+    });
+}
+
+/// What has been logged on this thread.
+struct Lines;
+
+impl Lines {
+    fn start() -> Self {
+        start();
+        LINES.take();
+        Self
+    }
+
+    #[expect(clippy::unused_self, reason = "it says that the log has been started")]
+    fn text(&self) -> String {
+        LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap())
+    }
+
+    /// The one line there is.
+    fn line(&self) -> Value {
+        let text = self.text();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_one_line() {
+    let lines = Lines::start();
+    let _: EventResponse = answer(&Echo, event(post(b"{}"))).await;
+    let line = lines.line();
+    assert_eq!(line["level"], "INFO");
+    assert_eq!(line["message"], "request");
+    assert_eq!(line["route"], "echo");
+    assert_eq!(line["status"], 200);
+    assert_eq!(line["request_id"], "JKJaXmPLvHcESH01=");
+    assert!(line["duration_ms"].as_f64().unwrap() >= 0.0);
+    assert_eq!(line.get("user_id"), None);
+    assert_eq!(line.get("code"), None);
+}
+
+#[tokio::test]
+async fn a_caller_is_named_by_id_alone_whatever_comes_of_the_request() {
+    for (body, status) in [("{}", 204), ("{", 400)] {
+        let lines = Lines::start();
+        let (forge, clock) = (Forge::new(), TestClock::default());
+        let claims = Forge::claims(clock.now(), &Roles::from_iter([Role::User]));
+        let token = forge.sign(&forge.header(), &claims);
+        let route = ByToken::new(&forge, &clock, Finding::Nothing);
+        answer(&route, event(bearer(post(body.as_bytes()), &token))).await;
+        let line = lines.line();
+        assert_eq!((&line["user_id"], &line["status"]), (&claims["sub"], &json!(status)));
+        let text = lines.text();
+        assert!(!text.contains("testuser"), "{text}");
+        for part in token.split('.') {
+            assert!(!text.contains(part), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_logged_whatever_is_wrong_with_it() {
+    let lines = Lines::start();
+    let (forge, clock) = (Forge::new(), TestClock::default());
+    let claims = Forge::claims(clock.now(), &Roles::from_iter([Role::User]));
+    let route = ByTokenAdmin::new(&forge, &clock, Finding::Nothing);
+    let bad = forge.bad_tokens(&claims, clock.now());
+    let mut tokens: Vec<_> = bad.into_iter().map(|bad| bad.token).collect();
+    tokens.retain(|token| !token.contains('\n'));
+    tokens.push(forge.sign(&forge.header(), &claims));
+    for token in &tokens {
+        answer(&route, event(bearer(post(b"{}"), token))).await;
+    }
+    for body in [
+        json!({"password": "hush-hush", "email": "hush@example.com", "token": "hush"}),
+        json!(["hush"]),
+        json!({"do": "fail", "password": "hush"}),
+        json!({"do": "panic", "password": "hush"}),
+    ] {
+        answer(&Echo, event(json_body(post(b""), &body))).await;
+        answer(&Moody, event(json_body(post(b""), &body))).await;
+    }
+    let text = lines.text();
+    assert_eq!(text.lines().count(), tokens.len() + 8, "a line for each");
+    assert!(!text.contains("hush"));
+    for part in tokens.iter().flat_map(|token| token.split('.')).filter(|part| part.len() > 20) {
+        assert!(!text.contains(part), "{part}");
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_told_what_the_client_is_not() {
+    for (mood, level, code, reason) in [
+        ("fail", "ERROR", "internal", "the inside story"),
+        ("panic", "ERROR", "internal", "a panic"),
+        ("unavailable", "WARN", "unavailable", "an outage"),
+    ] {
+        let lines = Lines::start();
+        let body = json!({"do": mood});
+        let answered = answer(&Moody, event(json_body(post(b""), &body))).await;
+        let line = lines.line();
+        assert_eq!((&line["level"], &line["code"]), (&json!(level), &json!(code)));
+        assert_eq!((&line["reason"], &line["route"]), (&json!(reason), &json!("moody")));
+        assert!(!testkit::body(&answered).to_string().contains(reason));
+    }
+}

@@ -1,0 +1,46 @@
+//! What every route does before and after its handler, shown with small routes.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod access;
+mod answers;
+mod bodies;
+mod log;
+mod routes;
+mod weird;
+
+use serde_json::{Value, json};
+use web::EventResponse;
+
+/// An event with a JSON body of these bytes, which need not be JSON nor text.
+fn post(body: &[u8]) -> Value {
+    log::start();
+    let mut event = testkit::load("register");
+    match std::str::from_utf8(body) {
+        Ok(text) => event["body"] = json!(text),
+        // As the gateway does it with what is not text.
+        Err(_) => event = base64(event, body),
+    }
+    event
+}
+
+/// The event with the body in base64.
+fn base64(mut event: Value, body: &[u8]) -> Value {
+    use base64::Engine;
+    event["body"] = json!(base64::engine::general_purpose::STANDARD.encode(body));
+    event["isBase64Encoded"] = json!(true);
+    event
+}
+
+/// Status and code.
+fn outcome(answer: &EventResponse) -> (i64, String) {
+    let code = testkit::body(answer)["code"].as_str().unwrap_or_default().to_owned();
+    (answer.status_code, code)
+}
+
+fn header<'a>(answer: &'a EventResponse, name: &str) -> Option<&'a str> {
+    let mut values = answer.headers.get_all(name).iter();
+    let value = values.next()?.to_str().unwrap();
+    assert_eq!(values.next(), None, "{name} stands once");
+    Some(value)
+}

@@ -1,0 +1,191 @@
+//! The routes that the tests are made with.
+
+use std::sync::Arc;
+
+use auth::{
+    Account, AccountCheck, Admin, Anyone, BootError, Caller, CheckError, CheckedCaller, Clock, Env,
+    Found, SessionId, TokenRules, UserId, Verifier,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use testkit::{AUDIENCE, Forge, ISSUER, TestClock};
+use web::{
+    Access, Admits, Body, Checked, CheckedAccount, Guarded, Has, Json, Message, Method, NoBody,
+    NoContent, Problem, Public, Route, SignedIn,
+};
+
+/// Answers the body.
+pub(crate) struct Echo;
+
+impl Route for Echo {
+    const NAME: &'static str = "echo";
+    const METHOD: Method = Method::POST;
+    const PATH: &'static str = "/echo";
+    type Access = Public;
+    type Input = Body<Map<String, Value>>;
+    type Output = Json<Map<String, Value>>;
+
+    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+        Ok(Self)
+    }
+
+    async fn handle(&self, (): (), Body(body): Self::Input) -> Result<Self::Output, Problem> {
+        Ok(Json(body))
+    }
+}
+
+/// Takes a body of a shape.
+pub(crate) struct Shaped;
+
+#[derive(Deserialize)]
+pub(crate) struct Shape {
+    name: String,
+    #[serde(default)]
+    number: Option<u8>,
+}
+
+impl Route for Shaped {
+    const NAME: &'static str = "shaped";
+    const METHOD: Method = Method::POST;
+    const PATH: &'static str = "/shaped";
+    type Access = Public;
+    type Input = Body<Shape>;
+    type Output = Json<Message>;
+
+    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+        Ok(Self)
+    }
+
+    async fn handle(&self, (): (), Body(shape): Self::Input) -> Result<Self::Output, Problem> {
+        Ok(Json(Message::new(format!("{} {:?}", shape.name, shape.number))))
+    }
+}
+
+/// Does what the body's member `do` says: answers nothing, fails, panics.
+pub(crate) struct Moody;
+
+impl Route for Moody {
+    const NAME: &'static str = "moody";
+    const METHOD: Method = Method::POST;
+    const PATH: &'static str = "/moody";
+    type Access = Public;
+    type Input = Body<Map<String, Value>>;
+    type Output = NoContent;
+
+    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+        Ok(Self)
+    }
+
+    async fn handle(&self, (): (), Body(body): Self::Input) -> Result<Self::Output, Problem> {
+        match body["do"].as_str() {
+            Some("panic") => panic!("hush-panic"),
+            Some("fail") => Err(Problem::internal().because("the inside story")),
+            Some("unavailable") => Err(Problem::unavailable().because("an outage")),
+            Some("throttle") => Err(Problem::too_many_attempts(7)),
+            _ => Ok(NoContent),
+        }
+    }
+}
+
+/// What an account check finds.
+#[derive(Clone, Default)]
+pub(crate) enum Finding {
+    #[default]
+    Nothing,
+    Found(Account, auth::LiveSession),
+    AccountAlone(Account),
+    Outage,
+    Defect,
+}
+
+impl AccountCheck for Finding {
+    async fn find(&self, _: UserId, _: SessionId) -> Result<Found, CheckError> {
+        match self.clone() {
+            Self::Nothing => Ok(Found { account: None, session: None }),
+            Self::Found(account, session) => {
+                Ok(Found { account: Some(account), session: Some(session) })
+            }
+            Self::AccountAlone(account) => Ok(Found { account: Some(account), session: None }),
+            Self::Outage => Err(CheckError::Unavailable("out of reach".into())),
+            Self::Defect => Err(CheckError::Unusable("not an item of ours".into())),
+        }
+    }
+}
+
+/// A guarded route with the access `A`. Its answer says that the handler was reached.
+pub(crate) struct Closed<A> {
+    verifier: Verifier<Forge>,
+    finding: Finding,
+    access: std::marker::PhantomData<fn() -> A>,
+}
+
+impl<A> Closed<A> {
+    pub(crate) fn new(forge: &Forge, clock: &TestClock, finding: Finding) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+        let rules = TokenRules::new(ISSUER, AUDIENCE);
+        let verifier = Verifier::new(rules, forge.clone(), clock);
+        Self { verifier, finding, access: std::marker::PhantomData }
+    }
+}
+
+impl<A> Guarded for Closed<A> {
+    type Keys = Forge;
+
+    fn verifier(&self) -> &Verifier<Forge> {
+        &self.verifier
+    }
+}
+
+impl<A> Checked for Closed<A> {
+    type Accounts = Finding;
+
+    fn accounts(&self) -> &Finding {
+        &self.finding
+    }
+}
+
+impl<A: Access + Admits<Self>> Route for Closed<A> {
+    const NAME: &'static str = "closed";
+    const METHOD: Method = Method::POST;
+    const PATH: &'static str = "/closed";
+    type Access = A;
+    type Input = Body<Map<String, Value>>;
+    type Output = NoContent;
+
+    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+        Err(BootError::Start("made by hand".to_owned()))
+    }
+
+    async fn handle(&self, _: A::Caller, _: Self::Input) -> Result<NoContent, Problem> {
+        Ok(NoContent)
+    }
+}
+
+pub(crate) type ByToken = Closed<SignedIn>;
+pub(crate) type ByTokenAdmin = Closed<Has<Admin>>;
+pub(crate) type ByAccount = Closed<CheckedAccount<Anyone>>;
+pub(crate) type ByAccountAdmin = Closed<CheckedAccount<Admin>>;
+
+/// The callers are of the types that the access names.
+const _: fn(<Has<Admin> as Access>::Caller) -> Caller<Admin> = |caller| caller;
+const _: fn(<CheckedAccount<Admin> as Access>::Caller) -> CheckedCaller<Admin> = |caller| caller;
+
+/// A route without a body.
+pub(crate) struct Bodiless;
+
+impl Route for Bodiless {
+    const NAME: &'static str = "bodiless";
+    const METHOD: Method = Method::GET;
+    const PATH: &'static str = "/bodiless";
+    type Access = Public;
+    type Input = NoBody;
+    type Output = web::PublicDocument<Message>;
+
+    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+        Ok(Self)
+    }
+
+    async fn handle(&self, (): (), _: NoBody) -> Result<Self::Output, Problem> {
+        Ok(web::PublicDocument { document: Message::new("for all"), max_age: 60 })
+    }
+}

@@ -1,0 +1,157 @@
+//! Events that are not as they should be: whatever a client or a gateway makes of one, there is an
+//! answer, and it is not a 5xx.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use testkit::{bearer, event, header as with_header};
+use web::{Event, answer};
+
+use crate::routes::{ByToken, Echo, Finding};
+use crate::{header, post};
+
+/// Answers whatever the mutated event is, if it is an event at all.
+fn answered(event_json: &Value) -> Option<i64> {
+    let event: Event = serde_json::from_value(event_json.clone()).ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let closed =
+            ByToken::new(&testkit::Forge::new(), &testkit::TestClock::default(), Finding::Nothing);
+        assert_eq!(answer(&closed, event.clone()).await.status_code, 401);
+        let answered = answer(&Echo, event).await;
+        assert!(header(&answered, "x-request-id").is_some());
+        assert_eq!(header(&answered, "x-content-type-options"), Some("nosniff"));
+        Some(answered.status_code)
+    })
+}
+
+#[test]
+fn what_a_client_can_send_is_always_an_event() {
+    let base = || post(b"{}");
+    let set = |pointer: &str, value: Value| {
+        let mut event_json = base();
+        *event_json.pointer_mut(pointer).unwrap() = value;
+        event_json
+    };
+    for event_json in [
+        set("/rawPath", json!("/auth/reg ister\u{e4}/%ff/../\u{0}")),
+        set("/rawQueryString", json!("a=b c&%zz&=&&\u{e4}#?{}")),
+        set("/requestContext/http/path", json!("//\\ \"<>")),
+        set("/requestContext/http/method", json!("BREW")),
+        set("/requestContext/http/protocol", json!("HTTP/9")),
+        set("/requestContext/http/sourceIp", json!("not an address")),
+        set("/requestContext/http/userAgent", json!("\u{1F600}\u{0}")),
+        set("/requestContext/domainName", json!("")),
+        set("/headers/host", json!("a b\\/:99999999")),
+        set("/headers/host", json!("")),
+        set("/headers/user-agent", json!("\u{e4}\u{1F600}")),
+        set("/headers/content-length", json!("-1")),
+        with_header(base(), "x-forwarded-for", "' OR 1=1 --, \u{202e}"),
+        with_header(base(), "cookie", "\u{e4}=\u{1F600}; a"),
+        with_header(base(), "expect", "100-continue"),
+        with_header(base(), "transfer-encoding", "chunked, chunked"),
+    ] {
+        assert_eq!(answered(&event_json), Some(200), "{event_json}");
+    }
+    let mut several = base();
+    several["cookies"] = json!(["a=b", "\u{e4}"]);
+    several["queryStringParameters"] = json!({"a": "b,c", "\u{e4}": ""});
+    several["pathParameters"] = json!({"proxy": "a b"});
+    several["stageVariables"] = json!(null);
+    assert_eq!(answered(&several), Some(200));
+}
+
+#[test]
+fn parts_of_the_context_may_be_missing() {
+    let parts =
+        ["accountId", "apiId", "domainName", "domainPrefix", "requestId", "routeKey", "stage"];
+    let mut bare = post(b"{}");
+    for part in parts.into_iter().chain(["time", "timeEpoch"]) {
+        let mut without = post(b"{}");
+        for event_json in [&mut without, &mut bare] {
+            event_json["requestContext"].as_object_mut().unwrap().remove(part);
+        }
+        assert_eq!(answered(&without), Some(200), "{part}");
+    }
+    bare["requestContext"]["http"] = json!({"method": "POST"});
+    assert_eq!(answered(&bare), Some(200));
+    let mut no_headers = post(b"{}");
+    no_headers["headers"] = json!({});
+    assert_eq!(answered(&no_headers), Some(415));
+    no_headers["headers"] = Value::Null;
+    assert_eq!(answered(&no_headers), Some(415));
+}
+
+/// Every place in the event.
+fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
+    if let Value::Object(members) = value {
+        for (name, member) in members {
+            let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+            pointers(member, &at, found);
+            found.push(at);
+        }
+    }
+}
+
+fn odd_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        ".{0,40}".prop_map(Value::from),
+        "[ -~\u{80}-\u{2ff}]{0,40}".prop_map(Value::from),
+        Just(json!([])),
+        Just(json!({"a": "b"})),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn whatever_an_event_holds_there_is_an_answer(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), odd_value()), 1..4),
+        (name, value) in ("[a-z-]{1,20}", ".{0,40}"),
+    ) {
+        let mut event_json = with_header(bearer(post(b"{}"), "a.b.c"), &name, &value);
+        for (index, value) in changes {
+            let mut found = Vec::new();
+            pointers(&event_json, "", &mut found);
+            *event_json.pointer_mut(index.get(&found[..]).as_str()).unwrap() = value;
+        }
+        if let Some(status) = answered(&event_json) {
+            prop_assert!(status < 500, "{status}: {event_json}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_body_holds_there_is_an_answer(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        is_base64 in any::<bool>(),
+    ) {
+        let mut event_json = post(&bytes);
+        if is_base64 {
+            event_json["isBase64Encoded"] = json!(true);
+        }
+        let status = answered(&event_json).unwrap();
+        prop_assert!(status < 500, "{status}");
+    }
+
+    #[test]
+    fn whatever_a_header_holds_there_is_an_answer(
+        content_type in "[\\x20-\\x7e\u{80}-\u{ff}]{0,40}",
+        authorization in "[\\x20-\\x7e\u{80}-\u{ff}]{0,80}",
+        encoding in "[\\x20-\\x7e]{0,20}",
+    ) {
+        let event_json = with_header(post(b"{}"), "content-type", &content_type);
+        let event_json = with_header(event_json, "authorization", &authorization);
+        let event_json = with_header(event_json, "content-encoding", &encoding);
+        let status = answered(&event_json).unwrap();
+        prop_assert!(status < 500, "{status}");
+    }
+}
+
+#[test]
+fn a_good_event_is_one_here_too() {
+    assert_eq!(answered(&post(b"{}")), Some(200));
+    let _ = event(post(b"{}"));
+}
