@@ -267,6 +267,9 @@ async fn members_have_their_types_and_others_are_not_bound() {
         json!({"name": "hush", "number": 256}),
         json!({"name": "hush", "number": -1}),
         json!({"name": "hush", "number": 1.5}),
+        // A derived `Deserialize` would take these, member by member.
+        json!(["hush"]),
+        json!(["hush", 7]),
     ] {
         let answered = shaped(bad.clone()).await;
         assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{bad}");
