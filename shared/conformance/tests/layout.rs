@@ -1,5 +1,7 @@
 //! Folders, packages, binaries, template, events and OpenAPI agree.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
