@@ -1,6 +1,6 @@
 //! Routes: one per Lambda function, each declaring who may call it.
 //!
-//! A function is a type that implements [`Route`], and a `main` that calls [`serve`]. Who may call it
+//! A function is a type that implements [`Route`], and a `main` that calls [`serve()`]. Who may call it
 //! is [`Route::Access`], which has no default: a route that forgets it does not compile, and neither
 //! does a handler that asks for another caller than the one declared.
 //!
