@@ -1,7 +1,7 @@
 //! `cargo xtask admin`: makes and looks after administrators of the local database, through the same
 //! code as the functions.
 
-use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
+use std::io::{BufRead, IsTerminal, stdin};
 
 use anyhow::{Context, bail};
 use auth::{
@@ -12,11 +12,8 @@ use jiff::Timestamp;
 use passwords::{Hasher, MAX_PASSWORD_BYTES, Password, Policy};
 use store::{Administration, NewAccount, Registrations, Secret};
 
-use crate::database::{LocalDatabase, Storage};
-use crate::dev;
 use crate::project::Project;
-use crate::state::DevState;
-use crate::template::Template;
+use crate::target::{Tables, Target};
 use crate::ui;
 
 /// What to do.
@@ -53,6 +50,22 @@ pub enum AdminCommand {
         #[command(flatten)]
         target: Target,
     },
+    /// Disable an account: it cannot sign in, and all its sessions end
+    Disable {
+        /// The username
+        username: String,
+        /// Which database
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Enable an account again; its sessions from before stay ended
+    Enable {
+        /// The username
+        username: String,
+        /// Which database
+        #[command(flatten)]
+        target: Target,
+    },
     /// Show an account
     Show {
         /// The username
@@ -61,15 +74,6 @@ pub enum AdminCommand {
         #[command(flatten)]
         target: Target,
     },
-}
-
-/// Which database.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Target {
-    /// File of a database that no dev server has open; by default that of the running dev server,
-    /// or the one that it would open
-    #[arg(long, value_name = "PATH")]
-    db: Option<Storage>,
 }
 
 /// Carries the command out.
@@ -98,10 +102,27 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
             let roles: Roles = roles.into_iter().collect();
             show(&account);
             if !yes {
-                confirm(&format!("Give this account the roles {roles}?"))?;
+                ui::confirm(&format!("Give this account the roles {roles}?"))?;
             }
             users.administration.set_roles(account.id, &roles).await.map_err(in_one_line)?;
             ui::line(format_args!("{} now has the roles {roles}", account.username.as_str()));
+            Ok(())
+        }
+        AdminCommand::Disable { username, target } => {
+            let users = Users::open(project, &target).await?;
+            let account = users.find(&username).await?;
+            users.administration.disable(account.id).await.map_err(in_one_line)?;
+            ui::line(format_args!(
+                "{} is disabled: routes by token may let it in until its access tokens expire",
+                account.username.as_str()
+            ));
+            Ok(())
+        }
+        AdminCommand::Enable { username, target } => {
+            let users = Users::open(project, &target).await?;
+            let account = users.find(&username).await?;
+            users.administration.enable(account.id).await.map_err(in_one_line)?;
+            ui::line(format_args!("{} is enabled and can sign in", account.username.as_str()));
             Ok(())
         }
         AdminCommand::Show { username, target } => {
@@ -115,36 +136,17 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
 struct Users {
     administration: Administration,
     registrations: Registrations,
-    /// Ours when no dev server is running; it ends with this value.
-    _resting: Option<LocalDatabase>,
+    /// Its database ends with this value, where it is ours.
+    _tables: Tables,
 }
 
 impl Users {
     async fn open(project: &Project, target: &Target) -> anyhow::Result<Self> {
-        let running = match target.db {
-            None => DevState::of_running(project),
-            Some(_) => None,
-        };
-        let (endpoint, table, resting) = if let Some(state) = running {
-            (state.database, state.users_table, None)
-        } else {
-            let template = Template::read(&project.template()).context("template.yaml")?;
-            let table =
-                template.table_of("USERS_TABLE").context("template.yaml sets no USERS_TABLE")?;
-            project.make_local().context("cannot make the folder of local state")?;
-            let storage = match &target.db {
-                Some(storage) => storage.clone(),
-                None => Storage::File(project.local(dev::DATABASE)),
-            };
-            let database = LocalDatabase::start(&storage, &template.tables).await?;
-            (database.endpoint(), table.to_owned(), Some(database))
-        };
-        let client = dev::client(&dev::local_aws(&endpoint))?;
-        let config = store::Config::new(table);
+        let tables = target.open(project).await?;
         Ok(Self {
-            administration: Administration::new(&config, client.clone()),
-            registrations: Registrations::new(&config, client),
-            _resting: resting,
+            administration: Administration::new(&tables.users, tables.client.clone()),
+            registrations: Registrations::new(&tables.users, tables.client.clone()),
+            _tables: tables,
         })
     }
 
@@ -221,22 +223,6 @@ fn read_line(input: &mut dyn BufRead) -> anyhow::Result<String> {
     let end = line.trim_end_matches(['\r', '\n']).len();
     line.truncate(end);
     Ok(line)
-}
-
-fn confirm(question: &str) -> anyhow::Result<()> {
-    if !stdin().is_terminal() {
-        bail!("no terminal to ask on: say --yes if this is meant");
-    }
-    let mut stderr = stderr().lock();
-    write!(stderr, "{question} [y/N] ")?;
-    stderr.flush()?;
-    let mut answer = String::new();
-    stdin().read_line(&mut answer)?;
-    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
-        Ok(())
-    } else {
-        bail!("nothing has been changed");
-    }
 }
 
 fn show(account: &Account) {

@@ -18,12 +18,35 @@ use crate::project::Project;
 pub struct Description {
     /// The function's name.
     pub name: String,
-    /// The method of its route.
-    pub method: String,
-    /// The path of its route.
-    pub path: String,
+    /// The method of its route, if it has one.
+    #[serde(default)]
+    pub method: Option<String>,
+    /// The path of its route, if it has one.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// What it answers besides.
+    #[serde(default)]
+    pub further: Vec<Endpoint>,
     /// Who may call it: `anyone`, `by token, role admin`, `checked` …
     pub access: String,
+}
+
+/// A method and a path.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Endpoint {
+    /// The method.
+    pub method: String,
+    /// The path.
+    pub path: String,
+}
+
+impl Description {
+    /// All that it answers.
+    pub fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
+        let first = self.method.clone().zip(self.path.clone());
+        let first = first.map(|(method, path)| Endpoint { method, path });
+        first.into_iter().chain(self.further.iter().cloned())
+    }
 }
 
 /// Builds all binaries of the workspace, by name. Cargo's progress and errors go to standard error.

@@ -9,13 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use auth::{Clock, Env, Random, SystemClock, SystemRandom};
 use http::{Method, Request};
+use keys::KeysTable;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 
-use crate::binaries::{self, Description};
+use crate::binaries::{self, Description, Endpoint};
 use crate::database::{LocalDatabase, Storage};
 use crate::gateway::{Emulator, EventContext, Gateway, Invoker, Routes, event};
-use crate::keyset::{load_or_make, write_private};
+use crate::local_secrets::{LocalSecrets, write_private};
 use crate::process::interrupted;
 use crate::project::Project;
 use crate::state::DevState;
@@ -97,26 +98,21 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     };
     let (users_table, keys_table) = (table("USERS_TABLE")?, table("KEYS_TABLE")?);
     project.make_local().context("cannot make the folder of local state")?;
-    let signing_keys = load_or_make(&project.local("signing-keys.json"), &SystemRandom)?;
     let storage = match &options.db {
         Some(storage) => storage.clone(),
         None => Storage::File(project.local(DATABASE)),
     };
     let database = LocalDatabase::start(&storage, &template.tables).await?;
+    let secrets = LocalSecrets::of(project);
+    let mut environment = environment(&template, &database.endpoint(), &url, &options.env)?;
+    environment.extend(secrets.variables());
+    let env = Env::from_iter(environment.clone());
+    let table = KeysTable::new(keys_table, client(&environment)?);
+    secrets.make(&secrets.rotation(table, &env)?, &secrets.pepper_rotation(&env)?).await?;
 
     let tools = Tools::install(project, ToolSet::Dev).await?;
     let binaries = binaries::build(project, options.release).await?;
     let descriptions = describe(&template, &binaries).await?;
-
-    let environment = environment(&template, &database.endpoint(), &url, &options.env)?;
-    let client = client(&environment)?;
-    keys::publish(&client, keys_table, signing_keys.public())
-        .await
-        .context("cannot publish the key set")?;
-    // For `login` alone: its manifest names this file.
-    let secret = format!("SIGNING_KEYS='{}'\n", signing_keys.to_json().as_str());
-    write_private(&project.local("login.env"), secret.as_bytes())
-        .context("cannot write .local/login.env")?;
 
     // For those who run `cargo lambda watch --env-file .local/functions.env` by hand.
     let public: Vec<_> =
@@ -125,7 +121,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     write_private(&project.local("functions.env"), public.as_bytes())
         .context("cannot write .local/functions.env")?;
 
-    let options = WatchOptions { release: options.release, environment };
+    let options = WatchOptions { release: options.release, environment: environment.clone() };
     let mut watch = Watch::start(project, &tools, &options).await?;
     let emulator = Emulator::new(watch.address());
     let crashes = watch.crashes();
@@ -142,6 +138,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
         database: database.endpoint(),
         users_table: users_table.to_owned(),
         keys_table: keys_table.to_owned(),
+        environment,
     };
     let _published = state.publish(project).context("cannot write .local/dev.json")?;
     let gateway = Gateway::new(routes, emulator, Arc::new(SystemClock), Arc::new(SystemRandom));
@@ -232,6 +229,8 @@ fn environment(
             let value = match setting {
                 Setting::Text(value) => value.clone(),
                 Setting::Table(table) => table.clone(),
+                // Secrets are in files here.
+                Setting::Deployed if name.ends_with("_SECRET") => continue,
                 Setting::Deployed => {
                     unknown.insert(name.clone());
                     continue;
@@ -314,9 +313,17 @@ fn warm_up_event(function: &Function) -> Option<String> {
 
 fn welcome(url: &str, descriptions: &[Description]) {
     ui::line(format_args!("ready {url}\n"));
+    let row = |access: &str, endpoint: &Endpoint| {
+        [format!("  {}", endpoint.method), endpoint.path.clone(), access.to_owned()]
+    };
     let rows: Vec<_> = descriptions
         .iter()
-        .map(|route| [format!("  {}", route.method), route.path.clone(), route.access.clone()])
+        .flat_map(|function| {
+            function
+                .endpoints()
+                .map(|endpoint| row(&function.access, &endpoint))
+                .collect::<Vec<_>>()
+        })
         .collect();
     for row in ui::columns(&rows) {
         ui::line(row);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use xtask::process::interrupted;
 use xtask::project::Project;
-use xtask::{admin, dev, test, tools, ui};
+use xtask::{admin, dev, keys, sessions, test, tools, ui};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Latchkey's own commands")]
@@ -26,6 +26,12 @@ enum Command {
     /// Make and look after administrators of the local database
     #[command(subcommand)]
     Admin(admin::AdminCommand),
+    /// Rotate signing keys and peppers by hand, and revoke a key that has leaked
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// End the sessions of all accounts
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
     /// Install the tools that tests and CI need into .tools, as the other commands do when needed
     Tools,
     /// Run everything that must pass
@@ -53,6 +59,8 @@ async fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Dev(options) => dev::run(&project, &options).await.map(|()| true),
         Command::Admin(command) => admin::run(&project, command).await.map(|()| true),
+        Command::Keys(command) => keys::run(&project, command).await.map(|()| true),
+        Command::Sessions(command) => sessions::run(&project, command).await.map(|()| true),
         Command::Tools => or_interrupted(tools::install(&project)).await.map(|()| true),
         Command::Test(options) => or_interrupted(test::run(&project, options)).await,
     };

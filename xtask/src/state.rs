@@ -1,5 +1,6 @@
 //! `.local/dev.json`: where the running dev server is.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::keyset::write_private;
+use crate::local_secrets::write_private;
 use crate::process::is_alive;
 use crate::project::Project;
 
@@ -24,6 +25,8 @@ pub struct DevState {
     pub users_table: String,
     /// The keys' table.
     pub keys_table: String,
+    /// The variables of its functions. None is a secret.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// The file, which goes with this value, unless another server has put its own in place of it.
@@ -79,6 +82,7 @@ mod tests {
             database: String::new(),
             users_table: String::new(),
             keys_table: String::new(),
+            environment: BTreeMap::new(),
         }
     }
 

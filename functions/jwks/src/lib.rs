@@ -4,16 +4,14 @@ use std::sync::Arc;
 
 use auth::{BootError, Env, SystemClock};
 use jsonwebtoken::jwk::JwkSet;
-use keys::TableKeys;
+use keys::{MaxAgeSeconds, TableKeys};
 use web::{Method, NoBody, Problem, Public, PublicDocument, Route};
-
-/// How long anyone may keep the answer, in seconds. A key is public for longer than this before it
-/// signs.
-const MAX_AGE_SECONDS: u32 = 600;
 
 /// The route.
 pub struct JwksRoute {
     keys: TableKeys,
+    /// A key is public for longer than this before it signs.
+    max_age: MaxAgeSeconds,
 }
 
 impl Route for JwksRoute {
@@ -25,17 +23,18 @@ impl Route for JwksRoute {
     type Output = PublicDocument<JwkSet>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys) = env.read(|reader| {
+        let (database, keys, max_age) = env.read(|reader| {
             let database = dynamo::Config::read(reader);
             let keys = keys::Config::read(reader);
-            Some((database?, keys?))
+            let max_age = MaxAgeSeconds::read(reader);
+            Some((database?, keys?, max_age?))
         })?;
         let client = dynamo::connect(&database);
-        Ok(Self { keys: TableKeys::open(&keys, client, Arc::new(SystemClock)).await })
+        Ok(Self { keys: TableKeys::open(&keys, client, Arc::new(SystemClock)).await, max_age })
     }
 
     async fn handle(&self, (): (), _: NoBody) -> Result<Self::Output, Problem> {
         let document = self.keys.set().await?.as_jwks().clone();
-        Ok(PublicDocument { document, max_age: MAX_AGE_SECONDS })
+        Ok(PublicDocument { document, max_age: self.max_age.seconds() })
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /auth/login`: begins a session and answers its first access token.
+//! `POST /auth/login`: begins a session and answers its first tokens.
 
 use std::sync::Arc;
 
@@ -6,15 +6,11 @@ use auth::{
     Account, BootError, Clock, Email, Env, Random, SessionId, Standing, SystemClock, SystemRandom,
     Username,
 };
-use issuer::{Grant, Issuer, SigningKeys};
-use jiff::SignedDuration;
+use issuer::{Issuer, SessionGrant, Tokens};
 use passwords::{Hasher, Password, PasswordHash, Verdict};
-use serde::{Deserialize, Serialize};
-use store::{Credential, Identifier, Logins, NewSession};
+use serde::Deserialize;
+use store::{Credential, Identifier, Logins, NewSession, Session, SessionLimits};
 use web::{Body, Client, FieldError, Json, Method, Problem, Public, Route};
-
-/// How long a session lives without being used. With refreshing it becomes configuration.
-const SESSION_IDLE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// A name longer than any that can have been registered, in characters and in octets.
 const MAX_USERNAME_CHARS: usize = 80;
@@ -39,14 +35,6 @@ pub struct Login {
     password: String,
 }
 
-/// TOKENS (RFC 6749 §5.1): the members of the access token.
-#[derive(Serialize)]
-pub struct Tokens {
-    access_token: String,
-    token_type: &'static str,
-    expires_in: u64,
-}
-
 /// Whom the client says it is.
 enum Presented {
     /// A name that an account may have.
@@ -64,19 +52,21 @@ impl Route for LoginRoute {
     type Output = Json<Tokens>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, tokens, keys) = env.read(|reader| {
+        let (database, table, tokens, limits) = env.read(|reader| {
             let database = dynamo::Config::read(reader);
             let table = store::Config::read(reader);
             let tokens = issuer::Config::read(reader);
-            let keys = reader.required::<SigningKeys>("SIGNING_KEYS");
-            Some((database?, table?, tokens?, keys?))
+            let limits = SessionLimits::read(reader);
+            Some((database?, table?, tokens?, limits?))
         })?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
         Ok(Self {
-            logins: Logins::new(&table, dynamo::connect(&database)),
+            logins: Logins::new(&table, dynamo::connect(&database), limits),
             hasher: Hasher::new(),
-            issuer: Issuer::new(tokens, &keys),
-            clock: Arc::new(SystemClock),
-            random: Arc::new(SystemRandom),
+            issuer: Issuer::open(tokens, Arc::clone(&clock), Arc::clone(&random)).await,
+            clock,
+            random,
         })
     }
 
@@ -86,33 +76,38 @@ impl Route for LoginRoute {
         (client, Body(login)): Self::Input,
     ) -> Result<Self::Output, Problem> {
         let (presented, password) = validate(login)?;
-        let account = self.authenticate(&presented, &password).await?;
-        let now = self.clock.now();
+        let (account, before) = self.authenticate(&presented, &password).await?;
         let session = NewSession {
             id: SessionId::new(&*self.random),
             ver: account.ver,
-            created_at: now,
-            expires_at: now.saturating_add(SESSION_IDLE).map_err(|_| Problem::internal())?,
+            created_at: self.clock.now(),
+            pepper: self.issuer.pepper().await?,
             user_agent: client.user_agent,
             network: client.network.map(|network| network.to_string()),
         };
-        let grant =
-            Grant { account: &account, session: session.id, ver: session.ver, auth_time: now };
-        let minted = self.issuer.mint(grant, now, &*self.random)?;
-        self.logins.begin(account.id, session).await?;
-        let expires_in = minted.lifetime().as_secs();
-        Ok(Json(Tokens { access_token: minted.into_token(), token_type: "Bearer", expires_in }))
+        let session = self.logins.begin(account.id, session, &before).await?;
+        let tokens = self.issuer.issue(SessionGrant {
+            account: &account,
+            session: session.id,
+            ver: session.ver,
+            auth_time: session.created_at,
+            counter: session.chain.counter,
+            pepper: &session.pepper,
+            ends_at: session.ends_at,
+        });
+        Ok(Json(tokens.await?))
     }
 }
 
 impl LoginRoute {
-    /// The account, if name and password are its own and it is not disabled. Whichever of these
-    /// fails, the answer is one and so is the work: the hash is computed for nobody too.
+    /// The account and its sessions, if name and password are its own and it is not disabled.
+    /// Whichever of these fails, the answer is one and so is the work: the hash is computed for nobody
+    /// too.
     async fn authenticate(
         &self,
         presented: &Presented,
         password: &Password,
-    ) -> Result<Account, Problem> {
+    ) -> Result<(Account, Vec<Session>), Problem> {
         let credential = match presented {
             Presented::Possible(identifier) => self.logins.credential(identifier).await?,
             Presented::Impossible => None,
@@ -123,17 +118,25 @@ impl LoginRoute {
             }
             None => None,
         };
-        // The account is read while the password is hashed.
+        // Account and sessions are read while the password is hashed.
         let account = async {
             match &credential {
-                Some(credential) => Ok(self.logins.account(credential.user_id).await?),
+                Some(Credential { user_id, .. }) => Ok(self.logins.account(*user_id).await?),
                 None => Ok::<_, Problem>(None),
             }
         };
+        let sessions = async {
+            match &credential {
+                Some(Credential { user_id, .. }) => Ok(self.logins.sessions(*user_id).await?),
+                None => Ok(Vec::new()),
+            }
+        };
         let verdict = async { Ok(self.hasher.verify(password, hash.as_ref()).await?) };
-        let (account, verdict) = futures_util::try_join!(account, verdict)?;
+        let (account, sessions, verdict) = futures_util::try_join!(account, sessions, verdict)?;
         match (account, verdict) {
-            (Some(account), Verdict::Right) if account.standing == Standing::Active => Ok(account),
+            (Some(account), Verdict::Right) if account.standing == Standing::Active => {
+                Ok((account, sessions))
+            }
             _ => Err(Problem::invalid_credentials()),
         }
     }

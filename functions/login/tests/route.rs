@@ -292,6 +292,40 @@ async fn naughty_strings_are_no_defect() {
     }
 }
 
+/// Its refresh token is that of the session, which has never rotated.
+#[tokio::test]
+async fn it_answers_a_refresh_token_of_the_session() {
+    let bench = Bench::start().await;
+    let answer = bench.login("testuser", PASSWORD).await;
+    let refresh = body(&answer)["refresh_token"].as_str().unwrap().to_owned();
+    let said = issuer::RefreshToken::verify(&refresh, bench.stack.peppers()).unwrap();
+    let claims = bench.verifier().verify(&token(&answer)).await.unwrap();
+    assert_eq!((said.sub, said.sid, said.counter), (claims.sub, claims.sid, 0));
+    // 30 days, less what has gone by since, which is cut to whole seconds.
+    let expires_in = body(&answer)["refresh_expires_in"].as_i64().unwrap();
+    assert!((30 * 86_400 - 60..=30 * 86_400).contains(&expires_in), "{expires_in}");
+}
+
+/// The oldest ends.
+#[tokio::test]
+async fn an_account_has_so_many_sessions() {
+    let stack = Stack::start().await;
+    let env = stack.env_with(&[("SESSIONS_PER_ACCOUNT", "3")]);
+    let route = LoginRoute::cold_start(&env).await.unwrap();
+    let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
+    let account = stack.user(user).await;
+    let mut begun = Vec::new();
+    for _ in 0..5 {
+        let login = json!({"username": "testuser", "password": PASSWORD});
+        let answer = answer(&route, json_request("login", &login)).await;
+        begun.push(testkit::claims(&token(&answer))["sid"].as_str().unwrap().to_owned());
+    }
+    let sessions = store::Sessions::new(&stack.users(), stack.client());
+    let left: BTreeSet<_> =
+        sessions.of(account.id).await.unwrap().iter().map(|it| it.id.to_string()).collect();
+    assert_eq!(left, begun[2..].iter().cloned().collect());
+}
+
 /// Where a session comes from is kept, as the gateway saw it and not as the client says.
 #[tokio::test]
 async fn a_session_knows_its_client() {
@@ -319,7 +353,7 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 async fn what_its_environment_lacks_is_told_at_once() {
     let cold_start = async |env: Env| LoginRoute::cold_start(&env).await.err().unwrap().to_string();
     insta::assert_snapshot!("an empty environment", cold_start(Env::default()).await);
-    let bad = [("ACCESS_TOKEN_SECONDS", "hush"), ("SIGNING_KEYS", "hush")];
+    let bad = [("ACCESS_TOKEN_SECONDS", "hush"), ("SESSIONS_PER_ACCOUNT", "hush")];
     let error = cold_start(Env::from_iter(bad)).await;
     assert!(!error.contains("hush"), "{error}");
     insta::assert_snapshot!("bad values", error);

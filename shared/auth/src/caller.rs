@@ -83,7 +83,7 @@ pub enum Refusal {
     /// The session is gone or over.
     #[error("the session has ended")]
     SessionEnded,
-    /// The token or its session is of an older epoch of the account.
+    /// The token or its session is of an older epoch, the account's or the global one.
     #[error("the sessions of that time have been ended")]
     EpochPassed,
     /// A role is missing.
@@ -130,6 +130,10 @@ impl<K: KeySource> Verifier<K> {
     ) -> Result<CheckedCaller<R>, Refusal> {
         let claims = self.verify(token).await?;
         let Found { account, session } = accounts.find(claims.sub, claims.sid).await?;
+        // Out of the cache that the key came from a moment ago.
+        if self.keys().epoch().await.map_err(TokenError::Keys)?.refuses(claims.auth_time) {
+            return Err(Refusal::EpochPassed);
+        }
         let account = account.ok_or(Refusal::AccountGone)?;
         if account.standing == Standing::Disabled {
             return Err(Refusal::AccountDisabled);

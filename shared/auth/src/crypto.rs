@@ -6,12 +6,15 @@
 //! the crate `issuer` sets. So a function that verifies links no signing code, and a process that
 //! does both (a test) does not depend on which of the two came first.
 
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
-use aws_lc_rs::signature::{ED25519, VerificationAlgorithm};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+    VerificationAlgorithm,
+};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result, new_error};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey};
 use signature::{Error, Verifier};
 
 /// Makes a signer for a key.
@@ -24,9 +27,12 @@ static PROVIDER: CryptoProvider =
 
 /// Makes this the provider of the process. Again is harmless.
 pub fn install() {
-    // An error says that there is a provider already: ours, from an earlier call. Nothing else in
-    // this workspace installs one.
-    let _ = PROVIDER.install_default();
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        // An error says that there is a provider already. Nothing else in this workspace installs
+        // one.
+        let _ = PROVIDER.install_default();
+    });
 }
 
 /// Lets this process sign. For the crate `issuer` alone.
@@ -46,25 +52,49 @@ fn signer_factory(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn Jw
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is jsonwebtoken's")]
 fn verifier_factory(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
-    match algorithm {
-        Algorithm::EdDSA if key.family() == jsonwebtoken::AlgorithmFamily::Ed => {
-            Ok(Box::new(Ed25519(key.try_get_as_bytes()?.to_vec())))
-        }
-        _ => Err(new_error(ErrorKind::UnsupportedAlgorithm)),
-    }
+    let unsupported = || new_error(ErrorKind::UnsupportedAlgorithm);
+    let verifier = match (algorithm, key.family()) {
+        (Algorithm::EdDSA, AlgorithmFamily::Ed) => Kind::Ed25519(key.try_get_as_bytes()?.to_vec()),
+        (Algorithm::ES256, AlgorithmFamily::Ec) => Kind::P256(key.try_get_as_bytes()?.to_vec()),
+        (Algorithm::RS256, AlgorithmFamily::Rsa) => match key.kind() {
+            DecodingKeyKind::RsaModulusExponent { n, e } => {
+                Kind::Rsa(RsaPublicKeyComponents { n: n.clone(), e: e.clone() })
+            }
+            DecodingKeyKind::SecretOrDer(_) => return Err(unsupported()),
+        },
+        _ => return Err(unsupported()),
+    };
+    Ok(Box::new(PublicKeyVerifier { algorithm: *algorithm, key: verifier }))
 }
 
-/// Verifies by an Ed25519 public key (RFC 8032).
-struct Ed25519(Vec<u8>);
+/// Verifies by a public key, by the one algorithm that goes with it.
+struct PublicKeyVerifier {
+    algorithm: Algorithm,
+    key: Kind,
+}
 
-impl Verifier<Vec<u8>> for Ed25519 {
+enum Kind {
+    /// RFC 8032: 32 bytes.
+    Ed25519(Vec<u8>),
+    /// An uncompressed point (SEC 1, 2.3.3); signatures are of fixed length (RFC 7518 §3.4).
+    P256(Vec<u8>),
+    /// Modulus and exponent (RFC 7518 §6.3.1).
+    Rsa(RsaPublicKeyComponents<Vec<u8>>),
+}
+
+impl Verifier<Vec<u8>> for PublicKeyVerifier {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), Error> {
-        ED25519.verify_sig(&self.0, message, signature).map_err(|_| Error::new())
+        let verified = match &self.key {
+            Kind::Ed25519(key) => ED25519.verify_sig(key, message, signature),
+            Kind::P256(key) => ECDSA_P256_SHA256_FIXED.verify_sig(key, message, signature),
+            Kind::Rsa(key) => key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
+        };
+        verified.map_err(|_| Error::new())
     }
 }
 
-impl JwtVerifier for Ed25519 {
+impl JwtVerifier for PublicKeyVerifier {
     fn algorithm(&self) -> Algorithm {
-        Algorithm::EdDSA
+        self.algorithm
     }
 }

@@ -80,7 +80,12 @@ impl Reader<'_> {
     /// Notes a fault of the variable `name`. The reason is shown in logs: it must not quote the
     /// value.
     pub fn fault(&self, name: &str, reason: impl fmt::Display) {
-        self.errors.borrow_mut().push(format!("{name} {reason}"));
+        let fault = format!("{name} {reason}");
+        // Two crates may read one variable; its fault is told once.
+        let mut errors = self.errors.borrow_mut();
+        if !errors.contains(&fault) {
+            errors.push(fault);
+        }
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -95,6 +100,50 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+}
+
+/// What Lambda sets for every function so that it can speak to AWS.
+#[derive(Clone)]
+pub struct AwsEnvironment {
+    /// `AWS_REGION`.
+    pub region: String,
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key_id: String,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: String,
+    /// `AWS_SESSION_TOKEN`.
+    pub session_token: Option<String>,
+    /// For an emulator: the variable of the service, or `AWS_ENDPOINT_URL`.
+    pub endpoint: Option<String>,
+}
+
+/// Credentials are not shown.
+impl fmt::Debug for AwsEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwsEnvironment")
+            .field("region", &self.region)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AwsEnvironment {
+    /// Reads it. `endpoint` names the service's own variable: `AWS_ENDPOINT_URL_DYNAMODB`.
+    pub fn read(reader: &Reader<'_>, endpoint: &'static str) -> Option<Self> {
+        let region = reader.required("AWS_REGION");
+        let access_key_id = reader.required("AWS_ACCESS_KEY_ID");
+        let secret_access_key = reader.required("AWS_SECRET_ACCESS_KEY");
+        let session_token = reader.maybe("AWS_SESSION_TOKEN");
+        let specific = reader.maybe(endpoint);
+        let general = reader.maybe("AWS_ENDPOINT_URL");
+        Some(Self {
+            region: region?,
+            access_key_id: access_key_id?,
+            secret_access_key: secret_access_key?,
+            session_token: session_token?,
+            endpoint: specific?.or(general?),
+        })
     }
 }
 

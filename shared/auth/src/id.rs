@@ -29,6 +29,20 @@ macro_rules! identifier {
         #[serde(into = "String", try_from = "String")]
         pub struct $name(Uuid);
 
+        impl $name {
+            /// The 128 bits.
+            #[must_use]
+            pub fn to_bytes(self) -> [u8; 16] {
+                self.0.into_bytes()
+            }
+
+            /// The identifier of these 128 bits.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Display::fmt(&self.0.hyphenated(), f)

@@ -2,26 +2,41 @@
 
 use std::fmt;
 use std::future::Future;
+use std::str::FromStr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm};
+use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind};
+use crate::{Fault, FaultKind, crypto};
 
 /// A signature algorithm that we sign with and accept (RFC 7518, RFC 8037).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     /// `EdDSA` with Ed25519.
+    #[serde(rename = "EdDSA")]
     EdDsa,
+    /// `ES256`: ECDSA with P-256 and SHA-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// `RS256`: RSASSA-PKCS1-v1_5 with SHA-256, of at least 2,048 bits.
+    #[serde(rename = "RS256")]
+    Rs256,
 }
 
 impl Algorithm {
+    /// Every algorithm there is.
+    pub const ALL: [Self; 3] = [Self::EdDsa, Self::Es256, Self::Rs256];
+
     /// The value of `alg`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
         }
     }
 
@@ -30,7 +45,45 @@ impl Algorithm {
     pub const fn to_jwt(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
         }
+    }
+
+    /// The algorithm that a key is for: it hangs on the kind of the key.
+    fn of(key: &AlgorithmParameters) -> Option<Self> {
+        match key {
+            AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+                Some(Self::EdDsa)
+            }
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+                Some(Self::Es256)
+            }
+            AlgorithmParameters::RSA(_) => Some(Self::Rs256),
+            _ => None,
+        }
+    }
+
+    fn names(self, alg: KeyAlgorithm) -> bool {
+        let own = match self {
+            Self::EdDsa => KeyAlgorithm::EdDSA,
+            Self::Es256 => KeyAlgorithm::ES256,
+            Self::Rs256 => KeyAlgorithm::RS256,
+        };
+        alg == own
+    }
+}
+
+/// There is no algorithm of that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such algorithm: there are EdDSA, ES256 and RS256")]
+pub struct AlgorithmError;
+
+impl FromStr for Algorithm {
+    type Err = AlgorithmError;
+
+    fn from_str(name: &str) -> Result<Self, AlgorithmError> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name).ok_or(AlgorithmError)
     }
 }
 
@@ -61,8 +114,13 @@ impl PublicKey {
         self.algorithm
     }
 
-    pub(crate) fn decoding(&self) -> &DecodingKey {
-        &self.decoding
+    /// Whether `signature`, in base64url, is this key's over `message`.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
+        crypto::install();
+        let algorithm = self.algorithm.to_jwt();
+        let verified = jsonwebtoken::crypto::verify(signature, message, &self.decoding, algorithm);
+        matches!(verified, Ok(true))
     }
 }
 
@@ -72,16 +130,10 @@ impl TryFrom<&Jwk> for PublicKey {
     fn try_from(jwk: &Jwk) -> Result<Self, KeySetError> {
         let kid = jwk.common.key_id.clone().filter(|kid| !kid.is_empty());
         let kid = kid.ok_or(KeySetError::NoKid)?;
-        let algorithm = match &jwk.algorithm {
-            AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-                Algorithm::EdDsa
-            }
-            _ => return Err(KeySetError::Unsupported(kid)),
+        let Some(algorithm) = Algorithm::of(&jwk.algorithm) else {
+            return Err(KeySetError::Unsupported(kid));
         };
-        let named = match algorithm {
-            Algorithm::EdDsa => KeyAlgorithm::EdDSA,
-        };
-        if jwk.common.key_algorithm.is_some_and(|alg| alg != named) {
+        if jwk.common.key_algorithm.is_some_and(|alg| !algorithm.names(alg)) {
             return Err(KeySetError::Unsupported(kid));
         }
         let decoding =
@@ -161,7 +213,7 @@ pub enum KeySetError {
     #[error("the kid {0} stands twice")]
     DoubleKid(String),
     /// A key is of a kind that we do not use.
-    #[error("the key {0} is not an Ed25519 signature key")]
+    #[error("the key {0} is not a signature key of a supported algorithm")]
     Unsupported(String),
 }
 
@@ -175,6 +227,47 @@ pub trait KeySource: Send + Sync + 'static {
         &self,
         kid: &str,
     ) -> impl Future<Output = Result<Option<Arc<PublicKey>>, KeyError>> + Send;
+
+    /// The global epoch, which is read with the keys.
+    ///
+    /// # Errors
+    /// When it cannot be read at present.
+    fn epoch(&self) -> impl Future<Output = Result<GlobalEpoch, KeyError>> + Send;
+}
+
+/// The time before which no session counts, whosever it is: the way out after a restore from backup,
+/// which brings ended sessions and old counters back. In whole seconds, as `auth_time` is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GlobalEpoch(i64);
+
+impl GlobalEpoch {
+    /// Nothing has been refused yet.
+    pub const NEVER_RAISED: Self = Self(0);
+
+    /// The epoch that begins at this second since 1970.
+    #[must_use]
+    pub fn at(second: i64) -> Self {
+        Self(second)
+    }
+
+    /// The epoch that refuses all that has begun until `now`: it begins with the next second, since
+    /// a token says no more than the second.
+    #[must_use]
+    pub fn after(now: Timestamp) -> Self {
+        Self(now.as_second().saturating_add(1))
+    }
+
+    /// Its first second, since 1970.
+    #[must_use]
+    pub fn second(self) -> i64 {
+        self.0
+    }
+
+    /// Whether what has begun in this second since 1970 (`auth_time`) is refused.
+    #[must_use]
+    pub fn refuses(self, begun: i64) -> bool {
+        begun < self.0
+    }
 }
 
 /// The public keys cannot be had at present.
@@ -207,6 +300,29 @@ mod tests {
     }
 
     #[test]
+    fn the_algorithm_follows_from_the_kind_of_the_key() {
+        // The curve of RFC 7517, appendix A.1, and one that we do not use.
+        let ec = r#"{"kty":"EC","crv":"P-256","kid":"a",
+            "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+            "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}"#;
+        let set = |jwk: &str| PublicKeySet::from_json(&format!(r#"{{"keys":[{jwk}]}}"#));
+        assert_eq!(set(ec).unwrap().get("a").unwrap().algorithm(), Algorithm::Es256);
+        assert!(set(&ec.replace("P-256", "P-384")).is_err());
+        assert!(set(&ED25519.replace("Ed25519", "P-256")).is_err());
+        let rsa = r#"{"kty":"RSA","kid":"a","alg":"RS256","n":"AQAB","e":"AQAB"}"#;
+        assert_eq!(set(rsa).unwrap().get("a").unwrap().algorithm(), Algorithm::Rs256);
+        assert!(set(&rsa.replace("RS256", "PS256")).is_err());
+    }
+
+    #[test]
+    fn an_epoch_refuses_what_began_before_it() {
+        let now = Timestamp::from_millisecond(1_000_999).unwrap();
+        let epoch = GlobalEpoch::after(now);
+        assert!(epoch.refuses(999) && epoch.refuses(1_000) && !epoch.refuses(1_001));
+        assert!(!GlobalEpoch::NEVER_RAISED.refuses(0));
+    }
+
+    #[test]
     fn a_private_member_is_not_published() {
         let private = ED25519.replace(r#""kid""#, r#""d":"AAAA","kid""#);
         let set = PublicKeySet::from_json(&format!(r#"{{"keys":[{private}]}}"#)).unwrap();
@@ -220,6 +336,7 @@ mod tests {
         assert_eq!(PublicKeySet::from_json("[]").unwrap_err(), KeySetError::NotAKeySet);
         assert_eq!(set(r#"{"kty":"oct","k":"AAAA","kid":"a"}"#).unwrap_err(), unsupported());
         assert_eq!(set(&ED25519.replace("EdDSA", "HS256")).unwrap_err(), unsupported());
+        assert_eq!(set(&ED25519.replace("EdDSA", "ES256")).unwrap_err(), unsupported());
         assert_eq!(set(&ED25519.replace(r#""kid":"a","#, "")).unwrap_err(), KeySetError::NoKid);
         assert_eq!(
             set(&format!("{ED25519},{ED25519}")).unwrap_err(),

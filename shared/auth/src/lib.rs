@@ -24,11 +24,14 @@ pub use account::{Account, AccountCheck, CheckError, EmailStanding, Found, LiveS
 pub use caller::{Caller, CheckedCaller, Refusal};
 pub use claims::{Audience, Claims, TOKEN_TYPE};
 pub use clock::{Clock, SystemClock};
-pub use env::{BootError, ConfigErrors, Env, Reader};
+pub use env::{AwsEnvironment, BootError, ConfigErrors, Env, Reader};
 pub use fault::{Fault, FaultKind};
 pub use id::{IdError, SessionId, TokenId, UserId};
-pub use key::{Algorithm, KeyError, KeySetError, KeySource, PublicKey, PublicKeySet};
+pub use key::{
+    Algorithm, AlgorithmError, GlobalEpoch, KeyError, KeySetError, KeySource, PublicKey,
+    PublicKeySet,
+};
 pub use names::{CanonicalName, Email, NameError, ReservedNames, Username};
 pub use random::{Random, SystemRandom};
 pub use role::{Admin, Anyone, Role, RoleError, RoleRequirement, Roles, SuperAdmin, User};
-pub use verifier::{MAX_TOKEN_BYTES, TokenError, TokenRules, Verifier};
+pub use verifier::{LEEWAY_SECONDS, MAX_TOKEN_BYTES, TokenError, TokenRules, Verifier};

@@ -7,6 +7,8 @@ mod end_to_end {
     mod dev;
     mod hostile;
     mod interoperate;
+    mod refresh;
+    mod rotation;
     mod server;
     mod session;
 }

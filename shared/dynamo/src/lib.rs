@@ -10,7 +10,7 @@ mod conflict;
 use std::fmt;
 use std::time::Duration;
 
-use auth::{Fault, FaultKind, Reader};
+use auth::{AwsEnvironment, Fault, FaultKind, Reader};
 pub use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
@@ -31,22 +31,11 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 /// moment, whose transactions conflict until the first of them is through.
 const ATTEMPTS: u32 = 5;
 
-/// Where DynamoDB is, and as whom to speak to it.
-#[derive(Clone)]
+/// Where DynamoDB is, as whom to speak to it, and how long one operation may take.
+#[derive(Clone, Debug)]
 pub struct Config {
-    region: String,
-    endpoint: Option<String>,
-    credentials: Credentials,
-}
-
-/// Credentials are not shown.
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("region", &self.region)
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
-    }
+    aws: AwsEnvironment,
+    deadline: Duration,
 }
 
 impl Config {
@@ -54,17 +43,15 @@ impl Config {
     /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; and, for an emulator,
     /// `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`.
     pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        let region = reader.required("AWS_REGION");
-        let id = reader.required::<String>("AWS_ACCESS_KEY_ID");
-        let secret = reader.required::<String>("AWS_SECRET_ACCESS_KEY");
-        let session = reader.maybe("AWS_SESSION_TOKEN");
-        let specific = reader.maybe("AWS_ENDPOINT_URL_DYNAMODB");
-        let general = reader.maybe("AWS_ENDPOINT_URL");
-        Some(Self {
-            region: region?,
-            endpoint: specific?.or(general?),
-            credentials: Credentials::new(id?, secret?, session?, None, "environment"),
-        })
+        let aws = AwsEnvironment::read(reader, "AWS_ENDPOINT_URL_DYNAMODB")?;
+        Some(Self { aws, deadline: OPERATION_DEADLINE })
+    }
+
+    /// With a shorter deadline for a whole operation, if `deadline` is shorter.
+    #[must_use]
+    pub fn within(mut self, deadline: Duration) -> Self {
+        self.deadline = self.deadline.min(deadline);
+        self
     }
 }
 
@@ -73,18 +60,27 @@ impl Config {
 pub fn connect(config: &Config) -> Client {
     let mut builder = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
-        .region(Region::new(config.region.clone()))
-        .credentials_provider(config.credentials.clone());
-    if let Some(endpoint) = &config.endpoint {
+        .region(Region::new(config.aws.region.clone()))
+        .credentials_provider(Credentials::new(
+            &config.aws.access_key_id,
+            &config.aws.secret_access_key,
+            config.aws.session_token.clone(),
+            None,
+            "environment",
+        ));
+    if let Some(endpoint) = &config.aws.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
-    Client::from_conf(deadlines(builder).build())
+    Client::from_conf(deadlines(builder, config.deadline).build())
 }
 
 /// Sets the deadlines and retries that every client of ours has, wherever its configuration comes
-/// from.
+/// from. `operation` is for a whole operation, retries included.
 #[must_use]
-pub fn deadlines(builder: aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb::config::Builder {
+pub fn deadlines(
+    builder: aws_sdk_dynamodb::config::Builder,
+    operation: Duration,
+) -> aws_sdk_dynamodb::config::Builder {
     builder
         .retry_classifier(conflict::TransactionConflict)
         .retry_config(
@@ -97,7 +93,7 @@ pub fn deadlines(builder: aws_sdk_dynamodb::config::Builder) -> aws_sdk_dynamodb
             TimeoutConfig::builder()
                 .connect_timeout(CONNECT_DEADLINE)
                 .operation_attempt_timeout(ATTEMPT_DEADLINE)
-                .operation_timeout(OPERATION_DEADLINE)
+                .operation_timeout(operation)
                 .build(),
         )
 }
@@ -177,9 +173,9 @@ mod tests {
     fn the_specific_endpoint_wins() {
         let both =
             env(&[("AWS_ENDPOINT_URL", "http://a"), ("AWS_ENDPOINT_URL_DYNAMODB", "http://b")]);
-        assert_eq!(both.read(Config::read).unwrap().endpoint.as_deref(), Some("http://b"));
+        assert_eq!(both.read(Config::read).unwrap().aws.endpoint.as_deref(), Some("http://b"));
         let general = env(&[("AWS_ENDPOINT_URL", "http://a")]);
-        assert_eq!(general.read(Config::read).unwrap().endpoint.as_deref(), Some("http://a"));
+        assert_eq!(general.read(Config::read).unwrap().aws.endpoint.as_deref(), Some("http://a"));
     }
 
     #[test]

@@ -1,115 +1,204 @@
-//! Private key sets: JWKS with private members (RFC 7517, RFC 8037).
+//! Private key sets: JWKS with private members (RFC 7517, RFC 8037), and the states of their keys.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use auth::{PublicKeySet, Random};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use auth::{Algorithm, PublicKey, PublicKeySet, Random};
 use jsonwebtoken::EncodingKey;
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use keys::KeyState;
 use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
-/// The private JWKs as they are stored: the first one signs.
-#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
-struct PrivateJwk {
-    kty: String,
-    crv: String,
-    alg: String,
-    #[serde(rename = "use")]
-    usage: String,
-    kid: String,
-    x: String,
-    d: String,
-}
+use crate::jwk::PrivateJwk;
+use crate::sign::signer;
 
-#[derive(Clone, Serialize, Deserialize)]
-struct PrivateJwks {
+/// The set as it is stored: a JWK Set with members of ours.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Stored {
+    /// The active key, then the next one.
     keys: Vec<PrivateJwk>,
+    /// The version of the secret that this is.
+    #[serde(default)]
+    version: String,
+    /// The version that it replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaces: Option<String>,
+    /// Keys that this version takes out of the published set at once.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    revoked: BTreeSet<String>,
 }
 
-/// A set of private keys, of which the first one is active.
-#[derive(Clone)]
+/// A set of private keys: one that signs, and the next one, which is public before it does. A set may
+/// be empty, before the first rotation has made keys.
+#[derive(Clone, Default)]
 pub struct SigningKeys {
-    stored: PrivateJwks,
-    public: PublicKeySet,
+    stored: Stored,
+    active: Option<SigningKey>,
 }
 
 /// Key ids alone.
 impl fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.stored.keys.iter().map(|key| &key.kid)).finish()
+        f.debug_map().entries(self.stored.keys.iter().map(|key| (&key.kid, key.state))).finish()
     }
 }
 
 impl SigningKeys {
-    /// A set of one new Ed25519 key.
+    /// A set of two new keys, one active and one next.
+    ///
+    /// # Panics
+    /// Never: generated keys are good keys.
     #[must_use]
-    pub fn generate(random: &dyn Random) -> Self {
-        let seed = Zeroizing::new(random.bytes::<32>());
-        let pair = Ed25519KeyPair::from_seed_unchecked(&*seed)
-            .expect("32 bytes are an Ed25519 private key (RFC 8032 §5.1.5)");
-        let key = PrivateJwk {
-            kty: "OKP".to_owned(),
-            crv: "Ed25519".to_owned(),
-            alg: "EdDSA".to_owned(),
-            usage: "sig".to_owned(),
-            kid: URL_SAFE_NO_PAD.encode(random.bytes::<12>()),
-            x: URL_SAFE_NO_PAD.encode(pair.public_key()),
-            d: URL_SAFE_NO_PAD.encode(*seed),
-        };
-        Self::new(PrivateJwks { keys: vec![key] }).expect("a generated key is a good key")
+    pub fn generate(algorithm: Algorithm, version: &str, random: &dyn Random) -> Self {
+        let keys = [KeyState::Active, KeyState::Next];
+        let keys = keys.map(|state| PrivateJwk::generate(algorithm, state, random)).into();
+        let stored = Stored { keys, version: version.to_owned(), ..Stored::default() };
+        Self::new(stored).expect("generated keys are good keys")
     }
 
-    fn new(stored: PrivateJwks) -> Result<Self, SigningKeyError> {
-        if stored.keys.is_empty() {
-            return Err(SigningKeyError::Empty);
+    fn new(stored: Stored) -> Result<Self, SigningKeyError> {
+        let with = |state: KeyState| stored.keys.iter().filter(move |key| key.state == state);
+        let known = with(KeyState::Active).count() + with(KeyState::Next).count();
+        if known != stored.keys.len() || with(KeyState::Active).count() > 1 {
+            return Err(SigningKeyError::States);
         }
         for key in &stored.keys {
-            key.pair()?;
+            key.encoding()?;
         }
-        // Through JSON on purpose: what we publish is parsed just as a verifier will parse it, and
-        // a private member has no place to go.
-        let json = serde_json::to_value(&stored).map_err(|_| SigningKeyError::NotAKeySet)?;
-        let published: JwkSet =
-            serde_json::from_value(json).map_err(|_| SigningKeyError::NotAKeySet)?;
-        let public = PublicKeySet::new(published).map_err(|_| SigningKeyError::NotAKeySet)?;
-        Ok(Self { stored, public })
+        let active = with(KeyState::Active).next().map(SigningKey::of).transpose()?;
+        if active.is_none() && !stored.keys.is_empty() {
+            return Err(SigningKeyError::States);
+        }
+        let set = Self { stored, active };
+        set.public_set()?;
+        Ok(set)
     }
 
-    /// The set as JSON, private members and all: for a file or a secret, and nowhere else.
+    /// This set after a rotation: the next key is active, the active one gone, and a new one next.
+    ///
+    /// # Errors
+    /// [`SigningKeyError::NoNext`] when there is no next key.
+    pub fn rotated(
+        &self,
+        algorithm: Algorithm,
+        version: &str,
+        random: &dyn Random,
+    ) -> Result<Self, SigningKeyError> {
+        let next = self.stored.keys.iter().find(|key| key.state == KeyState::Next);
+        let mut active = next.ok_or(SigningKeyError::NoNext)?.clone();
+        active.state = KeyState::Active;
+        let keys = vec![active, PrivateJwk::generate(algorithm, KeyState::Next, random)];
+        self.replaced_by(keys, version, BTreeSet::new())
+    }
+
+    /// This set without the keys `revoked`, with new ones in their place. When the active key is
+    /// revoked, the next one takes over at once, unless it is revoked too.
+    ///
+    /// # Panics
+    /// Never: generated keys are good keys.
+    #[must_use]
+    pub fn without(
+        &self,
+        revoked: BTreeSet<String>,
+        algorithm: Algorithm,
+        version: &str,
+        random: &dyn Random,
+    ) -> Self {
+        let mut keys: Vec<_> =
+            self.stored.keys.iter().filter(|key| !revoked.contains(&key.kid)).cloned().collect();
+        if !keys.iter().any(|key| key.state == KeyState::Active) {
+            match keys.first_mut() {
+                Some(next) => next.state = KeyState::Active,
+                None => keys.push(PrivateJwk::generate(algorithm, KeyState::Active, random)),
+            }
+        }
+        if !keys.iter().any(|key| key.state == KeyState::Next) {
+            keys.push(PrivateJwk::generate(algorithm, KeyState::Next, random));
+        }
+        self.replaced_by(keys, version, revoked).expect("its keys are good keys")
+    }
+
+    fn replaced_by(
+        &self,
+        keys: Vec<PrivateJwk>,
+        version: &str,
+        revoked: BTreeSet<String>,
+    ) -> Result<Self, SigningKeyError> {
+        let (version, replaces) = (version.to_owned(), None);
+        Self::new(Stored { keys, version, replaces, revoked })
+    }
+
+    /// The same set, noted as what replaces the version `id`.
+    #[must_use]
+    pub fn replacing(mut self, id: &str) -> Self {
+        self.stored.replaces = Some(id.to_owned());
+        self
+    }
+
+    /// The version of the secret that this set replaces.
+    #[must_use]
+    pub fn replaces(&self) -> Option<&str> {
+        self.stored.replaces.as_deref()
+    }
+
+    /// The set as JSON, private members and all: for a secret, and nowhere else.
+    ///
+    /// # Panics
+    /// Never: a JWK Set is JSON.
     #[must_use]
     pub fn to_json(&self) -> Zeroizing<String> {
         Zeroizing::new(serde_json::to_string(&self.stored).expect("a JWK Set is JSON"))
     }
 
-    /// The public half.
+    /// The public halves, with their states.
+    ///
+    /// # Panics
+    /// Never: they were looked at when the set was made.
+    pub fn public(&self) -> impl Iterator<Item = (Jwk, KeyState)> {
+        let public =
+            |key: &PrivateJwk| (key.public().expect("looked at when the set was made"), key.state);
+        self.stored.keys.iter().map(public)
+    }
+
+    /// The public halves as a set.
+    ///
+    /// # Errors
+    /// Never for a set that was accepted.
+    pub fn public_set(&self) -> Result<PublicKeySet, SigningKeyError> {
+        let keys = self.stored.keys.iter().map(PrivateJwk::public).collect::<Result<_, _>>()?;
+        PublicKeySet::new(JwkSet { keys }).map_err(|_| SigningKeyError::NotAKeySet)
+    }
+
+    /// Whether there is no key in it.
     #[must_use]
-    pub fn public(&self) -> &PublicKeySet {
-        &self.public
+    pub fn is_empty(&self) -> bool {
+        self.stored.keys.is_empty()
     }
 
-    /// The key that signs.
-    pub(crate) fn active(&self) -> SigningKey {
-        let key = self.stored.keys.first().expect("a set is never empty");
-        let pair = key.pair().expect("checked when the set was made");
-        let der = pair.to_pkcs8v1().expect("an Ed25519 key has a PKCS #8 form");
-        SigningKey { kid: key.kid.clone(), encoding: EncodingKey::from_ed_der(der.as_ref()) }
+    /// The ids of its keys.
+    pub fn kids(&self) -> impl Iterator<Item = &str> {
+        self.stored.keys.iter().map(|key| key.kid.as_str())
     }
-}
 
-impl PrivateJwk {
-    fn pair(&self) -> Result<Ed25519KeyPair, SigningKeyError> {
-        let unusable = || SigningKeyError::Unusable(self.kid.clone());
-        if (self.kty.as_str(), self.crv.as_str(), self.alg.as_str()) != ("OKP", "Ed25519", "EdDSA")
-        {
-            return Err(unusable());
-        }
-        let seed = Zeroizing::new(URL_SAFE_NO_PAD.decode(&self.d).map_err(|_| unusable())?);
-        let public = URL_SAFE_NO_PAD.decode(&self.x).map_err(|_| unusable())?;
-        Ed25519KeyPair::from_seed_and_public_key(&seed, &public).map_err(|_| unusable())
+    /// The ids of the keys that this version takes out of the published set.
+    #[must_use]
+    pub fn revoked(&self) -> &BTreeSet<String> {
+        &self.stored.revoked
+    }
+
+    /// The next key's id.
+    #[must_use]
+    pub fn next_kid(&self) -> Option<&str> {
+        let next = self.stored.keys.iter().find(|key| key.state == KeyState::Next);
+        next.map(|key| key.kid.as_str())
+    }
+
+    /// The key that signs, if there is one yet.
+    #[must_use]
+    pub fn active(&self) -> Option<&SigningKey> {
+        self.active.as_ref()
     }
 }
 
@@ -125,7 +214,36 @@ impl FromStr for SigningKeys {
 #[derive(Clone)]
 pub struct SigningKey {
     pub(crate) kid: String,
+    pub(crate) algorithm: Algorithm,
     pub(crate) encoding: EncodingKey,
+}
+
+impl SigningKey {
+    fn of(jwk: &PrivateJwk) -> Result<Self, SigningKeyError> {
+        let (kid, algorithm) = (jwk.kid.clone(), jwk.algorithm());
+        Ok(Self { kid, algorithm, encoding: jwk.encoding()? })
+    }
+
+    /// Its identifier.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Looks whether what it signs is accepted by `public`.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn signs_for(&self, public: &PublicKey) -> Result<(), SigningKeyError> {
+        const PROBE: &[u8] = b"latchkey: does this key sign for that one?";
+        auth::crypto::enable_signing(signer);
+        let algorithm = self.algorithm.to_jwt();
+        let signed = jsonwebtoken::crypto::sign(PROBE, &self.encoding, algorithm);
+        match signed {
+            Ok(signature) if public.verifies(PROBE, &signature) => Ok(()),
+            _ => Err(SigningKeyError::Unusable(self.kid.clone())),
+        }
+    }
 }
 
 impl fmt::Debug for SigningKey {
@@ -138,53 +256,115 @@ impl fmt::Debug for SigningKey {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningKeyError {
     /// Not a JWK Set of private keys.
-    #[error("not a JWK Set of private Ed25519 keys")]
+    #[error("not a JWK Set of private keys with their states")]
     NotAKeySet,
-    /// A set without a key.
-    #[error("the JWK Set has no key")]
-    Empty,
+    /// Not one active key and next ones.
+    #[error("the JWK Set has not one active key")]
+    States,
+    /// A rotation needs a next key.
+    #[error("the JWK Set has no next key")]
+    NoNext,
     /// A key that cannot sign, or whose halves do not belong together.
-    #[error("the key {0} is not a usable Ed25519 key")]
+    #[error("the key {0} is not usable")]
     Unusable(String),
 }
 
 #[cfg(test)]
 mod tests {
     use auth::SystemRandom;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    #[test]
-    fn round_trips() {
-        let keys = SigningKeys::generate(&SystemRandom);
-        let again: SigningKeys = keys.to_json().parse().unwrap();
-        assert_eq!(again.to_json(), keys.to_json());
+    fn json(keys: &SigningKeys) -> Value {
+        serde_json::from_str(&keys.to_json()).unwrap()
+    }
+
+    fn parse(value: &Value) -> Result<SigningKeys, SigningKeyError> {
+        value.to_string().parse()
     }
 
     #[test]
-    fn the_public_half_has_no_private_member() {
-        let keys = SigningKeys::generate(&SystemRandom);
-        let public = serde_json::to_value(keys.public().as_jwks()).unwrap();
-        let members: Vec<_> = public["keys"][0].as_object().unwrap().keys().cloned().collect();
-        assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x"]);
+    fn round_trips_in_every_algorithm() {
+        for algorithm in Algorithm::ALL {
+            let keys = SigningKeys::generate(algorithm, "v1", &SystemRandom);
+            let again: SigningKeys = keys.to_json().parse().unwrap();
+            assert_eq!(json(&again), json(&keys));
+            assert_eq!(again.active().unwrap().algorithm, algorithm);
+            let published = serde_json::to_string(keys.public_set().unwrap().as_jwks()).unwrap();
+            for member in ["d", "p", "q", "dp", "dq", "qi", "state"] {
+                assert!(!published.contains(&format!("\"{member}\":")), "{member} of {algorithm}");
+            }
+            for key in json(&keys)["keys"].as_array().unwrap() {
+                assert!(!published.contains(key["d"].as_str().unwrap()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_rotation_makes_the_next_key_active() {
+        let keys = SigningKeys::generate(Algorithm::EdDsa, "v1", &SystemRandom);
+        let rotated = keys.rotated(Algorithm::Es256, "v2", &SystemRandom).unwrap();
+        assert_eq!(rotated.active().unwrap().kid, keys.next_kid().unwrap());
+        assert_eq!(rotated.active().unwrap().algorithm, Algorithm::EdDsa);
+        assert!(!rotated.to_json().contains(&keys.active().unwrap().kid), "the old key is gone");
+        let again = rotated.rotated(Algorithm::Es256, "v3", &SystemRandom).unwrap();
+        assert_eq!(again.active().unwrap().algorithm, Algorithm::Es256);
+    }
+
+    #[test]
+    fn a_revoked_key_is_replaced() {
+        let keys = SigningKeys::generate(Algorithm::EdDsa, "v1", &SystemRandom);
+        let (active, next) =
+            (keys.active().unwrap().kid.clone(), keys.next_kid().unwrap().to_owned());
+        let without = |kids: &[&String]| {
+            let revoked = kids.iter().map(|kid| (*kid).clone()).collect();
+            keys.without(revoked, Algorithm::EdDsa, "v2", &SystemRandom)
+        };
+        let after = without(&[&active]);
+        assert_eq!(after.active().unwrap().kid, next);
+        let after = without(&[&next]);
+        assert_eq!(after.active().unwrap().kid, active);
+        assert_ne!(after.next_kid().unwrap(), next);
+        let after = without(&[&active, &next]);
+        assert!(after.kids().all(|kid| ![&active, &next].contains(&&kid.to_owned())));
+        assert_eq!(after.kids().count(), 2);
     }
 
     #[test]
     fn refuses_what_cannot_sign() {
-        let keys = SigningKeys::generate(&SystemRandom);
-        let other = SigningKeys::generate(&SystemRandom);
-        let mut mixed = keys.stored.clone();
-        mixed.keys[0].x.clone_from(&other.stored.keys[0].x);
-        assert!(matches!(SigningKeys::new(mixed), Err(SigningKeyError::Unusable(_))));
-        let parse = |json: &str| json.parse::<SigningKeys>().map(|_| ());
-        assert_eq!(parse("{"), Err(SigningKeyError::NotAKeySet));
-        assert_eq!(parse(r#"{"keys":[]}"#), Err(SigningKeyError::Empty));
+        for algorithm in Algorithm::ALL {
+            let good = json(&SigningKeys::generate(algorithm, "v1", &SystemRandom));
+            for member in ["d", "kid", "alg", "kty", "state"] {
+                let mut bad = good.clone();
+                bad["keys"][0].as_object_mut().unwrap().remove(member);
+                assert!(parse(&bad).is_err(), "without {member}");
+            }
+            // Halves of two keys.
+            let other = json(&SigningKeys::generate(algorithm, "v1", &SystemRandom));
+            let mut bad = good.clone();
+            bad["keys"][0]["d"] = other["keys"][0]["d"].clone();
+            assert!(matches!(parse(&bad), Err(SigningKeyError::Unusable(_))), "{algorithm}");
+            // Two that sign, or none.
+            let mut bad = good.clone();
+            bad["keys"][1]["state"] = json!("active");
+            assert_eq!(parse(&bad).unwrap_err(), SigningKeyError::States);
+            let mut bad = good.clone();
+            bad["keys"][0]["state"] = json!("retired");
+            assert_eq!(parse(&bad).unwrap_err(), SigningKeyError::States);
+        }
+        assert!(parse(&json!({"keys": []})).unwrap().is_empty());
+        assert!(parse(&json!([])).is_err());
     }
 
     #[test]
-    fn debug_shows_no_key() {
-        let keys = SigningKeys::generate(&SystemRandom);
-        let shown = format!("{keys:?} {:?}", keys.active());
-        assert!(!shown.contains(&keys.stored.keys[0].d));
+    fn debug_and_errors_show_no_secret() {
+        let keys = SigningKeys::generate(Algorithm::EdDsa, "v1", &SystemRandom);
+        let mut bad = json(&keys);
+        let secret = bad["keys"][0]["d"].as_str().unwrap().to_owned();
+        assert!(!format!("{keys:?} {:?}", keys.active()).contains(&secret));
+        bad["keys"][0]["x"] = json!("AAAA");
+        let error = parse(&bad).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(&secret));
     }
 }

@@ -1,8 +1,17 @@
-//! Private keys and the minting of access tokens. Only functions that issue tokens depend on this.
+//! Private keys, and the making of tokens: access tokens, signed by a private key, and refresh tokens,
+//! authenticated by a pepper. Only functions that issue tokens depend on this.
 
+mod jwk;
 mod keys;
 mod mint;
+mod refresh;
+mod service;
 mod sign;
 
 pub use keys::{SigningKey, SigningKeyError, SigningKeys};
-pub use mint::{Config, Grant, Issuer, MintError, Minted};
+pub use mint::{
+    AccessTokens, Config as AccessConfig, Grant, MAX_SECONDS as MAX_ACCESS_TOKEN_SECONDS,
+    MintError, Minted,
+};
+pub use refresh::{MAX_REFRESH_TOKEN_BYTES, RefreshToken, RefreshTokenError};
+pub use service::{Config, IssueError, Issuer, SessionGrant, Tokens};

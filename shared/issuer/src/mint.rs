@@ -9,15 +9,15 @@ use auth::{
 use jiff::Timestamp;
 use jsonwebtoken::Header;
 
+use crate::SigningKey;
 use crate::sign::signer;
-use crate::{SigningKey, SigningKeys};
 
 /// How long an access token lives unless configured, in seconds.
 const DEFAULT_SECONDS: u64 = 900;
 
 /// The longest that it may live, in seconds: until then a changed role does not show on the routes
 /// that decide by token.
-const MAX_SECONDS: u64 = 3600;
+pub const MAX_SECONDS: u64 = 3600;
 
 /// The value of `amr` after a login by password (RFC 8176).
 const PASSWORD_METHOD: &str = "pwd";
@@ -44,11 +44,10 @@ impl Config {
     }
 }
 
-/// Issues access tokens.
+/// Mints access tokens.
 #[derive(Clone, Debug)]
-pub struct Issuer {
+pub struct AccessTokens {
     config: Config,
-    key: SigningKey,
 }
 
 /// For whom a token is, and of which login.
@@ -91,20 +90,21 @@ impl Minted {
     }
 }
 
-impl Issuer {
-    /// An issuer by `config` that signs with the active key of `keys`.
+impl AccessTokens {
+    /// By `config`.
     #[must_use]
-    pub fn new(config: Config, keys: &SigningKeys) -> Self {
+    pub fn new(config: Config) -> Self {
         auth::crypto::enable_signing(signer);
-        Self { config, key: keys.active() }
+        Self { config }
     }
 
-    /// Mints an access token.
+    /// Mints an access token, signed by `key`.
     ///
     /// # Errors
     /// When it cannot be signed, which with a key set that was accepted does not happen.
     pub fn mint(
         &self,
+        key: &SigningKey,
         grant: Grant<'_>,
         now: Timestamp,
         random: &dyn Random,
@@ -128,11 +128,10 @@ impl Issuer {
             amr: vec![PASSWORD_METHOD.to_owned()],
             preferred_username: account.username.as_str().to_owned(),
         };
-        let mut header = Header::new(auth::Algorithm::EdDsa.to_jwt());
+        let mut header = Header::new(key.algorithm.to_jwt());
         header.typ = Some(TOKEN_TYPE.to_owned());
-        header.kid = Some(self.key.kid.clone());
-        let token =
-            jsonwebtoken::encode(&header, &claims, &self.key.encoding).map_err(|_| MintError)?;
+        header.kid = Some(key.kid.clone());
+        let token = jsonwebtoken::encode(&header, &claims, &key.encoding).map_err(|_| MintError)?;
         Ok(Minted { token, lifetime })
     }
 }

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use auth::{
-    Account, Admin, Clock, ConfigErrors, Email, EmailStanding, Env, Role, Roles, SessionId,
-    Standing, SystemRandom, TokenError, TokenRules, UserId, Username, Verifier,
+    Account, Admin, Algorithm, Clock, ConfigErrors, Email, EmailStanding, Env, Role, Roles,
+    SessionId, Standing, SystemRandom, TokenError, TokenRules, UserId, Username, Verifier,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use issuer::{Config, Grant, Issuer, SigningKeys};
+use issuer::{AccessConfig as Config, AccessTokens, Grant, SigningKeys};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use testkit::{AUDIENCE, Forge, ISSUER, SeededRandom, TestClock};
@@ -45,7 +45,7 @@ impl Bench {
     fn new() -> Self {
         let clock = TestClock::default();
         let account = account(clock.now());
-        let keys = SigningKeys::generate(&SystemRandom);
+        let keys = SigningKeys::generate(Algorithm::EdDsa, "v1", &SystemRandom);
         Self { keys, clock, account, session: SessionId::new(&SystemRandom) }
     }
 
@@ -56,8 +56,11 @@ impl Bench {
     }
 
     fn mint(&self, changes: &[(&str, &str)]) -> String {
-        let issuer = Issuer::new(config(changes).unwrap(), &self.keys);
-        issuer.mint(self.grant(), self.clock.now(), &SystemRandom).unwrap().into_token()
+        let issuer = AccessTokens::new(config(changes).unwrap());
+        issuer
+            .mint(self.keys.active().unwrap(), self.grant(), self.clock.now(), &SystemRandom)
+            .unwrap()
+            .into_token()
     }
 
     fn verifier(&self) -> Verifier<Forge> {
@@ -84,7 +87,7 @@ async fn a_minted_token_lets_its_owner_in_until_it_expires() {
 #[test]
 fn the_header_is_that_of_an_access_token_and_no_more() {
     let bench = Bench::new();
-    let kid = bench.keys.public().as_jwks().keys[0].common.key_id.clone();
+    let kid = bench.keys.active().unwrap().kid();
     let expected = json!({"alg": "EdDSA", "kid": kid, "typ": "at+jwt"});
     assert_eq!(part(&bench.mint(&[]), 0), expected);
 }
@@ -125,37 +128,48 @@ fn every_token_is_another() {
 #[test]
 fn the_randomness_is_the_one_passed_in() {
     let bench = Bench::new();
-    let issuer = Issuer::new(config(&[]).unwrap(), &bench.keys);
+    let issuer = AccessTokens::new(config(&[]).unwrap());
     let mint = |seed| {
         let random = SeededRandom::new(seed);
-        issuer.mint(bench.grant(), bench.clock.now(), &random).unwrap().into_token()
+        issuer
+            .mint(bench.keys.active().unwrap(), bench.grant(), bench.clock.now(), &random)
+            .unwrap()
+            .into_token()
     };
     assert_eq!(mint(1), mint(1));
     assert_ne!(mint(1), mint(2));
 }
 
+/// In every algorithm, across a rotation and a change-over: the active key signs, and all verify.
 #[tokio::test]
-async fn the_first_key_of_a_set_signs_and_all_verify() {
+async fn the_active_key_signs_and_all_verify() {
     let bench = Bench::new();
-    let other = SigningKeys::generate(&SystemRandom);
-    let joined = |first: &SigningKeys, second: &SigningKeys| -> SigningKeys {
-        let read = |keys: &SigningKeys| serde_json::from_str::<Value>(&keys.to_json()).unwrap();
-        let keys = json!({"keys": [read(first)["keys"][0], read(second)["keys"][0]]});
-        keys.to_string().parse().unwrap()
-    };
-    let (ours_first, other_first) = (joined(&bench.keys, &other), joined(&other, &bench.keys));
-    let rules = TokenRules::new(ISSUER, AUDIENCE);
-    let verifier =
-        Verifier::new(rules, Forge::of(ours_first.clone()), Arc::new(bench.clock.clone()));
-    let mut kids = BTreeSet::new();
-    for keys in [ours_first, other_first] {
-        let issuer = Issuer::new(config(&[]).unwrap(), &keys);
-        let token = issuer.mint(bench.grant(), bench.clock.now(), &SystemRandom).unwrap();
-        let token = token.into_token();
-        kids.insert(part(&token, 0)["kid"].to_string());
-        assert!(verifier.verify(&token).await.is_ok());
+    for (first, then) in [
+        (Algorithm::EdDsa, Algorithm::Es256),
+        (Algorithm::Es256, Algorithm::Rs256),
+        (Algorithm::Rs256, Algorithm::EdDsa),
+    ] {
+        let keys = SigningKeys::generate(first, "v1", &SystemRandom);
+        let rotated = keys.rotated(then, "v2", &SystemRandom).unwrap();
+        let again = rotated.rotated(then, "v3", &SystemRandom).unwrap();
+        let issuer = AccessTokens::new(config(&[]).unwrap());
+        for (keys, algorithm) in [(&keys, first), (&rotated, first), (&again, then)] {
+            let active = keys.active().unwrap();
+            let minted = issuer.mint(active, bench.grant(), bench.clock.now(), &SystemRandom);
+            let token = minted.unwrap().into_token();
+            let header = json!({"alg": algorithm, "kid": active.kid(), "typ": "at+jwt"});
+            assert_eq!(part(&token, 0), header);
+            let rules = TokenRules::new(ISSUER, AUDIENCE);
+            let verifier =
+                Verifier::new(rules, Forge::of(keys.clone()), Arc::new(bench.clock.clone()));
+            assert!(verifier.verify(&token).await.is_ok(), "{algorithm}");
+            // A signature of the right key over something else, and of another key.
+            let (message, signature) = token.rsplit_once('.').unwrap();
+            let other = message.replacen('.', ".e30", 1);
+            let altered = verifier.verify(&format!("{other}.{signature}")).await;
+            assert_eq!(altered, Err(TokenError::Signature), "{algorithm}");
+        }
     }
-    assert_eq!(kids.len(), 2);
 }
 
 #[test]
@@ -169,8 +183,10 @@ fn the_lifetime_is_bounded() {
         assert!(!error.contains(bad) || bad == "0", "values are not quoted: {error}");
     }
     let bench = Bench::new();
-    let issuer = Issuer::new(config(&[]).unwrap(), &bench.keys);
-    let minted = issuer.mint(bench.grant(), bench.clock.now(), &SystemRandom).unwrap();
+    let issuer = AccessTokens::new(config(&[]).unwrap());
+    let minted = issuer
+        .mint(bench.keys.active().unwrap(), bench.grant(), bench.clock.now(), &SystemRandom)
+        .unwrap();
     assert_eq!(minted.lifetime().as_secs(), 900);
 }
 
@@ -186,8 +202,10 @@ fn all_that_is_missing_is_told_at_once() {
 #[test]
 fn debug_shows_no_secret() {
     let bench = Bench::new();
-    let issuer = Issuer::new(config(&[]).unwrap(), &bench.keys);
-    let minted = issuer.mint(bench.grant(), bench.clock.now(), &SystemRandom).unwrap();
+    let issuer = AccessTokens::new(config(&[]).unwrap());
+    let minted = issuer
+        .mint(bench.keys.active().unwrap(), bench.grant(), bench.clock.now(), &SystemRandom)
+        .unwrap();
     let shown = format!("{minted:?} {issuer:?} {:?}", bench.keys);
     let private = serde_json::from_str::<Value>(&bench.keys.to_json()).unwrap();
     for secret in [minted.into_token().as_str(), private["keys"][0]["d"].as_str().unwrap()] {

@@ -1,24 +1,25 @@
 //! The public key set in the `KeysTable`, as a [`KeySource`].
 //!
-//! The set is one item. A function reads it at its start and keeps it for [`FRESH_SECONDS`]. A `kid`
-//! that is not in it causes one more read, at most every [`UNKNOWN_KID_SECONDS`], so that a stranger
-//! with invented key ids cannot turn every request into a read. While reads fail the old set serves
-//! for [`STALE_SECONDS`] more, and then nobody is let in: 503.
+//! The set is one item, and the global epoch is in it. A function reads it at its start and keeps it
+//! for [`FRESH_SECONDS`]. A `kid` that is not in it causes one more read, at most every
+//! [`UNKNOWN_KID_SECONDS`], so that a stranger with invented key ids cannot turn every request into a
+//! read. While reads fail the old set serves for [`STALE_SECONDS`] more, and then nobody is let in:
+//! 503.
 //!
 //! Whoever can write this table can forge anyone. No function but the one that makes keys may.
+
+mod record;
 
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{
-    Clock, Fault, FaultKind, KeyError, KeySetError, KeySource, PublicKey, PublicKeySet, Reader,
-};
-use aws_sdk_dynamodb::types::AttributeValue;
-use dynamo::{Client, DynamoError};
+use auth::{Clock, GlobalEpoch, KeyError, KeySource, PublicKey, PublicKeySet, Reader};
+use dynamo::Client;
 use jiff::{SignedDuration, Timestamp};
+pub use record::{KeyState, KeysError, KeysTable, Published, PublishedKey, Record};
 use tokio::sync::{Mutex, MutexGuard};
 
-/// How long a set that has been read counts as fresh, in seconds.
+/// How long a set that has been read counts as fresh, in seconds, unless configured.
 pub const FRESH_SECONDS: i64 = 300;
 
 /// How long beyond that it still serves while reads fail, in seconds.
@@ -27,29 +28,83 @@ pub const STALE_SECONDS: i64 = 300;
 /// The shortest time between two reads for unknown key ids or after a failure, in seconds.
 pub const UNKNOWN_KID_SECONDS: i64 = 10;
 
-/// The key of the one item.
-const KEY_SET: &str = "KEY_SET";
-
-/// The attribute that holds the JWK Set.
-const JWKS: &str = "jwks";
-
-/// Which table holds the keys.
+/// Which table holds the keys, and how long they are kept.
 #[derive(Clone, Debug)]
 pub struct Config {
     table: String,
+    fresh: CacheSeconds,
 }
 
 impl Config {
-    /// From `KEYS_TABLE`.
+    /// From `KEYS_TABLE` and `KEYS_CACHE_SECONDS`.
     pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        Some(Self { table: reader.required("KEYS_TABLE")? })
+        let table = reader.required("KEYS_TABLE");
+        let fresh = CacheSeconds::read(reader);
+        Some(Self { table: table?, fresh: fresh? })
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(&self, client: Client) -> KeysTable {
+        KeysTable::new(&self.table, client)
+    }
+}
+
+/// How long verifiers keep the key set, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSeconds(i64);
+
+impl CacheSeconds {
+    /// From `KEYS_CACHE_SECONDS`: 1 to 300, 300 by default.
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        let seconds = reader.optional("KEYS_CACHE_SECONDS", FRESH_SECONDS)?;
+        if !(1..=FRESH_SECONDS).contains(&seconds) {
+            reader.fault("KEYS_CACHE_SECONDS", "must be from 1 to 300");
+        }
+        Some(Self(seconds))
+    }
+
+    /// As a length of time.
+    #[must_use]
+    pub fn duration(self) -> SignedDuration {
+        SignedDuration::from_secs(self.0)
+    }
+}
+
+/// For how long anyone may keep the published set (`Cache-Control: max-age`), in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxAgeSeconds(u32);
+
+impl MaxAgeSeconds {
+    /// The most, and the default.
+    const DEFAULT: u32 = 600;
+
+    /// From `JWKS_MAX_AGE_SECONDS`: 1 to 600, 600 by default.
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        let seconds = reader.optional("JWKS_MAX_AGE_SECONDS", Self::DEFAULT)?;
+        if !(1..=Self::DEFAULT).contains(&seconds) {
+            reader.fault("JWKS_MAX_AGE_SECONDS", "must be from 1 to 600");
+        }
+        Some(Self(seconds))
+    }
+
+    /// The number of seconds.
+    #[must_use]
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+
+    /// As a length of time.
+    #[must_use]
+    pub fn duration(self) -> SignedDuration {
+        SignedDuration::from_secs(self.0.into())
     }
 }
 
 /// The keys of the table, kept for a while.
 pub struct TableKeys {
-    client: Client,
-    table: String,
+    table: KeysTable,
+    fresh: SignedDuration,
     clock: Arc<dyn Clock>,
     // Held over a read on purpose: of many requests that need one, the first makes it.
     cache: Mutex<Cache>,
@@ -65,6 +120,7 @@ impl fmt::Debug for TableKeys {
 #[derive(Default)]
 struct Cache {
     set: Arc<PublicKeySet>,
+    epoch: GlobalEpoch,
     /// When `set` was read; `None` when it never was.
     read_at: Option<Timestamp>,
     /// When a read was last begun, whatever came of it.
@@ -87,12 +143,12 @@ impl Cache {
         Self::age(self.tried_at, now) >= SignedDuration::from_secs(UNKNOWN_KID_SECONDS)
     }
 
-    fn is_fresh(&self, now: Timestamp) -> bool {
-        Self::age(self.read_at, now) < SignedDuration::from_secs(FRESH_SECONDS)
+    fn is_tried_before(&self, ago: SignedDuration, now: Timestamp) -> bool {
+        Self::age(self.tried_at, now) >= ago
     }
 
-    fn may_serve(&self, now: Timestamp) -> bool {
-        Self::age(self.read_at, now) < SignedDuration::from_secs(FRESH_SECONDS + STALE_SECONDS)
+    fn is_younger(&self, than: SignedDuration, now: Timestamp) -> bool {
+        Self::age(self.read_at, now) < than
     }
 }
 
@@ -100,7 +156,8 @@ impl TableKeys {
     /// Opens the table and reads the set. When that fails the function still starts, and each
     /// request tries again within the limits above.
     pub async fn open(config: &Config, client: Client, clock: Arc<dyn Clock>) -> Self {
-        let keys = Self { client, table: config.table.clone(), clock, cache: Mutex::default() };
+        let (table, fresh) = (config.table(client), config.fresh.duration());
+        let keys = Self { table, fresh, clock, cache: Mutex::default() };
         let (mut cache, now) = keys.cache().await;
         keys.refresh(&mut cache, now).await;
         drop(cache);
@@ -112,11 +169,19 @@ impl TableKeys {
     /// # Errors
     /// When it cannot be read and what was read before is too old.
     pub async fn set(&self) -> Result<Arc<PublicKeySet>, KeyError> {
+        Ok(Arc::clone(&self.served().await?.set))
+    }
+
+    /// The cache, with a set that may serve.
+    async fn served(&self) -> Result<MutexGuard<'_, Cache>, KeyError> {
         let (mut cache, now) = self.cache().await;
-        if !cache.is_fresh(now) && cache.may_try(now) {
+        // With a cache shorter than the wait between reads, the cache says how often.
+        let due = cache.may_try(now) || cache.is_tried_before(self.fresh, now);
+        if !cache.is_younger(self.fresh, now) && due {
             self.refresh(&mut cache, now).await;
         }
-        if cache.may_serve(now) { Ok(Arc::clone(&cache.set)) } else { Err(KeyError) }
+        let stale = self.fresh + SignedDuration::from_secs(STALE_SECONDS);
+        if cache.is_younger(stale, now) { Ok(cache) } else { Err(KeyError) }
     }
 
     /// The cache, and the time once it is ours: whoever waited for another's read must not compare
@@ -130,9 +195,10 @@ impl TableKeys {
 
     async fn refresh(&self, cache: &mut Cache, now: Timestamp) {
         cache.tried_at = Some(now);
-        match read(&self.client, &self.table).await {
-            Ok(set) => {
+        match self.table.published(now).await {
+            Ok(Published { set, epoch }) => {
                 cache.set = Arc::new(set);
+                cache.epoch = epoch;
                 cache.read_at = Some(now);
             }
             Err(error) => tracing::error!(
@@ -155,66 +221,8 @@ impl KeySource for TableKeys {
         }
         Ok(cache.set.get(kid).cloned())
     }
-}
 
-/// Reads the key set, strongly consistent.
-///
-/// # Errors
-/// When the table cannot be read or what it holds is not a key set.
-pub async fn read(client: &Client, table: &str) -> Result<PublicKeySet, KeysError> {
-    let item = client
-        .get_item()
-        .table_name(table)
-        .key("pk", AttributeValue::S(KEY_SET.to_owned()))
-        .consistent_read(true)
-        .send()
-        .await
-        .map_err(DynamoError::from)?
-        .item
-        .ok_or(KeysError::Unpublished)?;
-    let jwks = item.get(JWKS).and_then(|jwks| jwks.as_s().ok()).ok_or(KeysError::Unpublished)?;
-    Ok(PublicKeySet::from_json(jwks)?)
-}
-
-/// Publishes `set` in place of what was there.
-///
-/// For whatever makes keys, one at a time: there is nothing in the item that another writer could
-/// have added meanwhile and that must be kept.
-///
-/// # Errors
-/// When the table cannot be written.
-pub async fn publish(client: &Client, table: &str, set: &PublicKeySet) -> Result<(), KeysError> {
-    let jwks = serde_json::to_string(set.as_jwks()).expect("a JWK Set is JSON");
-    client
-        .put_item()
-        .table_name(table)
-        .item("pk", AttributeValue::S(KEY_SET.to_owned()))
-        .item(JWKS, AttributeValue::S(jwks))
-        .send()
-        .await
-        .map_err(DynamoError::from)?;
-    Ok(())
-}
-
-/// The key set could not be read or published.
-#[derive(Debug, thiserror::Error)]
-pub enum KeysError {
-    /// The database.
-    #[error(transparent)]
-    Dynamo(#[from] DynamoError),
-    /// No set has been published yet.
-    #[error("no key set has been published")]
-    Unpublished,
-    /// What has been published is not a set of ours.
-    #[error("the published key set is not usable")]
-    Unusable(#[from] KeySetError),
-}
-
-impl Fault for KeysError {
-    fn kind(&self) -> FaultKind {
-        match self {
-            Self::Dynamo(error) => error.kind(),
-            Self::Unpublished | Self::Unusable(_) => FaultKind::Unavailable,
-        }
+    async fn epoch(&self) -> Result<GlobalEpoch, KeyError> {
+        Ok(self.served().await?.epoch)
     }
 }

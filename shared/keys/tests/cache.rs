@@ -4,11 +4,14 @@
 
 use std::sync::Arc;
 
-use auth::{Env, Fault as _, FaultKind, KeyError, KeySource, PublicKeySet, SystemRandom};
+use auth::{
+    Algorithm, Clock, Env, Fault as _, FaultKind, GlobalEpoch, KeyError, KeySource, SystemClock,
+    SystemRandom,
+};
 use futures_util::future::join_all;
 use issuer::SigningKeys;
 use jiff::SignedDuration;
-use keys::{Config, KeysError, TableKeys};
+use keys::{Config, KeysError, KeysTable, PublishedKey, TableKeys};
 use testkit::{Fault, Faults, Stack, TestClock};
 
 /// A fault that the SDK does not try again: one request for each read.
@@ -48,8 +51,15 @@ impl Bench {
         self.stack.forge().kid()
     }
 
-    async fn publish(&self, set: &PublicKeySet) {
-        keys::publish(&self.stack.client(), "KeysTable", set).await.unwrap();
+    async fn publish(&self, keys: &SigningKeys) {
+        let published_at = self.clock.now();
+        let keys: Vec<_> = keys
+            .public()
+            .map(|(jwk, state)| PublishedKey { jwk, state, published_at, not_after: None })
+            .collect();
+        let table = self.stack.keys_table();
+        let seen = table.record().await.unwrap();
+        table.publish(&seen, &keys, "a version").await.unwrap();
     }
 }
 
@@ -111,9 +121,9 @@ async fn invented_kids_cause_a_read_every_ten_seconds_at_most() {
 async fn a_new_key_counts_within_ten_seconds() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
-    let new = SigningKeys::generate(&SystemRandom);
-    let kid = new.public().as_jwks().keys[0].common.key_id.clone().unwrap();
-    bench.publish(new.public()).await;
+    let new = SigningKeys::generate(Algorithm::EdDsa, "new", &SystemRandom);
+    let kid = new.active().unwrap().kid().to_owned();
+    bench.publish(&new).await;
     bench.wait(9);
     assert_eq!(has(&keys, &kid).await, Ok(false));
     bench.wait(1);
@@ -196,31 +206,37 @@ async fn a_clock_that_leaps_ahead_makes_a_read_and_nothing_else() {
 async fn what_is_not_published_or_not_a_key_set_is_an_outage() {
     let bench = Bench::start().await;
     let client = bench.stack.client();
-    let read = keys::read(&client, "NoSuchTable").await.unwrap_err();
+    let published = async |table: &str| {
+        KeysTable::new(table, bench.stack.client()).published(SystemClock.now()).await
+    };
+    let read = published("NoSuchTable").await.unwrap_err();
     assert_eq!(read.kind(), FaultKind::Internal, "a wrong name is a defect");
+    let entry = |jwk: &str| {
+        format!(r#"[{{"jwk":{jwk},"state":"active","published_at":"2026-01-01T00:00:00Z"}}]"#)
+    };
     for (jwks, expected) in [
         (None, "no key set has been published"),
-        (Some("not JSON"), "the published key set is not usable"),
+        (Some("not JSON".to_owned()), "the published key set is not of our form"),
         (
-            Some(r#"{"keys":[{"kty":"oct","k":"AAAA","kid":"a"}]}"#),
+            Some(entry(r#"{"kty":"oct","k":"AAAA","kid":"a"}"#)),
             "the published key set is not usable",
         ),
     ] {
         let mut put = client.put_item().table_name("KeysTable").item("pk", text("KEY_SET"));
         if let Some(jwks) = jwks {
-            put = put.item("jwks", text(jwks));
+            put = put.item("jwks", text(&jwks));
         }
         put.send().await.unwrap();
-        let error: KeysError = keys::read(&client, "KeysTable").await.unwrap_err();
+        let error: KeysError = published("KeysTable").await.unwrap_err();
         assert_eq!((error.to_string().as_str(), error.kind()), (expected, FaultKind::Unavailable));
         let keys = bench.open().await;
         assert_eq!(has(&keys, bench.kid()).await, Err(KeyError));
     }
     client.delete_item().table_name("KeysTable").key("pk", text("KEY_SET")).send().await.unwrap();
-    assert!(matches!(keys::read(&client, "KeysTable").await, Err(KeysError::Unpublished)));
+    assert!(matches!(published("KeysTable").await, Err(KeysError::Unpublished)));
     let keys = bench.open().await;
     assert_eq!(has(&keys, bench.kid()).await, Err(KeyError));
-    bench.publish(bench.stack.forge().keys().public()).await;
+    bench.publish(bench.stack.forge().keys()).await;
     bench.wait(10);
     assert_eq!(has(&keys, bench.kid()).await, Ok(true), "published meanwhile");
 }
@@ -232,9 +248,73 @@ fn text(text: &str) -> aws_sdk_dynamodb::types::AttributeValue {
 #[tokio::test]
 async fn a_published_set_is_public_alone_and_reads_back() {
     let bench = Bench::start().await;
-    let read = keys::read(&bench.stack.client(), "KeysTable").await.unwrap();
-    assert_eq!(read.as_jwks(), bench.stack.forge().keys().public().as_jwks());
+    let read = bench.stack.keys_table().published(SystemClock.now()).await.unwrap();
+    assert_eq!(read.set.as_jwks(), bench.stack.forge().public().as_jwks());
     let items = bench.stack.client().scan().table_name("KeysTable").send().await.unwrap();
     assert_eq!(items.count(), 1);
     assert!(!format!("{items:?}").contains(r#"\"d\""#));
+}
+
+/// Of two who publish on what they saw, one does: the other must look again.
+#[tokio::test]
+async fn nobody_publishes_over_what_they_have_not_seen() {
+    let bench = Bench::start().await;
+    let table = bench.stack.keys_table();
+    let seen = table.record().await.unwrap();
+    table.publish(&seen, &seen.keys, "one").await.unwrap();
+    let late = table.publish(&seen, &[], "two").await;
+    assert!(matches!(late, Err(KeysError::Meanwhile)), "{late:?}");
+    assert_eq!(table.record().await.unwrap().version, "one");
+    // Nor when both saw nothing.
+    let nothing = keys::Record::default();
+    let late = table.publish(&nothing, &[], "three").await;
+    assert!(matches!(late, Err(KeysError::Meanwhile)), "{late:?}");
+}
+
+#[tokio::test]
+async fn the_epoch_is_read_with_the_keys_and_never_lowered() {
+    let bench = Bench::start().await;
+    let table = bench.stack.keys_table();
+    let keys = bench.open().await;
+    assert_eq!(keys.epoch().await, Ok(GlobalEpoch::NEVER_RAISED));
+    let raised = GlobalEpoch::at(1_000);
+    table.raise_epoch(raised).await.unwrap();
+    assert_eq!(keys.epoch().await, Ok(GlobalEpoch::NEVER_RAISED), "kept for a while");
+    bench.wait(300);
+    assert_eq!(keys.epoch().await, Ok(raised));
+    table.raise_epoch(GlobalEpoch::at(999)).await.unwrap();
+    assert_eq!(table.record().await.unwrap().epoch, raised);
+    // And publishing leaves it.
+    bench.publish(bench.stack.forge().keys()).await;
+    assert_eq!(table.record().await.unwrap().epoch, raised);
+}
+
+#[tokio::test]
+async fn what_is_over_is_not_published() {
+    let bench = Bench::start().await;
+    let table = bench.stack.keys_table();
+    let mut record = table.record().await.unwrap();
+    record.keys[0].not_after = Some(bench.clock.now());
+    table.publish(&record, &record.keys, "a version").await.unwrap();
+    let keys = bench.open().await;
+    assert_eq!(has(&keys, bench.kid()).await, Ok(false));
+}
+
+#[tokio::test]
+async fn a_shorter_cache_is_read_as_often_as_it_says() {
+    let bench = Bench::start().await;
+    let env = [("KEYS_TABLE", "KeysTable"), ("KEYS_CACHE_SECONDS", "1")];
+    let config = Env::from_iter(env).read(Config::read).unwrap();
+    let client = bench.stack.faulty_client(&bench.faults);
+    let keys = TableKeys::open(&config, client, Arc::new(bench.clock.clone())).await;
+    for _ in 0..5 {
+        bench.wait(1);
+        assert_eq!(has(&keys, bench.kid()).await, Ok(true));
+        assert_eq!(has(&keys, bench.kid()).await, Ok(true));
+    }
+    assert_eq!(bench.faults.requests(), 1 + 5);
+    for bad in ["0", "301", "-1", "x"] {
+        let env = [("KEYS_TABLE", "KeysTable"), ("KEYS_CACHE_SECONDS", bad)];
+        assert!(Env::from_iter(env).read(Config::read).is_err(), "{bad}");
+    }
 }

@@ -25,7 +25,8 @@ impl AccountCheck for Accounts {
             self.0.get::<AccountItem>(Key::account(user)),
             self.0.get::<SessionItem>(Key::session(user, session)),
         )?;
-        let session = session.map(TryInto::try_into).transpose().map_err(CheckError::from)?;
+        let session =
+            session.as_ref().map(TryInto::try_into).transpose().map_err(CheckError::from)?;
         Ok(Found { account: account.map(Account::from), session })
     }
 }

@@ -1,7 +1,7 @@
 //! Looking accounts up and changing them, for whoever looks after them.
 
 use auth::{Account, CanonicalName, Roles, UserId};
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
 
 use crate::item::{AccountItem, ClaimItem};
@@ -40,29 +40,32 @@ impl Administration {
     /// When there is no such account, or the table cannot be written.
     pub async fn set_roles(&self, id: UserId, roles: &Roles) -> Result<(), StoreError> {
         let roles = serde_dynamo::to_attribute_value(roles).map_err(StoreError::unusable)?;
-        let updated = self
-            .0
-            .client
-            .update_item()
-            .table_name(&self.0.name)
-            .set_key(Some(Key::account(id).attributes()))
-            .condition_expression("attribute_exists(pk)")
-            .update_expression("SET #roles = :roles")
-            .expression_attribute_names("#roles", "roles")
-            .expression_attribute_values(":roles", roles)
-            .send()
-            .await;
-        match updated {
-            Ok(_) => Ok(()),
-            Err(error)
-                if matches!(
-                    error.as_service_error(),
-                    Some(UpdateItemError::ConditionalCheckFailedException(_))
-                ) =>
-            {
-                Err(StoreError::Absent)
-            }
-            Err(error) => Err(error.into()),
-        }
+        let names = [("#roles", "roles")];
+        self.0.update_account(id, "SET #roles = :roles", &names, [(":roles", roles)]).await
+    }
+
+    /// Disables an account: it cannot sign in, and none of its sessions counts any more, not even
+    /// when it is enabled again. Routes by token see it when the token expires.
+    ///
+    /// # Errors
+    /// When there is no such account, or the table cannot be written.
+    pub async fn disable(&self, id: UserId) -> Result<(), StoreError> {
+        let names = [("#disabled", "disabled"), ("#ver", "ver")];
+        let values = [
+            (":disabled", AttributeValue::Bool(true)),
+            (":one", AttributeValue::N("1".to_owned())),
+        ];
+        let update = "SET #disabled = :disabled, #ver = #ver + :one";
+        self.0.update_account(id, update, &names, values).await
+    }
+
+    /// Enables an account again.
+    ///
+    /// # Errors
+    /// When there is no such account, or the table cannot be written.
+    pub async fn enable(&self, id: UserId) -> Result<(), StoreError> {
+        let (names, values) =
+            ([("#disabled", "disabled")], [(":disabled", AttributeValue::Bool(false))]);
+        self.0.update_account(id, "SET #disabled = :disabled", &names, values).await
     }
 }

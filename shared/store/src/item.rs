@@ -96,10 +96,16 @@ pub(crate) struct PasswordItem {
 pub(crate) struct SessionItem {
     pub(crate) created_at: Timestamp,
     pub(crate) last_used_at: Timestamp,
-    /// In seconds since 1970: the table's TTL attribute.
+    /// When it ends if it is not used, in seconds since 1970: the table's TTL attribute.
     pub(crate) expires_at: i64,
+    /// When it ends in any case, in seconds since 1970.
+    pub(crate) absolute_expires_at: i64,
     /// How often the session has rotated.
     pub(crate) counter: u64,
+    /// When it last did, in milliseconds since 1970; 0 when it never has.
+    pub(crate) rotated_at: i64,
+    /// The id of the pepper that the current refresh token is made with.
+    pub(crate) pepper: String,
     /// The account's epoch at the time of login.
     pub(crate) ver: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,11 +114,12 @@ pub(crate) struct SessionItem {
     pub(crate) network: Option<String>,
 }
 
-impl TryFrom<SessionItem> for LiveSession {
+impl TryFrom<&SessionItem> for LiveSession {
     type Error = StoreError;
 
-    fn try_from(item: SessionItem) -> Result<Self, StoreError> {
-        let expires_at = Timestamp::from_second(item.expires_at).map_err(StoreError::unusable)?;
+    fn try_from(item: &SessionItem) -> Result<Self, StoreError> {
+        let ends = item.expires_at.min(item.absolute_expires_at);
+        let expires_at = Timestamp::from_second(ends).map_err(StoreError::unusable)?;
         Ok(Self { ver: item.ver, expires_at })
     }
 }
@@ -195,13 +202,16 @@ mod tests {
         #[test]
         fn sessions_round_trip(
             (created_at, last_used_at) in (time(), time()),
-            (expires_at, counter, ver) in (any::<i64>(), any::<u64>(), any::<u64>()),
+            (expires_at, absolute_expires_at) in (any::<i64>(), any::<i64>()),
+            (counter, rotated_at, ver) in (any::<u64>(), any::<i64>(), any::<u64>()),
+            pepper in "[A-Za-z0-9_-]{1,16}",
             user_agent in proptest::option::of(".{0,40}"),
             network in proptest::option::of("[0-9.:/]{1,40}"),
             user in id(),
         ) {
             let item = SessionItem {
-                created_at, last_used_at, expires_at, counter, ver, user_agent, network,
+                created_at, last_used_at, expires_at, absolute_expires_at, counter, rotated_at,
+                pepper, ver, user_agent, network,
             };
             let key = Key::session(user, SessionId::new(&SystemRandom));
             prop_assert_eq!(stored(key, &item), item);

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use auth::{CanonicalName, SessionId, UserId};
 use aws_sdk_dynamodb::types::AttributeValue;
 
+/// What the sort key of every session begins with.
+pub(crate) const SESSIONS: &str = "SESSION#";
+
 /// The primary key of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -24,7 +27,7 @@ impl Key {
 
     /// A session of an account.
     pub(crate) fn session(id: UserId, session: SessionId) -> Self {
-        Self::new(format!("USER#{id}"), format!("SESSION#{session}"))
+        Self::new(format!("USER#{id}"), format!("{SESSIONS}{session}"))
     }
 
     /// The claim to a username: that it is there makes the name unique.

@@ -6,7 +6,11 @@
 //! | handle | does | actions |
 //! |---|---|---|
 //! | [`Registrations`] | creates an account | `PutItem` |
-//! | [`Logins`] | finds an account by name, begins a session | `GetItem`, `PutItem` |
+//! | [`Logins`] | finds an account by name, begins a session | `GetItem`, `Query`, `PutItem`, `DeleteItem` |
+//! | [`Rotations`] | refreshes a session, and ends it on reuse | `GetItem`, `UpdateItem`, `DeleteItem` |
+//! | [`Endings`] | ends a session | `DeleteItem` |
+//! | [`Sessions`] | lists sessions and ends one | `Query`, `DeleteItem` |
+//! | [`Epochs`] | ends all sessions of an account | `UpdateItem` |
 //! | [`Accounts`] | reads an account and a session | `GetItem` |
 //! | [`Administration`] | looks accounts up and changes them | `GetItem`, `UpdateItem` |
 //!
@@ -16,16 +20,22 @@
 
 mod accounts;
 mod administration;
+mod chain;
 mod item;
 mod key;
 mod logins;
 mod registrations;
 mod secret;
+mod sessions;
 mod table;
 
 pub use accounts::Accounts;
 pub use administration::Administration;
+pub use chain::{Chain, Judgement};
 pub use logins::{Credential, Identifier, Logins, NewSession};
 pub use registrations::{NewAccount, RegisterError, Registrations};
 pub use secret::Secret;
+pub use sessions::{
+    Endings, Epochs, Grace, Presented, Refreshed, Rotations, Session, SessionLimits, Sessions,
+};
 pub use table::{Config, StoreError};

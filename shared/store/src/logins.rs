@@ -2,16 +2,28 @@
 
 use auth::{Account, CanonicalName, SessionId, UserId};
 use dynamo::Client;
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use crate::Secret;
 use crate::item::{self, AccountItem, ClaimItem, PasswordItem, SessionItem};
 use crate::key::Key;
+use crate::sessions::{Session, SessionLimits};
 use crate::table::{Config, StoreError, Table};
 
 /// Finds accounts by name and begins sessions.
 #[derive(Clone, Debug)]
-pub struct Logins(Table);
+pub struct Logins {
+    table: Table,
+    limits: SessionLimits,
+}
+
+/// How many sessions that are over or too many a login takes away at most.
+const SWEPT: usize = 25;
+
+/// How many logins of one account at the same time are reckoned with. An account that is this close
+/// to its limit is looked at once more after its new session has begun.
+const CROWD: usize = 10;
 
 /// By what somebody signs in.
 #[derive(Clone, Debug)]
@@ -40,8 +52,8 @@ pub struct NewSession {
     pub ver: u64,
     /// The time of login.
     pub created_at: Timestamp,
-    /// When it ends by itself.
-    pub expires_at: Timestamp,
+    /// The id of the pepper that its refresh token is made with.
+    pub pepper: String,
     /// What the client said of itself.
     pub user_agent: Option<String>,
     /// Where it came from.
@@ -51,8 +63,8 @@ pub struct NewSession {
 impl Logins {
     /// The logins of the table that `config` names.
     #[must_use]
-    pub fn new(config: &Config, client: Client) -> Self {
-        Self(Table::new(config, client))
+    pub fn new(config: &Config, client: Client, limits: SessionLimits) -> Self {
+        Self { table: Table::new(config, client), limits }
     }
 
     /// What is needed to check a password, or `None` when nobody has that name.
@@ -65,13 +77,13 @@ impl Logins {
     pub async fn credential(&self, by: &Identifier) -> Result<Option<Credential>, StoreError> {
         let (claim, password) = match by {
             Identifier::Username(name) => tokio::try_join!(
-                self.0.get::<ClaimItem>(Key::username(name)),
-                self.0.get::<PasswordItem>(Key::password(name)),
+                self.table.get::<ClaimItem>(Key::username(name)),
+                self.table.get::<PasswordItem>(Key::password(name)),
             )?,
             Identifier::Email(address) => {
-                let claim = self.0.get::<ClaimItem>(Key::email(address)).await?;
+                let claim = self.table.get::<ClaimItem>(Key::email(address)).await?;
                 let name = claim.as_ref().map_or(address, |claim| claim.username.canonical());
-                let password = self.0.get::<PasswordItem>(Key::password(name)).await?;
+                let password = self.table.get::<PasswordItem>(Key::password(name)).await?;
                 (claim, password)
             }
         };
@@ -86,35 +98,88 @@ impl Logins {
     /// # Errors
     /// When the table cannot be read.
     pub async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
-        Ok(self.0.get::<AccountItem>(Key::account(id)).await?.map(Account::from))
+        Ok(self.table.get::<AccountItem>(Key::account(id)).await?.map(Account::from))
     }
 
-    /// Begins a session.
+    /// The sessions of an account, also such as do not count any more.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn sessions(&self, id: UserId) -> Result<Vec<Session>, StoreError> {
+        self.table.sessions(id).await
+    }
+
+    /// Begins a session. `before` are those that the account had a moment ago: of them, what does not
+    /// count any more is taken away, and the oldest, when there are too many.
     ///
     /// It need not be one transaction with a look at the account: a session that begins while the
     /// account is being disabled carries the epoch from before and so never counts.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn begin(&self, user: UserId, session: NewSession) -> Result<(), StoreError> {
+    pub async fn begin(
+        &self,
+        user: UserId,
+        session: NewSession,
+        before: &[Session],
+    ) -> Result<Session, StoreError> {
+        let (ver, now) = (session.ver, session.created_at);
+                let begun = self.put(user, session);
+        let sweep = self.sweep(user, ver, now, before, 1);
+        let (begun, ()) = tokio::try_join!(begun, sweep)?;
+        let counting = before.iter().filter(|session| session.counts(ver, now)).count();
+        if counting + CROWD >= self.limits.per_account() {
+            // Every login of the crowd looks after its own session is there, so whoever looks last sees
+            // them all; and all of them take away the same ones, also if one is the login's own.
+            let all = self.table.sessions(user).await?;
+            self.sweep(user, ver, now, &all, 0).await?;
+        }
+        Ok(begun)
+    }
+
+    async fn put(&self, user: UserId, session: NewSession) -> Result<Session, StoreError> {
+        let now = session.created_at;
         let item = SessionItem {
-            created_at: session.created_at,
-            last_used_at: session.created_at,
-            expires_at: session.expires_at.as_second(),
+            created_at: now,
+            last_used_at: now,
+            expires_at: self.limits.idle_end(now).as_second(),
+            absolute_expires_at: self.limits.absolute_end(now).as_second(),
             counter: 0,
+            rotated_at: 0,
+            pepper: session.pepper,
             ver: session.ver,
             user_agent: session.user_agent,
             network: session.network,
         };
         // Without a condition on purpose: the id is new and random, and a retry of ours after a
         // lost answer must not fail on what the first try wrote.
-        self.0
+        self.table
             .client
             .put_item()
-            .table_name(&self.0.name)
+            .table_name(&self.table.name)
             .set_item(Some(item::with_key(Key::session(user, session.id), &item)?))
             .send()
             .await?;
+        Session::of(session.id, item)
+    }
+
+    /// Takes away those of `sessions` that do not count, and the oldest of those that do, so that
+    /// there is room for `more` besides.
+    async fn sweep(
+        &self,
+        user: UserId,
+        ver: u64,
+        now: Timestamp,
+        sessions: &[Session],
+        more: usize,
+    ) -> Result<(), StoreError> {
+        let (mut counting, over): (Vec<_>, Vec<_>) =
+            sessions.iter().partition(|session| session.counts(ver, now));
+        counting.sort_by_key(|session| (session.created_at, session.id));
+        let too_many = (counting.len() + more).saturating_sub(self.limits.per_account());
+        let ended = counting.into_iter().take(too_many).chain(over).take(too_many.max(SWEPT));
+        let ended = ended.map(|session| self.table.delete(Key::session(user, session.id)));
+        try_join_all(ended).await?;
         Ok(())
     }
 }

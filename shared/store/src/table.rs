@@ -1,7 +1,9 @@
 //! The table itself: which one it is, how an item is read, what can go wrong.
 
-use auth::{CheckError, Fault, FaultKind, Reader};
+use auth::{CheckError, Fault, FaultKind, Reader, UserId};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use dynamo::{Client, DynamoError};
 use serde::de::DeserializeOwned;
 
@@ -50,6 +52,53 @@ impl Table {
             .await?;
         output.item.map(item::parse).transpose()
     }
+
+    /// Deletes an item. Whether it was there.
+    pub(crate) async fn delete(&self, key: Key) -> Result<bool, StoreError> {
+        let deleted = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(key.attributes()))
+            .return_values(ReturnValue::AllOld)
+            .send()
+            .await?;
+        Ok(deleted.attributes.is_some_and(|attributes| !attributes.is_empty()))
+    }
+
+    /// Changes an account that is there.
+    pub(crate) async fn update_account<const N: usize>(
+        &self,
+        id: UserId,
+        update: &str,
+        names: &[(&str, &str)],
+        values: [(&str, AttributeValue); N],
+    ) -> Result<(), StoreError> {
+        let owned = |(name, value): (&str, AttributeValue)| (name.to_owned(), value);
+        let names = names.iter().map(|(name, of)| ((*name).to_owned(), (*of).to_owned()));
+        let updated = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(Key::account(id).attributes()))
+            .condition_expression("attribute_exists(pk)")
+            .update_expression(update)
+            .set_expression_attribute_names(Some(names.collect()))
+            .set_expression_attribute_values(Some(values.into_iter().map(owned).collect()))
+            .send()
+            .await;
+        match updated {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Err(StoreError::Absent)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 /// The table could not be read or written.
@@ -64,6 +113,9 @@ pub enum StoreError {
     /// There is no such account.
     #[error("there is no such account")]
     Absent,
+    /// The database says that a condition failed that holds by what it shows.
+    #[error("a condition failed that holds")]
+    Contradiction,
 }
 
 impl StoreError {
@@ -86,7 +138,7 @@ impl Fault for StoreError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Dynamo(error) => error.kind(),
-            Self::Unusable(_) => FaultKind::Internal,
+            Self::Unusable(_) | Self::Contradiction => FaultKind::Internal,
             Self::Absent => FaultKind::Absent,
         }
     }

@@ -34,6 +34,26 @@ pub fn body(answer: &EventResponse) -> Value {
     serde_json::from_slice(body).expect("an answer of ours is JSON")
 }
 
+/// What an access token says, unverified.
+///
+/// # Panics
+/// When it is no token.
+#[must_use]
+pub fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).expect("a token has three parts");
+    serde_json::from_slice(&crate::decode(payload)).expect("claims are JSON")
+}
+
+/// The header of a token, unverified.
+///
+/// # Panics
+/// When it is no token.
+#[must_use]
+pub fn token_header(token: &str) -> Value {
+    let header = token.split('.').next().expect("a token has parts");
+    serde_json::from_slice(&crate::decode(header)).expect("a header is JSON")
+}
+
 /// Replaces what differs from run to run.
 fn redact(value: &mut Value) {
     match value {
@@ -43,6 +63,7 @@ fn redact(value: &mut Value) {
                     "id" | "sid" => *member = json!("(id)"),
                     "created_at" | "expires_at" | "last_used_at" => *member = json!("(time)"),
                     "access_token" | "refresh_token" => *member = json!("(token)"),
+                    "refresh_expires_in" => *member = json!("(seconds)"),
                     "kid" | "x" => *member = json!("(key)"),
                     _ => redact(member),
                 }

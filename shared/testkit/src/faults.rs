@@ -49,6 +49,9 @@ struct Script {
     always: Option<Fault>,
     requests: AtomicUsize,
     bodies: Mutex<Vec<Value>>,
+    operations: Mutex<Vec<String>>,
+    /// After how many requests nothing arrives any more.
+    killed_after: Option<usize>,
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
     gate: Option<(usize, Barrier)>,
@@ -61,12 +64,19 @@ impl fmt::Debug for Faults {
 }
 
 impl Faults {
-    fn new(script: &[Fault], always: Option<Fault>, gate: Option<usize>) -> Self {
+    fn new(
+        script: &[Fault],
+        always: Option<Fault>,
+        gate: Option<usize>,
+        killed_after: Option<usize>,
+    ) -> Self {
         Self(Arc::new(Script {
             faults: Mutex::new(script.iter().copied().collect()),
             always,
             requests: AtomicUsize::new(0),
             bodies: Mutex::default(),
+            operations: Mutex::default(),
+            killed_after,
             at_once: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),
             gate: gate.map(|requests| (requests, Barrier::new(requests))),
@@ -76,20 +86,33 @@ impl Faults {
     /// These faults, one per request.
     #[must_use]
     pub fn script(faults: &[Fault]) -> Self {
-        Self::new(faults, None, None)
+        Self::new(faults, None, None, None)
     }
 
     /// This fault, again and again.
     #[must_use]
     pub fn always(fault: Fault) -> Self {
-        Self::new(&[], Some(fault), None)
+        Self::new(&[], Some(fault), None, None)
     }
 
     /// This fault, again and again, and the first `requests` requests wait for each other: none of
     /// them is carried out before the last of them has been made.
     #[must_use]
     pub fn together(requests: usize, fault: Fault) -> Self {
-        Self::new(&[], Some(fault), Some(requests))
+        Self::new(&[], Some(fault), Some(requests), None)
+    }
+
+    /// As if the process was killed right after its request number `requests`: that one is carried out
+    /// and its answer lost, and none after it arrives.
+    #[must_use]
+    pub fn killed_after(requests: usize) -> Self {
+        Self::new(&[], None, None, Some(requests))
+    }
+
+    /// The operations that were asked for, request by request: `UpdateItem`.
+    #[must_use]
+    pub fn operations(&self) -> Vec<String> {
+        self.0.operations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many requests there have been, attempts of the SDK counted one by one.
@@ -119,12 +142,18 @@ impl Faults {
     /// What becomes of the next request, and its number, from 0.
     fn next(&self) -> (usize, Fault) {
         let number = self.0.requests.fetch_add(1, Ordering::SeqCst);
+        match self.0.killed_after {
+            Some(last) if number + 1 == last => return (number, Fault::LostAnswer),
+            Some(last) if number + 1 > last => return (number, Fault::Lost),
+            _ => {}
+        }
         let mut script = self.0.faults.lock().unwrap_or_else(PoisonError::into_inner);
         (number, self.0.always.or_else(|| script.pop_front()).unwrap_or(Fault::None))
     }
 
     /// The HTTP client that meets them.
-    pub(crate) fn http_client(&self) -> SharedHttpClient {
+    #[must_use]
+    pub fn http_client(&self) -> SharedHttpClient {
         let faults = self.clone();
         let inner = Builder::new().build_http();
         http_client_fn(move |settings: &HttpConnectorSettings, components: &RuntimeComponents| {
@@ -145,6 +174,8 @@ impl HttpConnector for Faulty {
         let script = Arc::clone(&self.faults.0);
         let (number, fault) = self.faults.next();
         script.bodies.lock().unwrap_or_else(PoisonError::into_inner).push(body(&request));
+        let operation = operation(&request);
+        script.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
         let under_way = UnderWay::new(&script);
         let inner = self.inner.clone();
         HttpConnectorFuture::new(async move {
@@ -222,6 +253,12 @@ fn unconditional(mut request: HttpRequest) -> HttpRequest {
     request
 }
 
+/// The last part of `X-Amz-Target`.
+fn operation(request: &HttpRequest) -> String {
+    let target = request.headers().get("x-amz-target").unwrap_or_default();
+    target.rsplit('.').next().unwrap_or_default().to_owned()
+}
+
 fn body(request: &HttpRequest) -> Value {
     let body = request.body().bytes().expect("a request of the SDK is in memory");
     serde_json::from_slice(body).expect("a request of the SDK is JSON")
@@ -230,11 +267,31 @@ fn body(request: &HttpRequest) -> Value {
 fn strip(value: &mut Value) {
     match value {
         Value::Object(members) => {
-            members.remove("ConditionExpression");
+            if members.remove("ConditionExpression").is_some() {
+                forget_unused(members);
+            }
             members.values_mut().for_each(strip);
         }
         Value::Array(elements) => elements.iter_mut().for_each(strip),
         _ => {}
+    }
+}
+
+/// Takes out what only the condition named: DynamoDB refuses names and values that nothing uses.
+fn forget_unused(members: &mut serde_json::Map<String, Value>) {
+    let used: Vec<String> = members
+        .values()
+        .filter_map(Value::as_str)
+        .flat_map(|text| text.split(|c: char| !(c.is_ascii_alphanumeric() || "_#:".contains(c))))
+        .map(str::to_owned)
+        .collect();
+    for kind in ["ExpressionAttributeNames", "ExpressionAttributeValues"] {
+        if let Some(Value::Object(named)) = members.get_mut(kind) {
+            named.retain(|name, _| used.contains(name));
+            if named.is_empty() {
+                members.remove(kind);
+            }
+        }
     }
 }
 

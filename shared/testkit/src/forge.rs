@@ -3,7 +3,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use auth::{KeyError, KeySource, PublicKey, PublicKeySet, Roles, SystemRandom, UserId};
+use auth::{
+    Algorithm, GlobalEpoch, KeyError, KeySource, PublicKey, PublicKeySet, Roles, SystemRandom,
+    UserId,
+};
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine;
@@ -39,6 +42,7 @@ pub fn decode(text: &str) -> Vec<u8> {
 #[derive(Clone, Debug)]
 pub struct Forge {
     keys: SigningKeys,
+    public: PublicKeySet,
     jwk: Value,
     issuer: String,
     audience: String,
@@ -57,7 +61,7 @@ impl Forge {
     /// With a new key.
     #[must_use]
     pub fn new() -> Self {
-        Self::of(SigningKeys::generate(&SystemRandom))
+        Self::of(SigningKeys::generate(Algorithm::EdDsa, "forged", &SystemRandom))
     }
 
     /// With the active key of `keys`.
@@ -68,7 +72,8 @@ impl Forge {
     pub fn of(keys: SigningKeys) -> Self {
         let jwks: Value = serde_json::from_str(&keys.to_json()).expect("a JWK Set is JSON");
         let (issuer, audience) = (ISSUER.to_owned(), AUDIENCE.to_owned());
-        Self { keys, jwk: jwks["keys"][0].clone(), issuer, audience }
+        let public = keys.public_set().expect("public halves");
+        Self { keys, public, jwk: jwks["keys"][0].clone(), issuer, audience }
     }
 
     /// For a verifier with another issuer and audience than a stack's.
@@ -81,6 +86,12 @@ impl Forge {
     #[must_use]
     pub fn keys(&self) -> &SigningKeys {
         &self.keys
+    }
+
+    /// The public keys.
+    #[must_use]
+    pub fn public(&self) -> &PublicKeySet {
+        &self.public
     }
 
     /// The identifier of the key.
@@ -352,8 +363,11 @@ impl KeySource for Forge {
         &self,
         kid: &str,
     ) -> impl Future<Output = Result<Option<Arc<PublicKey>>, KeyError>> + Send {
-        let set: &PublicKeySet = self.keys.public();
-        std::future::ready(Ok(set.get(kid).cloned()))
+        std::future::ready(Ok(self.public.get(kid).cloned()))
+    }
+
+    async fn epoch(&self) -> Result<GlobalEpoch, KeyError> {
+        Ok(GlobalEpoch::NEVER_RAISED)
     }
 }
 

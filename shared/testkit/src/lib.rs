@@ -12,7 +12,7 @@ mod forge;
 mod random;
 mod stack;
 
-pub use answers::{body, readable, status};
+pub use answers::{body, claims, readable, status, token_header};
 pub use clock::TestClock;
 pub use corpora::{json_test_suite, naughty_strings};
 pub use events::{

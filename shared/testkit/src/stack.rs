@@ -1,15 +1,22 @@
 //! An embedded DynamoDB with the tables of the template, and a function's environment against it.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use auth::{
     Account, Clock, Email, Env, Role, Roles, SessionId, SystemClock, SystemRandom, UserId, Username,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
 use dynoxide::Database;
-use jiff::SignedDuration;
+use keys::KeysTable;
 use passwords::{Hasher, Password};
+use peppers::Peppers;
+use rotation::{PepperRotation, Plan, Rotation};
+use secrets::Versions;
 use serde_json::json;
-use store::{Logins, NewAccount, NewSession, Registrations, Secret};
+use store::{Logins, NewAccount, NewSession, Registrations, Secret, SessionLimits};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use xtask::template::Template;
@@ -26,12 +33,45 @@ pub const AUDIENCE: &str = "latchkey";
 /// The password of a stack's users, unless another is given: that of `events/login.json`.
 pub const PASSWORD: &str = "a long walk by the river";
 
-/// An embedded DynamoDB of its own, on a port of its own, in memory. It ends with the stack.
+/// An embedded DynamoDB of its own, on a port of its own, in memory, and secrets of its own, in
+/// files. They end with the stack.
 #[derive(Debug)]
 pub struct Stack {
     endpoint: String,
     forge: Forge,
+    peppers: Peppers,
+    secrets: TempDir,
     _stop: oneshot::Sender<()>,
+}
+
+/// The files of the two secrets.
+const SIGNING_KEYS: &str = "signing-keys.json";
+const PEPPERS: &str = "peppers.json";
+
+/// Makes both secrets as a deployment does, by the first rotation.
+async fn make_secrets(endpoint: &str, folder: &std::path::Path) -> (Forge, Peppers) {
+    let versions = |name| {
+        let config = secrets::Config::file(folder.join(name));
+        Versions::of(secrets::Secret::new(&config))
+    };
+    let env = Env::from_iter([
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+    ]);
+    let client = dynamo::connect(&env.read(dynamo::Config::read).expect("a good environment"));
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    let config = env.read(rotation::Config::read).expect("good defaults");
+    let table = KeysTable::new("KeysTable", client);
+    let signing_keys = versions(SIGNING_KEYS);
+    let rotation =
+        Rotation::new(config, signing_keys.clone(), table, clock.clone(), random.clone());
+    rotation.perform(&Plan::Rotate).await.expect("the first keys");
+    let keys = signing_keys.secret().current().await.expect("a secret");
+    let kept = jiff::SignedDuration::from_hours(1);
+    let peppers = PepperRotation::new(versions(PEPPERS), kept, clock, random).add().await;
+    (Forge::of(keys.value.parse().expect("signing keys")), peppers.expect("the first pepper"))
 }
 
 /// A user to be made.
@@ -67,11 +107,10 @@ impl Stack {
             let _ = stopped.await;
         };
         tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, stopped));
-        let stack =
-            Self { endpoint: format!("http://127.0.0.1:{port}"), forge: Forge::new(), _stop: stop };
-        let public = stack.forge.keys().public();
-        keys::publish(&stack.client(), "KeysTable", public).await.expect("a published key set");
-        stack
+        let endpoint = format!("http://127.0.0.1:{port}");
+        let secrets = tempfile::tempdir().expect("a folder");
+        let (forge, peppers) = make_secrets(&endpoint, secrets.path()).await;
+        Self { endpoint, forge, peppers, secrets, _stop: stop }
     }
 
     /// The environment of a function: all that any of them reads.
@@ -83,7 +122,8 @@ impl Stack {
     /// The environment of a function, with some variables changed.
     #[must_use]
     pub fn env_with(&self, changes: &[(&str, &str)]) -> Env {
-        let signing_keys = self.forge.keys().to_json();
+        let secret = |name| format!("file:{}", self.secrets.path().join(name).display());
+        let (signing_keys, peppers) = (secret(SIGNING_KEYS), secret(PEPPERS));
         let variables = [
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "local"),
@@ -93,7 +133,8 @@ impl Stack {
             ("KEYS_TABLE", "KeysTable"),
             ("ISSUER", ISSUER),
             ("AUDIENCE", AUDIENCE),
-            ("SIGNING_KEYS", &signing_keys),
+            ("SIGNING_KEYS_SECRET", &signing_keys),
+            ("PEPPERS_SECRET", &peppers),
         ];
         variables.into_iter().chain(changes.iter().copied()).collect()
     }
@@ -109,6 +150,59 @@ impl Stack {
     #[must_use]
     pub fn forge(&self) -> &Forge {
         &self.forge
+    }
+
+    /// The peppers that refresh tokens are made with.
+    #[must_use]
+    pub fn peppers(&self) -> &Peppers {
+        &self.peppers
+    }
+
+    /// The file of the signing keys' secret.
+    #[must_use]
+    pub fn signing_keys(&self) -> PathBuf {
+        self.secrets.path().join(SIGNING_KEYS)
+    }
+
+    /// The file of the peppers' secret.
+    #[must_use]
+    pub fn peppers_file(&self) -> PathBuf {
+        self.secrets.path().join(PEPPERS)
+    }
+
+    /// The keys' table.
+    #[must_use]
+    pub fn keys_table(&self) -> KeysTable {
+        KeysTable::new("KeysTable", self.client())
+    }
+
+    /// How long sessions live and how many there may be, unless configured.
+    ///
+    /// # Panics
+    /// Never: the defaults are good ones.
+    #[must_use]
+    pub fn limits(&self) -> SessionLimits {
+        self.env().read(SessionLimits::read).expect("good defaults")
+    }
+
+    /// What signs users in.
+    #[must_use]
+    pub fn logins(&self) -> Logins {
+        Logins::new(&self.users(), self.client(), self.limits())
+    }
+
+    /// A session to be begun now.
+    #[must_use]
+    pub fn new_session(&self, ver: u64) -> NewSession {
+        let now = SystemClock.now();
+        NewSession {
+            id: SessionId::new(&SystemRandom),
+            ver,
+            created_at: now,
+            pepper: self.peppers.current(peppers::Purpose::RefreshToken, now).id().to_owned(),
+            user_agent: Some("curl/8.14.1".to_owned()),
+            network: None,
+        }
     }
 
     /// Which table holds the users.
@@ -192,19 +286,9 @@ impl Stack {
     /// When the session cannot be begun.
     pub async fn sign_in(&self, account: &Account) -> String {
         let now = SystemClock.now();
-        let session = NewSession {
-            id: SessionId::new(&SystemRandom),
-            ver: account.ver,
-            created_at: now,
-            expires_at: now + SignedDuration::from_hours(1),
-            user_agent: None,
-            network: None,
-        };
+        let session = self.new_session(account.ver);
         let id = session.id;
-        Logins::new(&self.users(), self.client())
-            .begin(account.id, session)
-            .await
-            .expect("a session");
+        self.logins().begin(account.id, session, &[]).await.expect("a session");
         let mut claims = Forge::claims(now, &account.roles);
         claims["sub"] = json!(account.id);
         claims["sid"] = json!(id);

@@ -82,6 +82,7 @@
 mod access;
 mod bearer;
 mod body;
+mod event;
 mod json;
 mod problem;
 mod request;
@@ -93,13 +94,16 @@ mod user;
 
 pub use access::{Access, Admits, Checked, CheckedAccount, Guarded, Has, Public, SignedIn};
 pub use body::{Body, Input, MAX_BODY_BYTES, NoBody};
+pub use event::EventHandler;
 pub use http::Method;
 pub use lambda_http::aws_lambda_events::apigw::{
-    ApiGatewayV2httpRequest as Event, ApiGatewayV2httpResponse as EventResponse,
+    ApiGatewayV2CustomAuthorizerSimpleResponse as AuthorizerResponse,
+    ApiGatewayV2CustomAuthorizerV2Request as AuthorizerRequest, ApiGatewayV2httpRequest as Event,
+    ApiGatewayV2httpResponse as EventResponse,
 };
 pub use problem::{FieldError, Problem};
-pub use request::{Client, Network};
-pub use response::{Created, Json, Message, NoContent, Output, Public as PublicDocument};
-pub use route::{Description, Route};
-pub use serve::{answer, serve};
+pub use request::{Client, Network, Request};
+pub use response::{Created, Either, Json, Message, NoContent, Output, Public as PublicDocument};
+pub use route::{Description, Endpoint, Route};
+pub use serve::{answer, serve, serve_event};
 pub use user::UserBody;

@@ -218,14 +218,7 @@ impl Problem {
 
     /// What led to it, from the outside in, for the log.
     pub(crate) fn reason(&self) -> Option<String> {
-        let mut next = self.0.source.as_deref().map(|source| source as &dyn Error)?;
-        let mut reason = next.to_string();
-        while let Some(source) = next.source() {
-            next = source;
-            reason.push_str(": ");
-            reason.push_str(&next.to_string());
-        }
-        Some(reason)
+        self.0.source.as_deref().map(|source| reason(source))
     }
 
     pub(crate) fn body(&self, request_id: &str) -> String {
@@ -246,6 +239,18 @@ impl Problem {
             headers.insert(name.clone(), value.clone());
         }
     }
+}
+
+/// An error and what led to it, from the outside in.
+pub(crate) fn reason(error: &dyn Error) -> String {
+    let mut next = error;
+    let mut reason = next.to_string();
+    while let Some(source) = next.source() {
+        next = source;
+        reason.push_str(": ");
+        reason.push_str(&next.to_string());
+    }
+    reason
 }
 
 impl fmt::Display for Problem {

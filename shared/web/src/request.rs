@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 use http::header::USER_AGENT;
+use http::{HeaderMap, Method};
 
 use crate::{Event, Problem};
 
@@ -29,6 +29,21 @@ impl fmt::Debug for Request {
 impl Request {
     pub(crate) fn new(event: Event) -> Self {
         Self { event }
+    }
+
+    /// The method. By it a route of several endpoints tells them apart, and not by the route key,
+    /// which `cargo lambda watch` on its own does not send.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.event.request_context.http.method
+    }
+
+    /// The path parameter `name`, as the gateway matched it; the last part of the path where it does
+    /// not say.
+    #[must_use]
+    pub fn path_parameter(&self, name: &str) -> Option<&str> {
+        let last = || self.event.raw_path.as_deref()?.rsplit('/').next();
+        self.event.path_parameters.get(name).map(String::as_str).or_else(last)
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {

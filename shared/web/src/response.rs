@@ -57,6 +57,24 @@ impl Output for NoContent {
     }
 }
 
+/// One of two answers, of a route of several endpoints.
+#[derive(Clone, Copy, Debug)]
+pub enum Either<A, B> {
+    /// The one.
+    Left(A),
+    /// The other.
+    Right(B),
+}
+
+impl<A: Output, B: Output> Output for Either<A, B> {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Left(answer) => answer.into_response(),
+            Self::Right(answer) => answer.into_response(),
+        }
+    }
+}
+
 /// 200 with a JSON body that anyone may keep for a while.
 #[derive(Debug)]
 pub struct Public<T> {

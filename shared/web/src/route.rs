@@ -19,6 +19,10 @@ pub trait Route: Sized + Send + Sync + 'static {
     /// The path, as in the template.
     const PATH: &'static str;
 
+    /// What it answers besides: other methods and paths of the same resource, with the same access
+    /// and the same rights. `Input` tells them apart, by [`Request::method`](crate::Request::method).
+    const FURTHER: &'static [Endpoint] = &[];
+
     /// Who may call. There is no default.
     type Access: Admits<Self>;
 
@@ -39,16 +43,30 @@ pub trait Route: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Output, Problem>> + Send;
 }
 
+/// A method and a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// The method.
+    pub method: &'static str,
+    /// The path, as in the template.
+    pub path: &'static str,
+}
+
 /// What a function binary says of itself when started with `--describe`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Description {
     /// [`Route::NAME`].
     pub name: &'static str,
-    /// [`Route::METHOD`].
-    pub method: String,
-    /// [`Route::PATH`].
-    pub path: &'static str,
-    /// [`Route::Access`] in words.
+    /// [`Route::METHOD`]. A function that serves no HTTP has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// [`Route::PATH`]. A function that serves no HTTP has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<&'static str>,
+    /// [`Route::FURTHER`].
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub further: &'static [Endpoint],
+    /// [`Route::Access`] in words, or who invokes it.
     pub access: String,
 }
 
@@ -58,8 +76,9 @@ impl Description {
     pub fn of<R: Route>() -> Self {
         Self {
             name: R::NAME,
-            method: R::METHOD.to_string(),
-            path: R::PATH,
+            method: Some(R::METHOD.to_string()),
+            path: Some(R::PATH),
+            further: R::FURTHER,
             access: R::Access::describe(),
         }
     }

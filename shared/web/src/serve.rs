@@ -13,6 +13,8 @@ use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::service_fn;
 use tracing::level_filters::LevelFilter;
 
+use crate::event::EventHandler;
+use crate::problem::reason;
 use crate::request::Request;
 use crate::response::Response;
 use crate::telemetry::{self, Record};
@@ -21,13 +23,28 @@ use crate::{Access, Admits, Description, Event, EventResponse, Input, Output, Pr
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Runs `R` as a Lambda function. With `--describe` it prints a [`Description`] instead.
+#[must_use]
+pub fn serve<R: Route>() -> ExitCode {
+    start(&Description::of::<R>(), run::<R>)
+}
+
+/// Runs `H` as a Lambda function that serves no HTTP. With `--describe` it prints a [`Description`]
+/// instead.
+#[must_use]
+pub fn serve_event<H: EventHandler>() -> ExitCode {
+    start(&Description::of_handler::<H>(), run_handler::<H>)
+}
+
+/// Starts a function.
 ///
 /// One thread: a Lambda instance has one request at a time, and a runtime of many threads costs a
 /// multiple of the processor time.
-#[must_use]
-pub fn serve<R: Route>() -> ExitCode {
+fn start<F: AsyncFnOnce(&Env) -> Result<(), lambda_runtime::Error>>(
+    description: &Description,
+    run: F,
+) -> ExitCode {
     if std::env::args().skip(1).any(|argument| argument == "--describe") {
-        let line = serde_json::to_string(&Description::of::<R>()).expect("a description is JSON");
+        let line = serde_json::to_string(description).expect("a description is JSON");
         return match writeln!(io::stdout(), "{line}") {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
@@ -51,7 +68,7 @@ pub fn serve<R: Route>() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run::<R>(&env)) {
+    match runtime.block_on(run(&env)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = error.as_ref(), "cannot start");
@@ -67,6 +84,40 @@ async fn run<R: Route>(env: &Env) -> Result<(), lambda_runtime::Error> {
         Ok::<_, lambda_runtime::Error>(answer(route, event.payload).await)
     }))
     .await
+}
+
+async fn run_handler<H: EventHandler>(env: &Env) -> Result<(), lambda_runtime::Error> {
+    let handler = H::cold_start(env).await?;
+    let handler = &handler;
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<H::Event>| async move {
+        handle(handler, event.payload, &event.context.request_id).await
+    }))
+    .await
+}
+
+/// Handles one event that is not HTTP, and logs one line of it. A failure is the function's: whoever
+/// invoked it sees it and may try again.
+async fn handle<H: EventHandler>(
+    handler: &H,
+    event: H::Event,
+    request_id: &str,
+) -> Result<H::Answer, lambda_runtime::Error> {
+    let started = Instant::now();
+    // Boxed: the SDK's futures are so deeply nested that the compiler gives up on larger ones.
+    let result = handler.handle(event).boxed().await;
+    let duration_ms = started.elapsed().as_secs_f64() * 1e3;
+    let route = H::NAME;
+    match result {
+        Ok(answer) => {
+            tracing::info!(route, request_id, duration_ms, "event");
+            Ok(answer)
+        }
+        Err(error) => {
+            let reason = reason(&error);
+            tracing::error!(route, request_id, duration_ms, reason, "event");
+            Err(reason.into())
+        }
+    }
 }
 
 /// Answers one event of an HTTP API. It always answers: a panic is a 500.

@@ -32,6 +32,15 @@ async fn users_survive_a_restart_and_nothing_is_left_running() {
     drop(running(&binaries.join("login")));
 }
 
+/// Waits until none of these processes runs.
+pub(super) fn wait_until_ended(processes: &[u32]) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while processes.iter().any(|pid| is_running(*pid)) {
+        assert!(std::time::Instant::now() < deadline, "left running: {processes:?}");
+        std::thread::yield_now();
+    }
+}
+
 fn is_running(pid: u32) -> bool {
     // A zombie that its new parent has not collected yet is not running.
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
@@ -39,7 +48,7 @@ fn is_running(pid: u32) -> bool {
 }
 
 /// All processes that `pid` started, and those they started.
-fn descendants(pid: u32) -> Vec<u32> {
+pub(super) fn descendants(pid: u32) -> Vec<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let mut all = Vec::new();
     // A process of many threads lists each child under the thread that made it.

@@ -1,42 +1,133 @@
-//! Our tokens and libraries that nobody here wrote.
+//! Our tokens and libraries that nobody here wrote, in each algorithm.
 
+use std::process::Command;
+
+use auth::Algorithm;
+use serde_json::json;
 use xtask::project::Project;
 use xtask::tools::{ToolSet, Tools};
 
-use super::server::shared;
+use super::server::{Server, shared};
 
 /// Fetches the key set by PyJWT's own client and verifies.
 const PYJWT: &str = r#"
 import sys, jwt
-url, issuer, token = sys.argv[1:4]
+url, issuer, token, algorithm = sys.argv[1:5]
 key = jwt.PyJWKClient(url).get_signing_key_from_jwt(token)
-claims = jwt.decode(token, key, algorithms=["EdDSA"], audience="latchkey", issuer=issuer,
+claims = jwt.decode(token, key, algorithms=[algorithm], audience="latchkey", issuer=issuer,
                     options={"require": ["exp", "iat", "sub", "jti"]})
 assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
 print(claims["preferred_username"])
 "#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pyjwt_accepts_our_tokens_by_the_key_set_alone() {
-    let server = shared();
-    assert_eq!(server.register("guido").await.status, 201);
-    let token = server.login("guido").await;
-    let tools = Tools::install(&Project::here(), ToolSet::Test).await.unwrap();
-    let run = |token: &str| {
-        std::process::Command::new(tools.program("python"))
-            .args(["-c", PYJWT])
+/// Fetches the key set by jose's own client and verifies.
+const JOSE: &str = r#"
+import { createRemoteJWKSet, jwtVerify } from "jose";
+const [url, issuer, token, algorithm] = process.argv.slice(2);
+const { payload } = await jwtVerify(token, createRemoteJWKSet(new URL(url)),
+    { issuer, audience: "latchkey", typ: "at+jwt", algorithms: [algorithm] });
+console.log(payload.preferred_username);
+"#;
+
+/// By a verifier of AWS's. It fetches by https alone, so it is given the key set.
+const AWS_JWT_VERIFY: &str = r#"
+import { JwtVerifier } from "aws-jwt-verify";
+const [url, issuer, token] = process.argv.slice(2);
+const verifier = JwtVerifier.create({ issuer, audience: "latchkey", jwksUri: "https://unused.invalid/" });
+verifier.cacheJwks(await (await fetch(url)).json());
+console.log((await verifier.verify(token)).preferred_username);
+"#;
+
+/// A library, as a command that takes the key set's URL, the issuer, a token and its algorithm.
+struct Library {
+    name: &'static str,
+    program: std::path::PathBuf,
+    arguments: Vec<String>,
+}
+
+impl Library {
+    /// Whom it says that the token is of, if it accepts it.
+    fn verify(&self, server: &Server, token: &str, algorithm: Algorithm) -> Option<String> {
+        let output = Command::new(&self.program)
+            .args(&self.arguments)
             .arg(format!("{}/.well-known/jwks.json", server.url()))
-            .args([server.url(), token])
+            .args([server.url(), token, algorithm.as_str()])
             .output()
-            .unwrap()
-    };
-    let output = run(&token);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "guido");
-    let mut forged = token.clone();
-    forged.replace_range(
-        token.len() - 10..token.len() - 9,
-        if token.as_bytes()[token.len() - 10] == b'a' { "b" } else { "a" },
-    );
-    assert!(!run(&forged).status.success(), "PyJWT does verify");
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        eprintln!("{} {algorithm}: {} {said}", self.name, output.status);
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}
+
+async fn libraries(scripts: &std::path::Path) -> Vec<Library> {
+    let project = Project::here();
+    let tools = Tools::install(&project, ToolSet::Test).await.unwrap();
+    let python = vec!["-c".to_owned(), PYJWT.to_owned()];
+    let mut libraries =
+        vec![Library { name: "PyJWT", program: tools.program("python"), arguments: python }];
+    for (name, source) in [("jose", JOSE), ("aws-jwt-verify", AWS_JWT_VERIFY)] {
+        let script = scripts.join(format!("{name}.mjs"));
+        std::fs::write(&script, source).unwrap();
+        // Node looks for packages beside the script.
+        let link = scripts.join("node_modules");
+        if !link.exists() {
+            std::os::unix::fs::symlink(tools.node_modules(), link).unwrap();
+        }
+        let arguments = vec![script.display().to_string()];
+        libraries.push(Library { name, program: tools.node(), arguments });
+    }
+    libraries
+}
+
+/// The token with one character of its signature changed.
+fn forged(token: &str) -> String {
+    let at = token.len() - 10;
+    let mut forged = token.to_owned();
+    forged.replace_range(at..=at, if token.as_bytes()[at] == b'a' { "b" } else { "a" });
+    forged
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_libraries_accept_our_tokens_by_the_key_set_alone() {
+    let scripts = tempfile::tempdir().unwrap();
+    let libraries = libraries(scripts.path()).await;
+    let settings = ["JWKS_MAX_AGE_SECONDS", "KEYS_CACHE_SECONDS", "SECRETS_CACHE_SECONDS"];
+    let settings = settings.map(|name| format!("{name}=1"));
+    let mut arguments = vec!["--db", "memory"];
+    arguments.extend(settings.iter().flat_map(|setting| ["--env", setting]));
+    let server = Server::start(&arguments);
+    assert_eq!(server.register("guido").await.status, 201);
+    for algorithm in Algorithm::ALL {
+        // A key is made as next, and signs after one more rotation: until it does, the old one.
+        let token = loop {
+            let token = server.login("guido").await;
+            if testkit::token_header(&token)["alg"] == json!(algorithm) {
+                break token;
+            }
+            let rotate = ["keys", "rotate", "--now", "--algorithm", algorithm.as_str()];
+            let output = server.xtask(&rotate);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        };
+        // Our own verifier, too.
+        assert_eq!(server.get("/auth/protected", Some(&token)).await.status, 200, "{algorithm}");
+        for library in &libraries {
+            let (name, forged) = (library.name, forged(&token));
+            let said = library.verify(&server, &token, algorithm);
+            assert_eq!(said.as_deref(), Some("guido"), "{name} {algorithm}");
+            let said = library.verify(&server, &forged, algorithm);
+            assert_eq!(said, None, "{name} {algorithm} does verify");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discovery_leads_to_the_keys() {
+    let server = shared();
+    for document in ["openid-configuration", "oauth-authorization-server"] {
+        let answer = server.get(&format!("/.well-known/{document}"), None).await.json();
+        assert_eq!(answer["issuer"], server.url());
+        let keys = answer["jwks_uri"].as_str().unwrap().strip_prefix(server.url()).unwrap();
+        assert!(server.get(keys, None).await.json()["keys"].is_array());
+    }
 }

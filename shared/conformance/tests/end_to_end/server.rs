@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use auth::{Role, Roles};
 use issuer::SigningKeys;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use testkit::Forge;
 use xtask::project::Project;
 use xtask::template::Template;
@@ -24,12 +26,27 @@ pub(super) fn shared() -> &'static Server {
     &SHARED
 }
 
-/// A running dev server.
+/// A running dev server, with a folder of local state of its own.
 #[derive(Debug)]
 pub(super) struct Server {
     child: Child,
     url: String,
     binaries: PathBuf,
+    local: TempDir,
+}
+
+/// What a login or a refresh gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tokens {
+    pub(super) access: String,
+    pub(super) refresh: String,
+}
+
+impl Tokens {
+    pub(super) fn of(answer: &Answer) -> Self {
+        let token = |name: &str| answer.json()[name].as_str().unwrap().to_owned();
+        Self { access: token("access_token"), refresh: token("refresh_token") }
+    }
 }
 
 /// An answer, read to its end.
@@ -67,10 +84,17 @@ impl Answer {
 impl Server {
     /// Starts one on a free port and waits until it is ready.
     pub(super) fn start(arguments: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), arguments)
+    }
+
+    /// The same on local state that is there already.
+    pub(super) fn start_in(local: TempDir, arguments: &[&str]) -> Self {
         let project = Project::here();
         let binaries = build();
         let mut child = Command::new(binaries.join("xtask"))
             .current_dir(project.root())
+            .arg("--local")
+            .arg(local.path())
             .args(["dev", "--port", "0", "--until-stdin-closes"])
             .args(arguments)
             .stdin(Stdio::piped())
@@ -86,7 +110,7 @@ impl Server {
         };
         // Kept open, or the functions' log lines would have nowhere to go.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Self { child, url, binaries }
+        Self { child, url, binaries, local }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -98,9 +122,19 @@ impl Server {
     }
 
     /// Ends it as a user would, and waits for it.
-    pub(super) fn terminate(mut self) -> std::process::ExitStatus {
-        rustix::process::kill_process(self.pid(), rustix::process::Signal::TERM).unwrap();
-        self.child.wait().unwrap()
+    pub(super) fn terminate(self) -> std::process::ExitStatus {
+        self.end(rustix::process::Signal::TERM).0
+    }
+
+    /// Ends it by a signal, waits for it, and leaves its local state.
+    pub(super) fn end(mut self, signal: rustix::process::Signal) -> (ExitStatus, TempDir) {
+        rustix::process::kill_process(self.pid(), signal).unwrap();
+        (self.child.wait().unwrap(), self.local)
+    }
+
+    /// Its folder of local state.
+    pub(super) fn local(&self) -> &Path {
+        self.local.path()
     }
 
     /// The processes that run the function `name`.
@@ -151,16 +185,33 @@ impl Server {
 
     /// Signs in and gives the access token.
     pub(super) async fn login(&self, username: &str) -> String {
+        self.sign_in(username).await.access
+    }
+
+    /// Signs in.
+    pub(super) async fn sign_in(&self, username: &str) -> Tokens {
         let body = json!({"username": username, "password": PASSWORD});
         let answer = self.post("/auth/login", &body).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        answer.json()["access_token"].as_str().unwrap().to_owned()
+        Tokens::of(&answer)
+    }
+
+    pub(super) async fn refresh(&self, token: &str) -> Answer {
+        self.post("/auth/refresh", &json!({"refresh_token": token})).await
+    }
+
+    /// A request without a body, by an access token.
+    pub(super) async fn call(&self, method: Method, path: &str, token: &str) -> Answer {
+        let request = self.request(method, path).header("authorization", format!("Bearer {token}"));
+        self.send(request).await
     }
 
     /// `cargo xtask …` on the running server.
     pub(super) fn xtask(&self, arguments: &[&str]) -> std::process::Output {
         Command::new(self.binaries.join("xtask"))
             .current_dir(Project::here().root())
+            .arg("--local")
+            .arg(self.local.path())
             .args(arguments)
             .stdin(Stdio::null())
             .output()
@@ -175,13 +226,13 @@ impl Server {
     }
 
     /// What signs tokens that this server accepts: the development keys.
-    pub(super) fn forge() -> Forge {
-        let path = Project::here().local("signing-keys.json");
+    pub(super) fn forge(&self) -> Forge {
+        let path = self.local.path().join("signing-keys.json");
         let keys: SigningKeys = std::fs::read_to_string(path).unwrap().parse().unwrap();
-        Forge::of(keys)
+        Forge::of(keys).with_rules(self.url(), "latchkey")
     }
 
-    /// Method and path of every route of the template, with `{…}` filled in.
+    /// Method and path of every route of the template.
     pub(super) fn routes() -> Vec<(Method, String)> {
         let template = Template::read(&Project::here().template()).unwrap();
         let mut routes: Vec<_> = template
@@ -203,6 +254,30 @@ fn build() -> PathBuf {
         runtime.block_on(xtask::binaries::build(&Project::here(), false)).unwrap()
     });
     built.join().unwrap()["xtask"].parent().unwrap().to_owned()
+}
+
+/// How many instances a parallel test runs over, at least.
+pub(super) const INSTANCES: usize = 8;
+
+/// Makes requests at the same time, and sees to it that so many did overlap.
+pub(super) async fn at_once(
+    requests: impl Iterator<Item = impl Future<Output = Answer>>,
+) -> Vec<Answer> {
+    let timed = requests.map(|request| async {
+        let begun = Instant::now();
+        let answer = request.await;
+        (answer, begun, Instant::now())
+    });
+    let timed = futures_util::future::join_all(timed).await;
+    let overlap = timed
+        .iter()
+        .map(|(_, begun, ended)| {
+            timed.iter().filter(|(_, other, end)| other < ended && begun < end).count()
+        })
+        .max();
+    let expected = INSTANCES.min(timed.len());
+    assert!(overlap >= Some(expected), "at most {overlap:?} requests overlapped");
+    timed.into_iter().map(|(answer, ..)| answer).collect()
 }
 
 /// The processes that run `binary`.

@@ -2,10 +2,9 @@
 
 use auth::{AccountCheck, CheckError, Fault as _, FaultKind, SessionId, SystemRandom};
 use aws_sdk_dynamodb::types::AttributeValue;
-use store::{Accounts, Logins};
+use store::Accounts;
 use testkit::{Fault, Faults, Stack};
 
-use crate::logins::new_session;
 use crate::{new_account, registrations};
 
 #[tokio::test]
@@ -13,9 +12,9 @@ async fn either_may_be_gone() {
     let stack = Stack::start().await;
     let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
     let stranger = new_account("stranger", None).id;
-    let session = new_session(7);
+    let session = stack.new_session(7);
     let sid = session.id;
-    Logins::new(&stack.users(), stack.client()).begin(account.id, session).await.unwrap();
+    stack.logins().begin(account.id, session, &[]).await.unwrap();
     let accounts = Accounts::new(&stack.users(), stack.client());
 
     let both = accounts.find(account.id, sid).await.unwrap();

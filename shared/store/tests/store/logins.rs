@@ -1,26 +1,10 @@
 //! Finding accounts by name, and beginning sessions.
 
-use auth::{
-    AccountCheck, CanonicalName, Clock, Email, Fault as _, FaultKind, SessionId, SystemClock,
-    SystemRandom, Username,
-};
-use jiff::SignedDuration;
-use store::{Accounts, Identifier, Logins, NewSession, StoreError};
+use auth::{AccountCheck, CanonicalName, Email, Fault as _, FaultKind, Username};
+use store::{Accounts, Identifier, Logins, StoreError};
 use testkit::{Fault, Faults, Stack};
 
 use crate::{keys, new_account, registrations};
-
-pub(crate) fn new_session(ver: u64) -> NewSession {
-    let now = SystemClock.now();
-    NewSession {
-        id: SessionId::new(&SystemRandom),
-        ver,
-        created_at: now,
-        expires_at: now + SignedDuration::from_hours(1),
-        user_agent: Some("curl/8.14.1".to_owned()),
-        network: None,
-    }
-}
 
 fn name(name: &str) -> CanonicalName {
     Username::parse(name).unwrap().canonical().clone()
@@ -39,7 +23,7 @@ async fn a_credential_is_found_by_name_and_by_address() {
     let stack = Stack::start().await;
     let account = new_account("Straße", Some("s@example.com"));
     let account = registrations(&stack).create(account).await.unwrap();
-    let logins = Logins::new(&stack.users(), stack.client());
+    let logins = stack.logins();
     for by in [
         Identifier::Username(name("STRASSE")),
         Identifier::Username(name("straße")),
@@ -56,7 +40,7 @@ async fn a_credential_is_found_by_name_and_by_address() {
 #[tokio::test]
 async fn nobody_has_no_credential() {
     let stack = Stack::start().await;
-    let logins = Logins::new(&stack.users(), stack.client());
+    let logins = stack.logins();
     for by in [Identifier::Username(name("nobody")), Identifier::Email(address("n@example.com"))] {
         assert!(logins.credential(&by).await.unwrap().is_none());
     }
@@ -75,7 +59,7 @@ async fn a_name_takes_one_wait_and_an_address_two_whoever_has_it() {
         (Identifier::Email(address("n@example.com")), 1),
     ] {
         let faults = Faults::script(&[]);
-        let logins = Logins::new(&stack.users(), stack.faulty_client(&faults));
+        let logins = Logins::new(&stack.users(), stack.faulty_client(&faults), stack.limits());
         logins.credential(&by).await.unwrap();
         assert_eq!((faults.requests(), faults.most_at_once()), (2, at_once), "{by:?}");
         assert!(faults.bodies().iter().all(|body| body["ConsistentRead"] == true));
@@ -93,12 +77,16 @@ async fn an_outage_is_no_unknown_name() {
         (Fault::AccessDenied, FaultKind::Internal),
     ] {
         let client = stack.faulty_client(&Faults::always(fault));
-        let logins = Logins::new(&stack.users(), client);
+        let logins = Logins::new(&stack.users(), client, stack.limits());
         let by = Identifier::Username(name("testuser"));
         assert_eq!(kind(logins.credential(&by).await), expected, "{fault:?}");
         let account = new_account("testuser", None);
         assert_eq!(kind(logins.account(account.id).await), expected, "{fault:?}");
-        assert_eq!(kind(logins.begin(account.id, new_session(1)).await), expected, "{fault:?}");
+        assert_eq!(
+            kind(logins.begin(account.id, stack.new_session(1), &[]).await),
+            expected,
+            "{fault:?}"
+        );
     }
 }
 
@@ -109,15 +97,15 @@ async fn a_session_begins_whatever_answer_is_lost() {
     for fault in [Fault::LostAnswer, Fault::Lost, Fault::Throttled, Fault::ServerError] {
         let before = keys(&stack.client()).await.len();
         let faults = Faults::script(&[fault; 2]);
-        let session = new_session(account.ver);
-        let (id, expires_at) = (session.id, session.expires_at);
-        let logins = Logins::new(&stack.users(), stack.faulty_client(&faults));
-        logins.begin(account.id, session).await.unwrap();
+        let session = stack.new_session(account.ver);
+        let id = session.id;
+        let logins = Logins::new(&stack.users(), stack.faulty_client(&faults), stack.limits());
+        let begun = logins.begin(account.id, session, &[]).await.unwrap();
         assert_eq!(faults.requests(), 3, "{fault:?}");
         assert_eq!(keys(&stack.client()).await.len(), before + 1, "{fault:?}");
         let accounts = Accounts::new(&stack.users(), stack.client());
         let live = accounts.find(account.id, id).await.unwrap().session.unwrap();
         assert_eq!(live.ver, account.ver);
-        assert_eq!(live.expires_at.as_second(), expires_at.as_second());
+        assert_eq!(live.expires_at, begun.ends_at);
     }
 }

@@ -8,6 +8,7 @@ mod faults;
 mod logins;
 mod races;
 mod registrations;
+mod sessions;
 
 use std::collections::BTreeSet;
 

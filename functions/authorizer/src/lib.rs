@@ -1,0 +1,160 @@
+//! A Lambda authorizer (HTTP API, REQUEST, payload 2.0, simple response): guards functions in any
+//! language by our tokens.
+//!
+//! It admits as our own routes do: by token, or, when `AUTHORIZER_ACCESS` is `checked`, after a look at
+//! account and session. It answers yes or no; what the client is then told is up to the gateway.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use auth::{
+    Anyone, BootError, Clock, Env, Role, RoleError, Roles, SystemClock, TokenRules, Verifier,
+};
+use keys::TableKeys;
+use serde::Serialize;
+use store::Accounts;
+use web::{
+    Admits, AuthorizerRequest, AuthorizerResponse, Checked, CheckedAccount, EventHandler, Guarded,
+    Problem, SignedIn,
+};
+
+/// The function.
+pub struct Authorizer {
+    verifier: Verifier<TableKeys>,
+    accounts: Accounts,
+    access: Access,
+    required: Roles,
+}
+
+/// How a caller is admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    ByToken,
+    Checked,
+}
+
+impl FromStr for Access {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "by_token" => Ok(Self::ByToken),
+            "checked" => Ok(Self::Checked),
+            _ => Err("there are by_token and checked"),
+        }
+    }
+}
+
+/// Roles, separated by commas.
+struct Required(Roles);
+
+impl FromStr for Required {
+    type Err = RoleError;
+
+    fn from_str(text: &str) -> Result<Self, RoleError> {
+        text.split(',').map(|role| role.trim().parse::<Role>()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// What the function behind is told of the caller, in `requestContext.authorizer.lambda`. Empty when
+/// the caller is not let in.
+#[derive(Clone, Debug, Default, Serialize, serde::Deserialize)]
+pub struct Context {
+    /// The user's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<String>,
+    /// The session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
+    /// The roles, separated by commas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roles: Option<String>,
+}
+
+impl Guarded for Authorizer {
+    type Keys = TableKeys;
+
+    fn verifier(&self) -> &Verifier<TableKeys> {
+        &self.verifier
+    }
+}
+
+impl Checked for Authorizer {
+    type Accounts = Accounts;
+
+    fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+}
+
+impl Authorizer {
+    /// Who the caller is, and the roles that count.
+    async fn admit(&self, request: &AuthorizerRequest) -> Result<(Context, Roles), Problem> {
+        let headers = &request.headers;
+        let (sub, sid, roles) = match self.access {
+            Access::ByToken => {
+                let caller = SignedIn::admit(self, headers).await?;
+                (caller.user_id(), caller.session_id(), caller.claims().roles.clone())
+            }
+            Access::Checked => {
+                let caller = CheckedAccount::<Anyone>::admit(self, headers).await?;
+                (caller.user_id(), caller.session_id(), caller.account().roles.clone())
+            }
+        };
+        let context = Context {
+            sub: Some(sub.to_string()),
+            sid: Some(sid.to_string()),
+            roles: Some(roles.to_string()),
+        };
+        Ok((context, roles))
+    }
+}
+
+impl EventHandler for Authorizer {
+    const NAME: &'static str = "authorizer";
+    const INVOKED_BY: &'static str = "API Gateway";
+    type Event = AuthorizerRequest;
+    type Answer = AuthorizerResponse<Context>;
+    type Error = Unavailable;
+
+    async fn cold_start(env: &Env) -> Result<Self, BootError> {
+        let (database, keys, table, rules, access, required) = env.read(|reader| {
+            let database = dynamo::Config::read(reader);
+            let keys = keys::Config::read(reader);
+            let table = store::Config::read(reader);
+            let rules = TokenRules::read(reader);
+            let access = reader.optional("AUTHORIZER_ACCESS", Access::ByToken);
+            let required = reader.optional("AUTHORIZER_ROLES", Required(Roles::default()));
+            Some((database?, keys?, table?, rules?, access?, required?.0))
+        })?;
+        let client = dynamo::connect(&database);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let keys = TableKeys::open(&keys, client.clone(), Arc::clone(&clock)).await;
+        Ok(Self {
+            verifier: Verifier::new(rules, keys, clock),
+            accounts: Accounts::new(&table, client),
+            access,
+            required,
+        })
+    }
+
+    async fn handle(&self, request: AuthorizerRequest) -> Result<Self::Answer, Unavailable> {
+        let mut answer = AuthorizerResponse::default();
+        match self.admit(&request).await {
+            Ok((context, roles)) if self.required.iter().all(|role| roles.contains(role)) => {
+                answer.is_authorized = true;
+                answer.context = context;
+            }
+            Ok(_) => {}
+            // Nothing is known of the caller: the gateway answers 500, and the client may try again.
+            Err(problem) if problem.status().is_server_error() => return Err(Unavailable(problem)),
+            Err(_) => {}
+        }
+        Ok(answer)
+    }
+}
+
+/// The caller could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("the caller could not be looked at: {0}")]
+pub struct Unavailable(Problem);

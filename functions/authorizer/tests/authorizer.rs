@@ -1,0 +1,129 @@
+//! `authorizer` over an embedded DynamoDB, from API Gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use auth::{Account, Clock, Env, Role, SystemClock};
+use authorizer::Authorizer;
+use serde_json::{Value, json};
+use testkit::{NewUser, Stack, bearer, claims, events_of, load, signed_in};
+use web::EventHandler;
+
+async fn start(stack: &Stack, settings: &[(&str, &str)]) -> Authorizer {
+    Authorizer::cold_start(&stack.env_with(settings)).await.unwrap()
+}
+
+async fn testuser(stack: &Stack, roles: &[Role]) -> Account {
+    stack.user(NewUser { username: "testuser", email: None, roles }).await
+}
+
+async fn ask(authorizer: &Authorizer, event: Value) -> Value {
+    let answer = authorizer.handle(serde_json::from_value(event).unwrap()).await.unwrap();
+    serde_json::to_value(answer).unwrap()
+}
+
+async fn admits(authorizer: &Authorizer, token: &str) -> bool {
+    let answer = ask(authorizer, bearer(load("authorizer"), token)).await;
+    if answer["isAuthorized"] == false {
+        assert_eq!(answer["context"], json!({}), "nothing is said of whoever is not let in");
+    }
+    answer["isAuthorized"].as_bool().unwrap()
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    let stack = Stack::start().await;
+    let token = stack.sign_in(&testuser(&stack, &[Role::User]).await).await;
+    let authorizer = start(&stack, &[]).await;
+    for (name, of_file) in events_of("authorizer") {
+        let mut answer = ask(&authorizer, signed_in(of_file, &token)).await;
+        for id in ["sub", "sid"] {
+            if answer["context"][id].is_string() {
+                answer["context"][id] = json!("(id)");
+            }
+        }
+        insta::assert_json_snapshot!(name, answer);
+    }
+}
+
+#[tokio::test]
+async fn the_function_behind_is_told_who_it_is() {
+    let stack = Stack::start().await;
+    let account = testuser(&stack, &[Role::User, Role::Admin]).await;
+    let token = stack.sign_in(&account).await;
+    let answer = ask(&start(&stack, &[]).await, bearer(load("authorizer"), &token)).await;
+    let context = json!({"sub": account.id, "sid": claims(&token)["sid"], "roles": "user,admin"});
+    assert_eq!(answer, json!({"isAuthorized": true, "context": context}));
+}
+
+/// Every way for a token to be bad, as on our own routes.
+#[tokio::test]
+async fn a_bad_token_is_not_admitted() {
+    let stack = Stack::start().await;
+    let token = stack.sign_in(&testuser(&stack, &Role::ALL).await).await;
+    for access in ["by_token", "checked"] {
+        let authorizer = start(&stack, &[("AUTHORIZER_ACCESS", access)]).await;
+        assert!(admits(&authorizer, &token).await);
+        for bad in stack.forge().bad_tokens(&claims(&token), SystemClock.now()) {
+            // A header cannot hold a line break, so neither can an event.
+            if !bad.token.contains('\n') {
+                assert!(!admits(&authorizer, &bad.token).await, "{access}: {}", bad.fault);
+            }
+        }
+        let two = format!("{token}, Bearer {token}");
+        assert!(!admits(&authorizer, &two).await, "{access}: two tokens");
+    }
+}
+
+#[tokio::test]
+async fn the_roles_that_are_asked_for_are_needed_all_of_them() {
+    let stack = Stack::start().await;
+    let token = stack.sign_in(&testuser(&stack, &[Role::User, Role::Admin]).await).await;
+    for (roles, expected) in [
+        ("", true),
+        ("user", true),
+        ("admin", true),
+        ("user,admin", true),
+        ("super_admin", false),
+        ("admin,super_admin", false),
+    ] {
+        let authorizer = start(&stack, &[("AUTHORIZER_ROLES", roles)]).await;
+        assert_eq!(admits(&authorizer, &token).await, expected, "{roles}");
+    }
+}
+
+#[tokio::test]
+async fn checked_means_account_and_session_of_now() {
+    let stack = Stack::start().await;
+    let account = testuser(&stack, &[Role::Admin]).await;
+    let token = stack.sign_in(&account).await;
+    let by_token = start(&stack, &[("AUTHORIZER_ROLES", "admin")]).await;
+    let settings = [("AUTHORIZER_ACCESS", "checked"), ("AUTHORIZER_ROLES", "admin")];
+    let checked = start(&stack, &settings).await;
+    assert!(admits(&by_token, &token).await && admits(&checked, &token).await);
+    let administration = store::Administration::new(&stack.users(), stack.client());
+    administration.set_roles(account.id, &[Role::User].into_iter().collect()).await.unwrap();
+    assert!(admits(&by_token, &token).await && !admits(&checked, &token).await);
+    administration.set_roles(account.id, &[Role::Admin].into_iter().collect()).await.unwrap();
+    assert!(admits(&checked, &token).await);
+    administration.disable(account.id).await.unwrap();
+    assert!(admits(&by_token, &token).await && !admits(&checked, &token).await);
+}
+
+/// Neither yes nor no: a no would be a 403 for somebody who may.
+#[tokio::test]
+async fn when_the_caller_cannot_be_looked_at_it_fails() {
+    let stack = Stack::start().await;
+    let token = stack.sign_in(&testuser(&stack, &[Role::User]).await).await;
+    let authorizer = Authorizer::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let event = serde_json::from_value(bearer(load("authorizer"), &token)).unwrap();
+    let error = authorizer.handle(event).await.unwrap_err();
+    assert!(!error.to_string().contains(&token));
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let cold_start = async |env: Env| Authorizer::cold_start(&env).await.err().unwrap().to_string();
+    insta::assert_snapshot!("an empty environment", cold_start(Env::default()).await);
+    let bad = [("AUTHORIZER_ACCESS", "both"), ("AUTHORIZER_ROLES", "user,root")];
+    insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
+}

@@ -1,0 +1,37 @@
+//! `discovery`, from the gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use auth::Env;
+use discovery::DiscoveryRoute;
+use testkit::{body, event, events_of, load, readable};
+use web::{Route, answer};
+
+async fn route(issuer: &str) -> DiscoveryRoute {
+    DiscoveryRoute::cold_start(&Env::from_iter([("ISSUER", issuer)])).await.unwrap()
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    let route = route("https://api.example.com").await;
+    for (name, of_file) in events_of("discovery") {
+        insta::assert_json_snapshot!(name, readable(&answer(&route, event(of_file)).await));
+    }
+}
+
+/// The issuer is compared byte for byte, so it is answered as it is configured.
+#[tokio::test]
+async fn the_issuer_is_as_configured() {
+    for issuer in ["https://api.example.com/", "http://127.0.0.1:9000"] {
+        let document = body(&answer(&route(issuer).await, event(load("discovery"))).await);
+        assert_eq!(document["issuer"], issuer);
+        let keys = format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'));
+        assert_eq!(document["jwks_uri"], keys);
+    }
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let error = DiscoveryRoute::cold_start(&Env::default()).await.err().unwrap();
+    insta::assert_snapshot!(error.to_string());
+}

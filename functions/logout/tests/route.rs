@@ -1,0 +1,99 @@
+//! `logout` over an embedded DynamoDB, from the gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use auth::{AccountCheck, Env, Role};
+use logout::LogoutRoute;
+use testkit::{
+    NewUser, Stack, bearer, event, events_of, load, readable, signed_in, status, without_token,
+};
+use web::{EventResponse, Route, answer};
+
+async fn route(stack: &Stack) -> LogoutRoute {
+    LogoutRoute::cold_start(&stack.env()).await.unwrap()
+}
+
+async fn testuser(stack: &Stack) -> auth::Account {
+    stack.user(NewUser { username: "testuser", email: None, roles: &[Role::User] }).await
+}
+
+async fn ask(route: &LogoutRoute, token: &str) -> EventResponse {
+    answer(route, event(bearer(load("logout"), token))).await
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    let stack = Stack::start().await;
+    let token = stack.sign_in(&testuser(&stack).await).await;
+    let route = route(&stack).await;
+    for (name, of_file) in events_of("logout") {
+        let answer = answer(&route, event(signed_in(of_file, &token))).await;
+        insta::assert_json_snapshot!(name, readable(&answer));
+    }
+}
+
+/// Whether the session of a token is there and counts.
+async fn counts(stack: &Stack, token: &str) -> bool {
+    let claims = testkit::claims(token);
+    let id = |name: &str| claims[name].as_str().unwrap().to_owned();
+    let accounts = store::Accounts::new(&stack.users(), stack.client());
+    let (user, session) = (id("sub").parse().unwrap(), id("sid").parse().unwrap());
+    let found = accounts.find(user, session).await.unwrap();
+    found.session.is_some_and(|session| Some(session.ver) == found.account.map(|it| it.ver))
+}
+
+/// R45, R46.
+#[tokio::test]
+async fn it_ends_the_session_of_the_token_and_no_other() {
+    let stack = Stack::start().await;
+    let route = route(&stack).await;
+    let account = testuser(&stack).await;
+    let stranger = NewUser { username: "stranger", email: None, roles: &[Role::Admin] };
+    let stranger = stack.sign_in(&stack.user(stranger).await).await;
+    let (one, other) = (stack.sign_in(&account).await, stack.sign_in(&account).await);
+    for _ in 0..2 {
+        let answer = ask(&route, &one).await;
+        assert_eq!((status(&answer), answer.body), (204, None), "and again");
+    }
+    assert!(!counts(&stack, &one).await);
+    assert!(counts(&stack, &other).await && counts(&stack, &stranger).await);
+    // Somebody else's session is not one of the caller's, whatever the token claims.
+    let mut claims = testkit::claims(&other);
+    claims["sid"] = testkit::claims(&stranger)["sid"].clone();
+    let mixed = stack.forge().sign(&stack.forge().header(), &claims);
+    assert_eq!(status(&ask(&route, &mixed).await), 204);
+    assert!(counts(&stack, &stranger).await);
+}
+
+/// Whoever is disabled may still end a session: nothing about the caller is read.
+#[tokio::test]
+async fn it_reads_nothing_about_the_caller() {
+    let stack = Stack::start().await;
+    let route = route(&stack).await;
+    let account = testuser(&stack).await;
+    let token = stack.sign_in(&account).await;
+    stack.disable(account.id).await;
+    assert_eq!(status(&ask(&route, &token).await), 204);
+    assert_eq!(status(&ask(&route, &stack.token_of_nobody(&[])).await), 204);
+}
+
+#[tokio::test]
+async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+    let stack = Stack::start().await;
+    let token = stack.sign_in(&testuser(&stack).await).await;
+    let route = LogoutRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    assert_eq!(status(&ask(&route, &token).await), 503);
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_is_let_in() {
+    let stack = Stack::start().await;
+    let event = event(without_token(load("logout")));
+    insta::assert_json_snapshot!(readable(&answer(&route(&stack).await, event).await));
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let error = LogoutRoute::cold_start(&Env::default()).await.err().unwrap();
+    insta::assert_snapshot!(error.to_string());
+}

@@ -1,0 +1,114 @@
+//! `POST /auth/refresh`: new tokens for a session that counts, by its refresh token.
+
+use std::sync::Arc;
+
+use auth::{Account, BootError, Clock, Env, KeySource, Standing, SystemClock, SystemRandom};
+use issuer::{Issuer, RefreshToken, SessionGrant, Tokens};
+use keys::TableKeys;
+use serde::Deserialize;
+use store::{Grace, Presented, Refreshed, Rotations, Session, SessionLimits};
+use web::{Body, Json, Method, Problem, Public, Route};
+
+/// The route.
+pub struct RefreshRoute {
+    rotations: Rotations,
+    issuer: Issuer,
+    keys: TableKeys,
+    clock: Arc<dyn Clock>,
+}
+
+/// The body of a request.
+#[derive(Deserialize)]
+pub struct Refresh {
+    refresh_token: String,
+}
+
+impl Route for RefreshRoute {
+    const NAME: &'static str = "refresh";
+    const METHOD: Method = Method::POST;
+    const PATH: &'static str = "/auth/refresh";
+    // The credential is in the body, and is looked at before anything else is.
+    type Access = Public;
+    type Input = Body<Refresh>;
+    type Output = Json<Tokens>;
+
+    async fn cold_start(env: &Env) -> Result<Self, BootError> {
+        let (database, table, keys, tokens, limits, grace) = env.read(|reader| {
+            let database = dynamo::Config::read(reader);
+            let table = store::Config::read(reader);
+            let keys = keys::Config::read(reader);
+            let tokens = issuer::Config::read(reader);
+            let limits = SessionLimits::read(reader);
+            let grace = Grace::read(reader);
+            Some((database?, table?, keys?, tokens?, limits?, grace?))
+        })?;
+        let client = dynamo::connect(&database.within(grace.operation_deadline()));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (keys, issuer) = futures_util::join!(
+            TableKeys::open(&keys, client.clone(), Arc::clone(&clock)),
+            Issuer::open(tokens, Arc::clone(&clock), Arc::new(SystemRandom)),
+        );
+        Ok(Self { rotations: Rotations::new(&table, client, limits, grace), issuer, keys, clock })
+    }
+
+    async fn handle(&self, (): (), Body(body): Body<Refresh>) -> Result<Json<Tokens>, Problem> {
+        // Nothing is read or written for a token that we did not make.
+        let token = self.issuer.presented(&body.refresh_token).await?;
+        let pepper = self.issuer.pepper().await?;
+        let presented = Presented {
+            user: token.sub,
+            session: token.sid,
+            counter: token.counter,
+            pepper: &pepper,
+        };
+        let refreshed = async { Ok(self.rotations.refresh(presented, self.clock.now()).await?) };
+        let account = async { Ok::<_, Problem>(self.rotations.account(token.sub).await?) };
+        let epoch = async { Ok(self.keys.epoch().await?) };
+        let (refreshed, account, epoch) = futures_util::try_join!(refreshed, account, epoch)?;
+        let session = live(refreshed, token)?;
+        if epoch.refuses(session.created_at.as_second()) {
+            return Err(refused("the sessions of that time have been ended"));
+        }
+        let account = active(account, &session)?;
+        let tokens = self.issuer.issue(SessionGrant {
+            account: &account,
+            session: session.id,
+            ver: session.ver,
+            auth_time: session.created_at,
+            counter: session.chain.counter,
+            pepper: &session.pepper,
+            ends_at: session.ends_at,
+        });
+        Ok(Json(tokens.await?))
+    }
+}
+
+/// One answer, whatever was wrong. The log is told.
+fn refused(reason: &'static str) -> Problem {
+    Problem::invalid_token().because(reason)
+}
+
+fn live(refreshed: Refreshed, token: RefreshToken) -> Result<Session, Problem> {
+    match refreshed {
+        Refreshed::Live(session, _) => Ok(session),
+        Refreshed::Reused => {
+            let (user_id, session_id) = (token.sub.to_string(), token.sid.to_string());
+            tracing::warn!(event = "refresh_token_reused", user_id, session_id, "security");
+            Err(refused("the refresh token had been superseded: its session has been ended"))
+        }
+        Refreshed::Ahead => Err(refused("the refresh token is ahead of its session")),
+        Refreshed::Ended => Err(refused("the session has ended")),
+    }
+}
+
+/// The account, if it and the session count now.
+fn active(account: Option<Account>, session: &Session) -> Result<Account, Problem> {
+    let account = account.ok_or_else(|| refused("the account is gone"))?;
+    if account.standing == Standing::Disabled {
+        return Err(refused("the account is disabled"));
+    }
+    if account.ver != session.ver {
+        return Err(refused("the sessions of that time have been ended"));
+    }
+    Ok(account)
+}

@@ -1,0 +1,321 @@
+//! `refresh` over an embedded DynamoDB, from the gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use auth::{Account, Env, GlobalEpoch, Role, Roles, SessionId};
+use aws_sdk_dynamodb::types::AttributeValue;
+use issuer::RefreshToken;
+use peppers::{Peppers, Purpose};
+use refresh::RefreshRoute;
+use serde_json::{Value, json};
+use testkit::{
+    NewUser, Stack, body, event, events_of, json_body, json_request, load, readable, status,
+};
+use web::{EventResponse, Route, answer};
+
+struct Bench {
+    stack: Stack,
+    route: RefreshRoute,
+    account: Account,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let stack = Stack::start().await;
+        let route = RefreshRoute::cold_start(&stack.env()).await.unwrap();
+        let email = Some("testuser@example.com");
+        let user = NewUser { username: "testuser", email, roles: &[Role::User] };
+        let account = stack.user(user).await;
+        Self { stack, route, account }
+    }
+
+    /// A session that has never rotated.
+    async fn begin(&self) -> SessionId {
+        let session = self.stack.new_session(self.account.ver);
+        self.stack.logins().begin(self.account.id, session, &[]).await.unwrap().id
+    }
+
+    /// The token that says so of a session.
+    fn token(&self, sid: SessionId, counter: u64) -> String {
+        token_by(self.stack.peppers(), RefreshToken { sub: self.account.id, sid, counter })
+    }
+
+    async fn ask(&self, token: &str) -> EventResponse {
+        answer(&self.route, json_request("refresh", &json!({"refresh_token": token}))).await
+    }
+
+    /// The status, and the refresh token of a success.
+    async fn refresh(&self, token: &str) -> (i64, Option<String>) {
+        let answer = self.ask(token).await;
+        (status(&answer), body(&answer)["refresh_token"].as_str().map(str::to_owned))
+    }
+
+    /// Sets an attribute of a session: time goes by.
+    async fn set(&self, sid: SessionId, name: &str, number: i64) {
+        self.stack
+            .client()
+            .update_item()
+            .table_name("UsersTable")
+            .key("pk", AttributeValue::S(format!("USER#{}", self.account.id)))
+            .key("sk", AttributeValue::S(format!("SESSION#{sid}")))
+            .condition_expression("attribute_exists(pk)")
+            .update_expression("SET #name = :number")
+            .expression_attribute_names("#name", name)
+            .expression_attribute_values(":number", AttributeValue::N(number.to_string()))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// The last rotation is longer ago than the grace.
+    async fn rest(&self, sid: SessionId) {
+        self.set(sid, "rotated_at", 1).await;
+    }
+
+    async fn lives(&self, sid: SessionId) -> bool {
+        let sessions = store::Sessions::new(&self.stack.users(), self.stack.client());
+        sessions.of(self.account.id).await.unwrap().iter().any(|session| session.id == sid)
+    }
+
+    /// All that is in the users' table.
+    async fn table(&self) -> BTreeMap<String, String> {
+        let scanned = self.stack.client().scan().table_name("UsersTable").send().await.unwrap();
+        let row = |item: &std::collections::HashMap<String, AttributeValue>| {
+            let sorted: BTreeMap<_, _> = item.iter().collect();
+            (format!("{:?} {:?}", item["pk"], item["sk"]), format!("{sorted:?}"))
+        };
+        scanned.items().iter().map(row).collect()
+    }
+}
+
+fn token_by(peppers: &Peppers, token: RefreshToken) -> String {
+    token.sign(&peppers.current(Purpose::RefreshToken, jiff::Timestamp::MAX))
+}
+
+fn claims(answer: &EventResponse) -> Value {
+    let token = body(answer)["access_token"].as_str().unwrap().to_owned();
+    serde_json::from_slice(&testkit::decode(token.split('.').nth(1).unwrap())).unwrap()
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    let bench = Bench::start().await;
+    let token = bench.token(bench.begin().await, 0);
+    for (name, mut of_file) in events_of("refresh") {
+        let filled =
+            of_file["body"].as_str().unwrap().replace("REPLACE_WITH_A_REFRESH_TOKEN", &token);
+        of_file["body"] = json!(filled);
+        let answer = answer(&bench.route, event(of_file)).await;
+        insta::assert_json_snapshot!(name, readable(&answer));
+    }
+}
+
+/// R41, and the table of the contract, row by row.
+#[tokio::test]
+async fn a_presented_counter_gets_what_the_table_says() {
+    let bench = Bench::start().await;
+    let (sid, other) = (bench.begin().await, bench.begin().await);
+    let [zero, one, two] = [0, 1, 2].map(|counter| bench.token(sid, counter));
+    // The first refresh after a login always may.
+    assert_eq!(bench.refresh(&zero).await, (200, Some(one.clone())));
+    // Within the grace: the same to whoever has the current one, and to whoever has the one before.
+    assert_eq!(bench.refresh(&one).await, (200, Some(one.clone())));
+    assert_eq!(bench.refresh(&zero).await, (200, Some(one.clone())));
+    // After it the session rotates again.
+    bench.rest(sid).await;
+    assert_eq!(bench.refresh(&one).await, (200, Some(two.clone())));
+    // One that is ahead, as after a restore: refused, and the session lives.
+    assert_eq!(bench.refresh(&bench.token(sid, 3)).await, (401, None));
+    assert!(bench.lives(sid).await);
+    // R43: a replay after the grace ends this session, and no other.
+    bench.rest(sid).await;
+    assert_eq!(bench.refresh(&one).await, (401, None));
+    assert!(!bench.lives(sid).await && bench.lives(other).await);
+    assert_eq!(bench.refresh(&two).await, (401, None), "the owner's too");
+    assert_eq!(bench.refresh(&bench.token(other, 0)).await.0, 200);
+}
+
+#[tokio::test]
+async fn two_behind_is_reuse_also_within_the_grace() {
+    let bench = Bench::start().await;
+    let sid = bench.begin().await;
+    assert_eq!(bench.refresh(&bench.token(sid, 0)).await.0, 200);
+    bench.rest(sid).await;
+    assert_eq!(bench.refresh(&bench.token(sid, 1)).await.0, 200);
+    assert_eq!(bench.refresh(&bench.token(sid, 0)).await, (401, None));
+    assert!(!bench.lives(sid).await);
+}
+
+#[tokio::test]
+async fn its_access_token_is_of_the_session_and_the_roles_are_of_now() {
+    let bench = Bench::start().await;
+    let sid = bench.begin().await;
+    let roles: Roles = [Role::User, Role::Admin].into_iter().collect();
+    let administration = store::Administration::new(&bench.stack.users(), bench.stack.client());
+    administration.set_roles(bench.account.id, &roles).await.unwrap();
+    let first = bench.ask(&bench.token(sid, 0)).await;
+    let again = bench.ask(&bench.token(sid, 0)).await;
+    let (first, again) = (claims(&first), claims(&again));
+    assert_eq!(first["roles"], json!(["user", "admin"]));
+    assert_eq!((&first["sid"], &first["sub"]), (&json!(sid), &json!(bench.account.id)));
+    assert_eq!(first["auth_time"], again["auth_time"]);
+    assert_ne!(first["jti"], again["jti"], "a new access token each time");
+}
+
+/// Each of these is refused at once, and is not a reuse.
+#[tokio::test]
+async fn what_does_not_count_any_more_refreshes_nothing() {
+    for what in ["disabled", "epoch of the account", "gone", "idle", "absolute", "ended"] {
+        let bench = Bench::start().await;
+        let sid = bench.begin().await;
+        let token = bench.token(sid, 0);
+        let (users, client) = (bench.stack.users(), bench.stack.client());
+        match what {
+            "disabled" => {
+                let administration = store::Administration::new(&users, client);
+                administration.disable(bench.account.id).await.unwrap();
+                // Not even once it is enabled again.
+                administration.enable(bench.account.id).await.unwrap();
+            }
+            "epoch of the account" => {
+                store::Epochs::new(&users, client).raise(bench.account.id).await.unwrap();
+            }
+            "gone" => {
+                client
+                    .delete_item()
+                    .table_name("UsersTable")
+                    .key("pk", AttributeValue::S(format!("USER#{}", bench.account.id)))
+                    .key("sk", AttributeValue::S("ACCOUNT".to_owned()))
+                    .send()
+                    .await
+                    .unwrap();
+            }
+            "idle" => bench.set(sid, "expires_at", 1_000).await,
+            "absolute" => bench.set(sid, "absolute_expires_at", 1_000).await,
+            "ended" => {
+                assert!(
+                    store::Endings::new(&users, client).end(bench.account.id, sid).await.unwrap()
+                );
+            }
+            other => panic!("{other}"),
+        }
+        assert_eq!(bench.refresh(&token).await, (401, None), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_account_refreshes_nothing() {
+    let bench = Bench::start().await;
+    let token = bench.token(bench.begin().await, 0);
+    bench.stack.disable(bench.account.id).await;
+    assert_eq!(bench.refresh(&token).await, (401, None));
+}
+
+#[tokio::test]
+async fn the_global_epoch_refuses_what_began_before_it() {
+    let bench = Bench::start().await;
+    let token = bench.token(bench.begin().await, 0);
+    let epoch = GlobalEpoch::after(auth::Clock::now(&auth::SystemClock));
+    bench.stack.keys_table().raise_epoch(epoch).await.unwrap();
+    // A function that starts now reads it now.
+    let route = RefreshRoute::cold_start(&bench.stack.env()).await.unwrap();
+    let request = json_request("refresh", &json!({"refresh_token": token}));
+    assert_eq!(status(&answer(&route, request).await), 401);
+}
+
+/// R44: what we did not make touches nothing.
+#[tokio::test]
+async fn a_token_of_no_making_of_ours_touches_nothing() {
+    let bench = Bench::start().await;
+    let sid = bench.begin().await;
+    let good = bench.token(sid, 0);
+    let before = bench.table().await;
+    let stranger = Peppers::generate("a", &auth::SystemRandom);
+    let claim = RefreshToken { sub: bench.account.id, sid, counter: 0 };
+    let forged = token_by(&stranger, claim);
+    let id = |token: &str| token.split('.').nth(1).unwrap().to_owned();
+    let renamed = forged.replacen(&id(&forged), &id(&good), 1);
+    let access = bench.stack.sign_in(&bench.account).await;
+    let with_access = bench.table().await;
+    let mut bad = vec![forged, renamed, access, "a.b.c".to_owned(), "x".repeat(16_000)];
+    for at in (0..good.len()).step_by(7) {
+        let mut altered = good.clone();
+        let other = if altered.as_bytes()[at] == b'A' { "B" } else { "A" };
+        altered.replace_range(at..=at, other);
+        bad.push(altered);
+    }
+    for token in bad {
+        let answer = bench.ask(&token).await;
+        assert_eq!(status(&answer), 401, "{token}");
+        assert_eq!(body(&answer)["code"], "invalid_token");
+    }
+    assert_eq!(bench.table().await, with_access);
+    assert!(before.iter().all(|(key, item)| with_access[key] == *item));
+    assert_eq!(bench.refresh(&good).await.0, 200, "and the good one still counts");
+}
+
+/// Nothing is read for a bad token: it is refused without a database too.
+#[tokio::test]
+async fn a_bad_token_is_refused_before_anything_is_read() {
+    let bench = Bench::start().await;
+    let good = bench.token(bench.begin().await, 0);
+    let route = RefreshRoute::cold_start(&bench.stack.env_out_of_reach()).await.unwrap();
+    let ask = async |token: &str| {
+        let request = json_request("refresh", &json!({"refresh_token": token}));
+        answer(&route, request).await
+    };
+    let bad = good.replacen("v1", "v0", 1);
+    assert_eq!(status(&ask(&bad).await), 401);
+    let started = Instant::now();
+    insta::assert_json_snapshot!(readable(&ask(&good).await));
+    assert!(started.elapsed() < dynamo::OPERATION_DEADLINE);
+}
+
+#[tokio::test]
+async fn without_its_secrets_it_answers_that_it_cannot() {
+    let bench = Bench::start().await;
+    let token = bench.token(bench.begin().await, 0);
+    for missing in ["SIGNING_KEYS_SECRET", "PEPPERS_SECRET"] {
+        let env = bench.stack.env_with(&[(missing, "file:/nowhere/at-all.json")]);
+        let route = RefreshRoute::cold_start(&env).await.unwrap();
+        let request = json_request("refresh", &json!({"refresh_token": token}));
+        assert_eq!(status(&answer(&route, request).await), 503, "{missing}");
+    }
+    // It was not lost: whoever was answered so tries again.
+    assert_eq!(bench.refresh(&token).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_body_has_its_shape() {
+    let bench = Bench::start().await;
+    for bad in [
+        json!({}),
+        json!({"refresh_token": null}),
+        json!({"refresh_token": 1}),
+        json!({"refresh_token": ["a"]}),
+        json!([]),
+    ] {
+        let request = event(json_body(load("refresh"), &bad));
+        let answer = answer(&bench.route, request).await;
+        assert_eq!((status(&answer), &body(&answer)["code"]), (400, &json!("invalid_request")));
+    }
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let cold_start =
+        async |env: Env| RefreshRoute::cold_start(&env).await.err().unwrap().to_string();
+    insta::assert_snapshot!("an empty environment", cold_start(Env::default()).await);
+    let bad = [
+        ("REFRESH_GRACE_SECONDS", "0"),
+        ("SESSION_IDLE_SECONDS", "100"),
+        ("SESSION_ABSOLUTE_SECONDS", "99"),
+        ("SESSIONS_PER_ACCOUNT", "many"),
+        ("SECRETS_CACHE_SECONDS", "61"),
+        ("KEYS_CACHE_SECONDS", "301"),
+    ];
+    insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
+}

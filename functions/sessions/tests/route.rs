@@ -1,0 +1,141 @@
+//! `sessions` over an embedded DynamoDB, from the gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use auth::{Account, Env, Role};
+use serde_json::{Value, json};
+use sessions::SessionsRoute;
+use testkit::{
+    NewUser, Stack, bearer, body, claims, event, events_of, load, readable, signed_in, status,
+    without_token,
+};
+use web::{EventResponse, Route, answer};
+
+async fn route(stack: &Stack) -> SessionsRoute {
+    SessionsRoute::cold_start(&stack.env()).await.unwrap()
+}
+
+async fn testuser(stack: &Stack) -> Account {
+    stack.user(NewUser { username: "testuser", email: None, roles: &[Role::User] }).await
+}
+
+async fn list(route: &SessionsRoute, token: &str) -> EventResponse {
+    answer(route, event(bearer(load("sessions"), token))).await
+}
+
+/// The ids of the sessions that are listed.
+async fn listed(route: &SessionsRoute, token: &str) -> Vec<Value> {
+    let answer = body(&list(route, token).await);
+    answer["sessions"].as_array().unwrap().iter().map(|session| session["sid"].clone()).collect()
+}
+
+async fn end(route: &SessionsRoute, token: &str, sid: &str) -> i64 {
+    let mut of_file = bearer(load("sessions-end"), token);
+    of_file["pathParameters"] = json!({"sid": sid});
+    of_file["rawPath"] = json!(format!("/auth/sessions/{sid}"));
+    status(&answer(route, event(of_file)).await)
+}
+
+fn sid(token: &str) -> Value {
+    claims(token)["sid"].clone()
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    let stack = Stack::start().await;
+    let token = stack.sign_in(&testuser(&stack).await).await;
+    let route = route(&stack).await;
+    for (name, of_file) in events_of("sessions") {
+        let answer = answer(&route, event(signed_in(of_file, &token))).await;
+        insta::assert_json_snapshot!(name, readable(&answer));
+    }
+}
+
+#[tokio::test]
+async fn the_callers_are_listed_latest_first_and_the_current_one_is_marked() {
+    let stack = Stack::start().await;
+    let route = route(&stack).await;
+    let account = testuser(&stack).await;
+    let stranger = NewUser { username: "stranger", email: None, roles: &Role::ALL };
+    let stranger = stack.sign_in(&stack.user(stranger).await).await;
+    let mut tokens = Vec::new();
+    for _ in 0..3 {
+        tokens.push(stack.sign_in(&account).await);
+    }
+    let answer = body(&list(&route, &tokens[1]).await);
+    let sessions = answer["sessions"].as_array().unwrap();
+    let ids: Vec<_> = sessions.iter().map(|session| session["sid"].clone()).collect();
+    let expected: Vec<_> = tokens.iter().rev().map(|token| sid(token)).collect();
+    assert_eq!(ids, expected);
+    let current: Vec<_> = sessions.iter().map(|session| session["current"].clone()).collect();
+    assert_eq!(current, [json!(false), json!(true), json!(false)]);
+    assert_eq!(listed(&route, &stranger).await, [sid(&stranger)]);
+}
+
+#[tokio::test]
+async fn one_of_the_callers_own_can_be_ended() {
+    let stack = Stack::start().await;
+    let route = route(&stack).await;
+    let account = testuser(&stack).await;
+    let stranger = NewUser { username: "stranger", email: None, roles: &Role::ALL };
+    let stranger = stack.sign_in(&stack.user(stranger).await).await;
+    let (one, other) = (stack.sign_in(&account).await, stack.sign_in(&account).await);
+    let other_id = sid(&other);
+    let other_id = other_id.as_str().unwrap();
+    // Another's, an unknown one, and what is no id: the same answer.
+    for unknown in [
+        sid(&stranger).as_str().unwrap(),
+        "5f0c8a3e-2b1d-4c6f-9a7e-3d2b1c0f9e8d",
+        "x",
+        "",
+        "ACCOUNT",
+    ] {
+        assert_eq!(end(&route, &one, unknown).await, 404, "{unknown}");
+    }
+    assert_eq!(listed(&route, &stranger).await.len(), 1);
+    assert_eq!(end(&route, &one, &other_id.to_uppercase()).await, 404, "an id has one spelling");
+    assert_eq!(end(&route, &one, other_id).await, 204);
+    assert_eq!(end(&route, &one, other_id).await, 404, "it is gone");
+    assert_eq!(status(&list(&route, &other).await), 401);
+    assert_eq!(listed(&route, &one).await, [sid(&one)]);
+}
+
+/// The path alone says which session, where the gateway gives no parameters.
+#[tokio::test]
+async fn it_works_without_a_gateway_that_matches_parameters() {
+    let stack = Stack::start().await;
+    let route = route(&stack).await;
+    let account = testuser(&stack).await;
+    let (one, other) = (stack.sign_in(&account).await, stack.sign_in(&account).await);
+    let mut of_file = bearer(load("sessions-end"), &one);
+    of_file.as_object_mut().unwrap().remove("pathParameters");
+    of_file["routeKey"] = json!("$default");
+    of_file["rawPath"] = json!(format!("/auth/sessions/{}", sid(&other).as_str().unwrap()));
+    assert_eq!(status(&answer(&route, event(of_file)).await), 204);
+    assert_eq!(listed(&route, &one).await, [sid(&one)]);
+}
+
+#[tokio::test]
+async fn what_does_not_count_is_not_listed() {
+    let stack = Stack::start().await;
+    let route = route(&stack).await;
+    let account = testuser(&stack).await;
+    stack.sign_in(&account).await;
+    store::Epochs::new(&stack.users(), stack.client()).raise(account.id).await.unwrap();
+    let raised = Account { ver: account.ver + 1, ..account };
+    let token = stack.sign_in(&raised).await;
+    assert_eq!(listed(&route, &token).await, [sid(&token)]);
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_is_let_in() {
+    let stack = Stack::start().await;
+    let event = event(without_token(load("sessions")));
+    insta::assert_json_snapshot!(readable(&answer(&route(&stack).await, event).await));
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let error = SessionsRoute::cold_start(&Env::default()).await.err().unwrap();
+    insta::assert_snapshot!(error.to_string());
+}

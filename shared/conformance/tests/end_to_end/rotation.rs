@@ -1,0 +1,290 @@
+//! Keys that rotate under load, and what a thief of tables can do.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use auth::{Role, SystemRandom};
+use issuer::{RefreshToken, SigningKeys};
+use peppers::{Peppers, Purpose};
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::{Forge, claims, token_header};
+
+use super::server::{Server, Tokens, shared};
+
+/// How long the stream of requests runs at most.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Logins, refreshes and calls, one after the other, until `done`. How many there were; the first that
+/// fails ends it.
+async fn stream(server: &Server, username: &str, done: &AtomicBool, requests: &AtomicUsize) {
+    let mut tokens = server.sign_in(username).await;
+    while !done.load(Ordering::SeqCst) {
+        for path in ["/auth/protected", "/api/protected_route", "/auth/me"] {
+            let answer = server.get(path, Some(&tokens.access)).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        }
+        let refreshed = server.refresh(&tokens.refresh).await;
+        assert_eq!(refreshed.status, 200, "{}", refreshed.text);
+        tokens = Tokens::of(&refreshed);
+        let keys = server.get("/.well-known/jwks.json", None).await;
+        assert_eq!(keys.status, 200);
+        requests.fetch_add(6, Ordering::SeqCst);
+        tokens = if requests.load(Ordering::SeqCst).is_multiple_of(4) {
+            server.sign_in(username).await
+        } else {
+            tokens
+        };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_rotations_under_a_stream_of_requests_fail_nobody() {
+    let settings = [
+        "JWKS_MAX_AGE_SECONDS=1",
+        "KEYS_CACHE_SECONDS=1",
+        "SECRETS_CACHE_SECONDS=1",
+        "REFRESH_GRACE_SECONDS=1",
+    ];
+    let mut arguments = vec!["--db", "memory"];
+    arguments.extend(settings.iter().flat_map(|setting| ["--env", *setting]));
+    let server = Server::start(&arguments);
+    let users = ["streamer-1", "streamer-2", "streamer-3"];
+    for user in users {
+        assert_eq!(server.register(user).await.status, 201);
+    }
+    let before = server.sign_in(users[0]).await;
+    let (done, requests) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let started = Instant::now();
+    let rotations = async {
+        let mut kids = vec![token_header(&before.access)["kid"].clone()];
+        while kids.len() < 4 {
+            assert!(started.elapsed() < BOUND, "only {kids:?}");
+            // It goes through once the next key has been public for long enough, and not before.
+            let output = tokio::task::block_in_place(|| server.xtask(&["keys", "rotate"]));
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success() || said.contains("may sign from"), "{said}");
+            let kid = token_header(&server.login(users[0]).await)["kid"].clone();
+            if !kids.contains(&kid) {
+                kids.push(kid);
+            }
+        }
+        done.store(true, Ordering::SeqCst);
+        kids
+    };
+    let streams = users.map(|user| stream(&server, user, &done, &requests));
+    let (kids, _) = tokio::join!(rotations, futures_util::future::join_all(streams));
+    let requests = requests.load(Ordering::SeqCst);
+    eprintln!("{requests} requests over {} keys in {:?}", kids.len(), started.elapsed());
+    assert!(requests > 100, "a stream of {requests} requests");
+    // What was signed three rotations ago counts until it expires.
+    for path in ["/auth/protected", "/api/protected_route"] {
+        assert_eq!(server.get(path, Some(&before.access)).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_rotation_has_to_wait_and_says_how_long() {
+    let server = shared();
+    let output = server.xtask(&["keys", "rotate"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    assert!(said.contains("the next key may sign from 20"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaked_key_is_retired_and_its_tokens_refused() {
+    let settings = ["KEYS_CACHE_SECONDS=1", "SECRETS_CACHE_SECONDS=1"];
+    let mut arguments = vec!["--db", "memory"];
+    arguments.extend(settings.iter().flat_map(|setting| ["--env", *setting]));
+    let server = Server::start(&arguments);
+    assert_eq!(server.register("leaker").await.status, 201);
+    let tokens = server.sign_in("leaker").await;
+    let kid = token_header(&tokens.access)["kid"].as_str().unwrap().to_owned();
+    let said = |arguments: &[&str]| {
+        let output = server.xtask(arguments);
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    // The cost is said before it is done, and nothing is done unasked.
+    let (done, said_before) = said(&["keys", "retire", &kid]);
+    assert!(!done && said_before.contains("Every access token"), "{said_before}");
+    assert_eq!(server.get("/auth/protected", Some(&tokens.access)).await.status, 200);
+    assert!(!said(&["keys", "retire", "unknown", "--yes"]).0);
+    let (done, said_after) = said(&["keys", "retire", &kid, "--yes"]);
+    assert!(
+        done && !said_after.split("Published now").nth(1).unwrap().contains(&kid),
+        "{said_after}"
+    );
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for path in ["/auth/protected", "/api/protected_route"] {
+        while server.get(path, Some(&tokens.access)).await.status != 401 {
+            assert!(Instant::now() < deadline, "{path} still accepts it");
+        }
+    }
+    // The session lives, and its next token is of another key.
+    let next = loop {
+        let refreshed = Tokens::of(&server.refresh(&tokens.refresh).await);
+        if token_header(&refreshed.access)["kid"] != json!(kid) {
+            break refreshed;
+        }
+        assert!(Instant::now() < deadline, "functions still sign by it");
+    };
+    assert_eq!(server.get("/auth/protected", Some(&next.access)).await.status, 200);
+    // All of them.
+    assert!(said(&["keys", "retire", "--all", "--yes"]).0);
+    while server.get("/auth/protected", Some(&next.access)).await.status != 401 {
+        assert!(Instant::now() < deadline, "it is still accepted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_global_epoch_ends_every_session() {
+    let server = Server::start(&["--db", "memory", "--env", "KEYS_CACHE_SECONDS=1"]);
+    assert_eq!(server.register("restored").await.status, 201);
+    let tokens = server.sign_in("restored").await;
+    let output = server.xtask(&["sessions", "end-all"]);
+    assert_eq!(output.status.code(), Some(1), "it asks, and there is nobody to ask");
+    assert_eq!(server.refresh(&tokens.refresh).await.status, 200);
+    assert!(server.xtask(&["sessions", "end-all", "--yes"]).status.success());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while server.get("/auth/protected", Some(&tokens.access)).await.status != 401
+        || server.refresh(&tokens.refresh).await.status != 401
+    {
+        assert!(Instant::now() < deadline, "they still count");
+    }
+    // Whoever signs in from the next second on is signed in.
+    loop {
+        let again = server.sign_in("restored").await;
+        if server.get("/auth/protected", Some(&again.access)).await.status == 200 {
+            assert_eq!(server.refresh(&again.refresh).await.status, 200);
+            break;
+        }
+        assert!(Instant::now() < deadline, "nobody can sign in");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_further_pepper_ends_no_session() {
+    let server = Server::start(&["--db", "memory", "--env", "SECRETS_CACHE_SECONDS=1"]);
+    assert_eq!(server.register("salty").await.status, 201);
+    let before = server.sign_in("salty").await;
+    assert!(server.xtask(&["keys", "rotate", "--peppers"]).status.success());
+    let second = server.xtask(&["keys", "rotate", "--peppers"]);
+    assert!(!second.status.success(), "one at a time");
+    assert_eq!(server.refresh(&before.refresh).await.status, 200);
+    let after = server.sign_in("salty").await;
+    assert_eq!(server.refresh(&after.refresh).await.status, 200);
+    let pepper = |token: &str| token.split('.').nth(1).unwrap().to_owned();
+    assert_eq!(pepper(&before.refresh), pepper(&after.refresh), "it is announced first");
+}
+
+/// All that is in both tables, as a thief of a copy has it.
+async fn dump(server: &Server) -> BTreeMap<String, String> {
+    let state = std::fs::read_to_string(server.local().join("dev.json")).unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    let url = state["database"].as_str().unwrap();
+    let mut items = BTreeMap::new();
+    for table in ["users_table", "keys_table"] {
+        let request = json!({"TableName": state[table], "ConsistentRead": true});
+        let answer = reqwest::Client::new()
+            .post(url)
+            .header("x-amz-target", "DynamoDB_20120810.Scan")
+            .header("content-type", "application/x-amz-json-1.0")
+            .header(
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
+                 SignedHeaders=host, Signature=0",
+            )
+            .header("x-amz-date", "20260101T000000Z")
+            .body(request.to_string())
+            .send()
+            .await
+            .unwrap();
+        let scanned: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        for item in scanned["Items"].as_array().unwrap() {
+            items.insert(format!("{table} {} {}", item["pk"], item["sk"]), item.to_string());
+        }
+    }
+    items
+}
+
+/// A thief has a copy of both tables and the code. Each attack is refused and changes nothing; with
+/// the real pepper or key each succeeds, so it is they that stand in the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_tables_opens_nothing() {
+    let server = Server::start(&["--db", "memory"]);
+    assert_eq!(server.register("owner").await.status, 201);
+    let tokens = server.sign_in("owner").await;
+    let said = claims(&tokens.access);
+    let before = dump(&server).await;
+    // Nothing in it is a secret of ours.
+    let everything: String = before.values().map(String::as_str).collect();
+    let peppers = std::fs::read_to_string(server.local().join("peppers.json")).unwrap();
+    let keys = std::fs::read_to_string(server.local().join("signing-keys.json")).unwrap();
+    let member = |json: &str, pointer: &str| {
+        let json: Value = serde_json::from_str(json).unwrap();
+        json.pointer(pointer).unwrap().as_str().unwrap().to_owned()
+    };
+    for secret in [
+        member(&peppers, "/secret"),
+        member(&keys, "/keys/0/d"),
+        member(&keys, "/keys/1/d"),
+        tokens.refresh.clone(),
+        tokens.access.clone(),
+    ] {
+        assert!(!everything.contains(&secret));
+    }
+
+    // What the thief knows: ids, counters, key ids; and can make: peppers and keys of his own, under
+    // the names of ours.
+    let (user, session) = (&said["sub"], &said["sid"]);
+    let id = |value: &Value| value.as_str().unwrap().to_owned();
+    let claim = RefreshToken {
+        sub: id(user).parse().unwrap(),
+        sid: id(session).parse().unwrap(),
+        counter: 0,
+    };
+    let real_peppers: Peppers = peppers.parse().unwrap();
+    let pepper = real_peppers.ids().next().unwrap().to_owned();
+    let guess = json!({"id": pepper, "secret": "0".repeat(64)}).to_string();
+    let refresh_by =
+        |peppers: &Peppers| claim.sign(&peppers.by_id(&pepper, Purpose::RefreshToken).unwrap());
+    let real = server.forge();
+    let mut stranger: Value = serde_json::from_str(
+        &SigningKeys::generate(auth::Algorithm::EdDsa, "x", &SystemRandom).to_json(),
+    )
+    .unwrap();
+    stranger["keys"][0]["kid"] = json!(real.kid());
+    let forged = Forge::of(stranger.to_string().parse().unwrap());
+    let as_admin = |forge: &Forge| {
+        let roles: Vec<_> = Role::ALL.iter().map(|role| role.as_str()).collect();
+        forge.with_claim(&said, "roles", json!(roles))
+    };
+
+    // Refresh; forge; raise a role; end a session.
+    let attacks = async |refresh: String, access: String| {
+        let end = format!("/auth/sessions/{}", id(session));
+        [
+            server.refresh(&refresh).await.status,
+            server.get("/auth/protected", Some(&access)).await.status,
+            server.get("/api/protected_route_admin", Some(&access)).await.status,
+            server.call(Method::DELETE, &end, &access).await.status,
+            server.call(Method::POST, "/auth/logout", &access).await.status,
+            server.call(Method::POST, "/auth/logout-all", &access).await.status,
+        ]
+    };
+    let refused = attacks(refresh_by(&guess.parse().unwrap()), as_admin(&forged)).await;
+    assert_eq!(refused, [401; 6]);
+    // A pepper of the thief's own naming, and the values of the table in place of a MAC.
+    let own = Peppers::generate("x", &SystemRandom);
+    let own = claim.sign(&own.current(Purpose::RefreshToken, jiff::Timestamp::MAX));
+    assert_eq!(server.refresh(&own).await.status, 401);
+    assert_eq!(dump(&server).await, before, "nothing has moved");
+
+    let allowed = attacks(refresh_by(&real_peppers), as_admin(&real)).await;
+    // The session has ended by then, so the last one, which is checked, is refused for that.
+    assert_eq!(allowed, [200, 200, 200, 204, 204, 401]);
+    assert_ne!(dump(&server).await, before);
+}

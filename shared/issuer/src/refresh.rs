@@ -1,0 +1,210 @@
+//! Refresh tokens: `v1.<pepper id>.<sub>.<sid>.<counter>.<MAC>`.
+//!
+//! A token says which session it is of and how often that had rotated, and a MAC says that we made it.
+//! The pepper of the MAC is in no table, so a copy of the tables refreshes nothing; and the MAC is
+//! checked before anything is read or written, so no stranger can move a session by knowing its id.
+//! What is in a token is no secret, and the same token can be made again.
+
+use std::fmt;
+
+use auth::{Fault, FaultKind, SessionId, UserId};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use peppers::{MacKey, Peppers, Purpose};
+
+/// The longest refresh token that is looked at, in bytes. Ours are under 130.
+pub const MAX_REFRESH_TOKEN_BYTES: usize = 256;
+
+/// The form of the token, its first member.
+const FORM: &str = "v1";
+
+/// What is authenticated before the token itself. Never changed.
+const LABEL: &str = "latchkey refresh token:";
+
+/// What a refresh token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefreshToken {
+    /// The user.
+    pub sub: UserId,
+    /// The session.
+    pub sid: SessionId,
+    /// How often the session had rotated when the token was made.
+    pub counter: u64,
+}
+
+impl RefreshToken {
+    /// The token as it is given to a client. It is the same again for the same `key`.
+    #[must_use]
+    pub fn sign(&self, key: &MacKey) -> String {
+        let mut token = format!(
+            "{FORM}.{}.{}.{}.{}",
+            key.id(),
+            encode(self.sub.to_bytes()),
+            encode(self.sid.to_bytes()),
+            encode(self.counter.to_be_bytes()),
+        );
+        let mac = key.mac(&message(&token));
+        token.push('.');
+        token.push_str(&encode(mac));
+        token
+    }
+
+    /// What `token` says, if we made it.
+    ///
+    /// # Errors
+    /// When we did not.
+    pub fn verify(token: &str, peppers: &Peppers) -> Result<Self, RefreshTokenError> {
+        if token.len() > MAX_REFRESH_TOKEN_BYTES {
+            return Err(RefreshTokenError::Malformed);
+        }
+        let (signed, mac) = token.rsplit_once('.').ok_or(RefreshTokenError::Malformed)?;
+        let mac = decode(mac)?;
+        let members: Vec<_> = signed.split('.').collect();
+        let [FORM, pepper, sub, sid, counter] = members[..] else {
+            return Err(RefreshTokenError::Malformed);
+        };
+        let key =
+            peppers.by_id(pepper, Purpose::RefreshToken).ok_or(RefreshTokenError::UnknownPepper)?;
+        if !key.verifies(&message(signed), &mac) {
+            return Err(RefreshTokenError::Mac);
+        }
+        Ok(Self {
+            sub: UserId::from_bytes(bytes(sub)?),
+            sid: SessionId::from_bytes(bytes(sid)?),
+            counter: u64::from_be_bytes(bytes(counter)?),
+        })
+    }
+}
+
+fn message(signed: &str) -> Vec<u8> {
+    [LABEL.as_bytes(), signed.as_bytes()].concat()
+}
+
+fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Strict base64url without padding or spare bits: a token has one spelling.
+fn decode(member: &str) -> Result<Vec<u8>, RefreshTokenError> {
+    URL_SAFE_NO_PAD.decode(member).map_err(|_| RefreshTokenError::Malformed)
+}
+
+fn bytes<const N: usize>(member: &str) -> Result<[u8; N], RefreshTokenError> {
+    decode(member)?.try_into().map_err(|_| RefreshTokenError::Malformed)
+}
+
+/// Why a refresh token was refused. For logs: a client learns only that it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshTokenError {
+    /// Not of the form of ours.
+    Malformed,
+    /// It names no pepper of ours.
+    UnknownPepper,
+    /// The MAC is not ours.
+    Mac,
+}
+
+impl fmt::Display for RefreshTokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "the refresh token is malformed",
+            Self::UnknownPepper => "the refresh token names no pepper of ours",
+            Self::Mac => "the refresh token is not of our making",
+        })
+    }
+}
+
+impl std::error::Error for RefreshTokenError {}
+
+impl Fault for RefreshTokenError {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Unauthenticated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use auth::{Clock, SystemClock, SystemRandom};
+
+    use super::*;
+
+    fn peppers() -> Peppers {
+        Peppers::generate("v1", &SystemRandom)
+    }
+
+    fn key(peppers: &Peppers) -> MacKey {
+        peppers.current(Purpose::RefreshToken, SystemClock.now())
+    }
+
+    fn refresh_token(counter: u64) -> RefreshToken {
+        let sub = UserId::new(SystemClock.now(), &SystemRandom);
+        RefreshToken { sub, sid: SessionId::new(&SystemRandom), counter }
+    }
+
+    #[test]
+    fn says_what_it_was_made_of_and_is_the_same_again() {
+        let peppers = peppers();
+        for counter in [0, 1, u64::MAX] {
+            let made = refresh_token(counter);
+            let token = made.sign(&key(&peppers));
+            assert_eq!(RefreshToken::verify(&token, &peppers), Ok(made));
+            assert_eq!(made.sign(&key(&peppers)), token);
+            assert!(token.len() < 130);
+        }
+    }
+
+    #[test]
+    fn every_character_counts() {
+        let peppers = peppers();
+        let token = refresh_token(7).sign(&key(&peppers));
+        for at in 0..token.len() {
+            for other in ["A", "B", "_", ".", "=", "\u{e9}"] {
+                let mut altered = token.clone();
+                altered.replace_range(at..=at, other);
+                if altered != token {
+                    assert!(RefreshToken::verify(&altered, &peppers).is_err(), "{at} {other}");
+                }
+            }
+            assert!(RefreshToken::verify(&token[..at], &peppers).is_err(), "cut at {at}");
+        }
+        for altered in [
+            format!("{token}="),
+            format!("{token}A"),
+            format!("{token}."),
+            format!(" {token}"),
+            format!("{token}\n"),
+            token.replacen("v1", "v2", 1),
+            token.repeat(3),
+            String::new(),
+            ".....".to_owned(),
+        ] {
+            assert!(RefreshToken::verify(&altered, &peppers).is_err(), "{altered}");
+        }
+    }
+
+    /// The last character of 16, 8 and 32 bytes in base64url carries bits that must be zero.
+    #[test]
+    fn spare_bits_are_not_another_spelling() {
+        let peppers = peppers();
+        let token = refresh_token(7).sign(&key(&peppers));
+        for (member, part) in token.split('.').enumerate().skip(2) {
+            let last = part.as_bytes()[part.len() - 1];
+            let next = format!("{}{}", &part[..part.len() - 1], char::from(last + 1));
+            let altered: Vec<_> = token
+                .split('.')
+                .enumerate()
+                .map(|(n, part)| if n == member { next.as_str() } else { part })
+                .collect();
+            assert!(RefreshToken::verify(&altered.join("."), &peppers).is_err(), "{member}");
+        }
+    }
+
+    #[test]
+    fn another_pepper_is_another_maker() {
+        let (ours, other) = (peppers(), peppers());
+        let token = refresh_token(7).sign(&key(&other));
+        assert_eq!(RefreshToken::verify(&token, &ours), Err(RefreshTokenError::UnknownPepper));
+        let renamed = token.replacen(key(&other).id(), key(&ours).id(), 1);
+        assert_eq!(RefreshToken::verify(&renamed, &ours), Err(RefreshTokenError::Mac));
+    }
+}

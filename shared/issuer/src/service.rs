@@ -1,0 +1,187 @@
+//! The issuer: tokens for a session, by the secrets of now.
+
+use std::fmt;
+use std::sync::Arc;
+
+use auth::{Account, Clock, Fault, FaultKind, Random, Reader, SessionId};
+use jiff::Timestamp;
+use peppers::{MacKey, Peppers, Purpose};
+use secrets::{CacheSeconds, Cached, Secret, SecretError};
+use serde::Serialize;
+
+use crate::SigningKeys;
+use crate::mint::{self, AccessTokens, Grant, MintError};
+use crate::refresh::{RefreshToken, RefreshTokenError};
+
+/// How to issue, and where the secrets are.
+#[derive(Clone, Debug)]
+pub struct Config {
+    access: mint::Config,
+    signing_keys: secrets::Config,
+    peppers: secrets::Config,
+    cache: CacheSeconds,
+}
+
+impl Config {
+    /// From `SIGNING_KEYS_SECRET`, `PEPPERS_SECRET`, `SECRETS_CACHE_SECONDS`, and as
+    /// [`AccessConfig::read`](crate::AccessConfig::read) says.
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        let access = mint::Config::read(reader);
+        let signing_keys = secrets::Config::read(reader, "SIGNING_KEYS_SECRET");
+        let peppers = secrets::Config::read(reader, "PEPPERS_SECRET");
+        let cache = CacheSeconds::read(reader);
+        Some(Self {
+            access: access?,
+            signing_keys: signing_keys?,
+            peppers: peppers?,
+            cache: cache?,
+        })
+    }
+}
+
+/// Issues the tokens of a session.
+pub struct Issuer {
+    access: AccessTokens,
+    signing_keys: Cached<SigningKeys>,
+    peppers: Cached<Peppers>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").field("access", &self.access).finish_non_exhaustive()
+    }
+}
+
+/// The session that tokens are issued for, and its account as it is now.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionGrant<'a> {
+    /// The account.
+    pub account: &'a Account,
+    /// The session.
+    pub session: SessionId,
+    /// The account's epoch at the time of login.
+    pub ver: u64,
+    /// When the user authenticated.
+    pub auth_time: Timestamp,
+    /// How often the session has rotated.
+    pub counter: u64,
+    /// The id of the pepper that this refresh token is made with.
+    pub pepper: &'a str,
+    /// When the session ends if it is not used again.
+    pub ends_at: Timestamp,
+}
+
+/// TOKENS (RFC 6749 §5.1). `Debug` does not show them.
+#[derive(Clone, Serialize)]
+pub struct Tokens {
+    access_token: String,
+    token_type: &'static str,
+    /// In seconds.
+    expires_in: u64,
+    refresh_token: String,
+    /// In seconds.
+    refresh_expires_in: u64,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("expires_in", &self.expires_in).finish_non_exhaustive()
+    }
+}
+
+impl Issuer {
+    /// Reads both secrets. When that fails the function still starts, and each request tries again.
+    pub async fn open(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        let signing_keys = Secret::new(&config.signing_keys);
+        let peppers = Secret::new(&config.peppers);
+        let issuer = Self {
+            access: AccessTokens::new(config.access),
+            signing_keys: Cached::new(signing_keys, config.cache, Arc::clone(&clock)),
+            peppers: Cached::new(peppers, config.cache, Arc::clone(&clock)),
+            clock,
+            random,
+        };
+        if let Err(error) = tokio::try_join!(issuer.signing_keys.get(), issuer.peppers.get()) {
+            tracing::error!(error = &error as &dyn std::error::Error, "a secret was not read");
+        }
+        issuer
+    }
+
+    /// What a refresh token says, if it is one of ours. Nothing is read for that but the peppers,
+    /// which are kept.
+    ///
+    /// # Errors
+    /// When it is not, or the peppers cannot be read.
+    pub async fn presented(&self, token: &str) -> Result<RefreshToken, IssueError> {
+        Ok(RefreshToken::verify(token, &*self.peppers.get().await?)?)
+    }
+
+    /// The id of the pepper that refresh tokens are made with now.
+    ///
+    /// # Errors
+    /// When the peppers cannot be read.
+    pub async fn pepper(&self) -> Result<String, IssueError> {
+        let peppers = self.peppers.get().await?;
+        Ok(peppers.current(Purpose::RefreshToken, self.clock.now()).id().to_owned())
+    }
+
+    /// Issues the tokens of a session.
+    ///
+    /// # Errors
+    /// When the secrets cannot be read, or there is no key yet.
+    pub async fn issue(&self, grant: SessionGrant<'_>) -> Result<Tokens, IssueError> {
+        let (keys, peppers) = tokio::try_join!(self.signing_keys.get(), self.peppers.get())?;
+        let now = self.clock.now();
+        let access = Grant {
+            account: grant.account,
+            session: grant.session,
+            ver: grant.ver,
+            auth_time: grant.auth_time,
+        };
+        let key = keys.active().ok_or(IssueError::NoKey)?;
+        let minted = self.access.mint(key, access, now, &*self.random)?;
+        let refresh =
+            RefreshToken { sub: grant.account.id, sid: grant.session, counter: grant.counter };
+        let pepper: MacKey = peppers
+            .by_id(grant.pepper, Purpose::RefreshToken)
+            .ok_or(RefreshTokenError::UnknownPepper)?;
+        let left = grant.ends_at.duration_since(now).as_secs();
+        Ok(Tokens {
+            expires_in: minted.lifetime().as_secs(),
+            access_token: minted.into_token(),
+            token_type: "Bearer",
+            refresh_token: refresh.sign(&pepper),
+            refresh_expires_in: u64::try_from(left).unwrap_or(0),
+        })
+    }
+}
+
+/// Tokens could not be issued.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The key set is empty: the first rotation has not been.
+    #[error("there is no signing key yet")]
+    NoKey,
+    /// The access token could not be signed.
+    #[error(transparent)]
+    Mint(#[from] MintError),
+    /// The refresh token is not one of ours.
+    #[error(transparent)]
+    RefreshToken(#[from] RefreshTokenError),
+}
+
+impl Fault for IssueError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Secret(error) => error.kind(),
+            Self::NoKey => FaultKind::Unavailable,
+            Self::Mint(error) => error.kind(),
+            Self::RefreshToken(error) => error.kind(),
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Peppers: secrets that are in no table, and the keys that are derived from them.
+//!
+//! What is authenticated by a pepper cannot be made by whoever has a copy of the tables. Each use has
+//! a key of its own, derived by HKDF (RFC 5869) with a label, so that what was made for one use says
+//! nothing in another.
+//!
+//! Peppers overlap by id. A new one is known to everybody for [`ANNOUNCE_SECONDS`] before anything is
+//! made with it, since not all functions read the secret at the same moment; an old one is kept as
+//! long as anything that was made with it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use auth::Random;
+use aws_lc_rs::{hkdf, hmac};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// How long a pepper is known before anything is made with it, in seconds: longer than any function
+/// goes by an old copy of the secret (60 s fresh, 300 s more while it cannot be read).
+pub const ANNOUNCE_SECONDS: i64 = 600;
+
+/// The least entropy that a pepper may have, by its length in characters of base64url: 192 bits.
+const MIN_SECRET_CHARS: usize = 32;
+
+/// The longest id of a pepper, in characters.
+const MAX_ID_CHARS: usize = 16;
+
+/// The length of a MAC, in bytes: that of SHA-256.
+pub const MAC_BYTES: usize = 32;
+
+/// What something is authenticated for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A refresh token.
+    RefreshToken,
+}
+
+impl Purpose {
+    /// The label of the subkey (`info` of RFC 5869). Never changed: what was made would be void.
+    const fn label(self) -> &'static [u8] {
+        match self {
+            Self::RefreshToken => b"latchkey/v1/refresh-token",
+        }
+    }
+}
+
+/// One pepper.
+#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+struct Pepper {
+    id: String,
+    secret: String,
+    /// From when on things are made with it; the first one always was.
+    #[zeroize(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    starts_at: Option<Timestamp>,
+}
+
+/// The peppers as they are stored. The first one has the two members that `GenerateSecretString` of
+/// CloudFormation can make; those that came later are in `later`.
+#[derive(Clone, Serialize, Deserialize)]
+struct Stored {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(flatten)]
+    first: Pepper,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    later: Vec<Pepper>,
+}
+
+/// The peppers, oldest first.
+#[derive(Clone)]
+pub struct Peppers(Stored);
+
+/// Ids alone.
+impl fmt::Debug for Peppers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.ids()).finish()
+    }
+}
+
+/// The key of one purpose, derived from one pepper.
+#[derive(Clone)]
+pub struct MacKey {
+    id: String,
+    key: hmac::Key,
+}
+
+/// The pepper's id alone.
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MacKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl MacKey {
+    /// The id of the pepper.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// HMAC-SHA-256 (RFC 2104) over `message`.
+    #[must_use]
+    pub fn mac(&self, message: &[u8]) -> [u8; MAC_BYTES] {
+        let tag = hmac::sign(&self.key, message);
+        tag.as_ref().try_into().expect("HMAC-SHA-256 has 32 bytes")
+    }
+
+    /// Whether `mac` is that of `message`. In constant time.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], mac: &[u8]) -> bool {
+        hmac::verify(&self.key, message, mac).is_ok()
+    }
+}
+
+impl Peppers {
+    /// A set of one new pepper.
+    #[must_use]
+    pub fn generate(version: &str, random: &dyn Random) -> Self {
+        let first = Pepper::generate(None, random);
+        Self(Stored { version: Some(version.to_owned()), first, later: Vec::new() })
+    }
+
+    /// This set with one more pepper, which is made with once it is known everywhere, and without
+    /// those that were replaced so long ago that nothing made with them counts any more.
+    ///
+    /// `kept_for` is the longest that anything made with a pepper counts.
+    ///
+    /// # Errors
+    /// When the last one has not begun yet: one at a time.
+    pub fn with_new(
+        &self,
+        version: &str,
+        now: Timestamp,
+        kept_for: SignedDuration,
+        random: &dyn Random,
+    ) -> Result<Self, NotBegun> {
+        if let Some(starts_at) = self.0.later.last().and_then(|last| last.starts_at)
+            && starts_at > now
+        {
+            return Err(NotBegun { starts_at });
+        }
+        let announced = SignedDuration::from_secs(ANNOUNCE_SECONDS);
+        let mut all: Vec<_> = self.all().cloned().collect();
+        all.push(Pepper::generate(Some(now + announced), random));
+        // A function may go by the old one for as long as it is announced, after it was replaced.
+        let kept = kept_for.saturating_add(announced);
+        let replaced = |next: &Pepper| {
+            next.starts_at.is_some_and(|starts_at| now.duration_since(starts_at) > kept)
+        };
+        while all.len() > 1 && replaced(&all[1]) {
+            all.remove(0);
+        }
+        let first = all.remove(0);
+        Ok(Self(Stored { version: Some(version.to_owned()), first, later: all }))
+    }
+
+    /// The set as JSON: for a secret, and nowhere else.
+    #[must_use]
+    pub fn to_json(&self) -> Zeroizing<String> {
+        Zeroizing::new(serde_json::to_string(&self.0).expect("peppers are JSON"))
+    }
+
+    /// The ids, oldest first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.all().map(|pepper| pepper.id.as_str())
+    }
+
+    /// When the last one begins to be used, if it has not.
+    #[must_use]
+    pub fn begins_at(&self) -> Option<Timestamp> {
+        self.0.later.last().and_then(|last| last.starts_at)
+    }
+
+    /// The key that things are made with now.
+    #[must_use]
+    pub fn current(&self, purpose: Purpose, now: Timestamp) -> MacKey {
+        let begun = |pepper: &&Pepper| pepper.starts_at.is_none_or(|starts_at| starts_at <= now);
+        self.0.later.iter().rev().find(begun).unwrap_or(&self.0.first).key(purpose)
+    }
+
+    /// The key of the pepper `id`, or `None` when there is no such pepper.
+    #[must_use]
+    pub fn by_id(&self, id: &str, purpose: Purpose) -> Option<MacKey> {
+        self.all().find(|pepper| pepper.id == id).map(|pepper| pepper.key(purpose))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Pepper> {
+        std::iter::once(&self.0.first).chain(&self.0.later)
+    }
+}
+
+impl FromStr for Peppers {
+    type Err = PepperError;
+
+    fn from_str(json: &str) -> Result<Self, PepperError> {
+        let peppers = Self(serde_json::from_str(json).map_err(|_| PepperError::Form)?);
+        let mut ids: Vec<_> = peppers.ids().collect();
+        ids.sort_unstable();
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(PepperError::DoubleId);
+        }
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        for pepper in peppers.all() {
+            if !(1..=MAX_ID_CHARS).contains(&pepper.id.len()) || !pepper.id.bytes().all(good) {
+                return Err(PepperError::Id);
+            }
+            if pepper.secret.len() < MIN_SECRET_CHARS {
+                return Err(PepperError::Short);
+            }
+        }
+        Ok(peppers)
+    }
+}
+
+impl Pepper {
+    fn generate(starts_at: Option<Timestamp>, random: &dyn Random) -> Self {
+        let secret = Zeroizing::new(random.bytes::<48>());
+        Self {
+            id: URL_SAFE_NO_PAD.encode(random.bytes::<6>()),
+            secret: URL_SAFE_NO_PAD.encode(*secret),
+            starts_at,
+        }
+    }
+
+    fn key(&self, purpose: Purpose) -> MacKey {
+        let mut subkey = Zeroizing::new([0; MAC_BYTES]);
+        hkdf::Salt::new(hkdf::HKDF_SHA256, &[])
+            .extract(self.secret.as_bytes())
+            .expand(&[purpose.label()], hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut *subkey))
+            .expect("32 bytes are within what HKDF gives (RFC 5869 §2.3)");
+        MacKey { id: self.id.clone(), key: hmac::Key::new(hmac::HMAC_SHA256, &*subkey) }
+    }
+}
+
+/// The last pepper has not begun to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the last pepper begins to be used at {starts_at}; until then there is no further one")]
+pub struct NotBegun {
+    /// When it does.
+    pub starts_at: Timestamp,
+}
+
+/// A set of peppers is not usable. Says nothing of its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PepperError {
+    /// Not JSON with the members of ours.
+    #[error("not a set of peppers")]
+    Form,
+    /// An id is not of the form that fits into a token.
+    #[error("a pepper's id is not 1 to 16 characters of base64url")]
+    Id,
+    /// Two have one id.
+    #[error("two peppers have one id")]
+    DoubleId,
+    /// One is too short to be a secret.
+    #[error("a pepper is shorter than 32 characters")]
+    Short,
+}
+
+#[cfg(test)]
+mod tests {
+    use auth::{Clock, SystemClock, SystemRandom};
+
+    use super::*;
+
+    const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
+
+    fn now() -> Timestamp {
+        SystemClock.now()
+    }
+
+    /// What CloudFormation makes is a set of one.
+    #[test]
+    fn a_generated_secret_string_is_a_set() {
+        let json = format!(r#"{{"id":"1","secret":"{}"}}"#, "a1B2".repeat(16));
+        let peppers: Peppers = json.parse().unwrap();
+        assert_eq!(peppers.current(Purpose::RefreshToken, now()).id(), "1");
+        assert_eq!(peppers.ids().collect::<Vec<_>>(), ["1"]);
+    }
+
+    #[test]
+    fn a_mac_is_of_its_message_and_its_pepper() {
+        let (one, other) =
+            (Peppers::generate("a", &SystemRandom), Peppers::generate("b", &SystemRandom));
+        let key = one.current(Purpose::RefreshToken, now());
+        let mac = key.mac(b"message");
+        assert!(key.verifies(b"message", &mac));
+        assert!(!key.verifies(b"messagf", &mac));
+        assert!(!key.verifies(b"message", &mac[..31]));
+        assert!(!key.verifies(b"message", b""));
+        assert!(!other.current(Purpose::RefreshToken, now()).verifies(b"message", &mac));
+    }
+
+    /// The subkey is that of RFC 5869, computed by hand once: a changed derivation would void every
+    /// session.
+    #[test]
+    fn the_derivation_does_not_change() {
+        let json = format!(r#"{{"id":"1","secret":"{}"}}"#, "a".repeat(64));
+        let peppers: Peppers = json.parse().unwrap();
+        let mac = peppers.current(Purpose::RefreshToken, now()).mac(b"message");
+        let ikm = hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]);
+        let prk = hmac::sign(&ikm, "a".repeat(64).as_bytes());
+        let mut info = b"latchkey/v1/refresh-token".to_vec();
+        info.push(1);
+        let okm = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, prk.as_ref()), &info);
+        let expected = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, okm.as_ref()), b"message");
+        assert_eq!(mac, expected.as_ref());
+    }
+
+    #[test]
+    fn a_new_one_is_announced_then_used_and_the_old_one_kept() {
+        let start = now();
+        let first = Peppers::generate("a", &SystemRandom);
+        let old = first.current(Purpose::RefreshToken, start);
+        let both = first.with_new("b", start, KEPT, &SystemRandom).unwrap();
+        let both: Peppers = both.to_json().parse().unwrap();
+        assert_eq!(both.current(Purpose::RefreshToken, start).id(), old.id());
+        assert!(both.with_new("c", start, KEPT, &SystemRandom).is_err(), "one at a time");
+        let begun = start + SignedDuration::from_secs(ANNOUNCE_SECONDS);
+        let new = both.current(Purpose::RefreshToken, begun);
+        assert_ne!(new.id(), old.id());
+        let mac = old.mac(b"m");
+        let kept = both.by_id(old.id(), Purpose::RefreshToken).unwrap();
+        assert!(kept.verifies(b"m", &mac));
+        // As long as anything counts that was made with it, and no longer.
+        for (after, expected) in [(KEPT, 3), (KEPT + SignedDuration::from_hours(1), 2)] {
+            let later = both.with_new("c", begun + after, KEPT, &SystemRandom).unwrap();
+            assert_eq!(later.ids().count(), expected, "{after:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_usable_is_refused_and_not_quoted() {
+        let long = "s".repeat(40);
+        for (json, expected) in [
+            ("hush".to_owned(), PepperError::Form),
+            (r#"{"id":"1"}"#.to_owned(), PepperError::Form),
+            (r#"{"id":"1","secret":"hush"}"#.to_owned(), PepperError::Short),
+            (format!(r#"{{"id":"a.b","secret":"{long}"}}"#), PepperError::Id),
+            (format!(r#"{{"id":"","secret":"{long}"}}"#), PepperError::Id),
+            (
+                format!(
+                    r#"{{"id":"1","secret":"{long}","later":[{{"id":"1","secret":"{long}"}}]}}"#
+                ),
+                PepperError::DoubleId,
+            ),
+        ] {
+            let error = json.parse::<Peppers>().unwrap_err();
+            assert_eq!(error, expected);
+            assert!(!format!("{error} {error:?}").contains("hush"));
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let peppers = Peppers::generate("a", &SystemRandom);
+        let shown = format!("{peppers:?} {:?}", peppers.current(Purpose::RefreshToken, now()));
+        assert!(!shown.contains(&peppers.0.first.secret));
+    }
+}

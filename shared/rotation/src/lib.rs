@@ -1,0 +1,391 @@
+//! Rotation: new signing keys and new peppers, without a request that fails for it.
+//!
+//! A signing key is `next` first: public, and not signing. At the next rotation it is `active`, and the
+//! one that was active is `retired`: its private half is gone, its public half stays until the last
+//! token that any signer may have made with it has expired. So every verifier, however long it keeps
+//! the set, knows a key before it meets a token of it.
+//!
+//! [`Rotation`] takes the four steps of Secrets Manager, each of which may be taken again, and
+//! completes what was begun by whoever was stopped at any point. Which key signs is decided by one
+//! label, `AWSCURRENT`, which moves from the version that was in use to one that names it as what it
+//! replaces: of two rotations at the same time, one moves it. What is published is a function of that
+//! version and of what was published before, and is written only if nobody has written in between.
+
+mod peppers;
+mod published;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use auth::{Algorithm, Clock, Fault, FaultKind, Random, Reader};
+use issuer::{SigningKeyError, SigningKeys};
+use jiff::{SignedDuration, Timestamp};
+use keys::{KeysError, KeysTable, Record};
+pub use peppers::{PepperRotation, PepperRotationError, peppers_kept_for};
+use secrets::{SecretError, Version, Versions};
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// How often a publication is tried again when somebody else published meanwhile.
+const TRIES: usize = 8;
+
+/// The id of the version that a first version replaces, where there was none.
+const NONE: &str = "none";
+
+/// What keys to make, and how long one is public before it signs.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    algorithm: Algorithm,
+    lead: SignedDuration,
+}
+
+impl Config {
+    /// From `SIGNING_ALGORITHM` (`EdDSA`), and the two of which the lead is the sum:
+    /// `JWKS_MAX_AGE_SECONDS` and `KEYS_CACHE_SECONDS`.
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        let algorithm = reader.optional("SIGNING_ALGORITHM", Algorithm::EdDsa);
+        let max_age = keys::MaxAgeSeconds::read(reader);
+        let cache = keys::CacheSeconds::read(reader);
+        Some(Self { algorithm: algorithm?, lead: max_age?.duration() + cache?.duration() })
+    }
+}
+
+/// A step of a rotation by Secrets Manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Step {
+    /// Makes the new version, and labels it `AWSPENDING`.
+    CreateSecret,
+    /// Publishes its public keys.
+    SetSecret,
+    /// Looks whether what it would sign would be accepted.
+    TestSecret,
+    /// Labels it `AWSCURRENT`.
+    FinishSecret,
+}
+
+/// What the new version is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// The next key signs; if it has been public for long enough.
+    Rotate,
+    /// The next key signs, however short it has been public: verifiers that do not know it yet refuse
+    /// its tokens until they read the set again.
+    RotateNow,
+    /// This key is revoked: every token that it signed is refused.
+    Retire(String),
+    /// All keys are revoked: every token is refused.
+    RetireAll,
+}
+
+/// Rotates the signing keys.
+pub struct Rotation {
+    versions: Versions,
+    table: KeysTable,
+    config: Config,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotation").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// The version in use.
+struct Current {
+    id: String,
+    keys: SigningKeys,
+}
+
+impl Rotation {
+    /// Rotates the keys in `versions` and `table`.
+    pub fn new(
+        config: Config,
+        versions: Versions,
+        table: KeysTable,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self { versions, table, config, clock, random }
+    }
+
+    /// The same, with new keys of another algorithm.
+    #[must_use]
+    pub fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.config.algorithm = algorithm;
+        self
+    }
+
+    /// What is published, for whoever wants to see.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn record(&self) -> Result<Record, RotationError> {
+        Ok(self.table.record().await?)
+    }
+
+    /// Whether there are keys already.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub async fn has_keys(&self) -> Result<bool, RotationError> {
+        Ok(!self.current().await?.keys.is_empty())
+    }
+
+    /// Carries out `plan`, all four steps, after whatever rotation was begun and not completed.
+    ///
+    /// # Errors
+    /// When it cannot be done now, or has to wait.
+    pub async fn perform(&self, plan: &Plan) -> Result<(), RotationError> {
+        if let Some(begun) = self.versions.pending().await? {
+            let current = self.current().await?;
+            if begun.id != current.id && replaces(&parse(&begun)?, &current) {
+                self.complete(&begun.id).await?;
+            }
+        }
+        // A version's id must be of 32 to 64 characters.
+        let token = Uuid::from_bytes((&*self.random).bytes()).to_string();
+        self.create(&token, plan).await?;
+        self.complete(&token).await
+    }
+
+    /// Publishes what the version in use says, as the last step of a rotation does. Where it is already
+    /// so, nothing is written.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub async fn reconcile(&self) -> Result<(), RotationError> {
+        let current = self.current().await?;
+        if current.keys.is_empty() { Ok(()) } else { self.publish_current(&current.id).await }
+    }
+
+    async fn complete(&self, token: &str) -> Result<(), RotationError> {
+        for step in [Step::SetSecret, Step::TestSecret, Step::FinishSecret] {
+            self.step(step, token).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes one step of the rotation that makes the version `token`.
+    ///
+    /// # Errors
+    /// When it cannot be taken now, or has to wait.
+    pub async fn step(&self, step: Step, token: &str) -> Result<(), RotationError> {
+        match step {
+            Step::CreateSecret => self.create(token, &Plan::Rotate).await,
+            Step::SetSecret => self.set(token).await,
+            Step::TestSecret => self.test(token).await,
+            Step::FinishSecret => self.finish(token).await,
+        }
+    }
+
+    async fn create(&self, token: &str, plan: &Plan) -> Result<(), RotationError> {
+        let current = self.current().await?;
+        if current.id == token {
+            return Ok(());
+        }
+        if let Some(pending) = self.versions.pending().await? {
+            if pending.id == token {
+                return Ok(());
+            }
+            // One that replaces another version than is in use can never be completed.
+            if pending.id != current.id && replaces(&parse(&pending)?, &current) {
+                return Err(RotationError::InProgress(pending.id));
+            }
+        }
+        let keys = self.planned(plan, &current, token).await?.replacing(&current.id);
+        let version = Version { id: token.to_owned(), value: keys.to_json() };
+        Ok(self.versions.put_pending(&version).await?)
+    }
+
+    async fn planned(
+        &self,
+        plan: &Plan,
+        current: &Current,
+        token: &str,
+    ) -> Result<SigningKeys, RotationError> {
+        let (algorithm, random) = (self.config.algorithm, &*self.random);
+        let record = self.table.record().await?;
+        let known = || {
+            let published = record.keys.iter().map(|key| key.kid().to_owned());
+            current.keys.kids().map(str::to_owned).chain(published).collect::<BTreeSet<_>>()
+        };
+        let revoked = match plan {
+            Plan::Rotate | Plan::RotateNow => {
+                if current.keys.is_empty() {
+                    return Ok(SigningKeys::generate(algorithm, token, random));
+                }
+                if *plan == Plan::Rotate {
+                    self.may_sign(&current.keys, &record)?;
+                }
+                return Ok(current.keys.rotated(algorithm, token, random)?);
+            }
+            Plan::Retire(kid) => {
+                if !known().contains(kid) {
+                    return Err(RotationError::UnknownKey(kid.clone()));
+                }
+                BTreeSet::from([kid.clone()])
+            }
+            Plan::RetireAll => known(),
+        };
+        Ok(current.keys.without(revoked, algorithm, token, random))
+    }
+
+    /// That the next key has been public for long enough to sign.
+    fn may_sign(&self, keys: &SigningKeys, record: &Record) -> Result<(), RotationError> {
+        let next = keys.next_kid().ok_or(SigningKeyError::NoNext)?;
+        let published = record.key(next).map(|key| key.published_at);
+        let now = self.clock.now();
+        // One that has not been published is published by this rotation, and signs at the next.
+        let at = published.unwrap_or(now) + self.config.lead;
+        if at > now { Err(RotationError::TooEarly { at }) } else { Ok(()) }
+    }
+
+    async fn set(&self, token: &str) -> Result<(), RotationError> {
+        for _ in 0..TRIES {
+            // Before the look at the labels: whoever has gone on since then has published, and our
+            // publication fails.
+            let record = self.table.record().await?;
+            let current = self.current().await?;
+            if current.id == token {
+                return Ok(());
+            }
+            let keys = self.pending(token, &current).await?;
+            let published = published::merge(&record, &keys, self.clock.now(), None);
+            if published == record.keys && record.version == token {
+                return Ok(());
+            }
+            match self.table.publish(&record, &published, token).await {
+                Err(KeysError::Meanwhile) => {}
+                done => return Ok(done?),
+            }
+        }
+        Err(RotationError::Keys(KeysError::Meanwhile))
+    }
+
+    async fn test(&self, token: &str) -> Result<(), RotationError> {
+        let current = self.current().await?;
+        let keys =
+            if current.id == token { current.keys } else { self.pending(token, &current).await? };
+        let published = self.table.published(self.clock.now()).await?;
+        if let Some(missing) = keys.kids().find(|kid| published.set.get(kid).is_none()) {
+            return Err(RotationError::NotPublished(missing.to_owned()));
+        }
+        let active = keys.active().ok_or(SigningKeyError::States)?;
+        let public = published.set.get(active.kid()).ok_or(SigningKeyError::States)?;
+        Ok(active.signs_for(public)?)
+    }
+
+    async fn finish(&self, token: &str) -> Result<(), RotationError> {
+        let current = self.current().await?;
+        if current.id != token {
+            self.pending(token, &current).await?;
+            match self.versions.promote(token, &current.id).await {
+                Err(SecretError::Moved) => return Err(RotationError::Superseded),
+                done => done?,
+            }
+        }
+        // The private half of the key that signed until now must be nowhere.
+        self.versions.drop_previous().await?;
+        self.publish_current(token).await
+    }
+
+    /// Publishes what the version `token` says, which is in use, and until when retired keys stay.
+    async fn publish_current(&self, token: &str) -> Result<(), RotationError> {
+        for _ in 0..TRIES {
+            let record = self.table.record().await?;
+            let current = self.current().await?;
+            if current.id != token {
+                // Somebody has gone on from it, and publishes.
+                return Ok(());
+            }
+            let now = self.clock.now();
+            let until = now + published::retired_for();
+            let published = published::merge(&record, &current.keys, now, Some(until));
+            if published == record.keys && record.version == token {
+                return Ok(());
+            }
+            match self.table.publish(&record, &published, token).await {
+                Err(KeysError::Meanwhile) => {}
+                done => return Ok(done?),
+            }
+        }
+        Err(RotationError::Keys(KeysError::Meanwhile))
+    }
+
+    /// The version in use. Before the first rotation it is an empty set.
+    async fn current(&self) -> Result<Current, RotationError> {
+        match self.versions.secret().current().await {
+            Ok(version) => Ok(Current { keys: parse(&version)?, id: version.id }),
+            Err(SecretError::Absent) => {
+                Ok(Current { id: NONE.to_owned(), keys: SigningKeys::default() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The version `token`, if it is what may replace the one in use.
+    async fn pending(&self, token: &str, current: &Current) -> Result<SigningKeys, RotationError> {
+        let pending = self.versions.pending().await?.filter(|pending| pending.id == token);
+        let keys = parse(&pending.ok_or(RotationError::Superseded)?)?;
+        if replaces(&keys, current) { Ok(keys) } else { Err(RotationError::Superseded) }
+    }
+}
+
+fn parse(version: &Version) -> Result<SigningKeys, RotationError> {
+    Ok(version.value.parse()?)
+}
+
+fn replaces(keys: &SigningKeys, current: &Current) -> bool {
+    keys.replaces() == Some(&current.id)
+}
+
+/// A rotation could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    /// The next key has not been public for long enough.
+    #[error(
+        "the next key may sign from {at} on: before, not everybody who verifies may know it. Wait \
+         until then"
+    )]
+    TooEarly {
+        /// When it may sign.
+        at: Timestamp,
+    },
+    /// Another rotation has begun.
+    #[error("the rotation {0} has begun and is not completed")]
+    InProgress(String),
+    /// Another rotation has gone on from the version that this one would replace.
+    #[error("another rotation has been completed meanwhile")]
+    Superseded,
+    /// There is no such key.
+    #[error("there is no key {0}")]
+    UnknownKey(String),
+    /// A key is not published.
+    #[error("the key {0} is not published")]
+    NotPublished(String),
+    /// The secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Its content.
+    #[error(transparent)]
+    SigningKeys(#[from] SigningKeyError),
+    /// The keys' table.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+}
+
+impl Fault for RotationError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::TooEarly { .. } | Self::InProgress(_) | Self::Superseded => FaultKind::Conflict,
+            Self::UnknownKey(_) => FaultKind::Absent,
+            Self::NotPublished(_) | Self::SigningKeys(_) => FaultKind::Internal,
+            Self::Secret(error) => error.kind(),
+            Self::Keys(error) => error.kind(),
+        }
+    }
+}

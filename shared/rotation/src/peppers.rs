@@ -1,0 +1,96 @@
+//! A further pepper.
+
+use std::fmt;
+use std::sync::Arc;
+
+use auth::{Clock, Random, Reader};
+use jiff::SignedDuration;
+use peppers::{NotBegun, PepperError, Peppers};
+use secrets::{SecretError, Version, Versions};
+use uuid::Uuid;
+
+use crate::NONE;
+
+/// How long a pepper is kept after it was replaced: the longest that anything made with one counts, by
+/// `SESSION_ABSOLUTE_SECONDS` (90 days) and `NAME_QUARANTINE_DAYS` (90), whichever is longer.
+pub fn peppers_kept_for(reader: &Reader<'_>) -> Option<SignedDuration> {
+    let session = reader.optional("SESSION_ABSOLUTE_SECONDS", 90 * 24 * 60 * 60);
+    let quarantine = reader.optional("NAME_QUARANTINE_DAYS", 90);
+    let (session, quarantine): (u32, u32) = (session?, quarantine?);
+    let quarantine = SignedDuration::from_hours(i64::from(quarantine) * 24);
+    Some(SignedDuration::from_secs(session.into()).max(quarantine))
+}
+
+/// Adds peppers.
+pub struct PepperRotation {
+    versions: Versions,
+    kept_for: SignedDuration,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl fmt::Debug for PepperRotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PepperRotation").field("kept_for", &self.kept_for).finish_non_exhaustive()
+    }
+}
+
+impl PepperRotation {
+    /// Adds to the peppers in `versions`. `kept_for` is the longest that anything made with one
+    /// counts.
+    pub fn new(
+        versions: Versions,
+        kept_for: SignedDuration,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self { versions, kept_for, clock, random }
+    }
+
+    /// The peppers in use; `None` when there are none yet.
+    ///
+    /// # Errors
+    /// When they cannot be read or are not usable.
+    pub async fn current(&self) -> Result<Option<Peppers>, PepperRotationError> {
+        match self.versions.secret().current().await {
+            Ok(version) => Ok(Some(version.value.parse()?)),
+            Err(SecretError::Absent) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Adds a pepper, or makes the first one. Nothing is made with it before it is known everywhere.
+    ///
+    /// # Errors
+    /// When the last one has not begun yet, or somebody else adds one at the same time.
+    pub async fn add(&self) -> Result<Peppers, PepperRotationError> {
+        let id = Uuid::from_bytes((&*self.random).bytes()).to_string();
+        let (replaced, peppers) = match self.versions.secret().current().await {
+            Ok(version) => {
+                let current: Peppers = version.value.parse()?;
+                let now = self.clock.now();
+                (version.id, current.with_new(&id, now, self.kept_for, &*self.random)?)
+            }
+            Err(SecretError::Absent) => (NONE.to_owned(), Peppers::generate(&id, &*self.random)),
+            Err(error) => return Err(error.into()),
+        };
+        let version = Version { id: id.clone(), value: peppers.to_json() };
+        self.versions.put_pending(&version).await?;
+        self.versions.promote(&id, &replaced).await?;
+        Ok(peppers)
+    }
+}
+
+/// A pepper could not be added.
+#[derive(Debug, thiserror::Error)]
+pub enum PepperRotationError {
+    /// The secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// Its content.
+    #[error(transparent)]
+    Peppers(#[from] PepperError),
+    /// The last one has not begun.
+    #[error(transparent)]
+    NotBegun(#[from] NotBegun),
+}

@@ -1,0 +1,101 @@
+//! What is to be published, by what is in use and what was published before.
+
+use issuer::{MAX_ACCESS_TOKEN_SECONDS, SigningKeys};
+use jiff::{SignedDuration, Timestamp};
+use keys::{KeyState, PublishedKey, Record};
+
+/// How long a key stays public after it has been retired: as long as any signer may still sign with it
+/// (it keeps the secret fresh, and stale while it cannot be read), and then until the last of those
+/// tokens has expired, leeway included.
+pub(crate) fn retired_for() -> SignedDuration {
+    let signing = secrets::CacheSeconds::MAX + secrets::STALE_SECONDS;
+    let lifetime = i64::try_from(MAX_ACCESS_TOKEN_SECONDS).expect("an hour");
+    SignedDuration::from_secs(signing + lifetime + auth::LEEWAY_SECONDS)
+}
+
+/// The keys of `keys`, each public since it first was, and those that were published before, retired,
+/// but for the revoked ones and those whose time is over. `until` is when those end that are retired
+/// now; `None` when they may still sign.
+pub(crate) fn merge(
+    record: &Record,
+    keys: &SigningKeys,
+    now: Timestamp,
+    until: Option<Timestamp>,
+) -> Vec<PublishedKey> {
+    let mut published: Vec<_> = keys
+        .public()
+        .map(|(jwk, state)| {
+            let kid = jwk.common.key_id.as_deref().unwrap_or_default();
+            let published_at = record.key(kid).map_or(now, |key| key.published_at);
+            PublishedKey { jwk, state, published_at, not_after: None }
+        })
+        .collect();
+    for old in &record.keys {
+        let kid = old.kid();
+        let replaced = published.iter().any(|key| key.kid() == kid);
+        if replaced || keys.revoked().contains(kid) || !old.is_public(now) {
+            continue;
+        }
+        published.push(PublishedKey {
+            state: KeyState::Retired,
+            not_after: old.not_after.or(until),
+            ..old.clone()
+        });
+    }
+    published
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use auth::{Algorithm, Clock, SystemClock, SystemRandom};
+
+    use super::*;
+
+    fn record(keys: Vec<PublishedKey>) -> Record {
+        let mut record = Record::default();
+        record.keys = keys;
+        record
+    }
+
+    fn states(keys: &[PublishedKey]) -> Vec<KeyState> {
+        keys.iter().map(|key| key.state).collect()
+    }
+
+    #[test]
+    fn a_key_is_next_then_active_then_retired_then_gone() {
+        let now = SystemClock.now();
+        let later = now + SignedDuration::from_secs(1);
+        let one = SigningKeys::generate(Algorithm::EdDsa, "v1", &SystemRandom);
+        let first = merge(&record(vec![]), &one, now, None);
+        assert_eq!(states(&first), [KeyState::Active, KeyState::Next]);
+        let two = one.rotated(Algorithm::EdDsa, "v2", &SystemRandom).unwrap();
+        // While it may still sign, its end is not known.
+        let second = merge(&record(first.clone()), &two, later, None);
+        assert_eq!(states(&second), [KeyState::Active, KeyState::Next, KeyState::Retired]);
+        assert_eq!(second[0].published_at, now, "public since it first was");
+        assert_eq!(second[1].published_at, later);
+        assert_eq!((second[2].kid(), second[2].not_after), (first[0].kid(), None));
+        // Then it is, and it does not move.
+        let until = later + retired_for();
+        let third = merge(&record(second), &two, later, Some(until));
+        assert_eq!(third[2].not_after, Some(until));
+        let again = merge(&record(third.clone()), &two, later, Some(until + retired_for()));
+        assert_eq!(again, third);
+        assert_eq!(merge(&record(third.clone()), &two, until, None).len(), 2);
+    }
+
+    #[test]
+    fn a_revoked_key_is_gone_at_once() {
+        let now = SystemClock.now();
+        let one = SigningKeys::generate(Algorithm::EdDsa, "v1", &SystemRandom);
+        let first = merge(&record(vec![]), &one, now, None);
+        let leaked = first[0].kid().to_owned();
+        let revoked = BTreeSet::from([leaked.clone()]);
+        let two = one.without(revoked, Algorithm::EdDsa, "v2", &SystemRandom);
+        let second = merge(&record(first), &two, now, None);
+        assert!(second.iter().all(|key| key.kid() != leaked));
+        assert_eq!(states(&second), [KeyState::Active, KeyState::Next]);
+    }
+}

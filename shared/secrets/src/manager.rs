@@ -1,0 +1,217 @@
+//! A secret in AWS Secrets Manager.
+
+use std::fmt;
+use std::time::Duration;
+
+use auth::AwsEnvironment;
+use aws_sdk_secretsmanager::config::retry::RetryConfig;
+use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
+use aws_sdk_secretsmanager::config::{BehaviorVersion, Builder, Credentials, Region};
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::{Client, Config};
+use zeroize::Zeroizing;
+
+use crate::{SecretError, Version};
+
+/// The longest that one operation may take, retries included.
+const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
+
+/// The longest that one attempt may take.
+const ATTEMPT_DEADLINE: Duration = Duration::from_millis(2_500);
+
+/// The longest that a connection may take to open.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How often an operation is tried at most.
+const ATTEMPTS: u32 = 4;
+
+/// A staging label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Label {
+    /// In use.
+    Current,
+    /// About to be.
+    Pending,
+    /// In use before.
+    Previous,
+}
+
+impl Label {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "AWSCURRENT",
+            Self::Pending => "AWSPENDING",
+            Self::Previous => "AWSPREVIOUS",
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct ManagedSecret {
+    id: String,
+    client: Client,
+}
+
+impl fmt::Debug for ManagedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ManagedSecret").field(&self.id).finish()
+    }
+}
+
+impl ManagedSecret {
+    pub(crate) fn new(id: String, client: Client) -> Self {
+        Self { id, client }
+    }
+
+    /// With a client straight from the environment. Nothing is sent yet.
+    pub(crate) fn connect(id: &str, aws: &AwsEnvironment) -> Self {
+        let mut builder = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(aws.region.clone()))
+            .credentials_provider(Credentials::new(
+                &aws.access_key_id,
+                &aws.secret_access_key,
+                aws.session_token.clone(),
+                None,
+                "environment",
+            ));
+        if let Some(endpoint) = &aws.endpoint {
+            builder = builder.endpoint_url(endpoint);
+        }
+        Self::new(id.to_owned(), Client::from_conf(deadlines(builder).build()))
+    }
+
+    /// The version with a label, or `None`.
+    pub(crate) async fn labelled(&self, label: Label) -> Result<Option<Version>, SecretError> {
+        let read = self
+            .client
+            .get_secret_value()
+            .secret_id(&self.id)
+            .version_stage(label.as_str())
+            .send()
+            .await;
+        let read = match read {
+            Ok(read) => read,
+            // Also of a version that has its label and not yet a value, as at the start of a rotation.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_resource_not_found_exception()) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match (read.version_id, read.secret_string) {
+            (Some(id), Some(value)) => Ok(Some(Version { id, value: Zeroizing::new(value) })),
+            _ => Err(SecretError::Unusable("it is not a text".to_owned())),
+        }
+    }
+
+    pub(crate) async fn put_pending(&self, version: &Version) -> Result<(), SecretError> {
+        self.client
+            .put_secret_value()
+            .secret_id(&self.id)
+            .client_request_token(&version.id)
+            .secret_string(version.value.as_str())
+            .version_stages(Label::Pending.as_str())
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn promote(&self, id: &str, replaced: &str) -> Result<(), SecretError> {
+        let moved = self
+            .client
+            .update_secret_version_stage()
+            .secret_id(&self.id)
+            .version_stage(Label::Current.as_str())
+            .move_to_version_id(id)
+            .remove_from_version_id(replaced)
+            .send()
+            .await;
+        match moved {
+            Ok(_) => Ok(()),
+            // Another than `replaced` is in use: `id` itself, when an answer was lost.
+            Err(error)
+                if error.as_service_error().is_some_and(|e| e.is_invalid_parameter_exception()) =>
+            {
+                match self.labelled(Label::Current).await? {
+                    Some(current) if current.id == id => Ok(()),
+                    _ => Err(SecretError::Moved),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) async fn drop_previous(&self) -> Result<(), SecretError> {
+        let described = self.client.describe_secret().secret_id(&self.id).send().await?;
+        let versions = described.version_ids_to_stages.unwrap_or_default();
+        let label = Label::Previous.as_str();
+        let previous = versions.iter().find(|(_, labels)| labels.iter().any(|it| it == label));
+        let Some((previous, _)) = previous else { return Ok(()) };
+        let removed = self
+            .client
+            .update_secret_version_stage()
+            .secret_id(&self.id)
+            .version_stage(label)
+            .remove_from_version_id(previous)
+            .send()
+            .await;
+        match removed {
+            Ok(_) => Ok(()),
+            // Gone meanwhile.
+            Err(error)
+                if error.as_service_error().is_some_and(|e| e.is_invalid_parameter_exception()) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn deadlines(builder: Builder) -> Builder {
+    builder
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_initial_backoff(Duration::from_millis(50))
+                .with_max_backoff(Duration::from_millis(500)),
+        )
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_DEADLINE)
+                .operation_attempt_timeout(ATTEMPT_DEADLINE)
+                .operation_timeout(OPERATION_DEADLINE)
+                .build(),
+        )
+}
+
+/// The codes by which Secrets Manager says that the request itself will not do.
+const REFUSALS: [&str; 6] = [
+    "AccessDeniedException",
+    "DecryptionFailure",
+    "InvalidRequestException",
+    "MissingAuthenticationTokenException",
+    "UnrecognizedClientException",
+    "ValidationException",
+];
+
+impl<E, R> From<SdkError<E, R>> for SecretError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: fmt::Debug + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E, R>) -> Self {
+        let refused = match &error {
+            SdkError::ConstructionFailure(_) => true,
+            SdkError::ServiceError(service) => {
+                service.err().code().is_some_and(|code| REFUSALS.contains(&code))
+            }
+            _ => false,
+        };
+        if refused { Self::Refused(error.into()) } else { Self::Unavailable(error.into()) }
+    }
+}

@@ -1,0 +1,248 @@
+//! Sessions under concurrency and faults: one chain, whatever happens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::{Account, Clock, Env, SessionId, SystemClock};
+use futures_util::future::join_all;
+use jiff::SignedDuration;
+use store::{
+    Endings, Grace, Judgement, Logins, Presented, Refreshed, Rotations, Session, SessionLimits,
+    Sessions,
+};
+use testkit::{Fault, Faults, Stack};
+use tokio::sync::Barrier;
+
+use crate::{new_account, registrations};
+
+struct Bench {
+    stack: Stack,
+    account: Account,
+}
+
+fn grace() -> Grace {
+    Env::default().read(Grace::read).unwrap()
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let stack = Stack::start().await;
+        let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
+        Self { stack, account }
+    }
+
+    async fn begin(&self) -> SessionId {
+        let session = self.stack.new_session(self.account.ver);
+        self.stack.logins().begin(self.account.id, session, &[]).await.unwrap().id
+    }
+
+    fn rotations(&self) -> Rotations {
+        Rotations::new(&self.stack.users(), self.stack.client(), self.stack.limits(), grace())
+    }
+
+    fn faulty(&self, faults: &Faults) -> Rotations {
+        let client = self.stack.faulty_client(faults);
+        Rotations::new(&self.stack.users(), client, self.stack.limits(), grace())
+    }
+
+    fn presented(&self, session: SessionId, counter: u64) -> Presented<'static> {
+        Presented { user: self.account.id, session, counter, pepper: "p" }
+    }
+
+    async fn stored(&self, id: SessionId) -> Option<Session> {
+        let sessions = Sessions::new(&self.stack.users(), self.stack.client());
+        let sessions = sessions.of(self.account.id).await.unwrap();
+        sessions.into_iter().find(|session| session.id == id)
+    }
+
+    /// Many refreshes of one token at the same time, each by a client of its own. What they got.
+    async fn race(&self, session: SessionId, racers: usize, fault: Fault) -> Vec<Refreshed> {
+        let faults = Faults::together(racers, fault);
+        let now = SystemClock.now();
+        let tasks = (0..racers).map(|_| {
+            let rotations = self.faulty(&faults);
+            let presented = self.presented(session, 0);
+            tokio::spawn(async move { rotations.refresh(presented, now).await.unwrap() })
+        });
+        let results = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(faults.most_at_once(), racers, "they did not race");
+        results
+    }
+}
+
+fn rotated(results: &[Refreshed]) -> usize {
+    let rotated = |result: &&Refreshed| matches!(result, Refreshed::Live(_, Judgement::Rotate));
+    results.iter().filter(rotated).count()
+}
+
+/// R42.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_twenty_at_once_one_rotates_and_all_get_its_successor() {
+    let bench = Bench::start().await;
+    let session = bench.begin().await;
+    let results = bench.race(session, 20, Fault::None).await;
+    assert_eq!(rotated(&results), 1);
+    for result in &results {
+        let Refreshed::Live(session, _) = result else { panic!("{result:?}") };
+        assert_eq!(session.chain.counter, 1);
+    }
+    assert_eq!(bench.stored(session).await.unwrap().chain.counter, 1);
+}
+
+/// The same without the condition, to show that it is the condition that decides.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_the_condition_all_rotate() {
+    let bench = Bench::start().await;
+    let session = bench.begin().await;
+    let results = bench.race(session, 20, Fault::Unconditional).await;
+    assert_eq!(rotated(&results), 20);
+}
+
+/// R47: whichever is first, nothing lives after a logout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_logout_that_races_refreshes_leaves_nothing() {
+    let bench = Bench::start().await;
+    for round in 0..50 {
+        let session = bench.begin().await;
+        let faults = Faults::together(4, Fault::None);
+        let now = SystemClock.now();
+        let refreshes = (0..3).map(|_| {
+            let rotations = bench.faulty(&faults);
+            let presented = bench.presented(session, 0);
+            tokio::spawn(async move { drop(rotations.refresh(presented, now).await.unwrap()) })
+        });
+        let endings = Endings::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
+        let user = bench.account.id;
+        let logout =
+            tokio::spawn(async move { assert!(endings.end(user, session).await.unwrap()) });
+        for task in refreshes.collect::<Vec<_>>().into_iter().chain([logout]) {
+            task.await.unwrap();
+        }
+        assert_eq!(faults.most_at_once(), 4, "they did not race in round {round}");
+        assert_eq!(bench.stored(session).await, None, "round {round}");
+        for counter in 0..2 {
+            let late = bench.rotations().refresh(bench.presented(session, counter), now).await;
+            assert_eq!(late.unwrap(), Refreshed::Ended, "round {round}");
+        }
+    }
+}
+
+/// A retry of ours after a lost answer is answered as a client's would be: nothing is lost.
+#[tokio::test]
+async fn a_lost_answer_gets_the_successor() {
+    let bench = Bench::start().await;
+    for lost in 1..=3 {
+        let session = bench.begin().await;
+        let faults = Faults::script(&vec![Fault::LostAnswer; lost]);
+        let now = SystemClock.now();
+        let refreshed = bench.faulty(&faults).refresh(bench.presented(session, 0), now).await;
+        let Refreshed::Live(live, judgement) = refreshed.unwrap() else { panic!("lost {lost}") };
+        assert_eq!((live.chain.counter, judgement), (1, Judgement::Successor));
+        assert_eq!(faults.requests(), lost + 1);
+    }
+}
+
+#[tokio::test]
+async fn an_outage_changes_nothing_and_is_told_as_one() {
+    let bench = Bench::start().await;
+    let session = bench.begin().await;
+    let before = bench.stored(session).await;
+    for fault in [Fault::Throttled, Fault::ServerError, Fault::Lost] {
+        let faults = Faults::always(fault);
+        let now = SystemClock.now();
+        let refreshed = bench.faulty(&faults).refresh(bench.presented(session, 0), now).await;
+        assert!(refreshed.is_err(), "{fault:?}");
+        assert_eq!(bench.stored(session).await, before, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn it_lives_as_long_as_it_is_used_and_never_longer_than_it_may() {
+    let bench = Bench::start().await;
+    let day = SignedDuration::from_hours(24);
+    let begun = SystemClock.now();
+    let session = bench.begin().await;
+    let at = |days: i32| begun + day * days;
+    let refresh = async |counter, days| {
+        bench.rotations().refresh(bench.presented(session, counter), at(days)).await.unwrap()
+    };
+    let ends = |refreshed: Refreshed| match refreshed {
+        Refreshed::Live(session, _) => session.ends_at.as_second(),
+        other => panic!("{other:?}"),
+    };
+    for (counter, days) in [(0, 29), (1, 58), (2, 87)] {
+        // 30 days more, and 90 days in all.
+        let expected = at((days + 30).min(90)).as_second();
+        assert_eq!(ends(refresh(counter, days).await), expected, "day {days}");
+    }
+    assert_eq!(refresh(3, 91).await, Refreshed::Ended);
+    // Unused for 30 days.
+    let unused = bench.begin().await;
+    let late = bench.rotations().refresh(bench.presented(unused, 0), at(31)).await.unwrap();
+    assert_eq!(late, Refreshed::Ended);
+}
+
+#[tokio::test]
+async fn another_users_session_is_not_theirs_to_refresh() {
+    let bench = Bench::start().await;
+    let session = bench.begin().await;
+    let other = registrations(&bench.stack).create(new_account("other", None)).await.unwrap();
+    let presented = Presented { user: other.id, ..bench.presented(session, 0) };
+    let refreshed = bench.rotations().refresh(presented, SystemClock.now()).await.unwrap();
+    assert_eq!(refreshed, Refreshed::Ended);
+    assert_eq!(bench.stored(session).await.unwrap().chain.counter, 0);
+}
+
+/// Many sign in at the same time, near the limit: afterwards there are not more than there may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_crowd_of_logins_keeps_the_limit() {
+    let bench = Bench::start().await;
+    let limits = Env::from_iter([("SESSIONS_PER_ACCOUNT", "5")]).read(SessionLimits::read).unwrap();
+    let (users, user) = (bench.stack.users(), bench.account.id);
+    let faults = Faults::script(&[]);
+    let all_have_looked = Arc::new(Barrier::new(16));
+    let tasks = (0..16).map(|_| {
+        let logins = Logins::new(&users, bench.stack.faulty_client(&faults), limits);
+        let session = bench.stack.new_session(bench.account.ver);
+        let all_have_looked = Arc::clone(&all_have_looked);
+        tokio::spawn(async move {
+            // All have looked before any has begun.
+            let before = logins.sessions(user).await.unwrap();
+            assert!(before.is_empty());
+            all_have_looked.wait().await;
+            logins.begin(user, session, &before).await.unwrap();
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    assert!(faults.most_at_once() > 8, "they did not race");
+    let sessions = Sessions::new(&users, bench.stack.client());
+    assert_eq!(sessions.of(user).await.unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_login_sweeps_what_is_over() {
+    let bench = Bench::start().await;
+    let (user, logins) = (bench.account.id, bench.stack.logins());
+    for _ in 0..3 {
+        bench.begin().await;
+    }
+    store::Epochs::new(&bench.stack.users(), bench.stack.client()).raise(user).await.unwrap();
+    let kept = bench.stack.new_session(bench.account.ver + 1);
+    let before = logins.sessions(user).await.unwrap();
+    let kept = logins.begin(user, kept, &before).await.unwrap().id;
+    let sessions = Sessions::new(&bench.stack.users(), bench.stack.client());
+    let left: Vec<_> = sessions.of(user).await.unwrap().iter().map(|it| it.id).collect();
+    assert_eq!(left, [kept]);
+}
+
+#[test]
+fn the_database_gives_up_before_the_grace_is_over() {
+    for seconds in [1, 2, 10, 60] {
+        let env = Env::from_iter([("REFRESH_GRACE_SECONDS", seconds.to_string())]);
+        let grace = env.read(Grace::read).unwrap();
+        assert!(grace.operation_deadline() < Duration::from_secs(seconds));
+    }
+    assert!(dynamo::OPERATION_DEADLINE < grace().duration().unsigned_abs());
+}

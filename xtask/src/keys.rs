@@ -1,0 +1,146 @@
+//! `cargo xtask keys`: rotation by hand, and what to do when a key has leaked.
+
+use anyhow::{Context, bail};
+use auth::Algorithm;
+use jiff::Timestamp;
+use keys::PublishedKey;
+use rotation::Plan;
+
+use crate::local_secrets::LocalSecrets;
+use crate::project::Project;
+use crate::target::Target;
+use crate::ui;
+
+/// What to do.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum KeysCommand {
+    /// Let the next key sign, and make a new next one
+    Rotate {
+        /// Though the next key has not been public for long enough for everybody to know it
+        #[arg(long, conflicts_with = "peppers")]
+        now: bool,
+        /// The algorithm of the new key, instead of that by configuration. It signs after one more
+        /// rotation
+        #[arg(long, conflicts_with = "peppers")]
+        algorithm: Option<Algorithm>,
+        /// Add a pepper instead: refresh tokens are made with it ten minutes later
+        #[arg(long)]
+        peppers: bool,
+        /// Which database
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Show the published keys and what they are there for, and the peppers by their ids
+    List {
+        /// Which database
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Revoke a key that has leaked, or all of them: their tokens are refused
+    Retire {
+        /// The key's id
+        #[arg(value_name = "KID", required_unless_present = "all", conflicts_with = "all")]
+        kid: Option<String>,
+        /// All keys
+        #[arg(long)]
+        all: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Which database
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// When it cannot be done, has to wait, or is not confirmed. In one line.
+pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> {
+    let secrets = LocalSecrets::of(project);
+    match command {
+        KeysCommand::Rotate { peppers: true, target, .. } => {
+            let tables = target.open(project).await?;
+            let peppers = secrets.pepper_rotation(&tables.env)?.add().await?;
+            let begins = peppers.begins_at().map_or("now".to_owned(), |at| at.to_string());
+            let newest = peppers.ids().last().unwrap_or_default();
+            ui::line(format_args!("added the pepper {newest}; it is used from {begins} on"));
+            Ok(())
+        }
+        KeysCommand::Rotate { now, algorithm, peppers: false, target } => {
+            let tables = target.open(project).await?;
+            let mut rotation = secrets.rotation(tables.keys, &tables.env)?;
+            if let Some(algorithm) = algorithm {
+                rotation = rotation.with_algorithm(algorithm);
+            }
+            let plan = if now { Plan::RotateNow } else { Plan::Rotate };
+            rotation.perform(&plan).await?;
+            show(&rotation.record().await?.keys);
+            Ok(())
+        }
+        KeysCommand::List { target } => {
+            let tables = target.open(project).await?;
+            let record = tables.keys.record().await.map_err(anyhow::Error::new)?;
+            show(&record.keys);
+            if let Some(peppers) = secrets.pepper_rotation(&tables.env)?.current().await? {
+                let ids: Vec<_> = peppers.ids().collect();
+                ui::line(format_args!("peppers  {}", ids.join(", ")));
+            }
+            if record.epoch.second() > 0 {
+                let from = Timestamp::from_second(record.epoch.second()).context("the epoch")?;
+                ui::line(format_args!("sessions from before {from} do not count"));
+            }
+            Ok(())
+        }
+        KeysCommand::Retire { kid, all, yes, target } => {
+            let tables = target.open(project).await?;
+            let rotation = secrets.rotation(tables.keys, &tables.env)?;
+            let record = rotation.record().await?;
+            let plan = match kid {
+                Some(kid) if record.key(&kid).is_some() => Plan::Retire(kid),
+                Some(kid) => bail!("there is no key {kid}"),
+                None if all => Plan::RetireAll,
+                None => bail!("say which key, or --all"),
+            };
+            show(&record.keys);
+            if !yes {
+                ui::line(COST);
+                ui::confirm("Revoke it?")?;
+            }
+            rotation.perform(&plan).await?;
+            ui::line("revoked. Published now:");
+            show(&rotation.record().await?.keys);
+            Ok(())
+        }
+    }
+}
+
+/// What a revocation costs, said before it is done.
+const COST: &str = "\
+Every access token that a revoked key has signed is refused: here within 5 minutes, which is how long
+functions keep the keys, and by others once they read the key set again, 10 minutes later at most.
+Sessions live on: whoever holds such a token has to refresh it. For up to a minute functions still sign
+by the old key, and those tokens are refused too. When the key that takes over has not been published
+before (with --all), verifiers of others may refuse good tokens for those 10 minutes.";
+
+fn show(keys: &[PublishedKey]) {
+    let row = |key: &PublishedKey| {
+        let algorithm = key.jwk.common.key_algorithm.map(|algorithm| algorithm.to_string());
+        let until = key.not_after.map(|until| format!("until {}", second(until)));
+        [
+            key.kid().to_owned(),
+            algorithm.unwrap_or_default(),
+            key.state.as_str().to_owned(),
+            format!("public since {}", second(key.published_at)),
+            until.unwrap_or_default(),
+        ]
+    };
+    for line in ui::columns(&keys.iter().map(row).collect::<Vec<_>>()) {
+        ui::line(line);
+    }
+}
+
+fn second(time: Timestamp) -> String {
+    time.strftime("%FT%TZ").to_string()
+}

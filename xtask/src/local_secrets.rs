@@ -1,0 +1,216 @@
+//! Both secrets of a local stack: made at the first run, kept for the owner's eyes.
+//!
+//! What is in Secrets Manager in an account is in two files here. The code that makes and rotates them
+//! is the same.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use auth::{Env, SystemClock, SystemRandom};
+use keys::KeysTable;
+use rotation::{PepperRotation, PepperRotationError, Plan, Rotation, RotationError};
+use secrets::{Secret, SecretError, Versions};
+use tempfile::NamedTempFile;
+
+use crate::project::Project;
+
+/// Where both secrets are.
+#[derive(Clone, Debug)]
+pub struct LocalSecrets {
+    signing_keys: PathBuf,
+    peppers: PathBuf,
+}
+
+/// A secret cannot be used. In one line, and nothing of what is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalSecretError {
+    /// The signing keys.
+    #[error("the key file {path} is not usable ({reason}): delete it, and a new one is made")]
+    SigningKeys {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: RotationError,
+    },
+    /// The peppers.
+    #[error(
+        "the file of peppers {path} is not usable ({reason}): delete it, and a new one is made"
+    )]
+    Peppers {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: PepperRotationError,
+    },
+    /// The keys cannot be made or published.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
+    /// The peppers cannot be made.
+    #[error(transparent)]
+    PepperRotation(#[from] PepperRotationError),
+}
+
+impl LocalSecrets {
+    /// Those of `project`.
+    #[must_use]
+    pub fn of(project: &Project) -> Self {
+        // Absolute: functions run in other folders.
+        let local = |name| {
+            let path = project.local(name);
+            std::path::absolute(&path).unwrap_or(path)
+        };
+        Self { signing_keys: local("signing-keys.json"), peppers: local("peppers.json") }
+    }
+
+    /// The variables by which functions find them.
+    #[must_use]
+    pub fn variables(&self) -> [(String, String); 2] {
+        let file = |path: &Path| format!("file:{}", path.display());
+        [
+            ("SIGNING_KEYS_SECRET".to_owned(), file(&self.signing_keys)),
+            ("PEPPERS_SECRET".to_owned(), file(&self.peppers)),
+        ]
+    }
+
+    /// What rotates the signing keys, with `table` and the settings in `env`.
+    ///
+    /// # Errors
+    /// When a setting is not usable.
+    pub fn rotation(&self, table: KeysTable, env: &Env) -> Result<Rotation, auth::ConfigErrors> {
+        let config = env.read(rotation::Config::read)?;
+        let versions = versions(&self.signing_keys);
+        Ok(Rotation::new(config, versions, table, Arc::new(SystemClock), Arc::new(SystemRandom)))
+    }
+
+    /// What adds peppers, with the settings in `env`.
+    ///
+    /// # Errors
+    /// When a setting is not usable.
+    pub fn pepper_rotation(&self, env: &Env) -> Result<PepperRotation, auth::ConfigErrors> {
+        let kept_for = env.read(rotation::peppers_kept_for)?;
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        Ok(PepperRotation::new(versions(&self.peppers), kept_for, clock, random))
+    }
+
+    /// Makes what is not there, and publishes the public keys in a table that has not got them.
+    ///
+    /// # Errors
+    /// When what is there is not usable, or something cannot be made.
+    pub async fn make(
+        &self,
+        rotation: &Rotation,
+        peppers: &PepperRotation,
+    ) -> Result<(), LocalSecretError> {
+        let unusable = |reason: RotationError| match reason {
+            RotationError::SigningKeys(_)
+            | RotationError::Secret(SecretError::Unusable(_) | SecretError::Unavailable(_)) => {
+                let path = self.signing_keys.display().to_string();
+                LocalSecretError::SigningKeys { path, reason }
+            }
+            other => other.into(),
+        };
+        if rotation.has_keys().await.map_err(unusable)? {
+            rotation.reconcile().await?;
+        } else {
+            rotation.perform(&Plan::Rotate).await?;
+        }
+        let unusable = |reason: PepperRotationError| {
+            let path = self.peppers.display().to_string();
+            LocalSecretError::Peppers { path, reason }
+        };
+        if peppers.current().await.map_err(unusable)?.is_none() {
+            peppers.add().await?;
+        }
+        Ok(())
+    }
+}
+
+fn versions(path: &Path) -> Versions {
+    Versions::of(Secret::new(&secrets::Config::file(path)))
+}
+
+/// Writes a file whole or not at all, with mode 0600 from its first byte on.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::database::{LocalDatabase, Storage};
+    use crate::template::Template;
+
+    struct Bench {
+        _folder: tempfile::TempDir,
+        _database: LocalDatabase,
+        secrets: LocalSecrets,
+        rotation: Rotation,
+        peppers: PepperRotation,
+    }
+
+    async fn bench() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let project = Project::here().with_local(folder.path().to_owned());
+        let template = Template::read(&project.template()).unwrap();
+        let database = LocalDatabase::start(&Storage::Memory, &template.tables).await.unwrap();
+        let client = crate::dev::client(&crate::dev::local_aws(&database.endpoint())).unwrap();
+        let secrets = LocalSecrets::of(&project);
+        let env = Env::default();
+        let rotation = secrets.rotation(KeysTable::new("KeysTable", client), &env).unwrap();
+        let peppers = secrets.pepper_rotation(&env).unwrap();
+        Bench { _folder: folder, _database: database, secrets, rotation, peppers }
+    }
+
+    impl Bench {
+        async fn make(&self) -> Result<(), LocalSecretError> {
+            self.secrets.make(&self.rotation, &self.peppers).await
+        }
+    }
+
+    #[tokio::test]
+    async fn are_made_once_for_the_owner_alone() {
+        let bench = bench().await;
+        bench.make().await.unwrap();
+        let files = [&bench.secrets.signing_keys, &bench.secrets.peppers];
+        let read = || files.map(|path| fs::read_to_string(path).unwrap());
+        let made = read();
+        for path in files {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        bench.make().await.unwrap();
+        assert_eq!(read(), made);
+        for path in files {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(bench.rotation.record().await.unwrap().keys.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn say_in_one_line_that_they_are_not_usable() {
+        for content in ["", "{", r#"{"keys":[{"kty":"OKP"}]}"#, "{\n\n}", "[]"] {
+            for which in ["signing-keys.json", "peppers.json"] {
+                let bench = bench().await;
+                bench.make().await.unwrap();
+                let path = bench.secrets.signing_keys.with_file_name(which);
+                fs::write(&path, content).unwrap();
+                let error = bench.make().await.unwrap_err().to_string();
+                assert!(error.contains("delete it") && error.contains(which), "{content}: {error}");
+                assert!(!error.contains('\n'), "{error}");
+                assert_eq!(fs::read_to_string(&path).unwrap(), content, "nothing is overwritten");
+            }
+        }
+    }
+}
