@@ -96,10 +96,14 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
         KeysCommand::Retire { kid, all, yes, target } => {
             let tables = target.open(project).await?;
             let rotation = secrets.rotation(tables.keys, &tables.env)?;
+            if rotation.resume().await? {
+                ui::line("completed what had been begun before. Published now:");
+                show(&rotation.record().await?.keys);
+            }
             let record = rotation.record().await?;
             let plan = match kid {
                 Some(kid) if record.key(&kid).is_some() => Plan::Retire(kid),
-                Some(kid) => bail!("there is no key {kid}"),
+                Some(kid) => bail!("there is no key {kid}, or it has been revoked"),
                 None if all => Plan::RetireAll,
                 None => bail!("say which key, or --all"),
             };
@@ -119,10 +123,10 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
 /// What a revocation costs, said before it is done.
 const COST: &str = "\
 Every access token that a revoked key has signed is refused: here within 5 minutes, which is how long
-functions keep the keys, and by others once they read the key set again, 10 minutes later at most.
+functions keep the keys, and by others once they read the key set again, 15 minutes later at most.
 Sessions live on: whoever holds such a token has to refresh it. For up to a minute functions still sign
 by the old key, and those tokens are refused too. When the key that takes over has not been published
-before (with --all), verifiers of others may refuse good tokens for those 10 minutes.";
+before (with --all), verifiers of others may refuse good tokens for those 15 minutes.";
 
 fn show(keys: &[PublishedKey]) {
     let row = |key: &PublishedKey| {

@@ -111,6 +111,8 @@ impl LocalSecrets {
             other => other.into(),
         };
         if rotation.has_keys().await.map_err(unusable)? {
+            // What was begun first: it may be the revocation of a key, which must not come back.
+            rotation.resume().await?;
             rotation.reconcile().await?;
         } else {
             rotation.perform(&Plan::Rotate).await?;

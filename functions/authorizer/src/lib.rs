@@ -145,10 +145,12 @@ impl EventHandler for Authorizer {
                 answer.is_authorized = true;
                 answer.context = context;
             }
-            Ok(_) => {}
+            Ok(_) => tracing::info!(code = "insufficient_role", "not let in"),
             // Nothing is known of the caller: the gateway answers 500, and the client may try again.
             Err(problem) if problem.status().is_server_error() => return Err(Unavailable(problem)),
-            Err(_) => {}
+            Err(problem) => {
+                tracing::info!(code = problem.code(), reason = problem.reason(), "not let in");
+            }
         }
         Ok(answer)
     }

@@ -77,16 +77,18 @@ impl Route for LoginRoute {
     ) -> Result<Self::Output, Problem> {
         let (presented, password) = validate(login)?;
         let (account, before) = self.authenticate(&presented, &password).await?;
+        // Before the session begins: one that nobody can be given tokens of would only take a place.
+        let issuer = self.issuer.ready().await?;
         let session = NewSession {
             id: SessionId::new(&*self.random),
             ver: account.ver,
             created_at: self.clock.now(),
-            pepper: self.issuer.pepper().await?,
+            pepper: issuer.pepper().to_owned(),
             user_agent: client.user_agent,
             network: client.network.map(|network| network.to_string()),
         };
         let session = self.logins.begin(account.id, session, &before).await?;
-        let tokens = self.issuer.issue(SessionGrant {
+        let tokens = issuer.issue(SessionGrant {
             account: &account,
             session: session.id,
             ver: session.ver,
@@ -95,7 +97,7 @@ impl Route for LoginRoute {
             pepper: &session.pepper,
             ends_at: session.ends_at,
         });
-        Ok(Json(tokens.await?))
+        Ok(Json(tokens?))
     }
 }
 

@@ -44,33 +44,36 @@ impl Route for RefreshRoute {
         })?;
         let client = dynamo::connect(&database.within(grace.operation_deadline()));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        // Boxed: together they would be too large for a stack to hold gladly.
         let (keys, issuer) = futures_util::join!(
-            TableKeys::open(&keys, client.clone(), Arc::clone(&clock)),
-            Issuer::open(tokens, Arc::clone(&clock), Arc::new(SystemRandom)),
+            Box::pin(TableKeys::open(&keys, client.clone(), Arc::clone(&clock))),
+            Box::pin(Issuer::open(tokens, Arc::clone(&clock), Arc::new(SystemRandom))),
         );
         Ok(Self { rotations: Rotations::new(&table, client, limits, grace), issuer, keys, clock })
     }
 
     async fn handle(&self, (): (), Body(body): Body<Refresh>) -> Result<Json<Tokens>, Problem> {
+        // All that can be missing is had before the session moves: an answer that it was moved for and
+        // that cannot be given would cost its owner the session.
+        let issuer = self.issuer.ready().await?;
         // Nothing is read or written for a token that we did not make.
-        let token = self.issuer.presented(&body.refresh_token).await?;
-        let pepper = self.issuer.pepper().await?;
+        let token = issuer.presented(&body.refresh_token)?;
+        let epoch = self.keys.epoch().await?;
         let presented = Presented {
             user: token.sub,
             session: token.sid,
             counter: token.counter,
-            pepper: &pepper,
+            pepper: issuer.pepper(),
         };
-        let refreshed = async { Ok(self.rotations.refresh(presented, self.clock.now()).await?) };
-        let account = async { Ok::<_, Problem>(self.rotations.account(token.sub).await?) };
-        let epoch = async { Ok(self.keys.epoch().await?) };
-        let (refreshed, account, epoch) = futures_util::try_join!(refreshed, account, epoch)?;
+        let refreshed = self.rotations.refresh(presented, self.clock.now());
+        let account = self.rotations.account(token.sub);
+        let (refreshed, account) = futures_util::try_join!(refreshed, account)?;
         let session = live(refreshed, token)?;
         if epoch.refuses(session.created_at.as_second()) {
             return Err(refused("the sessions of that time have been ended"));
         }
         let account = active(account, &session)?;
-        let tokens = self.issuer.issue(SessionGrant {
+        let tokens = issuer.issue(SessionGrant {
             account: &account,
             session: session.id,
             ver: session.ver,
@@ -79,7 +82,7 @@ impl Route for RefreshRoute {
             pepper: &session.pepper,
             ends_at: session.ends_at,
         });
-        Ok(Json(tokens.await?))
+        Ok(Json(tokens?))
     }
 }
 

@@ -159,20 +159,17 @@ impl Material {
             }
             (Self::Rsa { n, e, d, p, q, dp, dq, qi }, Algorithm::Rs256) => {
                 let members = [n, e, d, p, q, dp, dq, qi].map(|member| decode(member));
-                let [Some(n), Some(e), Some(d), Some(p), Some(q), Some(dp), Some(dq), Some(qi)] =
-                    &members
-                else {
-                    return None;
-                };
+                let member = |at: usize| UintRef::new(members[at].as_deref()?).ok();
+                // In the order of RFC 8017, appendix A.1.2, which is that of the JWK's members.
                 let key = pkcs1::RsaPrivateKey {
-                    modulus: UintRef::new(n).ok()?,
-                    public_exponent: UintRef::new(e).ok()?,
-                    private_exponent: UintRef::new(d).ok()?,
-                    prime1: UintRef::new(p).ok()?,
-                    prime2: UintRef::new(q).ok()?,
-                    exponent1: UintRef::new(dp).ok()?,
-                    exponent2: UintRef::new(dq).ok()?,
-                    coefficient: UintRef::new(qi).ok()?,
+                    modulus: member(0)?,
+                    public_exponent: member(1)?,
+                    private_exponent: member(2)?,
+                    prime1: member(3)?,
+                    prime2: member(4)?,
+                    exponent1: member(5)?,
+                    exponent2: member(6)?,
+                    coefficient: member(7)?,
                     other_prime_infos: None,
                 };
                 let der = Zeroizing::new(key.to_der().ok()?);

@@ -90,7 +90,7 @@ impl SigningKeys {
         let mut active = next.ok_or(SigningKeyError::NoNext)?.clone();
         active.state = KeyState::Active;
         let keys = vec![active, PrivateJwk::generate(algorithm, KeyState::Next, random)];
-        self.replaced_by(keys, version, BTreeSet::new())
+        Self::next_version(keys, version, BTreeSet::new())
     }
 
     /// This set without the keys `revoked`, with new ones in their place. When the active key is
@@ -117,11 +117,10 @@ impl SigningKeys {
         if !keys.iter().any(|key| key.state == KeyState::Next) {
             keys.push(PrivateJwk::generate(algorithm, KeyState::Next, random));
         }
-        self.replaced_by(keys, version, revoked).expect("its keys are good keys")
+        Self::next_version(keys, version, revoked).expect("its keys are good keys")
     }
 
-    fn replaced_by(
-        &self,
+    fn next_version(
         keys: Vec<PrivateJwk>,
         version: &str,
         revoked: BTreeSet<String>,

@@ -14,4 +14,4 @@ pub use mint::{
     MintError, Minted,
 };
 pub use refresh::{MAX_REFRESH_TOKEN_BYTES, RefreshToken, RefreshTokenError};
-pub use service::{Config, IssueError, Issuer, SessionGrant, Tokens};
+pub use service::{Config, IssueError, Issuer, Ready, SessionGrant, Tokens};

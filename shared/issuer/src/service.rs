@@ -109,42 +109,69 @@ impl Issuer {
         issuer
     }
 
-    /// What a refresh token says, if it is one of ours. Nothing is read for that but the peppers,
-    /// which are kept.
+    /// What tokens are issued with now. Before anything is written for them, so that nothing is
+    /// written in vain when it cannot be had.
     ///
     /// # Errors
-    /// When it is not, or the peppers cannot be read.
-    pub async fn presented(&self, token: &str) -> Result<RefreshToken, IssueError> {
-        Ok(RefreshToken::verify(token, &*self.peppers.get().await?)?)
+    /// When the secrets cannot be read, or there is no key yet.
+    pub async fn ready(&self) -> Result<Ready<'_>, IssueError> {
+        let (keys, peppers) = tokio::try_join!(self.signing_keys.get(), self.peppers.get())?;
+        if keys.active().is_none() {
+            return Err(IssueError::NoKey);
+        }
+        let pepper = peppers.current(Purpose::RefreshToken, self.clock.now()).id().to_owned();
+        Ok(Ready { issuer: self, keys, peppers, pepper })
+    }
+}
+
+/// What tokens are issued with: a signing key and the peppers.
+pub struct Ready<'a> {
+    issuer: &'a Issuer,
+    keys: Arc<SigningKeys>,
+    peppers: Arc<Peppers>,
+    pepper: String,
+}
+
+impl fmt::Debug for Ready<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").field("keys", &self.keys).field("pepper", &self.pepper).finish()
+    }
+}
+
+impl Ready<'_> {
+    /// What a refresh token says, if it is one of ours.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn presented(&self, token: &str) -> Result<RefreshToken, RefreshTokenError> {
+        RefreshToken::verify(token, &self.peppers)
     }
 
     /// The id of the pepper that refresh tokens are made with now.
-    ///
-    /// # Errors
-    /// When the peppers cannot be read.
-    pub async fn pepper(&self) -> Result<String, IssueError> {
-        let peppers = self.peppers.get().await?;
-        Ok(peppers.current(Purpose::RefreshToken, self.clock.now()).id().to_owned())
+    #[must_use]
+    pub fn pepper(&self) -> &str {
+        &self.pepper
     }
 
     /// Issues the tokens of a session.
     ///
     /// # Errors
-    /// When the secrets cannot be read, or there is no key yet.
-    pub async fn issue(&self, grant: SessionGrant<'_>) -> Result<Tokens, IssueError> {
-        let (keys, peppers) = tokio::try_join!(self.signing_keys.get(), self.peppers.get())?;
-        let now = self.clock.now();
+    /// When the session is of a pepper that there is no more.
+    pub fn issue(&self, grant: SessionGrant<'_>) -> Result<Tokens, IssueError> {
+        let Issuer { access: tokens, clock, random, .. } = self.issuer;
+        let now = clock.now();
         let access = Grant {
             account: grant.account,
             session: grant.session,
             ver: grant.ver,
             auth_time: grant.auth_time,
         };
-        let key = keys.active().ok_or(IssueError::NoKey)?;
-        let minted = self.access.mint(key, access, now, &*self.random)?;
+        let key = self.keys.active().ok_or(IssueError::NoKey)?;
+        let minted = tokens.mint(key, access, now, &**random)?;
         let refresh =
             RefreshToken { sub: grant.account.id, sid: grant.session, counter: grant.counter };
-        let pepper: MacKey = peppers
+        let pepper: MacKey = self
+            .peppers
             .by_id(grant.pepper, Purpose::RefreshToken)
             .ok_or(RefreshTokenError::UnknownPepper)?;
         let left = grant.ends_at.duration_since(now).as_secs();

@@ -140,16 +140,26 @@ impl Rotation {
     /// # Errors
     /// When it cannot be done now, or has to wait.
     pub async fn perform(&self, plan: &Plan) -> Result<(), RotationError> {
-        if let Some(begun) = self.versions.pending().await? {
-            let current = self.current().await?;
-            if begun.id != current.id && replaces(&parse(&begun)?, &current) {
-                self.complete(&begun.id).await?;
-            }
-        }
+        self.resume().await?;
         // A version's id must be of 32 to 64 characters.
-        let token = Uuid::from_bytes((&*self.random).bytes()).to_string();
+        let token = Uuid::from_bytes(self.random.bytes()).to_string();
         self.create(&token, plan).await?;
         self.complete(&token).await
+    }
+
+    /// Completes a rotation that was begun and not completed. Whether there was one.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub async fn resume(&self) -> Result<bool, RotationError> {
+        let Some(begun) = self.versions.pending().await? else { return Ok(false) };
+        let current = self.current().await?;
+        // One that replaces another version than is in use can never be completed.
+        if begun.id == current.id || !replaces(&parse(&begun)?, &current) {
+            return Ok(false);
+        }
+        self.complete(&begun.id).await?;
+        Ok(true)
     }
 
     /// Publishes what the version in use says, as the last step of a rotation does. Where it is already
@@ -191,10 +201,14 @@ impl Rotation {
             if pending.id == token {
                 return Ok(());
             }
-            // One that replaces another version than is in use can never be completed.
             if pending.id != current.id && replaces(&parse(&pending)?, &current) {
                 return Err(RotationError::InProgress(pending.id));
             }
+        }
+        // A table that was lost or restored learns what is in use, so that the next key becomes public
+        // and can sign one day, and the active one can be retired.
+        if !current.keys.is_empty() {
+            self.publish_current(&current.id).await?;
         }
         let keys = self.planned(plan, &current, token).await?.replacing(&current.id);
         let version = Version { id: token.to_owned(), value: keys.to_json() };
@@ -239,7 +253,6 @@ impl Rotation {
         let next = keys.next_kid().ok_or(SigningKeyError::NoNext)?;
         let published = record.key(next).map(|key| key.published_at);
         let now = self.clock.now();
-        // One that has not been published is published by this rotation, and signs at the next.
         let at = published.unwrap_or(now) + self.config.lead;
         if at > now { Err(RotationError::TooEarly { at }) } else { Ok(()) }
     }
@@ -288,7 +301,7 @@ impl Rotation {
                 done => done?,
             }
         }
-        // The private half of the key that signed until now must be nowhere.
+        // The private half of the key that signed until now must be under no label.
         self.versions.drop_previous().await?;
         self.publish_current(token).await
     }

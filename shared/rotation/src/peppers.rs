@@ -64,7 +64,7 @@ impl PepperRotation {
     /// # Errors
     /// When the last one has not begun yet, or somebody else adds one at the same time.
     pub async fn add(&self) -> Result<Peppers, PepperRotationError> {
-        let id = Uuid::from_bytes((&*self.random).bytes()).to_string();
+        let id = Uuid::from_bytes(self.random.bytes()).to_string();
         let (replaced, peppers) = match self.versions.secret().current().await {
             Ok(version) => {
                 let current: Peppers = version.value.parse()?;

@@ -80,9 +80,10 @@ impl<T: FromStr<Err: fmt::Display>> Cached<T> {
             // When the clock has been set back, what lies ahead of it counts as of now.
             entry.read_at = entry.read_at.min(now);
             entry.tried_at = entry.tried_at.min(now);
-            let fresh = now.duration_since(entry.read_at) < self.fresh;
+            let age = now.duration_since(entry.read_at);
             let tried = SignedDuration::from_secs(RETRY_SECONDS).min(self.fresh);
-            if fresh || now.duration_since(entry.tried_at) < tried {
+            let tried = now.duration_since(entry.tried_at) < tried;
+            if age < self.fresh || (tried && age < self.stale()) {
                 return Ok(Arc::clone(&entry.value));
             }
         }
@@ -93,24 +94,26 @@ impl<T: FromStr<Err: fmt::Display>> Cached<T> {
                 *cache = Some(entry);
                 Ok(value)
             }
-            Err(error) => {
-                let stale = self.fresh + SignedDuration::from_secs(STALE_SECONDS);
-                match &mut *cache {
-                    Some(entry) if now.duration_since(entry.read_at) < stale => {
-                        tracing::error!(
-                            error = &error as &dyn std::error::Error,
-                            "a secret was not read"
-                        );
-                        entry.tried_at = now;
-                        Ok(Arc::clone(&entry.value))
-                    }
-                    _ => {
-                        *cache = None;
-                        Err(error)
-                    }
+            Err(error) => match &mut *cache {
+                Some(entry) if now.duration_since(entry.read_at) < self.stale() => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "a secret was not read"
+                    );
+                    entry.tried_at = now;
+                    Ok(Arc::clone(&entry.value))
                 }
-            }
+                _ => {
+                    *cache = None;
+                    Err(error)
+                }
+            },
         }
+    }
+
+    /// How old a value may be that serves while reads fail.
+    fn stale(&self) -> SignedDuration {
+        self.fresh + SignedDuration::from_secs(STALE_SECONDS)
     }
 
     async fn read(&self) -> Result<T, SecretError> {

@@ -175,8 +175,8 @@ impl Versions {
         }
     }
 
-    /// Takes the label off the version that was in use before (`AWSPREVIOUS`), so that nobody can read
-    /// it any more. Again is harmless.
+    /// Takes the label off the version that was in use before (`AWSPREVIOUS`): without one it is
+    /// deprecated, and Secrets Manager deletes it by and by. Again is harmless.
     ///
     /// # Errors
     /// When that cannot be done.

@@ -8,6 +8,8 @@ use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Builder, Credentials, Region};
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use aws_sdk_secretsmanager::operation::update_secret_version_stage::UpdateSecretVersionStageError;
 use aws_sdk_secretsmanager::{Client, Config};
 use zeroize::Zeroizing;
 
@@ -96,7 +98,7 @@ impl ManagedSecret {
             Err(error)
                 if error
                     .as_service_error()
-                    .is_some_and(|e| e.is_resource_not_found_exception()) =>
+                    .is_some_and(GetSecretValueError::is_resource_not_found_exception) =>
             {
                 return Ok(None);
             }
@@ -134,7 +136,9 @@ impl ManagedSecret {
             Ok(_) => Ok(()),
             // Another than `replaced` is in use: `id` itself, when an answer was lost.
             Err(error)
-                if error.as_service_error().is_some_and(|e| e.is_invalid_parameter_exception()) =>
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateSecretVersionStageError::is_invalid_parameter_exception) =>
             {
                 match self.labelled(Label::Current).await? {
                     Some(current) if current.id == id => Ok(()),
@@ -163,7 +167,9 @@ impl ManagedSecret {
             Ok(_) => Ok(()),
             // Gone meanwhile.
             Err(error)
-                if error.as_service_error().is_some_and(|e| e.is_invalid_parameter_exception()) =>
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateSecretVersionStageError::is_invalid_parameter_exception) =>
             {
                 Ok(())
             }

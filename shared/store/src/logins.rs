@@ -124,7 +124,7 @@ impl Logins {
         before: &[Session],
     ) -> Result<Session, StoreError> {
         let (ver, now) = (session.ver, session.created_at);
-                let begun = self.put(user, session);
+        let begun = self.put(user, session);
         let sweep = self.sweep(user, ver, now, before, 1);
         let (begun, ()) = tokio::try_join!(begun, sweep)?;
         let counting = before.iter().filter(|session| session.counts(ver, now)).count();

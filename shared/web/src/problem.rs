@@ -217,7 +217,8 @@ impl Problem {
     }
 
     /// What led to it, from the outside in, for the log.
-    pub(crate) fn reason(&self) -> Option<String> {
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
         self.0.source.as_deref().map(|source| reason(source))
     }
 

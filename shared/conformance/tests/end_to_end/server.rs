@@ -122,7 +122,7 @@ impl Server {
     }
 
     /// Ends it as a user would, and waits for it.
-    pub(super) fn terminate(self) -> std::process::ExitStatus {
+    pub(super) fn terminate(self) -> ExitStatus {
         self.end(rustix::process::Signal::TERM).0
     }
 
