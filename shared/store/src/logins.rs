@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::Secret;
 use crate::item::{self, AccountItem, ClaimItem, PasswordItem, SessionItem};
 use crate::key::Key;
-use crate::sessions::{Session, SessionLimits};
+use crate::sessions::{Session, SessionLimits, whole_millis};
 use crate::table::{Config, StoreError, Table};
 
 /// Finds accounts by name and begins sessions.
@@ -138,7 +138,7 @@ impl Logins {
     }
 
     async fn put(&self, user: UserId, session: NewSession) -> Result<Session, StoreError> {
-        let now = session.created_at;
+        let now = whole_millis(session.created_at);
         let item = SessionItem {
             created_at: now,
             last_used_at: now,

@@ -147,6 +147,11 @@ impl Session {
     }
 }
 
+/// Times are kept in whole milliseconds, in which they are compared and shown.
+pub(crate) fn whole_millis(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}
+
 /// Refreshes sessions.
 #[derive(Clone, Debug)]
 pub struct Rotations {
@@ -211,6 +216,7 @@ impl Rotations {
         now: Timestamp,
     ) -> Result<Refreshed, StoreError> {
         let Presented { user, session, counter, pepper } = presented;
+        let now = whole_millis(now);
         let number = |n: i64| AttributeValue::N(n.to_string());
         let rested = now.saturating_sub(self.grace.0).unwrap_or(Timestamp::MIN);
         let updated = self
