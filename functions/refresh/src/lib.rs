@@ -93,7 +93,7 @@ fn refused(reason: &'static str) -> Problem {
 
 fn live(refreshed: Refreshed, token: RefreshToken) -> Result<Session, Problem> {
     match refreshed {
-        Refreshed::Live(session, _) => Ok(session),
+        Refreshed::Live(session, _) => Ok(*session),
         Refreshed::Reused => {
             let (user_id, session_id) = (token.sub.to_string(), token.sid.to_string());
             tracing::warn!(event = "refresh_token_reused", user_id, session_id, "security");

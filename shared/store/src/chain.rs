@@ -6,6 +6,12 @@
 //! holds a token that somebody else has used since: the session ends, for the thief and the owner,
 //! whichever of them it was.
 //!
+//! Time is that of the function that was asked, and its update may reach the table later, retries
+//! included, when the session has rotated once more. Then the token is two behind though it was
+//! presented within the grace. So the time of the rotation before the last is kept too, and a token
+//! counts as superseded since the rotation that superseded it, one behind or two. (The model checker
+//! found that without it an honest client can lose its session: `protocol` in the tests.)
+//!
 //! This is the whole rule, without a database: the implementation, the model that it is tested
 //! against and the model checker's model all ask it.
 
@@ -18,6 +24,8 @@ pub struct Chain {
     pub counter: u64,
     /// When last; `None` when it never has, so that the first refresh after a login always may.
     pub rotated_at: Option<Timestamp>,
+    /// The time before that; `None` when it has not rotated twice.
+    pub rotated_before: Option<Timestamp>,
 }
 
 /// What a presented counter gets.
@@ -27,8 +35,7 @@ pub enum Judgement {
     Rotate,
     /// It is current, and the session has rotated within the grace: the same token again.
     Again,
-    /// It is the one before, and the session has rotated within the grace: the current token, derived
-    /// again.
+    /// It was superseded within the grace: the current token, derived again.
     Successor,
     /// It has been superseded for longer than the grace: the session ends.
     Reuse,
@@ -37,25 +44,29 @@ pub enum Judgement {
 }
 
 impl Chain {
+    /// A session that has never rotated.
+    pub const NEW: Self = Self { counter: 0, rotated_at: None, rotated_before: None };
+
     /// What `presented` gets at the time `now`.
     #[must_use]
     pub fn judge(&self, presented: u64, now: Timestamp, grace: SignedDuration) -> Judgement {
-        let rested = self.rotated_at.is_none_or(|at| now.duration_since(at) >= grace);
-        match self.counter.checked_sub(presented) {
-            None => Judgement::Ahead,
-            Some(0) if rested => Judgement::Rotate,
-            Some(0) => Judgement::Again,
-            Some(1) if !rested => Judgement::Successor,
-            // Two and more behind: superseded longer ago than the grace, since rotations are at least
-            // a grace apart.
-            Some(_) => Judgement::Reuse,
-        }
+        let within = |at: Option<Timestamp>| at.is_some_and(|at| now.duration_since(at) < grace);
+        let superseded_at = match self.counter.checked_sub(presented) {
+            None => return Judgement::Ahead,
+            Some(0) if within(self.rotated_at) => return Judgement::Again,
+            Some(0) => return Judgement::Rotate,
+            Some(1) => self.rotated_at,
+            Some(2) => self.rotated_before,
+            // Three rotations are two graces apart at least, and no operation takes that long.
+            Some(_) => None,
+        };
+        if within(superseded_at) { Judgement::Successor } else { Judgement::Reuse }
     }
 
     /// The chain after it has rotated.
     #[must_use]
     pub fn rotated(self, now: Timestamp) -> Self {
-        Self { counter: self.counter + 1, rotated_at: Some(now) }
+        Self { counter: self.counter + 1, rotated_at: Some(now), rotated_before: self.rotated_at }
     }
 }
 
@@ -68,7 +79,7 @@ mod tests {
     fn each_row_of_the_table() {
         let at = |second: i64| Timestamp::from_second(1_000_000 + second).unwrap();
         let grace = SignedDuration::from_secs(10);
-        let chain = Chain { counter: 5, rotated_at: Some(at(0)) };
+        let chain = Chain { counter: 5, rotated_at: Some(at(0)), rotated_before: Some(at(-10)) };
         for (presented, second, expected) in [
             (5, 0, Judgement::Again),
             (5, 9, Judgement::Again),
@@ -78,6 +89,9 @@ mod tests {
             (4, 10, Judgement::Reuse),
             (3, 0, Judgement::Reuse),
             (3, 9, Judgement::Reuse),
+            // A request that was under way while the session rotated.
+            (3, -1, Judgement::Successor),
+            (2, -1, Judgement::Reuse),
             (0, 100, Judgement::Reuse),
             (6, 0, Judgement::Ahead),
             (u64::MAX, 100, Judgement::Ahead),
@@ -87,9 +101,12 @@ mod tests {
         ] {
             assert_eq!(chain.judge(presented, at(second), grace), expected, "{presented} {second}");
         }
-        let fresh = Chain { counter: 0, rotated_at: None };
+        let fresh = Chain::NEW;
         assert_eq!(fresh.judge(0, at(0), grace), Judgement::Rotate);
         assert_eq!(fresh.judge(1, at(0), grace), Judgement::Ahead);
-        assert_eq!(fresh.rotated(at(3)), Chain { counter: 1, rotated_at: Some(at(3)) });
+        let once = Chain { counter: 1, rotated_at: Some(at(3)), rotated_before: None };
+        assert_eq!(fresh.rotated(at(3)), once);
+        let twice = Chain { counter: 2, rotated_at: Some(at(13)), rotated_before: Some(at(3)) };
+        assert_eq!(once.rotated(at(13)), twice);
     }
 }

@@ -104,6 +104,8 @@ pub(crate) struct SessionItem {
     pub(crate) counter: u64,
     /// When it last did, in milliseconds since 1970; 0 when it never has.
     pub(crate) rotated_at: i64,
+    /// The time before that, likewise.
+    pub(crate) rotated_before: i64,
     /// The id of the pepper that the current refresh token is made with.
     pub(crate) pepper: String,
     /// The account's epoch at the time of login.
@@ -203,7 +205,8 @@ mod tests {
         fn sessions_round_trip(
             (created_at, last_used_at) in (time(), time()),
             (expires_at, absolute_expires_at) in (any::<i64>(), any::<i64>()),
-            (counter, rotated_at, ver) in (any::<u64>(), any::<i64>(), any::<u64>()),
+            (counter, ver) in (any::<u64>(), any::<u64>()),
+            (rotated_at, rotated_before) in (any::<i64>(), any::<i64>()),
             pepper in "[A-Za-z0-9_-]{1,16}",
             user_agent in proptest::option::of(".{0,40}"),
             network in proptest::option::of("[0-9.:/]{1,40}"),
@@ -211,7 +214,7 @@ mod tests {
         ) {
             let item = SessionItem {
                 created_at, last_used_at, expires_at, absolute_expires_at, counter, rotated_at,
-                pepper, ver, user_agent, network,
+                rotated_before, pepper, ver, user_agent, network,
             };
             let key = Key::session(user, SessionId::new(&SystemRandom));
             prop_assert_eq!(stored(key, &item), item);

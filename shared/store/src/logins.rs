@@ -146,6 +146,7 @@ impl Logins {
             absolute_expires_at: self.limits.absolute_end(now).as_second(),
             counter: 0,
             rotated_at: 0,
+            rotated_before: 0,
             pepper: session.pepper,
             ver: session.ver,
             user_agent: session.user_agent,

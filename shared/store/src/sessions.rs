@@ -129,9 +129,14 @@ impl Session {
 
     pub(crate) fn of(id: SessionId, item: SessionItem) -> Result<Self, StoreError> {
         let LiveSession { ver, expires_at } = LiveSession::try_from(&item)?;
-        let rotated_at = match item.rotated_at {
-            0 => None,
-            ms => Some(Timestamp::from_millisecond(ms).map_err(StoreError::unusable)?),
+        let time = |ms| match ms {
+            0 => Ok(None),
+            ms => Timestamp::from_millisecond(ms).map(Some).map_err(StoreError::unusable),
+        };
+        let chain = Chain {
+            counter: item.counter,
+            rotated_at: time(item.rotated_at)?,
+            rotated_before: time(item.rotated_before)?,
         };
         Ok(Self {
             id,
@@ -139,7 +144,7 @@ impl Session {
             last_used_at: item.last_used_at,
             ends_at: expires_at,
             ver,
-            chain: Chain { counter: item.counter, rotated_at },
+            chain,
             pepper: item.pepper,
             user_agent: item.user_agent,
             network: item.network,
@@ -164,7 +169,7 @@ pub struct Rotations {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refreshed {
     /// It goes on: with a new token ([`Judgement::Rotate`]) or with the one that is current.
-    Live(Session, Judgement),
+    Live(Box<Session>, Judgement),
     /// The token had been superseded for longer than the grace: the session has been ended.
     Reused,
     /// The token is ahead of the session.
@@ -230,11 +235,12 @@ impl Rotations {
                  AND #expires_at > :now AND #absolute_expires_at > :now",
             )
             .update_expression(
-                "SET #counter = :next, #rotated_at = :rotated_at, #last_used_at = :last_used_at, \
-                 #expires_at = :expires_at, #pepper = :pepper",
+                "SET #counter = :next, #rotated_before = #rotated_at, #rotated_at = :rotated_at, \
+                 #last_used_at = :last_used_at, #expires_at = :expires_at, #pepper = :pepper",
             )
             .expression_attribute_names("#counter", "counter")
             .expression_attribute_names("#rotated_at", "rotated_at")
+            .expression_attribute_names("#rotated_before", "rotated_before")
             .expression_attribute_names("#last_used_at", "last_used_at")
             .expression_attribute_names("#expires_at", "expires_at")
             .expression_attribute_names("#absolute_expires_at", "absolute_expires_at")
@@ -260,7 +266,8 @@ impl Rotations {
         let error = match updated {
             Ok(output) => {
                 let item = item::parse(output.attributes.unwrap_or_default())?;
-                return Ok(Refreshed::Live(Session::of(session, item)?, Judgement::Rotate));
+                let session = Box::new(Session::of(session, item)?);
+                return Ok(Refreshed::Live(session, Judgement::Rotate));
             }
             Err(error) => error,
         };
@@ -287,7 +294,7 @@ impl Rotations {
         }
         match old.chain.judge(presented, now, self.grace.0) {
             judgement @ (Judgement::Again | Judgement::Successor) => {
-                Ok(Refreshed::Live(old, judgement))
+                Ok(Refreshed::Live(Box::new(old), judgement))
             }
             Judgement::Reuse => {
                 self.table.delete(Key::session(user, old.id)).await?;

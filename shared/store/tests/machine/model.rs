@@ -1,0 +1,300 @@
+//! The model: what the table holds and what is answered, by [`store::Chain::judge`].
+
+use auth::SessionId;
+use jiff::{SignedDuration, Timestamp};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::Union;
+use proptest_state_machine::ReferenceStateMachine;
+use store::{Chain, Judgement, Refreshed, Session};
+use testkit::Fault;
+
+pub(crate) const GRACE: SignedDuration = SignedDuration::from_secs(10);
+pub(crate) const IDLE: SignedDuration = SignedDuration::from_secs(30);
+pub(crate) const ABSOLUTE: SignedDuration = SignedDuration::from_secs(40);
+pub(crate) const SESSIONS: usize = 3;
+
+/// The pepper that a session begins with.
+pub(crate) const PEPPER: &str = "login";
+
+/// An account and all its sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) now: Timestamp,
+    pub(crate) ver: u64,
+    /// Every session that ever began; `None` when it is not in the table any more.
+    pub(crate) sessions: Vec<Option<Session>>,
+    /// What the last transition was answered.
+    pub(crate) answer: Answer,
+}
+
+/// What a transition is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    /// Nothing.
+    Done,
+    Begun(Session),
+    Refreshed(Refreshed),
+    /// Whether there was one to end.
+    Ended(bool),
+}
+
+/// What can happen. Sessions are meant by their number. `faults` are for one request after the other,
+/// and as few as the SDK's attempts at each outlast.
+#[derive(Clone, Debug)]
+pub(crate) enum Transition {
+    Login { faults: Vec<Fault> },
+    Refresh { session: usize, token: Token, pepper: &'static str, faults: Vec<Fault> },
+    Logout { session: usize, faults: Vec<Fault> },
+    Raise { faults: Vec<Fault> },
+    Wait(SignedDuration),
+}
+
+/// Which token is presented.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Token {
+    /// So many behind the current one, which 0 is.
+    Behind(u64),
+    /// So many ahead of it.
+    Ahead(u64),
+}
+
+impl Token {
+    /// Its counter in a session whose counter is `current`.
+    pub(crate) fn counter(self, current: u64) -> u64 {
+        match self {
+            Self::Behind(by) => current.saturating_sub(by),
+            Self::Ahead(by) => current.saturating_add(by),
+        }
+    }
+}
+
+/// The id of a session by its number, so that the model knows it too.
+pub(crate) fn session_id(number: usize) -> SessionId {
+    SessionId::from_bytes((number as u128 + 1).to_be_bytes())
+}
+
+/// An operation, as often as its request arrives: what the attempt gives that is answered.
+fn attempts<T>(faults: &mut impl Iterator<Item = Fault>, mut operation: impl FnMut() -> T) -> T {
+    loop {
+        match faults.next() {
+            None | Some(Fault::None) => return operation(),
+            Some(Fault::LostAnswer) => drop(operation()),
+            Some(_) => {}
+        }
+    }
+}
+
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap()
+}
+
+impl Model {
+    /// The counter of a session, or of one that has never rotated when it is gone.
+    pub(crate) fn counter(&self, session: usize) -> u64 {
+        self.sessions[session].as_ref().map_or(0, |session| session.chain.counter)
+    }
+
+    /// Why a session is over, if it is.
+    pub(crate) fn ending(&self, session: usize) -> Option<&'static str> {
+        match &self.sessions[session] {
+            None => Some("gone"),
+            Some(session) if self.now < session.ends_at => None,
+            Some(session) if session.ends_at < whole_second(session.created_at + ABSOLUTE) => {
+                Some("idle")
+            }
+            Some(_) => Some("absolute"),
+        }
+    }
+
+    /// What is in the table.
+    pub(crate) fn stored(&self) -> Vec<Session> {
+        self.sessions.iter().flatten().cloned().collect()
+    }
+
+    fn ends_at(&self, created_at: Timestamp) -> Timestamp {
+        whole_second(self.now + IDLE).min(whole_second(created_at + ABSOLUTE))
+    }
+
+    /// What does not count is taken away, and the oldest, when there are too many.
+    fn login(&mut self) -> Session {
+        let (ver, now) = (self.ver, self.now);
+        for slot in &mut self.sessions {
+            slot.take_if(|session| !session.counts(ver, now));
+        }
+        while self.sessions.iter().flatten().count() >= SESSIONS {
+            let age = |slot: &&mut Option<Session>| {
+                slot.as_ref().map(|session| (session.created_at, session.id))
+            };
+            let counting = self.sessions.iter_mut().filter(|slot| slot.is_some());
+            *counting.min_by_key(age).unwrap() = None;
+        }
+        let session = Session {
+            id: session_id(self.sessions.len()),
+            created_at: whole_millisecond(now),
+            last_used_at: whole_millisecond(now),
+            ends_at: self.ends_at(now),
+            ver,
+            chain: Chain::NEW,
+            pepper: PEPPER.to_owned(),
+            user_agent: None,
+            network: None,
+        };
+        self.sessions.push(Some(session.clone()));
+        session
+    }
+
+    /// One attempt of a refresh at the table.
+    fn refresh(&mut self, session: usize, presented: u64, pepper: &str) -> Refreshed {
+        let now = self.now;
+        let Some(old) = self.sessions[session].as_ref().filter(|session| now < session.ends_at)
+        else {
+            return Refreshed::Ended;
+        };
+        match old.chain.judge(presented, now, GRACE) {
+            judgement @ Judgement::Rotate => {
+                let ms = whole_millisecond(now);
+                let rotated = Session {
+                    chain: old.chain.rotated(ms),
+                    last_used_at: ms,
+                    ends_at: self.ends_at(old.created_at),
+                    pepper: pepper.to_owned(),
+                    ..old.clone()
+                };
+                self.sessions[session] = Some(rotated.clone());
+                Refreshed::Live(Box::new(rotated), judgement)
+            }
+            judgement @ (Judgement::Again | Judgement::Successor) => {
+                Refreshed::Live(Box::new(old.clone()), judgement)
+            }
+            Judgement::Reuse => Refreshed::Reused,
+            Judgement::Ahead => Refreshed::Ahead,
+        }
+    }
+}
+
+/// The table keeps times in milliseconds.
+fn whole_millisecond(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap()
+}
+
+/// Faults for up to three requests, which is fewer than the SDK's five attempts at one.
+fn faults() -> impl Strategy<Value = Vec<Fault>> {
+    use Fault::{Lost, LostAnswer, None, ServerError, Throttled};
+    prop_oneof![
+        3 => Just(vec![]),
+        2 => vec(select(vec![None, Lost, LostAnswer, LostAnswer, ServerError, Throttled]), 1..=3),
+    ]
+}
+
+fn token() -> impl Strategy<Value = Token> {
+    prop_oneof![
+        12 => Just(Token::Behind(0)),
+        5 => Just(Token::Behind(1)),
+        2 => (2_u64..5).prop_map(Token::Behind),
+        1 => select(vec![1, 2, u64::MAX]).prop_map(Token::Ahead),
+    ]
+}
+
+/// What matters is before, at and after an end: of the grace, and of the two lifetimes. And clocks of
+/// two machines disagree.
+fn wait() -> impl Strategy<Value = SignedDuration> {
+    let ms = SignedDuration::from_millis(1);
+    let some = [SignedDuration::from_micros(300), ms, GRACE / 2, -3 * ms, -GRACE / 3];
+    let grace = [GRACE - ms, GRACE, GRACE, GRACE + ms];
+    let life = [2 * GRACE, IDLE - SignedDuration::from_secs(1), IDLE];
+    prop_oneof![6 => select(some.to_vec()), 6 => select(grace.to_vec()), 3 => select(life.to_vec())]
+}
+
+/// The number of a session: mostly of one that is not over, then of one that is and is in the table,
+/// then of any.
+fn session(model: &Model) -> impl Strategy<Value = usize> + use<> {
+    let all = 0..model.sessions.len();
+    let (live, over): (Vec<_>, Vec<_>) = all
+        .clone()
+        .filter(|number| model.sessions[*number].is_some())
+        .partition(|number| model.ending(*number).is_none());
+    let weighed = [(8, live), (3, over), (1, all.collect())];
+    let there = weighed.into_iter().filter(|(_, numbers)| !numbers.is_empty());
+    Union::new_weighted(there.map(|(weight, numbers)| (weight, select(numbers))).collect())
+}
+
+impl ReferenceStateMachine for Model {
+    type State = Self;
+    type Transition = Transition;
+
+    fn init_state() -> BoxedStrategy<Self> {
+        // 2026. The table keeps some times in seconds and some in milliseconds.
+        select(vec![0, 123_000_000, 123_456_789, 999_999_999])
+            .prop_map(|nanosecond| Self {
+                now: Timestamp::new(1_767_225_600, nanosecond).unwrap(),
+                ver: 1,
+                sessions: vec![],
+                answer: Answer::Done,
+            })
+            .boxed()
+    }
+
+    fn transitions(model: &Self) -> BoxedStrategy<Transition> {
+        let login = faults().prop_map(|faults| Transition::Login { faults });
+        if model.sessions.is_empty() {
+            return login.boxed();
+        }
+        let refresh = (session(model), token(), select(vec!["one", "two"]), faults());
+        // More of them when there is nothing that a refresh could do.
+        let live = (0..model.sessions.len()).any(|number| model.ending(number).is_none());
+        prop_oneof![
+            if live { 2 } else { 8 } => login,
+            12 => refresh.prop_map(|(session, token, pepper, faults)| {
+                Transition::Refresh { session, token, pepper, faults }
+            }),
+            1 => (session(model), faults())
+                .prop_map(|(session, faults)| Transition::Logout { session, faults }),
+            1 => faults().prop_map(|faults| Transition::Raise { faults }),
+            8 => wait().prop_map(Transition::Wait),
+        ]
+        .boxed()
+    }
+
+    fn preconditions(model: &Self, transition: &Transition) -> bool {
+        match transition {
+            Transition::Refresh { session, .. } | Transition::Logout { session, .. } => {
+                *session < model.sessions.len()
+            }
+            Transition::Login { .. } | Transition::Raise { .. } | Transition::Wait(_) => true,
+        }
+    }
+
+    fn apply(mut model: Self, transition: &Transition) -> Self {
+        model.answer = match transition {
+            // What a login writes and takes away is the same at each attempt.
+            Transition::Login { .. } => Answer::Begun(model.login()),
+            Transition::Refresh { session, token, pepper, faults } => {
+                let mut faults = faults.iter().copied();
+                let presented = token.counter(model.counter(*session));
+                let refreshed =
+                    attempts(&mut faults, || model.refresh(*session, presented, pepper));
+                if refreshed == Refreshed::Reused {
+                    attempts(&mut faults, || model.sessions[*session] = None);
+                }
+                Answer::Refreshed(refreshed)
+            }
+            Transition::Logout { session, faults } => {
+                let mut faults = faults.iter().copied();
+                let end = || model.sessions[*session].take().is_some();
+                Answer::Ended(attempts(&mut faults, end))
+            }
+            Transition::Raise { faults } => {
+                let mut faults = faults.iter().copied();
+                attempts(&mut faults, || model.ver += 1);
+                Answer::Done
+            }
+            Transition::Wait(time) => {
+                model.now += *time;
+                Answer::Done
+            }
+        };
+        model
+    }
+}

@@ -1,0 +1,190 @@
+//! What is tested: the handles of `store`, over an embedded DynamoDB.
+
+use std::iter;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use auth::{Env, Role, Roles, SystemRandom, UserId, Username};
+use dynamo::Client;
+use proptest_state_machine::StateMachineTest;
+use store::{
+    Endings, Epochs, Grace, Logins, NewAccount, NewSession, Presented, Registrations, Rotations,
+    Secret, SessionLimits, Sessions,
+};
+use testkit::{Fault, Faults, Stack};
+use tokio::runtime::Runtime;
+
+use crate::model::{
+    ABSOLUTE, Answer, GRACE, IDLE, Model, PEPPER, SESSIONS, Transition, session_id,
+};
+
+/// More requests than any transition makes.
+const MANY: usize = 100;
+
+/// An implementation: `store`, configured or disturbed.
+pub(crate) trait Implementation {
+    /// By how much its grace is longer than the model's, in seconds.
+    const GRACE: i64 = 0;
+    /// What becomes of a request that goes well in the model.
+    const WELL: Fault = Fault::None;
+}
+
+/// `store`.
+pub(crate) struct AsItIs;
+impl Implementation for AsItIs {}
+
+/// As if the conditions had been forgotten.
+pub(crate) struct WithoutConditions;
+impl Implementation for WithoutConditions {
+    const WELL: Fault = Fault::Unconditional;
+}
+
+/// With a grace that is a second longer.
+pub(crate) struct LongerGrace;
+impl Implementation for LongerGrace {
+    const GRACE: i64 = 1;
+}
+
+/// An implementation against the model.
+pub(crate) struct Machine<I>(PhantomData<I>);
+
+/// The handles, and what they work on.
+pub(crate) struct Real {
+    runtime: Runtime,
+    user: UserId,
+    faults: Faults,
+    logins: Logins,
+    rotations: Rotations,
+    endings: Endings,
+    epochs: Epochs,
+    /// Meets no faults.
+    sessions: Sessions,
+    /// The model before the transition.
+    before: Model,
+    _stack: Stack,
+}
+
+impl<I: Implementation> StateMachineTest for Machine<I> {
+    type SystemUnderTest = Real;
+    type Reference = Model;
+
+    fn init_test(model: &Model) -> Real {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (stack, user) = runtime.block_on(async {
+            let stack = Stack::start().await;
+            let user = register(&stack, model).await;
+            (stack, user)
+        });
+        let (users, faults) = (stack.users(), Faults::script(&[]));
+        let client = hasty(&stack.faulty_client(&faults));
+        let env = Env::from_iter(
+            [
+                ("REFRESH_GRACE_SECONDS", GRACE.as_secs() + I::GRACE),
+                ("SESSION_IDLE_SECONDS", IDLE.as_secs()),
+                ("SESSION_ABSOLUTE_SECONDS", ABSOLUTE.as_secs()),
+                ("SESSIONS_PER_ACCOUNT", i64::try_from(SESSIONS).unwrap()),
+            ]
+            .map(|(name, value)| (name, value.to_string())),
+        );
+        let limits = env.read(SessionLimits::read).unwrap();
+        let grace = env.read(Grace::read).unwrap();
+        Real {
+            runtime,
+            user,
+            faults,
+            logins: Logins::new(&users, client.clone(), limits),
+            rotations: Rotations::new(&users, client.clone(), limits, grace),
+            endings: Endings::new(&users, client.clone()),
+            epochs: Epochs::new(&users, client),
+            sessions: Sessions::new(&users, stack.client()),
+            before: model.clone(),
+            _stack: stack,
+        }
+    }
+
+    fn apply(real: Real, model: &Model, transition: Transition) -> Real {
+        let answer = real.runtime.block_on(real.perform::<I>(model, &transition));
+        assert_eq!(answer, model.answer, "the answer to {transition:?}");
+        Real { before: model.clone(), ..real }
+    }
+
+    fn check_invariants(real: &Real, model: &Model) {
+        real.runtime.block_on(async {
+            let stored = real.sessions.of(real.user).await.unwrap();
+            assert_eq!(stored, model.stored(), "what is stored");
+            let account = real.rotations.account(real.user).await.unwrap().unwrap();
+            assert_eq!(account.ver, model.ver, "the account's epoch");
+        });
+    }
+}
+
+impl Real {
+    /// Does what the model has done. (`model` is as that left it.)
+    async fn perform<I: Implementation>(&self, model: &Model, transition: &Transition) -> Answer {
+        let user = self.user;
+        let meet = |faults: &[Fault]| {
+            let well = iter::repeat_n(Fault::None, MANY);
+            let faults = faults.iter().copied().chain(well);
+            let faults = faults.map(|fault| if fault == Fault::None { I::WELL } else { fault });
+            self.faults.then(&faults.collect::<Vec<_>>());
+        };
+        let answer = match transition {
+            Transition::Login { faults } => {
+                let account = self.logins.account(user).await.unwrap().unwrap();
+                let before = self.logins.sessions(user).await.unwrap();
+                let session = NewSession {
+                    id: session_id(self.before.sessions.len()),
+                    ver: account.ver,
+                    created_at: model.now,
+                    pepper: PEPPER.to_owned(),
+                    user_agent: None,
+                    network: None,
+                };
+                meet(faults);
+                Answer::Begun(self.logins.begin(user, session, &before).await.unwrap())
+            }
+            Transition::Refresh { session, token, pepper, faults } => {
+                let counter = token.counter(self.before.counter(*session));
+                let session = session_id(*session);
+                let presented = Presented { user, session, counter, pepper };
+                meet(faults);
+                Answer::Refreshed(self.rotations.refresh(presented, model.now).await.unwrap())
+            }
+            Transition::Logout { session, faults } => {
+                meet(faults);
+                Answer::Ended(self.endings.end(user, session_id(*session)).await.unwrap())
+            }
+            Transition::Raise { faults } => {
+                meet(faults);
+                self.epochs.raise(user).await.unwrap();
+                Answer::Done
+            }
+            Transition::Wait(_) => Answer::Done,
+        };
+        self.faults.then(&[]);
+        answer
+    }
+}
+
+/// An account as the model has it.
+async fn register(stack: &Stack, model: &Model) -> UserId {
+    let account = NewAccount {
+        id: UserId::new(model.now, &SystemRandom),
+        username: Username::parse("testuser").unwrap(),
+        email: None,
+        roles: Roles::from_iter([Role::User]),
+        password: Secret::new("a hash".to_owned()),
+        created_at: model.now,
+    };
+    let registrations = Registrations::new(&stack.users(), stack.client());
+    let account = registrations.create(account).await.unwrap();
+    assert_eq!(account.ver, model.ver);
+    account.id
+}
+
+/// The same client, but it does not wait for long before it tries again.
+fn hasty(client: &Client) -> Client {
+    let retries = client.config().retry_config().unwrap().clone();
+    let retries = retries.with_initial_backoff(Duration::from_millis(1));
+    Client::from_conf(client.config().to_builder().retry_config(retries).build())
+}

@@ -1,0 +1,162 @@
+//! Several clients of one owner, all alike: say, the tabs of a browser.
+
+use stateright::{Model, Property};
+
+use crate::item::{Mutation, Rule, Ticks, Violation};
+use crate::world::{Delays, MANY, Request, Step, World};
+use crate::{
+    FORK, OUTLIVED, TOO_SOON, UNJUST, UNNOTICED, Watched, fails, figures, holds, invariants,
+};
+
+/// `N` tabs that share a session.
+#[derive(Clone, Copy, Debug)]
+struct Tabs<const N: usize> {
+    rule: Rule,
+    delays: Delays,
+    manners: Manners,
+}
+
+/// When a tab presents its token.
+#[derive(Clone, Copy, Debug)]
+enum Manners {
+    /// Whenever it likes.
+    Any,
+    /// When it was superseded less than `allowance` ago, or is current.
+    Honest { allowance: Ticks },
+}
+
+impl<const N: usize> Tabs<N> {
+    /// Tabs that present anything at any time.
+    fn any() -> Self {
+        let (rule, delays) = figures();
+        Self { rule, delays, manners: Manners::Any }
+    }
+
+    /// Honest ones, as strictly as it takes and no stricter.
+    fn honest(self) -> Self {
+        let allowance = self.rule.grace - self.delays.skew;
+        Self { manners: Manners::Honest { allowance }, ..self }
+    }
+
+    fn without(self, mutation: Mutation) -> Self {
+        Self { rule: Rule { mutation, ..self.rule }, ..self }
+    }
+
+    fn may_ask(self, world: &World<N>, token: u8) -> bool {
+        let (Manners::Honest { allowance }, Some(item)) = (self.manners, world.item) else {
+            return true;
+        };
+        item.superseded(token).is_none_or(|at| -at < allowance)
+    }
+}
+
+impl<const N: usize> Watched for World<N> {
+    fn violation(&self) -> Option<Violation> {
+        self.violation
+    }
+}
+
+impl<const N: usize> Model for Tabs<N> {
+    type State = World<N>;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<World<N>> {
+        vec![World::new()]
+    }
+
+    fn actions(&self, world: &World<N>, steps: &mut Vec<Step>) {
+        if world.violation.is_some() {
+            return;
+        }
+        world.steps(steps);
+        let newest = world.clients.iter().map(|client| client.token).max();
+        for (i, client) in world.clients.iter().enumerate() {
+            if client.request == Request::None && self.may_ask(world, client.token) {
+                steps.extend(self.delays.clocks().map(|off| Step::Ask(i, off)));
+            }
+            if Some(client.token) < newest {
+                steps.push(Step::Learn(i));
+            }
+        }
+    }
+
+    fn next_state(&self, world: &World<N>, step: Step) -> Option<World<N>> {
+        let mut after = world.after(step, self.rule, self.delays);
+        let ends = after.clients.iter().any(|client| client.request == Request::Deleting);
+        if ends && matches!(self.manners, Manners::Honest { .. }) {
+            after.violation = Some(Violation::Unjust);
+        }
+        Some(after.sorted())
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut properties = invariants();
+        if matches!(self.manners, Manners::Honest { .. }) {
+            properties.push(Property::always(UNJUST, |_, world: &World<N>| {
+                world.violation != Some(Violation::Unjust)
+            }));
+        }
+        // Lest a model be quiet because little happens in it.
+        properties.extend([
+            Property::sometimes("a session goes on and on", |_, world: &World<N>| {
+                world.rotations == MANY
+            }),
+            Property::sometimes(
+                "all present one token, and each goes on",
+                |_, world: &World<N>| world.clients.iter().all(|client| client.gets_newer()),
+            ),
+        ]);
+        properties
+    }
+}
+
+#[test]
+fn whatever_clients_do_there_is_one_chain_and_no_replay() {
+    holds("any tabs", Tabs::<3>::any());
+}
+
+#[test]
+fn honest_clients_keep_their_session() {
+    holds("honest tabs", Tabs::<4>::any().honest());
+}
+
+#[test]
+fn clocks_that_disagree_take_no_more_from_the_grace_than_that() {
+    let mut tabs = Tabs::<3>::any();
+    tabs.delays = Delays { flight: tabs.delays.flight - 1, skew: 1 };
+    holds("honest tabs, clocks a tick off", tabs.honest());
+}
+
+/// Honesty asks for no more than it must.
+#[test]
+fn presenting_a_token_after_the_grace_costs_the_session() {
+    let mut tabs = Tabs::<3>::any().honest();
+    tabs.manners = Manners::Honest { allowance: tabs.rule.grace + 1 };
+    fails("slow tabs", tabs, UNJUST);
+}
+
+/// Why [`store::Grace::operation_deadline`] is short: a request that is under way while the session
+/// rotates three times is three behind.
+#[test]
+fn an_operation_that_takes_two_graces_can_cost_the_session() {
+    let mut tabs = Tabs::<3>::any();
+    tabs.delays.flight = 2 * tabs.rule.grace;
+    fails("slow operations", tabs.honest(), UNJUST);
+}
+
+#[test]
+fn without_any_one_part_of_the_rule_an_invariant_breaks() {
+    let tabs = Tabs::<3>::any();
+    for (tabs, mutation, invariant) in [
+        (tabs, Mutation::AnyCounter, FORK),
+        (tabs, Mutation::ReadThenWrite, FORK),
+        (tabs, Mutation::NoRest, TOO_SOON),
+        (tabs, Mutation::EndlessGrace, UNNOTICED),
+        (tabs, Mutation::ReuseLives, OUTLIVED),
+        (tabs, Mutation::Upsert, OUTLIVED),
+        (tabs.honest(), Mutation::NoGrace, UNJUST),
+        (tabs.honest(), Mutation::ForgetsBefore, UNJUST),
+    ] {
+        fails(&format!("{mutation:?}"), tabs.without(mutation), invariant);
+    }
+}

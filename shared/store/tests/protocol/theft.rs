@@ -1,0 +1,142 @@
+//! An owner and a thief who has copied a token.
+
+use stateright::{Model, Property};
+
+use crate::item::{Mutation, Rule, Violation};
+use crate::world::{Delays, MANY, Request, Step, World};
+use crate::{OUTLIVED, UNNOTICED, Watched, fails, figures, holds, invariants};
+
+const OWNER: usize = 0;
+const THIEF: usize = 1;
+
+/// A theft, at any time, once. From then on both present what they have whenever they like, so the
+/// thief also as soon as he may.
+#[derive(Clone, Copy, Debug)]
+struct Theft {
+    rule: Rule,
+    delays: Delays,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct State {
+    world: World<2>,
+    /// After how many rotations the token was copied.
+    stolen: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Steal,
+    Step(Step),
+}
+
+impl State {
+    /// Whether somebody's token turns out to be reused while the other one has the current token.
+    fn caught_by(&self, who: usize) -> bool {
+        let other = self.world.clients[1 - who].token;
+        self.stolen.is_some()
+            && self.world.clients[who].request == Request::Deleting
+            && self.world.item.is_some_and(|item| item.counter == other)
+    }
+}
+
+impl Watched for State {
+    fn violation(&self) -> Option<Violation> {
+        self.world.violation
+    }
+}
+
+impl Theft {
+    fn new() -> Self {
+        let (rule, delays) = figures();
+        Self { rule, delays }
+    }
+
+    fn without(self, mutation: Mutation) -> Self {
+        Self { rule: Rule { mutation, ..self.rule }, ..self }
+    }
+}
+
+impl Model for Theft {
+    type State = State;
+    type Action = Act;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State { world: World::new(), stolen: None }]
+    }
+
+    fn actions(&self, state: &State, acts: &mut Vec<Act>) {
+        if state.world.violation.is_some() {
+            return;
+        }
+        let mut steps = Vec::new();
+        state.world.steps(&mut steps);
+        for who in [OWNER, THIEF] {
+            if state.world.clients[who].request == Request::None
+                && (who == OWNER || state.stolen.is_some())
+            {
+                steps.extend(self.delays.clocks().map(|off| Step::Ask(who, off)));
+            }
+        }
+        acts.extend(steps.into_iter().map(Act::Step));
+        if state.stolen.is_none() {
+            acts.push(Act::Steal);
+        }
+    }
+
+    fn next_state(&self, state: &State, act: Act) -> Option<State> {
+        let mut after = *state;
+        match act {
+            Act::Steal => {
+                after.stolen = Some(after.world.rotations);
+                after.world.clients[THIEF].token = after.world.clients[OWNER].token;
+            }
+            Act::Step(step) => after.world = after.world.after(step, self.rule, self.delays),
+        }
+        Some(after)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        // Of these, UNNOTICED and OUTLIVED say that the owner's next refresh, a grace or more after the
+        // thief has rotated, ends the session for both; and the thief's, if he is the late one.
+        let mut properties = invariants();
+        properties.extend([
+            Property::sometimes(
+                "the owner comes after the thief, and ends it",
+                |_, state: &State| state.caught_by(OWNER),
+            ),
+            Property::sometimes(
+                "the thief comes after the owner, and ends it",
+                |_, state: &State| state.caught_by(THIEF),
+            ),
+            Property::sometimes(
+                "a thief within the grace shares the session",
+                |_, state: &State| {
+                    let [owner, thief] = state.world.clients;
+                    let current = state.world.item.is_some_and(|item| item.counter == thief.token);
+                    let since = (state.stolen, state.world.rotations) == (Some(0), MANY);
+                    since && current && owner.token == thief.token
+                },
+            ),
+            Property::sometimes(
+                "without a thief, a lost answer costs the session",
+                |_, state: &State| state.stolen.is_none() && state.world.over,
+            ),
+        ]);
+        properties
+    }
+}
+
+#[test]
+fn whoever_comes_a_grace_after_the_other_ends_the_session_for_both() {
+    holds("theft", Theft::new());
+}
+
+#[test]
+fn without_its_part_of_the_rule_a_theft_goes_on() {
+    for (mutation, invariant) in
+        [(Mutation::EndlessGrace, UNNOTICED), (Mutation::ReuseLives, OUTLIVED)]
+    {
+        fails(&format!("theft, {mutation:?}"), Theft::new().without(mutation), invariant);
+    }
+}
