@@ -21,7 +21,8 @@ const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 pub enum ToolSet {
     /// What the dev server needs: `cargo-lambda`.
     Dev,
-    /// What the tests and CI need besides: the SAM command line, cfn-lint, JWT libraries, cargo-deny.
+    /// What the tests and CI need besides: the SAM command line, cfn-lint, JWT libraries, cargo-deny,
+    /// an emulator of Secrets Manager.
     Test,
 }
 

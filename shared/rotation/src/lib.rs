@@ -169,7 +169,7 @@ impl Rotation {
     /// When that cannot be done.
     pub async fn reconcile(&self) -> Result<(), RotationError> {
         let current = self.current().await?;
-        if current.keys.is_empty() { Ok(()) } else { self.publish_current(&current.id).await }
+        if current.keys.is_empty() { Ok(()) } else { self.settle(&current.id).await }
     }
 
     async fn complete(&self, token: &str) -> Result<(), RotationError> {
@@ -205,10 +205,10 @@ impl Rotation {
                 return Err(RotationError::InProgress(pending.id));
             }
         }
-        // A table that was lost or restored learns what is in use, so that the next key becomes public
-        // and can sign one day, and the active one can be retired.
         if !current.keys.is_empty() {
-            self.publish_current(&current.id).await?;
+            // Whoever put it into use may have been stopped right after; and a table that was lost or
+            // restored learns what is in use, or its next key would never be old enough to sign.
+            self.settle(&current.id).await?;
         }
         let keys = self.planned(plan, &current, token).await?.replacing(&current.id);
         let version = Version { id: token.to_owned(), value: keys.to_json() };
@@ -264,7 +264,8 @@ impl Rotation {
             let record = self.table.record().await?;
             let current = self.current().await?;
             if current.id == token {
-                return Ok(());
+                // The first version of a secret is in use as soon as it is made, and not yet public.
+                return self.settle(token).await;
             }
             let keys = self.pending(token, &current).await?;
             let published = published::merge(&record, &keys, self.clock.now(), None);
@@ -301,6 +302,11 @@ impl Rotation {
                 done => done?,
             }
         }
+        self.settle(token).await
+    }
+
+    /// What is to be done once the version `token` is in use.
+    async fn settle(&self, token: &str) -> Result<(), RotationError> {
         // The private half of the key that signed until now must be under no label.
         self.versions.drop_previous().await?;
         self.publish_current(token).await

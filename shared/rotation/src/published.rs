@@ -26,7 +26,9 @@ pub(crate) fn merge(
         .public()
         .map(|(jwk, state)| {
             let kid = jwk.common.key_id.as_deref().unwrap_or_default();
-            let published_at = record.key(kid).map_or(now, |key| key.published_at);
+            // One whose time was over has not been public since it first was.
+            let known = record.key(kid).filter(|key| key.is_public(now));
+            let published_at = known.map_or(now, |key| key.published_at);
             PublishedKey { jwk, state, published_at, not_after: None }
         })
         .collect();

@@ -1,7 +1,7 @@
 //! A secret in a file, on a laptop: what Secrets Manager is in an account.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -95,19 +95,20 @@ impl FileSecret {
 }
 
 fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SecretError> {
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            // It may have been copied here with the mode of the copier.
-            let mode = fs::metadata(path).map_err(unavailable)?.permissions().mode();
-            if mode & 0o077 != 0 {
-                fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-                    .map_err(unavailable)?;
-            }
-            Ok(Some(Zeroizing::new(text)))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unavailable(error)),
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unavailable(error)),
+    };
+    // It may have been copied here with the mode of the copier. By the open file: what is at the path
+    // may be gone meanwhile, or another.
+    let mode = file.metadata().map_err(unavailable)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(unavailable)?;
     }
+    let mut text = Zeroizing::new(String::new());
+    file.read_to_string(&mut text).map_err(unavailable)?;
+    Ok(Some(text))
 }
 
 /// Whole or not at all, with mode 0600 from its first byte on.

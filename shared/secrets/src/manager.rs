@@ -123,6 +123,10 @@ impl ManagedSecret {
     }
 
     pub(crate) async fn promote(&self, id: &str, replaced: &str) -> Result<(), SecretError> {
+        // The first version of a secret is in use as soon as it is made, and replaces none.
+        if self.labelled(Label::Current).await?.is_some_and(|current| current.id == id) {
+            return Ok(());
+        }
         let moved = self
             .client
             .update_secret_version_stage()

@@ -1,4 +1,4 @@
-//! A DynamoDB client that meets the faults that an embedded database never has.
+//! A client that meets the faults that an embedded database, or an emulator, never has.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use serde_json::Value;
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Notify};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub enum Fault {
 #[derive(Clone)]
 pub struct Faults(Arc<Script>);
 
+#[derive(Default)]
 struct Script {
     faults: Mutex<VecDeque<Fault>>,
     always: Option<Fault>,
@@ -55,6 +56,15 @@ struct Script {
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
     gate: Option<(usize, Barrier)>,
+    hold: Option<Hold>,
+}
+
+/// A request that waits until it is let go.
+struct Hold {
+    /// Its number, from 0.
+    request: usize,
+    reached: Notify,
+    released: Notify,
 }
 
 impl fmt::Debug for Faults {
@@ -64,49 +74,62 @@ impl fmt::Debug for Faults {
 }
 
 impl Faults {
-    fn new(
-        script: &[Fault],
-        always: Option<Fault>,
-        gate: Option<usize>,
-        killed_after: Option<usize>,
-    ) -> Self {
-        Self(Arc::new(Script {
-            faults: Mutex::new(script.iter().copied().collect()),
-            always,
-            requests: AtomicUsize::new(0),
-            bodies: Mutex::default(),
-            operations: Mutex::default(),
-            killed_after,
-            at_once: AtomicUsize::new(0),
-            most_at_once: AtomicUsize::new(0),
-            gate: gate.map(|requests| (requests, Barrier::new(requests))),
-        }))
+    fn new(script: Script) -> Self {
+        Self(Arc::new(script))
     }
 
     /// These faults, one per request.
     #[must_use]
     pub fn script(faults: &[Fault]) -> Self {
-        Self::new(faults, None, None, None)
+        Self::new(Script {
+            faults: Mutex::new(faults.iter().copied().collect()),
+            ..Script::default()
+        })
     }
 
     /// This fault, again and again.
     #[must_use]
     pub fn always(fault: Fault) -> Self {
-        Self::new(&[], Some(fault), None, None)
+        Self::new(Script { always: Some(fault), ..Script::default() })
     }
 
     /// This fault, again and again, and the first `requests` requests wait for each other: none of
     /// them is carried out before the last of them has been made.
     #[must_use]
     pub fn together(requests: usize, fault: Fault) -> Self {
-        Self::new(&[], Some(fault), Some(requests), None)
+        let gate = Some((requests, Barrier::new(requests)));
+        Self::new(Script { always: Some(fault), gate, ..Script::default() })
     }
 
     /// As if the process was killed right after its request number `requests`: that one is carried out
     /// and its answer lost, and none after it arrives.
     #[must_use]
     pub fn killed_after(requests: usize) -> Self {
-        Self::new(&[], None, None, Some(requests))
+        Self::new(Script { killed_after: Some(requests), ..Script::default() })
+    }
+
+    /// All goes well, and request number `request`, from 0, waits before it is carried out until
+    /// [`release`](Self::release).
+    #[must_use]
+    pub fn held_at(request: usize) -> Self {
+        let hold = Hold { request, reached: Notify::new(), released: Notify::new() };
+        Self::new(Script { hold: Some(hold), ..Script::default() })
+    }
+
+    /// Returns when the request of [`held_at`](Self::held_at) waits. To be called once.
+    ///
+    /// # Panics
+    /// When there is no such request.
+    pub async fn held(&self) {
+        self.0.hold.as_ref().expect("made by `held_at`").reached.notified().await;
+    }
+
+    /// Lets the request of [`held_at`](Self::held_at) go.
+    ///
+    /// # Panics
+    /// When there is no such request.
+    pub fn release(&self) {
+        self.0.hold.as_ref().expect("made by `held_at`").released.notify_one();
     }
 
     /// The operations that were asked for, request by request: `UpdateItem`.
@@ -184,6 +207,12 @@ impl HttpConnector for Faulty {
                 && number < *requests
             {
                 gate.wait().await;
+            }
+            if let Some(hold) = &script.hold
+                && number == hold.request
+            {
+                hold.reached.notify_one();
+                hold.released.notified().await;
             }
             meet(fault, &inner, request).await
         })

@@ -1,4 +1,5 @@
-//! For tests: keys, clocks, events, an embedded DynamoDB, a client that injects faults.
+//! For tests: keys, clocks, events, an embedded DynamoDB, an emulated Secrets Manager, a client that
+//! injects faults.
 //!
 //! A [`Stack`] is what most tests want: an embedded DynamoDB of their own with the tables of the
 //! template, a key set published in it, and the environment of a function that runs against it.
@@ -10,6 +11,7 @@ mod events;
 mod faults;
 mod forge;
 mod random;
+mod secrets_manager;
 mod stack;
 
 pub use answers::{body, claims, readable, status, token_header};
@@ -21,4 +23,5 @@ pub use events::{
 pub use faults::{Fault, Faults};
 pub use forge::{BadToken, Forge, decode, encode, encode_json};
 pub use random::SeededRandom;
+pub use secrets_manager::SecretsManager;
 pub use stack::{AUDIENCE, ISSUER, NewUser, PASSWORD, Stack};

@@ -1,0 +1,289 @@
+//! A secret and a table, and what must hold of both.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use auth::{Clock, SystemRandom, TokenRules, Verifier};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use issuer::SigningKeys;
+use jiff::{SignedDuration, Timestamp};
+use keys::{KeyState, KeysTable, Record, TableKeys};
+use rotation::{Plan, Rotation, RotationError, Step};
+use secrets::{Secret, Version, Versions};
+use serde_json::Value;
+use testkit::{AUDIENCE, Faults, Forge, ISSUER, SecretsManager, Stack, TestClock};
+
+/// How long a key must have been public before it signs: as long as anyone may keep the set
+/// (`JWKS_MAX_AGE_SECONDS`), and as long as our functions do before they hand it out
+/// (`KEYS_CACHE_SECONDS`).
+pub(crate) const LEAD: SignedDuration = SignedDuration::from_secs(600 + 300);
+
+/// The four steps, in order.
+pub(crate) const STEPS: [Step; 4] =
+    [Step::CreateSecret, Step::SetSecret, Step::TestSecret, Step::FinishSecret];
+
+/// A token as Secrets Manager makes them: a UUID.
+pub(crate) fn token(n: u32) -> String {
+    format!("00000000-0000-4000-8000-{n:012}")
+}
+
+pub(crate) fn seconds(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+pub(crate) struct Bench {
+    pub(crate) stack: Stack,
+    clock: TestClock,
+    client: Client,
+    place: Place,
+}
+
+/// Where the secret is.
+enum Place {
+    File,
+    Manager { manager: SecretsManager, arn: String },
+}
+
+impl Bench {
+    /// No key yet, the secret in a file.
+    pub(crate) async fn new() -> Self {
+        Self::at(Place::File).await
+    }
+
+    /// No key yet, the secret in an emulated Secrets Manager. `value` is that of its first version.
+    pub(crate) async fn with_manager(value: Option<&str>) -> Self {
+        let manager = SecretsManager::start().await;
+        let arn = manager.create("SigningKeys", value).await;
+        Self::at(Place::Manager { manager, arn }).await
+    }
+
+    async fn at(place: Place) -> Self {
+        let stack = Stack::start().await;
+        let (clock, client) = (TestClock::default(), stack.client());
+        let bench = Self { stack, clock, client, place };
+        bench.forget().await;
+        bench
+    }
+
+    /// A bench with a first rotation behind it, whose next key may sign.
+    pub(crate) async fn rotated() -> Self {
+        let bench = Self::new().await;
+        bench.begin_anew().await;
+        bench
+    }
+
+    /// All as if nothing had been, and then a first rotation, whose next key may sign.
+    pub(crate) async fn begin_anew(&self) {
+        self.forget().await;
+        self.rotate(&Plan::Rotate).await.unwrap();
+        self.wait(LEAD);
+    }
+
+    /// All as if nothing had been, but in Secrets Manager.
+    pub(crate) async fn forget(&self) {
+        self.forget_table().await;
+        for file in files(&self.folder()) {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            if name.starts_with("signing-keys") {
+                std::fs::remove_file(&file).unwrap();
+            }
+        }
+    }
+
+    /// The table as if nothing had been published.
+    pub(crate) async fn forget_table(&self) {
+        let key = AttributeValue::S("KEY_SET".to_owned());
+        let delete = self.client.delete_item().table_name("KeysTable").key("pk", key);
+        delete.send().await.unwrap();
+    }
+
+    pub(crate) fn clock(&self) -> TestClock {
+        self.clock.clone()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn wait(&self, time: SignedDuration) {
+        self.clock.advance(time);
+    }
+
+    pub(crate) fn manager(&self) -> (&SecretsManager, &str) {
+        match &self.place {
+            Place::Manager { manager, arn } => (manager, arn),
+            Place::File => panic!("the secret is in a file"),
+        }
+    }
+
+    fn folder(&self) -> std::path::PathBuf {
+        self.stack.signing_keys().parent().unwrap().to_owned()
+    }
+
+    pub(crate) fn versions(&self) -> Versions {
+        self.versions_meeting(&Faults::script(&[]))
+    }
+
+    fn versions_meeting(&self, faults: &Faults) -> Versions {
+        Versions::of(match &self.place {
+            Place::File => Secret::new(&secrets::Config::file(self.stack.signing_keys())),
+            Place::Manager { manager, arn } => {
+                Secret::with_client(arn, manager.faulty_client(faults))
+            }
+        })
+    }
+
+    pub(crate) fn table(&self) -> KeysTable {
+        KeysTable::new("KeysTable", self.client.clone())
+    }
+
+    pub(crate) fn rotation(&self) -> Rotation {
+        self.rotation_of(self.versions(), self.table())
+    }
+
+    /// One whose every request meets `faults`.
+    pub(crate) fn rotation_meeting(&self, faults: &Faults) -> Rotation {
+        let table = KeysTable::new("KeysTable", self.stack.faulty_client(faults));
+        self.rotation_of(self.versions_meeting(faults), table)
+    }
+
+    fn rotation_of(&self, versions: Versions, table: KeysTable) -> Rotation {
+        let config = self.stack.env().read(rotation::Config::read).unwrap();
+        let (clock, random) = (Arc::new(self.clock()), Arc::new(SystemRandom));
+        Rotation::new(config, versions, table, clock, random)
+    }
+
+    pub(crate) async fn rotate(&self, plan: &Plan) -> Result<(), RotationError> {
+        self.rotation().perform(plan).await
+    }
+
+    /// When the next rotation may be, by which one is refused now.
+    pub(crate) async fn too_early(&self) -> Timestamp {
+        match self.rotate(&Plan::Rotate).await {
+            Err(RotationError::TooEarly { at }) => at,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn version(&self) -> Version {
+        self.versions().secret().current().await.unwrap()
+    }
+
+    pub(crate) async fn current(&self) -> SigningKeys {
+        self.version().await.value.parse().unwrap()
+    }
+
+    pub(crate) async fn record(&self) -> Record {
+        self.table().record().await.unwrap()
+    }
+
+    /// The published keys with their states.
+    pub(crate) async fn states(&self) -> BTreeMap<String, KeyState> {
+        let record = self.record().await;
+        let public = record.keys.iter().filter(|key| key.is_public(self.now()));
+        public.map(|key| (key.kid().to_owned(), key.state)).collect()
+    }
+
+    /// A token that the key in use signs now.
+    pub(crate) async fn sign(&self) -> String {
+        sign(&self.current().await, self.now())
+    }
+
+    /// Whether a verifier that reads the set now accepts `token`.
+    pub(crate) async fn accepts(&self, token: &str) -> bool {
+        let clock: Arc<dyn Clock> = Arc::new(self.clock());
+        let config = self.stack.env().read(keys::Config::read).unwrap();
+        let keys = TableKeys::open(&config, self.client.clone(), Arc::clone(&clock)).await;
+        let verifier = Verifier::new(TokenRules::new(ISSUER, AUDIENCE), keys, clock);
+        verifier.verify(token).await.is_ok()
+    }
+
+    /// Everything that the secret holds and somebody may read: all files, or all versions with a
+    /// label.
+    pub(crate) async fn stored(&self) -> BTreeMap<String, String> {
+        match &self.place {
+            Place::File => {
+                let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+                let name = |path: &Path| path.display().to_string();
+                files(&self.folder()).iter().map(|path| (name(path), text(path))).collect()
+            }
+            Place::Manager { manager, arn } => labelled(manager, arn).await,
+        }
+    }
+
+    /// That the private half of a key is in nothing that somebody may read.
+    pub(crate) async fn assert_nowhere(&self, private: &str) {
+        for (name, text) in self.stored().await {
+            assert!(!text.contains(private), "a private half is in {name}");
+        }
+    }
+
+    /// What must hold at any moment, rotations under way or not, once there are keys: verifiers know
+    /// the key that signs and the next one, and one key is said to be active.
+    pub(crate) async fn assert_usable(&self) {
+        let (keys, record) = (self.current().await, self.record().await);
+        assert_eq!(keys.kids().count(), 2, "{keys:?}");
+        let published = record.published(self.now()).unwrap().set;
+        for (jwk, _) in keys.public() {
+            assert!(published.as_jwks().keys.contains(&jwk), "{keys:?} {record:?}");
+        }
+        let active = record.keys.iter().filter(|key| key.state == KeyState::Active);
+        assert_eq!(active.count(), 1, "{record:?}");
+    }
+
+    /// What must hold besides when none is under way: what is published is what the version in use
+    /// says, the end of every retired key is known, and nothing is left of its private half.
+    pub(crate) async fn assert_settled(&self) {
+        self.assert_usable().await;
+        let (version, keys) = (self.version().await, self.current().await);
+        let (record, states) = (self.record().await, self.states().await);
+        assert_eq!(record.version, version.id);
+        assert!(self.accepts(&self.sign().await).await);
+        assert_eq!(states[keys.active().unwrap().kid()], KeyState::Active);
+        assert_eq!(states[keys.next_kid().unwrap()], KeyState::Next);
+        for key in &record.keys {
+            let own = keys.kids().any(|kid| kid == key.kid());
+            assert_eq!(key.state == KeyState::Retired, !own, "{key:?}");
+            assert_eq!(key.not_after.is_some(), !own, "{key:?}");
+        }
+    }
+}
+
+/// A token that the active key of `keys` signs at `now`.
+pub(crate) fn sign(keys: &SigningKeys, now: Timestamp) -> String {
+    let forge = Forge::of(keys.clone());
+    forge.sign(&forge.header(), &Forge::claims(now, &auth::Roles::default()))
+}
+
+/// The private halves by their key ids.
+pub(crate) fn private_halves(keys: &SigningKeys) -> BTreeMap<String, String> {
+    let keys: Value = serde_json::from_str(&keys.to_json()).unwrap();
+    let member = |key: &Value, name: &str| key[name].as_str().unwrap().to_owned();
+    let all = keys["keys"].as_array().unwrap().iter();
+    all.map(|key| (member(key, "kid"), member(key, "d"))).collect()
+}
+
+/// The key that signs, and its private half.
+pub(crate) fn active(keys: &SigningKeys) -> (String, String) {
+    let kid = keys.active().unwrap().kid().to_owned();
+    let private = private_halves(keys)[&kid].clone();
+    (kid, private)
+}
+
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// The values of all versions with a label, by their labels.
+async fn labelled(manager: &SecretsManager, arn: &str) -> BTreeMap<String, String> {
+    let described = manager.client().describe_secret().secret_id(arn).send().await.unwrap();
+    let mut values = BTreeMap::new();
+    for (id, labels) in described.version_ids_to_stages.unwrap() {
+        let read = manager.client().get_secret_value().secret_id(arn).version_id(&id);
+        let value = read.send().await.unwrap().secret_string.unwrap();
+        values.insert(format!("{id} {labels:?}"), value);
+    }
+    values
+}

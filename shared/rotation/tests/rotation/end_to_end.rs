@@ -1,0 +1,303 @@
+//! The same over an emulated Secrets Manager: its labels, and what is written there.
+
+use std::sync::Arc;
+
+use auth::{Clock, Role, SessionId, SystemRandom, TokenRules, Verifier};
+use issuer::{Issuer, SessionGrant};
+use keys::TableKeys;
+use rotation::{PepperRotation, Plan};
+use secrets::{Secret, SecretError, Version, Versions};
+use testkit::{AUDIENCE, Fault, Faults, ISSUER, NewUser, PASSWORD, SecretsManager};
+
+use crate::bench::{Bench, LEAD, STEPS, active, seconds, token};
+use crate::kill::{Then, kill_after, operations, writes};
+use crate::race::{overtake_a_revocation_at_every_request, overtake_at_every_request};
+
+/// The value of a secret of signing keys before the first rotation.
+const NO_KEYS: &str = r#"{"keys":[]}"#;
+
+/// Which labels are on which version.
+async fn labels(bench: &Bench) -> Vec<(String, String)> {
+    let (manager, arn) = bench.manager();
+    let described = manager.client().describe_secret().secret_id(arn).send().await.unwrap();
+    let versions = described.version_ids_to_stages.unwrap();
+    let mut labels: Vec<_> = versions
+        .into_iter()
+        .flat_map(|(id, labels)| labels.into_iter().map(move |label| (label, id.clone())))
+        .collect();
+    labels.sort();
+    labels
+}
+
+/// What `GenerateSecretString` of CloudFormation makes for the peppers.
+fn pepper() -> String {
+    format!(r#"{{"id":"1","secret":"{}"}}"#, "a1B2c3D4".repeat(8))
+}
+
+#[tokio::test]
+async fn end_to_end_the_four_steps_move_the_labels_and_publish() {
+    let bench = Bench::with_manager(Some(NO_KEYS)).await;
+    for n in 0..3 {
+        let before = bench.version().await.id;
+        for step in &STEPS[..3] {
+            // A step may be taken again.
+            for _ in 0..2 {
+                bench.rotation().step(*step, &token(n)).await.unwrap();
+                assert_eq!(bench.version().await.id, before);
+                let labels = labels(&bench).await;
+                assert!(labels.contains(&("AWSPENDING".to_owned(), token(n))), "{labels:?}");
+            }
+        }
+        let old = bench.current().await;
+        for _ in 0..2 {
+            bench.rotation().step(STEPS[3], &token(n)).await.unwrap();
+            bench.assert_settled().await;
+            // The version that was in use has no label any more.
+            let expected = ["AWSCURRENT", "AWSPENDING"].map(|label| (label.to_owned(), token(n)));
+            assert_eq!(labels(&bench).await, expected);
+        }
+        assert_eq!(bench.version().await.id, token(n));
+        if !old.is_empty() {
+            bench.assert_nowhere(&active(&old).1).await;
+        }
+        bench.wait(LEAD);
+    }
+}
+
+/// A secret that is made without a value has no version, and its first one is in use at once.
+#[tokio::test]
+async fn end_to_end_the_first_version_of_a_secret_is_published() {
+    let bench = Bench::with_manager(None).await;
+    assert!(!bench.rotation().has_keys().await.unwrap());
+    for step in STEPS {
+        bench.rotation().step(step, &token(1)).await.unwrap();
+    }
+    bench.assert_settled().await;
+    // And by hand.
+    let bench = Bench::with_manager(None).await;
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    bench.assert_settled().await;
+}
+
+#[tokio::test]
+async fn end_to_end_a_version_replaces_the_one_that_it_names_and_no_other() {
+    let bench = Bench::with_manager(Some(NO_KEYS)).await;
+    let versions = bench.versions();
+    let first = bench.version().await.id;
+    let version = |n| Version { id: token(n), value: format!(r#"{{"n":{n}}}"#).into() };
+    let in_use = async || versions.secret().current().await.unwrap().id;
+    versions.put_pending(&version(1)).await.unwrap();
+    assert_eq!(versions.pending().await.unwrap(), Some(version(1)));
+    assert_eq!(in_use().await, first);
+    versions.promote(&token(1), &first).await.unwrap();
+    assert_eq!(versions.secret().current().await.unwrap(), version(1));
+    // Again, as when the answer was lost.
+    versions.promote(&token(1), &first).await.unwrap();
+    versions.put_pending(&version(2)).await.unwrap();
+    // What is not in use any more, and what never was.
+    for replaced in [first, token(2)] {
+        let moved = versions.promote(&token(2), &replaced).await;
+        assert!(matches!(moved, Err(SecretError::Moved)), "{moved:?}");
+        assert_eq!(in_use().await, token(1));
+    }
+    versions.promote(&token(2), &token(1)).await.unwrap();
+    assert_eq!(in_use().await, token(2));
+    assert!(labels(&bench).await.contains(&("AWSPREVIOUS".to_owned(), token(1))));
+    for _ in 0..2 {
+        versions.drop_previous().await.unwrap();
+        assert!(labels(&bench).await.iter().all(|(label, _)| label != "AWSPREVIOUS"));
+    }
+}
+
+#[tokio::test]
+async fn end_to_end_a_secret_that_is_not_there_is_absent() {
+    let bench = Bench::with_manager(None).await;
+    let (manager, arn) = bench.manager();
+    for id in [arn, "NoSuchSecret"] {
+        let versions = Versions::of(Secret::with_client(id, manager.client()));
+        let read = versions.secret().current().await;
+        assert!(matches!(read, Err(SecretError::Absent)), "{read:?}");
+        assert_eq!(versions.pending().await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn end_to_end_a_rotation_that_is_killed_after_any_write_is_completed() {
+    let bench = Bench::with_manager(Some(NO_KEYS)).await;
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    let operations = operations(&bench).await;
+    let writes = writes(&operations);
+    println!("{writes:?} of {operations:?}");
+    let names: Vec<_> = writes.iter().map(|(_, name)| *name).collect();
+    assert_eq!(
+        names,
+        [
+            // The new version,
+            "PutSecretValue",
+            // its public keys,
+            "UpdateItem",
+            // into use,
+            "UpdateSecretVersionStage",
+            // the old version out of sight,
+            "UpdateSecretVersionStage",
+            // and the end of the retired key.
+            "UpdateItem",
+        ]
+    );
+    for (request, _) in writes {
+        for then in [Then::Steps, Then::Hand] {
+            kill_after(&bench, request, then).await;
+        }
+    }
+}
+
+/// Each request once more, since its answer did not arrive.
+#[tokio::test]
+async fn end_to_end_a_request_that_is_made_again_does_no_harm() {
+    let bench = Bench::with_manager(Some(NO_KEYS)).await;
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    let requests = operations(&bench).await.len();
+    for request in 0..requests {
+        bench.wait(LEAD);
+        let mut script = vec![Fault::None; request];
+        script.push(Fault::LostAnswer);
+        let rotation = bench.rotation_meeting(&Faults::script(&script));
+        let old = bench.current().await;
+        let signed = bench.sign().await;
+        rotation.perform(&Plan::Rotate).await.unwrap();
+        bench.assert_settled().await;
+        assert!(bench.accepts(&signed).await);
+        bench.assert_nowhere(&active(&old).1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn end_to_end_a_rotation_that_is_overtaken_at_any_request_makes_no_second_active_key() {
+    let bench = Bench::with_manager(Some(NO_KEYS)).await;
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    bench.wait(LEAD);
+    let requests = overtake_at_every_request(&bench, &Plan::Rotate, &Plan::RotateNow).await;
+    assert!(requests >= 20, "{requests} requests");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn end_to_end_a_rotation_and_a_revocation_overtake_each_other_and_the_key_is_gone() {
+    let bench = Bench::with_manager(Some(NO_KEYS)).await;
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    bench.wait(LEAD);
+    for revocation_is_slow in [false, true] {
+        overtake_a_revocation_at_every_request(&bench, revocation_is_slow).await;
+    }
+}
+
+#[tokio::test]
+async fn end_to_end_revoked_keys_are_in_no_version_with_a_label() {
+    let bench = Bench::with_manager(Some(NO_KEYS)).await;
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    for _ in 0..2 {
+        let (leaked, private) = active(&bench.current().await);
+        let signed = bench.sign().await;
+        assert!(bench.accepts(&signed).await);
+        bench.rotate(&Plan::Retire(leaked)).await.unwrap();
+        bench.assert_settled().await;
+        assert!(!bench.accepts(&signed).await);
+        bench.assert_nowhere(&private).await;
+    }
+    let old = bench.current().await;
+    bench.rotate(&Plan::RetireAll).await.unwrap();
+    bench.assert_settled().await;
+    for private in crate::bench::private_halves(&old).values() {
+        bench.assert_nowhere(private).await;
+    }
+}
+
+#[tokio::test]
+async fn end_to_end_peppers_are_added() {
+    let bench = Bench::with_manager(None).await;
+    let (manager, _) = bench.manager();
+    let generated = pepper();
+    // Generated by CloudFormation, and made by us.
+    for (name, value, first) in [("generated", Some(&*generated), 1), ("made", None, 0)] {
+        let arn = manager.create(name, value).await;
+        let versions = Versions::of(Secret::with_client(arn, manager.client()));
+        let (clock, random) = (Arc::new(bench.clock()), Arc::new(SystemRandom));
+        let kept = seconds(3600);
+        let rotation = PepperRotation::new(versions, kept, clock, random);
+        for n in first..3 {
+            let added = rotation.add().await.unwrap();
+            assert_eq!(added.ids().count(), n + 1, "{name}");
+            let current = rotation.current().await.unwrap().unwrap();
+            assert_eq!(*current.to_json(), *added.to_json(), "{name}");
+            bench.wait(seconds(peppers::ANNOUNCE_SECONDS));
+        }
+    }
+}
+
+/// A function that reads both secrets by its environment alone.
+#[tokio::test]
+async fn end_to_end_functions_issue_by_both_secrets_and_are_believed() {
+    let bench = Bench::with_manager(Some(NO_KEYS)).await;
+    let (manager, signing_keys) = bench.manager();
+    let peppers = manager.create("Peppers", Some(&pepper())).await;
+    let env = bench.stack.env_with(&manager.variables(signing_keys, &peppers));
+    let clock: Arc<dyn Clock> = Arc::new(bench.clock());
+    let open = async || {
+        let config = env.read(issuer::Config::read).unwrap();
+        Issuer::open(config, Arc::clone(&clock), Arc::new(SystemRandom)).await
+    };
+    let new = NewUser { username: "testuser", email: None, roles: &[Role::User] };
+    let account = bench.stack.user_with_password(new, PASSWORD).await;
+    let issuer = open().await;
+    let issue = async |issuer: &Issuer| {
+        let ready = issuer.ready().await?;
+        assert_eq!(ready.pepper(), "1");
+        let grant = SessionGrant {
+            account: &account,
+            session: SessionId::new(&SystemRandom),
+            ver: account.ver,
+            auth_time: bench.now(),
+            counter: 0,
+            pepper: ready.pepper(),
+            ends_at: bench.now() + seconds(3600),
+        };
+        ready.issue(grant)
+    };
+    let none = issue(&issuer).await;
+    assert!(matches!(none, Err(issuer::IssueError::NoKey)), "{none:?}");
+
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    bench.wait(seconds(60));
+    let keys = env.read(keys::Config::read).unwrap();
+    let keys = TableKeys::open(&keys, bench.stack.client(), Arc::clone(&clock)).await;
+    let verifier = Verifier::new(TokenRules::new(ISSUER, AUDIENCE), keys, Arc::clone(&clock));
+    let mut kids = Vec::new();
+    // By one that has been there from the start, and by one that starts now; over three rotations.
+    for _ in 0..3 {
+        for issuer in [&issuer, &open().await] {
+            let tokens = serde_json::to_value(issue(issuer).await.unwrap()).unwrap();
+            let access = tokens["access_token"].as_str().unwrap();
+            assert_eq!(verifier.verify(access).await.unwrap().sub, account.id);
+            let refresh = tokens["refresh_token"].as_str().unwrap();
+            assert_eq!(issuer.ready().await.unwrap().presented(refresh).unwrap().sub, account.id);
+            let header: serde_json::Value =
+                serde_json::from_slice(&testkit::decode(access.split('.').next().unwrap()))
+                    .unwrap();
+            kids.push(header["kid"].as_str().unwrap().to_owned());
+        }
+        bench.wait(LEAD);
+        bench.rotate(&Plan::Rotate).await.unwrap();
+        bench.wait(seconds(60));
+    }
+    assert_eq!((&kids[0], &kids[2], &kids[4]), (&kids[1], &kids[3], &kids[5]));
+    kids.dedup();
+    assert_eq!(kids.len(), 3);
+}
+
+#[tokio::test]
+async fn end_to_end_an_emulator_ends_with_the_test_that_started_it() {
+    let manager = SecretsManager::start().await;
+    let address = manager.url().strip_prefix("http://").unwrap().to_owned();
+    assert!(std::net::TcpStream::connect(&address).is_ok());
+    drop(manager);
+    assert!(std::net::TcpStream::connect(&address).is_err());
+}

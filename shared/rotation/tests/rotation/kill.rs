@@ -1,0 +1,134 @@
+//! Rotations that are killed half-way.
+
+use rotation::{Plan, RotationError};
+use testkit::Faults;
+
+use crate::bench::{Bench, LEAD, STEPS, active, token};
+
+/// Who goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Secrets Manager: the same steps with the same token, from the one that failed or from the first.
+    Steps,
+    /// Somebody by hand.
+    Hand,
+}
+
+/// What one whole rotation asks for, request by request.
+pub(crate) async fn operations(bench: &Bench) -> Vec<String> {
+    bench.wait(LEAD);
+    let faults = Faults::script(&[]);
+    steps(bench, &faults, &token(0)).await.unwrap();
+    bench.assert_settled().await;
+    faults.operations()
+}
+
+/// The numbers of the requests that write, from 1, and what they write.
+pub(crate) fn writes(operations: &[String]) -> Vec<(usize, &str)> {
+    let read = |name: &str| ["Get", "Describe"].iter().any(|verb| name.starts_with(verb));
+    let numbered = operations.iter().enumerate().map(|(n, name)| (n + 1, name.as_str()));
+    numbered.filter(|(_, name)| !read(name)).collect()
+}
+
+async fn steps(bench: &Bench, faults: &Faults, token: &str) -> Result<(), RotationError> {
+    for step in STEPS {
+        bench.rotation_meeting(faults).step(step, token).await?;
+    }
+    Ok(())
+}
+
+/// Kills a rotation right after its request number `request`, goes on, and looks that nothing is lost.
+pub(crate) async fn kill_after(bench: &Bench, request: usize, then: Then) {
+    let context = format!("killed after request {request}, then {then:?}");
+    bench.wait(LEAD);
+    bench.rotate(&Plan::RotateNow).await.unwrap();
+    bench.wait(LEAD);
+    let before = bench.current().await;
+    let signed = bench.sign().await;
+    let in_use = bench.version().await.id;
+    let token = token(u32::try_from(request).unwrap() * 2 + 1000 + u32::from(then == Then::Hand));
+
+    let killed = steps(bench, &Faults::killed_after(request), &token).await;
+    assert!(killed.is_err(), "{context}");
+    bench.assert_usable().await;
+    assert!(bench.accepts(&signed).await, "{context}");
+
+    // A new process.
+    match then {
+        Then::Steps => steps(bench, &Faults::script(&[]), &token).await.expect(&context),
+        Then::Hand => match bench.rotate(&Plan::Rotate).await {
+            Ok(()) => {}
+            // It has completed the one that was killed, whose new next key is too new.
+            Err(RotationError::TooEarly { at }) => {
+                assert!(at > bench.now(), "{context}");
+            }
+            Err(error) => panic!("{context}: {error:?}"),
+        },
+    }
+    assert_ne!(bench.version().await.id, in_use, "{context}");
+    bench.assert_settled().await;
+    assert!(bench.accepts(&signed).await, "{context}");
+    let after = bench.current().await;
+    assert_eq!(Some(after.active().unwrap().kid()), before.next_kid(), "{context}");
+    bench.assert_nowhere(&active(&before).1).await;
+
+    bench.wait(LEAD);
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    bench.assert_settled().await;
+}
+
+/// Also after each read, since between two of them are the writes of files.
+#[tokio::test]
+async fn a_rotation_that_is_killed_after_any_request_is_completed() {
+    let bench = Bench::rotated().await;
+    let operations = operations(&bench).await;
+    let writes = writes(&operations);
+    println!("{writes:?} of {operations:?}");
+    let names: Vec<_> = writes.iter().map(|(_, name)| *name).collect();
+    assert_eq!(names, ["UpdateItem", "UpdateItem"]);
+    for request in 0..=operations.len() {
+        for then in [Then::Steps, Then::Hand] {
+            kill_after(&bench, request, then).await;
+        }
+    }
+}
+
+/// The first one of all.
+#[tokio::test]
+async fn a_first_rotation_that_is_killed_after_any_request_is_completed() {
+    let bench = Bench::new().await;
+    let faults = Faults::script(&[]);
+    steps(&bench, &faults, &token(0)).await.unwrap();
+    for request in 0..=faults.requests() {
+        bench.forget().await;
+        let killed = steps(&bench, &Faults::killed_after(request), &token(1)).await;
+        assert!(killed.is_err(), "request {request}");
+        steps(&bench, &Faults::script(&[]), &token(1)).await.unwrap();
+        bench.assert_settled().await;
+        assert_eq!(bench.version().await.id, token(1));
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_killed_after_any_request_is_completed() {
+    let bench = Bench::rotated().await;
+    let faults = Faults::script(&[]);
+    let (leaked, _) = active(&bench.current().await);
+    bench.rotation_meeting(&faults).perform(&Plan::Retire(leaked)).await.unwrap();
+    for request in 0..=faults.requests() {
+        bench.wait(LEAD);
+        bench.rotate(&Plan::Rotate).await.unwrap();
+        let (leaked, private) = active(&bench.current().await);
+        let plan = Plan::Retire(leaked.clone());
+        let killed = bench.rotation_meeting(&Faults::killed_after(request)).perform(&plan).await;
+        assert!(killed.is_err(), "request {request}");
+        match bench.rotate(&plan).await {
+            // The one that was killed has been completed, and knew of it.
+            Ok(()) | Err(RotationError::UnknownKey(_)) => {}
+            Err(error) => panic!("request {request}: {error:?}"),
+        }
+        bench.assert_settled().await;
+        assert!(!bench.states().await.contains_key(&leaked), "request {request}");
+        bench.assert_nowhere(&private).await;
+    }
+}

@@ -1,0 +1,173 @@
+//! What becomes of a key from rotation to rotation.
+
+use issuer::MAX_ACCESS_TOKEN_SECONDS;
+use jiff::SignedDuration;
+use keys::KeyState;
+use rotation::Plan;
+
+use crate::bench::{Bench, LEAD, STEPS, active, seconds, sign, token};
+
+/// How long a signer may go by an old version of the secret: fresh, and stale while it cannot be read.
+const SIGNER: SignedDuration = SignedDuration::from_secs(60 + 300);
+
+/// How long a key stays public after it was retired.
+const RETIRED: SignedDuration = SignedDuration::from_secs(60 + 300 + 3600 + 30);
+
+#[tokio::test]
+async fn the_first_rotation_makes_and_publishes_an_active_and_a_next_key() {
+    let bench = Bench::new().await;
+    assert!(!bench.rotation().has_keys().await.unwrap());
+    bench.rotation().reconcile().await.unwrap();
+    assert!(bench.record().await.keys.is_empty(), "there is nothing to publish yet");
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    assert!(bench.rotation().has_keys().await.unwrap());
+    bench.assert_settled().await;
+    let record = bench.record().await;
+    let states: Vec<_> = record.keys.iter().map(|key| key.state).collect();
+    assert_eq!(states, [KeyState::Active, KeyState::Next]);
+    assert!(record.keys.iter().all(|key| key.published_at == bench.now()));
+}
+
+#[tokio::test]
+async fn a_next_key_signs_once_everybody_knows_it_and_not_before() {
+    let bench = Bench::new().await;
+    let start = bench.now();
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    let first = (bench.version().await, bench.record().await);
+    for waited in [seconds(0), LEAD - seconds(1)] {
+        bench.wait(waited);
+        assert_eq!(bench.too_early().await, start + LEAD);
+        assert_eq!((bench.version().await, bench.record().await), first, "nothing has changed");
+    }
+    bench.wait(seconds(1));
+    let next = first.0.value.parse::<issuer::SigningKeys>().unwrap();
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    bench.assert_settled().await;
+    assert_eq!(Some(bench.current().await.active().unwrap().kid()), next.next_kid());
+}
+
+#[tokio::test]
+async fn a_rotation_now_does_not_wait() {
+    let bench = Bench::new().await;
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    for _ in 0..3 {
+        let before = bench.current().await;
+        let signed = bench.sign().await;
+        bench.rotate(&Plan::RotateNow).await.unwrap();
+        bench.assert_settled().await;
+        assert_eq!(Some(bench.current().await.active().unwrap().kid()), before.next_kid());
+        assert!(bench.accepts(&signed).await);
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_next_then_active_then_retired_then_gone() {
+    let bench = Bench::rotated().await;
+    let mut ahead = vec![bench.current().await.active().unwrap().kid().to_owned()];
+    for _ in 0..3 {
+        let next = bench.current().await.next_kid().unwrap().to_owned();
+        assert_eq!(bench.states().await[&next], KeyState::Next);
+        bench.rotate(&Plan::Rotate).await.unwrap();
+        bench.assert_settled().await;
+        let now = bench.now();
+        let (record, states) = (bench.record().await, bench.states().await);
+        assert_eq!(states[&next], KeyState::Active);
+        // Whoever read the set at the last moment before this key was in it, and kept it for as long
+        // as one may, knows it now.
+        assert!(record.key(&next).unwrap().published_at + LEAD <= now);
+        for retired in &ahead {
+            assert_eq!(states[retired], KeyState::Retired);
+        }
+        let last = record.key(ahead.last().unwrap()).unwrap();
+        assert_eq!(last.not_after, Some(now + RETIRED), "it was retired just now");
+        ahead.push(next);
+        bench.wait(LEAD);
+    }
+    // The first one was retired three times as long ago, and does not stay longer for that.
+    let ends = bench.record().await.key(&ahead[0]).unwrap().not_after.unwrap();
+    bench.wait(ends.duration_since(bench.now()) - seconds(1));
+    assert!(bench.states().await.contains_key(&ahead[0]));
+    bench.wait(seconds(1));
+    assert!(!bench.states().await.contains_key(&ahead[0]));
+    // And the next rotation takes it out of the table.
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    assert!(bench.record().await.key(&ahead[0]).is_none());
+    assert!(bench.record().await.key(&ahead[1]).is_some());
+}
+
+/// The last one to sign by an old key is a function that has read the secret right before it was
+/// replaced, and has not been able to since; its tokens live as long as any may.
+#[tokio::test]
+async fn a_token_is_accepted_until_it_expires() {
+    let bench = Bench::rotated().await;
+    let old = bench.current().await;
+    let early = bench.sign().await;
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    assert!(bench.accepts(&early).await);
+    bench.wait(SIGNER);
+    // A token of a forge lives for 900 s: as if this one had been signed with more time before it.
+    let lifetime = i64::try_from(MAX_ACCESS_TOKEN_SECONDS).unwrap();
+    bench.wait(seconds(lifetime - 900));
+    let late = sign(&old, bench.now());
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    bench.wait(seconds(900 + auth::LEEWAY_SECONDS) - seconds(1));
+    assert!(bench.accepts(&late).await);
+    bench.wait(seconds(1));
+    assert!(!bench.accepts(&late).await);
+    let (kid, _) = active(&old);
+    assert!(!bench.states().await.contains_key(&kid), "nor is its key public any longer");
+}
+
+#[tokio::test]
+async fn the_private_half_of_a_retired_key_is_in_no_file() {
+    let bench = Bench::rotated().await;
+    for _ in 0..3 {
+        let (_, private) = active(&bench.current().await);
+        let stored = bench.stored().await;
+        assert!(stored.values().any(|text| text.contains(&private)), "so far it is in one");
+        bench.rotate(&Plan::Rotate).await.unwrap();
+        bench.assert_nowhere(&private).await;
+        bench.wait(LEAD);
+    }
+}
+
+/// A table that was lost, or is of an older backup.
+#[tokio::test]
+async fn a_next_key_that_is_not_published_is_published_and_signs_once_it_is_known() {
+    let bench = Bench::rotated().await;
+    bench.forget_table().await;
+    let now = bench.now();
+    assert_eq!(bench.too_early().await, now + LEAD);
+    bench.assert_settled().await;
+    bench.wait(LEAD);
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    bench.assert_settled().await;
+}
+
+/// Keys of a rotation that was begun and left, until another version than theirs was published for so
+/// long that they were forgotten: when it is completed after all, nobody knows them.
+#[tokio::test]
+async fn a_key_that_was_forgotten_in_between_waits_again() {
+    let bench = Bench::rotated().await;
+    for step in [STEPS[0], STEPS[1]] {
+        bench.rotation().step(step, &token(1)).await.unwrap();
+    }
+    bench.rotation().reconcile().await.unwrap();
+    bench.wait(RETIRED);
+    for step in STEPS {
+        bench.rotation().step(step, &token(1)).await.unwrap();
+    }
+    bench.assert_settled().await;
+    assert_eq!(bench.too_early().await, bench.now() + LEAD);
+}
+
+#[tokio::test]
+async fn what_is_published_follows_what_is_in_use() {
+    let bench = Bench::rotated().await;
+    let record = bench.record().await;
+    bench.rotation().reconcile().await.unwrap();
+    assert_eq!(bench.record().await, record, "nothing is written where it does already");
+    bench.forget_table().await;
+    bench.rotation().reconcile().await.unwrap();
+    bench.assert_settled().await;
+}

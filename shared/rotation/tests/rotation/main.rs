@@ -1,0 +1,12 @@
+//! Rotation of signing keys and peppers, over files and over an emulated Secrets Manager.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bench;
+mod end_to_end;
+mod kill;
+mod lifecycle;
+mod pepper;
+mod race;
+mod retire;
+mod steps;

@@ -1,0 +1,167 @@
+//! Further peppers.
+
+use std::sync::Arc;
+
+use auth::{Clock, Env, SystemRandom};
+use peppers::{ANNOUNCE_SECONDS, Peppers, Purpose};
+use rotation::{PepperRotation, PepperRotationError};
+use secrets::{Secret, SecretError, Versions};
+use testkit::{Stack, TestClock};
+use tokio::sync::Barrier;
+
+use crate::bench::seconds;
+
+/// 90 days, and what a function may be late.
+const KEPT: i64 = 90 * 24 * 60 * 60 + ANNOUNCE_SECONDS;
+
+struct Bench {
+    stack: Stack,
+    clock: TestClock,
+}
+
+impl Bench {
+    /// One with no pepper yet.
+    async fn new() -> Self {
+        let bench = Self { stack: Stack::start().await, clock: TestClock::default() };
+        std::fs::remove_file(bench.stack.peppers_file()).unwrap();
+        bench
+    }
+
+    fn rotation(&self) -> PepperRotation {
+        let versions = Versions::of(Secret::new(&secrets::Config::file(self.stack.peppers_file())));
+        let kept_for = Env::default().read(rotation::peppers_kept_for).unwrap();
+        let (clock, random) = (Arc::new(self.clock.clone()), Arc::new(SystemRandom));
+        PepperRotation::new(versions, kept_for, clock, random)
+    }
+
+    async fn add(&self) -> Peppers {
+        self.rotation().add().await.unwrap()
+    }
+
+    async fn ids(&self) -> Vec<String> {
+        let peppers = self.rotation().current().await.unwrap().unwrap();
+        peppers.ids().map(str::to_owned).collect()
+    }
+
+    /// The id of the pepper that things are made with now.
+    async fn used(&self) -> String {
+        let peppers = self.rotation().current().await.unwrap().unwrap();
+        peppers.current(Purpose::RefreshToken, self.clock.now()).id().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn the_first_pepper_is_used_at_once() {
+    let bench = Bench::new().await;
+    assert!(bench.rotation().current().await.unwrap().is_none());
+    let made = bench.add().await;
+    assert_eq!(made.begins_at(), None);
+    assert_eq!(bench.ids().await, [bench.used().await]);
+}
+
+#[tokio::test]
+async fn a_further_one_is_known_before_it_is_used() {
+    let bench = Bench::new().await;
+    bench.add().await;
+    let old = bench.used().await;
+    let added = bench.add().await;
+    assert_eq!(added.begins_at(), Some(bench.clock.now() + seconds(ANNOUNCE_SECONDS)));
+    let ids = bench.ids().await;
+    assert_eq!((ids.len(), &ids[0]), (2, &old));
+    bench.clock.advance(seconds(ANNOUNCE_SECONDS - 1));
+    assert_eq!(bench.used().await, old);
+    bench.clock.advance(seconds(1));
+    assert_eq!(bench.used().await, ids[1]);
+}
+
+#[tokio::test]
+async fn there_is_no_further_one_before_the_last_has_begun() {
+    let bench = Bench::new().await;
+    bench.add().await;
+    let begins_at = bench.add().await.begins_at().unwrap();
+    bench.clock.advance(seconds(ANNOUNCE_SECONDS - 1));
+    let before = std::fs::read(bench.stack.peppers_file()).unwrap();
+    let added = bench.rotation().add().await;
+    let Err(PepperRotationError::NotBegun(error)) = added else { panic!("{added:?}") };
+    assert_eq!(error.starts_at, begins_at);
+    assert_eq!(std::fs::read(bench.stack.peppers_file()).unwrap(), before);
+    bench.clock.advance(seconds(1));
+    bench.add().await;
+    assert_eq!(bench.ids().await.len(), 3);
+}
+
+#[tokio::test]
+async fn an_old_one_is_kept_as_long_as_anything_that_was_made_with_it() {
+    let bench = Bench::new().await;
+    bench.add().await;
+    let first = bench.used().await;
+    bench.add().await;
+    // It is used until this one begins.
+    bench.clock.advance(seconds(ANNOUNCE_SECONDS + KEPT));
+    let second = bench.used().await;
+    bench.add().await;
+    assert_eq!(bench.ids().await[..2], [first.clone(), second.clone()]);
+    bench.clock.advance(seconds(ANNOUNCE_SECONDS));
+    bench.add().await;
+    let ids = bench.ids().await;
+    assert!(!ids.contains(&first));
+    assert_eq!((ids.len(), &ids[0]), (3, &second));
+}
+
+#[tokio::test]
+async fn what_is_not_a_set_of_peppers_is_not_replaced() {
+    let bench = Bench::new().await;
+    for bad in ["hush", "{}", r#"{"id":"1","secret":"hush"}"#] {
+        std::fs::write(bench.stack.peppers_file(), bad).unwrap();
+        let error = bench.rotation().add().await.unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hush"));
+        assert_eq!(std::fs::read_to_string(bench.stack.peppers_file()).unwrap(), bad);
+    }
+}
+
+/// What CloudFormation has made is a first pepper.
+#[tokio::test]
+async fn a_pepper_of_cloudformation_is_followed_by_one_of_ours() {
+    let bench = Bench::new().await;
+    let made = format!(r#"{{"id":"1","secret":"{}"}}"#, "a1B2".repeat(16));
+    std::fs::write(bench.stack.peppers_file(), made).unwrap();
+    assert_eq!(bench.used().await, "1");
+    bench.add().await;
+    assert_eq!((bench.ids().await.len(), bench.used().await), (2, "1".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_add_one_at_the_same_time_none_loses_what_another_did() {
+    for before in 0..2 {
+        for _ in 0..10 {
+            let bench = Bench::new().await;
+            for _ in 0..before {
+                bench.add().await;
+            }
+            let start = Arc::new(Barrier::new(4));
+            let tasks: Vec<_> = (0..4)
+                .map(|_| {
+                    let (rotation, start) = (bench.rotation(), Arc::clone(&start));
+                    tokio::spawn(async move {
+                        start.wait().await;
+                        rotation.add().await
+                    })
+                })
+                .collect();
+            let mut done = 0;
+            for task in tasks {
+                match task.await.unwrap() {
+                    Ok(_) => done += 1,
+                    Err(
+                        PepperRotationError::Secret(SecretError::Moved)
+                        | PepperRotationError::NotBegun(_),
+                    ) => {}
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+            assert_eq!(bench.ids().await.len(), before + done);
+            // After a first one there may be a further one at once, and then none.
+            assert!((1..=2 - before).contains(&done), "{done} have added one");
+        }
+    }
+}

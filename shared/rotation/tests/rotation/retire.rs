@@ -1,0 +1,132 @@
+//! Revocation.
+
+use std::collections::BTreeSet;
+
+use keys::KeyState;
+use rotation::{Plan, RotationError, Step};
+
+use crate::bench::{Bench, LEAD, STEPS, active, private_halves, sign, token};
+
+/// A bench with an active, a next and a retired key: their ids in this order.
+async fn three_keys() -> (Bench, [String; 3]) {
+    let bench = Bench::rotated().await;
+    let (retired, _) = active(&bench.current().await);
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    let keys = bench.current().await;
+    let kids = [active(&keys).0, keys.next_kid().unwrap().to_owned(), retired];
+    (bench, kids)
+}
+
+#[tokio::test]
+async fn a_revoked_active_key_is_gone_and_the_next_one_signs() {
+    let (bench, [active_kid, next, retired]) = three_keys().await;
+    let before = bench.current().await;
+    let signed = bench.sign().await;
+    assert!(bench.accepts(&signed).await);
+    bench.rotate(&Plan::Retire(active_kid.clone())).await.unwrap();
+    bench.assert_settled().await;
+    assert!(!bench.accepts(&signed).await);
+    bench.assert_nowhere(&private_halves(&before)[&active_kid]).await;
+    let states = bench.states().await;
+    assert!(!states.contains_key(&active_kid));
+    assert_eq!((states[&next], states[&retired]), (KeyState::Active, KeyState::Retired));
+}
+
+#[tokio::test]
+async fn a_revoked_next_key_is_gone_and_another_one_is_next() {
+    let (bench, [active_kid, next, retired]) = three_keys().await;
+    let before = bench.current().await;
+    let signed = bench.sign().await;
+    bench.rotate(&Plan::Retire(next.clone())).await.unwrap();
+    bench.assert_settled().await;
+    assert!(bench.accepts(&signed).await);
+    bench.assert_nowhere(&private_halves(&before)[&next]).await;
+    let states = bench.states().await;
+    assert!(!states.contains_key(&next));
+    assert_eq!((states[&active_kid], states[&retired]), (KeyState::Active, KeyState::Retired));
+    assert_eq!(bench.too_early().await, bench.now() + LEAD, "it is new");
+}
+
+#[tokio::test]
+async fn a_revoked_retired_key_is_gone_and_the_others_stay() {
+    let (bench, [active_kid, next, retired]) = three_keys().await;
+    let before = private_halves(&bench.current().await);
+    bench.rotate(&Plan::Retire(retired.clone())).await.unwrap();
+    bench.assert_settled().await;
+    let kids: BTreeSet<_> = bench.states().await.into_keys().collect();
+    assert_eq!(kids, BTreeSet::from([active_kid, next]));
+    assert_eq!(private_halves(&bench.current().await), before);
+    // And what was revoked does not come back.
+    bench.wait(LEAD);
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    assert!(!bench.states().await.contains_key(&retired));
+}
+
+#[tokio::test]
+async fn all_keys_are_revoked_at_once() {
+    let (bench, before) = three_keys().await;
+    let old = bench.current().await;
+    let signed = bench.sign().await;
+    bench.rotate(&Plan::RetireAll).await.unwrap();
+    bench.assert_settled().await;
+    assert!(!bench.accepts(&signed).await);
+    let states = bench.states().await;
+    assert_eq!(states.len(), 2);
+    assert!(before.iter().all(|kid| !states.contains_key(kid)));
+    for private in private_halves(&old).values() {
+        bench.assert_nowhere(private).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_there_is_not_revoked() {
+    let (bench, _) = three_keys().await;
+    let before = (bench.stored().await, bench.record().await);
+    let revoked = bench.rotate(&Plan::Retire("unknown".to_owned())).await;
+    let Err(RotationError::UnknownKey(kid)) = revoked else { panic!("{revoked:?}") };
+    assert_eq!(kid, "unknown");
+    assert_eq!((bench.stored().await, bench.record().await), before);
+}
+
+/// However far a rotation has come, a revocation completes it and goes on from there, and what is
+/// left of the rotation's steps does not bring the key back.
+#[tokio::test]
+async fn a_rotation_under_way_does_not_bring_a_revoked_key_back() {
+    for taken in 1..STEPS.len() {
+        let bench = Bench::rotated().await;
+        let old = bench.current().await;
+        for step in &STEPS[..taken] {
+            bench.rotation().step(*step, &token(1)).await.unwrap();
+        }
+        // The one that is about to sign, and the one that does.
+        let about = old.next_kid().unwrap().to_owned();
+        for leaked in [about, active(&old).0] {
+            bench.rotate(&Plan::Retire(leaked.clone())).await.unwrap();
+            for step in &STEPS[1..] {
+                let late = bench.rotation().step(*step, &token(1)).await;
+                assert!(matches!(late, Err(RotationError::Superseded)), "{step:?}: {late:?}");
+            }
+            assert!(!bench.states().await.contains_key(&leaked));
+            bench.assert_nowhere(&private_halves(&old)[&leaked]).await;
+            bench.assert_settled().await;
+        }
+        assert!(!bench.accepts(&sign(&old, bench.now())).await);
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_that_was_begun_is_completed_first() {
+    let bench = Bench::rotated().await;
+    let (leaked, _) = active(&bench.current().await);
+    let known = bench.record().await;
+    bench.rotate(&Plan::Retire(leaked.clone())).await.unwrap();
+    // As if it had been stopped before it was published.
+    bench.forget_table().await;
+    let nothing = bench.record().await;
+    bench.table().publish(&nothing, &known.keys, &known.version).await.unwrap();
+    assert!(bench.states().await.contains_key(&leaked));
+    let later = bench.rotation().step(Step::CreateSecret, &token(1)).await;
+    assert!(matches!(later, Err(RotationError::TooEarly { .. })), "{later:?}");
+    assert!(!bench.states().await.contains_key(&leaked));
+    bench.assert_settled().await;
+}

@@ -1,0 +1,109 @@
+//! The four steps, taken again and in the wrong order.
+
+use rotation::{Plan, RotationError, Step};
+
+use crate::bench::{Bench, LEAD, STEPS, seconds, token};
+
+#[tokio::test]
+async fn a_step_that_is_taken_again_changes_nothing() {
+    let bench = Bench::new().await;
+    // From nothing, and from keys.
+    for n in 0..2 {
+        let mut taken = Vec::new();
+        for step in STEPS {
+            bench.rotation().step(step, &token(n)).await.unwrap();
+            let after = (bench.stored().await, bench.record().await);
+            taken.push(step);
+            // A while later, since an answer that was lost is waited for.
+            bench.wait(seconds(2));
+            for again in &taken {
+                bench.rotation().step(*again, &token(n)).await.unwrap();
+            }
+            assert_eq!((bench.stored().await, bench.record().await), after, "{step:?}");
+        }
+        assert_eq!(bench.version().await.id, token(n));
+        bench.assert_settled().await;
+        bench.wait(LEAD);
+    }
+}
+
+#[tokio::test]
+async fn a_step_of_a_rotation_that_was_not_begun_is_refused() {
+    for bench in [Bench::new().await, Bench::rotated().await] {
+        let before = (bench.stored().await, bench.record().await);
+        for step in &STEPS[1..] {
+            let taken = bench.rotation().step(*step, &token(1)).await;
+            assert!(matches!(taken, Err(RotationError::Superseded)), "{step:?}: {taken:?}");
+        }
+        assert_eq!((bench.stored().await, bench.record().await), before);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_published_is_not_put_into_use() {
+    let bench = Bench::rotated().await;
+    bench.rotation().step(Step::CreateSecret, &token(1)).await.unwrap();
+    let tested = bench.rotation().step(Step::TestSecret, &token(1)).await;
+    assert!(matches!(tested, Err(RotationError::NotPublished(_))), "{tested:?}");
+    bench.forget_table().await;
+    let tested = bench.rotation().step(Step::TestSecret, &token(1)).await;
+    assert!(matches!(tested, Err(RotationError::Keys(_))), "{tested:?}");
+}
+
+#[tokio::test]
+async fn a_second_rotation_does_not_begin_before_the_first_is_completed() {
+    let bench = Bench::rotated().await;
+    bench.rotation().step(Step::CreateSecret, &token(1)).await.unwrap();
+    let second = bench.rotation().step(Step::CreateSecret, &token(2)).await;
+    let Err(RotationError::InProgress(first)) = second else { panic!("{second:?}") };
+    assert_eq!(first, token(1));
+}
+
+/// By hand, what was begun is completed first. Its new next key is not known everywhere then.
+#[tokio::test]
+async fn a_rotation_by_hand_completes_what_was_begun() {
+    for taken in 1..=STEPS.len() {
+        let bench = Bench::rotated().await;
+        for step in &STEPS[..taken] {
+            bench.rotation().step(*step, &token(1)).await.unwrap();
+        }
+        assert_eq!(bench.too_early().await, bench.now() + LEAD);
+        assert_eq!(bench.version().await.id, token(1));
+        bench.assert_settled().await;
+        bench.rotate(&Plan::RotateNow).await.unwrap();
+        bench.assert_settled().await;
+    }
+}
+
+/// So it is at the first version of a secret in Secrets Manager.
+#[tokio::test]
+async fn a_version_that_is_in_use_as_soon_as_it_is_made_is_published_by_its_steps() {
+    let bench = Bench::new().await;
+    bench.rotation().step(Step::CreateSecret, &token(1)).await.unwrap();
+    bench.versions().promote(&token(1), "none").await.unwrap();
+    for step in STEPS {
+        bench.rotation().step(step, &token(1)).await.unwrap();
+    }
+    bench.assert_settled().await;
+}
+
+/// The file of a secret may be both in use and pending, when whoever put it into use was stopped in
+/// between.
+#[tokio::test]
+async fn a_version_that_is_pending_still_though_in_use_is_in_nobodys_way() {
+    let bench = Bench::rotated().await;
+    let pending = bench.stack.signing_keys().with_extension("json.pending");
+    bench.rotation().step(Step::CreateSecret, &token(1)).await.unwrap();
+    let left = std::fs::read(&pending).unwrap();
+    for step in STEPS {
+        bench.rotation().step(step, &token(1)).await.unwrap();
+    }
+    assert!(!pending.exists());
+    std::fs::write(&pending, left).unwrap();
+    bench.wait(LEAD);
+    for step in STEPS {
+        bench.rotation().step(step, &token(2)).await.unwrap();
+    }
+    assert_eq!(bench.version().await.id, token(2));
+    bench.assert_settled().await;
+}
