@@ -175,6 +175,7 @@ impl Users {
             roles,
             password: Secret::new(hash.expose().to_owned()),
             created_at: now,
+            invite: None,
         };
         self.registrations.create(account).await.map_err(in_one_line)
     }

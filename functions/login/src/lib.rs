@@ -8,8 +8,10 @@ use auth::{
 };
 use issuer::{Issuer, SessionGrant, Tokens};
 use passwords::{Hasher, Password, PasswordHash, Verdict};
+use secrets::CachedConfig;
 use serde::Deserialize;
-use store::{Credential, Identifier, Logins, NewSession, Session, SessionLimits};
+use store::{Counters, Credential, Identifier, Logins, NewSession, Session, SessionLimits};
+use throttle::{Attempt, Throttle};
 use web::{Body, Client, FieldError, Json, Method, Problem, Public, Route};
 
 /// A name longer than any that can have been registered, in characters and in octets.
@@ -19,6 +21,7 @@ const MAX_EMAIL_OCTETS: usize = 254;
 /// The route.
 pub struct LoginRoute {
     logins: Logins,
+    throttle: Throttle,
     hasher: Hasher,
     issuer: Issuer,
     clock: Arc<dyn Clock>,
@@ -40,7 +43,17 @@ enum Presented {
     /// A name that an account may have.
     Possible(Identifier),
     /// A name that no account can have. It is a wrong one like any other.
-    Impossible,
+    Impossible(String),
+}
+
+impl<'a> From<&'a Presented> for throttle::Presented<'a> {
+    fn from(presented: &'a Presented) -> Self {
+        match presented {
+            Presented::Possible(Identifier::Username(name)) => Self::Username(name),
+            Presented::Possible(Identifier::Email(address)) => Self::Email(address),
+            Presented::Impossible(text) => Self::Neither(text),
+        }
+    }
 }
 
 impl Route for LoginRoute {
@@ -52,19 +65,26 @@ impl Route for LoginRoute {
     type Output = Json<Tokens>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, tokens, limits) = env.read(|reader| {
+        let (database, table, tokens, peppers, sessions, attempts) = env.read(|reader| {
             let database = dynamo::Config::read(reader);
             let table = store::Config::read(reader);
             let tokens = issuer::Config::read(reader);
-            let limits = SessionLimits::read(reader);
-            Some((database?, table?, tokens?, limits?))
+            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
+            let sessions = SessionLimits::read(reader);
+            let attempts = throttle::Limits::read(reader);
+            Some((database?, table?, tokens?, peppers?, sessions?, attempts?))
         })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let client = dynamo::connect(&database);
+        let peppers = peppers.open(Arc::clone(&clock));
+        let counters = Counters::new(&table, client.clone());
+        let shared = (Arc::clone(&peppers), Arc::clone(&clock), Arc::clone(&random));
         Ok(Self {
-            logins: Logins::new(&table, dynamo::connect(&database), limits),
+            logins: Logins::new(&table, client, sessions),
+            throttle: Throttle::new(counters, attempts, shared.0, shared.1, shared.2),
             hasher: Hasher::new(),
-            issuer: Issuer::open(tokens, Arc::clone(&clock), Arc::clone(&random)).await,
+            issuer: Issuer::open(tokens, peppers, Arc::clone(&clock), Arc::clone(&random)).await,
             clock,
             random,
         })
@@ -76,7 +96,9 @@ impl Route for LoginRoute {
         (client, Body(login)): Self::Input,
     ) -> Result<Self::Output, Problem> {
         let (presented, password) = validate(login)?;
-        let (account, before) = self.authenticate(&presented, &password).await?;
+        let network = client.network.map(|network| network.to_string());
+        let (account, before, attempt) =
+            Box::pin(self.authenticate(&presented, &password, network.as_deref())).await?;
         // Before the session begins: one that nobody can be given tokens of would only take a place.
         let issuer = self.issuer.ready().await?;
         let session = NewSession {
@@ -85,9 +107,11 @@ impl Route for LoginRoute {
             created_at: self.clock.now(),
             pepper: issuer.pepper().to_owned(),
             user_agent: client.user_agent,
-            network: client.network.map(|network| network.to_string()),
+            network,
         };
-        let session = self.logins.begin(account.id, session, &before).await?;
+        let begun = async { Ok(self.logins.begin(account.id, session, &before).await?) };
+        let told = async { Ok::<_, Problem>(attempt.succeeded(&account).await?) };
+        let (session, ()) = futures_util::try_join!(begun, told)?;
         let tokens = issuer.issue(SessionGrant {
             account: &account,
             session: session.id,
@@ -109,11 +133,18 @@ impl LoginRoute {
         &self,
         presented: &Presented,
         password: &Password,
-    ) -> Result<(Account, Vec<Session>), Problem> {
-        let credential = match presented {
-            Presented::Possible(identifier) => self.logins.credential(identifier).await?,
-            Presented::Impossible => None,
+        network: Option<&str>,
+    ) -> Result<(Account, Vec<Session>, Attempt<'_>), Problem> {
+        let credential = async {
+            match presented {
+                Presented::Possible(identifier) => Ok(self.logins.credential(identifier).await?),
+                Presented::Impossible(_) => Ok::<_, Problem>(None),
+            }
         };
+        // Beside the look-up, and before the password is looked at. A name that nobody can have is
+        // counted as any other.
+        let attempt = async { Ok(self.throttle.attempt(presented.into(), network).await?) };
+        let (credential, attempt) = futures_util::try_join!(credential, attempt)?;
         let hash = match &credential {
             Some(Credential { secret, .. }) => {
                 Some(PasswordHash::from_stored(secret.expose().to_owned())?)
@@ -137,7 +168,7 @@ impl LoginRoute {
         let (account, sessions, verdict) = futures_util::try_join!(account, sessions, verdict)?;
         match (account, verdict) {
             (Some(account), Verdict::Right) if account.standing == Standing::Active => {
-                Ok((account, sessions))
+                Ok((account, sessions, attempt))
             }
             _ => Err(Problem::invalid_credentials()),
         }
@@ -152,20 +183,24 @@ fn validate(login: Login) -> Result<(Presented, Password), Problem> {
             if name.chars().count() > MAX_USERNAME_CHARS {
                 errors.push(too_long("username"));
             }
-            Username::parse(&name).ok().map(|name| Identifier::Username(name.canonical().clone()))
+            match Username::parse(&name) {
+                Ok(name) => Presented::Possible(Identifier::Username(name.canonical().clone())),
+                Err(_) => Presented::Impossible(name),
+            }
         }
         (None, Some(address)) => {
             if address.len() > MAX_EMAIL_OCTETS {
                 errors.push(too_long("email"));
             }
-            Email::parse(&address).ok().map(|email| Identifier::Email(email.canonical().clone()))
+            match Email::parse(&address) {
+                Ok(email) => Presented::Possible(Identifier::Email(email.canonical().clone())),
+                Err(_) => Presented::Impossible(address),
+            }
         }
         _ => return Err(Problem::invalid_request("Give either username or email.")),
     };
     match Password::parse(login.password) {
-        Ok(password) if errors.is_empty() => {
-            Ok((presented.map_or(Presented::Impossible, Presented::Possible), password))
-        }
+        Ok(password) if errors.is_empty() => Ok((presented, password)),
         Ok(_) => Err(Problem::invalid_input(errors)),
         Err(_) => {
             errors.push(too_long("password"));

@@ -28,7 +28,10 @@ impl Bench {
 
     async fn start_with_password(password: &str) -> Self {
         let stack = Stack::start().await;
-        let route = LoginRoute::cold_start(&stack.env()).await.unwrap();
+        // Throttling has tests of its own.
+        let free = ["PAIR", "NAME", "NETWORK"].map(|kind| format!("THROTTLE_{kind}_FREE"));
+        let free: Vec<_> = free.iter().map(|name| (name.as_str(), "1000")).collect();
+        let route = LoginRoute::cold_start(&stack.env_with(&free)).await.unwrap();
         let email = Some("testuser@example.com");
         let user = NewUser { username: "testuser", email, roles: &[Role::User] };
         let account = stack.user_with_password(user, password).await;
@@ -184,6 +187,33 @@ async fn whatever_is_wrong_is_one_answer() {
         assert_eq!(readable(&answer), readable_wrong, "{login}");
     }
     assert_eq!(bench.sessions().await, 0);
+}
+
+/// R15, R16, R19: beyond the free tries nothing is looked at, whether or not there is such a name.
+#[tokio::test]
+async fn guesses_are_throttled_by_whatever_spelling() {
+    let stack = Stack::start().await;
+    let route = LoginRoute::cold_start(&stack.env()).await.unwrap();
+    let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
+    stack.user(user).await;
+    let ask = async |username: &str, password: &str, forwarded: &str| {
+        let login = json!({"username": username, "password": password});
+        let of_file = testkit::json_body(load("login"), &login);
+        answer(&route, event(testkit::header(of_file, "x-forwarded-for", forwarded))).await
+    };
+    for names in [["testuser", "TESTUSER", "testUser"], ["nobody", "NOBODY", "nobodY"]] {
+        for name in names {
+            assert_eq!(status(&ask(name, "another password", "192.0.2.1").await), 401, "{name}");
+        }
+        // Nor does a header of the client's own help, nor the right password.
+        for (password, forwarded) in [("another password", "192.0.2.2"), (PASSWORD, "192.0.2.3")] {
+            let held = ask(names[0], password, forwarded).await;
+            assert_eq!(status(&held), 429);
+            assert_eq!(body(&held)["code"], "too_many_attempts");
+            let wait: u64 = held.headers["retry-after"].to_str().unwrap().parse().unwrap();
+            assert_eq!(wait, 1);
+        }
+    }
 }
 
 /// R03.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use auth::{Account, BootError, Clock, Env, KeySource, Standing, SystemClock, SystemRandom};
 use issuer::{Issuer, RefreshToken, SessionGrant, Tokens};
 use keys::TableKeys;
+use secrets::CachedConfig;
 use serde::Deserialize;
 use store::{Grace, Presented, Refreshed, Rotations, Session, SessionLimits};
 use web::{Body, Json, Method, Problem, Public, Route};
@@ -33,21 +34,27 @@ impl Route for RefreshRoute {
     type Output = Json<Tokens>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, keys, tokens, limits, grace) = env.read(|reader| {
+        let (database, table, keys, tokens, peppers, limits, grace) = env.read(|reader| {
             let database = dynamo::Config::read(reader);
             let table = store::Config::read(reader);
             let keys = keys::Config::read(reader);
             let tokens = issuer::Config::read(reader);
+            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
             let limits = SessionLimits::read(reader);
             let grace = Grace::read(reader);
-            Some((database?, table?, keys?, tokens?, limits?, grace?))
+            Some((database?, table?, keys?, tokens?, peppers?, limits?, grace?))
         })?;
         let client = dynamo::connect(&database.within(grace.operation_deadline()));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         // Boxed: together they would be too large for a stack to hold gladly.
         let (keys, issuer) = futures_util::join!(
             Box::pin(TableKeys::open(&keys, client.clone(), Arc::clone(&clock))),
-            Box::pin(Issuer::open(tokens, Arc::clone(&clock), Arc::new(SystemRandom))),
+            Box::pin(Issuer::open(
+                tokens,
+                peppers.open(Arc::clone(&clock)),
+                Arc::clone(&clock),
+                Arc::new(SystemRandom)
+            )),
         );
         Ok(Self { rotations: Rotations::new(&table, client, limits, grace), issuer, keys, clock })
     }

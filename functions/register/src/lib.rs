@@ -1,5 +1,6 @@
 //! `POST /auth/register`: makes an account.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use auth::{
@@ -8,18 +9,46 @@ use auth::{
 };
 use jiff::Unit;
 use passwords::{Hasher, Password, PasswordError, Policy, PolicyViolation};
+use peppers::{CodeKind, CodeTag, Peppers};
+use secrets::{Cached, CachedConfig};
 use serde::{Deserialize, Serialize};
-use store::{NewAccount, RegisterError, Registrations, Secret};
-use web::{Body, Created, FieldError, Method, Problem, Public, Route, UserBody};
+use store::{Counters, Invites, NewAccount, RegisterError, Registrations, Secret};
+use throttle::Throttle;
+use web::{Body, Client, Created, FieldError, Method, Problem, Public, Route, UserBody};
 
 /// The route.
 pub struct RegisterRoute {
     registrations: Registrations,
+    mode: Mode,
+    invites: Invites,
+    peppers: Arc<Cached<Peppers>>,
+    throttle: Throttle,
     hasher: Hasher,
     policy: Policy,
     reserved: ReservedNames,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+}
+
+/// Who may register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Open,
+    Closed,
+    Invite,
+}
+
+impl FromStr for Mode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            "invite" => Ok(Self::Invite),
+            _ => Err("there are open, closed and invite"),
+        }
+    }
 }
 
 /// The body of a request. What else it holds (`roles`, say) is never bound.
@@ -29,6 +58,8 @@ pub struct Registration {
     password: String,
     #[serde(default)]
     email: Option<String>,
+    #[serde(default)]
+    invite_code: Option<String>,
 }
 
 /// The body of an answer.
@@ -50,34 +81,60 @@ impl Route for RegisterRoute {
     const METHOD: Method = Method::POST;
     const PATH: &'static str = "/auth/register";
     type Access = Public;
-    type Input = Body<Registration>;
+    type Input = (Client, Body<Registration>);
     type Output = Created<Registered>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, policy, reserved) = env.read(|reader| {
+        let (database, table, mode, peppers, attempts, policy, reserved) = env.read(|reader| {
             let database = dynamo::Config::read(reader);
             let table = store::Config::read(reader);
+            let mode = reader.optional("REGISTRATION", Mode::Open);
+            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
+            let attempts = throttle::Limits::read(reader);
             let policy = Policy::read(reader);
             let reserved = reader.optional("RESERVED_USERNAMES", ReservedNames::default());
-            Some((database?, table?, policy?, reserved?))
+            Some((database?, table?, mode?, peppers?, attempts?, policy?, reserved?))
         })?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let client = dynamo::connect(&database);
+        let counters = Counters::new(&table, client.clone());
+        let peppers: Arc<Cached<Peppers>> = peppers.open(Arc::clone(&clock));
+        // Read now, so that the first request does not wait for it. When it fails, that one tries again.
+        drop(peppers.get().await);
         Ok(Self {
-            registrations: Registrations::new(&table, dynamo::connect(&database)),
+            registrations: Registrations::new(&table, client.clone()),
+            mode,
+            invites: Invites::new(&table, client),
+            peppers: Arc::clone(&peppers),
+            throttle: Throttle::new(
+                counters,
+                attempts,
+                peppers,
+                Arc::clone(&clock),
+                Arc::clone(&random),
+            ),
             hasher: Hasher::new(),
             policy,
             reserved,
-            clock: Arc::new(SystemClock),
-            random: Arc::new(SystemRandom),
+            clock,
+            random,
         })
     }
 
     async fn handle(
         &self,
         (): (),
-        Body(registration): Self::Input,
+        (client, Body(registration)): Self::Input,
     ) -> Result<Self::Output, Problem> {
+        let invite = self.admit(registration.invite_code.as_deref()).await?;
         let Valid { username, password, email } = self.validate(registration)?;
-        let hash = self.hasher.hash(&password, &*self.random).await?;
+        // Once the input is a good one: what costs is the hash. The reservation is made beside it, and
+        // nothing is stored when it is refused.
+        let network = client.network.map(|network| network.to_string());
+        let reserved = async { Ok(self.throttle.registration(network.as_deref()).await?) };
+        let hash = async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.random).await?) };
+        let ((), hash) = futures_util::try_join!(reserved, hash)?;
         // To the millisecond, as precise as the id.
         let now = self.clock.now().round(Unit::Millisecond).map_err(|_| Problem::internal())?;
         let account = NewAccount {
@@ -87,6 +144,7 @@ impl Route for RegisterRoute {
             roles: Roles::from_iter([Role::User]),
             password: Secret::new(hash.expose().to_owned()),
             created_at: now,
+            invite,
         };
         let account = self.registrations.create(account).await.map_err(taken)?;
         let message = "User registered successfully";
@@ -95,6 +153,24 @@ impl Route for RegisterRoute {
 }
 
 impl RegisterRoute {
+    /// Whether anybody may register, before anything else is looked at. Gives what is stored of the
+    /// invitation's code, where it takes one.
+    async fn admit(&self, code: Option<&str>) -> Result<Option<String>, Problem> {
+        match self.mode {
+            Mode::Open => Ok(None),
+            Mode::Closed => Err(Problem::registration_closed()),
+            Mode::Invite => {
+                let peppers = self.peppers.get().await?;
+                let tag = code.and_then(|code| CodeTag::of(CodeKind::Invite, code, &peppers));
+                let tag = tag.ok_or_else(Problem::invalid_invite)?;
+                if !self.invites.counts(tag.as_str(), self.clock.now()).await? {
+                    return Err(Problem::invalid_invite());
+                }
+                Ok(Some(tag.as_str().to_owned()))
+            }
+        }
+    }
+
     /// Looks at every field, so that a client is told of all faults at once.
     fn validate(&self, registration: Registration) -> Result<Valid, Problem> {
         let username = Username::parse(&registration.username).and_then(|name| {
@@ -144,6 +220,7 @@ fn taken(error: RegisterError) -> Problem {
     match error {
         RegisterError::UsernameTaken => Problem::already_exists("The username is taken."),
         RegisterError::EmailTaken => Problem::already_exists("The e-mail address is taken."),
+        RegisterError::InvalidInvite => Problem::invalid_invite(),
         RegisterError::Store(error) => error.into(),
     }
 }

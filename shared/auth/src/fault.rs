@@ -26,4 +26,9 @@ pub enum FaultKind {
 pub trait Fault: std::error::Error {
     /// The kind of this fault.
     fn kind(&self) -> FaultKind;
+
+    /// How long to wait before the same may be tried again, in seconds, where the fault knows.
+    fn retry_after(&self) -> Option<u64> {
+        None
+    }
 }

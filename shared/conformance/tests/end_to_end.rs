@@ -11,4 +11,5 @@ mod end_to_end {
     mod rotation;
     mod server;
     mod session;
+    mod throttle;
 }

@@ -194,9 +194,17 @@ fn routes_by_token_link_no_secrets() {
     for function in functions().into_iter().filter(|name| name.starts_with("protected-route")) {
         let linked = linked(&function);
         assert!(linked.contains("auth"), "{function} links {linked:?}");
-        for forbidden in
-            ["argon2", "passwords", "issuer", "peppers", "secrets", "store", "testkit", "xtask"]
-        {
+        for forbidden in [
+            "argon2",
+            "passwords",
+            "issuer",
+            "peppers",
+            "secrets",
+            "store",
+            "testkit",
+            "throttle",
+            "xtask",
+        ] {
             assert!(!linked.contains(forbidden), "{function} links {forbidden}");
         }
     }
@@ -216,6 +224,7 @@ fn shared_crates_depend_as_documented() {
         ("rotation", &["auth", "issuer", "keys", "peppers", "secrets"]),
         ("secrets", &["auth"]),
         ("store", &["auth", "dynamo"]),
+        ("throttle", &["auth", "peppers", "secrets", "store"]),
         ("web", &["auth"]),
     ]);
     let metadata = metadata();

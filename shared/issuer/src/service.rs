@@ -18,24 +18,17 @@ use crate::refresh::{RefreshToken, RefreshTokenError};
 pub struct Config {
     access: mint::Config,
     signing_keys: secrets::Config,
-    peppers: secrets::Config,
     cache: CacheSeconds,
 }
 
 impl Config {
-    /// From `SIGNING_KEYS_SECRET`, `PEPPERS_SECRET`, `SECRETS_CACHE_SECONDS`, and as
+    /// From `SIGNING_KEYS_SECRET`, `SECRETS_CACHE_SECONDS`, and as
     /// [`AccessConfig::read`](crate::AccessConfig::read) says.
     pub fn read(reader: &Reader<'_>) -> Option<Self> {
         let access = mint::Config::read(reader);
         let signing_keys = secrets::Config::read(reader, "SIGNING_KEYS_SECRET");
-        let peppers = secrets::Config::read(reader, "PEPPERS_SECRET");
         let cache = CacheSeconds::read(reader);
-        Some(Self {
-            access: access?,
-            signing_keys: signing_keys?,
-            peppers: peppers?,
-            cache: cache?,
-        })
+        Some(Self { access: access?, signing_keys: signing_keys?, cache: cache? })
     }
 }
 
@@ -43,7 +36,7 @@ impl Config {
 pub struct Issuer {
     access: AccessTokens,
     signing_keys: Cached<SigningKeys>,
-    peppers: Cached<Peppers>,
+    peppers: Arc<Cached<Peppers>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
@@ -93,13 +86,17 @@ impl fmt::Debug for Tokens {
 
 impl Issuer {
     /// Reads both secrets. When that fails the function still starts, and each request tries again.
-    pub async fn open(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+    pub async fn open(
+        config: Config,
+        peppers: Arc<Cached<Peppers>>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
         let signing_keys = Secret::new(&config.signing_keys);
-        let peppers = Secret::new(&config.peppers);
         let issuer = Self {
             access: AccessTokens::new(config.access),
             signing_keys: Cached::new(signing_keys, config.cache, Arc::clone(&clock)),
-            peppers: Cached::new(peppers, config.cache, Arc::clone(&clock)),
+            peppers,
             clock,
             random,
         };

@@ -8,6 +8,8 @@
 //! made with it, since not all functions read the secret at the same moment; an old one is kept as
 //! long as anything that was made with it.
 
+mod code;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -15,6 +17,7 @@ use auth::Random;
 use aws_lc_rs::{hkdf, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+pub use code::{Code, CodeKind, CodeTag};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -37,6 +40,10 @@ pub const MAC_BYTES: usize = 32;
 pub enum Purpose {
     /// A refresh token.
     RefreshToken,
+    /// An invitation, and other codes that are stored as MACs.
+    Code,
+    /// The key of a counter of attempts. Lost when the pepper is replaced: counters begin anew.
+    Throttle,
 }
 
 impl Purpose {
@@ -44,6 +51,8 @@ impl Purpose {
     const fn label(self) -> &'static [u8] {
         match self {
             Self::RefreshToken => b"latchkey/v1/refresh-token",
+            Self::Code => b"latchkey/v1/code",
+            Self::Throttle => b"latchkey/v1/throttle",
         }
     }
 }
@@ -355,6 +364,14 @@ mod tests {
             assert_eq!(error, expected);
             assert!(!format!("{error} {error:?}").contains("hush"));
         }
+    }
+
+    #[test]
+    fn what_is_made_for_one_purpose_says_nothing_in_another() {
+        let peppers = Peppers::generate("a", &SystemRandom);
+        let [token, throttle] = [Purpose::RefreshToken, Purpose::Throttle]
+            .map(|purpose| peppers.current(purpose, now()));
+        assert!(!throttle.verifies(b"message", &token.mac(b"message")));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use auth::{Clock, Reader};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
-use crate::{Secret, SecretError};
+use crate::{Config, Secret, SecretError};
 
 /// How long beyond its freshness a value still serves while reads fail, in seconds.
 pub const STALE_SECONDS: i64 = 300;
@@ -59,6 +59,28 @@ struct Entry<T> {
 impl<T> fmt::Debug for Cached<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cached").field("secret", &self.secret).finish_non_exhaustive()
+    }
+}
+
+/// Where a secret is, and how long to keep what it says.
+#[derive(Clone, Debug)]
+pub struct CachedConfig {
+    secret: Config,
+    fresh: CacheSeconds,
+}
+
+impl CachedConfig {
+    /// From the variable `name`, as [`Config::read`] says, and `SECRETS_CACHE_SECONDS`.
+    pub fn read(reader: &Reader<'_>, name: &'static str) -> Option<Self> {
+        let secret = Config::read(reader, name);
+        let fresh = CacheSeconds::read(reader);
+        Some(Self { secret: secret?, fresh: fresh? })
+    }
+
+    /// What the secret says, kept. Nothing is read yet.
+    #[must_use]
+    pub fn open<T: FromStr<Err: fmt::Display>>(&self, clock: Arc<dyn Clock>) -> Arc<Cached<T>> {
+        Arc::new(Cached::new(Secret::new(&self.secret), self.fresh, clock))
     }
 }
 

@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 use auth::{AwsEnvironment, Fault, FaultKind, Reader};
 pub use aws_sdk_secretsmanager::Client;
-pub use cached::{CacheSeconds, Cached, STALE_SECONDS};
+pub use cached::{CacheSeconds, Cached, CachedConfig, STALE_SECONDS};
 use file::FileSecret;
 use manager::ManagedSecret;
 use zeroize::Zeroizing;

@@ -46,6 +46,21 @@ impl Key {
         Self::new(format!("EMAIL#{}", address.as_str()), "CLAIM")
     }
 
+    /// An invitation, by what is stored of its code.
+    pub(crate) fn invite(tag: &str) -> Self {
+        Self::new(format!("INVITE#{tag}"), "INVITE")
+    }
+
+    /// A counter of attempts. Its tag is a MAC: nobody can read in it whom it is about.
+    pub(crate) fn counter(kind: &str, tag: &str) -> Self {
+        Self::new(format!("COUNTER#{kind}#{tag}"), "COUNTER")
+    }
+
+    /// That a network is known to an account, both as tags.
+    pub(crate) fn known(who: &str, network: &str) -> Self {
+        Self::new(format!("KNOWN#{who}"), format!("NETWORK#{network}"))
+    }
+
     /// The key as DynamoDB takes it.
     pub(crate) fn attributes(self) -> HashMap<String, AttributeValue> {
         HashMap::from([

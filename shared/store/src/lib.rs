@@ -5,9 +5,12 @@
 //!
 //! | handle | does | actions |
 //! |---|---|---|
-//! | [`Registrations`] | creates an account | `PutItem` |
+//! | [`Registrations`] | creates an account, and uses an invitation up | `PutItem`, `DeleteItem` |
+//! | [`Invites`] | makes an invitation, and looks whether one counts | `PutItem`, `GetItem` |
 //! | [`Logins`] | finds an account by name, begins a session | `GetItem`, `Query`, `PutItem`, `DeleteItem` |
+//! | [`Passwords`] | reads and changes a password | `GetItem`, `UpdateItem`, `PutItem` |
 //! | [`Rotations`] | refreshes a session, and ends it on reuse | `GetItem`, `UpdateItem`, `DeleteItem` |
+//! | [`Counters`] | counts attempts | `GetItem`, `UpdateItem`, `DeleteItem`, `PutItem` |
 //! | [`Endings`] | ends a session | `DeleteItem` |
 //! | [`Sessions`] | lists sessions and ends one | `Query`, `DeleteItem` |
 //! | [`Epochs`] | ends all sessions of an account | `UpdateItem` |
@@ -21,9 +24,12 @@
 mod accounts;
 mod administration;
 mod chain;
+mod counters;
+mod invites;
 mod item;
 mod key;
 mod logins;
+mod passwords;
 mod registrations;
 mod secret;
 mod sessions;
@@ -32,7 +38,10 @@ mod table;
 pub use accounts::Accounts;
 pub use administration::Administration;
 pub use chain::{Chain, Judgement};
+pub use counters::{Beyond, CounterKey, Counters, Limit, Receipt, Reserved};
+pub use invites::Invites;
 pub use logins::{Credential, Identifier, Logins, NewSession};
+pub use passwords::{Changed, Passwords};
 pub use registrations::{NewAccount, RegisterError, Registrations};
 pub use secret::Secret;
 pub use sessions::{

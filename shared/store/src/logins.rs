@@ -60,6 +60,26 @@ pub struct NewSession {
     pub network: Option<String>,
 }
 
+impl NewSession {
+    /// The session as it is stored.
+    pub(crate) fn item(self, limits: &SessionLimits) -> SessionItem {
+        let now = whole_millis(self.created_at);
+        SessionItem {
+            created_at: now,
+            last_used_at: now,
+            expires_at: limits.idle_end(now).as_second(),
+            absolute_expires_at: limits.absolute_end(now).as_second(),
+            counter: 0,
+            rotated_at: 0,
+            rotated_before: 0,
+            pepper: self.pepper,
+            ver: self.ver,
+            user_agent: self.user_agent,
+            network: self.network,
+        }
+    }
+}
+
 impl Logins {
     /// The logins of the table that `config` names.
     #[must_use]
@@ -138,30 +158,18 @@ impl Logins {
     }
 
     async fn put(&self, user: UserId, session: NewSession) -> Result<Session, StoreError> {
-        let now = whole_millis(session.created_at);
-        let item = SessionItem {
-            created_at: now,
-            last_used_at: now,
-            expires_at: self.limits.idle_end(now).as_second(),
-            absolute_expires_at: self.limits.absolute_end(now).as_second(),
-            counter: 0,
-            rotated_at: 0,
-            rotated_before: 0,
-            pepper: session.pepper,
-            ver: session.ver,
-            user_agent: session.user_agent,
-            network: session.network,
-        };
+        let id = session.id;
+        let item = session.item(&self.limits);
         // Without a condition on purpose: the id is new and random, and a retry of ours after a
         // lost answer must not fail on what the first try wrote.
         self.table
             .client
             .put_item()
             .table_name(&self.table.name)
-            .set_item(Some(item::with_key(Key::session(user, session.id), &item)?))
+            .set_item(Some(item::with_key(Key::session(user, id), &item)?))
             .send()
             .await?;
-        Session::of(session.id, item)
+        Session::of(id, item)
     }
 
     /// Takes away those of `sessions` that do not count, and the oldest of those that do, so that

@@ -2,7 +2,7 @@
 
 use auth::{Account, Email, EmailStanding, Fault, FaultKind, Roles, Standing, UserId, Username};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use dynamo::Client;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -31,6 +31,8 @@ pub struct NewAccount {
     pub password: Secret,
     /// The time of registration.
     pub created_at: Timestamp,
+    /// What is stored of the code of the invitation that it uses up, where one is needed.
+    pub invite: Option<String>,
 }
 
 /// The epoch of a new account.
@@ -38,7 +40,8 @@ const FIRST_VER: u64 = 1;
 
 /// The items of the transaction, in its order, by which a failed condition is told.
 const USERNAME_CLAIM: usize = 0;
-const EMAIL_CLAIM: usize = 3;
+/// In this order after the three that are always there.
+const FURTHER: usize = 3;
 
 impl Registrations {
     /// The registrations of the table that `config` names.
@@ -55,7 +58,7 @@ impl Registrations {
     /// # Errors
     /// When name or address is taken, or the table cannot be written.
     pub async fn create(&self, new: NewAccount) -> Result<Account, RegisterError> {
-        let NewAccount { id, username, email, roles, password, created_at } = new;
+        let NewAccount { id, username, email, roles, password, created_at, invite } = new;
         let claim = ClaimItem { user_id: id, username: username.clone() };
         let name = username.canonical().clone();
         let address = email.as_ref().map(|email| email.canonical().clone());
@@ -75,18 +78,45 @@ impl Registrations {
             self.put_new(Key::password(&name), &PasswordItem { hash })?,
             self.put_new(Key::account(id), &AccountItem::from(account.clone()))?,
         ];
+        let mut further = Vec::new();
+        if let Some(tag) = &invite {
+            puts.push(self.use_up(tag, created_at));
+            further.push(RegisterError::InvalidInvite);
+        }
         if let Some(address) = &address {
             puts.push(self.put_new(Key::email(address), &claim)?);
+            further.push(RegisterError::EmailTaken);
         }
         let sent = self.0.client.transact_write_items().set_transact_items(Some(puts)).send().await;
         match sent {
             Ok(_) => Ok(account),
-            Err(error) => Err(match taken(error.as_service_error()) {
-                Some(USERNAME_CLAIM) => RegisterError::UsernameTaken,
-                Some(EMAIL_CLAIM) => RegisterError::EmailTaken,
-                _ => StoreError::from(error).into(),
-            }),
+            Err(error) => {
+                let failed = failed(error.as_service_error());
+                // An invitation that does not count comes before all else.
+                let invalid = invite.is_some() && failed.contains(&FURTHER);
+                Err(match failed.first() {
+                    _ if invalid => RegisterError::InvalidInvite,
+                    Some(&USERNAME_CLAIM) => RegisterError::UsernameTaken,
+                    Some(at) if *at >= FURTHER && at - FURTHER < further.len() => {
+                        further.swap_remove(at - FURTHER)
+                    }
+                    _ => StoreError::from(error).into(),
+                })
+            }
         }
+    }
+
+    /// Takes an invitation away, if it is there and its time is not over.
+    fn use_up(&self, tag: &str, now: Timestamp) -> TransactWriteItem {
+        let delete = Delete::builder()
+            .table_name(&self.0.name)
+            .set_key(Some(Key::invite(tag).attributes()))
+            .condition_expression("attribute_exists(pk) AND #expires_at > :now")
+            .expression_attribute_names("#expires_at", "expires_at")
+            .expression_attribute_values(":now", AttributeValue::N(now.as_second().to_string()))
+            .build()
+            .expect("table and key are set");
+        TransactWriteItem::builder().delete(delete).build()
     }
 
     fn put_new(&self, key: Key, item: &impl Serialize) -> Result<TransactWriteItem, StoreError> {
@@ -100,13 +130,14 @@ impl Registrations {
     }
 }
 
-/// The first item whose condition failed.
-fn taken(error: Option<&TransactWriteItemsError>) -> Option<usize> {
+/// The items whose conditions failed.
+fn failed(error: Option<&TransactWriteItemsError>) -> Vec<usize> {
     let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else {
-        return None;
+        return Vec::new();
     };
-    let mut reasons = canceled.cancellation_reasons().iter();
-    reasons.position(|reason| reason.code() == Some("ConditionalCheckFailed"))
+    let reasons = canceled.cancellation_reasons().iter().enumerate();
+    let failed = reasons.filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"));
+    failed.map(|(at, _)| at).collect()
 }
 
 /// An account could not be created.
@@ -118,6 +149,9 @@ pub enum RegisterError {
     /// Somebody has the address.
     #[error("the e-mail address is taken")]
     EmailTaken,
+    /// The invitation is not there, or used up, or its time is over.
+    #[error("the invitation does not count")]
+    InvalidInvite,
     /// The table.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -127,6 +161,7 @@ impl Fault for RegisterError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::UsernameTaken | Self::EmailTaken => FaultKind::Conflict,
+            Self::InvalidInvite => FaultKind::Forbidden,
             Self::Store(error) => error.kind(),
         }
     }

@@ -63,6 +63,7 @@ fn redact(value: &mut Value) {
                     "id" | "sid" => *member = json!("(id)"),
                     "created_at" | "expires_at" | "last_used_at" => *member = json!("(time)"),
                     "access_token" | "refresh_token" => *member = json!("(token)"),
+                    "invite_code" => *member = json!("(code)"),
                     "refresh_expires_in" => *member = json!("(seconds)"),
                     "kid" | "x" => *member = json!("(key)"),
                     _ => redact(member),

@@ -250,6 +250,7 @@ impl Stack {
             roles: new.roles.iter().copied().collect::<Roles>(),
             password: Secret::new(hash.expose().to_owned()),
             created_at: now,
+            invite: None,
         };
         let registrations = Registrations::new(&self.users(), self.client());
         registrations.create(account).await.expect("a new account")

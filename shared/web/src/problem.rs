@@ -38,6 +38,7 @@ pub struct FieldError {
 /// | 401 | `invalid_token` | a token that does not count |
 /// | 401 | `invalid_credentials` | a wrong name or password |
 /// | 403 | `insufficient_role` | a role is missing |
+/// | 403 | `registration_closed`, `invalid_invite` | nobody may register, or not without an invitation |
 /// | 404 | `not_found` | no such thing, or not the caller's to know |
 /// | 409 | `already_exists` | a name that is taken |
 /// | 413 | `too_large` | a body that is too large |
@@ -143,6 +144,20 @@ impl Problem {
         let detail = "Your account does not have the role that this route needs.";
         Self::new(StatusCode::FORBIDDEN, "insufficient_role", "Forbidden", detail)
             .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE_SCOPE))
+    }
+
+    /// Nobody may register (403).
+    #[must_use]
+    pub fn registration_closed() -> Self {
+        let detail = "Registration is closed.";
+        Self::new(StatusCode::FORBIDDEN, "registration_closed", "Forbidden", detail)
+    }
+
+    /// Registering takes an invitation, and this is none that counts (403).
+    #[must_use]
+    pub fn invalid_invite() -> Self {
+        let detail = "Registration takes an invitation that has not been used and has not expired.";
+        Self::new(StatusCode::FORBIDDEN, "invalid_invite", "Forbidden", detail)
     }
 
     /// There is no such thing, or not for the caller to know (404).
@@ -269,7 +284,9 @@ impl<E: Fault + Send + Sync + 'static> From<E> for Problem {
             FaultKind::Forbidden => Self::insufficient_role(),
             FaultKind::Absent => Self::not_found(),
             FaultKind::Conflict => Self::already_exists("What you ask for is taken."),
-            FaultKind::Throttled => Self::too_many_attempts(UNAVAILABLE_SECONDS),
+            FaultKind::Throttled => {
+                Self::too_many_attempts(fault.retry_after().unwrap_or(UNAVAILABLE_SECONDS))
+            }
             FaultKind::Unavailable => Self::unavailable(),
             FaultKind::Internal => Self::internal(),
         };

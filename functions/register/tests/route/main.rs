@@ -29,7 +29,9 @@ impl Bench {
 
     async fn start_with(variables: &[(&str, &str)]) -> Self {
         let stack = Stack::start().await;
-        let route = RegisterRoute::cold_start(&stack.env_with(variables)).await.unwrap();
+        // Some tests register more than one network may.
+        let free = [&[("THROTTLE_REGISTER_FREE", "100000")], variables].concat();
+        let route = RegisterRoute::cold_start(&stack.env_with(&free)).await.unwrap();
         Self { stack, route }
     }
 
@@ -53,9 +55,11 @@ impl Bench {
         (status(&answer), codes)
     }
 
-    async fn items(&self) -> i32 {
-        let scanned = self.stack.client().scan().table_name("UsersTable").send().await;
-        scanned.unwrap().count()
+    /// How many items there are besides counters.
+    async fn items(&self) -> usize {
+        let scanned = self.stack.client().scan().table_name("UsersTable").send().await.unwrap();
+        let counter = |pk: &str| pk.starts_with("COUNTER#");
+        scanned.items().iter().filter(|item| !counter(item["pk"].as_s().unwrap())).count()
     }
 }
 
@@ -90,6 +94,22 @@ async fn a_taken_name_and_a_taken_address_are_told_and_nothing_is_stored() {
     insta::assert_json_snapshot!("a taken address", readable(&again));
     assert_eq!(bench.items().await, 4);
     assert_eq!(bench.outcome(full("otheruser", "other@example.com")).await, registered());
+}
+
+#[tokio::test]
+async fn a_network_may_register_so_many() {
+    let bench = Bench::start_with(&[("THROTTLE_REGISTER_FREE", "2")]).await;
+    let user = |n: usize| json!({"username": format!("user{n}"), "password": PASSWORD});
+    // What breaks a rule is refused before it counts.
+    assert_eq!(bench.outcome(json!({"username": "a", "password": PASSWORD})).await.0, 400);
+    for n in 0..2 {
+        assert_eq!(bench.outcome(user(n)).await, registered());
+    }
+    let held = bench.ask(user(2)).await;
+    assert_eq!((status(&held), body(&held)["code"].as_str()), (429, Some("too_many_attempts")));
+    let wait: u64 = held.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((590..=601).contains(&wait), "until the window ends: {wait}");
+    assert_eq!(bench.items().await, 6, "nothing is stored");
 }
 
 #[tokio::test]

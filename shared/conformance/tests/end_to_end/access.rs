@@ -92,7 +92,9 @@ async fn every_bad_token_is_refused_by_every_route() {
             assert_eq!(answer.status, 401, "{method} {path}: {}: {}", bad.fault, bad.token);
         }
         let control = call(server, &method, &path, Some(&control)).await;
-        assert!(control.status < 400, "{method} {path} with a good token: {}", control.text);
+        // Let in: what a route then says of an empty body is another matter.
+        let let_in = ![401, 403].contains(&control.status) && control.status < 500;
+        assert!(let_in, "{method} {path} with a good token: {}", control.text);
     }
     assert_eq!(guarded + PUBLIC.len(), Server::routes().len());
 }

@@ -6,7 +6,7 @@ use auth::{Clock, Role, SessionId, SystemRandom, TokenRules, Verifier};
 use issuer::{Issuer, SessionGrant};
 use keys::TableKeys;
 use rotation::{PepperRotation, Plan};
-use secrets::{Secret, SecretError, Version, Versions};
+use secrets::{CachedConfig, Secret, SecretError, Version, Versions};
 use testkit::{AUDIENCE, Fault, Faults, ISSUER, NewUser, PASSWORD, SecretsManager};
 
 use crate::bench::{Bench, LEAD, STEPS, active, seconds, token};
@@ -243,7 +243,9 @@ async fn end_to_end_functions_issue_by_both_secrets_and_are_believed() {
     let clock: Arc<dyn Clock> = Arc::new(bench.clock());
     let open = async || {
         let config = env.read(issuer::Config::read).unwrap();
-        Issuer::open(config, Arc::clone(&clock), Arc::new(SystemRandom)).await
+        let peppers = env.read(|reader| CachedConfig::read(reader, "PEPPERS_SECRET")).unwrap();
+        let peppers = peppers.open(Arc::clone(&clock));
+        Issuer::open(config, peppers, Arc::clone(&clock), Arc::new(SystemRandom)).await
     };
     let new = NewUser { username: "testuser", email: None, roles: &[Role::User] };
     let account = bench.stack.user_with_password(new, PASSWORD).await;

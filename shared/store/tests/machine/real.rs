@@ -175,6 +175,7 @@ async fn register(stack: &Stack, model: &Model) -> UserId {
         roles: Roles::from_iter([Role::User]),
         password: Secret::new("a hash".to_owned()),
         created_at: model.now,
+        invite: None,
     };
     let registrations = Registrations::new(&stack.users(), stack.client());
     let account = registrations.create(account).await.unwrap();

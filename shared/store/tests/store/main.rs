@@ -29,6 +29,7 @@ fn new_account(username: &str, email: Option<&str>) -> NewAccount {
         roles: Roles::from_iter([Role::User]),
         password: Secret::new(format!("the hash of {username}")),
         created_at: now,
+        invite: None,
     }
 }
 

@@ -1,0 +1,5 @@
+//! The binary of the function `admin-invites`: see the library.
+
+fn main() -> std::process::ExitCode {
+    web::serve::<admin_invites::AdminInvitesRoute>()
+}

@@ -1,0 +1,135 @@
+//! `admin-invites` over an embedded DynamoDB, from the gateway's event to its answer, and what
+//! `register` makes of an invitation.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use admin_invites::AdminInvitesRoute;
+use auth::{Env, Role};
+use peppers::{CodeKind, CodeTag};
+use register::RegisterRoute;
+use serde_json::json;
+use testkit::{
+    NewUser, PASSWORD, Stack, bearer, body, event, events_of, json_request, load, readable,
+    signed_in, status, without_token,
+};
+use web::{EventResponse, Route, answer};
+
+async fn route(stack: &Stack) -> AdminInvitesRoute {
+    AdminInvitesRoute::cold_start(&stack.env()).await.unwrap()
+}
+
+async fn admin(stack: &Stack) -> String {
+    let user = NewUser { username: "administrator-one", email: None, roles: &[Role::Admin] };
+    stack.sign_in(&stack.user(user).await).await
+}
+
+async fn ask(route: &AdminInvitesRoute, token: &str) -> EventResponse {
+    answer(route, event(bearer(load("admin-invites"), token))).await
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    let stack = Stack::start().await;
+    let token = admin(&stack).await;
+    let route = route(&stack).await;
+    for (name, of_file) in events_of("admin-invites") {
+        let answer = answer(&route, event(signed_in(of_file, &token))).await;
+        insta::assert_json_snapshot!(name, readable(&answer));
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_registers_once_and_is_stored_as_a_mac() {
+    let stack = Stack::start().await;
+    let route = route(&stack).await;
+    let env = stack.env_with(&[("REGISTRATION", "invite")]);
+    let register = RegisterRoute::cold_start(&env).await.unwrap();
+    let token = admin(&stack).await;
+    let codes: Vec<_> = [ask(&route, &token).await, ask(&route, &token).await]
+        .iter()
+        .map(|answer| body(answer)["invite_code"].as_str().unwrap().to_owned())
+        .collect();
+    assert_ne!(codes[0], codes[1]);
+    let scanned = stack.client().scan().table_name("UsersTable").send().await.unwrap();
+    let secret = codes[0].split('.').nth(1).unwrap();
+    assert!(!format!("{scanned:?}").contains(secret));
+
+    let asked = async |username: &str, code: &serde_json::Value| {
+        let registration = json!({"username": username, "password": PASSWORD, "invite_code": code});
+        let answer = answer(&register, json_request("register", &registration)).await;
+        (status(&answer), body(&answer)["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let invalid = || (403, "invalid_invite".to_owned());
+    // Before anything else is looked at.
+    for bad in [json!(null), json!("x"), json!(format!("{}A", codes[0])), json!("a.b"), json!("")] {
+        assert_eq!(asked("no", &bad).await, invalid(), "{bad}");
+    }
+    // A registration that is refused leaves the invitation.
+    assert_eq!(asked("no", &json!(codes[0])).await.0, 400);
+    assert_eq!(asked("administrator-one", &json!(codes[0])).await.0, 409);
+    assert_eq!(asked("newcomer", &json!(codes[0])).await.0, 201);
+    assert_eq!(asked("another", &json!(codes[0])).await, invalid(), "single use");
+    assert_eq!(asked("another", &json!(codes[1])).await.0, 201);
+}
+
+#[tokio::test]
+async fn of_two_with_one_invitation_one_registers() {
+    let stack = Stack::start().await;
+    let answer = ask(&route(&stack).await, &admin(&stack).await).await;
+    let code = body(&answer)["invite_code"].as_str().unwrap().to_owned();
+    let tag = peppers_tag(&stack, &code);
+    let registrations = store::Registrations::new(&stack.users(), stack.client());
+    let register = async |username: &str| {
+        let now = auth::Clock::now(&auth::SystemClock);
+        let new = store::NewAccount {
+            id: auth::UserId::new(now, &auth::SystemRandom),
+            username: auth::Username::parse(username).unwrap(),
+            email: None,
+            roles: [Role::User].into_iter().collect(),
+            password: store::Secret::new("hash".to_owned()),
+            created_at: now,
+            invite: Some(tag.clone()),
+        };
+        registrations.create(new).await
+    };
+    // Both have seen that it counts.
+    assert!(register("one").await.is_ok());
+    let late = register("two").await;
+    assert!(matches!(late, Err(store::RegisterError::InvalidInvite)), "{late:?}");
+}
+
+fn peppers_tag(stack: &Stack, code: &str) -> String {
+    CodeTag::of(CodeKind::Invite, code, stack.peppers()).unwrap().as_str().to_owned()
+}
+
+#[tokio::test]
+async fn closed_is_closed() {
+    let stack = Stack::start().await;
+    let env = stack.env_with(&[("REGISTRATION", "closed")]);
+    let register = RegisterRoute::cold_start(&env).await.unwrap();
+    let registration = json!({"username": "newcomer", "password": PASSWORD});
+    let answer = answer(&register, json_request("register", &registration)).await;
+    assert_eq!((status(&answer), &body(&answer)["code"]), (403, &json!("registration_closed")));
+}
+
+#[tokio::test]
+async fn another_role_does_not_do() {
+    let stack = Stack::start().await;
+    let roles = [Role::User, Role::SuperAdmin];
+    let user = NewUser { username: "testuser", email: None, roles: &roles };
+    let token = stack.sign_in(&stack.user(user).await).await;
+    assert_eq!(status(&ask(&route(&stack).await, &token).await), 403);
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_is_let_in() {
+    let stack = Stack::start().await;
+    let event = event(without_token(load("admin-invites")));
+    insta::assert_json_snapshot!(readable(&answer(&route(&stack).await, event).await));
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let error = AdminInvitesRoute::cold_start(&Env::default()).await.err().unwrap();
+    insta::assert_snapshot!(error.to_string());
+}

@@ -1,0 +1,191 @@
+//! `password-change` over an embedded DynamoDB, from the gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use auth::{Account, AccountCheck, Env, Role, SessionId};
+use password_change::PasswordChangeRoute;
+use passwords::{Hasher, Password, PasswordHash, Verdict};
+use serde_json::{Value, json};
+use store::Passwords;
+use testkit::{
+    NewUser, PASSWORD, Stack, bearer, body, claims, event, events_of, json_body, load, readable,
+    signed_in, status, without_token,
+};
+use web::{EventResponse, Route, answer};
+
+const NEW: &str = "a longer walk along the coast";
+
+struct Bench {
+    stack: Stack,
+    route: PasswordChangeRoute,
+    account: Account,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let stack = Stack::start().await;
+        let route = Box::pin(PasswordChangeRoute::cold_start(&stack.env())).await.unwrap();
+        let email = Some("testuser@example.com");
+        let user = NewUser { username: "testuser", email, roles: &[Role::User] };
+        let account = stack.user(user).await;
+        Self { stack, route, account }
+    }
+
+    async fn token(&self) -> String {
+        self.stack.sign_in(&self.account).await
+    }
+
+    async fn ask(&self, token: &str, change: &Value) -> EventResponse {
+        answer(&self.route, event(bearer(json_body(load("password-change"), change), token))).await
+    }
+
+    async fn change(&self, token: &str, current: &str, new: &str) -> EventResponse {
+        self.ask(token, &json!({"current_password": current, "new_password": new})).await
+    }
+
+    fn passwords(&self) -> Passwords {
+        Passwords::new(&self.stack.users(), self.stack.client(), self.stack.limits())
+    }
+
+    /// Whether the stored password is this one.
+    async fn is(&self, password: &str) -> bool {
+        let stored = self.passwords().of(&self.account).await.unwrap().unwrap();
+        let hash = PasswordHash::from_stored(stored.expose().to_owned()).unwrap();
+        let password = Password::parse(password.to_owned()).unwrap();
+        Hasher::new().verify(&password, Some(&hash)).await.unwrap() == Verdict::Right
+    }
+
+    /// Whether the session of a token counts.
+    async fn counts(&self, token: &str) -> bool {
+        let said = claims(token);
+        let session: SessionId = said["sid"].as_str().unwrap().parse().unwrap();
+        let accounts = store::Accounts::new(&self.stack.users(), self.stack.client());
+        let found = accounts.find(self.account.id, session).await.unwrap();
+        let ver = found.account.unwrap().ver;
+        found.session.is_some_and(|session| session.ver == ver) && said["ver"] == ver
+    }
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    for (name, of_file) in events_of("password-change") {
+        let bench = Bench::start().await;
+        let token = bench.token().await;
+        let answer = answer(&bench.route, event(signed_in(of_file, &token))).await;
+        insta::assert_json_snapshot!(name, readable(&answer));
+    }
+}
+
+#[tokio::test]
+async fn the_new_password_counts_and_all_other_sessions_end() {
+    let bench = Bench::start().await;
+    let (mine, other) = (bench.token().await, bench.token().await);
+    let answer = bench.change(&mine, PASSWORD, NEW).await;
+    assert_eq!(status(&answer), 200, "{answer:?}");
+    assert!(bench.is(NEW).await && !bench.is(PASSWORD).await);
+    assert!(!bench.counts(&mine).await && !bench.counts(&other).await);
+    let tokens = body(&answer);
+    let new = tokens["access_token"].as_str().unwrap();
+    assert!(bench.counts(new).await);
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    let said = issuer::RefreshToken::verify(refresh, bench.stack.peppers()).unwrap();
+    assert_eq!((said.sub, said.counter), (bench.account.id, 0));
+    // What has ended changes nothing.
+    assert_eq!(status(&bench.change(&other, NEW, PASSWORD).await), 401);
+    assert!(bench.is(NEW).await);
+    assert_eq!(status(&bench.change(new, NEW, PASSWORD).await), 200);
+}
+
+#[tokio::test]
+async fn a_wrong_password_changes_nothing_and_is_held_as_at_login() {
+    let bench = Bench::start().await;
+    let token = bench.token().await;
+    for _ in 0..3 {
+        let answer = bench.change(&token, "another password", NEW).await;
+        assert_eq!((status(&answer), &body(&answer)["code"]), (401, &json!("invalid_credentials")));
+    }
+    let held = bench.change(&token, PASSWORD, NEW).await;
+    assert_eq!((status(&held), &body(&held)["code"]), (429, &json!("too_many_attempts")));
+    assert!(bench.is(PASSWORD).await && bench.counts(&token).await);
+}
+
+#[tokio::test]
+async fn the_new_password_keeps_the_rules_and_all_faults_are_told_at_once() {
+    let bench = Bench::start().await;
+    let token = bench.token().await;
+    let long = "x".repeat(1_025);
+    for (new, code) in [
+        ("short", "too_short"),
+        ("password1", "too_common"),
+        ("TESTUSER", "matches_username"),
+        (long.as_str(), "too_long"),
+    ] {
+        let answer = bench.change(&token, &long, new).await;
+        let errors = body(&answer)["errors"].clone();
+        let errors: Vec<_> = errors.as_array().unwrap().iter().collect();
+        let of = |field: &str| errors.iter().find(|error| error["field"] == field).unwrap();
+        assert_eq!(of("current_password")["code"], "too_long");
+        assert_eq!(of("new_password")["code"], code, "{new}");
+    }
+    for bad in [json!({}), json!({"current_password": PASSWORD}), json!({"new_password": NEW})] {
+        let answer = bench.ask(&token, &bad).await;
+        assert_eq!((status(&answer), &body(&answer)["code"]), (400, &json!("invalid_request")));
+    }
+    assert!(bench.is(PASSWORD).await);
+}
+
+/// Two at once: one of them changes it, and the other is told that it is too late.
+#[tokio::test]
+async fn of_two_at_once_one_counts() {
+    let bench = Bench::start().await;
+    let stored = bench.passwords().of(&bench.account).await.unwrap().unwrap();
+    let change = async |name: &str| {
+        let session = bench.stack.new_session(bench.account.ver + 1);
+        let new = store::Secret::new(format!("the hash of {name}"));
+        bench.passwords().change(&bench.account, &stored, new, session).await.unwrap()
+    };
+    assert!(matches!(change("one").await, store::Changed::Done(_)));
+    let sessions = store::Sessions::new(&bench.stack.users(), bench.stack.client());
+    let before = sessions.of(bench.account.id).await.unwrap();
+    assert_eq!(change("two").await, store::Changed::Meanwhile);
+    assert_eq!(sessions.of(bench.account.id).await.unwrap(), before, "nothing at all");
+    let kept = bench.passwords().of(&bench.account).await.unwrap().unwrap();
+    assert_eq!(kept.expose(), "the hash of one");
+}
+
+#[tokio::test]
+async fn a_disabled_account_changes_nothing() {
+    let bench = Bench::start().await;
+    let token = bench.token().await;
+    bench.stack.disable(bench.account.id).await;
+    assert_eq!(status(&bench.change(&token, PASSWORD, NEW).await), 401);
+    // Nor one that is disabled while it is asked.
+    let stored = bench.passwords().of(&bench.account).await.unwrap().unwrap();
+    let session = bench.stack.new_session(bench.account.ver + 1);
+    let new = store::Secret::new("hash".to_owned());
+    let late = bench.passwords().change(&bench.account, &stored, new, session).await.unwrap();
+    assert_eq!(late, store::Changed::Meanwhile);
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_is_let_in() {
+    let bench = Bench::start().await;
+    let event = event(without_token(load("password-change")));
+    insta::assert_json_snapshot!(readable(&answer(&bench.route, event).await));
+}
+
+#[tokio::test]
+async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+    let bench = Bench::start().await;
+    let token = bench.token().await;
+    let env = bench.stack.env_out_of_reach();
+    let route = Box::pin(PasswordChangeRoute::cold_start(&env)).await.unwrap();
+    let event = event(bearer(load("password-change"), &token));
+    assert_eq!(status(&answer(&route, event).await), 503);
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let started = Box::pin(PasswordChangeRoute::cold_start(&Env::default())).await;
+    insta::assert_snapshot!(started.err().unwrap().to_string());
+}

@@ -1,0 +1,66 @@
+//! Invitations to register.
+
+use auth::UserId;
+use dynamo::Client;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::item;
+use crate::key::Key;
+use crate::table::{Config, StoreError, Table};
+
+/// Makes invitations, and looks whether one counts. Using one up is part of a registration.
+#[derive(Clone, Debug)]
+pub struct Invites(Table);
+
+/// An invitation as it is stored: a MAC of its code is its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct InviteItem {
+    /// Who made it.
+    created_by: UserId,
+    created_at: Timestamp,
+    /// In seconds since 1970: the table's TTL attribute.
+    expires_at: i64,
+}
+
+impl Invites {
+    /// The invitations of the table that `config` names.
+    #[must_use]
+    pub fn new(config: &Config, client: Client) -> Self {
+        Self(Table::new(config, client))
+    }
+
+    /// Makes an invitation. `tag` is what is stored of its code.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn make(
+        &self,
+        tag: &str,
+        created_by: UserId,
+        created_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let expires_at = expires_at.as_second();
+        let invite = InviteItem { created_by, created_at, expires_at };
+        // Without a condition on purpose: the code is new and random, and a retry of ours after a lost
+        // answer must not fail on what the first try wrote.
+        self.0
+            .client
+            .put_item()
+            .table_name(&self.0.name)
+            .set_item(Some(item::with_key(Key::invite(tag), &invite)?))
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    /// Whether there is such an invitation, and its time is not over.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn counts(&self, tag: &str, now: Timestamp) -> Result<bool, StoreError> {
+        let invite = self.0.get::<InviteItem>(Key::invite(tag)).await?;
+        Ok(invite.is_some_and(|invite| now.as_second() < invite.expires_at))
+    }
+}

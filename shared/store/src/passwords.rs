@@ -1,0 +1,117 @@
+//! Changing a password.
+
+use auth::Account;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
+use dynamo::Client;
+
+use crate::Secret;
+use crate::item::{self, PasswordItem};
+use crate::key::Key;
+use crate::logins::NewSession;
+use crate::sessions::{Session, SessionLimits};
+use crate::table::{Config, StoreError, Table};
+
+/// Reads and changes passwords.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    table: Table,
+    limits: SessionLimits,
+}
+
+/// What came of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// The password is the new one, all sessions have ended, and this one has begun.
+    Done(Box<Session>),
+    /// The account's epoch or its password is another than it was, and nothing has been changed.
+    Meanwhile,
+}
+
+impl Passwords {
+    /// The passwords of the table that `config` names.
+    #[must_use]
+    pub fn new(config: &Config, client: Client, limits: SessionLimits) -> Self {
+        Self { table: Table::new(config, client), limits }
+    }
+
+    /// The hash of an account's password, or `None` when it has none.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn of(&self, account: &Account) -> Result<Option<Secret>, StoreError> {
+        let key = Key::password(account.username.canonical());
+        let password = self.table.get::<PasswordItem>(key).await?;
+        Ok(password.map(|password| Secret::new(password.hash)))
+    }
+
+    /// Sets the hash `new` in place of `old`, ends all sessions of the account by raising its epoch,
+    /// and begins `session`, which is of the new one; or does nothing at all. One transaction, with a
+    /// condition on what `account` and `old` were read as.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn change(
+        &self,
+        account: &Account,
+        old: &Secret,
+        new: Secret,
+        session: NewSession,
+    ) -> Result<Changed, StoreError> {
+        let number = |n: u64| AttributeValue::N(n.to_string());
+        let text = |secret: &Secret| AttributeValue::S(secret.expose().to_owned());
+        let epoch = Update::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::account(account.id).attributes()))
+            .condition_expression("#ver = :read AND #disabled = :no")
+            .update_expression("SET #ver = :next")
+            .expression_attribute_names("#ver", "ver")
+            .expression_attribute_names("#disabled", "disabled")
+            .expression_attribute_values(":read", number(account.ver))
+            .expression_attribute_values(":next", number(account.ver + 1))
+            .expression_attribute_values(":no", AttributeValue::Bool(false))
+            .build()
+            .expect("table, key and update are set");
+        let password = Update::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::password(account.username.canonical()).attributes()))
+            .condition_expression("#hash = :old")
+            .update_expression("SET #hash = :new")
+            .expression_attribute_names("#hash", "hash")
+            .expression_attribute_values(":old", text(old))
+            .expression_attribute_values(":new", text(&new))
+            .build()
+            .expect("table, key and update are set");
+        let id = session.id;
+        let item = session.item(&self.limits);
+        let begun = Put::builder()
+            .table_name(&self.table.name)
+            .set_item(Some(item::with_key(Key::session(account.id, id), &item)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .expect("table and item are set");
+        let sent = self
+            .table
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().update(epoch).build())
+            .transact_items(TransactWriteItem::builder().update(password).build())
+            .transact_items(TransactWriteItem::builder().put(begun).build())
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(Changed::Done(Box::new(Session::of(id, item)?))),
+            Err(error) if has_changed(error.as_service_error()) => Ok(Changed::Meanwhile),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Whether a condition failed.
+fn has_changed(error: Option<&TransactWriteItemsError>) -> bool {
+    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else {
+        return false;
+    };
+    let failed = Some("ConditionalCheckFailed");
+    canceled.cancellation_reasons().iter().any(|reason| reason.code() == failed)
+}

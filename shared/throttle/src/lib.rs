@@ -1,0 +1,288 @@
+//! Throttling of guesses, and no weapon for strangers.
+//!
+//! Before a password is looked at, the attempt is reserved on counters: one for the name and the network
+//! together, one for the name, one for the network. They are keyed by MACs of what was presented, so
+//! that they say nothing to whoever reads the table, and names that nobody has are counted alike. Beyond
+//! its free attempts each says how long to wait, to whoever asks, with the right password too.
+//!
+//! What is counted is what fails: a success gives its reservations back. An attempt that one counter
+//! refuses counts on none. And a network that has signed in to the account before is not held by the
+//! counter of the name, so strangers cannot lock its owner out.
+
+mod limits;
+
+use std::fmt;
+use std::sync::Arc;
+
+use auth::{Account, CanonicalName, Clock, Fault, FaultKind, Random};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+pub use limits::Limits;
+use peppers::{MacKey, Peppers, Purpose};
+use secrets::{Cached, SecretError};
+use store::{CounterKey, Counters, Limit, Receipt, Reserved, StoreError};
+
+/// How long a network is known to an account after it has signed in from there, in days.
+const KNOWN_DAYS: i64 = 90;
+
+/// How old what is noted of a known network may get before it is noted again, in days.
+const NOTED_ANEW_DAYS: i64 = 1;
+
+/// As whom somebody presents themselves.
+#[derive(Clone, Copy, Debug)]
+pub enum Presented<'a> {
+    /// By a username.
+    Username(&'a CanonicalName),
+    /// By an e-mail address.
+    Email(&'a CanonicalName),
+    /// By what can be neither.
+    Neither(&'a str),
+}
+
+/// Throttles guesses.
+pub struct Throttle {
+    counters: Counters,
+    limits: Limits,
+    peppers: Arc<Cached<Peppers>>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl fmt::Debug for Throttle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Throttle").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// An attempt that may be made. Dropped, it has failed, and counts.
+#[derive(Debug)]
+#[must_use = "a success is to be told, or it counts as a failure"]
+pub struct Attempt<'a> {
+    throttle: &'a Throttle,
+    key: MacKey,
+    network: String,
+    pair: CounterKey,
+    name: Option<Receipt>,
+    whole_network: Receipt,
+    now: Timestamp,
+}
+
+impl Throttle {
+    /// By `limits`, on `counters`.
+    pub fn new(
+        counters: Counters,
+        limits: Limits,
+        peppers: Arc<Cached<Peppers>>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self { counters, limits, peppers, clock, random }
+    }
+
+    async fn key(&self, now: Timestamp) -> Result<MacKey, ThrottleError> {
+        Ok(self.peppers.get().await?.current(Purpose::Throttle, now))
+    }
+
+    async fn reserve(
+        &self,
+        key: CounterKey,
+        limit: Limit,
+        now: Timestamp,
+    ) -> Result<Reserved, ThrottleError> {
+        Ok(self.counters.reserve(key, limit, now, &*self.random).await?)
+    }
+
+    /// Reserves an attempt at a password of whoever presents themselves as `presented`, from
+    /// `network`, as the gateway reports it.
+    ///
+    /// # Errors
+    /// [`ThrottleError::TooMany`] when a counter refuses it; it then counts on none. Or when the
+    /// counters are out of reach: then nothing is let through.
+    pub async fn attempt(
+        &self,
+        presented: Presented<'_>,
+        network: Option<&str>,
+    ) -> Result<Attempt<'_>, ThrottleError> {
+        let now = self.clock.now();
+        let key = self.key(now).await?;
+        let who = who(&key, presented);
+        let network = tag(&key, "network", network.unwrap_or("unknown"));
+        let pair = CounterKey::new("PAIR", tag(&key, "pair", &format!("{who}.{network}")));
+        let name = CounterKey::new("NAME", who.clone());
+        let whole = CounterKey::new("NETWORK", network.clone());
+        let Limits { pair: pair_limit, name: name_limit, network: network_limit, .. } = self.limits;
+        // Boxed: the SDK's futures are large, and these are four.
+        let (at_pair, at_name, at_network, known) = tokio::try_join!(
+            Box::pin(self.reserve(pair.clone(), pair_limit, now)),
+            Box::pin(self.reserve(name, name_limit, now)),
+            Box::pin(self.reserve(whole, network_limit, now)),
+            Box::pin(async { Ok(self.counters.known_until(&who, &network, now).await?) }),
+        )?;
+        // The counter of the name does not hold whom it knows.
+        let at_name = match at_name {
+            Reserved::Refused(_) if known.is_some() => None,
+            other => Some(other),
+        };
+        let all = [Some(at_pair), at_name, Some(at_network)];
+        let waits = all.iter().flatten().filter_map(|reserved| match reserved {
+            Reserved::Refused(wait) => Some(*wait),
+            Reserved::Granted(_) => None,
+        });
+        if let Some(wait) = waits.max() {
+            let granted = all.iter().flatten().filter_map(|reserved| match reserved {
+                Reserved::Granted(receipt) => Some(receipt),
+                Reserved::Refused(_) => None,
+            });
+            self.give_back(granted).await?;
+            return Err(ThrottleError::too_many(wait));
+        }
+        let [_, at_name, Some(Reserved::Granted(whole_network))] = all else {
+            return Err(ThrottleError::too_many(SignedDuration::from_secs(1)));
+        };
+        let name = match at_name {
+            Some(Reserved::Granted(receipt)) => Some(receipt),
+            _ => None,
+        };
+        Ok(Attempt { throttle: self, key, network, pair, name, whole_network, now })
+    }
+
+    /// Reserves a registration from `network`.
+    ///
+    /// # Errors
+    /// [`ThrottleError::TooMany`] when there have been too many from there; or when the counters are
+    /// out of reach.
+    pub async fn registration(&self, network: Option<&str>) -> Result<(), ThrottleError> {
+        let now = self.clock.now();
+        let key = self.key(now).await?;
+        let network = tag(&key, "network", network.unwrap_or("unknown"));
+        let counter = CounterKey::new("REGISTER", network);
+        match self.reserve(counter, self.limits.register, now).await? {
+            Reserved::Granted(_) => Ok(()),
+            Reserved::Refused(wait) => Err(ThrottleError::too_many(wait)),
+        }
+    }
+
+    async fn give_back(
+        &self,
+        receipts: impl Iterator<Item = &Receipt>,
+    ) -> Result<(), ThrottleError> {
+        // At most three, and rarely more than one at a time.
+        for receipt in receipts {
+            self.counters.give_back(receipt).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Attempt<'_> {
+    /// It has succeeded, as `account`: what it reserved is given back, what failed before from this
+    /// network is forgotten, and the network is known from now on, by whichever of its names the
+    /// account is called.
+    ///
+    /// # Errors
+    /// When the counters are out of reach.
+    pub async fn succeeded(self, account: &Account) -> Result<(), ThrottleError> {
+        let Self { throttle, key, network, pair, name, whole_network, now } = self;
+        let counters = &throttle.counters;
+        let name = async {
+            match &name {
+                Some(receipt) => counters.give_back(receipt).await,
+                None => Ok(()),
+            }
+        };
+        let email = account.email.as_ref().map(|email| Presented::Email(email.canonical()));
+        let names = [Some(Presented::Username(account.username.canonical())), email];
+        let [username, email] = names.map(|name| name.map(|name| who(&key, name)));
+        let know = |who: Option<String>| {
+            let network = &network;
+            async move {
+                match who {
+                    Some(who) => know(counters, &who, network, now).await,
+                    None => Ok(()),
+                }
+            }
+        };
+        tokio::try_join!(
+            Box::pin(name),
+            Box::pin(counters.give_back(&whole_network)),
+            Box::pin(counters.clear(&pair)),
+            Box::pin(know(username)),
+            Box::pin(know(email)),
+        )?;
+        Ok(())
+    }
+}
+
+/// Notes that a network is known, unless that has been noted lately.
+async fn know(
+    counters: &Counters,
+    who: &str,
+    network: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let day = SignedDuration::from_hours(24);
+    let days = |days: i64| SignedDuration::from_secs(day.as_secs() * days);
+    let known = counters.known_until(who, network, now).await?;
+    let fresh = now.saturating_add(days(KNOWN_DAYS - NOTED_ANEW_DAYS)).unwrap_or(Timestamp::MAX);
+    if known.is_some_and(|until| until > fresh) {
+        return Ok(());
+    }
+    let until = now.saturating_add(days(KNOWN_DAYS)).unwrap_or(Timestamp::MAX);
+    counters.know(who, network, until).await
+}
+
+/// The tag of whom somebody presents themselves as. One for every spelling of a name.
+fn who(key: &MacKey, presented: Presented<'_>) -> String {
+    match presented {
+        Presented::Username(name) => tag(key, "username", name.as_str()),
+        Presented::Email(address) => tag(key, "email", address.as_str()),
+        Presented::Neither(text) => tag(key, "neither", text),
+    }
+}
+
+/// A MAC with the kind of what it is of before it, so that one kind's is never another's.
+fn tag(key: &MacKey, kind: &str, text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(key.mac(format!("{kind}\0{text}").as_bytes()))
+}
+
+/// An attempt may not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ThrottleError {
+    /// There have been too many.
+    #[error("too many attempts: {retry_after} s to wait")]
+    TooMany {
+        /// How long to wait, in seconds, at least one.
+        retry_after: u64,
+    },
+    /// The counters.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The peppers.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+impl ThrottleError {
+    fn too_many(wait: SignedDuration) -> Self {
+        let whole = wait.as_secs() + i64::from(wait.subsec_nanos() > 0);
+        Self::TooMany { retry_after: u64::try_from(whole).unwrap_or(0).max(1) }
+    }
+}
+
+impl Fault for ThrottleError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::TooMany { .. } => FaultKind::Throttled,
+            Self::Store(error) => error.kind(),
+            Self::Secret(error) => error.kind(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooMany { retry_after } => Some(*retry_after),
+            Self::Store(_) | Self::Secret(_) => None,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The limits, by configuration.
+
+use auth::Reader;
+use jiff::SignedDuration;
+use store::{Beyond, Limit};
+
+/// The limits of all counters.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub(crate) pair: Limit,
+    pub(crate) name: Limit,
+    pub(crate) network: Limit,
+    pub(crate) register: Limit,
+}
+
+/// The longest that a limit may make anybody wait, and the longest that anything is remembered: 30
+/// days, in seconds.
+const MOST_SECONDS: i64 = 30 * 24 * 60 * 60;
+
+/// The most attempts that may be free.
+const MOST_FREE: u32 = 1_000_000;
+
+impl Limits {
+    /// From `THROTTLE_PAIR_`, `THROTTLE_NAME_`, `THROTTLE_NETWORK_` and `THROTTLE_REGISTER_`, each with
+    /// `FREE` and `WINDOW_SECONDS`, the first two with `BASE_SECONDS` and `MAX_SECONDS` besides.
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        let pair = Doubling {
+            free: ("THROTTLE_PAIR_FREE", 3),
+            base: ("THROTTLE_PAIR_BASE_SECONDS", 1),
+            most: ("THROTTLE_PAIR_MAX_SECONDS", 900),
+            window: ("THROTTLE_PAIR_WINDOW_SECONDS", 86_400),
+        };
+        let name = Doubling {
+            free: ("THROTTLE_NAME_FREE", 20),
+            base: ("THROTTLE_NAME_BASE_SECONDS", 1),
+            most: ("THROTTLE_NAME_MAX_SECONDS", 60),
+            window: ("THROTTLE_NAME_WINDOW_SECONDS", 3_600),
+        };
+        let (pair, name) = (pair.read(reader), name.read(reader));
+        let network = window(
+            reader,
+            ("THROTTLE_NETWORK_FREE", 100),
+            ("THROTTLE_NETWORK_WINDOW_SECONDS", 600),
+        );
+        let register = window(
+            reader,
+            ("THROTTLE_REGISTER_FREE", 100),
+            ("THROTTLE_REGISTER_WINDOW_SECONDS", 600),
+        );
+        Some(Self { pair: pair?, name: name?, network: network?, register: register? })
+    }
+}
+
+/// The variables of a limit that doubles, with their defaults.
+struct Doubling {
+    free: (&'static str, u32),
+    base: (&'static str, i64),
+    most: (&'static str, i64),
+    window: (&'static str, i64),
+}
+
+impl Doubling {
+    fn read(&self, reader: &Reader<'_>) -> Option<Limit> {
+        let free = free(reader, self.free);
+        let (base, most) = (seconds(reader, self.base), seconds(reader, self.most));
+        let window = seconds(reader, self.window);
+        let (base, most) = (base?, most?);
+        if most < base {
+            reader.fault(self.most.0, format_args!("must not be below {}", self.base.0));
+        }
+        Some(Limit { free: free?, beyond: Beyond::Doubling { base, most }, window: window? })
+    }
+}
+
+fn window(
+    reader: &Reader<'_>,
+    most: (&'static str, u32),
+    length: (&'static str, i64),
+) -> Option<Limit> {
+    let (free, window) = (free(reader, most), seconds(reader, length));
+    Some(Limit { free: free?, beyond: Beyond::WindowEnd, window: window? })
+}
+
+fn free(reader: &Reader<'_>, (name, default): (&'static str, u32)) -> Option<u32> {
+    let free = reader.optional(name, default)?;
+    if !(1..=MOST_FREE).contains(&free) {
+        reader.fault(name, format_args!("must be from 1 to {MOST_FREE}"));
+    }
+    Some(free)
+}
+
+fn seconds(reader: &Reader<'_>, (name, default): (&'static str, i64)) -> Option<SignedDuration> {
+    let seconds = reader.optional(name, default)?;
+    if !(1..=MOST_SECONDS).contains(&seconds) {
+        reader.fault(name, format_args!("must be from 1 to {MOST_SECONDS}"));
+    }
+    Some(SignedDuration::from_secs(seconds))
+}
