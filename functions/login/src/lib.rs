@@ -10,7 +10,7 @@ use issuer::{Issuer, SessionGrant, Tokens};
 use passwords::{Hasher, Password, PasswordHash, Verdict};
 use secrets::CachedConfig;
 use serde::Deserialize;
-use store::{Counters, Credential, Identifier, Logins, NewSession, Session, SessionLimits};
+use store::{Counters, Credential, Identifier, Logins, NewSession, Secret, Session, SessionLimits};
 use throttle::{Attempt, Throttle};
 use web::{Body, Client, FieldError, Json, Method, Problem, Public, Route};
 
@@ -168,10 +168,34 @@ impl LoginRoute {
         let (account, sessions, verdict) = futures_util::try_join!(account, sessions, verdict)?;
         match (account, verdict) {
             (Some(account), Verdict::Right) if account.standing == Standing::Active => {
+                if let (Some(credential), Some(hash)) = (&credential, &hash) {
+                    Box::pin(self.renew(&account, &credential.secret, hash, password)).await?;
+                }
                 Ok((account, sessions, attempt))
             }
             _ => Err(Problem::invalid_credentials()),
         }
+    }
+}
+
+impl LoginRoute {
+    /// Replaces a hash that is not as we would make it today: of another making, or from before the
+    /// costs were raised. Now is when the password is known.
+    async fn renew(
+        &self,
+        account: &Account,
+        old: &Secret,
+        hash: &PasswordHash,
+        password: &Password,
+    ) -> Result<(), Problem> {
+        if hash.is_current() {
+            return Ok(());
+        }
+        let new = self.hasher.hash(password, &*self.random).await?;
+        let new = Secret::new(new.expose().to_owned());
+        // When it has been changed meanwhile, it stays as it is: this login was by the one before.
+        self.logins.rehash(account.username.canonical(), old, &new).await?;
+        Ok(())
     }
 }
 

@@ -6,39 +6,71 @@ use argon2::password_hash::phc::{self, Output, ParamsString, Salt};
 use argon2::{ARGON2ID_IDENT, Params, Version};
 use auth::{Fault, FaultKind};
 
-/// Bounds on what a stored hash may ask for, well above what we write, so that a hash that came
-/// into the table by another way cannot take a function's memory or time: 64 MiB, ten passes, four
-/// lanes.
-const MAX_MEMORY_KIB: u32 = 65_536;
-const MAX_PASSES: u32 = 10;
-const MAX_LANES: u32 = 4;
+use crate::foreign::Foreign;
+use crate::hasher;
 
-/// A hash by argon2id in the PHC string format, with its parameters and salt. Opaque: made by
-/// [`Hasher::hash`](crate::Hasher::hash) or read from the store, and shown by nothing.
+/// Bounds on what a stored hash may ask for, well above what we write, so that a hash that came
+/// into the table by another way cannot take a function's memory or time: 128 MiB, ten passes, eight
+/// lanes. Django's own are within them.
+const MAX_MEMORY_KIB: u32 = 131_072;
+const MAX_PASSES: u32 = 10;
+const MAX_LANES: u32 = 8;
+
+/// A hash, with its parameters and salt. Opaque: made by [`Hasher::hash`](crate::Hasher::hash) or read
+/// from the store, and shown by nothing.
+///
+/// Ours are by argon2id, in the PHC string format. Those of others are read too: bcrypt, and what
+/// Werkzeug (Flask) and Django write.
 #[derive(Clone)]
 pub struct PasswordHash {
     text: String,
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone)]
+pub(crate) enum Kind {
+    Argon2id(Argon2id),
+    Foreign(Foreign),
+}
+
+#[derive(Clone)]
+pub(crate) struct Argon2id {
     pub(crate) params: Params,
     pub(crate) salt: Salt,
     pub(crate) output: Output,
 }
 
 impl PasswordHash {
-    /// Reads what [`PasswordHash::expose`] gave to the store.
+    /// Reads what [`PasswordHash::expose`] gave to the store, or what was moved in from elsewhere.
     ///
     /// # Errors
-    /// [`HashError::Stored`]: not a PHC string of argon2id version 19, or one that asks for more
-    /// than 64 MiB, 10 passes or 4 lanes.
+    /// [`HashError::Stored`] when it is no hash that can be verified here; [`HashError::TooCostly`] when
+    /// verifying it would take a function's memory or time: for argon2id more than 128 MiB, 10 passes
+    /// or 8 lanes.
     pub fn from_stored(text: String) -> Result<Self, HashError> {
+        // Django writes the name of the algorithm before the PHC string.
+        let phc = text.strip_prefix("argon2").filter(|phc| phc.starts_with("$argon2id$"));
+        let text = phc.map(str::to_owned).unwrap_or(text);
+        if let Some(foreign) = Foreign::parse(&text) {
+            return Ok(Self { kind: Kind::Foreign(foreign?), text });
+        }
         let parsed = phc::PasswordHash::new(&text).map_err(|_| HashError::Stored)?;
         let params = Params::try_from(&parsed).map_err(|_| HashError::Stored)?;
-        let usable = parsed.algorithm == ARGON2ID_IDENT
-            && parsed.version == Some(Version::V0x13.into())
-            && params.m_cost() <= MAX_MEMORY_KIB
-            && params.t_cost() <= MAX_PASSES
-            && params.p_cost() <= MAX_LANES;
+        if parsed.algorithm != ARGON2ID_IDENT || parsed.version != Some(Version::V0x13.into()) {
+            return Err(HashError::Stored);
+        }
+        if params.m_cost() > MAX_MEMORY_KIB
+            || params.t_cost() > MAX_PASSES
+            || params.p_cost() > MAX_LANES
+        {
+            return Err(HashError::TooCostly(
+                "argon2id with more than 128 MiB, 10 passes or 8 lanes",
+            ));
+        }
         match (parsed.salt, parsed.hash) {
-            (Some(salt), Some(output)) if usable => Ok(Self { text, params, salt, output }),
+            (Some(salt), Some(output)) => {
+                Ok(Self { kind: Kind::Argon2id(Argon2id { params, salt, output }), text })
+            }
             _ => Err(HashError::Stored),
         }
     }
@@ -53,7 +85,17 @@ impl PasswordHash {
             hash: Some(output),
         }
         .to_string();
-        Ok(Self { text, params, salt, output })
+        Ok(Self { text, kind: Kind::Argon2id(Argon2id { params, salt, output }) })
+    }
+
+    /// Whether it is as we would make it today. Otherwise it is to be replaced, once the password is
+    /// known, which is at the next login.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        match &self.kind {
+            Kind::Argon2id(Argon2id { params, output, .. }) => hasher::is_current(params, output),
+            Kind::Foreign(_) => false,
+        }
     }
 
     /// The PHC string, for the store alone. Whoever has it can guess at the password offline.
@@ -72,9 +114,12 @@ impl fmt::Debug for PasswordHash {
 /// A password could not be hashed. Never about the password itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
-    /// What is stored is no hash that we would have made.
+    /// What is stored is no hash that can be verified here.
     #[error("the stored password hash is not usable")]
     Stored,
+    /// To verify it would take a function's memory or time.
+    #[error("the password hash asks for too much: {0}")]
+    TooCostly(&'static str),
     /// The hash was not computed: the process is ending, or a defect.
     #[error("the password could not be hashed")]
     Failed,
@@ -99,9 +144,24 @@ mod tests {
     fn round_trips_and_is_not_shown() {
         let hash = PasswordHash::from_stored(GOOD.to_owned()).unwrap();
         assert_eq!(hash.expose(), GOOD);
-        let again = PasswordHash::new(hash.params.clone(), hash.salt, hash.output).unwrap();
+        let Kind::Argon2id(Argon2id { params, salt, output }) = hash.kind.clone() else { panic!() };
+        let again = PasswordHash::new(params, salt, output).unwrap();
         assert_eq!(again.expose(), GOOD);
         assert_eq!(format!("{hash:?}"), "PasswordHash(..)");
+    }
+
+    #[test]
+    fn only_ours_of_today_are_current() {
+        let current = |text: &str| PasswordHash::from_stored(text.to_owned()).unwrap().is_current();
+        assert!(current(GOOD));
+        for (from, to) in [("m=19456", "m=19455"), ("t=2", "t=3"), ("p=1", "p=2")] {
+            assert!(!current(&GOOD.replace(from, to)), "{to}");
+        }
+        assert!(!current(
+            "pbkdf2:sha256:1$s$55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc"
+        ));
+        // As Django writes ours.
+        assert!(current(&format!("argon2{GOOD}")));
     }
 
     #[test]
@@ -118,14 +178,14 @@ mod tests {
             changed("argon2id", "scrypt"),
             changed("v=19", "v=16"),
             changed("$v=19", ""),
-            changed("m=19456", "m=65537"),
+            changed("m=19456", "m=131073"),
             changed("m=19456", "m=4294967295"),
             changed("m=19456", "m=4294967296"),
             changed("m=19456", "m=7"),
             changed("m=19456", "m=-1"),
             changed("t=2", "t=11"),
             changed("t=2", "t=0"),
-            changed("p=1", "p=5"),
+            changed("p=1", "p=9"),
             changed("p=1", "p=0"),
             changed("p=1", "p=1,x=1"),
             changed("c29tZXNhbHRzb21lc2FsdA", "c29tZQ"),
@@ -136,7 +196,8 @@ mod tests {
             format!(" {GOOD}"),
         ] {
             let stored = PasswordHash::from_stored(text.clone());
-            assert!(matches!(stored, Err(HashError::Stored)), "{text}");
+            let refused = matches!(stored, Err(HashError::Stored | HashError::TooCostly(_)));
+            assert!(refused, "{text}");
         }
     }
 

@@ -7,6 +7,7 @@ use argon2::password_hash::phc::{Output, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use auth::Random;
 
+use crate::hash::{Argon2id, Kind};
 use crate::{HashError, Password, PasswordHash};
 
 /// 19 MiB: with two passes and one lane, the least that the OWASP Password Storage Cheat Sheet
@@ -26,6 +27,12 @@ const PARAMS: Params = match Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_
     Ok(params) => params,
     Err(_) => panic!("the parameters are within argon2's bounds"),
 };
+
+/// Whether a hash with these parameters is as we would make it today.
+pub(crate) fn is_current(params: &Params, output: &Output) -> bool {
+    let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+    costs(params) == costs(&PARAMS) && output.len() == OUTPUT_OCTETS
+}
 
 /// Hashes passwords by argon2id and verifies them, one at a time, away from the async thread.
 pub struct Hasher {
@@ -98,11 +105,20 @@ impl Hasher {
         password: &Password,
         hash: Option<&PasswordHash>,
     ) -> Result<Verdict, HashError> {
-        let against = hash.unwrap_or(&self.dummy);
-        let octets = against.output.len();
-        let output = self.compute(password, against.params.clone(), against.salt, octets).await?;
-        // `Output` compares in constant time. Compared in either case, and looked at afterwards.
-        let equal = output == against.output;
+        let equal = match &hash.unwrap_or(&self.dummy).kind {
+            Kind::Argon2id(Argon2id { params, salt, output }) => {
+                let octets = output.len();
+                let computed = self.compute(password, params.clone(), *salt, octets).await?;
+                // `Output` compares in constant time. Compared in either case, and looked at afterwards.
+                computed == *output
+            }
+            Kind::Foreign(foreign) => {
+                let (foreign, password) = (foreign.clone(), password.share());
+                tokio::task::spawn_blocking(move || foreign.verify(&password))
+                    .await
+                    .map_err(|_| HashError::Failed)??
+            }
+        };
         Ok(if equal && hash.is_some() { Verdict::Right } else { Verdict::Wrong })
     }
 
@@ -281,6 +297,13 @@ mod tests {
         assert_eq!(verify(&hasher, composed, &hash).await, Verdict::Right);
     }
 
+    fn parts(hash: &PasswordHash) -> Argon2id {
+        match &hash.kind {
+            Kind::Argon2id(parts) => parts.clone(),
+            Kind::Foreign(_) => panic!("not of ours"),
+        }
+    }
+
     #[tokio::test]
     async fn nobody_has_no_password() {
         let hasher = Hasher::new();
@@ -288,7 +311,7 @@ mod tests {
             assert_eq!(hasher.verify(&password(text), None).await, Ok(Verdict::Wrong));
         }
         // Even when it is the dummy's own: what it compares with is what it would have computed.
-        let (x, salt) = (password("x"), hasher.dummy.salt);
+        let (x, Argon2id { salt, .. }) = (password("x"), parts(&hasher.dummy));
         let output = hasher.compute(&x, PARAMS, salt, OUTPUT_OCTETS).await.unwrap();
         let dummy = PasswordHash::new(PARAMS, salt, output).unwrap();
         let hasher = Hasher { dummy, ..hasher };
@@ -298,9 +321,10 @@ mod tests {
     #[test]
     fn the_dummy_costs_what_a_hash_costs() {
         let dummy = Hasher::new().dummy;
+        let Argon2id { params, salt, output } = parts(&dummy);
         assert!(dummy.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert_eq!((dummy.params, dummy.output.len()), (PARAMS, OUTPUT_OCTETS));
-        assert_eq!(dummy.salt.len(), SALT_OCTETS);
+        assert_eq!((params, output.len()), (PARAMS, OUTPUT_OCTETS));
+        assert_eq!(salt.len(), SALT_OCTETS);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! be serialized, and [`Debug`] says only what they are.
 
 mod common;
+mod foreign;
 mod hash;
 mod hasher;
 mod password;

@@ -1,6 +1,8 @@
 //! Finding an account by its name, and beginning a session.
 
 use auth::{Account, CanonicalName, SessionId, UserId};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -119,6 +121,44 @@ impl Logins {
     /// When the table cannot be read.
     pub async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
         Ok(self.table.get::<AccountItem>(Key::account(id)).await?.map(Account::from))
+    }
+
+    /// Sets the hash `new` of a password in place of `old`, which is of the same password. Whether `old`
+    /// was still there: if not, it has been changed meanwhile, and stays as it is.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn rehash(
+        &self,
+        username: &CanonicalName,
+        old: &Secret,
+        new: &Secret,
+    ) -> Result<bool, StoreError> {
+        let text = |secret: &Secret| AttributeValue::S(secret.expose().to_owned());
+        let updated = self
+            .table
+            .client
+            .update_item()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::password(username).attributes()))
+            .condition_expression("#hash = :old")
+            .update_expression("SET #hash = :new")
+            .expression_attribute_names("#hash", "hash")
+            .expression_attribute_values(":old", text(old))
+            .expression_attribute_values(":new", text(new))
+            .send()
+            .await;
+        match updated {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The sessions of an account, also such as do not count any more.

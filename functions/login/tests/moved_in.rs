@@ -1,0 +1,100 @@
+//! Users who come from elsewhere with the hashes that their old application had: they sign in with the
+//! old password, and the hash is ours afterwards. The hashes are made by the very libraries.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use auth::{Account, Role};
+use aws_sdk_dynamodb::types::AttributeValue;
+use login::LoginRoute;
+use serde_json::{Value, json};
+use testkit::{NewUser, Stack, json_request, status};
+use web::{Route, answer};
+use xtask::project::Project;
+use xtask::tools::{ToolSet, Tools};
+
+/// With what a name and an accent are.
+const PASSWORD: &str = "Frühling, \u{1f339} und 17 Bäume";
+
+/// Prints the hashes of a password, by name.
+const HASHES: &str = r#"
+import sys, json
+from argon2 import PasswordHasher
+import bcrypt
+import django.conf
+django.conf.settings.configure()
+from django.contrib.auth.hashers import make_password
+from werkzeug.security import generate_password_hash
+password = sys.argv[1]
+print(json.dumps({
+    "werkzeug scrypt": generate_password_hash(password),
+    "werkzeug pbkdf2": generate_password_hash(password, method="pbkdf2:sha256"),
+    "werkzeug pbkdf2, few iterations": generate_password_hash(password, method="pbkdf2:sha256:1000"),
+    "django pbkdf2": make_password(password, hasher="pbkdf2_sha256"),
+    "django argon2": make_password(password, hasher="argon2"),
+    "bcrypt": bcrypt.hashpw(password.encode(), bcrypt.gensalt(12)).decode(),
+    "argon2-cffi": PasswordHasher(time_cost=3, memory_cost=65536, parallelism=4).hash(password),
+}))
+"#;
+
+async fn hashes() -> Vec<(String, String)> {
+    let tools = Tools::install(&Project::here(), ToolSet::Test).await.unwrap();
+    let python = tools.program("python");
+    let output =
+        std::process::Command::new(python).args(["-c", HASHES, PASSWORD]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let hashes: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let hashes = hashes.as_object().unwrap().iter();
+    hashes.map(|(name, hash)| (name.clone(), hash.as_str().unwrap().to_owned())).collect()
+}
+
+async fn store_hash(stack: &Stack, hash: &str) {
+    stack
+        .client()
+        .update_item()
+        .table_name("UsersTable")
+        .key("pk", AttributeValue::S("USERNAME#testuser".to_owned()))
+        .key("sk", AttributeValue::S("PASSWORD".to_owned()))
+        .condition_expression("attribute_exists(pk)")
+        .update_expression("SET #hash = :hash")
+        .expression_attribute_names("#hash", "hash")
+        .expression_attribute_values(":hash", AttributeValue::S(hash.to_owned()))
+        .send()
+        .await
+        .unwrap();
+}
+
+async fn stored_hash(stack: &Stack, account: &Account) -> String {
+    let passwords = store::Passwords::new(&stack.users(), stack.client(), stack.limits());
+    passwords.of(account).await.unwrap().unwrap().expose().to_owned()
+}
+
+#[tokio::test]
+async fn end_to_end_old_hashes_open_their_accounts_and_are_replaced() {
+    let stack = Stack::start().await;
+    let env = stack.env_with(&[("THROTTLE_PAIR_FREE", "1000")]);
+    let route = LoginRoute::cold_start(&env).await.unwrap();
+    let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
+    let account = stack.user(user).await;
+    let login = async |password: &str| {
+        let login = json!({"username": "testuser", "password": password});
+        status(&answer(&route, json_request("login", &login)).await)
+    };
+    let hashes = hashes().await;
+    assert_eq!(hashes.len(), 7);
+    for (name, hash) in hashes {
+        store_hash(&stack, &hash).await;
+        assert_eq!(login("another password").await, 401, "{name}");
+        assert_eq!(
+            stored_hash(&stack, &account).await,
+            hash,
+            "{name}: a wrong one changes nothing"
+        );
+        assert_eq!(login(PASSWORD).await, 200, "{name}: {hash}");
+        let renewed = stored_hash(&stack, &account).await;
+        assert!(renewed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{name}: {renewed}");
+        // And by that one the same password.
+        assert_eq!(login(PASSWORD).await, 200, "{name}");
+        assert_eq!(stored_hash(&stack, &account).await, renewed, "{name}: it stays");
+        assert_eq!(login("another password").await, 401, "{name}");
+    }
+}
