@@ -19,7 +19,9 @@ fn count(answers: &[Answer], status: u16) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guesses_are_held_and_nobody_else_is() {
-    let server = Server::start(&["--db", "memory"]);
+    // Waits longer than the test, or the burst's first wait ends while it runs.
+    let [pair, name] = ["THROTTLE_PAIR_BASE_SECONDS=60", "THROTTLE_NAME_BASE_SECONDS=60"];
+    let server = Server::start(&["--db", "memory", "--env", pair, "--env", name]);
     let home = Ipv4Addr::new(127, 0, 0, 2);
     let attacker = Ipv4Addr::new(127, 0, 0, 3);
     for name in ["target", "bystander"] {
