@@ -2,6 +2,7 @@
 //! embedded database, the dev server.
 
 pub mod admin;
+pub mod bench;
 pub mod binaries;
 pub mod database;
 pub mod dev;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use xtask::process::interrupted;
 use xtask::project::Project;
-use xtask::{admin, dev, keys, sessions, test, tools, ui};
+use xtask::{admin, bench, dev, keys, sessions, test, tools, ui};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Latchkey's own commands")]
@@ -32,6 +32,9 @@ enum Command {
     /// End the sessions of all accounts
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
+    /// Measure what depends on the machine
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Install the tools that tests and CI need into .tools, as the other commands do when needed
     Tools,
     /// Run everything that must pass
@@ -61,6 +64,9 @@ async fn main() -> ExitCode {
         Command::Admin(command) => admin::run(&project, command).await.map(|()| true),
         Command::Keys(command) => keys::run(&project, command).await.map(|()| true),
         Command::Sessions(command) => sessions::run(&project, command).await.map(|()| true),
+        Command::Bench(command) => {
+            or_interrupted(bench::run(&project, command)).await.map(|()| true)
+        }
         Command::Tools => or_interrupted(tools::install(&project)).await.map(|()| true),
         Command::Test(options) => or_interrupted(test::run(&project, options)).await,
     };

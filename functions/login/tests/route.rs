@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use auth::{Account, AccountCheck, Clock, Env, Role, SystemClock, TokenRules, Verifier};
@@ -13,6 +13,8 @@ use testkit::{
     AUDIENCE, Forge, ISSUER, NewUser, PASSWORD, Stack, body, event, events_of, json_request, load,
     readable, status,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use web::{EventResponse, Route, answer};
 
 struct Bench {
@@ -187,6 +189,82 @@ async fn whatever_is_wrong_is_one_answer() {
         assert_eq!(readable(&answer), readable_wrong, "{login}");
     }
     assert_eq!(bench.sessions().await, 0);
+}
+
+/// Stands before the database and notes what is asked of it.
+struct Wiretap {
+    url: String,
+    heard: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Wiretap {
+    async fn before(stack: &Stack) -> Self {
+        let database = stack.env().read(|reader| reader.required("AWS_ENDPOINT_URL_DYNAMODB"));
+        let database: String = database.unwrap();
+        let database = database.trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let note = Arc::clone(&heard);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&database).await.unwrap();
+                tokio::spawn(Self::pass_on(client, server, Arc::clone(&note)));
+            }
+        });
+        Self { url, heard }
+    }
+
+    async fn pass_on(client: TcpStream, server: TcpStream, note: Arc<Mutex<Vec<u8>>>) {
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+        let mut bytes = vec![0; 65_536];
+        while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+            note.lock().unwrap().extend_from_slice(&bytes[..count]);
+            to_server.write_all(&bytes[..count]).await.unwrap();
+        }
+    }
+
+    /// The operations since the last call, by name.
+    fn operations(&self) -> Vec<String> {
+        let heard = std::mem::take(&mut *self.heard.lock().unwrap());
+        let heard = String::from_utf8(heard).unwrap();
+        let operations = heard.split("DynamoDB_20120810.").skip(1);
+        let mut operations: Vec<_> =
+            operations.map(|after| after.lines().next().unwrap().to_owned()).collect();
+        operations.sort();
+        operations
+    }
+}
+
+/// R14: whether there is such a name, and such an account, changes nothing that is asked of the database.
+#[tokio::test]
+async fn whatever_is_wrong_asks_the_same_of_the_database() {
+    let stack = Stack::start().await;
+    let tap = Wiretap::before(&stack).await;
+    let env = stack.env_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &tap.url)]);
+    let route = LoginRoute::cold_start(&env).await.unwrap();
+    for (username, email) in
+        [("testuser", Some("testuser@example.com")), ("disabled", Some("disabled@example.com"))]
+    {
+        let account = stack.user(NewUser { username, email, roles: &[Role::User] }).await;
+        if username == "disabled" {
+            stack.disable(account.id).await;
+        }
+    }
+    tap.operations();
+    for by in ["username", "email"] {
+        let mut asked = Vec::new();
+        for name in ["testuser", "disabled", "nobody-here"] {
+            let name = if by == "email" { format!("{name}@example.com") } else { name.to_owned() };
+            let login = json!({by: name, "password": "another password"});
+            assert_eq!(status(&answer(&route, json_request("login", &login)).await), 401);
+            asked.push(tap.operations());
+        }
+        assert!(asked[0].len() > 4, "{asked:?}");
+        assert!(asked.iter().all(|operations| *operations == asked[0]), "{asked:?}");
+    }
 }
 
 /// R15, R16, R19: beyond the free tries nothing is looked at, whether or not there is such a name.

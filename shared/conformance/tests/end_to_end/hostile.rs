@@ -138,7 +138,7 @@ async fn json_test_suite_never_breaks_a_function() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let body = std::fs::read(&path).unwrap();
-        for route in ["/auth/register", "/auth/login"] {
+        for route in ["/auth/register", "/auth/login", "/auth/refresh"] {
             let request = server.request(Method::POST, route);
             let request = request.header("content-type", "application/json").body(body.clone());
             let answer = server.send(request).await;
