@@ -1,7 +1,7 @@
 //! Finding accounts by name, and beginning sessions.
 
 use auth::{AccountCheck, CanonicalName, Email, Fault as _, FaultKind, Username};
-use store::{Accounts, Identifier, Logins, StoreError};
+use store::{Accounts, Identifier, Logins, Secret, StoreError};
 use testkit::{Fault, Faults, Stack};
 
 use crate::{keys, new_account, registrations};
@@ -44,6 +44,22 @@ async fn nobody_has_no_credential() {
     for by in [Identifier::Username(name("nobody")), Identifier::Email(address("n@example.com"))] {
         assert!(logins.credential(&by).await.unwrap().is_none());
     }
+}
+
+/// A login with the password of before must not set it again over one that was set meanwhile.
+#[tokio::test]
+async fn a_hash_is_replaced_unless_it_has_changed_meanwhile() {
+    let stack = Stack::start().await;
+    registrations(&stack).create(new_account("testuser", None)).await.unwrap();
+    let (logins, user) = (stack.logins(), name("testuser"));
+    let secret = |text: &str| Secret::new(text.to_owned());
+    let before = secret("the hash of testuser");
+    assert!(logins.rehash(&user, &before, &secret("by argon2id")).await.unwrap());
+    assert!(!logins.rehash(&user, &before, &secret("too late")).await.unwrap());
+    // Nor does it make a password for whom nobody knows.
+    assert!(!logins.rehash(&name("nobody"), &before, &secret("of nobody")).await.unwrap());
+    let stored = logins.credential(&Identifier::Username(user)).await.unwrap().unwrap();
+    assert_eq!(stored.secret.expose(), "by argon2id");
 }
 
 /// How many waits there are must not tell whether somebody has the name.
