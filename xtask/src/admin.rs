@@ -10,7 +10,7 @@ use auth::{
 };
 use jiff::Timestamp;
 use passwords::{Hasher, MAX_PASSWORD_BYTES, Password, Policy};
-use store::{Administration, NewAccount, Registrations, Secret};
+use store::{Administration, NewAccount, NewEmail, Registrations, Secret};
 
 use crate::project::Project;
 use crate::target::{Tables, Target};
@@ -171,7 +171,7 @@ impl Users {
         let account = NewAccount {
             id: UserId::new(now, &SystemRandom),
             username,
-            email,
+            email: email.map(NewEmail::Claimed),
             roles,
             password: Secret::new(hash.expose().to_owned()),
             created_at: now,

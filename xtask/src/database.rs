@@ -32,9 +32,9 @@ impl FromStr for Storage {
 }
 
 /// A running database, which ends when it is dropped.
-#[derive(Debug)]
 pub struct LocalDatabase {
     address: SocketAddr,
+    database: Database,
     server: JoinHandle<()>,
     _lock: Option<File>,
 }
@@ -93,14 +93,25 @@ impl LocalDatabase {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DatabaseError::Listen)?;
         let address = listener.local_addr().map_err(DatabaseError::Listen)?;
-        let server = tokio::spawn(dynoxide::server::serve_on(listener, database));
-        Ok(Self { address, server, _lock: lock })
+        let server = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
+        Ok(Self { address, database, server, _lock: lock })
     }
 
     /// The URL of the database.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The database itself, for its streams.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+}
+
+impl std::fmt::Debug for LocalDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalDatabase").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -164,15 +175,23 @@ fn check(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     let described = database.describe_table(request).map_err(|error| fault(error.to_string()))?;
     let described: Value =
         serde_json::to_value(described).map_err(|error| fault(error.to_string()))?;
-    if described["Table"]["KeySchema"] == table.definition["KeySchema"] {
-        Ok(())
-    } else {
-        Err(DatabaseError::OtherForm(table.name.clone()))
+    if described["Table"]["KeySchema"] != table.definition["KeySchema"] {
+        return Err(DatabaseError::OtherForm(table.name.clone()));
     }
+    // A table from before the template had a stream gets it, as a deployment would give it.
+    let stream = &table.definition["StreamSpecification"];
+    if !stream.is_null() && described["Table"]["StreamSpecification"].is_null() {
+        let request = json!({"TableName": table.name, "StreamSpecification": stream});
+        let request = serde_json::from_value(request).map_err(|error| fault(error.to_string()))?;
+        database.update_table(request).map_err(|error| fault(error.to_string()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use dynoxide::actions::list_streams::ListStreamsRequest;
+
     use super::*;
 
     fn table(key: &str) -> Table {
@@ -198,6 +217,24 @@ mod tests {
         LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
         let other = LocalDatabase::start(&storage, &[table("id")]).await.unwrap_err();
         assert!(matches!(other, DatabaseError::OtherForm(_)), "{other}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_added_to_a_table_that_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::File(folder.path().join("test.db"));
+        drop(LocalDatabase::start(&storage, &[table("pk")]).await.unwrap());
+        let mut streaming = table("pk");
+        streaming.definition["StreamSpecification"] =
+            json!({"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"});
+        let streams = |database: &LocalDatabase| {
+            let listed = database.database().list_streams(ListStreamsRequest::default()).unwrap();
+            listed.streams.into_iter().map(|stream| stream.table_name).collect::<Vec<_>>()
+        };
+        for _ in 0..2 {
+            let database = LocalDatabase::start(&storage, &[streaming.clone()]).await.unwrap();
+            assert_eq!(streams(&database), ["UsersTable"]);
+        }
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +15,12 @@ use tokio::sync::oneshot;
 
 use crate::binaries::{self, Description, Endpoint};
 use crate::database::{LocalDatabase, Storage};
-use crate::gateway::{Emulator, EventContext, Gateway, Invoker, Routes, event};
+use crate::gateway::{Emulator, EventContext, Gateway, Invoker, PAGES, Routes, event};
 use crate::local_secrets::{LocalSecrets, write_private};
 use crate::process::interrupted;
 use crate::project::Project;
 use crate::state::DevState;
+use crate::streams;
 use crate::template::{Function, Setting, Template};
 use crate::tools::{ToolSet, Tools};
 use crate::ui;
@@ -27,6 +28,9 @@ use crate::watch::{Watch, WatchOptions};
 
 /// How long a function may take from its first request to its first answer.
 const WARM_UP: Duration = Duration::from_mins(3);
+
+/// The folder of mails, in `.local`.
+pub(crate) const MAILS: &str = "outbox";
 
 /// The file of the database, in `.local`.
 pub(crate) const DATABASE: &str = "latchkey.db";
@@ -106,6 +110,8 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let secrets = LocalSecrets::of(project);
     let mut environment = environment(&template, &database.endpoint(), &url, &options.env)?;
     environment.extend(secrets.variables());
+    let mails = project.local(MAILS);
+    local_mail(&mut environment, &mails, &url, &options.env);
     let env = Env::from_iter(environment.clone());
     let table = KeysTable::new(keys_table, client(&environment)?);
     secrets.make(&secrets.rotation(table, &env)?, &secrets.pepper_rotation(&env)?).await?;
@@ -131,6 +137,8 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
         status = watch.ended() => bail!("cargo lambda watch ended ({})", status?),
     }
 
+    let emulator_of_streams = emulator.clone();
+    let delivered = streams::deliver(database.database(), &template, &emulator_of_streams, mails);
     let listeners = port.listen()?;
     let state = DevState {
         pid: std::process::id().cast_signed(),
@@ -145,6 +153,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     welcome(&url, &descriptions);
     tokio::select! {
         () = Arc::new(gateway).serve(listeners) => Ok(()),
+        delivered = delivered => delivered,
         status = watch.ended() => bail!("cargo lambda watch ended ({})", status?),
     }
 }
@@ -252,6 +261,24 @@ fn environment(
     Ok(environment)
 }
 
+/// Mails become files here, with links to pages that the gateway serves, unless the user says otherwise.
+fn local_mail(
+    environment: &mut BTreeMap<String, String>,
+    mails: &Path,
+    url: &str,
+    overrides: &[(String, String)],
+) {
+    for (name, value) in [
+        ("MAIL_TRANSPORT", format!("file:{}", mails.display())),
+        ("MAIL_FROM", "no-reply@latchkey.example".to_owned()),
+        ("MAIL_LINK_BASE", format!("{url}{PAGES}")),
+    ] {
+        if !overrides.iter().any(|(overridden, _)| overridden == name) {
+            environment.insert(name.to_owned(), value);
+        }
+    }
+}
+
 /// The variables by which our client finds the embedded database. It takes any credentials.
 pub(crate) fn local_aws(database: &str) -> BTreeMap<String, String> {
     [
@@ -277,7 +304,12 @@ pub(crate) fn client(environment: &BTreeMap<String, String>) -> anyhow::Result<d
 /// cargo of its own.
 async fn warm_up(template: &Template, emulator: &Emulator) -> anyhow::Result<()> {
     for function in &template.functions {
-        let Some(event) = warm_up_event(function) else { continue };
+        let event = match warm_up_event(function) {
+            Some(event) => event,
+            // With no records, which is no work.
+            None if !function.streams.is_empty() => r#"{"Records":[]}"#.to_owned(),
+            None => continue,
+        };
         let name = &function.name;
         tokio::time::timeout(WARM_UP, emulator.invoke(name, event.into()))
             .await

@@ -14,6 +14,7 @@ pub mod project;
 pub mod sessions;
 pub mod snapshots;
 pub mod state;
+pub mod streams;
 pub mod target;
 pub mod template;
 pub mod test;

@@ -29,6 +29,8 @@ pub struct Function {
     pub resource: String,
     /// Its routes. Empty for a function that serves no HTTP.
     pub routes: Vec<Route>,
+    /// The streams whose records it is invoked with.
+    pub streams: Vec<StreamSource>,
     /// Its environment, that of `Globals` included.
     pub environment: BTreeMap<String, Setting>,
 }
@@ -50,6 +52,17 @@ impl Route {
     }
 }
 
+/// The stream of a table, as a source of a function's events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSource {
+    /// The logical id of the table.
+    pub table: String,
+    /// A record is for the function if one of these patterns fits it; all are if there is none.
+    pub filters: Vec<Value>,
+    /// How many records it gets at a time, at most.
+    pub batch_size: usize,
+}
+
 /// The value of an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
@@ -66,7 +79,8 @@ pub enum Setting {
 pub struct Table {
     /// The logical id, which is the table's name locally.
     pub name: String,
-    /// `KeySchema`, `AttributeDefinitions`, `BillingMode` and the indexes, as the template has them.
+    /// `KeySchema`, `AttributeDefinitions`, `BillingMode`, the indexes and the stream, as the template
+    /// has them.
     pub definition: Value,
     /// The attribute that says when an item expires.
     pub ttl: Option<String>,
@@ -151,6 +165,13 @@ struct Properties {
     global_secondary_indexes: Option<Value>,
     local_secondary_indexes: Option<Value>,
     time_to_live_specification: Option<TimeToLive>,
+    stream_specification: Option<StreamSpecification>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StreamSpecification {
+    stream_view_type: String,
 }
 
 #[derive(Deserialize)]
@@ -166,6 +187,21 @@ struct Event {
 struct EventProperties {
     method: Option<String>,
     path: Option<String>,
+    stream: Option<Tagged<Value>>,
+    batch_size: Option<usize>,
+    filter_criteria: FilterCriteria,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct FilterCriteria {
+    filters: Vec<Filter>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Filter {
+    pattern: String,
 }
 
 #[derive(Deserialize)]
@@ -242,13 +278,20 @@ impl Document {
             .filter(|event| event.r#type == "HttpApi")
             .map(|event| route(id, &event.properties))
             .collect::<Result<_, _>>()?;
+        let streams = properties
+            .events
+            .values()
+            .filter(|event| event.r#type == "DynamoDB")
+            .map(|event| stream(id, &event.properties))
+            .collect::<Result<_, _>>()?;
         let globals = &self.globals.function.environment.variables;
         let environment = globals
             .iter()
             .chain(&properties.environment.variables)
             .map(|(name, value)| (name.clone(), self.setting(value)))
             .collect();
-        Ok(Function { name: name.to_owned(), resource: id.to_owned(), routes, environment })
+        let (name, resource) = (name.to_owned(), id.to_owned());
+        Ok(Function { name, resource, routes, streams, environment })
     }
 
     fn setting(&self, Tagged(value, tag): &Tagged<Value>) -> Setting {
@@ -296,6 +339,27 @@ fn route(id: &str, properties: &EventProperties) -> Result<Route, TemplateError>
     Ok(Route { method, path: path.clone() })
 }
 
+/// How many records a function gets at a time where the template does not say: as Lambda has it.
+const BATCH_SIZE: usize = 100;
+
+fn stream(id: &str, properties: &EventProperties) -> Result<StreamSource, TemplateError> {
+    let table = match &properties.stream {
+        Some(Tagged(Value::String(attribute), Some(tag))) if tag == "!GetAtt" => {
+            attribute.strip_suffix(".StreamArn")
+        }
+        _ => None,
+    };
+    let table = table.ok_or_else(|| fault(id, "Stream is not !GetAtt of a table's StreamArn"))?;
+    let filters = properties.filter_criteria.filters.iter().map(|filter| {
+        serde_json::from_str(&filter.pattern).map_err(|_| fault(id, "a Pattern is not JSON"))
+    });
+    Ok(StreamSource {
+        table: table.to_owned(),
+        filters: filters.collect::<Result<_, _>>()?,
+        batch_size: properties.batch_size.unwrap_or(BATCH_SIZE),
+    })
+}
+
 fn table(id: &str, properties: &Properties) -> Result<Table, TemplateError> {
     let mut definition = serde_json::Map::new();
     for (name, value, needed) in [
@@ -310,6 +374,11 @@ fn table(id: &str, properties: &Properties) -> Result<Table, TemplateError> {
             None if needed => return Err(fault(id, &format!("{name} is missing"))),
             None => {}
         }
+    }
+    if let Some(stream) = &properties.stream_specification {
+        let view = stream.stream_view_type.as_str();
+        let stream = serde_json::json!({"StreamEnabled": true, "StreamViewType": view});
+        definition.insert("StreamSpecification".to_owned(), stream);
     }
     let ttl = properties
         .time_to_live_specification
@@ -329,7 +398,7 @@ mod tests {
 
     use super::*;
 
-    const SMALL: &str = r"
+    const SMALL: &str = r#"
 Parameters:
   Issuer: { Type: String, Default: '' }
   Seconds: { Type: Number, Default: 900 }
@@ -355,6 +424,12 @@ Resources:
         Read: { Type: HttpApi, Properties: { Method: get, Path: '/admin/users/{id}' } }
         Rest: { Type: HttpApi, Properties: { Method: ANY, Path: '/files/{proxy+}' } }
         Tick: { Type: Schedule, Properties: { Schedule: rate(1 day) } }
+        Changes:
+          Type: DynamoDB
+          Properties:
+            Stream: !GetAtt Users.StreamArn
+            BatchSize: 10
+            FilterCriteria: { Filters: [{ Pattern: '{"eventName":["INSERT"]}' }] }
   Users:
     Type: AWS::DynamoDB::Table
     Properties:
@@ -362,8 +437,9 @@ Resources:
       KeySchema: [{ AttributeName: pk, KeyType: HASH }]
       AttributeDefinitions: [{ AttributeName: pk, AttributeType: S }]
       TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }
+      StreamSpecification: { StreamViewType: KEYS_ONLY }
       SSESpecification: { SSEEnabled: true }
-";
+"#;
 
     #[test]
     fn reads_functions() {
@@ -372,6 +448,12 @@ Resources:
         assert_eq!(function.resource, "AdminUserFunction");
         let keys: Vec<_> = function.routes.iter().map(Route::key).collect();
         assert_eq!(keys, ["GET /admin/users/{id}", "ANY /files/{proxy+}"]);
+        let stream = StreamSource {
+            table: "Users".to_owned(),
+            filters: vec![json!({"eventName": ["INSERT"]})],
+            batch_size: 10,
+        };
+        assert_eq!(function.streams, [stream]);
         assert_eq!(template.functions.len(), 1);
         assert_eq!(template.table_of("USERS_TABLE"), Some("Users"));
         assert_eq!(template.table_of("ISSUER"), None);
@@ -408,6 +490,7 @@ Resources:
                 "BillingMode": "PAY_PER_REQUEST",
                 "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
                 "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+                "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"},
             })
         );
     }
@@ -420,6 +503,8 @@ Resources:
             ("Method: get", "Method: 'G T'", "AdminUserFunction: Method is not an HTTP method"),
             ("'/admin/users/{id}'", "admin", "AdminUserFunction: Path does not begin with /"),
             ("KeySchema:", "Keys:", "Users: KeySchema is missing"),
+            ("!GetAtt Users.StreamArn", "x", "AdminUserFunction: Stream is not !GetAtt of"),
+            ("'{\"eventName\"", "'{", "AdminUserFunction: a Pattern is not JSON"),
             ("Resources:", "Resources: [", "not a usable template: "),
         ] {
             let error = Template::parse(&SMALL.replacen(from, to, 1)).unwrap_err().to_string();
@@ -436,6 +521,9 @@ Resources:
         assert_eq!(template.table_of("KEYS_TABLE"), Some("KeysTable"));
         assert!(template.function("login").is_some());
         let mut without = template.functions.iter().filter(|function| function.routes.is_empty());
-        assert!(without.all(|function| ["authorizer", "rotate-keys"].contains(&&*function.name)));
+        assert!(
+            without
+                .all(|function| ["authorizer", "mailer", "rotate-keys"].contains(&&*function.name))
+        );
     }
 }

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use auth::{
-    Account, BootError, Clock, Email, Env, Random, SessionId, Standing, SystemClock, SystemRandom,
-    UserId, Username,
+    Account, BootError, Clock, Email, Env, MailId, Random, SessionId, Standing, SystemClock,
+    SystemRandom, UserId, Username,
 };
 use issuer::{Issuer, SessionGrant, Tokens};
 use passwords::{Hasher, Password, PasswordHash, Verdict};
 use secrets::CachedConfig;
 use serde::Deserialize;
-use store::{Counters, Credential, Identifier, Logins, NewSession, Secret, Session, SessionLimits};
-use throttle::{Attempt, Throttle};
+use store::{
+    Counters, Credential, Identifier, Logins, Mail, NewMail, NewSession, Notice, Outbox, Secret,
+    Session, SessionLimits,
+};
+use throttle::{Attempt, Familiarity, Throttle};
 use web::{Body, Client, FieldError, Json, Method, Problem, Public, Route};
 
 /// A name longer than any that can have been registered, in characters and in octets.
@@ -21,6 +24,7 @@ const MAX_EMAIL_OCTETS: usize = 254;
 /// The route.
 pub struct LoginRoute {
     logins: Logins,
+    outbox: Outbox,
     throttle: Throttle,
     hasher: Hasher,
     issuer: Issuer,
@@ -81,7 +85,8 @@ impl Route for LoginRoute {
         let counters = Counters::new(&table, client.clone());
         let shared = (Arc::clone(&peppers), Arc::clone(&clock), Arc::clone(&random));
         Ok(Self {
-            logins: Logins::new(&table, client, sessions),
+            logins: Logins::new(&table, client.clone(), sessions),
+            outbox: Outbox::new(&table, client),
             throttle: Throttle::new(counters, attempts, shared.0, shared.1, shared.2),
             hasher: Hasher::new(),
             issuer: Issuer::open(tokens, peppers, Arc::clone(&clock), Arc::clone(&random)).await,
@@ -111,7 +116,10 @@ impl Route for LoginRoute {
         };
         let begun = async { Ok(self.logins.begin(account.id, session, &before).await?) };
         let told = async { Ok::<_, Problem>(attempt.succeeded(&account).await?) };
-        let (session, ()) = futures_util::try_join!(begun, told)?;
+        let (session, familiarity) = futures_util::try_join!(begun, told)?;
+        if familiarity == Familiarity::New {
+            self.tell(&account).await;
+        }
         let tokens = issuer.issue(SessionGrant {
             account: &account,
             session: session.id,
@@ -173,6 +181,22 @@ impl LoginRoute {
 }
 
 impl LoginRoute {
+    /// Asks for the mail that tells the owner of a login from somewhere new. When that cannot be
+    /// written, the login is not undone for it.
+    async fn tell(&self, account: &Account) {
+        let now = self.clock.now();
+        let mail = Mail::Notice {
+            user_id: account.id,
+            notice: Notice::NewNetwork,
+            address: account.email.clone(),
+        };
+        let id = MailId::new(now, &*self.random);
+        if let Err(error) = self.outbox.put(&[NewMail { id, mail, asked_at: now }]).await {
+            let (user_id, error) = (account.id.to_string(), &error as &dyn std::error::Error);
+            tracing::warn!(event = "owner_not_told", user_id, error, "security");
+        }
+    }
+
     /// Replaces a hash that is not as we would make it today: of another making, or from before the
     /// costs were raised. Now is when the password is known.
     async fn renew(

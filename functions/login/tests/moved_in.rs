@@ -64,8 +64,8 @@ async fn store_hash(stack: &Stack, hash: &str) {
 }
 
 async fn stored_hash(stack: &Stack, account: &Account) -> String {
-    let passwords = store::Passwords::new(&stack.users(), stack.client(), stack.limits());
-    passwords.of(account).await.unwrap().unwrap().expose().to_owned()
+    let hashes = store::Hashes::new(&stack.users(), stack.client());
+    hashes.of(account).await.unwrap().unwrap().expose().to_owned()
 }
 
 #[tokio::test]

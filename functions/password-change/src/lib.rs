@@ -4,16 +4,20 @@
 use std::sync::Arc;
 
 use auth::{
-    Account, Anyone, BootError, CheckedCaller, Clock, Env, Random, SessionId, SystemClock,
+    Account, Anyone, BootError, CheckedCaller, Clock, Env, MailId, Random, SessionId, SystemClock,
     SystemRandom, TokenRules, Verifier,
 };
 use issuer::{Issuer, SessionGrant, Tokens};
 use keys::TableKeys;
-use passwords::{Hasher, Password, PasswordError, PasswordHash, Policy, PolicyViolation, Verdict};
+use passwords::{Password, PasswordError, Policy, PolicyViolation};
+use reauthentication::{Reauthentication, ReauthenticationError};
 use secrets::CachedConfig;
 use serde::Deserialize;
-use store::{Accounts, Changed, Counters, NewSession, Passwords, Secret, SessionLimits};
-use throttle::{Presented, Throttle};
+use store::{
+    Accounts, Changed, Counters, Hashes, Mail, NewMail, NewSession, Notice, Passwords, Secret,
+    SessionLimits,
+};
+use throttle::Throttle;
 use web::{
     Body, Checked, CheckedAccount, Client, FieldError, Guarded, Json, Method, Problem, Route,
 };
@@ -23,8 +27,7 @@ pub struct PasswordChangeRoute {
     verifier: Verifier<TableKeys>,
     accounts: Accounts,
     passwords: Passwords,
-    throttle: Throttle,
-    hasher: Hasher,
+    reauthentication: Reauthentication,
     policy: Policy,
     issuer: Issuer,
     clock: Arc<dyn Clock>,
@@ -83,8 +86,14 @@ impl Route for PasswordChangeRoute {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let peppers = peppers.open(Arc::clone(&clock));
-        let counters = Counters::new(&table, client.clone());
-        let for_throttle = (Arc::clone(&peppers), Arc::clone(&clock), Arc::clone(&random));
+        let throttle = Throttle::new(
+            Counters::new(&table, client.clone()),
+            attempts,
+            Arc::clone(&peppers),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+        );
+        let hashes = Hashes::new(&table, client.clone());
         // Boxed: together they would be too large for a stack to hold gladly.
         let (keys, issuer) = futures_util::join!(
             Box::pin(TableKeys::open(&keys, client.clone(), Arc::clone(&clock))),
@@ -94,14 +103,7 @@ impl Route for PasswordChangeRoute {
             verifier: Verifier::new(rules, keys, Arc::clone(&clock)),
             accounts: Accounts::new(&table, client.clone()),
             passwords: Passwords::new(&table, client, sessions),
-            throttle: Throttle::new(
-                counters,
-                attempts,
-                for_throttle.0,
-                for_throttle.1,
-                for_throttle.2,
-            ),
-            hasher: Hasher::new(),
+            reauthentication: Reauthentication::new(hashes, throttle),
             policy,
             issuer,
             clock,
@@ -117,20 +119,32 @@ impl Route for PasswordChangeRoute {
         let account = caller.account();
         let (current, new) = self.validate(change, account)?;
         let network = client.network.map(|network| network.to_string());
-        let hash = Box::pin(self.authenticate(account, &current, network.as_deref())).await?;
+        let proof = self.reauthentication.prove(account, &current, network.as_deref());
+        let hash = Box::pin(proof).await.map_err(wrong)?;
         let issuer = self.issuer.ready().await?;
-        let password = self.hasher.hash(&new, &*self.random).await?;
+        let password = self.reauthentication.hasher().hash(&new, &*self.random).await?;
+        let now = self.clock.now();
         let session = NewSession {
             id: SessionId::new(&*self.random),
             // All sessions of before are of the epoch before.
             ver: account.ver + 1,
-            created_at: self.clock.now(),
+            created_at: now,
             pepper: issuer.pepper().to_owned(),
             user_agent: client.user_agent,
             network,
         };
         let password = Secret::new(password.expose().to_owned());
-        let session = match self.passwords.change(account, &hash, password, session).await? {
+        let notice = NewMail {
+            id: MailId::new(now, &*self.random),
+            mail: Mail::Notice {
+                user_id: account.id,
+                notice: Notice::PasswordChanged,
+                address: account.email.clone(),
+            },
+            asked_at: now,
+        };
+        let changed = self.passwords.change(account, &hash, password, session, &notice);
+        let session = match changed.await? {
             Changed::Done(session) => *session,
             // Somebody else has ended the caller's sessions, or changed the password.
             Changed::Meanwhile => {
@@ -151,30 +165,6 @@ impl Route for PasswordChangeRoute {
 }
 
 impl PasswordChangeRoute {
-    /// That the current password is right. Guesses are held as at login, on the same counters.
-    async fn authenticate(
-        &self,
-        account: &Account,
-        current: &Password,
-        network: Option<&str>,
-    ) -> Result<Secret, Problem> {
-        let presented = Presented::Username(account.username.canonical());
-        let attempt = async { Ok(self.throttle.attempt(presented, network).await?) };
-        let stored = async { Ok::<_, Problem>(self.passwords.of(account).await?) };
-        let (attempt, stored) = futures_util::try_join!(attempt, stored)?;
-        let hash = stored
-            .as_ref()
-            .map(|secret| PasswordHash::from_stored(secret.expose().to_owned()))
-            .transpose()?;
-        match (stored, self.hasher.verify(current, hash.as_ref()).await?) {
-            (Some(stored), Verdict::Right) => {
-                attempt.succeeded(account).await?;
-                Ok(stored)
-            }
-            _ => Err(Problem::invalid_credentials()),
-        }
-    }
-
     /// Shape and size of the current password, and all the rules of the new one.
     fn validate(&self, change: Change, account: &Account) -> Result<(Password, Password), Problem> {
         let current = Password::parse(change.current_password);
@@ -195,6 +185,13 @@ impl PasswordChangeRoute {
                 Err(Problem::invalid_input(errors))
             }
         }
+    }
+}
+
+fn wrong(error: ReauthenticationError) -> Problem {
+    match error {
+        ReauthenticationError::Wrong => Problem::invalid_credentials(),
+        other => other.into(),
     }
 }
 

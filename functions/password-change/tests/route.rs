@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::{Account, AccountCheck, Env, Role, SessionId};
+use auth::{Account, AccountCheck, Clock, Env, MailId, Role, SessionId, SystemClock, SystemRandom};
 use password_change::PasswordChangeRoute;
 use passwords::{Hasher, Password, PasswordHash, Verdict};
 use serde_json::{Value, json};
-use store::Passwords;
+use store::{Hashes, Mail, NewMail, Notice, Passwords};
 use testkit::{
     NewUser, PASSWORD, Stack, bearer, body, claims, event, events_of, json_body, load, readable,
     signed_in, status, without_token,
@@ -47,9 +47,20 @@ impl Bench {
         Passwords::new(&self.stack.users(), self.stack.client(), self.stack.limits())
     }
 
+    fn hashes(&self) -> Hashes {
+        Hashes::new(&self.stack.users(), self.stack.client())
+    }
+
+    fn notice(&self) -> NewMail {
+        let now = SystemClock.now();
+        let (user_id, notice) = (self.account.id, Notice::PasswordChanged);
+        let mail = Mail::Notice { user_id, notice, address: None };
+        NewMail { id: MailId::new(now, &SystemRandom), mail, asked_at: now }
+    }
+
     /// Whether the stored password is this one.
     async fn is(&self, password: &str) -> bool {
-        let stored = self.passwords().of(&self.account).await.unwrap().unwrap();
+        let stored = self.hashes().of(&self.account).await.unwrap().unwrap();
         let hash = PasswordHash::from_stored(stored.expose().to_owned()).unwrap();
         let password = Password::parse(password.to_owned()).unwrap();
         Hasher::new().verify(&password, Some(&hash)).await.unwrap() == Verdict::Right
@@ -138,18 +149,22 @@ async fn the_new_password_keeps_the_rules_and_all_faults_are_told_at_once() {
 #[tokio::test]
 async fn of_two_at_once_one_counts() {
     let bench = Bench::start().await;
-    let stored = bench.passwords().of(&bench.account).await.unwrap().unwrap();
+    let stored = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     let change = async |name: &str| {
         let session = bench.stack.new_session(bench.account.ver + 1);
         let new = store::Secret::new(format!("the hash of {name}"));
-        bench.passwords().change(&bench.account, &stored, new, session).await.unwrap()
+        {
+            let passwords = bench.passwords();
+            let notice = bench.notice();
+            passwords.change(&bench.account, &stored, new, session, &notice).await.unwrap()
+        }
     };
     assert!(matches!(change("one").await, store::Changed::Done(_)));
     let sessions = store::Sessions::new(&bench.stack.users(), bench.stack.client());
     let before = sessions.of(bench.account.id).await.unwrap();
     assert_eq!(change("two").await, store::Changed::Meanwhile);
     assert_eq!(sessions.of(bench.account.id).await.unwrap(), before, "nothing at all");
-    let kept = bench.passwords().of(&bench.account).await.unwrap().unwrap();
+    let kept = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     assert_eq!(kept.expose(), "the hash of one");
 }
 
@@ -160,10 +175,14 @@ async fn a_disabled_account_changes_nothing() {
     bench.stack.disable(bench.account.id).await;
     assert_eq!(status(&bench.change(&token, PASSWORD, NEW).await), 401);
     // Nor one that is disabled while it is asked.
-    let stored = bench.passwords().of(&bench.account).await.unwrap().unwrap();
+    let stored = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     let session = bench.stack.new_session(bench.account.ver + 1);
     let new = store::Secret::new("hash".to_owned());
-    let late = bench.passwords().change(&bench.account, &stored, new, session).await.unwrap();
+    let late = {
+        let passwords = bench.passwords();
+        let notice = bench.notice();
+        passwords.change(&bench.account, &stored, new, session, &notice).await.unwrap()
+    };
     assert_eq!(late, store::Changed::Meanwhile);
 }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use auth::{Account, BootError, Clock, Env, KeySource, Standing, SystemClock, SystemRandom};
+use auth::{
+    Account, BootError, Clock, Env, KeySource, MailId, Random, Standing, SystemClock, SystemRandom,
+};
 use issuer::{Issuer, RefreshToken, SessionGrant, Tokens};
 use keys::TableKeys;
 use secrets::CachedConfig;
@@ -16,6 +18,7 @@ pub struct RefreshRoute {
     issuer: Issuer,
     keys: TableKeys,
     clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
 }
 
 /// The body of a request.
@@ -46,6 +49,7 @@ impl Route for RefreshRoute {
         })?;
         let client = dynamo::connect(&database.within(grace.operation_deadline()));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
         // Boxed: together they would be too large for a stack to hold gladly.
         let (keys, issuer) = futures_util::join!(
             Box::pin(TableKeys::open(&keys, client.clone(), Arc::clone(&clock))),
@@ -53,10 +57,11 @@ impl Route for RefreshRoute {
                 tokens,
                 peppers.open(Arc::clone(&clock)),
                 Arc::clone(&clock),
-                Arc::new(SystemRandom)
+                Arc::clone(&random)
             )),
         );
-        Ok(Self { rotations: Rotations::new(&table, client, limits, grace), issuer, keys, clock })
+        let rotations = Rotations::new(&table, client, limits, grace);
+        Ok(Self { rotations, issuer, keys, clock, random })
     }
 
     async fn handle(&self, (): (), Body(body): Body<Refresh>) -> Result<Json<Tokens>, Problem> {
@@ -66,13 +71,15 @@ impl Route for RefreshRoute {
         // Nothing is read or written for a token that we did not make.
         let token = issuer.presented(&body.refresh_token)?;
         let epoch = self.keys.epoch().await?;
+        let now = self.clock.now();
         let presented = Presented {
             user: token.sub,
             session: token.sid,
             counter: token.counter,
             pepper: issuer.pepper(),
+            notice: MailId::new(now, &*self.random),
         };
-        let refreshed = self.rotations.refresh(presented, self.clock.now());
+        let refreshed = self.rotations.refresh(presented, now);
         let account = self.rotations.account(token.sub);
         let (refreshed, account) = futures_util::try_join!(refreshed, account)?;
         let session = live(refreshed, token)?;

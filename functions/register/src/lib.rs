@@ -4,22 +4,29 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use auth::{
-    BootError, Clock, Email, Env, NameError, Random, ReservedNames, Role, Roles, SystemClock,
-    SystemRandom, UserId, Username,
+    BootError, Clock, Email, Env, MailId, NameError, Random, ReservedNames, Role, Roles,
+    SystemClock, SystemRandom, UserId, Username,
 };
-use jiff::Unit;
+use jiff::{Timestamp, Unit};
 use passwords::{Hasher, Password, PasswordError, Policy, PolicyViolation};
 use peppers::{CodeKind, CodeTag, Peppers};
 use secrets::{Cached, CachedConfig};
 use serde::{Deserialize, Serialize};
-use store::{Counters, Invites, NewAccount, RegisterError, Registrations, Secret};
-use throttle::Throttle;
-use web::{Body, Client, Created, FieldError, Method, Problem, Public, Route, UserBody};
+use store::{
+    Counters, FIRST_VER, Invites, Mail, NewAccount, NewEmail, NewMail, RegisterError,
+    Registrations, Secret,
+};
+use throttle::{Postal, Throttle};
+use web::{
+    Accepted, Body, Client, Created, Either, FieldError, Message, Method, Problem, Public, Route,
+    UserBody,
+};
 
 /// The route.
 pub struct RegisterRoute {
     registrations: Registrations,
     mode: Mode,
+    claim: Claim,
     invites: Invites,
     peppers: Arc<Cached<Peppers>>,
     throttle: Throttle,
@@ -47,6 +54,27 @@ impl FromStr for Mode {
             "closed" => Ok(Self::Closed),
             "invite" => Ok(Self::Invite),
             _ => Err("there are open, closed and invite"),
+        }
+    }
+}
+
+/// When an address is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// At once: it must not be taken.
+    AtOnce,
+    /// Once it is verified. Whether it is taken shows in nothing.
+    OnceVerified,
+}
+
+impl FromStr for Claim {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "optional" => Ok(Self::AtOnce),
+            "required" => Ok(Self::OnceVerified),
+            _ => Err("there are optional and required"),
         }
     }
 }
@@ -82,19 +110,22 @@ impl Route for RegisterRoute {
     const PATH: &'static str = "/auth/register";
     type Access = Public;
     type Input = (Client, Body<Registration>);
-    type Output = Created<Registered>;
+    type Output = Either<Created<Registered>, Accepted<Message>>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, mode, peppers, attempts, policy, reserved) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let table = store::Config::read(reader);
-            let mode = reader.optional("REGISTRATION", Mode::Open);
-            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
-            let attempts = throttle::Limits::read(reader);
-            let policy = Policy::read(reader);
-            let reserved = reader.optional("RESERVED_USERNAMES", ReservedNames::default());
-            Some((database?, table?, mode?, peppers?, attempts?, policy?, reserved?))
-        })?;
+        let (database, table, mode, claim, peppers, attempts, policy, reserved) =
+            env.read(|reader| {
+                let database = dynamo::Config::read(reader);
+                let table = store::Config::read(reader);
+                let mode = reader.optional("REGISTRATION", Mode::Open);
+                let claim = reader.optional("EMAIL_VERIFICATION", Claim::AtOnce);
+                let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
+                let attempts = throttle::Limits::read(reader);
+                let policy = Policy::read(reader);
+                let reserved = reader.optional("RESERVED_USERNAMES", ReservedNames::default());
+                let (mode, claim) = (mode?, claim?);
+                Some((database?, table?, mode, claim, peppers?, attempts?, policy?, reserved?))
+            })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let client = dynamo::connect(&database);
@@ -105,6 +136,7 @@ impl Route for RegisterRoute {
         Ok(Self {
             registrations: Registrations::new(&table, client.clone()),
             mode,
+            claim,
             invites: Invites::new(&table, client),
             peppers: Arc::clone(&peppers),
             throttle: Throttle::new(
@@ -132,27 +164,71 @@ impl Route for RegisterRoute {
         // Once the input is a good one: what costs is the hash. The reservation is made beside it, and
         // nothing is stored when it is refused.
         let network = client.network.map(|network| network.to_string());
-        let reserved = async { Ok(self.throttle.registration(network.as_deref()).await?) };
+        let reserved = async {
+            self.throttle.registration(network.as_deref()).await?;
+            self.postage(email.as_ref(), network.as_deref()).await
+        };
         let hash = async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.random).await?) };
-        let ((), hash) = futures_util::try_join!(reserved, hash)?;
+        let (postage, hash) = futures_util::try_join!(reserved, hash)?;
         // To the millisecond, as precise as the id.
         let now = self.clock.now().round(Unit::Millisecond).map_err(|_| Problem::internal())?;
+        let id = UserId::new(now, &*self.random);
         let account = NewAccount {
-            id: UserId::new(now, &*self.random),
+            id,
             username,
-            email,
+            email: email.map(|address| self.new_email(id, address, postage, now)),
             roles: Roles::from_iter([Role::User]),
             password: Secret::new(hash.expose().to_owned()),
             created_at: now,
             invite,
         };
         let account = self.registrations.create(account).await.map_err(taken)?;
-        let message = "User registered successfully";
-        Ok(Created(Registered { message, user: account.into() }))
+        Ok(match self.claim {
+            Claim::AtOnce => {
+                let message = "User registered successfully";
+                Either::Left(Created(Registered { message, user: account.into() }))
+            }
+            // The same for everybody: also what is in the account could tell.
+            Claim::OnceVerified => Either::Right(Accepted(Message::new(
+                "User registered. The address counts once it is confirmed, by the mail on its way.",
+            ))),
+        })
     }
 }
 
 impl RegisterRoute {
+    /// Whether a mail may be sent to the address, where registering sends one.
+    async fn postage(
+        &self,
+        address: Option<&Email>,
+        network: Option<&str>,
+    ) -> Result<Postal, Problem> {
+        match (self.claim, address) {
+            (Claim::OnceVerified, Some(address)) => {
+                Ok(Box::pin(self.throttle.postage(address.canonical(), network)).await?)
+            }
+            (Claim::OnceVerified, None) | (Claim::AtOnce, _) => Ok(Postal::Spent),
+        }
+    }
+
+    fn new_email(
+        &self,
+        user_id: UserId,
+        address: Email,
+        postage: Postal,
+        now: Timestamp,
+    ) -> NewEmail {
+        if self.claim == Claim::AtOnce {
+            return NewEmail::Claimed(address);
+        }
+        let mail = (postage == Postal::Paid).then(|| NewMail {
+            id: MailId::new(now, &*self.random),
+            mail: Mail::EmailVerification { user_id, ver: FIRST_VER, address: address.clone() },
+            asked_at: now,
+        });
+        NewEmail::Pending { address, mail }
+    }
+
     /// Whether anybody may register, before anything else is looked at. Gives what is stored of the
     /// invitation's code, where it takes one.
     async fn admit(&self, code: Option<&str>) -> Result<Option<String>, Problem> {

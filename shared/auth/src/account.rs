@@ -17,6 +17,9 @@ pub struct Account {
     pub email: Option<Email>,
     /// Whether the owner has shown that mail to the address arrives.
     pub email_standing: EmailStanding,
+    /// An address that it was registered with and that is not claimed before it is verified. Until
+    /// then it is nobody's: it proves nothing, and nothing but the mail that verifies it is sent there.
+    pub pending_email: Option<Email>,
     /// What it may do.
     pub roles: Roles,
     /// When it was registered.

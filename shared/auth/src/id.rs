@@ -95,14 +95,30 @@ identifier! {
     TokenId
 }
 
-impl UserId {
+identifier! {
+    /// A mail to be sent. A UUIDv7, so that of two mails the later one has the greater id.
+    MailId
+}
+
+/// A UUIDv7 (RFC 9562 §5.7). Times before 1970 count as 1970: it has no others.
+fn ordered(now: Timestamp, random: &dyn Random) -> Uuid {
+    let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
+    Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid()
+}
+
+impl MailId {
     /// A new identifier, of the millisecond `now`.
-    ///
-    /// Times before 1970 count as 1970: UUIDv7 has no others.
     #[must_use]
     pub fn new(now: Timestamp, random: &dyn Random) -> Self {
-        let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        Self(Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid())
+        Self(ordered(now, random))
+    }
+}
+
+impl UserId {
+    /// A new identifier, of the millisecond `now`.
+    #[must_use]
+    pub fn new(now: Timestamp, random: &dyn Random) -> Self {
+        Self(ordered(now, random))
     }
 }
 

@@ -15,6 +15,7 @@ mod env;
 mod fault;
 mod id;
 mod key;
+mod mailed;
 mod names;
 mod random;
 mod role;
@@ -26,11 +27,12 @@ pub use claims::{Audience, Claims, TOKEN_TYPE};
 pub use clock::{Clock, SystemClock};
 pub use env::{AwsEnvironment, BootError, ConfigErrors, Env, Reader};
 pub use fault::{Fault, FaultKind};
-pub use id::{IdError, SessionId, TokenId, UserId};
+pub use id::{IdError, MailId, SessionId, TokenId, UserId};
 pub use key::{
     Algorithm, AlgorithmError, GlobalEpoch, KeyError, KeySetError, KeySource, PublicKey,
     PublicKeySet,
 };
+pub use mailed::MailedFor;
 pub use names::{CanonicalName, Email, NameError, ReservedNames, Username};
 pub use random::{Random, SystemRandom};
 pub use role::{Admin, Anyone, Role, RoleError, RoleRequirement, Roles, SuperAdmin, User};

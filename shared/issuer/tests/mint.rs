@@ -27,6 +27,7 @@ fn account(now: Timestamp) -> Account {
         username: Username::parse("Straße").unwrap(),
         email: Some(Email::parse("private@example.com").unwrap()),
         email_standing: EmailStanding::Verified,
+        pending_email: None,
         roles: Roles::from_iter([Role::User, Role::Admin]),
         created_at: now,
         standing: Standing::Active,

@@ -9,6 +9,7 @@
 //! long as anything that was made with it.
 
 mod code;
+mod mailed;
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,6 +20,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub use code::{Code, CodeKind, CodeTag};
 use jiff::{SignedDuration, Timestamp};
+pub use mailed::MailedCode;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -44,6 +46,10 @@ pub enum Purpose {
     Code,
     /// The key of a counter of attempts. Lost when the pepper is replaced: counters begin anew.
     Throttle,
+    /// The token of a link in a mail.
+    MailLink,
+    /// The digits in a mail.
+    MailDigits,
 }
 
 impl Purpose {
@@ -53,6 +59,8 @@ impl Purpose {
             Self::RefreshToken => b"latchkey/v1/refresh-token",
             Self::Code => b"latchkey/v1/code",
             Self::Throttle => b"latchkey/v1/throttle",
+            Self::MailLink => b"latchkey/v1/mail-link",
+            Self::MailDigits => b"latchkey/v1/mail-digits",
         }
     }
 }

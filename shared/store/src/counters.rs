@@ -22,6 +22,9 @@ use crate::table::{Config, StoreError, Table};
 /// is one of a burst, and is told to wait.
 const TRIES: usize = 16;
 
+/// How many networks are looked at to find one that is known.
+const KNOWN_LOOKED_AT: i32 = 100;
+
 /// How many attempts are free, and how long to wait beyond that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -375,6 +378,28 @@ impl Counters {
         let known = self.0.get::<Known>(Key::known(who, network)).await?;
         let until = known.map(|known| Timestamp::from_second(known.expires_at)).transpose();
         Ok(until.map_err(StoreError::unusable)?.filter(|until| *until > now))
+    }
+
+    /// Whether any network is known to an account at the time `now`.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn knows_any(&self, who: &str, now: Timestamp) -> Result<bool, StoreError> {
+        // What is over may not have been swept, so one item would not do; a page of them does.
+        let output = self
+            .0
+            .client
+            .query()
+            .table_name(&self.0.name)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", text(&Key::known(who, "").pk))
+            .limit(KNOWN_LOOKED_AT)
+            .send()
+            .await?;
+        let known = output.items.unwrap_or_default().into_iter().map(item::parse::<Known>);
+        let known = known.collect::<Result<Vec<_>, _>>()?;
+        Ok(known.iter().any(|known| known.expires_at > now.as_second()))
     }
 
     /// Notes that a network is known to an account.

@@ -37,6 +37,8 @@ pub(crate) struct AccountItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     email: Option<Email>,
     email_verified: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pending_email: Option<Email>,
     roles: Roles,
     created_at: Timestamp,
     disabled: bool,
@@ -50,6 +52,7 @@ impl From<Account> for AccountItem {
             username: account.username,
             email: account.email,
             email_verified: account.email_standing == EmailStanding::Verified,
+            pending_email: account.pending_email,
             roles: account.roles,
             created_at: account.created_at,
             disabled: account.standing == Standing::Disabled,
@@ -69,6 +72,7 @@ impl From<AccountItem> for Account {
             } else {
                 EmailStanding::Unverified
             },
+            pending_email: item.pending_email,
             roles: item.roles,
             created_at: item.created_at,
             standing: if item.disabled { Standing::Disabled } else { Standing::Active },
@@ -154,20 +158,22 @@ mod tests {
     fn account() -> impl Strategy<Value = Account> {
         let roles = proptest::sample::subsequence(Role::ALL.to_vec(), 0..=3);
         let about = (any::<bool>(), any::<bool>(), any::<u64>());
-        (id(), username(), proptest::option::of(email()), roles, time(), about).prop_map(
-            |(id, username, email, roles, created_at, (verified, disabled, ver))| Account {
+        let emails = (proptest::option::of(email()), proptest::option::of(email()));
+        (id(), username(), emails, roles, time(), about).prop_map(
+            |(id, username, (email, pending_email), roles, created_at, about)| Account {
                 id,
                 username,
                 email,
-                email_standing: if verified {
+                email_standing: if about.0 {
                     EmailStanding::Verified
                 } else {
                     EmailStanding::Unverified
                 },
+                pending_email,
                 roles: roles.into_iter().collect(),
                 created_at,
-                standing: if disabled { Standing::Disabled } else { Standing::Active },
-                ver,
+                standing: if about.1 { Standing::Disabled } else { Standing::Active },
+                ver: about.2,
             },
         )
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use auth::{CanonicalName, SessionId, UserId};
+use auth::{CanonicalName, MailId, MailedFor, SessionId, UserId};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 /// What the sort key of every session begins with.
@@ -59,6 +59,26 @@ impl Key {
     /// That a network is known to an account, both as tags.
     pub(crate) fn known(who: &str, network: &str) -> Self {
         Self::new(format!("KNOWN#{who}"), format!("NETWORK#{network}"))
+    }
+
+    /// A mail that is to be sent. The mailer's stream is filtered by how it begins.
+    pub(crate) fn mail(id: MailId) -> Self {
+        Self::new(format!("OUTBOX#{id}"), "MAIL")
+    }
+
+    /// The mail whose key begins like that.
+    pub(crate) fn mail_of(pk: &str) -> Option<MailId> {
+        pk.strip_prefix("OUTBOX#")?.parse().ok()
+    }
+
+    /// The code of a mail, as far as it is stored.
+    pub(crate) fn code(id: MailId) -> Self {
+        Self::new(format!("CODE#{id}"), "CODE")
+    }
+
+    /// The tries at the digits that were mailed to an address last.
+    pub(crate) fn digits(purpose: MailedFor, address: &CanonicalName) -> Self {
+        Self::new(format!("DIGITS#{}#{}", purpose.as_str(), address.as_str()), "DIGITS")
     }
 
     /// The key as DynamoDB takes it.

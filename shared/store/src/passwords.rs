@@ -1,7 +1,6 @@
 //! Changing a password.
 
 use auth::Account;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use dynamo::Client;
 
@@ -9,14 +8,37 @@ use crate::Secret;
 use crate::item::{self, PasswordItem};
 use crate::key::Key;
 use crate::logins::NewSession;
+use crate::outbox::NewMail;
 use crate::sessions::{Session, SessionLimits};
-use crate::table::{Config, StoreError, Table};
+use crate::table::{Config, StoreError, Table, failed};
 
-/// Reads and changes passwords.
+/// Changes passwords.
 #[derive(Clone, Debug)]
 pub struct Passwords {
     table: Table,
     limits: SessionLimits,
+}
+
+/// Reads the hashes of passwords.
+#[derive(Clone, Debug)]
+pub struct Hashes(Table);
+
+impl Hashes {
+    /// The passwords of the table that `config` names.
+    #[must_use]
+    pub fn new(config: &Config, client: Client) -> Self {
+        Self(Table::new(config, client))
+    }
+
+    /// The hash of an account's password, or `None` when it has none.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn of(&self, account: &Account) -> Result<Option<Secret>, StoreError> {
+        let key = Key::password(account.username.canonical());
+        let password = self.0.get::<PasswordItem>(key).await?;
+        Ok(password.map(|password| Secret::new(password.hash)))
+    }
 }
 
 /// What came of a change.
@@ -35,19 +57,9 @@ impl Passwords {
         Self { table: Table::new(config, client), limits }
     }
 
-    /// The hash of an account's password, or `None` when it has none.
-    ///
-    /// # Errors
-    /// When the table cannot be read.
-    pub async fn of(&self, account: &Account) -> Result<Option<Secret>, StoreError> {
-        let key = Key::password(account.username.canonical());
-        let password = self.table.get::<PasswordItem>(key).await?;
-        Ok(password.map(|password| Secret::new(password.hash)))
-    }
-
     /// Sets the hash `new` in place of `old`, ends all sessions of the account by raising its epoch,
-    /// and begins `session`, which is of the new one; or does nothing at all. One transaction, with a
-    /// condition on what `account` and `old` were read as.
+    /// begins `session`, which is of the new one, and asks for `notice`; or does nothing at all. One
+    /// transaction, with a condition on what `account` and `old` were read as.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -57,6 +69,7 @@ impl Passwords {
         old: &Secret,
         new: Secret,
         session: NewSession,
+        notice: &NewMail,
     ) -> Result<Changed, StoreError> {
         let number = |n: u64| AttributeValue::N(n.to_string());
         let text = |secret: &Secret| AttributeValue::S(secret.expose().to_owned());
@@ -97,21 +110,13 @@ impl Passwords {
             .transact_items(TransactWriteItem::builder().update(epoch).build())
             .transact_items(TransactWriteItem::builder().update(password).build())
             .transact_items(TransactWriteItem::builder().put(begun).build())
+            .transact_items(self.table.mail(notice)?)
             .send()
             .await;
         match sent {
             Ok(_) => Ok(Changed::Done(Box::new(Session::of(id, item)?))),
-            Err(error) if has_changed(error.as_service_error()) => Ok(Changed::Meanwhile),
+            Err(error) if !failed(error.as_service_error()).is_empty() => Ok(Changed::Meanwhile),
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// Whether a condition failed.
-fn has_changed(error: Option<&TransactWriteItemsError>) -> bool {
-    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else {
-        return false;
-    };
-    let failed = Some("ConditionalCheckFailed");
-    canceled.cancellation_reasons().iter().any(|reason| reason.code() == failed)
 }

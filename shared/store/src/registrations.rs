@@ -1,7 +1,6 @@
 //! Creating accounts.
 
 use auth::{Account, Email, EmailStanding, Fault, FaultKind, Roles, Standing, UserId, Username};
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use dynamo::Client;
 use jiff::Timestamp;
@@ -10,7 +9,8 @@ use serde::Serialize;
 use crate::Secret;
 use crate::item::{self, AccountItem, ClaimItem, PasswordItem};
 use crate::key::Key;
-use crate::table::{Config, StoreError, Table};
+use crate::outbox::NewMail;
+use crate::table::{Config, StoreError, Table, failed};
 
 /// Creates accounts.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ pub struct NewAccount {
     pub id: UserId,
     /// Its name.
     pub username: Username,
-    /// Its address, claimed at once and not verified.
-    pub email: Option<Email>,
+    /// Its address.
+    pub email: Option<NewEmail>,
     /// Its roles.
     pub roles: Roles,
     /// The hash of its password.
@@ -35,8 +35,22 @@ pub struct NewAccount {
     pub invite: Option<String>,
 }
 
+/// An address to register with.
+#[derive(Clone, Debug)]
+pub enum NewEmail {
+    /// Claimed at once, and not verified: registering fails when somebody has it.
+    Claimed(Email),
+    /// Claimed once it is verified, so that it does not matter here whether somebody has it.
+    Pending {
+        /// The address.
+        address: Email,
+        /// The mail by which it is verified, unless there have been too many.
+        mail: Option<NewMail>,
+    },
+}
+
 /// The epoch of a new account.
-const FIRST_VER: u64 = 1;
+pub const FIRST_VER: u64 = 1;
 
 /// The items of the transaction, in its order, by which a failed condition is told.
 const USERNAME_CLAIM: usize = 0;
@@ -61,12 +75,18 @@ impl Registrations {
         let NewAccount { id, username, email, roles, password, created_at, invite } = new;
         let claim = ClaimItem { user_id: id, username: username.clone() };
         let name = username.canonical().clone();
+        let (email, pending_email, mail) = match email {
+            Some(NewEmail::Claimed(email)) => (Some(email), None, None),
+            Some(NewEmail::Pending { address, mail }) => (None, Some(address), mail),
+            None => (None, None, None),
+        };
         let address = email.as_ref().map(|email| email.canonical().clone());
         let account = Account {
             id,
             username,
             email,
             email_standing: EmailStanding::Unverified,
+            pending_email,
             roles,
             created_at,
             standing: Standing::Active,
@@ -87,6 +107,8 @@ impl Registrations {
             puts.push(self.put_new(Key::email(address), &claim)?);
             further.push(RegisterError::EmailTaken);
         }
+        // Last: it has no condition that could fail.
+        puts.extend(mail.map(|mail| self.0.mail(&mail)).transpose()?);
         let sent = self.0.client.transact_write_items().set_transact_items(Some(puts)).send().await;
         match sent {
             Ok(_) => Ok(account),
@@ -128,16 +150,6 @@ impl Registrations {
             .expect("table and item are set");
         Ok(TransactWriteItem::builder().put(put).build())
     }
-}
-
-/// The items whose conditions failed.
-fn failed(error: Option<&TransactWriteItemsError>) -> Vec<usize> {
-    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else {
-        return Vec::new();
-    };
-    let reasons = canceled.cancellation_reasons().iter().enumerate();
-    let failed = reasons.filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"));
-    failed.map(|(at, _)| at).collect()
 }
 
 /// An account could not be created.

@@ -1,15 +1,18 @@
 //! Sessions: what is known of one, and the handles that refresh, list and end them.
 
-use auth::{Account, LiveSession, Reader, SessionId, UserId};
+use auth::{Account, LiveSession, MailId, Reader, SessionId, UserId};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
 use dynamo::Client;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::chain::{Chain, Judgement};
 use crate::item::{self, AccountItem, SessionItem};
 use crate::key::{Key, SESSIONS};
-use crate::table::{Config, StoreError, Table};
+use crate::outbox::{Mail, NewMail, Notice};
+use crate::table::{Config, StoreError, Table, failed};
 
 /// How long sessions live, and how many an account may have.
 #[derive(Clone, Copy, Debug)]
@@ -189,6 +192,8 @@ pub struct Presented<'a> {
     pub counter: u64,
     /// The id of the pepper that a new token is made with.
     pub pepper: &'a str,
+    /// The id of the mail by which the owner is told, should the session have to be ended.
+    pub notice: MailId,
 }
 
 impl Rotations {
@@ -220,7 +225,7 @@ impl Rotations {
         presented: Presented<'_>,
         now: Timestamp,
     ) -> Result<Refreshed, StoreError> {
-        let Presented { user, session, counter, pepper } = presented;
+        let Presented { user, session, counter, pepper, notice } = presented;
         let now = whole_millis(now);
         let number = |n: i64| AttributeValue::N(n.to_string());
         let rested = now.saturating_sub(self.grace.0).unwrap_or(Timestamp::MIN);
@@ -278,7 +283,7 @@ impl Rotations {
         };
         let Some(item) = failed.item() else { return Ok(Refreshed::Ended) };
         let old = Session::of(session, item::parse(item.clone())?)?;
-        self.judge(user, old, counter, now).await
+        self.judge(user, old, counter, notice, now).await
     }
 
     /// What follows from the session as it was when the condition failed.
@@ -287,6 +292,7 @@ impl Rotations {
         user: UserId,
         old: Session,
         presented: u64,
+        notice: MailId,
         now: Timestamp,
     ) -> Result<Refreshed, StoreError> {
         if old.ends_at <= now {
@@ -297,12 +303,38 @@ impl Rotations {
                 Ok(Refreshed::Live(Box::new(old), judgement))
             }
             Judgement::Reuse => {
-                self.table.delete(Key::session(user, old.id)).await?;
+                self.end_reused(user, old.id, notice, now).await?;
                 Ok(Refreshed::Reused)
             }
             Judgement::Ahead => Ok(Refreshed::Ahead),
             // The condition is this judgement, so it would not have failed.
             Judgement::Rotate => Err(StoreError::Contradiction),
+        }
+    }
+
+    /// Ends a session whose token was reused and asks for the mail that tells its owner, both or
+    /// neither. When the session is gone already, whoever ended it has told.
+    async fn end_reused(
+        &self,
+        user: UserId,
+        session: SessionId,
+        notice: MailId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mail = Mail::Notice { user_id: user, notice: Notice::SessionReused, address: None };
+        let mail = self.table.mail(&NewMail { id: notice, mail, asked_at: now })?;
+        let ended = Delete::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(Key::session(user, session).attributes()))
+            .condition_expression("attribute_exists(pk)")
+            .build()
+            .expect("table and key are set");
+        let items = vec![TransactWriteItem::builder().delete(ended).build(), mail];
+        let client = &self.table.client;
+        let sent = client.transact_write_items().set_transact_items(Some(items)).send().await;
+        match sent {
+            Err(error) if !failed(error.as_service_error()).is_empty() => Ok(()),
+            other => Ok(other.map(drop)?),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use auth::{CheckError, Fault, FaultKind, Reader, UserId};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use dynamo::{Client, DynamoError};
@@ -99,6 +100,17 @@ impl Table {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The items of a transaction whose conditions failed, by their places in it. None when something else
+/// has failed.
+pub(crate) fn failed(error: Option<&TransactWriteItemsError>) -> Vec<usize> {
+    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else {
+        return Vec::new();
+    };
+    let reasons = canceled.cancellation_reasons().iter().enumerate();
+    let failed = reasons.filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"));
+    failed.map(|(at, _)| at).collect()
 }
 
 /// The table could not be read or written.

@@ -15,7 +15,7 @@ use peppers::Peppers;
 use rotation::{PepperRotation, Plan, Rotation};
 use secrets::Versions;
 use serde_json::json;
-use store::{Logins, NewAccount, NewSession, Registrations, Secret, SessionLimits};
+use store::{Logins, NewAccount, NewEmail, NewSession, Registrations, Secret, SessionLimits};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -246,7 +246,9 @@ impl Stack {
         let account = NewAccount {
             id: UserId::new(now, &SystemRandom),
             username: Username::parse(new.username).expect("a username"),
-            email: new.email.map(|email| Email::parse(email).expect("an address")),
+            email: new
+                .email
+                .map(|email| NewEmail::Claimed(Email::parse(email).expect("an address"))),
             roles: new.roles.iter().copied().collect::<Roles>(),
             password: Secret::new(hash.expose().to_owned()),
             created_at: now,

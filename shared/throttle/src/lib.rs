@@ -17,8 +17,10 @@ use std::sync::Arc;
 use auth::{Account, CanonicalName, Clock, Fault, FaultKind, Random};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 pub use limits::Limits;
+use limits::Postage;
 use peppers::{MacKey, Peppers, Purpose};
 use secrets::{Cached, SecretError};
 use store::{CounterKey, Counters, Limit, Receipt, Reserved, StoreError};
@@ -53,6 +55,32 @@ impl fmt::Debug for Throttle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Throttle").field("limits", &self.limits).finish_non_exhaustive()
     }
+}
+
+/// Whether a mail to an address may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Postal {
+    /// It may, and counts.
+    Paid,
+    /// There have been as many as there may be. Whoever asked is not told.
+    Spent,
+}
+
+/// What was known of a network when somebody signed in from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Familiarity {
+    /// It was known to the account, or is the first one that ever was.
+    Usual,
+    /// Others were known, and this one was not.
+    New,
+}
+
+/// An attempt at what is no password: it is counted for its network alone. Dropped, it has failed.
+#[derive(Debug)]
+#[must_use = "a success is to be told, or it counts as a failure"]
+pub struct BareAttempt<'a> {
+    throttle: &'a Throttle,
+    whole_network: Receipt,
 }
 
 /// An attempt that may be made. Dropped, it has failed, and counts.
@@ -147,20 +175,116 @@ impl Throttle {
         Ok(Attempt { throttle: self, key, network, pair, name, whole_network, now })
     }
 
+    /// Reserves an attempt at what nobody guesses (128 bits), from `network`.
+    ///
+    /// # Errors
+    /// As [`Self::attempt`].
+    pub async fn bare_attempt(
+        &self,
+        network: Option<&str>,
+    ) -> Result<BareAttempt<'_>, ThrottleError> {
+        let limit = self.limits.network;
+        let whole_network = self.of_network("NETWORK", limit, network).await?;
+        Ok(BareAttempt { throttle: self, whole_network })
+    }
+
     /// Reserves a registration from `network`.
     ///
     /// # Errors
     /// [`ThrottleError::TooMany`] when there have been too many from there; or when the counters are
     /// out of reach.
     pub async fn registration(&self, network: Option<&str>) -> Result<(), ThrottleError> {
+        self.of_network("REGISTER", self.limits.register, network).await.map(drop)
+    }
+
+    /// Reserves a request for a mail from `network`.
+    ///
+    /// # Errors
+    /// As [`Self::registration`].
+    pub async fn mail_request(&self, network: Option<&str>) -> Result<(), ThrottleError> {
+        self.of_network("MAIL", self.limits.mail, network).await.map(drop)
+    }
+
+    async fn of_network(
+        &self,
+        kind: &'static str,
+        limit: Limit,
+        network: Option<&str>,
+    ) -> Result<Receipt, ThrottleError> {
         let now = self.clock.now();
         let key = self.key(now).await?;
         let network = tag(&key, "network", network.unwrap_or("unknown"));
-        let counter = CounterKey::new("REGISTER", network);
-        match self.reserve(counter, self.limits.register, now).await? {
-            Reserved::Granted(_) => Ok(()),
+        match self.reserve(CounterKey::new(kind, network), limit, now).await? {
+            Reserved::Granted(receipt) => Ok(receipt),
             Reserved::Refused(wait) => Err(ThrottleError::too_many(wait)),
         }
+    }
+
+    /// Reserves a mail with a code to `address`, which `network` asks for: three an hour for both
+    /// together, five an hour and ten a day for the address; or, where somebody with that address has
+    /// signed in from the network before, five an hour that strangers cannot use up. Whether anybody
+    /// has the address is not asked.
+    ///
+    /// # Errors
+    /// When the counters are out of reach.
+    pub async fn postage(
+        &self,
+        address: &CanonicalName,
+        network: Option<&str>,
+    ) -> Result<Postal, ThrottleError> {
+        let now = self.clock.now();
+        let key = self.key(now).await?;
+        let who = who(&key, Presented::Email(address));
+        let network = tag(&key, "network", network.unwrap_or("unknown"));
+        let pair = tag(&key, "pair", &format!("{who}.{network}"));
+        let known = self.counters.known_until(&who, &network, now).await?;
+        let of_all = if known.is_some() {
+            vec![(CounterKey::new("MAIL_KNOWN", pair), Postage::KNOWN)]
+        } else {
+            vec![
+                (CounterKey::new("MAIL_PAIR", pair), Postage::PAIR),
+                (CounterKey::new("MAIL_HOUR", who.clone()), Postage::HOUR),
+                (CounterKey::new("MAIL_DAY", who), Postage::DAY),
+            ]
+        };
+        let reservations =
+            of_all.into_iter().map(|(key, limit)| Box::pin(self.reserve(key, limit, now)));
+        let reserved = try_join_all(reservations).await?;
+        let granted: Vec<_> = reserved
+            .iter()
+            .filter_map(|reserved| match reserved {
+                Reserved::Granted(receipt) => Some(receipt),
+                Reserved::Refused(_) => None,
+            })
+            .collect();
+        if granted.len() == reserved.len() {
+            return Ok(Postal::Paid);
+        }
+        self.give_back(granted.into_iter()).await?;
+        Ok(Postal::Spent)
+    }
+
+    /// Forgets what failed from `network` at an account's names: whoever reads its mail has shown to be
+    /// its owner, and is not to wait before signing in with a new password.
+    ///
+    /// # Errors
+    /// When the counters are out of reach.
+    pub async fn forgive(
+        &self,
+        account: &Account,
+        network: Option<&str>,
+    ) -> Result<(), ThrottleError> {
+        let key = self.key(self.clock.now()).await?;
+        let network = tag(&key, "network", network.unwrap_or("unknown"));
+        let email = account.email.as_ref().map(|email| Presented::Email(email.canonical()));
+        let names = [Some(Presented::Username(account.username.canonical())), email];
+        let cleared = names.into_iter().flatten().map(|name| {
+            let pair = tag(&key, "pair", &format!("{}.{network}", who(&key, name)));
+            let pair = CounterKey::new("PAIR", pair);
+            async move { self.counters.clear(&pair).await }
+        });
+        try_join_all(cleared).await?;
+        Ok(())
     }
 
     async fn give_back(
@@ -175,14 +299,45 @@ impl Throttle {
     }
 }
 
-impl Attempt<'_> {
-    /// It has succeeded, as `account`: what it reserved is given back, what failed before from this
-    /// network is forgotten, and the network is known from now on, by whichever of its names the
-    /// account is called.
+impl BareAttempt<'_> {
+    /// It has succeeded, and does not count.
     ///
     /// # Errors
     /// When the counters are out of reach.
-    pub async fn succeeded(self, account: &Account) -> Result<(), ThrottleError> {
+    pub async fn succeeded(self) -> Result<(), ThrottleError> {
+        Ok(self.throttle.counters.give_back(&self.whole_network).await?)
+    }
+}
+
+impl Attempt<'_> {
+    /// It was right, and proves less than a password does: what it reserved is given back and what
+    /// failed before from this network is forgotten, but the network is not known from now on.
+    ///
+    /// # Errors
+    /// When the counters are out of reach.
+    pub async fn passed(self) -> Result<(), ThrottleError> {
+        let counters = &self.throttle.counters;
+        let name = async {
+            match &self.name {
+                Some(receipt) => counters.give_back(receipt).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(
+            Box::pin(name),
+            Box::pin(counters.give_back(&self.whole_network)),
+            Box::pin(counters.clear(&self.pair)),
+        )?;
+        Ok(())
+    }
+
+    /// It has succeeded, as `account`: what it reserved is given back, what failed before from this
+    /// network is forgotten, and the network is known from now on, by whichever of its names the
+    /// account is called. Says whether that is something new.
+    ///
+    /// # Errors
+    /// When the counters are out of reach.
+    pub async fn succeeded(self, account: &Account) -> Result<Familiarity, ThrottleError> {
         let Self { throttle, key, network, pair, name, whole_network, now } = self;
         let counters = &throttle.counters;
         let name = async {
@@ -199,37 +354,39 @@ impl Attempt<'_> {
             async move {
                 match who {
                     Some(who) => know(counters, &who, network, now).await,
-                    None => Ok(()),
+                    None => Ok(Familiarity::Usual),
                 }
             }
         };
-        tokio::try_join!(
+        let ((), (), (), familiarity, _) = tokio::try_join!(
             Box::pin(name),
             Box::pin(counters.give_back(&whole_network)),
             Box::pin(counters.clear(&pair)),
             Box::pin(know(username)),
             Box::pin(know(email)),
         )?;
-        Ok(())
+        Ok(familiarity)
     }
 }
 
-/// Notes that a network is known, unless that has been noted lately.
+/// Notes that a network is known, unless that has been noted lately. Says what it was before.
 async fn know(
     counters: &Counters,
     who: &str,
     network: &str,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Familiarity, StoreError> {
     let day = SignedDuration::from_hours(24);
     let days = |days: i64| SignedDuration::from_secs(day.as_secs() * days);
     let known = counters.known_until(who, network, now).await?;
     let fresh = now.saturating_add(days(KNOWN_DAYS - NOTED_ANEW_DAYS)).unwrap_or(Timestamp::MAX);
     if known.is_some_and(|until| until > fresh) {
-        return Ok(());
+        return Ok(Familiarity::Usual);
     }
+    let is_new = known.is_none() && counters.knows_any(who, now).await?;
     let until = now.saturating_add(days(KNOWN_DAYS)).unwrap_or(Timestamp::MAX);
-    counters.know(who, network, until).await
+    counters.know(who, network, until).await?;
+    Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
 /// The tag of whom somebody presents themselves as. One for every spelling of a name.

@@ -11,6 +11,7 @@ pub struct Limits {
     pub(crate) name: Limit,
     pub(crate) network: Limit,
     pub(crate) register: Limit,
+    pub(crate) mail: Limit,
 }
 
 /// The longest that a limit may make anybody wait, and the longest that anything is remembered: 30
@@ -21,8 +22,9 @@ const MOST_SECONDS: i64 = 30 * 24 * 60 * 60;
 const MOST_FREE: u32 = 1_000_000;
 
 impl Limits {
-    /// From `THROTTLE_PAIR_`, `THROTTLE_NAME_`, `THROTTLE_NETWORK_` and `THROTTLE_REGISTER_`, each with
-    /// `FREE` and `WINDOW_SECONDS`, the first two with `BASE_SECONDS` and `MAX_SECONDS` besides.
+    /// From `THROTTLE_PAIR_`, `THROTTLE_NAME_`, `THROTTLE_NETWORK_`, `THROTTLE_REGISTER_` and
+    /// `THROTTLE_MAIL_`, each with `FREE` and `WINDOW_SECONDS`, the first two with `BASE_SECONDS` and
+    /// `MAX_SECONDS` besides.
     pub fn read(reader: &Reader<'_>) -> Option<Self> {
         let pair = Doubling {
             free: ("THROTTLE_PAIR_FREE", 3),
@@ -47,8 +49,30 @@ impl Limits {
             ("THROTTLE_REGISTER_FREE", 100),
             ("THROTTLE_REGISTER_WINDOW_SECONDS", 600),
         );
-        Some(Self { pair: pair?, name: name?, network: network?, register: register? })
+        let mail =
+            window(reader, ("THROTTLE_MAIL_FREE", 20), ("THROTTLE_MAIL_WINDOW_SECONDS", 600));
+        let (network, register) = (network?, register?);
+        Some(Self { pair: pair?, name: name?, network, register, mail: mail? })
     }
+}
+
+/// How many mails with codes an address gets. Not by configuration: more would be a nuisance to whoever
+/// has it, and the owner at home has five of their own.
+pub(crate) struct Postage;
+
+impl Postage {
+    /// For an address, asked for from one network.
+    pub(crate) const PAIR: Limit = hours(3, 1);
+    /// For an address, asked for from anywhere.
+    pub(crate) const HOUR: Limit = hours(5, 1);
+    /// The same in a day.
+    pub(crate) const DAY: Limit = hours(10, 24);
+    /// For an address, asked for from a network that is known to the account.
+    pub(crate) const KNOWN: Limit = hours(5, 1);
+}
+
+const fn hours(free: u32, hours: i64) -> Limit {
+    Limit { free, beyond: Beyond::WindowEnd, window: SignedDuration::from_hours(hours) }
 }
 
 /// The variables of a limit that doubles, with their defaults.

@@ -103,7 +103,9 @@ pub use lambda_http::aws_lambda_events::apigw::{
 };
 pub use problem::{FieldError, Problem};
 pub use request::{Client, Network, Request};
-pub use response::{Created, Either, Json, Message, NoContent, Output, Public as PublicDocument};
+pub use response::{
+    Accepted, Created, Either, Json, Message, NoContent, Output, Public as PublicDocument,
+};
 pub use route::{Description, Endpoint, Route};
 pub use serve::{answer, serve, serve_event};
 pub use user::UserBody;

@@ -36,7 +36,7 @@ pub struct FieldError {
 /// | 400 | `invalid_input` | a field breaks a rule |
 /// | 401 | `missing_token` | no credentials |
 /// | 401 | `invalid_token` | a token that does not count |
-/// | 401 | `invalid_credentials` | a wrong name or password |
+/// | 401 | `invalid_credentials` | a wrong name or password, or a wrong code by mail |
 /// | 403 | `insufficient_role` | a role is missing |
 /// | 403 | `registration_closed`, `invalid_invite` | nobody may register, or not without an invitation |
 /// | 404 | `not_found` | no such thing, or not the caller's to know |
@@ -134,6 +134,14 @@ impl Problem {
     #[must_use]
     pub fn invalid_credentials() -> Self {
         let detail = "The name or the password is wrong.";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", "Unauthorized", detail)
+            .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
+    }
+
+    /// A wrong code by mail, or one that does not count any more (401): one answer, whichever it was.
+    #[must_use]
+    pub fn wrong_code() -> Self {
+        let detail = "The code is wrong, or does not count any more.";
         Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", "Unauthorized", detail)
             .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
     }

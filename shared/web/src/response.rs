@@ -47,6 +47,16 @@ impl<T: Serialize + Send> Output for Created<T> {
     }
 }
 
+/// 202 with a JSON body.
+#[derive(Debug)]
+pub struct Accepted<T>(pub T);
+
+impl<T: Serialize + Send> Output for Accepted<T> {
+    fn into_response(self) -> Response {
+        Response::json(StatusCode::ACCEPTED, &self.0)
+    }
+}
+
 /// 204.
 #[derive(Clone, Copy, Debug)]
 pub struct NoContent;

@@ -21,7 +21,8 @@ impl From<Account> for UserBody {
         Self {
             id: account.id,
             username: account.username,
-            email: account.email,
+            // What is still to be verified is shown too, as not verified.
+            email: account.email.or(account.pending_email),
             email_verified: account.email_standing == EmailStanding::Verified,
             roles: account.roles,
             created_at: account.created_at,

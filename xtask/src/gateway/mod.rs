@@ -3,16 +3,19 @@
 //! What it imitates, from the developer guide of API Gateway ("Working with HTTP APIs"): routes of
 //! method and path, events of payload format 2.0, the mapping of a function's result to a response,
 //! its own answers for unknown routes, large requests and failing functions. What it leaves out:
-//! stages other than `$default`, CORS, authorizers, throttling.
+//! stages other than `$default`, CORS, authorizers, throttling. What it adds: the pages that links in
+//! local mails lead to.
 
 mod event;
 mod invoker;
+mod pages;
 mod reply;
 mod routes;
 mod server;
 
 pub use event::{EventContext, event};
 pub use invoker::{Emulator, InvokeError, Invoker};
+pub(crate) use pages::BASE as PAGES;
 pub use reply::{MalformedReply, reply};
 pub use routes::{Matched, RouteError, Routes};
 pub use server::{Gateway, MAX_BODY_BYTES, MAX_HEADER_BYTES};

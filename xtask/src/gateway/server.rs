@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::event::decoded_path;
-use super::{EventContext, InvokeError, Invoker, Matched, Routes, event, reply};
+use super::{EventContext, InvokeError, Invoker, Matched, Routes, event, pages, reply};
 
 /// The largest request body, in bytes: the payload quota of API Gateway, 10 MB.
 pub const MAX_BODY_BYTES: usize = 10_000_000;
@@ -129,10 +129,10 @@ impl<I: Invoker> Gateway<I> {
             let body = collect(body).await?;
             return Ok(self.invoker.pass(Request::from_parts(parts, body)).await?);
         }
-        let matched = self
-            .routes
-            .find(&parts.method, &decoded_path(parts.uri.path()))
-            .ok_or(Refusal::NotFound)?;
+        let path = decoded_path(parts.uri.path());
+        let Some(matched) = self.routes.find(&parts.method, &path) else {
+            return pages::page(&parts.method, &path).ok_or(Refusal::NotFound);
+        };
         let body = collect(body).await?;
         let context = EventContext { peer, time: self.clock.now(), request_id };
         let event = event(&parts, &body, &matched, context).to_string();

@@ -9,11 +9,15 @@ use testkit::claims;
 use super::server::{Answer, Server, shared};
 
 /// The routes that anyone may call. Every other route must refuse a bad token.
-const PUBLIC: [&str; 6] = [
+const PUBLIC: [&str; 9] = [
     "GET /.well-known/jwks.json",
     "GET /.well-known/oauth-authorization-server",
     "GET /.well-known/openid-configuration",
+    // By the code in its body.
+    "POST /auth/email/verify",
     "POST /auth/login",
+    "POST /auth/password/forgot",
+    "POST /auth/password/reset",
     // By the token in its body.
     "POST /auth/refresh",
     "POST /auth/register",

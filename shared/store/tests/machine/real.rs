@@ -4,7 +4,7 @@ use std::iter;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use auth::{Env, Role, Roles, SystemRandom, UserId, Username};
+use auth::{Clock, Env, MailId, Role, Roles, SystemClock, SystemRandom, UserId, Username};
 use dynamo::Client;
 use proptest_state_machine::StateMachineTest;
 use store::{
@@ -146,7 +146,8 @@ impl Real {
             Transition::Refresh { session, token, pepper, faults } => {
                 let counter = token.counter(self.before.counter(*session));
                 let session = session_id(*session);
-                let presented = Presented { user, session, counter, pepper };
+                let notice = MailId::new(SystemClock.now(), &SystemRandom);
+                let presented = Presented { user, session, counter, pepper, notice };
                 meet(faults);
                 Answer::Refreshed(self.rotations.refresh(presented, model.now).await.unwrap())
             }

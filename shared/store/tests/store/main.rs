@@ -16,7 +16,7 @@ use auth::{
     Clock, Email, Fault, FaultKind, Role, Roles, SystemClock, SystemRandom, UserId, Username,
 };
 use dynamo::Client;
-use store::{NewAccount, RegisterError, Registrations, Secret};
+use store::{NewAccount, NewEmail, RegisterError, Registrations, Secret};
 use testkit::{Faults, Stack};
 
 /// An account to be made.
@@ -25,7 +25,7 @@ fn new_account(username: &str, email: Option<&str>) -> NewAccount {
     NewAccount {
         id: UserId::new(now, &SystemRandom),
         username: Username::parse(username).unwrap(),
-        email: email.map(|email| Email::parse(email).unwrap()),
+        email: email.map(|email| NewEmail::Claimed(Email::parse(email).unwrap())),
         roles: Roles::from_iter([Role::User]),
         password: Secret::new(format!("the hash of {username}")),
         created_at: now,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Account, Clock, Env, SessionId, SystemClock};
+use auth::{Account, Clock, Env, MailId, SessionId, SystemClock, SystemRandom};
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use store::{
@@ -46,7 +46,8 @@ impl Bench {
     }
 
     fn presented(&self, session: SessionId, counter: u64) -> Presented<'static> {
-        Presented { user: self.account.id, session, counter, pepper: "p" }
+        let notice = MailId::new(SystemClock.now(), &SystemRandom);
+        Presented { user: self.account.id, session, counter, pepper: "p", notice }
     }
 
     async fn stored(&self, id: SessionId) -> Option<Session> {

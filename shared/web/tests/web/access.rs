@@ -36,6 +36,7 @@ impl Bench {
             username: Username::parse("testuser").unwrap(),
             email: None,
             email_standing: EmailStanding::Unverified,
+            pending_email: None,
             roles: roles.iter().copied().collect::<Roles>(),
             created_at: self.clock.now(),
             standing: Standing::Active,

@@ -1,0 +1,158 @@
+//! `POST /auth/email/change`: asks for another address. It counts once it is confirmed, by a code that is
+//! mailed there; the old one is told.
+
+use std::sync::Arc;
+
+use auth::{
+    Account, Anyone, BootError, CheckedCaller, Clock, Email, Env, MailId, NameError, Random,
+    SystemClock, SystemRandom, TokenRules, Verifier,
+};
+use keys::TableKeys;
+use passwords::{Password, PasswordError};
+use reauthentication::{Reauthentication, ReauthenticationError};
+use secrets::CachedConfig;
+use serde::Deserialize;
+use store::{Accounts, Counters, Hashes, Mail, NewMail, Notice, Outbox};
+use throttle::{Postal, Throttle};
+use web::{
+    Accepted, Body, Checked, CheckedAccount, Client, FieldError, Guarded, Message, Method, Problem,
+    Route,
+};
+
+/// The route.
+pub struct EmailChangeRoute {
+    verifier: Verifier<TableKeys>,
+    accounts: Accounts,
+    reauthentication: Reauthentication,
+    outbox: Outbox,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+/// The body of a request.
+#[derive(Deserialize)]
+pub struct Change {
+    password: String,
+    new_email: String,
+}
+
+impl Guarded for EmailChangeRoute {
+    type Keys = TableKeys;
+
+    fn verifier(&self) -> &Verifier<TableKeys> {
+        &self.verifier
+    }
+}
+
+impl Checked for EmailChangeRoute {
+    type Accounts = Accounts;
+
+    fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+}
+
+impl Route for EmailChangeRoute {
+    const NAME: &'static str = "email-change";
+    const METHOD: Method = Method::POST;
+    const PATH: &'static str = "/auth/email/change";
+    type Access = CheckedAccount<Anyone>;
+    type Input = (Client, Body<Change>);
+    type Output = Accepted<Message>;
+
+    async fn cold_start(env: &Env) -> Result<Self, BootError> {
+        let (database, keys, table, rules, peppers, attempts) = env.read(|reader| {
+            let database = dynamo::Config::read(reader);
+            let keys = keys::Config::read(reader);
+            let table = store::Config::read(reader);
+            let rules = TokenRules::read(reader);
+            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
+            let attempts = throttle::Limits::read(reader);
+            Some((database?, keys?, table?, rules?, peppers?, attempts?))
+        })?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let client = dynamo::connect(&database);
+        let keys = TableKeys::open(&keys, client.clone(), Arc::clone(&clock)).await;
+        let throttle = Throttle::new(
+            Counters::new(&table, client.clone()),
+            attempts,
+            peppers.open(Arc::clone(&clock)),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+        );
+        let hashes = Hashes::new(&table, client.clone());
+        Ok(Self {
+            verifier: Verifier::new(rules, keys, Arc::clone(&clock)),
+            accounts: Accounts::new(&table, client.clone()),
+            reauthentication: Reauthentication::new(hashes, throttle),
+            outbox: Outbox::new(&table, client),
+            clock,
+            random,
+        })
+    }
+
+    async fn handle(
+        &self,
+        caller: CheckedCaller<Anyone>,
+        (client, Body(change)): Self::Input,
+    ) -> Result<Self::Output, Problem> {
+        let account = caller.account();
+        let (password, address) = validate(change)?;
+        let network = client.network.map(|network| network.to_string());
+        let proof = self.reauthentication.prove(account, &password, network.as_deref());
+        Box::pin(proof).await.map_err(wrong)?;
+        let throttle = self.reauthentication.throttle();
+        throttle.mail_request(network.as_deref()).await?;
+        let postage = throttle.postage(address.canonical(), network.as_deref());
+        if Box::pin(postage).await? == Postal::Paid {
+            self.outbox.put(&self.mails(account, address)).await?;
+        }
+        Ok(Accepted(Message::new(
+            "A mail to the new address is on its way. The address counts once it is confirmed.",
+        )))
+    }
+}
+
+impl EmailChangeRoute {
+    /// The mail to the new address, and the one to the old.
+    fn mails(&self, account: &Account, address: Email) -> Vec<NewMail> {
+        let now = self.clock.now();
+        let new = |mail| NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now };
+        let old = account.email.as_ref().filter(|old| old.canonical() != address.canonical());
+        let told = old.map(|old| Mail::Notice {
+            user_id: account.id,
+            notice: Notice::EmailChangeRequested,
+            address: Some(old.clone()),
+        });
+        let asked = Mail::EmailVerification { user_id: account.id, ver: account.ver, address };
+        [Some(asked), told].into_iter().flatten().map(new).collect()
+    }
+}
+
+/// Shape and size of the password, and all the rules of the address.
+fn validate(change: Change) -> Result<(Password, Email), Problem> {
+    match (Password::parse(change.password), Email::parse(&change.new_email)) {
+        (Ok(password), Ok(address)) => Ok((password, address)),
+        (password, address) => {
+            let password = password.err().map(shape);
+            let address = address.err().map(name_error);
+            Err(Problem::invalid_input([password, address].into_iter().flatten().collect()))
+        }
+    }
+}
+
+fn shape(error: PasswordError) -> FieldError {
+    FieldError { field: "password", code: error.code(), detail: format!("The password {error}.") }
+}
+
+fn name_error(error: NameError) -> FieldError {
+    FieldError { field: "new_email", code: error.code(), detail: format!("The address {error}.") }
+}
+
+fn wrong(error: ReauthenticationError) -> Problem {
+    match error {
+        ReauthenticationError::Wrong => Problem::invalid_credentials(),
+        other => other.into(),
+    }
+}

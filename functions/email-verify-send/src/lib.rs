@@ -1,0 +1,113 @@
+//! `POST /auth/email/verify/send`: asks for a mail by which the caller's address is confirmed.
+
+use std::sync::Arc;
+
+use auth::{
+    Account, Anyone, BootError, CheckedCaller, Clock, Email, EmailStanding, Env, MailId, Random,
+    SystemClock, SystemRandom, TokenRules, Verifier,
+};
+use keys::TableKeys;
+use secrets::CachedConfig;
+use store::{Accounts, Counters, Mail, NewMail, Outbox};
+use throttle::{Postal, Throttle};
+use web::{
+    Accepted, Checked, CheckedAccount, Client, Guarded, Message, Method, NoBody, Problem, Route,
+};
+
+/// The route.
+pub struct EmailVerifySendRoute {
+    verifier: Verifier<TableKeys>,
+    accounts: Accounts,
+    outbox: Outbox,
+    throttle: Throttle,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl Guarded for EmailVerifySendRoute {
+    type Keys = TableKeys;
+
+    fn verifier(&self) -> &Verifier<TableKeys> {
+        &self.verifier
+    }
+}
+
+impl Checked for EmailVerifySendRoute {
+    type Accounts = Accounts;
+
+    fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+}
+
+impl Route for EmailVerifySendRoute {
+    const NAME: &'static str = "email-verify-send";
+    const METHOD: Method = Method::POST;
+    const PATH: &'static str = "/auth/email/verify/send";
+    type Access = CheckedAccount<Anyone>;
+    type Input = (Client, NoBody);
+    type Output = Accepted<Message>;
+
+    async fn cold_start(env: &Env) -> Result<Self, BootError> {
+        let (database, keys, table, rules, peppers, attempts) = env.read(|reader| {
+            let database = dynamo::Config::read(reader);
+            let keys = keys::Config::read(reader);
+            let table = store::Config::read(reader);
+            let rules = TokenRules::read(reader);
+            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
+            let attempts = throttle::Limits::read(reader);
+            Some((database?, keys?, table?, rules?, peppers?, attempts?))
+        })?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let client = dynamo::connect(&database);
+        let keys = TableKeys::open(&keys, client.clone(), Arc::clone(&clock)).await;
+        let throttle = Throttle::new(
+            Counters::new(&table, client.clone()),
+            attempts,
+            peppers.open(Arc::clone(&clock)),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+        );
+        Ok(Self {
+            verifier: Verifier::new(rules, keys, Arc::clone(&clock)),
+            accounts: Accounts::new(&table, client.clone()),
+            outbox: Outbox::new(&table, client),
+            throttle,
+            clock,
+            random,
+        })
+    }
+
+    async fn handle(
+        &self,
+        caller: CheckedCaller<Anyone>,
+        (client, NoBody): Self::Input,
+    ) -> Result<Self::Output, Problem> {
+        let account = caller.account();
+        let network = client.network.map(|network| network.to_string());
+        self.throttle.mail_request(network.as_deref()).await?;
+        if let Some(address) = unverified(account) {
+            let postage = self.throttle.postage(address.canonical(), network.as_deref());
+            if Box::pin(postage).await? == Postal::Paid {
+                let now = self.clock.now();
+                let (user_id, ver) = (account.id, account.ver);
+                let mail = Mail::EmailVerification { user_id, ver, address: address.clone() };
+                let id = MailId::new(now, &*self.random);
+                self.outbox.put(&[NewMail { id, mail, asked_at: now }]).await?;
+            }
+        }
+        Ok(Accepted(Message::new(
+            "If your account has an address that is not confirmed, a mail to it is on its way.",
+        )))
+    }
+}
+
+/// The address that an account has or wants to have, if it is not verified.
+fn unverified(account: &Account) -> Option<&Email> {
+    match (&account.email, account.email_standing) {
+        (Some(email), EmailStanding::Unverified) => Some(email),
+        (Some(_), EmailStanding::Verified) => None,
+        (None, _) => account.pending_email.as_ref(),
+    }
+}

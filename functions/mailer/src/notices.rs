@@ -1,0 +1,87 @@
+//! Which notices are sent.
+
+use std::str::FromStr;
+
+use auth::Reader;
+use store::Notice;
+
+/// Which notices are sent: all, unless they are switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Notices {
+    password_changed: Switch,
+    email_changed: Switch,
+    session_reused: Switch,
+    new_network: Switch,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Switch {
+    On,
+    Off,
+}
+
+impl FromStr for Switch {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err("it is on or off"),
+        }
+    }
+}
+
+impl Notices {
+    /// From `NOTICE_PASSWORD_CHANGED`, `NOTICE_EMAIL_CHANGED`, `NOTICE_SESSION_REUSED` and
+    /// `NOTICE_NEW_NETWORK`.
+    pub(crate) fn read(reader: &Reader<'_>) -> Option<Self> {
+        let password_changed = reader.optional("NOTICE_PASSWORD_CHANGED", Switch::On);
+        let email_changed = reader.optional("NOTICE_EMAIL_CHANGED", Switch::On);
+        let session_reused = reader.optional("NOTICE_SESSION_REUSED", Switch::On);
+        let new_network = reader.optional("NOTICE_NEW_NETWORK", Switch::On);
+        Some(Self {
+            password_changed: password_changed?,
+            email_changed: email_changed?,
+            session_reused: session_reused?,
+            new_network: new_network?,
+        })
+    }
+
+    /// Whether this one is sent.
+    pub(crate) fn wants(self, notice: Notice) -> bool {
+        let switch = match notice {
+            Notice::PasswordChanged => self.password_changed,
+            Notice::EmailChangeRequested | Notice::EmailChanged => self.email_changed,
+            Notice::SessionReused => self.session_reused,
+            Notice::NewNetwork => self.new_network,
+        };
+        switch == Switch::On
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use auth::Env;
+
+    use super::*;
+
+    #[test]
+    fn each_is_switched_by_itself() {
+        let all = [
+            ("NOTICE_PASSWORD_CHANGED", &[Notice::PasswordChanged][..]),
+            ("NOTICE_EMAIL_CHANGED", &[Notice::EmailChangeRequested, Notice::EmailChanged]),
+            ("NOTICE_SESSION_REUSED", &[Notice::SessionReused]),
+            ("NOTICE_NEW_NETWORK", &[Notice::NewNetwork]),
+        ];
+        let default = Env::default().read(Notices::read).unwrap();
+        for (off, switched) in all {
+            let notices = Env::from_iter([(off, "off")]).read(Notices::read).unwrap();
+            for notice in all.iter().flat_map(|(_, of)| of.iter()) {
+                assert!(default.wants(*notice));
+                assert_eq!(notices.wants(*notice), !switched.contains(notice), "{off} {notice:?}");
+            }
+        }
+        assert!(Env::from_iter([("NOTICE_NEW_NETWORK", "no")]).read(Notices::read).is_err());
+    }
+}

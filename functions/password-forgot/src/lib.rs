@@ -1,0 +1,87 @@
+//! `POST /auth/password/forgot`: asks for a mail with a code to set a new password.
+//!
+//! Whether anybody has the address is not looked up here, so neither the answer nor its time can tell.
+
+use std::sync::Arc;
+
+use auth::{BootError, Clock, Email, Env, MailId, Random, SystemClock, SystemRandom};
+use secrets::CachedConfig;
+use serde::Deserialize;
+use store::{Counters, Mail, NewMail, Outbox};
+use throttle::{Postal, Throttle};
+use web::{Accepted, Body, Client, FieldError, Message, Method, Problem, Public, Route};
+
+/// The longest address, in octets.
+const MAX_EMAIL_OCTETS: usize = 254;
+
+/// The route.
+pub struct PasswordForgotRoute {
+    outbox: Outbox,
+    throttle: Throttle,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+/// The body of a request.
+#[derive(Deserialize)]
+pub struct Forgot {
+    email: String,
+}
+
+impl Route for PasswordForgotRoute {
+    const NAME: &'static str = "password-forgot";
+    const METHOD: Method = Method::POST;
+    const PATH: &'static str = "/auth/password/forgot";
+    type Access = Public;
+    type Input = (Client, Body<Forgot>);
+    type Output = Accepted<Message>;
+
+    async fn cold_start(env: &Env) -> Result<Self, BootError> {
+        let (database, table, peppers, attempts) = env.read(|reader| {
+            let database = dynamo::Config::read(reader);
+            let table = store::Config::read(reader);
+            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
+            let attempts = throttle::Limits::read(reader);
+            Some((database?, table?, peppers?, attempts?))
+        })?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let client = dynamo::connect(&database);
+        let peppers = peppers.open(Arc::clone(&clock));
+        let counters = Counters::new(&table, client.clone());
+        let shared = (Arc::clone(&clock), Arc::clone(&random));
+        Ok(Self {
+            outbox: Outbox::new(&table, client),
+            throttle: Throttle::new(counters, attempts, peppers, shared.0, shared.1),
+            clock,
+            random,
+        })
+    }
+
+    async fn handle(
+        &self,
+        (): (),
+        (client, Body(forgot)): Self::Input,
+    ) -> Result<Self::Output, Problem> {
+        if forgot.email.len() > MAX_EMAIL_OCTETS {
+            let detail = "The email is too long.".to_owned();
+            let error = FieldError { field: "email", code: "too_long", detail };
+            return Err(Problem::invalid_input(vec![error]));
+        }
+        let network = client.network.map(|network| network.to_string());
+        self.throttle.mail_request(network.as_deref()).await?;
+        // What is no address is nobody's, like most that are one.
+        if let Ok(address) = Email::parse(&forgot.email) {
+            let postage = self.throttle.postage(address.canonical(), network.as_deref());
+            if Box::pin(postage).await? == Postal::Paid {
+                let now = self.clock.now();
+                let mail = Mail::PasswordReset { address };
+                let id = MailId::new(now, &*self.random);
+                self.outbox.put(&[NewMail { id, mail, asked_at: now }]).await?;
+            }
+        }
+        Ok(Accepted(Message::new(
+            "If an account has this address, a mail to set a new password is on its way.",
+        )))
+    }
+}

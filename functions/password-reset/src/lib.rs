@@ -1,0 +1,171 @@
+//! `POST /auth/password/reset`: sets a new password by a code by mail.
+
+use std::sync::Arc;
+
+use auth::{Account, BootError, Clock, Env, MailId, MailedFor, Random, SystemClock, SystemRandom};
+use passwords::{Hasher, Password, PasswordError, Policy, PolicyViolation};
+use redemption::{Found, PresentedCode, Redemption, RedemptionError};
+use secrets::CachedConfig;
+use serde::Deserialize;
+use store::{Codes, Counters, Mail, NewMail, Notice, Redeemed, Resets, Secret};
+use throttle::Throttle;
+use web::{Body, Client, FieldError, Method, NoContent, Problem, Public, Route};
+
+/// The route.
+pub struct PasswordResetRoute {
+    redemption: Redemption,
+    resets: Resets,
+    hasher: Hasher,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+/// The body of a request: `token`, or `email` and `code`; and `new_password`.
+#[derive(Deserialize)]
+pub struct Reset {
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    email: Option<String>,
+    #[serde(default)]
+    code: Option<String>,
+    new_password: String,
+}
+
+impl Route for PasswordResetRoute {
+    const NAME: &'static str = "password-reset";
+    const METHOD: Method = Method::POST;
+    const PATH: &'static str = "/auth/password/reset";
+    type Access = Public;
+    type Input = (Client, Body<Reset>);
+    type Output = NoContent;
+
+    async fn cold_start(env: &Env) -> Result<Self, BootError> {
+        let (database, table, peppers, attempts, policy) = env.read(|reader| {
+            let database = dynamo::Config::read(reader);
+            let table = store::Config::read(reader);
+            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
+            let attempts = throttle::Limits::read(reader);
+            let policy = Policy::read(reader);
+            Some((database?, table?, peppers?, attempts?, policy?))
+        })?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let client = dynamo::connect(&database);
+        let peppers = peppers.open(Arc::clone(&clock));
+        let throttle = Throttle::new(
+            Counters::new(&table, client.clone()),
+            attempts,
+            Arc::clone(&peppers),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+        );
+        let codes = Codes::new(&table, client.clone());
+        Ok(Self {
+            redemption: Redemption::new(codes, throttle, peppers, Arc::clone(&clock)),
+            resets: Resets::new(&table, client),
+            hasher: Hasher::new(),
+            policy,
+            clock,
+            random,
+        })
+    }
+
+    async fn handle(
+        &self,
+        (): (),
+        (client, Body(reset)): Self::Input,
+    ) -> Result<Self::Output, Problem> {
+        let Reset { token, email, code, new_password } = reset;
+        let presented = PresentedCode::of(token, email, code)
+            .ok_or_else(|| Problem::invalid_request("Give either token, or email and code."))?;
+        // As far as it can be said without knowing whose it will be: so a code is not spent on it.
+        let password = Password::parse(new_password).map_err(|error| refused(shape(error)))?;
+        self.check(&password, None)?;
+        let network = client.network.map(|network| network.to_string());
+        let found = self.redemption.find(MailedFor::PasswordReset, &presented, network.as_deref());
+        let found = Box::pin(found).await.map_err(wrong)?;
+        // A code that went to an address is good for whoever has that address now.
+        let has = |account: &Account| {
+            let email = account.email.as_ref();
+            email.is_some_and(|email| email.canonical() == found.code.address.canonical())
+        };
+        if !has(&found.account) {
+            return Err(Problem::wrong_code().because("the account has another address"));
+        }
+        if let Err(problem) = self.check(&password, Some(&found.account)) {
+            found.keep().await?;
+            return Err(problem);
+        }
+        Box::pin(self.reset(found, &password, network.as_deref())).await
+    }
+}
+
+impl PasswordResetRoute {
+    async fn reset(
+        &self,
+        found: Found<'_>,
+        password: &Password,
+        network: Option<&str>,
+    ) -> Result<NoContent, Problem> {
+        let hash = self.hasher.hash(password, &*self.random).await?;
+        let now = self.clock.now();
+        let notice = NewMail {
+            id: MailId::new(now, &*self.random),
+            mail: Mail::Notice {
+                user_id: found.account.id,
+                notice: Notice::PasswordChanged,
+                address: found.account.email.clone(),
+            },
+            asked_at: now,
+        };
+        let hash = Secret::new(hash.expose().to_owned());
+        let redeemed = self.resets.reset(&found.code, &found.account, hash, &notice, now).await?;
+        if redeemed != Redeemed::Done {
+            return Err(Problem::wrong_code().because("code or account has changed meanwhile"));
+        }
+        let account = found.account.clone();
+        // The password is set: what the counters say of it is not worth an error.
+        let told = async {
+            found.succeeded().await?;
+            self.redemption.throttle().forgive(&account, network).await?;
+            Ok::<_, RedemptionError>(())
+        };
+        if let Err(error) = told.await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(event = "counters_not_told", error, "a success is not counted");
+        }
+        Ok(NoContent)
+    }
+
+    fn check(&self, password: &Password, account: Option<&Account>) -> Result<(), Problem> {
+        let username = account.map(|account| &account.username);
+        let email = account.and_then(|account| account.email.as_ref());
+        let checked = self.policy.check(password, username, email);
+        checked.map_err(|violations| {
+            Problem::invalid_input(violations.into_iter().map(violation).collect())
+        })
+    }
+}
+
+fn wrong(error: RedemptionError) -> Problem {
+    match error {
+        RedemptionError::Wrong(reason) => Problem::wrong_code().because(reason),
+        other => other.into(),
+    }
+}
+
+fn refused(error: FieldError) -> Problem {
+    Problem::invalid_input(vec![error])
+}
+
+fn shape(error: PasswordError) -> FieldError {
+    let detail = format!("The password {error}.");
+    FieldError { field: "new_password", code: error.code(), detail }
+}
+
+fn violation(violation: PolicyViolation) -> FieldError {
+    let detail = format!("The password {violation}.");
+    FieldError { field: "new_password", code: violation.code(), detail }
+}

@@ -1,0 +1,190 @@
+//! Mails: their texts, and how they are sent.
+//!
+//! The texts are files in `templates`, two for each kind of mail: plain text, whose first line is the
+//! subject, and HTML, in which what is filled in is escaped. They are compiled in.
+//!
+//! Where a mail goes is one variable: to Amazon SES, or, on a laptop, into a folder, a file for each.
+//! Links are made of configuration alone, never of what a request says of itself.
+
+mod text;
+mod transport;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use auth::{AwsEnvironment, Email, Fault, FaultKind, MailId, Reader};
+use jiff::Timestamp;
+pub use text::{Coded, Letter, Text, Told};
+use transport::Transport;
+
+/// The name that a product has unless it is configured.
+const DEFAULT_PRODUCT: &str = "Latchkey";
+
+/// The longest name of a product, in characters: it stands in every subject.
+const MAX_PRODUCT_CHARS: usize = 60;
+
+/// Where mails go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// Amazon SES.
+    Ses,
+    /// A folder, on a laptop.
+    Folder(PathBuf),
+}
+
+impl FromStr for Place {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("file:") {
+            Some(folder) if !folder.is_empty() => Ok(Self::Folder(folder.into())),
+            None if text == "ses" => Ok(Self::Ses),
+            _ => Err("it is ses, or file: and a folder"),
+        }
+    }
+}
+
+/// What links in mails begin with: an `https` address without query and fragment; `http` on a laptop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkBase(String);
+
+impl FromStr for LinkBase {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let uri: http::Uri = text.parse().map_err(|_| "it is not a URL")?;
+        let local = || {
+            let host = uri.host().unwrap_or_default();
+            ["127.0.0.1", "localhost", "[::1]"].contains(&host)
+        };
+        match uri.scheme_str() {
+            Some("https") => {}
+            Some("http") if local() => {}
+            _ => return Err("it is not an https URL"),
+        }
+        if text.contains(['?', '#', '@']) {
+            return Err("it has a query, a fragment or credentials");
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+/// The product's name, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Product(String);
+
+impl FromStr for Product {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.chars().any(char::is_control) || text.chars().count() > MAX_PRODUCT_CHARS {
+            return Err("it has a control character, or more than 60 characters");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// From whom mails are, how they are sent, and what is in all of them.
+#[derive(Clone, Debug)]
+pub struct Config {
+    from: Email,
+    product: Product,
+    links: LinkBase,
+    place: Place,
+    aws: Option<AwsEnvironment>,
+}
+
+impl Config {
+    /// From `MAIL_FROM`, `MAIL_LINK_BASE`, `PRODUCT_NAME`, and `MAIL_TRANSPORT`, which is `ses` unless it
+    /// says otherwise; and for SES from what Lambda sets for every function.
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        let from = reader.required("MAIL_FROM");
+        let links = reader.required("MAIL_LINK_BASE");
+        let product = reader.optional("PRODUCT_NAME", Product(DEFAULT_PRODUCT.to_owned()));
+        let place = reader.optional("MAIL_TRANSPORT", Place::Ses)?;
+        let aws = match place {
+            Place::Ses => Some(AwsEnvironment::read(reader, "AWS_ENDPOINT_URL_SESV2")?),
+            Place::Folder(_) => None,
+        };
+        Some(Self { from: from?, product: product?, links: links?, place, aws })
+    }
+}
+
+/// Sends mails.
+#[derive(Clone, Debug)]
+pub struct Mailer {
+    from: Email,
+    product: String,
+    links: LinkBase,
+    transport: Transport,
+}
+
+impl Mailer {
+    /// By `config`. Nothing is sent yet.
+    #[must_use]
+    pub fn connect(config: &Config) -> Self {
+        let transport = match (&config.place, &config.aws) {
+            (Place::Folder(folder), _) => Transport::Folder(folder.clone()),
+            (Place::Ses, Some(aws)) => Transport::ses(aws),
+            (Place::Ses, None) => unreachable!("`Config::read` reads it for SES"),
+        };
+        Self {
+            from: config.from.clone(),
+            product: config.product.0.clone(),
+            links: config.links.clone(),
+            transport,
+        }
+    }
+
+    /// Sends a mail. The same `id` again is the same mail again.
+    ///
+    /// # Errors
+    /// When it has not been sent.
+    pub async fn send(
+        &self,
+        id: MailId,
+        to: &Email,
+        letter: &Letter<'_>,
+        now: Timestamp,
+    ) -> Result<(), MailError> {
+        let text = letter.render(&self.product, &self.links.0)?;
+        self.transport.send(id, (&self.product, &self.from), to, &text, now).await
+    }
+}
+
+/// A mail has not been sent.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// It may be sent later.
+    #[error("mail cannot be sent at present")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It will not be, however often it is tried: the address or the text is refused.
+    #[error("the mail is refused")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A text cannot be made.
+    #[error("the text of a mail cannot be made")]
+    Text(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl MailError {
+    fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+impl Fault for MailError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Unavailable(_) => FaultKind::Unavailable,
+            Self::Refused(_) | Self::Text(_) => FaultKind::Internal,
+        }
+    }
+}
+
+/// The address is not shown.
+impl fmt::Debug for Letter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

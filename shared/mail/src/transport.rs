@@ -1,0 +1,161 @@
+//! How a mail gets on its way.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use auth::{AwsEnvironment, Email, MailId};
+use aws_sdk_sesv2::config::retry::RetryConfig;
+use aws_sdk_sesv2::config::timeout::TimeoutConfig;
+use aws_sdk_sesv2::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sesv2::operation::send_email::SendEmailError;
+use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
+use aws_sdk_sesv2::{Client, Config};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use mail_builder::MessageBuilder;
+use mail_builder::mime::MimePart;
+
+use crate::{MailError, Text};
+
+/// The longest that sending one mail may take, retries included. The function has more time than that
+/// for several.
+const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
+
+/// The longest that one attempt may take.
+const ATTEMPT_DEADLINE: Duration = Duration::from_millis(2_500);
+
+/// Where mails go.
+#[derive(Clone, Debug)]
+pub(crate) enum Transport {
+    /// To Amazon SES (v2).
+    Ses(Client),
+    /// Into a folder, a file for each.
+    Folder(PathBuf),
+}
+
+impl Transport {
+    pub(crate) fn ses(aws: &AwsEnvironment) -> Self {
+        let mut config = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(aws.region.clone()))
+            .credentials_provider(Credentials::new(
+                &aws.access_key_id,
+                &aws.secret_access_key,
+                aws.session_token.clone(),
+                None,
+                "environment",
+            ))
+            .retry_config(RetryConfig::standard())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .operation_attempt_timeout(ATTEMPT_DEADLINE)
+                    .operation_timeout(OPERATION_DEADLINE)
+                    .build(),
+            );
+        if let Some(endpoint) = &aws.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        Self::Ses(Client::from_conf(config.build()))
+    }
+
+    /// Sends a mail. `from` is the name and the address of the sender.
+    pub(crate) async fn send(
+        &self,
+        id: MailId,
+        from: (&str, &Email),
+        to: &Email,
+        text: &Text,
+        now: Timestamp,
+    ) -> Result<(), MailError> {
+        match self {
+            Self::Ses(client) => send(client, from, to, text).await,
+            Self::Folder(folder) => write(folder, id, from, to, text, now),
+        }
+    }
+}
+
+async fn send(
+    client: &Client,
+    (name, from): (&str, &Email),
+    to: &Email,
+    text: &Text,
+) -> Result<(), MailError> {
+    let content = |data: &str| Content::builder().data(data).charset("UTF-8").build();
+    let refused = |error: aws_sdk_sesv2::error::BuildError| MailError::Refused(Box::new(error));
+    let body = Body::builder()
+        .text(content(&text.plain).map_err(refused)?)
+        .html(content(&text.html).map_err(refused)?)
+        .build();
+    let subject = content(&text.subject).map_err(refused)?;
+    let message = Message::builder().subject(subject).body(body).build();
+    let sent = client
+        .send_email()
+        .from_email_address(mailbox(name, from))
+        .destination(Destination::builder().to_addresses(to.as_str()).build())
+        .content(EmailContent::builder().simple(message).build())
+        .send()
+        .await;
+    match sent {
+        Ok(_) => Ok(()),
+        // What SES says of a mail, not of itself.
+        Err(error)
+            if matches!(
+                error.as_service_error(),
+                Some(SendEmailError::BadRequestException(_) | SendEmailError::MessageRejected(_))
+            ) =>
+        {
+            Err(MailError::Refused(Box::new(error)))
+        }
+        Err(error) => Err(MailError::unavailable(error)),
+    }
+}
+
+/// `"name" <address>` (RFC 5322 §3.4); a name that is not ASCII as an encoded word (RFC 2047).
+fn mailbox(name: &str, address: &Email) -> String {
+    let address = address.as_str();
+    if name.is_ascii() {
+        let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
+        return format!("\"{quoted}\" <{address}>");
+    }
+    let encoded = STANDARD.encode(name);
+    format!("=?UTF-8?B?{encoded}?= <{address}>")
+}
+
+/// As it is, so that a person can read the file and follow its links also without a mail program: no line
+/// of ours comes near the 998 octets that are allowed (RFC 5322 §2.1.1).
+fn part<'a>(kind: &'static str, text: &'a str) -> MimePart<'a> {
+    MimePart::new(format!("{kind}; charset=utf-8"), text).transfer_encoding("8bit")
+}
+
+/// Writes the mail as a file that any mail program opens. Only its owner may read it: it holds a code.
+/// It is there whole or not at all.
+fn write(
+    folder: &std::path::Path,
+    id: MailId,
+    (name, from): (&str, &Email),
+    to: &Email,
+    text: &Text,
+    now: Timestamp,
+) -> Result<(), MailError> {
+    let domain = from.as_str().rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    let message = MessageBuilder::new()
+        .message_id(format!("{id}@{domain}"))
+        .date(now.as_second())
+        .from((name, from.as_str()))
+        .to(to.as_str())
+        .subject(text.subject.as_str())
+        .body(MimePart::new(
+            "multipart/alternative",
+            vec![part("text/plain", &text.plain), part("text/html", &text.html)],
+        ))
+        .write_to_vec()
+        .map_err(MailError::unavailable)?;
+    std::fs::create_dir_all(folder).map_err(MailError::unavailable)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(MailError::unavailable)?;
+    file.write_all(&message).map_err(MailError::unavailable)?;
+    file.persist(folder.join(format!("{id}.eml")))
+        .map_err(|error| MailError::unavailable(error.error))?;
+    Ok(())
+}

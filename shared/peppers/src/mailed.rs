@@ -1,0 +1,212 @@
+//! Codes by mail: a link token, and eight digits that count together with an address.
+//!
+//! Neither is stored. Both are MACs over the mail's id, so the mail can be made again and says the same,
+//! and what the tables hold (the id) leads to neither without the pepper. A link token names pepper and
+//! id itself, so one that we did not make is refused before anything is read. Eight digits can be
+//! guessed; how many guesses there are is for the table to count.
+
+use std::fmt;
+
+use auth::{MailId, MailedFor};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use crate::{MacKey, Peppers, Purpose};
+
+/// How much of a link token cannot be guessed, in bytes: 128 bits.
+const TOKEN_BYTES: usize = 16;
+
+/// The longest link token that is looked at, in characters. Ours are at most 61.
+const MAX_TOKEN_CHARS: usize = 64;
+
+/// The code of a mail, in both its forms. Secrets, for the mail and nothing else.
+pub struct MailedCode {
+    token: Zeroizing<String>,
+    digits: Zeroizing<String>,
+    pepper: String,
+}
+
+/// The pepper's id alone.
+impl fmt::Debug for MailedCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MailedCode").field("pepper", &self.pepper).finish_non_exhaustive()
+    }
+}
+
+impl MailedCode {
+    /// The code of the mail `id`, which was asked for at the time `asked_at`: the same one, however
+    /// often it is derived.
+    #[must_use]
+    pub fn derive(purpose: MailedFor, id: MailId, peppers: &Peppers, asked_at: Timestamp) -> Self {
+        let key = peppers.current(Purpose::MailLink, asked_at);
+        let pepper = key.id().to_owned();
+        let id_text = URL_SAFE_NO_PAD.encode(id.to_bytes());
+        let mac = URL_SAFE_NO_PAD.encode(token_mac(&key, purpose, id));
+        let token = Zeroizing::new(format!("{pepper}.{id_text}.{mac}"));
+        let digits = digits(&peppers.current(Purpose::MailDigits, asked_at), purpose, id);
+        Self { token, digits, pepper }
+    }
+
+    /// The link token: `<pepper id>.<mail id>.<128 bits>`, each in base64url.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The eight digits.
+    #[must_use]
+    pub fn digits(&self) -> &str {
+        &self.digits
+    }
+
+    /// The id of the pepper that it was made with: what has to be stored to know the digits again.
+    #[must_use]
+    pub fn pepper(&self) -> &str {
+        &self.pepper
+    }
+}
+
+impl Peppers {
+    /// The mail whose link token this is, or `None` when it is none that we made for this purpose. In
+    /// constant time as far as the MAC goes.
+    #[must_use]
+    pub fn mail_of_token(&self, purpose: MailedFor, token: &str) -> Option<MailId> {
+        if token.len() > MAX_TOKEN_CHARS {
+            return None;
+        }
+        let mut parts = token.split('.');
+        let (pepper, id, mac) = (parts.next()?, parts.next()?, parts.next()?);
+        if parts.next().is_some() {
+            return None;
+        }
+        let id = MailId::from_bytes(decode(id)?);
+        let mac: [u8; TOKEN_BYTES] = decode(mac)?;
+        let key = self.by_id(pepper, Purpose::MailLink)?;
+        verify_slices_are_equal(&token_mac(&key, purpose, id), &mac).ok()?;
+        Some(id)
+    }
+
+    /// Whether `presented` are the digits of the mail `id`, made with this pepper. In constant time for
+    /// eight characters, whatever they are.
+    #[must_use]
+    pub fn are_digits_of(
+        &self,
+        purpose: MailedFor,
+        id: MailId,
+        pepper: &str,
+        presented: &str,
+    ) -> bool {
+        let Some(key) = self.by_id(pepper, Purpose::MailDigits) else { return false };
+        let expected = digits(&key, purpose, id);
+        verify_slices_are_equal(expected.as_bytes(), presented.as_bytes()).is_ok()
+    }
+}
+
+/// Base64url without spare bits, of just so many bytes.
+fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+fn message(purpose: MailedFor, id: MailId) -> String {
+    format!("{}\0{id}", purpose.as_str())
+}
+
+fn token_mac(key: &MacKey, purpose: MailedFor, id: MailId) -> [u8; TOKEN_BYTES] {
+    let mac = key.mac(message(purpose, id).as_bytes());
+    let (half, _) = mac.split_first_chunk().expect("a MAC of 32 bytes has 16");
+    *half
+}
+
+/// Eight digits. Of 2^128 values each comes up as often as any other, to within 2^-100.
+fn digits(key: &MacKey, purpose: MailedFor, id: MailId) -> Zeroizing<String> {
+    let mac = key.mac(message(purpose, id).as_bytes());
+    let (half, _) = mac.split_first_chunk().expect("a MAC of 32 bytes has 16");
+    Zeroizing::new(format!("{:08}", u128::from_be_bytes(*half) % 100_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use auth::{Clock, SystemClock, SystemRandom};
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    const RESET: MailedFor = MailedFor::PasswordReset;
+
+    fn mail() -> MailId {
+        MailId::new(SystemClock.now(), &SystemRandom)
+    }
+
+    #[test]
+    fn a_code_is_its_mails_and_is_the_same_each_time() {
+        let (peppers, now) = (Peppers::generate("a", &SystemRandom), SystemClock.now());
+        let (one, other) = (mail(), mail());
+        let code = MailedCode::derive(RESET, one, &peppers, now);
+        let again = MailedCode::derive(RESET, one, &peppers, now);
+        assert_eq!((code.token(), code.digits()), (again.token(), again.digits()));
+        assert_eq!(peppers.mail_of_token(RESET, code.token()), Some(one));
+        assert!(peppers.are_digits_of(RESET, one, code.pepper(), code.digits()));
+        assert!(code.digits().len() == 8 && code.digits().bytes().all(|b| b.is_ascii_digit()));
+
+        // Another mail's, another purpose's, another's peppers.
+        let of_other = MailedCode::derive(RESET, other, &peppers, now);
+        assert_ne!(code.token(), of_other.token());
+        assert!(!peppers.are_digits_of(RESET, other, code.pepper(), code.digits()));
+        let purpose = MailedFor::EmailVerification;
+        assert_eq!(peppers.mail_of_token(purpose, code.token()), None);
+        assert!(!peppers.are_digits_of(purpose, one, code.pepper(), code.digits()));
+        let strange = Peppers::generate("a", &SystemRandom);
+        assert_eq!(strange.mail_of_token(RESET, code.token()), None);
+        assert!(!strange.are_digits_of(RESET, one, code.pepper(), code.digits()));
+        let shown = format!("{code:?}");
+        assert!(!shown.contains(code.token()) && !shown.contains(code.digits()));
+    }
+
+    #[test]
+    fn every_character_of_a_token_counts() {
+        let (peppers, now) = (Peppers::generate("a", &SystemRandom), SystemClock.now());
+        let code = MailedCode::derive(RESET, mail(), &peppers, now);
+        for at in 0..code.token().len() {
+            let mut changed = code.token().to_owned().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert_eq!(peppers.mail_of_token(RESET, &changed), None, "{at}");
+        }
+        for bad in [
+            String::new(),
+            ".".repeat(3),
+            format!("{}.", code.token()),
+            format!("{}=", code.token()),
+            code.token().rsplit_once('.').unwrap().0.to_owned(),
+            "x".repeat(1_000),
+        ] {
+            assert_eq!(peppers.mail_of_token(RESET, &bad), None, "{bad}");
+        }
+        for bad in ["", "1234567", "123456789", "١٢٣٤", " 1234567"] {
+            assert!(!peppers.are_digits_of(RESET, mail(), code.pepper(), bad));
+        }
+    }
+
+    #[test]
+    fn a_further_pepper_changes_no_code_that_was_asked_for_before() {
+        let now = SystemClock.now();
+        let before = Peppers::generate("a", &SystemRandom);
+        let after =
+            before.with_new("b", now, SignedDuration::from_hours(1), &SystemRandom).unwrap();
+        let id = mail();
+        let (old, new) = (
+            MailedCode::derive(RESET, id, &before, now),
+            MailedCode::derive(RESET, id, &after, now),
+        );
+        assert_eq!((old.token(), old.digits()), (new.token(), new.digits()));
+        let later = now + SignedDuration::from_secs(crate::ANNOUNCE_SECONDS);
+        let later = MailedCode::derive(RESET, id, &after, later);
+        assert_ne!(later.pepper(), old.pepper());
+        assert_eq!(after.mail_of_token(RESET, later.token()), Some(id));
+        assert!(after.are_digits_of(RESET, id, later.pepper(), later.digits()));
+        assert!(after.are_digits_of(RESET, id, old.pepper(), old.digits()));
+    }
+}

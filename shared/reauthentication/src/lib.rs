@@ -1,0 +1,106 @@
+//! The password once more, of somebody who is signed in: before the password or the address changes.
+//!
+//! Guesses are held as at login, on the same counters.
+
+use std::fmt;
+
+use auth::{Account, Fault, FaultKind};
+use passwords::{HashError, Hasher, Password, PasswordHash, Verdict};
+use store::{Hashes, Secret, StoreError};
+use throttle::{Presented, Throttle, ThrottleError};
+
+/// Asks for passwords.
+pub struct Reauthentication {
+    hashes: Hashes,
+    throttle: Throttle,
+    hasher: Hasher,
+}
+
+impl fmt::Debug for Reauthentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reauthentication").field("throttle", &self.throttle).finish_non_exhaustive()
+    }
+}
+
+impl Reauthentication {
+    /// Of `hashes`, throttled by `throttle`.
+    #[must_use]
+    pub fn new(hashes: Hashes, throttle: Throttle) -> Self {
+        Self { hashes, throttle, hasher: Hasher::new() }
+    }
+
+    /// What throttles it.
+    #[must_use]
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
+    }
+
+    /// What it hashes with.
+    #[must_use]
+    pub fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
+    /// That `password` is the account's. Gives the hash that is stored of it.
+    ///
+    /// # Errors
+    /// [`ReauthenticationError::Wrong`] when it is not; [`ReauthenticationError::Throttle`] when there
+    /// have been too many attempts; or when something is out of reach.
+    pub async fn prove(
+        &self,
+        account: &Account,
+        password: &Password,
+        network: Option<&str>,
+    ) -> Result<Secret, ReauthenticationError> {
+        let presented = Presented::Username(account.username.canonical());
+        let attempt = async { Ok(Box::pin(self.throttle.attempt(presented, network)).await?) };
+        let stored = async { Ok::<_, ReauthenticationError>(self.hashes.of(account).await?) };
+        let (attempt, stored) = futures_util::try_join!(attempt, stored)?;
+        let hash = stored
+            .as_ref()
+            .map(|secret| PasswordHash::from_stored(secret.expose().to_owned()))
+            .transpose()?;
+        match (stored, self.hasher.verify(password, hash.as_ref()).await?) {
+            (Some(stored), Verdict::Right) => {
+                attempt.succeeded(account).await?;
+                Ok(stored)
+            }
+            _ => Err(ReauthenticationError::Wrong),
+        }
+    }
+}
+
+/// The password has not been proven.
+#[derive(Debug, thiserror::Error)]
+pub enum ReauthenticationError {
+    /// It is wrong, or the account has none.
+    #[error("the password is wrong")]
+    Wrong,
+    /// There have been too many attempts, or the counters are out of reach.
+    #[error(transparent)]
+    Throttle(#[from] ThrottleError),
+    /// The hash.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Hashing.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+}
+
+impl Fault for ReauthenticationError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Wrong => FaultKind::Unauthenticated,
+            Self::Throttle(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Hash(error) => error.kind(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Throttle(error) => error.retry_after(),
+            Self::Wrong | Self::Store(_) | Self::Hash(_) => None,
+        }
+    }
+}

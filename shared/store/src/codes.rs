@@ -1,0 +1,363 @@
+//! Codes by mail, as far as they are stored: whose, what for, until when, and how many tries are left.
+//!
+//! The code itself is not. It is a MAC over the mail's id, and whoever has the pepper can tell.
+
+use auth::{Account, CanonicalName, Email, MailId, MailedFor, UserId};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, TransactWriteItem, Update};
+use dynamo::Client;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::item::{self, AccountItem, ClaimItem};
+use crate::key::Key;
+use crate::outbox::{Mail, MailItem};
+use crate::table::{Config, StoreError, Table};
+
+/// How often digits may be tried.
+pub const DIGITS_TRIES: u32 = 5;
+
+/// The code of a mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The mail.
+    pub mail: MailId,
+    /// What it is good for.
+    pub purpose: MailedFor,
+    /// For which account.
+    pub user: UserId,
+    /// The account's epoch: in another one it does not count.
+    pub ver: u64,
+    /// Where it was mailed to.
+    pub address: Email,
+    /// The id of the pepper that it is made with.
+    pub pepper: String,
+    /// Until when it counts.
+    pub expires_at: Timestamp,
+}
+
+/// A code as it is stored, by the mail's id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct CodeItem {
+    purpose: MailedFor,
+    user_id: UserId,
+    ver: u64,
+    address: Email,
+    pepper: String,
+    /// Whether it has been used. It stays until its time is over, so that a mail that is sent once
+    /// more does not bring it back.
+    #[serde(default)]
+    used: bool,
+    /// In seconds since 1970: the table's TTL attribute.
+    expires_at: i64,
+}
+
+/// Which digits count for an address, and how often some have been tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct DigitsItem {
+    mail_id: MailId,
+    pepper: String,
+    tries: u32,
+    /// In seconds since 1970: the table's TTL attribute.
+    expires_at: i64,
+}
+
+/// A try at digits that may be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DigitsTry {
+    /// The mail whose digits count.
+    pub mail: MailId,
+    /// The id of the pepper that they are made with.
+    pub pepper: String,
+}
+
+/// A mail that is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// What it is about.
+    pub mail: Mail,
+    /// When it was asked for.
+    pub asked_at: Timestamp,
+    /// From when on it is not worth sending.
+    pub expires_at: Timestamp,
+}
+
+fn number(n: i64) -> AttributeValue {
+    AttributeValue::N(n.to_string())
+}
+
+impl Table {
+    /// The account whose address this is, by its claim. An address that an account does not have any
+    /// more is nobody's, whatever its claim says.
+    async fn owner(&self, address: &CanonicalName) -> Result<Option<Account>, StoreError> {
+        let Some(claim) = self.get::<ClaimItem>(Key::email(address)).await? else {
+            return Ok(None);
+        };
+        let account = self.get::<AccountItem>(Key::account(claim.user_id)).await?;
+        let has = |account: &Account| {
+            account.email.as_ref().is_some_and(|email| email.canonical() == address)
+        };
+        Ok(account.map(Account::from).filter(has))
+    }
+
+    /// That a code is used up, as a part of a transaction that is cancelled if it has been, or if its
+    /// time is over.
+    pub(crate) fn use_up(&self, code: &Code, now: Timestamp) -> TransactWriteItem {
+        let update = Update::builder()
+            .table_name(&self.name)
+            .set_key(Some(Key::code(code.mail).attributes()))
+            .condition_expression("#used = :no AND #expires_at > :now")
+            .update_expression("SET #used = :yes")
+            .expression_attribute_names("#used", "used")
+            .expression_attribute_names("#expires_at", "expires_at")
+            .expression_attribute_values(":no", AttributeValue::Bool(false))
+            .expression_attribute_values(":yes", AttributeValue::Bool(true))
+            .expression_attribute_values(":now", number(now.as_second()))
+            .build()
+            .expect("table, key and update are set");
+        TransactWriteItem::builder().update(update).build()
+    }
+}
+
+/// What the mailer does with the table.
+#[derive(Clone, Debug)]
+pub struct Mailings(Table);
+
+impl Mailings {
+    /// The mails of the table that `config` names.
+    #[must_use]
+    pub fn new(config: &Config, client: Client) -> Self {
+        Self(Table::new(config, client))
+    }
+
+    /// The mail whose item has the partition key `pk`, or `None` when that is no mail.
+    #[must_use]
+    pub fn mail_of_key(pk: &str) -> Option<MailId> {
+        Key::mail_of(pk)
+    }
+
+    /// A mail that is to be sent, or `None` when that is done.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn find(&self, id: MailId) -> Result<Option<Outgoing>, StoreError> {
+        let Some(item) = self.0.get::<MailItem>(Key::mail(id)).await? else { return Ok(None) };
+        let expires_at = Timestamp::from_second(item.expires_at).map_err(StoreError::unusable)?;
+        Ok(Some(Outgoing { mail: item.mail, asked_at: item.asked_at, expires_at }))
+    }
+
+    /// The account that has an address, or `None`.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn owner(&self, address: &CanonicalName) -> Result<Option<Account>, StoreError> {
+        self.0.owner(address).await
+    }
+
+    /// An account, or `None` when it is gone.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        Ok(self.0.get::<AccountItem>(Key::account(id)).await?.map(Account::from))
+    }
+
+    /// Stores what there is to store of a code, before its mail goes out. Again is harmless: tries and
+    /// use are kept. Earlier digits for the same address and purpose are void from then on; those of
+    /// a later mail stay.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn store(&self, code: &Code) -> Result<(), StoreError> {
+        let expires_at = code.expires_at.as_second();
+        let stored = CodeItem {
+            purpose: code.purpose,
+            user_id: code.user,
+            ver: code.ver,
+            address: code.address.clone(),
+            pepper: code.pepper.clone(),
+            used: false,
+            expires_at,
+        };
+        let digits =
+            DigitsItem { mail_id: code.mail, pepper: code.pepper.clone(), tries: 0, expires_at };
+        let digits_key = Key::digits(code.purpose, code.address.canonical());
+        // Ids sort by time, so the later mail is the one with the greater id.
+        let later = Some((":mail", AttributeValue::S(code.mail.to_string())));
+        tokio::try_join!(
+            self.put_unless(Key::code(code.mail), &stored, "attribute_not_exists(pk)", None),
+            self.put_unless(
+                digits_key,
+                &digits,
+                "attribute_not_exists(pk) OR mail_id < :mail",
+                later
+            ),
+        )?;
+        Ok(())
+    }
+
+    async fn put_unless(
+        &self,
+        key: Key,
+        item: &impl Serialize,
+        condition: &str,
+        value: Option<(&str, AttributeValue)>,
+    ) -> Result<(), StoreError> {
+        let mut put = self
+            .0
+            .client
+            .put_item()
+            .table_name(&self.0.name)
+            .set_item(Some(item::with_key(key, item)?))
+            .condition_expression(condition);
+        if let Some((name, value)) = value {
+            put = put.expression_attribute_values(name, value);
+        }
+        match put.send().await {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A mail has been sent, or is not to be.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn done(&self, id: MailId) -> Result<(), StoreError> {
+        self.0.delete(Key::mail(id)).await.map(drop)
+    }
+}
+
+/// Finds codes that somebody presents.
+#[derive(Clone, Debug)]
+pub struct Codes(Table);
+
+impl Codes {
+    /// The codes of the table that `config` names.
+    #[must_use]
+    pub fn new(config: &Config, client: Client) -> Self {
+        Self(Table::new(config, client))
+    }
+
+    /// Reserves a try at the digits that were mailed to an address, before they are looked at; or
+    /// `None`: no digits count there, or they have been tried too often. One conditional update, so
+    /// that of any number at the same moment only so many get through as may.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn try_digits(
+        &self,
+        purpose: MailedFor,
+        address: &CanonicalName,
+        now: Timestamp,
+    ) -> Result<Option<DigitsTry>, StoreError> {
+        let updated = self
+            .0
+            .client
+            .update_item()
+            .table_name(&self.0.name)
+            .set_key(Some(Key::digits(purpose, address).attributes()))
+            .condition_expression("#expires_at > :now AND #tries < :most")
+            .update_expression("SET #tries = #tries + :one")
+            .expression_attribute_names("#expires_at", "expires_at")
+            .expression_attribute_names("#tries", "tries")
+            .expression_attribute_values(":now", number(now.as_second()))
+            .expression_attribute_values(":most", number(DIGITS_TRIES.into()))
+            .expression_attribute_values(":one", number(1))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        match updated {
+            Ok(output) => {
+                let digits: DigitsItem = item::parse(output.attributes.unwrap_or_default())?;
+                Ok(Some(DigitsTry { mail: digits.mail_id, pepper: digits.pepper }))
+            }
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives a try back: the digits were right, and what they were for was refused for another reason.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn give_back(
+        &self,
+        purpose: MailedFor,
+        address: &CanonicalName,
+        mail: MailId,
+    ) -> Result<(), StoreError> {
+        let updated = self
+            .0
+            .client
+            .update_item()
+            .table_name(&self.0.name)
+            .set_key(Some(Key::digits(purpose, address).attributes()))
+            .condition_expression("#mail_id = :mail AND #tries > :zero")
+            .update_expression("SET #tries = #tries - :one")
+            .expression_attribute_names("#mail_id", "mail_id")
+            .expression_attribute_names("#tries", "tries")
+            .expression_attribute_values(":mail", AttributeValue::S(mail.to_string()))
+            .expression_attribute_values(":zero", number(0))
+            .expression_attribute_values(":one", number(1))
+            .send()
+            .await;
+        match updated {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The code of a mail and the account that it is for, if the code counts: it has not been used, its
+    /// time is not over, and the account is of the same epoch. What is then done with it has conditions
+    /// on all of that.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn find(
+        &self,
+        purpose: MailedFor,
+        mail: MailId,
+        now: Timestamp,
+    ) -> Result<Option<(Code, Account)>, StoreError> {
+        let Some(item) = self.0.get::<CodeItem>(Key::code(mail)).await? else { return Ok(None) };
+        if item.used || item.purpose != purpose || item.expires_at <= now.as_second() {
+            return Ok(None);
+        }
+        let account = self.0.get::<AccountItem>(Key::account(item.user_id)).await?;
+        let Some(account) = account.map(Account::from).filter(|it| it.ver == item.ver) else {
+            return Ok(None);
+        };
+        let code = Code {
+            mail,
+            purpose,
+            user: item.user_id,
+            ver: item.ver,
+            address: item.address,
+            pepper: item.pepper,
+            expires_at: Timestamp::from_second(item.expires_at).map_err(StoreError::unusable)?,
+        };
+        Ok(Some((code, account)))
+    }
+}

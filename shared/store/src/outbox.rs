@@ -1,0 +1,174 @@
+//! Mails that are to be sent.
+//!
+//! Who wants a mail sent writes an item, and the mailer, which hears of new ones by the table's stream,
+//! sends it. The item says what for and to whom, and holds no code: that is derived from its id.
+
+use auth::{Email, MailId, UserId};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use dynamo::Client;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::item;
+use crate::key::Key;
+use crate::table::{Config, StoreError, Table};
+
+/// How long a code by mail counts, from when it was asked for.
+pub const CODE_VALID_FOR: SignedDuration = SignedDuration::from_mins(15);
+
+/// How long a notice is worth sending.
+const NOTICE_VALID_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// What a mail is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Mail {
+    /// A code to set a new password, for whoever has this address, if anybody has.
+    PasswordReset {
+        /// As it was given by whoever asked.
+        address: Email,
+    },
+    /// A code that shows that mail to this address arrives, which an account wants to have.
+    EmailVerification {
+        /// The account.
+        user_id: UserId,
+        /// Its epoch when that was asked for: what ends its sessions ends this too.
+        ver: u64,
+        /// The address.
+        address: Email,
+    },
+    /// Something has happened to an account.
+    Notice {
+        /// The account.
+        user_id: UserId,
+        /// What.
+        notice: Notice,
+        /// Where to tell it, when that is not the address that the account has by then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<Email>,
+    },
+}
+
+/// What an owner is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// The password has been changed.
+    PasswordChanged,
+    /// Somebody who knows the password has asked for another address.
+    EmailChangeRequested,
+    /// The address is another now.
+    EmailChanged,
+    /// A session has been ended, since a refresh token that had been superseded was used.
+    SessionReused,
+    /// Somebody has signed in from a network from which nobody had before.
+    NewNetwork,
+}
+
+/// A mail to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMail {
+    /// Its id, new and random.
+    pub id: MailId,
+    /// What it is about.
+    pub mail: Mail,
+    /// When it was asked for. A code counts from then on.
+    pub asked_at: Timestamp,
+}
+
+/// A mail as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MailItem {
+    #[serde(flatten)]
+    pub(crate) mail: Mail,
+    pub(crate) asked_at: Timestamp,
+    /// From when on it is not worth sending, in seconds since 1970: the table's TTL attribute.
+    pub(crate) expires_at: i64,
+}
+
+impl From<&NewMail> for MailItem {
+    fn from(new: &NewMail) -> Self {
+        let valid_for = match new.mail {
+            Mail::PasswordReset { .. } | Mail::EmailVerification { .. } => CODE_VALID_FOR,
+            Mail::Notice { .. } => NOTICE_VALID_FOR,
+        };
+        let ends = new.asked_at.saturating_add(valid_for).unwrap_or(Timestamp::MAX);
+        Self { mail: new.mail.clone(), asked_at: new.asked_at, expires_at: ends.as_second() }
+    }
+}
+
+impl Table {
+    /// That a mail is to be sent, as a part of a transaction: it is sent if and only if what it tells
+    /// of has happened.
+    pub(crate) fn mail(&self, new: &NewMail) -> Result<TransactWriteItem, StoreError> {
+        let put = Put::builder()
+            .table_name(&self.name)
+            .set_item(Some(item::with_key(Key::mail(new.id), &MailItem::from(new))?))
+            .build()
+            .expect("table and item are set");
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+}
+
+/// Asks for mails.
+#[derive(Clone, Debug)]
+pub struct Outbox(Table);
+
+impl Outbox {
+    /// The outbox in the table that `config` names.
+    #[must_use]
+    pub fn new(config: &Config, client: Client) -> Self {
+        Self(Table::new(config, client))
+    }
+
+    /// Asks for these mails, at most a hundred: for all or for none.
+    ///
+    /// Without a condition on purpose: the ids are new and random, and a retry of ours after a lost
+    /// answer must not fail on what the first try wrote.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn put(&self, mails: &[NewMail]) -> Result<(), StoreError> {
+        let Self(table) = self;
+        if let [mail] = mails {
+            table
+                .client
+                .put_item()
+                .table_name(&table.name)
+                .set_item(Some(item::with_key(Key::mail(mail.id), &MailItem::from(mail))?))
+                .send()
+                .await?;
+            return Ok(());
+        }
+        let puts = mails.iter().map(|mail| table.mail(mail)).collect::<Result<_, _>>()?;
+        table.client.transact_write_items().set_transact_items(Some(puts)).send().await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use auth::{Clock, SystemClock, SystemRandom};
+
+    use super::*;
+
+    #[test]
+    fn mails_round_trip() {
+        let now = SystemClock.now();
+        let (id, user_id) = (MailId::new(now, &SystemRandom), UserId::new(now, &SystemRandom));
+        let address = Email::parse("Rosa@example.com").unwrap();
+        let notice = Notice::EmailChanged;
+        for (mail, seconds) in [
+            (Mail::PasswordReset { address: address.clone() }, 900),
+            (Mail::EmailVerification { user_id, ver: u64::MAX, address: address.clone() }, 900),
+            (Mail::Notice { user_id, notice, address: Some(address) }, 86_400),
+            (Mail::Notice { user_id, notice: Notice::NewNetwork, address: None }, 86_400),
+        ] {
+            let item = MailItem::from(&NewMail { id, mail, asked_at: now });
+            assert_eq!(item.expires_at, now.as_second() + seconds);
+            let stored = item::with_key(Key::mail(id), &item).unwrap();
+            assert!(stored["pk"].as_s().unwrap().starts_with("OUTBOX#"));
+            assert_eq!(item::parse::<MailItem>(stored).unwrap(), item);
+        }
+    }
+}

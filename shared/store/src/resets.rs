@@ -1,0 +1,202 @@
+//! What a code by mail is good for: setting a password without the old one, and claiming an address.
+
+use auth::{Account, Email, UserId};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
+use dynamo::Client;
+use jiff::Timestamp;
+
+use crate::Secret;
+use crate::codes::Code;
+use crate::item::{self, ClaimItem, PasswordItem};
+use crate::key::Key;
+use crate::outbox::NewMail;
+use crate::table::{Config, StoreError, Table, failed};
+
+/// Sets passwords by a code.
+#[derive(Clone, Debug)]
+pub struct Resets(Table);
+
+/// Claims addresses by a code.
+#[derive(Clone, Debug)]
+pub struct Verifications(Table);
+
+/// What came of using a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redeemed {
+    /// It is done, and the code is used up.
+    Done,
+    /// The code has been used, or the account is another than it was, and nothing has been changed.
+    Meanwhile,
+    /// Somebody else has the address, and nothing has been changed.
+    Taken,
+}
+
+fn text(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+fn number(n: u64) -> AttributeValue {
+    AttributeValue::N(n.to_string())
+}
+
+/// An update of an account on condition that its epoch is as it was read and that it is not disabled.
+struct AccountUpdate {
+    update: String,
+    condition: String,
+    values: Vec<(&'static str, AttributeValue)>,
+}
+
+impl AccountUpdate {
+    fn of(account: &Account, update: &str) -> Self {
+        let mut condition = "#ver = :read AND #disabled = :disabled".to_owned();
+        let mut values =
+            vec![(":read", number(account.ver)), (":disabled", AttributeValue::Bool(false))];
+        // As it was given, letter for letter: what is stored was read a moment ago.
+        match &account.email {
+            Some(email) => {
+                condition.push_str(" AND #email = :email");
+                values.push((":email", text(email.as_str())));
+            }
+            None => condition.push_str(" AND attribute_not_exists(#email)"),
+        }
+        Self { update: update.to_owned(), condition, values }
+    }
+
+    fn with(mut self, name: &'static str, value: AttributeValue) -> Self {
+        self.values.push((name, value));
+        self
+    }
+
+    fn build(self, table: &Table, id: UserId) -> TransactWriteItem {
+        let mut update = Update::builder()
+            .table_name(&table.name)
+            .set_key(Some(Key::account(id).attributes()))
+            .condition_expression(self.condition)
+            .update_expression(self.update);
+        for name in ["ver", "disabled", "email"] {
+            update = update.expression_attribute_names(format!("#{name}"), name);
+        }
+        for (name, value) in self.values {
+            update = update.expression_attribute_values(name, value);
+        }
+        let update = update.build().expect("table, key and update are set");
+        TransactWriteItem::builder().update(update).build()
+    }
+}
+
+impl Resets {
+    /// The passwords of the table that `config` names.
+    #[must_use]
+    pub fn new(config: &Config, client: Client) -> Self {
+        Self(Table::new(config, client))
+    }
+
+    /// Sets the hash `new` of the password, ends all sessions of the account by raising its epoch, uses
+    /// the code up and asks for `notice`; or does nothing at all. One transaction, with conditions on
+    /// the code and on what `account` was read as, its address among it.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn reset(
+        &self,
+        code: &Code,
+        account: &Account,
+        new: Secret,
+        notice: &NewMail,
+        now: Timestamp,
+    ) -> Result<Redeemed, StoreError> {
+        let Self(table) = self;
+        let raised = AccountUpdate::of(account, "SET #ver = :next")
+            .with(":next", number(account.ver + 1))
+            .build(table, account.id);
+        // Whatever it was before, and also when there was none: the account is what is compared.
+        let key = Key::password(account.username.canonical());
+        let password = Put::builder()
+            .table_name(&table.name)
+            .set_item(Some(item::with_key(key, &PasswordItem { hash: new.expose().to_owned() })?))
+            .build()
+            .expect("table and item are set");
+        let items = vec![
+            table.use_up(code, now),
+            raised,
+            TransactWriteItem::builder().put(password).build(),
+            table.mail(notice)?,
+        ];
+        table.redeem(items, None).await
+    }
+}
+
+impl Verifications {
+    /// The addresses of the table that `config` names.
+    #[must_use]
+    pub fn new(config: &Config, client: Client) -> Self {
+        Self(Table::new(config, client))
+    }
+
+    /// Claims the address that the code was mailed to for the account, as verified, gives up the one
+    /// that it had, uses the code up, and asks for `notice`; or does nothing at all. One transaction,
+    /// with conditions on the code, on what `account` was read as, and on nobody else having the
+    /// address.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn verify(
+        &self,
+        code: &Code,
+        account: &Account,
+        notice: Option<&NewMail>,
+        now: Timestamp,
+    ) -> Result<Redeemed, StoreError> {
+        let Self(table) = self;
+        let update = "SET #email = :new, email_verified = :verified REMOVE pending_email";
+        let verified = AccountUpdate::of(account, update)
+            .with(":new", text(code.address.as_str()))
+            .with(":verified", AttributeValue::Bool(true))
+            .build(table, account.id);
+        let claim = ClaimItem { user_id: account.id, username: account.username.clone() };
+        let claimed = Put::builder()
+            .table_name(&table.name)
+            .set_item(Some(item::with_key(Key::email(code.address.canonical()), &claim)?))
+            .condition_expression("attribute_not_exists(pk) OR user_id = :own")
+            .expression_attribute_values(":own", text(account.id.to_string()))
+            .build()
+            .expect("table and item are set");
+        let mut items = vec![
+            table.use_up(code, now),
+            verified,
+            TransactWriteItem::builder().put(claimed).build(),
+        ];
+        let differs = |old: &&Email| old.canonical() != code.address.canonical();
+        if let Some(old) = account.email.as_ref().filter(differs) {
+            let given_up = Delete::builder()
+                .table_name(&table.name)
+                .set_key(Some(Key::email(old.canonical()).attributes()))
+                .condition_expression("attribute_not_exists(pk) OR user_id = :own")
+                .expression_attribute_values(":own", text(account.id.to_string()))
+                .build()
+                .expect("table and key are set");
+            items.push(TransactWriteItem::builder().delete(given_up).build());
+        }
+        items.extend(notice.map(|notice| table.mail(notice)).transpose()?);
+        // The third of them is the claim.
+        table.redeem(items, Some(2)).await
+    }
+}
+
+impl Table {
+    /// Carries a transaction out. `claim` is which of its items is a claim that somebody else may have.
+    async fn redeem(
+        &self,
+        items: Vec<TransactWriteItem>,
+        claim: Option<usize>,
+    ) -> Result<Redeemed, StoreError> {
+        let sent = self.client.transact_write_items().set_transact_items(Some(items)).send().await;
+        let Err(error) = sent else { return Ok(Redeemed::Done) };
+        let failed = failed(error.as_service_error());
+        match failed.as_slice() {
+            [] => Err(error.into()),
+            [only] if Some(*only) == claim => Ok(Redeemed::Taken),
+            _ => Ok(Redeemed::Meanwhile),
+        }
+    }
+}

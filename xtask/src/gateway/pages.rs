@@ -1,0 +1,34 @@
+//! The pages that links in local mails lead to. Deployed they are the owner's own; these are for trying it
+//! out, and take the place of a front end.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use http::{HeaderValue, Method, Response};
+
+/// What `MAIL_LINK_BASE` adds to the API's address.
+pub(crate) const BASE: &str = "/dev";
+
+/// The page at `path`, if there is one.
+pub(super) fn page(method: &Method, path: &str) -> Option<Response<Bytes>> {
+    let text = match path.strip_prefix(BASE)? {
+        "/reset-password" => include_str!("pages/reset-password.html"),
+        "/verify-email" => include_str!("pages/verify-email.html"),
+        _ => return None,
+    };
+    if method != Method::GET {
+        return None;
+    }
+    let mut response = Response::new(Bytes::from_static(text.as_bytes()));
+    // The token is in the address: it is not to be kept or handed on.
+    let policy = "default-src 'none'; script-src 'unsafe-inline'; connect-src 'self'; \
+                  form-action 'none'; frame-ancestors 'none'";
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, policy),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    Some(response)
+}

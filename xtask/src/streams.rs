@@ -1,0 +1,184 @@
+//! The streams of the local tables, and the functions that are invoked with their records.
+//!
+//! As Lambda does it: in order, in batches, only what fits the filters of the template, and again from the
+//! first record that failed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use dynoxide::Database;
+use dynoxide::actions::describe_stream::DescribeStreamRequest;
+use dynoxide::actions::get_records::GetRecordsRequest;
+use dynoxide::actions::get_shard_iterator::GetShardIteratorRequest;
+use dynoxide::actions::list_streams::ListStreamsRequest;
+use serde_json::{Value, json};
+
+use crate::gateway::Invoker;
+use crate::template::{StreamSource, Template};
+use crate::ui;
+
+/// How often a stream is looked at.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long to wait before records are delivered again that failed.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// How often records are delivered before they are given up.
+const TRIES: usize = 10;
+
+/// Delivers the records of all streams, for ever. `mails` is the folder where mails are put: each new one
+/// is told.
+///
+/// # Errors
+/// When a stream that the template has is not there.
+pub async fn deliver(
+    database: &Database,
+    template: &Template,
+    invoker: &impl Invoker,
+    mails: PathBuf,
+) -> anyhow::Result<()> {
+    let mut sources = Vec::new();
+    for function in &template.functions {
+        for source in &function.streams {
+            let from = start(database, &source.table)
+                .with_context(|| format!("the table {} has no stream", source.table))?;
+            sources.push((function.name.clone(), source, from));
+        }
+    }
+    loop {
+        for (function, source, from) in &mut sources {
+            let request = GetRecordsRequest { shard_iterator: from.clone(), limit: None };
+            let answer = database.get_records(request).context("a stream cannot be read")?;
+            let records = serde_json::to_value(&answer.records).context("records are JSON")?;
+            let records = records.as_array().into_iter().flatten();
+            let fitting: Vec<_> = records.filter(|record| fits(source, record)).cloned().collect();
+            for batch in fitting.chunks(source.batch_size.max(1)) {
+                deliver_batch(invoker, function, batch).await;
+                tell_mails(batch, &mails);
+            }
+            if let Some(next) = answer.next_shard_iterator {
+                *from = next;
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Where a stream begins.
+fn start(database: &Database, table: &str) -> anyhow::Result<String> {
+    let request = ListStreamsRequest { table_name: Some(table.to_owned()), ..Default::default() };
+    let stream_arn =
+        database.list_streams(request)?.streams.pop().context("there is none")?.stream_arn;
+    let request = DescribeStreamRequest { stream_arn: stream_arn.clone(), ..Default::default() };
+    let shard = database.describe_stream(request)?.stream_description.shards.pop();
+    let request = GetShardIteratorRequest {
+        stream_arn,
+        shard_id: shard.context("it has no shard")?.shard_id,
+        shard_iterator_type: "TRIM_HORIZON".to_owned(),
+        sequence_number: None,
+    };
+    database.get_shard_iterator(request)?.shard_iterator.context("it cannot be read")
+}
+
+/// Invokes a function with records until it has taken them all, or too often.
+async fn deliver_batch(invoker: &impl Invoker, function: &str, records: &[Value]) {
+    let mut rest = records;
+    for _ in 0..TRIES {
+        let event = json!({ "Records": rest }).to_string();
+        let answer = invoker.invoke(function, event.into()).await;
+        let answer = answer.ok().and_then(|body| serde_json::from_slice::<Value>(&body).ok());
+        rest = match answer {
+            Some(answer) => match first_failure(&answer, rest) {
+                Some(at) => &rest[at..],
+                None => return,
+            },
+            None => rest,
+        };
+        tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+    }
+    ui::note(format_args!("{function} does not take {} records: they are given up", rest.len()));
+}
+
+/// The place of the first record that a function says has failed.
+fn first_failure(answer: &Value, records: &[Value]) -> Option<usize> {
+    let failures = answer["batchItemFailures"].as_array()?;
+    let failed = |record: &Value| {
+        let number = &record["dynamodb"]["SequenceNumber"];
+        failures.iter().any(|failure| failure["itemIdentifier"] == *number)
+    };
+    records.iter().position(failed)
+}
+
+/// Whether a record is for whoever has this source.
+fn fits(source: &StreamSource, record: &Value) -> bool {
+    source.filters.is_empty() || source.filters.iter().any(|pattern| matches(pattern, record))
+}
+
+/// Whether a pattern fits a value: of an object each member, of a list one of the alternatives, which are
+/// values or `{"prefix": …}`. The part of the language of event patterns that the template uses.
+fn matches(pattern: &Value, value: &Value) -> bool {
+    match pattern {
+        Value::Object(members) => {
+            members.iter().all(|(name, pattern)| matches(pattern, &value[name.as_str()]))
+        }
+        Value::Array(alternatives) => {
+            alternatives.iter().any(|alternative| match alternative["prefix"].as_str() {
+                Some(prefix) => value.as_str().is_some_and(|text| text.starts_with(prefix)),
+                None => alternative == value,
+            })
+        }
+        _ => false,
+    }
+}
+
+/// Says where the mails of these records are.
+fn tell_mails(records: &[Value], mails: &std::path::Path) {
+    for record in records {
+        let key = record["dynamodb"]["Keys"]["pk"]["S"].as_str().unwrap_or_default();
+        let Some((_, id)) = key.split_once('#') else { continue };
+        let path = mails.join(format!("{id}.eml"));
+        if path.is_file() {
+            ui::line(format_args!("mail {}", path.display()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str, pk: &str) -> Value {
+        json!({"eventName": name, "dynamodb": {
+            "Keys": {"pk": {"S": pk}}, "SequenceNumber": format!("{name}{pk}"),
+        }})
+    }
+
+    #[test]
+    fn a_record_fits_the_patterns_of_the_template() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+        let template = Template::read(&path).unwrap();
+        let [source] = template.function("mailer").unwrap().streams.as_slice() else {
+            panic!("one stream")
+        };
+        assert!(fits(source, &record("INSERT", "OUTBOX#1")));
+        assert!(!fits(source, &record("REMOVE", "OUTBOX#1")));
+        assert!(!fits(source, &record("INSERT", "USER#1")));
+        assert!(!fits(source, &json!({})));
+        let all = StreamSource { filters: Vec::new(), ..source.clone() };
+        assert!(fits(&all, &record("REMOVE", "USER#1")));
+    }
+
+    #[test]
+    fn what_failed_is_delivered_again_from_the_first_on() {
+        let records = [record("a", "1"), record("b", "2"), record("c", "3")];
+        let failed = |ids: &[&str]| {
+            let failures: Vec<_> = ids.iter().map(|id| json!({"itemIdentifier": id})).collect();
+            first_failure(&json!({"batchItemFailures": failures}), &records)
+        };
+        assert_eq!(failed(&[]), None);
+        assert_eq!(failed(&["c3", "b2"]), Some(1));
+        assert_eq!(failed(&["x"]), None);
+        assert_eq!(first_failure(&json!({}), &records), None);
+    }
+}
