@@ -206,7 +206,7 @@ fn password(
     let password =
         Password::parse(given).map_err(|error| anyhow::anyhow!("the password {error}"))?;
     let policy = Env::of_process().read(Policy::read)?;
-    policy.check(&password, Some(username), email).map_err(|violations| {
+    policy.check(&password, Some(username), email)?.map_err(|violations| {
         let violations: Vec<_> = violations.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the password {}", violations.join(" and "))
     })?;

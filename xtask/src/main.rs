@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use xtask::process::interrupted;
 use xtask::project::Project;
-use xtask::{admin, bench, dev, keys, sessions, test, tools, ui};
+use xtask::{admin, bench, dev, keys, passwords, sessions, test, tools, ui};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Latchkey's own commands")]
@@ -32,6 +32,9 @@ enum Command {
     /// End the sessions of all accounts
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
+    /// Make and ask the list of breached passwords
+    #[command(subcommand)]
+    Passwords(passwords::PasswordsCommand),
     /// Measure what depends on the machine
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -64,6 +67,7 @@ async fn main() -> ExitCode {
         Command::Admin(command) => admin::run(&project, command).await.map(|()| true),
         Command::Keys(command) => keys::run(&project, command).await.map(|()| true),
         Command::Sessions(command) => sessions::run(&project, command).await.map(|()| true),
+        Command::Passwords(command) => passwords::run(&project, command).map(|()| true),
         Command::Bench(command) => {
             or_interrupted(bench::run(&project, command)).await.map(|()| true)
         }

@@ -171,7 +171,7 @@ impl PasswordChangeRoute {
         let new = Password::parse(change.new_password);
         let violations = match &new {
             Ok(new) => {
-                self.policy.check(new, Some(&account.username), account.email.as_ref()).err()
+                self.policy.check(new, Some(&account.username), account.email.as_ref())?.err()
             }
             Err(_) => None,
         };

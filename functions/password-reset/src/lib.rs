@@ -142,7 +142,7 @@ impl PasswordResetRoute {
     fn check(&self, password: &Password, account: Option<&Account>) -> Result<(), Problem> {
         let username = account.map(|account| &account.username);
         let email = account.and_then(|account| account.email.as_ref());
-        let checked = self.policy.check(password, username, email);
+        let checked = self.policy.check(password, username, email)?;
         checked.map_err(|violations| {
             Problem::invalid_input(violations.into_iter().map(violation).collect())
         })

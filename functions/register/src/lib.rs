@@ -256,7 +256,7 @@ impl RegisterRoute {
         let password = Password::parse(registration.password);
         let known_email = email.as_ref().ok().and_then(Option::as_ref);
         let violations = match &password {
-            Ok(password) => self.policy.check(password, username.as_ref().ok(), known_email).err(),
+            Ok(password) => self.policy.check(password, username.as_ref().ok(), known_email)?.err(),
             Err(_) => None,
         };
         match (username, password, email, violations) {

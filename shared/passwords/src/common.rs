@@ -1,6 +1,12 @@
 //! The most common passwords, and whether a text is one of them.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::path::Path;
+use std::{fs, io, str};
+
+use crate::Password;
+use crate::list::List;
 
 /// The first 3,000 passwords of at least 8 characters of a list by frequency (`data/README.md`),
 /// lower-case ASCII, one a line, sorted.
@@ -26,8 +32,51 @@ pub(crate) fn contains(text: &str) -> bool {
     false
 }
 
+/// A further list, from a file: one password a line, in UTF-8.
+pub(crate) struct CommonList(HashSet<Box<str>>);
+
+impl CommonList {
+    /// Whether `text`, which the caller has lower-cased, is in the list in any case.
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        self.0.contains(text)
+    }
+}
+
+impl List for CommonList {
+    type Error = CommonListError;
+
+    fn read(path: &Path) -> Result<Self, CommonListError> {
+        let bytes = fs::read(path)?;
+        let text = str::from_utf8(&bytes).map_err(|error| {
+            let before = &bytes[..error.valid_up_to()];
+            CommonListError::NotUtf8(before.split(|byte| *byte == b'\n').count())
+        })?;
+        let list: HashSet<_> = text
+            .lines()
+            .filter(|line| !line.is_empty())
+            // A line that is longer than any password is none.
+            .filter_map(|line| Password::parse(line.to_owned()).ok())
+            .map(|password| password.text().to_lowercase().into_boxed_str())
+            .collect();
+        if list.is_empty() { Err(CommonListError::Empty) } else { Ok(Self(list)) }
+    }
+}
+
+/// A file is no list of common passwords.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommonListError {
+    #[error("cannot be read")]
+    Unreadable(#[from] io::Error),
+    #[error("is not UTF-8 in line {0}")]
+    NotUtf8(usize),
+    #[error("has no password in it")]
+    Empty,
+}
+
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     #[test]
@@ -58,5 +107,29 @@ mod tests {
         for text in ["password", "12345678", "qwertyuiop", "trustno1", "password123"] {
             assert!(contains(text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_further_list_is_read_in_nfc_and_lower_case() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("list");
+        let read = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            CommonList::read(&path)
+        };
+        let long = "x".repeat(1_025);
+        let text = format!("Sommerregen\r\n\ncafe\u{301} am see\n{long}\n mit Rand ");
+        let list = read(text.as_bytes()).unwrap();
+        for text in ["sommerregen", "caf\u{e9} am see", " mit rand "] {
+            assert!(list.contains(text), "{text}");
+        }
+        for text in ["", "\n", "Sommerregen", "sommerregen\r", "mit rand", &long] {
+            assert!(!list.contains(text), "{text:?}");
+        }
+        let error = |bytes| read(bytes).err().unwrap().to_string();
+        assert_eq!(error(b"one\ntwo\ncaf\xe9\n"), "is not UTF-8 in line 3");
+        assert_eq!(error(b"\n\n"), "has no password in it");
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(CommonList::read(&path), Err(CommonListError::Unreadable(_))));
     }
 }

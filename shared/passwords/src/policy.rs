@@ -1,11 +1,15 @@
 //! What a new password must be.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use auth::{CanonicalName, Email, Fault, FaultKind, Reader, Username};
 use zeroize::Zeroizing;
 
-use crate::{Password, common};
+use crate::common::{self, CommonList};
+use crate::list::{List, ListFile};
+use crate::{BreachedFilter, ListError, Password};
 
 /// The variable that raises the least number of characters.
 const MIN_CHARS: &str = "PASSWORD_MIN_CHARS";
@@ -14,28 +18,42 @@ const MIN_CHARS: &str = "PASSWORD_MIN_CHARS";
 /// password of 64 characters is refused (ASVS 6.2.9).
 const MIN_CHARS_RANGE: RangeInclusive<usize> = 8..=64;
 
+/// The variable that names a file with further common passwords.
+const COMMON_FILE: &str = "PASSWORD_COMMON_FILE";
+
+/// The variable that names the filter of breached passwords.
+const BREACHED_FILTER: &str = "PASSWORD_BREACHED_FILTER";
+
 /// The rules for a password that is being set. Login has none, so that passwords from before a
 /// stricter policy still open their accounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Its files are read by the first [`Policy::check`], never before: an instance that sets no password
+/// does not pay for them.
+#[derive(Clone, Debug)]
 pub struct Policy {
     min_chars: usize,
+    common: Option<Arc<ListFile<CommonList>>>,
+    breached: Option<Arc<ListFile<BreachedFilter>>>,
 }
 
 impl Default for Policy {
-    /// At least 8 characters.
+    /// At least 8 characters, and no files.
     fn default() -> Self {
-        Self { min_chars: *MIN_CHARS_RANGE.start() }
+        Self { min_chars: *MIN_CHARS_RANGE.start(), common: None, breached: None }
     }
 }
 
 impl Policy {
-    /// Reads `PASSWORD_MIN_CHARS`, 8 when it is not set. `None` when a fault has been noted: no
-    /// number, or not from 8 to 64.
+    /// Reads `PASSWORD_MIN_CHARS`, 8 when it is not set, and the names of the files in
+    /// `PASSWORD_COMMON_FILE` and `PASSWORD_BREACHED_FILTER`, none when they are not set. `None` when a
+    /// fault has been noted: no number, or not from 8 to 64.
     #[must_use]
     pub fn read(reader: &Reader<'_>) -> Option<Self> {
         let min_chars = reader.optional(MIN_CHARS, Self::default().min_chars)?;
         if MIN_CHARS_RANGE.contains(&min_chars) {
-            Some(Self { min_chars })
+            let common = file(reader, COMMON_FILE);
+            let breached = file(reader, BREACHED_FILTER);
+            Some(Self { min_chars, common, breached })
         } else {
             let (least, most) = MIN_CHARS_RANGE.into_inner();
             reader.fault(MIN_CHARS, format_args!("must be from {least} to {most}"));
@@ -44,18 +62,24 @@ impl Policy {
     }
 
     /// Whether the account of these names may have this password; a name that is not known cannot be
-    /// compared with. No rule asks for kinds of
-    /// characters (ASVS 6.2.5).
+    /// compared with. No rule asks for kinds of characters (ASVS 6.2.5).
+    ///
+    /// The inner result is the answer, with every rule that the password breaks, at least one.
+    ///
+    /// The first call reads the configured files, and blocks for that.
     ///
     /// # Errors
-    /// Every rule that it breaks, at least one.
+    /// There is no answer, since a configured file is not usable.
     pub fn check(
         &self,
         password: &Password,
         username: Option<&Username>,
         email: Option<&Email>,
-    ) -> Result<(), Vec<PolicyViolation>> {
+    ) -> Result<Result<(), Vec<PolicyViolation>>, ListError> {
         let text = password.text();
+        let lower = Zeroizing::new(text.to_lowercase());
+        let in_file = listed(self.common.as_deref(), |list| list.contains(&lower))?;
+        let is_breached = listed(self.breached.as_deref(), |list| list.contains(password))?;
         // Compared as names are, so that another spelling of the name is the name.
         let canonical = CanonicalName::of_unchecked(text);
         let matches_email = |email: &Email| {
@@ -67,7 +91,8 @@ impl Policy {
 
         let violations: Vec<_> = [
             (text.chars().count() < min_chars, PolicyViolation::TooShort { min_chars }),
-            (common::contains(&Zeroizing::new(text.to_lowercase())), PolicyViolation::TooCommon),
+            (in_file || common::contains(&lower), PolicyViolation::TooCommon),
+            (is_breached, PolicyViolation::Breached),
             (
                 username.is_some_and(|username| canonical == *username.canonical()),
                 PolicyViolation::MatchesUsername,
@@ -77,8 +102,22 @@ impl Policy {
         .into_iter()
         .filter_map(|(broken, violation)| broken.then_some(violation))
         .collect();
-        if violations.is_empty() { Ok(()) } else { Err(violations) }
+        Ok(if violations.is_empty() { Ok(()) } else { Err(violations) })
     }
+}
+
+/// The file that a variable names. Any text is a path, so there is no fault besides having none.
+fn file<L: List>(reader: &Reader<'_>, name: &'static str) -> Option<Arc<ListFile<L>>> {
+    let path: PathBuf = reader.maybe(name).flatten()?;
+    Some(Arc::new(ListFile::new(name, path)))
+}
+
+/// Whether the list says so. Where none is configured it does not.
+fn listed<L: List>(
+    file: Option<&ListFile<L>>,
+    says: impl FnOnce(&L) -> bool,
+) -> Result<bool, ListError> {
+    file.map_or(Ok(false), |file| file.get().map(says))
 }
 
 /// A rule that a new password breaks. The texts are for people and never repeat the password.
@@ -90,9 +129,14 @@ pub enum PolicyViolation {
         /// What the policy asks for.
         min_chars: usize,
     },
-    /// Lower-cased, it is among the 3,000 most common passwords of at least 8 characters.
+    /// Lower-cased, it is among the 3,000 most common passwords of at least 8 characters, or in the
+    /// configured list of common ones.
     #[error("is among the most common passwords")]
     TooCommon,
+    /// It is in the configured list of breached passwords; or it is one of the few that
+    /// [`BreachedFilter`] takes for one of them.
+    #[error("is in a list of passwords that have been breached")]
+    Breached,
     /// It is the account's own name.
     #[error("must not be the username")]
     MatchesUsername,
@@ -108,6 +152,7 @@ impl PolicyViolation {
         match self {
             Self::TooShort { .. } => "too_short",
             Self::TooCommon => "too_common",
+            Self::Breached => "breached_password",
             Self::MatchesUsername => "matches_username",
             Self::MatchesEmail => "matches_email",
         }
@@ -122,9 +167,15 @@ impl Fault for PolicyViolation {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+    use std::fs;
+    use std::path::Path;
+
     use auth::Env;
+    use tempfile::TempDir;
 
     use super::*;
+    use crate::FilterBuilder;
 
     fn codes_of(policy: &Policy, password: &str) -> Vec<&'static str> {
         let password = Password::parse(password.to_owned()).unwrap();
@@ -132,6 +183,7 @@ mod tests {
         let email = Email::parse("Rosa.Straße@example.com").unwrap();
         policy
             .check(&password, Some(&username), Some(&email))
+            .unwrap()
             .err()
             .unwrap_or_default()
             .into_iter()
@@ -195,10 +247,10 @@ mod tests {
     fn all_violations_are_told() {
         let (username, email) =
             (Username::parse("baseball").unwrap(), Email::parse("baseball@example.com").unwrap());
-        let policy = Policy { min_chars: 9 };
+        let policy = Policy { min_chars: 9, ..Policy::default() };
         let password = Password::parse("Baseball".into()).unwrap();
         assert_eq!(
-            policy.check(&password, Some(&username), Some(&email)),
+            policy.check(&password, Some(&username), Some(&email)).unwrap(),
             Err(vec![
                 PolicyViolation::TooShort { min_chars: 9 },
                 PolicyViolation::TooCommon,
@@ -206,16 +258,16 @@ mod tests {
                 PolicyViolation::MatchesEmail,
             ])
         );
-        assert_eq!(policy.check(&password, Some(&username), None).unwrap_err().len(), 3);
+        assert_eq!(policy.check(&password, Some(&username), None).unwrap().unwrap_err().len(), 3);
     }
 
     #[test]
     fn is_configured_upwards_only() {
         let read = |value| Env::from_iter([(MIN_CHARS, value)]).read(Policy::read);
-        assert_eq!(read(""), Ok(Policy::default()));
-        assert_eq!(Env::default().read(Policy::read), Ok(Policy { min_chars: 8 }));
-        assert_eq!(read("8"), Ok(Policy { min_chars: 8 }));
-        assert_eq!(read("64"), Ok(Policy { min_chars: 64 }));
+        assert_eq!(Env::default().read(Policy::read).unwrap().min_chars, 8);
+        for (value, min_chars) in [("", 8), ("8", 8), ("64", 64)] {
+            assert_eq!(read(value).unwrap().min_chars, min_chars);
+        }
         for value in ["0", "7", "65"] {
             assert_eq!(
                 read(value).unwrap_err().to_string(),
@@ -224,5 +276,82 @@ mod tests {
         }
         assert!(read("-8").is_err() && read("eight").is_err());
         assert_eq!(codes_of(&read("20").unwrap(), "nineteen characters"), ["too_short"]);
+    }
+
+    fn with_files(common: &Path, breached: &Path) -> Policy {
+        let path = |path: &Path| path.display().to_string();
+        let variables = [(COMMON_FILE, path(common)), (BREACHED_FILTER, path(breached))];
+        Env::from_iter(variables).read(Policy::read).unwrap()
+    }
+
+    fn write_filter(path: &Path, words: &[&str]) {
+        let mut builder = FilterBuilder::new(0);
+        for word in words {
+            builder.add(word.as_bytes()).unwrap();
+        }
+        let mut file = fs::File::create(path).unwrap();
+        builder.build().unwrap().write(&mut file).unwrap();
+    }
+
+    #[test]
+    fn what_the_files_list_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let (common, breached) = (folder.path().join("common"), folder.path().join("breached"));
+        fs::write(&common, "Sommerregen\nNieselregen\n").unwrap();
+        write_filter(&breached, &["Nieselregen", "Cafe\u{301} am See", "password1", "kurz"]);
+        let policy = with_files(&common, &breached);
+        // Common ones count in any case, breached ones exactly.
+        for (password, expected) in [
+            ("SOMMERREGEN", &["too_common"][..]),
+            ("Nieselregen", &["too_common", "breached_password"]),
+            ("nieselregen", &["too_common"]),
+            ("Caf\u{e9} am See", &["breached_password"]),
+            ("caf\u{e9} am See", &[]),
+            ("password1", &["too_common", "breached_password"]),
+            ("password2", &["too_common"]),
+            ("kurz", &["too_short", "breached_password"]),
+            ("Landregen", &[]),
+        ] {
+            assert_eq!(codes_of(&policy, password), expected, "{password}");
+        }
+    }
+
+    #[test]
+    fn files_are_read_once_and_by_the_first_check() {
+        let folder = TempDir::new().unwrap();
+        let (common, breached) = (folder.path().join("common"), folder.path().join("breached"));
+        let policy = with_files(&common, &breached);
+        // They are not there yet.
+        fs::write(&common, "Sommerregen").unwrap();
+        write_filter(&breached, &["Nieselregen"]);
+        let same = policy.clone();
+        assert_eq!(codes_of(&policy, "Nieselregen"), ["breached_password"]);
+        // They are not there any more, and neither policy asks again.
+        fs::remove_file(&common).unwrap();
+        fs::remove_file(&breached).unwrap();
+        for policy in [&policy, &same] {
+            assert_eq!(codes_of(policy, "Nieselregen"), ["breached_password"]);
+            assert_eq!(codes_of(policy, "Sommerregen"), ["too_common"]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_usable_is_no_answer_until_it_is() {
+        let folder = TempDir::new().unwrap();
+        let (common, breached) = (folder.path().join("common"), folder.path().join("breached"));
+        let policy = with_files(&common, &breached);
+        let password = Password::parse("Landregen".to_owned()).unwrap();
+        let error = || {
+            let error = policy.check(&password, None, None).unwrap_err();
+            assert_eq!(error.kind(), FaultKind::Internal);
+            format!("{error}: {}", error.source().unwrap())
+        };
+        assert_eq!(error(), "the file of PASSWORD_COMMON_FILE is not usable: cannot be read");
+        fs::write(&common, "Sommerregen").unwrap();
+        assert_eq!(error(), "the file of PASSWORD_BREACHED_FILTER is not usable: cannot be read");
+        fs::write(&breached, "x".repeat(200)).unwrap();
+        assert!(error().contains("PASSWORD_BREACHED_FILTER is not usable: is no filter"));
+        write_filter(&breached, &["Nieselregen"]);
+        assert_eq!(policy.check(&password, None, None).unwrap(), Ok(()));
     }
 }

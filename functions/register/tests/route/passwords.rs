@@ -1,8 +1,14 @@
 //! Passwords that are set.
 
-use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
 
-use crate::{Bench, refused, registered};
+use passwords::FilterBuilder;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::{body, readable, status};
+
+use crate::{Bench, PASSWORD, refused, registered};
 
 const COMMON: &str = include_str!("../../../../shared/passwords/data/common-passwords.txt");
 
@@ -98,5 +104,60 @@ async fn naughty_strings_are_no_defect() {
         let name = if n % 10 == 0 { format!("user-{n}") } else { "a".to_owned() };
         let (status, _) = bench.outcome(with_password(&name, text)).await;
         assert!(matches!(status, 201 | 400), "long string {n}: {status}");
+    }
+}
+
+fn write_filter(path: &Path, words: &[&str]) {
+    let mut builder = FilterBuilder::new(0);
+    words.iter().try_for_each(|word| builder.add(word.as_bytes())).unwrap();
+    builder.build().unwrap().write(&mut fs::File::create(path).unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn breached_passwords_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let filter = folder.path().join("breached.filter");
+    write_filter(&filter, &["a walk by the sea", "Cafe\u{301} am See"]);
+    let variables = [("PASSWORD_BREACHED_FILTER", filter.to_str().unwrap())];
+    let bench = Bench::start_with(&variables).await;
+    for password in ["a walk by the sea", "Caf\u{e9} am See", "Cafe\u{301} am See"] {
+        let outcome = bench.outcome(with_password("testuser", password)).await;
+        assert_eq!(outcome, refused(400, &["password breached_password"]), "{password}");
+    }
+    assert_eq!(bench.items().await, 0);
+    let answer = bench.ask(with_password("testuser", "a walk by the sea")).await;
+    assert_eq!(
+        body(&answer)["errors"][0]["detail"],
+        "The password is in a list of passwords that have been breached."
+    );
+    let outcome = bench.outcome(with_password("testuser", "a walk by the river")).await;
+    assert_eq!(outcome, registered());
+}
+
+#[tokio::test]
+async fn a_further_list_of_common_passwords_counts_besides() {
+    let folder = TempDir::new().unwrap();
+    let list = folder.path().join("common.txt");
+    fs::write(&list, "Sommerregen\n").unwrap();
+    let bench = Bench::start_with(&[("PASSWORD_COMMON_FILE", list.to_str().unwrap())]).await;
+    for password in ["sommerREGEN", "password1"] {
+        let outcome = bench.outcome(with_password("testuser", password)).await;
+        assert_eq!(outcome, refused(400, &["password too_common"]), "{password}");
+    }
+    let outcome = bench.outcome(with_password("testuser", "Sommerregen7")).await;
+    assert_eq!(outcome, registered());
+}
+
+/// A check that cannot be made is none that was passed. The client is not told why.
+#[tokio::test]
+async fn a_list_that_cannot_be_read_lets_no_password_pass() {
+    let folder = TempDir::new().unwrap();
+    let missing = folder.path().join("missing");
+    for variable in ["PASSWORD_BREACHED_FILTER", "PASSWORD_COMMON_FILE"] {
+        let bench = Bench::start_with(&[(variable, missing.to_str().unwrap())]).await;
+        let answer = bench.ask(with_password("testuser", PASSWORD)).await;
+        assert_eq!((status(&answer), &body(&answer)["code"]), (500, &json!("internal")));
+        assert!(!readable(&answer).to_string().contains("PASSWORD_"), "{:?}", readable(&answer));
+        assert_eq!(bench.items().await, 0);
     }
 }

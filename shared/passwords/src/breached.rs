@@ -1,0 +1,607 @@
+//! Passwords that have been breached, as a filter in a file: what a function asks, and how the file is
+//! made.
+//!
+//! A filter answers whether a password is in the list, within the file's own bytes and without the
+//! list. Of those that are in it, it finds all. Of others it takes one in 65,536 for one of them, whose
+//! owner has to think of another.
+//!
+//! The file, with numbers in little-endian order:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0 to 8 | `LKBREACH` |
+//! | 8 to 12 | the version, 1 |
+//! | 12 to 20 | the number of entries |
+//! | 20 to 40 | the descriptor of the binary fuse filter |
+//! | 40 to 48 | the length of the fingerprints, in bytes |
+//! | 48 to 80 | SHA-256 of everything before and after it |
+//! | from 80 | the fingerprints, of 16 bits |
+//!
+//! An entry is the first eight bytes of the password's SHA-1, which is what the lists of
+//! Have I Been Pwned hold. SHA-1 protects nothing here: the lists are public.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::{fmt, str};
+
+use aws_lc_rs::digest;
+use xorf::{BinaryFuse16, BinaryFuse16Ref, DmaSerializable, Filter, FilterRef};
+
+use crate::Password;
+use crate::list::List;
+
+const MAGIC: [u8; 8] = *b"LKBREACH";
+const VERSION: u32 = 1;
+const DESCRIPTOR_LEN: usize = BinaryFuse16::DESCRIPTOR_LEN;
+/// What the checksum covers of the header.
+const PREFIX_LEN: usize = MAGIC.len() + 4 + 8 + DESCRIPTOR_LEN + 8;
+const HEADER_LEN: usize = PREFIX_LEN + digest::SHA256_OUTPUT_LEN;
+
+/// How many other passwords there are for each that is taken for a listed one: fingerprints have 16
+/// bits.
+pub const FALSE_POSITIVE_ONE_IN: u32 = 65_536;
+
+/// The most entries: at 18 bits each, what still fits beside a function in Lambda's 250 MB.
+const MAX_ENTRIES: usize = 100_000_000;
+
+// Fingerprints are used as they lie in the file.
+const _: () = assert!(cfg!(target_endian = "little"), "the file is little-endian");
+
+/// A list of breached passwords, in which a password can be looked up.
+pub struct BreachedFilter {
+    entries: u64,
+    descriptor: [u8; DESCRIPTOR_LEN],
+    fingerprints: Fingerprints,
+}
+
+/// Bytes that begin at an even address, so that they are 16-bit numbers where they lie.
+struct Fingerprints {
+    /// One more than is needed: allocators begin at even addresses, but do not promise it.
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Fingerprints {
+    /// `len` bytes that are all 0.
+    fn zeroed(len: usize) -> Self {
+        let bytes = vec![0; len + 1];
+        let start = bytes.as_ptr().addr() % 2;
+        Self { bytes, start }
+    }
+
+    fn get(&self) -> &[u8] {
+        &self.bytes[self.start..][..self.bytes.len() - 1]
+    }
+
+    fn get_mut(&mut self) -> &mut [u8] {
+        let len = self.bytes.len() - 1;
+        &mut self.bytes[self.start..][..len]
+    }
+}
+
+impl BreachedFilter {
+    /// Reads the file at `path`. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not a whole filter as [`BreachedFilter::write`] wrote it.
+    pub fn read(path: &Path) -> Result<Self, FilterError> {
+        let mut file = File::open(path)?;
+        let mut header = [0; HEADER_LEN];
+        file.read_exact(&mut header).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => FilterError::Foreign,
+            _ => FilterError::Unreadable(error),
+        })?;
+        let mut rest = &header[..];
+        if take(&mut rest) != MAGIC {
+            return Err(FilterError::Foreign);
+        }
+        let version = u32::from_le_bytes(take(&mut rest));
+        if version != VERSION {
+            return Err(FilterError::Version(version));
+        }
+        let entries = u64::from_le_bytes(take(&mut rest));
+        let descriptor = take(&mut rest);
+        let len = u64::from_le_bytes(take(&mut rest));
+        // Before that much memory is taken.
+        if file.metadata()?.len().checked_sub(HEADER_LEN as u64) != Some(len) {
+            return Err(FilterError::Length);
+        }
+        let len = usize::try_from(len).map_err(|_| FilterError::Length)?;
+        if !fits(&descriptor, len) {
+            return Err(FilterError::Damaged);
+        }
+        let mut fingerprints = Fingerprints::zeroed(len);
+        file.read_exact(fingerprints.get_mut())?;
+        let filter = Self { entries, descriptor, fingerprints };
+        if filter.header() == header { Ok(filter) } else { Err(FilterError::Damaged) }
+    }
+
+    /// Writes it as [`BreachedFilter::read`] reads it.
+    ///
+    /// # Errors
+    /// Those of `output`.
+    pub fn write(&self, output: &mut dyn Write) -> io::Result<()> {
+        output.write_all(&self.header())?;
+        output.write_all(self.fingerprints.get())
+    }
+
+    /// Whether the password is in the list: exactly it, in NFC. One in [`FALSE_POSITIVE_ONE_IN`] that
+    /// is not in it is taken for one that is.
+    #[must_use]
+    pub fn contains(&self, password: &Password) -> bool {
+        self.has(key(password))
+    }
+
+    fn has(&self, key: u64) -> bool {
+        BinaryFuse16Ref::from_dma(&self.descriptor, self.fingerprints.get()).contains(&key)
+    }
+
+    /// How many different passwords it was made of.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// How many bytes it is when written.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        HEADER_LEN + self.fingerprints.get().len()
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let fingerprints = self.fingerprints.get();
+        let mut header = Vec::with_capacity(HEADER_LEN);
+        header.extend(MAGIC);
+        header.extend(VERSION.to_le_bytes());
+        header.extend(self.entries.to_le_bytes());
+        header.extend(self.descriptor);
+        header.extend((fingerprints.len() as u64).to_le_bytes());
+        let mut checksum = digest::Context::new(&digest::SHA256);
+        checksum.update(&header);
+        checksum.update(fingerprints);
+        header.extend(checksum.finish().as_ref());
+        header
+    }
+}
+
+impl List for BreachedFilter {
+    type Error = FilterError;
+
+    fn read(path: &Path) -> Result<Self, FilterError> {
+        Self::read(path)
+    }
+}
+
+impl fmt::Debug for BreachedFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BreachedFilter({} entries)", self.entries)
+    }
+}
+
+/// The next `N` bytes of a header, which has them.
+fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+    let (taken, after) = rest.split_first_chunk().expect("a header has all of its parts");
+    *rest = after;
+    *taken
+}
+
+/// Whether `len` bytes of fingerprints are what the descriptor speaks of: a look-up takes its word for
+/// it, and would look beyond the end.
+fn fits(mut descriptor: &[u8], len: usize) -> bool {
+    let _seed: [u8; 8] = take(&mut descriptor);
+    let [segment, mask, segments] =
+        std::array::from_fn(|_| u64::from(u32::from_le_bytes(take(&mut descriptor))));
+    // It looks at one place in each of three segments that follow each other, and the first of them is
+    // among those that `segments` counts.
+    segment.is_power_of_two()
+        && mask == segment - 1
+        && segments.is_multiple_of(segment)
+        && segments > 0
+        && len as u64 == 2 * (segments + 2 * segment)
+}
+
+/// What stands for a password in the filter.
+fn key(password: &Password) -> u64 {
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, password.text().as_bytes());
+    u64::from_be_bytes(take(&mut hash.as_ref()))
+}
+
+/// A file is no filter that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// It cannot be read.
+    #[error("cannot be read")]
+    Unreadable(#[from] io::Error),
+    /// It does not begin as ours do.
+    #[error("is no filter of breached passwords: `cargo xtask passwords filter` makes one")]
+    Foreign,
+    /// It is of a form that this build does not know.
+    #[error("is of version {0}, and this build reads version {VERSION} alone: make it again")]
+    Version(u32),
+    /// It is longer or shorter than it says.
+    #[error("has not the length that it says: it was cut off, or something was added")]
+    Length,
+    /// It is not as it was written.
+    #[error("is damaged: its checksum is another")]
+    Damaged,
+}
+
+/// Collects passwords for a [`BreachedFilter`].
+pub struct FilterBuilder {
+    keys: Vec<u64>,
+    min_count: u64,
+    limit: usize,
+    hashes: u64,
+    words: u64,
+}
+
+impl FilterBuilder {
+    /// Takes everything but hashes that say that they have been seen fewer than `min_count` times.
+    #[must_use]
+    pub fn new(min_count: u64) -> Self {
+        Self { keys: Vec::new(), min_count, limit: MAX_ENTRIES, hashes: 0, words: 0 }
+    }
+
+    /// Adds what stands in a line, with or without its end: a SHA-1 hash in 40 hex digits, which may be
+    /// followed by a colon and how often it was seen, or else a password. An empty line is nothing.
+    ///
+    /// # Errors
+    /// When it is neither, or more than a filter may hold. The line is not added.
+    pub fn add(&mut self, line: &[u8]) -> Result<(), BuildError> {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            return Ok(());
+        }
+        let text = str::from_utf8(line).map_err(|_| BuildError::NotUtf8)?;
+        let (hash, count) = match text.split_once(':') {
+            Some((hash, count)) if is_number(count) => (hash, Some(count)),
+            _ => (text, None),
+        };
+        let is_hex = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let key = match (hash.len(), count) {
+            (40, count) if is_hex => {
+                // A number that is too large for one is no small one.
+                if count.is_some_and(|count| count.parse().unwrap_or(u64::MAX) < self.min_count) {
+                    return Ok(());
+                }
+                self.hashes += 1;
+                u64::from_str_radix(&hash[..16], 16).map_err(|_| BuildError::OtherHash)?
+            }
+            // NTLM, or the end of a hash as the ranges of Have I Been Pwned have it. As a password it
+            // would be good for nothing, and nobody would notice.
+            (32.., Some(_)) if is_hex => return Err(BuildError::OtherHash),
+            _ => {
+                let word = Password::parse(text.to_owned()).map_err(|_| BuildError::TooLong)?;
+                self.words += 1;
+                key(&word)
+            }
+        };
+        self.keys.push(key);
+        // Some of them may be there twice. Half of this room is free afterwards, so that it is not done
+        // at each further line.
+        if self.keys.len() > 2 * self.limit {
+            self.sort()?;
+        }
+        Ok(())
+    }
+
+    /// How many hashes it has taken.
+    #[must_use]
+    pub fn hashes(&self) -> u64 {
+        self.hashes
+    }
+
+    /// How many passwords in clear it has taken.
+    #[must_use]
+    pub fn words(&self) -> u64 {
+        self.words
+    }
+
+    /// Makes the filter.
+    ///
+    /// # Errors
+    /// When there is no password, or there are too many.
+    pub fn build(mut self) -> Result<BreachedFilter, BuildError> {
+        self.sort()?;
+        if self.keys.is_empty() {
+            return Err(BuildError::Empty);
+        }
+        let filter = BinaryFuse16::try_from(&*self.keys).map_err(|_| BuildError::Failed)?;
+        let mut descriptor = [0; DESCRIPTOR_LEN];
+        filter.dma_copy_descriptor_to(&mut descriptor);
+        let mut fingerprints = Fingerprints::zeroed(filter.dma_fingerprints().len());
+        fingerprints.get_mut().copy_from_slice(filter.dma_fingerprints());
+        Ok(BreachedFilter { entries: self.keys.len() as u64, descriptor, fingerprints })
+    }
+
+    /// Brings them in order, each once.
+    fn sort(&mut self) -> Result<(), BuildError> {
+        self.keys.sort_unstable();
+        self.keys.dedup();
+        if self.keys.len() > self.limit { Err(BuildError::TooMany) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for FilterBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FilterBuilder({} hashes, {} words)", self.hashes, self.words)
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A filter cannot be made of what was given. Never quotes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// A line is not text.
+    #[error("is not UTF-8")]
+    NotUtf8,
+    /// A line is longer than any password.
+    #[error("is longer than {} bytes, which no password is", crate::MAX_PASSWORD_BYTES)]
+    TooLong,
+    /// A line is a hash of another kind.
+    #[error("is no whole SHA-1 hash in 40 hex digits, but another one")]
+    OtherHash,
+    /// There is no password.
+    #[error("there is no password in the list")]
+    Empty,
+    /// More than fit into a layer.
+    #[error("there are more than {MAX_ENTRIES} passwords, for which a layer of Lambda has no room")]
+    TooMany,
+    /// No filter was found, for which one would have to try a thousand times.
+    #[error("the filter could not be built")]
+    Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// SHA-1 of "password", as Have I Been Pwned writes it.
+    const PASSWORD: &str = "5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8";
+
+    fn password(text: &str) -> Password {
+        Password::parse(text.to_owned()).unwrap()
+    }
+
+    fn build<'a>(lines: impl IntoIterator<Item = &'a str>) -> Result<BreachedFilter, BuildError> {
+        let mut builder = FilterBuilder::new(0);
+        for line in lines {
+            builder.add(line.as_bytes())?;
+        }
+        builder.build()
+    }
+
+    fn file(filter: &BreachedFilter) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        filter.write(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Result<BreachedFilter, FilterError> {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("filter");
+        fs::write(&path, bytes).unwrap();
+        BreachedFilter::read(&path)
+    }
+
+    /// Distinct texts without end.
+    fn texts(prefix: &str) -> impl Iterator<Item = String> {
+        (0..).map(move |n| format!("{prefix}{n}"))
+    }
+
+    #[test]
+    fn a_line_is_a_hash_or_a_password() {
+        for line in [
+            PASSWORD,
+            &PASSWORD.to_lowercase(),
+            &format!("{PASSWORD}:1"),
+            &format!("{PASSWORD}:10434004\r\n"),
+            &format!("{PASSWORD}:99999999999999999999999"),
+            "password",
+            "password\n",
+            "password\r\n",
+        ] {
+            let filter = build([line]).unwrap();
+            assert_eq!(filter.entries(), 1, "{line:?}");
+            assert!(filter.contains(&password("password")), "{line:?}");
+        }
+        // What is nearly a hash, or has a colon, is a password as it stands there.
+        for line in [
+            &PASSWORD[..39],
+            &format!("{PASSWORD}0"),
+            &format!("{PASSWORD}:"),
+            &format!("{PASSWORD}:x"),
+            &format!("{PASSWORD} :1"),
+            "password:1",
+            "deadbeef:12",
+            " password ",
+            "8846F7EAEE8FB117AD06BDD830B7586C",
+        ] {
+            let filter = build([line]).unwrap();
+            assert!(filter.contains(&password(line)), "{line:?}");
+            assert!(!filter.contains(&password("password")), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn passwords_count_in_nfc_and_exactly() {
+        let filter = build(["cafe\u{301} am see"]).unwrap();
+        for given in ["cafe\u{301} am see", "caf\u{e9} am see"] {
+            assert!(filter.contains(&password(given)));
+        }
+        for given in ["Caf\u{e9} am see", "caf\u{e9} am see ", "cafe am see"] {
+            assert!(!filter.contains(&password(given)), "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_twice_is_one_entry() {
+        let line = format!("{PASSWORD}:3");
+        let filter = build(["password", "other", &line, "", "password\n", "\r\n"]).unwrap();
+        assert_eq!(filter.entries(), 2);
+    }
+
+    #[test]
+    fn rarely_seen_hashes_can_be_left_out() {
+        let mut builder = FilterBuilder::new(5);
+        let hash = |text: &str| {
+            hex::encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
+        };
+        for line in ["often:5", "always:99999999999999999999999", "rarely:4", "untold"] {
+            let (text, count) = line.split_once(':').unwrap_or((line, ""));
+            let colon = if count.is_empty() { "" } else { ":" };
+            builder.add(format!("{}{colon}{count}", hash(text)).as_bytes()).unwrap();
+        }
+        builder.add(b"in clear").unwrap();
+        assert_eq!((builder.hashes(), builder.words()), (3, 1));
+        let filter = builder.build().unwrap();
+        let found = ["often", "always", "rarely", "untold", "in clear"]
+            .map(|text| filter.contains(&password(text)));
+        assert_eq!(found, [true, true, false, true, true]);
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused() {
+        let mut builder = FilterBuilder::new(0);
+        assert_eq!(builder.add(b"caf\xe9"), Err(BuildError::NotUtf8));
+        assert_eq!(builder.add(&[b'x'; 1_025]), Err(BuildError::TooLong));
+        // NTLM, and what the ranges of Have I Been Pwned hold.
+        for hash in ["8846F7EAEE8FB117AD06BDD830B7586C:3", &format!("{}:3", &PASSWORD[5..])] {
+            assert_eq!(builder.add(hash.as_bytes()), Err(BuildError::OtherHash));
+        }
+        assert!(matches!(builder.build(), Err(BuildError::Empty)));
+        assert!(matches!(build(["", "\n"]), Err(BuildError::Empty)));
+    }
+
+    #[test]
+    fn no_more_than_a_layer_holds_and_duplicates_do_not_count() {
+        let limited = || FilterBuilder { limit: 10, ..FilterBuilder::new(0) };
+        let mut builder = limited();
+        for n in 0..1_000 {
+            builder.add(format!("word{}", n % 10).as_bytes()).unwrap();
+            assert!(builder.keys.len() <= 20);
+        }
+        assert_eq!(builder.build().unwrap().entries(), 10);
+        let mut builder = limited();
+        assert_eq!(
+            texts("word").take(21).try_for_each(|word| builder.add(word.as_bytes())),
+            Err(BuildError::TooMany)
+        );
+        let mut builder = limited();
+        texts("word").take(11).try_for_each(|word| builder.add(word.as_bytes())).unwrap();
+        assert!(matches!(builder.build(), Err(BuildError::TooMany)));
+    }
+
+    #[test]
+    fn finds_all_that_are_listed_and_hardly_any_other() {
+        let listed: Vec<_> = texts("listed").take(100_000).collect();
+        let filter = build(listed.iter().map(String::as_str)).unwrap();
+        let filter = read(&file(&filter)).unwrap();
+        assert_eq!(filter.entries(), 100_000);
+        assert!(listed.iter().all(|text| filter.contains(&password(text))));
+        let others = texts("other").take(100_000);
+        let wrong = others.filter(|text| filter.contains(&password(text))).count();
+        // One or two are to be expected. The texts are always the same, so is the number.
+        assert!(wrong < 10, "{wrong} of 100,000");
+    }
+
+    #[test]
+    fn a_file_is_refused_unless_it_is_whole() {
+        let good = file(&build(["password", "other", "third"]).unwrap());
+        assert!(read(&good).is_ok());
+        for len in [0, 1, 79] {
+            assert!(matches!(read(&good[..len]), Err(FilterError::Foreign)), "{len}");
+        }
+        for len in 80..good.len() {
+            assert!(matches!(read(&good[..len]), Err(FilterError::Length)), "{len}");
+        }
+        assert!(matches!(read(&[&good[..], b"\0"].concat()), Err(FilterError::Length)));
+        assert!(matches!(read(&[b'x'; 4_096]), Err(FilterError::Foreign)));
+        assert!(matches!(read(&[0; 4_096]), Err(FilterError::Foreign)));
+        let missing = BreachedFilter::read(Path::new("/nowhere/at/all"));
+        assert!(matches!(missing, Err(FilterError::Unreadable(_))));
+        let mut newer = good.clone();
+        newer[8] = 2;
+        let error = read(&newer).unwrap_err();
+        assert!(error.to_string().contains("is of version 2"), "{error}");
+    }
+
+    #[test]
+    fn every_bit_of_a_file_counts() {
+        let good = file(&build(["password", "other", "third"]).unwrap());
+        for bit in 0..8 * good.len() {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(read(&bad).is_err(), "bit {bit}");
+        }
+    }
+
+    /// With the right checksum: a look-up must stay within the file whatever it says.
+    #[test]
+    fn a_descriptor_of_another_filter_is_refused() {
+        let filter = |descriptor: [u32; 3], len: usize| BreachedFilter {
+            entries: 3,
+            descriptor: {
+                let numbers = descriptor.map(u32::to_le_bytes).concat();
+                [&[7; 8], &numbers[..]].concat().try_into().unwrap()
+            },
+            fingerprints: Fingerprints::zeroed(len),
+        };
+        let good = read(&file(&filter([4, 3, 8], 32))).unwrap();
+        for n in 0..10_000_u64 {
+            good.has(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        }
+        for (descriptor, len) in [
+            ([4, 3, 8], 30),
+            ([4, 3, 8], 34),
+            ([4, 3, 12], 32),
+            ([4, 7, 8], 32),
+            ([8, 7, 8], 32),
+            ([3, 2, 9], 30),
+            ([4, 3, 6], 28),
+            ([4, 3, 0], 16),
+            ([0, u32::MAX, 8], 16),
+            ([u32::MAX, u32::MAX - 1, u32::MAX], 0),
+            ([1 << 31, (1 << 31) - 1, 1 << 31], 0),
+        ] {
+            let bytes = file(&filter(descriptor, len));
+            assert!(matches!(read(&bytes), Err(FilterError::Damaged)), "{descriptor:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_password() {
+        let mut builder = FilterBuilder::new(0);
+        builder.add(b"hunter22").unwrap();
+        assert_eq!(format!("{builder:?}"), "FilterBuilder(0 hashes, 1 words)");
+        assert_eq!(format!("{:?}", builder.build().unwrap()), "BreachedFilter(1 entries)");
+    }
+
+    proptest! {
+        /// Small filters are laid out otherwise than large ones.
+        #[test]
+        fn any_number_of_entries_is_found(keys in proptest::collection::btree_set(any::<u64>(), 1..3_000)) {
+            let lines: BTreeSet<_> = keys.iter().map(|key| format!("{key:016x}{:024x}:1", 0)).collect();
+            let filter = build(lines.iter().map(String::as_str)).unwrap();
+            let filter = read(&file(&filter)).unwrap();
+            prop_assert_eq!(filter.entries(), keys.len() as u64);
+            prop_assert!(keys.iter().all(|key| filter.has(*key)));
+        }
+
+        #[test]
+        fn lines_never_panic(line in any::<Vec<u8>>()) {
+            let _ = FilterBuilder::new(0).add(&line);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Lists of passwords that nobody may set, in files, which are read when the first password is set.
+
+use std::error::Error;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use auth::{Fault, FaultKind};
+
+/// A list that can be read from a file.
+pub(crate) trait List: Sized {
+    /// Why a file is no such list.
+    type Error: Error + Send + Sync + 'static;
+
+    /// Reads it. Blocks.
+    fn read(path: &Path) -> Result<Self, Self::Error>;
+}
+
+/// A file with a list. Whoever does not ask for the list does not pay for it.
+pub(crate) struct ListFile<L> {
+    /// The variable that names it.
+    variable: &'static str,
+    path: PathBuf,
+    list: OnceLock<L>,
+}
+
+impl<L: List> ListFile<L> {
+    pub(crate) fn new(variable: &'static str, path: PathBuf) -> Self {
+        Self { variable, path, list: OnceLock::new() }
+    }
+
+    /// The list, which the first call reads. While that fails, each call tries again.
+    ///
+    /// Blocks its thread for that: some thirty milliseconds for ten million breached ones. An instance has one
+    /// request at a time, so nobody else waits.
+    pub(crate) fn get(&self) -> Result<&L, ListError> {
+        if let Some(list) = self.list.get() {
+            return Ok(list);
+        }
+        let list = L::read(&self.path)
+            .map_err(|reason| ListError { variable: self.variable, reason: reason.into() })?;
+        // Of two that have read it at the same time one list is kept, and they are the same.
+        Ok(self.list.get_or_init(|| list))
+    }
+}
+
+impl<L> fmt::Debug for ListFile<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ListFile({})", self.path.display())
+    }
+}
+
+/// A list of passwords is configured and cannot be asked. Then no password is good: a check that fails
+/// must not pass for one that was made.
+#[derive(Debug, thiserror::Error)]
+#[error("the file of {variable} is not usable")]
+pub struct ListError {
+    variable: &'static str,
+    #[source]
+    reason: Box<dyn Error + Send + Sync>,
+}
+
+impl Fault for ListError {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Internal
+    }
+}
