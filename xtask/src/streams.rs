@@ -52,7 +52,7 @@ pub async fn deliver(
             let answer = database.get_records(request).context("a stream cannot be read")?;
             let records = serde_json::to_value(&answer.records).context("records are JSON")?;
             let records = records.as_array().into_iter().flatten();
-            let fitting: Vec<_> = records.filter(|record| fits(source, record)).cloned().collect();
+            let fitting: Vec<_> = records.filter(|record| source.takes(record)).cloned().collect();
             for batch in fitting.chunks(source.batch_size.max(1)) {
                 deliver_batch(invoker, function, batch).await;
                 tell_mails(batch, &mails);
@@ -62,6 +62,27 @@ pub async fn deliver(
             }
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The records of a table's stream, all that there are.
+///
+/// # Errors
+/// When it has none, or it cannot be read.
+pub fn records(database: &Database, table: &str) -> anyhow::Result<Vec<Value>> {
+    let mut from = start(database, table)?;
+    let mut all = Vec::new();
+    loop {
+        let request = GetRecordsRequest { shard_iterator: from, limit: None };
+        let answer = database.get_records(request)?;
+        let records = serde_json::to_value(&answer.records)?;
+        match (records.as_array(), answer.next_shard_iterator) {
+            (Some(records), Some(next)) if !records.is_empty() => {
+                all.extend(records.iter().cloned());
+                from = next;
+            }
+            _ => return Ok(all),
+        }
     }
 }
 
@@ -110,9 +131,12 @@ fn first_failure(answer: &Value, records: &[Value]) -> Option<usize> {
     records.iter().position(failed)
 }
 
-/// Whether a record is for whoever has this source.
-fn fits(source: &StreamSource, record: &Value) -> bool {
-    source.filters.is_empty() || source.filters.iter().any(|pattern| matches(pattern, record))
+impl StreamSource {
+    /// Whether a record is for whoever has this source.
+    #[must_use]
+    pub fn takes(&self, record: &Value) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|pattern| matches(pattern, record))
+    }
 }
 
 /// Whether a pattern fits a value: of an object each member, of a list one of the alternatives, which are
@@ -161,12 +185,12 @@ mod tests {
         let [source] = template.function("mailer").unwrap().streams.as_slice() else {
             panic!("one stream")
         };
-        assert!(fits(source, &record("INSERT", "OUTBOX#1")));
-        assert!(!fits(source, &record("REMOVE", "OUTBOX#1")));
-        assert!(!fits(source, &record("INSERT", "USER#1")));
-        assert!(!fits(source, &json!({})));
+        assert!(source.takes(&record("INSERT", "OUTBOX#1")));
+        assert!(!source.takes(&record("REMOVE", "OUTBOX#1")));
+        assert!(!source.takes(&record("INSERT", "USER#1")));
+        assert!(!source.takes(&json!({})));
         let all = StreamSource { filters: Vec::new(), ..source.clone() };
-        assert!(fits(&all, &record("REMOVE", "USER#1")));
+        assert!(all.takes(&record("REMOVE", "USER#1")));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod corpora;
 mod events;
 mod faults;
 mod forge;
+mod mails;
 mod random;
 mod secrets_manager;
 mod stack;
@@ -22,6 +23,7 @@ pub use events::{
 };
 pub use faults::{Fault, Faults};
 pub use forge::{BadToken, Forge, decode, encode, encode_json};
+pub use mails::{Received, mails_in};
 pub use random::SeededRandom;
 pub use secrets_manager::SecretsManager;
-pub use stack::{AUDIENCE, ISSUER, NewUser, PASSWORD, Stack};
+pub use stack::{AUDIENCE, ISSUER, LINK_BASE, NewUser, PASSWORD, Stack};

@@ -1,5 +1,6 @@
 //! An embedded DynamoDB with the tables of the template, and a function's environment against it.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use passwords::{Hasher, Password};
 use peppers::Peppers;
 use rotation::{PepperRotation, Plan, Rotation};
 use secrets::Versions;
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{Logins, NewAccount, NewEmail, NewSession, Registrations, Secret, SessionLimits};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -22,7 +23,7 @@ use tokio::sync::oneshot;
 use xtask::template::Template;
 
 use crate::events::workspace;
-use crate::{Faults, Forge};
+use crate::{Faults, Forge, Received, mails_in};
 
 /// The issuer of a stack's tokens.
 pub const ISSUER: &str = "https://api.example.com";
@@ -41,8 +42,24 @@ pub struct Stack {
     forge: Forge,
     peppers: Peppers,
     secrets: TempDir,
+    database: EmbeddedDatabase,
     _stop: oneshot::Sender<()>,
 }
+
+/// The database itself, which shows nothing of itself.
+struct EmbeddedDatabase(Database);
+
+impl std::fmt::Debug for EmbeddedDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EmbeddedDatabase(..)")
+    }
+}
+
+/// What links in mails begin with.
+pub const LINK_BASE: &str = "https://app.example.com/account";
+
+/// The folder of mails, beside the secrets.
+const MAILS: &str = "outbox";
 
 /// The files of the two secrets.
 const SIGNING_KEYS: &str = "signing-keys.json";
@@ -106,11 +123,13 @@ impl Stack {
             // The sender is dropped with the stack.
             let _ = stopped.await;
         };
-        tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, stopped));
+        let served = database.clone();
+        tokio::spawn(dynoxide::server::serve_with_shutdown(listener, served, stopped));
         let endpoint = format!("http://127.0.0.1:{port}");
         let secrets = tempfile::tempdir().expect("a folder");
         let (forge, peppers) = make_secrets(&endpoint, secrets.path()).await;
-        Self { endpoint, forge, peppers, secrets, _stop: stop }
+        let database = EmbeddedDatabase(database);
+        Self { endpoint, forge, peppers, secrets, database, _stop: stop }
     }
 
     /// The environment of a function: all that any of them reads.
@@ -124,6 +143,7 @@ impl Stack {
     pub fn env_with(&self, changes: &[(&str, &str)]) -> Env {
         let secret = |name| format!("file:{}", self.secrets.path().join(name).display());
         let (signing_keys, peppers) = (secret(SIGNING_KEYS), secret(PEPPERS));
+        let mails = secret(MAILS);
         let variables = [
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "local"),
@@ -135,6 +155,9 @@ impl Stack {
             ("AUDIENCE", AUDIENCE),
             ("SIGNING_KEYS_SECRET", &signing_keys),
             ("PEPPERS_SECRET", &peppers),
+            ("MAIL_TRANSPORT", &mails),
+            ("MAIL_FROM", "no-reply@example.com"),
+            ("MAIL_LINK_BASE", LINK_BASE),
         ];
         variables.into_iter().chain(changes.iter().copied()).collect()
     }
@@ -168,6 +191,42 @@ impl Stack {
     #[must_use]
     pub fn peppers_file(&self) -> PathBuf {
         self.secrets.path().join(PEPPERS)
+    }
+
+    /// The mails that have been sent.
+    #[must_use]
+    pub fn mails(&self) -> Vec<Received> {
+        mails_in(&self.secrets.path().join(MAILS))
+    }
+
+    /// The records of the users' table's stream, all there ever were.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[must_use]
+    pub fn stream_records(&self) -> Vec<Value> {
+        xtask::streams::records(&self.database.0, "UsersTable").expect("a stream")
+    }
+
+    /// The event that the mailer is invoked with: all mails that have ever been asked for, whether or not
+    /// they have been sent.
+    #[must_use]
+    pub fn mailer_event(&self) -> Value {
+        let template = Template::read(&workspace().join("template.yaml")).expect("a template");
+        let mailer = template.function("mailer").expect("a mailer");
+        let fitting = |record: &Value| mailer.streams.iter().any(|source| source.takes(record));
+        let records: Vec<_> = self.stream_records().into_iter().filter(fitting).collect();
+        json!({ "Records": records })
+    }
+
+    /// All items of the users' table.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    pub async fn items(&self) -> Vec<HashMap<String, AttributeValue>> {
+        let scan = self.client().scan().table_name("UsersTable").consistent_read(true);
+        let items = scan.into_paginator().items().send().collect::<Result<_, _>>().await;
+        items.expect("a table that can be read")
     }
 
     /// The keys' table.

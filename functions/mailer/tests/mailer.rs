@@ -1,0 +1,321 @@
+//! `mailer` over an embedded DynamoDB, from the stream's event to the mail.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use auth::{
+    Account, CanonicalName, Clock, Email, Env, MailId, MailedFor, Role, SystemClock, SystemRandom,
+};
+use jiff::{SignedDuration, Timestamp};
+use mailer::MailerFunction;
+use serde_json::{Value, json};
+use store::{Codes, Epochs, Mail, NewMail, Notice, Outbox};
+use testkit::{LINK_BASE, NewUser, Received, Stack, load};
+use web::EventHandler;
+
+struct Bench {
+    stack: Stack,
+    mailer: MailerFunction,
+    account: Account,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let stack = Stack::start().await;
+        let mailer = Box::pin(MailerFunction::cold_start(&stack.env_with(settings))).await.unwrap();
+        let email = Some("Owner@example.com");
+        let user = NewUser { username: "Owner", email, roles: &[Role::User] };
+        let account = stack.user(user).await;
+        Self { stack, mailer, account }
+    }
+
+    async fn ask(&self, mail: Mail) -> MailId {
+        self.ask_at(mail, SystemClock.now()).await
+    }
+
+    async fn ask_at(&self, mail: Mail, asked_at: Timestamp) -> MailId {
+        let id = MailId::new(asked_at, &SystemRandom);
+        let outbox = Outbox::new(&self.stack.users(), self.stack.client());
+        outbox.put(&[NewMail { id, mail, asked_at }]).await.unwrap();
+        id
+    }
+
+    /// What the stream has told is told to `mailer`, again if it was before. What failed.
+    async fn deliver(&self, mailer: &MailerFunction) -> Value {
+        let event = serde_json::from_value(self.stack.mailer_event()).unwrap();
+        serde_json::to_value(mailer.handle(event).await.unwrap()).unwrap()["batchItemFailures"]
+            .take()
+    }
+
+    async fn run(&self) -> Vec<Received> {
+        assert_eq!(self.deliver(&self.mailer).await, json!([]));
+        assert_eq!(self.waiting().await, 0, "what is done is deleted");
+        self.stack.mails()
+    }
+
+    /// How many mails are still to be sent.
+    async fn waiting(&self) -> usize {
+        let items = self.stack.items().await;
+        items.iter().filter(|item| item["sk"].as_s().unwrap() == "MAIL").count()
+    }
+
+    fn reset(&self, spelled: &str) -> Mail {
+        Mail::PasswordReset { address: address(spelled) }
+    }
+
+    fn verification(&self, spelled: &str) -> Mail {
+        let (user_id, ver) = (self.account.id, self.account.ver);
+        Mail::EmailVerification { user_id, ver, address: address(spelled) }
+    }
+
+    fn notice(&self, notice: Notice) -> Mail {
+        Mail::Notice { user_id: self.account.id, notice, address: None }
+    }
+
+    fn codes(&self) -> Codes {
+        Codes::new(&self.stack.users(), self.stack.client())
+    }
+
+    async fn find(&self, purpose: MailedFor, id: MailId) -> bool {
+        self.codes().find(purpose, id, SystemClock.now()).await.unwrap().is_some()
+    }
+}
+
+fn address(text: &str) -> Email {
+    Email::parse(text).unwrap()
+}
+
+fn name(text: &str) -> CanonicalName {
+    address(text).canonical().clone()
+}
+
+const RESET: MailedFor = MailedFor::PasswordReset;
+const VERIFY: MailedFor = MailedFor::EmailVerification;
+
+#[tokio::test]
+async fn its_event_is_handled() {
+    let bench = Bench::start().await;
+    let event = serde_json::from_value(load("mailer")).unwrap();
+    let answer = bench.mailer.handle(event).await.unwrap();
+    assert_eq!(serde_json::to_value(answer).unwrap(), json!({"batchItemFailures": []}));
+    assert!(bench.stack.mails().is_empty(), "there is no such mail");
+}
+
+#[tokio::test]
+async fn a_reset_goes_to_the_address_as_its_owner_gave_it() {
+    let bench = Bench::start().await;
+    let id = bench.ask(bench.reset("OWNER@EXAMPLE.COM")).await;
+    let mails = bench.run().await;
+    let [mail] = mails.as_slice() else { panic!("one mail") };
+    assert_eq!((mail.id.clone(), mail.to.as_str()), (id.to_string(), "Owner@example.com"));
+    assert_eq!(mail.from, "no-reply@example.com");
+    assert_eq!(mail.subject, "Latchkey: set a new password");
+    assert!(mail.text.starts_with("Hello Owner,"));
+    let peppers = bench.stack.peppers();
+    assert!(mail.link().unwrap().starts_with(&format!("{LINK_BASE}/reset-password?token=")));
+    assert_eq!(peppers.mail_of_token(RESET, mail.token().unwrap()), Some(id));
+    let owner = name("owner@example.com");
+    let tried = bench.codes().try_digits(RESET, &owner, SystemClock.now()).await;
+    let tried = tried.unwrap().unwrap();
+    assert_eq!(tried.mail, id);
+    assert!(peppers.are_digits_of(RESET, id, &tried.pepper, mail.digits().unwrap()));
+    assert!(bench.find(RESET, id).await && !bench.find(VERIFY, id).await);
+}
+
+#[tokio::test]
+async fn for_an_address_that_nobody_has_nothing_is_sent_and_nothing_stays() {
+    let bench = Bench::start().await;
+    let before = bench.stack.items().await.len();
+    bench.ask(bench.reset("nobody@example.com")).await;
+    assert_eq!(bench.run().await, []);
+    assert_eq!(bench.stack.items().await.len(), before);
+    // Nor for an account that is disabled.
+    bench.stack.disable(bench.account.id).await;
+    bench.ask(bench.reset("owner@example.com")).await;
+    bench.ask(bench.verification("new@example.com")).await;
+    assert_eq!(bench.run().await, []);
+    assert_eq!(bench.stack.items().await.len(), before);
+}
+
+#[tokio::test]
+async fn a_verification_goes_to_the_new_address() {
+    let bench = Bench::start().await;
+    let id = bench.ask(bench.verification("New@example.com")).await;
+    let mails = bench.run().await;
+    let [mail] = mails.as_slice() else { panic!("one mail") };
+    assert_eq!(mail.to, "New@example.com");
+    assert!(mail.link().unwrap().starts_with(&format!("{LINK_BASE}/verify-email?token=")));
+    assert_eq!(bench.stack.peppers().mail_of_token(VERIFY, mail.token().unwrap()), Some(id));
+    assert!(mail.digits().is_some());
+    let (code, account) = bench.codes().find(VERIFY, id, SystemClock.now()).await.unwrap().unwrap();
+    assert_eq!((code.address.as_str(), account.id), ("New@example.com", bench.account.id));
+}
+
+/// Who has the address is told instead, at the address as they gave it, and there is no code.
+#[tokio::test]
+async fn of_an_address_that_is_taken_its_owner_is_told() {
+    let bench = Bench::start().await;
+    let email = Some("Other@example.com");
+    bench.stack.user(NewUser { username: "other", email, roles: &[Role::User] }).await;
+    let id = bench.ask(bench.verification("OTHER@example.com")).await;
+    let mails = bench.run().await;
+    let [mail] = mails.as_slice() else { panic!("one mail") };
+    assert_eq!(mail.to, "Other@example.com");
+    assert!(mail.text.starts_with("Hello other,"));
+    assert_eq!((mail.token(), mail.digits()), (None, None));
+    assert!(!bench.find(VERIFY, id).await);
+}
+
+/// What was asked for in a session that has been ended since is void: whoever has taken an account over
+/// and been thrown out again does not get an address of theirs confirmed.
+#[tokio::test]
+async fn what_was_asked_for_before_all_sessions_ended_is_void() {
+    let bench = Bench::start().await;
+    let (before, after) =
+        (bench.verification("a@example.com"), bench.verification("b@example.com"));
+    let mailed = bench.ask(before).await;
+    bench.run().await;
+    assert!(bench.find(VERIFY, mailed).await);
+    let waiting = bench.ask(after).await;
+    let epochs = Epochs::new(&bench.stack.users(), bench.stack.client());
+    epochs.raise(bench.account.id).await.unwrap();
+    assert_eq!(bench.run().await.len(), 1, "no further mail");
+    assert!(!bench.find(VERIFY, mailed).await && !bench.find(VERIFY, waiting).await);
+}
+
+#[tokio::test]
+async fn notices_are_told_and_can_be_switched_off() {
+    const ALL: [Notice; 5] = [
+        Notice::PasswordChanged,
+        Notice::EmailChangeRequested,
+        Notice::EmailChanged,
+        Notice::SessionReused,
+        Notice::NewNetwork,
+    ];
+    let bench = Bench::start().await;
+    for notice in ALL {
+        bench.ask(bench.notice(notice)).await;
+    }
+    let old = Some(address("old@example.com"));
+    let notice = Notice::EmailChanged;
+    bench.ask(Mail::Notice { user_id: bench.account.id, notice, address: old }).await;
+    let mails = bench.run().await;
+    let to: Vec<_> = mails.iter().map(|mail| mail.to.as_str()).collect();
+    let mine = "Owner@example.com";
+    assert_eq!(to, [mine, mine, mine, mine, mine, "old@example.com"]);
+    for mail in &mails {
+        assert!(mail.text.starts_with("Hello Owner,"), "{}", mail.text);
+        assert_eq!((mail.token(), mail.digits()), (None, None));
+    }
+    let off = Bench::start_with(&[
+        ("NOTICE_PASSWORD_CHANGED", "off"),
+        ("NOTICE_EMAIL_CHANGED", "off"),
+        ("NOTICE_SESSION_REUSED", "off"),
+        ("NOTICE_NEW_NETWORK", "off"),
+    ])
+    .await;
+    for notice in ALL {
+        off.ask(off.notice(notice)).await;
+    }
+    assert_eq!(off.run().await, []);
+    // And an account without an address is told nothing.
+    let bench = Bench::start().await;
+    let user = NewUser { username: "nowhere", email: None, roles: &[Role::User] };
+    let user_id = bench.stack.user(user).await.id;
+    bench.ask(Mail::Notice { user_id, notice: Notice::NewNetwork, address: None }).await;
+    assert_eq!(bench.run().await, []);
+}
+
+/// A mail of which the stream tells twice, and one whose function died after it was sent: the same mail
+/// with the same code, and what has become of the code meanwhile is kept.
+#[tokio::test]
+async fn a_mail_that_is_sent_twice_is_the_same_mail() {
+    let bench = Bench::start().await;
+    let mail = bench.reset("owner@example.com");
+    let now = SystemClock.now();
+    let id = bench.ask_at(mail.clone(), now).await;
+    let [first] = bench.run().await.try_into().unwrap();
+    assert_eq!(bench.run().await, [first.clone()], "nothing is left to be sent");
+
+    // All tries but one are used up.
+    let owner = name("owner@example.com");
+    for _ in 0..store::DIGITS_TRIES - 1 {
+        assert!(bench.codes().try_digits(RESET, &owner, now).await.unwrap().is_some());
+    }
+    // As if it had not been deleted.
+    let outbox = Outbox::new(&bench.stack.users(), bench.stack.client());
+    outbox.put(&[NewMail { id, mail, asked_at: now }]).await.unwrap();
+    assert_eq!(bench.run().await, [Received { id: id.to_string(), ..first }]);
+    assert!(bench.codes().try_digits(RESET, &owner, now).await.unwrap().is_some());
+    assert_eq!(bench.codes().try_digits(RESET, &owner, now).await.unwrap(), None);
+}
+
+/// Also when the mails are sent in the other order.
+#[tokio::test]
+async fn of_two_mails_the_digits_of_the_later_one_count_and_both_links() {
+    let bench = Bench::start().await;
+    let now = SystemClock.now();
+    let earlier = now - SignedDuration::from_secs(1);
+    let owner = name("owner@example.com");
+    let first = bench.ask_at(bench.reset("owner@example.com"), now).await;
+    bench.run().await;
+    let second = bench.ask_at(bench.reset("owner@example.com"), earlier).await;
+    bench.run().await;
+    assert_eq!(bench.codes().try_digits(RESET, &owner, now).await.unwrap().unwrap().mail, first);
+    assert!(bench.find(RESET, first).await && bench.find(RESET, second).await);
+    let third = bench.ask(bench.reset("owner@example.com")).await;
+    bench.run().await;
+    assert_eq!(bench.codes().try_digits(RESET, &owner, now).await.unwrap().unwrap().mail, third);
+    assert!(bench.find(RESET, first).await);
+}
+
+#[tokio::test]
+async fn what_is_too_late_is_not_sent() {
+    let bench = Bench::start().await;
+    let late = SystemClock.now() - SignedDuration::from_mins(15);
+    bench.ask_at(bench.reset("owner@example.com"), late).await;
+    assert_eq!(bench.run().await, []);
+}
+
+#[tokio::test]
+async fn what_fails_is_told_by_its_number_and_the_rest_is_sent() {
+    let bench = Bench::start().await;
+    bench.ask(bench.notice(Notice::NewNetwork)).await;
+    bench.ask(bench.reset("owner@example.com")).await;
+    let event = bench.stack.mailer_event();
+    let number = |at: usize| event["Records"][at]["dynamodb"]["SequenceNumber"].clone();
+    // A reset needs a pepper, a notice does not.
+    let env = bench.stack.env_with(&[("PEPPERS_SECRET", "file:/nowhere/at/all")]);
+    let broken = Box::pin(MailerFunction::cold_start(&env)).await.unwrap();
+    assert_eq!(bench.deliver(&broken).await, json!([{"itemIdentifier": number(1)}]));
+    assert_eq!((bench.stack.mails().len(), bench.waiting().await), (1, 1));
+    assert_eq!(bench.run().await.len(), 2);
+
+    // And without the database all fail.
+    bench.ask(bench.notice(Notice::NewNetwork)).await;
+    let env = bench.stack.env_out_of_reach();
+    let broken = Box::pin(MailerFunction::cold_start(&env)).await.unwrap();
+    assert_eq!(bench.deliver(&broken).await.as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let started = Box::pin(MailerFunction::cold_start(&Env::default())).await;
+    let lacks = started.err().unwrap().to_string();
+    for name in ["USERS_TABLE", "MAIL_FROM", "MAIL_LINK_BASE", "PEPPERS_SECRET", "AWS_REGION"] {
+        assert!(lacks.contains(&format!("{name} is missing")), "{lacks}");
+    }
+    let env = [
+        ("MAIL_LINK_BASE", "http://example.com"),
+        ("MAIL_FROM", "x"),
+        ("NOTICE_NEW_NETWORK", "no"),
+    ];
+    let started = Box::pin(MailerFunction::cold_start(&Env::from_iter(env))).await;
+    let lacks = started.err().unwrap().to_string();
+    for name in ["MAIL_LINK_BASE", "MAIL_FROM", "NOTICE_NEW_NETWORK"] {
+        assert!(lacks.contains(&format!("{name} is not usable")), "{lacks}");
+    }
+}

@@ -1,0 +1,83 @@
+//! Mails that have been put into a folder.
+
+use std::path::Path;
+
+use mail_parser::MessageParser;
+
+/// A mail as whoever gets it reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The name of its file: the mail's id.
+    pub id: String,
+    /// To whom.
+    pub to: String,
+    /// From whom.
+    pub from: String,
+    /// The subject.
+    pub subject: String,
+    /// The plain text.
+    pub text: String,
+    /// The HTML.
+    pub html: String,
+}
+
+impl Received {
+    fn of(id: String, bytes: &[u8]) -> Self {
+        let message = MessageParser::default().parse(bytes).expect("a mail");
+        let address = |addresses: Option<&mail_parser::Address<'_>>| {
+            let address = addresses.and_then(|addresses| addresses.first()).expect("an address");
+            address.address().expect("an address").to_owned()
+        };
+        Self {
+            id,
+            to: address(message.to()),
+            from: address(message.from()),
+            subject: message.subject().expect("a subject").to_owned(),
+            text: message.body_text(0).expect("a plain text").into_owned(),
+            html: message.body_html(0).expect("an HTML text").into_owned(),
+        }
+    }
+
+    /// The link in it, if there is one. The HTML has the same.
+    ///
+    /// # Panics
+    /// When the HTML does not.
+    #[must_use]
+    pub fn link(&self) -> Option<&str> {
+        let link = self.text.lines().find(|line| line.starts_with("http"))?.trim();
+        assert!(self.html.contains(&format!("href=\"{link}\"")), "{}", self.html);
+        Some(link)
+    }
+
+    /// The token of the link.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.link()?.split_once("?token=").map(|(_, token)| token)
+    }
+
+    /// The eight digits in it.
+    #[must_use]
+    pub fn digits(&self) -> Option<&str> {
+        let is_code = |line: &&str| line.len() == 8 && line.bytes().all(|b| b.is_ascii_digit());
+        self.text.lines().map(str::trim).find(is_code)
+    }
+}
+
+/// The mails in a folder, in the order in which they were asked for. None, when there is no folder.
+///
+/// # Panics
+/// When one of them is none.
+#[must_use]
+pub fn mails_in(folder: &Path) -> Vec<Received> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut mails: Vec<_> = entries
+        .map(|entry| entry.expect("a folder that can be read").path())
+        .filter_map(|path| {
+            let id = path.file_name()?.to_str()?.strip_suffix(".eml")?.to_owned();
+            Some(Received::of(id, &std::fs::read(&path).expect("a file")))
+        })
+        .collect();
+    // Ids sort by time.
+    mails.sort_by(|a, b| a.id.cmp(&b.id));
+    mails
+}
