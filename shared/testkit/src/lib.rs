@@ -7,10 +7,12 @@
 mod answers;
 mod clock;
 mod corpora;
+mod email_service;
 mod events;
 mod faults;
 mod forge;
 mod mails;
+mod ministack;
 mod random;
 mod secrets_manager;
 mod stack;
@@ -18,6 +20,7 @@ mod stack;
 pub use answers::{body, claims, readable, status, token_header};
 pub use clock::TestClock;
 pub use corpora::{json_test_suite, naughty_strings};
+pub use email_service::EmailService;
 pub use events::{
     bearer, event, events_of, header, json_body, json_request, load, signed_in, without_token,
 };

@@ -1,4 +1,4 @@
-"""Serves ministack's Secrets Manager to the test that started this, and ends with it.
+"""Serves ministack to the test that started this, and ends with it.
 
 The test hands over a pipe as standard input and never writes to it: when it ends, however it does, so
 do we. We take a free port of the loopback and say which, in one line. From then on whoever connects

@@ -1,0 +1,178 @@
+//! Mails as they are received, from a folder and from an emulated SES.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::PathBuf;
+
+use auth::{Clock, Email, Env, Fault, FaultKind, MailId, SystemClock, SystemRandom};
+use jiff::Timestamp;
+use mail::{Coded, Config, Letter, MailError, Mailer, Told};
+use testkit::{EmailService, Received, mails_in};
+
+const AWS: [(&str, &str); 3] = [
+    ("AWS_REGION", "us-east-1"),
+    ("AWS_ACCESS_KEY_ID", "local"),
+    ("AWS_SECRET_ACCESS_KEY", "local"),
+];
+
+const FROM: &str = "no-reply@example.com";
+
+fn config(settings: &[(&str, &str)]) -> Result<Config, String> {
+    let defaults = [("MAIL_FROM", FROM), ("MAIL_LINK_BASE", "https://app.example.com/account/")];
+    let variables = AWS.iter().chain(&defaults).chain(settings).copied();
+    Env::from_iter(variables).read(Config::read).map_err(|error| error.to_string())
+}
+
+fn to() -> Email {
+    Email::parse("rosa@example.com").unwrap()
+}
+
+fn at() -> Timestamp {
+    "2026-03-12T19:03:58Z".parse().unwrap()
+}
+
+/// A folder for mails, and a mailer that puts them there.
+struct Folder {
+    path: PathBuf,
+    mailer: Mailer,
+}
+
+impl Folder {
+    fn new(name: &str, settings: &[(&str, &str)]) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        let place = format!("file:{}", path.display());
+        let settings = [settings, &[("MAIL_TRANSPORT", place.as_str())]].concat();
+        Self { path, mailer: Mailer::connect(&config(&settings).unwrap()) }
+    }
+
+    async fn receive(&self, letter: &Letter<'_>) -> Received {
+        let id = MailId::new(SystemClock.now(), &SystemRandom);
+        self.mailer.send(id, &to(), letter, at()).await.unwrap();
+        let mails = mails_in(&self.path);
+        mails.into_iter().find(|mail| mail.id == id.to_string()).unwrap()
+    }
+}
+
+fn letters(username: &str) -> Vec<Letter<'_>> {
+    let coded = || Coded { username, token: "p.id.mac", digits: "01234567", minutes: 15 };
+    let told = || Told { username, time: at() };
+    vec![
+        Letter::PasswordReset(coded()),
+        Letter::EmailVerification(coded()),
+        Letter::AddressTaken(told()),
+        Letter::PasswordChanged(told()),
+        Letter::EmailChangeRequested(told()),
+        Letter::EmailChanged(told()),
+        Letter::SessionReused(told()),
+        Letter::NewNetwork(told()),
+    ]
+}
+
+#[tokio::test]
+async fn every_letter_reads_well() {
+    let folder = Folder::new("every-letter", &[("PRODUCT_NAME", "Example & Söhne")]);
+    for letter in letters("Rosa") {
+        let mail = folder.receive(&letter).await;
+        assert_eq!((mail.from.as_str(), mail.to.as_str()), (FROM, "rosa@example.com"));
+        let Received { subject, text, html, .. } = mail;
+        insta::assert_snapshot!(letter.name(), format!("{subject}\n\n{text}\n-----\n{html}"));
+    }
+}
+
+/// What an account is called is somebody else's text.
+#[tokio::test]
+async fn a_name_is_text_and_nothing_else() {
+    let folder = Folder::new("a-name", &[]);
+    let username = "<b>\"&{{ product }}";
+    for letter in letters(username) {
+        let mail = folder.receive(&letter).await;
+        assert!(mail.text.starts_with(&format!("Hello {username},")), "{}", mail.text);
+        assert!(!mail.html.contains("<b>"), "{}", mail.html);
+    }
+}
+
+#[tokio::test]
+async fn a_link_begins_as_configured() {
+    for (base, expected) in [
+        ("https://app.example.com", "https://app.example.com/reset-password?token=p.id.mac"),
+        ("https://app.example.com/#/a/", ""),
+        ("http://127.0.0.1:9000/dev", "http://127.0.0.1:9000/dev/reset-password?token=p.id.mac"),
+        ("http://app.example.com", ""),
+        ("https://a@app.example.com", ""),
+        ("javascript:alert(1)", ""),
+        ("//app.example.com", ""),
+        ("app.example.com", ""),
+    ] {
+        if expected.is_empty() {
+            let refused = config(&[("MAIL_LINK_BASE", base)]).unwrap_err();
+            assert!(refused.contains("MAIL_LINK_BASE is not usable"), "{base}: {refused}");
+            continue;
+        }
+        let folder = Folder::new("a-link", &[("MAIL_LINK_BASE", base)]);
+        let letter = letters("Rosa").swap_remove(0);
+        assert_eq!(folder.receive(&letter).await.link(), Some(expected));
+    }
+}
+
+#[test]
+fn what_is_not_usable_is_told() {
+    for (name, value) in [
+        ("MAIL_FROM", "Example <no-reply@example.com>"),
+        ("MAIL_FROM", "no-reply@example.com\r\nBcc: a@example.com"),
+        ("MAIL_TRANSPORT", "smtp"),
+        ("MAIL_TRANSPORT", "file:"),
+        ("PRODUCT_NAME", "Example\r\nBcc: a@example.com"),
+        ("PRODUCT_NAME", &"x".repeat(61)),
+    ] {
+        let refused = config(&[(name, value)]).unwrap_err();
+        assert!(refused.contains(&format!("{name} is not usable")), "{value}: {refused}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new("for-its-owner", &[]);
+    let mail = folder.receive(&letters("Rosa").swap_remove(0)).await;
+    let file = std::fs::metadata(folder.path.join(format!("{}.eml", mail.id))).unwrap();
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn end_to_end_a_mail_goes_by_ses() {
+    let service = EmailService::start(FROM).await;
+    let settings =
+        [("AWS_ENDPOINT_URL_SESV2", service.url()), ("PRODUCT_NAME", "Example \"& Söhne")];
+    let mailer = Mailer::connect(&config(&settings).unwrap());
+    let id = MailId::new(SystemClock.now(), &SystemRandom);
+    let letter = letters("Rosa").swap_remove(0);
+    mailer.send(id, &to(), &letter, at()).await.unwrap();
+
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let sent = client.get(service.messages()).send().await.unwrap();
+    let sent: serde_json::Value = sent.json().await.unwrap();
+    let accounts: Vec<_> = sent["messages"].as_object().unwrap().values().collect();
+    let [account] = accounts.as_slice() else { panic!("{sent}") };
+    let [message] = account.as_array().unwrap().as_slice() else { panic!("{sent}") };
+    assert_eq!(message["To"], serde_json::json!(["rosa@example.com"]));
+    assert!(message["Source"].as_str().unwrap().ends_with(&format!("<{FROM}>")), "{message}");
+    assert_eq!(message["Subject"], "Example \"& Söhne: set a new password");
+    let whole = message.to_string();
+    for part in ["01234567", "reset-password?token=p.id.mac"] {
+        assert!(whole.contains(part), "{whole}");
+    }
+
+    // An identity that is not ours: SES will not send it, however often it is asked.
+    let settings = [("AWS_ENDPOINT_URL_SESV2", service.url()), ("MAIL_FROM", "a@example.org")];
+    let stranger = Mailer::connect(&config(&settings).unwrap());
+    let refused = stranger.send(id, &to(), &letter, at()).await.unwrap_err();
+    assert!(matches!(refused, MailError::Refused(_)), "{refused:?}");
+
+    // Out of reach: later it may.
+    let settings = [("AWS_ENDPOINT_URL_SESV2", "http://127.0.0.1:1")];
+    let lost = Mailer::connect(&config(&settings).unwrap());
+    let lost = lost.send(id, &to(), &letter, at()).await.unwrap_err();
+    assert_eq!(lost.kind(), FaultKind::Unavailable);
+}
