@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use secrets::{CacheSeconds, Cached, Secret};
 use store::Counters;
 use testkit::{Fault, Faults, NewUser, Stack, TestClock};
-use throttle::{Limits, Presented, Throttle, ThrottleError};
+use throttle::{Familiarity, Limits, Postal, Presented, Throttle, ThrottleError};
 
 const HOME: Option<&str> = Some("203.0.113.7");
 const ELSEWHERE: Option<&str> = Some("198.51.100.1");
@@ -307,4 +307,164 @@ fn all_that_is_bad_in_the_configuration_is_told_at_once() {
     for (variable, _) in bad {
         assert!(error.contains(variable), "{variable}: {error}");
     }
+}
+
+/// Of mails asked for as soon as each may be: which were paid for.
+async fn mails(throttle: &Throttle, network: &str, count: usize) -> Vec<bool> {
+    let address = Email::parse("owner@example.com").unwrap();
+    let mut paid = Vec::new();
+    for _ in 0..count {
+        let postage = throttle.postage(address.canonical(), Some(network)).await.unwrap();
+        paid.push(postage == Postal::Paid);
+    }
+    paid
+}
+
+#[tokio::test]
+async fn an_address_gets_three_an_hour_from_one_network_five_from_all_and_ten_a_day() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[]);
+    assert_eq!(mails(&throttle, "203.0.113.7", 5).await, [true, true, true, false, false]);
+    // What was refused counts nowhere: two more are left in this hour.
+    assert_eq!(mails(&throttle, "198.51.100.1", 3).await, [true, true, false]);
+    assert_eq!(mails(&throttle, "198.51.100.2", 1).await, [false]);
+    // Others are not held by it.
+    let other = Email::parse("other@example.com").unwrap();
+    let postage = throttle.postage(other.canonical(), HOME).await.unwrap();
+    assert_eq!(postage, Postal::Paid);
+    bench.wait(60 * 60 + 1);
+    assert_eq!(mails(&throttle, "203.0.113.7", 4).await, [true, true, true, false]);
+    assert_eq!(mails(&throttle, "198.51.100.1", 3).await, [true, true, false]);
+    // The day's ten are used up.
+    bench.wait(60 * 60 + 1);
+    assert_eq!(mails(&throttle, "203.0.113.7", 1).await, [false]);
+    bench.wait(22 * 60 * 60 + 1);
+    assert_eq!(mails(&throttle, "203.0.113.7", 1).await, [true]);
+}
+
+#[tokio::test]
+async fn a_known_network_has_five_of_its_own_that_strangers_cannot_use_up() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[]);
+    assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
+    for network in ["198.51.100.1", "198.51.100.2", "198.51.100.3"] {
+        mails(&throttle, network, 5).await;
+    }
+    let expected = [true, true, true, true, true, false];
+    assert_eq!(mails(&throttle, "203.0.113.7", 6).await, expected);
+    bench.wait(60 * 60 + 1);
+    assert_eq!(mails(&throttle, "203.0.113.7", 1).await, [true]);
+}
+
+/// As many at the same moment as there are, over clients of their own that wait for one another.
+async fn burst_of_mails(fault: Fault) -> usize {
+    let bench = Bench::start().await;
+    let faults = Faults::together(RACERS, fault);
+    let asked = (0..RACERS).map(|n| {
+        let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+        tokio::spawn(async move {
+            let address = Email::parse("owner@example.com").unwrap();
+            let network = format!("198.51.100.{n}");
+            let postage = throttle.postage(address.canonical(), Some(&network)).await.unwrap();
+            postage == Postal::Paid
+        })
+    });
+    let paid = join_all(asked).await.into_iter().filter(|paid| *paid.as_ref().unwrap()).count();
+    assert!(faults.most_at_once() >= RACERS, "they did not race");
+    paid
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_a_burst_of_mails_no_more_than_five_are_paid_for() {
+    let paid = burst_of_mails(Fault::None).await;
+    assert!((1..=5).contains(&paid), "{paid}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_the_conditions_a_burst_of_mails_is_paid_for() {
+    assert_eq!(burst_of_mails(Fault::Unconditional).await, RACERS);
+}
+
+#[tokio::test]
+async fn a_network_asks_for_twenty_mails_in_ten_minutes() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[]);
+    for _ in 0..20 {
+        throttle.mail_request(HOME).await.unwrap();
+    }
+    let held = throttle.mail_request(HOME).await.unwrap_err();
+    assert!(matches!(held, ThrottleError::TooMany { retry_after: 1..=601 }), "{held}");
+    throttle.mail_request(ELSEWHERE).await.unwrap();
+    bench.wait(601);
+    throttle.mail_request(HOME).await.unwrap();
+    let throttle = bench.throttle(&[("THROTTLE_MAIL_FREE", "1")]);
+    assert!(throttle.mail_request(HOME).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_no_password_is_counted_for_its_network_alone() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[("THROTTLE_NETWORK_FREE", "3")]);
+    for _ in 0..5 {
+        throttle.bare_attempt(HOME).await.unwrap().succeeded().await.unwrap();
+    }
+    for _ in 0..3 {
+        drop(throttle.bare_attempt(HOME).await.unwrap());
+    }
+    assert!(throttle.bare_attempt(HOME).await.is_err());
+    assert!(fail(&throttle, bench.owner(), HOME).await.is_err(), "it is the same counter");
+    drop(throttle.bare_attempt(ELSEWHERE).await.unwrap());
+}
+
+/// A code that was right is no login: the network is not known for it.
+#[tokio::test]
+async fn what_has_passed_is_given_back_and_makes_no_network_known() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[("THROTTLE_NAME_FREE", "3")]);
+    for _ in 0..2 {
+        assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    }
+    throttle.attempt(bench.owner(), HOME).await.unwrap().passed().await.unwrap();
+    // The pair is cleared, and one is left of the name's.
+    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    assert!(fail(&throttle, bench.owner(), HOME).await.is_err(), "held by the name");
+}
+
+#[tokio::test]
+async fn forgiving_lets_the_owner_in_at_once() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[]);
+    let email = bench.account.email.clone().unwrap();
+    let by_email = || Presented::Email(email.canonical());
+    for _ in 0..3 {
+        assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+        assert_eq!(fail(&throttle, by_email(), HOME).await, Ok(()));
+        assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Ok(()));
+    }
+    throttle.forgive(&bench.account, HOME).await.unwrap();
+    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    assert_eq!(fail(&throttle, by_email(), HOME).await, Ok(()));
+    assert!(fail(&throttle, bench.owner(), ELSEWHERE).await.is_err());
+}
+
+#[tokio::test]
+async fn a_network_is_new_when_others_were_known() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[]);
+    let sign_in = async |network| {
+        let attempt = throttle.attempt(bench.owner(), network).await.unwrap();
+        attempt.succeeded(&bench.account).await.unwrap()
+    };
+    assert_eq!(sign_in(HOME).await, Familiarity::Usual, "the first one ever");
+    assert_eq!(sign_in(HOME).await, Familiarity::Usual);
+    assert_eq!(sign_in(ELSEWHERE).await, Familiarity::New);
+    assert_eq!(sign_in(ELSEWHERE).await, Familiarity::Usual);
+    // By the name or by the address: it is the account that knows it.
+    let email = bench.account.email.clone().unwrap();
+    let attempt = throttle.attempt(Presented::Email(email.canonical()), HOME).await.unwrap();
+    assert_eq!(attempt.succeeded(&bench.account).await.unwrap(), Familiarity::Usual);
+    // What has not been used for 90 days is forgotten.
+    bench.wait(91 * 24 * 60 * 60);
+    assert_eq!(sign_in(HOME).await, Familiarity::Usual, "none is known");
+    assert_eq!(sign_in(ELSEWHERE).await, Familiarity::New);
 }

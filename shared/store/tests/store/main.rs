@@ -4,6 +4,7 @@
 
 mod accounts;
 mod administration;
+mod codes;
 mod faults;
 mod logins;
 mod races;

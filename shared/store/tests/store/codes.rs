@@ -1,0 +1,289 @@
+//! Codes by mail: how often one may be tried, and that it is used once.
+
+use auth::{
+    Account, AccountCheck, CanonicalName, Clock, Email, MailId, MailedFor, SystemClock,
+    SystemRandom, UserId,
+};
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use store::{
+    Accounts, Code, Codes, DIGITS_TRIES, Epochs, Hashes, Identifier, Mail, Mailings, NewMail,
+    Notice, Redeemed, Resets, Secret, Verifications,
+};
+use testkit::{Fault, Faults, Stack};
+
+use crate::{keys, new_account, registrations};
+
+const RESET: MailedFor = MailedFor::PasswordReset;
+
+struct Bench {
+    stack: Stack,
+    account: Account,
+    now: Timestamp,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let stack = Stack::start().await;
+        let new = new_account("owner", Some("Owner@example.com"));
+        let account = registrations(&stack).create(new).await.unwrap();
+        Self { stack, account, now: SystemClock.now() }
+    }
+
+    /// A code that has been mailed.
+    async fn mail(&self, purpose: MailedFor, address: &str) -> Code {
+        let code = Code {
+            mail: MailId::new(SystemClock.now(), &SystemRandom),
+            purpose,
+            user: self.account.id,
+            ver: self.account.ver,
+            address: Email::parse(address).unwrap(),
+            pepper: "p".to_owned(),
+            expires_at: self.now + SignedDuration::from_mins(15),
+        };
+        Mailings::new(&self.stack.users(), self.stack.client()).store(&code).await.unwrap();
+        code
+    }
+
+    fn codes(&self) -> Codes {
+        Codes::new(&self.stack.users(), self.stack.client())
+    }
+
+    fn notice(&self) -> NewMail {
+        let (user_id, notice) = (self.account.id, Notice::PasswordChanged);
+        let mail = Mail::Notice { user_id, notice, address: None };
+        NewMail { id: MailId::new(self.now, &SystemRandom), mail, asked_at: self.now }
+    }
+
+    async fn reset(&self, code: &Code, hash: &str) -> Redeemed {
+        let resets = Resets::new(&self.stack.users(), self.stack.client());
+        let (new, notice) = (Secret::new(hash.to_owned()), self.notice());
+        resets.reset(code, &self.account, new, &notice, self.now).await.unwrap()
+    }
+
+    async fn verify(&self, code: &Code, account: &Account) -> Redeemed {
+        let verifications = Verifications::new(&self.stack.users(), self.stack.client());
+        let notice = self.notice();
+        verifications.verify(code, account, Some(&notice), self.now).await.unwrap()
+    }
+
+    async fn hash(&self) -> String {
+        let hashes = Hashes::new(&self.stack.users(), self.stack.client());
+        hashes.of(&self.account).await.unwrap().unwrap().expose().to_owned()
+    }
+
+    async fn now_is(&self, id: UserId) -> Account {
+        let accounts = Accounts::new(&self.stack.users(), self.stack.client());
+        let session = auth::SessionId::new(&SystemRandom);
+        accounts.find(id, session).await.unwrap().account.unwrap()
+    }
+
+    /// How many mails have been asked for.
+    async fn mails(&self) -> usize {
+        keys(&self.stack.client()).await.iter().filter(|key| key.ends_with(" MAIL")).count()
+    }
+}
+
+fn canonical(address: &str) -> CanonicalName {
+    Email::parse(address).unwrap().canonical().clone()
+}
+
+/// How many at the same moment. More than there are tries.
+const RACERS: usize = 50;
+
+/// Tries at digits at the same moment, each by a client of its own. How many may be looked at.
+async fn race(fault: Fault) -> usize {
+    let bench = Bench::start().await;
+    let mail = bench.mail(RESET, "owner@example.com").await.mail;
+    let faults = Faults::together(RACERS, fault);
+    let tries = (0..RACERS).map(|_| {
+        let codes = Codes::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
+        let now = bench.now;
+        tokio::spawn(async move {
+            codes.try_digits(RESET, &canonical("OWNER@example.com"), now).await.unwrap()
+        })
+    });
+    let tries: Vec<_> = join_all(tries).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(faults.most_at_once(), RACERS, "they did not race");
+    assert!(tries.iter().flatten().all(|tried| tried.mail == mail));
+    tries.iter().flatten().count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_any_number_of_tries_five_are_looked_at() {
+    assert_eq!(race(Fault::None).await, DIGITS_TRIES as usize);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_the_condition_all_tries_are_looked_at() {
+    assert_eq!(race(Fault::Unconditional).await, RACERS);
+}
+
+#[tokio::test]
+async fn digits_count_for_their_address_and_purpose_and_until_their_time_is_over() {
+    let bench = Bench::start().await;
+    let (codes, owner) = (bench.codes(), canonical("owner@example.com"));
+    let code = bench.mail(RESET, "owner@example.com").await;
+    let verify = MailedFor::EmailVerification;
+    assert_eq!(codes.try_digits(verify, &owner, bench.now).await.unwrap(), None);
+    let other = canonical("other@example.com");
+    assert_eq!(codes.try_digits(RESET, &other, bench.now).await.unwrap(), None);
+    let last = code.expires_at - SignedDuration::from_secs(1);
+    assert!(codes.try_digits(RESET, &owner, last).await.unwrap().is_some());
+    assert_eq!(codes.try_digits(RESET, &owner, code.expires_at).await.unwrap(), None);
+    assert!(codes.find(RESET, code.mail, last).await.unwrap().is_some());
+    assert_eq!(codes.find(RESET, code.mail, code.expires_at).await.unwrap(), None);
+    assert_eq!(codes.find(verify, code.mail, last).await.unwrap(), None);
+    // Later digits are tried from the beginning, and what is given back may be tried again.
+    for _ in 0..DIGITS_TRIES {
+        codes.try_digits(RESET, &owner, bench.now).await.unwrap();
+    }
+    assert_eq!(codes.try_digits(RESET, &owner, bench.now).await.unwrap(), None);
+    codes.give_back(RESET, &owner, code.mail).await.unwrap();
+    assert!(codes.try_digits(RESET, &owner, bench.now).await.unwrap().is_some());
+    let later = bench.mail(RESET, "Owner@example.com").await;
+    codes.give_back(RESET, &owner, code.mail).await.unwrap();
+    for _ in 0..DIGITS_TRIES {
+        let tried = codes.try_digits(RESET, &owner, bench.now).await.unwrap();
+        assert_eq!(tried.unwrap().mail, later.mail);
+    }
+    assert_eq!(codes.try_digits(RESET, &owner, bench.now).await.unwrap(), None);
+}
+
+/// Many who use one code at the same moment.
+async fn race_to_reset(fault: Fault) -> usize {
+    let bench = Bench::start().await;
+    let code = bench.mail(RESET, "owner@example.com").await;
+    let faults = Faults::together(RACERS, fault);
+    let resets = (0..RACERS).map(|n| {
+        let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
+        let (code, account, notice) = (code.clone(), bench.account.clone(), bench.notice());
+        let (new, now) = (Secret::new(format!("hash {n}")), bench.now);
+        tokio::spawn(async move { resets.reset(&code, &account, new, &notice, now).await.unwrap() })
+    });
+    let reset: Vec<_> = join_all(resets).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(faults.most_at_once(), RACERS, "they did not race");
+    let done = reset.iter().filter(|redeemed| **redeemed == Redeemed::Done).count();
+    assert_eq!(bench.mails().await, done, "a notice for each that was done");
+    done
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_code_is_used_once() {
+    assert_eq!(race_to_reset(Fault::None).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_the_conditions_a_code_is_used_by_all() {
+    assert_eq!(race_to_reset(Fault::Unconditional).await, RACERS);
+}
+
+#[tokio::test]
+async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
+    let bench = Bench::start().await;
+    let code = bench.mail(RESET, "owner@example.com").await;
+    // Whatever has happened meanwhile: nothing at all is done.
+    let nothing = async |bench: &Bench| {
+        assert_eq!(bench.reset(&code, "new").await, Redeemed::Meanwhile);
+        assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("the hash of owner", 0));
+    };
+    let epochs = Epochs::new(&bench.stack.users(), bench.stack.client());
+    epochs.raise(bench.account.id).await.unwrap();
+    nothing(&bench).await;
+    let bench = Bench { account: bench.now_is(bench.account.id).await, ..bench };
+    bench.stack.disable(bench.account.id).await;
+    nothing(&bench).await;
+
+    let bench = Bench::start().await;
+    let code = bench.mail(RESET, "owner@example.com").await;
+    assert_eq!(bench.reset(&code, "new").await, Redeemed::Done);
+    assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("new", 1));
+    assert_eq!(bench.now_is(bench.account.id).await.ver, bench.account.ver + 1);
+    assert_eq!(bench.codes().find(RESET, code.mail, bench.now).await.unwrap(), None);
+    // Nor again, as whoever reads the account now.
+    let bench = Bench { account: bench.now_is(bench.account.id).await, ..bench };
+    assert_eq!(bench.reset(&code, "newer").await, Redeemed::Meanwhile);
+    // And its address has changed meanwhile.
+    let code = bench.mail(RESET, "owner@example.com").await;
+    let moved = bench.mail(MailedFor::EmailVerification, "new@example.com").await;
+    assert_eq!(bench.verify(&moved, &bench.account).await, Redeemed::Done);
+    assert_eq!(bench.reset(&code, "newer").await, Redeemed::Meanwhile);
+    assert_eq!(bench.hash().await, "new");
+}
+
+#[tokio::test]
+async fn a_lost_answer_does_not_make_a_code_a_used_one() {
+    let bench = Bench::start().await;
+    let code = bench.mail(RESET, "owner@example.com").await;
+    let faults = Faults::script(&[Fault::LostAnswer]);
+    let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
+    let (new, notice) = (Secret::new("new".to_owned()), bench.notice());
+    let reset = resets.reset(&code, &bench.account, new, &notice, bench.now).await.unwrap();
+    assert_eq!((reset, faults.requests()), (Redeemed::Done, 2));
+}
+
+#[tokio::test]
+async fn an_address_is_claimed_and_the_old_one_given_up() {
+    let bench = Bench::start().await;
+    let verify = MailedFor::EmailVerification;
+    let code = bench.mail(verify, "New@example.com").await;
+    assert_eq!(bench.verify(&code, &bench.account).await, Redeemed::Done);
+    let now = bench.now_is(bench.account.id).await;
+    assert_eq!(now.email.as_ref().unwrap().as_str(), "New@example.com");
+    assert_eq!(now.email_standing, auth::EmailStanding::Verified);
+    assert_eq!(now.ver, bench.account.ver, "no session ends");
+    let logins = bench.stack.logins();
+    let credential = async |address: &str| {
+        logins.credential(&Identifier::Email(canonical(address))).await.unwrap()
+    };
+    assert_eq!(credential("new@example.com").await.unwrap().user_id, bench.account.id);
+    assert!(credential("owner@example.com").await.is_none());
+    // Once.
+    assert_eq!(bench.verify(&code, &now).await, Redeemed::Meanwhile);
+
+    // Another spelling of one's own is claimed again.
+    let code = bench.mail(verify, "NEW@example.com").await;
+    assert_eq!(bench.verify(&code, &now).await, Redeemed::Done);
+    let now = bench.now_is(bench.account.id).await;
+    assert_eq!(now.email.unwrap().as_str(), "NEW@example.com");
+    assert!(credential("new@example.com").await.is_some());
+}
+
+#[tokio::test]
+async fn an_address_that_somebody_has_is_not_claimed() {
+    let bench = Bench::start().await;
+    let verify = MailedFor::EmailVerification;
+    let code = bench.mail(verify, "other@example.com").await;
+    let other = new_account("other", Some("Other@example.com"));
+    let other = registrations(&bench.stack).create(other).await.unwrap();
+    assert_eq!(bench.verify(&code, &bench.account).await, Redeemed::Taken);
+    assert_eq!(bench.now_is(bench.account.id).await, bench.account);
+    assert_eq!(bench.now_is(other.id).await.email, other.email);
+    assert_eq!(bench.mails().await, 0);
+    // The code has not been used.
+    assert!(bench.codes().find(verify, code.mail, bench.now).await.unwrap().is_some());
+}
+
+/// Of two accounts that verify one address at the same moment one has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_who_claim_an_address_one_gets_it() {
+    let bench = Bench::start().await;
+    let second = registrations(&bench.stack).create(new_account("second", None)).await.unwrap();
+    let verify = MailedFor::EmailVerification;
+    let first = bench.account.clone();
+    let mut claims = Vec::new();
+    let faults = Faults::together(2, Fault::None);
+    for account in [first, second] {
+        let code = Code { user: account.id, ..bench.mail(verify, "new@example.com").await };
+        let verifications =
+            Verifications::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
+        let now = bench.now;
+        claims.push(tokio::spawn(async move {
+            verifications.verify(&code, &account, None, now).await.unwrap()
+        }));
+    }
+    let mut claimed: Vec<_> = join_all(claims).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(faults.most_at_once(), 2, "they did not race");
+    claimed.sort_by_key(|redeemed| *redeemed != Redeemed::Done);
+    assert_eq!(claimed, [Redeemed::Done, Redeemed::Taken]);
+}
