@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use auth::{Account, AccountCheck, Clock, Env, Role, SystemClock, TokenRules, Verifier};
 use login::LoginRoute;
+use mailer::MailerFunction;
 use serde_json::{Value, json};
 use testkit::{
-    AUDIENCE, Forge, ISSUER, NewUser, PASSWORD, Stack, body, event, events_of, json_request, load,
-    readable, status,
+    AUDIENCE, Forge, ISSUER, NewUser, PASSWORD, Stack, body, deliver, event, events_of,
+    from_network, json_body, json_request, load, readable, status,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -276,7 +277,7 @@ async fn guesses_are_throttled_by_whatever_spelling() {
     stack.user(user).await;
     let ask = async |username: &str, password: &str, forwarded: &str| {
         let login = json!({"username": username, "password": password});
-        let of_file = testkit::json_body(load("login"), &login);
+        let of_file = json_body(load("login"), &login);
         answer(&route, event(testkit::header(of_file, "x-forwarded-for", forwarded))).await
     };
     for names in [["testuser", "TESTUSER", "testUser"], ["nobody", "NOBODY", "nobodY"]] {
@@ -445,6 +446,35 @@ async fn a_session_knows_its_client() {
     let session = scanned.items().iter().find(|item| item.contains_key("network")).unwrap();
     assert_eq!(session["network"].as_s().unwrap(), "203.0.113.7");
     assert_eq!(session["user_agent"].as_s().unwrap().len(), 256);
+}
+
+/// Not of the first one, nor of one that is known, nor of a login that fails.
+#[tokio::test]
+async fn the_owner_is_told_of_a_login_from_somewhere_new() {
+    let bench = Bench::start().await;
+    let login = async |network: &str, password: &str| {
+        let login = json!({"username": "testuser", "password": password});
+        let of_file = from_network(json_body(load("login"), &login), network);
+        status(&answer(&bench.route, event(of_file)).await)
+    };
+    for (network, password, expected, told) in [
+        ("203.0.113.7", PASSWORD, 200, 0),
+        ("203.0.113.7", PASSWORD, 200, 0),
+        ("198.51.100.1", "a wrong password", 401, 0),
+        ("198.51.100.1", PASSWORD, 200, 1),
+        ("198.51.100.1", PASSWORD, 200, 1),
+        ("203.0.113.7", PASSWORD, 200, 1),
+        ("2001:db8::1", PASSWORD, 200, 2),
+        ("2001:db8::2", PASSWORD, 200, 2),
+    ] {
+        assert_eq!(login(network, password).await, expected);
+        let mails = deliver::<MailerFunction>(&bench.stack).await;
+        assert_eq!(mails.len(), told, "{network}");
+        for mail in mails {
+            assert_eq!(mail.to, "testuser@example.com");
+            assert_eq!(mail.subject, "Latchkey: you have signed in from somewhere new");
+        }
+    }
 }
 
 #[tokio::test]

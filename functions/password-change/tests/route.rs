@@ -3,13 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use auth::{Account, AccountCheck, Clock, Env, MailId, Role, SessionId, SystemClock, SystemRandom};
+use mailer::MailerFunction;
 use password_change::PasswordChangeRoute;
 use passwords::{Hasher, Password, PasswordHash, Verdict};
 use serde_json::{Value, json};
 use store::{Hashes, Mail, NewMail, Notice, Passwords};
 use testkit::{
-    NewUser, PASSWORD, Stack, bearer, body, claims, event, events_of, json_body, load, readable,
-    signed_in, status, without_token,
+    NewUser, PASSWORD, Stack, bearer, body, claims, deliver, event, events_of, json_body, load,
+    readable, signed_in, status, without_token,
 };
 use web::{EventResponse, Route, answer};
 
@@ -101,6 +102,10 @@ async fn the_new_password_counts_and_all_other_sessions_end() {
     let refresh = tokens["refresh_token"].as_str().unwrap();
     let said = issuer::RefreshToken::verify(refresh, bench.stack.peppers()).unwrap();
     assert_eq!((said.sub, said.counter), (bench.account.id, 0));
+    // The owner is told.
+    let [mail] = deliver::<MailerFunction>(&bench.stack).await.try_into().unwrap();
+    assert_eq!(mail.to, "testuser@example.com");
+    assert_eq!(mail.subject, "Latchkey: your password has been changed");
     // What has ended changes nothing.
     assert_eq!(status(&bench.change(&other, NEW, PASSWORD).await), 401);
     assert!(bench.is(NEW).await);

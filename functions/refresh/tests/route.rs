@@ -8,11 +8,13 @@ use std::time::Instant;
 use auth::{Account, Env, GlobalEpoch, Role, Roles, SessionId};
 use aws_sdk_dynamodb::types::AttributeValue;
 use issuer::RefreshToken;
+use mailer::MailerFunction;
 use peppers::{Peppers, Purpose};
 use refresh::RefreshRoute;
 use serde_json::{Value, json};
 use testkit::{
-    NewUser, Stack, body, event, events_of, json_body, json_request, load, readable, status,
+    NewUser, Stack, body, deliver, event, events_of, json_body, json_request, load, readable,
+    status,
 };
 use web::{EventResponse, Route, answer};
 
@@ -147,6 +149,24 @@ async fn two_behind_is_reuse_also_within_the_grace() {
     assert_eq!(bench.refresh(&bench.token(sid, 1)).await.0, 200);
     assert_eq!(bench.refresh(&bench.token(sid, 0)).await, (401, None));
     assert!(!bench.lives(sid).await);
+}
+
+/// Once, however often and in whatever order the tokens are presented again.
+#[tokio::test]
+async fn the_owner_is_told_that_a_session_was_ended_for_reuse() {
+    let bench = Bench::start().await;
+    let sid = bench.begin().await;
+    let zero = bench.token(sid, 0);
+    assert_eq!(bench.refresh(&zero).await.0, 200);
+    assert_eq!(deliver::<MailerFunction>(&bench.stack).await, []);
+    bench.rest(sid).await;
+    let again = (0..8).map(|_| bench.refresh(&zero));
+    for answer in futures_util::future::join_all(again).await {
+        assert_eq!(answer, (401, None));
+    }
+    let [mail] = deliver::<MailerFunction>(&bench.stack).await.try_into().unwrap();
+    assert_eq!(mail.to, "testuser@example.com");
+    assert_eq!(mail.subject, "Latchkey: a session has been ended");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod end_to_end {
     mod dev;
     mod hostile;
     mod interoperate;
+    mod mails;
     mod refresh;
     mod rotation;
     mod server;

@@ -20,7 +20,8 @@ const FROM: &str = "no-reply@example.com";
 fn config(settings: &[(&str, &str)]) -> Result<Config, String> {
     let defaults = [("MAIL_FROM", FROM), ("MAIL_LINK_BASE", "https://app.example.com/account/")];
     let variables = AWS.iter().chain(&defaults).chain(settings).copied();
-    Env::from_iter(variables).read(Config::read).map_err(|error| error.to_string())
+    let env: Env = variables.collect();
+    env.read(Config::read).map_err(|error| error.to_string())
 }
 
 fn to() -> Email {

@@ -70,6 +70,13 @@ pub fn signed_in(event: Value, token: &str) -> Value {
     if event["headers"]["authorization"].is_string() { bearer(event, token) } else { event }
 }
 
+/// The event from another network.
+#[must_use]
+pub fn from_network(mut event: Value, address: &str) -> Value {
+    event["requestContext"]["http"]["sourceIp"] = json!(address);
+    event
+}
+
 /// The event without a token.
 ///
 /// # Panics

@@ -22,11 +22,12 @@ pub use clock::TestClock;
 pub use corpora::{json_test_suite, naughty_strings};
 pub use email_service::EmailService;
 pub use events::{
-    bearer, event, events_of, header, json_body, json_request, load, signed_in, without_token,
+    bearer, event, events_of, from_network, header, json_body, json_request, load, signed_in,
+    without_token,
 };
 pub use faults::{Fault, Faults};
 pub use forge::{BadToken, Forge, decode, encode, encode_json};
-pub use mails::{Received, mails_in};
+pub use mails::{Received, deliver, mails_in};
 pub use random::SeededRandom;
 pub use secrets_manager::SecretsManager;
 pub use stack::{AUDIENCE, ISSUER, LINK_BASE, NewUser, PASSWORD, Stack};

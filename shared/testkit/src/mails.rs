@@ -3,6 +3,10 @@
 use std::path::Path;
 
 use mail_parser::MessageParser;
+use serde_json::json;
+use web::EventHandler;
+
+use crate::Stack;
 
 /// A mail as whoever gets it reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,20 @@ impl Received {
         let is_code = |line: &&str| line.len() == 8 && line.bytes().all(|b| b.is_ascii_digit());
         self.text.lines().map(str::trim).find(is_code)
     }
+}
+
+/// What the mailer `H` makes of all that has been asked for: the mails that have been sent, these and earlier
+/// ones.
+///
+/// # Panics
+/// When it does not start, or something cannot be sent.
+pub async fn deliver<H: EventHandler>(stack: &Stack) -> Vec<Received> {
+    let mailer = Box::pin(H::cold_start(&stack.env())).await.expect("a mailer");
+    let event = serde_json::from_value(stack.mailer_event()).expect("an event");
+    let answer = Box::pin(mailer.handle(event)).await.expect("an answer");
+    let failures = serde_json::to_value(answer).expect("it is JSON");
+    assert_eq!(failures, json!({"batchItemFailures": []}));
+    stack.mails()
 }
 
 /// The mails in a folder, in the order in which they were asked for. None, when there is no folder.

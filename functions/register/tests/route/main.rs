@@ -5,6 +5,7 @@
 mod names;
 mod passwords;
 mod shape;
+mod verification;
 
 use std::time::Instant;
 

@@ -23,8 +23,14 @@ pub(super) const PASSWORD: &str = "a long walk by the river";
 /// The server that most tests share. It ends when this process does and its standard input closes.
 pub(super) fn shared() -> &'static Server {
     // All tests come from one network, and make more accounts than one may.
-    const FREE: [&str; 4] =
-        ["--env", "THROTTLE_REGISTER_FREE=100000", "--env", "THROTTLE_NETWORK_FREE=100000"];
+    const FREE: [&str; 6] = [
+        "--env",
+        "THROTTLE_REGISTER_FREE=100000",
+        "--env",
+        "THROTTLE_NETWORK_FREE=100000",
+        "--env",
+        "THROTTLE_MAIL_FREE=100000",
+    ];
     static SHARED: LazyLock<Server> =
         LazyLock::new(|| Server::start(&[&["--db", "memory"], &FREE[..]].concat()));
     &SHARED

@@ -1,0 +1,179 @@
+//! `email-change` over an embedded DynamoDB, from the gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use auth::{Account, Env, Role};
+use email_change::EmailChangeRoute;
+use email_verify::EmailVerifyRoute;
+use mailer::MailerFunction;
+use serde_json::{Value, json};
+use testkit::{
+    NewUser, PASSWORD, Stack, bearer, body, deliver, event, events_of, json_body, json_request,
+    load, readable, signed_in, status, without_token,
+};
+use web::{EventResponse, Route, answer};
+
+struct Bench {
+    stack: Stack,
+    route: EmailChangeRoute,
+    account: Account,
+    token: String,
+}
+
+impl Bench {
+    async fn start(email: Option<&str>) -> Self {
+        let stack = Stack::start().await;
+        let route = Box::pin(EmailChangeRoute::cold_start(&stack.env())).await.unwrap();
+        let user = NewUser { username: "testuser", email, roles: &[Role::User] };
+        let account = stack.user(user).await;
+        let token = stack.sign_in(&account).await;
+        Self { stack, route, account, token }
+    }
+
+    async fn ask(&self, change: &Value) -> EventResponse {
+        let event = event(bearer(json_body(load("email-change"), change), &self.token));
+        answer(&self.route, event).await
+    }
+
+    async fn change(&self, password: &str, new_email: &str) -> EventResponse {
+        self.ask(&json!({"password": password, "new_email": new_email})).await
+    }
+
+    /// To whom mails have been sent, and about what.
+    async fn mailed(&self) -> Vec<(String, String)> {
+        let mails = deliver::<MailerFunction>(&self.stack).await;
+        let subject = |text: &str| text.strip_prefix("Latchkey: ").unwrap().to_owned();
+        mails.into_iter().map(|mail| (mail.to, subject(&mail.subject))).collect()
+    }
+}
+
+fn told(mails: &[(&str, &str)]) -> Vec<(String, String)> {
+    mails.iter().map(|(to, subject)| ((*to).to_owned(), (*subject).to_owned())).collect()
+}
+
+const CONFIRM: &str = "confirm your e-mail address";
+const REQUESTED: &str = "another e-mail address is to be used";
+const CHANGED: &str = "your e-mail address has been changed";
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    for (name, of_file) in events_of("email-change") {
+        let bench = Bench::start(Some("testuser@example.com")).await;
+        let answer = answer(&bench.route, event(signed_in(of_file, &bench.token))).await;
+        insta::assert_json_snapshot!(name, readable(&answer));
+    }
+}
+
+#[tokio::test]
+async fn the_new_address_is_asked_and_the_old_one_told_before_and_after() {
+    let bench = Bench::start(Some("old@example.com")).await;
+    assert_eq!(status(&bench.change(PASSWORD, "New@example.com").await), 202);
+    let asked = told(&[("New@example.com", CONFIRM), ("old@example.com", REQUESTED)]);
+    let mut mailed = bench.mailed().await;
+    mailed.sort();
+    assert_eq!(mailed, asked);
+    let mails = bench.stack.mails();
+    let token = mails.iter().find_map(testkit::Received::token).unwrap();
+    let verify = EmailVerifyRoute::cold_start(&bench.stack.env()).await.unwrap();
+    let verified = answer(&verify, json_request("email-verify", &json!({"token": token}))).await;
+    assert_eq!(status(&verified), 204);
+    assert_eq!(bench.mailed().await[2..], told(&[("old@example.com", CHANGED)]));
+}
+
+#[tokio::test]
+async fn a_first_address_and_another_spelling_tell_nobody_else() {
+    let bench = Bench::start(None).await;
+    assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 202);
+    assert_eq!(bench.mailed().await, told(&[("new@example.com", CONFIRM)]));
+    let bench = Bench::start(Some("testuser@example.com")).await;
+    assert_eq!(status(&bench.change(PASSWORD, "TestUser@example.com").await), 202);
+    assert_eq!(bench.mailed().await, told(&[("TestUser@example.com", CONFIRM)]));
+}
+
+/// Whether it is taken shows in no answer; who has it is told.
+#[tokio::test]
+async fn an_address_that_somebody_has_is_answered_like_any_other() {
+    let bench = Bench::start(Some("old@example.com")).await;
+    let user = NewUser { username: "other", email: Some("Other@example.com"), roles: &[] };
+    bench.stack.user(user).await;
+    let free = readable(&bench.change(PASSWORD, "new@example.com").await);
+    assert_eq!(readable(&bench.change(PASSWORD, "other@example.com").await), free);
+    let mailed = bench.mailed().await;
+    let of_owner: Vec<_> = mailed.iter().filter(|(to, _)| to == "Other@example.com").collect();
+    assert_eq!(of_owner.len(), 1);
+    assert_eq!(of_owner[0].1, "your address was given for another account");
+    assert!(!mailed.iter().any(|(to, _)| to == "other@example.com"));
+}
+
+#[tokio::test]
+async fn a_wrong_password_changes_nothing_and_is_held_as_at_login() {
+    let bench = Bench::start(Some("testuser@example.com")).await;
+    for _ in 0..3 {
+        let answer = bench.change("another password", "new@example.com").await;
+        let code = (status(&answer), body(&answer)["code"].clone());
+        assert_eq!(code, (401, json!("invalid_credentials")));
+    }
+    assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 429);
+    assert_eq!(bench.mailed().await, []);
+}
+
+#[tokio::test]
+async fn what_is_no_address_or_no_password_is_told() {
+    let bench = Bench::start(None).await;
+    for (email, code) in [
+        ("new", "invalid_format"),
+        ("", "invalid_format"),
+        ("a\u{202e}@example.com", "invalid_characters"),
+    ] {
+        let answer = bench.change(PASSWORD, email).await;
+        let error = &body(&answer)["errors"][0];
+        assert_eq!((status(&answer), &error["field"]), (400, &json!("new_email")));
+        assert_eq!(error["code"], code, "{email}");
+    }
+    let long = "x".repeat(1_025);
+    let errors = body(&bench.change(&long, &long).await)["errors"].clone();
+    let fields: Vec<_> = errors.as_array().unwrap().iter().map(|it| &it["field"]).collect();
+    assert_eq!(fields, ["password", "new_email"]);
+    for bad in [json!({}), json!({"password": PASSWORD}), json!({"new_email": "a@example.com"})] {
+        let answer = bench.ask(&bad).await;
+        assert_eq!((status(&answer), &body(&answer)["code"]), (400, &json!("invalid_request")));
+    }
+}
+
+#[tokio::test]
+async fn beyond_three_an_hour_nobody_is_written_to() {
+    let bench = Bench::start(Some("old@example.com")).await;
+    for _ in 0..5 {
+        assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 202);
+    }
+    assert_eq!(bench.mailed().await.len(), 3 * 2);
+}
+
+#[tokio::test]
+async fn a_disabled_account_changes_nothing() {
+    let bench = Bench::start(None).await;
+    bench.stack.disable(bench.account.id).await;
+    assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 401);
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_is_let_in() {
+    let bench = Bench::start(None).await;
+    let event = event(without_token(load("email-change")));
+    insta::assert_json_snapshot!(readable(&answer(&bench.route, event).await));
+}
+
+#[tokio::test]
+async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+    let bench = Bench::start(None).await;
+    let env = bench.stack.env_out_of_reach();
+    let route = Box::pin(EmailChangeRoute::cold_start(&env)).await.unwrap();
+    let event = event(bearer(load("email-change"), &bench.token));
+    assert_eq!(status(&answer(&route, event).await), 503);
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let started = Box::pin(EmailChangeRoute::cold_start(&Env::default())).await;
+    insta::assert_snapshot!(started.err().unwrap().to_string());
+}

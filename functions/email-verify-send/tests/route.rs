@@ -1,0 +1,117 @@
+//! `email-verify-send` over an embedded DynamoDB, from the gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use auth::{Account, Env, Role};
+use aws_sdk_dynamodb::types::AttributeValue;
+use email_verify_send::EmailVerifySendRoute;
+use mailer::MailerFunction;
+use testkit::{
+    NewUser, Stack, bearer, deliver, event, events_of, load, readable, signed_in, status,
+    without_token,
+};
+use web::{EventResponse, Route, answer};
+
+struct Bench {
+    stack: Stack,
+    route: EmailVerifySendRoute,
+    account: Account,
+    token: String,
+}
+
+impl Bench {
+    async fn start(email: Option<&str>) -> Self {
+        let stack = Stack::start().await;
+        let route = EmailVerifySendRoute::cold_start(&stack.env()).await.unwrap();
+        let user = NewUser { username: "testuser", email, roles: &[Role::User] };
+        let account = stack.user(user).await;
+        let token = stack.sign_in(&account).await;
+        Self { stack, route, account, token }
+    }
+
+    async fn ask(&self) -> EventResponse {
+        answer(&self.route, event(bearer(load("email-verify-send"), &self.token))).await
+    }
+
+    async fn set(&self, name: &str, value: AttributeValue) {
+        self.stack
+            .client()
+            .update_item()
+            .table_name("UsersTable")
+            .key("pk", AttributeValue::S(format!("USER#{}", self.account.id)))
+            .key("sk", AttributeValue::S("ACCOUNT".to_owned()))
+            .update_expression("SET #name = :value")
+            .expression_attribute_names("#name", name)
+            .expression_attribute_values(":value", value)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    async fn mailed(&self) -> Vec<String> {
+        let mails = deliver::<MailerFunction>(&self.stack).await;
+        mails.into_iter().map(|mail| mail.to).collect()
+    }
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    let bench = Bench::start(Some("testuser@example.com")).await;
+    for (name, of_file) in events_of("email-verify-send") {
+        let answer = answer(&bench.route, event(signed_in(of_file, &bench.token))).await;
+        insta::assert_json_snapshot!(name, readable(&answer));
+    }
+}
+
+#[tokio::test]
+async fn a_mail_goes_to_an_address_that_is_not_verified() {
+    let bench = Bench::start(Some("testuser@example.com")).await;
+    assert_eq!(status(&bench.ask().await), 202);
+    assert_eq!(bench.mailed().await, ["testuser@example.com"]);
+    // Not to one that is.
+    bench.set("email_verified", AttributeValue::Bool(true)).await;
+    assert_eq!(status(&bench.ask().await), 202);
+    assert_eq!(bench.mailed().await.len(), 1);
+}
+
+#[tokio::test]
+async fn one_that_is_to_be_claimed_gets_one_and_no_address_none() {
+    let bench = Bench::start(None).await;
+    assert_eq!(status(&bench.ask().await), 202);
+    assert_eq!(bench.mailed().await, [""; 0]);
+    bench.set("pending_email", AttributeValue::S("new@example.com".to_owned())).await;
+    assert_eq!(status(&bench.ask().await), 202);
+    assert_eq!(bench.mailed().await, ["new@example.com"]);
+}
+
+#[tokio::test]
+async fn beyond_three_an_hour_nothing_is_sent_and_beyond_twenty_it_says_so() {
+    let bench = Bench::start(Some("testuser@example.com")).await;
+    for _ in 0..20 {
+        assert_eq!(status(&bench.ask().await), 202);
+    }
+    assert_eq!(bench.mailed().await.len(), 3);
+    assert_eq!(status(&bench.ask().await), 429);
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_is_let_in() {
+    let bench = Bench::start(None).await;
+    let event = event(without_token(load("email-verify-send")));
+    insta::assert_json_snapshot!(readable(&answer(&bench.route, event).await));
+}
+
+#[tokio::test]
+async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+    let bench = Bench::start(None).await;
+    let env = bench.stack.env_out_of_reach();
+    let route = EmailVerifySendRoute::cold_start(&env).await.unwrap();
+    let event = event(bearer(load("email-verify-send"), &bench.token));
+    assert_eq!(status(&answer(&route, event).await), 503);
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let started = EmailVerifySendRoute::cold_start(&Env::default()).await;
+    insta::assert_snapshot!(started.err().unwrap().to_string());
+}

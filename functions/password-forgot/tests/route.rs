@@ -1,0 +1,140 @@
+//! `password-forgot` over an embedded DynamoDB, from the gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+
+use auth::{Env, Role};
+use mailer::MailerFunction;
+use password_forgot::PasswordForgotRoute;
+use serde_json::{Value, json};
+use testkit::{
+    NewUser, Stack, body, deliver, event, events_of, from_network, json_body, json_request, load,
+    readable, status,
+};
+use web::{EventResponse, Route, answer};
+
+struct Bench {
+    stack: Stack,
+    route: PasswordForgotRoute,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let stack = Stack::start().await;
+        let route = PasswordForgotRoute::cold_start(&stack.env()).await.unwrap();
+        let email = Some("Testuser@example.com");
+        stack.user(NewUser { username: "testuser", email, roles: &[Role::User] }).await;
+        Self { stack, route }
+    }
+
+    async fn ask(&self, email: &str) -> EventResponse {
+        answer(&self.route, json_request("password-forgot", &json!({"email": email}))).await
+    }
+
+    async fn ask_from(&self, network: &str, email: &str) -> i64 {
+        let of_file = json_body(load("password-forgot"), &json!({"email": email}));
+        status(&answer(&self.route, event(from_network(of_file, network))).await)
+    }
+
+    /// What there is in the table, by the kind of its key, and which attributes it has.
+    async fn kinds(&self) -> BTreeMap<String, usize> {
+        let mut kinds = BTreeMap::new();
+        for item in self.stack.items().await {
+            let mut names: Vec<_> = item.keys().map(String::as_str).collect();
+            names.sort_unstable();
+            let kind = item["pk"].as_s().unwrap().split('#').next().unwrap().to_owned();
+            *kinds.entry(format!("{kind}: {}", names.join(" "))).or_default() += 1;
+        }
+        kinds
+    }
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    for (name, of_file) in events_of("password-forgot") {
+        let bench = Bench::start().await;
+        insta::assert_json_snapshot!(name, readable(&answer(&bench.route, event(of_file)).await));
+    }
+}
+
+/// What is written is the same too, and none of it is a code.
+#[tokio::test]
+async fn whether_anybody_has_the_address_shows_in_nothing() {
+    let (known, unknown) = (Bench::start().await, Bench::start().await);
+    let answers = [known.ask("testuser@EXAMPLE.com").await, unknown.ask("n@example.com").await];
+    let [known_answer, unknown_answer] = answers.each_ref().map(readable);
+    assert_eq!(known_answer, unknown_answer);
+    assert_eq!(known.kinds().await, unknown.kinds().await);
+    let outbox = "OUTBOX: address asked_at expires_at kind pk sk";
+    assert_eq!(known.kinds().await[outbox], 1);
+    // The mailer finds out.
+    let mails = deliver::<MailerFunction>(&known.stack).await;
+    assert_eq!(
+        mails.iter().map(|mail| mail.to.as_str()).collect::<Vec<_>>(),
+        ["Testuser@example.com"]
+    );
+    assert_eq!(deliver::<MailerFunction>(&unknown.stack).await, []);
+}
+
+#[tokio::test]
+async fn beyond_three_an_hour_it_answers_and_sends_nothing() {
+    let bench = Bench::start().await;
+    let mut answers = Vec::new();
+    for _ in 0..5 {
+        answers.push(readable(&bench.ask("testuser@example.com").await));
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+    assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 3);
+    // In any spelling, and two more from elsewhere.
+    for _ in 0..5 {
+        assert_eq!(bench.ask_from("198.51.100.1", "TESTUSER@example.com").await, 202);
+    }
+    assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_network_that_asks_too_often_is_told_so() {
+    let bench = Bench::start().await;
+    for n in 0..20 {
+        let email = format!("n{n}@example.com");
+        assert_eq!(bench.ask_from("198.51.100.1", &email).await, 202);
+    }
+    let of_file = json_body(load("password-forgot"), &json!({"email": "testuser@example.com"}));
+    let held = answer(&bench.route, event(from_network(of_file, "198.51.100.1"))).await;
+    assert_eq!((status(&held), &body(&held)["code"]), (429, &json!("too_many_attempts")));
+    assert!(held.headers.contains_key("retry-after"));
+    assert_eq!(bench.ask_from("198.51.100.2", "testuser@example.com").await, 202);
+    assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_address_is_nobodys() {
+    let bench = Bench::start().await;
+    let before = readable(&bench.ask("n@example.com").await);
+    for odd in ["", "@", "testuser", "testuser@", "a@b", "x\u{202e}@example.com", "a b@example.com"]
+    {
+        assert_eq!(readable(&bench.ask(odd).await), before, "{odd}");
+    }
+    let long = format!("{}@example.com", "x".repeat(254));
+    let answer = bench.ask(&long).await;
+    assert_eq!((status(&answer), &body(&answer)["errors"][0]["code"]), (400, &json!("too_long")));
+    for bad in [json!({}), json!({"email": null}), json!({"email": 7}), json!({"email": ["a"]})] {
+        let answer = web::answer(&bench.route, json_request("password-forgot", &bad)).await;
+        let code = (status(&answer), body(&answer)["code"].clone());
+        assert_eq!(code, (400, Value::from("invalid_request")), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+    let stack = Stack::start().await;
+    let route = PasswordForgotRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    assert_eq!(status(&answer(&route, event(load("password-forgot"))).await), 503);
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let started = PasswordForgotRoute::cold_start(&Env::default()).await;
+    insta::assert_snapshot!(started.err().unwrap().to_string());
+}

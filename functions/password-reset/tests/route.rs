@@ -1,0 +1,319 @@
+//! `password-reset` over an embedded DynamoDB, from the gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use auth::{Account, Clock, Email, Env, MailId, Role, SystemClock, SystemRandom};
+use email_verify::EmailVerifyRoute;
+use login::LoginRoute;
+use mailer::MailerFunction;
+use password_reset::PasswordResetRoute;
+use serde_json::{Value, json};
+use store::{Mail, NewMail, Outbox, Sessions};
+use testkit::{
+    NewUser, PASSWORD, Received, Stack, body, deliver, event, events_of, from_network, json_body,
+    json_request, load, readable, status,
+};
+use web::{EventResponse, Route, answer};
+
+const NEW: &str = "a longer walk along the coast";
+
+struct Bench {
+    stack: Stack,
+    route: PasswordResetRoute,
+    account: Account,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let stack = Stack::start().await;
+        let env = stack.env_with(settings);
+        let route = Box::pin(PasswordResetRoute::cold_start(&env)).await.unwrap();
+        let email = Some("testuser@example.com");
+        let user = NewUser { username: "testuser", email, roles: &[Role::User] };
+        let account = stack.user(user).await;
+        Self { stack, route, account }
+    }
+
+    async fn put(&self, mail: Mail) -> Received {
+        let now = SystemClock.now();
+        let id = MailId::new(now, &SystemRandom);
+        let outbox = Outbox::new(&self.stack.users(), self.stack.client());
+        outbox.put(&[NewMail { id, mail, asked_at: now }]).await.unwrap();
+        deliver::<MailerFunction>(&self.stack).await.pop().unwrap()
+    }
+
+    /// A mail with a code.
+    async fn mail(&self) -> Received {
+        self.put(Mail::PasswordReset { address: Email::parse("testuser@example.com").unwrap() })
+            .await
+    }
+
+    async fn ask(&self, reset: &Value) -> EventResponse {
+        answer(&self.route, json_request("password-reset", reset)).await
+    }
+
+    async fn by_token(&self, mail: &Received, new: &str) -> EventResponse {
+        self.ask(&json!({"token": mail.token().unwrap(), "new_password": new})).await
+    }
+
+    async fn by_digits(&self, email: &str, digits: &str) -> EventResponse {
+        self.ask(&json!({"email": email, "code": digits, "new_password": NEW})).await
+    }
+
+    /// The status of a login with this password.
+    async fn login(&self, password: &str) -> i64 {
+        let route = Box::pin(LoginRoute::cold_start(&self.stack.env())).await.unwrap();
+        let login = json!({"username": "testuser", "password": password});
+        status(&answer(&route, json_request("login", &login)).await)
+    }
+
+    async fn sessions_that_count(&self) -> usize {
+        let accounts = store::Administration::new(&self.stack.users(), self.stack.client());
+        let name = self.account.username.canonical();
+        let ver = accounts.account_by_name(name).await.unwrap().unwrap().ver;
+        let sessions = Sessions::new(&self.stack.users(), self.stack.client());
+        let sessions = sessions.of(self.account.id).await.unwrap();
+        sessions.iter().filter(|session| session.counts(ver, SystemClock.now())).count()
+    }
+}
+
+fn is_wrong(answer: &EventResponse) -> bool {
+    status(answer) == 401 && body(answer)["code"] == "invalid_credentials"
+}
+
+/// Digits that are not those of the mail.
+fn other_digits(mail: &Received) -> String {
+    let digits: u64 = mail.digits().unwrap().parse().unwrap();
+    format!("{:08}", (digits + 1) % 100_000_000)
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    for (name, of_file) in events_of("password-reset") {
+        let bench = Bench::start().await;
+        insta::assert_json_snapshot!(name, readable(&answer(&bench.route, event(of_file)).await));
+    }
+}
+
+#[tokio::test]
+async fn a_link_sets_the_password_once_and_ends_all_sessions() {
+    let bench = Bench::start().await;
+    bench.stack.sign_in(&bench.account).await;
+    let mail = bench.mail().await;
+    let answer = bench.by_token(&mail, NEW).await;
+    assert_eq!((status(&answer), body(&answer)), (204, Value::Null));
+    assert_eq!(bench.sessions_that_count().await, 0);
+    assert_eq!((bench.login(PASSWORD).await, bench.login(NEW).await), (401, 200));
+    // The owner is told, and the code is used up in both its forms.
+    let told = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
+    assert_eq!(told.subject, "Latchkey: your password has been changed");
+    assert!(is_wrong(&bench.by_token(&mail, "another passphrase").await));
+    let digits = mail.digits().unwrap();
+    assert!(is_wrong(&bench.by_digits("testuser@example.com", digits).await));
+    assert_eq!(bench.login(NEW).await, 200);
+}
+
+#[tokio::test]
+async fn digits_do_with_the_address_in_any_spelling() {
+    let bench = Bench::start().await;
+    let mail = bench.mail().await;
+    let digits = mail.digits().unwrap();
+    assert!(is_wrong(&bench.by_digits("other@example.com", digits).await));
+    assert_eq!(status(&bench.by_digits("TESTUSER@Example.com", digits).await), 204);
+    assert_eq!(bench.login(NEW).await, 200);
+    assert!(is_wrong(&bench.by_token(&mail, NEW).await));
+}
+
+/// A reset voids what was mailed before it too.
+#[tokio::test]
+async fn of_two_links_the_one_that_is_used_voids_the_other() {
+    let bench = Bench::start().await;
+    let (first, second) = (bench.mail().await, bench.mail().await);
+    let digits = first.digits().unwrap();
+    assert!(is_wrong(&bench.by_digits("testuser@example.com", digits).await), "earlier digits");
+    assert_eq!(status(&bench.by_token(&first, NEW).await), 204, "an earlier link");
+    assert!(is_wrong(&bench.by_token(&second, NEW).await));
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_is_one_answer() {
+    // From networks of their own, or the fourth would be held.
+    let bench = Bench::start_with(&[("THROTTLE_PAIR_FREE", "100")]).await;
+    let mail = bench.mail().await;
+    let other = bench.stack.user(NewUser { username: "other", email: None, roles: &[] }).await;
+    let verification = bench
+        .put(Mail::EmailVerification {
+            user_id: other.id,
+            ver: other.ver,
+            address: Email::parse("new@example.com").unwrap(),
+        })
+        .await;
+    let mine = "testuser@example.com";
+    let wrong = other_digits(&mail);
+    let cases = [
+        json!({"token": "", "new_password": NEW}),
+        json!({"token": "x.y.z", "new_password": NEW}),
+        json!({"token": format!("{}A", mail.token().unwrap()), "new_password": NEW}),
+        json!({"token": verification.token().unwrap(), "new_password": NEW}),
+        json!({"email": mine, "code": wrong, "new_password": NEW}),
+        json!({"email": mine, "code": "", "new_password": NEW}),
+        json!({"email": mine, "code": mail.token().unwrap(), "new_password": NEW}),
+        json!({"email": "nobody@example.com", "code": mail.digits().unwrap(), "new_password": NEW}),
+        json!({"email": "new@example.com", "code": verification.digits().unwrap(), "new_password": NEW}),
+        json!({"email": "no address", "code": "12345678", "new_password": NEW}),
+    ];
+    let mut answers = Vec::new();
+    for case in &cases {
+        let answer = bench.ask(case).await;
+        assert!(is_wrong(&answer), "{case}");
+        answers.push(readable(&answer));
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    assert_eq!(bench.login(PASSWORD).await, 200);
+    // Three of those were tries at the digits.
+    for _ in 0..2 {
+        assert!(is_wrong(&bench.by_digits(mine, &wrong).await));
+    }
+    let digits = mail.digits().unwrap();
+    assert_eq!(readable(&bench.by_digits(mine, digits).await), answers[0], "the sixth try");
+    assert_eq!(status(&bench.by_token(&mail, NEW).await), 204, "the link is not guessed");
+}
+
+#[tokio::test]
+async fn guesses_are_held_as_at_login_and_a_success_lets_the_owner_in() {
+    let bench = Bench::start().await;
+    let mail = bench.mail().await;
+    let wrong = other_digits(&mail);
+    for _ in 0..3 {
+        assert!(is_wrong(&bench.by_digits("testuser@example.com", &wrong).await));
+    }
+    let digits = mail.digits().unwrap();
+    let held = bench.by_digits("testuser@example.com", digits).await;
+    assert_eq!((status(&held), &body(&held)["code"]), (429, &json!("too_many_attempts")));
+    assert!(held.headers.contains_key("retry-after"));
+    // Passwords are guessed on the same counter, here by the name.
+    for _ in 0..3 {
+        assert_eq!(bench.login("a wrong password").await, 401);
+    }
+    assert_eq!(bench.login(PASSWORD).await, 429);
+    assert_eq!(status(&bench.by_token(&mail, NEW).await), 204);
+    assert_eq!(bench.login(NEW).await, 200);
+}
+
+#[tokio::test]
+async fn a_password_that_is_refused_spends_no_code() {
+    let bench = Bench::start().await;
+    let mail = bench.mail().await;
+    let long = "x".repeat(1_025);
+    for (new, code) in [
+        ("short", "too_short"),
+        ("password1", "too_common"),
+        ("TESTUSER", "matches_username"),
+        ("testuser@EXAMPLE.com", "matches_email"),
+        (long.as_str(), "too_long"),
+    ] {
+        for by in [
+            json!({"token": mail.token().unwrap()}),
+            json!({"email": "testuser@example.com", "code": mail.digits().unwrap()}),
+        ] {
+            let mut reset = by;
+            reset["new_password"] = new.into();
+            let answer = bench.ask(&reset).await;
+            let error = &body(&answer)["errors"][0];
+            assert_eq!((status(&answer), &error["code"]), (400, &json!(code)), "{new}");
+            assert_eq!(error["field"], "new_password");
+        }
+    }
+    // Own names are refused to whoever has the code alone: it would tell whose it is.
+    let wrong = json!({"token": "x", "new_password": "testuser"});
+    assert!(is_wrong(&bench.ask(&wrong).await));
+    // Many more than five times.
+    for _ in 0..8 {
+        let of_name = json!({
+            "email": "testuser@example.com", "code": mail.digits().unwrap(), "new_password": "testuser",
+        });
+        assert_eq!(status(&bench.ask(&of_name).await), 400);
+    }
+    let digits = mail.digits().unwrap();
+    assert_eq!(status(&bench.by_digits("testuser@example.com", digits).await), 204);
+}
+
+#[tokio::test]
+async fn a_disabled_account_gets_no_password() {
+    let bench = Bench::start().await;
+    let mail = bench.mail().await;
+    bench.stack.disable(bench.account.id).await;
+    assert!(is_wrong(&bench.by_token(&mail, NEW).await));
+}
+
+/// Whoever reads an old mailbox does not get into an account that has moved away from it.
+#[tokio::test]
+async fn a_code_that_went_to_an_address_of_before_is_void() {
+    let bench = Bench::start().await;
+    let mail = bench.mail().await;
+    let moved = bench
+        .put(Mail::EmailVerification {
+            user_id: bench.account.id,
+            ver: bench.account.ver,
+            address: Email::parse("new@example.com").unwrap(),
+        })
+        .await;
+    let verify = EmailVerifyRoute::cold_start(&bench.stack.env()).await.unwrap();
+    let token = json!({"token": moved.token().unwrap()});
+    assert_eq!(status(&answer(&verify, json_request("email-verify", &token)).await), 204);
+    assert!(is_wrong(&bench.by_token(&mail, NEW).await));
+    let digits = mail.digits().unwrap();
+    assert!(is_wrong(&bench.by_digits("testuser@example.com", digits).await));
+    assert_eq!(bench.login(PASSWORD).await, 200);
+}
+
+#[tokio::test]
+async fn one_way_to_present_a_code_is_to_be_given() {
+    let bench = Bench::start().await;
+    for bad in [
+        json!({"new_password": NEW}),
+        json!({"token": "t"}),
+        json!({"email": "testuser@example.com", "new_password": NEW}),
+        json!({"code": "12345678", "new_password": NEW}),
+        json!({"token": "t", "email": "testuser@example.com", "code": "12345678", "new_password": NEW}),
+        json!({"token": 7, "new_password": NEW}),
+        json!({"email": "testuser@example.com", "code": 12_345_678, "new_password": NEW}),
+    ] {
+        let answer = bench.ask(&bad).await;
+        let code = (status(&answer), body(&answer)["code"].clone());
+        assert_eq!(code, (400, Value::from("invalid_request")), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_guesses_links_is_held() {
+    let bench = Bench::start_with(&[("THROTTLE_NETWORK_FREE", "5")]).await;
+    let mail = bench.mail().await;
+    for _ in 0..5 {
+        assert!(is_wrong(&bench.ask(&json!({"token": "x.y.z", "new_password": NEW})).await));
+    }
+    assert_eq!(status(&bench.by_token(&mail, NEW).await), 429);
+    let reset = json!({"token": mail.token().unwrap(), "new_password": NEW});
+    let elsewhere = from_network(json_body(load("password-reset"), &reset), "198.51.100.1");
+    assert_eq!(status(&answer(&bench.route, event(elsewhere)).await), 204);
+}
+
+#[tokio::test]
+async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+    let stack = Stack::start().await;
+    let route = PasswordResetRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    for (name, of_file) in events_of("password-reset") {
+        let expected = if name.ends_with("weak") { 400 } else { 503 };
+        assert_eq!(status(&answer(&route, event(of_file)).await), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let started = PasswordResetRoute::cold_start(&Env::default()).await;
+    insta::assert_snapshot!(started.err().unwrap().to_string());
+}

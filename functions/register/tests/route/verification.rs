@@ -1,0 +1,111 @@
+//! Addresses that count once they are verified.
+
+use email_verify::EmailVerifyRoute;
+use login::LoginRoute;
+use mailer::MailerFunction;
+use serde_json::{Value, json};
+use testkit::{NewUser, body, deliver, json_request, readable, status};
+use web::{Route, answer};
+
+use crate::{Bench, PASSWORD};
+
+async fn bench() -> Bench {
+    Bench::start_with(&[("EMAIL_VERIFICATION", "required")]).await
+}
+
+fn registration(username: &str, email: &str) -> Value {
+    json!({"username": username, "password": PASSWORD, "email": email})
+}
+
+/// The status of a login.
+async fn login(bench: &Bench, by: &str, name: &str) -> i64 {
+    let route = Box::pin(LoginRoute::cold_start(&bench.stack.env())).await.unwrap();
+    let login = json!({by: name, "password": PASSWORD});
+    status(&answer(&route, json_request("login", &login)).await)
+}
+
+#[tokio::test]
+async fn an_address_counts_once_it_is_verified() {
+    let bench = bench().await;
+    let registered = bench.ask(registration("testuser", "Testuser@example.com")).await;
+    assert_eq!(status(&registered), 202);
+    assert_eq!(login(&bench, "username", "testuser").await, 200);
+    assert_eq!(login(&bench, "email", "testuser@example.com").await, 401);
+    let [mail] = deliver::<MailerFunction>(&bench.stack).await.try_into().unwrap();
+    assert_eq!(mail.to, "Testuser@example.com");
+
+    let verify = EmailVerifyRoute::cold_start(&bench.stack.env()).await.unwrap();
+    let token = json!({"token": mail.token().unwrap()});
+    assert_eq!(status(&answer(&verify, json_request("email-verify", &token)).await), 204);
+    assert_eq!(login(&bench, "email", "testuser@example.com").await, 200);
+}
+
+/// Not in the answer, nor in what is stored; who has it gets a mail instead.
+#[tokio::test]
+async fn whether_an_address_is_taken_shows_in_nothing() {
+    let bench = bench().await;
+    let email = Some("Taken@example.com");
+    bench.stack.user(NewUser { username: "owner", email, roles: &[] }).await;
+    let free = bench.ask(registration("first", "free@example.com")).await;
+    let before = bench.stack.items().await.len();
+    let taken = bench.ask(registration("second", "taken@example.com")).await;
+    assert_eq!(readable(&free), readable(&taken));
+    assert_eq!(status(&taken), 202);
+    // Account, name, password, mail, and the counters of the address.
+    assert_eq!(bench.stack.items().await.len(), before + 7);
+    let mails = deliver::<MailerFunction>(&bench.stack).await;
+    let to: Vec<_> = mails.iter().map(|mail| mail.to.as_str()).collect();
+    assert_eq!(to, ["free@example.com", "Taken@example.com"]);
+    assert!(mails[0].token().is_some() && mails[1].token().is_none());
+    assert!(mails[1].text.starts_with("Hello owner,"));
+    // The account is there all the same.
+    assert_eq!(login(&bench, "username", "second").await, 200);
+    // A name that is taken is another matter.
+    let answer = bench.ask(registration("owner", "other@example.com")).await;
+    assert_eq!((status(&answer), &body(&answer)["code"]), (409, &json!("already_exists")));
+}
+
+/// Of two who give one address the one who reads its mail has it, whoever came first.
+#[tokio::test]
+async fn of_two_with_one_address_the_one_who_verifies_has_it() {
+    let bench = bench().await;
+    for username in ["squatter", "rightful"] {
+        assert_eq!(status(&bench.ask(registration(username, "a@example.com")).await), 202);
+    }
+    let mails = deliver::<MailerFunction>(&bench.stack).await;
+    let verify = EmailVerifyRoute::cold_start(&bench.stack.env()).await.unwrap();
+    let mut answers = Vec::new();
+    for name in ["rightful", "squatter"] {
+        let mail = mails.iter().find(|mail| mail.text.contains(&format!("Hello {name}"))).unwrap();
+        let token = json!({"token": mail.token().unwrap()});
+        answers.push(status(&answer(&verify, json_request("email-verify", &token)).await));
+    }
+    assert_eq!(answers, [204, 409]);
+}
+
+#[tokio::test]
+async fn strangers_cannot_flood_an_address() {
+    let bench = bench().await;
+    for n in 0..8 {
+        let answer = bench.ask(registration(&format!("user-{n}"), "a@example.com")).await;
+        assert_eq!(status(&answer), 202);
+    }
+    assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 3);
+}
+
+#[tokio::test]
+async fn without_an_address_the_answer_is_the_same() {
+    let bench = bench().await;
+    let without = bench.ask(json!({"username": "anybody", "password": PASSWORD})).await;
+    let with = bench.ask(registration("somebody", "a@example.com")).await;
+    assert_eq!(readable(&without), readable(&with));
+    insta::assert_json_snapshot!(readable(&with));
+}
+
+#[tokio::test]
+async fn a_verification_that_is_none_of_ours_is_told() {
+    let stack = testkit::Stack::start().await;
+    let env = stack.env_with(&[("EMAIL_VERIFICATION", "always")]);
+    let started = register::RegisterRoute::cold_start(&env).await.err().unwrap().to_string();
+    assert!(started.contains("EMAIL_VERIFICATION is not usable"), "{started}");
+}

@@ -1,0 +1,367 @@
+//! Passwords and addresses by mail, over HTTP: what is mailed, that its links work, and that it is nowhere
+//! else.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use reqwest::Method;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use testkit::{Received, mails_in};
+
+use super::server::{Answer, INSTANCES, PASSWORD, Server, Tokens, at_once, shared};
+
+const NEW: &str = "a longer walk along the coast";
+
+/// How long a mail may take to come, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The mails that have come to this domain, once there are so many.
+async fn mails(server: &Server, domain: &str, count: usize) -> Vec<Received> {
+    let come = || {
+        let mut mails = mails_in(&server.local().join("outbox"));
+        mails.retain(|mail| mail.to.ends_with(domain));
+        mails
+    };
+    let enough = async {
+        while come().len() < count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, enough).await;
+    let mails = come();
+    assert!(waited.is_ok() && mails.len() == count, "{count} mails: {mails:?}");
+    mails
+}
+
+/// The one that has come last.
+async fn last(server: &Server, domain: &str, count: usize) -> Received {
+    mails(server, domain, count).await.pop().unwrap()
+}
+
+/// A request that claims to be for somewhere else.
+async fn spoofed(server: &Server, path: &str, body: &Value, token: Option<&str>) -> Answer {
+    let mut request = server
+        .request(Method::POST, path)
+        .header("content-type", "application/json")
+        .header("host", "evil.example")
+        .header("x-forwarded-host", "evil.example")
+        .header("forwarded", "host=evil.example;proto=http")
+        .header("x-forwarded-proto", "gopher")
+        .body(body.to_string());
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    server.send(request).await
+}
+
+/// That a link leads to a page of this server, and what it does when it is followed.
+async fn follow(server: &Server, mail: &Received, page: &str) -> String {
+    let link = mail.link().unwrap();
+    let path = link.strip_prefix(server.url()).expect("a link to where the configuration says");
+    assert!(path.starts_with(&format!("/dev/{page}?token=")), "{link}");
+    let answer = server.get(path, None).await;
+    assert_eq!((answer.status, answer.header("referrer-policy")), (200, Some("no-referrer")));
+    assert!(answer.text.contains("<form>") && !answer.text.contains(mail.token().unwrap()));
+    mail.token().unwrap().to_owned()
+}
+
+async fn register(server: &Server, username: &str, email: &str) -> Answer {
+    let body = json!({"username": username, "password": PASSWORD, "email": email});
+    spoofed(server, "/auth/register", &body, None).await
+}
+
+async fn login(server: &Server, by: &str, name: &str, password: &str) -> Answer {
+    server.post("/auth/login", &json!({by: name, "password": password})).await
+}
+
+async fn me(server: &Server, token: &str) -> Value {
+    server.get("/auth/me", Some(token)).await.json()
+}
+
+/// Every mail is in `.local/outbox`, its link works, and nothing that a request says of its host is in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_and_an_address_by_mail() {
+    const DOMAIN: &str = "reset.example.com";
+    let server = shared();
+    assert_eq!(register(server, "rosa-1", "rosa@reset.example.com").await.status, 201);
+    let access = server.login("rosa-1").await;
+
+    // The address is verified.
+    let sent = spoofed(server, "/auth/email/verify/send", &json!({}), Some(&access)).await;
+    assert_eq!(sent.status, 202);
+    let mail = last(server, DOMAIN, 1).await;
+    let token = follow(server, &mail, "verify-email").await;
+    assert_eq!(me(server, &access).await["email_verified"], false);
+    assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
+    assert_eq!(me(server, &access).await["email_verified"], true);
+
+    // A new password, by the link.
+    let forgot = json!({"email": "ROSA@reset.example.com"});
+    assert_eq!(spoofed(server, "/auth/password/forgot", &forgot, None).await.status, 202);
+    let mail = last(server, DOMAIN, 2).await;
+    assert_eq!(mail.to, "rosa@reset.example.com");
+    let token = follow(server, &mail, "reset-password").await;
+    let reset = json!({"token": token, "new_password": NEW});
+    assert_eq!(spoofed(server, "/auth/password/reset", &reset, None).await.status, 204);
+    assert_eq!(
+        server.post("/auth/password/reset", &reset).await.short(),
+        "401 invalid_credentials"
+    );
+    assert_eq!(server.get("/auth/me", Some(&access)).await.status, 401, "all sessions have ended");
+    assert_eq!(login(server, "email", "rosa@reset.example.com", PASSWORD).await.status, 401);
+    let tokens = Tokens::of(&login(server, "email", "rosa@reset.example.com", NEW).await);
+    assert!(last(server, DOMAIN, 3).await.subject.ends_with("your password has been changed"));
+
+    // Another one by the digits, and the change of one by itself.
+    assert_eq!(spoofed(server, "/auth/password/forgot", &forgot, None).await.status, 202);
+    let digits = last(server, DOMAIN, 4).await.digits().unwrap().to_owned();
+    let reset =
+        json!({"email": "rosa@RESET.EXAMPLE.COM", "code": digits, "new_password": PASSWORD});
+    assert_eq!(server.post("/auth/password/reset", &reset).await.status, 204);
+    assert_eq!(server.refresh(&tokens.refresh).await.short(), "401 invalid_token");
+    mails(server, DOMAIN, 5).await;
+    let access = server.login("rosa-1").await;
+    let change = json!({"current_password": PASSWORD, "new_password": NEW});
+    let changed = spoofed(server, "/auth/password", &change, Some(&access)).await;
+    assert_eq!(changed.status, 200);
+    assert!(last(server, DOMAIN, 6).await.subject.ends_with("your password has been changed"));
+
+    // From somewhere new.
+    let body = json!({"username": "rosa-1", "password": NEW}).to_string();
+    let elsewhere = server.request_from(Ipv4Addr::new(127, 0, 0, 9), Method::POST, "/auth/login");
+    let elsewhere = elsewhere.header("content-type", "application/json").body(body);
+    assert_eq!(server.send(elsewhere).await.status, 200);
+    assert!(last(server, DOMAIN, 7).await.subject.ends_with("signed in from somewhere new"));
+
+    for mail in mails(server, DOMAIN, 7).await {
+        assert_eq!(
+            (mail.to.as_str(), mail.from.as_str()),
+            ("rosa@reset.example.com", "no-reply@latchkey.example")
+        );
+        let whole = format!("{mail:?}");
+        assert!(!whole.contains("evil") && !whole.contains("gopher"), "{whole}");
+    }
+}
+
+/// Every way that a change of address can go.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_changes_once_it_is_confirmed() {
+    const DOMAIN: &str = "change.example.com";
+    let server = shared();
+    assert_eq!(register(server, "rosa-2", "old@change.example.com").await.status, 201);
+    let access = server.login("rosa-2").await;
+    let change = async |new: &str| {
+        let body = json!({"password": PASSWORD, "new_email": new});
+        let answer = spoofed(server, "/auth/email/change", &body, Some(&access)).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+    };
+    let with =
+        |mails: &[Received], to: &str| mails.iter().rfind(|it| it.to == to).cloned().unwrap();
+
+    // Not confirmed: nothing has changed, and the old address has been told.
+    change("unconfirmed@change.example.com").await;
+    let came = mails(server, DOMAIN, 2).await;
+    assert!(with(&came, "old@change.example.com").subject.ends_with("address is to be used"));
+    let unconfirmed = with(&came, "unconfirmed@change.example.com");
+    assert_eq!(me(server, &access).await["email"], "old@change.example.com");
+    assert_eq!(
+        login(server, "email", "unconfirmed@change.example.com", PASSWORD).await.status,
+        401
+    );
+    let wrong = json!({"email": "unconfirmed@change.example.com", "code": "00000000"});
+    assert_eq!(server.post("/auth/email/verify", &wrong).await.short(), "401 invalid_credentials");
+
+    // Confirmed: the old one is told again, and is good for nothing any more.
+    change("New@change.example.com").await;
+    let came = mails(server, DOMAIN, 4).await;
+    let token = follow(server, &with(&came, "New@change.example.com"), "verify-email").await;
+    assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
+    let now = me(server, &access).await;
+    assert_eq!(
+        (&now["email"], &now["email_verified"]),
+        (&json!("New@change.example.com"), &json!(true))
+    );
+    assert!(last(server, DOMAIN, 5).await.subject.ends_with("address has been changed"));
+    assert_eq!(login(server, "email", "new@change.example.com", PASSWORD).await.status, 200);
+    assert_eq!(login(server, "email", "old@change.example.com", PASSWORD).await.status, 401);
+
+    // Taken meanwhile by somebody else: it stays with them. (The code of before still counts.)
+    assert_eq!(register(server, "other-2", "unconfirmed@change.example.com").await.status, 201);
+    let late = json!({"token": unconfirmed.token().unwrap()});
+    assert_eq!(server.post("/auth/email/verify", &late).await.short(), "409 already_exists");
+    assert_eq!(me(server, &access).await["email"], "New@change.example.com");
+
+    // Taken before: the answer is the same, there is no code, and its owner is told.
+    change("UNCONFIRMED@change.example.com").await;
+    let came = mails(server, DOMAIN, 7).await;
+    let told = with(&came, "unconfirmed@change.example.com");
+    assert!(told.subject.ends_with("your address was given for another account"));
+    assert_eq!((told.token(), told.digits()), (None, None));
+}
+
+/// A thousand tries from two hundred networks: five are looked at, and no more, the right digits among the
+/// rest. The link is not guessed and still works.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_thousand_tries_at_digits_five_are_looked_at() {
+    const DOMAIN: &str = "example.com";
+    let raised: Vec<_> = ["PAIR", "NAME", "NETWORK"]
+        .iter()
+        .flat_map(|kind| ["--env".to_owned(), format!("THROTTLE_{kind}_FREE=10000")])
+        .collect();
+    let raised: Vec<_> = raised.iter().map(String::as_str).collect();
+    let server = Server::start(&[&["--db", "memory"][..], &raised].concat());
+    assert_eq!(register(&server, "rosa", "rosa@example.com").await.status, 201);
+    let forgot = json!({"email": "rosa@example.com"});
+    assert_eq!(server.post("/auth/password/forgot", &forgot).await.status, 202);
+    let mail = last(&server, DOMAIN, 1).await;
+    let right: u32 = mail.digits().unwrap().parse().unwrap();
+
+    let guess = async |n: u32, code: String| {
+        let from = Ipv4Addr::new(127, 0, 1, u8::try_from(n % 200).unwrap() + 1);
+        let body = json!({"email": "rosa@example.com", "code": code, "new_password": NEW});
+        let request = server.request_from(from, Method::POST, "/auth/password/reset");
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        server.send(request).await
+    };
+    let wrong = |n: u32| format!("{:08}", (right + 1 + n) % 100_000_000);
+    let answers = at_once((0..1_000).map(|n| guess(n, wrong(n)))).await;
+    assert!(answers.iter().all(|answer| answer.short() == "401 invalid_credentials"));
+    assert!(server.instances("password-reset").len() >= INSTANCES);
+    let items = scan(&server, "UsersTable").await;
+    let digits = items.iter().find(|item| item["sk"]["S"] == "DIGITS").unwrap();
+    assert_eq!(digits["tries"]["N"], "5");
+    let late = guess(7, mail.digits().unwrap().to_owned()).await;
+    assert_eq!(late.text.contains("invalid_credentials"), late.status == 401);
+    assert_eq!(late.status, 401, "the right digits come too late");
+    assert_eq!(login(&server, "username", "rosa", PASSWORD).await.status, 200);
+    let reset = json!({"token": mail.token().unwrap(), "new_password": NEW});
+    assert_eq!(server.post("/auth/password/reset", &reset).await.status, 204);
+    assert_eq!(login(&server, "username", "rosa", NEW).await.status, 200);
+}
+
+/// A request to the database itself, as the dev server has it.
+async fn database(server: &Server, target: &str, body: &Value) -> Value {
+    let state = std::fs::read_to_string(server.local().join("dev.json")).unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client
+        .post(state["database"].as_str().unwrap())
+        .header("x-amz-target", target)
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("x-amz-date", "20261126T000000Z")
+        .header("authorization", "AWS4-HMAC-SHA256 Credential=local/20261126/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0")
+        .body(body.to_string());
+    let answer = Answer::of(request.send().await.unwrap()).await;
+    assert_eq!(answer.status, 200, "{target}: {}", answer.text);
+    answer.json()
+}
+
+/// All items of a table.
+async fn scan(server: &Server, table: &str) -> Vec<Value> {
+    let mut items = Vec::new();
+    let mut from = Value::Null;
+    loop {
+        let mut request = json!({"TableName": table, "ConsistentRead": true});
+        if !from.is_null() {
+            request["ExclusiveStartKey"] = from;
+        }
+        let mut page = database(server, "DynamoDB_20120810.Scan", &request).await;
+        items.extend(page["Items"].as_array().unwrap().iter().cloned());
+        from = page["LastEvaluatedKey"].take();
+        if from.is_null() {
+            return items;
+        }
+    }
+}
+
+/// All records of the users' table's stream.
+async fn stream(server: &Server) -> Vec<Value> {
+    let ask = async |operation: &str, body: Value| {
+        database(server, &format!("DynamoDBStreams_20120810.{operation}"), &body).await
+    };
+    let streams = ask("ListStreams", json!({"TableName": "UsersTable"})).await;
+    let arn = &streams["Streams"][0]["StreamArn"];
+    let shards = ask("DescribeStream", json!({"StreamArn": arn})).await;
+    let shard = &shards["StreamDescription"]["Shards"][0]["ShardId"];
+    let iterator = json!({"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
+    let mut iterator = ask("GetShardIterator", iterator).await["ShardIterator"].take();
+    let mut records = Vec::new();
+    loop {
+        let mut page = ask("GetRecords", json!({"ShardIterator": iterator})).await;
+        let here = page["Records"].as_array().unwrap();
+        if here.is_empty() {
+            return records;
+        }
+        records.extend(here.iter().cloned());
+        iterator = page["NextShardIterator"].take();
+    }
+}
+
+/// Whatever a client was ever given or has sent: none of it is in a table or in the stream, also while the
+/// mailer stands still.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_code_token_or_password_is_stored_in_clear() {
+    const DOMAIN: &str = "example.com";
+    let server = Server::start(&["--db", "memory", "--env", "EMAIL_VERIFICATION=required"]);
+    let mut secrets = vec![PASSWORD.to_owned(), NEW.to_owned()];
+    let of_mail = |mail: &Received| {
+        let token = mail.token().map(str::to_owned);
+        let mac = token.as_ref().map(|token| token.rsplit_once('.').unwrap().1.to_owned());
+        [token, mac, mail.digits().map(str::to_owned)]
+    };
+    let of_tokens = |tokens: &Tokens| {
+        let signature = |token: &str| token.rsplit_once('.').unwrap().1.to_owned();
+        [tokens.access.clone(), signature(&tokens.access), signature(&tokens.refresh)]
+    };
+
+    assert_eq!(register(&server, "rosa", "rosa@example.com").await.status, 202);
+    let mail = last(&server, DOMAIN, 1).await;
+    assert_eq!(login(&server, "email", "rosa@example.com", PASSWORD).await.status, 401);
+    let verify = json!({"token": mail.token().unwrap()});
+    assert_eq!(server.post("/auth/email/verify", &verify).await.status, 204);
+    let first = Tokens::of(&login(&server, "email", "rosa@example.com", PASSWORD).await);
+    let second = Tokens::of(&server.refresh(&first.refresh).await);
+    server.set_roles("rosa", &[auth::Role::User, auth::Role::Admin]);
+    let invite = server.call(Method::POST, "/admin/invites", &second.access).await.json();
+    let invite = invite["invite_code"].as_str().unwrap();
+    let change = json!({"password": PASSWORD, "new_email": "new@example.com"});
+    assert_eq!(
+        spoofed(&server, "/auth/email/change", &change, Some(&second.access)).await.status,
+        202
+    );
+    mails(&server, DOMAIN, 3).await;
+
+    // The mailer stops, a reset is asked for, and its mail is waiting.
+    let mailers: Vec<_> = server.instances("mailer").into_iter().collect();
+    let signal = |signal: Signal| {
+        for mailer in &mailers {
+            let pid = Pid::from_raw(i32::try_from(*mailer).unwrap()).unwrap();
+            kill_process(pid, signal).unwrap();
+        }
+    };
+    assert!(!mailers.is_empty());
+    signal(Signal::STOP);
+    let forgot = json!({"email": "rosa@example.com"});
+    assert_eq!(server.post("/auth/password/forgot", &forgot).await.status, 202);
+    let waiting = (scan(&server, "UsersTable").await, stream(&server).await);
+    assert!(waiting.0.iter().any(|item| item["sk"]["S"] == "MAIL"), "a mail is waiting");
+    signal(Signal::CONT);
+    let mail = last(&server, DOMAIN, 4).await;
+    let reset = json!({"token": mail.token().unwrap(), "new_password": NEW});
+    assert_eq!(server.post("/auth/password/reset", &reset).await.status, 204);
+    let third = Tokens::of(&login(&server, "username", "rosa", NEW).await);
+
+    secrets.extend(mails(&server, DOMAIN, 5).await.iter().flat_map(of_mail).flatten());
+    secrets.extend([&first, &second, &third].into_iter().flat_map(of_tokens));
+    secrets.extend([invite.to_owned(), invite.split_once('.').unwrap().1.to_owned()]);
+    let (items, records) = (scan(&server, "UsersTable").await, stream(&server).await);
+    // It was looked in the right place: both know of the mail by its id.
+    assert!(format!("{items:?}").contains(&mail.id) && format!("{records:?}").contains(&mail.id));
+    let keys = scan(&server, "KeysTable").await;
+    let held = json!([waiting.0, waiting.1, items, records, keys]).to_string();
+    assert!(secrets.len() > 15);
+    for secret in &secrets {
+        assert!(secret.len() >= 8 && !held.contains(secret.as_str()), "{secret}");
+    }
+}
