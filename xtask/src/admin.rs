@@ -9,7 +9,7 @@ use auth::{
     UserId, Username,
 };
 use jiff::Timestamp;
-use passwords::{Hasher, MAX_PASSWORD_BYTES, Password, Policy};
+use passwords::{Hasher, MAX_PASSWORD_BYTES, Password, PasswordHash, Policy};
 use store::{Administration, NewAccount, NewEmail, Registrations, Secret};
 
 use crate::project::Project;
@@ -32,6 +32,10 @@ pub enum AdminCommand {
         /// Read the password from standard input instead of asking for it
         #[arg(long)]
         password_stdin: bool,
+        /// Read the hash of the password from standard input: one that Werkzeug, Django, bcrypt or
+        /// argon2 wrote, of an account that is moved in. It is replaced at the first login
+        #[arg(long, conflicts_with = "password_stdin")]
+        hash_stdin: bool,
         /// Which database
         #[command(flatten)]
         target: Target,
@@ -82,7 +86,7 @@ pub enum AdminCommand {
 /// When it cannot be done, or is not confirmed. In one line.
 pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()> {
     match command {
-        AdminCommand::Create { username, email, roles, password_stdin, target } => {
+        AdminCommand::Create { username, email, roles, password_stdin, hash_stdin, target } => {
             let username = Username::parse(&username)
                 .map_err(|error| anyhow::anyhow!("the username {error}"))?;
             let email = email
@@ -90,9 +94,15 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
                 .map(Email::parse)
                 .transpose()
                 .map_err(|error| anyhow::anyhow!("the e-mail address {error}"))?;
-            let password = password(password_stdin, &username, email.as_ref())?;
+            let hash = if hash_stdin {
+                // Here is where one that costs too much is told, and not when its owner signs in.
+                PasswordHash::from_stored(read_line(&mut stdin().lock())?)?
+            } else {
+                let password = password(password_stdin, &username, email.as_ref())?;
+                Hasher::new().hash(&password, &SystemRandom).await?
+            };
             let users = Users::open(project, &target).await?;
-            let account = users.create(username, email, roles.into_iter().collect(), &password);
+            let account = users.create(username, email, roles.into_iter().collect(), &hash);
             show(&account.await?);
             Ok(())
         }
@@ -164,9 +174,8 @@ impl Users {
         username: Username,
         email: Option<Email>,
         roles: Roles,
-        password: &Password,
+        hash: &PasswordHash,
     ) -> anyhow::Result<Account> {
-        let hash = Hasher::new().hash(password, &SystemRandom).await?;
         let now = SystemClock.now();
         let account = NewAccount {
             id: UserId::new(now, &SystemRandom),
@@ -228,7 +237,10 @@ fn read_line(input: &mut dyn BufRead) -> anyhow::Result<String> {
 
 fn show(account: &Account) {
     let email = match (&account.email, account.email_standing) {
-        (None, _) => "none".to_owned(),
+        (None, _) => match &account.pending_email {
+            Some(email) => format!("{} (to be confirmed)", email.as_str()),
+            None => "none".to_owned(),
+        },
         (Some(email), EmailStanding::Verified) => format!("{} (verified)", email.as_str()),
         (Some(email), EmailStanding::Unverified) => format!("{} (not verified)", email.as_str()),
     };

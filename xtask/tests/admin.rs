@@ -70,6 +70,25 @@ fn refused_after_showing(output: &Output) -> String {
 }
 
 #[test]
+fn takes_the_hash_of_an_account_that_is_moved_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = &folder.path().join("test.db");
+    // What Werkzeug makes of `password`, with few iterations; and with so many that a login would be a
+    // denial of service.
+    let hash = |iterations: u32| {
+        let digest = "5f4dcc3b5aa765d61d8327deb882cf995f4dcc3b5aa765d61d8327deb882cf99";
+        format!("pbkdf2:sha256:{iterations}$c29tZXNhbHQ${digest}\n")
+    };
+    let create = ["create", "mover", "--hash-stdin"];
+    let costly = refused(&admin(database, &create, &hash(100_000_000)));
+    assert!(costly.contains("the password hash asks for too much: "), "{costly}");
+    let broken = refused(&admin(database, &create, "md5$abc\n"));
+    assert!(broken.contains("the stored password hash is not usable"), "{broken}");
+    good(&admin(database, &create, &hash(1_000)));
+    assert!(good(&admin(database, &["show", "mover"], "")).contains("mover"));
+}
+
+#[test]
 fn refuses_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let database = &folder.path().join("test.db");

@@ -117,7 +117,7 @@ impl Route for LoginRoute {
         let begun = async { Ok(self.logins.begin(account.id, session, &before).await?) };
         let told = async { Ok::<_, Problem>(attempt.succeeded(&account).await?) };
         let (session, familiarity) = futures_util::try_join!(begun, told)?;
-        if familiarity == Familiarity::New {
+        if familiarity == Familiarity::New && account.email.is_some() {
             self.tell(&account).await;
         }
         let tokens = issuer.issue(SessionGrant {

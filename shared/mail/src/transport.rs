@@ -8,6 +8,7 @@ use auth::{AwsEnvironment, Email, MailId};
 use aws_sdk_sesv2::config::retry::RetryConfig;
 use aws_sdk_sesv2::config::timeout::TimeoutConfig;
 use aws_sdk_sesv2::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_sesv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
 use aws_sdk_sesv2::{Client, Config};
@@ -106,10 +107,18 @@ async fn send(
                 Some(SendEmailError::BadRequestException(_) | SendEmailError::MessageRejected(_))
             ) =>
         {
-            Err(MailError::Refused(Box::new(error)))
+            Err(MailError::Refused(code(&error)))
+        }
+        Err(error) if error.as_service_error().is_some() => {
+            Err(MailError::Unavailable(code(&error)))
         }
         Err(error) => Err(MailError::unavailable(error)),
     }
+}
+
+/// What SES says, in a word. Its message names addresses, which do not belong in a log.
+fn code<R>(error: &SdkError<SendEmailError, R>) -> Box<dyn std::error::Error + Send + Sync> {
+    error.code().unwrap_or("an error without a code").into()
 }
 
 /// `"name" <address>` (RFC 5322 §3.4); a name that is not ASCII as an encoded word (RFC 2047).

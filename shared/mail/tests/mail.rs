@@ -170,6 +170,9 @@ async fn end_to_end_a_mail_goes_by_ses() {
     let stranger = Mailer::connect(&config(&settings).unwrap());
     let refused = stranger.send(id, &to(), &letter, at()).await.unwrap_err();
     assert!(matches!(refused, MailError::Refused(_)), "{refused:?}");
+    // SES names the address in its message, and the log is not to.
+    let shown = format!("{refused} {refused:?}");
+    assert!(shown.contains("MessageRejected") && !shown.contains('@'), "{shown}");
 
     // Out of reach: later it may.
     let settings = [("AWS_ENDPOINT_URL_SESV2", "http://127.0.0.1:1")];
