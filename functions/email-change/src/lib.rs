@@ -10,10 +10,9 @@ use auth::{
 use keys::TableKeys;
 use passwords::{Password, PasswordError};
 use reauthentication::{Reauthentication, ReauthenticationError};
-use secrets::CachedConfig;
 use serde::Deserialize;
-use store::{Accounts, Counters, Hashes, Mail, NewMail, Notice, Outbox};
-use throttle::{Postal, Throttle};
+use store::{Accounts, Mail, NewMail, Notice, Outbox};
+use throttle::Postal;
 use web::{
     Accepted, Body, Checked, CheckedAccount, Client, FieldError, Guarded, Message, Method, Problem,
     Route,
@@ -61,32 +60,24 @@ impl Route for EmailChangeRoute {
     type Output = Accepted<Message>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, table, rules, peppers, attempts) = env.read(|reader| {
+        let (database, keys, table, rules, attempts) = env.read(|reader| {
             let database = dynamo::Config::read(reader);
             let keys = keys::Config::read(reader);
             let table = store::Config::read(reader);
             let rules = TokenRules::read(reader);
-            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
-            let attempts = throttle::Limits::read(reader);
-            Some((database?, keys?, table?, rules?, peppers?, attempts?))
+            let attempts = throttle::Config::read(reader);
+            Some((database?, keys?, table?, rules?, attempts?))
         })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let client = dynamo::connect(&database);
         let keys = TableKeys::open(&keys, client.clone(), Arc::clone(&clock)).await;
-        let throttle = Throttle::new(
-            Counters::new(&table, client.clone()),
-            attempts,
-            peppers.open(Arc::clone(&clock)),
-            Arc::clone(&clock),
-            Arc::clone(&random),
-        );
-        let hashes = Hashes::new(&table, client.clone());
+        let shared = (Arc::clone(&clock), Arc::clone(&random));
         Ok(Self {
             verifier: Verifier::new(rules, keys, Arc::clone(&clock)),
             accounts: Accounts::new(&table, client.clone()),
-            reauthentication: Reauthentication::new(hashes, throttle),
-            outbox: Outbox::new(&table, client),
+            outbox: Outbox::new(&table, client.clone()),
+            reauthentication: Reauthentication::open(&attempts, client, shared.0, shared.1),
             clock,
             random,
         })

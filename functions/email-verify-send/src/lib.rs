@@ -7,8 +7,7 @@ use auth::{
     SystemClock, SystemRandom, TokenRules, Verifier,
 };
 use keys::TableKeys;
-use secrets::CachedConfig;
-use store::{Accounts, Counters, Mail, NewMail, Outbox};
+use store::{Accounts, Mail, NewMail, Outbox};
 use throttle::{Postal, Throttle};
 use web::{
     Accepted, Checked, CheckedAccount, Client, Guarded, Message, Method, NoBody, Problem, Route,
@@ -49,31 +48,24 @@ impl Route for EmailVerifySendRoute {
     type Output = Accepted<Message>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, table, rules, peppers, attempts) = env.read(|reader| {
+        let (database, keys, table, rules, attempts) = env.read(|reader| {
             let database = dynamo::Config::read(reader);
             let keys = keys::Config::read(reader);
             let table = store::Config::read(reader);
             let rules = TokenRules::read(reader);
-            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
-            let attempts = throttle::Limits::read(reader);
-            Some((database?, keys?, table?, rules?, peppers?, attempts?))
+            let attempts = throttle::Config::read(reader);
+            Some((database?, keys?, table?, rules?, attempts?))
         })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let client = dynamo::connect(&database);
         let keys = TableKeys::open(&keys, client.clone(), Arc::clone(&clock)).await;
-        let throttle = Throttle::new(
-            Counters::new(&table, client.clone()),
-            attempts,
-            peppers.open(Arc::clone(&clock)),
-            Arc::clone(&clock),
-            Arc::clone(&random),
-        );
+        let shared = (Arc::clone(&clock), Arc::clone(&random));
         Ok(Self {
             verifier: Verifier::new(rules, keys, Arc::clone(&clock)),
             accounts: Accounts::new(&table, client.clone()),
-            outbox: Outbox::new(&table, client),
-            throttle,
+            outbox: Outbox::new(&table, client.clone()),
+            throttle: Throttle::open(&attempts, client, shared.0, shared.1),
             clock,
             random,
         })

@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use auth::{BootError, Clock, Env, MailId, MailedFor, Random, SystemClock, SystemRandom};
 use redemption::{PresentedCode, Redemption, RedemptionError};
-use secrets::CachedConfig;
 use serde::Deserialize;
-use store::{Codes, Counters, Mail, NewMail, Notice, Redeemed, Verifications};
-use throttle::Throttle;
+use store::{Mail, NewMail, Notice, Redeemed, Verifications};
 use web::{Body, Client, Method, NoContent, Problem, Public, Route};
 
 /// The route.
@@ -39,27 +37,18 @@ impl Route for EmailVerifyRoute {
     type Output = NoContent;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, peppers, attempts) = env.read(|reader| {
+        let (database, table, attempts) = env.read(|reader| {
             let database = dynamo::Config::read(reader);
             let table = store::Config::read(reader);
-            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
-            let attempts = throttle::Limits::read(reader);
-            Some((database?, table?, peppers?, attempts?))
+            let attempts = throttle::Config::read(reader);
+            Some((database?, table?, attempts?))
         })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let client = dynamo::connect(&database);
-        let peppers = peppers.open(Arc::clone(&clock));
-        let throttle = Throttle::new(
-            Counters::new(&table, client.clone()),
-            attempts,
-            Arc::clone(&peppers),
-            Arc::clone(&clock),
-            Arc::clone(&random),
-        );
-        let codes = Codes::new(&table, client.clone());
+        let shared = (Arc::clone(&clock), Arc::clone(&random));
         Ok(Self {
-            redemption: Redemption::new(codes, throttle, peppers, Arc::clone(&clock)),
+            redemption: Redemption::open(&attempts, client.clone(), shared.0, shared.1),
             verifications: Verifications::new(&table, client),
             clock,
             random,

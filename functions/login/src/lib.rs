@@ -8,11 +8,10 @@ use auth::{
 };
 use issuer::{Issuer, SessionGrant, Tokens};
 use passwords::{Hasher, Password, PasswordHash, Verdict};
-use secrets::CachedConfig;
 use serde::Deserialize;
 use store::{
-    Counters, Credential, Identifier, Logins, Mail, NewMail, NewSession, Notice, Outbox, Secret,
-    Session, SessionLimits,
+    Credential, Identifier, Logins, Mail, NewMail, NewSession, Notice, Outbox, Secret, Session,
+    SessionLimits,
 };
 use throttle::{Attempt, Familiarity, Throttle};
 use web::{Body, Client, FieldError, Json, Method, Problem, Public, Route};
@@ -69,25 +68,24 @@ impl Route for LoginRoute {
     type Output = Json<Tokens>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, tokens, peppers, sessions, attempts) = env.read(|reader| {
+        let (database, table, tokens, sessions, attempts) = env.read(|reader| {
             let database = dynamo::Config::read(reader);
             let table = store::Config::read(reader);
             let tokens = issuer::Config::read(reader);
-            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
             let sessions = SessionLimits::read(reader);
-            let attempts = throttle::Limits::read(reader);
-            Some((database?, table?, tokens?, peppers?, sessions?, attempts?))
+            let attempts = throttle::Config::read(reader);
+            Some((database?, table?, tokens?, sessions?, attempts?))
         })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let client = dynamo::connect(&database);
-        let peppers = peppers.open(Arc::clone(&clock));
-        let counters = Counters::new(&table, client.clone());
-        let shared = (Arc::clone(&peppers), Arc::clone(&clock), Arc::clone(&random));
+        let shared = (Arc::clone(&clock), Arc::clone(&random));
+        let throttle = Throttle::open(&attempts, client.clone(), shared.0, shared.1);
+        let peppers = Arc::clone(throttle.peppers());
         Ok(Self {
             logins: Logins::new(&table, client.clone(), sessions),
             outbox: Outbox::new(&table, client),
-            throttle: Throttle::new(counters, attempts, shared.0, shared.1, shared.2),
+            throttle,
             hasher: Hasher::new(),
             issuer: Issuer::open(tokens, peppers, Arc::clone(&clock), Arc::clone(&random)).await,
             clock,

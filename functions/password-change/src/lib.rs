@@ -11,13 +11,10 @@ use issuer::{Issuer, SessionGrant, Tokens};
 use keys::TableKeys;
 use passwords::{Password, PasswordError, Policy, PolicyViolation};
 use reauthentication::{Reauthentication, ReauthenticationError};
-use secrets::CachedConfig;
 use serde::Deserialize;
 use store::{
-    Accounts, Changed, Counters, Hashes, Mail, NewMail, NewSession, Notice, Passwords, Secret,
-    SessionLimits,
+    Accounts, Changed, Mail, NewMail, NewSession, Notice, Passwords, Secret, SessionLimits,
 };
-use throttle::Throttle;
 use web::{
     Body, Checked, CheckedAccount, Client, FieldError, Guarded, Json, Method, Problem, Route,
 };
@@ -66,34 +63,25 @@ impl Route for PasswordChangeRoute {
     type Output = Json<Tokens>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, table, rules, tokens, peppers, sessions, attempts, policy) = env
-            .read(|reader| {
+        let (database, keys, table, rules, tokens, sessions, attempts, policy) =
+            env.read(|reader| {
                 let database = dynamo::Config::read(reader);
                 let keys = keys::Config::read(reader);
                 let table = store::Config::read(reader);
                 let rules = TokenRules::read(reader);
                 let tokens = issuer::Config::read(reader);
-                let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
                 let sessions = SessionLimits::read(reader);
-                let attempts = throttle::Limits::read(reader);
+                let attempts = throttle::Config::read(reader);
                 let policy = Policy::read(reader);
-                Some((
-                    database?, keys?, table?, rules?, tokens?, peppers?, sessions?, attempts?,
-                    policy?,
-                ))
+                Some((database?, keys?, table?, rules?, tokens?, sessions?, attempts?, policy?))
             })?;
         let client = dynamo::connect(&database);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let peppers = peppers.open(Arc::clone(&clock));
-        let throttle = Throttle::new(
-            Counters::new(&table, client.clone()),
-            attempts,
-            Arc::clone(&peppers),
-            Arc::clone(&clock),
-            Arc::clone(&random),
-        );
-        let hashes = Hashes::new(&table, client.clone());
+        let shared = (Arc::clone(&clock), Arc::clone(&random));
+        let reauthentication =
+            Reauthentication::open(&attempts, client.clone(), shared.0, shared.1);
+        let peppers = Arc::clone(reauthentication.throttle().peppers());
         // Boxed: together they would be too large for a stack to hold gladly.
         let (keys, issuer) = futures_util::join!(
             Box::pin(TableKeys::open(&keys, client.clone(), Arc::clone(&clock))),
@@ -103,7 +91,7 @@ impl Route for PasswordChangeRoute {
             verifier: Verifier::new(rules, keys, Arc::clone(&clock)),
             accounts: Accounts::new(&table, client.clone()),
             passwords: Passwords::new(&table, client, sessions),
-            reauthentication: Reauthentication::new(hashes, throttle),
+            reauthentication,
             policy,
             issuer,
             clock,

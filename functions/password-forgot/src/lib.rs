@@ -5,9 +5,8 @@
 use std::sync::Arc;
 
 use auth::{BootError, Clock, Email, Env, MailId, Random, SystemClock, SystemRandom};
-use secrets::CachedConfig;
 use serde::Deserialize;
-use store::{Counters, Mail, NewMail, Outbox};
+use store::{Mail, NewMail, Outbox};
 use throttle::{Postal, Throttle};
 use web::{Accepted, Body, Client, FieldError, Message, Method, Problem, Public, Route};
 
@@ -37,22 +36,19 @@ impl Route for PasswordForgotRoute {
     type Output = Accepted<Message>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, peppers, attempts) = env.read(|reader| {
+        let (database, table, attempts) = env.read(|reader| {
             let database = dynamo::Config::read(reader);
             let table = store::Config::read(reader);
-            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
-            let attempts = throttle::Limits::read(reader);
-            Some((database?, table?, peppers?, attempts?))
+            let attempts = throttle::Config::read(reader);
+            Some((database?, table?, attempts?))
         })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let client = dynamo::connect(&database);
-        let peppers = peppers.open(Arc::clone(&clock));
-        let counters = Counters::new(&table, client.clone());
         let shared = (Arc::clone(&clock), Arc::clone(&random));
         Ok(Self {
-            outbox: Outbox::new(&table, client),
-            throttle: Throttle::new(counters, attempts, peppers, shared.0, shared.1),
+            outbox: Outbox::new(&table, client.clone()),
+            throttle: Throttle::open(&attempts, client, shared.0, shared.1),
             clock,
             random,
         })

@@ -10,11 +10,10 @@ use auth::{
 use jiff::{Timestamp, Unit};
 use passwords::{Hasher, Password, PasswordError, Policy, PolicyViolation};
 use peppers::{CodeKind, CodeTag, Peppers};
-use secrets::{Cached, CachedConfig};
+use secrets::Cached;
 use serde::{Deserialize, Serialize};
 use store::{
-    Counters, FIRST_VER, Invites, Mail, NewAccount, NewEmail, NewMail, RegisterError,
-    Registrations, Secret,
+    FIRST_VER, Invites, Mail, NewAccount, NewEmail, NewMail, RegisterError, Registrations, Secret,
 };
 use throttle::{Postal, Throttle};
 use web::{
@@ -113,24 +112,23 @@ impl Route for RegisterRoute {
     type Output = Either<Created<Registered>, Accepted<Message>>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, mode, claim, peppers, attempts, policy, reserved) =
-            env.read(|reader| {
-                let database = dynamo::Config::read(reader);
-                let table = store::Config::read(reader);
-                let mode = reader.optional("REGISTRATION", Mode::Open);
-                let claim = reader.optional("EMAIL_VERIFICATION", Claim::AtOnce);
-                let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
-                let attempts = throttle::Limits::read(reader);
-                let policy = Policy::read(reader);
-                let reserved = reader.optional("RESERVED_USERNAMES", ReservedNames::default());
-                let (mode, claim) = (mode?, claim?);
-                Some((database?, table?, mode, claim, peppers?, attempts?, policy?, reserved?))
-            })?;
+        let (database, table, mode, claim, attempts, policy, reserved) = env.read(|reader| {
+            let database = dynamo::Config::read(reader);
+            let table = store::Config::read(reader);
+            let mode = reader.optional("REGISTRATION", Mode::Open);
+            let claim = reader.optional("EMAIL_VERIFICATION", Claim::AtOnce);
+            let attempts = throttle::Config::read(reader);
+            let policy = Policy::read(reader);
+            let reserved = reader.optional("RESERVED_USERNAMES", ReservedNames::default());
+            let (mode, claim) = (mode?, claim?);
+            Some((database?, table?, mode, claim, attempts?, policy?, reserved?))
+        })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let client = dynamo::connect(&database);
-        let counters = Counters::new(&table, client.clone());
-        let peppers: Arc<Cached<Peppers>> = peppers.open(Arc::clone(&clock));
+        let shared = (Arc::clone(&clock), Arc::clone(&random));
+        let throttle = Throttle::open(&attempts, client.clone(), shared.0, shared.1);
+        let peppers = Arc::clone(throttle.peppers());
         // Read now, so that the first request does not wait for it. When it fails, that one tries again.
         drop(peppers.get().await);
         Ok(Self {
@@ -138,14 +136,8 @@ impl Route for RegisterRoute {
             mode,
             claim,
             invites: Invites::new(&table, client),
-            peppers: Arc::clone(&peppers),
-            throttle: Throttle::new(
-                counters,
-                attempts,
-                peppers,
-                Arc::clone(&clock),
-                Arc::clone(&random),
-            ),
+            peppers,
+            throttle,
             hasher: Hasher::new(),
             policy,
             reserved,

@@ -223,12 +223,12 @@ fn shared_crates_depend_as_documented() {
         ("mail", &["auth"]),
         ("passwords", &["auth"]),
         ("peppers", &["auth"]),
-        ("reauthentication", &["auth", "passwords", "store", "throttle"]),
-        ("redemption", &["auth", "peppers", "secrets", "store", "throttle"]),
+        ("reauthentication", &["auth", "dynamo", "passwords", "store", "throttle"]),
+        ("redemption", &["auth", "dynamo", "peppers", "secrets", "store", "throttle"]),
         ("rotation", &["auth", "issuer", "keys", "peppers", "secrets"]),
         ("secrets", &["auth"]),
         ("store", &["auth", "dynamo"]),
-        ("throttle", &["auth", "peppers", "secrets", "store"]),
+        ("throttle", &["auth", "dynamo", "peppers", "secrets", "store"]),
         ("web", &["auth"]),
     ]);
     let metadata = metadata();

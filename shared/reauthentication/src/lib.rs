@@ -3,8 +3,10 @@
 //! Guesses are held as at login, on the same counters.
 
 use std::fmt;
+use std::sync::Arc;
 
-use auth::{Account, Fault, FaultKind};
+use auth::{Account, Clock, Fault, FaultKind, Random};
+use dynamo::Client;
 use passwords::{HashError, Hasher, Password, PasswordHash, Verdict};
 use store::{Hashes, Secret, StoreError};
 use throttle::{Presented, Throttle, ThrottleError};
@@ -23,9 +25,16 @@ impl fmt::Debug for Reauthentication {
 }
 
 impl Reauthentication {
-    /// Of `hashes`, throttled by `throttle`.
+    /// By the hashes in the table that `config` names, throttled as it says. Nothing is read yet.
     #[must_use]
-    pub fn new(hashes: Hashes, throttle: Throttle) -> Self {
+    pub fn open(
+        config: &throttle::Config,
+        client: Client,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let hashes = Hashes::new(config.table(), client.clone());
+        let throttle = Throttle::open(config, client, clock, random);
         Self { hashes, throttle, hasher: Hasher::new() }
     }
 

@@ -8,7 +8,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{Account, Clock, Email, Fault, FaultKind, MailedFor, Standing};
+use auth::{Account, Clock, Email, Fault, FaultKind, MailedFor, Random, Standing};
+use dynamo::Client;
 use peppers::Peppers;
 use secrets::{Cached, SecretError};
 use store::{Code, Codes, StoreError};
@@ -82,14 +83,17 @@ enum Attempted<'a> {
 }
 
 impl Redemption {
-    /// Of `codes`, throttled by `throttle`.
+    /// Of the codes in the table that `config` names, throttled as it says. Nothing is read yet.
     #[must_use]
-    pub fn new(
-        codes: Codes,
-        throttle: Throttle,
-        peppers: Arc<Cached<Peppers>>,
+    pub fn open(
+        config: &throttle::Config,
+        client: Client,
         clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
     ) -> Self {
+        let codes = Codes::new(config.table(), client.clone());
+        let throttle = Throttle::open(config, client, Arc::clone(&clock), random);
+        let peppers = Arc::clone(throttle.peppers());
         Self { codes, throttle, peppers, clock }
     }
 

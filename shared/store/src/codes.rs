@@ -4,7 +4,6 @@
 
 use auth::{Account, CanonicalName, Email, MailId, MailedFor, UserId};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, TransactWriteItem, Update};
 use dynamo::Client;
 use jiff::Timestamp;
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::item::{self, AccountItem, ClaimItem};
 use crate::key::Key;
 use crate::outbox::{Mail, MailItem};
-use crate::table::{Config, StoreError, Table};
+use crate::table::{Config, StoreError, Table, is_failed_condition};
 
 /// How often digits may be tried.
 pub const DIGITS_TRIES: u32 = 5;
@@ -280,13 +279,7 @@ impl Codes {
                 let digits: DigitsItem = item::parse(output.attributes.unwrap_or_default())?;
                 Ok(Some(DigitsTry { mail: digits.mail_id, pepper: digits.pepper }))
             }
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(None)
-            }
+            Err(error) if is_failed_condition(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -318,13 +311,7 @@ impl Codes {
             .await;
         match updated {
             Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
+            Err(error) if is_failed_condition(&error) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,7 +1,6 @@
 //! Finding an account by its name, and beginning a session.
 
 use auth::{Account, CanonicalName, SessionId, UserId};
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
 use futures_util::future::try_join_all;
@@ -11,7 +10,7 @@ use crate::Secret;
 use crate::item::{self, AccountItem, ClaimItem, PasswordItem, SessionItem};
 use crate::key::Key;
 use crate::sessions::{Session, SessionLimits, whole_millis};
-use crate::table::{Config, StoreError, Table};
+use crate::table::{Config, StoreError, Table, is_failed_condition};
 
 /// Finds accounts by name and begins sessions.
 #[derive(Clone, Debug)]
@@ -150,13 +149,7 @@ impl Logins {
             .await;
         match updated {
             Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
+            Err(error) if is_failed_condition(&error) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

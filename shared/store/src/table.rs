@@ -90,13 +90,7 @@ impl Table {
             .await;
         match updated {
             Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Err(StoreError::Absent)
-            }
+            Err(error) if is_failed_condition(&error) => Err(StoreError::Absent),
             Err(error) => Err(error.into()),
         }
     }
@@ -111,6 +105,11 @@ pub(crate) fn failed(error: Option<&TransactWriteItemsError>) -> Vec<usize> {
     let reasons = canceled.cancellation_reasons().iter().enumerate();
     let failed = reasons.filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"));
     failed.map(|(at, _)| at).collect()
+}
+
+/// Whether an update was refused by its condition.
+pub(crate) fn is_failed_condition<R>(error: &SdkError<UpdateItemError, R>) -> bool {
+    error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception)
 }
 
 /// The table could not be read or written.

@@ -14,15 +14,16 @@ mod limits;
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{Account, CanonicalName, Clock, Fault, FaultKind, Random};
+use auth::{Account, CanonicalName, Clock, Fault, FaultKind, Random, Reader};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use dynamo::Client;
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 pub use limits::Limits;
 use limits::Postage;
 use peppers::{MacKey, Peppers, Purpose};
-use secrets::{Cached, SecretError};
+use secrets::{Cached, CachedConfig, SecretError};
 use store::{CounterKey, Counters, Limit, Receipt, Reserved, StoreError};
 
 /// How long a network is known to an account after it has signed in from there, in days.
@@ -40,6 +41,30 @@ pub enum Presented<'a> {
     Email(&'a CanonicalName),
     /// By what can be neither.
     Neither(&'a str),
+}
+
+/// Where the counters are, by which peppers they are keyed, and the limits.
+#[derive(Clone, Debug)]
+pub struct Config {
+    table: store::Config,
+    peppers: CachedConfig,
+    limits: Limits,
+}
+
+impl Config {
+    /// From `USERS_TABLE`, `PEPPERS_SECRET`, `SECRETS_CACHE_SECONDS`, and as [`Limits::read`] says.
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        let table = store::Config::read(reader);
+        let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
+        let limits = Limits::read(reader);
+        Some(Self { table: table?, peppers: peppers?, limits: limits? })
+    }
+
+    /// The users' table.
+    #[must_use]
+    pub fn table(&self) -> &store::Config {
+        &self.table
+    }
 }
 
 /// Throttles guesses.
@@ -97,6 +122,25 @@ pub struct Attempt<'a> {
 }
 
 impl Throttle {
+    /// By `config`. Nothing is read yet.
+    #[must_use]
+    pub fn open(
+        config: &Config,
+        client: Client,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let counters = Counters::new(&config.table, client);
+        let peppers = config.peppers.open(Arc::clone(&clock));
+        Self::new(counters, config.limits, peppers, clock, random)
+    }
+
+    /// The peppers, for others who need them.
+    #[must_use]
+    pub fn peppers(&self) -> &Arc<Cached<Peppers>> {
+        &self.peppers
+    }
+
     /// By `limits`, on `counters`.
     pub fn new(
         counters: Counters,
