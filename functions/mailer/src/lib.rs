@@ -12,10 +12,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use auth::{
-    Account, BootError, Clock, Email, Env, Fault, FaultKind, MailId, MailedFor, Standing,
-    SystemClock,
-};
+use auth::{Account, BootError, Clock, Email, Env, MailId, MailedFor, Standing, SystemClock};
 use jiff::SignedDuration;
 use mail::{Coded, Letter, MailError, Mailer, Told};
 use notices::Notices;
@@ -277,14 +274,4 @@ enum MailerError {
     /// The mail itself.
     #[error(transparent)]
     Mail(#[from] MailError),
-}
-
-impl Fault for MailerError {
-    fn kind(&self) -> FaultKind {
-        match self {
-            Self::Store(error) => error.kind(),
-            Self::Secret(error) => error.kind(),
-            Self::Mail(error) => error.kind(),
-        }
-    }
 }

@@ -8,7 +8,7 @@ use auth::{
 use jiff::{SignedDuration, Timestamp};
 use mailer::MailerFunction;
 use serde_json::{Value, json};
-use store::{Codes, Epochs, Mail, NewMail, Notice, Outbox};
+use store::{Codes, Epochs, Mail, NewMail, Notice, Outbox, Redeemed, Verifications};
 use testkit::{LINK_BASE, NewUser, Received, Stack, load};
 use web::EventHandler;
 
@@ -251,6 +251,23 @@ async fn a_mail_that_is_sent_twice_is_the_same_mail() {
     assert_eq!(bench.run().await, [Received { id: id.to_string(), ..first }]);
     assert!(bench.codes().try_digits(RESET, &owner, now).await.unwrap().is_some());
     assert_eq!(bench.codes().try_digits(RESET, &owner, now).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_used_code_is_not_brought_back() {
+    let bench = Bench::start().await;
+    let (mail, now) = (bench.verification("owner@example.com"), SystemClock.now());
+    let id = bench.ask_at(mail.clone(), now).await;
+    bench.run().await;
+    let (code, account) = bench.codes().find(VERIFY, id, now).await.unwrap().unwrap();
+    let verifications = Verifications::new(&bench.stack.users(), bench.stack.client());
+    let used = verifications.verify(&code, &account, None, now).await.unwrap();
+    assert_eq!(used, Redeemed::Done);
+    // Sent once more, as if it had not been deleted.
+    let outbox = Outbox::new(&bench.stack.users(), bench.stack.client());
+    outbox.put(&[NewMail { id, mail, asked_at: now }]).await.unwrap();
+    bench.run().await;
+    assert!(!bench.find(VERIFY, id).await);
 }
 
 /// Also when the mails are sent in the other order.
