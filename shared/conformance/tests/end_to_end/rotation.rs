@@ -46,6 +46,8 @@ async fn three_rotations_under_a_stream_of_requests_fail_nobody() {
         "KEYS_CACHE_SECONDS=1",
         "SECRETS_CACHE_SECONDS=1",
         "REFRESH_GRACE_SECONDS=1",
+        // One of them signs in again and again, and the first session is to live on.
+        "SESSIONS_PER_ACCOUNT=500",
     ];
     let mut arguments = vec!["--db", "memory"];
     arguments.extend(settings.iter().flat_map(|setting| ["--env", *setting]));
