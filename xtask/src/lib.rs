@@ -9,6 +9,7 @@ pub mod dev;
 pub mod gateway;
 pub mod keys;
 pub mod local_secrets;
+pub mod new_route;
 pub mod passwords;
 pub mod process;
 pub mod project;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use xtask::process::interrupted;
 use xtask::project::Project;
-use xtask::{admin, bench, dev, keys, passwords, sessions, test, tools, ui};
+use xtask::{admin, bench, dev, keys, new_route, passwords, sessions, test, tools, ui};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Latchkey's own commands")]
@@ -35,6 +35,8 @@ enum Command {
     /// Make and ask the list of breached passwords
     #[command(subcommand)]
     Passwords(passwords::PasswordsCommand),
+    /// Write a new protected route: package, template, event, description, and the rest
+    NewRoute(new_route::NewRoute),
     /// Measure what depends on the machine
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -68,6 +70,7 @@ async fn main() -> ExitCode {
         Command::Keys(command) => keys::run(&project, command).await.map(|()| true),
         Command::Sessions(command) => sessions::run(&project, command).await.map(|()| true),
         Command::Passwords(command) => passwords::run(&project, command).map(|()| true),
+        Command::NewRoute(new) => new_route::run(&project, &new).await.map(|()| true),
         Command::Bench(command) => {
             or_interrupted(bench::run(&project, command)).await.map(|()| true)
         }

@@ -263,6 +263,16 @@ impl Template {
     }
 }
 
+/// The logical id of the function `name`: `protected-route` is `ProtectedRouteFunction`.
+#[must_use]
+pub fn resource(name: &str) -> String {
+    let words = name.split('-').map(|word| {
+        let (first, rest) = word.split_at(1.min(word.len()));
+        first.to_uppercase() + rest
+    });
+    words.collect::<String>() + "Function"
+}
+
 impl Document {
     fn function(&self, id: &str, properties: &Properties) -> Result<Function, TemplateError> {
         let name = properties

@@ -9,7 +9,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 use serde_json::Value;
 use xtask::binaries;
 use xtask::project::Project;
-use xtask::template::Template;
+use xtask::template::{Template, resource};
 
 fn metadata() -> Metadata {
     MetadataCommand::new().current_dir(Project::here().root()).no_deps().exec().unwrap()
@@ -36,15 +36,6 @@ fn events() -> BTreeMap<String, Value> {
             (name, event)
         })
         .collect()
-}
-
-/// `protected-route` → `ProtectedRouteFunction`.
-fn resource(function: &str) -> String {
-    let words = function.split('-').map(|word| {
-        let (first, rest) = word.split_at(1);
-        first.to_uppercase() + rest
-    });
-    words.collect::<String>() + "Function"
 }
 
 #[test]
