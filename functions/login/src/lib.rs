@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use auth::{
-    Account, BootError, Clock, Email, Env, MailId, Random, SessionId, Standing, SystemClock,
-    SystemRandom, UserId, Username,
+    Account, BootError, Clock, Email, Env, MailId, Metric, Random, SessionId, Standing,
+    SystemClock, SystemRandom, UserId, Username,
 };
 use issuer::{Issuer, SessionGrant, Tokens};
 use passwords::{Hasher, Password, PasswordHash, Verdict};
@@ -14,7 +14,7 @@ use store::{
     SessionLimits,
 };
 use throttle::{Attempt, Familiarity, Throttle};
-use web::{Body, Client, FieldError, Json, Method, Problem, Public, Route};
+use web::{Body, Client, FieldError, Json, Method, Problem, Public, Route, StatusCode};
 
 /// A name longer than any that can have been registered, in characters and in octets.
 const MAX_USERNAME_CHARS: usize = 80;
@@ -93,11 +93,31 @@ impl Route for LoginRoute {
         })
     }
 
-    async fn handle(
+    async fn handle(&self, (): (), input: Self::Input) -> Result<Self::Output, Problem> {
+        let result = Box::pin(self.sign_in(input)).await;
+        let outcome = match &result {
+            Ok(_) => Some(Metric::LoginsSucceeded),
+            Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => {
+                Some(Metric::LoginsFailed)
+            }
+            Err(problem) if problem.status() == StatusCode::TOO_MANY_REQUESTS => {
+                Some(Metric::LoginsThrottled)
+            }
+            // What is no login, and what is nobody's fault but ours.
+            Err(_) => None,
+        };
+        if let Some(outcome) = outcome {
+            outcome.add(1.0);
+        }
+        result
+    }
+}
+
+impl LoginRoute {
+    async fn sign_in(
         &self,
-        (): (),
-        (client, Body(login)): Self::Input,
-    ) -> Result<Self::Output, Problem> {
+        (client, Body(login)): <Self as Route>::Input,
+    ) -> Result<Json<Tokens>, Problem> {
         let (presented, password) = validate(login)?;
         let network = client.network.map(|network| network.to_string());
         let (account, before, attempt) =

@@ -12,7 +12,9 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use auth::{Account, BootError, Clock, Email, Env, MailId, MailedFor, Standing, SystemClock};
+use auth::{
+    Account, BootError, Clock, Email, Env, MailId, MailedFor, Metric, Standing, SystemClock,
+};
 use jiff::SignedDuration;
 use mail::{Coded, Letter, MailError, Mailer, Told};
 use notices::Notices;
@@ -107,6 +109,7 @@ impl EventHandler for MailerFunction {
             if let Err(error) = self.post(id).await {
                 let mail_id = id.to_string();
                 let error = &error as &dyn std::error::Error;
+                Metric::MailsFailed.add(1.0);
                 tracing::error!(event = "mail_failed", mail_id, error, "mail");
                 answer.failures.push(Failure { sequence_number: dynamodb.sequence_number });
             }
@@ -136,6 +139,7 @@ impl MailerFunction {
                 // Trying again would change nothing, and hold up those behind it.
                 Err(MailerError::Mail(MailError::Refused(error))) => {
                     let (mail_id, error) = (id.to_string(), &*error as &dyn std::error::Error);
+                    Metric::MailsFailed.add(1.0);
                     tracing::error!(event = "mail_refused", mail_id, error, "mail");
                     Posted::Nobody
                 }
@@ -145,7 +149,10 @@ impl MailerFunction {
         self.mailings.done(id).await?;
         let mail_id = id.to_string();
         let (outcome, letter) = match posted {
-            Posted::Sent(letter) => ("sent", letter),
+            Posted::Sent(letter) => {
+                Metric::MailsSent.add(1.0);
+                ("sent", letter)
+            }
             Posted::Nobody => ("nobody", ""),
             Posted::Late => ("late", ""),
         };

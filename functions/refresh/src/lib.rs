@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use auth::{
-    Account, BootError, Clock, Env, KeySource, MailId, Random, Standing, SystemClock, SystemRandom,
+    Account, BootError, Clock, Env, KeySource, MailId, Metric, Random, Standing, SystemClock,
+    SystemRandom,
 };
 use issuer::{Issuer, RefreshToken, SessionGrant, Tokens};
 use keys::TableKeys;
@@ -110,6 +111,7 @@ fn live(refreshed: Refreshed, token: RefreshToken) -> Result<Session, Problem> {
         Refreshed::Live(session, _) => Ok(*session),
         Refreshed::Reused => {
             let (user_id, session_id) = (token.sub.to_string(), token.sid.to_string());
+            Metric::ReuseDetected.add(1.0);
             tracing::warn!(event = "refresh_token_reused", user_id, session_id, "security");
             Err(refused("the refresh token had been superseded: its session has been ended"))
         }

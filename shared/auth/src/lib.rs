@@ -16,6 +16,7 @@ mod fault;
 mod id;
 mod key;
 mod mailed;
+pub mod metrics;
 mod names;
 mod random;
 mod role;
@@ -33,6 +34,7 @@ pub use key::{
     PublicKeySet,
 };
 pub use mailed::MailedFor;
+pub use metrics::Metric;
 pub use names::{CanonicalName, Email, NameError, ReservedNames, Username};
 pub use random::{Random, SystemRandom};
 pub use role::{Admin, Anyone, Role, RoleError, RoleRequirement, Roles, SuperAdmin, User};

@@ -6,6 +6,7 @@
 //! configuration by `aws-config` and hands the client over.
 
 mod conflict;
+mod measured;
 
 use std::fmt;
 use std::time::Duration;
@@ -71,7 +72,7 @@ pub fn connect(config: &Config) -> Client {
     if let Some(endpoint) = &config.aws.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
-    Client::from_conf(deadlines(builder, config.deadline).build())
+    Client::from_conf(deadlines(builder, config.deadline).interceptor(measured::Measured).build())
 }
 
 /// Sets the deadlines and retries that every client of ours has, wherever its configuration comes

@@ -13,7 +13,7 @@ mod record;
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{Clock, GlobalEpoch, KeyError, KeySource, PublicKey, PublicKeySet, Reader};
+use auth::{Clock, GlobalEpoch, KeyError, KeySource, Metric, PublicKey, PublicKeySet, Reader};
 use dynamo::Client;
 use jiff::{SignedDuration, Timestamp};
 pub use record::{KeyState, KeysError, KeysTable, Published, PublishedKey, Record};
@@ -196,7 +196,10 @@ impl TableKeys {
     async fn refresh(&self, cache: &mut Cache, now: Timestamp) {
         cache.tried_at = Some(now);
         match self.table.published(now).await {
-            Ok(Published { set, epoch }) => {
+            Ok(Published { set, epoch, signing_since }) => {
+                if let Some(since) = signing_since {
+                    Metric::SigningKeyAge.add(now.duration_since(since).as_secs_f64());
+                }
                 cache.set = Arc::new(set);
                 cache.epoch = epoch;
                 cache.read_at = Some(now);

@@ -93,7 +93,8 @@ impl Record {
         }
         let public = self.keys.iter().filter(|key| key.is_public(now));
         let set = PublicKeySet::new(JwkSet { keys: public.map(|key| key.jwk.clone()).collect() })?;
-        Ok(Published { set, epoch: self.epoch })
+        let signing = self.keys.iter().find(|key| key.state == KeyState::Active);
+        Ok(Published { set, epoch: self.epoch, signing_since: signing.map(|key| key.published_at) })
     }
 }
 
@@ -104,6 +105,8 @@ pub struct Published {
     pub set: PublicKeySet,
     /// The global epoch.
     pub epoch: GlobalEpoch,
+    /// Since when the key that signs is public.
+    pub signing_since: Option<Timestamp>,
 }
 
 /// The table.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use argon2::password_hash::phc::{Output, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use auth::Random;
+use auth::{Metric, Random};
 
 use crate::hash::{Argon2id, Kind};
 use crate::{HashError, Password, PasswordHash};
@@ -13,15 +14,15 @@ use crate::{HashError, Password, PasswordHash};
 /// 19 MiB: with two passes and one lane, the least that the OWASP Password Storage Cheat Sheet
 /// gives for argon2id. Of its equal choices the one with the middling memory, which a function of
 /// 128 MiB has to spare.
-const MEMORY_KIB: u32 = 19_456;
+pub(crate) const MEMORY_KIB: u32 = 19_456;
 /// Two passes: the number that goes with that memory.
-const PASSES: u32 = 2;
+pub(crate) const PASSES: u32 = 2;
 /// One lane: a function of this size has less than one core.
-const LANES: u32 = 1;
+pub(crate) const LANES: u32 = 1;
 /// 16 octets: what RFC 9106 §3.1 recommends; no two hashes share a salt.
-const SALT_OCTETS: usize = 16;
+pub(crate) const SALT_OCTETS: usize = 16;
 /// 32 octets: the 256-bit tag of RFC 9106 §4.
-const OUTPUT_OCTETS: usize = 32;
+pub(crate) const OUTPUT_OCTETS: usize = 32;
 
 const PARAMS: Params = match Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_OCTETS)) {
     Ok(params) => params,
@@ -114,7 +115,7 @@ impl Hasher {
             }
             Kind::Foreign(foreign) => {
                 let (foreign, password) = (foreign.clone(), password.share());
-                tokio::task::spawn_blocking(move || foreign.verify(&password))
+                tokio::task::spawn_blocking(move || measured(|| foreign.verify(&password)))
                     .await
                     .map_err(|_| HashError::Failed)??
             }
@@ -135,11 +136,19 @@ impl Hasher {
         tokio::task::spawn_blocking(move || {
             // A panic elsewhere leaves blocks that this computation overwrites.
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            memory.argon2id(&password, params, &salt, octets)
+            measured(|| memory.argon2id(&password, params, &salt, octets))
         })
         .await
         .map_err(|_| HashError::Failed)?
     }
+}
+
+/// What a hash gives, once it has been told how long it took.
+fn measured<T>(hash: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let result = hash();
+    Metric::HashTime.add(begun.elapsed().as_secs_f64() * 1e3);
+    result
 }
 
 impl Memory {

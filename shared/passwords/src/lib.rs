@@ -13,6 +13,7 @@ mod hasher;
 mod list;
 mod password;
 mod policy;
+mod trial;
 
 pub use breached::{BreachedFilter, BuildError, FALSE_POSITIVE_ONE_IN, FilterBuilder, FilterError};
 pub use hash::{HashError, PasswordHash};
@@ -20,3 +21,4 @@ pub use hasher::{Hasher, Verdict};
 pub use list::ListError;
 pub use password::{MAX_PASSWORD_BYTES, Password, PasswordError};
 pub use policy::{Policy, PolicyViolation};
+pub use trial::{Costs, Trial};

@@ -84,6 +84,7 @@ mod bearer;
 mod body;
 mod event;
 mod json;
+mod metrics;
 mod problem;
 mod request;
 mod response;
@@ -95,12 +96,13 @@ mod user;
 pub use access::{Access, Admits, Checked, CheckedAccount, Guarded, Has, Public, SignedIn};
 pub use body::{Body, Input, MAX_BODY_BYTES, NoBody};
 pub use event::EventHandler;
-pub use http::Method;
+pub use http::{Method, StatusCode};
 pub use lambda_http::aws_lambda_events::apigw::{
     ApiGatewayV2CustomAuthorizerSimpleResponse as AuthorizerResponse,
     ApiGatewayV2CustomAuthorizerV2Request as AuthorizerRequest, ApiGatewayV2httpRequest as Event,
     ApiGatewayV2httpResponse as EventResponse,
 };
+pub use metrics::NAMESPACE as METRICS_NAMESPACE;
 pub use problem::{FieldError, Problem};
 pub use request::{Client, Network, Request};
 pub use response::{

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use auth::{Env, UserId};
+use auth::{Env, Metric, UserId};
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use lambda_http::aws_lambda_events::encodings::Body;
@@ -14,6 +14,7 @@ use lambda_http::service_fn;
 use tracing::level_filters::LevelFilter;
 
 use crate::event::EventHandler;
+use crate::metrics;
 use crate::problem::reason;
 use crate::request::Request;
 use crate::response::Response;
@@ -51,9 +52,16 @@ fn start<F: AsyncFnOnce(&Env) -> Result<(), lambda_runtime::Error>>(
         };
     }
     let env = Env::of_process();
-    let level = env.read(telemetry::level);
-    telemetry::start(*level.as_ref().unwrap_or(&LevelFilter::INFO));
-    if let Err(error) = level {
+    let config = env.read(|reader| {
+        let (level, metrics) = (telemetry::level(reader), metrics::Config::read(reader));
+        Some((level?, metrics?))
+    });
+    let (level, metrics) = match &config {
+        Ok((level, metrics)) => (*level, metrics.clone()),
+        Err(_) => (LevelFilter::INFO, metrics::Config::default()),
+    };
+    telemetry::start(level, metrics);
+    if let Err(error) = config {
         tracing::error!(error = &error as &dyn std::error::Error, "cannot start");
         return ExitCode::FAILURE;
     }
@@ -107,6 +115,11 @@ async fn handle<H: EventHandler>(
     let result = handler.handle(event).boxed().await;
     let duration_ms = started.elapsed().as_secs_f64() * 1e3;
     let route = H::NAME;
+    Metric::Duration.add(duration_ms);
+    if result.is_err() {
+        Metric::ServerErrors.add(1.0);
+    }
+    metrics::handled(route);
     match result {
         Ok(answer) => {
             tracing::info!(route, request_id, duration_ms, "event");

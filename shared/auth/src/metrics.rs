@@ -1,0 +1,117 @@
+//! What is measured, by whoever knows it; `web` tells `CloudWatch` once a request.
+//!
+//! A measurement is an event of `tracing` with a target of its own, so that whoever measures depends on
+//! nobody who collects, and nothing is kept where nobody does.
+
+/// The target of the events.
+pub const TARGET: &str = "latchkey::metrics";
+
+/// What is measured. Names and units are those in `CloudWatch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Metric {
+    /// Requests and events that were handled.
+    Requests,
+    /// Of these, the first of their process.
+    ColdStarts,
+    /// How long one took, from its event to its answer, in milliseconds.
+    Duration,
+    /// Answers from 500 on, and events whose handling failed.
+    ServerErrors,
+    /// Answers 429.
+    Throttled,
+    /// Logins that succeeded.
+    LoginsSucceeded,
+    /// Logins with credentials that are not right.
+    LoginsFailed,
+    /// Logins that had to wait.
+    LoginsThrottled,
+    /// Refresh tokens that came after their successor had been used, so that the session was ended.
+    ReuseDetected,
+    /// How long hashing passwords took, in milliseconds.
+    HashTime,
+    /// How long operations of the database took, retries included, in milliseconds: the sum, though some
+    /// are made beside each other.
+    DatabaseTime,
+    /// Attempts of such operations after their first ones.
+    DatabaseRetries,
+    /// How long ago the key that signs was published, in seconds.
+    SigningKeyAge,
+    /// Mails that SES took.
+    MailsSent,
+    /// Mails that it did not take, each time.
+    MailsFailed,
+}
+
+impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Requests,
+        Self::ColdStarts,
+        Self::Duration,
+        Self::ServerErrors,
+        Self::Throttled,
+        Self::LoginsSucceeded,
+        Self::LoginsFailed,
+        Self::LoginsThrottled,
+        Self::ReuseDetected,
+        Self::HashTime,
+        Self::DatabaseTime,
+        Self::DatabaseRetries,
+        Self::SigningKeyAge,
+        Self::MailsSent,
+        Self::MailsFailed,
+    ];
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "Requests",
+            Self::ColdStarts => "ColdStarts",
+            Self::Duration => "Duration",
+            Self::ServerErrors => "ServerErrors",
+            Self::Throttled => "Throttled",
+            Self::LoginsSucceeded => "LoginsSucceeded",
+            Self::LoginsFailed => "LoginsFailed",
+            Self::LoginsThrottled => "LoginsThrottled",
+            Self::ReuseDetected => "ReuseDetected",
+            Self::HashTime => "HashTime",
+            Self::DatabaseTime => "DatabaseTime",
+            Self::DatabaseRetries => "DatabaseRetries",
+            Self::SigningKeyAge => "SigningKeyAge",
+            Self::MailsSent => "MailsSent",
+            Self::MailsFailed => "MailsFailed",
+        }
+    }
+
+    /// Its unit, by the names of `CloudWatch`'s `MetricDatum`.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Duration | Self::HashTime | Self::DatabaseTime => "Milliseconds",
+            Self::SigningKeyAge => "Seconds",
+            _ => "Count",
+        }
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.name() == name)
+    }
+
+    /// What a request has of it that had `before`, and now measures `value`: the sum, but for an age,
+    /// which is what it is however often it is looked at.
+    #[must_use]
+    pub fn after(self, before: f64, value: f64) -> f64 {
+        match self {
+            Self::SigningKeyAge => value,
+            _ => before + value,
+        }
+    }
+
+    /// Measures `value` in the request in hand.
+    pub fn add(self, value: f64) {
+        tracing::info!(target: TARGET, metric = self.name(), value);
+    }
+}
