@@ -13,12 +13,16 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 
 use crate::project::Project;
+use crate::shipping;
 use crate::state::DevState;
 use crate::ui;
 
 /// What to measure.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum BenchCommand {
+    /// How large the functions are as they are shipped: builds all of them, which takes half an hour
+    /// on two processors
+    Binaries,
     /// Whether the time of a refused login tells if there is such a name. On the running dev server,
     /// started with `--env THROTTLE_PAIR_FREE=100000 --env THROTTLE_NAME_FREE=100000 --env
     /// THROTTLE_NETWORK_FREE=100000`
@@ -37,7 +41,14 @@ const WARM_UP: usize = 20;
 /// # Errors
 /// When there is no running dev server, or it does not answer as it should. In one line.
 pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()> {
-    let BenchCommand::LoginTiming { tries } = command;
+    let BenchCommand::LoginTiming { tries } = command else {
+        let functions = shipping::all(project)?;
+        let functions: Vec<_> = functions.iter().map(String::as_str).collect();
+        if !shipping::sizes(project, &functions).await? {
+            bail!("a function is too large");
+        }
+        return Ok(());
+    };
     let state = DevState::of_running(project)
         .context("no dev server is running: start one by `cargo xtask dev`")?;
     let api = Api { url: state.url, client: Client::builder(TokioExecutor::new()).build_http() };

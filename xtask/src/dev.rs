@@ -114,7 +114,8 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     local_mail(&mut environment, &mails, &url, &options.env);
     let env = Env::from_iter(environment.clone());
     let table = KeysTable::new(keys_table, client(&environment)?);
-    secrets.make(&secrets.rotation(table, &env)?, &secrets.pepper_rotation(&env)?).await?;
+    let both = secrets.versions();
+    secrets.make(&both.rotation(table, &env)?, &both.pepper_rotation(&env)?).await?;
 
     let tools = Tools::install(project, ToolSet::Dev).await?;
     let binaries = binaries::build(project, options.release).await?;
@@ -252,6 +253,8 @@ fn environment(
             }
         }
     }
+    // There is no CloudWatch here: what is in the log is for a person.
+    unknown.remove("STACK_NAME");
     environment.extend(local_aws(database));
     environment.insert("ISSUER".to_owned(), issuer.to_owned());
     environment.extend(overrides.iter().cloned());

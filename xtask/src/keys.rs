@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use keys::PublishedKey;
 use rotation::Plan;
 
-use crate::local_secrets::LocalSecrets;
 use crate::project::Project;
 use crate::target::Target;
 use crate::ui;
@@ -58,11 +57,10 @@ pub enum KeysCommand {
 /// # Errors
 /// When it cannot be done, has to wait, or is not confirmed. In one line.
 pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> {
-    let secrets = LocalSecrets::of(project);
     match command {
         KeysCommand::Rotate { peppers: true, target, .. } => {
             let tables = target.open(project).await?;
-            let peppers = secrets.pepper_rotation(&tables.env)?.add().await?;
+            let peppers = tables.secrets.pepper_rotation(&tables.env)?.add().await?;
             let begins = peppers.begins_at().map_or("now".to_owned(), |at| at.to_string());
             let newest = peppers.ids().last().unwrap_or_default();
             ui::line(format_args!("added the pepper {newest}; it is used from {begins} on"));
@@ -70,7 +68,7 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
         }
         KeysCommand::Rotate { now, algorithm, peppers: false, target } => {
             let tables = target.open(project).await?;
-            let mut rotation = secrets.rotation(tables.keys, &tables.env)?;
+            let mut rotation = tables.secrets.rotation(tables.keys, &tables.env)?;
             if let Some(algorithm) = algorithm {
                 rotation = rotation.with_algorithm(algorithm);
             }
@@ -83,7 +81,7 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
             let tables = target.open(project).await?;
             let record = tables.keys.record().await.map_err(anyhow::Error::new)?;
             show(&record.keys);
-            if let Some(peppers) = secrets.pepper_rotation(&tables.env)?.current().await? {
+            if let Some(peppers) = tables.secrets.pepper_rotation(&tables.env)?.current().await? {
                 let ids: Vec<_> = peppers.ids().collect();
                 ui::line(format_args!("peppers  {}", ids.join(", ")));
             }
@@ -95,7 +93,7 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
         }
         KeysCommand::Retire { kid, all, yes, target } => {
             let tables = target.open(project).await?;
-            let rotation = secrets.rotation(tables.keys, &tables.env)?;
+            let rotation = tables.secrets.rotation(tables.keys, &tables.env)?;
             if rotation.resume().await? {
                 ui::line("completed what had been begun before. Published now:");
                 show(&rotation.record().await?.keys);

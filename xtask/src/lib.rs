@@ -2,8 +2,10 @@
 //! embedded database, the dev server.
 
 pub mod admin;
+pub mod argon2;
 pub mod bench;
 pub mod binaries;
+pub mod cost;
 pub mod database;
 pub mod dev;
 pub mod gateway;
@@ -11,10 +13,14 @@ pub mod keys;
 pub mod local_secrets;
 pub mod new_route;
 pub mod passwords;
+pub mod privilege;
 pub mod process;
 pub mod project;
+pub mod scale;
 pub mod sessions;
+pub mod shipping;
 pub mod snapshots;
+pub mod stack;
 pub mod state;
 pub mod streams;
 pub mod target;

@@ -51,6 +51,37 @@ pub enum LocalSecretError {
     PepperRotation(#[from] PepperRotationError),
 }
 
+/// The secrets of a stack, wherever they are.
+#[derive(Clone, Debug)]
+pub struct StackSecrets {
+    /// The private signing keys.
+    pub signing_keys: Versions,
+    /// The peppers.
+    pub peppers: Versions,
+}
+
+impl StackSecrets {
+    /// What rotates the signing keys, with `table` and the settings in `env`.
+    ///
+    /// # Errors
+    /// When a setting is not usable.
+    pub fn rotation(&self, table: KeysTable, env: &Env) -> Result<Rotation, auth::ConfigErrors> {
+        let config = env.read(rotation::Config::read)?;
+        let versions = self.signing_keys.clone();
+        Ok(Rotation::new(config, versions, table, Arc::new(SystemClock), Arc::new(SystemRandom)))
+    }
+
+    /// What adds peppers, with the settings in `env`.
+    ///
+    /// # Errors
+    /// When a setting is not usable.
+    pub fn pepper_rotation(&self, env: &Env) -> Result<PepperRotation, auth::ConfigErrors> {
+        let kept_for = env.read(rotation::peppers_kept_for)?;
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        Ok(PepperRotation::new(self.peppers.clone(), kept_for, clock, random))
+    }
+}
+
 impl LocalSecrets {
     /// Those of `project`.
     #[must_use]
@@ -73,24 +104,14 @@ impl LocalSecrets {
         ]
     }
 
-    /// What rotates the signing keys, with `table` and the settings in `env`.
-    ///
-    /// # Errors
-    /// When a setting is not usable.
-    pub fn rotation(&self, table: KeysTable, env: &Env) -> Result<Rotation, auth::ConfigErrors> {
-        let config = env.read(rotation::Config::read)?;
-        let versions = versions(&self.signing_keys);
-        Ok(Rotation::new(config, versions, table, Arc::new(SystemClock), Arc::new(SystemRandom)))
-    }
-
-    /// What adds peppers, with the settings in `env`.
-    ///
-    /// # Errors
-    /// When a setting is not usable.
-    pub fn pepper_rotation(&self, env: &Env) -> Result<PepperRotation, auth::ConfigErrors> {
-        let kept_for = env.read(rotation::peppers_kept_for)?;
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-        Ok(PepperRotation::new(versions(&self.peppers), kept_for, clock, random))
+    /// The versions of both.
+    #[must_use]
+    pub fn versions(&self) -> StackSecrets {
+        let versions = |path| Versions::of(Secret::new(&secrets::Config::file(path)));
+        StackSecrets {
+            signing_keys: versions(&self.signing_keys),
+            peppers: versions(&self.peppers),
+        }
     }
 
     /// Makes what is not there, and publishes the public keys in a table that has not got them.
@@ -126,10 +147,6 @@ impl LocalSecrets {
         }
         Ok(())
     }
-}
-
-fn versions(path: &Path) -> Versions {
-    Versions::of(Secret::new(&secrets::Config::file(path)))
 }
 
 /// Writes a file whole or not at all, with mode 0600 from its first byte on.
@@ -170,8 +187,9 @@ mod tests {
         let client = crate::dev::client(&crate::dev::local_aws(&database.endpoint())).unwrap();
         let secrets = LocalSecrets::of(&project);
         let env = Env::default();
-        let rotation = secrets.rotation(KeysTable::new("KeysTable", client), &env).unwrap();
-        let peppers = secrets.pepper_rotation(&env).unwrap();
+        let both = secrets.versions();
+        let rotation = both.rotation(KeysTable::new("KeysTable", client), &env).unwrap();
+        let peppers = both.pepper_rotation(&env).unwrap();
         Bench { _folder: folder, _database: database, secrets, rotation, peppers }
     }
 

@@ -83,8 +83,7 @@ const NO_CRATE: [&str; 57] = [
 ];
 
 /// The snapshot of who may call what.
-const ACCESS_MATRIX: &str = "shared/conformance/tests/end_to_end/snapshots/\
-     end_to_end__end_to_end__access__access_matrix.snap";
+const ACCESS_MATRIX: &str = "shared/conformance/tests/journeys/snapshots/access_matrix.snap";
 
 /// A route to be made.
 #[derive(Clone, Debug, clap::Args)]
@@ -251,10 +250,9 @@ pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     // The new package belongs in Cargo.lock, which CI does not let change.
-    let mut metadata = cargo();
-    metadata.current_dir(project.root()).args(["metadata", "--offline", "--format-version", "1"]);
-    metadata.stdout(std::process::Stdio::null());
-    let locked = metadata.status().await.context("cannot run cargo")?;
+    let mut update = cargo();
+    update.current_dir(project.root()).args(["update", "--workspace", "--offline", "--quiet"]);
+    let locked = update.status().await.context("cannot run cargo")?;
     anyhow::ensure!(locked.success(), "cargo does not take the new package: its reason is above");
     // Names are of any length, so where lines break is for rustfmt to say.
     let mut format = cargo();
@@ -521,7 +519,8 @@ fn resource_of(plan: &Plan<'_>) -> String {
         (
             "          USERS_TABLE: !Ref UsersTable\n",
             "            - Effect: Allow\n              Action: dynamodb:GetItem\n              \
-             Resource: !GetAtt UsersTable.Arn\n",
+             Resource: !GetAtt UsersTable.Arn\n              Condition:\n                \
+             ForAllValues:StringLike:\n                  dynamodb:LeadingKeys: [\"USER#*\"]\n",
         )
     } else {
         ("", "")

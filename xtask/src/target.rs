@@ -1,4 +1,5 @@
-//! Which tables a command works on: those of the running dev server, or of a database that rests.
+//! Which tables and secrets a command works on: those of the running dev server, of a database that
+//! rests, or of a deployed stack.
 
 use anyhow::Context;
 use auth::Env;
@@ -7,7 +8,9 @@ use keys::KeysTable;
 
 use crate::database::{LocalDatabase, Storage};
 use crate::dev;
+use crate::local_secrets::{LocalSecrets, StackSecrets};
 use crate::project::Project;
+use crate::stack::StackArguments;
 use crate::state::DevState;
 use crate::template::Template;
 
@@ -16,8 +19,11 @@ use crate::template::Template;
 pub struct Target {
     /// File of a database that no dev server has open; by default that of the running dev server,
     /// or the one that it would open
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with = "stack")]
     db: Option<Storage>,
+
+    #[command(flatten)]
+    stack: StackArguments,
 }
 
 /// The tables, opened.
@@ -28,10 +34,12 @@ pub struct Tables {
     pub users: store::Config,
     /// The keys' table.
     pub keys: KeysTable,
-    /// The settings: those of the running dev server, or of this process.
+    /// The secrets.
+    pub secrets: StackSecrets,
+    /// The settings: those of the running dev server, of the deployed stack, or of this process.
     pub env: Env,
     /// Ours when no dev server is running; it ends with this value.
-    _resting: Option<LocalDatabase>,
+    pub(crate) _resting: Option<LocalDatabase>,
 }
 
 impl Target {
@@ -40,6 +48,10 @@ impl Target {
     /// # Errors
     /// When there is no usable database. In one line.
     pub async fn open(&self, project: &Project) -> anyhow::Result<Tables> {
+        if let Some(stack) = self.stack.find().await? {
+            return stack.tables();
+        }
+        let secrets = LocalSecrets::of(project).versions();
         let running = match self.db {
             None => DevState::of_running(project),
             Some(_) => None,
@@ -50,6 +62,7 @@ impl Target {
                 keys: KeysTable::new(state.keys_table, client.clone()),
                 users: store::Config::new(state.users_table),
                 client,
+                secrets,
                 env: Env::from_iter(state.environment),
                 _resting: None,
             });
@@ -70,6 +83,7 @@ impl Target {
             keys: KeysTable::new(keys, client.clone()),
             users: store::Config::new(users),
             client,
+            secrets,
             env: Env::of_process(),
             _resting: Some(database),
         })

@@ -159,6 +159,10 @@ struct Properties {
     code_uri: Option<Value>,
     environment: Environment,
     events: BTreeMap<String, Event>,
+    function_name: Option<Tagged<Value>>,
+    event_source_arn: Option<Tagged<Value>>,
+    batch_size: Option<usize>,
+    filter_criteria: FilterCriteria,
     key_schema: Option<Value>,
     attribute_definitions: Option<Value>,
     billing_mode: Option<Value>,
@@ -187,9 +191,6 @@ struct Event {
 struct EventProperties {
     method: Option<String>,
     path: Option<String>,
-    stream: Option<Tagged<Value>>,
-    batch_size: Option<usize>,
-    filter_criteria: FilterCriteria,
 }
 
 #[derive(Default, Deserialize)]
@@ -288,11 +289,15 @@ impl Document {
             .filter(|event| event.r#type == "HttpApi")
             .map(|event| route(id, &event.properties))
             .collect::<Result<_, _>>()?;
-        let streams = properties
-            .events
-            .values()
-            .filter(|event| event.r#type == "DynamoDB")
-            .map(|event| stream(id, &event.properties))
+        let streams = self
+            .resources
+            .iter()
+            .filter(|(_, resource)| resource.r#type == "AWS::Lambda::EventSourceMapping")
+            .filter(|(_, resource)| match &resource.properties.function_name {
+                Some(Tagged(function, tag)) => function == id && tag.as_deref() == Some("!Ref"),
+                None => false,
+            })
+            .map(|(mapping, resource)| stream(mapping, &resource.properties))
             .collect::<Result<_, _>>()?;
         let globals = &self.globals.function.environment.variables;
         let environment = globals
@@ -352,14 +357,15 @@ fn route(id: &str, properties: &EventProperties) -> Result<Route, TemplateError>
 /// How many records a function gets at a time where the template does not say: as Lambda has it.
 const BATCH_SIZE: usize = 100;
 
-fn stream(id: &str, properties: &EventProperties) -> Result<StreamSource, TemplateError> {
-    let table = match &properties.stream {
+fn stream(id: &str, properties: &Properties) -> Result<StreamSource, TemplateError> {
+    let table = match &properties.event_source_arn {
         Some(Tagged(Value::String(attribute), Some(tag))) if tag == "!GetAtt" => {
             attribute.strip_suffix(".StreamArn")
         }
         _ => None,
     };
-    let table = table.ok_or_else(|| fault(id, "Stream is not !GetAtt of a table's StreamArn"))?;
+    let table =
+        table.ok_or_else(|| fault(id, "EventSourceArn is not !GetAtt of a table's StreamArn"))?;
     let filters = properties.filter_criteria.filters.iter().map(|filter| {
         serde_json::from_str(&filter.pattern).map_err(|_| fault(id, "a Pattern is not JSON"))
     });
@@ -434,12 +440,13 @@ Resources:
         Read: { Type: HttpApi, Properties: { Method: get, Path: '/admin/users/{id}' } }
         Rest: { Type: HttpApi, Properties: { Method: ANY, Path: '/files/{proxy+}' } }
         Tick: { Type: Schedule, Properties: { Schedule: rate(1 day) } }
-        Changes:
-          Type: DynamoDB
-          Properties:
-            Stream: !GetAtt Users.StreamArn
-            BatchSize: 10
-            FilterCriteria: { Filters: [{ Pattern: '{"eventName":["INSERT"]}' }] }
+  Changes:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties:
+      FunctionName: !Ref AdminUserFunction
+      EventSourceArn: !GetAtt Users.StreamArn
+      BatchSize: 10
+      FilterCriteria: { Filters: [{ Pattern: '{"eventName":["INSERT"]}' }] }
   Users:
     Type: AWS::DynamoDB::Table
     Properties:
@@ -513,8 +520,8 @@ Resources:
             ("Method: get", "Method: 'G T'", "AdminUserFunction: Method is not an HTTP method"),
             ("'/admin/users/{id}'", "admin", "AdminUserFunction: Path does not begin with /"),
             ("KeySchema:", "Keys:", "Users: KeySchema is missing"),
-            ("!GetAtt Users.StreamArn", "x", "AdminUserFunction: Stream is not !GetAtt of"),
-            ("'{\"eventName\"", "'{", "AdminUserFunction: a Pattern is not JSON"),
+            ("!GetAtt Users.StreamArn", "x", "Changes: EventSourceArn is not !GetAtt of"),
+            ("'{\"eventName\"", "'{", "Changes: a Pattern is not JSON"),
             ("Resources:", "Resources: [", "not a usable template: "),
         ] {
             let error = Template::parse(&SMALL.replacen(from, to, 1)).unwrap_err().to_string();

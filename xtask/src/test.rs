@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use crate::process::{Group, cargo, command};
 use crate::project::Project;
+use crate::shipping;
 use crate::snapshots;
 use crate::tools::{ToolSet, Tools};
 use crate::ui;
@@ -24,6 +25,9 @@ pub struct TestOptions {
 /// The part of test names by which `--fast` leaves tests out.
 const SLOW: &str = "end_to_end";
 
+/// The same, of the one that deploys.
+const DEPLOYMENT: &str = "deployed_as_documented";
+
 /// A step: its title, and how it is carried out.
 struct Step {
     title: &'static str,
@@ -33,6 +37,8 @@ struct Step {
 enum Work {
     /// A command that passes by exiting with 0.
     Run(Command),
+    /// That the functions that stand for all build as they are shipped, and are small enough.
+    Shipping,
     /// That every snapshot is one that a test of an earlier step compared with.
     Snapshots(PathBuf),
     /// Left out, and why.
@@ -57,6 +63,7 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool
         ui::line(format_args!("\n=== {}", step.title));
         let outcome = match step.work {
             Work::Run(mut command) => execute(project, &mut command).await,
+            Work::Shipping => shipping::sizes(project, &shipping::SAMPLES).await,
             Work::Snapshots(used) => snapshots::unused(project.root(), &used).map(|unused| {
                 for path in &unused {
                     ui::line(format_args!("no test uses {}", path.display()));
@@ -85,6 +92,19 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool
         ui::line(line);
     }
     Ok(summary.good)
+}
+
+/// Deploys to an emulator of AWS as the documentation says, and tests what is there. Whether all is well.
+///
+/// # Errors
+/// When it cannot be started.
+pub async fn deploy(project: &Project) -> anyhow::Result<bool> {
+    for set in [ToolSet::Dev, ToolSet::Test] {
+        Tools::install(project, set).await?;
+    }
+    let mut test = cargo();
+    test.args(["test", "--workspace", "--test", "end_to_end", "--", DEPLOYMENT, "--nocapture"]);
+    execute(project, &mut test).await
 }
 
 async fn execute(project: &Project, command: &mut Command) -> anyhow::Result<bool> {
@@ -120,20 +140,32 @@ async fn steps(project: &Project, options: TestOptions) -> anyhow::Result<Vec<St
     let mut documented = cargo();
     documented.args(["test", "--workspace", "--doc"]);
     let mut steps = vec![
-        run("Tests", tests(&["--skip", SLOW])),
+        run("Tests", tests(&["--skip", SLOW, "--skip", DEPLOYMENT])),
         run("Examples in the documentation", documented),
     ];
     if !options.fast {
         // One after the other: while a dev server starts, the functions of another would wait for it
         // behind cargo's lock, for longer than a gateway waits for a function.
         steps.push(run("Tests, end to end", tests(&[SLOW, "--test-threads", "1"])));
+        steps.push(run("Deployment", tests(&[DEPLOYMENT, "--nocapture"])));
+        steps.push(Step { title: "Shipping profile", work: Work::Shipping });
         steps.push(Step { title: "Snapshots", work: Work::Snapshots(used) });
     }
-    for (title, program, arguments) in [
-        ("cfn-lint", "cfn-lint", &["template.yaml"][..]),
-        ("sam validate --lint", "sam", &["validate", "--lint", "--region", "us-east-1"]),
+    let checkov = if options.fast {
+        Tools::installed(project, ToolSet::Checkov)
+            .await
+            .ok_or("not installed, and --fast is said".into())
+    } else {
+        let tools = Tools::install(project, ToolSet::Checkov).await;
+        tools.map_err(|error| format!("{error:#}"))
+    };
+    let scan = ["--file", "template.yaml", "--config-file", ".checkov.yaml"];
+    for (title, tools, program, arguments) in [
+        ("cfn-lint", &tools, "cfn-lint", &["-c", "I", "--", "template.yaml"][..]),
+        ("sam validate --lint", &tools, "sam", &["validate", "--lint", "--region", "us-east-1"]),
+        ("checkov", &checkov, "checkov", &scan),
     ] {
-        let work = match &tools {
+        let work = match tools {
             Ok(tools) => Work::Run(linter(tools.program(program), arguments)),
             Err(reason) => Work::Skip(reason.clone()),
         };

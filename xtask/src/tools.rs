@@ -21,9 +21,11 @@ const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 pub enum ToolSet {
     /// What the dev server needs: `cargo-lambda`.
     Dev,
-    /// What the tests and CI need besides: the SAM command line, cfn-lint, JWT libraries, cargo-deny,
-    /// an emulator of Secrets Manager.
+    /// What deploying needs besides, the command lines of SAM and AWS; and what tests and CI do: cfn-lint,
+    /// JWT libraries, cargo-deny, an emulator of AWS.
     Test,
+    /// The scanner of the template, which gets on with none of the others' versions.
+    Checkov,
 }
 
 impl ToolSet {
@@ -31,6 +33,15 @@ impl ToolSet {
         match self {
             Self::Dev => "requirements.txt",
             Self::Test => "requirements-test.txt",
+            Self::Checkov => "requirements-checkov.txt",
+        }
+    }
+
+    /// The name of its virtual environment.
+    fn venv(self) -> &'static str {
+        match self {
+            Self::Dev | Self::Test => "venv",
+            Self::Checkov => "checkov",
         }
     }
 }
@@ -46,7 +57,7 @@ struct Place {
 
 impl Place {
     fn of(project: &Project, set: ToolSet) -> Self {
-        let venv = project.tools().join("venv");
+        let venv = project.tools().join(set.venv());
         Self {
             python: venv.join("bin/python"),
             requirements: project.root().join("xtask").join(set.requirements()),
@@ -143,7 +154,7 @@ impl Tools {
             let wanted = fs::read(project.root().join("xtask/npm").join(lock)).ok()?;
             Some(wanted == fs::read(tools.npm.join(lock)).ok()?)
         };
-        let npm = set == ToolSet::Dev || npm() == Some(true);
+        let npm = set != ToolSet::Test || npm() == Some(true);
         (wanted == installed && npm && runs(&place.python).await).then_some(tools)
     }
 
@@ -172,7 +183,7 @@ impl Tools {
 /// # Errors
 /// As [`Tools::install`].
 pub async fn install(project: &Project) -> anyhow::Result<()> {
-    for set in [ToolSet::Dev, ToolSet::Test] {
+    for set in [ToolSet::Dev, ToolSet::Test, ToolSet::Checkov] {
         Tools::install(project, set).await?;
     }
     Ok(())

@@ -1,0 +1,244 @@
+//! `cargo xtask scale`: which item of the tables is asked for most, and how far it carries.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use rand::SeedableRng;
+use rand::distr::Distribution;
+use rand::rngs::StdRng;
+use rand_distr::{Poisson, Zipf};
+
+use crate::cost::{Load, login_seconds};
+use crate::ui;
+
+/// What DynamoDB gives to one partition, and so to one item, a second (Amazon DynamoDB Developer Guide,
+/// "Best practices for designing and using partition keys effectively").
+const ITEM_WRITES: f64 = 1_000.0;
+/// The same, of reads.
+const ITEM_READS: f64 = 3_000.0;
+
+/// Seconds of a month.
+const MONTH: f64 = 30.0 * 86_400.0;
+
+/// How long an instance keeps the key set, in seconds: `keys::FRESH_SECONDS`.
+const KEYS_KEPT: f64 = 300.0;
+
+/// How many instances Lambda adds to one function at most, in ten seconds (AWS Lambda Developer Guide,
+/// "Lambda scaling behavior").
+const NEW_INSTANCES: f64 = 1_000.0;
+
+/// How many instances an account has at a time by default (AWS Lambda Developer Guide, "Lambda quotas").
+const INSTANCES: f64 = 1_000.0;
+
+/// What to simulate.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ScaleOptions {
+    /// How many users there are
+    #[arg(long, default_value_t = 10_000_000)]
+    pub users: u64,
+    /// How many networks they come from
+    #[arg(long, default_value_t = 2_000_000)]
+    pub networks: u64,
+    /// How far the busiest hour is above the average
+    #[arg(long, default_value_t = 5.0)]
+    pub peak: f64,
+    /// How many seconds of the busiest hour
+    #[arg(long, default_value_t = 600)]
+    pub seconds: u32,
+    /// How unequally users act: the exponent of Zipf's law
+    #[arg(long, default_value_t = 0.5)]
+    pub user_exponent: f64,
+    /// How unequally networks hold users
+    #[arg(long, default_value_t = 1.0)]
+    pub network_exponent: f64,
+    /// Where the random numbers begin
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+impl ScaleOptions {
+    /// By default.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self {
+            users: 10_000_000,
+            networks: 2_000_000,
+            peak: 5.0,
+            seconds: 600,
+            user_exponent: 0.5,
+            network_exponent: 1.0,
+            seed: 1,
+        }
+    }
+}
+
+/// A kind of item, and how often a request touches it.
+struct Kind {
+    name: &'static str,
+    of: Of,
+    /// Reads and writes by a login, a refresh, and a request to a checked route.
+    touched: [(f64, f64); 3],
+}
+
+/// Whose it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    User,
+    Network,
+    /// A user's, and one of their sessions: as hot as the user, if they have one.
+    Session,
+}
+
+/// Reads and writes of a request; those of a login as the deployment test has recorded them.
+const KINDS: [Kind; 5] = [
+    Kind { name: "account", of: Of::User, touched: [(1.0, 0.0), (1.0, 0.0), (1.0, 0.0)] },
+    Kind { name: "name and password", of: Of::User, touched: [(2.0, 0.0), (0.0, 0.0), (0.0, 0.0)] },
+    Kind { name: "session", of: Of::Session, touched: [(1.0, 1.0), (0.0, 1.0), (1.0, 0.0)] },
+    Kind { name: "counter of a name", of: Of::User, touched: [(0.0, 2.0), (0.0, 0.0), (0.0, 0.0)] },
+    Kind {
+        name: "counter of a network",
+        of: Of::Network,
+        touched: [(0.0, 2.0), (0.0, 0.0), (0.0, 0.0)],
+    },
+];
+
+/// Requests of one second by whoever makes them.
+type Requests = HashMap<u64, [f64; 3]>;
+
+/// What the simulation gives, as text.
+///
+/// # Errors
+/// When the numbers make no distribution.
+pub fn render(options: &ScaleOptions) -> anyhow::Result<String> {
+    let load = Load::of(options.users);
+    #[expect(clippy::cast_precision_loss, reason = "there are no 2^52 users")]
+    let (users, networks) = (options.users as f64, options.networks as f64);
+    let rate = |monthly: f64| users * monthly / MONTH * options.peak;
+    let rates = [rate(load.logins), rate(load.refreshes), rate(load.checked)];
+    let by_user =
+        Zipf::new(users, options.user_exponent).context("no such distribution of users")?;
+    let by_network =
+        Zipf::new(networks, options.network_exponent).context("no such distribution")?;
+    let mut random = StdRng::seed_from_u64(options.seed);
+    // The hottest of each kind in any second: reads and writes.
+    let mut hottest = [(0.0_f64, 0.0_f64); KINDS.len()];
+    for _ in 0..options.seconds {
+        let (mut of_users, mut of_networks) = (Requests::new(), Requests::new());
+        for (index, rate) in rates.iter().enumerate() {
+            let count = Poisson::new(*rate).context("no such rate")?.sample(&mut random);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a count, and ranks from 1 on"
+            )]
+            for _ in 0..count as u64 {
+                let user = by_user.sample(&mut random) as u64;
+                let network = by_network.sample(&mut random) as u64;
+                for (requests, who) in [(&mut of_users, user), (&mut of_networks, network)] {
+                    if let Some(counted) = requests.entry(who).or_default().get_mut(index) {
+                        *counted += 1.0;
+                    }
+                }
+            }
+        }
+        for (kind, hottest) in KINDS.iter().zip(&mut hottest) {
+            let requests = if kind.of == Of::Network { &of_networks } else { &of_users };
+            for counted in requests.values() {
+                let sum = |of: fn(&(f64, f64)) -> f64| {
+                    counted.iter().zip(&kind.touched).map(|(n, it)| n * of(it)).sum::<f64>()
+                };
+                hottest.0 = hottest.0.max(sum(|it| it.0));
+                hottest.1 = hottest.1.max(sum(|it| it.1));
+            }
+        }
+    }
+    let mut lines = vec![format!(
+        "at the peak: {:.0} logins, {:.0} refreshes, {:.0} requests to checked routes a second",
+        rates[0], rates[1], rates[2]
+    )];
+    let header = ["item", "reads/s", "writes/s", "of what an item can"];
+    let mut rows = vec![header.map(str::to_owned)];
+    for (kind, (reads, writes)) in KINDS.iter().zip(hottest) {
+        let used = (reads / ITEM_READS).max(writes / ITEM_WRITES);
+        rows.push([
+            kind.name.to_owned(),
+            format!("{reads:.0}"),
+            format!("{writes:.0}"),
+            format!("{:.1} %", used * 100.0),
+        ]);
+    }
+    let keys = keys_reads(&rates);
+    rows.push([
+        "the key set".to_owned(),
+        format!("{keys:.0}"),
+        "0".to_owned(),
+        format!("{:.1} %", keys / ITEM_READS * 100.0),
+    ]);
+    lines.extend(ui::columns(&rows));
+    lines.push(format!(
+        "an item carries {ITEM_WRITES} writes or {ITEM_READS} strongly consistent reads a second"
+    ));
+    lines.push(format!(
+        "one network carries {:.0} logins a second, one user {:.0} refreshes or {:.0} checked requests",
+        ITEM_WRITES / 2.0,
+        ITEM_WRITES,
+        ITEM_READS
+    ));
+    lines.push(format!(
+        "the key set carries {:.0} instances, or {:.0} cold starts a second; Lambda adds {:.0} a second to a \
+         function",
+        ITEM_READS * KEYS_KEPT,
+        ITEM_READS,
+        NEW_INSTANCES / 10.0
+    ));
+    let login = login_seconds();
+    lines.push(format!(
+        "{INSTANCES} instances, which an account has by default, carry {:.0} logins a second of {:.1} ms",
+        (INSTANCES / login / 1e3).floor() * 1e3,
+        login * 1e3
+    ));
+    Ok(lines.join("\n"))
+}
+
+/// How often instances read the key set again: as many as are busy, each of which takes 10 ms for a
+/// request, and one of each second's cold starts for every hundred.
+fn keys_reads(rates: &[f64; 3]) -> f64 {
+    let busy: f64 = rates.iter().sum::<f64>() * 0.010;
+    busy.max(25.0) / KEYS_KEPT + busy / 100.0
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// As [`render`].
+pub fn run(options: &ScaleOptions) -> anyhow::Result<()> {
+    ui::line(render(options)?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small(users: u64, networks: u64) -> ScaleOptions {
+        ScaleOptions { users, networks, seconds: 5, ..ScaleOptions::standard() }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same() {
+        let options = small(100_000, 1_000);
+        assert_eq!(render(&options).unwrap(), render(&options).unwrap());
+        let other = ScaleOptions { seed: 2, ..options.clone() };
+        assert_ne!(render(&options).unwrap(), render(&other).unwrap());
+    }
+
+    /// All of whom come from one network: its counter has two writes for each login.
+    #[test]
+    fn one_network_is_as_hot_as_all_logins() {
+        let text = render(&small(10_000_000, 1)).unwrap();
+        let row = text.lines().find(|line| line.starts_with("counter of a network")).unwrap();
+        let writes: f64 = row.split_whitespace().nth(5).unwrap().parse().unwrap();
+        // 77 logins a second on average.
+        assert!((120.0..260.0).contains(&writes), "{row}");
+    }
+}
