@@ -1,9 +1,11 @@
-//! The compiled functions behind the local gateway, over HTTP.
+//! The compiled functions over HTTP: behind the local gateway, and deployed to an emulator of AWS.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod deployment;
+mod journeys;
+
 mod end_to_end {
-    mod access;
     mod dev;
     mod hostile;
     mod interoperate;
@@ -13,4 +15,16 @@ mod end_to_end {
     mod server;
     mod session;
     mod throttle;
+
+    macro_rules! on_the_shared_server {
+        ($($module:ident::$journey:ident,)*) => {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $journey() {
+                    crate::journeys::$module::$journey(server::shared()).await;
+                }
+            )*
+        };
+    }
+    crate::journeys::journeys!(on_the_shared_server);
 }

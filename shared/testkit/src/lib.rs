@@ -5,6 +5,7 @@
 //! template, a key set published in it, and the environment of a function that runs against it.
 
 mod answers;
+mod aws;
 mod clock;
 mod corpora;
 mod email_service;
@@ -18,6 +19,7 @@ mod secrets_manager;
 mod stack;
 
 pub use answers::{body, claims, readable, status, token_header};
+pub use aws::Aws;
 pub use clock::TestClock;
 pub use corpora::{json_test_suite, naughty_strings};
 pub use email_service::EmailService;

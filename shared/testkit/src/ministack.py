@@ -3,6 +3,8 @@
 The test hands over a pipe as standard input and never writes to it: when it ends, however it does, so
 do we. We take a free port of the loopback and say which, in one line. From then on whoever connects
 waits until ministack is ready.
+
+As AWS to deploy to (ministack_aws.py) there is a second port, for TLS, which is said second.
 """
 
 import asyncio
@@ -19,10 +21,18 @@ def end_with_the_test():
 
 
 threading.Thread(target=end_with_the_test, daemon=True).start()
-listener = socket.create_server(("127.0.0.1", 0))
-port = listener.getsockname()[1]
+
+
+def listen():
+    listener = socket.create_server(("127.0.0.1", 0))
+    return listener, listener.getsockname()[1]
+
+
+listener, port = listen()
+# By a second one, an API has an address that begins with https.
+secure_listener, secure_port = listen() if "CERTIFICATE" in os.environ else (None, None)
 # Read when ministack is imported.
-os.environ["GATEWAY_PORT"] = str(port)
+os.environ["GATEWAY_PORT"] = str(secure_port or port)
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
@@ -73,9 +83,15 @@ def put_secret_value(request):
 secretsmanager._create_secret = create_secret
 secretsmanager._put_secret_value = put_secret_value
 
+# PATCHES
+
 config = Config()
 # The listener itself, so that nobody can take the port in between.
 config.bind = [f"fd://{listener.fileno()}"]
+if secure_listener:
+    config.insecure_bind = config.bind
+    config.bind = [f"fd://{secure_listener.fileno()}"]
+    config.certfile, config.keyfile = make_certificate(os.environ["CERTIFICATE"])
 config.loglevel = "ERROR"
-print(port, flush=True)
+print(port, secure_port or "", flush=True)
 asyncio.run(serve(app, config))

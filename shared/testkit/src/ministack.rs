@@ -1,6 +1,7 @@
 //! AWS, as `ministack` stands for some of it: a process of its own on the loopback.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
@@ -11,6 +12,9 @@ use xtask::tools::{ToolSet, Tools};
 /// id.
 const PROGRAM: &str = include_str!("ministack.py");
 
+/// Where the program takes what else ministack is to do.
+const PATCHES: &str = "# PATCHES";
+
 /// An emulator of its own, on a loopback port of its own. It keeps all in memory, and ends with this value,
 /// or with the process when that is killed.
 #[derive(Debug)]
@@ -19,7 +23,7 @@ pub(crate) struct Ministack {
     process: Child,
     // What it prints after the first line goes nowhere, and it does not fail by that.
     _output: BufReader<ChildStdout>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Ministack {
@@ -28,6 +32,18 @@ impl Ministack {
     /// # Panics
     /// When `ministack` is not installed and cannot be, or does not start.
     pub(crate) async fn start(services: &str) -> Self {
+        Self::start_with(services, "", &[]).await
+    }
+
+    /// The same with `patches` of it, and with variables besides.
+    ///
+    /// # Panics
+    /// As [`Ministack::start`].
+    pub(crate) async fn start_with(
+        services: &str,
+        patches: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let tools = Tools::install(&Project::here(), ToolSet::Test).await.unwrap_or_else(|error| {
             panic!("ministack is missing, and `cargo xtask tools` cannot install it: {error:#}")
         });
@@ -35,7 +51,7 @@ impl Ministack {
         // There is none: ministack would tidy up containers.
         let docker = format!("unix://{}", folder.path().join("docker.sock").display());
         let mut process = Command::new(tools.program("python"))
-            .args(["-c", PROGRAM])
+            .args(["-c", &PROGRAM.replace(PATCHES, patches)])
             // Nothing of ours, such as real credentials or a proxy.
             .env_clear()
             .env("BIND_HOST", "127.0.0.1")
@@ -46,24 +62,30 @@ impl Ministack {
             .env("LOG_LEVEL", "ERROR")
             .env("HOME", folder.path())
             .env("TMPDIR", folder.path())
+            .envs(variables.iter().copied())
             .current_dir(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the tools have a Python");
         let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
-        let mut port = String::new();
-        output.read_line(&mut port).expect("a line or the end");
-        let port: u16 = port.trim().parse().expect(
+        let mut ports = String::new();
+        output.read_line(&mut ports).expect("a line or the end");
+        let port = ports.split_whitespace().next().expect(
             "ministack does not start: its reason is above, and `cargo xtask tools` mends it",
         );
         let url = format!("http://127.0.0.1:{port}");
-        Self { url, process, _output: output, _folder: folder }
+        Self { url, process, _output: output, folder }
     }
 
     /// Where it is.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A folder that goes with it.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 }
 

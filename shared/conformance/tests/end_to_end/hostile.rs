@@ -4,7 +4,8 @@ use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::server::{PASSWORD, Server, address, shared};
+use super::server::{Server, address, shared};
+use crate::journeys::PASSWORD;
 
 /// Sends bytes as they are and gives the status.
 async fn raw(server: &Server, request: &[u8]) -> u16 {

@@ -11,7 +11,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Forge, claims, token_header};
 
-use super::server::{Server, Tokens, shared};
+use super::server::{Server, shared};
+use crate::journeys::{Place, Tokens};
 
 /// How long the stream of requests runs at most.
 const BOUND: Duration = Duration::from_mins(1);

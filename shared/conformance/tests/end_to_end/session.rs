@@ -1,69 +1,7 @@
-//! What a newcomer does first.
+//! A name that many want at once.
 
-use auth::Role;
-use serde_json::json;
-
-use super::server::{PASSWORD, at_once, shared};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn register_login_protected_admin() {
-    let server = shared();
-    let registration = json!({"username": "ada", "password": PASSWORD});
-    let registered = server.post("/auth/register", &registration).await;
-    assert_eq!(registered.status, 201, "{}", registered.text);
-    assert_eq!(registered.json()["message"], "User registered successfully");
-    assert_eq!(registered.json()["user"]["roles"], json!(["user"]));
-    assert_eq!(server.register("ada").await.short(), "409 already_exists");
-    assert_eq!(server.register("ADA").await.short(), "409 already_exists");
-
-    let login = server.post("/auth/login", &registration).await;
-    assert_eq!(login.status, 200, "{}", login.text);
-    assert_eq!(login.json()["token_type"], "Bearer");
-    assert_eq!(login.json()["expires_in"], 900);
-    let token = login.json()["access_token"].as_str().unwrap().to_owned();
-
-    let hello = server.get("/auth/protected", Some(&token)).await;
-    assert_eq!((hello.status, hello.json()), (200, json!({"message": "Hello, ada!"})));
-    let nobody = server.get("/auth/protected", None).await;
-    assert_eq!(nobody.short(), "401 missing_token");
-    assert_eq!(nobody.header("www-authenticate"), Some(r#"Bearer realm="latchkey""#));
-    let (at, changed) = (token.len() / 2, token.as_bytes()[token.len() / 2]);
-    let mut other = token.clone();
-    other.replace_range(at..=at, if changed == b'a' { "b" } else { "a" });
-    let altered = server.get("/auth/protected", Some(&other)).await;
-    assert_eq!(altered.short(), "401 invalid_token");
-    let challenge = r#"Bearer realm="latchkey", error="invalid_token""#;
-    assert_eq!(altered.header("www-authenticate"), Some(challenge));
-
-    assert_eq!(server.get("/auth/admin", Some(&token)).await.short(), "403 insufficient_role");
-    server.set_roles("ada", &[Role::Admin, Role::User]);
-    let admin = server.get("/auth/admin", Some(&token)).await;
-    assert_eq!((admin.status, admin.json()), (200, json!({"message": "Welcome, Admin!"})));
-    let by_token = "/api/protected_route_admin";
-    assert_eq!(server.get(by_token, Some(&token)).await.short(), "403 insufficient_role");
-    let token = server.login("ada").await;
-    assert_eq!(server.get(by_token, Some(&token)).await.status, 200);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn signs_in_by_address_and_shows_the_user() {
-    let server = shared();
-    let body = json!({"username": "grace", "password": PASSWORD, "email": "Grace@Example.com"});
-    assert_eq!(server.post("/auth/register", &body).await.status, 201);
-    let body = json!({"email": "grace@EXAMPLE.com", "password": PASSWORD});
-    let login = server.post("/auth/login", &body).await;
-    assert_eq!(login.status, 200, "{}", login.text);
-    let token = login.json()["access_token"].as_str().unwrap().to_owned();
-    let me = server.get("/auth/me", Some(&token)).await.json();
-    assert_eq!(me["username"], "grace");
-    assert_eq!(me["email"], "Grace@Example.com");
-    assert_eq!(me["email_verified"], false);
-    assert_eq!(me["disabled"], false);
-    let times = [me["created_at"].as_str().unwrap()];
-    assert!(
-        times.iter().all(|time| time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok())
-    );
-}
+use super::server::shared;
+use crate::journeys::at_once;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_fifty_gets_the_name() {

@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use reqwest::Method;
 use serde_json::json;
 
-use super::server::{Answer, PASSWORD, Server, at_once};
+use super::server::Server;
+use crate::journeys::{Answer, PASSWORD, at_once};
 
 async fn login(server: &Server, from: Ipv4Addr, username: &str, password: &str) -> Answer {
     let body = json!({"username": username, "password": password}).to_string();

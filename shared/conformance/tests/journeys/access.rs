@@ -6,7 +6,7 @@ use auth::{Clock, Role, SystemClock};
 use reqwest::Method;
 use testkit::claims;
 
-use super::server::{Answer, Server, shared};
+use super::{Answer, Place, routes};
 
 /// The routes that anyone may call. Every other route must refuse a bad token.
 const PUBLIC: [&str; 9] = [
@@ -30,7 +30,7 @@ fn filled(path: &str, token: Option<&str>) -> String {
     path.replace("{sid}", &sid)
 }
 
-async fn call(server: &Server, method: &Method, path: &str, token: Option<&str>) -> Answer {
+async fn call(server: &impl Place, method: &Method, path: &str, token: Option<&str>) -> Answer {
     let mut request = server.request(method.clone(), path);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
@@ -41,9 +41,7 @@ async fn call(server: &Server, method: &Method, path: &str, token: Option<&str>)
     server.send(request).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn access_matrix() {
-    let server = shared();
+pub(crate) async fn access_matrix(server: &impl Place) {
     let roles = [
         ("user", &[Role::User] as &[Role]),
         ("admin", &[Role::Admin]),
@@ -55,7 +53,7 @@ async fn access_matrix() {
         server.set_roles(&username, roles);
     }
     let mut matrix = BTreeMap::new();
-    for (method, path) in Server::routes() {
+    for (method, path) in routes() {
         let nobody = call(server, &method, &filled(&path, None), None).await;
         let mut row = vec![format!("no token: {}", nobody.short())];
         for (name, _) in roles {
@@ -66,18 +64,19 @@ async fn access_matrix() {
         }
         matrix.insert(format!("{path} {method}"), row.join(" | "));
     }
-    insta::assert_json_snapshot!(matrix);
+    // One, wherever it is.
+    insta::with_settings!({ prepend_module_to_snapshot => false }, {
+        insta::assert_json_snapshot!("access_matrix", matrix);
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_bad_token_is_refused_by_every_route() {
-    let server = shared();
+pub(crate) async fn every_bad_token_is_refused_by_every_route(server: &impl Place) {
     assert_eq!(server.register("mallory").await.status, 201);
     server.set_roles("mallory", &[Role::User, Role::Admin, Role::SuperAdmin]);
     let forge = server.forge();
 
     let mut guarded = 0;
-    for (method, path) in Server::routes() {
+    for (method, path) in routes() {
         if PUBLIC.contains(&format!("{method} {path}").as_str()) {
             continue;
         }
@@ -100,12 +99,10 @@ async fn every_bad_token_is_refused_by_every_route() {
         let let_in = ![401, 403].contains(&control.status) && control.status < 500;
         assert!(let_in, "{method} {path} with a good token: {}", control.text);
     }
-    assert_eq!(guarded + PUBLIC.len(), Server::routes().len());
+    assert_eq!(guarded + PUBLIC.len(), routes().len());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_counts_in_its_header_alone() {
-    let server = shared();
+pub(crate) async fn a_token_counts_in_its_header_alone(server: &impl Place) {
     assert_eq!(server.register("trent").await.status, 201);
     let token = server.login("trent").await;
     let path = "/api/protected_route";

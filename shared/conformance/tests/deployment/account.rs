@@ -1,0 +1,99 @@
+//! Somebody's shell, and an account that it works on.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+use testkit::Aws;
+use xtask::project::Project;
+use xtask::tools::{ToolSet, Tools};
+
+/// A release profile that is cheap to build: what is deployed here is not measured.
+const CHEAP_RELEASE: [(&str, &str); 3] = [
+    ("CARGO_PROFILE_RELEASE_LTO", "off"),
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+];
+
+/// An emulated account of AWS, and a shell that is configured for it.
+pub(crate) struct AwsAccount {
+    aws: Aws,
+    home: TempDir,
+    bin: PathBuf,
+}
+
+impl AwsAccount {
+    pub(crate) async fn open() -> Self {
+        let project = Project::here();
+        let tools = Tools::install(&project, ToolSet::Test).await.unwrap();
+        Tools::install(&project, ToolSet::Dev).await.unwrap();
+        let bin = tools.program("sam").parent().unwrap().to_owned();
+        Self { aws: Aws::start().await, home: tempfile::tempdir().unwrap(), bin }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        self.aws.url()
+    }
+
+    pub(crate) fn aws(&self) -> &Aws {
+        &self.aws
+    }
+
+    /// Where the shell's variables are between two uses.
+    fn variables(&self) -> PathBuf {
+        self.home.path().join("variables.sh")
+    }
+
+    fn bash(&self, commands: &str) -> Command {
+        let variables = self.variables();
+        if !variables.exists() {
+            File::create(&variables).unwrap();
+        }
+        let script = format!(
+            "set -euo pipefail\n. {0}\nPATH=\"{1}:$PATH\"\n{commands}\nexport -p > {0}\n",
+            variables.display(),
+            self.bin.display(),
+        );
+        let mut bash = xtask::process::command("bash").into_std();
+        bash.args(["-c", &script]).current_dir(Project::here().root());
+        // The account of whoever runs this is nobody's business here.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AWS_") {
+                bash.env_remove(name);
+            }
+        }
+        bash.env("AWS_ENDPOINT_URL", self.url())
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local")
+            .env("AWS_CONFIG_FILE", self.home.path().join("config"))
+            .env("AWS_PAGER", "")
+            .env("CURL_CA_BUNDLE", self.aws.certificate())
+            .env("SAM_CLI_TELEMETRY", "0")
+            .env("CARGO_INCREMENTAL", "0")
+            .envs(CHEAP_RELEASE);
+        bash
+    }
+
+    /// Runs commands, which must succeed, with `input` for what they read.
+    pub(crate) fn shell(&self, commands: &str, input: &str) {
+        let mut bash = self.bash(commands).stdin(Stdio::piped()).spawn().unwrap();
+        bash.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        assert!(bash.wait().unwrap().success(), "failed:\n{commands}");
+    }
+
+    /// Deploys the stack of the shell again, with these parameters besides.
+    pub(crate) fn deploy(&self, parameters: &str) {
+        let deploy = "sam deploy --stack-name $STACK --no-confirm-changeset";
+        self.shell(&format!("{deploy} --parameter-overrides {parameters}"), "");
+    }
+
+    /// What a command prints.
+    pub(crate) fn output(&self, command: &str) -> String {
+        let output = self.bash(command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "failed:\n{command}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}

@@ -1,0 +1,74 @@
+//! The whole stack, deployed by `sam` into an emulator of AWS as `docs/deploy.md` says, and used there.
+
+#![expect(clippy::print_stdout, reason = "it takes minutes, and says what it does")]
+
+mod account;
+mod operations;
+mod stack;
+mod walkthrough;
+
+use account::AwsAccount;
+use stack::Deployed;
+use walkthrough::Walkthrough;
+
+use crate::journeys::{self, PASSWORD};
+
+/// One test, since a deployment takes minutes: as a reader of the documentation who deploys, makes an
+/// administrator, upgrades and in the end deletes, with users in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn deployed_as_documented() {
+    let account = AwsAccount::open().await;
+    let walkthrough = Walkthrough::read("docs/deploy.md");
+    let sections = ["Deploy", "The first administrator", "Mail", "Upgrade", "Delete"];
+    assert_eq!(walkthrough.titles(), sections, "there is nothing that is not run");
+    let section = |title| walkthrough.section(title);
+    section("Deploy").run(&account, "");
+    section("The first administrator").run(&account, &format!("{PASSWORD}\n"));
+    section("Mail").run(&account, "");
+    operations::origins(&Deployed::of(&account), "none").await;
+
+    // All comes from one network, and nobody waits for a grace of ten seconds.
+    account.deploy(
+        "ThrottleRegisterFree=100000 ThrottleNetworkFree=100000 ThrottleMailFree=100000 \
+         RefreshGraceSeconds=5 SessionsPerAccount=5 Authorizer=true AuthorizerAccess=checked \
+         Alarms=on AlarmAddress=operator@example.com Dashboard=on \
+         CorsOrigins=http://localhost:5173,https://app.example.com",
+    );
+    let deployed = Deployed::of(&account);
+    operations::origins(&deployed, "https://app.example.com").await;
+    macro_rules! deployed {
+        ($($module:ident::$journey:ident,)*) => {
+            $(
+                println!("--- {}::{}", stringify!($module), stringify!($journey));
+                journeys::$module::$journey(&deployed).await;
+            )*
+        };
+    }
+    journeys::journeys!(deployed);
+    journeys::refresh::a_replay_after_the_grace_ends_that_session_alone(&deployed).await;
+
+    operations::the_authorizer_admits(&deployed).await;
+    operations::too_many_sessions(&deployed).await;
+    operations::elsewhere(&deployed).await;
+    operations::by_invitation(&deployed).await;
+    println!("--- operations");
+    operations::bad_day(&deployed).await;
+    operations::every_metric_has_been_written(&deployed);
+    operations::privilege_is_least(&deployed);
+
+    // Users are kept, by a deployment with a change, by an upgrade and by deletion.
+    let session = deployed.sign_in("root").await;
+    account.deploy("Registration=closed");
+    Walkthrough::read("docs/operate.md").section("Rolling out").run(&account, "");
+    operations::alarms_are_the_brake(&account);
+    section("Upgrade").run(&account, "");
+    assert_eq!(deployed.register("latecomer").await.status, 403);
+    assert_eq!(deployed.refresh(&session.refresh).await.status, 200);
+    assert_eq!(deployed.get("/auth/admin", Some(&session.access)).await.status, 200);
+    let users = deployed.users();
+    assert!(users > 0);
+    section("Delete").run(&account, "");
+    assert_eq!(deployed.users(), users);
+    let answer = deployed.get("/auth/admin", Some(&session.access)).await;
+    assert_eq!(answer.status, 404, "there is no API any more");
+}

@@ -1,0 +1,186 @@
+//! What an operator sees: metrics, and whether functions may do what they do and no more.
+
+use std::collections::BTreeSet;
+
+use auth::Metric;
+use serde_json::{Value, json};
+use xtask::privilege::{authorizations, faults, grants};
+use xtask::project::Project;
+
+use super::account::AwsAccount;
+use super::stack::Deployed;
+use crate::journeys::PASSWORD;
+use crate::journeys::mails::NEW;
+
+/// The authorizer lets somebody in, whose account and session it has looked at.
+pub(crate) async fn the_authorizer_admits(deployed: &Deployed<'_>) {
+    let event = testkit::bearer(testkit::load("authorizer"), &deployed.login("root").await);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), event.to_string()).unwrap();
+    let answer = deployed.account().output(&format!(
+        "aws lambda invoke --function-name {function} --payload file://{file} {file} > /dev/null
+         cat {file}",
+        function = deployed.output("AuthorizerArn"),
+        file = file.path().display(),
+    ));
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["isAuthorized"], true, "{answer}");
+}
+
+/// What browsers on other origins get to read: that of `CorsOrigins`, and nothing of any other.
+pub(crate) async fn origins(deployed: &Deployed<'_>, allowed: &str) {
+    for origin in ["https://app.example.com", "https://app.example.com.evil.example"] {
+        let preflight = deployed
+            .request(reqwest::Method::OPTIONS, "/auth/me")
+            .header("origin", origin)
+            .header("access-control-request-method", "GET")
+            .header("access-control-request-headers", "authorization");
+        let request = deployed.request(reqwest::Method::GET, "/auth/me").header("origin", origin);
+        for request in [preflight, request] {
+            let answer = deployed.send(request).await;
+            let named = answer.headers.get("access-control-allow-origin");
+            assert_eq!(
+                named.is_some_and(|named| named == origin),
+                origin == allowed,
+                "{origin}: {answer:?}"
+            );
+            assert!(!answer.headers.contains_key("access-control-allow-credentials"));
+        }
+    }
+}
+
+/// One more session than an account may have ends the oldest.
+pub(crate) async fn too_many_sessions(deployed: &Deployed<'_>) {
+    assert_eq!(deployed.register("collector").await.status, 201);
+    let first = deployed.sign_in("collector").await;
+    for _ in 0..5 {
+        deployed.sign_in("collector").await;
+    }
+    assert_eq!(deployed.refresh(&first.refresh).await.status, 401);
+}
+
+/// An invitation counts once. Nobody registers without one from then on.
+pub(crate) async fn by_invitation(deployed: &Deployed<'_>) {
+    deployed.account().deploy("Registration=invite");
+    let admin = deployed.login("root").await;
+    let invite = deployed.call(reqwest::Method::POST, "/admin/invites", &admin).await.json();
+    let register = async |username: &str| {
+        let code = &invite["invite_code"];
+        let body = json!({"username": username, "password": PASSWORD, "invite_code": code});
+        deployed.post("/auth/register", &body).await.short()
+    };
+    assert_eq!(register("invited").await, "201");
+    assert_eq!(register("uninvited").await, "403 invalid_invite");
+    deployed.account().deploy("Registration=open");
+}
+
+/// Whoever is signed in changes password and address, each from a network that nobody knows.
+pub(crate) async fn elsewhere(deployed: &Deployed<'_>) {
+    let body =
+        json!({"username": "traveller", "password": PASSWORD, "email": "t@travel.example.com"});
+    assert_eq!(deployed.post("/auth/register", &body).await.status, 201);
+    let token = deployed.login("traveller").await;
+    for (network, path, body, status) in [
+        (
+            77,
+            "/auth/email/change",
+            json!({"password": PASSWORD, "new_email": "u@travel.example.com"}),
+            202,
+        ),
+        (78, "/auth/password", json!({"current_password": PASSWORD, "new_password": NEW}), 200),
+    ] {
+        let elsewhere = std::net::Ipv4Addr::new(127, 0, 0, network);
+        let request = deployed.request_from(elsewhere, reqwest::Method::POST, path);
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        assert_eq!(deployed.send(request).await.status, status, "{path}");
+    }
+}
+
+/// What is rare, so that each metric has something to say: wrong passwords until they are held, a
+/// database that does not answer, mails that SES does not take.
+pub(crate) async fn bad_day(deployed: &Deployed<'_>) {
+    let account = deployed.account();
+    assert_eq!(deployed.register("badday").await.status, 201);
+    let wrong = json!({"username": "badday", "password": "a walk by another river"});
+    let guess = async || deployed.post("/auth/login", &wrong).await.status;
+    let mut answers = Vec::new();
+    while answers.last() != Some(&429) {
+        answers.push(guess().await);
+        assert!(answers.len() < 20, "{answers:?}");
+    }
+    assert!(answers.contains(&401));
+
+    account.aws().break_services(&["dynamodb"]);
+    let answer = guess().await;
+    account.aws().break_services(&[]);
+    assert_eq!(answer, 503);
+
+    let body =
+        json!({"username": "unmailed", "password": PASSWORD, "email": "u@bounce.example.com"});
+    assert_eq!(deployed.post("/auth/register", &body).await.status, 201);
+    account.aws().break_services(&["ses"]);
+    let forgot = json!({"email": "u@bounce.example.com"});
+    assert_eq!(deployed.post("/auth/password/forgot", &forgot).await.status, 202);
+    wait_for_failed_mail(deployed).await;
+    account.aws().break_services(&[]);
+}
+
+async fn wait_for_failed_mail(deployed: &Deployed<'_>) {
+    let failed = async {
+        while !metrics(deployed).contains(&Metric::MailsFailed) {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_mins(1), failed).await;
+    assert!(waited.is_ok(), "no mail has failed");
+}
+
+/// The metrics that are in the log of the functions.
+fn metrics(deployed: &Deployed<'_>) -> BTreeSet<Metric> {
+    let group = deployed.output("FunctionsLogGroup");
+    let events = deployed.account().output(&format!(
+        "aws logs filter-log-events --log-group-name {group} --filter-pattern CloudWatchMetrics \
+         --query events[].message",
+    ));
+    let events: Vec<String> = serde_json::from_str(&events).unwrap();
+    let mut found = BTreeSet::new();
+    for line in events.iter().flat_map(|event| event.lines()) {
+        let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+        for described in event["_aws"]["CloudWatchMetrics"].as_array().into_iter().flatten() {
+            assert_eq!(event["Stack"], "latchkey");
+            for metric in described["Metrics"].as_array().unwrap() {
+                let name = metric["Name"].as_str().unwrap();
+                assert!(event[name].is_number(), "{event}");
+                found.insert(Metric::of_name(name).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Whatever there is to measure has been measured.
+pub(crate) fn every_metric_has_been_written(deployed: &Deployed<'_>) {
+    assert_eq!(metrics(deployed), BTreeSet::from(Metric::ALL));
+}
+
+/// CloudFormation has been told of two alarms that take a deployment back.
+pub(crate) fn alarms_are_the_brake(account: &AwsAccount) {
+    let calls = account.aws().calls();
+    let told = calls.lines().filter(|call| call.contains("RollbackConfiguration"));
+    let told: Vec<Value> = told.map(|call| serde_json::from_str(call).unwrap()).collect();
+    let [call] = told.as_slice() else { panic!("{} calls", told.len()) };
+    let body = call["body"].as_str().unwrap();
+    assert!(body.contains("Action=UpdateStack"), "{body}");
+    let watched = |name: &str| body.matches(&format!("alarm%3Alatchkey-{name}-")).count();
+    let watched = ["ServerErrorsAlarm", "ApiErrorsAlarm"].map(watched);
+    assert_eq!((watched, body.matches("RollbackTriggers.member.").count()), ([1, 1], 4), "{body}");
+}
+
+/// All that the functions have asked of AWS is granted, and all that is granted has been asked for.
+pub(crate) fn privilege_is_least(deployed: &Deployed<'_>) {
+    let template = std::fs::read_to_string(Project::here().template()).unwrap();
+    let calls = authorizations("latchkey", &deployed.account().aws().calls()).unwrap();
+    let faults = faults(&grants(&template).unwrap(), &calls);
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}

@@ -1,0 +1,198 @@
+//! Passwords and addresses by mail: what is mailed, and that its links work.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::Received;
+
+use super::{Answer, PASSWORD, Place, Tokens};
+
+pub(crate) const NEW: &str = "a longer walk along the coast";
+
+/// How long a mail may take to come, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The mails that have come to this domain, once there are so many.
+pub(crate) async fn mails(server: &impl Place, domain: &str, count: usize) -> Vec<Received> {
+    let come = async || {
+        let mut mails = server.mails().await;
+        mails.retain(|mail| mail.to.ends_with(domain));
+        mails
+    };
+    let enough = async {
+        while come().await.len() < count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, enough).await;
+    let mails = come().await;
+    assert!(waited.is_ok() && mails.len() == count, "{count} mails: {mails:?}");
+    mails
+}
+
+/// The one that has come last.
+pub(crate) async fn last(server: &impl Place, domain: &str, count: usize) -> Received {
+    mails(server, domain, count).await.pop().unwrap()
+}
+
+/// A request that claims to be for somewhere else.
+pub(crate) async fn spoofed(
+    server: &impl Place,
+    path: &str,
+    body: &Value,
+    token: Option<&str>,
+) -> Answer {
+    let mut request = server
+        .request(Method::POST, path)
+        .header("content-type", "application/json")
+        .header("x-forwarded-host", "evil.example")
+        .header("forwarded", "host=evil.example;proto=http")
+        .header("x-forwarded-proto", "gopher")
+        .body(body.to_string());
+    // API Gateway finds the API by it, so that what comes there is for it.
+    if server.takes_any_host() {
+        request = request.header("host", "evil.example");
+    }
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    server.send(request).await
+}
+
+/// The token of a link, which leads to where it should.
+async fn follow(server: &impl Place, mail: &Received, page: &str) -> String {
+    server.follow(mail, page).await;
+    mail.token().unwrap().to_owned()
+}
+
+pub(crate) async fn register(server: &impl Place, username: &str, email: &str) -> Answer {
+    let body = json!({"username": username, "password": PASSWORD, "email": email});
+    spoofed(server, "/auth/register", &body, None).await
+}
+
+pub(crate) async fn login(server: &impl Place, by: &str, name: &str, password: &str) -> Answer {
+    server.post("/auth/login", &json!({by: name, "password": password})).await
+}
+
+async fn me(server: &impl Place, token: &str) -> Value {
+    server.get("/auth/me", Some(token)).await.json()
+}
+
+/// Every mail is in `.local/outbox`, its link works, and nothing that a request says of its host is in it.
+pub(crate) async fn a_password_and_an_address_by_mail(server: &impl Place) {
+    const DOMAIN: &str = "reset.example.com";
+    assert_eq!(register(server, "rosa-1", "rosa@reset.example.com").await.status, 201);
+    let access = server.login("rosa-1").await;
+
+    // The address is verified.
+    let sent = spoofed(server, "/auth/email/verify/send", &json!({}), Some(&access)).await;
+    assert_eq!(sent.status, 202);
+    let mail = last(server, DOMAIN, 1).await;
+    let token = follow(server, &mail, "verify-email").await;
+    assert_eq!(me(server, &access).await["email_verified"], false);
+    assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
+    assert_eq!(me(server, &access).await["email_verified"], true);
+
+    // A new password, by the link.
+    let forgot = json!({"email": "ROSA@reset.example.com"});
+    assert_eq!(spoofed(server, "/auth/password/forgot", &forgot, None).await.status, 202);
+    let mail = last(server, DOMAIN, 2).await;
+    assert_eq!(mail.to, "rosa@reset.example.com");
+    let token = follow(server, &mail, "reset-password").await;
+    let reset = json!({"token": token, "new_password": NEW});
+    assert_eq!(spoofed(server, "/auth/password/reset", &reset, None).await.status, 204);
+    assert_eq!(
+        server.post("/auth/password/reset", &reset).await.short(),
+        "401 invalid_credentials"
+    );
+    assert_eq!(server.get("/auth/me", Some(&access)).await.status, 401, "all sessions have ended");
+    assert_eq!(login(server, "email", "rosa@reset.example.com", PASSWORD).await.status, 401);
+    let tokens = Tokens::of(&login(server, "email", "rosa@reset.example.com", NEW).await);
+    assert!(last(server, DOMAIN, 3).await.subject.ends_with("your password has been changed"));
+
+    // Another one by the digits, and the change of one by itself.
+    assert_eq!(spoofed(server, "/auth/password/forgot", &forgot, None).await.status, 202);
+    let digits = last(server, DOMAIN, 4).await.digits().unwrap().to_owned();
+    let reset =
+        json!({"email": "rosa@RESET.EXAMPLE.COM", "code": digits, "new_password": PASSWORD});
+    assert_eq!(server.post("/auth/password/reset", &reset).await.status, 204);
+    assert_eq!(server.refresh(&tokens.refresh).await.short(), "401 invalid_token");
+    mails(server, DOMAIN, 5).await;
+    let access = server.login("rosa-1").await;
+    let change = json!({"current_password": PASSWORD, "new_password": NEW});
+    let changed = spoofed(server, "/auth/password", &change, Some(&access)).await;
+    assert_eq!(changed.status, 200);
+    assert!(last(server, DOMAIN, 6).await.subject.ends_with("your password has been changed"));
+
+    // From somewhere new.
+    let body = json!({"username": "rosa-1", "password": NEW}).to_string();
+    let elsewhere = server.request_from(Ipv4Addr::new(127, 0, 0, 9), Method::POST, "/auth/login");
+    let elsewhere = elsewhere.header("content-type", "application/json").body(body);
+    assert_eq!(server.send(elsewhere).await.status, 200);
+    assert!(last(server, DOMAIN, 7).await.subject.ends_with("signed in from somewhere new"));
+
+    for mail in mails(server, DOMAIN, 7).await {
+        assert_eq!(
+            (mail.to.as_str(), mail.from.as_str()),
+            ("rosa@reset.example.com", server.sender())
+        );
+        let whole = format!("{mail:?}");
+        assert!(!whole.contains("evil") && !whole.contains("gopher"), "{whole}");
+    }
+}
+
+/// Every way that a change of address can go.
+pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place) {
+    const DOMAIN: &str = "change.example.com";
+    assert_eq!(register(server, "rosa-2", "old@change.example.com").await.status, 201);
+    let access = server.login("rosa-2").await;
+    let change = async |new: &str| {
+        let body = json!({"password": PASSWORD, "new_email": new});
+        let answer = spoofed(server, "/auth/email/change", &body, Some(&access)).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+    };
+    let with =
+        |mails: &[Received], to: &str| mails.iter().rfind(|it| it.to == to).cloned().unwrap();
+
+    // Not confirmed: nothing has changed, and the old address has been told.
+    change("unconfirmed@change.example.com").await;
+    let came = mails(server, DOMAIN, 2).await;
+    assert!(with(&came, "old@change.example.com").subject.ends_with("address is to be used"));
+    let unconfirmed = with(&came, "unconfirmed@change.example.com");
+    assert_eq!(me(server, &access).await["email"], "old@change.example.com");
+    assert_eq!(
+        login(server, "email", "unconfirmed@change.example.com", PASSWORD).await.status,
+        401
+    );
+    let wrong = json!({"email": "unconfirmed@change.example.com", "code": "00000000"});
+    assert_eq!(server.post("/auth/email/verify", &wrong).await.short(), "401 invalid_credentials");
+
+    // Confirmed: the old one is told again, and is good for nothing any more.
+    change("New@change.example.com").await;
+    let came = mails(server, DOMAIN, 4).await;
+    let token = follow(server, &with(&came, "New@change.example.com"), "verify-email").await;
+    assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
+    let now = me(server, &access).await;
+    assert_eq!(
+        (&now["email"], &now["email_verified"]),
+        (&json!("New@change.example.com"), &json!(true))
+    );
+    assert!(last(server, DOMAIN, 5).await.subject.ends_with("address has been changed"));
+    assert_eq!(login(server, "email", "new@change.example.com", PASSWORD).await.status, 200);
+    assert_eq!(login(server, "email", "old@change.example.com", PASSWORD).await.status, 401);
+
+    // Taken meanwhile by somebody else: it stays with them. (The code of before still counts.)
+    assert_eq!(register(server, "other-2", "unconfirmed@change.example.com").await.status, 201);
+    let late = json!({"token": unconfirmed.token().unwrap()});
+    assert_eq!(server.post("/auth/email/verify", &late).await.short(), "409 already_exists");
+    assert_eq!(me(server, &access).await["email"], "New@change.example.com");
+
+    // Taken before: the answer is the same, there is no code, and its owner is told.
+    change("UNCONFIRMED@change.example.com").await;
+    let came = mails(server, DOMAIN, 7).await;
+    let told = with(&came, "unconfirmed@change.example.com");
+    assert!(told.subject.ends_with("your address was given for another account"));
+    assert_eq!((told.token(), told.digits()), (None, None));
+}

@@ -1,0 +1,176 @@
+//! What watches over a stack: alarms, their runbooks, the metrics that they look at, logs.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use auth::Metric;
+use serde_json::Value;
+use xtask::project::Project;
+
+/// Metrics of AWS's own that alarms look at, each with the dimensions that it has. Sources: "Working with
+/// metrics for HTTP APIs", "Types of metrics for Lambda functions", "`DynamoDB` metrics and dimensions",
+/// "Creating reputation monitoring alarms using `CloudWatch`".
+const OF_AWS: [(&str, &str, &[&str]); 6] = [
+    ("AWS/ApiGateway", "5xx", &["ApiId"]),
+    ("AWS/ApiGateway", "Latency", &["ApiId"]),
+    ("AWS/DynamoDB", "ReadThrottleEvents", &["TableName"]),
+    ("AWS/DynamoDB", "WriteThrottleEvents", &["TableName"]),
+    ("AWS/Lambda", "Throttles", &[]),
+    ("AWS/SES", "Reputation.BounceRate", &[]),
+];
+
+fn resources() -> BTreeMap<String, Value> {
+    let template = fs::read_to_string(Project::here().template()).unwrap();
+    let template: Value = serde_saphyr::from_str(&template).unwrap();
+    let resources = template["Resources"].as_object().unwrap();
+    resources.iter().map(|(id, resource)| (id.clone(), resource.clone())).collect()
+}
+
+fn alarms() -> BTreeMap<String, Value> {
+    let mut alarms = resources();
+    alarms.retain(|_, resource| resource["Type"] == "AWS::CloudWatch::Alarm");
+    assert!(!alarms.is_empty());
+    alarms
+}
+
+/// The metrics that an alarm looks at: properties with `Namespace`, `MetricName` and `Dimensions`.
+fn looked_at(alarm: &Value) -> Vec<&Value> {
+    let properties = &alarm["Properties"];
+    match properties["Metrics"].as_array() {
+        None => vec![properties],
+        Some(several) => several.iter().filter_map(|it| it["MetricStat"].get("Metric")).collect(),
+    }
+}
+
+fn dimensions(metric: &Value) -> Vec<&str> {
+    let dimensions = metric["Dimensions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    dimensions.iter().map(|dimension| dimension["Name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn every_alarm_has_a_runbook_and_every_runbook_an_alarm() {
+    let page = fs::read_to_string(Project::here().root().join("docs/operate.md")).unwrap();
+    let (_, section) = page.split_once("\n## Alarms\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let mut runbooks = BTreeSet::new();
+    for runbook in section.split("\n### ").skip(1) {
+        let (title, text) = runbook.split_once('\n').unwrap();
+        for part in ["**Means**: ", "**Look**: ", "**Do**: "] {
+            assert!(text.contains(part), "{title} lacks {part}");
+        }
+        runbooks.insert(title.to_owned());
+    }
+    let alarms = alarms();
+    assert_eq!(alarms.keys().cloned().collect::<BTreeSet<_>>(), runbooks);
+    for (id, alarm) in alarms {
+        let description = alarm["Properties"]["AlarmDescription"].as_str().unwrap();
+        assert!(description.ends_with(&format!("docs/operate.md, {id}")), "{id}: {description}");
+    }
+}
+
+#[test]
+fn alarms_look_at_metrics_that_there_are() {
+    for (id, alarm) in alarms() {
+        for metric in looked_at(&alarm) {
+            let text = |name: &str| metric[name].as_str().unwrap();
+            let (namespace, name) = (text("Namespace"), text("MetricName"));
+            if namespace == web::METRICS_NAMESPACE {
+                assert!(Metric::of_name(name).is_some(), "{id}: there is no {name}");
+                assert_eq!(dimensions(metric), ["Stack"], "{id}");
+            } else {
+                let known = (namespace, name, &dimensions(metric)[..]);
+                assert!(OF_AWS.contains(&known), "{id}: {known:?}");
+            }
+        }
+    }
+}
+
+/// What they cost goes by that.
+#[test]
+fn alarms_look_at_as_many_metrics_as_docs_cost_says() {
+    let count: usize = alarms().values().map(|alarm| looked_at(alarm).len()).sum();
+    assert_eq!(count, usize::try_from(xtask::cost::ALARM_METRICS).unwrap());
+}
+
+#[test]
+fn alarms_tell_somebody_and_can_be_left_out() {
+    for (id, alarm) in alarms() {
+        let properties = &alarm["Properties"];
+        assert_eq!(properties["AlarmActions"], serde_json::json!(["AlarmTopic"]), "{id}");
+        assert_eq!(properties["TreatMissingData"], "notBreaching", "{id}");
+        let condition = alarm["Condition"].as_str().unwrap_or_default();
+        assert!(["HasAlarms", "HasMailAlarms"].contains(&condition), "{id}");
+    }
+}
+
+#[test]
+fn the_dashboard_shows_metrics_that_there_are() {
+    let resources = resources();
+    let body = &resources["OperationsDashboard"]["Properties"]["DashboardBody"];
+    let body: Value = serde_json::from_str(body.as_str().unwrap()).unwrap();
+    let mut shown = BTreeSet::new();
+    for widget in body["widgets"].as_array().unwrap() {
+        let mut namespace = "";
+        for row in widget["properties"]["metrics"].as_array().unwrap() {
+            // "." is the same as in the row before, and "..." the whole row.
+            match row[0].as_str().unwrap() {
+                "." | "..." => {}
+                other => namespace = other,
+            }
+            if namespace == web::METRICS_NAMESPACE && row[0] != "..." {
+                let name = row[1].as_str().unwrap();
+                assert!(Metric::of_name(name).is_some(), "there is no {name}");
+                shown.insert(name.to_owned());
+            }
+        }
+    }
+    let all = Metric::ALL.map(|metric| metric.name().to_owned());
+    assert_eq!(shown, BTreeSet::from(all), "the dashboard shows all of ours");
+}
+
+#[test]
+fn logs_are_kept_for_a_time() {
+    let resources = resources();
+    let logs = resources.iter().filter(|(_, it)| it["Type"] == "AWS::Logs::LogGroup");
+    let kept: Vec<_> = logs.map(|(_, it)| &it["Properties"]["RetentionInDays"]).collect();
+    assert_eq!(kept, ["LogRetentionDays", "LogRetentionDays"]);
+}
+
+/// argon2 wants a whole processor, which is 1,769 MB; the rest waits.
+#[test]
+fn functions_that_hash_have_a_processor_of_their_own() {
+    for (id, resource) in resources() {
+        if resource["Type"] != "AWS::Serverless::Function" {
+            continue;
+        }
+        let folder = resource["Properties"]["CodeUri"].as_str().unwrap();
+        let manifest = Project::here().root().join(folder).join("Cargo.toml");
+        let manifest = fs::read_to_string(manifest).unwrap();
+        let (dependencies, _) =
+            manifest.split_once("[dev-dependencies]").unwrap_or((&manifest, ""));
+        let hashes = ["passwords.workspace", "reauthentication.workspace"]
+            .iter()
+            .any(|dependency| dependencies.contains(dependency));
+        let properties = &resource["Properties"];
+        let (memory, reserved) =
+            (&properties["MemorySize"], &properties["ReservedConcurrentExecutions"]);
+        assert_eq!(*memory == 1769, hashes, "{id}");
+        assert_eq!(!reserved.is_null(), hashes, "{id}");
+    }
+}
+
+/// API Gateway answers for CORS before any route does, and knows of no methods but these.
+#[test]
+fn pages_of_other_origins_may_use_the_methods_of_all_routes() {
+    let resources = resources();
+    let cors = &resources["Api"]["Properties"]["CorsConfiguration"][1];
+    assert!(cors.get("AllowCredentials").is_none());
+    let allowed: Vec<_> = cors["AllowMethods"].as_array().unwrap().iter().collect();
+    let events = resources.values().filter_map(|it| it["Properties"]["Events"].as_object());
+    let methods = events.flat_map(|events| events.values().map(|it| &it["Properties"]["Method"]));
+    let used: Vec<_> = methods.filter(|method| !method.is_null()).collect();
+    assert!(!used.is_empty());
+    assert!(used.iter().all(|method| allowed.contains(method)), "{used:?}");
+}
