@@ -48,6 +48,12 @@ pub struct Watch {
     _sources: TempDir,
 }
 
+/// Whether a variable belongs to a developer's own account, which is nobody's business here. How the library
+/// AWS-LC is built does not: without it cargo would build that again, and all that is linked with it.
+fn is_of_an_account(name: &str) -> bool {
+    name.starts_with("AWS_") && !name.starts_with("AWS_LC_")
+}
+
 impl Watch {
     /// Starts `cargo lambda watch` on a free port and waits until it listens.
     ///
@@ -74,9 +80,8 @@ impl Watch {
         if options.release {
             watch.arg("--release");
         }
-        // A developer's own account is nobody's business here.
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("AWS_") {
+            if is_of_an_account(&name.to_string_lossy()) {
                 watch.env_remove(name);
             }
         }
@@ -186,4 +191,19 @@ fn is_chatter(line: &str) -> bool {
         || line.contains("AWS_LAMBDA_MAX_CONCURRENCY is set to")
         // Many write it at once, into each other's lines.
         || line.contains("waiting for file lock on")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_kept_out_and_how_libraries_are_built_is_not() {
+        for name in ["AWS_PROFILE", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_LAMBDA_RUNTIME_API"] {
+            assert!(is_of_an_account(name), "{name}");
+        }
+        for name in ["AWS_LC_SYS_CFLAGS", "PATH", "USERS_TABLE"] {
+            assert!(!is_of_an_account(name), "{name}");
+        }
+    }
 }
