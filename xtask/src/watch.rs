@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn an_account_is_kept_out_and_how_libraries_are_built_is_not() {
-        for name in ["AWS_PROFILE", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_LAMBDA_RUNTIME_API"] {
+        for name in ["AWS_PROFILE", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_LAMBDA_RUNTIME_API"]
+        {
             assert!(is_of_an_account(name), "{name}");
         }
         for name in ["AWS_LC_SYS_CFLAGS", "PATH", "USERS_TABLE"] {
