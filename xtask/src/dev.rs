@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,9 @@ use crate::watch::{Watch, WatchOptions};
 /// How long a function may take from its first request to its first answer.
 const WARM_UP: Duration = Duration::from_mins(3);
 
+/// Instances of each function: what runs between two of them shows, and each takes a second to start.
+const CONCURRENCY: NonZeroU16 = NonZeroU16::new(2).unwrap();
+
 /// The folder of mails, in `.local`.
 pub(crate) const MAILS: &str = "outbox";
 
@@ -49,6 +53,10 @@ pub struct DevOptions {
     /// Build and run the release profile
     #[arg(long)]
     pub release: bool,
+
+    /// How many requests each function works on at once, each in a process of its own
+    #[arg(long, value_name = "N", default_value_t = CONCURRENCY)]
+    pub concurrency: NonZeroU16,
 
     /// Set an environment variable of all functions; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
@@ -128,7 +136,11 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     write_private(&project.local("functions.env"), public.as_bytes())
         .context("cannot write .local/functions.env")?;
 
-    let options = WatchOptions { release: options.release, environment: environment.clone() };
+    let options = WatchOptions {
+        release: options.release,
+        concurrency: options.concurrency,
+        environment: environment.clone(),
+    };
     let mut watch = Watch::start(project, &tools, &options).await?;
     let emulator = Emulator::new(watch.address());
     let crashes = watch.crashes();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -22,9 +23,6 @@ use crate::project::Project;
 use crate::tools::Tools;
 use crate::ui;
 
-/// Instances of each function at most. As many as the concurrency tests need.
-const CONCURRENCY: u16 = 8;
-
 /// How long the emulator may take to listen.
 const START: Duration = Duration::from_secs(30);
 
@@ -33,6 +31,8 @@ const START: Duration = Duration::from_secs(30);
 pub struct WatchOptions {
     /// The release profile.
     pub release: bool,
+    /// Instances of each function. All are started by its first request, each by a cargo of its own.
+    pub concurrency: NonZeroU16,
     /// The environment of all functions.
     pub environment: BTreeMap<String, String>,
 }
@@ -69,7 +69,7 @@ impl Watch {
         let mut watch = ending_with_us(tools.program("cargo-lambda")).await;
         watch
             .args(["lambda", "watch", "--disable-cors", "--color", "never"])
-            .args(["--concurrency", &CONCURRENCY.to_string()])
+            .args(["--concurrency", &options.concurrency.to_string()])
             .args(["--invoke-address", &address.ip().to_string()])
             .args(["--invoke-port", &address.port().to_string()])
             .arg("--manifest-path")

@@ -6,7 +6,7 @@ use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::server::Server;
+use super::server::{MANY_INSTANCES, Server};
 use crate::journeys::mails::{NEW, last, login, mails, register, spoofed};
 use crate::journeys::{Answer, INSTANCES, PASSWORD, Place, Tokens, at_once};
 use testkit::Received;
@@ -21,7 +21,7 @@ async fn of_a_thousand_tries_at_digits_five_are_looked_at() {
         .flat_map(|kind| ["--env".to_owned(), format!("THROTTLE_{kind}_FREE=10000")])
         .collect();
     let raised: Vec<_> = raised.iter().map(String::as_str).collect();
-    let server = Server::start(&[&["--db", "memory"][..], &raised].concat());
+    let server = Server::start(&[&["--db", "memory"], &MANY_INSTANCES, &raised[..]].concat());
     assert_eq!(register(&server, "rosa", "rosa@example.com").await.status, 201);
     let forgot = json!({"email": "rosa@example.com"});
     assert_eq!(server.post("/auth/password/forgot", &forgot).await.status, 202);

@@ -15,6 +15,10 @@ use xtask::project::Project;
 
 use crate::journeys::{Api, Place};
 
+/// For a test that races requests: as many instances of each function as `INSTANCES`, which take their time
+/// to start.
+pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
+
 /// The server that most tests share. It ends when this process does and its standard input closes.
 pub(super) fn shared() -> &'static Server {
     // All tests come from one network, and make more accounts than one may.
@@ -26,8 +30,9 @@ pub(super) fn shared() -> &'static Server {
         "--env",
         "THROTTLE_MAIL_FREE=100000",
     ];
-    static SHARED: LazyLock<Server> =
-        LazyLock::new(|| Server::start(&[&["--db", "memory"], &FREE[..]].concat()));
+    static SHARED: LazyLock<Server> = LazyLock::new(|| {
+        Server::start(&[&["--db", "memory"], &MANY_INSTANCES, &FREE[..]].concat())
+    });
     &SHARED
 }
 

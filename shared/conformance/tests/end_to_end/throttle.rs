@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use reqwest::Method;
 use serde_json::json;
 
-use super::server::Server;
+use super::server::{MANY_INSTANCES, Server};
 use crate::journeys::{Answer, PASSWORD, at_once};
 
 async fn login(server: &Server, from: Ipv4Addr, username: &str, password: &str) -> Answer {
@@ -22,7 +22,8 @@ fn count(answers: &[Answer], status: u16) -> usize {
 async fn guesses_are_held_and_nobody_else_is() {
     // Waits longer than the test, or the burst's first wait ends while it runs.
     let [pair, name] = ["THROTTLE_PAIR_BASE_SECONDS=60", "THROTTLE_NAME_BASE_SECONDS=60"];
-    let server = Server::start(&["--db", "memory", "--env", pair, "--env", name]);
+    let arguments = ["--db", "memory", "--env", pair, "--env", name];
+    let server = Server::start(&[&arguments[..], &MANY_INSTANCES].concat());
     let home = Ipv4Addr::new(127, 0, 0, 2);
     let attacker = Ipv4Addr::new(127, 0, 0, 3);
     for name in ["target", "bystander"] {
