@@ -30,7 +30,8 @@ use crate::watch::{Watch, WatchOptions};
 /// How long a function may take from its first request to its first answer.
 const WARM_UP: Duration = Duration::from_mins(3);
 
-/// Instances of each function: what runs between two of them shows, and each takes a second to start.
+/// Instances of each function: what happens between two of them shows, and each further one makes the start
+/// longer, by a cargo that finds nothing to build.
 const CONCURRENCY: NonZeroU16 = NonZeroU16::new(2).unwrap();
 
 /// The folder of mails, in `.local`.

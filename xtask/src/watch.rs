@@ -154,14 +154,14 @@ async fn listens(address: SocketAddr) {
     }
 }
 
-/// A folder that holds nothing but the sources, by links.
+/// A folder that holds nothing but the sources, and how to build them, by links.
 ///
 /// Each of the instances watches the whole folder that it is started in. In the repository's own
 /// that would be `target` and `.tools` too, thousands of folders times the instances, and more than
 /// Linux lets a user watch.
 fn sources(project: &Project) -> std::io::Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("sources-").tempdir_in(project.local(""))?;
-    for name in ["functions", "shared"] {
+    for name in ["functions", "shared", ".cargo"] {
         symlink(project.root().join(name), folder.path().join(name))?;
     }
     // What editors write beside a file is no change of it.
