@@ -158,7 +158,7 @@ async fn listens(address: SocketAddr) {
 ///
 /// Each of the instances watches the whole folder that it is started in. In the repository's own
 /// that would be `target` and `.tools` too, thousands of folders times the instances, and more than
-/// Linux lets a user watch.
+/// Linux lets a user watch. Cargo is started in it too, and looks for its configuration from there.
 fn sources(project: &Project) -> std::io::Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("sources-").tempdir_in(project.local(""))?;
     for name in ["functions", "shared", ".cargo"] {
@@ -206,5 +206,15 @@ mod tests {
         for name in ["AWS_LC_SYS_CFLAGS", "PATH", "USERS_TABLE"] {
             assert!(!is_of_an_account(name), "{name}");
         }
+    }
+
+    /// Otherwise cargo builds AWS-LC again, and all that is linked with it.
+    #[test]
+    fn functions_are_built_as_the_project_says_wherever_local_state_is() {
+        let local = tempfile::tempdir().unwrap();
+        let project = Project::here().with_local(local.path().to_owned());
+        let sources = sources(&project).unwrap();
+        let of = |folder: &std::path::Path| fs::read(folder.join(".cargo/config.toml")).unwrap();
+        assert_eq!(of(sources.path()), of(project.root()));
     }
 }
