@@ -44,7 +44,9 @@ pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()>
     let BenchCommand::LoginTiming { tries } = command else {
         let functions = shipping::all(project)?;
         let functions: Vec<_> = functions.iter().map(String::as_str).collect();
-        if !shipping::sizes(project, &functions).await? {
+        // One by one, as SAM builds them.
+        let builds: Vec<_> = functions.chunks(1).collect();
+        if !shipping::sizes(project, &builds).await? {
             bail!("a function is too large");
         }
         return Ok(());

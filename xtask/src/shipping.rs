@@ -13,7 +13,7 @@ use crate::ui;
 const LARGEST_MIB: f64 = 9.5;
 
 /// What the tests build: one that hashes, one that mails, one that does neither. The others are made of the
-/// same.
+/// same, and these have the same features of all that they share.
 pub const SAMPLES: [&str; 3] = ["login", "mailer", "protected-route"];
 
 /// The names of all functions.
@@ -25,25 +25,28 @@ pub fn all(project: &Project) -> anyhow::Result<Vec<String>> {
     Ok(template.functions.into_iter().map(|function| function.name).collect())
 }
 
-/// Builds functions, says how large they are, and whether none is too large.
+/// Builds functions, says how large they are, and whether none is too large. Those of one of `builds` are
+/// built together: several are linked at a time, and each has the features of all of them.
 ///
 /// # Errors
 /// When the build fails.
-pub async fn sizes(project: &Project, functions: &[&str]) -> anyhow::Result<bool> {
+pub async fn sizes(project: &Project, builds: &[&[&str]]) -> anyhow::Result<bool> {
     let folder = project.root().join("target/release");
     let mut rows = Vec::new();
     let mut good = true;
-    // One by one, as SAM does: together they would have each other's features.
-    for function in functions {
+    for functions in builds {
         let mut build = cargo();
-        build.current_dir(project.root()).args(["build", "--release", "--package", function]);
+        build.current_dir(project.root()).args(["build", "--release"]);
+        build.args(functions.iter().flat_map(|function| ["--package", function]));
         if !Group::spawn(&mut build).context("cannot run cargo")?.wait().await?.success() {
-            bail!("{function} cannot be built: the reason is above");
+            bail!("{} cannot be built: the reason is above", functions.join(", "));
         }
-        let size = mebibytes(&folder.join(function))?;
-        good &= size <= LARGEST_MIB;
-        let verdict = if size <= LARGEST_MIB { "" } else { "TOO LARGE" };
-        rows.push([(*function).to_owned(), format!("{size:.1} MiB"), verdict.to_owned()]);
+        for function in *functions {
+            let size = mebibytes(&folder.join(function))?;
+            good &= size <= LARGEST_MIB;
+            let verdict = if size <= LARGEST_MIB { "" } else { "TOO LARGE" };
+            rows.push([(*function).to_owned(), format!("{size:.1} MiB"), verdict.to_owned()]);
+        }
     }
     for row in ui::columns(&rows) {
         ui::line(row);

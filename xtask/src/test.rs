@@ -63,7 +63,7 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool
         ui::line(format_args!("\n=== {}", step.title));
         let outcome = match step.work {
             Work::Run(mut command) => execute(project, &mut command).await,
-            Work::Shipping => shipping::sizes(project, &shipping::SAMPLES).await,
+            Work::Shipping => shipping::sizes(project, &[&shipping::SAMPLES]).await,
             Work::Snapshots(used) => snapshots::unused(project.root(), &used).map(|unused| {
                 for path in &unused {
                     ui::line(format_args!("no test uses {}", path.display()));

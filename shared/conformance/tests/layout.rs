@@ -9,6 +9,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 use serde_json::Value;
 use xtask::binaries;
 use xtask::project::Project;
+use xtask::shipping::SAMPLES;
 use xtask::template::{Template, resource};
 
 fn metadata() -> Metadata {
@@ -166,18 +167,48 @@ fn readme_has_every_route() {
     }
 }
 
-/// Every crate that ends up in a function's binary, by `cargo tree`.
-fn linked(package: &str) -> BTreeSet<String> {
+/// The lines of `cargo tree`.
+fn tree(arguments: &[&str]) -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(Project::here().root())
-        .args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
-        .args(["--package", package])
+        .args(["tree", "--offline", "--prefix", "none"])
+        .args(arguments)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
+/// Every crate that ends up in a function's binary.
+fn linked(package: &str) -> BTreeSet<String> {
+    let lines = tree(&["--edges", "normal", "--format", "{p}", "--package", package]);
+    lines.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+/// Otherwise cargo builds twice what differs, and all that uses it: once for tests and once for the dev server.
+#[test]
+fn features_are_the_same_with_tests_and_without() {
+    let features = |edges| tree(&["--workspace", "--format", "{p} {f}", "--edges", edges]);
+    let (without, with) = (features("normal,build"), features("normal,build,dev"));
+    let differing: Vec<_> = without.difference(&with).collect();
+    assert!(differing.is_empty(), "tests have other features of {differing:#?}");
+}
+
+/// The test of the shipping profile builds them together, and SAM one by one: these are the same binaries.
+#[test]
+fn functions_that_are_built_together_have_the_same_features() {
+    let mut known = BTreeMap::new();
+    for function in SAMPLES {
+        let edges = "normal,no-proc-macro";
+        for line in tree(&["--package", function, "--edges", edges, "--format", "{p}|{f}"]) {
+            let (package, features) = line.split_once('|').unwrap();
+            let features = features.to_owned();
+            let first = known.entry(package.to_owned()).or_insert_with(|| features.clone());
+            assert_eq!(*first, features, "{package} in {function}");
+        }
+    }
 }
 
 #[test]

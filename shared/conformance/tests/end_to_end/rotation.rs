@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Forge, claims, token_header};
 
-use super::server::{MANY_INSTANCES, Server, shared};
+use super::server::{Server, shared};
 use crate::journeys::{Place, Tokens};
 
 /// How long the stream of requests runs at most.
@@ -50,7 +50,8 @@ async fn three_rotations_under_a_stream_of_requests_fail_nobody() {
         // One of them signs in again and again, and the first session is to live on.
         "SESSIONS_PER_ACCOUNT=500",
     ];
-    let mut arguments = [&["--db", "memory"], &MANY_INSTANCES[..]].concat();
+    // One for each of the users, and one for whoever rotates.
+    let mut arguments = vec!["--db", "memory", "--concurrency", "4"];
     arguments.extend(settings.iter().flat_map(|setting| ["--env", *setting]));
     let server = Server::start(&arguments);
     let users = ["streamer-1", "streamer-2", "streamer-3"];

@@ -158,14 +158,17 @@ impl Place for Server {
     }
 }
 
-/// Builds all binaries (nothing to do when `cargo xtask test` has) and gives their folder.
+/// Builds all binaries, once (nothing to do when `cargo xtask test` has), and gives their folder.
 fn build() -> PathBuf {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    // On a thread of its own: the caller may be within a runtime.
-    let built = std::thread::spawn(move || {
-        runtime.block_on(xtask::binaries::build(&Project::here(), false)).unwrap()
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        // On a thread of its own: the caller may be within a runtime.
+        let built = std::thread::spawn(move || {
+            runtime.block_on(xtask::binaries::build(&Project::here(), false)).unwrap()
+        });
+        built.join().unwrap()["xtask"].parent().unwrap().to_owned()
     });
-    built.join().unwrap()["xtask"].parent().unwrap().to_owned()
+    FOLDER.clone()
 }
 
 /// The processes that run `binary`.
