@@ -9,7 +9,7 @@ use auth::{
 };
 use keys::TableKeys;
 use passwords::{Password, PasswordError};
-use reauthentication::{Reauthentication, ReauthenticationError};
+use reauthentication::Reauthentication;
 use serde::Deserialize;
 use store::{Accounts, Mail, NewMail, Notice, Outbox};
 use throttle::Postal;
@@ -92,7 +92,7 @@ impl Route for EmailChangeRoute {
         let (password, address) = validate(change)?;
         let network = client.network.map(|network| network.to_string());
         let proof = self.reauthentication.prove(account, &password, network.as_deref());
-        Box::pin(proof).await.map_err(wrong)?;
+        Box::pin(proof).await?;
         let throttle = self.reauthentication.throttle();
         throttle.mail_request(network.as_deref()).await?;
         let postage = throttle.postage(address.canonical(), network.as_deref());
@@ -139,11 +139,4 @@ fn shape(error: PasswordError) -> FieldError {
 
 fn name_error(error: NameError) -> FieldError {
     FieldError { field: "new_email", code: error.code(), detail: format!("The address {error}.") }
-}
-
-fn wrong(error: ReauthenticationError) -> Problem {
-    match error {
-        ReauthenticationError::Wrong => Problem::invalid_credentials(),
-        other => other.into(),
-    }
 }

@@ -111,7 +111,7 @@ async fn a_wrong_password_changes_nothing_and_is_held_as_at_login() {
     for _ in 0..3 {
         let answer = bench.change("another password", "new@example.com").await;
         let code = (status(&answer), body(&answer)["code"].clone());
-        assert_eq!(code, (401, json!("invalid_credentials")));
+        assert_eq!(code, (403, json!("wrong_password")));
     }
     assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 429);
     assert_eq!(bench.mailed().await, []);

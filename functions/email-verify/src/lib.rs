@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use auth::{BootError, Clock, Env, MailId, MailedFor, Random, SystemClock, SystemRandom};
-use redemption::{PresentedCode, Redemption, RedemptionError};
+use redemption::{PresentedCode, Redemption};
 use serde::Deserialize;
 use store::{Mail, NewMail, Notice, Redeemed, Verifications};
 use web::{Body, Client, Method, NoContent, Problem, Public, Route};
@@ -66,7 +66,7 @@ impl Route for EmailVerifyRoute {
         let network = client.network.map(|network| network.to_string());
         let found =
             self.redemption.find(MailedFor::EmailVerification, &presented, network.as_deref());
-        let found = Box::pin(found).await.map_err(wrong)?;
+        let found = Box::pin(found).await?;
         let now = self.clock.now();
         // The address that the account gives up is told.
         let old = found.account.email.as_ref();
@@ -95,15 +95,8 @@ impl Route for EmailVerifyRoute {
                 Err(Problem::already_exists("The e-mail address is taken."))
             }
             Redeemed::Meanwhile => {
-                Err(Problem::wrong_code().because("code or account has changed meanwhile"))
+                Err(Problem::invalid_code().because("code or account has changed meanwhile"))
             }
         }
-    }
-}
-
-fn wrong(error: RedemptionError) -> Problem {
-    match error {
-        RedemptionError::Wrong(reason) => Problem::wrong_code().because(reason),
-        other => other.into(),
     }
 }

@@ -59,7 +59,7 @@ impl Bench {
 }
 
 fn is_wrong(answer: &EventResponse) -> bool {
-    status(answer) == 401 && body(answer)["code"] == "invalid_credentials"
+    status(answer) == 400 && body(answer)["code"] == "invalid_code"
 }
 
 fn verified(address: &str) -> (Option<String>, EmailStanding) {

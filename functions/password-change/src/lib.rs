@@ -10,7 +10,7 @@ use auth::{
 use issuer::{Issuer, SessionGrant, Tokens};
 use keys::TableKeys;
 use passwords::{Password, PasswordError, Policy, PolicyViolation};
-use reauthentication::{Reauthentication, ReauthenticationError};
+use reauthentication::Reauthentication;
 use serde::Deserialize;
 use store::{
     Accounts, Changed, Mail, NewMail, NewSession, Notice, Passwords, Secret, SessionLimits,
@@ -108,7 +108,7 @@ impl Route for PasswordChangeRoute {
         let (current, new) = self.validate(change, account)?;
         let network = client.network.map(|network| network.to_string());
         let proof = self.reauthentication.prove(account, &current, network.as_deref());
-        let hash = Box::pin(proof).await.map_err(wrong)?;
+        let hash = Box::pin(proof).await?;
         let issuer = self.issuer.ready().await?;
         let password = self.reauthentication.hasher().hash(&new, &*self.random).await?;
         let now = self.clock.now();
@@ -173,13 +173,6 @@ impl PasswordChangeRoute {
                 Err(Problem::invalid_input(errors))
             }
         }
-    }
-}
-
-fn wrong(error: ReauthenticationError) -> Problem {
-    match error {
-        ReauthenticationError::Wrong => Problem::invalid_credentials(),
-        other => other.into(),
     }
 }
 

@@ -118,7 +118,7 @@ async fn a_wrong_password_changes_nothing_and_is_held_as_at_login() {
     let token = bench.token().await;
     for _ in 0..3 {
         let answer = bench.change(&token, "another password", NEW).await;
-        assert_eq!((status(&answer), &body(&answer)["code"]), (401, &json!("invalid_credentials")));
+        assert_eq!((status(&answer), &body(&answer)["code"]), (403, &json!("wrong_password")));
     }
     let held = bench.change(&token, PASSWORD, NEW).await;
     assert_eq!((status(&held), &body(&held)["code"]), (429, &json!("too_many_attempts")));

@@ -74,14 +74,14 @@ impl Route for PasswordResetRoute {
         self.check(&password, None)?;
         let network = client.network.map(|network| network.to_string());
         let found = self.redemption.find(MailedFor::PasswordReset, &presented, network.as_deref());
-        let found = Box::pin(found).await.map_err(wrong)?;
+        let found = Box::pin(found).await?;
         // A code that went to an address is good for whoever has that address now.
         let has = |account: &Account| {
             let email = account.email.as_ref();
             email.is_some_and(|email| email.canonical() == found.code.address.canonical())
         };
         if !has(&found.account) {
-            return Err(Problem::wrong_code().because("the account has another address"));
+            return Err(Problem::invalid_code().because("the account has another address"));
         }
         if let Err(problem) = self.check(&password, Some(&found.account)) {
             found.keep().await?;
@@ -112,7 +112,7 @@ impl PasswordResetRoute {
         let hash = Secret::new(hash.expose().to_owned());
         let redeemed = self.resets.reset(&found.code, &found.account, hash, &notice, now).await?;
         if redeemed != Redeemed::Done {
-            return Err(Problem::wrong_code().because("code or account has changed meanwhile"));
+            return Err(Problem::invalid_code().because("code or account has changed meanwhile"));
         }
         let account = found.account.clone();
         // The password is set: what the counters say of it is not worth an error.
@@ -135,13 +135,6 @@ impl PasswordResetRoute {
         checked.map_err(|violations| {
             Problem::invalid_input(violations.into_iter().map(violation).collect())
         })
-    }
-}
-
-fn wrong(error: RedemptionError) -> Problem {
-    match error {
-        RedemptionError::Wrong(reason) => Problem::wrong_code().because(reason),
-        other => other.into(),
     }
 }
 

@@ -82,7 +82,7 @@ impl Bench {
 }
 
 fn is_wrong(answer: &EventResponse) -> bool {
-    status(answer) == 401 && body(answer)["code"] == "invalid_credentials"
+    status(answer) == 400 && body(answer)["code"] == "invalid_code"
 }
 
 /// Digits that are not those of the mail.

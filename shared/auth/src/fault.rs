@@ -10,6 +10,11 @@ pub enum FaultKind {
     Unauthenticated,
     /// Somebody has, who may not do this (403).
     Forbidden,
+    /// A signed-in user's current password is wrong (403 without a challenge: a client must not refresh
+    /// its tokens in response).
+    WrongPassword,
+    /// A code by mail is wrong or has expired (400).
+    WrongCode,
     /// There is no such thing, or not for the caller to know (404).
     Absent,
     /// What is asked for contradicts what is there (409).

@@ -99,7 +99,7 @@ pub enum ReauthenticationError {
 impl Fault for ReauthenticationError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Wrong => FaultKind::Unauthenticated,
+            Self::Wrong => FaultKind::WrongPassword,
             Self::Throttle(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Hash(error) => error.kind(),

@@ -196,7 +196,7 @@ pub enum RedemptionError {
 impl Fault for RedemptionError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Wrong(_) => FaultKind::Unauthenticated,
+            Self::Wrong(_) => FaultKind::WrongCode,
             Self::Throttle(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Secret(error) => error.kind(),

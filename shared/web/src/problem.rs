@@ -9,10 +9,10 @@ use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
-/// How long a client should wait when something we depend on does not answer, in seconds.
+/// How long a client should wait when a dependency does not answer, in seconds.
 const UNAVAILABLE_SECONDS: u64 = 2;
 
-/// The challenge of RFC 6750 §3, by what is to be said of the token.
+/// The challenges of RFC 6750 §3: no token was sent, the token was refused, a role is missing.
 const CHALLENGE: &str = r#"Bearer realm="latchkey""#;
 const CHALLENGE_INVALID: &str = r#"Bearer realm="latchkey", error="invalid_token""#;
 const CHALLENGE_SCOPE: &str = r#"Bearer realm="latchkey", error="insufficient_scope""#;
@@ -22,34 +22,36 @@ const CHALLENGE_SCOPE: &str = r#"Bearer realm="latchkey", error="insufficient_sc
 pub struct FieldError {
     /// The member of the body.
     pub field: &'static str,
-    /// Which rule, for a program. Stable.
+    /// The rule, for a program. Stable.
     pub code: &'static str,
-    /// The same, for a person.
+    /// The rule, for a person.
     pub detail: String,
 }
 
-/// A problem: what the client is told, and, apart from it, what only the log is told.
+/// An error answer for the client, with a separate cause for the log alone.
 ///
-/// | status | code | when |
+/// | status | code | cause |
 /// |---|---|---|
-/// | 400 | `invalid_request` | the body is not JSON or not of the shape |
+/// | 400 | `invalid_request` | the body is not JSON, or has the wrong shape |
 /// | 400 | `invalid_input` | a field breaks a rule |
-/// | 401 | `missing_token` | no credentials |
-/// | 401 | `invalid_token` | a token that does not count |
-/// | 401 | `invalid_credentials` | a wrong name or password, or a wrong code by mail |
-/// | 403 | `insufficient_role` | a role is missing |
-/// | 403 | `registration_closed`, `invalid_invite` | nobody may register, or not without an invitation |
-/// | 404 | `not_found` | no such thing, or not the caller's to know |
-/// | 409 | `already_exists` | a name that is taken |
-/// | 413 | `too_large` | a body that is too large |
-/// | 415 | `unsupported_media_type` | a body that is not JSON by its content type |
-/// | 429 | `too_many_attempts` | too many attempts |
+/// | 400 | `invalid_code` | a code by mail is wrong or has expired |
+/// | 401 | `missing_token` | the request has no credentials |
+/// | 401 | `invalid_token` | the token is invalid or has expired, or its session has ended |
+/// | 401 | `invalid_credentials` | the name or password at login is wrong |
+/// | 403 | `wrong_password` | the current password of a signed-in user is wrong |
+/// | 403 | `insufficient_role` | the caller lacks a role |
+/// | 403 | `registration_closed`, `invalid_invite` | registration is closed, or requires a valid invitation |
+/// | 404 | `not_found` | the resource does not exist, or the caller may not know that it exists |
+/// | 409 | `already_exists` | a username or address is taken |
+/// | 413 | `too_large` | the body is too large |
+/// | 415 | `unsupported_media_type` | the content type is not JSON in UTF-8 |
+/// | 429 | `too_many_attempts` | the client has made too many attempts |
 /// | 500 | `internal` | a defect |
-/// | 503 | `unavailable` | something we depend on does not answer |
+/// | 503 | `unavailable` | a dependency does not answer |
 #[derive(Debug)]
 pub struct Problem(Box<Parts>);
 
-/// Boxed, so that a `Result` is not as large as the worst that can happen.
+/// Boxed, so that every `Result` with a [`Problem`] stays small.
 #[derive(Debug)]
 struct Parts {
     status: StatusCode,
@@ -61,7 +63,7 @@ struct Parts {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The body as it is sent.
+/// The body of the answer.
 #[derive(Serialize)]
 struct ProblemBody<'a> {
     #[serde(rename = "type")]
@@ -98,7 +100,7 @@ impl Problem {
         self
     }
 
-    /// The body is not JSON or not of the shape (400). `detail` must not quote what was sent.
+    /// The body is not JSON, or has the wrong shape (400). `detail` must not quote the request.
     #[must_use]
     pub fn invalid_request(detail: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", "Invalid request", detail)
@@ -107,75 +109,82 @@ impl Problem {
     /// Fields break rules (400).
     #[must_use]
     pub fn invalid_input(errors: Vec<FieldError>) -> Self {
-        let detail = "Some of the input breaks a rule; see errors.";
+        let detail = "One or more fields are invalid; see errors.";
         let mut problem =
             Self::new(StatusCode::BAD_REQUEST, "invalid_input", "Invalid input", detail);
         problem.0.errors = errors;
         problem
     }
 
-    /// No credentials were sent (401).
+    /// The request has no credentials (401).
     #[must_use]
     pub fn missing_token() -> Self {
-        let detail = "This route needs an access token in the Authorization header.";
+        let detail = "This route requires an access token in the Authorization header.";
         Self::new(StatusCode::UNAUTHORIZED, "missing_token", "Unauthorized", detail)
             .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
     }
 
-    /// A token was sent that does not count (401).
+    /// The token is invalid or has expired, or its session has ended (401).
     #[must_use]
     pub fn invalid_token() -> Self {
-        let detail = "The token is malformed, expired or no longer valid.";
+        let detail = "The token is invalid or has expired, or its session has ended.";
         Self::new(StatusCode::UNAUTHORIZED, "invalid_token", "Unauthorized", detail)
             .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE_INVALID))
     }
 
-    /// A wrong name or password (401): one answer, whichever it was.
+    /// The name or password at login is wrong (401). The answer does not tell which.
     #[must_use]
     pub fn invalid_credentials() -> Self {
-        let detail = "The name or the password is wrong.";
+        let detail = "The username, e-mail address or password is wrong.";
         Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", "Unauthorized", detail)
             .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
     }
 
-    /// A wrong code by mail, or one that does not count any more (401): one answer, whichever it was.
+    /// A code by mail is wrong or has expired (400). The answer does not tell which.
     #[must_use]
-    pub fn wrong_code() -> Self {
-        let detail = "The code is wrong, or does not count any more.";
-        Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", "Unauthorized", detail)
-            .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
+    pub fn invalid_code() -> Self {
+        let detail = "The code is wrong or has expired.";
+        Self::new(StatusCode::BAD_REQUEST, "invalid_code", "Invalid code", detail)
     }
 
-    /// A role is missing (403).
+    /// The current password of a signed-in user is wrong (403). It carries no challenge, because the
+    /// token is valid: a client that refreshes and repeats the request would guess a second time.
+    #[must_use]
+    pub fn wrong_password() -> Self {
+        let detail = "The current password is wrong.";
+        Self::new(StatusCode::FORBIDDEN, "wrong_password", "Forbidden", detail)
+    }
+
+    /// The caller lacks a role (403).
     #[must_use]
     pub fn insufficient_role() -> Self {
-        let detail = "Your account does not have the role that this route needs.";
+        let detail = "Your account does not have the role that this route requires.";
         Self::new(StatusCode::FORBIDDEN, "insufficient_role", "Forbidden", detail)
             .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE_SCOPE))
     }
 
-    /// Nobody may register (403).
+    /// Registration is closed (403).
     #[must_use]
     pub fn registration_closed() -> Self {
         let detail = "Registration is closed.";
         Self::new(StatusCode::FORBIDDEN, "registration_closed", "Forbidden", detail)
     }
 
-    /// Registering takes an invitation, and this is none that counts (403).
+    /// Registration requires an invitation, and the request has no valid one (403).
     #[must_use]
     pub fn invalid_invite() -> Self {
-        let detail = "Registration takes an invitation that has not been used and has not expired.";
+        let detail = "Registration requires an invitation that has neither been used nor expired.";
         Self::new(StatusCode::FORBIDDEN, "invalid_invite", "Forbidden", detail)
     }
 
-    /// There is no such thing, or not for the caller to know (404).
+    /// The resource does not exist, or the caller may not know that it exists (404).
     #[must_use]
     pub fn not_found() -> Self {
-        let detail = "There is no such thing.";
+        let detail = "The resource does not exist.";
         Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
     }
 
-    /// A name is taken (409).
+    /// A username or address is taken (409).
     #[must_use]
     pub fn already_exists(detail: &'static str) -> Self {
         Self::new(StatusCode::CONFLICT, "already_exists", "Already exists", detail)
@@ -184,43 +193,43 @@ impl Problem {
     /// The body is too large (413).
     #[must_use]
     pub fn too_large() -> Self {
-        let detail = "The body must not be larger than 16 KiB.";
+        let detail = "The body must not exceed 16 KiB.";
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "Too large", detail)
     }
 
-    /// The body is not JSON by its content type (415).
+    /// The content type is not JSON in UTF-8, or the body has a content encoding (415).
     #[must_use]
     pub fn unsupported_media_type() -> Self {
-        let detail = "The body must be application/json, in no further encoding.";
+        let detail = "The body must be application/json in UTF-8, without a content encoding.";
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         Self::new(status, "unsupported_media_type", "Unsupported media type", detail)
     }
 
-    /// Too many attempts (429).
+    /// The client has made too many attempts (429).
     #[must_use]
     pub fn too_many_attempts(retry_after_seconds: u64) -> Self {
-        let detail = "Too many attempts; wait as long as Retry-After says.";
+        let detail = "Too many attempts; wait for the number of seconds in Retry-After.";
         let status = StatusCode::TOO_MANY_REQUESTS;
         Self::new(status, "too_many_attempts", "Too many attempts", detail)
             .with(RETRY_AFTER, retry_after_seconds.into())
     }
 
-    /// Something we depend on does not answer (503).
+    /// A dependency does not answer (503).
     #[must_use]
     pub fn unavailable() -> Self {
-        let detail = "The service cannot answer at present; try again.";
+        let detail = "The service is temporarily unavailable; try again.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable", detail)
             .with(RETRY_AFTER, UNAVAILABLE_SECONDS.into())
     }
 
-    /// A defect of ours (500).
+    /// A defect (500).
     #[must_use]
     pub fn internal() -> Self {
-        let detail = "Something went wrong on our side.";
+        let detail = "The server encountered an internal error.";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
     }
 
-    /// Adds what the log is told, and the client is not. It must not hold a secret.
+    /// Adds the cause, for the log alone. It must not contain a secret.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
@@ -233,13 +242,13 @@ impl Problem {
         self.0.status
     }
 
-    /// The code, for a program.
+    /// The stable code, for a program.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.0.code
     }
 
-    /// What led to it, from the outside in, for the log.
+    /// The cause and its sources, outermost first, for the log.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
         self.0.source.as_deref().map(|source| reason(source))
@@ -265,7 +274,7 @@ impl Problem {
     }
 }
 
-/// An error and what led to it, from the outside in.
+/// An error and its sources, outermost first.
 pub(crate) fn reason(error: &dyn Error) -> String {
     let mut next = error;
     let mut reason = next.to_string();
@@ -283,15 +292,17 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The one place where kinds of fault become answers.
+/// The only place that turns kinds of fault into answers.
 impl<E: Fault + Send + Sync + 'static> From<E> for Problem {
     fn from(fault: E) -> Self {
         let problem = match fault.kind() {
-            FaultKind::Invalid => Self::invalid_request("The request breaks a rule."),
+            FaultKind::Invalid => Self::invalid_request("The request is invalid."),
             FaultKind::Unauthenticated => Self::invalid_token(),
             FaultKind::Forbidden => Self::insufficient_role(),
+            FaultKind::WrongPassword => Self::wrong_password(),
+            FaultKind::WrongCode => Self::invalid_code(),
             FaultKind::Absent => Self::not_found(),
-            FaultKind::Conflict => Self::already_exists("What you ask for is taken."),
+            FaultKind::Conflict => Self::already_exists("The request conflicts with existing data."),
             FaultKind::Throttled => {
                 Self::too_many_attempts(fault.retry_after().unwrap_or(UNAVAILABLE_SECONDS))
             }
@@ -322,11 +333,23 @@ mod tests {
         assert_eq!(status(FaultKind::Invalid), 400);
         assert_eq!(status(FaultKind::Unauthenticated), 401);
         assert_eq!(status(FaultKind::Forbidden), 403);
+        assert_eq!(status(FaultKind::WrongPassword), 403);
+        assert_eq!(status(FaultKind::WrongCode), 400);
         assert_eq!(status(FaultKind::Absent), 404);
         assert_eq!(status(FaultKind::Conflict), 409);
         assert_eq!(status(FaultKind::Throttled), 429);
         assert_eq!(status(FaultKind::Unavailable), 503);
         assert_eq!(status(FaultKind::Internal), 500);
+    }
+
+    /// A client refreshes its tokens after a challenge, and repeats the guess.
+    #[test]
+    fn a_wrong_guess_carries_no_challenge() {
+        for kind in [FaultKind::WrongPassword, FaultKind::WrongCode] {
+            let mut headers = HeaderMap::new();
+            Problem::from(Broken(kind)).add_headers(&mut headers);
+            assert!(headers.is_empty(), "{kind:?}: {headers:?}");
+        }
     }
 
     #[test]

@@ -103,10 +103,7 @@ pub(crate) async fn a_password_and_an_address_by_mail(server: &impl Place) {
     let token = follow(server, &mail, "reset-password").await;
     let reset = json!({"token": token, "new_password": NEW});
     assert_eq!(spoofed(server, "/auth/password/reset", &reset, None).await.status, 204);
-    assert_eq!(
-        server.post("/auth/password/reset", &reset).await.short(),
-        "401 invalid_credentials"
-    );
+    assert_eq!(server.post("/auth/password/reset", &reset).await.short(), "400 invalid_code");
     assert_eq!(server.get("/auth/me", Some(&access)).await.status, 401, "all sessions have ended");
     assert_eq!(login(server, "email", "rosa@reset.example.com", PASSWORD).await.status, 401);
     let tokens = Tokens::of(&login(server, "email", "rosa@reset.example.com", NEW).await);
@@ -167,7 +164,7 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
         401
     );
     let wrong = json!({"email": "unconfirmed@change.example.com", "code": "00000000"});
-    assert_eq!(server.post("/auth/email/verify", &wrong).await.short(), "401 invalid_credentials");
+    assert_eq!(server.post("/auth/email/verify", &wrong).await.short(), "400 invalid_code");
 
     // Confirmed: the old one is told again, and is good for nothing any more.
     change("New@change.example.com").await;
