@@ -302,7 +302,9 @@ impl<E: Fault + Send + Sync + 'static> From<E> for Problem {
             FaultKind::WrongPassword => Self::wrong_password(),
             FaultKind::WrongCode => Self::invalid_code(),
             FaultKind::Absent => Self::not_found(),
-            FaultKind::Conflict => Self::already_exists("The request conflicts with existing data."),
+            FaultKind::Conflict => {
+                Self::already_exists("The request conflicts with existing data.")
+            }
             FaultKind::Throttled => {
                 Self::too_many_attempts(fault.retry_after().unwrap_or(UNAVAILABLE_SECONDS))
             }
