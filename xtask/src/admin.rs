@@ -1,80 +1,83 @@
-//! `cargo xtask admin`: makes and looks after administrators of the local database, through the same
-//! code as the functions.
+//! `cargo xtask admin`: creates and administers accounts, through the same code as the functions.
 
 use std::io::{BufRead, IsTerminal, stdin};
+use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use auth::{
-    Account, Clock, Email, EmailStanding, Env, Role, Roles, Standing, SystemClock, SystemRandom,
-    UserId, Username,
+    Account, Email, EmailStanding, MailId, Role, Roles, Standing, SystemRandom, UserId, Username,
 };
 use jiff::Timestamp;
-use passwords::{Hasher, MAX_PASSWORD_BYTES, Password, PasswordHash, Policy};
-use store::{Administration, NewAccount, NewEmail, Registrations, Secret};
+use passwords::{
+    HASH_FORMATS, HashError, Hasher, MAX_PASSWORD_BYTES, Password, PasswordHash, Policy,
+};
+use store::{
+    Administration, FIRST_VER, Mail, NewAccount, NewEmail, NewMail, Registrations, Secret,
+};
 
 use crate::project::Project;
-use crate::target::{Tables, Target};
+use crate::target::{IfMissing, Tables, Target};
 use crate::ui;
 
 /// What to do.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum AdminCommand {
-    /// Make an account. Names that are reserved for nobody's registration are allowed here
+    /// Create an account. Reserved usernames such as `root` are allowed
     Create {
-        /// The username
+        /// Username of the account
         username: String,
-        /// The e-mail address
+        /// E-mail address of the account
         #[arg(long)]
         email: Option<String>,
-        /// The roles, exactly: `user`, `admin`, `super_admin`
+        /// Complete set of roles, separated by commas: `user`, `admin`, `super_admin`
         #[arg(long, value_delimiter = ',', default_value = "user")]
         roles: Vec<Role>,
-        /// Read the password from standard input instead of asking for it
+        /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
-        /// Read the hash of the password from standard input: one that Werkzeug, Django, bcrypt or
-        /// argon2 wrote, of an account that is moved in. It is replaced at the first login
+        /// Import an account: read the password hash from the first line of standard input, in a
+        /// format of argon2id, bcrypt, Werkzeug or Django. The first login replaces it by our own
         #[arg(long, conflicts_with = "password_stdin")]
         hash_stdin: bool,
-        /// Which database
+        /// The database.
         #[command(flatten)]
         target: Target,
     },
-    /// Give an account these roles in place of those it has
+    /// Replace the roles of an account
     SetRoles {
-        /// The username
+        /// Username of the account
         username: String,
-        /// The roles, exactly: `user`, `admin`, `super_admin`
+        /// Complete set of roles, separated by commas: `user`, `admin`, `super_admin`
         #[arg(long, value_delimiter = ',', required = true)]
         roles: Vec<Role>,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
-        /// Which database
+        /// The database.
         #[command(flatten)]
         target: Target,
     },
-    /// Disable an account: it cannot sign in, and all its sessions end
+    /// Disable an account: end its sessions and refuse its logins
     Disable {
-        /// The username
+        /// Username of the account
         username: String,
-        /// Which database
+        /// The database.
         #[command(flatten)]
         target: Target,
     },
-    /// Enable an account again; its sessions from before stay ended
+    /// Enable a disabled account; its ended sessions stay ended
     Enable {
-        /// The username
+        /// Username of the account
         username: String,
-        /// Which database
+        /// The database.
         #[command(flatten)]
         target: Target,
     },
     /// Show an account
     Show {
-        /// The username
+        /// Username of the account
         username: String,
-        /// Which database
+        /// The database.
         #[command(flatten)]
         target: Target,
     },
@@ -94,25 +97,31 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
                 .map(Email::parse)
                 .transpose()
                 .map_err(|error| anyhow::anyhow!("the e-mail address {error}"))?;
+            let place = target.find(project, IfMissing::CreateDefault).await?;
+            let settings = place.settings();
+            let claim =
+                settings.read(|reader| reader.optional(EMAIL_VERIFICATION, Claim::AtOnce))?;
             let hash = if hash_stdin {
-                // Here is where one that costs too much is told, and not when its owner signs in.
-                PasswordHash::from_stored(read_line(&mut stdin().lock())?)?
+                // A hash that costs too much is refused here, not when its owner signs in.
+                hash(read_line(&mut stdin().lock())?)?
             } else {
-                let password = password(password_stdin, &username, email.as_ref())?;
+                let policy = settings.read(Policy::read)?;
+                let password = password(password_stdin, &policy, &username, email.as_ref())?;
                 Hasher::new().hash(&password, &SystemRandom).await?
             };
-            let users = Users::open(project, &target).await?;
-            let account = users.create(username, email, roles.into_iter().collect(), &hash);
-            show(&account.await?);
+            let users = Users::of(place.open(project).await?);
+            let email = email.map(|address| (address, claim));
+            let account = users.create(username, email, roles.into_iter().collect(), &hash).await?;
+            users.show(&account);
             Ok(())
         }
         AdminCommand::SetRoles { username, roles, yes, target } => {
             let users = Users::open(project, &target).await?;
             let account = users.find(&username).await?;
             let roles: Roles = roles.into_iter().collect();
-            show(&account);
+            users.show(&account);
             if !yes {
-                ui::confirm(&format!("Give this account the roles {roles}?"))?;
+                ui::confirm(&format!("Replace the roles of this account by {roles}?"))?;
             }
             users.administration.set_roles(account.id, &roles).await.map_err(in_one_line)?;
             ui::line(format_args!("{} now has the roles {roles}", account.username.as_str()));
@@ -123,7 +132,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
             let account = users.find(&username).await?;
             users.administration.disable(account.id).await.map_err(in_one_line)?;
             ui::line(format_args!(
-                "{} is disabled: routes by token may let it in until its access tokens expire",
+                "{} is disabled; routes by token accept its access tokens until they expire",
                 account.username.as_str()
             ));
             Ok(())
@@ -136,28 +145,56 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
             Ok(())
         }
         AdminCommand::Show { username, target } => {
-            show(&Users::open(project, &target).await?.find(&username).await?);
+            let users = Users::open(project, &target).await?;
+            users.show(&users.find(&username).await?);
             Ok(())
         }
     }
 }
 
-/// The users' table of the running or the resting database.
+/// The variable of [`Claim`].
+const EMAIL_VERIFICATION: &str = "EMAIL_VERIFICATION";
+
+/// When the address of a new account is claimed: as `POST /auth/register` does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// Immediately.
+    AtOnce,
+    /// Once its owner has confirmed it.
+    OnceVerified,
+}
+
+impl FromStr for Claim {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "optional" => Ok(Self::AtOnce),
+            "required" => Ok(Self::OnceVerified),
+            _ => Err("expected `optional` or `required`"),
+        }
+    }
+}
+
+/// The users' table.
 struct Users {
     administration: Administration,
     registrations: Registrations,
-    /// Its database ends with this value, where it is ours.
-    _tables: Tables,
+    /// A database that this process runs ends with this value.
+    tables: Tables,
 }
 
 impl Users {
     async fn open(project: &Project, target: &Target) -> anyhow::Result<Self> {
-        let tables = target.open(project).await?;
-        Ok(Self {
+        Ok(Self::of(target.open(project).await?))
+    }
+
+    fn of(tables: Tables) -> Self {
+        Self {
             administration: Administration::new(&tables.users, tables.client.clone()),
             registrations: Registrations::new(&tables.users, tables.client.clone()),
-            _tables: tables,
-        })
+            tables,
+        }
     }
 
     async fn find(&self, username: &str) -> anyhow::Result<Account> {
@@ -169,18 +206,32 @@ impl Users {
             .with_context(|| format!("there is no account {}", name.as_str()))
     }
 
+    fn show(&self, account: &Account) {
+        show(account, self.tables.clock.now());
+    }
+
     async fn create(
         &self,
         username: Username,
-        email: Option<Email>,
+        email: Option<(Email, Claim)>,
         roles: Roles,
         hash: &PasswordHash,
     ) -> anyhow::Result<Account> {
-        let now = SystemClock.now();
+        let now = self.tables.clock.now();
+        let id = UserId::new(now, &SystemRandom);
+        let email = email.map(|(address, claim)| match claim {
+            Claim::AtOnce => NewEmail::Claimed(address),
+            Claim::OnceVerified => {
+                let (user_id, ver) = (id, FIRST_VER);
+                let mail = Mail::EmailVerification { user_id, ver, address: address.clone() };
+                let id = MailId::new(now, &SystemRandom);
+                NewEmail::Pending { address, mail: Some(NewMail { id, mail, asked_at: now }) }
+            }
+        });
         let account = NewAccount {
-            id: UserId::new(now, &SystemRandom),
+            id,
             username,
-            email: email.map(NewEmail::Claimed),
+            email,
             roles,
             password: Secret::new(hash.expose().to_owned()),
             created_at: now,
@@ -195,8 +246,17 @@ fn in_one_line(error: impl std::error::Error + Send + Sync + 'static) -> anyhow:
     anyhow::Error::new(error)
 }
 
+/// A hash of an account that is moved in.
+fn hash(text: String) -> anyhow::Result<PasswordHash> {
+    PasswordHash::from_stored(text).map_err(|error| match error {
+        HashError::Stored => anyhow::anyhow!("unknown hash format: expected one of {HASH_FORMATS}"),
+        other => other.into(),
+    })
+}
+
 fn password(
     from_stdin: bool,
+    policy: &Policy,
     username: &Username,
     email: Option<&Email>,
 ) -> anyhow::Result<Password> {
@@ -210,12 +270,15 @@ fn password(
         }
         given
     } else {
-        bail!("no terminal to ask for a password on: give it by --password-stdin");
+        bail!("there is no terminal to ask for a password: use --password-stdin");
     };
     let password =
         Password::parse(given).map_err(|error| anyhow::anyhow!("the password {error}"))?;
-    let policy = Env::of_process().read(Policy::read)?;
-    policy.check(&password, Some(username), email)?.map_err(|violations| {
+    let checked = policy.check(&password, Some(username), email).context(
+        "cannot check the password: name this machine's copies of the lists with \
+         PASSWORD_BREACHED_FILTER and PASSWORD_COMMON_FILE",
+    )?;
+    checked.map_err(|violations| {
         let violations: Vec<_> = violations.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the password {}", violations.join(" and "))
     })?;
@@ -235,7 +298,7 @@ fn read_line(input: &mut dyn BufRead) -> anyhow::Result<String> {
     Ok(line)
 }
 
-fn show(account: &Account) {
+fn show(account: &Account, now: Timestamp) {
     let email = match (&account.email, account.email_standing) {
         (None, _) => match &account.pending_email {
             Some(email) => format!("{} (to be confirmed)", email.as_str()),
@@ -248,7 +311,7 @@ fn show(account: &Account) {
         Standing::Active => "active",
         Standing::Disabled => "disabled",
     };
-    let age = age(account.created_at, SystemClock.now());
+    let age = age(account.created_at, now);
     let rows = [
         ["username", account.username.as_str()],
         ["id", &account.id.to_string()],

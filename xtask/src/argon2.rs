@@ -24,16 +24,15 @@ const CHOICES: [Costs; 5] = [
 /// What to do.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Argon2Command {
-    /// Measure how long hashes take on one processor of this machine, and from that on Lambda with some
-    /// memory
+    /// Measure the hashing time on one processor of this machine, and estimate it for Lambda
     Calibrate {
-        /// Memory of the function, in MB
+        /// Memory of the Lambda function, in MB
         #[arg(long, default_value_t = WHOLE_PROCESSOR_MB, value_parser = clap::value_parser!(u32).range(128..=10_240))]
         memory_size: u32,
-        /// How long a hash may take, in milliseconds
+        /// Longest acceptable time of a hash on Lambda, in milliseconds
         #[arg(long, default_value_t = 100)]
         target_ms: u32,
-        /// How many hashes of each kind
+        /// Number of hashes to measure for each choice of parameters
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(4..))]
         hashes: u32,
     },

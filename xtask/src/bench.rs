@@ -20,14 +20,14 @@ use crate::ui;
 /// What to measure.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum BenchCommand {
-    /// How large the functions are as they are shipped: builds all of them, which takes half an hour
-    /// on two processors
+    /// Measure the sizes of the functions. Builds all of them with the shipping profile, which takes
+    /// half an hour on two processors
     Binaries,
-    /// Whether the time of a refused login tells if there is such a name. On the running dev server,
-    /// started with `--env THROTTLE_PAIR_FREE=100000 --env THROTTLE_NAME_FREE=100000 --env
+    /// Test whether the time of a refused login reveals if the username exists. Needs a running dev
+    /// server, started with `--env THROTTLE_PAIR_FREE=100000 --env THROTTLE_NAME_FREE=100000 --env
     /// THROTTLE_NETWORK_FREE=100000`
     LoginTiming {
-        /// How many logins of each kind
+        /// Number of logins with a wrong password, and with an unknown username
         #[arg(long, default_value_t = 300)]
         tries: usize,
     },
@@ -52,7 +52,7 @@ pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()>
         return Ok(());
     };
     let state = DevState::of_running(project)
-        .context("no dev server is running: start one by `cargo xtask dev`")?;
+        .context("no dev server is running: start one with cargo xtask dev")?;
     let api = Api { url: state.url, client: Client::builder(TokioExecutor::new()).build_http() };
     let tag = u64::from_le_bytes((&SystemRandom as &dyn Random).bytes());
     let (name, nobody) = (format!("timing-{tag:016x}"), format!("nobody-{tag:016x}"));

@@ -49,34 +49,34 @@ struct Measured {
 /// What the users do in a month, and what is switched on.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Load {
-    /// How many users there are
+    /// Number of users
     #[arg(long, default_value_t = 10_000)]
     pub users: u64,
-    /// How often each signs in, in a month
+    /// Logins per user and month
     #[arg(long, default_value_t = 4.0)]
     pub logins: f64,
-    /// How often each refreshes
+    /// Refreshes per user and month
     #[arg(long, default_value_t = 60.0)]
     pub refreshes: f64,
-    /// How many requests to routes that look at account and session
+    /// Requests to checked routes per user and month
     #[arg(long, default_value_t = 100.0)]
     pub checked: f64,
-    /// How many requests to routes by token
+    /// Requests to routes by token per user and month
     #[arg(long, default_value_t = 300.0)]
     pub by_token: f64,
-    /// Which share of the users registers in the month
+    /// Share of the users who register in the month, from 0 to 1
     #[arg(long, default_value_t = 0.05)]
     pub new: f64,
-    /// How many mails each gets
+    /// Mails per user and month
     #[arg(long, default_value_t = 0.2)]
     pub mails: f64,
-    /// Functions on arm64
+    /// Run the functions on arm64
     #[arg(long)]
     pub arm64: bool,
-    /// With the alarms
+    /// Include the alarms
     #[arg(long)]
     pub alarms: bool,
-    /// Print what each request takes instead, which the bill is made of
+    /// Print the time, memory and database units of each kind of request instead of the bill
     #[arg(long)]
     pub requests: bool,
 }

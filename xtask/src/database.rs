@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::template::Table;
+use crate::ui;
 
 /// Where the items are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub enum DatabaseError {
     #[error("the database {0} is in use by another process")]
     InUse(String),
     /// No database, or a broken one.
-    #[error("the database {path} cannot be opened: {problem}")]
+    #[error("cannot open the database {path}: {problem}")]
     Open {
         /// The file.
         path: String,
@@ -54,17 +55,23 @@ pub enum DatabaseError {
         problem: String,
     },
     /// A table cannot be made as the template has it.
-    #[error("the table {table} cannot be made: {problem}")]
+    #[error("cannot create the table {table}: {problem}")]
     Table {
         /// The logical id.
         table: String,
         /// Why.
         problem: String,
     },
-    /// A table is there, of another form.
+    /// The file does not hold a database, or a part of it is unreadable.
     #[error(
-        "the table {0} of the database is not as the template has it: delete the file, or choose \
-         another by --db"
+        "the database {0} is damaged, or is not a database: replace it by a backup, delete it to start \
+         with an empty one, or choose another with --db"
+    )]
+    Damaged(String),
+    /// A table has another key than in the template.
+    #[error(
+        "the table {0} of the database differs from the one in template.yaml: delete the file, or \
+         choose another with --db"
     )]
     OtherForm(String),
     /// No port.
@@ -80,15 +87,24 @@ impl LocalDatabase {
     /// When one of these fails.
     pub async fn start(storage: &Storage, tables: &[Table]) -> Result<Self, DatabaseError> {
         let (database, lock) = match storage {
-            Storage::Memory => (Database::memory().map_err(|error| open("memory", &error))?, None),
+            Storage::Memory => {
+                (Database::memory().map_err(|error| open(Path::new("memory"), &error))?, None)
+            }
             Storage::File(path) => {
                 let lock = lock(path)?;
                 let name = path.display().to_string();
-                (Database::new(&name).map_err(|error| open(&name, &error))?, Some(lock))
+                (Database::new(&name).map_err(|error| open(path, &error))?, Some(lock))
             }
         };
         for table in tables {
-            make(&database, table)?;
+            make(&database, table).map_err(|error| match (storage, error) {
+                (Storage::File(path), DatabaseError::Table { problem, .. })
+                    if is_damage(&problem) =>
+                {
+                    DatabaseError::Damaged(path.display().to_string())
+                }
+                (_, error) => error,
+            })?;
         }
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DatabaseError::Listen)?;
@@ -121,13 +137,25 @@ impl Drop for LocalDatabase {
     }
 }
 
-fn open(path: &str, problem: &dyn std::fmt::Display) -> DatabaseError {
-    let mut problem = problem.to_string().replace('\n', " ");
-    if problem.contains("not a valid SQLite database") {
-        // What the emulator says besides is about features that it was not built with.
-        "it is not a database, or broken".clone_into(&mut problem);
+fn open(path: &Path, problem: &DynoxideError) -> DatabaseError {
+    let path_text = path.display().to_string();
+    let problem = problem.to_string().replace('\n', " ");
+    if is_damage(&problem) {
+        return DatabaseError::Damaged(path_text);
     }
-    DatabaseError::Open { path: path.to_owned(), problem }
+    let problem = if path.is_dir() {
+        "it is a folder"
+    } else {
+        problem.strip_prefix("Internal error: ").unwrap_or(&problem)
+    };
+    DatabaseError::Open { path: path_text, problem: problem.to_owned() }
+}
+
+/// Whether the emulator or `SQLite` reports a damaged file. The type of the error does not say so.
+fn is_damage(problem: &str) -> bool {
+    ["not a valid SQLite database", "not a valid database", "is not a database", "is malformed"]
+        .iter()
+        .any(|damage| problem.contains(damage))
 }
 
 /// One process at a time: the emulator keeps part of its state in memory.
@@ -135,11 +163,12 @@ fn lock(path: &Path) -> Result<File, DatabaseError> {
     let name = path.display().to_string();
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");
-    let file = File::create(beside).map_err(|error| open(&name, &error))?;
+    let unusable = |error| DatabaseError::Open { path: name.clone(), problem: ui::reason(&error) };
+    let file = File::create(beside).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(DatabaseError::InUse(name)),
-        Err(std::fs::TryLockError::Error(error)) => Err(open(&name, &error)),
+        Err(std::fs::TryLockError::Error(error)) => Err(unusable(error)),
     }
 }
 
@@ -237,14 +266,48 @@ mod tests {
         }
     }
 
+    /// A file of another program, and databases of ours that were cut or overwritten.
     #[tokio::test]
-    async fn says_in_one_line_that_a_file_is_no_database() {
+    async fn a_damaged_database_is_reported_in_one_line_with_advice() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("test.db");
-        std::fs::write(&path, "x".repeat(5_000)).unwrap();
-        let error = LocalDatabase::start(&Storage::File(path), &[]).await.unwrap_err();
-        assert!(matches!(error, DatabaseError::Open { .. }), "{error}");
-        assert!(!error.to_string().contains('\n'));
+        let whole = folder.path().join("whole.db");
+        // Not by a server, which may keep the file open for a while.
+        let database = Database::new(&whole.to_string_lossy()).unwrap();
+        make(&database, &table("pk")).unwrap();
+        drop(database);
+        let whole = std::fs::read(&whole).unwrap();
+        let mut overwritten = whole.clone();
+        overwritten[100..].fill(0xff);
+        for (name, content) in [
+            ("text", "x".repeat(5_000).into_bytes()),
+            ("cut", whole[..whole.len() / 2].to_vec()),
+            ("overwritten", overwritten),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            let storage = Storage::File(path.clone());
+            let Err(error) = LocalDatabase::start(&storage, &[table("pk")]).await else {
+                panic!("{name}")
+            };
+            assert!(matches!(error, DatabaseError::Damaged(_)), "{name}: {error}");
+            let error = error.to_string();
+            let advises = error.contains("delete it") && error.contains("--db");
+            assert!(advises && error.contains(&*path.to_string_lossy()), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_path_that_cannot_be_a_database_is_reported_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, reason) in [
+            (folder.path().to_owned(), "it is a folder"),
+            (folder.path().join("missing/test.db"), "No such file or directory"),
+        ] {
+            let error = LocalDatabase::start(&Storage::File(path), &[]).await.unwrap_err();
+            let error = error.to_string();
+            assert!(error.ends_with(reason), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -110,7 +110,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
         template.table_of(variable).with_context(|| format!("template.yaml sets no {variable}"))
     };
     let (users_table, keys_table) = (table("USERS_TABLE")?, table("KEYS_TABLE")?);
-    project.make_local().context("cannot make the folder of local state")?;
+    project.make_local()?;
     let storage = match &options.db {
         Some(storage) => storage.clone(),
         None => Storage::File(project.local(DATABASE)),

@@ -13,40 +13,40 @@ use crate::ui;
 /// What to do.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum KeysCommand {
-    /// Let the next key sign, and make a new next one
+    /// Activate the next key and create its successor
     Rotate {
-        /// Though the next key has not been public for long enough for everybody to know it
+        /// Rotate even if the next key was published too recently for every verifier to know it
         #[arg(long, conflicts_with = "peppers")]
         now: bool,
-        /// The algorithm of the new key, instead of that by configuration. It signs after one more
-        /// rotation
+        /// Create the new key with this algorithm instead of the configured one. The key signs after
+        /// one more rotation
         #[arg(long, conflicts_with = "peppers")]
         algorithm: Option<Algorithm>,
-        /// Add a pepper instead: refresh tokens are made with it ten minutes later
+        /// Add a pepper instead of rotating keys; refresh tokens use it ten minutes later
         #[arg(long)]
         peppers: bool,
-        /// Which database
+        /// The database.
         #[command(flatten)]
         target: Target,
     },
-    /// Show the published keys and what they are there for, and the peppers by their ids
+    /// List the published keys with their states, and the ids of the peppers
     List {
-        /// Which database
+        /// The database.
         #[command(flatten)]
         target: Target,
     },
-    /// Revoke a key that has leaked, or all of them: their tokens are refused
+    /// Revoke a leaked key, or all keys: tokens signed with them are refused
     Retire {
-        /// The key's id
+        /// Id of the key, as `keys list` prints it
         #[arg(value_name = "KID", required_unless_present = "all", conflicts_with = "all")]
         kid: Option<String>,
-        /// All keys
+        /// Revoke all keys
         #[arg(long)]
         all: bool,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
-        /// Which database
+        /// The database.
         #[command(flatten)]
         target: Target,
     },

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use auth::{Env, SystemClock, SystemRandom};
+use auth::{Clock, Env, SystemClock, SystemRandom};
 use keys::KeysTable;
 use rotation::{PepperRotation, PepperRotationError, Plan, Rotation, RotationError};
 use secrets::{Secret, SecretError, Versions};
@@ -52,12 +52,14 @@ pub enum LocalSecretError {
 }
 
 /// The secrets of a stack, wherever they are.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StackSecrets {
     /// The private signing keys.
     pub signing_keys: Versions,
     /// The peppers.
     pub peppers: Versions,
+    /// The clock of those who use them.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl StackSecrets {
@@ -67,8 +69,8 @@ impl StackSecrets {
     /// When a setting is not usable.
     pub fn rotation(&self, table: KeysTable, env: &Env) -> Result<Rotation, auth::ConfigErrors> {
         let config = env.read(rotation::Config::read)?;
-        let versions = self.signing_keys.clone();
-        Ok(Rotation::new(config, versions, table, Arc::new(SystemClock), Arc::new(SystemRandom)))
+        let (versions, clock) = (self.signing_keys.clone(), Arc::clone(&self.clock));
+        Ok(Rotation::new(config, versions, table, clock, Arc::new(SystemRandom)))
     }
 
     /// What adds peppers, with the settings in `env`.
@@ -77,8 +79,8 @@ impl StackSecrets {
     /// When a setting is not usable.
     pub fn pepper_rotation(&self, env: &Env) -> Result<PepperRotation, auth::ConfigErrors> {
         let kept_for = env.read(rotation::peppers_kept_for)?;
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-        Ok(PepperRotation::new(self.peppers.clone(), kept_for, clock, random))
+        let (peppers, clock) = (self.peppers.clone(), Arc::clone(&self.clock));
+        Ok(PepperRotation::new(peppers, kept_for, clock, Arc::new(SystemRandom)))
     }
 }
 
@@ -111,6 +113,7 @@ impl LocalSecrets {
         StackSecrets {
             signing_keys: versions(&self.signing_keys),
             peppers: versions(&self.peppers),
+            clock: Arc::new(SystemClock),
         }
     }
 

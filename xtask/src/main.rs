@@ -11,9 +11,13 @@ use xtask::{
 };
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "Latchkey's own commands")]
+#[command(
+    name = "xtask",
+    bin_name = "cargo xtask",
+    about = "Run, test, administer and deploy Latchkey"
+)]
 struct Arguments {
-    /// Folder of database, development keys and the like, instead of .local
+    /// Use this folder for the local database, keys and mails [default: .local]
     #[arg(long, global = true, value_name = "PATH")]
     local: Option<PathBuf>,
 
@@ -23,37 +27,37 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the API on this machine: the real functions, an embedded DynamoDB, a local gateway
+    /// Run the API on this machine: the compiled functions, an embedded DynamoDB and a local gateway
     Dev(dev::DevOptions),
-    /// Make and look after administrators, of the local database or of a deployed stack
+    /// Create and administer accounts in a local database or a deployed stack
     #[command(subcommand)]
     Admin(admin::AdminCommand),
-    /// Rotate signing keys and peppers by hand, and revoke a key that has leaked
+    /// List, rotate and revoke signing keys, and add peppers
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// End the sessions of all accounts
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
-    /// Make and ask the list of breached passwords
+    /// Build and query the breached-password filter
     #[command(subcommand)]
     Passwords(passwords::PasswordsCommand),
-    /// Measure what hashing passwords takes
+    /// Measure the cost of password hashing
     #[command(subcommand)]
     Argon2(argon2::Argon2Command),
-    /// Reckon what a month costs
+    /// Estimate the monthly cost on AWS
     Cost(cost::Load),
-    /// Simulate which items of the tables are asked for most
+    /// Simulate the load on the most requested items of the tables
     Scale(scale::ScaleOptions),
-    /// Write a new protected route: package, template, event, description, and the rest
+    /// Create a protected route: its package, template resource, event and API description
     NewRoute(new_route::NewRoute),
-    /// Measure what depends on the machine
+    /// Measure binary sizes and login times
     #[command(subcommand)]
     Bench(bench::BenchCommand),
-    /// Install the tools that tests and CI need into .tools, as the other commands do when needed
+    /// Install the tools for development, tests and deployment into .tools
     Tools,
-    /// Deploy to an emulator of AWS on this machine as docs/deploy.md says, and test what is there
+    /// Follow docs/deploy.md against an emulator of AWS, and test the deployed stack
     DeployTest,
-    /// Run everything that must pass
+    /// Run all tests and checks
     Test(test::TestOptions),
 }
 
@@ -71,11 +75,26 @@ async fn or_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> any
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut project = Project::here();
+    match run(arguments).await {
+        Ok(true) => ExitCode::SUCCESS,
+        // The command has said what is wrong.
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // The whole chain of reasons, in one line.
+            let reasons = format!("error: {error:#}");
+            ui::note(ui::without_numbers(&reasons));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the command found all well.
+async fn run(arguments: Arguments) -> anyhow::Result<bool> {
+    let mut project = Project::find()?;
     if let Some(local) = arguments.local {
         project = project.with_local(local);
     }
-    let result = match arguments.command {
+    match arguments.command {
         Command::Dev(options) => dev::run(&project, &options).await.map(|()| true),
         Command::Admin(command) => admin::run(&project, command).await.map(|()| true),
         Command::Keys(command) => keys::run(&project, command).await.map(|()| true),
@@ -94,15 +113,5 @@ async fn main() -> ExitCode {
         Command::Tools => or_interrupted(tools::install(&project)).await.map(|()| true),
         Command::DeployTest => or_interrupted(test::deploy(&project)).await,
         Command::Test(options) => or_interrupted(test::run(&project, options)).await,
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        // Whatever is wrong has been said.
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            // The whole chain of reasons, in one line.
-            ui::note(format_args!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
     }
 }

@@ -91,15 +91,15 @@ pub struct NewRoute {
     /// Name of the function, its folder, package and event: lower-case words joined by hyphens
     pub name: Name,
 
-    /// Who may call it: everybody who is signed in, or whoever has the role
+    /// Who may call the route: every signed-in user, or users with this role
     #[arg(long, value_name = "user|admin|super_admin|signed-in")]
     pub access: Access,
 
-    /// Look at account and session at every call, instead of going by the token
+    /// Check the account and the session at every call instead of trusting the token until it expires
     #[arg(long)]
     pub checked: bool,
 
-    /// Path of the route; by default /api/NAME with underscores
+    /// Path of the route [default: /api/NAME, with underscores]
     #[arg(long, value_name = "PATH")]
     pub path: Option<RoutePath>,
 
@@ -169,7 +169,7 @@ impl FromStr for Access {
             "user" => Ok(Self::User),
             "admin" => Ok(Self::Admin),
             "super_admin" => Ok(Self::SuperAdmin),
-            _ => Err("there are user, admin, super_admin and signed-in"),
+            _ => Err("expected `user`, `admin`, `super_admin` or `signed-in`"),
         }
     }
 }
@@ -229,7 +229,7 @@ impl FromStr for RouteMethod {
         if ["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method.as_str()) {
             Ok(Self(method))
         } else {
-            Err("there are GET, POST, PUT, PATCH and DELETE")
+            Err("expected `GET`, `POST`, `PUT`, `PATCH` or `DELETE`")
         }
     }
 }
@@ -241,6 +241,7 @@ impl FromStr for RouteMethod {
 /// written.
 pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     let files = files(project, new)?;
+    let report = report(project, files.keys());
     for (path, text) in &files {
         let path = project.root().join(path);
         if let Some(folder) = path.parent() {
@@ -260,8 +261,8 @@ pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     if !format.status().await.is_ok_and(|formatted| formatted.success()) {
         ui::note("cargo fmt could not be run: run it yourself");
     }
-    for path in files.keys() {
-        ui::line(format_args!("wrote {}", path.display()));
+    for line in report {
+        ui::line(line);
     }
     let Plan { method, path, .. } = Plan::of(new);
     ui::line(format_args!(
@@ -272,6 +273,15 @@ pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
         name = new.name.0,
     ));
     Ok(())
+}
+
+/// What the command says of each file that it is about to write.
+fn report<'a>(project: &Project, paths: impl Iterator<Item = &'a PathBuf>) -> Vec<String> {
+    let line = |path: &PathBuf| {
+        let verb = if project.root().join(path).exists() { "changed" } else { "created" };
+        format!("{verb} {}", path.display())
+    };
+    paths.map(line).collect()
 }
 
 /// What is made, in words and names.
@@ -735,6 +745,19 @@ mod tests {
             if deny {
                 assert!(kept("deny.toml", &file(&files, "deny.toml")));
             }
+        }
+    }
+
+    #[test]
+    fn the_report_tells_new_files_from_changed_ones() {
+        let project = Project::here();
+        let files = files(&project, &new("greet", "admin", true, None)).unwrap();
+        let report = report(&project, files.keys());
+        for line in ["created functions/greet/src/lib.rs", "created events/greet.json"] {
+            assert!(report.iter().any(|said| said == line), "{line}: {report:?}");
+        }
+        for path in ["README.md", "Cargo.toml", "template.yaml", "openapi.yaml", "deny.toml"] {
+            assert!(report.contains(&format!("changed {path}")), "{path}: {report:?}");
         }
     }
 

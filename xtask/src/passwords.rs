@@ -20,22 +20,22 @@ use crate::ui;
 /// What to do.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum PasswordsCommand {
-    /// Make a filter of breached passwords out of text files
+    /// Build a filter of breached passwords from text files
     Filter {
-        /// Files of SHA-1 hashes in hex, as Have I Been Pwned has them (HASH or HASH:COUNT), or of
-        /// passwords in clear, one a line
+        /// Text files with one entry per line: a SHA-1 hash in hex, as Have I Been Pwned publishes
+        /// them (HASH or HASH:COUNT), or a password in clear
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
-        /// Where to write it, instead of breached-passwords.filter in .local
+        /// Write the filter to this file [default: .local/breached-passwords.filter]
         #[arg(long, value_name = "PATH")]
         out: Option<PathBuf>,
-        /// Leave out hashes whose COUNT is smaller
+        /// Omit hashes with a smaller COUNT
         #[arg(long, value_name = "COUNT", default_value_t = 0)]
         min_count: u64,
     },
-    /// Say whether passwords are in a filter: one that is asked for, or each line of standard input
+    /// Report whether passwords are in a filter: one from a prompt, or each line of standard input
     Check {
-        /// The filter
+        /// File of the filter
         #[arg(value_name = "FILTER")]
         filter: PathBuf,
     },
@@ -51,7 +51,7 @@ pub fn run(project: &Project, command: PasswordsCommand) -> anyhow::Result<()> {
             let out = if let Some(out) = out {
                 out
             } else {
-                project.make_local().context("cannot make the folder of local state")?;
+                project.make_local()?;
                 project.local("breached-passwords.filter")
             };
             make(&files, &out, min_count)

@@ -1,8 +1,12 @@
 //! Where things are in the repository.
 
-use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use crate::ui;
+
+/// The files by which the top folder is recognized.
+const LANDMARKS: [&str; 3] = ["Cargo.toml", "template.yaml", "xtask/Cargo.toml"];
 
 /// The repository.
 #[derive(Clone, Debug)]
@@ -11,13 +15,56 @@ pub struct Project {
     local: PathBuf,
 }
 
+/// The current directory is in no checkout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the current directory is not in a checkout of Latchkey: change to one")]
+pub struct NotInProject;
+
+/// The folder of local state cannot be used. In one line.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot write to {folder}: {reason}. Make the folder writable, or choose another with --local"
+)]
+pub struct LocalFolderError {
+    folder: String,
+    reason: String,
+}
+
 impl Project {
-    /// The repository that this program was built in.
+    /// The checkout that the current directory is in. Failing that, the one that `cargo run
+    /// --manifest-path` was pointed at.
+    ///
+    /// It is never the checkout that this program was compiled in: a copied or moved checkout brings its
+    /// compiled programs along.
+    ///
+    /// # Errors
+    /// When there is neither.
+    pub fn find() -> Result<Self, NotInProject> {
+        let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let starts = [std::env::current_dir().ok(), manifest];
+        let root = starts.into_iter().flatten().find_map(|start| Self::root_of(&start));
+        root.map(Self::at).ok_or(NotInProject)
+    }
+
+    /// The checkout whose top folder is `root`.
+    #[must_use]
+    pub fn at(root: PathBuf) -> Self {
+        Self { local: root.join(".local"), root }
+    }
+
+    /// [`Project::find`], for tests: cargo runs them in the folder of their package.
+    ///
+    /// # Panics
+    /// When the current directory is in no checkout.
     #[must_use]
     pub fn here() -> Self {
-        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = package.parent().unwrap_or(package).to_owned();
-        Self { local: root.join(".local"), root }
+        Self::find().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The innermost top folder that has `start` in it.
+    fn root_of(start: &Path) -> Option<PathBuf> {
+        let is_root = |folder: &&Path| LANDMARKS.iter().all(|file| folder.join(file).is_file());
+        start.ancestors().find(is_root).map(Path::to_owned)
     }
 
     /// The same with another folder of local state.
@@ -50,11 +97,62 @@ impl Project {
         self.local.join(name)
     }
 
-    /// Makes the folder of local state, for its owner alone: passwords' hashes and keys are in it.
+    /// Makes the folder of local state, for its owner alone, since it holds password hashes and keys.
     ///
     /// # Errors
-    /// When it cannot be made.
-    pub fn make_local(&self) -> io::Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.local)
+    /// When it cannot be made, or cannot be written to.
+    pub fn make_local(&self) -> Result<(), LocalFolderError> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.local)
+            .and_then(|()| tempfile::tempfile_in(&self.local).map(drop))
+            .map_err(|error| LocalFolderError {
+                folder: self.local.display().to_string(),
+                reason: ui::reason(&error),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A folder with the landmarks, and a package.
+    fn checkout() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for package in ["xtask", "functions/a/src"] {
+            fs::create_dir_all(folder.path().join(package)).unwrap();
+        }
+        for file in LANDMARKS.into_iter().chain(["functions/a/Cargo.toml"]) {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn the_root_is_found_from_every_folder_in_it() {
+        let checkout = checkout();
+        for start in ["", "xtask", "functions", "functions/a/src"] {
+            let found = Project::root_of(&checkout.path().join(start));
+            assert_eq!(found.as_deref(), Some(checkout.path()), "{start}");
+        }
+        assert_eq!(Project::root_of(tempfile::tempdir().unwrap().path()), None);
+    }
+
+    #[test]
+    fn an_unusable_local_folder_is_named_with_advice() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let project = Project::here();
+        for local in [file.clone(), file.join("below"), PathBuf::from("/proc")] {
+            let error = project.clone().with_local(local.clone()).make_local().unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains(&local.display().to_string()), "{error}");
+            assert!(error.contains("--local") && !error.contains("os error"), "{error}");
+        }
     }
 }

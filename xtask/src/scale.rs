@@ -33,25 +33,25 @@ const INSTANCES: f64 = 1_000.0;
 /// What to simulate.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ScaleOptions {
-    /// How many users there are
+    /// Number of users
     #[arg(long, default_value_t = 10_000_000)]
     pub users: u64,
-    /// How many networks they come from
+    /// Number of networks that the users come from
     #[arg(long, default_value_t = 2_000_000)]
     pub networks: u64,
-    /// How far the busiest hour is above the average
+    /// Load of the busiest hour, as a multiple of the average
     #[arg(long, default_value_t = 5.0)]
     pub peak: f64,
-    /// How many seconds of the busiest hour
+    /// Seconds of the busiest hour to simulate
     #[arg(long, default_value_t = 600)]
     pub seconds: u32,
-    /// How unequally users act: the exponent of Zipf's law
+    /// Exponent of the Zipf distribution of requests over users
     #[arg(long, default_value_t = 0.5)]
     pub user_exponent: f64,
-    /// How unequally networks hold users
+    /// Exponent of the Zipf distribution of users over networks
     #[arg(long, default_value_t = 1.0)]
     pub network_exponent: f64,
-    /// Where the random numbers begin
+    /// Seed of the random numbers
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }

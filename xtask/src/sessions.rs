@@ -1,7 +1,7 @@
 //! `cargo xtask sessions`: what concerns the sessions of all accounts.
 
 use anyhow::Context;
-use auth::{Clock, GlobalEpoch, SystemClock};
+use auth::GlobalEpoch;
 use jiff::Timestamp;
 
 use crate::project::Project;
@@ -11,12 +11,12 @@ use crate::ui;
 /// What to do.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum SessionsCommand {
-    /// End every session of every account, as after a restore from a backup
+    /// End every session of every account, for example after a restore from a backup
     EndAll {
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
-        /// Which database
+        /// The database.
         #[command(flatten)]
         target: Target,
     },
@@ -31,15 +31,17 @@ pub async fn run(project: &Project, command: SessionsCommand) -> anyhow::Result<
     let tables = target.open(project).await?;
     if !yes {
         ui::line(
-            "Everybody will have to sign in again. Refresh and checked routes refuse what is from \
-             before within 5 minutes, which is how long functions keep the keys' table; routes by \
-             token go on until the access tokens expire.",
+            "Everybody has to sign in again. Refresh and checked routes refuse the ended sessions \
+             within 5 minutes, because functions cache the keys' table that long. Routes by token \
+             accept the access tokens until they expire.",
         );
         ui::confirm("End every session of every account?")?;
     }
-    let epoch = GlobalEpoch::after(SystemClock.now());
+    let epoch = GlobalEpoch::after(tables.clock.now());
     tables.keys.raise_epoch(epoch).await.map_err(anyhow::Error::new)?;
+    // It may have been raised further before.
+    let epoch = tables.keys.record().await.map_err(anyhow::Error::new)?.epoch;
     let from = Timestamp::from_second(epoch.second()).context("the clock is out of range")?;
-    ui::line(format_args!("no session from before {from} counts any more"));
+    ui::line(format_args!("every session that began before {from} has ended"));
     Ok(())
 }

@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_record_fits_the_patterns_of_the_template() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+        let path = crate::project::Project::here().template();
         let template = Template::read(&path).unwrap();
         let [source] = template.function("mailer").unwrap().streams.as_slice() else {
             panic!("one stream")

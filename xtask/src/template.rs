@@ -532,7 +532,7 @@ Resources:
 
     #[test]
     fn the_project_template_is_read() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml");
+        let path = crate::project::Project::here().template();
         let template = Template::read(&path).unwrap();
         assert_eq!(template.table_of("USERS_TABLE"), Some("UsersTable"));
         assert_eq!(template.table_of("KEYS_TABLE"), Some("KeysTable"));

@@ -1,10 +1,13 @@
 //! `cargo xtask test`: everything that must pass, with a summary.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::process::{Group, cargo, command};
@@ -17,7 +20,7 @@ use crate::ui;
 /// Options of the tests.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct TestOptions {
-    /// Leave out what needs the network or more than a minute
+    /// Omit the steps that need the network or take more than a minute
     #[arg(long)]
     pub fast: bool,
 }
@@ -37,6 +40,8 @@ struct Step {
 enum Work {
     /// A command that passes by exiting with 0.
     Run(Command),
+    /// The same, of tests: the summary repeats the names of those that fail.
+    Tests(Command),
     /// That the functions that stand for all build as they are shipped, and are small enough.
     Shipping,
     /// That every snapshot is one that a test of an earlier step compared with.
@@ -45,10 +50,18 @@ enum Work {
     Skip(String),
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Passed,
-    Failed,
+    /// With the names of the tests that failed, where the step runs tests.
+    Failed(Vec<String>),
     Skipped(String),
+}
+
+impl Outcome {
+    fn of(passed: bool) -> Self {
+        if passed { Self::Passed } else { Self::Failed(Vec::new()) }
+    }
 }
 
 /// Runs all steps, whatever becomes of the earlier ones. Whether all is well.
@@ -62,13 +75,16 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool
         let start = Instant::now();
         ui::line(format_args!("\n=== {}", step.title));
         let outcome = match step.work {
-            Work::Run(mut command) => execute(project, &mut command).await,
-            Work::Shipping => shipping::sizes(project, &[&shipping::SAMPLES]).await,
+            Work::Run(mut command) => execute(project, &mut command).await.map(Outcome::of),
+            Work::Tests(mut command) => execute_tests(project, &mut command).await,
+            Work::Shipping => {
+                shipping::sizes(project, &[&shipping::SAMPLES]).await.map(Outcome::of)
+            }
             Work::Snapshots(used) => snapshots::unused(project.root(), &used).map(|unused| {
                 for path in &unused {
                     ui::line(format_args!("no test uses {}", path.display()));
                 }
-                unused.is_empty()
+                Outcome::of(unused.is_empty())
             }),
             Work::Skip(reason) => {
                 ui::line(format_args!("skipped: {reason}"));
@@ -76,14 +92,10 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool
                 continue;
             }
         };
-        let outcome = match outcome {
-            Ok(true) => Outcome::Passed,
-            Ok(false) => Outcome::Failed,
-            Err(error) => {
-                ui::line(format_args!("{error:#}"));
-                Outcome::Failed
-            }
-        };
+        let outcome = outcome.unwrap_or_else(|error| {
+            ui::line(format_args!("{error:#}"));
+            Outcome::of(false)
+        });
         results.push((step.title, outcome, start.elapsed()));
     }
     let summary = Summary::of(&results, require_all && !options.fast);
@@ -114,8 +126,47 @@ async fn execute(project: &Project, command: &mut Command) -> anyhow::Result<boo
     Ok(group.wait().await?.success())
 }
 
+/// Runs tests, shows what they print, and collects the names of those that fail.
+async fn execute_tests(project: &Project, command: &mut Command) -> anyhow::Result<Outcome> {
+    command.current_dir(project.root()).stdout(Stdio::piped());
+    let mut group = Group::spawn(command)
+        .with_context(|| format!("cannot run {}", command.as_std().get_program().display()))?;
+    let mut failures = Failures::default();
+    if let Some(output) = group.child().stdout.take() {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        while output.read_until(b'\n', &mut line).await.context("cannot read what tests print")? > 0
+        {
+            // A reader that has gone away is no error.
+            drop(std::io::stdout().lock().write_all(&line));
+            failures.read(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    }
+    let passed = group.wait().await?.success();
+    Ok(if passed { Outcome::Passed } else { Outcome::Failed(failures.names) })
+}
+
+/// The names in the lists with which libtest ends.
+#[derive(Debug, Default)]
+struct Failures {
+    names: Vec<String>,
+    in_list: bool,
+}
+
+impl Failures {
+    fn read(&mut self, line: &str) {
+        let line = line.trim_end();
+        // There are two lists: of what the tests printed, which begins with an empty line, and of names.
+        match line.strip_prefix("    ") {
+            Some(name) if self.in_list => self.names.push(name.to_owned()),
+            _ => self.in_list = line == "failures:",
+        }
+    }
+}
+
 async fn steps(project: &Project, options: TestOptions) -> anyhow::Result<Vec<Step>> {
-    let run = |title, command| Step { title, work: Work::Run(command) };
+    let run = |title, command| Step { title, work: Work::Tests(command) };
     // First, since tests use them too.
     let tools = if options.fast {
         Tools::installed(project, ToolSet::Test)
@@ -190,6 +241,7 @@ impl Summary {
     /// The last line has the form that CI reads: `N passed, N failed, N skipped`.
     fn of(results: &[(&str, Outcome, Duration)], require_all: bool) -> Self {
         let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+        let mut names = Vec::new();
         let rows: Vec<_> = results
             .iter()
             .map(|(title, outcome, took)| {
@@ -198,8 +250,9 @@ impl Summary {
                         passed += 1;
                         "passed".to_owned()
                     }
-                    Outcome::Failed => {
+                    Outcome::Failed(tests) => {
                         failed += 1;
+                        names.extend(tests.iter().map(|name| format!("  {title}: {name}")));
                         "FAILED".to_owned()
                     }
                     Outcome::Skipped(reason) if require_all => {
@@ -215,6 +268,10 @@ impl Summary {
             })
             .collect();
         let mut lines = ui::columns(&rows);
+        if !names.is_empty() {
+            lines.push("tests that failed:".to_owned());
+            lines.append(&mut names);
+        }
         let skipped = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
         lines.push(format!("{passed} passed, {failed} failed{skipped}"));
         Self { lines, good: failed == 0 }
@@ -233,11 +290,80 @@ mod tests {
     }
 
     #[test]
+    fn the_summary_repeats_the_names_of_the_tests_that_failed() {
+        let failed =
+            vec!["session::a_login_expires".to_owned(), "src/lib.rs - f (line 3)".to_owned()];
+        let results = [("Tests", Outcome::Failed(failed), Duration::ZERO)];
+        let lines = Summary::of(&results, false).lines;
+        assert_eq!(
+            lines[1..],
+            [
+                "tests that failed:",
+                "  Tests: session::a_login_expires",
+                "  Tests: src/lib.rs - f (line 3)",
+                "0 passed, 1 failed",
+            ]
+        );
+    }
+
+    #[test]
+    fn failures_are_read_from_the_lists_of_every_program() {
+        let mut failures = Failures::default();
+        let output = "\
+running 3 tests
+test a ... FAILED
+    failures: no list
+test b ... ok
+
+failures:
+
+---- a stdout ----
+    printed by the test
+failures:
+
+failures:
+    a
+    module::c
+
+test result: FAILED. 1 passed; 2 failed
+
+failures:
+
+---- src/lib.rs - f (line 3) stdout ----
+
+failures:
+    src/lib.rs - f (line 3)
+
+test result: FAILED. 0 passed; 1 failed
+";
+        output.lines().for_each(|line| failures.read(line));
+        assert_eq!(failures.names, ["a", "module::c", "src/lib.rs - f (line 3)"]);
+    }
+
+    #[tokio::test]
+    async fn a_failed_command_gives_the_names_that_it_printed() {
+        let script = "echo 'failures:'; echo '    one'; echo; exit $0";
+        for (status, expected) in
+            [("0", Outcome::Passed), ("1", Outcome::Failed(vec!["one".to_owned()]))]
+        {
+            let mut tests = command("sh");
+            tests.args(["-c", script, status]);
+            let outcome = execute_tests(&Project::here(), &mut tests).await.unwrap();
+            assert_eq!(outcome, expected);
+        }
+    }
+
+    #[test]
     fn ends_with_the_line_that_ci_reads() {
         let skipped = || Outcome::Skipped("no tool".to_owned());
         for (outcomes, require_all, line, good) in [
             (vec![Outcome::Passed, Outcome::Passed], true, "2 passed, 0 failed", true),
-            (vec![Outcome::Passed, Outcome::Failed], false, "1 passed, 1 failed", false),
+            (
+                vec![Outcome::Passed, Outcome::Failed(Vec::new())],
+                false,
+                "1 passed, 1 failed",
+                false,
+            ),
             (vec![Outcome::Passed, skipped()], false, "1 passed, 0 failed, 1 skipped", true),
             (vec![Outcome::Passed, skipped()], true, "1 passed, 1 failed", false),
         ] {

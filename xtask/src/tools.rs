@@ -65,6 +65,21 @@ impl Place {
             venv,
         }
     }
+
+    /// Whether the virtual environment runs and was made for this folder. Its programs name their
+    /// interpreter by an absolute path: after the checkout has been moved they do not run, and after it has
+    /// been copied they run those of the other checkout.
+    async fn is_whole(&self) -> bool {
+        let interpreter = self.venv.join("bin/python");
+        let pip = fs::read_to_string(self.venv.join("bin/pip")).unwrap_or_default();
+        // pip names it in the first line, or in the second one if the path is long.
+        let is_here = |line: &str| {
+            let line = line.strip_prefix("#!").or_else(|| line.strip_prefix("'''exec' "));
+            let path = line.unwrap_or_default().trim_start_matches('"');
+            path.starts_with(&*interpreter.to_string_lossy())
+        };
+        pip.lines().take(2).any(is_here) && runs(&self.python).await
+    }
 }
 
 /// Installed tools.
@@ -91,8 +106,15 @@ impl Tools {
         if let Some(tools) = Self::installed(project, set).await {
             return Ok(tools);
         }
-        if !runs(&place.python).await {
-            drop(fs::remove_dir_all(&place.venv));
+        if !place.is_whole().await {
+            if place.venv.exists() {
+                ui::note(format_args!(
+                    "{} does not work, or belongs to another folder: making it again",
+                    place.venv.display()
+                ));
+                fs::remove_dir_all(&place.venv)
+                    .with_context(|| format!("cannot delete {}", place.venv.display()))?;
+            }
             make_venv(&place.venv).await?;
         }
         ui::note(format_args!("Installing the tools of xtask/{} into .tools", set.requirements()));
@@ -155,7 +177,7 @@ impl Tools {
             Some(wanted == fs::read(tools.npm.join(lock)).ok()?)
         };
         let npm = set != ToolSet::Test || npm() == Some(true);
-        (wanted == installed && npm && runs(&place.python).await).then_some(tools)
+        (wanted == installed && npm && place.is_whole().await).then_some(tools)
     }
 
     /// Node.
@@ -218,4 +240,32 @@ async fn make_venv(venv: &Path) -> anyhow::Result<()> {
     let reason =
         said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
     bail!("cannot make a virtual environment in .tools/venv: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkout that wants no tools, so that nothing is downloaded.
+    fn checkout(folder: &Path) -> Project {
+        fs::create_dir_all(folder.join("xtask")).unwrap();
+        fs::write(folder.join("xtask").join(ToolSet::Dev.requirements()), "").unwrap();
+        Project::at(folder.to_owned())
+    }
+
+    #[tokio::test]
+    async fn tools_of_a_moved_checkout_are_installed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        let project = checkout(&old);
+        let set = ToolSet::Dev;
+        Tools::install(&project, set).await.unwrap();
+        assert!(Tools::installed(&project, set).await.is_some());
+        fs::rename(&old, &new).unwrap();
+        let project = Project::at(new);
+        assert!(Tools::installed(&project, set).await.is_none());
+        let tools = Tools::install(&project, set).await.unwrap();
+        let output = command(tools.program("pip")).arg("--version").output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
 }

@@ -15,13 +15,31 @@ pub fn note(text: impl Display) {
     drop(writeln!(stderr().lock(), "{text}"));
 }
 
-/// Asks whether to go on.
+/// Why the operating system refused, in words: without the number that Rust adds.
+#[must_use]
+pub fn reason(error: &std::io::Error) -> String {
+    without_numbers(&error.to_string())
+}
+
+/// A chain of reasons without the numbers of the operating system's errors.
+#[must_use]
+pub fn without_numbers(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(" (os error ") {
+        plain.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, after)| after);
+    }
+    plain + rest
+}
+
+/// Asks for confirmation.
 ///
 /// # Errors
 /// When the answer is not yes, or there is nobody to ask.
 pub fn confirm(question: &str) -> anyhow::Result<()> {
     if !stdin().is_terminal() {
-        bail!("no terminal to ask on: say --yes if this is meant");
+        bail!("there is no terminal to ask for confirmation: use --yes to confirm");
     }
     let mut stderr = stderr().lock();
     write!(stderr, "{question} [y/N] ")?;
@@ -31,7 +49,7 @@ pub fn confirm(question: &str) -> anyhow::Result<()> {
     if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
         Ok(())
     } else {
-        bail!("nothing has been changed");
+        bail!("cancelled: nothing was changed");
     }
 }
 
@@ -52,6 +70,15 @@ pub fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_has_no_number() {
+        let denied = std::io::Error::from_raw_os_error(13);
+        assert_eq!(reason(&denied), "Permission denied");
+        let text = format!("a: {denied}: b: {denied}");
+        assert_eq!(without_numbers(&text), "a: Permission denied: b: Permission denied");
+        assert_eq!(without_numbers("no such thing (or is there?)"), "no such thing (or is there?)");
+    }
 
     #[test]
     fn aligns_columns() {

@@ -1,4 +1,4 @@
-//! `cargo xtask admin` as a person or a script uses it, on a database that no server has open.
+//! `cargo xtask admin` as a person or a script uses it, without a running dev server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,12 +6,13 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-fn admin(database: &Path, arguments: &[&str], input: &str) -> Output {
+/// With the default database of a folder of local state.
+fn admin(local: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .arg("admin")
         .args(arguments)
-        .arg("--db")
-        .arg(database)
+        .arg("--local")
+        .arg(local)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -37,7 +38,7 @@ fn refused(output: &Output) -> String {
 #[test]
 fn makes_shows_and_raises_an_account() {
     let folder = tempfile::tempdir().unwrap();
-    let database = &folder.path().join("test.db");
+    let database = folder.path();
     let create = ["create", "Root", "--email", "root@example.com", "--password-stdin"];
     let made = good(&admin(database, &create, "a long passphrase\n"));
     assert!(made.contains("Root"), "{made}");
@@ -72,7 +73,7 @@ fn refused_after_showing(output: &Output) -> String {
 #[test]
 fn takes_the_hash_of_an_account_that_is_moved_in() {
     let folder = tempfile::tempdir().unwrap();
-    let database = &folder.path().join("test.db");
+    let database = folder.path();
     // What Werkzeug makes of `password`, with few iterations; and with so many that a login would be a
     // denial of service.
     let hash = |iterations: u32| {
@@ -83,7 +84,9 @@ fn takes_the_hash_of_an_account_that_is_moved_in() {
     let costly = refused(&admin(database, &create, &hash(100_000_000)));
     assert!(costly.contains("the password hash asks for too much: "), "{costly}");
     let broken = refused(&admin(database, &create, "md5$abc\n"));
-    assert!(broken.contains("the stored password hash is not usable"), "{broken}");
+    for format in ["argon2id", "bcrypt", "pbkdf2:sha256:", "scrypt:", "pbkdf2_sha256$"] {
+        assert!(broken.contains(format), "{format}: {broken}");
+    }
     good(&admin(database, &create, &hash(1_000)));
     assert!(good(&admin(database, &["show", "mover"], "")).contains("mover"));
 }
@@ -91,7 +94,8 @@ fn takes_the_hash_of_an_account_that_is_moved_in() {
 #[test]
 fn refuses_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
-    let database = &folder.path().join("test.db");
+    let database = folder.path();
+    good(&admin(database, &["create", "other", "--password-stdin"], "a long passphrase\n"));
     for (arguments, input, reason) in [
         (&["create", "someone", "--password-stdin"][..], "short\n", "the password must have"),
         (&["create", "someone", "--password-stdin"], "password1\n", "most common"),
@@ -106,6 +110,44 @@ fn refuses_in_one_line() {
     }
     let broken = folder.path().join("broken.db");
     std::fs::write(&broken, "x".repeat(5_000)).unwrap();
-    let said = refused(&admin(&broken, &["show", "nobody"], ""));
-    assert!(said.contains("cannot be opened"), "{said}");
+    let named = ["show", "nobody", "--db", broken.to_str().unwrap()];
+    let said = refused(&admin(database, &named, ""));
+    assert!(said.contains("is damaged"), "{said}");
+}
+
+/// A misspelled path, and a dev server that has never run.
+#[test]
+fn no_command_creates_a_database_by_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = folder.path();
+    let path = local.join("latchky.db");
+    let typed = path.to_str().unwrap();
+    for (arguments, input) in [
+        (&["create", "someone", "--password-stdin"][..], "a long passphrase\n"),
+        (&["set-roles", "someone", "--roles", "admin", "--yes"], ""),
+        (&["disable", "someone"], ""),
+        (&["enable", "someone"], ""),
+        (&["show", "someone"], ""),
+    ] {
+        let said = refused(&admin(local, &[arguments, &["--db", typed]].concat(), input));
+        assert!(said.contains(&format!("there is no database {typed}")), "{said}");
+        if arguments[0] != "create" {
+            let said = refused(&admin(local, arguments, input));
+            assert!(said.contains("there is no database"), "{said}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(local).unwrap().count(), 0, "nothing was created");
+    let create = ["create", "someone", "--password-stdin"];
+    good(&admin(local, &create, "a long passphrase\n"));
+    assert!(local.join("latchkey.db").exists());
+}
+
+#[test]
+fn an_unusable_folder_of_local_state_is_refused_with_advice() {
+    let create = ["create", "someone", "--password-stdin"];
+    for local in ["/proc", "/dev/null/local"] {
+        let said = refused(&admin(Path::new(local), &create, "a long passphrase\n"));
+        assert!(said.contains(local) && said.contains("--local"), "{said}");
+        assert!(!said.contains("os error"), "{said}");
+    }
 }

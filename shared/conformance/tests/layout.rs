@@ -167,6 +167,19 @@ fn readme_has_every_route() {
     }
 }
 
+/// They hold tokens.
+#[test]
+fn git_ignores_what_the_session_in_the_readme_writes() {
+    let read = |name| std::fs::read_to_string(Project::here().root().join(name)).unwrap();
+    let (readme, ignored) = (read("README.md"), read(".gitignore"));
+    let commands = readme.lines().filter_map(|line| line.strip_prefix("$ "));
+    let files: BTreeSet<_> = commands.filter_map(|line| line.split_once("| tee ")).collect();
+    assert!(!files.is_empty());
+    for (_, file) in files {
+        assert!(ignored.lines().any(|line| line == format!("/{file}")), "{file}");
+    }
+}
+
 /// The lines of `cargo tree`.
 fn tree(arguments: &[&str]) -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -194,6 +207,21 @@ fn features_are_the_same_with_tests_and_without() {
     let (without, with) = (features("normal,build"), features("normal,build,dev"));
     let differing: Vec<_> = without.difference(&with).collect();
     assert!(differing.is_empty(), "tests have other features of {differing:#?}");
+}
+
+/// Otherwise `cargo xtask`, which names its package so that it works in every folder, builds twice what differs.
+#[test]
+fn xtask_alone_has_the_features_of_the_workspace() {
+    let features = |packages: &[&str]| {
+        let format = ["--format", "{p} {f}", "--edges", "normal,build"];
+        tree(&[packages, &format].concat())
+    };
+    let (alone, workspace) = (features(&["--package", "xtask"]), features(&["--workspace"]));
+    let differing: Vec<_> = alone.difference(&workspace).collect();
+    assert!(
+        differing.is_empty(),
+        "add to the dependencies of xtask what turns on the other features of {differing:#?}"
+    );
 }
 
 /// The test of the shipping profile builds them together, and SAM one by one: these are the same binaries.

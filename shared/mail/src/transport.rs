@@ -12,10 +12,10 @@ use aws_sdk_sesv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
 use aws_sdk_sesv2::{Client, Config};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use mail_builder::MessageBuilder;
+use mail_builder::headers::Header;
+use mail_builder::headers::address::Address;
 use mail_builder::mime::MimePart;
 
 use crate::{MailError, Text};
@@ -121,21 +121,20 @@ fn code<R>(error: &SdkError<SendEmailError, R>) -> Box<dyn std::error::Error + S
     error.code().unwrap_or("an error without a code").into()
 }
 
-/// `"name" <address>` (RFC 5322 §3.4); a name that is not ASCII as an encoded word (RFC 2047).
+/// `"name" <address>` (RFC 5322 §3.4) on one line. A name that is not ASCII becomes encoded words of at most
+/// 75 characters each (RFC 2047 §2).
 fn mailbox(name: &str, address: &Email) -> String {
-    let address = address.as_str();
-    if name.is_ascii() {
-        let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
-        return format!("\"{quoted}\" <{address}>");
-    }
-    let encoded = STANDARD.encode(name);
-    format!("=?UTF-8?B?{encoded}?= <{address}>")
+    let mut header = Vec::new();
+    Address::new_address(Some(name), address.as_str()).write_header(&mut header, 0);
+    // Without its line ends, a folded header still has the white space that separates the words.
+    String::from_utf8_lossy(&header).replace("\r\n", "").trim().to_owned()
 }
 
 /// As it is, so that a person can read the file and follow its links also without a mail program: no line
 /// of ours comes near the 998 octets that are allowed (RFC 5322 §2.1.1).
 fn part<'a>(kind: &'static str, text: &'a str) -> MimePart<'a> {
-    MimePart::new(format!("{kind}; charset=utf-8"), text).transfer_encoding("8bit")
+    // The library adds the `charset`.
+    MimePart::new(kind, text).transfer_encoding("8bit")
 }
 
 /// Writes the mail as a file that any mail program opens. Only its owner may read it: it holds a code.
@@ -167,4 +166,38 @@ fn write(
     file.persist(folder.join(format!("{id}.eml")))
         .map_err(|error| MailError::unavailable(error.error))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use mail_parser::MessageParser;
+
+    use super::*;
+
+    #[test]
+    fn no_encoded_word_of_a_sender_is_longer_than_75_characters() {
+        let address = Email::parse("no-reply@example.com").unwrap();
+        for name in [
+            "Latchkey",
+            "Latchkey, Inc.",
+            "a \"quoted\" \\ name",
+            "Söhne",
+            &"Straßenbahngesellschaft ".repeat(2),
+            &"ä".repeat(60),
+            &"日本語".repeat(20),
+            &"\u{1f511}".repeat(60),
+            &"a\u{1f511} ".repeat(20),
+        ] {
+            let name = name.trim();
+            let header = mailbox(name, &address);
+            assert!(header.is_ascii() && !header.contains(['\r', '\n']), "{header}");
+            for word in header.split(' ').filter(|word| word.starts_with("=?")) {
+                assert!(word.ends_with("?=") && word.len() <= 75, "{word}");
+            }
+            let message = format!("From: {header}\r\n\r\n");
+            let parsed = MessageParser::new().parse_headers(message.as_bytes()).unwrap();
+            let from = parsed.from().unwrap().first().unwrap();
+            assert_eq!((from.name(), from.address()), (Some(name), Some(address.as_str())));
+        }
+    }
 }

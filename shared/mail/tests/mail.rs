@@ -131,6 +131,21 @@ fn what_is_not_usable_is_told() {
     }
 }
 
+#[tokio::test]
+async fn every_part_names_its_charset_once() {
+    let folder = Folder::new("charset", &[]);
+    for letter in letters("Rosa") {
+        let mail = folder.receive(&letter).await;
+        let path = folder.path.join(format!("{}.eml", mail.id));
+        let message = std::fs::read_to_string(path).unwrap().replace("\r\n", "\n");
+        for kind in ["text/plain", "text/html"] {
+            let header = format!("Content-Type: {kind}; charset=");
+            let (_, value) = message.split_once(&header).unwrap();
+            assert_eq!(value.lines().next().map(|value| value.trim_matches('"')), Some("utf-8"));
+        }
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_is_for_its_owner_alone() {

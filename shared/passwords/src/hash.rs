@@ -16,6 +16,11 @@ const MAX_MEMORY_KIB: u32 = 131_072;
 const MAX_PASSES: u32 = 10;
 const MAX_LANES: u32 = 8;
 
+/// The formats that [`PasswordHash::from_stored`] reads, for people.
+pub const HASH_FORMATS: &str = "argon2id as a PHC string ($argon2id$v=19$..., also with Django's prefix \
+    argon2), bcrypt ($2a$, $2b$ or $2y$), Werkzeug's pbkdf2:sha256:... and scrypt:..., Django's \
+    pbkdf2_sha256$...";
+
 /// A hash, with its parameters and salt. Opaque: made by [`Hasher::hash`](crate::Hasher::hash) or read
 /// from the store, and shown by nothing.
 ///

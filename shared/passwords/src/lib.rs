@@ -16,7 +16,7 @@ mod policy;
 mod trial;
 
 pub use breached::{BreachedFilter, BuildError, FALSE_POSITIVE_ONE_IN, FilterBuilder, FilterError};
-pub use hash::{HashError, PasswordHash};
+pub use hash::{HASH_FORMATS, HashError, PasswordHash};
 pub use hasher::{Hasher, Verdict};
 pub use list::ListError;
 pub use password::{MAX_PASSWORD_BYTES, Password, PasswordError};

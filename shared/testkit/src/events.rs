@@ -1,13 +1,14 @@
 //! Events of an HTTP API: those of the folder `events`, and changed ones.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use web::Event;
+use xtask::project::Project;
 
 /// The folder of the workspace.
-pub(crate) fn workspace() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+pub(crate) fn workspace() -> PathBuf {
+    Project::here().root().to_owned()
 }
 
 /// `events/<name>.json`.
