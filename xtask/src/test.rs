@@ -76,7 +76,9 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool
         ui::line(format_args!("\n=== {}", step.title));
         let outcome = match step.work {
             Work::Run(mut command) => execute(project, &mut command).await.map(Outcome::of),
-            Work::Tests(mut command) => execute_tests(project, &mut command).await,
+            Work::Tests(mut command) => {
+                execute_tests(project, &mut command, &mut std::io::stdout()).await
+            }
             Work::Shipping => {
                 shipping::sizes(project, &[&shipping::SAMPLES]).await.map(Outcome::of)
             }
@@ -126,8 +128,12 @@ async fn execute(project: &Project, command: &mut Command) -> anyhow::Result<boo
     Ok(group.wait().await?.success())
 }
 
-/// Runs tests, shows what they print, and collects the names of those that fail.
-async fn execute_tests(project: &Project, command: &mut Command) -> anyhow::Result<Outcome> {
+/// Runs tests, copies what they print to `shown`, and collects the names of those that fail.
+async fn execute_tests(
+    project: &Project,
+    command: &mut Command,
+    shown: &mut impl Write,
+) -> anyhow::Result<Outcome> {
     command.current_dir(project.root()).stdout(Stdio::piped());
     let mut group = Group::spawn(command)
         .with_context(|| format!("cannot run {}", command.as_std().get_program().display()))?;
@@ -138,7 +144,7 @@ async fn execute_tests(project: &Project, command: &mut Command) -> anyhow::Resu
         while output.read_until(b'\n', &mut line).await.context("cannot read what tests print")? > 0
         {
             // A reader that has gone away is no error.
-            drop(std::io::stdout().lock().write_all(&line));
+            drop(shown.write_all(&line));
             failures.read(&String::from_utf8_lossy(&line));
             line.clear();
         }
@@ -348,8 +354,10 @@ test result: FAILED. 0 passed; 1 failed
         {
             let mut tests = command("sh");
             tests.args(["-c", script, status]);
-            let outcome = execute_tests(&Project::here(), &mut tests).await.unwrap();
+            let mut shown = Vec::new();
+            let outcome = execute_tests(&Project::here(), &mut tests, &mut shown).await.unwrap();
             assert_eq!(outcome, expected);
+            assert_eq!(shown, b"failures:\n    one\n\n");
         }
     }
 
