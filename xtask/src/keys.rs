@@ -87,7 +87,7 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
             }
             if record.epoch.second() > 0 {
                 let from = Timestamp::from_second(record.epoch.second()).context("the epoch")?;
-                ui::line(format_args!("sessions from before {from} do not count"));
+                ui::line(format_args!("sessions that began before {from} have ended"));
             }
             Ok(())
         }
@@ -95,15 +95,17 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
             let tables = target.open(project).await?;
             let rotation = tables.secrets.rotation(tables.keys, &tables.env)?;
             if rotation.resume().await? {
-                ui::line("completed what had been begun before. Published now:");
+                ui::line("completed an interrupted rotation. Published keys:");
                 show(&rotation.record().await?.keys);
             }
             let record = rotation.record().await?;
             let plan = match kid {
                 Some(kid) if record.key(&kid).is_some() => Plan::Retire(kid),
-                Some(kid) => bail!("there is no key {kid}, or it has been revoked"),
+                Some(kid) => {
+                    bail!("unknown or revoked key {kid}: cargo xtask keys list shows the keys")
+                }
                 None if all => Plan::RetireAll,
-                None => bail!("say which key, or --all"),
+                None => bail!("name a key, or use --all"),
             };
             show(&record.keys);
             if !yes {
@@ -111,20 +113,20 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
                 ui::confirm("Revoke it?")?;
             }
             rotation.perform(&plan).await?;
-            ui::line("revoked. Published now:");
+            ui::line("revoked. Published keys:");
             show(&rotation.record().await?.keys);
             Ok(())
         }
     }
 }
 
-/// What a revocation costs, said before it is done.
+/// The consequences of a revocation, shown before it happens.
 const COST: &str = "\
-Every access token that a revoked key has signed is refused: here within 5 minutes, which is how long
-functions keep the keys, and by others once they read the key set again, 15 minutes later at most.
-Sessions live on: whoever holds such a token has to refresh it. For up to a minute functions still sign
-by the old key, and those tokens are refused too. When the key that takes over has not been published
-before (with --all), verifiers of others may refuse good tokens for those 15 minutes.";
+Every access token that a revoked key signed is refused: by this API within 5 minutes, because functions
+cache the keys that long, and by other verifiers once they read the key set again, after 15 minutes at most.
+Sessions continue; their clients have to refresh. For up to a minute functions still sign with the old key,
+and those tokens are refused too. If the succeeding key was not published before (with --all), other
+verifiers may refuse valid tokens during those 15 minutes.";
 
 fn show(keys: &[PublishedKey]) {
     let row = |key: &PublishedKey| {

@@ -270,6 +270,35 @@ mod tests {
         assert_eq!(text(BREACHED_FILTER), None);
     }
 
+    /// Otherwise a command would go by the default where the stack has another value.
+    #[test]
+    fn every_parameter_of_a_setting_that_a_command_reads_is_listed() {
+        let template = std::fs::read_to_string(crate::project::Project::here().template()).unwrap();
+        let read = [
+            "SIGNING_ALGORITHM",
+            "SESSION_IDLE_SECONDS",
+            "SESSION_ABSOLUTE_SECONDS",
+            "NAME_QUARANTINE_DAYS",
+            "JWKS_MAX_AGE_SECONDS",
+            "KEYS_CACHE_SECONDS",
+            "SECRETS_CACHE_SECONDS",
+            "EMAIL_VERIFICATION",
+            "PASSWORD_MIN_CHARS",
+            BREACHED_FILTER,
+            COMMON_FILE,
+        ];
+        let mut found = 0;
+        for line in template.lines() {
+            if let Some((name, parameter)) = line.trim().split_once(": !Ref ")
+                && read.contains(&name)
+            {
+                assert!(SETTINGS.contains(&(parameter, name)), "{name} is by {parameter}");
+                found += 1;
+            }
+        }
+        assert!(found >= SETTINGS.len());
+    }
+
     #[test]
     fn the_clock_is_that_of_the_service() {
         let here: Timestamp = "2026-11-27T12:00:00Z".parse().unwrap();

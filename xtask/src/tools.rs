@@ -96,9 +96,11 @@ impl Tools {
     /// When Python or its `venv` module is missing, or the packages cannot be had. In one line.
     pub async fn install(project: &Project, set: ToolSet) -> anyhow::Result<Self> {
         let place = Place::of(project, set);
-        fs::create_dir_all(project.tools()).context("cannot make the folder .tools")?;
+        fs::create_dir_all(project.tools())
+            .context("cannot write to .tools: make the checkout writable")?;
         // Two commands at once must not both install. Released when the file is closed.
-        let lock = File::create(project.tools().join("lock")).context("cannot write to .tools")?;
+        let lock = File::create(project.tools().join("lock"))
+            .context("cannot write to .tools: make it writable")?;
         lock.lock().context("cannot lock .tools")?;
 
         let wanted = fs::read_to_string(&place.requirements)
@@ -239,7 +241,7 @@ async fn make_venv(venv: &Path) -> anyhow::Result<()> {
     }
     let reason =
         said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-    bail!("cannot make a virtual environment in .tools/venv: {reason}")
+    bail!("cannot create a virtual environment in {}: {reason}", venv.display())
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ pub fn reason(error: &std::io::Error) -> String {
     without_numbers(&error.to_string())
 }
 
-/// A chain of reasons without the numbers of the operating system's errors.
+/// A chain of reasons without the numbers of the operating system's errors, and without the names of
+/// temporary files that follow them.
 #[must_use]
 pub fn without_numbers(text: &str) -> String {
     let mut plain = String::new();
@@ -29,6 +30,9 @@ pub fn without_numbers(text: &str) -> String {
     while let Some((before, after)) = rest.split_once(" (os error ") {
         plain.push_str(before);
         rest = after.split_once(')').map_or("", |(_, after)| after);
+        if let Some(path) = rest.strip_prefix(" at path \"") {
+            rest = path.split_once('"').map_or("", |(_, after)| after);
+        }
     }
     plain + rest
 }
@@ -77,6 +81,8 @@ mod tests {
         assert_eq!(reason(&denied), "Permission denied");
         let text = format!("a: {denied}: b: {denied}");
         assert_eq!(without_numbers(&text), "a: Permission denied: b: Permission denied");
+        let temporary = tempfile::tempfile_in("/missing").unwrap_err();
+        assert_eq!(reason(&temporary), "No such file or directory");
         assert_eq!(without_numbers("no such thing (or is there?)"), "no such thing (or is there?)");
     }
 

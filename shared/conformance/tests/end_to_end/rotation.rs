@@ -120,7 +120,7 @@ async fn a_leaked_key_is_retired_and_its_tokens_refused() {
     assert!(!said(&["keys", "retire", "unknown", "--yes"]).0);
     let (done, said_after) = said(&["keys", "retire", &kid, "--yes"]);
     assert!(
-        done && !said_after.split("Published now").nth(1).unwrap().contains(&kid),
+        done && !said_after.split("Published keys").nth(1).unwrap().contains(&kid),
         "{said_after}"
     );
     let deadline = Instant::now() + Duration::from_secs(30);
