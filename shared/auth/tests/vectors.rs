@@ -13,10 +13,12 @@ use jsonwebtoken::jwk::Jwk;
 use serde_json::Value;
 use testkit::{AUDIENCE, Forge, ISSUER, TestClock, encode, encode_json, json_test_suite};
 
+/// From the folder of the package, in which cargo runs tests.
+const FOLDER: &str = "tests/vectors";
+
 fn read(path: impl AsRef<Path>) -> Value {
-    // Cargo runs tests in the folder of their package.
-    let folder = Path::new("tests/vectors");
-    serde_json::from_slice(&std::fs::read(folder.join(path)).unwrap()).unwrap()
+    let path = Path::new(FOLDER).join(path);
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// Each test of each group, with its group.
@@ -87,10 +89,10 @@ fn wycheproof_tokens_are_refused() {
 #[test]
 fn the_tokens_of_rfc_7520_are_refused() {
     let bench = Bench::new();
-    let folder = Path::new("tests/vectors/rfc7520");
+    let folder = Path::new(FOLDER).join("rfc7520");
     let mut tokens = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+        let path = Path::new("rfc7520").join(entry.unwrap().file_name());
         if path.extension().is_some_and(|extension| extension == "json") {
             collect(&read(path)["output"], &mut tokens);
         }
