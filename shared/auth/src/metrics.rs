@@ -40,11 +40,13 @@ pub enum Metric {
     MailsSent,
     /// Mails that it did not take, each time.
     MailsFailed,
+    /// Mails that were given up, since they could never be sent.
+    MailsGivenUp,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Requests,
         Self::ColdStarts,
         Self::Duration,
@@ -60,6 +62,7 @@ impl Metric {
         Self::SigningKeyAge,
         Self::MailsSent,
         Self::MailsFailed,
+        Self::MailsGivenUp,
     ];
 
     /// Its name.
@@ -81,6 +84,7 @@ impl Metric {
             Self::SigningKeyAge => "SigningKeyAge",
             Self::MailsSent => "MailsSent",
             Self::MailsFailed => "MailsFailed",
+            Self::MailsGivenUp => "MailsGivenUp",
         }
     }
 
