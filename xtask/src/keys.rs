@@ -124,9 +124,10 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
 const COST: &str = "\
 Every access token that a revoked key signed is refused: by this API within 5 minutes, because functions
 cache the keys that long, and by other verifiers once they read the key set again, after 15 minutes at most.
+Both take 5 minutes longer while functions cannot read the keys' table.
 Sessions continue; their clients have to refresh. For up to a minute functions still sign with the old key,
 and those tokens are refused too. If the succeeding key was not published before (with --all), other
-verifiers may refuse valid tokens during those 15 minutes.";
+verifiers may refuse valid tokens for as long.";
 
 fn show(keys: &[PublishedKey]) {
     let row = |key: &PublishedKey| {

@@ -450,11 +450,22 @@ async fn a_session_knows_its_client() {
     assert_eq!(session["user_agent"].as_s().unwrap().len(), 256);
 }
 
+/// A client whose name is not ASCII, or holds what a reader cannot see, has a name all the same.
+#[tokio::test]
+async fn a_client_may_have_a_name_in_any_script() {
+    let bench = Bench::start().await;
+    let event_json =
+        testkit::header(load("login"), "user-agent", "Br\u{f6}wser \u{202e}\u{540d}/1");
+    assert_eq!(status(&answer(&bench.route, event(event_json)).await), 200);
+    let scanned = bench.stack.client().scan().table_name("UsersTable").send().await.unwrap();
+    let session = scanned.items().iter().find(|item| item.contains_key("network")).unwrap();
+    assert_eq!(session["user_agent"].as_s().unwrap(), "Br\u{f6}wser \u{540d}/1");
+}
+
 /// Not of the first one, nor of one that is known, nor of a login that fails.
 #[tokio::test]
 async fn the_owner_is_told_of_a_login_from_somewhere_new() {
     let bench = Bench::start().await;
-    bench.stack.confirm(&bench.account).await;
     let login = async |network: &str, password: &str| {
         let login = json!({"username": "testuser", "password": password});
         let of_file = from_network(json_body(load("login"), &login), network);
@@ -475,7 +486,7 @@ async fn the_owner_is_told_of_a_login_from_somewhere_new() {
         assert_eq!(mails.len(), told, "{network}");
         for mail in mails {
             assert_eq!(mail.to, "testuser@example.com");
-            assert_eq!(mail.subject, "Latchkey: your account was used from a new network");
+            assert_eq!(mail.subject, "Latchkey: you have signed in from somewhere new");
         }
     }
 }

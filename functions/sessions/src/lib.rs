@@ -53,9 +53,7 @@ impl Input for Asked {
         if request.method() != Method::DELETE {
             return Ok(Self::List);
         }
-        let id = request.path_parameter("sid").and_then(|sid| sid.parse().ok());
-        // What is no id of ours is the id of no session.
-        id.map(Self::End).ok_or_else(Problem::not_found)
+        request.path_id("sid").map(Self::End)
     }
 }
 

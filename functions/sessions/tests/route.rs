@@ -93,8 +93,12 @@ async fn one_of_the_callers_own_can_be_ended() {
         assert_eq!(end(&route, &one, unknown).await, 404, "{unknown}");
     }
     assert_eq!(listed(&route, &stranger).await.len(), 1);
-    assert_eq!(end(&route, &one, &other_id.to_uppercase()).await, 404, "an id has one spelling");
-    assert_eq!(end(&route, &one, other_id).await, 204);
+    for no_form in
+        [other_id.replace('-', ""), format!("{{{other_id}}}"), format!("urn:uuid:{other_id}")]
+    {
+        assert_eq!(end(&route, &one, &no_form).await, 404, "{no_form}");
+    }
+    assert_eq!(end(&route, &one, &other_id.to_uppercase()).await, 204, "RFC 9562: in any case");
     assert_eq!(end(&route, &one, other_id).await, 404, "it is gone");
     assert_eq!(status(&list(&route, &other).await), 401);
     assert_eq!(listed(&route, &one).await, [sid(&one)]);

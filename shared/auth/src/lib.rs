@@ -11,6 +11,7 @@ mod caller;
 mod claims;
 mod clock;
 pub mod crypto;
+mod deadline;
 mod env;
 mod fault;
 mod id;
@@ -26,6 +27,7 @@ pub use account::{Account, AccountCheck, CheckError, EmailStanding, Found, LiveS
 pub use caller::{Caller, CheckedCaller, Refusal};
 pub use claims::{Audience, Claims, TOKEN_TYPE};
 pub use clock::{Clock, SystemClock};
+pub use deadline::{Deadline, DeadlinePassed};
 pub use env::{AwsEnvironment, BootError, ConfigErrors, Env, Reader};
 pub use fault::{Fault, FaultKind};
 pub use id::{IdError, MailId, SessionId, TokenId, UserId};
@@ -35,7 +37,7 @@ pub use key::{
 };
 pub use mailed::MailedFor;
 pub use metrics::Metric;
-pub use names::{CanonicalName, Email, NameError, ReservedNames, Username};
+pub use names::{CanonicalName, Email, NameError, ReservedNames, Username, is_hidden};
 pub use random::{Random, SystemRandom};
 pub use role::{Admin, Anyone, Role, RoleError, RoleRequirement, Roles, SuperAdmin, User};
 pub use verifier::{LEEWAY_SECONDS, MAX_TOKEN_BYTES, TokenError, TokenRules, Verifier};

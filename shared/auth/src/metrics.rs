@@ -17,6 +17,8 @@ pub enum Metric {
     Duration,
     /// Answers from 500 on, and events whose handling failed.
     ServerErrors,
+    /// Requests and events that were ended because their deadline had passed.
+    DeadlinesPassed,
     /// Answers 429.
     Throttled,
     /// Logins that succeeded.
@@ -40,8 +42,6 @@ pub enum Metric {
     MailsSent,
     /// Mails that it did not take, each time.
     MailsFailed,
-    /// Mails that were given up, since they could never be sent.
-    MailsGivenUp,
 }
 
 impl Metric {
@@ -51,6 +51,7 @@ impl Metric {
         Self::ColdStarts,
         Self::Duration,
         Self::ServerErrors,
+        Self::DeadlinesPassed,
         Self::Throttled,
         Self::LoginsSucceeded,
         Self::LoginsFailed,
@@ -62,7 +63,6 @@ impl Metric {
         Self::SigningKeyAge,
         Self::MailsSent,
         Self::MailsFailed,
-        Self::MailsGivenUp,
     ];
 
     /// Its name.
@@ -73,6 +73,7 @@ impl Metric {
             Self::ColdStarts => "ColdStarts",
             Self::Duration => "Duration",
             Self::ServerErrors => "ServerErrors",
+            Self::DeadlinesPassed => "DeadlinesPassed",
             Self::Throttled => "Throttled",
             Self::LoginsSucceeded => "LoginsSucceeded",
             Self::LoginsFailed => "LoginsFailed",
@@ -84,7 +85,6 @@ impl Metric {
             Self::SigningKeyAge => "SigningKeyAge",
             Self::MailsSent => "MailsSent",
             Self::MailsFailed => "MailsFailed",
-            Self::MailsGivenUp => "MailsGivenUp",
         }
     }
 

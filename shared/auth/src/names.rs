@@ -12,6 +12,7 @@ mod username;
 
 pub use canonical::CanonicalName;
 pub use email::Email;
+pub use hidden::is_hidden;
 pub use reserved::ReservedNames;
 pub use username::Username;
 

@@ -5,28 +5,24 @@
 //! of every cold start to find the same values. Whatever runs elsewhere (the command line) loads its
 //! configuration by `aws-config` and hands the client over.
 
-mod conflict;
 mod measured;
+mod verdict;
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth::{AwsEnvironment, Fault, FaultKind, Reader};
 pub use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use verdict::Verdict;
 
 /// The longest that one operation may take, retries included. Shorter than the grace in which a
 /// session rotates once (10 s), so that no retry of ours arrives after it.
 pub const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
-
-/// The longest that one attempt may take.
-const ATTEMPT_DEADLINE: Duration = Duration::from_millis(2_500);
-
-/// The longest that a connection may take to open.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How often an operation is tried at most. Enough for many who register one name at the same
 /// moment, whose transactions conflict until the first of them is through.
@@ -72,7 +68,8 @@ pub fn connect(config: &Config) -> Client {
     if let Some(endpoint) = &config.aws.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
-    Client::from_conf(deadlines(builder, config.deadline).interceptor(measured::Measured).build())
+    let builder = deadlines(builder, config.deadline).http_client(aws::http_client());
+    Client::from_conf(builder.interceptor(measured::Measured).build())
 }
 
 /// Sets the deadlines and retries that every client of ours has, wherever its configuration comes
@@ -83,31 +80,21 @@ pub fn deadlines(
     operation: Duration,
 ) -> aws_sdk_dynamodb::config::Builder {
     builder
-        .retry_classifier(conflict::TransactionConflict)
-        .retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(ATTEMPTS)
-                .with_initial_backoff(Duration::from_millis(50))
-                .with_max_backoff(Duration::from_millis(500)),
-        )
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_DEADLINE)
-                .operation_attempt_timeout(ATTEMPT_DEADLINE)
-                .operation_timeout(operation)
-                .build(),
-        )
+        .retry_classifier(verdict::PassingErrors)
+        .retry_config(aws::retries(ATTEMPTS))
+        .timeout_config(aws::timeouts(operation))
+        .interceptor(aws::WithinDeadline)
 }
 
 /// DynamoDB did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum DynamoError {
     /// It is throttled, out of reach or broken at present: later it may do it.
     #[error("the database does not answer")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// It refuses the request: a missing right or table, a request that is not valid.
     #[error("the database refuses the request")]
-    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Refused(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl Fault for DynamoError {
@@ -119,31 +106,25 @@ impl Fault for DynamoError {
     }
 }
 
-/// The codes by which DynamoDB says that the request itself will not do.
-const REFUSALS: [&str; 7] = [
-    "AccessDeniedException",
-    "IncompleteSignatureException",
-    "MissingAuthenticationTokenException",
-    "ResourceNotFoundException",
-    "UnrecognizedClientException",
-    "ValidationException",
-    "SerializationException",
-];
-
 impl<E, R> From<SdkError<E, R>> for DynamoError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: fmt::Debug + Send + Sync + 'static,
 {
     fn from(error: SdkError<E, R>) -> Self {
-        let refused = match &error {
-            SdkError::ConstructionFailure(_) => true,
+        let verdict = match &error {
+            SdkError::ConstructionFailure(_) => Verdict::Final,
             SdkError::ServiceError(service) => {
-                service.err().code().is_some_and(|code| REFUSALS.contains(&code))
+                let response = (service.raw() as &dyn Any).downcast_ref::<HttpResponse>();
+                response.map_or(Verdict::Passing, Verdict::of)
             }
-            _ => false,
+            // No answer came.
+            _ => Verdict::Passing,
         };
-        if refused { Self::Refused(error.into()) } else { Self::Unavailable(error.into()) }
+        match verdict {
+            Verdict::Passing => Self::Unavailable(Arc::new(error)),
+            Verdict::Final => Self::Refused(Arc::new(error)),
+        }
     }
 }
 

@@ -244,7 +244,7 @@ impl KeysTable {
 }
 
 /// The key set could not be read or published.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum KeysError {
     /// The database.
     #[error(transparent)]

@@ -5,18 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use auth::{AwsEnvironment, Email, MailId};
-use aws_sdk_sesv2::config::retry::RetryConfig;
-use aws_sdk_sesv2::config::timeout::TimeoutConfig;
 use aws_sdk_sesv2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sesv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
-use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageHeader};
+use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
 use aws_sdk_sesv2::{Client, Config};
 use jiff::Timestamp;
 use mail_builder::MessageBuilder;
 use mail_builder::headers::Header;
 use mail_builder::headers::address::Address;
-use mail_builder::headers::raw::Raw;
 use mail_builder::mime::MimePart;
 
 use crate::{MailError, Text};
@@ -25,11 +22,8 @@ use crate::{MailError, Text};
 /// for several.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
 
-/// The longest that one attempt may take.
-const ATTEMPT_DEADLINE: Duration = Duration::from_millis(2_500);
-
-/// Says that no person wrote the mail, so that programs do not answer it (RFC 3834).
-const AUTO_SUBMITTED: (&str, &str) = ("Auto-Submitted", "auto-generated");
+/// How often sending one mail is tried at most.
+const ATTEMPTS: u32 = 3;
 
 /// Where mails go.
 #[derive(Clone, Debug)]
@@ -52,13 +46,10 @@ impl Transport {
                 None,
                 "environment",
             ))
-            .retry_config(RetryConfig::standard())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .operation_attempt_timeout(ATTEMPT_DEADLINE)
-                    .operation_timeout(OPERATION_DEADLINE)
-                    .build(),
-            );
+            .http_client(aws::http_client())
+            .retry_config(aws::retries(ATTEMPTS))
+            .timeout_config(aws::timeouts(OPERATION_DEADLINE))
+            .interceptor(aws::WithinDeadline);
         if let Some(endpoint) = &aws.endpoint {
             config = config.endpoint_url(endpoint);
         }
@@ -94,10 +85,7 @@ async fn send(
         .html(content(&text.html).map_err(refused)?)
         .build();
     let subject = content(&text.subject).map_err(refused)?;
-    let (name_of_header, value) = AUTO_SUBMITTED;
-    let header = MessageHeader::builder().name(name_of_header).value(value).build();
-    let header = header.map_err(refused)?;
-    let message = Message::builder().subject(subject).body(body).headers(header).build();
+    let message = Message::builder().subject(subject).body(body).build();
     let sent = client
         .send_email()
         .from_email_address(mailbox(name, from))
@@ -161,7 +149,6 @@ fn write(
         .from((name, from.as_str()))
         .to(to.as_str())
         .subject(text.subject.as_str())
-        .header(AUTO_SUBMITTED.0, Raw::new(AUTO_SUBMITTED.1))
         .body(MimePart::new(
             "multipart/alternative",
             vec![part("text/plain", &text.plain), part("text/html", &text.html)],

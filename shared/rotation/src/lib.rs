@@ -41,14 +41,21 @@ pub struct Config {
 }
 
 impl Config {
-    /// From `SIGNING_ALGORITHM` (`EdDSA`), and the two of which the lead is the sum:
+    /// From `SIGNING_ALGORITHM` (`EdDSA`), and the two of which the lead follows:
     /// `JWKS_MAX_AGE_SECONDS` and `KEYS_CACHE_SECONDS`.
     pub fn read(reader: &Reader<'_>) -> Option<Self> {
         let algorithm = reader.optional("SIGNING_ALGORITHM", Algorithm::EdDsa);
         let max_age = keys::MaxAgeSeconds::read(reader);
         let cache = keys::CacheSeconds::read(reader);
-        Some(Self { algorithm: algorithm?, lead: max_age?.duration() + cache?.duration() })
+        Some(Self { algorithm: algorithm?, lead: lead(max_age?, cache?) })
     }
+}
+
+/// How long a key is public before it signs: the longest for which anyone may go by a set from before it was
+/// published. The function that publishes the set may hold an old one, and whoever asked it at the last
+/// moment keeps that answer.
+fn lead(max_age: keys::MaxAgeSeconds, cache: keys::CacheSeconds) -> SignedDuration {
+    cache.longest() + max_age.duration()
 }
 
 /// A step of a rotation by Secrets Manager.

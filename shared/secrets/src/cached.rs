@@ -1,20 +1,18 @@
 //! What a secret says, kept for a while.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use auth::{Clock, Reader};
-use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Mutex;
+use cache::{Cache, Lifetime, Source};
+use jiff::SignedDuration;
 
 use crate::{Config, Secret, SecretError};
 
-/// How long beyond its freshness a value still serves while reads fail, in seconds.
+/// How much longer a value is served while reads fail, in seconds.
 pub const STALE_SECONDS: i64 = 300;
-
-/// How long after a failed read the next one is tried, in seconds.
-const RETRY_SECONDS: i64 = 5;
 
 /// How long a value that has been read counts as fresh, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,25 +38,35 @@ impl Default for CacheSeconds {
     }
 }
 
-/// A secret as a `T`. Read again once it is no longer fresh; while reads fail the old value serves for
-/// [`STALE_SECONDS`] more.
-pub struct Cached<T> {
-    secret: Secret,
-    fresh: SignedDuration,
-    clock: Arc<dyn Clock>,
-    // Held over a read on purpose: of many requests that need one, the first makes it.
-    cache: Mutex<Option<Entry<T>>>,
-}
+/// A secret as a `T`, kept by the rule of [`cache`].
+pub struct Cached<T: Parsed>(Cache<SecretOf<T>>);
 
-struct Entry<T> {
-    value: Arc<T>,
-    read_at: Timestamp,
-    tried_at: Timestamp,
-}
-
-impl<T> fmt::Debug for Cached<T> {
+/// Shows no value.
+impl<T: Parsed> fmt::Debug for Cached<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cached").field("secret", &self.secret).finish_non_exhaustive()
+        f.debug_tuple("Cached").field(&self.0.source().secret).finish()
+    }
+}
+
+/// What a secret can say.
+pub trait Parsed: FromStr<Err: fmt::Display> + Send + Sync + 'static {}
+
+impl<T: FromStr<Err: fmt::Display> + Send + Sync + 'static> Parsed for T {}
+
+/// A secret that says a `T`, as a source.
+struct SecretOf<T> {
+    secret: Secret,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: Parsed> Source for SecretOf<T> {
+    type Value = T;
+    type Error = SecretError;
+    const NAME: &'static str = "a secret";
+
+    async fn read(&self) -> Result<T, SecretError> {
+        let version = self.secret.current().await?;
+        version.value.parse().map_err(|error: T::Err| SecretError::Unusable(error.to_string()))
     }
 }
 
@@ -79,16 +87,19 @@ impl CachedConfig {
 
     /// What the secret says, kept. Nothing is read yet.
     #[must_use]
-    pub fn open<T: FromStr<Err: fmt::Display>>(&self, clock: Arc<dyn Clock>) -> Arc<Cached<T>> {
+    pub fn open<T: Parsed>(&self, clock: Arc<dyn Clock>) -> Arc<Cached<T>> {
         Arc::new(Cached::new(Secret::new(&self.secret), self.fresh, clock))
     }
 }
 
-impl<T: FromStr<Err: fmt::Display>> Cached<T> {
+impl<T: Parsed> Cached<T> {
     /// Keeps what `secret` says. Nothing is read yet.
     pub fn new(secret: Secret, fresh: CacheSeconds, clock: Arc<dyn Clock>) -> Self {
-        let fresh = SignedDuration::from_secs(fresh.0);
-        Self { secret, fresh, clock, cache: Mutex::default() }
+        let lifetime = Lifetime {
+            fresh: SignedDuration::from_secs(fresh.0),
+            stale: SignedDuration::from_secs(STALE_SECONDS),
+        };
+        Self(Cache::new(SecretOf { secret, of: PhantomData }, lifetime, clock))
     }
 
     /// The value, fresh or at least not too old.
@@ -96,50 +107,6 @@ impl<T: FromStr<Err: fmt::Display>> Cached<T> {
     /// # Errors
     /// When it cannot be read, and what was read before is too old.
     pub async fn get(&self) -> Result<Arc<T>, SecretError> {
-        let mut cache = self.cache.lock().await;
-        let now = self.clock.now();
-        if let Some(entry) = &mut *cache {
-            // When the clock has been set back, what lies ahead of it counts as of now.
-            entry.read_at = entry.read_at.min(now);
-            entry.tried_at = entry.tried_at.min(now);
-            let age = now.duration_since(entry.read_at);
-            let tried = SignedDuration::from_secs(RETRY_SECONDS).min(self.fresh);
-            let tried = now.duration_since(entry.tried_at) < tried;
-            if age < self.fresh || (tried && age < self.stale()) {
-                return Ok(Arc::clone(&entry.value));
-            }
-        }
-        match self.read().await {
-            Ok(value) => {
-                let value = Arc::new(value);
-                let entry = Entry { value: Arc::clone(&value), read_at: now, tried_at: now };
-                *cache = Some(entry);
-                Ok(value)
-            }
-            Err(error) => match &mut *cache {
-                Some(entry) if now.duration_since(entry.read_at) < self.stale() => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "a secret was not read"
-                    );
-                    entry.tried_at = now;
-                    Ok(Arc::clone(&entry.value))
-                }
-                _ => {
-                    *cache = None;
-                    Err(error)
-                }
-            },
-        }
-    }
-
-    /// How old a value may be that serves while reads fail.
-    fn stale(&self) -> SignedDuration {
-        self.fresh + SignedDuration::from_secs(STALE_SECONDS)
-    }
-
-    async fn read(&self) -> Result<T, SecretError> {
-        let version = self.secret.current().await?;
-        version.value.parse().map_err(|error: T::Err| SecretError::Unusable(error.to_string()))
+        self.0.get().await
     }
 }

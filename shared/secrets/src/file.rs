@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
@@ -122,7 +123,7 @@ fn write(path: &Path, content: &[u8]) -> Result<(), SecretError> {
 }
 
 fn unavailable(error: io::Error) -> SecretError {
-    SecretError::Unavailable(error.into())
+    SecretError::Unavailable(Arc::new(error))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod manager;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use auth::{AwsEnvironment, Fault, FaultKind, Reader};
 pub use aws_sdk_secretsmanager::Client;
@@ -190,7 +191,7 @@ impl Versions {
 }
 
 /// A secret could not be read or written. Says nothing of its value.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum SecretError {
     /// There is no such secret, or no version of it in use.
     #[error("there is no such secret")]
@@ -200,10 +201,10 @@ pub enum SecretError {
     Moved,
     /// It is out of reach at present.
     #[error("the secret cannot be read")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The request is refused: a missing right, a secret about to be deleted.
     #[error("the secret is refused")]
-    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Refused(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// Its value is not what it should be.
     #[error("the secret is not usable: {0}")]
     Unusable(String),

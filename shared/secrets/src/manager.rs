@@ -1,11 +1,10 @@
 //! A secret in AWS Secrets Manager.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth::AwsEnvironment;
-use aws_sdk_secretsmanager::config::retry::RetryConfig;
-use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Builder, Credentials, Region};
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
@@ -17,12 +16,6 @@ use crate::{SecretError, Version};
 
 /// The longest that one operation may take, retries included.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
-
-/// The longest that one attempt may take.
-const ATTEMPT_DEADLINE: Duration = Duration::from_millis(2_500);
-
-/// The longest that a connection may take to open.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How often an operation is tried at most.
 const ATTEMPTS: u32 = 4;
@@ -184,19 +177,10 @@ impl ManagedSecret {
 
 fn deadlines(builder: Builder) -> Builder {
     builder
-        .retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(ATTEMPTS)
-                .with_initial_backoff(Duration::from_millis(50))
-                .with_max_backoff(Duration::from_millis(500)),
-        )
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_DEADLINE)
-                .operation_attempt_timeout(ATTEMPT_DEADLINE)
-                .operation_timeout(OPERATION_DEADLINE)
-                .build(),
-        )
+        .http_client(aws::http_client())
+        .retry_config(aws::retries(ATTEMPTS))
+        .timeout_config(aws::timeouts(OPERATION_DEADLINE))
+        .interceptor(aws::WithinDeadline)
 }
 
 /// The codes by which Secrets Manager says that the request itself will not do.
@@ -222,6 +206,6 @@ where
             }
             _ => false,
         };
-        if refused { Self::Refused(error.into()) } else { Self::Unavailable(error.into()) }
+        if refused { Self::Refused(Arc::new(error)) } else { Self::Unavailable(Arc::new(error)) }
     }
 }

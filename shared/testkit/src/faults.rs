@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Barrier, Notify};
 
 /// What becomes of a request.
@@ -31,6 +31,14 @@ pub enum Fault {
     ServerError,
     /// It is refused: a right is missing.
     AccessDenied,
+    /// An error of DynamoDB by its status and code.
+    Code(u16, &'static str),
+    /// A transaction that was cancelled, by the code of the reason for each of its items.
+    Cancelled(&'static [&'static str]),
+    /// It is accepted and never answered.
+    Silence,
+    /// It is answered as a success without content, and not carried out.
+    Empty,
     /// It never arrives.
     Lost,
     /// It is carried out, and the answer never arrives.
@@ -38,6 +46,49 @@ pub enum Fault {
     /// It is carried out without its conditions: as code that forgot them would send it. For tests
     /// of tests.
     Unconditional,
+}
+
+impl Fault {
+    /// Every error of DynamoDB that passes by itself, in each form in which it comes: the same request
+    /// succeeds later.
+    pub const PASSING: [Self; 19] = [
+        Self::Code(400, "LimitExceededException"),
+        Self::Code(400, "ProvisionedThroughputExceededException"),
+        Self::Code(400, "ReplicatedWriteConflictException"),
+        Self::Code(400, "RequestLimitExceeded"),
+        Self::Code(400, "Throttling"),
+        Self::Code(400, "ThrottlingException"),
+        Self::Code(400, "TransactionConflictException"),
+        Self::Code(400, "TransactionInProgressException"),
+        Self::Cancelled(&["None", "TransactionConflict"]),
+        Self::Cancelled(&["ThrottlingError", "None"]),
+        Self::Cancelled(&["ProvisionedThroughputExceeded", "TransactionConflict"]),
+        Self::Code(500, "InternalServerError"),
+        Self::Code(500, "InternalServerErrorException"),
+        Self::Code(500, ""),
+        Self::Code(503, "ServiceUnavailable"),
+        Self::Code(503, ""),
+        Self::Lost,
+        Self::LostAnswer,
+        Self::Silence,
+    ];
+
+    /// Errors by which the same request would fail again.
+    pub const FINAL: [Self; 12] = [
+        Self::AccessDenied,
+        Self::Code(400, "ResourceNotFoundException"),
+        Self::Code(400, "ValidationException"),
+        Self::Code(400, "UnrecognizedClientException"),
+        Self::Code(400, "IdempotentParameterMismatchException"),
+        Self::Code(400, "ConditionalCheckFailedException"),
+        Self::Code(400, "ItemCollectionSizeLimitExceededException"),
+        Self::Code(400, "SomethingNewException"),
+        Self::Cancelled(&["ConditionalCheckFailed", "None"]),
+        // A failed condition is an answer, whatever stands beside it.
+        Self::Cancelled(&["ConditionalCheckFailed", "TransactionConflict"]),
+        Self::Cancelled(&["TransactionConflict", "ValidationError"]),
+        Self::Cancelled(&["None", "None"]),
+    ];
 }
 
 /// A script of faults, one per request; after its end all goes well. Clones share it.
@@ -244,26 +295,14 @@ async fn meet(
     match fault {
         Fault::None => inner.call(request).await,
         Fault::Unconditional => inner.call(unconditional(request)).await,
-        Fault::Conflict => Ok(response(
-            400,
-            r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-            "Message":"Transaction cancelled","CancellationReasons":[{"Code":"None"},
-            {"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"}]}"#,
-        )),
-        Fault::Throttled => Ok(response(
-            400,
-            r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException",
-            "message":"Rate exceeded"}"#,
-        )),
-        Fault::AccessDenied => Ok(response(
-            400,
-            r#"{"__type":"com.amazon.coral.service#AccessDeniedException",
-            "Message":"not authorized to perform: dynamodb:GetItem"}"#,
-        )),
-        Fault::ServerError => Ok(response(
-            500,
-            r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#,
-        )),
+        Fault::Conflict => Ok(cancelled(&["None", "TransactionConflict"])),
+        Fault::Throttled => Ok(error(400, "ThrottlingException")),
+        Fault::AccessDenied => Ok(error(400, "AccessDeniedException")),
+        Fault::ServerError => Ok(error(500, "InternalServerError")),
+        Fault::Code(status, code) => Ok(error(status, code)),
+        Fault::Cancelled(reasons) => Ok(cancelled(reasons)),
+        Fault::Silence => std::future::pending().await,
+        Fault::Empty => Ok(response(200, &json!({}))),
         Fault::Lost => Err(lost()),
         Fault::LostAnswer => {
             inner.call(request).await?;
@@ -328,9 +367,29 @@ fn lost() -> ConnectorError {
     ConnectorError::io("the connection was reset".into())
 }
 
-fn response(status: u16, body: &'static str) -> HttpResponse {
+/// An error; one without a code comes from something in front of DynamoDB.
+fn error(status: u16, code: &str) -> HttpResponse {
+    let body = if code.is_empty() {
+        json!({})
+    } else {
+        json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "for a test"})
+    };
+    response(status, &body)
+}
+
+fn cancelled(reasons: &[&str]) -> HttpResponse {
+    let reasons: Vec<_> = reasons.iter().map(|code| json!({"Code": code})).collect();
+    let body = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "Transaction cancelled",
+        "CancellationReasons": reasons,
+    });
+    response(400, &body)
+}
+
+fn response(status: u16, body: &Value) -> HttpResponse {
     let status = StatusCode::try_from(status).expect("a status");
-    let mut response = HttpResponse::new(status, SdkBody::from(body));
+    let mut response = HttpResponse::new(status, SdkBody::from(body.to_string()));
     response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
     response
 }

@@ -1,12 +1,17 @@
 //! Functions that serve no HTTP: what Secrets Manager, API Gateway and the like invoke.
 
 use std::future::Future;
+use std::time::Instant;
 
-use auth::{BootError, Env};
+use auth::{BootError, Deadline, Env, Metric};
+use futures_util::FutureExt;
+use lambda_http::lambda_runtime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Description;
+use crate::problem::reason;
+use crate::work;
+use crate::{Description, metrics};
 
 /// What one Lambda function does with the events of one service.
 pub trait EventHandler: Sized + Send + Sync + 'static {
@@ -46,6 +51,43 @@ impl Description {
             path: None,
             further: &[],
             access: format!("invoked by {}", H::INVOKED_BY),
+        }
+    }
+}
+
+/// Handles one event that is not HTTP before the deadline, and logs one line of it. A failure is the
+/// function's, a panic and a deadline that has passed included: whoever invoked it sees the failure and may
+/// try again.
+///
+/// # Errors
+/// When the handler fails, panics, or does not end by the deadline.
+pub async fn handle_within<H: EventHandler>(
+    deadline: Deadline,
+    handler: &H,
+    event: H::Event,
+    request_id: &str,
+) -> Result<H::Answer, lambda_runtime::Error> {
+    let started = Instant::now();
+    // Boxed: the SDK's futures are so deeply nested that the compiler gives up on larger ones.
+    let result = match work::finish(Some(deadline), handler.handle(event).boxed()).await {
+        Ok(result) => result.map_err(|error| reason(&error)),
+        Err(error) => Err(error.to_string()),
+    };
+    let duration_ms = started.elapsed().as_secs_f64() * 1e3;
+    let route = H::NAME;
+    Metric::Duration.add(duration_ms);
+    if result.is_err() {
+        Metric::ServerErrors.add(1.0);
+    }
+    metrics::handled(route);
+    match result {
+        Ok(answer) => {
+            tracing::info!(route, request_id, duration_ms, "event");
+            Ok(answer)
+        }
+        Err(reason) => {
+            tracing::error!(route, request_id, duration_ms, reason, "event");
+            Err(reason.into())
         }
     }
 }

@@ -92,10 +92,11 @@ mod route;
 mod serve;
 mod telemetry;
 mod user;
+mod work;
 
 pub use access::{Access, Admits, Checked, CheckedAccount, Guarded, Has, Public, SignedIn};
 pub use body::{Body, Input, MAX_BODY_BYTES, NoBody};
-pub use event::EventHandler;
+pub use event::{EventHandler, handle_within};
 pub use http::{Method, StatusCode};
 pub use lambda_http::aws_lambda_events::apigw::{
     ApiGatewayV2CustomAuthorizerSimpleResponse as AuthorizerResponse,
@@ -109,5 +110,5 @@ pub use response::{
     Accepted, Created, Either, Json, Message, NoContent, Output, Public as PublicDocument,
 };
 pub use route::{Description, Endpoint, Route};
-pub use serve::{answer, serve, serve_event};
+pub use serve::{answer, answer_within, serve, serve_event};
 pub use user::UserBody;

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
 
+use auth::{IdError, is_hidden};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::USER_AGENT;
+use http::header::{HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method};
 
 use crate::{Event, Problem};
@@ -38,12 +40,17 @@ impl Request {
         &self.event.request_context.http.method
     }
 
-    /// The path parameter `name`, as the gateway matched it; the last part of the path where it does
-    /// not say.
-    #[must_use]
-    pub fn path_parameter(&self, name: &str) -> Option<&str> {
+    /// The identifier that is the path parameter `name`: a UUID in the form of RFC 9562, in upper or lower
+    /// case. The gateway names the parameters; without that, it is the last part of the path.
+    ///
+    /// # Errors
+    /// 404: what is no identifier is the identifier of nothing.
+    pub fn path_id<T: FromStr<Err = IdError>>(&self, name: &str) -> Result<T, Problem> {
         let last = || self.event.raw_path.as_deref()?.rsplit('/').next();
-        self.event.path_parameters.get(name).map(String::as_str).or_else(last)
+        let parameter = self.event.path_parameters.get(name).map(String::as_str).or_else(last);
+        // Identifiers themselves have one spelling, in lower case.
+        let id = parameter.and_then(|text| text.to_ascii_lowercase().parse().ok());
+        id.ok_or_else(Problem::not_found)
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
@@ -69,19 +76,29 @@ impl Request {
     }
 
     pub(crate) fn client(&self) -> Client {
-        let user_agent = self.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
         Client {
-            user_agent: user_agent.map(|text| text.chars().take(MAX_USER_AGENT_CHARS).collect()),
+            user_agent: self.headers().get(USER_AGENT).map(user_agent),
             network: self.event.request_context.http.source_ip.as_deref().and_then(Network::of),
         }
     }
+}
+
+/// A user agent as text for people: read as UTF-8, or else as ISO 8859-1, without what cannot be seen or
+/// changes the writing direction.
+fn user_agent(value: &HeaderValue) -> String {
+    let bytes = value.as_bytes();
+    let text = match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
+    };
+    text.chars().filter(|c| !is_hidden(*c)).take(MAX_USER_AGENT_CHARS).collect()
 }
 
 /// Where a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// What the client says of itself: for its owner to recognise it by, nothing more. At most 256
-    /// characters are kept.
+    /// characters are kept, and none that a reader cannot see.
     pub user_agent: Option<String>,
     /// The network, as the gateway saw it. No header that a client can send counts.
     pub network: Option<Network>,
@@ -116,7 +133,60 @@ impl fmt::Display for Network {
 
 #[cfg(test)]
 mod tests {
+    use auth::SessionId;
+
     use super::*;
+
+    fn agent(bytes: &[u8]) -> String {
+        user_agent(&HeaderValue::from_bytes(bytes).unwrap())
+    }
+
+    #[test]
+    fn a_user_agent_is_readable_whatever_its_encoding() {
+        assert_eq!(agent(b"curl/8.14.1"), "curl/8.14.1");
+        assert_eq!(agent("Br\u{f6}wser/1 \u{540d}".as_bytes()), "Br\u{f6}wser/1 \u{540d}");
+        assert_eq!(agent(b"Br\xf6wser/1"), "Br\u{f6}wser/1");
+        // C1 controls of ISO 8859-1, a zero-width space, a right-to-left override, a tab.
+        assert_eq!(agent(b"a\x80\x9fb"), "ab");
+        assert_eq!(agent("a\u{200b}b\u{202e}c\td\u{feff}".as_bytes()), "abcd");
+        assert_eq!(agent("\u{200b}".as_bytes()), "", "it was there");
+        assert_eq!(agent(b""), "");
+    }
+
+    #[test]
+    fn a_user_agent_is_short() {
+        assert_eq!(agent("\u{f6}".repeat(300).as_bytes()), "\u{f6}".repeat(256));
+        // What is not shown takes no room.
+        let hidden = format!("{}{}", "\u{200b}".repeat(300), "a".repeat(300));
+        assert_eq!(agent(hidden.as_bytes()), "a".repeat(256));
+    }
+
+    fn path_id(parameter: &str) -> Option<SessionId> {
+        let mut event = Event::default();
+        event.path_parameters.insert("sid".to_owned(), parameter.to_owned());
+        Request::new(event).path_id("sid").ok()
+    }
+
+    #[test]
+    fn an_identifier_in_a_path_is_a_uuid_in_any_case_and_in_no_other_form() {
+        let id = "0b9f5a1c-7d3e-4a52-9c1f-3e6d8b7a2f40";
+        let expected = Some(id.parse().unwrap());
+        assert_eq!(path_id(id), expected);
+        assert_eq!(path_id(&id.to_uppercase()), expected);
+        assert_eq!(path_id("0B9f5a1C-7d3e-4A52-9c1f-3e6d8b7a2F40"), expected);
+        for other in [
+            id.replace('-', ""),
+            format!("{{{id}}}"),
+            format!("urn:uuid:{id}"),
+            format!("URN:UUID:{id}"),
+            format!(" {id}"),
+            format!("{id}/"),
+            id.replace('0', "\u{ff10}"),
+            String::new(),
+        ] {
+            assert_eq!(path_id(&other), None, "{other}");
+        }
+    }
 
     #[test]
     fn networks_are_addresses_and_prefixes() {

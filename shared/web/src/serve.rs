@@ -1,11 +1,10 @@
 //! Serving a route.
 
 use std::io::{self, Write};
-use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use auth::{Env, Metric, UserId};
+use auth::{Deadline, Env, SystemClock, UserId};
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use lambda_http::aws_lambda_events::encodings::Body;
@@ -13,12 +12,12 @@ use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::service_fn;
 use tracing::level_filters::LevelFilter;
 
-use crate::event::EventHandler;
+use crate::event::{EventHandler, handle_within};
 use crate::metrics;
-use crate::problem::reason;
 use crate::request::Request;
 use crate::response::Response;
 use crate::telemetry::{self, Record};
+use crate::work::{self, Invocations, Unfinished};
 use crate::{Access, Admits, Description, Event, EventResponse, Input, Output, Problem, Route};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,7 +39,7 @@ pub fn serve_event<H: EventHandler>() -> ExitCode {
 ///
 /// One thread: a Lambda instance has one request at a time, and a runtime of many threads costs a
 /// multiple of the processor time.
-fn start<F: AsyncFnOnce(&Env) -> Result<(), lambda_runtime::Error>>(
+fn start<F: AsyncFnOnce(&Env, Invocations) -> Result<(), lambda_runtime::Error>>(
     description: &Description,
     run: F,
 ) -> ExitCode {
@@ -54,17 +53,21 @@ fn start<F: AsyncFnOnce(&Env) -> Result<(), lambda_runtime::Error>>(
     let env = Env::of_process();
     let config = env.read(|reader| {
         let (level, metrics) = (telemetry::level(reader), metrics::Config::read(reader));
-        Some((level?, metrics?))
+        let invocations = Invocations::read(reader);
+        Some((level?, metrics?, invocations?))
     });
     let (level, metrics) = match &config {
-        Ok((level, metrics)) => (*level, metrics.clone()),
+        Ok((level, metrics, _)) => (*level, metrics.clone()),
         Err(_) => (LevelFilter::INFO, metrics::Config::default()),
     };
     telemetry::start(level, metrics);
-    if let Err(error) = config {
-        tracing::error!(error = &error as &dyn std::error::Error, "cannot start");
-        return ExitCode::FAILURE;
-    }
+    let invocations = match config {
+        Ok((_, _, invocations)) => invocations,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
     if env.read(|reader| reader.required::<String>("AWS_LAMBDA_RUNTIME_API")).is_err() {
         tracing::error!("this is a Lambda function; `cargo xtask dev` runs it on a laptop");
         return ExitCode::FAILURE;
@@ -76,7 +79,7 @@ fn start<F: AsyncFnOnce(&Env) -> Result<(), lambda_runtime::Error>>(
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(&env)) {
+    match runtime.block_on(run(&env, invocations)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = error.as_ref(), "cannot start");
@@ -85,66 +88,54 @@ fn start<F: AsyncFnOnce(&Env) -> Result<(), lambda_runtime::Error>>(
     }
 }
 
-async fn run<R: Route>(env: &Env) -> Result<(), lambda_runtime::Error> {
-    let route = R::cold_start(env).await?;
+async fn run<R: Route>(env: &Env, invocations: Invocations) -> Result<(), lambda_runtime::Error> {
+    // Boxed, as what handles requests is.
+    let route = work::start(R::cold_start(env).boxed()).await?;
     let route = &route;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Event>| async move {
-        Ok::<_, lambda_runtime::Error>(answer(route, event.payload).await)
+        let deadline = invocations.deadline(event.context.deadline, &SystemClock);
+        Ok::<_, lambda_runtime::Error>(answer_within(deadline, route, event.payload).await)
     }))
     .await
 }
 
-async fn run_handler<H: EventHandler>(env: &Env) -> Result<(), lambda_runtime::Error> {
-    let handler = H::cold_start(env).await?;
+async fn run_handler<H: EventHandler>(
+    env: &Env,
+    invocations: Invocations,
+) -> Result<(), lambda_runtime::Error> {
+    let handler = work::start(H::cold_start(env).boxed()).await?;
     let handler = &handler;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<H::Event>| async move {
-        handle(handler, event.payload, &event.context.request_id).await
+        let deadline = invocations.deadline(event.context.deadline, &SystemClock);
+        handle_within(deadline, handler, event.payload, &event.context.request_id).await
     }))
     .await
 }
 
-/// Handles one event that is not HTTP, and logs one line of it. A failure is the function's: whoever
-/// invoked it sees it and may try again.
-async fn handle<H: EventHandler>(
-    handler: &H,
-    event: H::Event,
-    request_id: &str,
-) -> Result<H::Answer, lambda_runtime::Error> {
-    let started = Instant::now();
-    // Boxed: the SDK's futures are so deeply nested that the compiler gives up on larger ones.
-    let result = handler.handle(event).boxed().await;
-    let duration_ms = started.elapsed().as_secs_f64() * 1e3;
-    let route = H::NAME;
-    Metric::Duration.add(duration_ms);
-    if result.is_err() {
-        Metric::ServerErrors.add(1.0);
-    }
-    metrics::handled(route);
-    match result {
-        Ok(answer) => {
-            tracing::info!(route, request_id, duration_ms, "event");
-            Ok(answer)
-        }
-        Err(error) => {
-            let reason = reason(&error);
-            tracing::error!(route, request_id, duration_ms, reason, "event");
-            Err(reason.into())
-        }
-    }
+/// Answers one event of an HTTP API, in however long that takes: for tests.
+pub async fn answer<R: Route>(route: &R, event: Event) -> EventResponse {
+    respond(None, route, event).await
 }
 
-/// Answers one event of an HTTP API. It always answers: a panic is a 500.
-///
+/// Answers one event of an HTTP API before the deadline. It always answers: a panic is a 500, and work that
+/// does not end is a 503.
+pub async fn answer_within<R: Route>(deadline: Deadline, route: &R, event: Event) -> EventResponse {
+    respond(Some(deadline), route, event).await
+}
+
 /// The event is taken as it comes, not through `lambda_http`'s conversion to an `http::Request`,
 /// which builds a URI of what a client sent and panics when it is not one.
-pub async fn answer<R: Route>(route: &R, event: Event) -> EventResponse {
+async fn respond<R: Route>(deadline: Option<Deadline>, route: &R, event: Event) -> EventResponse {
     let started = Instant::now();
     let request = Request::new(event);
     let mut user_id = None;
     // Boxed: the SDK's futures are so deeply nested that the compiler gives up on larger ones.
     let attempt = attempt(route, &request, &mut user_id).boxed();
-    let attempt = AssertUnwindSafe(attempt).catch_unwind().await;
-    let result = attempt.unwrap_or_else(|_| Err(Problem::internal().because("a panic")));
+    let result = match work::finish(deadline, attempt).await {
+        Ok(result) => result,
+        Err(error @ Unfinished::Panic) => Err(Problem::internal().because(error)),
+        Err(error @ Unfinished::Deadline(_)) => Err(Problem::unavailable().because(error)),
+    };
     // What the gateway gives is a token of its own; anything else is not echoed.
     let request_id =
         request.request_id().filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));

@@ -11,7 +11,7 @@ use http::header::{
     USER_AGENT,
 };
 use http::request::Parts;
-use http::{HeaderName, Version};
+use http::{HeaderName, HeaderValue, Version};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -110,17 +110,21 @@ fn protocol(version: Version) -> &'static str {
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
-    headers.get(name).map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+    headers.get(name).map_or(Cow::Borrowed(""), readable)
+}
+
+/// A header as text, since JSON carries nothing else: read as UTF-8, or else as ISO 8859-1, which headers
+/// were once in (RFC 9110 §5.5).
+fn readable(value: &HeaderValue) -> Cow<'_, str> {
+    match str::from_utf8(value.as_bytes()) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => value.as_bytes().iter().copied().map(char::from).collect(),
+    }
 }
 
 fn headers(parts: &Parts, peer: SocketAddr) -> Map<String, Value> {
     let joined = |name: &HeaderName| {
-        let values: Vec<_> = parts
-            .headers
-            .get_all(name)
-            .iter()
-            .map(|value| String::from_utf8_lossy(value.as_bytes()))
-            .collect();
+        let values: Vec<_> = parts.headers.get_all(name).iter().map(readable).collect();
         values.join(",")
     };
     let mut headers: Map<String, Value> = parts
@@ -144,7 +148,7 @@ fn cookies(headers: &HeaderMap) -> Vec<String> {
         .get_all(COOKIE)
         .iter()
         .flat_map(|value| {
-            let value = String::from_utf8_lossy(value.as_bytes());
+            let value = readable(value);
             let cookies = value.split(';').map(|cookie| cookie.trim().to_owned());
             cookies.collect::<Vec<_>>()
         })
@@ -277,6 +281,16 @@ mod tests {
             let received =
                 if encoded { STANDARD.decode(sent).unwrap() } else { sent.as_bytes().to_vec() };
             assert_eq!(received, body, "{content_type:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_text_whatever_its_encoding() {
+        for bytes in ["Br\u{f6}wser/1".as_bytes(), b"Br\xf6wser/1"] {
+            let value = HeaderValue::from_bytes(bytes).unwrap();
+            let event = made(Request::get("/").header("user-agent", value), b"", "GET /");
+            assert_eq!(event["headers"]["user-agent"], "Br\u{f6}wser/1");
+            assert_eq!(event["requestContext"]["http"]["userAgent"], "Br\u{f6}wser/1");
         }
     }
 

@@ -9,10 +9,11 @@ pub(super) fn is_ignorable(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// Whether no name may have `c`: controls, what is invisible, what sets the writing direction, and
+/// Whether a reader cannot see `c` for what it is, so that no name may have it: controls, what is invisible, what sets the writing direction, and
 /// code points that mean nothing to everybody (private, unassigned). The plain space is left to
 /// the grammar of each name.
-pub(super) fn is_hidden(c: char) -> bool {
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
     let category = CodePointMapData::<GeneralCategory>::new().get(c);
     let unseen = matches!(
         category,

@@ -15,10 +15,10 @@ use secrets::{Secret, Version, Versions};
 use serde_json::Value;
 use testkit::{AUDIENCE, Faults, Forge, ISSUER, SecretsManager, Stack, TestClock};
 
-/// How long a key must have been public before it signs: as long as anyone may keep the set
-/// (`JWKS_MAX_AGE_SECONDS`), and as long as our functions do before they hand it out
-/// (`KEYS_CACHE_SECONDS`).
-pub(crate) const LEAD: SignedDuration = SignedDuration::from_secs(600 + 300);
+/// How long a key must have been public before it signs: as long as our functions go by a set
+/// (`KEYS_CACHE_SECONDS`, and as long again while they cannot read it), and as long as anyone keeps what
+/// they handed out (`JWKS_MAX_AGE_SECONDS`).
+pub(crate) const LEAD: SignedDuration = SignedDuration::from_secs(300 + 300 + 600);
 
 /// The four steps, in order.
 pub(crate) const STEPS: [Step; 4] =

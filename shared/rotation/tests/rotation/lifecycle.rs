@@ -1,9 +1,12 @@
 //! What becomes of a key from rotation to rotation.
 
+use std::sync::Arc;
+
 use issuer::MAX_ACCESS_TOKEN_SECONDS;
 use jiff::SignedDuration;
-use keys::KeyState;
+use keys::{KeyState, TableKeys};
 use rotation::Plan;
+use testkit::{Fault, Faults};
 
 use crate::bench::{Bench, LEAD, STEPS, active, seconds, sign, token};
 
@@ -44,6 +47,38 @@ async fn a_next_key_signs_once_everybody_knows_it_and_not_before() {
     bench.rotate(&Plan::Rotate).await.unwrap();
     bench.assert_settled().await;
     assert_eq!(Some(bench.current().await.active().unwrap().kid()), next.next_kid());
+}
+
+/// The last one to meet the key is a verifier elsewhere, who keeps the answer that the function `jwks` gave at
+/// the last moment at which it went by a set from before the key, since it could not read the table.
+#[tokio::test]
+async fn nobody_goes_by_a_set_from_before_a_key_that_signs() {
+    let bench = Bench::new().await;
+    bench.rotate(&Plan::RotateNow).await.unwrap();
+    let faults = Faults::script(&[]);
+    let env = bench.stack.env();
+    let (config, max_age) = env
+        .read(|reader| Some((keys::Config::read(reader)?, keys::MaxAgeSeconds::read(reader)?)))
+        .unwrap();
+    let clock = Arc::new(bench.clock());
+    let jwks = TableKeys::open(&config, bench.stack.faulty_client(&faults), clock).await;
+    bench.wait(LEAD);
+    // Read right before the next key is published, and never again.
+    assert!(!jwks.set().await.unwrap().is_empty());
+    faults.then(&[Fault::AccessDenied; 100]);
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    let (published_at, next) = (bench.now(), bench.current().await.next_kid().unwrap().to_owned());
+    while let Ok(set) = jwks.set().await {
+        assert!(set.get(&next).is_none());
+        bench.wait(seconds(1));
+    }
+    let last_answer = bench.now() - seconds(1);
+    bench.wait(max_age.duration() - seconds(1));
+    assert_eq!(bench.too_early().await, published_at + LEAD, "the answer is still kept");
+    assert!(published_at + LEAD >= last_answer + max_age.duration());
+    bench.wait(seconds(1));
+    bench.rotate(&Plan::Rotate).await.unwrap();
+    assert_eq!(bench.current().await.active().unwrap().kid(), next);
 }
 
 #[tokio::test]

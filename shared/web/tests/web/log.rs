@@ -46,27 +46,34 @@ pub(crate) fn start() {
 }
 
 /// What has been logged on this thread.
-struct Lines;
+pub(crate) struct Lines;
 
 impl Lines {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         start();
         LINES.take();
         Self
     }
 
     #[expect(clippy::unused_self, reason = "it says that the log has been started")]
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap())
     }
 
     /// The one line there is, besides what is measured.
-    fn line(&self) -> Value {
+    pub(crate) fn line(&self) -> Value {
         let text = self.text();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let mut lines: Vec<_> = lines.filter(|line| line["target"] != TARGET).collect();
         assert_eq!(lines.len(), 1, "{text}");
         lines.remove(0)
+    }
+
+    /// How often `metric` has been measured.
+    pub(crate) fn measured(&self, metric: &str) -> usize {
+        let text = self.text();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["metric"] == metric).count()
     }
 }
 

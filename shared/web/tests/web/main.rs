@@ -5,6 +5,7 @@
 mod access;
 mod answers;
 mod bodies;
+mod deadlines;
 mod log;
 mod routes;
 mod weird;

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use testkit::{AUDIENCE, Forge, ISSUER, TestClock};
 use web::{
-    Access, Admits, Body, Checked, CheckedAccount, Guarded, Has, Json, Message, Method, NoBody,
-    NoContent, Problem, Public, Route, SignedIn,
+    Access, Admits, Body, Checked, CheckedAccount, EventHandler, Guarded, Has, Json, Message,
+    Method, NoBody, NoContent, Problem, Public, Route, SignedIn,
 };
 
 /// Answers the body.
@@ -61,7 +61,7 @@ impl Route for Shaped {
     }
 }
 
-/// Does what the body's member `do` says: answers nothing, fails, panics.
+/// Does what the body's member `do` says: answers nothing, fails, panics, never ends.
 pub(crate) struct Moody;
 
 impl Route for Moody {
@@ -79,6 +79,7 @@ impl Route for Moody {
     async fn handle(&self, (): (), Body(body): Self::Input) -> Result<Self::Output, Problem> {
         match body["do"].as_str() {
             Some("panic") => panic!("hush-panic"),
+            Some("hang") => std::future::pending().await,
             Some("fail") => Err(Problem::internal().because("the inside story")),
             Some("unavailable") => Err(Problem::unavailable().because("an outage")),
             Some("throttle") => Err(Problem::too_many_attempts(7)),
@@ -187,5 +188,43 @@ impl Route for Bodiless {
 
     async fn handle(&self, (): (), _: NoBody) -> Result<Self::Output, Problem> {
         Ok(web::PublicDocument { document: Message::new("for all"), max_age: 60 })
+    }
+}
+
+/// A handler of events that does what the event says.
+pub(crate) struct MoodyHandler;
+
+/// What it does.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mood {
+    Good,
+    Fail,
+    Panic,
+    Hang,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the inside story")]
+pub(crate) struct Failed;
+
+impl EventHandler for MoodyHandler {
+    const NAME: &'static str = "moody-handler";
+    const INVOKED_BY: &'static str = "a test";
+    type Event = Mood;
+    type Answer = &'static str;
+    type Error = Failed;
+
+    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+        Ok(Self)
+    }
+
+    async fn handle(&self, mood: Mood) -> Result<&'static str, Failed> {
+        match mood {
+            Mood::Good => Ok("done"),
+            Mood::Fail => Err(Failed),
+            Mood::Panic => panic!("hush-panic"),
+            Mood::Hang => std::future::pending().await,
+        }
     }
 }

@@ -1,0 +1,107 @@
+//! The deadline of an invocation.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+/// How long before the end of an invocation its handler is dropped. In this time the answer is sent.
+const FOR_THE_ANSWER: Duration = Duration::from_millis(500);
+
+/// How long before that no call of a service goes on. In this time a handler can still undo what it did:
+/// give back the reservations of an attempt, for example.
+const FOR_UNDOING: Duration = Duration::from_millis(1_500);
+
+tokio::task_local! {
+    static CURRENT: Deadline;
+}
+
+/// When the work of an invocation has to end. It ends in two steps:
+///
+/// 1. Calls of services end. A handler that waits for one gets an error, as from an outage, and has
+///    time for further, short calls.
+/// 2. The handler is dropped, and the invocation is answered without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    calls_end: Instant,
+    ends: Instant,
+}
+
+/// The deadline has passed, and the work was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the deadline of the invocation has passed")]
+pub struct DeadlinePassed;
+
+impl Deadline {
+    /// The deadline of an invocation that is killed in `left`. Of a short time, shares are kept back.
+    #[must_use]
+    pub fn within(left: Duration) -> Self {
+        Self::starting(Instant::now(), left)
+    }
+
+    fn starting(now: Instant, left: Duration) -> Self {
+        let work = left.saturating_sub(FOR_THE_ANSWER.min(left / 10));
+        let calls = work.saturating_sub(FOR_UNDOING.min(left / 5));
+        Self { calls_end: now + calls, ends: now + work }
+    }
+
+    /// Does `work` under this deadline.
+    ///
+    /// # Errors
+    /// When the deadline passes first.
+    pub async fn bound<F: Future>(self, work: F) -> Result<F::Output, DeadlinePassed> {
+        timeout_at(self.ends, self.known_to(work)).await.map_err(|_| DeadlinePassed)
+    }
+
+    /// Does `work` and ends its calls of services by this deadline, but never drops it: for a start,
+    /// which may take longer and still succeed.
+    pub async fn known_to<F: Future>(self, work: F) -> F::Output {
+        CURRENT.scope(self, work).await
+    }
+
+    /// How long a call of a service that begins now may take; `None` where no deadline is known. A task
+    /// that is spawned by the work does not know the deadline of the work.
+    #[must_use]
+    pub fn left_for_a_call() -> Option<Duration> {
+        let Self { calls_end, ends } = CURRENT.try_get().ok()?;
+        let now = Instant::now();
+        // A call that begins after the first step is one of the short ones.
+        let end = if now < calls_end { calls_end } else { ends };
+        Some(end.saturating_duration_since(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_end_first_then_the_work_and_then_the_invocation() {
+        for (left, calls, work) in
+            [(15_000, 13_000, 14_500), (1_000, 700, 900), (10, 7, 9), (0, 0, 0)]
+        {
+            let now = Instant::now();
+            let deadline = Deadline::starting(now, Duration::from_millis(left));
+            assert_eq!(deadline.calls_end - now, Duration::from_millis(calls), "of {left}");
+            assert_eq!(deadline.ends - now, Duration::from_millis(work), "of {left}");
+        }
+    }
+
+    #[tokio::test]
+    async fn work_without_an_end_is_dropped() {
+        let bound = Deadline::within(Duration::from_millis(10)).bound(std::future::pending::<()>());
+        assert_eq!(bound.await, Err(DeadlinePassed));
+    }
+
+    #[tokio::test]
+    async fn a_call_has_until_the_first_step_and_a_later_one_until_the_second() {
+        assert_eq!(Deadline::left_for_a_call(), None);
+        let now = Instant::now();
+        let (minute, hour) = (now + Duration::from_mins(1), now + Duration::from_hours(1));
+        let left = async || Deadline::left_for_a_call().unwrap();
+        let early = Deadline { calls_end: minute, ends: hour }.bound(left()).await.unwrap();
+        assert!(early <= Duration::from_mins(1), "{early:?}");
+        let late = Deadline { calls_end: now, ends: hour }.bound(left()).await.unwrap();
+        assert!(late > Duration::from_mins(1), "{late:?}");
+    }
+}

@@ -1,0 +1,202 @@
+//! A value that is read from elsewhere and kept for a while. The key set and the secrets follow this
+//! one rule:
+//!
+//! 1. A value is *fresh* for a time after it was read, and is served without a read.
+//! 2. After that, the next request reads it again. While reads fail, the old value is served for a
+//!    further time, and at least [`RETRY_SECONDS`] pass between the starts of two reads.
+//! 3. Without a value that may be served (none was ever read, or the last one is too old), every
+//!    request reads. One failed read therefore costs one answer, not the next ones.
+//! 4. Concurrent requests share one read and its outcome, also when it fails.
+//!
+//! [`Cache::renewed`] reads before a value is no longer fresh, for a caller who misses something in
+//! it; it reads at most every [`RETRY_SECONDS`].
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use auth::Clock;
+use futures_util::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Mutex;
+
+/// The shortest time between the starts of two reads while an old value can be served, in seconds.
+pub const RETRY_SECONDS: i64 = 10;
+
+/// Where a value comes from.
+pub trait Source: Send + Sync + 'static {
+    /// The value.
+    type Value: Send + Sync + 'static;
+
+    /// Why it could not be read. All requests that shared the read get a copy.
+    type Error: std::error::Error + Clone + Send + Sync + 'static;
+
+    /// The name of the value in the log: `the key set`.
+    const NAME: &'static str;
+
+    /// Reads the value.
+    fn read(&self) -> impl Future<Output = Result<Self::Value, Self::Error>> + Send;
+}
+
+/// How long a value is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// How long a value is served without a further read.
+    pub fresh: SignedDuration,
+    /// How much longer it is served while reads fail.
+    pub stale: SignedDuration,
+}
+
+impl Lifetime {
+    /// The longest time for which a value is served after it was read.
+    #[must_use]
+    pub fn longest(self) -> SignedDuration {
+        self.fresh + self.stale
+    }
+}
+
+/// A value and the rule by which it is read again.
+pub struct Cache<S: Source> {
+    source: S,
+    lifetime: Lifetime,
+    clock: Arc<dyn Clock>,
+    /// How many reads have ended.
+    reads: AtomicU64,
+    // Held over a read on purpose: the others wait for its outcome.
+    state: Mutex<State<S>>,
+}
+
+/// Shows no value: it may be a secret.
+impl<S: Source> fmt::Debug for Cache<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("lifetime", &self.lifetime).finish_non_exhaustive()
+    }
+}
+
+struct State<S: Source> {
+    kept: Option<Kept<S::Value>>,
+    /// When the last read began, whatever its outcome.
+    tried_at: Option<Timestamp>,
+    /// Why the last read failed; `None` after a successful one.
+    failure: Option<S::Error>,
+}
+
+struct Kept<T> {
+    value: Arc<T>,
+    read_at: Timestamp,
+}
+
+impl<S: Source> Default for State<S> {
+    fn default() -> Self {
+        Self { kept: None, tried_at: None, failure: None }
+    }
+}
+
+impl<S: Source> State<S> {
+    /// After the clock was set back, times ahead of it are replaced by the current time. Otherwise a
+    /// value would stay fresh, and no read would be made, until the clock is where it was.
+    fn follow(&mut self, now: Timestamp) {
+        self.tried_at = self.tried_at.map(|at| at.min(now));
+        if let Some(kept) = &mut self.kept {
+            kept.read_at = kept.read_at.min(now);
+        }
+    }
+
+    /// The value if it is younger than `age`.
+    fn younger_than(&self, age: SignedDuration, now: Timestamp) -> Option<Arc<S::Value>> {
+        let kept = self.kept.as_ref().filter(|kept| now.duration_since(kept.read_at) < age)?;
+        Some(Arc::clone(&kept.value))
+    }
+
+    /// Whether the last read began at least `ago` ago.
+    fn tried_before(&self, ago: SignedDuration, now: Timestamp) -> bool {
+        self.tried_at.is_none_or(|at| now.duration_since(at) >= ago)
+    }
+}
+
+/// Whether a value that is still fresh is read again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Fresh,
+    Renewed,
+}
+
+impl<S: Source> Cache<S> {
+    /// Keeps the value of `source`. Nothing is read yet.
+    pub fn new(source: S, lifetime: Lifetime, clock: Arc<dyn Clock>) -> Self {
+        Self { source, lifetime, clock, reads: AtomicU64::new(0), state: Mutex::default() }
+    }
+
+    /// The source.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// The value: fresh, or old while it cannot be read.
+    ///
+    /// # Errors
+    /// When it cannot be read and no value may be served.
+    pub async fn get(&self) -> Result<Arc<S::Value>, S::Error> {
+        self.value(Wanted::Fresh).await
+    }
+
+    /// The value after one more read, unless the last one began less than [`RETRY_SECONDS`] ago. If
+    /// that read fails, the value is what it was.
+    ///
+    /// # Errors
+    /// As for [`Cache::get`].
+    pub async fn renewed(&self) -> Result<Arc<S::Value>, S::Error> {
+        self.value(Wanted::Renewed).await
+    }
+
+    async fn value(&self, wanted: Wanted) -> Result<Arc<S::Value>, S::Error> {
+        let reads = self.reads.load(Ordering::SeqCst);
+        let mut state = self.state.lock().await;
+        // Not earlier: a request that waited for another's read must not compare with a time before it.
+        let now = self.clock.now();
+        state.follow(now);
+        let failed_meanwhile =
+            self.reads.load(Ordering::SeqCst) != reads && state.failure.is_some();
+        if self.is_due(wanted, &state, now) && !failed_meanwhile {
+            self.read(&mut state, now).await;
+        }
+        match state.younger_than(self.lifetime.longest(), now) {
+            Some(value) => Ok(value),
+            None => Err(state.failure.clone().expect("without a value, a read has just failed")),
+        }
+    }
+
+    fn is_due(&self, wanted: Wanted, state: &State<S>, now: Timestamp) -> bool {
+        let retry = SignedDuration::from_secs(RETRY_SECONDS);
+        if state.younger_than(self.lifetime.longest(), now).is_none() {
+            return true;
+        }
+        if state.younger_than(self.lifetime.fresh, now).is_none() {
+            // A lifetime that is shorter than the pause also shortens the pause.
+            return state.tried_before(retry.min(self.lifetime.fresh), now);
+        }
+        wanted == Wanted::Renewed && state.tried_before(retry, now)
+    }
+
+    async fn read(&self, state: &mut State<S>, now: Timestamp) {
+        // Before the read: one that never ends, and is dropped with its request, is a try too.
+        state.tried_at = Some(now);
+        // Boxed, since it is rare and its future is deeply nested: the SDK's are.
+        match self.source.read().boxed().await {
+            Ok(value) => {
+                state.kept = Some(Kept { value: Arc::new(value), read_at: now });
+                state.failure = None;
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "{} was not read",
+                    S::NAME
+                );
+                state.failure = Some(error);
+            }
+        }
+        self.reads.fetch_add(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,210 @@
+//! When a value is read again, and for whom.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use cache::{Cache, Lifetime, RETRY_SECONDS, Source};
+use futures_util::future::join_all;
+use jiff::SignedDuration;
+use testkit::TestClock;
+
+const FRESH: i64 = 300;
+const STALE: i64 = 200;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("out of reach")]
+struct OutOfReach;
+
+/// A number that grows with every read.
+#[derive(Default)]
+struct Elsewhere {
+    reads: AtomicUsize,
+    is_down: AtomicBool,
+    hangs: AtomicBool,
+}
+
+struct Counted(Arc<Elsewhere>);
+
+impl Source for Counted {
+    type Value = usize;
+    type Error = OutOfReach;
+    const NAME: &'static str = "the number";
+
+    async fn read(&self) -> Result<usize, OutOfReach> {
+        let number = self.0.reads.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.0.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        // So that the others arrive during the read.
+        tokio::task::yield_now().await;
+        if self.0.is_down.load(Ordering::SeqCst) { Err(OutOfReach) } else { Ok(number) }
+    }
+}
+
+struct Bench {
+    elsewhere: Arc<Elsewhere>,
+    clock: TestClock,
+    cache: Cache<Counted>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::fresh_for(FRESH)
+    }
+
+    fn fresh_for(fresh: i64) -> Self {
+        let (elsewhere, clock) = (Arc::new(Elsewhere::default()), TestClock::default());
+        let lifetime = Lifetime {
+            fresh: SignedDuration::from_secs(fresh),
+            stale: SignedDuration::from_secs(STALE),
+        };
+        let source = Counted(Arc::clone(&elsewhere));
+        let cache = Cache::new(source, lifetime, Arc::new(clock.clone()));
+        Self { elsewhere, clock, cache }
+    }
+
+    fn is_down(&self, is_down: bool) {
+        self.elsewhere.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    fn wait(&self, seconds: i64) {
+        self.clock.advance(SignedDuration::from_secs(seconds));
+    }
+
+    async fn get(&self) -> Result<usize, OutOfReach> {
+        self.cache.get().await.map(|value| *value)
+    }
+
+    async fn renewed(&self) -> Result<usize, OutOfReach> {
+        self.cache.renewed().await.map(|value| *value)
+    }
+
+    fn reads(&self) -> usize {
+        self.elsewhere.reads.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_value_is_served_without_a_read() {
+    let bench = Bench::new();
+    assert_eq!(bench.reads(), 0, "nothing is read before it is wanted");
+    for _ in 0..FRESH {
+        assert_eq!(bench.get().await, Ok(1));
+        bench.wait(1);
+    }
+    assert_eq!(bench.get().await, Ok(2));
+}
+
+#[tokio::test]
+async fn without_a_value_the_next_request_reads_again() {
+    let bench = Bench::new();
+    bench.is_down(true);
+    for reads in 1..=3 {
+        assert_eq!(bench.get().await, Err(OutOfReach));
+        assert_eq!(bench.reads(), reads);
+    }
+    bench.is_down(false);
+    assert_eq!(bench.get().await, Ok(4), "in the same second");
+}
+
+#[tokio::test]
+async fn while_reads_fail_the_old_value_is_served_and_then_no_more() {
+    let bench = Bench::new();
+    assert_eq!(bench.get().await, Ok(1));
+    bench.is_down(true);
+    bench.wait(FRESH);
+    for _ in 0..STALE {
+        assert_eq!(bench.get().await, Ok(1));
+        bench.wait(1);
+    }
+    assert_eq!(bench.reads(), 1 + usize::try_from(STALE / RETRY_SECONDS).unwrap());
+    assert_eq!(bench.get().await, Err(OutOfReach));
+    assert_eq!(bench.get().await, Err(OutOfReach));
+    bench.is_down(false);
+    assert!(bench.get().await.is_ok(), "without a pause");
+}
+
+#[tokio::test]
+async fn concurrent_requests_share_a_read_also_when_it_fails() {
+    for is_down in [false, true] {
+        let bench = Bench::new();
+        bench.is_down(is_down);
+        let all = join_all((0..20).map(|_| bench.get())).await;
+        let expected = if is_down { Err(OutOfReach) } else { Ok(1) };
+        assert!(all.iter().all(|one| *one == expected), "{all:?}");
+        assert_eq!(bench.reads(), 1);
+        // Whoever comes later does not share it.
+        assert_eq!(bench.get().await.is_err(), is_down);
+        assert_eq!(bench.reads(), 1 + usize::from(is_down));
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_was_dropped_leaves_the_others_able_to_read() {
+    let bench = Bench::new();
+    bench.elsewhere.hangs.store(true, Ordering::SeqCst);
+    assert!(futures_util::FutureExt::now_or_never(bench.get()).is_none());
+    bench.elsewhere.hangs.store(false, Ordering::SeqCst);
+    assert_eq!(bench.get().await, Ok(2));
+}
+
+#[tokio::test]
+async fn a_renewal_reads_at_most_every_ten_seconds() {
+    let bench = Bench::new();
+    assert_eq!(bench.renewed().await, Ok(1));
+    for second in 1..=100 {
+        bench.wait(1);
+        for _ in 0..10 {
+            assert!(bench.renewed().await.is_ok());
+        }
+        assert_eq!(bench.reads(), 1 + second / 10);
+    }
+    bench.is_down(true);
+    bench.wait(RETRY_SECONDS);
+    assert_eq!(bench.renewed().await, Ok(11), "a failed renewal leaves the value as it was");
+}
+
+#[tokio::test]
+async fn a_shorter_lifetime_shortens_the_pause_between_reads() {
+    let bench = Bench::fresh_for(1);
+    assert_eq!(bench.get().await, Ok(1));
+    bench.is_down(true);
+    for reads in 2..=5 {
+        bench.wait(1);
+        assert_eq!(bench.get().await, Ok(1));
+        assert_eq!(bench.reads(), reads);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_neither_keeps_a_value_nor_stops_the_reads() {
+    let bench = Bench::new();
+    assert_eq!(bench.get().await, Ok(1));
+    bench.wait(-3600);
+    assert_eq!(bench.get().await, Ok(1), "it is still served");
+    bench.wait(RETRY_SECONDS);
+    assert_eq!(bench.renewed().await, Ok(2));
+    bench.is_down(true);
+    bench.wait(-3600);
+    assert_eq!(bench.get().await, Ok(2));
+    bench.wait(FRESH + STALE);
+    assert_eq!(bench.get().await, Err(OutOfReach), "not for ever");
+}
+
+#[tokio::test]
+async fn debug_shows_no_value() {
+    struct Hush;
+    impl Source for Hush {
+        type Value = &'static str;
+        type Error = OutOfReach;
+        const NAME: &'static str = "a secret";
+
+        async fn read(&self) -> Result<&'static str, OutOfReach> {
+            Ok("hush")
+        }
+    }
+    let lifetime = Lifetime { fresh: SignedDuration::from_secs(1), stale: SignedDuration::ZERO };
+    let cache = Cache::new(Hush, lifetime, Arc::new(TestClock::default()));
+    assert_eq!(*cache.get().await.unwrap(), "hush");
+    assert!(!format!("{cache:?}").contains("hush"));
+}

@@ -1,0 +1,114 @@
+//! What an error of DynamoDB means, by its code and for every operation alike.
+
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::config::interceptors::InterceptorContext;
+use aws_sdk_dynamodb::config::retry::{ClassifyRetry, RetryAction};
+use serde::Deserialize;
+
+/// The codes of errors that pass by themselves: an operation that met one is tried again.
+///
+/// Sources: "Error handling with DynamoDB", "Amazon DynamoDB Transactions: How it works", and the errors
+/// of each operation in the API reference.
+const PASSING: [&str; 14] = [
+    "InternalServerError",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "ReplicatedWriteConflictException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    // A plain read or write of an item that a transaction is changing.
+    "TransactionConflictException",
+    // The same transaction, by its request token, is still under way.
+    "TransactionInProgressException",
+];
+
+/// The code of a transaction that was cancelled, for the reasons that stand beside it.
+const CANCELLED: &str = "TransactionCanceledException";
+
+/// Reasons for a cancelled transaction that pass by themselves.
+const PASSING_REASONS: [&str; 4] = [
+    "ProvisionedThroughputExceeded",
+    "RequestLimitExceeded",
+    "ThrottlingError",
+    "TransactionConflict",
+];
+
+/// What an error means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It passes by itself: the same request may succeed later.
+    Passing,
+    /// The same request would fail again: a condition does not hold, a right is missing, the request is
+    /// not valid.
+    Final,
+}
+
+/// The body of an error.
+#[derive(Debug, Default, Deserialize)]
+struct ErrorBody {
+    #[serde(rename = "__type", default)]
+    kind: String,
+    #[serde(rename = "CancellationReasons", default)]
+    reasons: Vec<Reason>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Reason {
+    #[serde(rename = "Code", default)]
+    code: Option<String>,
+}
+
+impl Verdict {
+    /// By the answer itself, so that it does not depend on which operation it answers. An answer with a
+    /// code that we do not know is judged by its status.
+    pub(crate) fn of(response: &HttpResponse) -> Self {
+        let body = response.body().bytes().unwrap_or_default();
+        let error: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
+        // `com.amazonaws.dynamodb.v20120810#ThrottlingException`
+        let code = error.kind.rsplit('#').next().unwrap_or_default();
+        let passes = if code == CANCELLED {
+            let reasons = error.reasons.iter().filter_map(|reason| reason.code.as_deref());
+            let mut reasons = reasons.filter(|code| *code != "None").peekable();
+            // A failed condition is an answer, whatever stands beside it.
+            reasons.peek().is_some() && reasons.all(|code| PASSING_REASONS.contains(&code))
+        } else {
+            PASSING.contains(&code) || response.status().is_server_error()
+        };
+        if passes { Self::Passing } else { Self::Final }
+    }
+}
+
+/// Has every operation tried again that met a passing error, also those that the SDK by itself would give
+/// up.
+#[derive(Debug)]
+pub(crate) struct PassingErrors;
+
+impl ClassifyRetry for PassingErrors {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let failed = context.output_or_error().is_some_and(|output| output.is_err());
+        match context.response() {
+            Some(response) if failed && Verdict::of(response) == Verdict::Passing => {
+                RetryAction::transient_error()
+            }
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    /// What the SDK tries again by itself keeps the pause that the SDK gives it.
+    fn classify_retry_v2(&self, context: &InterceptorContext, sdk: &RetryAction) -> RetryAction {
+        match sdk {
+            RetryAction::NoActionIndicated => self.classify_retry(context),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "passing errors of DynamoDB"
+    }
+}

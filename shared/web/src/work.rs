@@ -1,0 +1,129 @@
+//! The work of one invocation: it ends by its deadline, and a panic ends it alone.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use auth::{Clock, Deadline, DeadlinePassed, Metric, Reader};
+use futures_util::FutureExt;
+
+/// The longest that Lambda lets an invocation last.
+const LONGEST: Duration = Duration::from_mins(15);
+
+/// Lambda's limit for the start of an instance, less a margin. A start that takes longer is not ended here.
+const START: Duration = Duration::from_secs(9);
+
+/// How long invocations last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Invocations {
+    usual: Duration,
+}
+
+impl Default for Invocations {
+    /// As the template says.
+    fn default() -> Self {
+        Self { usual: Duration::from_secs(15) }
+    }
+}
+
+impl Invocations {
+    /// From `INVOCATION_SECONDS`: 1 to 900, 15 by default.
+    pub(crate) fn read(reader: &Reader<'_>) -> Option<Self> {
+        let seconds = reader.optional("INVOCATION_SECONDS", 15)?;
+        if !(1..=LONGEST.as_secs()).contains(&seconds) {
+            reader.fault("INVOCATION_SECONDS", "must be from 1 to 900");
+        }
+        Some(Self { usual: Duration::from_secs(seconds) })
+    }
+
+    /// The deadline of an invocation that is killed at `millis` since 1970, by what the runtime says. A time
+    /// that no invocation can have is none: `cargo lambda watch` says 600000, which is a duration. The
+    /// usual time counts then.
+    pub(crate) fn deadline(self, millis: u64, clock: &dyn Clock) -> Deadline {
+        let now = u64::try_from(clock.now().as_millisecond()).unwrap_or(0);
+        let left = Duration::from_millis(millis.saturating_sub(now));
+        let is_absurd = left.is_zero() || left > LONGEST;
+        Deadline::within(if is_absurd { self.usual } else { left })
+    }
+}
+
+/// Why work has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unfinished {
+    /// It panicked.
+    #[error("a panic")]
+    Panic,
+    /// It had not ended when the deadline passed, and was dropped.
+    #[error(transparent)]
+    Deadline(#[from] DeadlinePassed),
+}
+
+/// Does the start of an instance. What it asks of services ends in time; the start itself may take longer.
+pub(crate) async fn start<F: Future>(work: F) -> F::Output {
+    Deadline::within(START).known_to(work).await
+}
+
+/// Does the work of one invocation, by its deadline if it has one.
+pub(crate) async fn finish<F: Future>(
+    deadline: Option<Deadline>,
+    work: F,
+) -> Result<F::Output, Unfinished> {
+    let work = AssertUnwindSafe(work).catch_unwind();
+    let done = match deadline {
+        None => Ok(work.await),
+        Some(deadline) => deadline.bound(work).await,
+    };
+    match done {
+        Ok(done) => done.map_err(|_: Box<dyn Any + Send>| Unfinished::Panic),
+        Err(passed) => {
+            Metric::DeadlinesPassed.add(1.0);
+            Err(passed.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use auth::{Env, SystemClock};
+
+    use super::*;
+
+    /// What is left for a call, in seconds, of an invocation that is killed so long from now.
+    async fn left(from_now_ms: i64) -> u64 {
+        let now = SystemClock.now().as_millisecond();
+        let millis = u64::try_from(now + from_now_ms).unwrap();
+        let deadline = Invocations::default().deadline(millis, &SystemClock);
+        // A call begins a moment after that.
+        let left = deadline.known_to(async { Deadline::left_for_a_call() }).await.unwrap();
+        (left + Duration::from_millis(500)).as_secs()
+    }
+
+    #[tokio::test]
+    async fn an_invocation_has_the_time_that_lambda_gives_it() {
+        assert_eq!(left(5_000).await, 3);
+        assert_eq!(left(120_000).await, 118);
+        assert_eq!(left(899_000).await, 897);
+    }
+
+    #[tokio::test]
+    async fn a_deadline_that_is_no_time_of_day_counts_for_nothing() {
+        let usual = left(15_000).await;
+        assert_eq!(usual, 13);
+        let now = SystemClock.now().as_millisecond();
+        for millis in [600_000, 0, now - 1, now + 901_000, i64::MAX / 2] {
+            assert_eq!(left(millis - now).await, usual, "{millis}");
+        }
+    }
+
+    #[test]
+    fn the_usual_time_is_configured() {
+        let read =
+            |text: &str| Env::from_iter([("INVOCATION_SECONDS", text)]).read(Invocations::read);
+        assert_eq!(read("").unwrap().usual, Duration::from_secs(15));
+        assert_eq!(read("120").unwrap().usual, Duration::from_mins(2));
+        for bad in ["0", "901", "-1", "x"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

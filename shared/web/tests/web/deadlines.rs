@@ -1,0 +1,73 @@
+//! Work that does not end, or panics: it is answered, logged and counted, and the function lives on.
+
+use std::time::Duration;
+
+use auth::Deadline;
+use serde_json::{Value, json};
+use testkit::{body, event, json_body};
+use web::{EventResponse, answer_within, handle_within};
+
+use crate::log::Lines;
+use crate::routes::{Mood, Moody, MoodyHandler};
+use crate::{header, post};
+
+/// Of an invocation that is killed in a moment.
+fn deadline() -> Deadline {
+    Deadline::within(Duration::from_millis(50))
+}
+
+async fn moody(does: &str) -> EventResponse {
+    let request = json_body(post(b""), &json!({"do": does}));
+    answer_within(deadline(), &Moody, event(request)).await
+}
+
+#[tokio::test]
+async fn a_handler_that_hangs_is_answered_before_lambda_kills_the_function() {
+    let lines = Lines::start();
+    let answer = moody("hang").await;
+    assert_eq!(answer.status_code, 503);
+    assert_eq!(body(&answer)["code"], "unavailable");
+    assert!(header(&answer, "retry-after").is_some());
+    assert!(header(&answer, "x-request-id").is_some());
+    let line = lines.line();
+    assert_eq!((&line["level"], &line["status"]), (&json!("WARN"), &json!(503)));
+    assert_eq!(line["reason"], "the deadline of the invocation has passed");
+    assert_eq!(lines.measured("DeadlinesPassed"), 1);
+    assert_eq!(lines.measured("ServerErrors"), 1);
+    // And the next one is answered.
+    assert_eq!(moody("nothing").await.status_code, 204);
+    assert_eq!(lines.measured("DeadlinesPassed"), 1);
+}
+
+/// What a handler of events answers, and what is logged and measured of it.
+async fn handled(mood: Mood) -> (Result<&'static str, String>, Lines, Value) {
+    let lines = Lines::start();
+    let handled = handle_within(deadline(), &MoodyHandler, mood, "the-id").await;
+    let line = lines.line();
+    (handled.map_err(|error| error.to_string()), lines, line)
+}
+
+#[tokio::test]
+async fn an_event_is_a_line_and_a_failure_is_counted() {
+    let (answer, lines, line) = handled(Mood::Good).await;
+    assert_eq!(answer.as_deref(), Ok("done"));
+    assert_eq!((&line["level"], &line["message"]), (&json!("INFO"), &json!("event")));
+    assert_eq!(lines.measured("ServerErrors"), 0);
+    for (mood, reason, passed) in [
+        (Mood::Fail, "the inside story", 0),
+        (Mood::Panic, "a panic", 0),
+        (Mood::Hang, "the deadline of the invocation has passed", 1),
+    ] {
+        let (answer, lines, line) = handled(mood).await;
+        assert_eq!(answer, Err(reason.to_owned()), "whoever invoked it is told");
+        assert_eq!((&line["level"], &line["message"]), (&json!("ERROR"), &json!("event")));
+        assert_eq!(
+            (&line["route"], &line["request_id"]),
+            (&json!("moody-handler"), &json!("the-id"))
+        );
+        assert_eq!(line["reason"], reason);
+        assert_eq!(lines.measured("ServerErrors"), 1, "{reason}");
+        assert_eq!(lines.measured("DeadlinesPassed"), passed, "{reason}");
+        assert!(!lines.text().contains("hush"), "{}", lines.text());
+    }
+}
