@@ -297,7 +297,7 @@ pub fn bill(load: &Load) -> Vec<Item> {
 }
 
 /// How many metrics the alarms of the template look at.
-pub const ALARM_METRICS: u32 = 14;
+pub const ALARM_METRICS: u32 = 18;
 
 /// A number that a person reads.
 fn count(number: f64) -> String {

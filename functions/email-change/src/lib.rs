@@ -106,18 +106,15 @@ impl Route for EmailChangeRoute {
 }
 
 impl EmailChangeRoute {
-    /// The mail to the new address, and the one to the old.
+    /// The mail to the new address, and the one to the old address if its owner has confirmed it.
     fn mails(&self, account: &Account, address: Email) -> Vec<NewMail> {
         let now = self.clock.now();
-        let new = |mail| NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now };
-        let old = account.email.as_ref().filter(|old| old.canonical() != address.canonical());
-        let told = old.map(|old| Mail::Notice {
-            user_id: account.id,
-            notice: Notice::EmailChangeRequested,
-            address: Some(old.clone()),
-        });
-        let asked = Mail::EmailVerification { user_id: account.id, ver: account.ver, address };
-        [Some(asked), told].into_iter().flatten().map(new).collect()
+        let old = account.email.as_ref().map(Email::canonical);
+        let is_another = old != Some(address.canonical());
+        let told = NewMail::notice(account, Notice::EmailChangeRequested, now, &*self.random);
+        let mail = Mail::EmailVerification { user_id: account.id, ver: account.ver, address };
+        let asked = NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now };
+        [Some(asked), told.filter(|_| is_another)].into_iter().flatten().collect()
     }
 }
 

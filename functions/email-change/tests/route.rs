@@ -8,8 +8,8 @@ use email_verify::EmailVerifyRoute;
 use mailer::MailerFunction;
 use serde_json::{Value, json};
 use testkit::{
-    NewUser, PASSWORD, Stack, bearer, body, deliver, event, events_of, json_body, json_request,
-    load, readable, signed_in, status, without_token,
+    NewUser, PASSWORD, Stack, bearer, body, deliver, event, events_of, from_network, json_body,
+    json_request, load, readable, signed_in, status, without_token,
 };
 use web::{EventResponse, Route, answer};
 
@@ -56,7 +56,7 @@ fn told(mails: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 const CONFIRM: &str = "confirm your e-mail address";
-const REQUESTED: &str = "another e-mail address is to be used";
+const REQUESTED: &str = "another e-mail address was requested";
 const CHANGED: &str = "your e-mail address has been changed";
 
 #[tokio::test]
@@ -71,6 +71,7 @@ async fn its_events_are_answered() {
 #[tokio::test]
 async fn the_new_address_is_asked_and_the_old_one_told_before_and_after() {
     let bench = Bench::start(Some("old@example.com")).await;
+    bench.stack.confirm(&bench.account).await;
     assert_eq!(status(&bench.change(PASSWORD, "New@example.com").await), 202);
     let asked = told(&[("New@example.com", CONFIRM), ("old@example.com", REQUESTED)]);
     let mut mailed = bench.mailed().await;
@@ -94,12 +95,40 @@ async fn a_first_address_and_another_spelling_tell_nobody_else() {
     assert_eq!(bench.mailed().await, told(&[("TestUser@example.com", CONFIRM)]));
 }
 
+/// R83: its owner may be a stranger, who knows nothing of the account.
+#[tokio::test]
+async fn an_old_address_that_is_not_confirmed_is_told_nothing() {
+    let bench = Bench::start(Some("victim@example.com")).await;
+    assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 202);
+    assert_eq!(bench.mailed().await, told(&[("new@example.com", CONFIRM)]));
+}
+
+/// As for a login: whoever knows the password and comes from somewhere new does not go unnoticed.
+#[tokio::test]
+async fn the_owner_is_told_of_a_network_that_is_new() {
+    let bench = Bench::start(Some("old@example.com")).await;
+    bench.stack.confirm(&bench.account).await;
+    let change = async |network: &str, address: &str| {
+        let change = json!({"password": PASSWORD, "new_email": address});
+        let of_file = bearer(json_body(load("email-change"), &change), &bench.token);
+        status(&answer(&bench.route, event(from_network(of_file, network))).await)
+    };
+    let new = async || {
+        let mailed = bench.mailed().await;
+        mailed.iter().filter(|(_, subject)| subject.ends_with("from a new network")).count()
+    };
+    assert_eq!((change("203.0.113.7", "a@example.com").await, new().await), (202, 0));
+    assert_eq!((change("198.51.100.1", "b@example.com").await, new().await), (202, 1));
+    assert_eq!((change("198.51.100.1", "c@example.com").await, new().await), (202, 1));
+}
+
 /// Whether it is taken shows in no answer; who has it is told.
 #[tokio::test]
 async fn an_address_that_somebody_has_is_answered_like_any_other() {
     let bench = Bench::start(Some("old@example.com")).await;
     let user = NewUser { username: "other", email: Some("Other@example.com"), roles: &[] };
-    bench.stack.user(user).await;
+    let other = bench.stack.user(user).await;
+    bench.stack.confirm(&other).await;
     let free = readable(&bench.change(PASSWORD, "new@example.com").await);
     assert_eq!(readable(&bench.change(PASSWORD, "other@example.com").await), free);
     let mailed = bench.mailed().await;
@@ -147,6 +176,7 @@ async fn what_is_no_address_or_no_password_is_told() {
 #[tokio::test]
 async fn beyond_three_an_hour_nobody_is_written_to() {
     let bench = Bench::start(Some("old@example.com")).await;
+    bench.stack.confirm(&bench.account).await;
     for _ in 0..5 {
         assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 202);
     }

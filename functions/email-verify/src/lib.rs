@@ -1,31 +1,22 @@
-//! `POST /auth/email/verify`: confirms an address by a code that was mailed to it, and claims it for
-//! the account that the code was asked for.
+//! `POST /auth/email/verify`: confirms an address by the link that was mailed to it, and claims it for the
+//! account that asked for the mail.
 
 use std::sync::Arc;
 
-use auth::{BootError, Clock, Env, MailId, MailedFor, Random, SystemClock, SystemRandom};
-use redemption::{PresentedCode, Redemption};
+use auth::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
+use redemption::{ConfirmationError, Confirmations, PresentedCode};
 use serde::Deserialize;
-use store::{Mail, NewMail, Notice, Redeemed, Verifications};
 use web::{Body, Client, Method, NoContent, Problem, Public, Route};
 
 /// The route.
 pub struct EmailVerifyRoute {
-    redemption: Redemption,
-    verifications: Verifications,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    confirmations: Confirmations,
 }
 
-/// The body of a request: `token`, or `email` and `code`.
+/// The body of a request. Digits are for a signed-in account (`email-verify-code`).
 #[derive(Deserialize)]
 pub struct Verify {
-    #[serde(default)]
-    token: Option<String>,
-    #[serde(default)]
-    email: Option<String>,
-    #[serde(default)]
-    code: Option<String>,
+    token: String,
 }
 
 impl Route for EmailVerifyRoute {
@@ -37,22 +28,15 @@ impl Route for EmailVerifyRoute {
     type Output = NoContent;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, attempts) = env.read(|reader| {
+        let (database, attempts) = env.read(|reader| {
             let database = dynamo::Config::read(reader);
-            let table = store::Config::read(reader);
             let attempts = throttle::Config::read(reader);
-            Some((database?, table?, attempts?))
+            Some((database?, attempts?))
         })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         let client = dynamo::connect(&database);
-        let shared = (Arc::clone(&clock), Arc::clone(&random));
-        Ok(Self {
-            redemption: Redemption::open(&attempts, client.clone(), shared.0, shared.1),
-            verifications: Verifications::new(&table, client),
-            clock,
-            random,
-        })
+        Ok(Self { confirmations: Confirmations::open(&attempts, client, clock, random) })
     }
 
     async fn handle(
@@ -60,43 +44,17 @@ impl Route for EmailVerifyRoute {
         (): (),
         (client, Body(verify)): Self::Input,
     ) -> Result<Self::Output, Problem> {
-        let Verify { token, email, code } = verify;
-        let presented = PresentedCode::of(token, email, code)
-            .ok_or_else(|| Problem::invalid_request("Give either token, or email and code."))?;
         let network = client.network.map(|network| network.to_string());
-        let found =
-            self.redemption.find(MailedFor::EmailVerification, &presented, network.as_deref());
-        let found = Box::pin(found).await?;
-        let now = self.clock.now();
-        // The address that the account gives up is told.
-        let old = found.account.email.as_ref();
-        let old = old.filter(|old| old.canonical() != found.code.address.canonical());
-        let notice = old.map(|old| NewMail {
-            id: MailId::new(now, &*self.random),
-            mail: Mail::Notice {
-                user_id: found.account.id,
-                notice: Notice::EmailChanged,
-                address: Some(old.clone()),
-            },
-            asked_at: now,
-        });
-        let (code, account) = (&found.code, &found.account);
-        match self.verifications.verify(code, account, notice.as_ref(), now).await? {
-            Redeemed::Done => {
-                // The address is claimed: what the counters say of it is not worth an error.
-                if let Err(error) = found.succeeded().await {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(event = "counters_not_told", error, "a success is not counted");
-                }
-                Ok(NoContent)
-            }
-            Redeemed::Taken => {
-                found.keep().await?;
-                Err(Problem::already_exists("The e-mail address is taken."))
-            }
-            Redeemed::Meanwhile => {
-                Err(Problem::invalid_code().because("code or account has changed meanwhile"))
-            }
-        }
+        let presented = PresentedCode::Token(verify.token);
+        let confirmed = self.confirmations.confirm(&presented, network.as_deref());
+        Box::pin(confirmed).await.map_err(refused)?;
+        Ok(NoContent)
+    }
+}
+
+fn refused(error: ConfirmationError) -> Problem {
+    match error {
+        ConfirmationError::Taken => Problem::already_exists("The e-mail address is taken."),
+        ConfirmationError::Redemption(error) => error.into(),
     }
 }

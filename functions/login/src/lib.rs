@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use auth::{
-    Account, BootError, Clock, Email, Env, MailId, Metric, Random, SessionId, Standing,
-    SystemClock, SystemRandom, UserId, Username,
+    Account, BootError, Clock, Email, Env, Metric, Random, SessionId, Standing, SystemClock,
+    SystemRandom, UserId, Username,
 };
 use issuer::{Issuer, SessionGrant, Tokens};
 use passwords::{Hasher, Password, PasswordHash, Verdict};
 use serde::Deserialize;
 use store::{
-    Credential, Identifier, Logins, Mail, NewMail, NewSession, Notice, Outbox, Secret, Session,
+    Credential, Identifier, Logins, NewMail, NewSession, Notice, Outbox, Secret, Session,
     SessionLimits,
 };
 use throttle::{Attempt, Familiarity, Throttle};
@@ -135,7 +135,7 @@ impl LoginRoute {
         let begun = async { Ok(self.logins.begin(account.id, session, &before).await?) };
         let told = async { Ok::<_, Problem>(attempt.succeeded(&account).await?) };
         let (session, familiarity) = futures_util::try_join!(begun, told)?;
-        if familiarity == Familiarity::New && account.email.is_some() {
+        if familiarity == Familiarity::New {
             self.tell(&account).await;
         }
         let tokens = issuer.issue(SessionGrant {
@@ -203,16 +203,8 @@ impl LoginRoute {
     /// written, the login is not undone for it.
     async fn tell(&self, account: &Account) {
         let now = self.clock.now();
-        let mail = Mail::Notice {
-            user_id: account.id,
-            notice: Notice::NewNetwork,
-            address: account.email.clone(),
-        };
-        let id = MailId::new(now, &*self.random);
-        if let Err(error) = self.outbox.put(&[NewMail { id, mail, asked_at: now }]).await {
-            let (user_id, error) = (account.id.to_string(), &error as &dyn std::error::Error);
-            tracing::warn!(event = "owner_not_told", user_id, error, "security");
-        }
+        let notice = NewMail::notice(account, Notice::NewNetwork, now, &*self.random);
+        self.outbox.notify(notice).await;
     }
 
     /// Replaces a hash that is not as we would make it today: of another making, or from before the

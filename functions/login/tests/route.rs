@@ -466,6 +466,7 @@ async fn a_client_may_have_a_name_in_any_script() {
 #[tokio::test]
 async fn the_owner_is_told_of_a_login_from_somewhere_new() {
     let bench = Bench::start().await;
+    bench.stack.confirm(&bench.account).await;
     let login = async |network: &str, password: &str| {
         let login = json!({"username": "testuser", "password": password});
         let of_file = from_network(json_body(load("login"), &login), network);
@@ -486,7 +487,7 @@ async fn the_owner_is_told_of_a_login_from_somewhere_new() {
         assert_eq!(mails.len(), told, "{network}");
         for mail in mails {
             assert_eq!(mail.to, "testuser@example.com");
-            assert_eq!(mail.subject, "Latchkey: you have signed in from somewhere new");
+            assert_eq!(mail.subject, "Latchkey: your account was used from a new network");
         }
     }
 }

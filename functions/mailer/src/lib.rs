@@ -1,43 +1,62 @@
 //! Sends the mails that other functions ask for: invoked by the stream of the users' table, which is
 //! filtered to new items of the outbox.
 //!
-//! The stream tells keys alone. What is to be sent is read by key, and deleted once it is sent, so an
+//! The stream has keys alone. The mail to be sent is read by its key, and deleted once it is sent, so an
 //! event that is delivered again finds nothing. One that is delivered again before that sends the same
-//! mail again, with the same code, since that is derived from the mail's id; and what is stored of the
-//! code (whether it has been used, and how often digits have been tried) is kept.
+//! mail again, with the same code, since the code is derived from the mail's id; and the state of the code
+//! (whether it has been used, and how often digits have been tried) is kept.
+//!
+//! Notices go only to addresses that their owners have confirmed, and an address gets at most ten of them
+//! a day. A mail that can never be sent is given up at once: Lambda delivers records in order, so a record
+//! that keeps failing would hold up all others.
 
 mod notices;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::error::Error;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth::{
-    Account, BootError, Clock, Email, Env, MailId, MailedFor, Metric, Standing, SystemClock,
+    Account, BootError, Clock, Email, EmailStanding, Env, MailId, MailedFor, Metric, Random,
+    Standing, SystemClock, SystemRandom,
 };
+use futures_util::FutureExt;
 use jiff::SignedDuration;
 use mail::{Coded, Letter, MailError, Mailer, Told};
 use notices::Notices;
 use peppers::{MailedCode, Peppers};
 use secrets::{Cached, CachedConfig, SecretError};
 use serde::{Deserialize, Serialize};
-use store::{CODE_VALID_FOR, Code, Mail, Mailings, Notice, Outgoing, StoreError};
+use serde_json::Value;
+use store::{
+    CODE_VALID_FOR, Code, ConfirmedEmail, Counters, Mail, Mailings, Notice, Outgoing, StoreError,
+};
+use throttle::{NoticeBudget, ThrottleError};
 use web::EventHandler;
+
+/// The longest that one mail may take: reading it and its account, the secrets, its counter and its code,
+/// and sending it, each with a deadline of 6 s. The template's timeout is for a whole batch.
+pub const MAIL_DEADLINE: Duration = Duration::from_secs(50);
 
 /// The function.
 pub struct MailerFunction {
     mailings: Mailings,
     mailer: Mailer,
     notices: Notices,
+    budget: NoticeBudget,
     peppers: Arc<Cached<Peppers>>,
     clock: Arc<dyn Clock>,
 }
 
-/// What Lambda sends for a stream: as much of it as is read.
+/// The event that Lambda sends for a stream. Each record is read by itself, so that one that cannot be read
+/// holds up no other.
 #[derive(Debug, Deserialize)]
 pub struct StreamEvent {
     #[serde(rename = "Records")]
-    records: Vec<Record>,
+    records: Vec<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,7 +80,7 @@ struct Attribute {
     s: String,
 }
 
-/// Which records are to be sent again (`ReportBatchItemFailures`).
+/// The records that Lambda has to deliver again (`ReportBatchItemFailures`).
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BatchAnswer {
     #[serde(rename = "batchItemFailures")]
@@ -91,11 +110,16 @@ impl EventHandler for MailerFunction {
             Some((database?, table?, mail?, notices?, peppers?))
         })?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let client = dynamo::connect(&database);
+        let peppers = peppers.open(Arc::clone(&clock));
+        let counters = Counters::new(&table, client.clone());
         Ok(Self {
-            mailings: Mailings::new(&table, dynamo::connect(&database)),
+            mailings: Mailings::new(&table, client),
             mailer: Mailer::connect(&mail),
             notices,
-            peppers: peppers.open(Arc::clone(&clock)),
+            budget: NoticeBudget::new(counters, Arc::clone(&peppers), Arc::clone(&clock), random),
+            peppers,
             clock,
         })
     }
@@ -103,48 +127,86 @@ impl EventHandler for MailerFunction {
     async fn handle(&self, event: StreamEvent) -> Result<BatchAnswer, Infallible> {
         let mut answer = BatchAnswer::default();
         // One after the other: of two mails to one address the later one is to come later.
-        for Record { event_name, dynamodb } in event.records {
-            let id = dynamodb.keys.get("pk").and_then(|key| Mailings::mail_of_key(&key.s));
-            let Some(id) = id.filter(|_| event_name == "INSERT") else { continue };
-            if let Err(error) = self.post(id).await {
-                let mail_id = id.to_string();
-                let error = &error as &dyn std::error::Error;
-                Metric::MailsFailed.add(1.0);
-                tracing::error!(event = "mail_failed", mail_id, error, "mail");
-                answer.failures.push(Failure { sequence_number: dynamodb.sequence_number });
-            }
+        for record in event.records {
+            answer.failures.extend(self.take(record).await);
         }
         Ok(answer)
     }
 }
 
-/// What became of a mail, for the log.
+/// The outcome of a mail, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Posted {
     Sent(&'static str),
-    /// Nobody has the address, or the account does not count any more, or does not want to be told.
+    /// Nobody is to get it: no account has the address, the account is disabled, its owner has not
+    /// confirmed the address, or such notices are switched off.
     Nobody,
-    /// Its time was over.
+    /// The address has had its notices for today.
+    OverBudget,
+    /// It has expired.
     Late,
 }
 
+/// Gives a mail up, since it can never be sent.
+fn give_up(mail_id: Option<MailId>, error: &(dyn Error + 'static)) {
+    let mail_id = mail_id.map(|id| id.to_string());
+    Metric::MailsGivenUp.add(1.0);
+    tracing::error!(event = "mail_given_up", mail_id, error, "mail");
+}
+
 impl MailerFunction {
+    /// Sends the mail of a record. Gives the failure if the record is to be delivered again.
+    async fn take(&self, record: Value) -> Option<Failure> {
+        let Record { event_name, dynamodb } = match serde_json::from_value(record) {
+            Ok(record) => record,
+            Err(error) => {
+                give_up(None, &error);
+                return None;
+            }
+        };
+        if event_name != "INSERT" {
+            return None;
+        }
+        let id = dynamodb.keys.get("pk").and_then(|key| Mailings::mail_of_key(&key.s));
+        let Some(id) = id else {
+            give_up(None, &MailerError::NoMail);
+            return None;
+        };
+        // Boxed: the SDK's futures are large.
+        let post = AssertUnwindSafe(Box::pin(self.post(id))).catch_unwind();
+        let posted = match tokio::time::timeout(MAIL_DEADLINE, post).await {
+            Ok(Ok(posted)) => posted,
+            Ok(Err(_)) => Err(MailerError::Panic),
+            Err(_) => Err(MailerError::Deadline),
+        };
+        let error = posted.err()?;
+        if let MailerError::Mail(MailError::Refused(refusal)) = &error {
+            let (mail_id, error) = (id.to_string(), &**refusal as &dyn Error);
+            Metric::MailsFailed.add(1.0);
+            tracing::error!(event = "mail_refused", mail_id, error, "mail");
+        } else if error.is_final() {
+            give_up(Some(id), &error);
+        } else {
+            let (mail_id, error) = (id.to_string(), &error as &dyn Error);
+            Metric::MailsFailed.add(1.0);
+            tracing::error!(event = "mail_failed", mail_id, error, "mail");
+            return Some(Failure { sequence_number: dynamodb.sequence_number });
+        }
+        // It will not be sent. If it cannot be deleted, the table's TTL does it.
+        if let Err(error) = self.mailings.done(id).await {
+            let (mail_id, error) = (id.to_string(), &error as &dyn Error);
+            tracing::warn!(event = "mail_not_deleted", mail_id, error, "mail");
+        }
+        None
+    }
+
     /// Sends a mail, if it is still to be sent and there is somebody to send it to.
     async fn post(&self, id: MailId) -> Result<(), MailerError> {
         let Some(outgoing) = self.mailings.find(id).await? else { return Ok(()) };
         let posted = if outgoing.expires_at <= self.clock.now() {
             Posted::Late
         } else {
-            match self.send(id, outgoing).await {
-                // Trying again would change nothing, and hold up those behind it.
-                Err(MailerError::Mail(MailError::Refused(error))) => {
-                    let (mail_id, error) = (id.to_string(), &*error as &dyn std::error::Error);
-                    Metric::MailsFailed.add(1.0);
-                    tracing::error!(event = "mail_refused", mail_id, error, "mail");
-                    Posted::Nobody
-                }
-                other => other?,
-            }
+            self.send(id, outgoing).await?
         };
         self.mailings.done(id).await?;
         let mail_id = id.to_string();
@@ -154,6 +216,7 @@ impl MailerFunction {
                 ("sent", letter)
             }
             Posted::Nobody => ("nobody", ""),
+            Posted::OverBudget => ("over_budget", ""),
             Posted::Late => ("late", ""),
         };
         tracing::info!(event = "mail", mail_id, outcome, letter, "mail");
@@ -171,7 +234,11 @@ impl MailerFunction {
                 };
                 let purpose = MailedFor::PasswordReset;
                 let code = self.code(id, purpose, &account, &to, &outgoing).await?;
-                self.deliver(id, &to, &Letter::PasswordReset(coded(&account, &code))).await
+                // Anyone can register with the address of a stranger, and put a message into the name.
+                let username = (account.email_standing == EmailStanding::Verified)
+                    .then(|| account.username.as_str());
+                let letter = Letter::PasswordReset { username, code: coded(&code) };
+                self.deliver(id, &to, &letter).await
             }
             Mail::EmailVerification { user_id, ver, address } => {
                 let account = self.mailings.account(*user_id).await?;
@@ -180,16 +247,17 @@ impl MailerFunction {
                 };
                 let owner = self.mailings.owner(address.canonical()).await?;
                 if let Some(owner) = owner.filter(|owner| owner.id != account.id) {
-                    let Some((owner, to)) = active(Some(owner)).and_then(with_address) else {
-                        return Ok(Posted::Nobody);
-                    };
+                    let confirmed = active(Some(owner)).and_then(|owner| {
+                        let to = ConfirmedEmail::of(&owner)?;
+                        Some((owner, to))
+                    });
+                    let Some((owner, to)) = confirmed else { return Ok(Posted::Nobody) };
                     let told = Told { username: owner.username.as_str(), time };
-                    return self.deliver(id, &to, &Letter::AddressTaken(told)).await;
+                    return self.notify(id, &to, &Letter::AddressTaken(told)).await;
                 }
                 let purpose = MailedFor::EmailVerification;
                 let code = self.code(id, purpose, &account, address, &outgoing).await?;
-                let letter = Letter::EmailVerification(coded(&account, &code));
-                self.deliver(id, address, &letter).await
+                self.deliver(id, address, &Letter::EmailVerification(coded(&code))).await
             }
             Mail::Notice { user_id, notice, address } => {
                 if !self.notices.wants(*notice) {
@@ -198,9 +266,8 @@ impl MailerFunction {
                 let Some(account) = self.mailings.account(*user_id).await? else {
                     return Ok(Posted::Nobody);
                 };
-                let Some(to) = address.as_ref().or(account.email.as_ref()) else {
-                    return Ok(Posted::Nobody);
-                };
+                let to = address.clone().or_else(|| ConfirmedEmail::of(&account));
+                let Some(to) = to else { return Ok(Posted::Nobody) };
                 let told = Told { username: account.username.as_str(), time };
                 let letter = match notice {
                     Notice::PasswordChanged => Letter::PasswordChanged(told),
@@ -209,9 +276,29 @@ impl MailerFunction {
                     Notice::SessionReused => Letter::SessionReused(told),
                     Notice::NewNetwork => Letter::NewNetwork(told),
                 };
-                self.deliver(id, to, &letter).await
+                self.notify(id, &to, &letter).await
             }
         }
+    }
+
+    /// Sends a notice, unless the address has had its notices for today.
+    async fn notify(
+        &self,
+        id: MailId,
+        to: &ConfirmedEmail,
+        letter: &Letter<'_>,
+    ) -> Result<Posted, MailerError> {
+        let reserved = self.budget.reserve(to.email().canonical()).await?;
+        let Some(receipt) = reserved else { return Ok(Posted::OverBudget) };
+        let posted = self.deliver(id, to.email(), letter).await;
+        // Not sent. The next try reserves it again.
+        if posted.is_err()
+            && let Err(error) = receipt.give_back().await
+        {
+            let (mail_id, error) = (id.to_string(), &error as &dyn Error);
+            tracing::warn!(event = "notice_counted", mail_id, error, "mail");
+        }
+        posted
     }
 
     /// The code of a mail. What is stored of it is stored before the mail goes out.
@@ -259,10 +346,9 @@ fn with_address(account: Account) -> Option<(Account, Email)> {
     Some((account, address))
 }
 
-fn coded<'a>(account: &'a Account, code: &'a MailedCode) -> Coded<'a> {
+fn coded(code: &MailedCode) -> Coded<'_> {
     const MINUTE: SignedDuration = SignedDuration::from_mins(1);
     Coded {
-        username: account.username.as_str(),
         token: code.token(),
         digits: code.digits(),
         minutes: CODE_VALID_FOR.as_secs() / MINUTE.as_secs(),
@@ -272,13 +358,41 @@ fn coded<'a>(account: &'a Account, code: &'a MailedCode) -> Coded<'a> {
 /// A mail could not be sent.
 #[derive(Debug, thiserror::Error)]
 enum MailerError {
+    /// The key of the record is that of no mail.
+    #[error("the record is of no mail")]
+    NoMail,
     /// The table.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The peppers.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The counters of notices.
+    #[error(transparent)]
+    Budget(#[from] ThrottleError),
     /// The mail itself.
     #[error(transparent)]
     Mail(#[from] MailError),
+    /// It took too long.
+    #[error("the mail has taken too long")]
+    Deadline,
+    /// A defect.
+    #[error("a panic")]
+    Panic,
+}
+
+impl MailerError {
+    /// Whether the mail fails however often it is tried: the item is of a newer version, the text cannot be
+    /// rendered, SES refuses it, or there is a defect.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::NoMail | Self::Panic => true,
+            Self::Store(error) => matches!(error, StoreError::Unusable(_)),
+            Self::Mail(error) => matches!(error, MailError::Refused(_) | MailError::Text(_)),
+            Self::Budget(error) => {
+                matches!(error, ThrottleError::Store(StoreError::Unusable(_)))
+            }
+            Self::Secret(_) | Self::Deadline => false,
+        }
+    }
 }

@@ -5,10 +5,13 @@
 use auth::{
     Account, CanonicalName, Clock, Email, Env, MailId, MailedFor, Role, SystemClock, SystemRandom,
 };
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use mailer::MailerFunction;
 use serde_json::{Value, json};
-use store::{Codes, Epochs, Mail, NewMail, Notice, Outbox, Redeemed, Verifications};
+use store::{
+    CODE_VALID_FOR, Codes, DigitsOf, Epochs, Mail, NewMail, Notice, Outbox, Redeemed, Verifications,
+};
 use testkit::{LINK_BASE, NewUser, Received, Stack, load};
 use web::EventHandler;
 
@@ -29,6 +32,7 @@ impl Bench {
         let email = Some("Owner@example.com");
         let user = NewUser { username: "Owner", email, roles: &[Role::User] };
         let account = stack.user(user).await;
+        let account = stack.confirm(&account).await;
         Self { stack, mailer, account }
     }
 
@@ -92,6 +96,14 @@ fn name(text: &str) -> CanonicalName {
     address(text).canonical().clone()
 }
 
+const ALL_NOTICES: [Notice; 5] = [
+    Notice::PasswordChanged,
+    Notice::EmailChangeRequested,
+    Notice::EmailChanged,
+    Notice::SessionReused,
+    Notice::NewNetwork,
+];
+
 const RESET: MailedFor = MailedFor::PasswordReset;
 const VERIFY: MailedFor = MailedFor::EmailVerification;
 
@@ -118,7 +130,7 @@ async fn a_reset_goes_to_the_address_as_its_owner_gave_it() {
     assert!(mail.link().unwrap().starts_with(&format!("{LINK_BASE}/reset-password?token=")));
     assert_eq!(peppers.mail_of_token(RESET, mail.token().unwrap()), Some(id));
     let owner = name("owner@example.com");
-    let tried = bench.codes().try_digits(RESET, &owner, SystemClock.now()).await;
+    let tried = bench.codes().try_digits(DigitsOf::Reset(&owner), SystemClock.now()).await;
     let tried = tried.unwrap().unwrap();
     assert_eq!(tried.mail, id);
     assert!(peppers.are_digits_of(RESET, id, &tried.pepper, mail.digits().unwrap()));
@@ -159,7 +171,8 @@ async fn a_verification_goes_to_the_new_address() {
 async fn of_an_address_that_is_taken_its_owner_is_told() {
     let bench = Bench::start().await;
     let email = Some("Other@example.com");
-    bench.stack.user(NewUser { username: "other", email, roles: &[Role::User] }).await;
+    let other = bench.stack.user(NewUser { username: "other", email, roles: &[Role::User] }).await;
+    bench.stack.confirm(&other).await;
     let id = bench.ask(bench.verification("OTHER@example.com")).await;
     let mails = bench.run().await;
     let [mail] = mails.as_slice() else { panic!("one mail") };
@@ -188,20 +201,15 @@ async fn what_was_asked_for_before_all_sessions_ended_is_void() {
 
 #[tokio::test]
 async fn notices_are_told_and_can_be_switched_off() {
-    const ALL: [Notice; 5] = [
-        Notice::PasswordChanged,
-        Notice::EmailChangeRequested,
-        Notice::EmailChanged,
-        Notice::SessionReused,
-        Notice::NewNetwork,
-    ];
     let bench = Bench::start().await;
-    for notice in ALL {
+    for notice in ALL_NOTICES {
         bench.ask(bench.notice(notice)).await;
     }
-    let old = Some(address("old@example.com"));
-    let notice = Notice::EmailChanged;
-    bench.ask(Mail::Notice { user_id: bench.account.id, notice, address: old }).await;
+    // To the address of the time when it was asked for.
+    let before = Account { email: Some(address("old@example.com")), ..bench.account.clone() };
+    let now = SystemClock.now();
+    let notice = NewMail::notice(&before, Notice::EmailChanged, now, &SystemRandom).unwrap();
+    bench.ask_at(notice.mail, now).await;
     let mails = bench.run().await;
     let to: Vec<_> = mails.iter().map(|mail| mail.to.as_str()).collect();
     let mine = "Owner@example.com";
@@ -217,7 +225,7 @@ async fn notices_are_told_and_can_be_switched_off() {
         ("NOTICE_NEW_NETWORK", "off"),
     ])
     .await;
-    for notice in ALL {
+    for notice in ALL_NOTICES {
         off.ask(off.notice(notice)).await;
     }
     assert_eq!(off.run().await, []);
@@ -243,14 +251,14 @@ async fn a_mail_that_is_sent_twice_is_the_same_mail() {
     // All tries but one are used up.
     let owner = name("owner@example.com");
     for _ in 0..store::DIGITS_TRIES - 1 {
-        assert!(bench.codes().try_digits(RESET, &owner, now).await.unwrap().is_some());
+        assert!(bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().is_some());
     }
     // As if it had not been deleted.
     let outbox = Outbox::new(&bench.stack.users(), bench.stack.client());
     outbox.put(&[NewMail { id, mail, asked_at: now }]).await.unwrap();
     assert_eq!(bench.run().await, [Received { id: id.to_string(), ..first }]);
-    assert!(bench.codes().try_digits(RESET, &owner, now).await.unwrap().is_some());
-    assert_eq!(bench.codes().try_digits(RESET, &owner, now).await.unwrap(), None);
+    assert!(bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().is_some());
+    assert_eq!(bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -281,34 +289,41 @@ async fn of_two_mails_the_digits_of_the_later_one_count_and_both_links() {
     bench.run().await;
     let second = bench.ask_at(reset("owner@example.com"), earlier).await;
     bench.run().await;
-    assert_eq!(bench.codes().try_digits(RESET, &owner, now).await.unwrap().unwrap().mail, first);
+    assert_eq!(
+        bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().unwrap().mail,
+        first
+    );
     assert!(bench.find(RESET, first).await && bench.find(RESET, second).await);
     let third = bench.ask(reset("owner@example.com")).await;
     bench.run().await;
-    assert_eq!(bench.codes().try_digits(RESET, &owner, now).await.unwrap().unwrap().mail, third);
+    assert_eq!(
+        bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().unwrap().mail,
+        third
+    );
     assert!(bench.find(RESET, first).await);
 }
 
 #[tokio::test]
 async fn what_is_too_late_is_not_sent() {
     let bench = Bench::start().await;
-    let late = SystemClock.now() - SignedDuration::from_mins(15);
+    let late = SystemClock.now() - CODE_VALID_FOR;
     bench.ask_at(reset("owner@example.com"), late).await;
     assert_eq!(bench.run().await, []);
 }
 
 #[tokio::test]
-async fn what_fails_is_told_by_its_number_and_the_rest_is_sent() {
+async fn what_fails_is_told_by_its_number_and_sent_later() {
     let bench = Bench::start().await;
     bench.ask(bench.notice(Notice::NewNetwork)).await;
     bench.ask(reset("owner@example.com")).await;
     let event = bench.stack.mailer_event();
     let number = |at: usize| event["Records"][at]["dynamodb"]["SequenceNumber"].clone();
-    // A reset needs a pepper, a notice does not.
+    // The peppers are out of reach: neither the code nor the counter of notices can be had.
     let env = bench.stack.env_with(&[("PEPPERS_SECRET", "file:/nowhere/at/all")]);
     let broken = Box::pin(MailerFunction::cold_start(&env)).await.unwrap();
-    assert_eq!(bench.deliver(&broken).await, json!([{"itemIdentifier": number(1)}]));
-    assert_eq!((bench.stack.mails().len(), bench.waiting().await), (1, 1));
+    let failed = json!([{"itemIdentifier": number(0)}, {"itemIdentifier": number(1)}]);
+    assert_eq!(bench.deliver(&broken).await, failed);
+    assert_eq!((bench.stack.mails().len(), bench.waiting().await), (0, 2));
     assert_eq!(bench.run().await.len(), 2);
 
     // And without the database all fail.
@@ -340,9 +355,110 @@ async fn stopped_in_the_middle_nothing_holds_a_code() {
     }
     assert!(held.contains(&id.to_string()), "it was looked for in the right place");
     let (codes, owner) = (bench.codes(), name("owner@example.com"));
-    let tried = codes.try_digits(RESET, &owner, SystemClock.now()).await.unwrap().unwrap();
+    let tried =
+        codes.try_digits(DigitsOf::Reset(&owner), SystemClock.now()).await.unwrap().unwrap();
     let peppers = bench.stack.peppers();
     assert!(peppers.are_digits_of(RESET, id, &tried.pepper, mail.digits().unwrap()));
+}
+
+/// R83: whatever happens to the account, an address that its owner has not confirmed gets codes and nothing
+/// else, and no mail with the name that a stranger chose.
+#[tokio::test]
+async fn an_address_that_is_not_confirmed_gets_codes_and_no_name() {
+    let bench = Bench::start().await;
+    let email = Some("victim@example.com");
+    let user = NewUser { username: "call-me-maybe", email, roles: &[Role::User] };
+    let account = bench.stack.user(user).await;
+    for notice in ALL_NOTICES {
+        assert_eq!(NewMail::notice(&account, notice, SystemClock.now(), &SystemRandom), None);
+        bench.ask(Mail::Notice { user_id: account.id, notice, address: None }).await;
+    }
+    // Somebody else gives the same address.
+    bench.ask(bench.verification("victim@example.com")).await;
+    assert_eq!(bench.run().await, []);
+    bench.ask(reset("victim@example.com")).await;
+    let (user_id, ver, address) = (account.id, account.ver, address("victim@example.com"));
+    bench.ask(Mail::EmailVerification { user_id, ver, address }).await;
+    let mails = bench.run().await;
+    assert_eq!(mails.len(), 2);
+    for mail in &mails {
+        assert!(mail.token().is_some() && mail.text.starts_with("Hello,"), "{}", mail.text);
+        assert!(!format!("{mail:?}").contains("maybe"), "{mail:?}");
+    }
+    // Once it is confirmed, they are told.
+    bench.stack.confirm(&account).await;
+    bench.ask(reset("victim@example.com")).await;
+    bench.ask(Mail::Notice { user_id, notice: Notice::NewNetwork, address: None }).await;
+    let mails = bench.run().await;
+    assert_eq!(mails.iter().filter(|it| it.text.starts_with("Hello call-me-maybe,")).count(), 2);
+}
+
+/// R83.
+#[tokio::test]
+async fn an_address_gets_ten_notices_a_day_and_its_codes_besides() {
+    let bench = Bench::start().await;
+    for _ in 0..4 {
+        for notice in ALL_NOTICES {
+            bench.ask(bench.notice(notice)).await;
+        }
+    }
+    assert_eq!(bench.run().await.len(), 10);
+    // A mail about a taken address is one of them.
+    let user = NewUser { username: "other", email: None, roles: &[] };
+    let other = bench.stack.user(user).await;
+    let (user_id, ver, address) = (other.id, other.ver, address("owner@example.com"));
+    bench.ask(Mail::EmailVerification { user_id, ver, address }).await;
+    assert_eq!(bench.run().await.len(), 10);
+    bench.ask(reset("owner@example.com")).await;
+    assert_eq!(bench.run().await.len(), 11);
+}
+
+#[tokio::test]
+async fn a_notice_that_could_not_be_sent_does_not_count() {
+    let bench = Bench::start().await;
+    bench.ask(bench.notice(Notice::NewNetwork)).await;
+    // A folder below a file cannot be made.
+    let nowhere = format!("file:{}/outbox", bench.stack.peppers_file().display());
+    let env = bench.stack.env_with(&[("MAIL_TRANSPORT", &nowhere)]);
+    let broken = Box::pin(MailerFunction::cold_start(&env)).await.unwrap();
+    for _ in 0..12 {
+        assert_eq!(bench.deliver(&broken).await.as_array().unwrap().len(), 1);
+    }
+    assert_eq!(bench.run().await.len(), 1);
+}
+
+/// An item, or a notice, of a newer version, and a record of no mail: none of them holds up the mails behind
+/// them, and none is tried again.
+#[tokio::test]
+async fn what_can_never_be_sent_is_given_up_at_once() {
+    let bench = Bench::start().await;
+    let client = bench.stack.client();
+    for attribute in ["kind", "notice", "asked_at"] {
+        let id = bench.ask(bench.notice(Notice::NewNetwork)).await;
+        client
+            .update_item()
+            .table_name("UsersTable")
+            .key("pk", AttributeValue::S(format!("OUTBOX#{id}")))
+            .key("sk", AttributeValue::S("MAIL".to_owned()))
+            .update_expression("SET #attribute = :newer")
+            .expression_attribute_names("#attribute", attribute)
+            .expression_attribute_values(":newer", AttributeValue::S("of a newer version".into()))
+            .send()
+            .await
+            .unwrap();
+    }
+    bench.ask(bench.notice(Notice::PasswordChanged)).await;
+    let mut event = bench.stack.mailer_event();
+    let records = event["Records"].as_array_mut().unwrap();
+    let odd = json!({"eventName": "INSERT", "dynamodb": {
+        "Keys": {"pk": {"S": "OUTBOX#x"}, "sk": {"S": "MAIL"}}, "SequenceNumber": "1",
+    }});
+    records.insert(0, odd);
+    records.insert(0, json!({"eventName": "INSERT"}));
+    records.insert(0, json!(7));
+    let answer = bench.mailer.handle(serde_json::from_value(event).unwrap()).await.unwrap();
+    assert_eq!(serde_json::to_value(answer).unwrap(), json!({"batchItemFailures": []}));
+    assert_eq!((bench.stack.mails().len(), bench.waiting().await), (1, 0));
 }
 
 #[tokio::test]

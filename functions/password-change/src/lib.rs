@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use auth::{
-    Account, Anyone, BootError, CheckedCaller, Clock, Env, MailId, Random, SessionId, SystemClock,
+    Account, Anyone, BootError, CheckedCaller, Clock, Env, Random, SessionId, SystemClock,
     SystemRandom, TokenRules, Verifier,
 };
 use issuer::{Issuer, SessionGrant, Tokens};
@@ -12,9 +12,7 @@ use keys::TableKeys;
 use passwords::{Password, PasswordError, Policy, PolicyViolation};
 use reauthentication::Reauthentication;
 use serde::Deserialize;
-use store::{
-    Accounts, Changed, Mail, NewMail, NewSession, Notice, Passwords, Secret, SessionLimits,
-};
+use store::{Accounts, Changed, NewMail, NewSession, Notice, Passwords, Secret, SessionLimits};
 use web::{
     Body, Checked, CheckedAccount, Client, FieldError, Guarded, Json, Method, Problem, Route,
 };
@@ -122,16 +120,8 @@ impl Route for PasswordChangeRoute {
             network,
         };
         let password = Secret::new(password.expose().to_owned());
-        let notice = NewMail {
-            id: MailId::new(now, &*self.random),
-            mail: Mail::Notice {
-                user_id: account.id,
-                notice: Notice::PasswordChanged,
-                address: account.email.clone(),
-            },
-            asked_at: now,
-        };
-        let changed = self.passwords.change(account, &hash, password, session, &notice);
+        let notice = NewMail::notice(account, Notice::PasswordChanged, now, &*self.random);
+        let changed = self.passwords.change(account, &hash, password, session, notice.as_ref());
         let session = match changed.await? {
             Changed::Done(session) => *session,
             // Somebody else has ended the caller's sessions, or changed the password.

@@ -9,8 +9,8 @@ use passwords::{Hasher, Password, PasswordHash, Verdict};
 use serde_json::{Value, json};
 use store::{Hashes, Mail, NewMail, Notice, Passwords};
 use testkit::{
-    NewUser, PASSWORD, Stack, bearer, body, claims, deliver, event, events_of, json_body, load,
-    readable, signed_in, status, without_token,
+    NewUser, PASSWORD, Stack, bearer, body, claims, deliver, event, events_of, from_network,
+    json_body, load, readable, signed_in, status, without_token,
 };
 use web::{EventResponse, Route, answer};
 
@@ -46,6 +46,12 @@ impl Bench {
 
     async fn change(&self, token: &str, current: &str, new: &str) -> EventResponse {
         self.ask(token, &json!({"current_password": current, "new_password": new})).await
+    }
+
+    async fn account_now(&self) -> Account {
+        let accounts = store::Accounts::new(&self.stack.users(), self.stack.client());
+        let found = accounts.find(self.account.id, SessionId::new(&SystemRandom)).await.unwrap();
+        found.account.unwrap()
     }
 
     fn passwords(&self) -> Passwords {
@@ -95,6 +101,7 @@ async fn its_events_are_answered() {
 #[tokio::test]
 async fn the_new_password_counts_and_all_other_sessions_end() {
     let bench = Bench::start().await;
+    bench.stack.confirm(&bench.account).await;
     let (mine, other) = (bench.token().await, bench.token().await);
     let answer = bench.change(&mine, PASSWORD, NEW).await;
     assert_eq!(status(&answer), 200, "{answer:?}");
@@ -114,6 +121,46 @@ async fn the_new_password_counts_and_all_other_sessions_end() {
     assert_eq!(status(&bench.change(&other, NEW, PASSWORD).await), 401);
     assert!(bench.is(NEW).await);
     assert_eq!(status(&bench.change(new, NEW, PASSWORD).await), 200);
+}
+
+/// R83. A stranger's address, and one that its owner has confirmed.
+#[tokio::test]
+async fn changes_in_a_loop_send_no_more_mails_than_the_budget() {
+    for (confirmed, budget) in [(false, 0), (true, 10)] {
+        let bench = Bench::start().await;
+        if confirmed {
+            bench.stack.confirm(&bench.account).await;
+        }
+        let mut token = bench.token().await;
+        let mut passwords = [PASSWORD, NEW];
+        for _ in 0..15 {
+            let answer = bench.change(&token, passwords[0], passwords[1]).await;
+            assert_eq!(status(&answer), 200);
+            body(&answer)["access_token"].as_str().unwrap().clone_into(&mut token);
+            passwords.reverse();
+        }
+        assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), budget);
+    }
+}
+
+/// As for a login: the change tells the owner, and so does the new network.
+#[tokio::test]
+async fn the_owner_is_told_of_a_network_that_is_new() {
+    let bench = Bench::start().await;
+    bench.stack.confirm(&bench.account).await;
+    let change = async |network: &str, current: &str, new: &str| {
+        let token = bench.stack.sign_in(&bench.account_now().await).await;
+        let change = json!({"current_password": current, "new_password": new});
+        let of_file = bearer(json_body(load("password-change"), &change), &token);
+        status(&answer(&bench.route, event(from_network(of_file, network))).await)
+    };
+    let new = async || {
+        let mails = deliver::<MailerFunction>(&bench.stack).await;
+        mails.iter().filter(|mail| mail.subject.ends_with("from a new network")).count()
+    };
+    assert_eq!((change("203.0.113.7", PASSWORD, NEW).await, new().await), (200, 0));
+    assert_eq!((change("198.51.100.1", NEW, PASSWORD).await, new().await), (200, 1));
+    assert_eq!((change("198.51.100.1", PASSWORD, NEW).await, new().await), (200, 1));
 }
 
 #[tokio::test]
@@ -165,7 +212,7 @@ async fn of_two_at_once_one_counts() {
         {
             let passwords = bench.passwords();
             let notice = bench.notice();
-            passwords.change(&bench.account, &stored, new, session, &notice).await.unwrap()
+            passwords.change(&bench.account, &stored, new, session, Some(&notice)).await.unwrap()
         }
     };
     assert!(matches!(change("one").await, store::Changed::Done(_)));
@@ -190,7 +237,7 @@ async fn a_disabled_account_changes_nothing() {
     let late = {
         let passwords = bench.passwords();
         let notice = bench.notice();
-        passwords.change(&bench.account, &stored, new, session, &notice).await.unwrap()
+        passwords.change(&bench.account, &stored, new, session, Some(&notice)).await.unwrap()
     };
     assert_eq!(late, store::Changed::Meanwhile);
 }

@@ -4,14 +4,11 @@
 
 use std::sync::Arc;
 
-use auth::{BootError, Clock, Email, Env, MailId, Random, SystemClock, SystemRandom};
+use auth::{BootError, Clock, Email, Env, MailId, NameError, Random, SystemClock, SystemRandom};
 use serde::Deserialize;
 use store::{Mail, NewMail, Outbox};
 use throttle::{Postal, Throttle};
 use web::{Accepted, Body, Client, FieldError, Message, Method, Problem, Public, Route};
-
-/// The longest address, in octets.
-const MAX_EMAIL_OCTETS: usize = 254;
 
 /// The route.
 pub struct PasswordForgotRoute {
@@ -59,25 +56,24 @@ impl Route for PasswordForgotRoute {
         (): (),
         (client, Body(forgot)): Self::Input,
     ) -> Result<Self::Output, Problem> {
-        if forgot.email.len() > MAX_EMAIL_OCTETS {
-            let detail = "The email is too long.".to_owned();
-            let error = FieldError { field: "email", code: "too_long", detail };
-            return Err(Problem::invalid_input(vec![error]));
-        }
+        // The syntax of an address reveals nothing about accounts.
+        let address = Email::parse(forgot.email.trim()).map_err(malformed)?;
         let network = client.network.map(|network| network.to_string());
         self.throttle.mail_request(network.as_deref()).await?;
-        // What is no address is nobody's, like most that are one.
-        if let Ok(address) = Email::parse(&forgot.email) {
-            let postage = self.throttle.postage(address.canonical(), network.as_deref());
-            if Box::pin(postage).await? == Postal::Paid {
-                let now = self.clock.now();
-                let mail = Mail::PasswordReset { address };
-                let id = MailId::new(now, &*self.random);
-                self.outbox.put(&[NewMail { id, mail, asked_at: now }]).await?;
-            }
+        let postage = self.throttle.postage(address.canonical(), network.as_deref());
+        if Box::pin(postage).await? == Postal::Paid {
+            let now = self.clock.now();
+            let mail = Mail::PasswordReset { address };
+            let id = MailId::new(now, &*self.random);
+            self.outbox.put(&[NewMail { id, mail, asked_at: now }]).await?;
         }
         Ok(Accepted(Message::new(
             "If an account has this address, a mail to set a new password is on its way.",
         )))
     }
+}
+
+fn malformed(error: NameError) -> Problem {
+    let detail = format!("The e-mail address {error}.");
+    Problem::invalid_input(vec![FieldError { field: "email", code: error.code(), detail }])
 }

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 
-use auth::{Account, BootError, Clock, Env, MailId, MailedFor, Random, SystemClock, SystemRandom};
+use auth::{Account, BootError, Clock, Env, MailedFor, Random, SystemClock, SystemRandom};
 use passwords::{Hasher, Password, PasswordError, Policy, PolicyViolation};
-use redemption::{Found, PresentedCode, Redemption, RedemptionError};
+use redemption::{Found, PresentedCode, PresentedError, Redemption, RedemptionError};
 use serde::Deserialize;
-use store::{Mail, NewMail, Notice, Redeemed, Resets, Secret};
+use store::{NewMail, Notice, Outbox, Redeemed, Resets, Secret};
+use throttle::Familiarity;
 use web::{Body, Client, FieldError, Method, NoContent, Problem, Public, Route};
 
 /// The route.
 pub struct PasswordResetRoute {
     redemption: Redemption,
     resets: Resets,
+    outbox: Outbox,
     hasher: Hasher,
     policy: Policy,
     clock: Arc<dyn Clock>,
@@ -53,7 +55,8 @@ impl Route for PasswordResetRoute {
         let shared = (Arc::clone(&clock), Arc::clone(&random));
         Ok(Self {
             redemption: Redemption::open(&attempts, client.clone(), shared.0, shared.1),
-            resets: Resets::new(&table, client),
+            resets: Resets::new(&table, client.clone()),
+            outbox: Outbox::new(&table, client),
             hasher: Hasher::new(),
             policy,
             clock,
@@ -67,8 +70,7 @@ impl Route for PasswordResetRoute {
         (client, Body(reset)): Self::Input,
     ) -> Result<Self::Output, Problem> {
         let Reset { token, email, code, new_password } = reset;
-        let presented = PresentedCode::of(token, email, code)
-            .ok_or_else(|| Problem::invalid_request("Give either token, or email and code."))?;
+        let presented = PresentedCode::of(token, email, code).map_err(not_presented)?;
         // As far as it can be said without knowing whose it will be: so a code is not spent on it.
         let password = Password::parse(new_password).map_err(|error| refused(shape(error)))?;
         self.check(&password, None)?;
@@ -98,23 +100,21 @@ impl PasswordResetRoute {
         password: &Password,
         network: Option<&str>,
     ) -> Result<NoContent, Problem> {
+        let familiarity = self.familiarity(&found.account, network).await;
         let hash = self.hasher.hash(password, &*self.random).await?;
         let now = self.clock.now();
-        let notice = NewMail {
-            id: MailId::new(now, &*self.random),
-            mail: Mail::Notice {
-                user_id: found.account.id,
-                notice: Notice::PasswordChanged,
-                address: found.account.email.clone(),
-            },
-            asked_at: now,
-        };
+        let notice = NewMail::notice(&found.account, Notice::PasswordChanged, now, &*self.random);
         let hash = Secret::new(hash.expose().to_owned());
-        let redeemed = self.resets.reset(&found.code, &found.account, hash, &notice, now).await?;
+        let redeemed =
+            self.resets.reset(&found.code, &found.account, hash, notice.as_ref(), now).await?;
         if redeemed != Redeemed::Done {
             return Err(Problem::invalid_code().because("code or account has changed meanwhile"));
         }
         let account = found.account.clone();
+        if familiarity == Familiarity::New {
+            let notice = NewMail::notice(&account, Notice::NewNetwork, now, &*self.random);
+            self.outbox.notify(notice).await;
+        }
         // The password is set: what the counters say of it is not worth an error.
         let told = async {
             found.succeeded().await?;
@@ -128,6 +128,19 @@ impl PasswordResetRoute {
         Ok(NoContent)
     }
 
+    /// Whether the network is new to the account. If that cannot be read, the owner is not told, and the
+    /// reset goes on.
+    async fn familiarity(&self, account: &Account, network: Option<&str>) -> Familiarity {
+        match self.redemption.throttle().familiarity(account, network).await {
+            Ok(familiarity) => familiarity,
+            Err(error) => {
+                let (user_id, error) = (account.id.to_string(), &error as &dyn std::error::Error);
+                tracing::warn!(event = "owner_not_told", user_id, error, "security");
+                Familiarity::Usual
+            }
+        }
+    }
+
     fn check(&self, password: &Password, account: Option<&Account>) -> Result<(), Problem> {
         let username = account.map(|account| &account.username);
         let email = account.and_then(|account| account.email.as_ref());
@@ -135,6 +148,18 @@ impl PasswordResetRoute {
         checked.map_err(|violations| {
             Problem::invalid_input(violations.into_iter().map(violation).collect())
         })
+    }
+}
+
+fn not_presented(error: PresentedError) -> Problem {
+    match error {
+        PresentedError::Members => {
+            Problem::invalid_request("Give either token, or email and code.")
+        }
+        PresentedError::NotEightDigits => {
+            let detail = "The code must have eight digits.".to_owned();
+            refused(FieldError { field: "code", code: "invalid_format", detail })
+        }
     }
 }
 

@@ -106,6 +106,7 @@ async fn its_events_are_answered() {
 #[tokio::test]
 async fn a_link_sets_the_password_once_and_ends_all_sessions() {
     let bench = Bench::start().await;
+    bench.stack.confirm(&bench.account).await;
     bench.stack.sign_in(&bench.account).await;
     let mail = bench.mail().await;
     let answer = bench.by_token(&mail, NEW).await;
@@ -130,6 +131,56 @@ async fn digits_do_with_the_address_in_any_spelling() {
     assert_eq!(status(&bench.by_digits("TESTUSER@Example.com", digits).await), 204);
     assert_eq!(bench.login(NEW).await, 200);
     assert!(is_wrong(&bench.by_token(&mail, NEW).await));
+}
+
+/// As people and their phones type them. What is not eight digits is told as such, and is no try.
+#[tokio::test]
+async fn digits_may_be_typed_in_groups_and_malformed_values_are_no_try() {
+    let bench = Bench::start().await;
+    let mail = bench.mail().await;
+    let mine = "testuser@example.com";
+    for malformed in ["", "1234567", "123456789", "1234567x", mail.token().unwrap(), "١٢٣٤٥٦٧٨"]
+    {
+        for _ in 0..2 {
+            let answer = bench.by_digits(mine, malformed).await;
+            let error = &body(&answer)["errors"][0];
+            assert_eq!((status(&answer), &error["field"]), (400, &json!("code")), "{malformed}");
+        }
+    }
+    let (first, last) = mail.digits().unwrap().split_at(4);
+    let full_width = |c: char| char::from_u32(u32::from(c) - 48 + 0xff10).unwrap();
+    let last: String = last.chars().map(full_width).collect();
+    assert_eq!(status(&bench.by_digits(mine, &format!("{first} - {last}\n")).await), 204);
+    assert_eq!(bench.login(NEW).await, 200);
+}
+
+/// R83: the mail with the code is all that a stranger's address gets.
+#[tokio::test]
+async fn an_address_that_is_not_confirmed_is_told_nothing_of_a_reset() {
+    let bench = Bench::start().await;
+    let mail = bench.mail().await;
+    assert_eq!(status(&bench.by_token(&mail, NEW).await), 204);
+    assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
+}
+
+/// As for a login: the reset tells the owner, and so does the new network.
+#[tokio::test]
+async fn the_owner_is_told_of_a_reset_from_a_network_that_is_new() {
+    let bench = Bench::start().await;
+    bench.stack.confirm(&bench.account).await;
+    assert_eq!(bench.login(PASSWORD).await, 200);
+    let reset = async |network: &str, new: &str| {
+        let mail = bench.mail().await;
+        let reset = json!({"token": mail.token().unwrap(), "new_password": new});
+        let of_file = from_network(json_body(load("password-reset"), &reset), network);
+        status(&answer(&bench.route, event(of_file)).await)
+    };
+    let new = async || {
+        let mails = deliver::<MailerFunction>(&bench.stack).await;
+        mails.iter().filter(|mail| mail.subject.ends_with("from a new network")).count()
+    };
+    assert_eq!((reset("203.0.113.7", NEW).await, new().await), (204, 0));
+    assert_eq!((reset("198.51.100.1", PASSWORD).await, new().await), (204, 1));
 }
 
 /// A reset voids what was mailed before it too.
@@ -164,8 +215,8 @@ async fn whatever_is_wrong_is_one_answer() {
         json!({"token": format!("{}A", mail.token().unwrap()), "new_password": NEW}),
         json!({"token": verification.token().unwrap(), "new_password": NEW}),
         json!({"email": mine, "code": wrong, "new_password": NEW}),
-        json!({"email": mine, "code": "", "new_password": NEW}),
-        json!({"email": mine, "code": mail.token().unwrap(), "new_password": NEW}),
+        json!({"email": mine, "code": wrong, "new_password": NEW}),
+        json!({"email": mine, "code": wrong, "new_password": NEW}),
         json!({"email": "nobody@example.com", "code": mail.digits().unwrap(), "new_password": NEW}),
         json!({"email": "new@example.com", "code": verification.digits().unwrap(), "new_password": NEW}),
         json!({"email": "no address", "code": "12345678", "new_password": NEW}),

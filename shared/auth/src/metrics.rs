@@ -42,6 +42,8 @@ pub enum Metric {
     MailsSent,
     /// Mails that it did not take, each time.
     MailsFailed,
+    /// Mails that were given up, since they could never be sent.
+    MailsGivenUp,
 }
 
 impl Metric {
@@ -63,6 +65,7 @@ impl Metric {
         Self::SigningKeyAge,
         Self::MailsSent,
         Self::MailsFailed,
+        Self::MailsGivenUp,
     ];
 
     /// Its name.
@@ -85,6 +88,7 @@ impl Metric {
             Self::SigningKeyAge => "SigningKeyAge",
             Self::MailsSent => "MailsSent",
             Self::MailsFailed => "MailsFailed",
+            Self::MailsGivenUp => "MailsGivenUp",
         }
     }
 

@@ -11,14 +11,17 @@ use xtask::project::Project;
 
 /// Metrics of AWS's own that alarms look at, each with the dimensions that it has. Sources: "Working with
 /// metrics for HTTP APIs", "Types of metrics for Lambda functions", "`DynamoDB` metrics and dimensions",
-/// "Creating reputation monitoring alarms using `CloudWatch`".
-const OF_AWS: [(&str, &str, &[&str]); 6] = [
+/// "Creating reputation monitoring alarms using `CloudWatch`", "Available `CloudWatch` metrics for Amazon SQS".
+const OF_AWS: [(&str, &str, &[&str]); 9] = [
     ("AWS/ApiGateway", "5xx", &["ApiId"]),
     ("AWS/ApiGateway", "Latency", &["ApiId"]),
     ("AWS/DynamoDB", "ReadThrottleEvents", &["TableName"]),
     ("AWS/DynamoDB", "WriteThrottleEvents", &["TableName"]),
+    ("AWS/Lambda", "Errors", &["FunctionName"]),
+    ("AWS/Lambda", "IteratorAge", &["FunctionName"]),
     ("AWS/Lambda", "Throttles", &[]),
     ("AWS/SES", "Reputation.BounceRate", &[]),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", &["QueueName"]),
 ];
 
 fn resources() -> BTreeMap<String, Value> {
@@ -136,6 +139,50 @@ fn logs_are_kept_for_a_time() {
     let logs = resources.iter().filter(|(_, it)| it["Type"] == "AWS::Logs::LogGroup");
     let kept: Vec<_> = logs.map(|(_, it)| &it["Properties"]["RetentionInDays"]).collect();
     assert_eq!(kept, ["LogRetentionDays", "LogRetentionDays"]);
+}
+
+/// Mails are sent in order, and what is lost is lost silently unless somebody is told.
+#[test]
+fn no_mail_is_lost_silently() {
+    let resources = resources();
+    let (mailer, source) = (&resources["MailerFunction"], &resources["MailerSource"]);
+    let source = &source["Properties"];
+    let (timeout, batch) = (&mailer["Properties"]["Timeout"], &source["BatchSize"]);
+    let needed = batch.as_u64().unwrap() * mailer::MAIL_DEADLINE.as_secs();
+    assert!(timeout.as_u64().unwrap() > needed, "{timeout} s for {needed} s");
+    // As long as a notice is worth sending.
+    assert_eq!(source["MaximumRecordAgeInSeconds"], 24 * 60 * 60);
+    assert_eq!(source["FunctionResponseTypes"], serde_json::json!(["ReportBatchItemFailures"]));
+    let queue = source["DestinationConfig"]["OnFailure"]["Destination"].as_str().unwrap();
+    let queue = queue.strip_suffix(".Arn").unwrap();
+    assert_eq!(resources[queue]["Type"], "AWS::SQS::Queue");
+    let watched: BTreeSet<_> = alarms()
+        .values()
+        .flat_map(|alarm| looked_at(alarm).into_iter().cloned().collect::<Vec<_>>())
+        .map(|metric| {
+            let value = metric["Dimensions"][0]["Value"].as_str().unwrap_or_default().to_owned();
+            (metric["MetricName"].as_str().unwrap().to_owned(), value)
+        })
+        .collect();
+    for (metric, of) in [
+        ("Errors", "MailerFunction".to_owned()),
+        ("IteratorAge", "MailerFunction".to_owned()),
+        ("ApproximateNumberOfMessagesVisible", format!("{queue}.QueueName")),
+    ] {
+        assert!(watched.contains(&(metric.to_owned(), of)), "{metric}: {watched:?}");
+    }
+}
+
+/// Without a base for its links the mailer does not start, and all mails are lost.
+#[test]
+fn mail_without_links_is_refused() {
+    let template = fs::read_to_string(Project::here().template()).unwrap();
+    let template: Value = serde_saphyr::from_str(&template).unwrap();
+    let rule = &template["Rules"]["MailHasLinks"]["Assertions"][0];
+    let parts = rule["Assert"].as_array().unwrap();
+    assert_eq!(parts[0], serde_json::json!(["MailFrom", ""]), "no mail at all, or");
+    assert_eq!(parts[1], serde_json::json!([["MailLinkBase", ""]]), "a base");
+    assert_eq!(rule["AssertDescription"], "MailFrom requires MailLinkBase");
 }
 
 /// API Gateway gives up after 30 s, and after 10 s on an authorizer ("Quotas for configuring and running an

@@ -12,9 +12,10 @@ const SIGNERS: [&str; 4] =
     ["LoginFunction", "PasswordChangeFunction", "RefreshFunction", "RotateKeysFunction"];
 
 /// Who may read peppers: whoever counts attempts, stores or looks for a MAC, or makes a code.
-const PEPPERED: [&str; 11] = [
+const PEPPERED: [&str; 12] = [
     "AdminInvitesFunction",
     "EmailChangeFunction",
+    "EmailVerifyCodeFunction",
     "EmailVerifyFunction",
     "EmailVerifySendFunction",
     "LoginFunction",

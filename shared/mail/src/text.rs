@@ -10,42 +10,59 @@ const SUBJECT: &str = "Subject: ";
 
 /// A mail, before its text is made.
 pub enum Letter<'a> {
-    /// With a code to set a new password.
-    PasswordReset(Coded<'a>),
-    /// With a code to confirm an address.
+    /// A code to set a new password.
+    PasswordReset {
+        /// The account's name, if its owner has confirmed the address.
+        username: Option<&'a str>,
+        /// The code.
+        code: Coded<'a>,
+    },
+    /// A code to confirm an address. It has no name: anyone can register with the address of a stranger.
     EmailVerification(Coded<'a>),
-    /// That somebody else wanted this address.
+    /// Someone gave this address for another account.
     AddressTaken(Told<'a>),
-    /// That the password has been changed.
+    /// The password was changed.
     PasswordChanged(Told<'a>),
-    /// That another address has been asked for.
+    /// Another address was requested.
     EmailChangeRequested(Told<'a>),
-    /// That the address is another.
+    /// The address was replaced.
     EmailChanged(Told<'a>),
-    /// That a session has been ended since a token was used twice.
+    /// A session was ended because a refresh token was used twice.
     SessionReused(Told<'a>),
-    /// That somebody has signed in from somewhere new.
+    /// The account was used from a new network.
     NewNetwork(Told<'a>),
 }
 
-/// What is in a mail with a code.
+/// The code in a mail.
 pub struct Coded<'a> {
-    /// The account's name.
-    pub username: &'a str,
     /// The token of the link.
     pub token: &'a str,
     /// The eight digits.
     pub digits: &'a str,
-    /// How long they count, in minutes.
+    /// How long both are valid, in minutes.
     pub minutes: i64,
 }
 
-/// What is in a mail that tells something.
+/// The content of a notice. Notices go only to addresses that their owners have confirmed.
 pub struct Told<'a> {
     /// The account's name.
     pub username: &'a str,
-    /// When it happened.
+    /// The time of the event.
     pub time: Timestamp,
+}
+
+/// The most digits that a name in a mail has: one less than the shortest phone number that programs link.
+const MAX_NAME_DIGITS: usize = 4;
+
+/// A username as it may appear in a mail, or `None`.
+///
+/// Mail programs turn text that looks like an address into a link, and digits into a phone number, and a
+/// username is text that a stranger chose. So a mail shows it only if it consists of letters, `-`, `_` and
+/// a few digits: without `/`, `:`, `.`, `@` and everything like them, nothing in it is a link.
+fn harmless(username: &str) -> Option<&str> {
+    let digits = username.chars().filter(char::is_ascii_digit).count();
+    let plain = |c: char| c.is_alphabetic() || c.is_ascii_digit() || c == '-' || c == '_';
+    (digits <= MAX_NAME_DIGITS && username.chars().all(plain)).then_some(username)
 }
 
 /// A text, ready to be sent.
@@ -66,7 +83,7 @@ macro_rules! coded {
             #[template(path = $plain, escape = "none")]
             pub(super) struct Plain<'a> {
                 pub(super) product: &'a str,
-                pub(super) username: &'a str,
+                pub(super) username: Option<&'a str>,
                 pub(super) link: &'a str,
                 pub(super) digits: &'a str,
                 pub(super) minutes: i64,
@@ -76,7 +93,7 @@ macro_rules! coded {
             #[template(path = $html)]
             pub(super) struct Html<'a> {
                 pub(super) product: &'a str,
-                pub(super) username: &'a str,
+                pub(super) username: Option<&'a str>,
                 pub(super) link: &'a str,
                 pub(super) digits: &'a str,
                 pub(super) minutes: i64,
@@ -85,9 +102,11 @@ macro_rules! coded {
             pub(super) fn render(
                 product: &str,
                 link: &str,
+                username: Option<&str>,
                 with: &super::Coded<'_>,
             ) -> Result<super::Text, crate::MailError> {
-                let super::Coded { username, digits, minutes, .. } = *with;
+                let username = username.and_then(super::harmless);
+                let super::Coded { digits, minutes, .. } = *with;
                 super::both(
                     &Plain { product, username, link, digits, minutes },
                     &Html { product, username, link, digits, minutes },
@@ -105,7 +124,7 @@ macro_rules! told {
             #[template(path = $plain, escape = "none")]
             pub(super) struct Plain<'a> {
                 pub(super) product: &'a str,
-                pub(super) username: &'a str,
+                pub(super) username: Option<&'a str>,
                 pub(super) time: &'a str,
             }
 
@@ -113,7 +132,7 @@ macro_rules! told {
             #[template(path = $html)]
             pub(super) struct Html<'a> {
                 pub(super) product: &'a str,
-                pub(super) username: &'a str,
+                pub(super) username: Option<&'a str>,
                 pub(super) time: &'a str,
             }
 
@@ -122,7 +141,7 @@ macro_rules! told {
                 with: &super::Told<'_>,
             ) -> Result<super::Text, crate::MailError> {
                 let time = &with.time.strftime("%Y-%m-%d %H:%M UTC").to_string();
-                let username = with.username;
+                let username = super::harmless(with.username);
                 super::both(&Plain { product, username, time }, &Html { product, username, time })
             }
         }
@@ -138,7 +157,7 @@ told!(email_changed, "email_changed.txt", "email_changed.html");
 told!(session_reused, "session_reused.txt", "session_reused.html");
 told!(new_network, "new_network.txt", "new_network.html");
 
-/// Makes both texts, and takes the subject off the plain one.
+/// Renders both texts, and takes the subject off the plain one.
 fn both(plain: &impl Template, html: &impl Template) -> Result<Text, MailError> {
     let fault = |error: askama::Error| MailError::Text(Box::new(error));
     let (plain, html) = (plain.render().map_err(fault)?, html.render().map_err(fault)?);
@@ -154,7 +173,7 @@ impl Letter<'_> {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::PasswordReset(_) => "password_reset",
+            Self::PasswordReset { .. } => "password_reset",
             Self::EmailVerification(_) => "email_verification",
             Self::AddressTaken(_) => "address_taken",
             Self::PasswordChanged(_) => "password_changed",
@@ -173,11 +192,11 @@ impl Letter<'_> {
         // A token of ours has no character that would have to be escaped in a URL.
         let link = |page: &str, with: &Coded<'_>| format!("{links}/{page}?token={}", with.token);
         match self {
-            Self::PasswordReset(with) => {
-                password_reset::render(product, &link("reset-password", with), with)
+            Self::PasswordReset { username, code } => {
+                password_reset::render(product, &link("reset-password", code), *username, code)
             }
-            Self::EmailVerification(with) => {
-                email_verification::render(product, &link("verify-email", with), with)
+            Self::EmailVerification(code) => {
+                email_verification::render(product, &link("verify-email", code), None, code)
             }
             Self::AddressTaken(with) => address_taken::render(product, with),
             Self::PasswordChanged(with) => password_changed::render(product, with),
@@ -185,6 +204,57 @@ impl Letter<'_> {
             Self::EmailChanged(with) => email_changed::render(product, with),
             Self::SessionReused(with) => session_reused::render(product, with),
             Self::NewNetwork(with) => new_network::render(product, with),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_is_shown_if_no_program_makes_a_link_of_it() {
+        for name in ["Rosa", "rosa-1", "rosa_luxemburg", "Роза", "罗莎", "x2026"] {
+            assert_eq!(harmless(name), Some(name), "{name}");
+        }
+        for name in [
+            "https://evil.example/win-500",
+            "evil.example",
+            "www.evil.example",
+            "evil.example/x",
+            "evil。example",
+            "evil．example",
+            "evil․example",
+            "localhost:80",
+            "//evil",
+            "\\\\evil",
+            "mailto:rosa",
+            "tel:110",
+            "a@b",
+            "192.0.2.1",
+            "+18005551234",
+            "18005551234",
+            "call-800-555-1234",
+            "555-01234",
+            "a%2eb",
+            "<b>rosa</b>",
+            "rosa\"",
+            "#rosa",
+            "rosa luxemburg",
+            "rosa\nluxemburg",
+        ] {
+            assert_eq!(harmless(name), None, "{name}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a name is, no character of a link is left in it.
+        #[test]
+        fn no_shown_name_has_a_character_of_a_link(name in ".{0,80}") {
+            let shown = harmless(&name).unwrap_or_default();
+            prop_assert!(!shown.contains(['/', ':', '.', '@', '\\', '%', '?', '#', '&', '<', ' ', '+']));
         }
     }
 }

@@ -8,12 +8,13 @@ use auth::{AwsEnvironment, Email, MailId};
 use aws_sdk_sesv2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sesv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
-use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
+use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageHeader};
 use aws_sdk_sesv2::{Client, Config};
 use jiff::Timestamp;
 use mail_builder::MessageBuilder;
 use mail_builder::headers::Header;
 use mail_builder::headers::address::Address;
+use mail_builder::headers::raw::Raw;
 use mail_builder::mime::MimePart;
 
 use crate::{MailError, Text};
@@ -24,6 +25,9 @@ const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
 
 /// How often sending one mail is tried at most.
 const ATTEMPTS: u32 = 3;
+
+/// Says that no person wrote the mail, so that programs do not answer it (RFC 3834).
+const AUTO_SUBMITTED: (&str, &str) = ("Auto-Submitted", "auto-generated");
 
 /// Where mails go.
 #[derive(Clone, Debug)]
@@ -85,7 +89,10 @@ async fn send(
         .html(content(&text.html).map_err(refused)?)
         .build();
     let subject = content(&text.subject).map_err(refused)?;
-    let message = Message::builder().subject(subject).body(body).build();
+    let (name_of_header, value) = AUTO_SUBMITTED;
+    let header = MessageHeader::builder().name(name_of_header).value(value).build();
+    let header = header.map_err(refused)?;
+    let message = Message::builder().subject(subject).body(body).headers(header).build();
     let sent = client
         .send_email()
         .from_email_address(mailbox(name, from))
@@ -149,6 +156,7 @@ fn write(
         .from((name, from.as_str()))
         .to(to.as_str())
         .subject(text.subject.as_str())
+        .header(AUTO_SUBMITTED.0, Raw::new(AUTO_SUBMITTED.1))
         .body(MimePart::new(
             "multipart/alternative",
             vec![part("text/plain", &text.plain), part("text/html", &text.html)],

@@ -8,6 +8,8 @@ use auth::{Clock, Email, Env, Fault, FaultKind, MailId, SystemClock, SystemRando
 use jiff::Timestamp;
 use mail::{Coded, Config, Letter, MailError, Mailer, Told};
 use testkit::{EmailService, Received, mails_in};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 const AWS: [(&str, &str); 3] = [
     ("AWS_REGION", "us-east-1"),
@@ -56,10 +58,10 @@ impl Folder {
 }
 
 fn letters(username: &str) -> Vec<Letter<'_>> {
-    let coded = || Coded { username, token: "p.id.mac", digits: "01234567", minutes: 15 };
+    let coded = || Coded { token: "p.id.mac", digits: "01234567", minutes: 10 };
     let told = || Told { username, time: at() };
     vec![
-        Letter::PasswordReset(coded()),
+        Letter::PasswordReset { username: Some(username), code: coded() },
         Letter::EmailVerification(coded()),
         Letter::AddressTaken(told()),
         Letter::PasswordChanged(told()),
@@ -81,15 +83,42 @@ async fn every_letter_reads_well() {
     }
 }
 
-/// What an account is called is somebody else's text.
+/// A username is text that a stranger chose, and mail programs make links of text.
 #[tokio::test]
-async fn a_name_is_text_and_nothing_else() {
+async fn a_name_that_may_become_a_link_is_left_out() {
     let folder = Folder::new("a-name", &[]);
-    let username = "<b>\"&{{ product }}";
-    for letter in letters(username) {
+    for username in
+        ["https://evil.example/win-500", "evil.example", "<b>\"&{{ product }}", "18005551234"]
+    {
+        for letter in letters(username) {
+            let mail = folder.receive(&letter).await;
+            assert!(mail.text.starts_with("Hello,"), "{}", mail.text);
+            for part in ["evil", "<b>", "&lt;b", "1800"] {
+                assert!(!mail.text.contains(part) && !mail.html.contains(part), "{}", mail.html);
+            }
+        }
+    }
+    for letter in letters("Rosa-1") {
         let mail = folder.receive(&letter).await;
-        assert!(mail.text.starts_with(&format!("Hello {username},")), "{}", mail.text);
-        assert!(!mail.html.contains("<b>"), "{}", mail.html);
+        // The mail that confirms an address has no name at all.
+        let greeting = match letter {
+            Letter::EmailVerification(_) => "Hello,",
+            _ => "Hello Rosa-1,",
+        };
+        assert!(mail.text.starts_with(greeting), "{}", mail.text);
+        assert!(mail.html.contains(&format!("<p>{greeting}</p>")), "{}", mail.html);
+    }
+}
+
+/// RFC 3834: an answering machine does not answer it.
+#[tokio::test]
+async fn a_mail_says_that_no_person_wrote_it() {
+    let folder = Folder::new("auto-submitted", &[]);
+    for letter in letters("Rosa") {
+        let mail = folder.receive(&letter).await;
+        let file = folder.path.join(format!("{}.eml", mail.id));
+        let file = std::fs::read_to_string(file).unwrap();
+        assert_eq!(file.matches("\r\nAuto-Submitted: auto-generated\r\n").count(), 1, "{file}");
     }
 }
 
@@ -154,6 +183,44 @@ async fn a_file_is_for_its_owner_alone() {
     let mail = folder.receive(&letters("Rosa").swap_remove(0)).await;
     let file = std::fs::metadata(folder.path.join(format!("{}.eml", mail.id))).unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
+}
+
+/// The body of the request by which SES is asked to send a mail.
+async fn asked_of_ses(to: &Email) -> serde_json::Value {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mailer = Mailer::connect(&config(&[("AWS_ENDPOINT_URL_SESV2", &url)]).unwrap());
+    let ses = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        loop {
+            assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0, "the whole request");
+            let text = str::from_utf8(&request).unwrap();
+            let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+            let head = head.to_ascii_lowercase();
+            let (_, length) = head.split_once("content-length: ").unwrap();
+            let length: usize = length.lines().next().unwrap().parse().unwrap();
+            if body.len() == length {
+                let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+                    content-length: 17\r\nconnection: close\r\n\r\n{\"MessageId\":\"1\"}";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                return serde_json::from_str(body).unwrap();
+            }
+        }
+    };
+    let id = MailId::new(SystemClock.now(), &SystemRandom);
+    let letter = letters("Rosa").swap_remove(0);
+    let (request, sent) = tokio::join!(ses, mailer.send(id, to, &letter, at()));
+    sent.unwrap();
+    request
+}
+
+#[tokio::test]
+async fn ses_is_told_that_no_person_wrote_the_mail() {
+    let asked = asked_of_ses(&to()).await;
+    let expected = serde_json::json!([{"Name": "Auto-Submitted", "Value": "auto-generated"}]);
+    assert_eq!(asked["Content"]["Simple"]["Headers"], expected, "{asked}");
+    assert_eq!(asked["Destination"]["ToAddresses"], serde_json::json!(["rosa@example.com"]));
 }
 
 #[tokio::test]

@@ -8,14 +8,17 @@ use std::sync::Arc;
 use auth::{Account, Clock, Fault, FaultKind, Random};
 use dynamo::Client;
 use passwords::{HashError, Hasher, Password, PasswordHash, Verdict};
-use store::{Hashes, Secret, StoreError};
-use throttle::{Presented, Throttle, ThrottleError};
+use store::{Hashes, NewMail, Notice, Outbox, Secret, StoreError};
+use throttle::{Familiarity, Presented, Throttle, ThrottleError};
 
 /// Asks for passwords.
 pub struct Reauthentication {
     hashes: Hashes,
     throttle: Throttle,
     hasher: Hasher,
+    outbox: Outbox,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
 }
 
 impl fmt::Debug for Reauthentication {
@@ -34,8 +37,9 @@ impl Reauthentication {
         random: Arc<dyn Random>,
     ) -> Self {
         let hashes = Hashes::new(config.table(), client.clone());
-        let throttle = Throttle::open(config, client, clock, random);
-        Self { hashes, throttle, hasher: Hasher::new() }
+        let outbox = Outbox::new(config.table(), client.clone());
+        let throttle = Throttle::open(config, client, Arc::clone(&clock), Arc::clone(&random));
+        Self { hashes, throttle, hasher: Hasher::new(), outbox, clock, random }
     }
 
     /// What throttles it.
@@ -50,7 +54,8 @@ impl Reauthentication {
         &self.hasher
     }
 
-    /// That `password` is the account's. Gives the hash that is stored of it.
+    /// Proves that `password` is the account's, and gives its stored hash. The network is then known to the
+    /// account; if it is a new one, the owner is told, as for a login.
     ///
     /// # Errors
     /// [`ReauthenticationError::Wrong`] when it is not; [`ReauthenticationError::Throttle`] when there
@@ -71,7 +76,11 @@ impl Reauthentication {
             .transpose()?;
         match (stored, self.hasher.verify(password, hash.as_ref()).await?) {
             (Some(stored), Verdict::Right) => {
-                attempt.succeeded(account).await?;
+                if attempt.succeeded(account).await? == Familiarity::New {
+                    let now = self.clock.now();
+                    let notice = NewMail::notice(account, Notice::NewNetwork, now, &*self.random);
+                    self.outbox.notify(notice).await;
+                }
                 Ok(stored)
             }
             _ => Err(ReauthenticationError::Wrong),

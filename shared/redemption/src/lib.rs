@@ -1,30 +1,42 @@
-//! Finding what a code by mail is for.
+//! Finding what a code by mail is for, and confirming addresses by codes.
 //!
-//! Before a code is looked at, the attempt is reserved: of a link token for its network alone, since
-//! nobody guesses 128 bits; of digits on the same counters as a password, and besides on one of their
-//! own in the table, which lets five through and no more. Whatever is wrong with a code, the answer is
-//! one.
+//! Before a code is looked at, the attempt is reserved: for a link token on the counter of its network
+//! alone, since nobody guesses 128 bits; for the digits of a reset on the same counters as a password.
+//! Digits have a counter of their own in addition, which allows five tries and no more. Every wrong code
+//! gets the same answer.
+
+mod confirmation;
+mod digits;
 
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{Account, Clock, Email, Fault, FaultKind, MailedFor, Random, Standing};
+use auth::{Account, Clock, Email, Fault, FaultKind, MailId, MailedFor, Random, Standing, UserId};
+pub use confirmation::{ConfirmationError, Confirmations};
+pub use digits::Digits;
 use dynamo::Client;
 use peppers::Peppers;
 use secrets::{Cached, SecretError};
-use store::{Code, Codes, StoreError};
+use store::{Code, Codes, DigitsOf, StoreError};
 use throttle::{Attempt, BareAttempt, Presented, Throttle, ThrottleError};
 
 /// A code as somebody presents it.
 pub enum PresentedCode {
     /// The token of a link.
     Token(String),
-    /// The digits that were mailed to an address.
+    /// The digits that were mailed to an address, for a reset.
     Digits {
         /// The address.
         address: String,
         /// The digits.
-        digits: String,
+        digits: Digits,
+    },
+    /// The digits by which a signed-in account confirms its own address.
+    OwnDigits {
+        /// The account.
+        account: UserId,
+        /// The digits.
+        digits: Digits,
     },
 }
 
@@ -34,20 +46,41 @@ impl fmt::Debug for PresentedCode {
         match self {
             Self::Token(_) => f.write_str("Token(..)"),
             Self::Digits { .. } => f.write_str("Digits(..)"),
+            Self::OwnDigits { .. } => f.write_str("OwnDigits(..)"),
         }
     }
 }
 
 impl PresentedCode {
-    /// Out of the members of a body: `token`, or `email` and `code`, and not both. `None` otherwise.
-    #[must_use]
-    pub fn of(token: Option<String>, email: Option<String>, code: Option<String>) -> Option<Self> {
+    /// The code in the members of a body: either `token`, or `email` and `code`.
+    ///
+    /// # Errors
+    /// When the members are others, or `code` is not eight digits.
+    pub fn of(
+        token: Option<String>,
+        email: Option<String>,
+        code: Option<String>,
+    ) -> Result<Self, PresentedError> {
         match (token, email, code) {
-            (Some(token), None, None) => Some(Self::Token(token)),
-            (None, Some(address), Some(digits)) => Some(Self::Digits { address, digits }),
-            _ => None,
+            (Some(token), None, None) => Ok(Self::Token(token)),
+            (None, Some(address), Some(digits)) => {
+                let digits = Digits::parse(&digits).ok_or(PresentedError::NotEightDigits)?;
+                Ok(Self::Digits { address, digits })
+            }
+            _ => Err(PresentedError::Members),
         }
     }
+}
+
+/// The members of a body are no code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PresentedError {
+    /// They are neither `token` nor `email` and `code`.
+    #[error("give either token, or email and code")]
+    Members,
+    /// `code` is not eight digits.
+    #[error("the code is not eight digits")]
+    NotEightDigits,
 }
 
 /// Finds codes.
@@ -80,6 +113,17 @@ pub struct Found<'a> {
 enum Attempted<'a> {
     Token(BareAttempt<'a>),
     Digits(Box<Attempt<'a>>),
+    OwnDigits(BareAttempt<'a>),
+}
+
+impl Attempted<'_> {
+    async fn succeeded(self) -> Result<(), RedemptionError> {
+        match self {
+            Self::Token(attempt) | Self::OwnDigits(attempt) => attempt.succeeded().await?,
+            Self::Digits(attempt) => attempt.passed().await?,
+        }
+        Ok(())
+    }
 }
 
 impl Redemption {
@@ -115,12 +159,23 @@ impl Redemption {
         presented: &PresentedCode,
         network: Option<&str>,
     ) -> Result<Found<'_>, RedemptionError> {
-        let (mail, attempt) = match presented {
+        let (mail, attempt) = self.locate(purpose, presented, network).await?;
+        self.load(purpose, mail, attempt).await
+    }
+
+    /// The mail whose code is presented, and the attempt, which is reserved before the code is looked at.
+    async fn locate(
+        &self,
+        purpose: MailedFor,
+        presented: &PresentedCode,
+        network: Option<&str>,
+    ) -> Result<(MailId, Attempted<'_>), RedemptionError> {
+        match presented {
             PresentedCode::Token(token) => {
                 let attempt = self.throttle.bare_attempt(network).await?;
                 let mail = self.peppers.get().await?.mail_of_token(purpose, token);
                 let mail = mail.ok_or(RedemptionError::Wrong("the token is none of ours"))?;
-                (mail, Attempted::Token(attempt))
+                Ok((mail, Attempted::Token(attempt)))
             }
             PresentedCode::Digits { address, digits } => {
                 let email = Email::parse(address);
@@ -130,18 +185,38 @@ impl Redemption {
                 };
                 let attempt = Box::pin(self.throttle.attempt(presented, network)).await?;
                 let email = email.map_err(|_| RedemptionError::Wrong("it is no address"))?;
-                let now = self.clock.now();
-                let tried = self.codes.try_digits(purpose, email.canonical(), now).await?;
-                let tried = tried.ok_or(RedemptionError::Wrong("no digits count there"))?;
-                let peppers = self.peppers.get().await?;
-                if !peppers.are_digits_of(purpose, tried.mail, &tried.pepper, digits) {
-                    return Err(RedemptionError::Wrong("the digits are wrong"));
-                }
-                (tried.mail, Attempted::Digits(Box::new(attempt)))
+                let mail = self.compare(DigitsOf::Reset(email.canonical()), digits).await?;
+                Ok((mail, Attempted::Digits(Box::new(attempt))))
             }
-        };
+            PresentedCode::OwnDigits { account, digits } => {
+                // The session is proven already, and five tries are all that there are for a mail. On the
+                // counters of the password, a mistyped code would lock the owner out.
+                let attempt = self.throttle.bare_attempt(network).await?;
+                let mail = self.compare(DigitsOf::Confirmation(*account), digits).await?;
+                Ok((mail, Attempted::OwnDigits(attempt)))
+            }
+        }
+    }
+
+    /// The mail that the digits are of, after a try at them has been reserved.
+    async fn compare(&self, of: DigitsOf<'_>, digits: &Digits) -> Result<MailId, RedemptionError> {
+        let tried = self.codes.try_digits(of, self.clock.now()).await?;
+        let tried = tried.ok_or(RedemptionError::Wrong("no digits are valid there"))?;
+        let peppers = self.peppers.get().await?;
+        if !peppers.are_digits_of(of.purpose(), tried.mail, &tried.pepper, digits.expose()) {
+            return Err(RedemptionError::Wrong("the digits are wrong"));
+        }
+        Ok(tried.mail)
+    }
+
+    async fn load<'a>(
+        &'a self,
+        purpose: MailedFor,
+        mail: MailId,
+        attempt: Attempted<'a>,
+    ) -> Result<Found<'a>, RedemptionError> {
         let found = self.codes.find(purpose, mail, self.clock.now()).await?;
-        let (code, account) = found.ok_or(RedemptionError::Wrong("the code does not count"))?;
+        let (code, account) = found.ok_or(RedemptionError::Wrong("the code is not valid"))?;
         if account.standing != Standing::Active {
             return Err(RedemptionError::Wrong("the account is disabled"));
         }
@@ -155,11 +230,7 @@ impl Found<'_> {
     /// # Errors
     /// When the counters are out of reach.
     pub async fn succeeded(self) -> Result<(), RedemptionError> {
-        match self.attempt {
-            Attempted::Token(attempt) => attempt.succeeded().await?,
-            Attempted::Digits(attempt) => attempt.passed().await?,
-        }
-        Ok(())
+        self.attempt.succeeded().await
     }
 
     /// The code was right and has not been used: what it was for was refused for another reason, and may
@@ -168,9 +239,9 @@ impl Found<'_> {
     /// # Errors
     /// When the counters are out of reach.
     pub async fn keep(self) -> Result<(), RedemptionError> {
-        if let Attempted::Digits(_) = self.attempt {
-            let Code { purpose, address, mail, .. } = &self.code;
-            self.redemption.codes.give_back(*purpose, address.canonical(), *mail).await?;
+        if let Attempted::Digits(_) | Attempted::OwnDigits(_) = self.attempt {
+            let codes = &self.redemption.codes;
+            codes.give_back(self.code.digits_of(), self.code.mail).await?;
         }
         self.succeeded().await
     }

@@ -2,7 +2,7 @@
 //!
 //! The code itself is not. It is a MAC over the mail's id, and whoever has the pepper can tell.
 
-use auth::{Account, CanonicalName, Email, MailId, MailedFor, UserId};
+use auth::{Account, CanonicalName, Email, EmailStanding, MailId, MailedFor, Standing, UserId};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, TransactWriteItem, Update};
 use dynamo::Client;
@@ -52,7 +52,39 @@ struct CodeItem {
     expires_at: i64,
 }
 
-/// Which digits count for an address, and how often some have been tried.
+/// For what and for whom digits are valid. A request for another code replaces them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigitsOf<'a> {
+    /// For a reset, by whoever has this address.
+    Reset(&'a CanonicalName),
+    /// For the confirmation of an address, by this account alone: two accounts may claim one address, and
+    /// digits must not confirm it for the other account.
+    Confirmation(UserId),
+}
+
+impl DigitsOf<'_> {
+    /// The purpose of the mail that the digits were in.
+    #[must_use]
+    pub const fn purpose(self) -> MailedFor {
+        match self {
+            Self::Reset(_) => MailedFor::PasswordReset,
+            Self::Confirmation(_) => MailedFor::EmailVerification,
+        }
+    }
+}
+
+impl Code {
+    /// For what and for whom its digits are valid.
+    #[must_use]
+    pub fn digits_of(&self) -> DigitsOf<'_> {
+        match self.purpose {
+            MailedFor::PasswordReset => DigitsOf::Reset(self.address.canonical()),
+            MailedFor::EmailVerification => DigitsOf::Confirmation(self.user),
+        }
+    }
+}
+
+/// The valid digits of an address or an account, and how often some have been tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct DigitsItem {
     mail_id: MailId,
@@ -163,8 +195,7 @@ impl Mailings {
     }
 
     /// Stores what there is to store of a code, before its mail goes out. Again is harmless: tries and
-    /// use are kept. Earlier digits for the same address and purpose are void from then on; those of
-    /// a later mail stay.
+    /// use are kept. Earlier digits ([`Code::digits_of`]) become void; those of a later mail stay valid.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -181,7 +212,7 @@ impl Mailings {
         };
         let digits =
             DigitsItem { mail_id: code.mail, pepper: code.pepper.clone(), tries: 0, expires_at };
-        let digits_key = Key::digits(code.purpose, code.address.canonical());
+        let digits_key = Key::digits(code.digits_of());
         // Ids sort by time, so the later mail is the one with the greater id.
         let later = Some((":mail", AttributeValue::S(code.mail.to_string())));
         tokio::try_join!(
@@ -246,16 +277,15 @@ impl Codes {
         Self(Table::new(config, client))
     }
 
-    /// Reserves a try at the digits that were mailed to an address, before they are looked at; or
-    /// `None`: no digits count there, or they have been tried too often. One conditional update, so
+    /// Reserves a try at digits before they are compared; or `None`: no digits are valid there, or they
+    /// have been tried too often. One conditional update, so
     /// that of any number at the same moment only so many get through as may.
     ///
     /// # Errors
     /// When the table cannot be written.
     pub async fn try_digits(
         &self,
-        purpose: MailedFor,
-        address: &CanonicalName,
+        of: DigitsOf<'_>,
         now: Timestamp,
     ) -> Result<Option<DigitsTry>, StoreError> {
         let updated = self
@@ -263,7 +293,7 @@ impl Codes {
             .client
             .update_item()
             .table_name(&self.0.name)
-            .set_key(Some(Key::digits(purpose, address).attributes()))
+            .set_key(Some(Key::digits(of).attributes()))
             .condition_expression("#expires_at > :now AND #tries < :most")
             .update_expression("SET #tries = #tries + :one")
             .expression_attribute_names("#expires_at", "expires_at")
@@ -288,18 +318,13 @@ impl Codes {
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn give_back(
-        &self,
-        purpose: MailedFor,
-        address: &CanonicalName,
-        mail: MailId,
-    ) -> Result<(), StoreError> {
+    pub async fn give_back(&self, of: DigitsOf<'_>, mail: MailId) -> Result<(), StoreError> {
         let updated = self
             .0
             .client
             .update_item()
             .table_name(&self.0.name)
-            .set_key(Some(Key::digits(purpose, address).attributes()))
+            .set_key(Some(Key::digits(of).attributes()))
             .condition_expression("#mail_id = :mail AND #tries > :zero")
             .update_expression("SET #tries = #tries - :one")
             .expression_attribute_names("#mail_id", "mail_id")
@@ -314,6 +339,26 @@ impl Codes {
             Err(error) if is_failed_condition(&error) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether the code of a mail has confirmed an address that its account still has, so that presenting
+    /// it again (a double click) is no mistake.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn has_confirmed(&self, mail: MailId, now: Timestamp) -> Result<bool, StoreError> {
+        let Some(code) = self.0.get::<CodeItem>(Key::code(mail)).await? else { return Ok(false) };
+        let expired = code.expires_at <= now.as_second();
+        if !code.used || expired || code.purpose != MailedFor::EmailVerification {
+            return Ok(false);
+        }
+        let account = self.0.get::<AccountItem>(Key::account(code.user_id)).await?;
+        Ok(account.map(Account::from).is_some_and(|account| {
+            let email = account.email.as_ref().map(Email::canonical);
+            account.standing == Standing::Active
+                && account.email_standing == EmailStanding::Verified
+                && email == Some(code.address.canonical())
+        }))
     }
 
     /// The code of a mail and the account that it is for, if the code counts: it has not been used, its

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use auth::{CanonicalName, MailId, MailedFor, SessionId, UserId};
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use crate::codes::DigitsOf;
+
 /// What the sort key of every session begins with.
 pub(crate) const SESSIONS: &str = "SESSION#";
 
@@ -76,9 +78,13 @@ impl Key {
         Self::new(format!("CODE#{id}"), "CODE")
     }
 
-    /// The tries at the digits that were mailed to an address last.
-    pub(crate) fn digits(purpose: MailedFor, address: &CanonicalName) -> Self {
-        Self::new(format!("DIGITS#{}#{}", purpose.as_str(), address.as_str()), "DIGITS")
+    /// The digits that are valid at present for a reset or for a confirmation.
+    pub(crate) fn digits(of: DigitsOf<'_>) -> Self {
+        let (purpose, whose) = match of {
+            DigitsOf::Reset(address) => (MailedFor::PasswordReset, address.as_str().to_owned()),
+            DigitsOf::Confirmation(user) => (MailedFor::EmailVerification, user.to_string()),
+        };
+        Self::new(format!("DIGITS#{}#{whose}", purpose.as_str()), "DIGITS")
     }
 
     /// The key as DynamoDB takes it.

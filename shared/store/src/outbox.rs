@@ -3,7 +3,7 @@
 //! Who wants a mail sent writes an item, and the mailer, which hears of new ones by the table's stream,
 //! sends it. The item says what for and to whom, and holds no code: that is derived from its id.
 
-use auth::{Email, MailId, UserId};
+use auth::{Account, Email, EmailStanding, MailId, Random, UserId};
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use dynamo::Client;
 use jiff::{SignedDuration, Timestamp};
@@ -13,8 +13,8 @@ use crate::item;
 use crate::key::Key;
 use crate::table::{Config, StoreError, Table};
 
-/// How long a code by mail counts, from when it was asked for.
-pub const CODE_VALID_FOR: SignedDuration = SignedDuration::from_mins(15);
+/// How long a code by mail is valid, counted from the request for it (ASVS 6.5.5).
+pub const CODE_VALID_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// How long a notice is worth sending.
 const NOTICE_VALID_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -43,10 +43,33 @@ pub enum Mail {
         user_id: UserId,
         /// What.
         notice: Notice,
-        /// Where to tell it, when that is not the address that the account has by then.
+        /// The address to notify. Without one, the address that the account has when the mail is sent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        address: Option<Email>,
+        address: Option<ConfirmedEmail>,
     },
+}
+
+/// An address that its owner has confirmed. Notices go to no other address: anyone can register with the
+/// address of a stranger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConfirmedEmail(Email);
+
+impl ConfirmedEmail {
+    /// The address of an account, if its owner has confirmed it.
+    #[must_use]
+    pub fn of(account: &Account) -> Option<Self> {
+        match account.email_standing {
+            EmailStanding::Verified => account.email.clone().map(Self),
+            EmailStanding::Unverified => None,
+        }
+    }
+
+    /// The address itself.
+    #[must_use]
+    pub fn email(&self) -> &Email {
+        &self.0
+    }
 }
 
 /// What an owner is told.
@@ -61,7 +84,7 @@ pub enum Notice {
     EmailChanged,
     /// A session has been ended, since a refresh token that had been superseded was used.
     SessionReused,
-    /// Somebody has signed in from a network from which nobody had before.
+    /// The account was used from a network from which it had not been used before.
     NewNetwork,
 }
 
@@ -74,6 +97,22 @@ pub struct NewMail {
     pub mail: Mail,
     /// When it was asked for. A code counts from then on.
     pub asked_at: Timestamp,
+}
+
+impl NewMail {
+    /// Tells the owner of an account about an event, at the address that the account has now. `None` if
+    /// the account has no address that its owner has confirmed.
+    #[must_use]
+    pub fn notice(
+        account: &Account,
+        notice: Notice,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Option<Self> {
+        let address = Some(ConfirmedEmail::of(account)?);
+        let mail = Mail::Notice { user_id: account.id, notice, address };
+        Some(Self { id: MailId::new(now, random), mail, asked_at: now })
+    }
 }
 
 /// A mail as it is stored.
@@ -146,6 +185,19 @@ impl Outbox {
     }
 }
 
+impl Outbox {
+    /// Asks for a notice, if there is one. If it cannot be written, only the log says so: the event that
+    /// the owner is told of has happened, and must not fail for it.
+    pub async fn notify(&self, notice: Option<NewMail>) {
+        let Some(notice) = notice else { return };
+        if let Err(error) = self.put(std::slice::from_ref(&notice)).await {
+            let Mail::Notice { user_id, .. } = notice.mail else { return };
+            let (user_id, error) = (user_id.to_string(), &error as &dyn std::error::Error);
+            tracing::warn!(event = "owner_not_told", user_id, error, "security");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use auth::{Clock, SystemClock, SystemRandom};
@@ -159,9 +211,9 @@ mod tests {
         let address = Email::parse("Rosa@example.com").unwrap();
         let notice = Notice::EmailChanged;
         for (mail, seconds) in [
-            (Mail::PasswordReset { address: address.clone() }, 900),
-            (Mail::EmailVerification { user_id, ver: u64::MAX, address: address.clone() }, 900),
-            (Mail::Notice { user_id, notice, address: Some(address) }, 86_400),
+            (Mail::PasswordReset { address: address.clone() }, 600),
+            (Mail::EmailVerification { user_id, ver: u64::MAX, address: address.clone() }, 600),
+            (Mail::Notice { user_id, notice, address: Some(ConfirmedEmail(address)) }, 86_400),
             (Mail::Notice { user_id, notice: Notice::NewNetwork, address: None }, 86_400),
         ] {
             let item = MailItem::from(&NewMail { id, mail, asked_at: now });

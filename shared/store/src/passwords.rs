@@ -58,7 +58,7 @@ impl Passwords {
     }
 
     /// Sets the hash `new` in place of `old`, ends all sessions of the account by raising its epoch,
-    /// begins `session`, which is of the new one, and asks for `notice`; or does nothing at all. One
+    /// begins `session`, which is of the new one, and asks for `notice`, if any; or does nothing at all. One
     /// transaction, with a condition on what `account` and `old` were read as.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl Passwords {
         old: &Secret,
         new: Secret,
         session: NewSession,
-        notice: &NewMail,
+        notice: Option<&NewMail>,
     ) -> Result<Changed, StoreError> {
         let number = |n: u64| AttributeValue::N(n.to_string());
         let text = |secret: &Secret| AttributeValue::S(secret.expose().to_owned());
@@ -103,16 +103,14 @@ impl Passwords {
             .condition_expression("attribute_not_exists(pk)")
             .build()
             .expect("table and item are set");
-        let sent = self
-            .table
-            .client
-            .transact_write_items()
-            .transact_items(TransactWriteItem::builder().update(epoch).build())
-            .transact_items(TransactWriteItem::builder().update(password).build())
-            .transact_items(TransactWriteItem::builder().put(begun).build())
-            .transact_items(self.table.mail(notice)?)
-            .send()
-            .await;
+        let mut items = vec![
+            TransactWriteItem::builder().update(epoch).build(),
+            TransactWriteItem::builder().update(password).build(),
+            TransactWriteItem::builder().put(begun).build(),
+        ];
+        items.extend(notice.map(|notice| self.table.mail(notice)).transpose()?);
+        let sent =
+            self.table.client.transact_write_items().set_transact_items(Some(items)).send().await;
         match sent {
             Ok(_) => Ok(Changed::Done(Box::new(Session::of(id, item)?))),
             Err(error) if !failed(error.as_service_error()).is_empty() => Ok(Changed::Meanwhile),

@@ -92,7 +92,7 @@ impl Resets {
     }
 
     /// Sets the hash `new` of the password, ends all sessions of the account by raising its epoch, uses
-    /// the code up and asks for `notice`; or does nothing at all. One transaction, with conditions on
+    /// the code up and asks for `notice`, if any; or does nothing at all. One transaction, with conditions on
     /// the code and on what `account` was read as, its address among it.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl Resets {
         code: &Code,
         account: &Account,
         new: Secret,
-        notice: &NewMail,
+        notice: Option<&NewMail>,
         now: Timestamp,
     ) -> Result<Redeemed, StoreError> {
         let Self(table) = self;
@@ -116,12 +116,12 @@ impl Resets {
             .set_item(Some(item::with_key(key, &PasswordItem { hash: new.expose().to_owned() })?))
             .build()
             .expect("table and item are set");
-        let items = vec![
+        let mut items = vec![
             table.use_up(code, now),
             raised,
             TransactWriteItem::builder().put(password).build(),
-            table.mail(notice)?,
         ];
+        items.extend(notice.map(|notice| table.mail(notice)).transpose()?);
         table.redeem(items, None).await
     }
 }

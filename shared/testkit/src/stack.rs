@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use auth::{
-    Account, Clock, Email, Env, Role, Roles, SessionId, SystemClock, SystemRandom, UserId, Username,
+    Account, Clock, Email, EmailStanding, Env, Role, Roles, SessionId, SystemClock, SystemRandom,
+    UserId, Username,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
@@ -315,6 +316,26 @@ impl Stack {
         };
         let registrations = Registrations::new(&self.users(), self.client());
         registrations.create(account).await.expect("a new account")
+    }
+
+    /// Confirms the address of an account, as if its owner had followed the link. Gives the account as it
+    /// is then.
+    ///
+    /// # Panics
+    /// When that cannot be written.
+    pub async fn confirm(&self, account: &Account) -> Account {
+        self.client()
+            .update_item()
+            .table_name("UsersTable")
+            .key("pk", AttributeValue::S(format!("USER#{}", account.id)))
+            .key("sk", AttributeValue::S("ACCOUNT".to_owned()))
+            .condition_expression("attribute_exists(email)")
+            .update_expression("SET email_verified = :confirmed")
+            .expression_attribute_values(":confirmed", AttributeValue::Bool(true))
+            .send()
+            .await
+            .expect("an account with an address");
+        Account { email_standing: EmailStanding::Verified, ..account.clone() }
     }
 
     /// Disables an account.

@@ -10,6 +10,7 @@
 //! counter of the name, so strangers cannot lock its owner out.
 
 mod limits;
+mod notices;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 pub use limits::Limits;
 use limits::Postage;
+pub use notices::{NoticeBudget, NoticeReceipt};
 use peppers::{MacKey, Peppers, Purpose};
 use secrets::{Cached, CachedConfig, SecretError};
 use store::{CounterKey, Counters, Limit, Receipt, Reserved, StoreError};
@@ -306,6 +308,27 @@ impl Throttle {
         }
         self.give_back(granted.into_iter()).await?;
         Ok(Postal::Spent)
+    }
+
+    /// Whether `network` is new to an account: others are known, and this one is not. Changes nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn familiarity(
+        &self,
+        account: &Account,
+        network: Option<&str>,
+    ) -> Result<Familiarity, ThrottleError> {
+        let now = self.clock.now();
+        let key = self.key(now).await?;
+        let network = tag(&key, "network", network.unwrap_or("unknown"));
+        let who = who(&key, Presented::Username(account.username.canonical()));
+        if self.counters.known_until(&who, &network, now).await?.is_some()
+            || !self.counters.knows_any(&who, now).await?
+        {
+            return Ok(Familiarity::Usual);
+        }
+        Ok(Familiarity::New)
     }
 
     /// Forgets what failed from `network` at an account's names: whoever reads its mail has shown to be

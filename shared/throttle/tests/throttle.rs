@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use secrets::{CacheSeconds, Cached, Secret};
 use store::Counters;
 use testkit::{Fault, Faults, NewUser, Stack, TestClock};
-use throttle::{Familiarity, Limits, Postal, Presented, Throttle, ThrottleError};
+use throttle::{Familiarity, Limits, NoticeBudget, Postal, Presented, Throttle, ThrottleError};
 
 const HOME: Option<&str> = Some("203.0.113.7");
 const ELSEWHERE: Option<&str> = Some("198.51.100.1");
@@ -43,6 +43,14 @@ impl Bench {
         let limits = self.stack.env_with(settings).read(Limits::read).unwrap();
         let counters = Counters::new(&self.stack.users(), client);
         Throttle::new(counters, limits, peppers, clock, Arc::new(SystemRandom))
+    }
+
+    fn budget(&self, client: dynamo::Client) -> NoticeBudget {
+        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
+        let secret = Secret::new(&secrets::Config::file(self.stack.peppers_file()));
+        let peppers = Arc::new(Cached::new(secret, CacheSeconds::default(), Arc::clone(&clock)));
+        let counters = Counters::new(&self.stack.users(), client);
+        NoticeBudget::new(counters, peppers, clock, Arc::new(SystemRandom))
     }
 
     fn wait(&self, seconds: i64) {
@@ -467,4 +475,79 @@ async fn a_network_is_new_when_others_were_known() {
     bench.wait(91 * 24 * 60 * 60);
     assert_eq!(sign_in(HOME).await, Familiarity::Usual, "none is known");
     assert_eq!(sign_in(ELSEWHERE).await, Familiarity::New);
+}
+
+/// Notices to an address, one after the other: how many may be sent.
+async fn notices(budget: &NoticeBudget, address: &str, count: usize) -> usize {
+    let address = Email::parse(address).unwrap();
+    let mut sent = 0;
+    for _ in 0..count {
+        sent += usize::from(budget.reserve(address.canonical()).await.unwrap().is_some());
+    }
+    sent
+}
+
+/// R83.
+#[tokio::test]
+async fn an_address_gets_ten_notices_a_day() {
+    let bench = Bench::start().await;
+    let budget = bench.budget(bench.stack.client());
+    assert_eq!(notices(&budget, "owner@example.com", 8).await, 8);
+    // In any spelling.
+    assert_eq!(notices(&budget, "OWNER@example.com", 8).await, 2);
+    assert_eq!(notices(&budget, "other@example.com", 1).await, 1);
+    bench.wait(23 * 60 * 60);
+    assert_eq!(notices(&budget, "owner@example.com", 1).await, 0);
+    bench.wait(60 * 60 + 1);
+    assert_eq!(notices(&budget, "owner@example.com", 12).await, 10);
+    let items = format!("{:?}", bench.stack.items().await);
+    assert!(items.contains("COUNTER#NOTICE_DAY#") && !items.contains("#owner@example.com#"));
+}
+
+#[tokio::test]
+async fn a_notice_that_is_given_back_does_not_count() {
+    let bench = Bench::start().await;
+    let budget = bench.budget(bench.stack.client());
+    let owner = Email::parse("owner@example.com").unwrap();
+    for _ in 0..30 {
+        let receipt = budget.reserve(owner.canonical()).await.unwrap().unwrap();
+        receipt.give_back().await.unwrap();
+    }
+    assert_eq!(notices(&budget, "owner@example.com", 12).await, 10);
+}
+
+/// Notices at the same moment, over clients of their own that wait for one another.
+async fn burst_of_notices(fault: Fault) -> usize {
+    let bench = Bench::start().await;
+    let faults = Faults::together(RACERS, fault);
+    let asked = (0..RACERS).map(|_| {
+        let budget = bench.budget(bench.stack.faulty_client(&faults));
+        tokio::spawn(async move { notices(&budget, "owner@example.com", 1).await })
+    });
+    let sent = join_all(asked).await.into_iter().map(Result::unwrap).sum();
+    assert!(faults.most_at_once() >= RACERS, "they did not race");
+    sent
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_a_burst_of_notices_no_more_than_ten_are_sent() {
+    assert_eq!(burst_of_notices(Fault::None).await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn without_the_conditions_a_burst_of_notices_is_sent() {
+    assert_eq!(burst_of_notices(Fault::Unconditional).await, RACERS);
+}
+
+#[tokio::test]
+async fn asking_whether_a_network_is_new_changes_nothing() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[]);
+    let familiarity = async |network| throttle.familiarity(&bench.account, network).await.unwrap();
+    assert_eq!(familiarity(HOME).await, Familiarity::Usual, "the first one is no news");
+    assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
+    for _ in 0..2 {
+        assert_eq!(familiarity(HOME).await, Familiarity::Usual);
+        assert_eq!(familiarity(ELSEWHERE).await, Familiarity::New);
+    }
 }

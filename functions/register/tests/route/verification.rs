@@ -45,7 +45,8 @@ async fn an_address_counts_once_it_is_verified() {
 async fn whether_an_address_is_taken_shows_in_nothing() {
     let bench = bench().await;
     let email = Some("Taken@example.com");
-    bench.stack.user(NewUser { username: "owner", email, roles: &[] }).await;
+    let owner = bench.stack.user(NewUser { username: "owner", email, roles: &[] }).await;
+    bench.stack.confirm(&owner).await;
     let free = bench.ask(registration("first", "free@example.com")).await;
     let before = bench.stack.items().await.len();
     let taken = bench.ask(registration("second", "taken@example.com")).await;
@@ -75,8 +76,9 @@ async fn of_two_with_one_address_the_one_who_verifies_has_it() {
     let mails = deliver::<MailerFunction>(&bench.stack).await;
     let verify = EmailVerifyRoute::cold_start(&bench.stack.env()).await.unwrap();
     let mut answers = Vec::new();
-    for name in ["rightful", "squatter"] {
-        let mail = mails.iter().find(|mail| mail.text.contains(&format!("Hello {name}"))).unwrap();
+    // The mails do not say for which account they are: its name is a stranger's text.
+    assert!(mails.iter().all(|mail| mail.text.starts_with("Hello,")));
+    for mail in mails.iter().rev() {
         let token = json!({"token": mail.token().unwrap()});
         answers.push(status(&answer(&verify, json_request("email-verify", &token)).await));
     }

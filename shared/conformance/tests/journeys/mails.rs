@@ -128,7 +128,7 @@ pub(crate) async fn a_password_and_an_address_by_mail(server: &impl Place) {
     let elsewhere = server.request_from(Ipv4Addr::new(127, 0, 0, 9), Method::POST, "/auth/login");
     let elsewhere = elsewhere.header("content-type", "application/json").body(body);
     assert_eq!(server.send(elsewhere).await.status, 200);
-    assert!(last(server, DOMAIN, 7).await.subject.ends_with("signed in from somewhere new"));
+    assert!(last(server, DOMAIN, 7).await.subject.ends_with("used from a new network"));
 
     for mail in mails(server, DOMAIN, 7).await {
         assert_eq!(
@@ -140,11 +140,29 @@ pub(crate) async fn a_password_and_an_address_by_mail(server: &impl Place) {
     }
 }
 
+/// The mail by which an account confirms its own address, which it asks for.
+async fn last_for(server: &impl Place, access: &str, domain: &str, count: usize) -> Received {
+    let sent = spoofed(server, "/auth/email/verify/send", &json!({}), Some(access)).await;
+    assert_eq!(sent.status, 202);
+    last(server, domain, count).await
+}
+
+/// Confirms the address of the account that is signed in, by the digits of a mail.
+async fn confirm(server: &impl Place, access: &str, mail: &Received) {
+    let (first, second) = mail.digits().unwrap().split_at(4);
+    let code = json!({"code": format!("{first} {second}")});
+    let answer = spoofed(server, "/auth/email/verify/code", &code, Some(access)).await;
+    assert_eq!(answer.status, 204, "{}", answer.text);
+    assert_eq!(me(server, access).await["email_verified"], true);
+}
+
 /// Every way that a change of address can go.
 pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place) {
     const DOMAIN: &str = "change.example.com";
     assert_eq!(register(server, "rosa-2", "old@change.example.com").await.status, 201);
     let access = server.login("rosa-2").await;
+    // Only an address that is confirmed is told of anything. By the digits, as a person types them.
+    confirm(server, &access, &last_for(server, &access, DOMAIN, 1).await).await;
     let change = async |new: &str| {
         let body = json!({"password": PASSWORD, "new_email": new});
         let answer = spoofed(server, "/auth/email/change", &body, Some(&access)).await;
@@ -155,28 +173,33 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
 
     // Not confirmed: nothing has changed, and the old address has been told.
     change("unconfirmed@change.example.com").await;
-    let came = mails(server, DOMAIN, 2).await;
-    assert!(with(&came, "old@change.example.com").subject.ends_with("address is to be used"));
+    let came = mails(server, DOMAIN, 3).await;
+    assert!(with(&came, "old@change.example.com").subject.ends_with("address was requested"));
     let unconfirmed = with(&came, "unconfirmed@change.example.com");
     assert_eq!(me(server, &access).await["email"], "old@change.example.com");
     assert_eq!(
         login(server, "email", "unconfirmed@change.example.com", PASSWORD).await.status,
         401
     );
-    let wrong = json!({"email": "unconfirmed@change.example.com", "code": "00000000"});
-    assert_eq!(server.post("/auth/email/verify", &wrong).await.short(), "400 invalid_code");
+    let digits: u32 = unconfirmed.digits().unwrap().parse().unwrap();
+    let wrong = json!({"code": format!("{:08}", (digits + 1) % 100_000_000)});
+    let wrong = spoofed(server, "/auth/email/verify/code", &wrong, Some(&access)).await;
+    assert_eq!(wrong.short(), "400 invalid_code");
 
     // Confirmed: the old one is told again, and is good for nothing any more.
     change("New@change.example.com").await;
-    let came = mails(server, DOMAIN, 4).await;
+    let came = mails(server, DOMAIN, 5).await;
     let token = follow(server, &with(&came, "New@change.example.com"), "verify-email").await;
-    assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
+    // A double click.
+    for _ in 0..2 {
+        assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
+    }
     let now = me(server, &access).await;
     assert_eq!(
         (&now["email"], &now["email_verified"]),
         (&json!("New@change.example.com"), &json!(true))
     );
-    assert!(last(server, DOMAIN, 5).await.subject.ends_with("address has been changed"));
+    assert!(last(server, DOMAIN, 6).await.subject.ends_with("address has been changed"));
     assert_eq!(login(server, "email", "new@change.example.com", PASSWORD).await.status, 200);
     assert_eq!(login(server, "email", "old@change.example.com", PASSWORD).await.status, 401);
 
@@ -186,9 +209,12 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     assert_eq!(server.post("/auth/email/verify", &late).await.short(), "409 already_exists");
     assert_eq!(me(server, &access).await["email"], "New@change.example.com");
 
-    // Taken before: the answer is the same, there is no code, and its owner is told.
+    // Taken before: the answer is the same, there is no code, and its owner is told, once they have
+    // confirmed it.
+    let other = server.login("other-2").await;
+    confirm(server, &other, &last_for(server, &other, DOMAIN, 7).await).await;
     change("UNCONFIRMED@change.example.com").await;
-    let came = mails(server, DOMAIN, 7).await;
+    let came = mails(server, DOMAIN, 9).await;
     let told = with(&came, "unconfirmed@change.example.com");
     assert!(told.subject.ends_with("your address was given for another account"));
     assert_eq!((told.token(), told.digits()), (None, None));

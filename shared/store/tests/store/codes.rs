@@ -7,8 +7,8 @@ use auth::{
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use store::{
-    Accounts, Code, Codes, DIGITS_TRIES, Epochs, Hashes, Identifier, Mail, Mailings, NewMail,
-    Notice, Redeemed, Resets, Secret, Verifications,
+    Accounts, CODE_VALID_FOR, Code, Codes, DIGITS_TRIES, DigitsOf, Epochs, Hashes, Identifier,
+    Mail, Mailings, NewMail, Notice, Redeemed, Resets, Secret, Verifications,
 };
 use testkit::{Fault, Faults, Stack};
 
@@ -39,7 +39,7 @@ impl Bench {
             ver: self.account.ver,
             address: Email::parse(address).unwrap(),
             pepper: "p".to_owned(),
-            expires_at: self.now + SignedDuration::from_mins(15),
+            expires_at: self.now + CODE_VALID_FOR,
         };
         Mailings::new(&self.stack.users(), self.stack.client()).store(&code).await.unwrap();
         code
@@ -58,7 +58,7 @@ impl Bench {
     async fn reset(&self, code: &Code, hash: &str) -> Redeemed {
         let resets = Resets::new(&self.stack.users(), self.stack.client());
         let (new, notice) = (Secret::new(hash.to_owned()), self.notice());
-        resets.reset(code, &self.account, new, &notice, self.now).await.unwrap()
+        resets.reset(code, &self.account, new, Some(&notice), self.now).await.unwrap()
     }
 
     async fn verify(&self, code: &Code, account: &Account) -> Redeemed {
@@ -100,7 +100,7 @@ async fn race(fault: Fault) -> usize {
         let codes = Codes::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
         let now = bench.now;
         tokio::spawn(async move {
-            codes.try_digits(RESET, &canonical("OWNER@example.com"), now).await.unwrap()
+            codes.try_digits(DigitsOf::Reset(&canonical("OWNER@example.com")), now).await.unwrap()
         })
     });
     let tries: Vec<_> = join_all(tries).await.into_iter().map(Result::unwrap).collect();
@@ -125,29 +125,32 @@ async fn digits_count_for_their_address_and_purpose_and_until_their_time_is_over
     let (codes, owner) = (bench.codes(), canonical("owner@example.com"));
     let code = bench.mail(RESET, "owner@example.com").await;
     let verify = MailedFor::EmailVerification;
-    assert_eq!(codes.try_digits(verify, &owner, bench.now).await.unwrap(), None);
+    assert_eq!(
+        codes.try_digits(DigitsOf::Confirmation(bench.account.id), bench.now).await.unwrap(),
+        None
+    );
     let other = canonical("other@example.com");
-    assert_eq!(codes.try_digits(RESET, &other, bench.now).await.unwrap(), None);
+    assert_eq!(codes.try_digits(DigitsOf::Reset(&other), bench.now).await.unwrap(), None);
     let last = code.expires_at - SignedDuration::from_secs(1);
-    assert!(codes.try_digits(RESET, &owner, last).await.unwrap().is_some());
-    assert_eq!(codes.try_digits(RESET, &owner, code.expires_at).await.unwrap(), None);
+    assert!(codes.try_digits(DigitsOf::Reset(&owner), last).await.unwrap().is_some());
+    assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), code.expires_at).await.unwrap(), None);
     assert!(codes.find(RESET, code.mail, last).await.unwrap().is_some());
     assert_eq!(codes.find(RESET, code.mail, code.expires_at).await.unwrap(), None);
     assert_eq!(codes.find(verify, code.mail, last).await.unwrap(), None);
     // Later digits are tried from the beginning, and what is given back may be tried again.
     for _ in 0..DIGITS_TRIES {
-        codes.try_digits(RESET, &owner, bench.now).await.unwrap();
+        codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap();
     }
-    assert_eq!(codes.try_digits(RESET, &owner, bench.now).await.unwrap(), None);
-    codes.give_back(RESET, &owner, code.mail).await.unwrap();
-    assert!(codes.try_digits(RESET, &owner, bench.now).await.unwrap().is_some());
+    assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
+    codes.give_back(code.digits_of(), code.mail).await.unwrap();
+    assert!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap().is_some());
     let later = bench.mail(RESET, "Owner@example.com").await;
-    codes.give_back(RESET, &owner, code.mail).await.unwrap();
+    codes.give_back(code.digits_of(), code.mail).await.unwrap();
     for _ in 0..DIGITS_TRIES {
-        let tried = codes.try_digits(RESET, &owner, bench.now).await.unwrap();
+        let tried = codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap();
         assert_eq!(tried.unwrap().mail, later.mail);
     }
-    assert_eq!(codes.try_digits(RESET, &owner, bench.now).await.unwrap(), None);
+    assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
 }
 
 /// Many who use one code at the same moment.
@@ -159,7 +162,9 @@ async fn race_to_reset(fault: Fault) -> usize {
         let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
         let (code, account, notice) = (code.clone(), bench.account.clone(), bench.notice());
         let (new, now) = (Secret::new(format!("hash {n}")), bench.now);
-        tokio::spawn(async move { resets.reset(&code, &account, new, &notice, now).await.unwrap() })
+        tokio::spawn(async move {
+            resets.reset(&code, &account, new, Some(&notice), now).await.unwrap()
+        })
     });
     let reset: Vec<_> = join_all(resets).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(faults.most_at_once(), RACERS, "they did not race");
@@ -218,7 +223,7 @@ async fn a_lost_answer_does_not_make_a_code_a_used_one() {
     let faults = Faults::script(&[Fault::LostAnswer]);
     let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
     let (new, notice) = (Secret::new("new".to_owned()), bench.notice());
-    let reset = resets.reset(&code, &bench.account, new, &notice, bench.now).await.unwrap();
+    let reset = resets.reset(&code, &bench.account, new, Some(&notice), bench.now).await.unwrap();
     assert_eq!((reset, faults.requests()), (Redeemed::Done, 2));
 }
 
@@ -286,4 +291,55 @@ async fn of_two_who_claim_an_address_one_gets_it() {
     assert_eq!(faults.most_at_once(), 2, "they did not race");
     claimed.sort_by_key(|redeemed| *redeemed != Redeemed::Done);
     assert_eq!(claimed, [Redeemed::Done, Redeemed::Taken]);
+}
+
+/// Two accounts claim one address. Its owner types the newest digits, which are those of the other account.
+#[tokio::test]
+async fn digits_that_confirm_an_address_count_for_the_account_that_asked_for_them() {
+    let bench = Bench::start().await;
+    let second = registrations(&bench.stack).create(new_account("second", None)).await.unwrap();
+    let verify = MailedFor::EmailVerification;
+    let mine = bench.mail(verify, "new@example.com").await;
+    let theirs = Code {
+        mail: MailId::new(SystemClock.now(), &SystemRandom),
+        user: second.id,
+        ..mine.clone()
+    };
+    Mailings::new(&bench.stack.users(), bench.stack.client()).store(&theirs).await.unwrap();
+    let tried = async |account: UserId| {
+        let of = DigitsOf::Confirmation(account);
+        bench.codes().try_digits(of, bench.now).await.unwrap().unwrap().mail
+    };
+    assert_eq!(tried(bench.account.id).await, mine.mail, "a stranger's request voids no digits");
+    assert_eq!(tried(second.id).await, theirs.mail);
+}
+
+#[tokio::test]
+async fn a_code_has_confirmed_an_address_while_its_account_still_has_it() {
+    let bench = Bench::start().await;
+    let verify = MailedFor::EmailVerification;
+    let confirmed = async |code: &Code, now: Timestamp| {
+        bench.codes().has_confirmed(code.mail, now).await.unwrap()
+    };
+    let code = bench.mail(verify, "new@example.com").await;
+    assert!(!confirmed(&code, bench.now).await, "not used yet");
+    assert_eq!(bench.verify(&code, &bench.account).await, Redeemed::Done);
+    assert!(confirmed(&code, bench.now).await);
+    assert!(!confirmed(&code, code.expires_at).await, "expired");
+    // The end of all sessions undoes no confirmation.
+    let epochs = Epochs::new(&bench.stack.users(), bench.stack.client());
+    epochs.raise(bench.account.id).await.unwrap();
+    assert!(confirmed(&code, bench.now).await);
+    // Another address does.
+    let now = bench.now_is(bench.account.id).await;
+    let other = Code { ver: now.ver, ..bench.mail(verify, "other@example.com").await };
+    assert_eq!(bench.verify(&other, &now).await, Redeemed::Done);
+    assert!(confirmed(&other, bench.now).await && !confirmed(&code, bench.now).await);
+    bench.stack.disable(bench.account.id).await;
+    assert!(!confirmed(&other, bench.now).await);
+    // A reset confirms nothing.
+    let bench = Bench::start().await;
+    let code = bench.mail(RESET, "owner@example.com").await;
+    assert_eq!(bench.reset(&code, "new").await, Redeemed::Done);
+    assert!(!bench.codes().has_confirmed(code.mail, bench.now).await.unwrap());
 }

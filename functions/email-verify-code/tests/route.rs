@@ -1,0 +1,294 @@
+//! `email-verify-code` over an embedded DynamoDB, from the gateway's event to its answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use auth::{Account, Clock, Email, EmailStanding, Env, MailId, Role, SystemClock, SystemRandom};
+use aws_sdk_dynamodb::types::AttributeValue;
+use email_verify_code::EmailVerifyCodeRoute;
+use jiff::Timestamp;
+use mailer::MailerFunction;
+use serde_json::{Value, json};
+use store::{Administration, CODE_VALID_FOR, Mail, NewMail, Outbox};
+use testkit::{
+    NewUser, Received, Stack, bearer, body, deliver, event, events_of, json_body, load, readable,
+    signed_in, status, without_token,
+};
+use web::{EventResponse, Route, answer};
+
+struct Bench {
+    stack: Stack,
+    route: EmailVerifyCodeRoute,
+    account: Account,
+    token: String,
+}
+
+impl Bench {
+    async fn start(email: Option<&str>) -> Self {
+        let stack = Stack::start().await;
+        let route = EmailVerifyCodeRoute::cold_start(&stack.env()).await.unwrap();
+        let user = NewUser { username: "testuser", email, roles: &[Role::User] };
+        let account = stack.user(user).await;
+        let token = stack.sign_in(&account).await;
+        Self { stack, route, account, token }
+    }
+
+    /// A mail with a code for this address, which an account asks for.
+    async fn mail_for(&self, account: &Account, address: &str, asked_at: Timestamp) -> Received {
+        let id = MailId::new(asked_at, &SystemRandom);
+        let address = Email::parse(address).unwrap();
+        let mail = Mail::EmailVerification { user_id: account.id, ver: account.ver, address };
+        let outbox = Outbox::new(&self.stack.users(), self.stack.client());
+        outbox.put(&[NewMail { id, mail, asked_at }]).await.unwrap();
+        let mails = deliver::<MailerFunction>(&self.stack).await;
+        mails.into_iter().find(|mail| mail.id == id.to_string()).unwrap()
+    }
+
+    async fn mail(&self, address: &str) -> Received {
+        self.mail_for(&self.account, address, SystemClock.now()).await
+    }
+
+    async fn ask(&self, token: &str, verify: &Value) -> EventResponse {
+        answer(&self.route, event(bearer(json_body(load("email-verify-code"), verify), token)))
+            .await
+    }
+
+    async fn code(&self, code: &str) -> EventResponse {
+        self.ask(&self.token, &json!({"code": code})).await
+    }
+
+    async fn email_of(&self, account: &Account) -> (Option<String>, EmailStanding) {
+        let accounts = Administration::new(&self.stack.users(), self.stack.client());
+        let name = account.username.canonical();
+        let account = accounts.account_by_name(name).await.unwrap().unwrap();
+        (account.email.map(|email| email.as_str().to_owned()), account.email_standing)
+    }
+
+    /// As if the codes had been asked for ten minutes ago.
+    async fn expire_codes(&self) {
+        for item in self.stack.items().await {
+            if !["CODE", "DIGITS"].contains(&item["sk"].as_s().unwrap().as_str()) {
+                continue;
+            }
+            self.stack
+                .client()
+                .update_item()
+                .table_name("UsersTable")
+                .key("pk", item["pk"].clone())
+                .key("sk", item["sk"].clone())
+                .update_expression("SET expires_at = :now")
+                .expression_attribute_values(
+                    ":now",
+                    AttributeValue::N(SystemClock.now().as_second().to_string()),
+                )
+                .send()
+                .await
+                .unwrap();
+        }
+    }
+
+    async fn email(&self) -> (Option<String>, EmailStanding) {
+        self.email_of(&self.account).await
+    }
+}
+
+fn is_wrong(answer: &EventResponse) -> bool {
+    status(answer) == 400 && body(answer)["code"] == "invalid_code"
+}
+
+fn is_malformed(answer: &EventResponse) -> bool {
+    let body = body(answer);
+    status(answer) == 400 && body["code"] == "invalid_input" && body["errors"][0]["field"] == "code"
+}
+
+fn verified(address: &str) -> (Option<String>, EmailStanding) {
+    (Some(address.to_owned()), EmailStanding::Verified)
+}
+
+const NONE: (Option<String>, EmailStanding) = (None, EmailStanding::Unverified);
+
+/// Digits that are not those of the mail.
+fn wrong(mail: &Received, n: u64) -> String {
+    let digits: u64 = mail.digits().unwrap().parse().unwrap();
+    format!("{:08}", (digits + 1 + n) % 100_000_000)
+}
+
+#[tokio::test]
+async fn its_events_are_answered() {
+    for (name, of_file) in events_of("email-verify-code") {
+        let bench = Bench::start(Some("testuser@example.com")).await;
+        let answer = answer(&bench.route, event(signed_in(of_file, &bench.token))).await;
+        insta::assert_json_snapshot!(name, readable(&answer));
+    }
+}
+
+#[tokio::test]
+async fn digits_confirm_the_callers_address() {
+    let bench = Bench::start(Some("testuser@example.com")).await;
+    let mail = bench.mail("testuser@example.com").await;
+    let answer = bench.code(mail.digits().unwrap()).await;
+    assert_eq!((status(&answer), body(&answer)), (204, Value::Null));
+    assert_eq!(bench.email().await, verified("testuser@example.com"));
+    // A second click is no mistake.
+    assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204);
+}
+
+#[tokio::test]
+async fn digits_claim_another_address_and_the_old_one_is_told_if_it_was_confirmed() {
+    let bench = Bench::start(Some("old@example.com")).await;
+    let mail = bench.mail("New@example.com").await;
+    assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204);
+    assert_eq!(bench.email().await, verified("New@example.com"));
+    let mail = bench.mail("newer@example.com").await;
+    assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204);
+    let mails = deliver::<MailerFunction>(&bench.stack).await;
+    let told: Vec<_> = mails.iter().filter(|mail| mail.digits().is_none()).collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].to, "New@example.com");
+}
+
+/// Two accounts claim one address. Its owner, signed in, types the newest digits, which are those of the
+/// other account: nothing is confirmed for anybody. Their own digits confirm the address for them.
+#[tokio::test]
+async fn digits_confirm_an_address_for_the_account_that_is_signed_in_and_no_other() {
+    let bench = Bench::start(None).await;
+    let user = NewUser { username: "squatter", email: None, roles: &[Role::User] };
+    let squatter = bench.stack.user(user).await;
+    let mine = bench.mail("a@example.com").await;
+    let theirs = bench.mail_for(&squatter, "a@example.com", SystemClock.now()).await;
+    assert_ne!(mine.digits(), theirs.digits());
+    assert!(is_wrong(&bench.code(theirs.digits().unwrap()).await));
+    assert_eq!((bench.email().await, bench.email_of(&squatter).await), (NONE, NONE));
+    assert_eq!(status(&bench.code(mine.digits().unwrap()).await), 204);
+    assert_eq!(bench.email().await, verified("a@example.com"));
+    // The other account finds the address taken.
+    let session = bench.stack.sign_in(&squatter).await;
+    let late = bench.ask(&session, &json!({"code": theirs.digits().unwrap()})).await;
+    assert_eq!((status(&late), &body(&late)["code"]), (409, &json!("already_exists")));
+    assert_eq!(bench.email_of(&squatter).await, NONE);
+}
+
+#[tokio::test]
+async fn an_address_that_was_taken_meanwhile_is_not_claimed_and_costs_no_try() {
+    let bench = Bench::start(Some("old@example.com")).await;
+    let mail = bench.mail("new@example.com").await;
+    let user = NewUser { username: "other", email: Some("new@example.com"), roles: &[] };
+    bench.stack.user(user).await;
+    for _ in 0..8 {
+        let answer = bench.code(mail.digits().unwrap()).await;
+        assert_eq!((status(&answer), &body(&answer)["code"]), (409, &json!("already_exists")));
+    }
+    assert_eq!(bench.email().await.0.as_deref(), Some("old@example.com"));
+}
+
+#[tokio::test]
+async fn digits_are_void_after_five_wrong_tries() {
+    let bench = Bench::start(None).await;
+    let mail = bench.mail("new@example.com").await;
+    for n in 0..5 {
+        assert!(is_wrong(&bench.code(&wrong(&mail, n)).await));
+    }
+    assert!(is_wrong(&bench.code(mail.digits().unwrap()).await));
+    assert_eq!(bench.email().await, NONE);
+    // Those of the next mail are tried from the beginning.
+    let next = bench.mail("new@example.com").await;
+    assert!(is_wrong(&bench.code(&wrong(&next, 0)).await));
+    assert_eq!(status(&bench.code(next.digits().unwrap()).await), 204);
+}
+
+/// As people and their phones type them. What is not eight digits is told as such, and is no try.
+#[tokio::test]
+async fn white_space_hyphens_and_full_width_digits_do_and_malformed_values_are_no_try() {
+    let bench = Bench::start(None).await;
+    let mail = bench.mail("new@example.com").await;
+    for malformed in ["", " ", "1234567", "123456789", "1234567x", "١٢٣٤٥٦٧٨", "1234.5678"]
+    {
+        for _ in 0..2 {
+            assert!(is_malformed(&bench.code(malformed).await), "{malformed}");
+        }
+    }
+    for bad in
+        [json!({}), json!({"code": null}), json!({"code": 12_345_678}), json!({"code": ["1"]})]
+    {
+        let answer = bench.ask(&bench.token, &bad).await;
+        assert_eq!((status(&answer), &body(&answer)["code"]), (400, &json!("invalid_request")));
+    }
+    let digits = mail.digits().unwrap();
+    let (first, last) = digits.split_at(4);
+    let full_width: String =
+        digits.chars().map(|c| char::from_u32(u32::from(c) - 48 + 0xff10).unwrap()).collect();
+    for typed in
+        [format!("{first} {last}"), format!("{first}-{last}"), format!(" {digits}\r\n"), full_width]
+    {
+        assert_eq!(status(&bench.code(&typed).await), 204, "{typed}");
+    }
+}
+
+/// Ten minutes (ASVS 6.5.5).
+#[tokio::test]
+async fn digits_expire_after_ten_minutes() {
+    assert_eq!(CODE_VALID_FOR.as_secs(), 600);
+    let bench = Bench::start(None).await;
+    let mail = bench.mail("new@example.com").await;
+    bench.expire_codes().await;
+    assert!(is_wrong(&bench.code(mail.digits().unwrap()).await));
+    assert_eq!(bench.email().await, NONE);
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_is_one_answer() {
+    let bench = Bench::start(None).await;
+    let other = NewUser { username: "other", email: None, roles: &[Role::User] };
+    let other = bench.stack.user(other).await;
+    let nothing_mailed = readable(&bench.code("12345678").await);
+    let mail = bench.mail("new@example.com").await;
+    let session = bench.stack.sign_in(&other).await;
+    let somebody_elses = bench.ask(&session, &json!({"code": mail.digits().unwrap()})).await;
+    for answer in [bench.code(&wrong(&mail, 0)).await, somebody_elses] {
+        assert!(is_wrong(&answer));
+        assert_eq!(readable(&answer), nothing_mailed);
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_guesses_is_held() {
+    let bench = Bench::start(None).await;
+    let env = bench.stack.env_with(&[("THROTTLE_NETWORK_FREE", "3")]);
+    let bench = Bench { route: EmailVerifyCodeRoute::cold_start(&env).await.unwrap(), ..bench };
+    let mail = bench.mail("new@example.com").await;
+    for n in 0..3 {
+        assert!(is_wrong(&bench.code(&wrong(&mail, n)).await));
+    }
+    let held = bench.code(mail.digits().unwrap()).await;
+    assert_eq!((status(&held), &body(&held)["code"]), (429, &json!("too_many_attempts")));
+}
+
+#[tokio::test]
+async fn without_a_token_nobody_is_let_in() {
+    let bench = Bench::start(None).await;
+    let event = event(without_token(load("email-verify-code")));
+    insta::assert_json_snapshot!(readable(&answer(&bench.route, event).await));
+}
+
+#[tokio::test]
+async fn an_ended_session_and_a_disabled_account_confirm_nothing() {
+    let bench = Bench::start(None).await;
+    let mail = bench.mail("new@example.com").await;
+    bench.stack.disable(bench.account.id).await;
+    assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 401);
+    assert_eq!(bench.email().await, NONE);
+}
+
+#[tokio::test]
+async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+    let bench = Bench::start(None).await;
+    let env = bench.stack.env_out_of_reach();
+    let route = EmailVerifyCodeRoute::cold_start(&env).await.unwrap();
+    let event = event(bearer(load("email-verify-code"), &bench.token));
+    assert_eq!(status(&answer(&route, event).await), 503);
+}
+
+#[tokio::test]
+async fn what_its_environment_lacks_is_told_at_once() {
+    let started = EmailVerifyCodeRoute::cold_start(&Env::default()).await;
+    insta::assert_snapshot!(started.err().unwrap().to_string());
+}
