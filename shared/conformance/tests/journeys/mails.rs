@@ -218,4 +218,13 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     let told = with(&came, "unconfirmed@change.example.com");
     assert!(told.subject.ends_with("your address was given for another account"));
     assert_eq!((told.token(), told.digits()), (None, None));
+
+    // By the digits too: the account gives up the address that it had, which is told.
+    let body = json!({"password": PASSWORD, "new_email": "moved@change.example.com"});
+    let asked = spoofed(server, "/auth/email/change", &body, Some(&other)).await;
+    assert_eq!(asked.status, 202, "{}", asked.text);
+    let moved = with(&mails(server, DOMAIN, 11).await, "moved@change.example.com");
+    confirm(server, &other, &moved).await;
+    assert_eq!(me(server, &other).await["email"], "moved@change.example.com");
+    assert!(last(server, DOMAIN, 12).await.subject.ends_with("address has been changed"));
 }
