@@ -11,13 +11,14 @@ use anyhow::{Context, bail};
 use auth::{Clock, Env, Random, SystemClock, SystemRandom};
 use http::{Method, Request};
 use keys::KeysTable;
+use rotation::PepperRotation;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 
 use crate::binaries::{self, Description, Endpoint};
 use crate::database::{LocalDatabase, Storage};
 use crate::gateway::{Emulator, EventContext, Gateway, Invoker, PAGES, Routes, event};
-use crate::local_secrets::{LocalSecrets, write_private};
+use crate::local_secrets::{EDGE_DIGESTS, LocalSecrets, write_private};
 use crate::process::interrupted;
 use crate::project::Project;
 use crate::state::DevState;
@@ -124,7 +125,9 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let env = Env::from_iter(environment.clone());
     let table = KeysTable::new(keys_table, client(&environment)?);
     let both = secrets.versions();
-    secrets.make(&both.rotation(table, &env)?, &both.pepper_rotation(&env)?).await?;
+    let peppers = both.pepper_rotation(&env)?;
+    secrets.make(&both.rotation(table, &env)?, &peppers).await?;
+    local_edge(&mut environment, &peppers, &options.env).await?;
 
     let tools = Tools::install(project, ToolSet::Dev).await?;
     let binaries = binaries::build(project, options.release).await?;
@@ -293,6 +296,22 @@ fn local_mail(
             environment.insert(name.to_owned(), value);
         }
     }
+}
+
+/// With `TRUSTED_EDGE=on`, functions accept the edge secrets of the local peppers, unless the user says
+/// otherwise.
+async fn local_edge(
+    environment: &mut BTreeMap<String, String>,
+    peppers: &PepperRotation,
+    overrides: &[(String, String)],
+) -> anyhow::Result<()> {
+    if overrides.iter().any(|(overridden, _)| overridden == EDGE_DIGESTS) {
+        return Ok(());
+    }
+    if let Some(peppers) = peppers.current().await? {
+        environment.insert(EDGE_DIGESTS.to_owned(), peppers.edge_digests());
+    }
+    Ok(())
 }
 
 /// The variables by which our client finds the embedded database. It takes any credentials.

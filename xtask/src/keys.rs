@@ -1,7 +1,7 @@
 //! `cargo xtask keys`: rotation by hand, and what to do when a key has leaked.
 
 use anyhow::{Context, bail};
-use auth::Algorithm;
+use auth::{Algorithm, Clock, SystemClock};
 use jiff::Timestamp;
 use keys::PublishedKey;
 use rotation::Plan;
@@ -31,6 +31,15 @@ pub enum KeysCommand {
     },
     /// List the published keys with their states, and the ids of the peppers
     List {
+        /// The database.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Print the secret that the proxy in front of the API sends (docs/edge.md)
+    EdgeSecret {
+        /// Print the SHA-256 digests of the accepted secrets instead, for the functions
+        #[arg(long)]
+        digests: bool,
         /// The database.
         #[command(flatten)]
         target: Target,
@@ -88,6 +97,17 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
             if record.epoch.second() > 0 {
                 let from = Timestamp::from_second(record.epoch.second()).context("the epoch")?;
                 ui::line(format_args!("sessions that began before {from} have ended"));
+            }
+            Ok(())
+        }
+        KeysCommand::EdgeSecret { digests, target } => {
+            let tables = target.open(project).await?;
+            let peppers = tables.secrets.pepper_rotation(&tables.env)?.current().await?;
+            let peppers = peppers.context("there are no peppers yet")?;
+            if digests {
+                ui::line(peppers.edge_digests());
+            } else {
+                ui::line(peppers.edge_secret(SystemClock.now()).expose());
             }
             Ok(())
         }

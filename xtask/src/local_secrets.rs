@@ -84,6 +84,9 @@ impl StackSecrets {
     }
 }
 
+/// The variable with the digests by which functions recognize the proxy in front of them.
+pub const EDGE_DIGESTS: &str = "EDGE_SECRET_SHA256";
+
 impl LocalSecrets {
     /// Those of `project`.
     #[must_use]

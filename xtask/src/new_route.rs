@@ -528,9 +528,9 @@ fn resource_of(plan: &Plan<'_>) -> String {
     let (variable, statement) = if plan.new.checked {
         (
             "          USERS_TABLE: !Ref UsersTable\n",
-            "            - Effect: Allow\n              Action: dynamodb:GetItem\n              \
-             Resource: !GetAtt UsersTable.Arn\n              Condition:\n                \
-             ForAllValues:StringLike:\n                  dynamodb:LeadingKeys: [\"USER#*\"]\n",
+            "              - Effect: Allow\n                Action: dynamodb:GetItem\n                \
+             Resource: !GetAtt UsersTable.Arn\n                Condition:\n                  \
+             ForAllValues:StringLike:\n                    dynamodb:LeadingKeys: [\"USER#*\"]\n",
         )
     } else {
         ("", "")
@@ -542,17 +542,12 @@ fn resource_of(plan: &Plan<'_>) -> String {
       BuildMethod: rust-cargolambda
     Properties:
       CodeUri: functions/{name}
+      Role: !GetAtt {resource}Role.Arn
       Environment:
         Variables:
 {variable}          KEYS_TABLE: !Ref KeysTable
           ISSUER: !Ref Issuer
           AUDIENCE: !Ref Audience
-      Policies:
-        - Version: "2012-10-17"
-          Statement:
-{statement}            - Effect: Allow
-              Action: dynamodb:GetItem
-              Resource: !GetAtt KeysTable.Arn
       Events:
         Route:
           Type: HttpApi
@@ -561,6 +556,22 @@ fn resource_of(plan: &Plan<'_>) -> String {
             Method: {method}
             Path: {path}
             PayloadFormatVersion: "2.0"
+
+  {resource}Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Version: "2012-10-17"
+        Statement: [{{Effect: Allow, Principal: {{Service: lambda.amazonaws.com}}, Action: sts:AssumeRole}}]
+      ManagedPolicyArns: [!Ref FunctionsPolicy]
+      Policies:
+        - PolicyName: own
+          PolicyDocument:
+            Version: "2012-10-17"
+            Statement:
+{statement}              - Effect: Allow
+                Action: dynamodb:GetItem
+                Resource: !GetAtt KeysTable.Arn
 
 "#,
         resource = resource(name),

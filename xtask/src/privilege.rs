@@ -1,83 +1,85 @@
-//! Least privilege: what the template grants to each function, against what functions do.
+//! Least privilege: what the functions of a template may do, against what they do.
 //!
-//! A grant is an action on a resource, under conditions. What is understood of IAM's language is what
-//! the template uses; anything else is an error, since a grant that is not understood cannot be judged.
+//! SAM's own translator makes the roles, managed policies included, and an evaluator of IAM that others
+//! maintain decides requests by them. What is left for us is the question that no evaluator answers: which
+//! grants does nothing need? A grant is needed if a call is refused without it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use serde::Deserialize;
-use serde_json::Value;
-use serde_saphyr::Tagged;
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-/// What a function may do.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Grant {
-    /// The logical id of the function.
-    pub function: String,
-    /// The action, such as `dynamodb:GetItem`.
-    pub action: String,
-    /// The logical id of the resource, or what the template has instead of one.
-    pub resource: String,
-    /// All of them must hold.
-    pub conditions: Vec<Condition>,
+use crate::tools::Tools;
+
+/// Translates a template into the policies of its functions.
+const ROLES: &str = include_str!("privilege/roles.py");
+
+/// Decides requests.
+const DECIDE: &str = include_str!("privilege/decide.mjs");
+
+/// The functions of a template, with all that they may do.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Roles {
+    functions: BTreeMap<String, Attached>,
+    /// The ARNs that policies name resources by; of an attribute, by `Resource.Attribute`.
+    arns: BTreeMap<String, String>,
 }
 
-/// A condition of a grant.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Condition {
-    quantifier: Quantifier,
-    /// The condition key, such as `dynamodb:LeadingKeys`.
-    pub key: String,
-    /// What it may be, with `*` for anything.
-    pub values: Vec<String>,
+/// The policies of a function's role.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Attached {
+    policies: Vec<Value>,
+    /// The ARNs of policies that the template does not have, such as those of AWS.
+    foreign: Vec<String>,
 }
 
-/// For how many of the values of a key a condition must hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Quantifier {
-    /// There is one, and it fits.
-    One,
-    /// Whatever there are, they fit: also when there is none.
-    All,
-}
-
-/// What IAM would be asked when a function makes a call.
+/// A question to IAM: may this function do this?
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Authorization {
     /// The logical id of the function.
     pub function: String,
     /// The action.
     pub action: String,
-    /// The logical id of the resource.
+    /// The logical id of the resource, or an ARN.
     pub resource: String,
     /// The values of condition keys.
     pub context: BTreeMap<&'static str, BTreeSet<String>>,
 }
 
+/// The answer to an [`Authorization`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may.
+    Allowed,
+    /// It may not.
+    Denied,
+    /// AWS has no such action, or the action has no such resource or condition key.
+    Senseless(String),
+}
+
+/// The smallest part of a policy: one action on one resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    /// The logical id of the function.
+    pub function: String,
+    /// The action, such as `dynamodb:GetItem`.
+    pub action: String,
+    /// The ARN of the resource.
+    pub resource: String,
+    condition: Conditions,
+}
+
+/// Operators, their condition keys, and the values that these may have.
+type Conditions = BTreeMap<String, BTreeMap<String, OneOrMany>>;
+
 /// Something that is not understood.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NotUnderstood(String);
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Document {
-    resources: BTreeMap<String, Resource>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Resource {
-    r#type: String,
-    #[serde(default)]
-    properties: Properties,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Properties {
-    policies: Vec<Policy>,
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -91,197 +93,323 @@ struct Policy {
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Statement {
     effect: String,
-    action: OneOrMany<String>,
-    resource: OneOrMany<Tagged<Value>>,
+    action: OneOrMany,
+    resource: OneOrMany,
     #[serde(default)]
-    condition: BTreeMap<String, BTreeMap<String, OneOrMany<Tagged<Value>>>>,
+    condition: Conditions,
 }
 
-/// Where the template may have a list or, instead of a list of one, what would be in it.
-struct OneOrMany<T>(Vec<T>);
-
-impl<'de> Deserialize<'de> for OneOrMany<String> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let texts = OneOrMany::<Tagged<Value>>::deserialize(deserializer)?;
-        let texts = texts.0.into_iter().map(|Tagged(value, _)| match value {
-            Value::String(text) => Ok(text),
-            other => Err(serde::de::Error::custom(format!("{other} is no text"))),
-        });
-        texts.collect::<Result<_, _>>().map(Self)
-    }
+/// A list, which IAM lets be written as its one item.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
 }
 
-impl<'de> Deserialize<'de> for OneOrMany<Tagged<Value>> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Tagged(value, tag) = Tagged::<Value>::deserialize(deserializer)?;
-        Ok(Self(match (value, tag.as_deref()) {
-            // `!If [Condition, this, that]` is one or the other.
-            (Value::Array(items), Some("!If")) => {
-                items.into_iter().skip(1).map(|item| Tagged(item, tag.clone())).collect()
-            }
-            (Value::Array(items), _) => items.into_iter().map(|item| Tagged(item, None)).collect(),
-            (value, _) => vec![Tagged(value, tag)],
-        }))
-    }
-}
-
-/// All grants of the functions of a template.
-///
-/// # Errors
-/// When a policy has something that is not understood here.
-pub fn grants(template: &str) -> Result<Vec<Grant>, NotUnderstood> {
-    let document: Document =
-        serde_saphyr::from_str(template).map_err(|error| NotUnderstood(error.to_string()))?;
-    let mut grants = Vec::new();
-    for (function, resource) in document.resources {
-        if resource.r#type != "AWS::Serverless::Function" {
-            continue;
+impl OneOrMany {
+    fn items(&self) -> &[String] {
+        match self {
+            Self::One(item) => std::slice::from_ref(item),
+            Self::Many(items) => items,
         }
-        for statement in resource.properties.policies.into_iter().flat_map(|it| it.statement) {
-            if statement.effect != "Allow" {
-                return Err(NotUnderstood(format!("{function}: {}", statement.effect)));
+    }
+}
+
+/// A question as the evaluator takes it.
+#[derive(Serialize)]
+struct Question<'a> {
+    policies: Vec<&'a Value>,
+    action: &'a str,
+    resource: &'a str,
+    context: BTreeMap<&'a str, Vec<String>>,
+}
+
+impl Roles {
+    /// What CloudFormation would make of `template` with these values of its parameters.
+    ///
+    /// # Errors
+    /// When SAM refuses the template, or a role has something that is not understood.
+    pub fn of(tools: &Tools, template: &Path, parameters: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut python = Command::new(tools.program("python"));
+        python.args(["-c", ROLES]).arg(template);
+        let parameters: BTreeMap<_, _> = parameters.iter().copied().collect();
+        let said = run(&mut python, &json!(parameters)).context("the roles of the template")?;
+        serde_json::from_str(&said).context("the roles of the template")
+    }
+
+    /// The logical ids of the functions.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.functions.keys().map(String::as_str)
+    }
+
+    /// The policies that a function has and the template has not: nobody here knows what they grant.
+    pub fn foreign(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.functions.iter().flat_map(|(function, attached)| {
+            attached.foreign.iter().map(move |arn| (function.as_str(), arn.as_str()))
+        })
+    }
+
+    /// All grants.
+    ///
+    /// # Errors
+    /// When a policy has something else than grants of actions that it names.
+    pub fn grants(&self) -> Result<Vec<Grant>, NotUnderstood> {
+        let mut grants = Vec::new();
+        for (function, attached) in &self.functions {
+            for policy in &attached.policies {
+                grants.extend(grants_of(function, policy)?);
             }
-            let conditions = conditions(&function, statement.condition)?;
-            for resource in targets(&function, &statement.resource)? {
-                for action in &statement.action.0 {
-                    if action.contains('*') {
-                        return Err(NotUnderstood(format!("{function} may do anything: {action}")));
-                    }
-                    grants.push(Grant {
-                        function: function.clone(),
-                        action: action.clone(),
-                        resource: resource.clone(),
-                        conditions: conditions.clone(),
-                    });
+        }
+        Ok(grants)
+    }
+
+    /// Whether functions may do things, in the order of the questions.
+    ///
+    /// # Errors
+    /// When the evaluator cannot be run.
+    pub fn decide(&self, tools: &Tools, asked: &[Authorization]) -> anyhow::Result<Vec<Decision>> {
+        let questions = asked.iter().map(|asked| {
+            let attached = self.functions.get(&asked.function);
+            let policies = attached.map(|attached| attached.policies.iter().collect());
+            self.question(asked, policies.unwrap_or_default())
+        });
+        decide(tools, &questions.collect::<Vec<_>>())
+    }
+
+    /// The grants that can let nothing through: AWS knows no such action on such a resource.
+    ///
+    /// # Errors
+    /// When a policy is not understood, or the evaluator cannot be run.
+    pub fn void(&self, tools: &Tools) -> anyhow::Result<Vec<String>> {
+        let grants = self.grants()?;
+        let policies: Vec<_> = grants.iter().map(|grant| policy([grant])).collect();
+        let questions = grants.iter().zip(&policies).map(|(grant, policy)| {
+            let keys = grant.condition.values().flatten();
+            let context = keys.map(|(key, values)| {
+                let values = values.items().iter().map(|value| value.replace('*', "x"));
+                (key.as_str(), values.collect())
+            });
+            Question {
+                policies: vec![policy],
+                action: &grant.action,
+                resource: &grant.resource,
+                context: context.collect(),
+            }
+        });
+        let decisions = decide(tools, &questions.collect::<Vec<_>>())?;
+        let void = grants.iter().zip(decisions).filter(|(_, it)| *it != Decision::Allowed);
+        Ok(void
+            .map(|(grant, decision)| format!("{grant} lets nothing through: {decision:?}"))
+            .collect())
+    }
+
+    /// What is wrong with the grants, given all calls that the functions made: calls that are refused, and
+    /// grants and values of their conditions that no call needs. Each line names function and action.
+    ///
+    /// # Errors
+    /// When a policy is not understood, or the evaluator cannot be run.
+    pub fn faults(
+        &self,
+        tools: &Tools,
+        calls: &BTreeSet<Authorization>,
+    ) -> anyhow::Result<Vec<String>> {
+        let calls: Vec<_> = calls.iter().cloned().collect();
+        let mut faults = Vec::new();
+        for (call, decision) in calls.iter().zip(self.decide(tools, &calls)?) {
+            let Authorization { function, action, resource, context } = call;
+            match decision {
+                Decision::Allowed => {}
+                Decision::Denied => {
+                    faults.push(format!(
+                        "{function} is not granted {action} on {resource} {context:?}"
+                    ));
                 }
+                Decision::Senseless(reason) => {
+                    faults.push(format!("{function} asks for {action} on {resource}: {reason}"));
+                }
+            }
+        }
+        let grants = self.grants()?;
+        let less: Vec<_> = grants.iter().flat_map(|grant| self.without(&grants, grant)).collect();
+        let mut questions = Vec::new();
+        for less in &less {
+            for call in less.concerned(&calls) {
+                questions.push(self.question(call, vec![&less.policy]));
+            }
+        }
+        let decisions = decide(tools, &questions)?;
+        let mut rest = decisions.as_slice();
+        for less in &less {
+            let (decided, next) = rest.split_at(less.concerned(&calls).count());
+            rest = next;
+            if decided.iter().all(|decision| *decision == Decision::Allowed) {
+                faults.push(less.fault.clone());
+            }
+        }
+        Ok(faults)
+    }
+
+    fn question<'a>(&'a self, asked: &'a Authorization, policies: Vec<&'a Value>) -> Question<'a> {
+        let resource = self.arns.get(&asked.resource).unwrap_or(&asked.resource);
+        let context = asked.context.iter();
+        let context = context.map(|(key, values)| (*key, values.iter().cloned().collect()));
+        Question { policies, action: &asked.action, resource, context: context.collect() }
+    }
+
+    /// The policy of a function with less than it has, in each way to take something of `grant` away.
+    fn without(&self, grants: &[Grant], grant: &Grant) -> Vec<Less> {
+        let Grant { function, action, condition, .. } = grant;
+        if BY_LAMBDA.contains(&action.as_str()) {
+            return Vec::new();
+        }
+        let resource = self.name_of(&grant.resource);
+        let others =
+            || grants.iter().filter(|other| other.function == *function && *other != grant);
+        let less = |policy, fault| Less {
+            function: function.clone(),
+            action: action.clone(),
+            policy,
+            fault,
+        };
+        let mut all =
+            vec![less(policy(others()), format!("{function} never uses {action} on {resource}"))];
+        for (operator, keys) in condition {
+            for (key, values) in keys {
+                let values = values.items();
+                for value in values.iter().filter(|_| values.len() > 1) {
+                    let rest = values.iter().filter(|other| *other != value).cloned().collect();
+                    let mut narrowed = grant.clone();
+                    let keys = narrowed.condition.entry(operator.clone()).or_default();
+                    keys.insert(key.clone(), OneOrMany::Many(rest));
+                    all.push(less(
+                        policy(&others().cloned().chain([narrowed]).collect::<Vec<_>>()),
+                        format!("{function} never uses {action} on {resource} with {key} {value}"),
+                    ));
+                }
+            }
+        }
+        all
+    }
+
+    /// The logical id of the resource with this ARN.
+    fn name_of<'a>(&'a self, arn: &'a str) -> &'a str {
+        self.arns.iter().find(|(_, it)| *it == arn).map_or(arn, |(name, _)| name)
+    }
+}
+
+/// A policy without something that a function has.
+struct Less {
+    function: String,
+    action: String,
+    policy: Value,
+    /// What to say if nothing needed it.
+    fault: String,
+}
+
+impl Less {
+    /// The calls that may be refused by it.
+    fn concerned<'a>(
+        &'a self,
+        calls: &'a [Authorization],
+    ) -> impl Iterator<Item = &'a Authorization> {
+        calls.iter().filter(|call| (&call.function, &call.action) == (&self.function, &self.action))
+    }
+}
+
+impl std::fmt::Display for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} on {}", self.function, self.action, self.resource)
+    }
+}
+
+/// The grants of a policy, one for each action and each resource.
+fn grants_of(function: &str, policy: &Value) -> Result<Vec<Grant>, NotUnderstood> {
+    let policy: Policy = serde_json::from_value(policy.clone())
+        .map_err(|error| NotUnderstood(format!("{function}: {error}")))?;
+    let mut grants = Vec::new();
+    for Statement { effect, action, resource, condition } in policy.statement {
+        if effect != "Allow" {
+            return Err(NotUnderstood(format!("{function}: {effect}")));
+        }
+        for action in action.items() {
+            if action.contains(['*', '?']) {
+                return Err(NotUnderstood(format!("{function} may do anything: {action}")));
+            }
+            for resource in resource.items() {
+                grants.push(Grant {
+                    function: function.to_owned(),
+                    action: action.clone(),
+                    resource: resource.clone(),
+                    condition: condition.clone(),
+                });
             }
         }
     }
     Ok(grants)
 }
 
-/// The resources of a statement.
-fn targets(
-    function: &str,
-    resources: &OneOrMany<Tagged<Value>>,
-) -> Result<BTreeSet<String>, NotUnderstood> {
-    // `!If` in a list: its items have lost their tags.
-    let flat = resources.0.iter().flat_map(|Tagged(value, _)| match value {
-        Value::Array(items) => items.iter().skip(1).collect(),
-        other => vec![other],
+/// A policy of these grants.
+fn policy<'a>(grants: impl IntoIterator<Item = &'a Grant>) -> Value {
+    let statements = grants.into_iter().map(|grant| {
+        let mut statement =
+            json!({"Effect": "Allow", "Action": grant.action, "Resource": grant.resource});
+        if !grant.condition.is_empty() {
+            statement["Condition"] = json!(grant.condition);
+        }
+        statement
     });
-    flat.filter(|value| *value != "AWS::NoValue")
-        .map(|value| match value.as_str() {
-            Some("*") | None => {
-                Err(NotUnderstood(format!("{function} may do something to anything: {value}")))
-            }
-            Some(text) => Ok(text.strip_suffix(".Arn").unwrap_or(text).to_owned()),
-        })
-        .collect()
+    json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>()})
 }
 
-fn conditions(
-    function: &str,
-    conditions: BTreeMap<String, BTreeMap<String, OneOrMany<Tagged<Value>>>>,
-) -> Result<Vec<Condition>, NotUnderstood> {
-    let mut all = Vec::new();
-    for (operator, keys) in conditions {
-        let quantifier = match operator.as_str() {
-            "StringEquals" | "StringLike" => Quantifier::One,
-            "ForAllValues:StringEquals" | "ForAllValues:StringLike" => Quantifier::All,
-            _ => return Err(NotUnderstood(format!("{function}: the operator {operator}"))),
-        };
-        for (key, values) in keys {
-            let values = values.0.into_iter().map(|Tagged(value, tag)| match (value, tag) {
-                // Only a deployment knows.
-                (_, Some(tag)) if tag == "!Ref" => Ok("*".to_owned()),
-                (Value::String(text), _) => Ok(text),
-                (other, _) => Err(NotUnderstood(format!("{function}: the value {other}"))),
-            });
-            let values = values.collect::<Result<_, _>>()?;
-            all.push(Condition { quantifier, key, values });
-        }
+fn decide(tools: &Tools, questions: &[Question<'_>]) -> anyhow::Result<Vec<Decision>> {
+    let folder = tools.node_modules();
+    let mut node = Command::new(tools.node());
+    // Where libraries are found: beside the folder of libraries.
+    node.args(["--input-type=module", "-e", DECIDE])
+        .current_dir(folder.parent().unwrap_or(&folder));
+    let said = run(&mut node, &json!(questions)).context("the evaluator of IAM")?;
+    let decisions: Vec<String> = serde_json::from_str(&said).context("the evaluator of IAM")?;
+    let decision = |text: String| match text.as_str() {
+        "Allowed" => Decision::Allowed,
+        "ImplicitlyDenied" | "ExplicitlyDenied" => Decision::Denied,
+        _ => Decision::Senseless(text),
+    };
+    Ok(decisions.into_iter().map(decision).collect())
+}
+
+/// Runs a program on `input`, and gives what it prints.
+fn run(command: &mut Command, input: &Value) -> anyhow::Result<String> {
+    let mut process = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let mut stdin = process.stdin.take().context("standard input is piped")?;
+    stdin.write_all(input.to_string().as_bytes())?;
+    drop(stdin);
+    let output = process.wait_with_output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    Ok(all)
+    Ok(String::from_utf8(output.stdout)?)
 }
 
-impl Grant {
-    /// Whether it lets a call through.
-    #[must_use]
-    pub fn covers(&self, call: &Authorization) -> bool {
-        (&self.function, &self.action, &self.resource)
-            == (&call.function, &call.action, &call.resource)
-            && self.conditions.iter().all(|condition| condition.holds(call))
-    }
-}
-
-impl Condition {
-    fn holds(&self, call: &Authorization) -> bool {
-        let values = call.context.get(self.key.as_str());
-        let fits = |value: &String| self.values.iter().any(|pattern| matches(pattern, value));
-        match (self.quantifier, values) {
-            (Quantifier::One, None) => false,
-            (Quantifier::All, None) => true,
-            (_, Some(values)) => values.iter().all(fits),
-        }
-    }
-}
-
-/// Whether `text` is of the form of `pattern`, in which a `*` at the end stands for anything.
-fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => text.starts_with(prefix),
-        None => pattern == text,
-    }
-}
-
-/// What Lambda does with a function's rights before it invokes it with a stream's records, and when it gives
-/// records up, so that the function itself does not (Amazon `DynamoDB` Developer Guide, "IAM policy to allow an AWS Lambda function to
-/// access `DynamoDB` stream records").
-const BY_LAMBDA: [&str; 5] = [
+/// What Lambda does by a function's rights, and the function itself does not: reading a stream (Amazon
+/// `DynamoDB` Developer Guide, "IAM policy to allow an AWS Lambda function to access `DynamoDB` stream
+/// records") and reporting what is given up of it, writing the log, and writing traces.
+const BY_LAMBDA: [&str; 9] = [
     "dynamodb:DescribeStream",
     "dynamodb:GetRecords",
     "dynamodb:GetShardIterator",
     "dynamodb:ListStreams",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
     "sqs:SendMessage",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
 ];
-
-/// What is wrong with the grants, given all that was asked for: calls that are not granted, grants and
-/// values of their conditions that nothing needed. Each line names function and action.
-#[must_use]
-pub fn faults(grants: &[Grant], calls: &BTreeSet<Authorization>) -> Vec<String> {
-    let mut faults = Vec::new();
-    for call in calls {
-        if !grants.iter().any(|grant| grant.covers(call)) {
-            let Authorization { function, action, resource, context } = call;
-            faults.push(format!("{function} is not granted {action} on {resource} {context:?}"));
-        }
-    }
-    for grant in grants {
-        let Grant { function, action, resource, conditions } = grant;
-        let by_lambda = resource.ends_with(".StreamArn") || action == "sqs:SendMessage";
-        if BY_LAMBDA.contains(&action.as_str()) && by_lambda {
-            continue;
-        }
-        let used: Vec<_> = calls.iter().filter(|call| grant.covers(call)).collect();
-        if used.is_empty() {
-            faults.push(format!("{function} never uses {action} on {resource}"));
-            continue;
-        }
-        for condition in conditions {
-            for pattern in &condition.values {
-                let asked = used.iter().filter_map(|call| call.context.get(condition.key.as_str()));
-                if !asked.flatten().any(|value| matches(pattern, value)) {
-                    let key = &condition.key;
-                    faults.push(format!(
-                        "{function} never uses {action} on {resource} with {key} {pattern}"
-                    ));
-                }
-            }
-        }
-    }
-    faults
-}
 
 /// What a recorded call is.
 #[derive(Deserialize)]
@@ -379,49 +507,25 @@ fn secretsmanager(operation: &str, body: &Value) -> Option<Needed> {
     Some(vec![(format!("secretsmanager:{operation}"), secret, context)])
 }
 
-/// The identity is an address or its domain: which one, only the account knows.
+/// The identity is an address or its domain: which one, only the account knows. If the identity has a default
+/// configuration set, that is asked for too.
 fn ses(body: &Value) -> Option<Needed> {
     let from = text(&body["FromEmailAddress"])?;
     let address = from.rsplit('<').next()?.trim_end_matches('>').to_owned();
-    let context = [("ses:FromAddress", BTreeSet::from([address]))].into();
-    Some(vec![("ses:SendEmail".to_owned(), SES_IDENTITIES.to_owned(), context)])
+    let needed = |resource: &str| {
+        let arn = format!("arn:aws:ses:us-east-1:000000000000:{resource}");
+        let context = [("ses:FromAddress", BTreeSet::from([address.clone()]))].into();
+        ("ses:SendEmail".to_owned(), arn, context)
+    };
+    Some(vec![needed(&format!("identity/{address}")), needed("configuration-set/default")])
 }
-
-/// What the template has for the identities of SES.
-const SES_IDENTITIES: &str =
-    "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TEMPLATE: &str = "
-Resources:
-  AFunction:
-    Type: AWS::Serverless::Function
-    Properties:
-      Policies:
-        - Version: '2012-10-17'
-          Statement:
-            - Effect: Allow
-              Action: [dynamodb:GetItem, dynamodb:PutItem]
-              Resource: !GetAtt Users.Arn
-              Condition:
-                ForAllValues:StringLike:
-                  dynamodb:LeadingKeys: ['A#*', 'B#*']
-            - Effect: Allow
-              Action: dynamodb:GetItem
-              Resource: [!GetAtt Keys.Arn, !If [Some, !GetAtt Other.Arn, !Ref AWS::NoValue]]
-            - Effect: Allow
-              Action: secretsmanager:GetSecretValue
-              Resource: !Ref Secret
-              Condition: { StringEquals: { secretsmanager:VersionStage: AWSCURRENT } }
-  Users:
-    Type: AWS::DynamoDB::Table
-";
-
     fn call(service: &str, operation: &str, body: &Value) -> String {
-        let call = serde_json::json!({
+        let call = json!({
             "caller": "my-stack-AFunction-1A2B",
             "service": service,
             "operation": operation,
@@ -430,77 +534,50 @@ Resources:
         format!("{call}\n")
     }
 
-    /// Calls that need all grants of the template but the one of `Other`.
-    fn calls() -> String {
-        let table = "my-stack-Users-1";
-        [
-            ("dynamodb", "DynamoDB_20120810.GetItem",
-                serde_json::json!({"TableName": table, "Key": {"pk": {"S": "A#1"}}})),
-            ("dynamodb", "DynamoDB_20120810.GetItem",
-                serde_json::json!({"TableName": table, "Key": {"pk": {"S": "B#1"}}})),
-            ("dynamodb", "DynamoDB_20120810.TransactWriteItems",
-                serde_json::json!({"TransactItems": [
-                    {"Put": {"TableName": table, "Item": {"pk": {"S": "A#1"}}}},
-                    {"Put": {"TableName": table, "Item": {"pk": {"S": "B#1"}}}},
-                ]})),
-            ("dynamodb", "DynamoDB_20120810.GetItem",
-                serde_json::json!({"TableName": "my-stack-Keys-1", "Key": {"pk": {"S": "K"}}})),
-            ("secretsmanager", "secretsmanager.GetSecretValue",
-                serde_json::json!({"SecretId": "arn:aws:secretsmanager:x:1:secret:my-stack-Secret-1-2"})),
-        ]
-        .iter()
-        .map(|(service, operation, body)| call(service, operation, body))
-        .collect()
-    }
-
-    fn found(template: &str, calls: &str) -> Vec<String> {
-        faults(&grants(template).unwrap(), &authorizations("my-stack", calls).unwrap())
-    }
-
     #[test]
-    fn what_is_granted_and_used_is_no_fault_and_all_else_is_named() {
-        let unused = "AFunction never uses dynamodb:GetItem on Other";
-        assert_eq!(found(TEMPLATE, &calls()), [unused]);
-        let less = TEMPLATE.replace("[dynamodb:GetItem, dynamodb:PutItem]", "dynamodb:GetItem");
-        let said = found(&less, &calls()).join("\n");
-        assert!(said.contains("AFunction is not granted dynamodb:PutItem on Users"), "{said}");
-        let more = TEMPLATE.replace("dynamodb:PutItem]", "dynamodb:PutItem, dynamodb:Scan]");
-        let said = found(&more, &calls()).join("\n");
-        assert!(said.contains("AFunction never uses dynamodb:Scan on Users"), "{said}");
-        let wider = TEMPLATE.replace("'B#*']", "'B#*', 'C#*']");
-        let said = found(&wider, &calls()).join("\n");
-        assert!(
-            said.contains("never uses dynamodb:PutItem on Users with dynamodb:LeadingKeys C#*")
-        );
-        let narrower = TEMPLATE.replace(", 'B#*'", "");
-        let said = found(&narrower, &calls()).join("\n");
-        assert!(said.contains("AFunction is not granted dynamodb:PutItem on Users"), "{said}");
-        let other = TEMPLATE.replace("AWSCURRENT", "AWSPENDING");
-        let said = found(&other, &calls()).join("\n");
-        assert!(said.contains("is not granted secretsmanager:GetSecretValue on Secret"), "{said}");
+    fn a_grant_is_one_action_on_one_resource() {
+        let condition = json!({"StringEquals": {"k": "v"}});
+        let statement = json!({
+            "Effect": "Allow", "Action": ["a:B", "a:C"], "Resource": ["r", "s"], "Condition": condition,
+        });
+        let whole = json!({"Version": "2012-10-17", "Statement": [statement]});
+        let grants = grants_of("F", &whole).unwrap();
+        let said: Vec<_> = grants.iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["F: a:B on r", "F: a:B on s", "F: a:C on r", "F: a:C on s"]);
+        let again = policy(&grants);
+        assert_eq!(again["Statement"][3]["Condition"], condition);
+        assert_eq!(grants_of("F", &again).unwrap(), grants);
     }
 
     #[test]
     fn what_is_not_understood_is_an_error() {
-        for (from, to) in [
-            ("Effect: Allow", "Effect: Deny"),
-            ("dynamodb:PutItem]", "dynamodb:*]"),
-            ("Resource: !GetAtt Users.Arn", "Resource: '*'"),
-            ("Resource: !GetAtt Users.Arn", "NotResource: !GetAtt Users.Arn"),
-            ("ForAllValues:StringLike", "ForAnyValue:StringLike"),
+        let good = json!({"Effect": "Allow", "Action": "a:B", "Resource": "r"});
+        let policy = |statement: &Value| json!({"Version": "2012-10-17", "Statement": [statement]});
+        assert!(grants_of("F", &policy(&good)).is_ok());
+        for bad in [
+            json!({"Effect": "Deny", "Action": "a:B", "Resource": "r"}),
+            json!({"Effect": "Allow", "Action": "a:*", "Resource": "r"}),
+            json!({"Effect": "Allow", "Action": "a:Get?tem", "Resource": "r"}),
+            json!({"Effect": "Allow", "NotAction": "a:B", "Resource": "r"}),
+            json!({"Effect": "Allow", "Action": "a:B", "NotResource": "r"}),
         ] {
-            assert!(grants(&TEMPLATE.replace(from, to)).is_err(), "{to}");
+            assert!(grants_of("F", &policy(&bad)).is_err(), "{bad}");
         }
-        let scan =
-            call("dynamodb", "DynamoDB_20120810.Scan", &serde_json::json!({"TableName": "x"}));
+        let scan = call("dynamodb", "DynamoDB_20120810.Scan", &json!({"TableName": "x"}));
         assert!(authorizations("my-stack", &scan).is_err());
-        let queue = call("sqs", "AmazonSQS.SendMessage", &serde_json::json!({}));
+        let queue = call("sqs", "AmazonSQS.SendMessage", &json!({}));
         assert!(authorizations("my-stack", &queue).is_err());
     }
 
     #[test]
-    fn calls_of_others_do_not_count() {
-        let other = calls().replace("my-stack-AFunction-1A2B", "local");
+    fn calls_of_others_are_ignored() {
+        let read = call(
+            "dynamodb",
+            "DynamoDB_20120810.GetItem",
+            &json!({"TableName": "my-stack-Users-1", "Key": {"pk": {"S": "A#1"}}}),
+        );
+        assert_eq!(authorizations("my-stack", &read).unwrap().len(), 1);
+        let other = read.replace("my-stack-AFunction-1A2B", "local");
         assert!(authorizations("my-stack", &other).unwrap().is_empty());
     }
 }

@@ -216,10 +216,13 @@ async fn steps(project: &Project, options: TestOptions) -> anyhow::Result<Vec<St
         let tools = Tools::install(project, ToolSet::Checkov).await;
         tools.map_err(|error| format!("{error:#}"))
     };
-    let scan = ["--file", "template.yaml", "--config-file", ".checkov.yaml"];
+    let scan = ["--file", "template.yaml", "edge.yaml", "--config-file", ".checkov.yaml"];
+    let validate = ["validate", "--lint", "--region", "us-east-1"];
+    let validate_edge = [&validate[..], &["--template", "edge.yaml"]].concat();
     for (title, tools, program, arguments) in [
-        ("cfn-lint", &tools, "cfn-lint", &["-c", "I", "--", "template.yaml"][..]),
-        ("sam validate --lint", &tools, "sam", &["validate", "--lint", "--region", "us-east-1"]),
+        ("cfn-lint", &tools, "cfn-lint", &["-c", "I", "--", "template.yaml", "edge.yaml"][..]),
+        ("sam validate --lint", &tools, "sam", &validate),
+        ("sam validate --lint, edge.yaml", &tools, "sam", &validate_edge),
         ("checkov", &checkov, "checkov", &scan),
     ] {
         let work = match tools {

@@ -7,6 +7,7 @@ mod journeys;
 
 mod end_to_end {
     mod dev;
+    mod edge;
     mod hostile;
     mod interoperate;
     mod mails;

@@ -1,11 +1,14 @@
-//! What no function may be granted but those that are named here, whatever the template says.
+//! What the functions may do, by the roles that SAM and CloudFormation would make, whatever the template says.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use xtask::privilege::{Grant, grants};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use xtask::privilege::{Authorization, Decision, Roles, authorizations};
 use xtask::project::Project;
+use xtask::tools::{ToolSet, Tools};
 
 /// Who may read private signing keys: whoever signs, and what rotates them.
 const SIGNERS: [&str; 4] =
@@ -49,41 +52,367 @@ const READS: [&str; 4] = [
     "secretsmanager:GetSecretValue",
 ];
 
-fn of_the_template() -> Vec<Grant> {
-    let template = std::fs::read_to_string(Project::here().template()).unwrap();
-    grants(&template).unwrap()
-}
+/// What Lambda needs to write the log.
+const LOGGING: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
 
-fn functions<'a>(grants: impl Iterator<Item = &'a Grant>) -> BTreeSet<&'a str> {
-    grants.map(|grant| grant.function.as_str()).collect()
-}
+/// What Lambda needs to write traces.
+const TRACING: [&str; 2] = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
 
-#[test]
-fn secrets_are_read_by_those_who_are_named() {
-    let grants = of_the_template();
-    let readers = |secret| {
-        functions(grants.iter().filter(|grant| {
-            grant.resource == secret && grant.action == "secretsmanager:GetSecretValue"
-        }))
+/// Every function and every right that a parameter can add.
+const EVERYTHING: [(&str, &str); 5] = [
+    ("Authorizer", "true"),
+    ("AuthorizerAccess", "checked"),
+    ("MailFrom", "no-reply@example.com"),
+    ("MailLinkBase", "https://app.example.com"),
+    ("Tracing", "Active"),
+];
+
+/// The tools, and the roles of the template with all that a parameter can add.
+async fn everything() -> &'static (Tools, Roles) {
+    static EVERYTHING_ONCE: OnceCell<(Tools, Roles)> = OnceCell::const_new();
+    let translate = async || {
+        let tools = tools().await;
+        let roles = of_the_template(&tools, &EVERYTHING);
+        (tools, roles)
     };
-    assert_eq!(readers("SigningKeys"), BTreeSet::from(SIGNERS));
-    assert_eq!(readers("Peppers"), BTreeSet::from(PEPPERED));
+    EVERYTHING_ONCE.get_or_init(translate).await
 }
 
-#[test]
-fn public_keys_are_written_by_rotation_alone() {
-    let grants = of_the_template();
-    let writers = grants
-        .iter()
-        .filter(|grant| grant.resource == "KeysTable" && !READS.contains(&grant.action.as_str()));
-    assert_eq!(functions(writers), BTreeSet::from(["RotateKeysFunction"]));
+async fn tools() -> Tools {
+    Tools::install(&Project::here(), ToolSet::Test).await.unwrap()
 }
 
-#[test]
-fn what_only_reads_can_write_nothing() {
-    let grants = of_the_template();
-    let writers = functions(grants.iter().filter(|grant| !READS.contains(&grant.action.as_str())));
+fn of_the_template(tools: &Tools, parameters: &[(&str, &str)]) -> Roles {
+    Roles::of(tools, &Project::here().template(), parameters).unwrap()
+}
+
+type Context<'a> = &'a [(&'static str, &'a str)];
+
+fn asked(function: &str, action: &str, resource: &str, context: Context<'_>) -> Authorization {
+    let context = context.iter().map(|(key, value)| (*key, BTreeSet::from([(*value).to_owned()])));
+    Authorization {
+        function: function.to_owned(),
+        action: action.to_owned(),
+        resource: resource.to_owned(),
+        context: context.collect(),
+    }
+}
+
+/// An action, a resource, and the values of condition keys.
+type Deed<'a> = (&'a str, &'a str, Context<'a>);
+
+/// For each deed, the functions that may do it.
+fn who_may<'a>(tools: &Tools, roles: &'a Roles, deeds: &[Deed<'_>]) -> Vec<BTreeSet<&'a str>> {
+    let functions: Vec<_> = roles.functions().collect();
+    let questions = deeds.iter().flat_map(|(action, resource, context)| {
+        functions.iter().map(move |function| asked(function, action, resource, context))
+    });
+    let questions: Vec<_> = questions.collect();
+    let mut decisions = roles.decide(tools, &questions).unwrap().into_iter();
+    let who = deeds.iter().map(|(action, resource, _)| {
+        let decided = functions.iter().zip(decisions.by_ref().take(functions.len()));
+        decided
+            .filter_map(|(function, decision)| match decision {
+                Decision::Allowed => Some(*function),
+                Decision::Denied => None,
+                Decision::Senseless(reason) => panic!("{action} on {resource}: {reason}"),
+            })
+            .collect()
+    });
+    who.collect()
+}
+
+#[tokio::test]
+async fn secrets_are_read_by_those_who_are_named() {
+    const STAGE: &str = "secretsmanager:VersionStage";
+    let (tools, roles) = everything().await;
+    let current: Context<'_> = &[(STAGE, "AWSCURRENT")];
+    let pending: Context<'_> = &[(STAGE, "AWSPENDING")];
+    let previous: Context<'_> = &[(STAGE, "AWSPREVIOUS")];
+    let by_id: Context<'_> = &[];
+    let nobody = BTreeSet::new;
+    let expected = [
+        ("SigningKeys", current, BTreeSet::from(SIGNERS)),
+        ("SigningKeys", pending, BTreeSet::from(["RotateKeysFunction"])),
+        ("SigningKeys", previous, nobody()),
+        ("SigningKeys", by_id, nobody()),
+        ("Peppers", current, BTreeSet::from(PEPPERED)),
+        ("Peppers", pending, nobody()),
+        ("Peppers", previous, nobody()),
+        ("Peppers", by_id, nobody()),
+    ];
+    let read = |(secret, context, _): &(&'static str, Context<'static>, _)| {
+        ("secretsmanager:GetSecretValue", *secret, *context)
+    };
+    let readers = who_may(tools, roles, &expected.each_ref().map(read));
+    for ((secret, context, expected), readers) in expected.into_iter().zip(readers) {
+        assert_eq!(readers, expected, "{secret} {context:?}");
+    }
+}
+
+#[tokio::test]
+async fn public_keys_are_written_by_rotation_alone() {
+    let (tools, roles) = everything().await;
+    let actions = [
+        "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:BatchWriteItem",
+        "dynamodb:PartiQLUpdate",
+    ];
+    let writers = who_may(tools, roles, &actions.map(|action| (action, "KeysTable", &[][..])));
+    let writers: BTreeSet<_> = writers.into_iter().flatten().collect();
+    assert_eq!(writers, BTreeSet::from(["RotateKeysFunction"]));
+}
+
+#[tokio::test]
+async fn what_only_reads_can_write_nothing_but_its_log_and_traces() {
+    let (_, roles) = everything().await;
+    let functions: BTreeSet<_> = roles.functions().collect();
     for reader in READERS {
-        assert!(!writers.contains(reader), "{reader}");
+        assert!(functions.contains(reader), "{reader}");
+    }
+    for grant in roles.grants().unwrap() {
+        let action = grant.action.as_str();
+        let harmless = [&READS[..], &LOGGING, &TRACING].concat().contains(&action);
+        assert!(harmless || !READERS.contains(&grant.function.as_str()), "{grant}");
+    }
+}
+
+#[tokio::test]
+async fn what_only_reads_reads_no_password_hash() {
+    let (tools, roles) = everything().await;
+    let hash: Context<'_> = &[("dynamodb:LeadingKeys", "USERNAME#testuser")];
+    let may = who_may(tools, roles, &[("dynamodb:GetItem", "UsersTable", hash)]).remove(0);
+    assert!(may.contains("LoginFunction"));
+    assert!(may.is_disjoint(&BTreeSet::from(READERS)), "{may:?}");
+}
+
+#[tokio::test]
+async fn a_role_has_no_policy_that_others_may_change() {
+    let tools = tools().await;
+    for parameters in [&[][..], &EVERYTHING] {
+        let roles = of_the_template(&tools, parameters);
+        assert_eq!(roles.foreign().collect::<Vec<_>>(), []);
+    }
+}
+
+#[tokio::test]
+async fn traces_are_written_only_if_tracing_is_on() {
+    let tools = tools().await;
+    for (tracing, traces) in [(None, false), (Some("PassThrough"), false), (Some("Active"), true)] {
+        let parameters: Vec<_> = tracing.map(|value| ("Tracing", value)).into_iter().collect();
+        let roles = of_the_template(&tools, &parameters);
+        let mut granted: BTreeMap<_, BTreeSet<_>> =
+            roles.functions().map(|function| (function.to_owned(), BTreeSet::new())).collect();
+        for grant in roles.grants().unwrap() {
+            if grant.action.starts_with("xray:") {
+                granted.get_mut(&grant.function).unwrap().insert(grant.action);
+            }
+        }
+        let expected =
+            if traces { BTreeSet::from(TRACING.map(str::to_owned)) } else { BTreeSet::new() };
+        for (function, granted) in granted {
+            assert_eq!(granted, expected, "{function} with {tracing:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_function_writes_the_log_of_the_stack_and_no_other() {
+    let (tools, roles) = everything().await;
+    let all: BTreeSet<_> = roles.functions().collect();
+    let [ours, other] = ["FunctionsLog:log-stream:s", "ApiLog:log-stream:s"]
+        .map(|stream| format!("arn:aws:logs:us-east-1:000000000000:log-group:{stream}"));
+    let group = "arn:aws:logs:us-east-1:000000000000:log-group:new";
+    let [create, put] = LOGGING;
+    let expected = [
+        (create, ours.as_str(), all.clone()),
+        (put, ours.as_str(), all),
+        (create, other.as_str(), BTreeSet::new()),
+        (put, other.as_str(), BTreeSet::new()),
+        ("logs:CreateLogGroup", group, BTreeSet::new()),
+    ];
+    let deeds = expected.each_ref().map(|(action, resource, _)| (*action, *resource, &[][..]));
+    for ((action, resource, expected), may) in expected.iter().zip(who_may(tools, roles, &deeds)) {
+        assert_eq!(&may, expected, "{action} {resource}");
+    }
+}
+
+#[tokio::test]
+async fn mail_is_sent_from_the_address_alone_also_by_a_default_configuration_set() {
+    let (tools, roles) = everything().await;
+    let ours: Context<'_> = &[("ses:FromAddress", "no-reply@example.com")];
+    let other: Context<'_> = &[("ses:FromAddress", "root@example.com")];
+    let arns = ["identity/example.com", "identity/no-reply@example.com", "configuration-set/a"]
+        .map(|resource| format!("arn:aws:ses:us-east-1:000000000000:{resource}"));
+    for (from, expected) in [(ours, BTreeSet::from(["MailerFunction"])), (other, BTreeSet::new())] {
+        let deeds = arns.each_ref().map(|arn| ("ses:SendEmail", arn.as_str(), from));
+        for may in who_may(tools, roles, &deeds) {
+            assert_eq!(may, expected, "{from:?}");
+        }
+    }
+}
+
+/// A grant on a resource that the action does not know is a right that nobody has.
+#[tokio::test]
+async fn every_grant_lets_something_through() {
+    let (tools, roles) = everything().await;
+    let void = roles.void(tools).unwrap();
+    assert!(void.is_empty(), "{}", void.join("\n"));
+}
+
+/// A template with a role that has neither too much nor too little.
+const SMALL: &str = r#"
+Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Some: { Type: String, Default: "no" }
+Conditions:
+  HasSome: !Equals [!Ref Some, "yes"]
+Resources:
+  AFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: a
+      Runtime: provided.al2023
+      Handler: bootstrap
+      Role: !GetAtt ARole.Arn
+  ARole:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {}
+      ManagedPolicyArns: [!Ref Shared]
+      Policies:
+        - PolicyName: own
+          PolicyDocument:
+            Version: "2012-10-17"
+            Statement:
+              - Effect: Allow
+                Action: [dynamodb:GetItem, dynamodb:PutItem]
+                Resource: !GetAtt Users.Arn
+                Condition:
+                  ForAllValues:StringLike:
+                    dynamodb:LeadingKeys: ["A#*", "B#*"]
+              - Effect: Allow
+                Action: dynamodb:GetItem
+                Resource: [!GetAtt Keys.Arn, !If [HasSome, !GetAtt Other.Arn, !Ref AWS::NoValue]]
+  Shared:
+    Type: AWS::IAM::ManagedPolicy
+    Properties:
+      PolicyDocument:
+        Version: "2012-10-17"
+        Statement:
+          - Effect: Allow
+            Action: secretsmanager:GetSecretValue
+            Resource: !Ref Hidden
+            Condition: { StringEquals: { secretsmanager:VersionStage: AWSCURRENT } }
+  Users: { Type: AWS::DynamoDB::Table }
+  Keys: { Type: AWS::DynamoDB::Table }
+  Other: { Type: AWS::DynamoDB::Table }
+  Hidden: { Type: AWS::SecretsManager::Secret }
+"#;
+
+/// Calls that need all of it, but what is there with `Some`.
+fn calls() -> BTreeSet<Authorization> {
+    let get = |table: &str, key: &str| {
+        let table = format!("my-stack-{table}-1");
+        (
+            "dynamodb",
+            "DynamoDB_20120810.GetItem",
+            json!({"TableName": table, "Key": {"pk": {"S": key}}}),
+        )
+    };
+    let put =
+        |key: &str| json!({"Put": {"TableName": "my-stack-Users-1", "Item": {"pk": {"S": key}}}});
+    let secret = "arn:aws:secretsmanager:x:1:secret:my-stack-Hidden-1-2";
+    let calls: [(&str, &str, Value); 5] = [
+        get("Users", "A#1"),
+        get("Users", "B#1"),
+        get("Keys", "K"),
+        (
+            "dynamodb",
+            "DynamoDB_20120810.TransactWriteItems",
+            json!({"TransactItems": [put("A#1"), put("B#1")]}),
+        ),
+        ("secretsmanager", "secretsmanager.GetSecretValue", json!({"SecretId": secret})),
+    ];
+    let line = |(service, operation, body): (&str, &str, Value)| {
+        let caller = "my-stack-AFunction-1A2B";
+        let body = body.to_string();
+        json!({"caller": caller, "service": service, "operation": operation, "body": body})
+            .to_string()
+    };
+    authorizations("my-stack", &calls.map(line).join("\n")).unwrap()
+}
+
+fn translated(tools: &Tools, template: &str, parameters: &[(&str, &str)]) -> Roles {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), template).unwrap();
+    Roles::of(tools, file.path(), parameters).unwrap()
+}
+
+/// The roles with another text in place of one that is there.
+fn changed(roles: &Roles, from: &str, to: &str) -> Roles {
+    let text = serde_json::to_string(roles).unwrap();
+    assert!(text.contains(from), "{from} is not in {text}");
+    serde_json::from_str(&text.replace(from, to)).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_granted_and_used_is_no_fault_and_all_else_is_named() {
+    let tools = tools().await;
+    let faults = |roles: &Roles| roles.faults(&tools, &calls()).unwrap().join("\n");
+    let small = translated(&tools, SMALL, &[]);
+    assert_eq!(faults(&small), "");
+    let more = translated(&tools, SMALL, &[("Some", "yes")]);
+    assert_eq!(faults(&more), "AFunction never uses dynamodb:GetItem on Other");
+    for (from, to, expected) in [
+        (
+            r#""dynamodb:GetItem","dynamodb:PutItem""#,
+            r#""dynamodb:GetItem""#,
+            "AFunction is not granted dynamodb:PutItem on Users",
+        ),
+        (
+            r#""dynamodb:PutItem""#,
+            r#""dynamodb:PutItem","dynamodb:Scan""#,
+            "AFunction never uses dynamodb:Scan on Users",
+        ),
+        (
+            r#""B#*""#,
+            r#""B#*","C#*""#,
+            "AFunction never uses dynamodb:PutItem on Users with dynamodb:LeadingKeys C#*",
+        ),
+        (r#","B#*""#, "", "AFunction is not granted dynamodb:PutItem on Users"),
+        (
+            "AWSCURRENT",
+            "AWSPENDING",
+            "AFunction is not granted secretsmanager:GetSecretValue on Hidden",
+        ),
+    ] {
+        let said = faults(&changed(&small, from, to));
+        assert!(said.contains(expected), "{to}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn what_sam_adds_to_a_role_is_seen() {
+    let tools = tools().await;
+    let sam = SMALL.replace("      Role: !GetAtt ARole.Arn\n", "      Tracing: Active\n");
+    let roles = translated(&tools, &sam, &[]);
+    let foreign: Vec<_> = roles.foreign().map(|(_, arn)| arn.rsplit('/').next().unwrap()).collect();
+    assert_eq!(foreign, ["AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"]);
+}
+
+#[tokio::test]
+async fn a_grant_without_effect_is_seen() {
+    let tools = tools().await;
+    let small = translated(&tools, SMALL, &[]);
+    assert_eq!(small.void(&tools).unwrap(), Vec::<String>::new());
+    for (from, to) in [
+        (r#""dynamodb:PutItem""#, r#""dynamodb:ListTables""#),
+        (r#""dynamodb:PutItem""#, r#""dynamodb:PutItems""#),
+        ("dynamodb:LeadingKeys", "dynamodb:LeadingKey"),
+    ] {
+        assert!(!changed(&small, from, to).void(&tools).unwrap().is_empty(), "{to}");
     }
 }

@@ -9,6 +9,7 @@
 //! long as anything that was made with it.
 
 mod code;
+mod edge;
 mod mailed;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use aws_lc_rs::{hkdf, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub use code::{Code, CodeKind, CodeTag};
+pub use edge::EdgeSecret;
 use jiff::{SignedDuration, Timestamp};
 pub use mailed::MailedCode;
 use serde::{Deserialize, Serialize};
@@ -196,14 +198,19 @@ impl Peppers {
     /// The key that things are made with now.
     #[must_use]
     pub fn current(&self, purpose: Purpose, now: Timestamp) -> MacKey {
-        let begun = |pepper: &&Pepper| pepper.starts_at.is_none_or(|starts_at| starts_at <= now);
-        self.0.later.iter().rev().find(begun).unwrap_or(&self.0.first).key(purpose)
+        self.in_use(now).key(purpose)
     }
 
     /// The key of the pepper `id`, or `None` when there is no such pepper.
     #[must_use]
     pub fn by_id(&self, id: &str, purpose: Purpose) -> Option<MacKey> {
         self.all().find(|pepper| pepper.id == id).map(|pepper| pepper.key(purpose))
+    }
+
+    /// The pepper that things are made with now.
+    fn in_use(&self, now: Timestamp) -> &Pepper {
+        let begun = |pepper: &&Pepper| pepper.starts_at.is_none_or(|starts_at| starts_at <= now);
+        self.0.later.iter().rev().find(begun).unwrap_or(&self.0.first)
     }
 
     fn all(&self) -> impl Iterator<Item = &Pepper> {
@@ -245,13 +252,19 @@ impl Pepper {
     }
 
     fn key(&self, purpose: Purpose) -> MacKey {
+        let subkey = self.subkey(purpose.label());
+        MacKey { id: self.id.clone(), key: hmac::Key::new(hmac::HMAC_SHA256, &*subkey) }
+    }
+
+    /// The key of the use that `label` names.
+    fn subkey(&self, label: &[u8]) -> Zeroizing<[u8; MAC_BYTES]> {
         let mut subkey = Zeroizing::new([0; MAC_BYTES]);
         hkdf::Salt::new(hkdf::HKDF_SHA256, &[])
             .extract(self.secret.as_bytes())
-            .expand(&[purpose.label()], hkdf::HKDF_SHA256)
+            .expand(&[label], hkdf::HKDF_SHA256)
             .and_then(|okm| okm.fill(&mut *subkey))
             .expect("32 bytes are within what HKDF gives (RFC 5869 §2.3)");
-        MacKey { id: self.id.clone(), key: hmac::Key::new(hmac::HMAC_SHA256, &*subkey) }
+        subkey
     }
 }
 

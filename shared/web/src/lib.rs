@@ -82,6 +82,7 @@
 mod access;
 mod bearer;
 mod body;
+mod edge;
 mod event;
 mod json;
 mod metrics;
@@ -96,6 +97,7 @@ mod work;
 
 pub use access::{Access, Admits, Checked, CheckedAccount, Guarded, Has, Public, SignedIn};
 pub use body::{Body, Input, MAX_BODY_BYTES, NoBody};
+pub use edge::{EDGE_SECRET_HEADER, Edge, VIEWER_ADDRESS_HEADER};
 pub use event::{EventHandler, handle_within};
 pub use http::{Method, StatusCode};
 pub use lambda_http::aws_lambda_events::apigw::{
@@ -110,5 +112,5 @@ pub use response::{
     Accepted, Created, Either, Json, Message, NoContent, Output, Public as PublicDocument,
 };
 pub use route::{Description, Endpoint, Route};
-pub use serve::{answer, answer_within, serve, serve_event};
+pub use serve::{answer, answer_behind, answer_within, serve, serve_event};
 pub use user::UserBody;

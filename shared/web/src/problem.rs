@@ -38,6 +38,7 @@ pub struct FieldError {
 /// | 401 | `missing_token` | the request has no credentials |
 /// | 401 | `invalid_token` | the token is invalid or has expired, or its session has ended |
 /// | 401 | `invalid_credentials` | the name or password at login is wrong |
+/// | 403 | `forbidden` | the request did not come through the trusted edge |
 /// | 403 | `wrong_password` | the current password of a signed-in user is wrong |
 /// | 403 | `insufficient_role` | the caller lacks a role |
 /// | 403 | `registration_closed`, `invalid_invite` | registration is closed, or requires a valid invitation |
@@ -145,6 +146,13 @@ impl Problem {
     pub fn invalid_code() -> Self {
         let detail = "The code is wrong or has expired.";
         Self::new(StatusCode::BAD_REQUEST, "invalid_code", "Invalid code", detail)
+    }
+
+    /// The request did not come through the trusted edge (403).
+    #[must_use]
+    pub fn forbidden() -> Self {
+        let detail = "This API answers only requests to its public address.";
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
     }
 
     /// The current password of a signed-in user is wrong (403). It carries no challenge, because the

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method};
 
-use crate::{Event, Problem};
+use crate::{Edge, Event, Problem};
 
 /// The longest user agent that is kept, in characters.
 const MAX_USER_AGENT_CHARS: usize = 256;
@@ -19,6 +19,7 @@ const MAX_USER_AGENT_CHARS: usize = 256;
 /// A request.
 pub struct Request {
     event: Event,
+    network: Option<Network>,
 }
 
 /// Headers and body may hold secrets.
@@ -29,8 +30,14 @@ impl fmt::Debug for Request {
 }
 
 impl Request {
-    pub(crate) fn new(event: Event) -> Self {
-        Self { event }
+    /// The request of `event`, and whether it came by the way that `edge` asks for. If not, the request is
+    /// for the log alone.
+    pub(crate) fn new(event: Event, edge: &Edge) -> (Self, Result<(), Problem>) {
+        let (network, arrival) = match edge.network(&event) {
+            Ok(network) => (network, Ok(())),
+            Err(problem) => (None, Err(problem)),
+        };
+        (Self { event, network }, arrival)
     }
 
     /// The method. By it a route of several endpoints tells them apart, and not by the route key,
@@ -76,10 +83,7 @@ impl Request {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client {
-            user_agent: self.headers().get(USER_AGENT).map(user_agent),
-            network: self.event.request_context.http.source_ip.as_deref().and_then(Network::of),
-        }
+        Client { user_agent: self.headers().get(USER_AGENT).map(user_agent), network: self.network }
     }
 }
 
@@ -100,7 +104,8 @@ pub struct Client {
     /// What the client says of itself: for its owner to recognise it by, nothing more. At most 256
     /// characters are kept, and none that a reader cannot see.
     pub user_agent: Option<String>,
-    /// The network, as the gateway saw it. No header that a client can send counts.
+    /// The network, as the gateway or the trusted edge reports it. No header that a client can send changes
+    /// it.
     pub network: Option<Network>,
 }
 
@@ -110,15 +115,19 @@ pub struct Client {
 pub struct Network(IpAddr);
 
 impl Network {
-    fn of(source_ip: &str) -> Option<Self> {
-        let address: IpAddr = source_ip.parse().ok()?;
-        Some(Self(match address.to_canonical() {
+    /// The network of the address that the gateway reports.
+    pub(crate) fn of(source_ip: &str) -> Option<Self> {
+        Some(Self::of_address(source_ip.parse().ok()?))
+    }
+
+    pub(crate) fn of_address(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
             v4 @ IpAddr::V4(_) => v4,
             IpAddr::V6(v6) => {
                 let [a, b, c, d, ..] = v6.segments();
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
-        }))
+        })
     }
 }
 
@@ -164,7 +173,7 @@ mod tests {
     fn path_id(parameter: &str) -> Option<SessionId> {
         let mut event = Event::default();
         event.path_parameters.insert("sid".to_owned(), parameter.to_owned());
-        Request::new(event).path_id("sid").ok()
+        Request::new(event, &Edge::default()).0.path_id("sid").ok()
     }
 
     #[test]

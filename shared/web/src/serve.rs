@@ -18,7 +18,9 @@ use crate::request::Request;
 use crate::response::Response;
 use crate::telemetry::{self, Record};
 use crate::work::{self, Invocations, Unfinished};
-use crate::{Access, Admits, Description, Event, EventResponse, Input, Output, Problem, Route};
+use crate::{
+    Access, Admits, Description, Edge, Event, EventResponse, Input, Output, Problem, Route,
+};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -89,12 +91,13 @@ fn start<F: AsyncFnOnce(&Env, Invocations) -> Result<(), lambda_runtime::Error>>
 }
 
 async fn run<R: Route>(env: &Env, invocations: Invocations) -> Result<(), lambda_runtime::Error> {
+    let edge = &env.read(Edge::read)?;
     // Boxed, as what handles requests is.
     let route = work::start(R::cold_start(env).boxed()).await?;
     let route = &route;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Event>| async move {
         let deadline = invocations.deadline(event.context.deadline, &SystemClock);
-        Ok::<_, lambda_runtime::Error>(answer_within(deadline, route, event.payload).await)
+        Ok::<_, lambda_runtime::Error>(respond(edge, Some(deadline), route, event.payload).await)
     }))
     .await
 }
@@ -114,23 +117,33 @@ async fn run_handler<H: EventHandler>(
 
 /// Answers one event of an HTTP API, in however long that takes: for tests.
 pub async fn answer<R: Route>(route: &R, event: Event) -> EventResponse {
-    respond(None, route, event).await
+    respond(&Edge::default(), None, route, event).await
 }
 
 /// Answers one event of an HTTP API before the deadline. It always answers: a panic is a 500, and work that
 /// does not end is a 503.
 pub async fn answer_within<R: Route>(deadline: Deadline, route: &R, event: Event) -> EventResponse {
-    respond(Some(deadline), route, event).await
+    respond(&Edge::default(), Some(deadline), route, event).await
+}
+
+/// Answers one event of an HTTP API behind `edge`, in however long that takes: for tests.
+pub async fn answer_behind<R: Route>(edge: &Edge, route: &R, event: Event) -> EventResponse {
+    respond(edge, None, route, event).await
 }
 
 /// The event is taken as it comes, not through `lambda_http`'s conversion to an `http::Request`,
 /// which builds a URI of what a client sent and panics when it is not one.
-async fn respond<R: Route>(deadline: Option<Deadline>, route: &R, event: Event) -> EventResponse {
+async fn respond<R: Route>(
+    edge: &Edge,
+    deadline: Option<Deadline>,
+    route: &R,
+    event: Event,
+) -> EventResponse {
     let started = Instant::now();
-    let request = Request::new(event);
+    let (request, arrival) = Request::new(event, edge);
     let mut user_id = None;
     // Boxed: the SDK's futures are so deeply nested that the compiler gives up on larger ones.
-    let attempt = attempt(route, &request, &mut user_id).boxed();
+    let attempt = attempt(route, &request, arrival, &mut user_id).boxed();
     let result = match work::finish(deadline, attempt).await {
         Ok(result) => result,
         Err(error @ Unfinished::Panic) => Err(Problem::internal().because(error)),
@@ -159,8 +172,11 @@ async fn respond<R: Route>(deadline: Option<Deadline>, route: &R, event: Event) 
 async fn attempt<R: Route>(
     route: &R,
     request: &Request,
+    arrival: Result<(), Problem>,
     user_id: &mut Option<UserId>,
 ) -> Result<Response, Problem> {
+    // Before anything else: behind an edge, strangers get to nothing that costs more than this.
+    arrival?;
     let caller = R::Access::admit(route, request.headers()).await?;
     *user_id = R::Access::user_id(&caller);
     let input = R::Input::read(request)?;

@@ -54,7 +54,7 @@ async fn deployed_as_documented() {
     println!("--- operations");
     operations::bad_day(&deployed).await;
     operations::every_metric_has_been_written(&deployed);
-    operations::privilege_is_least(&deployed);
+    operations::privilege_is_least(&deployed).await;
 
     // Users are kept, by a deployment with a change, by an upgrade and by deletion.
     let session = deployed.sign_in("root").await;

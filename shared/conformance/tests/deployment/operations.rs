@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use auth::Metric;
 use serde_json::{Value, json};
-use xtask::privilege::{authorizations, faults, grants};
+use xtask::privilege::{Roles, authorizations};
 use xtask::project::Project;
+use xtask::tools::{ToolSet, Tools};
 
 use super::account::AwsAccount;
 use super::stack::Deployed;
@@ -181,9 +182,17 @@ pub(crate) fn alarms_are_the_brake(account: &AwsAccount) {
 }
 
 /// All that the functions have asked of AWS is granted, and all that is granted has been asked for.
-pub(crate) fn privilege_is_least(deployed: &Deployed<'_>) {
-    let template = std::fs::read_to_string(Project::here().template()).unwrap();
+pub(crate) async fn privilege_is_least(deployed: &Deployed<'_>) {
+    let project = Project::here();
+    let tools = Tools::install(&project, ToolSet::Test).await.unwrap();
+    // Those of the deployment on which a right depends.
+    let parameters = [
+        ("MailFrom", "no-reply@example.com"),
+        ("Authorizer", "true"),
+        ("AuthorizerAccess", "checked"),
+    ];
+    let roles = Roles::of(&tools, &project.template(), &parameters).unwrap();
     let calls = authorizations("latchkey", &deployed.account().aws().calls()).unwrap();
-    let faults = faults(&grants(&template).unwrap(), &calls);
+    let faults = roles.faults(&tools, &calls).unwrap();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -6,6 +6,7 @@ mod access;
 mod answers;
 mod bodies;
 mod deadlines;
+mod edge;
 mod log;
 mod routes;
 mod weird;

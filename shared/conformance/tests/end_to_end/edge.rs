@@ -1,0 +1,78 @@
+//! Behind the owner's proxy, whose part this test plays: it sends what `CloudFront` would.
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+use xtask::project::Project;
+use xtask::template::Template;
+
+use super::server::Server;
+use crate::journeys::{Answer, PASSWORD};
+
+/// Sends a request as the edge does for a viewer at `address`.
+async fn through(server: &Server, secret: &str, address: &str, request: RequestBuilder) -> Answer {
+    let viewer = format!("{address}:46532");
+    let request = request.header("x-latchkey-edge", secret);
+    server.send(request.header("cloudfront-viewer-address", viewer)).await
+}
+
+fn login(server: &Server, password: &str) -> RequestBuilder {
+    let body = json!({"username": "target", "password": password}).to_string();
+    let request = server.request(Method::POST, "/auth/login");
+    request.header("content-type", "application/json").body(body)
+}
+
+/// What `cargo xtask keys edge-secret` prints.
+fn edge_secret(server: &Server) -> String {
+    let output = server.xtask(&["keys", "edge-secret"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_an_edge_nobody_gets_around_it_and_the_viewer_is_throttled() {
+    let waits = "THROTTLE_PAIR_BASE_SECONDS=600";
+    let server = Server::start(&["--db", "memory", "--env", "TRUSTED_EDGE=on", "--env", waits]);
+    let secret = edge_secret(&server);
+
+    // Each route, without the secret and with a wrong one, whatever else is sent.
+    let wrong = secret.to_lowercase();
+    let template = Template::read(&Project::here().template()).unwrap();
+    for route in template.functions.iter().flat_map(|function| &function.routes) {
+        let path = route.path.replace(['{', '}'], "");
+        let request = || {
+            let request = server.request(route.method.clone().unwrap(), &path);
+            request.header("x-forwarded-for", "203.0.113.1")
+        };
+        let spoofed = request().header("cloudfront-viewer-address", "203.0.113.1:1");
+        for answer in [
+            server.send(request()).await,
+            server.send(spoofed).await,
+            through(&server, &wrong, "203.0.113.1", request()).await,
+        ] {
+            assert_eq!(answer.short(), "403 forbidden", "{}", route.key());
+            assert!(!answer.headers.contains_key("www-authenticate"), "{}", route.key());
+        }
+        let answer = through(&server, &secret, "203.0.113.1", request()).await;
+        assert_ne!(answer.short(), "403 forbidden", "{}", route.key());
+    }
+
+    // The viewer's network decides, and nothing that the viewer sends.
+    let body = json!({"username": "target", "password": PASSWORD}).to_string();
+    let register = server.request(Method::POST, "/auth/register");
+    let register = register.header("content-type", "application/json").body(body);
+    assert_eq!(through(&server, &secret, "203.0.113.2", register).await.status, 201);
+    let mut answers = Vec::new();
+    for n in 0..4 {
+        // Another address in the same network, and another pretence.
+        let guess =
+            login(&server, "a wrong password").header("x-forwarded-for", format!("192.0.2.{n}"));
+        let attacker = format!("2001:db8:1:2::{n}");
+        answers.push(through(&server, &secret, &attacker, guess).await.status);
+    }
+    assert_eq!(answers, [401, 401, 401, 429]);
+    let same_network = "2001:db8:1:2:ffff::1";
+    let attempt = through(&server, &secret, same_network, login(&server, PASSWORD)).await;
+    assert_eq!(attempt.status, 429);
+    let attempt = through(&server, &secret, "2001:db8:1:3::1", login(&server, PASSWORD)).await;
+    assert_eq!(attempt.status, 200, "another network");
+}

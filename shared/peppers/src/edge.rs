@@ -1,0 +1,112 @@
+//! The secret that the owner's proxy sends with every request.
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::{Pepper, Peppers};
+
+/// The label of the subkey (`info` of RFC 5869). Never changed: every proxy would be refused.
+const LABEL: &[u8] = b"latchkey/v1/edge";
+
+/// The edge secret of one pepper. The proxy gets the secret; functions get its digest alone, so that a
+/// function that reads no peppers can recognize the proxy and can make nothing.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct EdgeSecret(String);
+
+impl fmt::Debug for EdgeSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EdgeSecret")
+    }
+}
+
+impl EdgeSecret {
+    /// The value of the header that the proxy sends: 256 bits in base64url.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The SHA-256 digest of [`EdgeSecret::expose`], in hexadecimal. It is no secret.
+    fn digest(&self) -> String {
+        hex::encode(digest::digest(&digest::SHA256, self.0.as_bytes()))
+    }
+}
+
+impl Pepper {
+    fn edge_secret(&self) -> EdgeSecret {
+        EdgeSecret(URL_SAFE_NO_PAD.encode(*self.subkey(LABEL)))
+    }
+}
+
+impl Peppers {
+    /// The secret for the proxy: that of the pepper in use.
+    #[must_use]
+    pub fn edge_secret(&self, now: Timestamp) -> EdgeSecret {
+        self.in_use(now).edge_secret()
+    }
+
+    /// The digests of the secrets that functions accept, separated by commas: those of all peppers, so that
+    /// the proxy may change from one secret to the next at any time.
+    #[must_use]
+    pub fn edge_digests(&self) -> String {
+        self.all().map(|pepper| pepper.edge_secret().digest()).collect::<Vec<_>>().join(",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use auth::{Clock, SystemClock, SystemRandom};
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::{ANNOUNCE_SECONDS, Purpose};
+
+    /// Computed by hand from RFC 5869: a changed derivation would lock the proxy out.
+    #[test]
+    fn the_derivation_does_not_change() {
+        use aws_lc_rs::hmac;
+
+        let json = format!(r#"{{"id":"1","secret":"{}"}}"#, "a".repeat(64));
+        let peppers: Peppers = json.parse().unwrap();
+        let ikm = hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]);
+        let prk = hmac::sign(&ikm, "a".repeat(64).as_bytes());
+        let mut info = b"latchkey/v1/edge".to_vec();
+        info.push(1);
+        let okm = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, prk.as_ref()), &info);
+        let secret = peppers.edge_secret(SystemClock.now());
+        assert_eq!(secret.expose(), URL_SAFE_NO_PAD.encode(okm));
+    }
+
+    #[test]
+    fn the_digest_is_that_of_sha256sum() {
+        let secret = EdgeSecret("abc".to_owned());
+        let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(secret.digest(), of_abc);
+    }
+
+    #[test]
+    fn both_peppers_of_a_rotation_have_one_that_is_accepted() {
+        let (start, kept) = (SystemClock.now(), SignedDuration::from_hours(24));
+        let first = Peppers::generate("a", &SystemRandom);
+        let both = first.with_new("b", start, kept, &SystemRandom).unwrap();
+        let begun = start + SignedDuration::from_secs(ANNOUNCE_SECONDS);
+        let [old, new] = [start, begun].map(|now| both.edge_secret(now).digest());
+        assert_ne!(old, new);
+        assert_eq!(both.edge_digests(), format!("{old},{new}"));
+        assert_eq!(old, first.edge_secret(start).digest());
+    }
+
+    #[test]
+    fn it_is_no_key_of_another_purpose_and_debug_does_not_show_it() {
+        let peppers = Peppers::generate("a", &SystemRandom);
+        let secret = peppers.edge_secret(SystemClock.now());
+        let token = peppers.current(Purpose::RefreshToken, SystemClock.now());
+        assert!(!token.verifies(b"", secret.expose().as_bytes()));
+        assert_eq!(format!("{secret:?}"), "EdgeSecret");
+    }
+}

@@ -1,0 +1,189 @@
+//! The proxy that the owner may run in front of the API (the edge), and what the API believes of it.
+//!
+//! Behind an edge, the gateway sees the edge's address for every request, so the edge reports the viewer's.
+//! The report is believed only of requests that carry the edge secret; all others are refused, or clients
+//! could bypass the edge and choose their network. Functions know the secret's digest alone: a function by
+//! token must not read the peppers, from which the secret is derived.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use auth::Reader;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use http::HeaderMap;
+
+use crate::request::Network;
+use crate::{Event, Problem};
+
+/// The header in which the edge sends its secret.
+pub const EDGE_SECRET_HEADER: &str = "x-latchkey-edge";
+
+/// The header in which the edge reports the viewer's address and port, as `CloudFront` does.
+pub const VIEWER_ADDRESS_HEADER: &str = "cloudfront-viewer-address";
+
+/// The way that requests take to the API.
+#[derive(Clone, Debug, Default)]
+pub enum Edge {
+    /// Clients reach the gateway directly: the network is that of the address that the gateway sees.
+    #[default]
+    Absent,
+    /// Only requests with an edge secret are answered: the network is that of the address that the edge
+    /// reports.
+    Trusted(SecretDigests),
+}
+
+impl Edge {
+    /// From `TRUSTED_EDGE` and, if that is `on`, `EDGE_SECRET_SHA256`.
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        match reader.optional("TRUSTED_EDGE", Switch::Off)? {
+            Switch::Off => Some(Self::Absent),
+            Switch::On => reader.required("EDGE_SECRET_SHA256").map(Self::Trusted),
+        }
+    }
+
+    /// The network that a request comes from.
+    pub(crate) fn network(&self, event: &Event) -> Result<Option<Network>, Problem> {
+        let digests = match self {
+            Self::Absent => {
+                let source_ip = event.request_context.http.source_ip.as_deref();
+                return Ok(source_ip.and_then(Network::of));
+            }
+            Self::Trusted(digests) => digests,
+        };
+        let refused = |reason: &'static str| Problem::forbidden().because(reason);
+        let secret = only(&event.headers, EDGE_SECRET_HEADER);
+        let secret = secret.ok_or_else(|| refused("no edge secret"))?;
+        if !digests.accept(secret) {
+            return Err(refused("a wrong edge secret"));
+        }
+        // Without the viewer's network the counters by network would count nothing.
+        let viewer = only(&event.headers, VIEWER_ADDRESS_HEADER)
+            .and_then(|value| viewer_address(str::from_utf8(value).ok()?));
+        let viewer = viewer.ok_or_else(|| refused("the edge reports no viewer's address"))?;
+        Ok(Some(Network::of_address(viewer)))
+    }
+}
+
+/// The value of a header that is there once.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.as_bytes();
+    values.next().is_none().then_some(value)
+}
+
+/// The address in `address:port`. `CloudFront` puts no brackets around an IPv6 address.
+fn viewer_address(text: &str) -> Option<IpAddr> {
+    let bare = |address: &str| {
+        let inner = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        match inner {
+            Some(inner) => inner.parse().ok().map(IpAddr::V6),
+            None => address.parse().ok(),
+        }
+    };
+    let before_port = text.rsplit_once(':').and_then(|(address, port)| {
+        let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        if is_port && port.parse::<u16>().is_ok() { bare(address) } else { None }
+    });
+    before_port.or_else(|| bare(text))
+}
+
+/// A value of `TRUSTED_EDGE`.
+#[derive(Clone, Copy)]
+enum Switch {
+    Off,
+    On,
+}
+
+impl FromStr for Switch {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            "on" => Ok(Self::On),
+            _ => Err("expected `on` or `off`"),
+        }
+    }
+}
+
+/// The SHA-256 digests of the edge secrets that are accepted: of more than one while a pepper is rotated.
+#[derive(Clone)]
+pub struct SecretDigests(Vec<[u8; SHA256_OUTPUT_LEN]>);
+
+impl fmt::Debug for SecretDigests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SecretDigests").field(&self.0.len()).finish()
+    }
+}
+
+impl SecretDigests {
+    /// Whether `secret` has one of the digests. In constant time.
+    fn accept(&self, secret: &[u8]) -> bool {
+        let presented = digest(&SHA256, secret);
+        self.0.iter().fold(false, |accepted, digest| {
+            verify_slices_are_equal(digest, presented.as_ref()).is_ok() | accepted
+        })
+    }
+}
+
+impl FromStr for SecretDigests {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digest = |text: &str| hex::decode(text.trim()).ok()?.try_into().ok();
+        let digests: Option<Vec<_>> = text.split(',').map(digest).collect();
+        digests.map(Self).ok_or("expected SHA-256 digests in hexadecimal, separated by commas")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_not_part_of_the_address() {
+        let address = |text: &str| viewer_address(text).map(|address| address.to_string());
+        for (text, expected) in [
+            ("203.0.113.7:46532", "203.0.113.7"),
+            ("203.0.113.7", "203.0.113.7"),
+            ("2001:db8:1:2:3:4:5:6:443", "2001:db8:1:2:3:4:5:6"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6"),
+            ("2001:db8::5:46532", "2001:db8::5"),
+            ("2001:db8::a29e:1cb2", "2001:db8::a29e:1cb2"),
+            ("[2001:db8::5]:46532", "2001:db8::5"),
+            ("[2001:db8::5]", "2001:db8::5"),
+            ("::ffff:203.0.113.7:46532", "::ffff:203.0.113.7"),
+        ] {
+            assert_eq!(address(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in [
+            "",
+            ":",
+            "unknown",
+            "203.0.113.7:",
+            "203.0.113.7:65536",
+            "203.0.113.7:+1",
+            "203.0.113.7:1, 198.51.100.1:1",
+            "203.0.113.7:1,198.51.100.1:1",
+            "[203.0.113.7]:1",
+            "[2001:db8::5:1",
+            " 203.0.113.7:1",
+        ] {
+            assert_eq!(address(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn digests_are_hexadecimal_and_at_least_one() {
+        let one = "ab".repeat(32);
+        for good in [one.clone(), one.to_uppercase(), format!("{one}, {one}")] {
+            assert!(good.parse::<SecretDigests>().is_ok(), "{good}");
+        }
+        for bad in ["", ",", &one[1..], &one[2..], &format!("{one},"), &"zz".repeat(32)] {
+            let error = bad.parse::<SecretDigests>().unwrap_err();
+            assert!(!error.contains("ab"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Behind the owner's proxy: whom the API answers, and from which network a request comes.
+
+use auth::{BootError, Env, Role};
+use serde_json::{Value, json};
+use testkit::{Forge, TestClock, bearer, event, from_network, header as with_header};
+use web::{
+    Client, EDGE_SECRET_HEADER, Edge, EventResponse, Json, Message, Method, Problem, Public, Route,
+    VIEWER_ADDRESS_HEADER, answer, answer_behind,
+};
+
+use crate::routes::{Bodiless, ByToken, Echo, Finding};
+use crate::{outcome, post};
+
+/// Two secrets and their digests, as `sha256sum` prints them.
+const SECRET: &str = "abc";
+const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+const OTHER_SECRET: &str = "";
+const OTHER_DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// What the edge reports.
+const VIEWER: &str = "203.0.113.9:46532";
+
+/// Answers the network that a request comes from.
+struct Whence;
+
+impl Route for Whence {
+    const NAME: &'static str = "whence";
+    const METHOD: Method = Method::GET;
+    const PATH: &'static str = "/whence";
+    type Access = Public;
+    type Input = Client;
+    type Output = Json<Message>;
+
+    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+        Ok(Self)
+    }
+
+    async fn handle(&self, (): (), client: Client) -> Result<Json<Message>, Problem> {
+        let network = client.network.map(|network| network.to_string());
+        Ok(Json(Message::new(network.unwrap_or_default())))
+    }
+}
+
+fn edge(variables: &[(&str, &str)]) -> Result<Edge, String> {
+    let env: Env = variables.iter().copied().collect();
+    env.read(Edge::read).map_err(|error| error.to_string())
+}
+
+fn trusted(digests: &str) -> Edge {
+    edge(&[("TRUSTED_EDGE", "on"), ("EDGE_SECRET_SHA256", digests)]).unwrap()
+}
+
+/// A request through the edge.
+fn through(secret: &str, viewer: &str) -> Value {
+    let event = with_header(post(b"{}"), EDGE_SECRET_HEADER, secret);
+    with_header(event, VIEWER_ADDRESS_HEADER, viewer)
+}
+
+async fn whence(edge: &Edge, request: Value) -> String {
+    let answered = answer_behind(edge, &Whence, event(request)).await;
+    match answered.status_code {
+        200 => testkit::body(&answered)["message"].as_str().unwrap().to_owned(),
+        status => format!("{status} {}", outcome(&answered).1),
+    }
+}
+
+/// What nobody gets past.
+const REFUSED: &str = "403 forbidden";
+
+#[tokio::test]
+async fn behind_an_edge_the_network_is_that_of_the_viewer() {
+    let edge = trusted(DIGEST);
+    for (viewer, network) in [
+        (VIEWER, "203.0.113.9"),
+        ("198.51.100.1:1", "198.51.100.1"),
+        ("2001:db8:1:2:3:4:5:6:443", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::5]:443", "2001:db8:1:2::/64"),
+    ] {
+        assert_eq!(whence(&edge, through(SECRET, viewer)).await, network, "{viewer}");
+    }
+    let more = with_header(through(SECRET, VIEWER), "x-forwarded-for", "192.0.2.1");
+    assert_eq!(whence(&edge, from_network(more, "192.0.2.2")).await, "203.0.113.9");
+}
+
+#[tokio::test]
+async fn a_request_without_the_edge_secret_is_refused() {
+    let edge = trusted(DIGEST);
+    let without = with_header(post(b"{}"), VIEWER_ADDRESS_HEADER, VIEWER);
+    assert_eq!(whence(&edge, without).await, REFUSED);
+    for wrong in ["", "ab", "abcd", "ABC", " abc", "abc,abc", DIGEST] {
+        assert_eq!(whence(&edge, through(wrong, VIEWER)).await, REFUSED, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_one_viewer_is_refused() {
+    let edge = trusted(DIGEST);
+    let without = with_header(post(b"{}"), EDGE_SECRET_HEADER, SECRET);
+    assert_eq!(whence(&edge, without).await, REFUSED);
+    for viewer in ["", "unknown", "203.0.113.9:1,198.51.100.1:1"] {
+        assert_eq!(whence(&edge, through(SECRET, viewer)).await, REFUSED, "{viewer}");
+    }
+}
+
+#[tokio::test]
+async fn while_a_pepper_is_rotated_both_secrets_are_accepted() {
+    let both = trusted(&format!("{DIGEST},{OTHER_DIGEST}"));
+    for secret in [SECRET, OTHER_SECRET] {
+        assert_eq!(whence(&both, through(secret, VIEWER)).await, "203.0.113.9", "{secret}");
+    }
+    assert_eq!(whence(&trusted(OTHER_DIGEST), through(SECRET, VIEWER)).await, REFUSED);
+}
+
+#[tokio::test]
+async fn strangers_are_refused_before_anything_else() {
+    let edge = trusted(DIGEST);
+    let refused =
+        |answered: EventResponse| assert_eq!(outcome(&answered), (403, "forbidden".into()));
+    // A public document, a body that is no JSON, and no token.
+    refused(answer_behind(&edge, &Bodiless, event(post(b""))).await);
+    refused(answer_behind(&edge, &Echo, event(post(b"{"))).await);
+    let (forge, clock) = (Forge::new(), TestClock::default());
+    let route = ByToken::new(&forge, &clock, Finding::Nothing);
+    refused(answer_behind(&edge, &route, event(post(b"{}"))).await);
+    let claims = Forge::claims(auth::Clock::now(&clock), &[Role::User].into_iter().collect());
+    let token = forge.sign(&forge.header(), &claims);
+    refused(answer_behind(&edge, &route, event(bearer(post(b"{}"), &token))).await);
+    let let_in = event(bearer(through(SECRET, VIEWER), &token));
+    assert_eq!(answer_behind(&edge, &route, let_in).await.status_code, 204);
+}
+
+#[tokio::test]
+async fn a_refusal_tells_nothing_and_carries_no_challenge() {
+    let answered = answer_behind(&trusted(DIGEST), &Bodiless, event(post(b""))).await;
+    assert!(!answered.headers.contains_key("www-authenticate"));
+    let body = testkit::body(&answered).to_string();
+    for word in ["edge", "secret", "CloudFront", "viewer"] {
+        assert!(!body.contains(word), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn without_an_edge_its_headers_have_no_effect() {
+    let spoofed = from_network(through(SECRET, VIEWER), "198.51.100.1");
+    let spoofed = with_header(spoofed, "x-forwarded-for", "192.0.2.1");
+    for off in [edge(&[]), edge(&[("TRUSTED_EDGE", "off")])] {
+        assert_eq!(whence(&off.unwrap(), spoofed.clone()).await, "198.51.100.1");
+    }
+    let answered = answer(&Whence, event(spoofed)).await;
+    assert_eq!(testkit::body(&answered), json!({"message": "198.51.100.1"}));
+}
+
+#[test]
+fn a_function_behind_an_edge_does_not_start_without_usable_digests() {
+    let secret = "hush";
+    for (variables, named) in [
+        (&[("TRUSTED_EDGE", "on")][..], "EDGE_SECRET_SHA256 is missing"),
+        (&[("TRUSTED_EDGE", "on"), ("EDGE_SECRET_SHA256", "")], "EDGE_SECRET_SHA256 is missing"),
+        (&[("TRUSTED_EDGE", "on"), ("EDGE_SECRET_SHA256", secret)], "EDGE_SECRET_SHA256 is not"),
+        (&[("TRUSTED_EDGE", "true")], "TRUSTED_EDGE is not"),
+    ] {
+        let error = edge(variables).unwrap_err();
+        assert!(error.contains(named) && !error.contains(secret), "{error}");
+    }
+}

@@ -1,0 +1,36 @@
+// Decides requests by an evaluator of IAM policies: a list of requests on standard input, a list of decisions
+// on standard output. A decision is "Allowed", "ImplicitlyDenied", "ExplicitlyDenied", or, for a request that
+// AWS knows no such resource or no such action of, what the evaluator has against it.
+import { readFileSync } from "node:fs";
+import { runSimulation } from "@cloud-copilot/iam-simulate";
+
+const accountId = "000000000000";
+
+async function decide({ policies, action, resource, context }) {
+    const result = await runSimulation(
+        {
+            request: {
+                principal: `arn:aws:iam::${accountId}:role/function`,
+                action,
+                resource: { resource, accountId },
+                contextVariables: context,
+            },
+            identityPolicies: policies.map((policy, n) => ({ name: `policy${n}`, policy })),
+            serviceControlPolicies: [],
+            resourceControlPolicies: [],
+        },
+        {},
+    );
+    if (result.resultType === "error") {
+        const { message, identityPolicyErrors } = result.errors;
+        return identityPolicyErrors ? `${message} ${JSON.stringify(identityPolicyErrors)}` : message;
+    }
+    const ignored = result.result?.ignoredContextKeys ?? [];
+    return ignored.length > 0 ? `the action knows no ${ignored}` : result.overallResult;
+}
+
+const decisions = [];
+for (const request of JSON.parse(readFileSync(0, "utf8"))) {
+    decisions.push(await decide(request));
+}
+console.log(JSON.stringify(decisions));

@@ -1,0 +1,115 @@
+"""What each function of a template may do, as SAM and CloudFormation would make it.
+
+Takes the path of the template, and the values of its parameters as JSON on standard input. Prints JSON:
+for each function its policies, and for each resource the ARN that policies name it by.
+"""
+
+import json
+import os
+import sys
+
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
+
+from ministack.services.cloudformation import engine
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+# As the resolver of intrinsic functions has it.
+ACCOUNT = engine.get_account_id()
+ARN = f"arn:aws:%s:us-east-1:{ACCOUNT}:%s"
+
+# What `Ref` gives, and the attributes that policies may use, for a resource of this name.
+NAMES = {
+    "AWS::DynamoDB::Table": lambda name: (
+        name,
+        {
+            "Arn": ARN % ("dynamodb", f"table/{name}"),
+            "StreamArn": ARN % ("dynamodb", f"table/{name}/stream/2026-01-01T00:00:00.000"),
+        },
+    ),
+    "AWS::IAM::ManagedPolicy": lambda name: (f"arn:aws:iam::{ACCOUNT}:policy/{name}", {}),
+    "AWS::Logs::LogGroup": lambda name: (name, {"Arn": ARN % ("logs", f"log-group:{name}:*")}),
+    "AWS::SecretsManager::Secret": lambda name: (
+        ARN % ("secretsmanager", f"secret:{name}-AbCdEf"),
+        {},
+    ),
+    "AWS::SNS::Topic": lambda name: (ARN % ("sns", name), {}),
+    "AWS::SQS::Queue": lambda name: (
+        f"https://sqs.us-east-1.amazonaws.com/{ACCOUNT}/{name}",
+        {"Arn": ARN % ("sqs", name)},
+    ),
+}
+
+
+class NoManagedPolicies:
+    """SAM asks for the ARNs of AWS's policies that a template names. Ours names none."""
+
+    def load(self):
+        return {}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def main():
+    with open(sys.argv[1]) as file:
+        template = yaml_parse(file.read())
+    values = json.load(sys.stdin)
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            # SAM takes only what has been uploaded.
+            resource["Properties"]["CodeUri"] = "s3://bucket/key"
+    parameters = engine._resolve_parameters(
+        template, [{"Key": name, "Value": value} for name, value in values.items()]
+    )
+    conditions = engine._evaluate_conditions(template, parameters)
+    template = transform(template, dict(values), NoManagedPolicies())
+    resources = {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if conditions.get(resource.get("Condition"), True)
+    }
+    physical = {}
+    arns = {}
+    for name, resource in resources.items():
+        reference, attributes = NAMES.get(resource["Type"], lambda name: (name, {}))(name)
+        physical[name] = {"PhysicalResourceId": reference, "Attributes": attributes}
+        for attribute, arn in {"Ref": reference, **attributes}.items():
+            if arn.startswith("arn:"):
+                arns[name if attribute in ("Ref", "Arn") else f"{name}.{attribute}"] = arn
+
+    def resolved(value):
+        return engine._resolve_refs(
+            value, physical, parameters, conditions, {}, "latchkey", "latchkey"
+        )
+
+    # Ours, by the ARNs that roles attach them by.
+    managed = {
+        arns[name]: resolved(resource["Properties"]["PolicyDocument"])
+        for name, resource in resources.items()
+        if resource["Type"] == "AWS::IAM::ManagedPolicy"
+    }
+    roles, foreign = {}, {}
+    for name, resource in resources.items():
+        if resource["Type"] in ("AWS::IAM::Policy", "AWS::IAM::RolePolicy"):
+            sys.exit(f"{name}: a policy that is attached from outside its role is not understood")
+        if resource["Type"] != "AWS::IAM::Role":
+            continue
+        properties = resource["Properties"]
+        if "PermissionsBoundary" in properties:
+            sys.exit(f"{name}: a permissions boundary is not understood")
+        policies = [resolved(policy["PolicyDocument"]) for policy in properties.get("Policies", [])]
+        attached = [resolved(arn) for arn in properties.get("ManagedPolicyArns", [])]
+        policies += [managed[arn] for arn in attached if arn in managed]
+        roles[name] = policies
+        foreign[name] = [arn for arn in attached if arn not in managed]
+    functions = {}
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::Lambda::Function":
+            role, _ = listed(resource["Properties"]["Role"]["Fn::GetAtt"])
+            functions[name] = {"policies": roles[role], "foreign": foreign[role]}
+    json.dump({"functions": functions, "arns": arns}, sys.stdout)
+
+
+main()
