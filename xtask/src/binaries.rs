@@ -51,17 +51,47 @@ impl Description {
 
 /// Builds all binaries of the workspace, by name. Cargo's progress and errors go to standard error.
 ///
-/// All of them at once and just as `cargo lambda watch` builds each: the same features, profile and
-/// folder, so that it finds nothing left to do.
-///
 /// # Errors
 /// When the build fails.
 pub async fn build(project: &Project, release: bool) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     check_compiler().await?;
+    let (success, binaries) = cargo_build(project, release, &["--workspace", "--bins"]).await?;
+    if !success {
+        bail!("the build failed: its reason is above");
+    }
+    Ok(binaries)
+}
+
+/// Builds the binaries of these functions, as far as their sources compile: those that are built, by name.
+///
+/// It names no package, so that cargo chooses the same features as for the whole workspace and builds
+/// nothing twice.
+///
+/// # Errors
+/// When cargo cannot be run.
+pub async fn build_functions(
+    project: &Project,
+    release: bool,
+    functions: &[String],
+) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    check_compiler().await?;
+    let mut arguments = vec!["--keep-going"];
+    arguments.extend(functions.iter().flat_map(|function| ["--bin", function]));
+    let (_, binaries) = cargo_build(project, release, &arguments).await?;
+    Ok(binaries)
+}
+
+/// Whether cargo could build everything, and what it did build.
+async fn cargo_build(
+    project: &Project,
+    release: bool,
+    arguments: &[&str],
+) -> anyhow::Result<(bool, BTreeMap<String, PathBuf>)> {
     let mut build = cargo();
     build
         .current_dir(project.root())
-        .args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"])
+        .args(["build", "--message-format=json-render-diagnostics"])
+        .args(arguments)
         .stdout(Stdio::piped());
     if release {
         build.arg("--release");
@@ -71,9 +101,7 @@ pub async fn build(project: &Project, release: bool) -> anyhow::Result<BTreeMap<
     if let Some(stdout) = &mut build.child().stdout {
         stdout.read_to_end(&mut output).await.context("cannot read what cargo says")?;
     }
-    if !build.wait().await?.success() {
-        bail!("the build failed: its reason is above");
-    }
+    let success = build.wait().await?.success();
     let mut binaries = BTreeMap::new();
     for message in Message::parse_stream(BufReader::new(output.as_slice())) {
         if let Ok(Message::CompilerArtifact(artifact)) = message
@@ -82,7 +110,7 @@ pub async fn build(project: &Project, release: bool) -> anyhow::Result<BTreeMap<
             binaries.insert(artifact.target.name.clone(), executable.into_std_path_buf());
         }
     }
-    Ok(binaries)
+    Ok((success, binaries))
 }
 
 /// Cargo would say it too, but on a hundred lines of a build script.

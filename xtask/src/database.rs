@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::loopback;
 use crate::template::Table;
 use crate::ui;
 
@@ -36,15 +38,15 @@ impl FromStr for Storage {
 pub struct LocalDatabase {
     address: SocketAddr,
     database: Database,
-    server: JoinHandle<()>,
-    _lock: Option<File>,
+    servers: [JoinHandle<()>; 2],
+    lock: Option<File>,
 }
 
 /// The database cannot be used. In one line.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// Another process has it.
-    #[error("the database {0} is in use by another process")]
+    /// Another process has it. Names the file and that process.
+    #[error("the database {0}")]
     InUse(String),
     /// No database, or a broken one.
     #[error("cannot open the database {path}: {problem}")]
@@ -109,8 +111,22 @@ impl LocalDatabase {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DatabaseError::Listen)?;
         let address = listener.local_addr().map_err(DatabaseError::Listen)?;
-        let server = tokio::spawn(dynoxide::server::serve_on(listener, database.clone()));
-        Ok(Self { address, database, server, _lock: lock })
+        // The emulator answers pages of every origin, so it is hidden behind a guard that does not.
+        let hidden = loopback::hidden().await.map_err(DatabaseError::Listen)?;
+        let emulator = hidden.local_addr().map_err(DatabaseError::Listen)?;
+        let servers = [
+            tokio::spawn(dynoxide::server::serve_on(hidden, database.clone())),
+            tokio::spawn(loopback::guard(listener, address.port(), emulator)),
+        ];
+        Ok(Self { address, database, servers, lock })
+    }
+
+    /// Says who has the database, for those who want it too.
+    ///
+    /// # Errors
+    /// If that cannot be written beside it.
+    pub fn held_by(&self, holder: &str) -> std::io::Result<()> {
+        self.lock.as_ref().map_or(Ok(()), |lock| write_holder(lock, holder))
     }
 
     /// The URL of the database.
@@ -133,7 +149,7 @@ impl std::fmt::Debug for LocalDatabase {
 
 impl Drop for LocalDatabase {
     fn drop(&mut self) {
-        self.server.abort();
+        self.servers.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -164,12 +180,31 @@ fn lock(path: &Path) -> Result<File, DatabaseError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");
     let unusable = |error| DatabaseError::Open { path: name.clone(), problem: ui::reason(&error) };
-    let file = File::create(beside).map_err(unusable)?;
+    // Not emptied: it says who has the lock.
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.open(beside).map_err(unusable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(DatabaseError::InUse(name)),
+        Ok(()) => {
+            let holder = format!("process {}", std::process::id());
+            write_holder(&file, &holder).map_err(unusable)?;
+            Ok(file)
+        }
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // Whoever has just taken the lock may not have written yet.
+            let read = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
+            let holder = if read { holder.trim() } else { "another process" };
+            Err(DatabaseError::InUse(format!("{name} is in use by {holder}")))
+        }
         Err(std::fs::TryLockError::Error(error)) => Err(unusable(error)),
     }
+}
+
+fn write_holder(mut lock: &File, holder: &str) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    lock.write_all(holder.as_bytes())
 }
 
 fn make(database: &Database, table: &Table) -> Result<(), DatabaseError> {
@@ -220,6 +255,8 @@ fn check(database: &Database, table: &Table) -> Result<(), DatabaseError> {
 #[cfg(test)]
 mod tests {
     use dynoxide::actions::list_streams::ListStreamsRequest;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -242,10 +279,57 @@ mod tests {
         let first = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
         let second = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap_err();
         assert!(matches!(second, DatabaseError::InUse(_)), "{second}");
+        assert!(
+            second.to_string().ends_with(&format!("process {}", std::process::id())),
+            "{second}"
+        );
+        first.held_by("the dev server at http://127.0.0.1:1").unwrap();
+        let third = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap_err();
+        assert!(
+            third.to_string().ends_with("in use by the dev server at http://127.0.0.1:1"),
+            "{third}"
+        );
         drop(first);
         LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
         let other = LocalDatabase::start(&storage, &[table("id")]).await.unwrap_err();
         assert!(matches!(other, DatabaseError::OtherForm(_)), "{other}");
+    }
+
+    /// The emulator itself answers every page, and allows it to read the answer.
+    #[tokio::test]
+    async fn no_page_reaches_the_database() {
+        let database = LocalDatabase::start(&Storage::Memory, &[table("pk")]).await.unwrap();
+        let address = database.address;
+        let port = address.port();
+        let ask = async |method: &str, headers: &str| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!(
+                "{method} / HTTP/1.1\r\n{headers}\r\nX-Amz-Target: DynamoDB_20120810.ListTables\r\n\
+                 X-Amz-Date: 20260101T000000Z\r\nContent-Type: application/x-amz-json-1.0\r\n\
+                 Authorization: AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/\
+                 aws4_request, SignedHeaders=host, Signature=0\r\n\
+                 Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+            );
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let own = format!("Host: 127.0.0.1:{port}");
+        let answer = ask("POST", &own).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("UsersTable"), "{answer}");
+        for headers in [
+            format!("{own}\r\nOrigin: http://evil.example"),
+            format!("{own}\r\nOrigin: null"),
+            format!("{own}\r\nSec-Fetch-Site: cross-site"),
+            format!("Host: evil.example:{port}"),
+        ] {
+            for method in ["POST", "OPTIONS"] {
+                let answer = ask(method, &headers).await;
+                assert!(answer.starts_with("HTTP/1.1 403"), "{method} {headers}: {answer}");
+                assert!(!answer.contains("access-control-"), "{answer}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -5,34 +5,28 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
-use auth::{Clock, Env, Random, SystemClock, SystemRandom};
-use http::{Method, Request};
+use auth::{Env, SystemClock, SystemRandom};
 use keys::KeysTable;
 use rotation::PepperRotation;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 
 use crate::binaries::{self, Description, Endpoint};
-use crate::database::{LocalDatabase, Storage};
-use crate::gateway::{Emulator, EventContext, Gateway, Invoker, PAGES, Routes, event};
+use crate::database::{DatabaseError, LocalDatabase, Storage};
+use crate::gateway::{Cors, Gateway, Origin, PAGES, Routes};
+use crate::lambda::{self, LocalLambda, Program, START_LIMIT};
 use crate::local_secrets::{EDGE_DIGESTS, LocalSecrets, write_private};
 use crate::process::interrupted;
 use crate::project::Project;
+use crate::rebuild::{self, Sources};
 use crate::state::DevState;
 use crate::streams;
 use crate::template::{Function, Setting, Template};
-use crate::tools::{ToolSet, Tools};
 use crate::ui;
-use crate::watch::{Watch, WatchOptions};
 
-/// How long a function may take from its first request to its first answer.
-const WARM_UP: Duration = Duration::from_mins(3);
-
-/// Instances of each function: what happens between two of them shows, and each further one makes the start
-/// longer, by a cargo that finds nothing to build.
+/// The most instances of each function: enough to show what happens between two of them.
 const CONCURRENCY: NonZeroU16 = NonZeroU16::new(2).unwrap();
 
 /// The folder of mails, in `.local`.
@@ -56,9 +50,13 @@ pub struct DevOptions {
     #[arg(long)]
     pub release: bool,
 
-    /// How many requests each function works on at once, each in a process of its own
-    #[arg(long, value_name = "N", default_value_t = CONCURRENCY)]
+    /// How many requests each function works on at once, each in a process of its own; others wait
+    #[arg(long, value_name = "N", default_value_t = CONCURRENCY, value_parser = concurrency)]
     pub concurrency: NonZeroU16,
+
+    /// Let pages of this origin, such as `http://localhost:5173`, call the API; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    pub cors_origin: Vec<Origin>,
 
     /// Set an environment variable of all functions; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
@@ -67,6 +65,10 @@ pub struct DevOptions {
     /// End when standard input is closed: for a test, which may be killed
     #[arg(long, hide = true)]
     pub until_stdin_closes: bool,
+}
+
+fn concurrency(text: &str) -> Result<NonZeroU16, String> {
+    text.parse().map_err(|_| format!("expected a number from 1 to {}", u16::MAX))
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {
@@ -116,7 +118,10 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
         Some(storage) => storage.clone(),
         None => Storage::File(project.local(DATABASE)),
     };
-    let database = LocalDatabase::start(&storage, &template.tables).await?;
+    let database = LocalDatabase::start(&storage, &template.tables).await;
+    let database = database.map_err(|error| in_use(error.into()))?;
+    let holder = format!("the dev server at {url} (process {})", std::process::id());
+    database.held_by(&holder).context("cannot write beside the database")?;
     let secrets = LocalSecrets::of(project);
     let mut environment = environment(&template, &database.endpoint(), &url, &options.env)?;
     environment.extend(secrets.variables());
@@ -129,8 +134,12 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     secrets.make(&both.rotation(table, &env)?, &peppers).await?;
     local_edge(&mut environment, &peppers, &options.env).await?;
 
-    let tools = Tools::install(project, ToolSet::Dev).await?;
-    let binaries = binaries::build(project, options.release).await?;
+    let names: Vec<_> = template.functions.iter().map(|it| it.name.clone()).collect();
+    ui::note(format_args!("building {} functions", names.len()));
+    // Before the build, so that no edit is lost.
+    let sources = Sources::watch(project);
+    let binaries = binaries::build_functions(project, options.release, &names).await?;
+    let programs = programs(&template, &binaries)?;
     let descriptions = describe(&template, &binaries).await?;
 
     // For those who run `cargo lambda watch --env-file .local/functions.env` by hand.
@@ -140,22 +149,17 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     write_private(&project.local("functions.env"), public.as_bytes())
         .context("cannot write .local/functions.env")?;
 
-    let options = WatchOptions {
-        release: options.release,
+    let settings = lambda::Settings {
         concurrency: options.concurrency,
         environment: environment.clone(),
+        start_limit: START_LIMIT,
     };
-    let mut watch = Watch::start(project, &tools, &options).await?;
-    let emulator = Emulator::new(watch.address());
-    let crashes = watch.crashes();
-    tokio::select! {
-        warm = warm_up(&template, &emulator) => warm?,
-        () = crashes.notified() => bail!("a function does not start: its reason is above"),
-        status = watch.ended() => bail!("cargo lambda watch ended ({})", status?),
-    }
-
-    let emulator_of_streams = emulator.clone();
-    let delivered = streams::deliver(database.database(), &template, &emulator_of_streams, mails);
+    let local = LocalLambda::start(programs, settings).await?;
+    let lambda = local.handle();
+    let lambda_of_streams = lambda.clone();
+    let delivered = streams::deliver(database.database(), &template, &lambda_of_streams, mails);
+    let rebuilding =
+        rebuild::rebuild(project, options.release, &names, sources, &lambda_of_streams);
     let listeners = port.listen()?;
     let state = DevState {
         pid: std::process::id().cast_signed(),
@@ -166,18 +170,48 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
         environment,
     };
     let _published = state.publish(project).context("cannot write .local/dev.json")?;
-    let gateway = Gateway::new(routes, emulator, Arc::new(SystemClock), Arc::new(SystemRandom));
+    let gateway = Gateway::new(routes, lambda, Arc::new(SystemClock), Arc::new(SystemRandom))
+        .with_cors(Cors::new(options.cors_origin.clone(), template.cors.clone()));
     welcome(&url, &descriptions);
     tokio::select! {
         () = Arc::new(gateway).serve(listeners) => Ok(()),
         delivered = delivered => delivered,
-        status = watch.ended() => bail!("cargo lambda watch ended ({})", status?),
+        () = rebuilding => Ok(()),
+    }
+}
+
+/// The functions with their binaries.
+fn programs(
+    template: &Template,
+    binaries: &BTreeMap<String, PathBuf>,
+) -> anyhow::Result<Vec<Program>> {
+    let program = |function: &Function| {
+        let name = function.name.clone();
+        let binary = binaries.get(&name).cloned();
+        binary.map(|binary| Program { name, binary, timeout: function.timeout })
+    };
+    let programs = template.functions.iter().map(program).collect::<Option<_>>();
+    programs.context("not every function of template.yaml could be built: the reason is above")
+}
+
+/// How to run a server that shares nothing with another one.
+const INDEPENDENT: &str = "cargo xtask dev --local .local/second --port 0";
+
+/// What to do about a database that another process has.
+fn in_use(error: anyhow::Error) -> anyhow::Error {
+    if matches!(error.downcast_ref(), Some(DatabaseError::InUse(_))) {
+        anyhow::anyhow!("{error}: end that one, or start an independent server: {INDEPENDENT}")
+    } else {
+        error
     }
 }
 
 fn taken(port: u16, error: &std::io::Error) -> anyhow::Error {
     if error.kind() == std::io::ErrorKind::AddrInUse {
-        anyhow::anyhow!("port {port} is taken: choose another by --port")
+        anyhow::anyhow!(
+            "port {port} is taken: choose another by --port, or a free one by --port 0; if it is by a \
+             dev server of this folder, start an independent one: {INDEPENDENT}"
+        )
     } else {
         anyhow::anyhow!("cannot listen on port {port}: {error}")
     }
@@ -241,7 +275,7 @@ async fn describe(
     Ok(descriptions)
 }
 
-/// The environment of all functions together: `cargo lambda watch` gives them one.
+/// The environment of all functions together: `cargo lambda watch` on its own gives them one.
 fn environment(
     template: &Template,
     database: &str,
@@ -332,52 +366,6 @@ pub(crate) fn client(environment: &BTreeMap<String, String>) -> anyhow::Result<d
     Ok(dynamo::connect(&config))
 }
 
-/// Sends each function a request without credentials or body, which all refuse or answer without
-/// harm, so that the first real one does not wait for a start.
-///
-/// One after the other: the emulator starts more instances while the first one starts, each by a
-/// cargo of its own.
-async fn warm_up(template: &Template, emulator: &Emulator) -> anyhow::Result<()> {
-    for function in &template.functions {
-        let event = match warm_up_event(function) {
-            Some(event) => event,
-            // With no records, which is no work.
-            None if !function.streams.is_empty() => r#"{"Records":[]}"#.to_owned(),
-            None => continue,
-        };
-        let name = &function.name;
-        tokio::time::timeout(WARM_UP, emulator.invoke(name, event.into()))
-            .await
-            .map_err(|_| anyhow::anyhow!("{name} does not answer in {WARM_UP:?}"))?
-            .map_err(|error| anyhow::anyhow!("{name} does not answer: {error}"))?;
-    }
-    Ok(())
-}
-
-fn warm_up_event(function: &Function) -> Option<String> {
-    let route = function.routes.first()?;
-    let request = Request::builder()
-        .method(route.method.clone().unwrap_or(Method::GET))
-        .uri("/")
-        .header("user-agent", "cargo-xtask-dev");
-    let (parts, ()) = request.body(()).ok()?.into_parts();
-    let matched = crate::gateway::Matched {
-        key: route.key(),
-        function: function.name.clone(),
-        parameters: BTreeMap::new(),
-    };
-    let request_id = uuid::Uuid::from_bytes((&SystemRandom as &dyn Random).bytes()).to_string();
-    let context = EventContext {
-        peer: (Ipv4Addr::LOCALHOST, 0).into(),
-        time: SystemClock.now(),
-        request_id: &request_id,
-    };
-    let mut event = event(&parts, b"", &matched, context);
-    event["rawPath"] = route.path.clone().into();
-    event["requestContext"]["http"]["path"] = route.path.clone().into();
-    Some(event.to_string())
-}
-
 fn welcome(url: &str, descriptions: &[Description]) {
     ui::line(format_args!("ready {url}\n"));
     let row = |access: &str, endpoint: &Endpoint| {
@@ -395,14 +383,20 @@ fn welcome(url: &str, descriptions: &[Description]) {
     for row in ui::columns(&rows) {
         ui::line(row);
     }
-    let body = r#"'{"username":"testuser","password":"a long passphrase"}'"#;
-    ui::line(format_args!(
+    ui::line(attempt(url));
+}
+
+/// Commands to try the API with, which are those of the README.
+fn attempt(url: &str) -> String {
+    let body = r#"'{"username":"testuser","password":"a long walk by the river"}'"#;
+    // Answers end without a newline, which a terminal wants.
+    format!(
         "\nTry:\n  \
-         curl -i {url}/auth/register --json {body}\n  \
+         curl -i -w '\\n' {url}/auth/register --json {body}\n  \
          TOKEN=$(curl -s {url}/auth/login --json {body} | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n  \
-         curl -i {url}/auth/protected -H \"Authorization: Bearer $TOKEN\"\n\n\
+         curl -i -w '\\n' {url}/auth/protected -H \"Authorization: Bearer $TOKEN\"\n\n\
          Ctrl-C ends it."
-    ));
+    )
 }
 
 #[cfg(test)]
@@ -439,6 +433,27 @@ Resources:
         ] {
             assert_eq!(environment.get(name).map(String::as_str), value, "{name}");
         }
+    }
+
+    #[test]
+    fn a_concurrency_that_is_none_is_refused_in_words() {
+        assert_eq!(concurrency("3"), Ok(NonZeroU16::new(3).unwrap()));
+        for text in ["0", "-1", "many", "", "65536"] {
+            assert_eq!(
+                concurrency(text).unwrap_err(),
+                "expected a number from 1 to 65535",
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_ready_block_signs_in_as_the_readme_does() {
+        let readme = Project::here().root().join("README.md");
+        let readme = std::fs::read_to_string(readme).unwrap();
+        let block = attempt("$API");
+        let body = block.split("--json ").nth(1).unwrap().lines().next().unwrap();
+        assert!(readme.contains(&format!("$API/auth/login --json {body}")), "{body}");
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub fn is_alive(pid: Pid) -> bool {
 }
 
 /// The processes that `root` started, and those that they did. Where there is no `/proc` none are
-/// found: functions end by themselves when the emulator that they ask for work is gone.
+/// found.
 fn descendants(root: Pid) -> Vec<Pid> {
     let mut children = BTreeMap::<i32, Vec<i32>>::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {

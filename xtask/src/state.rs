@@ -1,15 +1,17 @@
 //! `.local/dev.json`: where the running dev server is.
+//!
+//! The server holds a lock on the file for as long as it runs, and the system releases it however the server
+//! ends. So a file without a lock tells of a server that is gone, whatever process has its id by now.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
-use crate::local_secrets::write_private;
-use crate::process::is_alive;
 use crate::project::Project;
 
 /// What other commands need to know of the running dev server.
@@ -33,7 +35,8 @@ pub struct DevState {
 #[derive(Debug)]
 pub struct Published {
     path: PathBuf,
-    state: DevState,
+    /// Locked.
+    file: File,
 }
 
 fn path(project: &Project) -> PathBuf {
@@ -47,8 +50,12 @@ impl DevState {
     /// When the file cannot be written.
     pub fn publish(&self, project: &Project) -> io::Result<Published> {
         let path = path(project);
-        write_private(&path, serde_json::to_string(self)?.as_bytes())?;
-        Ok(Published { path, state: self.clone() })
+        // Private to its owner, and locked before anybody can see it.
+        let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+        file.write_all(serde_json::to_string(self)?.as_bytes())?;
+        file.as_file().lock()?;
+        let file = file.persist(&path)?;
+        Ok(Published { path, file })
     }
 
     /// The running dev server. `None` when there is none, or what the file tells of is gone.
@@ -58,14 +65,19 @@ impl DevState {
     }
 }
 
+/// What the file at `path` says, if the server that wrote it runs.
 fn read(path: &Path) -> Option<DevState> {
-    let state: DevState = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    Pid::from_raw(state.pid).is_some_and(is_alive).then_some(state)
+    let mut file = File::open(path).ok()?;
+    let Err(TryLockError::WouldBlock) = file.try_lock_shared() else { return None };
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 impl Drop for Published {
     fn drop(&mut self) {
-        if read(&self.path).as_ref() == Some(&self.state) {
+        let inode = |file: io::Result<fs::Metadata>| file.ok().map(|file| file.ino());
+        if inode(fs::metadata(&self.path)) == inode(self.file.metadata()) {
             drop(fs::remove_file(&self.path));
         }
     }
@@ -101,19 +113,31 @@ mod tests {
         assert_eq!(DevState::of_running(&project), None);
     }
 
+    /// The id of a process says nothing: another program may have it by now, or this very one.
     #[test]
-    fn of_a_process_that_is_gone_counts_for_nothing() {
+    fn a_file_that_nobody_holds_is_not_trusted() {
         let folder = tempfile::tempdir().unwrap();
+        let project = Project::here().with_local(folder.path().to_owned());
+        let own = state(std::process::id().cast_signed(), "http://127.0.0.1:1");
+        let published = own.publish(&project).unwrap();
         let path = folder.path().join("dev.json");
-        let mut gone = std::process::Command::new("true").spawn().unwrap();
-        gone.wait().unwrap();
-        let own = std::process::id().cast_signed();
-        for (pid, found) in [(own, true), (gone.id().cast_signed(), false), (0, false)] {
-            let state = state(pid, "");
-            write_private(&path, serde_json::to_string(&state).unwrap().as_bytes()).unwrap();
-            assert_eq!(read(&path).is_some(), found, "{pid}");
-        }
+        // As a server leaves it that was killed.
+        let left = fs::read(&path).unwrap();
+        assert_eq!(read(&path), Some(own));
+        drop(published);
+        fs::write(&path, left).unwrap();
+        assert_eq!(read(&path), None);
         fs::write(&path, "{").unwrap();
         assert_eq!(read(&path), None);
+    }
+
+    #[test]
+    fn the_file_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let project = Project::here().with_local(folder.path().to_owned());
+        let _published = state(1, "").publish(&project).unwrap();
+        let mode = fs::metadata(folder.path().join("dev.json")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -3,7 +3,7 @@
 //! As Lambda does it: in order, in batches, only what fits the filters of the template, and again from the
 //! first record that failed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -54,8 +54,9 @@ pub async fn deliver(
             let records = records.as_array().into_iter().flatten();
             let fitting: Vec<_> = records.filter(|record| source.takes(record)).cloned().collect();
             for batch in fitting.chunks(source.batch_size.max(1)) {
-                deliver_batch(invoker, function, batch).await;
-                tell_mails(batch, &mails);
+                for mail in deliver_and_find(invoker, function, batch, &mails).await {
+                    ui::line(format_args!("mail {}", mail.display()));
+                }
             }
             if let Some(next) = answer.next_shard_iterator {
                 *from = next;
@@ -156,21 +157,34 @@ fn matches(pattern: &Value, value: &Value) -> bool {
     }
 }
 
-/// Says where the mails of these records are.
-fn tell_mails(records: &[Value], mails: &std::path::Path) {
-    for record in records {
-        let key = record["dynamodb"]["Keys"]["pk"]["S"].as_str().unwrap_or_default();
-        let Some((_, id)) = key.split_once('#') else { continue };
-        let path = mails.join(format!("{id}.eml"));
-        if path.is_file() {
-            ui::line(format_args!("mail {}", path.display()));
-        }
-    }
+/// Delivers a batch, and gives the mails that this has sent. A stream keeps its records for a day, so those of
+/// an earlier run come again.
+async fn deliver_and_find(
+    invoker: &impl Invoker,
+    function: &str,
+    batch: &[Value],
+    mails: &Path,
+) -> Vec<PathBuf> {
+    let mut sent: Vec<_> = mails_of(batch, mails).filter(|mail| !mail.is_file()).collect();
+    deliver_batch(invoker, function, batch).await;
+    sent.retain(|mail| mail.is_file());
+    sent
+}
+
+/// Where the mails of these records are, once they are sent.
+fn mails_of(records: &[Value], mails: &Path) -> impl Iterator<Item = PathBuf> {
+    records.iter().filter_map(|record| {
+        let (_, id) = record["dynamodb"]["Keys"]["pk"]["S"].as_str()?.split_once('#')?;
+        Some(mails.join(format!("{id}.eml")))
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::gateway::InvokeError;
 
     fn record(name: &str, pk: &str) -> Value {
         json!({"eventName": name, "dynamodb": {
@@ -191,6 +205,33 @@ mod tests {
         assert!(!source.takes(&json!({})));
         let all = StreamSource { filters: Vec::new(), ..source.clone() };
         assert!(all.takes(&record("REMOVE", "USER#1")));
+    }
+
+    /// Sends a mail for each record, as `mailer` does.
+    #[derive(Clone)]
+    struct Mailer(PathBuf);
+
+    impl Invoker for Mailer {
+        async fn invoke(&self, _: &str, event: Bytes) -> Result<Bytes, InvokeError> {
+            let event: Value = serde_json::from_slice(&event).unwrap();
+            for mail in mails_of(event["Records"].as_array().unwrap(), &self.0) {
+                std::fs::write(mail, "").unwrap();
+            }
+            Ok("{}".into())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mail_of_an_earlier_run_is_not_announced_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mailer = Mailer(folder.path().to_owned());
+        let announced = async |pks: &[&str]| {
+            let records: Vec<_> = pks.iter().map(|pk| record("INSERT", pk)).collect();
+            deliver_and_find(&mailer, "mailer", &records, folder.path()).await
+        };
+        assert_eq!(announced(&["OUTBOX#1"]).await, [folder.path().join("1.eml")]);
+        assert!(announced(&["OUTBOX#1"]).await.is_empty());
+        assert_eq!(announced(&["OUTBOX#1", "OUTBOX#2"]).await, [folder.path().join("2.eml")]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use http::Method;
 use serde::Deserialize;
@@ -18,6 +19,28 @@ pub struct Template {
     pub functions: Vec<Function>,
     /// The tables, in the order of their logical ids.
     pub tables: Vec<Table>,
+    /// What the HTTP API allows pages of the origins in `CorsOrigins`.
+    pub cors: CorsConfiguration,
+}
+
+/// `CorsConfiguration` of the HTTP API, but for the origins, which a deployment names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CorsConfiguration {
+    /// The methods that pages may use.
+    #[serde(rename = "AllowMethods")]
+    pub methods: Vec<String>,
+    /// The headers that pages may send.
+    #[serde(rename = "AllowHeaders")]
+    pub headers: Vec<String>,
+    /// The headers that pages may read.
+    #[serde(rename = "ExposeHeaders")]
+    pub exposed: Vec<String>,
+    /// How many seconds a browser may keep these answers.
+    pub max_age: Option<u32>,
+    /// Whether pages may send cookies.
+    #[serde(rename = "AllowCredentials")]
+    pub credentials: bool,
 }
 
 /// A function and the routes that lead to it.
@@ -33,6 +56,8 @@ pub struct Function {
     pub streams: Vec<StreamSource>,
     /// Its environment, that of `Globals` included.
     pub environment: BTreeMap<String, Setting>,
+    /// How long it may work on one invocation.
+    pub timeout: Duration,
 }
 
 /// A route of the HTTP API.
@@ -136,6 +161,7 @@ struct Globals {
 #[serde(rename_all = "PascalCase", default)]
 struct GlobalFunction {
     environment: Environment,
+    timeout: Option<Value>,
 }
 
 #[derive(Default, Deserialize)]
@@ -158,6 +184,8 @@ struct Resource {
 struct Properties {
     code_uri: Option<Value>,
     environment: Environment,
+    timeout: Option<Value>,
+    cors_configuration: Option<Value>,
     events: BTreeMap<String, Event>,
     function_name: Option<Tagged<Value>>,
     event_source_arn: Option<Tagged<Value>>,
@@ -235,17 +263,19 @@ impl Template {
         })?;
         let mut functions = Vec::new();
         let mut tables = Vec::new();
+        let mut cors = CorsConfiguration::default();
         for (id, resource) in &document.resources {
             match resource.r#type.as_str() {
                 "AWS::Serverless::Function" => {
                     functions.push(document.function(id, &resource.properties)?);
                 }
                 "AWS::DynamoDB::Table" => tables.push(table(id, &resource.properties)?),
+                "AWS::Serverless::HttpApi" => cors = cors_of(id, &resource.properties)?,
                 _ => {}
             }
         }
         functions.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { functions, tables })
+        Ok(Self { functions, tables, cors })
     }
 
     /// The function called `name`.
@@ -262,6 +292,21 @@ impl Template {
             Setting::Text(_) | Setting::Deployed => None,
         })
     }
+}
+
+/// The seconds that Lambda gives a function which names no `Timeout`.
+const DEFAULT_TIMEOUT: u64 = 3;
+
+/// What the API allows pages, whether or not the configuration depends on a condition (`!If`).
+fn cors_of(id: &str, properties: &Properties) -> Result<CorsConfiguration, TemplateError> {
+    let configured = match &properties.cors_configuration {
+        None => return Ok(CorsConfiguration::default()),
+        Some(Value::Array(branches)) => branches.iter().find(|branch| branch.is_object()),
+        Some(configured) => Some(configured),
+    };
+    configured
+        .and_then(|configured| serde_json::from_value(configured.clone()).ok())
+        .ok_or_else(|| fault(id, "CorsConfiguration is not of a form that is understood here"))
 }
 
 /// The logical id of the function `name`: `protected-route` is `ProtectedRouteFunction`.
@@ -306,7 +351,11 @@ impl Document {
             .map(|(name, value)| (name.clone(), self.setting(value)))
             .collect();
         let (name, resource) = (name.to_owned(), id.to_owned());
-        Ok(Function { name, resource, routes, streams, environment })
+        let timeout = properties.timeout.as_ref().or(self.globals.function.timeout.as_ref());
+        let timeout = timeout.map_or(Some(DEFAULT_TIMEOUT), Value::as_u64);
+        let timeout = timeout.ok_or_else(|| fault(id, "Timeout is not a number of seconds"))?;
+        let timeout = Duration::from_secs(timeout);
+        Ok(Function { name, resource, routes, streams, environment, timeout })
     }
 
     fn setting(&self, Tagged(value, tag): &Tagged<Value>) -> Setting {

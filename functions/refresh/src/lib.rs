@@ -11,7 +11,7 @@ use keys::TableKeys;
 use secrets::CachedConfig;
 use serde::Deserialize;
 use store::{Grace, Presented, Refreshed, Rotations, Session, SessionLimits};
-use web::{Body, Json, Method, Problem, Public, Route};
+use web::{Body, ByRefreshToken, Json, Method, Problem, Route};
 
 /// The route.
 pub struct RefreshRoute {
@@ -32,8 +32,7 @@ impl Route for RefreshRoute {
     const NAME: &'static str = "refresh";
     const METHOD: Method = Method::POST;
     const PATH: &'static str = "/auth/refresh";
-    // The credential is in the body, and is looked at before anything else is.
-    type Access = Public;
+    type Access = ByRefreshToken;
     type Input = Body<Refresh>;
     type Output = Json<Tokens>;
 

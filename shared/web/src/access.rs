@@ -15,7 +15,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A way of saying who may call a route. Sealed: [`Public`], [`SignedIn`], [`Has`] and
+/// A way of saying who may call a route. Sealed: [`Public`], [`ByRefreshToken`], [`SignedIn`], [`Has`] and
 /// [`CheckedAccount`] are all there are.
 pub trait Access: sealed::Sealed + Send + Sync + 'static {
     /// What a handler is given of the caller.
@@ -59,6 +59,11 @@ pub trait Checked: Guarded {
 #[derive(Debug)]
 pub enum Public {}
 
+/// Whoever has a refresh token. It is in the body, so it is the handler that verifies it, before it does
+/// anything else.
+#[derive(Debug)]
+pub enum ByRefreshToken {}
+
 /// Whoever has a good token that has the role of `R`. Nothing about the caller is read: a changed
 /// role or a disabled account shows when the token expires.
 #[derive(Debug)]
@@ -72,6 +77,7 @@ pub type SignedIn = Has<Anyone>;
 pub struct CheckedAccount<R>(PhantomData<fn() -> R>);
 
 impl sealed::Sealed for Public {}
+impl sealed::Sealed for ByRefreshToken {}
 impl<R> sealed::Sealed for Has<R> {}
 impl<R> sealed::Sealed for CheckedAccount<R> {}
 
@@ -87,6 +93,18 @@ impl Access for Public {
 
     fn describe() -> String {
         "anyone".to_owned()
+    }
+
+    fn user_id((): &()) -> Option<UserId> {
+        None
+    }
+}
+
+impl Access for ByRefreshToken {
+    type Caller = ();
+
+    fn describe() -> String {
+        "refresh token".to_owned()
     }
 
     fn user_id((): &()) -> Option<UserId> {
@@ -119,6 +137,12 @@ impl<R: RoleRequirement> Access for CheckedAccount<R> {
 }
 
 impl<Rt: Sync> Admits<Rt> for Public {
+    async fn admit(_: &Rt, _: &HeaderMap) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+impl<Rt: Sync> Admits<Rt> for ByRefreshToken {
     async fn admit(_: &Rt, _: &HeaderMap) -> Result<(), Problem> {
         Ok(())
     }

@@ -95,7 +95,9 @@ mod telemetry;
 mod user;
 mod work;
 
-pub use access::{Access, Admits, Checked, CheckedAccount, Guarded, Has, Public, SignedIn};
+pub use access::{
+    Access, Admits, ByRefreshToken, Checked, CheckedAccount, Guarded, Has, Public, SignedIn,
+};
 pub use body::{Body, Input, MAX_BODY_BYTES, NoBody};
 pub use edge::{EDGE_SECRET_HEADER, Edge, VIEWER_ADDRESS_HEADER};
 pub use event::{EventHandler, handle_within};

@@ -1,6 +1,6 @@
 //! Which function a request is for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use http::Method;
 
@@ -14,7 +14,6 @@ use crate::template::{Route, Template};
 pub struct Routes {
     by_method: BTreeMap<String, matchit::Router<Target>>,
     any: matchit::Router<Target>,
-    functions: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,13 +67,7 @@ impl Routes {
         router
             .insert(pattern(&route.path), target)
             .map_err(|error| RouteError { key: route.key(), problem: error.to_string() })?;
-        self.functions.insert(function.to_owned());
         Ok(())
-    }
-
-    /// The functions that routes lead to, each once.
-    pub(super) fn functions(&self) -> impl Iterator<Item = &str> {
-        self.functions.iter().map(String::as_str)
     }
 
     /// The route of a request, `path` being decoded already.

@@ -1,7 +1,5 @@
 //! The HTTP server of the gateway.
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +11,14 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::event::decoded_path;
-use super::{EventContext, InvokeError, Invoker, Matched, Routes, event, pages, reply};
+use super::{Cors, EventContext, InvokeError, Invoker, Matched, Routes, event, pages, reply};
+use crate::loopback::{self, Foreign};
 
 /// The largest request body, in bytes: the payload quota of API Gateway, 10 MB.
 pub const MAX_BODY_BYTES: usize = 10_000_000;
@@ -34,33 +29,31 @@ pub const MAX_HEADER_BYTES: usize = 10_240;
 /// How long a function may take: the longest integration timeout of an HTTP API.
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a client may take to send headers, and again to send the body.
+/// How long a client may take to send the body.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Invocations of one function under way at a time; more wait. The emulator's queue holds 100 and
-/// stands still when it is full.
-const IN_FLIGHT: usize = 64;
 
 /// The gateway: routes in front of functions.
 pub struct Gateway<I> {
     routes: Routes,
+    cors: Cors,
     invoker: I,
-    slots: BTreeMap<String, Arc<Semaphore>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     integration_timeout: Duration,
 }
 
 impl<I: Invoker> Gateway<I> {
-    /// A gateway that leads `routes` to functions behind `invoker`.
+    /// A gateway that leads `routes` to functions behind `invoker`. It answers no CORS.
     #[must_use]
     pub fn new(routes: Routes, invoker: I, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        let slots = routes
-            .functions()
-            .map(|name| (name.to_owned(), Arc::new(Semaphore::new(IN_FLIGHT))))
-            .collect();
         let integration_timeout = INTEGRATION_TIMEOUT;
-        Self { routes, invoker, slots, clock, random, integration_timeout }
+        Self { routes, cors: Cors::default(), invoker, clock, random, integration_timeout }
+    }
+
+    /// The same gateway with CORS.
+    #[must_use]
+    pub fn with_cors(self, cors: Cors) -> Self {
+        Self { cors, ..self }
     }
 
     /// The same gateway with less patience for functions than an HTTP API has.
@@ -74,41 +67,31 @@ impl<I: Invoker> Gateway<I> {
     pub async fn serve(self: Arc<Self>, listeners: Vec<TcpListener>) {
         let mut accepting = JoinSet::new();
         for listener in listeners {
-            accepting.spawn(Arc::clone(&self).accept(listener));
+            let port = listener.local_addr().map_or(0, |address| address.port());
+            let gateway = Arc::clone(&self);
+            // Room to read what is refused below by its size; hyper answers 431 beyond.
+            let buffer = 16 * MAX_HEADER_BYTES;
+            accepting.spawn(loopback::serve(listener, buffer, move |request, peer| {
+                let gateway = Arc::clone(&gateway);
+                async move { gateway.answer(request, port, peer).await }
+            }));
         }
         while accepting.join_next().await.is_some() {}
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener) {
-        loop {
-            // Accepting fails for want of file descriptors, or of a client that is gone again;
-            // either passes.
-            let Ok((stream, peer)) = listener.accept().await else {
-                tokio::task::yield_now().await;
-                continue;
-            };
-            let gateway = Arc::clone(&self);
-            let service = service_fn(move |request| {
-                let gateway = Arc::clone(&gateway);
-                async move { Ok::<_, Infallible>(gateway.answer(request, peer).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(CLIENT_TIMEOUT)
-                // Room to read what is refused below by its size; hyper answers 431 beyond.
-                .max_buf_size(16 * MAX_HEADER_BYTES)
-                .serve_connection(TokioIo::new(stream), service);
-            // Errors here are the client's: it went away or spoke no HTTP, which hyper answers.
-            tokio::spawn(async move { drop(connection.await) });
-        }
-    }
-
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        port: u16,
+        peer: SocketAddr,
+    ) -> Response<Full<Bytes>> {
         let request_id = Uuid::from_bytes(self.random.bytes()).to_string();
-        let mut response = match self.respond(request, peer, &request_id).await {
+        let origin = self.cors.origin(request.headers());
+        let mut response = match self.respond(request, port, peer, &request_id).await {
             Ok(response) => response,
             Err(refusal) => refusal.response(),
         };
+        self.cors.finish(response.headers_mut(), origin);
         if let Ok(id) = HeaderValue::try_from(&request_id) {
             response.headers_mut().insert("apigw-requestid", id);
         }
@@ -118,16 +101,23 @@ impl<I: Invoker> Gateway<I> {
     async fn respond(
         &self,
         request: Request<Incoming>,
+        port: u16,
         peer: SocketAddr,
         request_id: &str,
     ) -> Result<Response<Bytes>, Refusal> {
         let (parts, body) = request.into_parts();
+        loopback::check_host(&parts, port)?;
         if header_bytes(&parts) > MAX_HEADER_BYTES {
             return Err(Refusal::Headers);
         }
-        if is_invocation(&parts.method, parts.uri.path()) {
+        if let Some(function) = invoked(&parts.method, parts.uri.path()) {
+            // Only API Gateway stands between a page and a function: no page may go around it.
+            loopback::check_page(&parts.headers, port)?;
             let body = collect(body).await?;
-            return Ok(self.invoker.pass(Request::from_parts(parts, body)).await?);
+            return Ok(invocation(self.invoker.invoke(function, body).await));
+        }
+        if let Some(response) = self.cors.preflight(&parts) {
+            return Ok(response);
         }
         let path = decoded_path(parts.uri.path());
         let Some(matched) = self.routes.find(&parts.method, &path) else {
@@ -136,24 +126,17 @@ impl<I: Invoker> Gateway<I> {
         let body = collect(body).await?;
         let context = EventContext { peer, time: self.clock.now(), request_id };
         let event = event(&parts, &body, &matched, context).to_string();
-        let result = timeout(self.integration_timeout, self.invoke(&matched, event.into()))
-            .await
-            .map_err(|_| Refusal::Timeout)??;
+        let result = self.invoke(&matched, event.into()).await?;
         reply(&result).map_err(|_| Refusal::Function)
     }
 
     async fn invoke(&self, matched: &Matched, event: Bytes) -> Result<Bytes, Refusal> {
-        let slots = self.slots.get(&matched.function).ok_or(Refusal::Function)?;
-        let slot = Arc::clone(slots).acquire_owned().await.map_err(|_| Refusal::Function)?;
         let invoker = self.invoker.clone();
         let function = matched.function.clone();
         let patience = self.integration_timeout;
         // On its own, so that a client that goes away does not end it: Lambda does not, either.
-        let invocation = tokio::spawn(async move {
-            let result = timeout(patience, invoker.invoke(&function, event)).await;
-            drop(slot);
-            result
-        });
+        let invocation =
+            tokio::spawn(async move { timeout(patience, invoker.invoke(&function, event)).await });
         let result = invocation.await.map_err(|_| Refusal::Function)?;
         Ok(result.map_err(|_| Refusal::Timeout)??)
     }
@@ -177,12 +160,31 @@ enum Refusal {
     Client,
     /// The function failed, or its result is no response.
     Function,
+    /// The function does not start.
+    Start,
+    /// The source of the function does not compile.
+    Compile,
+    /// The request is not for this server, or not from where it may be made.
+    Foreign,
     Timeout,
 }
 
 impl From<InvokeError> for Refusal {
-    fn from(_: InvokeError) -> Self {
-        Self::Function
+    fn from(error: InvokeError) -> Self {
+        match error {
+            InvokeError::DoesNotCompile => Self::Compile,
+            InvokeError::DoesNotStart => Self::Start,
+            InvokeError::Unknown
+            | InvokeError::Failed(_)
+            | InvokeError::Ended
+            | InvokeError::TimedOut => Self::Function,
+        }
+    }
+}
+
+impl From<Foreign> for Refusal {
+    fn from(_: Foreign) -> Self {
+        Self::Foreign
     }
 }
 
@@ -196,6 +198,18 @@ impl Refusal {
             }
             Self::Client => (StatusCode::BAD_REQUEST, "Bad Request"),
             Self::Function => (StatusCode::BAD_GATEWAY, "Internal Server Error"),
+            Self::Foreign => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::Start => {
+                return problem(
+                    StatusCode::BAD_GATEWAY,
+                    "does_not_start",
+                    &InvokeError::DoesNotStart,
+                );
+            }
+            Self::Compile => {
+                let error = InvokeError::DoesNotCompile;
+                return problem(StatusCode::SERVICE_UNAVAILABLE, "does_not_compile", &error);
+            }
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),
         };
         let body = serde_json::json!({ "message": message }).to_string();
@@ -221,16 +235,52 @@ fn header_bytes(parts: &Parts) -> usize {
     line + fields(&parts.headers)
 }
 
-/// Whether this is a call of the Lambda API, as `cargo lambda invoke` makes it.
-fn is_invocation(method: &Method, path: &str) -> bool {
-    let name = path
-        .strip_prefix("/2015-03-31/functions/")
-        .and_then(|path| path.strip_suffix("/invocations"));
-    method == Method::POST
-        && name.is_some_and(|name| {
-            !name.is_empty()
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-        })
+/// An answer that only a dev server gives, in the form of the functions' own problems.
+fn problem(status: StatusCode, code: &str, error: &InvokeError) -> Response<Bytes> {
+    let body = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "detail": error.to_string(),
+        "code": code,
+    });
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// The function that this call of the Lambda API invokes, as `cargo lambda invoke` makes it.
+fn invoked<'a>(method: &Method, path: &'a str) -> Option<&'a str> {
+    let name = path.strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")?;
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (method == Method::POST && !name.is_empty() && name.bytes().all(usual)).then_some(name)
+}
+
+/// What the Lambda API answers, in the form that `cargo lambda invoke` reads.
+fn invocation(result: Result<Bytes, InvokeError>) -> Response<Bytes> {
+    let (status, body) = match result {
+        Ok(result) => (StatusCode::OK, result),
+        Err(InvokeError::Failed(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error),
+        Err(error) => {
+            let (status, kind) = match error {
+                InvokeError::Unknown => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
+                InvokeError::DoesNotCompile => (StatusCode::SERVICE_UNAVAILABLE, "DoesNotCompile"),
+                InvokeError::DoesNotStart => (StatusCode::BAD_GATEWAY, "DoesNotStart"),
+                InvokeError::TimedOut => (StatusCode::INTERNAL_SERVER_ERROR, "Sandbox.Timedout"),
+                InvokeError::Ended | InvokeError::Failed(_) => {
+                    (StatusCode::INTERNAL_SERVER_ERROR, "Runtime.ExitError")
+                }
+            };
+            let body = serde_json::json!({"errorType": kind, "errorMessage": error.to_string()});
+            (status, body.to_string().into())
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 async fn collect<B>(body: B) -> Result<Bytes, Refusal>

@@ -3,8 +3,10 @@
 use std::process::Stdio;
 
 use xtask::project::Project;
+use xtask::tools::{ToolSet, Tools};
 
-use super::server::{Server, running, shared};
+use super::server::{Server, shared};
+use crate::journeys::Api;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_survive_a_restart_and_nothing_is_left_running() {
@@ -13,7 +15,6 @@ async fn users_survive_a_restart_and_nothing_is_left_running() {
     let arguments = ["--db", database.to_str().unwrap()];
 
     let server = Server::start(&arguments);
-    let binaries = server.binaries().to_owned();
     assert_eq!(server.register("survivor").await.status, 201);
     let pid = server.pid();
     let status = server.terminate();
@@ -25,11 +26,10 @@ async fn users_survive_a_restart_and_nothing_is_left_running() {
     assert_eq!(server.get("/auth/protected", Some(&token)).await.status, 200);
     let mine = server.pid().as_raw_nonzero().get().unsigned_abs();
     let family = descendants(mine);
-    assert!(!family.is_empty(), "cargo lambda watch and the functions run");
+    assert!(!family.is_empty(), "functions run");
     server.terminate();
     let left: Vec<_> = family.into_iter().filter(|pid| is_running(*pid)).collect();
     assert!(left.is_empty(), "left running: {left:?}");
-    drop(running(&binaries.join("login")));
 }
 
 /// Waits until none of these processes runs.
@@ -90,8 +90,8 @@ async fn cargo_lambda_invoke_works_at_the_same_port() {
     let registered = server.register("testuser").await;
     assert!([201, 409].contains(&registered.status), "{}", registered.text);
     let project = Project::here();
-    let tools = project.tools().join("venv/bin");
-    let output = std::process::Command::new(tools.join("cargo-lambda"))
+    let tools = Tools::install(&project, ToolSet::Dev).await.unwrap();
+    let output = std::process::Command::new(tools.program("cargo-lambda"))
         .current_dir(project.root())
         .args(["lambda", "invoke", "login", "--data-file", "events/login.json"])
         .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port])
@@ -100,4 +100,79 @@ async fn cargo_lambda_invoke_works_at_the_same_port() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("access_token"), "{said}");
+}
+
+/// Not even one that is stuck: the kernel ends the functions with the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_leaves_no_process() {
+    let server = Server::start(&["--db", "memory"]);
+    assert_eq!(server.register("survivor").await.status, 201);
+    server.get("/auth/protected", None).await;
+    let family = descendants(server.pid().as_raw_nonzero().get().unsigned_abs());
+    assert!(family.len() >= 2, "{family:?}");
+    for instance in server.instances("protected") {
+        let pid = rustix::process::Pid::from_raw(instance.cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    }
+    let (_, _local) = server.end(rustix::process::Signal::KILL);
+    wait_until_ended(&family);
+}
+
+/// A user has few of them (128 on Debian), and other programs need them too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_takes_no_inotify_instance() {
+    let server = shared();
+    assert_eq!(server.get("/auth/protected", None).await.status, 401);
+    let own = server.pid().as_raw_nonzero().get().unsigned_abs();
+    for pid in descendants(own).into_iter().chain([own]) {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let watching = files
+            .filter_map(|file| std::fs::read_link(file.path()).ok())
+            .filter(|to| to.to_string_lossy().contains("inotify"));
+        assert_eq!(watching.count(), 0, "process {pid}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_says_where_the_first_is_and_what_to_do() {
+    let server = Server::start(&[]);
+    let output = server.xtask(&["dev", "--port", "0"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    let pid = server.pid().as_raw_nonzero();
+    for part in [server.url(), &format!("process {pid}"), "cargo xtask dev --local", "--port 0"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let output = server.xtask(&["dev", "--concurrency", "0"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("expected a number from 1"), "{said}");
+}
+
+/// Without our gateway: the router in Cargo.toml, and the variables in `functions.env`.
+#[tokio::test(flavor = "multi_thread")]
+async fn cargo_lambda_watch_on_its_own_signs_in_and_lets_in() {
+    let server = Server::start(&[]);
+    assert_eq!(server.register("watcher").await.status, 201);
+    let project = Project::here();
+    let tools = Tools::install(&project, ToolSet::Dev).await.unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut watch = xtask::process::command(tools.program("cargo-lambda"));
+    watch
+        .current_dir(project.root())
+        .args(["lambda", "watch", "--disable-cors", "--invoke-address", "127.0.0.1"])
+        .args(["--invoke-port", &port.to_string(), "--env-file"])
+        .arg(server.local().join("functions.env"));
+    // Ends it, and what it has started, with the test.
+    let _watch = xtask::process::Group::spawn(&mut watch).unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(std::time::Instant::now() < deadline, "cargo lambda watch does not listen");
+        tokio::task::yield_now().await;
+    }
+    let watched = Api::new(format!("http://127.0.0.1:{port}"));
+    let token = watched.login("watcher").await;
+    let answer = watched.get("/auth/protected", Some(&token)).await;
+    assert_eq!((answer.status, answer.text.contains("watcher")), (200, true), "{}", answer.text);
+    assert_eq!(watched.get("/auth/protected", None).await.short(), "401 missing_token");
 }

@@ -12,7 +12,7 @@ use crate::journeys::{INSTANCES, Tokens, at_once};
 /// A server with the shortest grace, so that a test can wait until it is over.
 const SHORT_GRACE: &str = "REFRESH_GRACE_SECONDS=1";
 
-/// As many instances of `refresh` as the emulator has.
+/// Starts as many instances of `refresh` as there may be.
 async fn crowd(server: &Server, username: &str) {
     for _ in 0..4 {
         let token = server.sign_in(username).await.refresh;

@@ -15,8 +15,7 @@ use xtask::project::Project;
 
 use crate::journeys::{Api, Place};
 
-/// For a test that races requests: as many instances of each function as `INSTANCES`, which take their time
-/// to start.
+/// For a test that races requests: as many instances of each function as `INSTANCES`.
 pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
 
 /// The server that most tests share. It ends when this process does and its standard input closes.
@@ -97,9 +96,14 @@ impl Server {
         self.local.path()
     }
 
-    /// The processes that run the function `name`.
+    /// The processes of this server that run the function `name`.
     pub(super) fn instances(&self, name: &str) -> BTreeSet<u32> {
-        running(&self.binaries.join(name))
+        let binary = self.binaries.join(name);
+        let runs = |pid: &u32| {
+            std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == binary)
+        };
+        let family = super::dev::descendants(self.pid().as_raw_nonzero().get().unsigned_abs());
+        family.into_iter().filter(runs).collect()
     }
 
     pub(super) fn binaries(&self) -> &Path {
@@ -169,17 +173,6 @@ fn build() -> PathBuf {
         built.join().unwrap()["xtask"].parent().unwrap().to_owned()
     });
     FOLDER.clone()
-}
-
-/// The processes that run `binary`.
-pub(super) fn running(binary: &Path) -> BTreeSet<u32> {
-    let processes = std::fs::read_dir("/proc").unwrap();
-    processes
-        .filter_map(|process| process.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid: &u32| {
-            std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == binary)
-        })
-        .collect()
 }
 
 /// The address of the server, for raw requests.

@@ -6,7 +6,7 @@ use crate::journeys::at_once;
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_fifty_gets_the_name() {
     let server = shared();
-    // As many at once as the emulator has instances for, until they are all there.
+    // More at once than there may be instances, so that all of them start.
     for round in 0..4 {
         let many = (0..16).map(|n| format!("crowd-{round}-{n}")).collect::<Vec<_>>();
         let answers = many.iter().map(|name| server.register(name));

@@ -1,0 +1,143 @@
+//! CORS as an HTTP API answers it: by its configuration alone, whatever the functions say.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
+};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+
+use crate::template::CorsConfiguration;
+
+/// An origin as a browser sends it: `http://localhost:5173`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl std::str::FromStr for Origin {
+    type Err = String;
+
+    /// As the parameter `CorsOrigins` of the template takes one.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let authority =
+            text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or("");
+        let (host, port) = authority.split_once(':').unwrap_or((authority, "80"));
+        let name = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-')
+        };
+        let host_fits = !host.is_empty() && host.bytes().all(name);
+        let port_fits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        if host_fits && port_fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("expected an origin such as http://localhost:5173, without a path".to_owned())
+        }
+    }
+}
+
+/// Which origins may call the API, and what the template allows them.
+#[derive(Clone, Debug, Default)]
+pub struct Cors {
+    origins: Vec<Origin>,
+    configuration: CorsConfiguration,
+}
+
+impl Cors {
+    /// The template's configuration for these origins. Without an origin the API answers no CORS, as if
+    /// `CorsOrigins` were empty.
+    #[must_use]
+    pub fn new(origins: Vec<Origin>, configuration: CorsConfiguration) -> Self {
+        Self { origins, configuration }
+    }
+
+    /// The origin of a request, if it is one of ours.
+    pub(super) fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(ORIGIN)?;
+        self.origins
+            .iter()
+            .any(|ours| ours.0.as_bytes() == origin.as_bytes())
+            .then(|| origin.clone())
+    }
+
+    /// The answer to an `OPTIONS` request, which no function sees. `None` without CORS.
+    ///
+    /// An HTTP API answers 204 to all of them; without an origin of ours, without a header of CORS.
+    pub(super) fn preflight<B: Default>(&self, parts: &Parts) -> Option<Response<B>> {
+        if self.origins.is_empty() || parts.method != Method::OPTIONS {
+            return None;
+        }
+        let mut response = Response::new(B::default());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        if self.origin(&parts.headers).is_some()
+            && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+        {
+            let CorsConfiguration { methods, headers, max_age, .. } = &self.configuration;
+            let age = max_age.map(|age| age.to_string()).unwrap_or_default();
+            for (name, value) in [
+                (ACCESS_CONTROL_ALLOW_METHODS, methods.join(",")),
+                (ACCESS_CONTROL_ALLOW_HEADERS, headers.join(",")),
+                (ACCESS_CONTROL_MAX_AGE, age),
+            ] {
+                insert(response.headers_mut(), name, &value);
+            }
+        }
+        Some(response)
+    }
+
+    /// Adds to an answer what a page of `origin` needs to read it, in place of what a function said. Leaves
+    /// it as it is without CORS.
+    pub(super) fn finish(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+        if self.origins.is_empty() {
+            return;
+        }
+        for name in [
+            ACCESS_CONTROL_ALLOW_ORIGIN,
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+        ] {
+            headers.remove(name);
+        }
+        headers.append(VARY, HeaderValue::from_static("origin"));
+        let Some(origin) = origin else { return };
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let exposed = self.configuration.exposed.join(",");
+        insert(headers, ACCESS_CONTROL_EXPOSE_HEADERS, &exposed);
+        if self.configuration.credentials {
+            insert(headers, ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+        }
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::try_from(value)
+        && !value.is_empty()
+    {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_taken_as_the_template_takes_it() {
+        for (text, taken) in [
+            ("http://localhost:5173", true),
+            ("https://app.example.com", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://localhost:5173/", false),
+            ("http://localhost:", false),
+            ("http://localhost:x", false),
+            ("http://", false),
+            ("localhost:5173", false),
+            ("ftp://localhost", false),
+            ("https://APP.example.com", false),
+            ("*", false),
+            ("null", false),
+            ("", false),
+        ] {
+            assert_eq!(text.parse::<Origin>().is_ok(), taken, "{text}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! HTTP servers on the loopback interface, and which requests they refuse.
+//!
+//! A browser on this machine reaches loopback addresses too, so every page that it shows could send
+//! requests here. Two headers give such a page away, and a page can set neither: `Host` (a foreign name
+//! that resolves to a loopback address, "DNS rebinding") and `Origin`.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use auth::{Random, SystemRandom};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, ORIGIN, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// How long a client may take to send its headers.
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The names of the loopback interface.
+const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
+/// The request is not for this server, or a page of another origin sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request comes from another site")]
+pub(crate) struct Foreign;
+
+/// Refuses a request that names another host than the loopback interface with this port.
+pub(crate) fn check_host(parts: &Parts, port: u16) -> Result<(), Foreign> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Foreign) };
+    let named = host.to_str().is_ok_and(|host| is_local(host, port));
+    let target = parts.uri.authority().is_none_or(|target| is_local(target.as_str(), port));
+    if named && target { Ok(()) } else { Err(Foreign) }
+}
+
+/// Refuses a request that a page of another origin sent, including pages of other local ports.
+pub(crate) fn check_page(headers: &HeaderMap, port: u16) -> Result<(), Foreign> {
+    let own = |origin: &str| {
+        origin.strip_prefix("http://").is_some_and(|authority| is_local(authority, port))
+    };
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    let ours = origins.all(|origin| origin.to_str().is_ok_and(own))
+        && sites.all(|site| site == "same-origin" || site == "none");
+    if ours { Ok(()) } else { Err(Foreign) }
+}
+
+/// Whether `authority` is the loopback interface with this port.
+fn is_local(authority: &str, port: u16) -> bool {
+    let (host, given) = match authority.rsplit_once(':') {
+        Some((host, given)) if !given.ends_with(']') => (host, given),
+        _ => (authority, "80"),
+    };
+    given.bytes().all(|byte| byte.is_ascii_digit())
+        && given.parse() == Ok(port)
+        && NAMES.iter().any(|name| host.eq_ignore_ascii_case(name))
+}
+
+/// Serves `listener` until this future is dropped. Open connections then end with the runtime.
+pub(crate) async fn serve<A, F>(listener: TcpListener, max_buffer: usize, answer: A)
+where
+    A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    loop {
+        // `accept` fails if there are no file descriptors left or the client is already gone. Both pass.
+        let Ok((stream, peer)) = listener.accept().await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let answer = answer.clone();
+        let service = service_fn(move |request| {
+            let answer = answer(request, peer);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        drop(stream.set_nodelay(true));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(max_buffer)
+            .serve_connection(TokioIo::new(stream), service);
+        // Errors here are the client's: it went away or spoke no HTTP, which hyper answers.
+        tokio::spawn(async move { drop(connection.await) });
+    }
+}
+
+/// A listener for a server that answers whoever finds it: at a random address of the loopback network, of
+/// which there are 2²⁴, so that no page finds it. Where the system has one such address alone, at that.
+pub(crate) async fn hidden() -> std::io::Result<TcpListener> {
+    let [a, b, c]: [u8; 3] = (&SystemRandom as &dyn Random).bytes();
+    match TcpListener::bind((Ipv4Addr::new(127, a, b, c), 0)).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await,
+    }
+}
+
+/// Passes on to `server` what is not foreign, until this future is dropped.
+pub(crate) async fn guard(listener: TcpListener, port: u16, server: SocketAddr) {
+    /// Room for the headers of the AWS SDK.
+    const BUFFER: usize = 64 * 1024;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    serve(listener, BUFFER, move |request, _| {
+        let client = client.clone();
+        async move {
+            let (mut parts, body) = request.into_parts();
+            if check_host(&parts, port).is_err() || check_page(&parts.headers, port).is_err() {
+                return empty(StatusCode::FORBIDDEN);
+            }
+            let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+            let uri = format!("http://{server}{path}").parse::<Uri>();
+            let (Ok(uri), Ok(body)) = (uri, body.collect().await) else {
+                return empty(StatusCode::BAD_REQUEST);
+            };
+            parts.uri = uri;
+            // The client writes them anew for the body that it sends.
+            parts.headers.remove(TRANSFER_ENCODING);
+            parts.headers.remove(CONTENT_LENGTH);
+            let request = Request::from_parts(parts, Full::new(body.to_bytes()));
+            let Ok(response) = client.request(request).await else {
+                return empty(StatusCode::BAD_GATEWAY);
+            };
+            let (mut parts, body) = response.into_parts();
+            let Ok(body) = body.collect().await else { return empty(StatusCode::BAD_GATEWAY) };
+            parts.headers.remove(TRANSFER_ENCODING);
+            Response::from_parts(parts, Full::new(body.to_bytes()))
+        }
+    })
+    .await;
+}
+
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(target: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::get(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn only_the_loopback_interface_with_the_own_port_is_a_host() {
+        for (host, own) in [
+            ("127.0.0.1:9000", true),
+            ("localhost:9000", true),
+            ("LocalHost:9000", true),
+            ("[::1]:9000", true),
+            ("127.0.0.1", false),
+            ("localhost", false),
+            ("[::1]", false),
+            ("localhost:9001", false),
+            ("localhost:+9000", false),
+            ("localhost:", false),
+            ("localhost.:9000", false),
+            ("127.0.0.1.evil.example:9000", false),
+            ("evil.example:9000", false),
+            ("0.0.0.0:9000", false),
+            ("user@localhost:9000", false),
+            ("", false),
+        ] {
+            assert_eq!(check_host(&parts("/", &[("host", host)]), 9000).is_ok(), own, "{host}");
+        }
+        assert!(check_host(&parts("/", &[("host", "localhost")]), 80).is_ok());
+        assert!(check_host(&parts("/", &[("host", "[::1]")]), 80).is_ok());
+        assert!(check_host(&parts("/", &[]), 9000).is_err());
+        let own = ("host", "localhost:9000");
+        assert!(check_host(&parts("/", &[own, ("host", "evil.example")]), 9000).is_err());
+        assert!(check_host(&parts("http://evil.example/", &[own]), 9000).is_err());
+        assert!(check_host(&parts("http://localhost:9000/", &[own]), 9000).is_ok());
+    }
+
+    #[test]
+    fn only_a_page_of_the_server_itself_is_no_foreign_page() {
+        for (name, value, own) in [
+            ("origin", "http://localhost:9000", true),
+            ("origin", "http://127.0.0.1:9000", true),
+            ("origin", "https://localhost:9000", false),
+            ("origin", "http://localhost:5173", false),
+            ("origin", "http://evil.example", false),
+            ("origin", "null", false),
+            ("origin", "", false),
+            ("sec-fetch-site", "none", true),
+            ("sec-fetch-site", "same-origin", true),
+            ("sec-fetch-site", "same-site", false),
+            ("sec-fetch-site", "cross-site", false),
+        ] {
+            let headers = parts("/", &[(name, value)]).headers;
+            assert_eq!(check_page(&headers, 9000).is_ok(), own, "{name}: {value}");
+        }
+        assert!(check_page(&HeaderMap::new(), 9000).is_ok());
+    }
+}
