@@ -4,7 +4,7 @@
 
 use auth::Env;
 use discovery::DiscoveryRoute;
-use testkit::{body, event, events_of, load, readable};
+use testkit::{body, event, events_of, head, load, readable};
 use web::{Route, answer};
 
 async fn route(issuer: &str) -> DiscoveryRoute {
@@ -27,6 +27,17 @@ async fn the_issuer_is_as_configured() {
         assert_eq!(document["issuer"], issuer);
         let keys = format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'));
         assert_eq!(document["jwks_uri"], keys);
+    }
+}
+
+#[tokio::test]
+async fn head_gets_the_headers_of_get() {
+    let route = route("https://api.example.com").await;
+    for (name, of_file) in events_of("discovery") {
+        let get = answer(&route, event(of_file.clone())).await;
+        let head = answer(&route, event(head(of_file))).await;
+        assert_eq!((head.status_code, &head.headers), (200, &get.headers), "{name}");
+        assert!(get.body.is_some() && head.body.is_none(), "{name}");
     }
 }
 

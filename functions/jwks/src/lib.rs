@@ -1,13 +1,13 @@
-//! `GET /.well-known/jwks.json`: the public keys (RFC 7517), for whoever verifies our tokens.
+//! `GET` and `HEAD /.well-known/jwks.json`: the public keys (RFC 7517) that verify access tokens.
 
 use std::sync::Arc;
 
 use auth::{BootError, Env, SystemClock};
 use jsonwebtoken::jwk::JwkSet;
 use keys::{MaxAgeSeconds, TableKeys};
-use web::{Method, NoBody, Problem, Public, PublicDocument, Route};
+use web::{AnyOrigin, Endpoint, Method, NoBody, Problem, Public, PublicDocument, Route};
 
-/// The route.
+/// Serves the public key set.
 pub struct JwksRoute {
     keys: TableKeys,
     /// A key is public for longer than this before it signs.
@@ -18,9 +18,10 @@ impl Route for JwksRoute {
     const NAME: &'static str = "jwks";
     const METHOD: Method = Method::GET;
     const PATH: &'static str = "/.well-known/jwks.json";
+    const FURTHER: &'static [Endpoint] = &[Endpoint { method: "HEAD", path: Self::PATH }];
     type Access = Public;
     type Input = NoBody;
-    type Output = PublicDocument<JwkSet>;
+    type Output = AnyOrigin<PublicDocument<JwkSet>>;
 
     async fn cold_start(env: &Env) -> Result<Self, BootError> {
         let (database, keys, max_age) = env.read(|reader| {
@@ -35,6 +36,6 @@ impl Route for JwksRoute {
 
     async fn handle(&self, (): (), _: NoBody) -> Result<Self::Output, Problem> {
         let document = self.keys.set().await?.as_jwks().clone();
-        Ok(PublicDocument { document, max_age: self.max_age.seconds() })
+        Ok(AnyOrigin(PublicDocument { document, max_age: self.max_age.seconds() }))
     }
 }

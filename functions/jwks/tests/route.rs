@@ -2,7 +2,7 @@
 
 use auth::{Env, PublicKeySet};
 use jwks::JwksRoute;
-use testkit::{Stack, body, event, events_of, load, readable};
+use testkit::{Stack, body, event, events_of, head, load, readable};
 use web::{Route, answer};
 
 #[tokio::test]
@@ -23,7 +23,20 @@ async fn the_keys_are_those_that_are_published_and_public_alone() {
     let set = PublicKeySet::from_json(&published.to_string()).unwrap();
     assert!(set.get(stack.forge().kid()).is_some());
     let members: Vec<_> = published["keys"][0].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x"]);
+    assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x", "y"]);
+}
+
+/// As for GET, without the body, whether it succeeds or not.
+#[tokio::test]
+async fn head_gets_the_headers_of_get() {
+    let stack = Stack::start().await;
+    for env in [stack.env(), stack.env_out_of_reach()] {
+        let route = JwksRoute::cold_start(&env).await.unwrap();
+        let get = answer(&route, event(load("jwks"))).await;
+        let head = answer(&route, event(head(load("jwks")))).await;
+        assert_eq!((head.status_code, &head.headers), (get.status_code, &get.headers));
+        assert!(get.body.is_some() && head.body.is_none());
+    }
 }
 
 #[tokio::test]

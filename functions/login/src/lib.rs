@@ -249,7 +249,12 @@ fn validate(login: Login) -> Result<(Presented, Password), Problem> {
                 Err(_) => Presented::Impossible(address),
             }
         }
-        _ => return Err(Problem::invalid_request("Give either username or email.")),
+        (None, None) => {
+            return Err(Problem::missing_member("username", "Give either username or email."));
+        }
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid_request("Give either username or email, not both."));
+        }
     };
     match Password::parse(login.password) {
         Ok(password) if errors.is_empty() => Ok((presented, password)),

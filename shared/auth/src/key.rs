@@ -13,22 +13,23 @@ use serde::{Deserialize, Serialize};
 use crate::{Fault, FaultKind, crypto};
 
 /// A signature algorithm that we sign with and accept (RFC 7518, RFC 8037).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
+    /// `ES256`: ECDSA with P-256 and SHA-256. The default, since nearly every verifier supports it.
+    #[default]
+    #[serde(rename = "ES256")]
+    Es256,
     /// `EdDSA` with Ed25519.
     #[serde(rename = "EdDSA")]
     EdDsa,
-    /// `ES256`: ECDSA with P-256 and SHA-256.
-    #[serde(rename = "ES256")]
-    Es256,
     /// `RS256`: RSASSA-PKCS1-v1_5 with SHA-256, of at least 2,048 bits.
     #[serde(rename = "RS256")]
     Rs256,
 }
 
 impl Algorithm {
-    /// Every algorithm there is.
-    pub const ALL: [Self; 3] = [Self::EdDsa, Self::Es256, Self::Rs256];
+    /// Every algorithm, the default first.
+    pub const ALL: [Self; 3] = [Self::Es256, Self::EdDsa, Self::Rs256];
 
     /// The value of `alg`.
     #[must_use]
@@ -74,9 +75,9 @@ impl Algorithm {
     }
 }
 
-/// There is no algorithm of that name.
+/// No algorithm has that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such algorithm: there are EdDSA, ES256 and RS256")]
+#[error("expected ES256, EdDSA or RS256")]
 pub struct AlgorithmError;
 
 impl FromStr for Algorithm {

@@ -96,7 +96,7 @@ async fn send(
     let sent = client
         .send_email()
         .from_email_address(mailbox(name, from))
-        .destination(Destination::builder().to_addresses(to.as_str()).build())
+        .destination(Destination::builder().to_addresses(to.deliverable()).build())
         .content(EmailContent::builder().simple(message).build())
         .send()
         .await;
@@ -127,7 +127,7 @@ fn code<R>(error: &SdkError<SendEmailError, R>) -> Box<dyn std::error::Error + S
 /// 75 characters each (RFC 2047 §2).
 fn mailbox(name: &str, address: &Email) -> String {
     let mut header = Vec::new();
-    Address::new_address(Some(name), address.as_str()).write_header(&mut header, 0);
+    Address::new_address(Some(name), address.deliverable()).write_header(&mut header, 0);
     // Without its line ends, a folded header still has the white space that separates the words.
     String::from_utf8_lossy(&header).replace("\r\n", "").trim().to_owned()
 }
@@ -149,12 +149,12 @@ fn write(
     text: &Text,
     now: Timestamp,
 ) -> Result<(), MailError> {
-    let domain = from.as_str().rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    let (domain, sender) = (from.domain(), from.deliverable());
     let message = MessageBuilder::new()
         .message_id(format!("{id}@{domain}"))
         .date(now.as_second())
-        .from((name, from.as_str()))
-        .to(to.as_str())
+        .from((name, sender.as_str()))
+        .to(to.deliverable())
         .subject(text.subject.as_str())
         .header(AUTO_SUBMITTED.0, Raw::new(AUTO_SUBMITTED.1))
         .body(MimePart::new(

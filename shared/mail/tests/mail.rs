@@ -262,3 +262,16 @@ async fn end_to_end_a_mail_goes_by_ses() {
     let lost = lost.send(id, &to(), &letter, at()).await.unwrap_err();
     assert_eq!(lost.kind(), FaultKind::Unavailable);
 }
+
+/// A mail server without SMTPUTF8, such as SES, takes no other form of a domain.
+#[tokio::test]
+async fn a_mail_goes_to_the_a_labels_of_a_domain() {
+    let folder = Folder::new("a-labels", &[("MAIL_FROM", "no-reply@straße.example")]);
+    let id = MailId::new(SystemClock.now(), &SystemRandom);
+    let letter = &letters("Rosa")[0];
+    let address = Email::parse("Rosa@Bücher.example").unwrap();
+    folder.mailer.send(id, &address, letter, at()).await.unwrap();
+    let [mail] = mails_in(&folder.path).try_into().unwrap();
+    assert_eq!(mail.to, "Rosa@xn--bcher-kva.example");
+    assert_eq!(mail.from, "no-reply@xn--strae-oqa.example");
+}

@@ -85,7 +85,9 @@ impl Policy {
         let matches_email = |email: &Email| {
             let address = email.canonical().as_str();
             let local = address.rsplit_once('@').map_or(address, |(local, _)| local);
-            canonical.as_str() == address || canonical.as_str() == local
+            [address, local].contains(&canonical.as_str())
+                // A domain has other spellings than its folded text.
+                || Email::parse(text).is_ok_and(|other| other.canonical() == email.canonical())
         };
         let min_chars = self.min_chars;
 
@@ -238,6 +240,17 @@ mod tests {
         for password in ["rosa.straße@example.com", "ROSA.STRASSE@EXAMPLE.COM", "rosa.strasse"] {
             assert_eq!(codes(password), ["matches_email"], "{password}");
         }
+        let of_domain = |password: &str| {
+            let email = Email::parse("Rosa@Bücher.example").unwrap();
+            let password = Password::parse(password.to_owned()).unwrap();
+            Policy::default().check(&password, None, Some(&email)).unwrap()
+        };
+        for password in
+            ["rosa@bücher.example", "ROSA@BU\u{308}CHER.example", "rosa@xn--bcher-kva.example"]
+        {
+            assert_eq!(of_domain(password), Err(vec![PolicyViolation::MatchesEmail]), "{password}");
+        }
+        assert_eq!(of_domain("rosa@bucher.example"), Ok(()));
         for password in ["wintergarten1", "rosa.strasse@", "@example.com", "example.com"] {
             assert_eq!(codes(password), [""; 0], "{password}");
         }

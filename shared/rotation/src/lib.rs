@@ -41,10 +41,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// From `SIGNING_ALGORITHM` (`EdDSA`), and the two of which the lead follows:
+    /// From `SIGNING_ALGORITHM` (`ES256`), and the two of which the lead follows:
     /// `JWKS_MAX_AGE_SECONDS` and `KEYS_CACHE_SECONDS`.
     pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        let algorithm = reader.optional("SIGNING_ALGORITHM", Algorithm::EdDsa);
+        let algorithm = reader.optional("SIGNING_ALGORITHM", Algorithm::default());
         let max_age = keys::MaxAgeSeconds::read(reader);
         let cache = keys::CacheSeconds::read(reader);
         Some(Self { algorithm: algorithm?, lead: lead(max_age?, cache?) })

@@ -65,7 +65,7 @@ fn redact(value: &mut Value) {
                     "access_token" | "refresh_token" => *member = json!("(token)"),
                     "invite_code" => *member = json!("(code)"),
                     "refresh_expires_in" => *member = json!("(seconds)"),
-                    "kid" | "x" => *member = json!("(key)"),
+                    "kid" | "x" | "y" => *member = json!("(key)"),
                     _ => redact(member),
                 }
             }

@@ -59,6 +59,20 @@ pub fn header(mut event: Value, name: &str, value: &str) -> Value {
     event
 }
 
+/// The event with the method HEAD.
+///
+/// # Panics
+/// When the value is no event.
+#[must_use]
+pub fn head(mut event: Value) -> Value {
+    let path = event["rawPath"].as_str().expect("an event has a path").to_owned();
+    let key = json!(format!("HEAD {path}"));
+    event["requestContext"]["http"]["method"] = json!("HEAD");
+    event["requestContext"]["routeKey"] = key.clone();
+    event["routeKey"] = key;
+    event
+}
+
 /// The event with a bearer token.
 #[must_use]
 pub fn bearer(event: Value, token: &str) -> Value {

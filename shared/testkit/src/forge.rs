@@ -8,7 +8,8 @@ use auth::{
     UserId,
 };
 use aws_lc_rs::hmac;
-use aws_lc_rs::signature::Ed25519KeyPair;
+use aws_lc_rs::rand;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use issuer::SigningKeys;
@@ -61,7 +62,7 @@ impl Forge {
     /// With a new key.
     #[must_use]
     pub fn new() -> Self {
-        Self::of(SigningKeys::generate(Algorithm::EdDsa, "forged", &SystemRandom))
+        Self::of(SigningKeys::generate(Algorithm::default(), "forged", &SystemRandom))
     }
 
     /// With the active key of `keys`.
@@ -106,7 +107,7 @@ impl Forge {
     /// The header of a good token.
     #[must_use]
     pub fn header(&self) -> Value {
-        json!({"alg": "EdDSA", "kid": self.kid(), "typ": "at+jwt"})
+        json!({"alg": "ES256", "kid": self.kid(), "typ": "at+jwt"})
     }
 
     /// The claims of a good token, for a user that need not exist.
@@ -145,10 +146,16 @@ impl Forge {
             let text = self.jwk[name].as_str().expect("a private key has it");
             URL_SAFE_NO_PAD.decode(text).expect("members are base64url")
         };
-        let pair = Ed25519KeyPair::from_seed_and_public_key(&member("d"), &member("x"))
-            .expect("the key is a good one");
+        let point = [vec![4], member("x"), member("y")].concat();
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(
+            &ECDSA_P256_SHA256_FIXED_SIGNING,
+            &member("d"),
+            &point,
+        )
+        .expect("the key is a good one");
         let message = format!("{header}.{payload}");
-        let signature = encode(pair.sign(message.as_bytes()));
+        let signature = pair.sign(&rand::SystemRandom::new(), message.as_bytes());
+        let signature = encode(signature.expect("the key is a good one"));
         format!("{message}.{signature}")
     }
 
@@ -204,7 +211,7 @@ impl Forge {
                 add("HMAC over public knowledge", format!("{message}.{}", encode(tag)));
             }
         }
-        for alg in ["RS256", "ES256", "PS256", "eddsa", "Ed25519", "EdDSA "] {
+        for alg in ["RS256", "EdDSA", "PS256", "ES384", "es256", "ES256K", "ES256 "] {
             add("another algorithm", self.with_header(claims, "alg", json!(alg)));
         }
         add("another key's signature", {

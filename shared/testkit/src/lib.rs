@@ -24,7 +24,7 @@ pub use clock::TestClock;
 pub use corpora::{json_test_suite, naughty_strings};
 pub use email_service::EmailService;
 pub use events::{
-    bearer, event, events_of, from_network, header, json_body, json_request, load, signed_in,
+    bearer, event, events_of, from_network, head, header, json_body, json_request, load, signed_in,
     without_token,
 };
 pub use faults::{Fault, Faults};

@@ -85,12 +85,14 @@ mod body;
 mod edge;
 mod event;
 mod json;
+mod media_type;
 mod metrics;
 mod problem;
 mod request;
 mod response;
 mod route;
 mod serve;
+mod shape;
 mod telemetry;
 mod user;
 mod work;
@@ -111,7 +113,8 @@ pub use metrics::NAMESPACE as METRICS_NAMESPACE;
 pub use problem::{FieldError, Problem};
 pub use request::{Client, Network, Request};
 pub use response::{
-    Accepted, Created, Either, Json, Message, NoContent, Output, Public as PublicDocument,
+    Accepted, AnyOrigin, Created, Either, Json, Message, NoContent, Output,
+    Public as PublicDocument,
 };
 pub use route::{Description, Endpoint, Route};
 pub use serve::{answer, answer_behind, answer_within, serve, serve_event};

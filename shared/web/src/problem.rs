@@ -1,6 +1,7 @@
 //! Problems: every answer that is not what was asked for (RFC 9457).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 
@@ -8,6 +9,8 @@ use auth::{Fault, FaultKind};
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+
+use crate::shape::MemberError;
 
 /// How long a client should wait when a dependency does not answer, in seconds.
 const UNAVAILABLE_SECONDS: u64 = 2;
@@ -18,7 +21,7 @@ const CHALLENGE_INVALID: &str = r#"Bearer realm="latchkey", error="invalid_token
 const CHALLENGE_SCOPE: &str = r#"Bearer realm="latchkey", error="insufficient_scope""#;
 
 /// A field of the input that breaks a rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
     /// The member of the body.
     pub field: &'static str,
@@ -59,7 +62,7 @@ struct Parts {
     code: &'static str,
     title: &'static str,
     detail: Cow<'static, str>,
-    errors: Vec<FieldError>,
+    errors: Vec<ErrorEntry>,
     header: Option<(HeaderName, HeaderValue)>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -75,7 +78,27 @@ struct ProblemBody<'a> {
     code: &'static str,
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [FieldError],
+    errors: &'a [ErrorEntry],
+}
+
+/// An entry of `errors`.
+#[derive(Debug, Serialize)]
+struct ErrorEntry {
+    field: Cow<'static, str>,
+    code: &'static str,
+    detail: Cow<'static, str>,
+}
+
+impl From<FieldError> for ErrorEntry {
+    fn from(error: FieldError) -> Self {
+        Self { field: error.field.into(), code: error.code, detail: error.detail.into() }
+    }
+}
+
+impl From<(String, MemberError)> for ErrorEntry {
+    fn from((name, error): (String, MemberError)) -> Self {
+        Self { field: name.into(), code: error.code(), detail: error.detail().into() }
+    }
 }
 
 impl Problem {
@@ -107,13 +130,33 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", "Invalid request", detail)
     }
 
+    /// The body lacks one of several members of which the route requires one (400).
+    #[must_use]
+    pub fn missing_member(field: &'static str, detail: &'static str) -> Self {
+        let mut problem = Self::invalid_request(detail);
+        let code = MemberError::Missing.code();
+        problem.0.errors = vec![ErrorEntry { field: field.into(), code, detail: detail.into() }];
+        problem
+    }
+
+    /// Members are missing or have the wrong type (400).
+    pub(crate) fn wrong_members(errors: BTreeMap<String, MemberError>) -> Self {
+        let mut problem = Self::invalid_request(if errors.is_empty() {
+            "The body does not have the required members."
+        } else {
+            "A member of the body is missing or has the wrong type; see errors."
+        });
+        problem.0.errors = errors.into_iter().map(ErrorEntry::from).collect();
+        problem
+    }
+
     /// Fields break rules (400).
     #[must_use]
     pub fn invalid_input(errors: Vec<FieldError>) -> Self {
         let detail = "One or more fields are invalid; see errors.";
         let mut problem =
             Self::new(StatusCode::BAD_REQUEST, "invalid_input", "Invalid input", detail);
-        problem.0.errors = errors;
+        problem.0.errors = errors.into_iter().map(ErrorEntry::from).collect();
         problem
     }
 

@@ -1,6 +1,6 @@
 //! What a route answers when all is well.
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
@@ -100,6 +100,18 @@ impl<T: Serialize + Send> Output for Public<T> {
         let control = format!("public, max-age={}", self.max_age);
         let control = HeaderValue::from_str(&control).expect("a number is a header value");
         response.headers.insert(CACHE_CONTROL, control);
+        response
+    }
+}
+
+/// The answer `O`, which scripts of any origin may read. Only for what is public anyway.
+#[derive(Clone, Copy, Debug)]
+pub struct AnyOrigin<O>(pub O);
+
+impl<O: Output> Output for AnyOrigin<O> {
+    fn into_response(self) -> Response {
+        let mut response = self.0.into_response();
+        response.headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         response
     }
 }

@@ -19,8 +19,9 @@ pub trait Route: Sized + Send + Sync + 'static {
     /// The path, as in the template.
     const PATH: &'static str;
 
-    /// What it answers besides: other methods and paths of the same resource, with the same access
-    /// and the same rights. `Input` tells them apart, by [`Request::method`](crate::Request::method).
+    /// Its other methods and paths: those of the same resource, with the same access and the same grants.
+    /// `Input` distinguishes them by [`Request::method`](crate::Request::method). HEAD is a method of its
+    /// own, because an HTTP API does not route HEAD to a GET route; its answer is sent without a body.
     const FURTHER: &'static [Endpoint] = &[];
 
     /// Who may call. There is no default.

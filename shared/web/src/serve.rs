@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use auth::{Deadline, Env, SystemClock, UserId};
 use futures_util::FutureExt;
+use http::Method;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use lambda_http::aws_lambda_events::encodings::Body;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
@@ -153,10 +154,14 @@ async fn respond<R: Route>(
     let request_id =
         request.request_id().filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
     let request_id = request_id.unwrap_or("unknown");
-    let (response, problem) = match result {
+    let (mut response, problem) = match result {
         Ok(response) => (response, None),
         Err(problem) => (problem_response(&problem, request_id), Some(problem)),
     };
+    // RFC 9110 §9.3.2: the headers of GET, and no content.
+    if request.method() == Method::HEAD {
+        response.body = None;
+    }
     Record {
         route: R::NAME,
         request_id,

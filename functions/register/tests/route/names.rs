@@ -18,7 +18,17 @@ fn addressed(username: &str, email: &str) -> Value {
 async fn one_name_is_one_account_in_every_spelling() {
     let bench = Bench::start().await;
     for (first, others) in [
-        ("testuser", &["TESTUSER", "TestUser", "\u{ff54}\u{ff45}\u{ff53}\u{ff54}user"][..]),
+        (
+            "testuser",
+            &[
+                "TESTUSER",
+                "TestUser",
+                "\u{ff54}\u{ff45}\u{ff53}\u{ff54}user",
+                "\u{1d42d}estuser",
+                "testuse\u{24e1}",
+            ][..],
+        ),
+        ("col·lecció", &["COL·LECCIÓ", "coŀleccio\u{301}"]),
         ("Stra\u{df}e", &["strasse", "STRASSE", "stra\u{1e9e}e"]),
         ("caf\u{e9}", &["cafe\u{301}", "CAF\u{c9}", "CAFE\u{301}"]),
     ] {
@@ -28,8 +38,8 @@ async fn one_name_is_one_account_in_every_spelling() {
             assert_eq!(outcome, refused(409, &["already_exists"]), "{other}");
         }
     }
-    // Invisible, or letters by another name: no username at all.
-    for other in ["test\u{200b}user", "test\u{ad}user", "\u{1d42d}estuser", "testuse\u{24e1}"] {
+    // Invisible characters: not a username.
+    for other in ["test\u{200b}user", "test\u{ad}user"] {
         let outcome = bench.outcome(named(other)).await;
         assert_eq!(outcome, refused(400, &["username invalid_characters"]), "{other}");
     }
@@ -45,6 +55,27 @@ async fn one_address_is_one_account_in_every_spelling() {
     {
         let outcome = bench.outcome(addressed(&format!("other-{n}"), other)).await;
         assert_eq!(outcome, refused(409, &["already_exists"]), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_domain_is_one_account_in_u_labels_and_a_labels() {
+    let bench = Bench::start().await;
+    for (n, (address, expected)) in [
+        ("user@b\u{fc}cher.example", registered()),
+        ("user@xn--bcher-kva.example", refused(409, &["already_exists"])),
+        ("USER@B\u{dc}CHER.example", refused(409, &["already_exists"])),
+        ("user@stra\u{df}e.example", registered()),
+        ("user@strasse.example", registered()),
+        ("info@\u{939}\u{93f}\u{928}\u{94d}\u{926}\u{940}.\u{92d}\u{93e}\u{930}\u{924}", registered()),
+        ("\u{e1c}\u{e39}\u{e49}\u{e43}\u{e0a}\u{e49}@\u{e15}\u{e31}\u{e27}.\u{e44}\u{e17}\u{e22}", registered()),
+        ("\u{130}x@example.com", registered()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let outcome = bench.outcome(addressed(&format!("user-{n}"), address)).await;
+        assert_eq!(outcome, expected, "{address}");
     }
 }
 

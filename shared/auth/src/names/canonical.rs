@@ -8,7 +8,8 @@ use icu_normalizer::{ComposingNormalizer, DecomposingNormalizer};
 use super::hidden::is_ignorable;
 
 /// The form by which a name is unique: `NFKC_Casefold` (Unicode Standard, §3.13, D146 and what
-/// follows it), folded fully, without what Unicode calls default-ignorable.
+/// follows it), folded fully, without what Unicode calls default-ignorable. In an address this is the
+/// form of the local part; the domain is in A-labels.
 ///
 /// It may be an e-mail address, so it is not shown by [`fmt::Debug`], and there is no
 /// [`fmt::Display`].
@@ -19,20 +20,19 @@ pub struct CanonicalName(String);
 ///
 /// Every canonical form of a [`Username`](super::Username) (80 characters) or an
 /// [`Email`](super::Email) (254 octets) is shorter, and a key of DynamoDB takes 2,048.
-const MAX_OCTETS: usize = 1_024;
+pub(super) const MAX_OCTETS: usize = 1_024;
 
 /// How often a name is mapped at most. Two rounds reach the fixpoint for every assigned character
 /// (a test looks at all of them) and a third one finds it unchanged; the bound says that it ends.
 const MAX_ROUNDS: usize = 4;
 
 impl CanonicalName {
-    /// The canonical form of any text at all, for login: what is presented there is looked up and
-    /// counted even if it could not be the name of anybody.
+    /// The canonical form of any text, to compare it with a name. Equal to
+    /// [`Username::canonical`](super::Username::canonical) for every text that parses as a username.
     ///
-    /// Never fails. Equal to [`Username::canonical`](super::Username::canonical) and
-    /// [`Email::canonical`](super::Email::canonical) for whatever parses as one. The result has at
-    /// most 1,024 octets; longer texts are cut, before and after they are mapped, so the caller
-    /// need not bound them, and no cut one equals the name of an account.
+    /// Never fails. The result has at most 1,024 octets; a longer text is cut before and after it is
+    /// mapped, so the caller need not bound it, and the result of a cut text is never the name of an
+    /// account.
     #[must_use]
     pub fn of_unchecked(text: &str) -> Self {
         let mut name = text[..text.floor_char_boundary(MAX_OCTETS)].to_owned();
@@ -48,6 +48,11 @@ impl CanonicalName {
         }
         name.truncate(name.floor_char_boundary(MAX_OCTETS));
         Self(name)
+    }
+
+    /// The canonical form of an address, of those of its parts.
+    pub(super) fn of_address(local: &Self, a_labels: &str) -> Self {
+        Self(format!("{}@{a_labels}", local.0))
     }
 
     /// The canonical text. Of an e-mail it is personal data, and never to be logged.

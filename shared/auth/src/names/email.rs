@@ -3,24 +3,26 @@
 use std::fmt;
 use std::str::FromStr;
 
-use email_address::{EmailAddress, Options};
+use email_address::EmailAddress;
 use icu_normalizer::ComposingNormalizer;
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use serde::{Deserialize, Serialize};
 
-use super::hidden::is_hidden;
+use super::hidden::{is_hidden, is_joiner};
 use super::{CanonicalName, NameError};
 
 /// How many octets an address has at most: the path of 256 octets that RFC 5321 §4.5.3.1.3 allows,
 /// without its angle brackets.
 const MAX_OCTETS: usize = 254;
 
-/// A bare `addr-spec` (RFC 5322 §3.4.1, RFC 6531 §3.3) with a dotted domain: no display name, no
-/// comment, no address literal.
-const OPTIONS: Options =
-    Options { minimum_sub_domains: 2, allow_domain_literal: false, allow_display_text: false };
+/// How many octets the local part has at most (RFC 5321 §4.5.3.1.1).
+const MAX_LOCAL_OCTETS: usize = 64;
 
-/// An e-mail address. Kept as it was given, since only its own server knows what its letters'
-/// case means; unique by [`Email::canonical`].
+/// An e-mail address: an `addr-spec` whose local part may be in any script (RFC 6531 §3.3) and whose
+/// domain is a dotted IDNA2008 name. A display name, a comment or an address literal is not part of it.
+///
+/// It is kept as it was given, since only the receiving server knows what the case of a local part means.
+/// Two addresses are the same account if [`Email::canonical`] is the same.
 ///
 /// Personal data: [`fmt::Debug`] does not show it, and there is no [`fmt::Display`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,51 +33,99 @@ pub struct Email {
 }
 
 impl Email {
-    /// Parses an address as somebody gives it, or as it was stored.
+    /// Parses an address as a person enters it, or as it was stored.
     ///
     /// # Errors
     /// The first rule that the address breaks.
     pub fn parse(given: &str) -> Result<Self, NameError> {
-        // Before all else, so that no later step sees a long text.
+        // First, so that no later step processes a long text.
         if given.len() > MAX_OCTETS {
             return Err(NameError::TooLong);
         }
-        if given.chars().any(is_hidden) {
+        let (local, domain) = given.rsplit_once('@').unwrap_or((given, ""));
+        // IDNA2008 requires joiners in some words and refuses them elsewhere.
+        let hidden = |c: char| is_hidden(c) && !is_joiner(c);
+        if local.chars().any(is_hidden) || domain.chars().any(hidden) {
             return Err(NameError::InvalidCharacters);
         }
-        let canonical = CanonicalName::of_unchecked(given);
-        if canonical.as_str().len() > MAX_OCTETS {
+        if composed(local).len() > MAX_LOCAL_OCTETS {
             return Err(NameError::TooLong);
         }
-        // Composed, since the parser knows letters and not the marks beside them. The canonical
-        // form has to be an address as well: `＠` and `（` are no letters there.
-        for form in [&*ComposingNormalizer::new_nfc().normalize(given), canonical.as_str()] {
-            EmailAddress::parse_with_options(form, OPTIONS)
-                .map_err(|_| NameError::InvalidFormat)?;
-        }
-        if is_quoted_needlessly(canonical.as_str()) {
+        let folded = CanonicalName::of_unchecked(local);
+        // The folded form has to be a local part as well: `＠` and `（` are letters, and fold to `@` and `(`.
+        if !is_local_part(local) || !is_local_part(folded.as_str()) {
             return Err(NameError::InvalidFormat);
         }
-        Ok(Self { given: given.to_owned(), canonical })
+        let domain = a_labels(domain)?;
+        let canonical = CanonicalName::of_address(&folded, &domain);
+        let email = Self { given: given.to_owned(), canonical };
+        if email.canonical.as_str().len() > MAX_OCTETS || email.deliverable().len() > MAX_OCTETS {
+            return Err(NameError::TooLong);
+        }
+        Ok(email)
     }
 
-    /// The address as it was given, to write to. Never to be logged.
+    /// The address as it was given, for display. Never log it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.given
     }
 
-    /// The form by which the address is unique.
+    /// The address that a mail server takes: the local part in NFC (RFC 6532 §3.1), and the domain in
+    /// A-labels, since a server without SMTPUTF8 takes no others. Never log it.
+    #[must_use]
+    pub fn deliverable(&self) -> String {
+        let local = self.given.rsplit_once('@').map_or("", |(local, _)| local);
+        format!("{}@{}", composed(local), self.domain())
+    }
+
+    /// The domain in A-labels.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        self.canonical.as_str().rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+
+    /// The form by which the address is unique: the `NFKC_Casefold` form of the local part, and the
+    /// A-labels of the domain.
     #[must_use]
     pub fn canonical(&self) -> &CanonicalName {
         &self.canonical
     }
 }
 
-/// Whether the local part is quoted where it need not be. `"alice"@` and `alice@` are one mailbox
-/// (RFC 5321 §4.1.2), so only the plain spelling is taken.
-fn is_quoted_needlessly(address: &str) -> bool {
-    let local = address.rsplit_once('@').map_or(address, |(local, _)| local);
+fn composed(text: &str) -> String {
+    ComposingNormalizer::new_nfc().normalize(text).into_owned()
+}
+
+/// The domain in lower-case A-labels (UTS 46 `ToASCII`, non-transitional, `UseSTD3ASCIIRules`,
+/// `VerifyDnsLength`).
+///
+/// Hyphens are checked at both ends of a label only. `CheckHyphens` would also refuse `--` in the third
+/// and fourth position, and registries have delegated such ASCII names. Symbols that UTS 46 maps to
+/// themselves, such as emoji, are accepted for the same reason.
+fn a_labels(domain: &str) -> Result<String, NameError> {
+    let result = Uts46::new().to_ascii(
+        domain.as_bytes(),
+        AsciiDenyList::STD3,
+        Hyphens::CheckFirstLast,
+        DnsLength::Verify,
+    );
+    match result {
+        Ok(ascii) if ascii.contains('.') => Ok(ascii.into_owned()),
+        Err(_) if domain.contains(is_joiner) => Err(NameError::InvalidCharacters),
+        Ok(_) | Err(_) => Err(NameError::InvalidFormat),
+    }
+}
+
+/// Whether `text` is a `Local-part` (RFC 5321 §4.1.2) in its plain spelling. `"alice"@` and `alice@` are
+/// one mailbox, so only the plain one is accepted.
+fn is_local_part(text: &str) -> bool {
+    // RFC 6531 §3.3 adds every non-ASCII character to `atext` and to `qtextSMTP`, which hold letters too.
+    let ascii: String = text.chars().map(|c| if c.is_ascii() { c } else { 'x' }).collect();
+    EmailAddress::is_valid_local_part(&ascii) && !is_quoted_needlessly(&ascii)
+}
+
+fn is_quoted_needlessly(local: &str) -> bool {
     let Some(inner) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return false;
     };
@@ -124,9 +174,15 @@ impl From<Email> for String {
 
 #[cfg(test)]
 mod tests {
+    use icu_normalizer::DecomposingNormalizer;
     use proptest::prelude::*;
 
     use super::*;
+
+    fn canonical(address: &str) -> String {
+        let email = Email::parse(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        email.canonical().as_str().to_owned()
+    }
 
     #[test]
     fn accepts_addresses() {
@@ -135,12 +191,27 @@ mod tests {
             "Test.User+tag@Mail.Example.co.uk",
             "o'neil@example.com",
             "x@1.example",
+            "x@r3---sn-abc.example",
             "josé@example.com",
             "jose\u{301}@example.com",
+            "İx@example.com",
             "用户@例子.公司",
+            "用户@例子。公司",
+            "info@हिन्दी.भारत",
+            "सम्पर्क@हिन्दी.भारत",
+            "a@example.భారత్",
+            "ผู้ใช้@ตัวอย่าง.ไทย",
+            "மின்னஞ்சல்@உதாரணம்.இந்தியா",
+            "משתמש@דוגמה.קום",
+            "بريد@مثال.إختبار",
+            "Δοκιμή@παράδειγμα.δοκιμή",
+            "x@i❤.example",
             "\"two words\"@example.com",
             "\"a@b\"@example.com",
             "\"say \\\"hi\\\"\"@example.com",
+            "\"हिन्दी शब्द\"@example.com",
+            // IDNA2008 requires the joiner here.
+            "a@نامه\u{200c}ای.example",
         ] {
             let email = Email::parse(address).unwrap_or_else(|error| panic!("{address}: {error}"));
             assert_eq!(email.as_str(), address);
@@ -155,9 +226,44 @@ mod tests {
             ("ｔｅｓｔ@example.com", "test@example.com"),
             ("straße@example.com", "STRASSE@example.com"),
             ("\u{212a}@example.com", "k@example.com"),
+            ("İx@example.com", "i\u{307}x@example.com"),
+            ("user@bücher.de", "user@xn--bcher-kva.de"),
+            ("user@BÜCHER.de", "USER@XN--BCHER-KVA.DE"),
+            ("user@bu\u{308}cher.de", "user@bücher.de"),
+            ("user@ｂｕｃｈ.de", "user@buch.de"),
+            ("user@straße.example", "user@xn--strae-oqa.example"),
+            ("user@STRAẞE.example", "user@straße.example"),
+            ("用户@例子。公司", "用户@例子.公司"),
         ] {
-            let (one, other) = (Email::parse(one).unwrap(), Email::parse(other).unwrap());
-            assert_eq!(one.canonical(), other.canonical());
+            assert_eq!(canonical(one), canonical(other), "{one} {other}");
+        }
+    }
+
+    /// IDNA2003 mapped these letters away; IDNA2008 registers domains with them.
+    #[test]
+    fn domains_that_idna2008_tells_apart_are_two() {
+        for (one, other) in [
+            ("a@straße.example", "a@strasse.example"),
+            ("a@βόλος.example", "a@βόλοσ.example"),
+            ("a@نامه\u{200c}ای.example", "a@نامهای.example"),
+            ("a@bücher.example", "a@bucher.example"),
+        ] {
+            assert_ne!(canonical(one), canonical(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_mail_server_gets_a_labels() {
+        for (address, deliverable) in [
+            ("Test@Example.COM", "Test@example.com"),
+            ("user@bücher.de", "user@xn--bcher-kva.de"),
+            ("jose\u{301}@BÜCHER.de", "jos\u{e9}@xn--bcher-kva.de"),
+            ("info@हिन्दी.भारत", "info@xn--j2bd4cyah0f.xn--h2brj9c"),
+            ("\"a@b\"@例子.公司", "\"a@b\"@xn--fsqu00a.xn--55qx5d"),
+        ] {
+            let email = Email::parse(address).unwrap();
+            assert_eq!(email.deliverable(), deliverable);
+            assert!(email.domain().is_ascii());
         }
     }
 
@@ -174,21 +280,34 @@ mod tests {
             "test@.example.com",
             "test@example.com.",
             "test@-example.com",
+            "test@example-.com",
+            "test@exam_ple.com",
+            "test@exam!ple.com",
+            "test@exam ple.com",
+            "test@xn--.example",
+            "test@xn--999999999.example",
+            "test@\u{301}a.example",
             ".test@example.com",
+            "test.@example.com",
             "te..st@example.com",
+            "te．．st@example.com",
             "two words@example.com",
             "a@b@example.com",
             "a＠b@example.com",
             "test＠example.com",
+            "test@example＠a.com",
             "a（b@example.com",
             "Test <test@example.com>",
             "<test@example.com>",
             "test(comment)@example.com",
             "test@[127.0.0.1]",
+            "test@[IPv6:::1]",
             "test@example.com, other@example.com",
             " test@example.com",
             "test@example.com ",
             "\"test\"@example.com",
+            "\"तुम\"@example.com",
+            "＂test＂@example.com",
             "\"te\\st\"@example.com",
             "\"two\\ words\"@example.com",
             "\"\"@example.com",
@@ -244,11 +363,14 @@ mod tests {
         assert_eq!(address(64).len(), MAX_OCTETS);
         assert!(Email::parse(&address(64)).is_ok());
         assert_eq!(Email::parse(&address(65)), Err(NameError::TooLong));
-        // U+023A is two octets and three when folded: 197 octets here, 260 there.
-        let label = "\u{23a}".repeat(21);
-        let grows = format!("{}@{label}.{label}.{label}.com", "x".repeat(64));
-        assert_eq!(Email::parse(&grows), Err(NameError::TooLong));
-        assert!(Email::parse(&grows[6..]).is_ok());
+        let local = |c: &str, times: usize| Email::parse(&format!("{}@a.example", c.repeat(times)));
+        assert!(local("x", 64).is_ok() && local("é", 32).is_ok() && local("न", 21).is_ok());
+        for (c, times) in [("x", 65), ("é", 33), ("न", 22)] {
+            assert_eq!(local(c, times), Err(NameError::TooLong), "{c}");
+        }
+        // The limit holds for the A-labels too: 245 octets as given, 645 there.
+        let grows = format!("x@{}com", "é.".repeat(80));
+        assert!(grows.len() < MAX_OCTETS && Email::parse(&grows).is_err());
         assert_eq!(Email::parse(&"@".repeat(10_000_000)), Err(NameError::TooLong));
     }
 
@@ -264,6 +386,8 @@ mod tests {
     fn texts() -> impl Strategy<Value = String> {
         prop_oneof![
             "[a-zA-ZßİéΣａ-ｚ\u{300}-\u{345}.+\"\\\\]{1,20}@[a-zA-Zß.-]{1,20}\\.[a-z]{2,4}",
+            "[\\p{L}\\p{M}\\p{N}]{1,12}@[\\p{L}\\p{M}\\p{N}]{1,8}\\.[\\p{L}\\p{M}]{1,8}",
+            "[a-zअ-ह\u{93e}-\u{94d}ก-ฮ\u{e31}-\u{e3a}]{1,10}@[a-zäöüßअ-हก-ฮ。.-]{1,12}\\.[a-zเ-ๆ]{2,4}",
             "\\PC{0,40}@\\PC{0,40}\\.com",
             any::<String>(),
         ]
@@ -271,12 +395,43 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parses_again_and_login_finds_it(text in texts()) {
+        fn never_panics(text in texts()) {
+            let _ = Email::parse(&text);
+        }
+
+        #[test]
+        fn what_parsed_once_parses_again(text in texts()) {
             if let Ok(email) = Email::parse(&text) {
                 let again = Email::parse(email.as_str());
                 prop_assert_eq!(again.as_ref(), Ok(&email));
-                prop_assert_eq!(&CanonicalName::of_unchecked(&text), email.canonical());
-                prop_assert!(Email::parse(email.canonical().as_str()).is_ok());
+                let delivered = Email::parse(&email.deliverable());
+                prop_assert_eq!(delivered.as_ref().map(Email::canonical), Ok(email.canonical()));
+                prop_assert!(email.domain().is_ascii() && email.domain().contains('.'));
+            }
+        }
+
+        /// Lower case, composed and decomposed, folded; U-labels and A-labels, upper and lower case.
+        #[test]
+        fn every_spelling_is_the_same_address(text in texts()) {
+            if let (Ok(email), Some((local, domain))) = (Email::parse(&text), text.rsplit_once('@')) {
+                let (folded, a_labels) = email.canonical().as_str().rsplit_once('@').unwrap();
+                let locals = [
+                    DecomposingNormalizer::new_nfd().normalize(local).into_owned(),
+                    composed(local),
+                    local.to_lowercase(),
+                    folded.to_owned(),
+                ];
+                let (u_labels, _) = Uts46::new()
+                    .to_unicode(a_labels.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast);
+                let domains =
+                    [domain.to_owned(), u_labels.into_owned(), a_labels.to_owned(), a_labels.to_uppercase()];
+                for (local, domain) in locals.iter().flat_map(|l| domains.iter().map(move |d| (l, d))) {
+                    match Email::parse(&format!("{local}@{domain}")) {
+                        Ok(other) => prop_assert_eq!(other.canonical(), email.canonical()),
+                        // A limit of SMTP, which counts the octets of each spelling.
+                        Err(error) => prop_assert_eq!(error, NameError::TooLong, "{}@{}", local, domain),
+                    }
+                }
             }
         }
     }

@@ -9,7 +9,13 @@ pub(super) fn is_ignorable(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// Whether a reader cannot see `c` for what it is, so that no name may have it: controls, what is invisible, what sets the writing direction, and
+/// Whether `c` is a joiner, which some scripts need between two letters.
+pub(super) fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// Whether no name may have `c`, because a reader cannot see it for what it is: controls, invisible
+/// characters, characters that set the writing direction, and
 /// code points that mean nothing to everybody (private, unassigned). The plain space is left to
 /// the grammar of each name.
 #[must_use]

@@ -1,4 +1,4 @@
-//! User names.
+//! Usernames.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -11,14 +11,17 @@ use precis_profiles::precis_core::Error as PrecisError;
 use precis_profiles::precis_core::profile::PrecisFastInvocation as _;
 use serde::{Deserialize, Serialize};
 
+use super::canonical::MAX_OCTETS;
 use super::hidden::is_hidden;
 use super::{CanonicalName, NameError};
 
-/// How many characters (Unicode scalar values) a user name has.
+/// How many characters (Unicode scalar values) the canonical form of a username has.
 const CHARS: RangeInclusive<usize> = 3..=80;
 
-/// A user name: RFC 8265 `UsernameCaseMapped`, 3 to 80 characters, without `@` and without
-/// anything invisible. Shown as it was first given, compared by [`Username::canonical`].
+/// A username: RFC 8265 `UsernameCaseMapped`, 3 to 80 characters, without `@` and without invisible
+/// characters. It is displayed as it was first given and compared by [`Username::canonical`].
+///
+/// The rules examine the canonical form, so all spellings of one name are accepted or refused alike.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Username {
@@ -27,33 +30,42 @@ pub struct Username {
 }
 
 impl Username {
-    /// Parses a user name as somebody gives it, or as it was stored: what parsed once parses again
-    /// from [`Username::as_str`]. Whether it is reserved is a question of its own
-    /// ([`ReservedNames`](super::ReservedNames)).
+    /// Parses a username as a person enters it, or as it was stored: a name that parsed once parses
+    /// again from [`Username::as_str`]. [`ReservedNames`](super::ReservedNames) is a separate check.
     ///
     /// # Errors
     /// The first rule that the name breaks.
     pub fn parse(given: &str) -> Result<Self, NameError> {
-        // Before all else, so that no later step sees a long text.
-        within(CHARS, given)?;
-        // RFC 8265 lets joiners through in some contexts; nobody can see whether they are there.
+        // First, so that no later step processes a long text. No name of 80 characters is longer, however
+        // it is spelled: decomposed Hangul has nine octets for a character.
+        if given.len() > MAX_OCTETS {
+            return Err(NameError::TooLong);
+        }
+        // The only rule that examines the spelling, because folding drops invisible characters. RFC 8265
+        // allows joiners in some contexts; a reader cannot see them.
         if given.chars().any(is_hidden) {
             return Err(NameError::InvalidCharacters);
         }
-        let enforced = UsernameCaseMapped::enforce(given).map_err(|error| match error {
+        let canonical = CanonicalName::of_unchecked(given);
+        let folded = canonical.as_str();
+        let chars = folded.chars().count();
+        if chars < *CHARS.start() {
+            return Err(NameError::TooShort);
+        }
+        if chars > *CHARS.end() {
+            return Err(NameError::TooLong);
+        }
+        // RFC 5891 §4.2.3.2, for domain labels: a leading mark has no letter to be displayed on.
+        if folded.chars().next().is_some_and(is_mark) {
+            return Err(NameError::InvalidFormat);
+        }
+        UsernameCaseMapped::enforce(folded).map_err(|error| match error {
             // The rule of RFC 5893 about writing directions.
             PrecisError::Invalid => NameError::InvalidFormat,
             _ => NameError::InvalidCharacters,
         })?;
-        // Counted again: three letters with their marks apart may be two, one may become two.
-        within(CHARS, &enforced)?;
-        // RFC 5891 §4.2.3.2 for domain labels; a mark alone has nothing to be shown on.
-        if enforced.chars().next().is_some_and(is_mark) {
-            return Err(NameError::InvalidFormat);
-        }
-        let canonical = CanonicalName::of_unchecked(given);
-        // It would look like an e-mail address. Full-width `＠` is `@` by now.
-        if canonical.as_str().contains('@') {
+        // A name with `@` would look like an e-mail address.
+        if folded.contains('@') {
             return Err(NameError::InvalidCharacters);
         }
         Ok(Self { given: given.to_owned(), canonical })
@@ -69,17 +81,6 @@ impl Username {
     #[must_use]
     pub fn canonical(&self) -> &CanonicalName {
         &self.canonical
-    }
-}
-
-fn within(range: RangeInclusive<usize>, text: &str) -> Result<(), NameError> {
-    let chars = text.chars().take(range.end() + 1).count();
-    if chars < *range.start() {
-        Err(NameError::TooShort)
-    } else if chars > *range.end() {
-        Err(NameError::TooLong)
-    } else {
-        Ok(())
     }
 }
 
@@ -123,6 +124,7 @@ impl From<Username> for String {
 
 #[cfg(test)]
 mod tests {
+    use icu_normalizer::{ComposingNormalizer, DecomposingNormalizer};
     use proptest::prelude::*;
 
     use super::*;
@@ -160,6 +162,12 @@ mod tests {
             "İstanbul",
             "𐐀𐐁𐐂",
             "col·lega",
+            "COL·LECCIÓ",
+            "coŀlega",
+            "\u{212a}elvin",
+            "ﬁna",
+            "𝐀𝐁𝐂",
+            "ⓣestuser",
             "!#$%&*",
         ] {
             let parsed = Username::parse(name).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -178,6 +186,11 @@ mod tests {
             ("ｱﾘｽ", "アリス"),
             ("ΟΔΥΣΣΕΥΣ", "οδυσσευς"),
             ("\u{130}zmir", "i\u{307}ZMIR"),
+            ("COL·LECCIÓ", "col·lecció"),
+            ("COL·LECCIÓ", "coŀleccio\u{301}"),
+            ("\u{212a}elvin", "kelvin"),
+            ("ﬁna", "FINA"),
+            ("𝐀𝐁𝐂", "abc"),
         ] {
             assert_eq!(canonical(one), canonical(other), "{one} {other}");
         }
@@ -247,6 +260,22 @@ mod tests {
     }
 
     #[test]
+    fn all_spellings_of_a_bad_name_are_refused_alike() {
+        for spellings in [
+            &["col·ega", "COL·EGA", "coŀega"][..],
+            &["a@b.c", "A＠B．C", "ａ﹫ｂ.c"],
+            &["ﬁ", "FI", "fi", "ﬀ"],
+            &["two words", "TWO WORDS", "ｔｗｏ ｗｏｒｄｓ"],
+            &["\u{301}alice", "\u{301}ALICE"],
+            &["1משה", "１משה", "①משה"],
+        ] {
+            let errors: Vec<_> = spellings.iter().map(|name| Username::parse(name)).collect();
+            assert!(errors[0].is_err(), "{spellings:?}");
+            assert!(errors.iter().all(|error| *error == errors[0]), "{spellings:?}: {errors:?}");
+        }
+    }
+
+    #[test]
     fn refuses_bad_forms() {
         for (name, error) in [
             ("", NameError::TooShort),
@@ -258,9 +287,6 @@ mod tests {
             ("alice123משה", NameError::InvalidFormat),
             ("משהalice", NameError::InvalidFormat),
             ("1משה", NameError::InvalidFormat),
-            ("\u{212a}elvin", NameError::InvalidCharacters),
-            ("ﬁna", NameError::InvalidCharacters),
-            ("𝐀𝐁𝐂", NameError::InvalidCharacters),
             ("two words", NameError::InvalidCharacters),
             ("alice😀", NameError::InvalidCharacters),
             ("a@example.com", NameError::InvalidCharacters),
@@ -272,14 +298,24 @@ mod tests {
     #[test]
     fn counts_characters() {
         assert!(Username::parse("abc").is_ok());
-        for c in ['a', 'é', '山', '𐐀', 'ß'] {
-            let longest = c.to_string().repeat(80);
-            assert!(Username::parse(&longest).is_ok(), "{c}");
-            let over = c.to_string().repeat(81);
-            assert_eq!(Username::parse(&over), Err(NameError::TooLong), "{c}");
+        // However a character is spelled: Hangul from jamo, a letter and its marks, two letters in one.
+        for (spelling, longest) in [
+            ("a", 80),
+            ("é", 80),
+            ("e\u{301}", 80),
+            ("山", 80),
+            ("𐐀", 80),
+            ("\u{1112}\u{1161}\u{11ab}", 80),
+            ("ᾂ", 40),
+            ("ß", 40),
+            ("İ", 40),
+            ("ﬃ", 26),
+        ] {
+            assert!(Username::parse(&spelling.repeat(longest)).is_ok(), "{spelling}");
+            let over = spelling.repeat(longest + 1);
+            assert_eq!(Username::parse(&over), Err(NameError::TooLong), "{spelling}");
         }
-        // Each becomes two when lower-cased.
-        assert_eq!(Username::parse(&"İ".repeat(41)), Err(NameError::TooLong));
+        assert!(Username::parse("ßs").is_ok(), "three letters");
         assert_eq!(Username::parse(&"a".repeat(10_000_000)), Err(NameError::TooLong));
     }
 
@@ -299,6 +335,13 @@ mod tests {
             "\\PC{0,90}",
             any::<String>(),
         ]
+    }
+
+    fn full_width(c: char) -> char {
+        match c {
+            '!'..='~' => char::from_u32(u32::from(c) + 0xfee0).unwrap(),
+            _ => c,
+        }
     }
 
     proptest! {
@@ -329,9 +372,38 @@ mod tests {
         /// What the profile takes for one name is one account.
         #[test]
         fn is_no_finer_than_the_profile(text in texts()) {
-            if let Ok(name) = Username::parse(&text) {
-                let enforced = UsernameCaseMapped::enforce(text.as_str()).unwrap();
+            if let (Ok(name), Ok(enforced)) =
+                (Username::parse(&text), UsernameCaseMapped::enforce(text.as_str()))
+            {
                 prop_assert_eq!(&CanonicalName::of_unchecked(&enforced), name.canonical());
+            }
+        }
+
+        #[test]
+        fn all_spellings_of_one_name_are_accepted_or_refused_alike(text in texts()) {
+            let parsed = Username::parse(&text);
+            let canonical = CanonicalName::of_unchecked(&text);
+            for spelling in [
+                text.to_uppercase(),
+                text.to_lowercase(),
+                DecomposingNormalizer::new_nfd().normalize(&text).into_owned(),
+                DecomposingNormalizer::new_nfkd().normalize(&text).into_owned(),
+                ComposingNormalizer::new_nfc().normalize(&text).into_owned(),
+                ComposingNormalizer::new_nfkc().normalize(&text).into_owned(),
+                text.chars().map(full_width).collect(),
+                canonical.as_str().to_owned(),
+            ] {
+                // Upper case makes one letter of `ı` and `i`, and folding drops invisible characters.
+                if CanonicalName::of_unchecked(&spelling) == canonical
+                    && spelling.chars().any(is_hidden) == text.chars().any(is_hidden)
+                {
+                    let other = Username::parse(&spelling);
+                    prop_assert_eq!(
+                        other.as_ref().map(Username::canonical),
+                        parsed.as_ref().map(Username::canonical),
+                        "{:?}", spelling
+                    );
+                }
             }
         }
     }

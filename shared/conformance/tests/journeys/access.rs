@@ -11,10 +11,13 @@ use testkit::{BadToken, claims};
 use super::{Answer, Place, routes};
 
 /// The routes that anyone may call. Every other route must refuse a bad token.
-const PUBLIC: [&str; 9] = [
+const PUBLIC: [&str; 12] = [
     "GET /.well-known/jwks.json",
     "GET /.well-known/oauth-authorization-server",
     "GET /.well-known/openid-configuration",
+    "HEAD /.well-known/jwks.json",
+    "HEAD /.well-known/oauth-authorization-server",
+    "HEAD /.well-known/openid-configuration",
     // By the code in its body.
     "POST /auth/email/verify",
     "POST /auth/login",
@@ -37,7 +40,7 @@ async fn call(server: &impl Place, method: &Method, path: &str, token: Option<&s
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
-    if method != Method::GET {
+    if ![Method::GET, Method::HEAD].contains(method) {
         request = request.header("content-type", "application/json").body("{}");
     }
     server.send(request).await

@@ -37,6 +37,11 @@ async fn the_content_type_is_json() {
         "application/json;charset=UTF-8",
         "application/json; anything=else",
         "Application/JSON",
+        "application/json ; charset=\"utf-8\"",
+        "application/json\t;\tCHARSET=Utf-8 ; ",
+        "application/json;charset=\"\\u\\t\\f\\-\\8\"",
+        "application/json; name=\"a; charset=latin1\"",
+        "application/json; name=\"\u{e4}\"",
     ] {
         assert_eq!(echo(typed(Some(good))).await, ok(), "{good}");
     }
@@ -57,6 +62,12 @@ async fn the_content_type_is_json() {
         "application/*",
         "*/*",
         "application/json\u{e4}",
+        "application/json; charset=utf-16",
+        "application/json; charset=\"iso-8859-1\"",
+        "application/json; charset=utf-8; charset=utf-16",
+        "application/json; charset = utf-8",
+        "application/json; charset=\"utf-8",
+        "application/json charset=utf-8",
         ";",
         "/",
     ] {
@@ -105,7 +116,15 @@ async fn a_body_has_sixteen_kibibytes_at_most() {
 
 #[tokio::test]
 async fn a_body_is_a_json_object() {
-    for good in ["{}", " {} ", "\r\n\t{}", r#"{"a":null}"#, r#"{"a":{"b":[1,"c"]},"d":1e3}"#] {
+    for good in [
+        "{}",
+        " {} ",
+        "\r\n\t{}",
+        "\u{feff}{}",
+        "\u{feff} {}",
+        r#"{"a":null}"#,
+        r#"{"a":{"b":[1,"c"]},"d":1e3}"#,
+    ] {
         assert_eq!(echo(post(good.as_bytes())).await, ok(), "{good}");
     }
     for bad in [
@@ -131,7 +150,9 @@ async fn a_body_is_a_json_object() {
         r#"{"a":01}"#,
         "{}//",
         "/**/{}",
-        "\u{feff}{}",
+        "\u{feff}",
+        "\u{feff}\u{feff}{}",
+        " \u{feff}{}",
         "{\"a\":\"\n\"}",
         "{\"a\":\"\u{0}\"}",
         "a=1&b=2",
@@ -201,12 +222,38 @@ async fn a_body_is_utf_8() {
         b"{\"a\":\"\xc0\xaf\"}".to_vec(),
         b"{\"\xff\":1}".to_vec(),
         b"\xff\xfe{\0}\0".to_vec(),
-        b"\xef\xbb\xbf{}".to_vec(),
         utf16("{}"),
+        utf16("\u{feff}{}"),
         utf16(r#"{"a":"b"}"#),
+        utf16(r#"{"a":"ä"}"#),
+        b"\xfe\xff\0{\0}".to_vec(),
+        b"\0{\0}".to_vec(),
+        b"{\0\0\0}\0\0\0".to_vec(),
+        b"\0\0\xfe\xff\0\0\0{\0\0\0}".to_vec(),
+        b"\xff\xfe\0\0{\0\0\0}\0\0\0".to_vec(),
+        b"\xef\xbb\xbf\xff".to_vec(),
     ] {
-        let event = base64(post(b""), &bad);
-        assert_eq!(echo(event).await, refused(400, "invalid_request"), "{bad:?}");
+        let answered = answer(&Echo, event(base64(post(b""), &bad))).await;
+        assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{bad:?}");
+        let detail = &testkit::body(&answered)["detail"];
+        assert_eq!(detail, "The body must be encoded in UTF-8.", "{bad:?}");
+    }
+    let marked = base64(post(b""), b"\xef\xbb\xbf{\"a\":\"b\"}");
+    assert_eq!(testkit::body(&answer(&Echo, event(marked)).await), json!({"a": "b"}));
+}
+
+#[tokio::test]
+async fn a_refused_body_gets_the_reason() {
+    for (bad, reason) in [
+        (r#"{"a":1"#, "The body is not valid JSON, or its nesting is too deep."),
+        ("", "The body is not valid JSON, or its nesting is too deep."),
+        (r#"{"a":1,"a":2}"#, "The body has an object with a duplicate member name."),
+        ("[]", "The body must be a JSON object."),
+        ("{\"a\":\"\0\"}", "The body is not valid JSON, or its nesting is too deep."),
+    ] {
+        let answered = answer(&Echo, event(post(bad.as_bytes()))).await;
+        assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{bad:?}");
+        assert_eq!(testkit::body(&answered)["detail"], reason, "{bad:?}");
     }
 }
 
@@ -258,7 +305,8 @@ async fn members_have_their_types_and_others_are_not_bound() {
     assert_eq!(said(json!({"name": "a", "number": 7, "other": [1]})).await, "a Some(7)");
     for bad in [
         json!({}),
-        json!({"Name": "a"}),
+        json!({"Name": "hush"}),
+        json!({"hush": "hush"}),
         json!({"name": null}),
         json!({"name": 1}),
         json!({"name": ["hush"]}),
@@ -277,6 +325,30 @@ async fn members_have_their_types_and_others_are_not_bound() {
             !testkit::body(&answered).to_string().contains("hush"),
             "what was sent is not quoted"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_is_missing_or_has_the_wrong_type_is_named() {
+    for (body, named) in [
+        (json!({}), &["name missing"][..]),
+        (json!({"Name": "a"}), &["name missing"]),
+        (json!({"name": null}), &["name wrong_type"]),
+        (json!({"name": ["a"]}), &["name wrong_type"]),
+        (json!({"name": "a", "number": "7"}), &["number wrong_type"]),
+        (json!({"name": "a", "number": 256}), &["number wrong_type"]),
+        (json!({"number": {}}), &["name missing", "number wrong_type"]),
+        (json!({"number": -1, "name": 1}), &["name wrong_type", "number wrong_type"]),
+    ] {
+        let answered = answer(&Shaped, event(json_body(post(b""), &body))).await;
+        assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{body}");
+        let answered = testkit::body(&answered);
+        let errors = answered["errors"].as_array().unwrap().iter();
+        let said: Vec<_> = errors
+            .inspect(|error| assert!(error["detail"].is_string()))
+            .map(|error| format!("{} {}", error["field"], error["code"]).replace('"', ""))
+            .collect();
+        assert_eq!(said, named, "{body}");
     }
 }
 
