@@ -94,11 +94,17 @@ impl Route for EmailChangeRoute {
         let proof = self.reauthentication.prove(account, &password, network.as_deref());
         Box::pin(proof).await?;
         let throttle = self.reauthentication.throttle();
-        throttle.mail_request(network.as_deref()).await?;
-        let postage = throttle.postage(address.canonical(), network.as_deref());
-        if Box::pin(postage).await? == Postal::Paid {
-            self.outbox.put(&self.mails(account, address)).await?;
-        }
+        let asked = throttle.mail_request(network.as_deref()).await?;
+        let ask = async {
+            let postage = throttle.postage(address.canonical(), network.as_deref());
+            if let Postal::Paid(paid) = postage.await? {
+                let mails = self.mails(account, address);
+                let put = async { Ok::<_, Problem>(self.outbox.put(&mails).await?) };
+                paid.carry_out(Box::pin(put)).await?;
+            }
+            Ok::<_, Problem>(())
+        };
+        asked.carry_out(Box::pin(ask)).await?;
         Ok(Accepted(Message::new(
             "A mail to the new address is on its way. The address counts once it is confirmed.",
         )))

@@ -8,8 +8,8 @@ use email_verify::EmailVerifyRoute;
 use mailer::MailerFunction;
 use serde_json::{Value, json};
 use testkit::{
-    NewUser, PASSWORD, Stack, bearer, body, deliver, event, events_of, from_network, json_body,
-    json_request, load, readable, signed_in, status, without_token,
+    Fault, Interceptor, NewUser, PASSWORD, Stack, bearer, body, deliver, event, events_of,
+    from_network, json_body, json_request, load, readable, signed_in, status, without_token,
 };
 use web::{EventResponse, Route, answer};
 
@@ -210,4 +210,25 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 async fn what_its_environment_lacks_is_told_at_once() {
     let started = Box::pin(EmailChangeRoute::cold_start(&Env::default())).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
+}
+
+/// R85.
+#[tokio::test]
+async fn an_outage_at_any_call_counts_against_nobody() {
+    for call in 0.. {
+        let mut bench = Bench::start(Some("old@example.com")).await;
+        let interceptor = Interceptor::of(&bench.stack).await;
+        let env = interceptor.env(&bench.stack, &[]);
+        bench.route = Box::pin(EmailChangeRoute::cold_start(&env)).await.unwrap();
+        interceptor.fail_at(call, Fault::AccessDenied);
+        let status = status(&bench.change(PASSWORD, "new@example.com").await);
+        assert!(matches!(status, 202 | 500 | 503), "{call}: {status}");
+        let counted = bench.stack.counted().await;
+        assert_eq!(counted.is_empty(), status != 202, "{call}: {counted:?}");
+        assert!(counted.keys().all(|key| key.starts_with("COUNTER#MAIL")), "{call}: {counted:?}");
+        if interceptor.calls().len() <= call {
+            assert!(call > 10, "{call}");
+            break;
+        }
+    }
 }

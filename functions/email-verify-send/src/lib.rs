@@ -78,17 +78,21 @@ impl Route for EmailVerifySendRoute {
     ) -> Result<Self::Output, Problem> {
         let account = caller.account();
         let network = client.network.map(|network| network.to_string());
-        self.throttle.mail_request(network.as_deref()).await?;
-        if let Some(address) = unverified(account) {
+        let asked = self.throttle.mail_request(network.as_deref()).await?;
+        let ask = async {
+            let Some(address) = unverified(account) else { return Ok(()) };
             let postage = self.throttle.postage(address.canonical(), network.as_deref());
-            if Box::pin(postage).await? == Postal::Paid {
+            if let Postal::Paid(paid) = postage.await? {
                 let now = self.clock.now();
                 let (user_id, ver) = (account.id, account.ver);
                 let mail = Mail::EmailVerification { user_id, ver, address: address.clone() };
-                let id = MailId::new(now, &*self.random);
-                self.outbox.put(&[NewMail { id, mail, asked_at: now }]).await?;
+                let mail = [NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now }];
+                let put = async { Ok::<_, Problem>(self.outbox.put(&mail).await?) };
+                paid.carry_out(Box::pin(put)).await?;
             }
-        }
+            Ok::<_, Problem>(())
+        };
+        asked.carry_out(Box::pin(ask)).await?;
         Ok(Accepted(Message::new(
             "If your account has an address that is not confirmed, a mail to it is on its way.",
         )))

@@ -1,5 +1,6 @@
 //! `POST /auth/login`: begins a session and answers its first tokens.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use auth::{
@@ -10,8 +11,8 @@ use issuer::{Issuer, SessionGrant, Tokens};
 use passwords::{Hasher, Password, PasswordHash, Verdict};
 use serde::Deserialize;
 use store::{
-    Credential, Identifier, Logins, NewMail, NewSession, Notice, Outbox, Secret, Session,
-    SessionLimits,
+    Credential, Identifier, Logins, NewMail, NewSession, Notice, Outbox, PasswordVer, Secret,
+    Session, SessionLimits, StoreError,
 };
 use throttle::{Attempt, Familiarity, Throttle};
 use web::{Body, Client, FieldError, Json, Method, Problem, Public, Route, StatusCode};
@@ -119,11 +120,11 @@ impl LoginRoute {
         (client, Body(login)): <Self as Route>::Input,
     ) -> Result<Json<Tokens>, Problem> {
         let (presented, password) = validate(login)?;
-        let network = client.network.map(|network| network.to_string());
-        let (account, before, attempt) =
-            Box::pin(self.authenticate(&presented, &password, network.as_deref())).await?;
-        // Before the session begins: one that nobody can be given tokens of would only take a place.
+        // Before the attempt is reserved and the session begins: without keys, neither may happen.
         let issuer = self.issuer.ready().await?;
+        let network = client.network.map(|network| network.to_string());
+        let ((account, before), attempt) =
+            Box::pin(self.authenticate(&presented, &password, network.as_deref())).await?;
         let session = NewSession {
             id: SessionId::new(&*self.random),
             ver: account.ver,
@@ -132,12 +133,15 @@ impl LoginRoute {
             user_agent: client.user_agent,
             network,
         };
-        let begun = async { Ok(self.logins.begin(account.id, session, &before).await?) };
-        let told = async { Ok::<_, Problem>(attempt.succeeded(&account).await?) };
-        let (session, familiarity) = futures_util::try_join!(begun, told)?;
+        // Both to their end: what one of them comes to does not depend on the other.
+        let (begun, familiarity) = futures_util::join!(
+            self.logins.begin(account.id, session, &before),
+            attempt.succeeded(&account),
+        );
         if familiarity == Familiarity::New {
             self.tell(&account).await;
         }
+        let session = begun?;
         let tokens = issuer.issue(SessionGrant {
             account: &account,
             session: session.id,
@@ -152,25 +156,35 @@ impl LoginRoute {
 }
 
 impl LoginRoute {
-    /// The account and its sessions, if name and password are its own and it is not disabled.
-    /// Whichever of these fails, the answer is one and so is the work: the hash is computed for nobody
-    /// too.
+    /// The account and its sessions, if name and password are its own and it is not disabled, and the
+    /// attempt, which has then succeeded.
     async fn authenticate(
         &self,
         presented: &Presented,
         password: &Password,
         network: Option<&str>,
-    ) -> Result<(Account, Vec<Session>, Attempt<'_>), Problem> {
+    ) -> Result<((Account, Vec<Session>), Attempt<'_>), Problem> {
         let credential = async {
             match presented {
-                Presented::Possible(identifier) => Ok(self.logins.credential(identifier).await?),
-                Presented::Impossible(_) => Ok::<_, Problem>(None),
+                // A failed read does not end the reservation half-way: it could not be withdrawn then.
+                Presented::Possible(identifier) => Ok(self.logins.credential(identifier).await),
+                Presented::Impossible(_) => Ok::<_, Problem>(Ok(None)),
             }
         };
-        // Beside the look-up, and before the password is looked at. A name that nobody can have is
-        // counted as any other.
+        // At the same time, and before the password is checked. A name that nobody can have is counted as
+        // any other.
         let attempt = async { Ok(self.throttle.attempt(presented.into(), network).await?) };
         let (credential, attempt) = futures_util::try_join!(credential, attempt)?;
+        attempt.carry_out(Box::pin(self.check(credential, password))).await
+    }
+
+    /// Every failure returns the same answer after the same work; even an unknown name costs a hash.
+    async fn check(
+        &self,
+        credential: Result<Option<Credential>, StoreError>,
+        password: &Password,
+    ) -> Result<(Account, Vec<Session>), Problem> {
+        let credential = credential?;
         let hash = match &credential {
             Some(Credential { secret, .. }) => {
                 Some(PasswordHash::from_stored(secret.expose().to_owned())?)
@@ -179,19 +193,20 @@ impl LoginRoute {
         };
         // Account and sessions are read while the password is hashed: of nobody, for a name that nobody
         // has, since on a small machine the reads delay the hash.
-        let user = credential
-            .as_ref()
-            .map_or_else(|| UserId::new(self.clock.now(), &*self.random), |it| it.user_id);
-        let account = async { Ok::<_, Problem>(self.logins.account(user).await?) };
+        let (user, set_in) = match &credential {
+            Some(credential) => (credential.user_id, credential.set_in),
+            None => (UserId::new(self.clock.now(), &*self.random), PasswordVer::default()),
+        };
+        let account = async { Ok::<_, Problem>(self.logins.account(user, set_in).await?) };
         let sessions = async { Ok(self.logins.sessions(user).await?) };
         let verdict = async { Ok(self.hasher.verify(password, hash.as_ref()).await?) };
         let (account, sessions, verdict) = futures_util::try_join!(account, sessions, verdict)?;
         match (account, verdict) {
             (Some(account), Verdict::Right) if account.standing == Standing::Active => {
                 if let (Some(credential), Some(hash)) = (&credential, &hash) {
-                    Box::pin(self.renew(&account, &credential.secret, hash, password)).await?;
+                    Box::pin(self.renew(&account, &credential.secret, hash, password)).await;
                 }
-                Ok((account, sessions, attempt))
+                Ok((account, sessions))
             }
             _ => Err(Problem::invalid_credentials()),
         }
@@ -208,47 +223,48 @@ impl LoginRoute {
     }
 
     /// Replaces a hash that is not as we would make it today: of another making, or from before the
-    /// costs were raised. Now is when the password is known.
+    /// costs were raised. Now is when the password is known. When that fails, the login is not undone for
+    /// it, and the next one tries again.
     async fn renew(
         &self,
         account: &Account,
         old: &Secret,
         hash: &PasswordHash,
         password: &Password,
-    ) -> Result<(), Problem> {
+    ) {
         if hash.is_current() {
-            return Ok(());
+            return;
         }
-        let new = self.hasher.hash(password, &*self.random).await?;
-        let new = Secret::new(new.expose().to_owned());
-        // When it has been changed meanwhile, it stays as it is: this login was by the one before.
-        self.logins.rehash(account.username.canonical(), old, &new).await?;
-        Ok(())
+        let renewed: Result<(), Box<dyn Error + Send + Sync>> = async {
+            let new = self.hasher.hash(password, &*self.random).await?;
+            let new = Secret::new(new.expose().to_owned());
+            // When it has been changed meanwhile, it stays as it is: this login was by the one before.
+            self.logins.rehash(account.username.canonical(), old, &new).await?;
+            Ok(())
+        }
+        .await;
+        if let Err(error) = renewed {
+            let (user_id, error) = (account.id.to_string(), &*error as &dyn Error);
+            tracing::warn!(event = "hash_not_renewed", user_id, error, "an old hash is left");
+        }
     }
 }
 
-/// Shape and size alone: a password that no policy would allow is just a wrong one.
+/// Shape and size alone: a password that no policy would allow is just a wrong one. White space around a
+/// name is dropped, since keyboards and forms put it there; and a form with one field sends addresses as
+/// usernames, none of which contains `@`.
 fn validate(login: Login) -> Result<(Presented, Password), Problem> {
     let mut errors = Vec::new();
-    let presented = match (login.username, login.email) {
+    let presented = match (&login.username, &login.email) {
         (Some(name), None) => {
-            if name.chars().count() > MAX_USERNAME_CHARS {
-                errors.push(too_long("username"));
-            }
-            match Username::parse(&name) {
-                Ok(name) => Presented::Possible(Identifier::Username(name.canonical().clone())),
-                Err(_) => Presented::Impossible(name),
-            }
-        }
-        (None, Some(address)) => {
-            if address.len() > MAX_EMAIL_OCTETS {
-                errors.push(too_long("email"));
-            }
-            match Email::parse(&address) {
-                Ok(email) => Presented::Possible(Identifier::Email(email.canonical().clone())),
-                Err(_) => Presented::Impossible(address),
+            let name = name.trim();
+            if is_like_an_address(name) {
+                address("username", name, &mut errors)
+            } else {
+                username(name, &mut errors)
             }
         }
+        (None, Some(given)) => address("email", given.trim(), &mut errors),
         (None, None) => {
             return Err(Problem::missing_member("username", "Give either username or email."));
         }
@@ -263,6 +279,32 @@ fn validate(login: Login) -> Result<(Presented, Password), Problem> {
             errors.push(too_long("password"));
             Err(Problem::invalid_input(errors))
         }
+    }
+}
+
+/// Whether no username looks like that: with `@` in any of its widths.
+fn is_like_an_address(name: &str) -> bool {
+    name.contains(['@', '\u{fe6b}', '\u{ff20}'])
+}
+
+fn username(name: &str, errors: &mut Vec<FieldError>) -> Presented {
+    if name.chars().count() > MAX_USERNAME_CHARS {
+        errors.push(too_long("username"));
+    }
+    match Username::parse(name) {
+        Ok(name) => Presented::Possible(Identifier::Username(name.canonical().clone())),
+        Err(_) => Presented::Impossible(name.to_owned()),
+    }
+}
+
+/// An address in the member `field`.
+fn address(field: &'static str, given: &str, errors: &mut Vec<FieldError>) -> Presented {
+    if given.len() > MAX_EMAIL_OCTETS {
+        errors.push(too_long(field));
+    }
+    match Email::parse(given) {
+        Ok(email) => Presented::Possible(Identifier::Email(email.canonical().clone())),
+        Err(_) => Presented::Impossible(given.to_owned()),
     }
 }
 

@@ -105,9 +105,10 @@ impl Route for PasswordChangeRoute {
         let account = caller.account();
         let (current, new) = self.validate(change, account)?;
         let network = client.network.map(|network| network.to_string());
-        let proof = self.reauthentication.prove(account, &current, network.as_deref());
-        let hash = Box::pin(proof).await?;
+        // Before the attempt is reserved: a password that is not checked is no guess.
         let issuer = self.issuer.ready().await?;
+        let proof = self.reauthentication.prove(account, &current, network.as_deref());
+        let proven = Box::pin(proof).await?;
         let password = self.reauthentication.hasher().hash(&new, &*self.random).await?;
         let now = self.clock.now();
         let session = NewSession {
@@ -121,7 +122,7 @@ impl Route for PasswordChangeRoute {
         };
         let password = Secret::new(password.expose().to_owned());
         let notice = NewMail::notice(account, Notice::PasswordChanged, now, &*self.random);
-        let changed = self.passwords.change(account, &hash, password, session, notice.as_ref());
+        let changed = self.passwords.change(account, &proven, password, session, notice.as_ref());
         let session = match changed.await? {
             Changed::Done(session) => *session,
             // Somebody else has ended the caller's sessions, or changed the password.

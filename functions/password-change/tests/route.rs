@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
+
 use auth::{Account, AccountCheck, Clock, Env, MailId, Role, SessionId, SystemClock, SystemRandom};
 use mailer::MailerFunction;
 use password_change::PasswordChangeRoute;
@@ -9,8 +11,8 @@ use passwords::{Hasher, Password, PasswordHash, Verdict};
 use serde_json::{Value, json};
 use store::{Hashes, Mail, NewMail, Notice, Passwords};
 use testkit::{
-    NewUser, PASSWORD, Stack, bearer, body, claims, deliver, event, events_of, from_network,
-    json_body, load, readable, signed_in, status, without_token,
+    Fault, Interceptor, Meanwhile, NewUser, PASSWORD, Stack, bearer, body, claims, deliver, event,
+    events_of, from_network, json_body, load, readable, signed_in, status, without_token,
 };
 use web::{EventResponse, Route, answer};
 
@@ -263,4 +265,84 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 async fn what_its_environment_lacks_is_told_at_once() {
     let started = Box::pin(PasswordChangeRoute::cold_start(&Env::default())).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
+}
+
+/// R84: what ends all sessions in the middle of a change leaves none of its own, and the change does not
+/// happen: of two that race, one wins.
+#[tokio::test]
+async fn a_change_that_races_another_gets_no_session_that_outlives_it() {
+    let mut bench = Bench::start().await;
+    let interceptor = Interceptor::of(&bench.stack).await;
+    let free = [("THROTTLE_NETWORK_FREE", "1000")];
+    let env = interceptor.env(&bench.stack, &free);
+    bench.route = Box::pin(PasswordChangeRoute::cold_start(&env)).await.unwrap();
+    let mut users = 0;
+    for meanwhile in Meanwhile::ALL {
+        for call in 0.. {
+            users += 1;
+            let username = format!("user-{users}");
+            let email = format!("{username}@example.com");
+            let user = NewUser { username: &username, email: Some(&email), roles: &[Role::User] };
+            let account = bench.stack.user(user).await;
+            let token = bench.stack.sign_in(&account).await;
+            let (action, begun) = meanwhile.prepare(&bench.stack, &account).await;
+            interceptor.before(call, action);
+            let answer = bench.change(&token, PASSWORD, NEW).await;
+            let calls = interceptor.calls();
+            if calls.len() <= call {
+                assert!(call > 5 && status(&answer) == 200, "{call}");
+                break;
+            }
+            let case = format!("{meanwhile:?} before call {call}");
+            assert!(matches!(status(&answer), 401 | 403), "{case}: {}", status(&answer));
+            let other = begun.await.unwrap();
+            let sessions = store::Sessions::new(&bench.stack.users(), bench.stack.client());
+            for session in sessions.of(account.id).await.unwrap() {
+                let lives = bench.stack.lives(account.id, session.id).await;
+                assert_eq!(lives, Some(session.id) == other, "{case}");
+            }
+        }
+    }
+}
+
+/// R85.
+#[tokio::test]
+async fn an_outage_at_any_call_counts_against_nobody() {
+    let mut bench = Bench::start().await;
+    let interceptor = Interceptor::of(&bench.stack).await;
+    let env = interceptor.env(&bench.stack, &[]);
+    bench.route = Box::pin(PasswordChangeRoute::cold_start(&env)).await.unwrap();
+    for call in 0.. {
+        let username = format!("user-{call}");
+        let user = NewUser { username: &username, email: None, roles: &[Role::User] };
+        let account = bench.stack.user(user).await;
+        let token = bench.stack.sign_in(&account).await;
+        interceptor.fail_at(call, Fault::AccessDenied);
+        let answer = bench.change(&token, PASSWORD, NEW).await;
+        assert!(matches!(status(&answer), 200 | 500 | 503), "{call}: {}", status(&answer));
+        assert_eq!(bench.stack.counted().await, BTreeMap::new(), "{call}");
+        if interceptor.calls().len() <= call {
+            assert!(call > 8, "{call}");
+            break;
+        }
+    }
+}
+
+/// The password must change; that its owner is told of it is only desirable.
+#[tokio::test]
+async fn a_notice_that_cannot_be_written_does_not_prevent_the_change() {
+    let mut bench = Bench::start().await;
+    let interceptor = Interceptor::of(&bench.stack).await;
+    let env = interceptor.env(&bench.stack, &[]);
+    bench.route = Box::pin(PasswordChangeRoute::cold_start(&env)).await.unwrap();
+    interceptor.fail_when(|call| {
+        let is_told = call.body.to_string().contains("OUTBOX#");
+        if is_told { Fault::AccessDenied } else { Fault::None }
+    });
+    let (mine, other) = (bench.token().await, bench.token().await);
+    let answer = bench.change(&mine, PASSWORD, NEW).await;
+    assert_eq!(status(&answer), 200);
+    assert!(bench.is(NEW).await && !bench.counts(&other).await);
+    assert!(bench.counts(body(&answer)["access_token"].as_str().unwrap()).await);
+    assert_eq!(deliver::<MailerFunction>(&bench.stack).await, []);
 }

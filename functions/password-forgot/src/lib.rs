@@ -59,14 +59,19 @@ impl Route for PasswordForgotRoute {
         // The syntax of an address reveals nothing about accounts.
         let address = Email::parse(forgot.email.trim()).map_err(malformed)?;
         let network = client.network.map(|network| network.to_string());
-        self.throttle.mail_request(network.as_deref()).await?;
-        let postage = self.throttle.postage(address.canonical(), network.as_deref());
-        if Box::pin(postage).await? == Postal::Paid {
-            let now = self.clock.now();
-            let mail = Mail::PasswordReset { address };
-            let id = MailId::new(now, &*self.random);
-            self.outbox.put(&[NewMail { id, mail, asked_at: now }]).await?;
-        }
+        let asked = self.throttle.mail_request(network.as_deref()).await?;
+        let ask = async {
+            let postage = self.throttle.postage(address.canonical(), network.as_deref());
+            if let Postal::Paid(paid) = postage.await? {
+                let now = self.clock.now();
+                let mail = Mail::PasswordReset { address: address.clone() };
+                let mail = [NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now }];
+                let put = async { Ok::<_, Problem>(self.outbox.put(&mail).await?) };
+                paid.carry_out(Box::pin(put)).await?;
+            }
+            Ok::<_, Problem>(())
+        };
+        asked.carry_out(Box::pin(ask)).await?;
         Ok(Accepted(Message::new(
             "If an account has this address, a mail to set a new password is on its way.",
         )))

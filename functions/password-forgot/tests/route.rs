@@ -9,8 +9,8 @@ use mailer::MailerFunction;
 use password_forgot::PasswordForgotRoute;
 use serde_json::{Value, json};
 use testkit::{
-    NewUser, Stack, body, deliver, event, events_of, from_network, json_body, json_request, load,
-    readable, status,
+    Fault, Interceptor, NewUser, Stack, body, deliver, event, events_of, from_network, json_body,
+    json_request, load, readable, status,
 };
 use web::{EventResponse, Route, answer};
 
@@ -152,4 +152,29 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 async fn what_its_environment_lacks_is_told_at_once() {
     let started = PasswordForgotRoute::cold_start(&Env::default()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
+}
+
+/// R85: a mail that could not be asked for is not one of the few that an address gets.
+#[tokio::test]
+async fn an_outage_at_any_call_counts_against_nobody() {
+    for call in 0.. {
+        let mut bench = Bench::start().await;
+        let interceptor = Interceptor::of(&bench.stack).await;
+        let env = interceptor.env(&bench.stack, &[]);
+        bench.route = PasswordForgotRoute::cold_start(&env).await.unwrap();
+        interceptor.fail_at(call, Fault::AccessDenied);
+        let status = status(&bench.ask(" testuser@example.com ").await);
+        assert!(matches!(status, 202 | 500), "{call}: {status}");
+        let counted = bench.stack.counted().await;
+        assert_eq!(counted.is_empty(), status == 500, "{call}: {counted:?}");
+        if interceptor.calls().len() <= call {
+            assert_eq!(
+                deliver::<MailerFunction>(&bench.stack).await.len(),
+                1,
+                "in spite of spaces"
+            );
+            assert!(call > 4, "{call}");
+            break;
+        }
+    }
 }

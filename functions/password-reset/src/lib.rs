@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use auth::{Account, BootError, Clock, Env, MailedFor, Random, SystemClock, SystemRandom};
 use passwords::{Hasher, Password, PasswordError, Policy, PolicyViolation};
-use redemption::{Found, PresentedCode, PresentedError, Redemption, RedemptionError};
+use redemption::{PresentedCode, PresentedError, Redemption};
 use serde::Deserialize;
-use store::{NewMail, Notice, Outbox, Redeemed, Resets, Secret};
+use store::{Code, NewMail, Notice, Outbox, Redeemed, Resets, Secret};
 use throttle::Familiarity;
 use web::{Body, Client, FieldError, Method, NoContent, Problem, Public, Route};
 
@@ -86,59 +86,47 @@ impl Route for PasswordResetRoute {
             return Err(Problem::invalid_code().because("the account has another address"));
         }
         if let Err(problem) = self.check(&password, Some(&found.account)) {
-            found.keep().await?;
+            found.keep().await;
             return Err(problem);
         }
-        Box::pin(self.reset(found, &password, network.as_deref())).await
+        let (code, account) = (found.code.clone(), found.account.clone());
+        let reset = Box::pin(self.reset(&code, &account, &password));
+        let ((), found) = found.carry_out(reset).await?;
+        // The password is set: what the counters are told of it is not worth an error.
+        let recovered = self.redemption.throttle().recovered(&account, network.as_deref());
+        let ((), recovered) = futures_util::join!(found.succeeded(), recovered);
+        match recovered {
+            Ok(Familiarity::New) => {
+                let now = self.clock.now();
+                let notice = NewMail::notice(&account, Notice::NewNetwork, now, &*self.random);
+                self.outbox.notify(notice).await;
+            }
+            Ok(Familiarity::Usual) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(event = "counters_not_told", error, "a reset is not counted");
+            }
+        }
+        Ok(NoContent)
     }
 }
 
 impl PasswordResetRoute {
     async fn reset(
         &self,
-        found: Found<'_>,
+        code: &Code,
+        account: &Account,
         password: &Password,
-        network: Option<&str>,
-    ) -> Result<NoContent, Problem> {
-        let familiarity = self.familiarity(&found.account, network).await;
+    ) -> Result<(), Problem> {
         let hash = self.hasher.hash(password, &*self.random).await?;
         let now = self.clock.now();
-        let notice = NewMail::notice(&found.account, Notice::PasswordChanged, now, &*self.random);
+        let notice = NewMail::notice(account, Notice::PasswordChanged, now, &*self.random);
         let hash = Secret::new(hash.expose().to_owned());
-        let redeemed =
-            self.resets.reset(&found.code, &found.account, hash, notice.as_ref(), now).await?;
+        let redeemed = self.resets.reset(code, account, hash, notice.as_ref(), now).await?;
         if redeemed != Redeemed::Done {
             return Err(Problem::invalid_code().because("code or account has changed meanwhile"));
         }
-        let account = found.account.clone();
-        if familiarity == Familiarity::New {
-            let notice = NewMail::notice(&account, Notice::NewNetwork, now, &*self.random);
-            self.outbox.notify(notice).await;
-        }
-        // The password is set: what the counters say of it is not worth an error.
-        let told = async {
-            found.succeeded().await?;
-            self.redemption.throttle().forgive(&account, network).await?;
-            Ok::<_, RedemptionError>(())
-        };
-        if let Err(error) = told.await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(event = "counters_not_told", error, "a success is not counted");
-        }
-        Ok(NoContent)
-    }
-
-    /// Whether the network is new to the account. If that cannot be read, the owner is not told, and the
-    /// reset goes on.
-    async fn familiarity(&self, account: &Account, network: Option<&str>) -> Familiarity {
-        match self.redemption.throttle().familiarity(account, network).await {
-            Ok(familiarity) => familiarity,
-            Err(error) => {
-                let (user_id, error) = (account.id.to_string(), &error as &dyn std::error::Error);
-                tracing::warn!(event = "owner_not_told", user_id, error, "security");
-                Familiarity::Usual
-            }
-        }
+        Ok(())
     }
 
     fn check(&self, password: &Password, account: Option<&Account>) -> Result<(), Problem> {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
+
 use auth::{Account, Clock, Email, Env, MailId, Role, SystemClock, SystemRandom};
 use email_verify::EmailVerifyRoute;
 use login::LoginRoute;
@@ -10,8 +12,8 @@ use password_reset::PasswordResetRoute;
 use serde_json::{Value, json};
 use store::{Mail, NewMail, Outbox, Sessions};
 use testkit::{
-    NewUser, PASSWORD, Received, Stack, body, deliver, event, events_of, from_network, json_body,
-    json_request, load, readable, status,
+    Fault, Interceptor, NewUser, PASSWORD, Received, Stack, body, deliver, event, events_of,
+    from_network, json_body, json_request, load, readable, status,
 };
 use web::{EventResponse, Route, answer};
 
@@ -371,4 +373,93 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 async fn what_its_environment_lacks_is_told_at_once() {
     let started = PasswordResetRoute::cold_start(&Env::default()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
+}
+
+/// R85: neither a counter nor a try at the digits.
+#[tokio::test]
+async fn an_outage_at_any_call_counts_against_nobody() {
+    for by_digits in [false, true] {
+        for call in 0.. {
+            let mut bench = Bench::start().await;
+            let interceptor = Interceptor::of(&bench.stack).await;
+            let env = interceptor.env(&bench.stack, &[]);
+            bench.route = Box::pin(PasswordResetRoute::cold_start(&env)).await.unwrap();
+            let mail = bench.mail().await;
+            interceptor.fail_at(call, Fault::AccessDenied);
+            let answer = if by_digits {
+                bench.by_digits("testuser@example.com", mail.digits().unwrap()).await
+            } else {
+                bench.by_token(&mail, NEW).await
+            };
+            assert!(matches!(status(&answer), 204 | 500), "{call}: {}", status(&answer));
+            let mut counted = bench.stack.counted().await;
+            if status(&answer) == 204 {
+                // Used up, and so no longer to be tried.
+                counted.retain(|key, _| !key.starts_with("DIGITS#"));
+            }
+            assert_eq!(counted, BTreeMap::new(), "{by_digits} {call}");
+            if interceptor.calls().len() <= call {
+                assert!(call > 8, "{call}");
+                break;
+            }
+            interceptor.reset();
+            if status(&answer) == 500 {
+                assert_eq!(status(&bench.by_token(&mail, NEW).await), 204, "the code is not spent");
+            }
+        }
+    }
+}
+
+/// The password must be set; that its owner is told of it is only desirable.
+#[tokio::test]
+async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
+    let mut bench = Bench::start().await;
+    let interceptor = Interceptor::of(&bench.stack).await;
+    let env = interceptor.env(&bench.stack, &[]);
+    bench.route = Box::pin(PasswordResetRoute::cold_start(&env)).await.unwrap();
+    bench.stack.sign_in(&bench.account).await;
+    let mail = bench.mail().await;
+    interceptor.fail_when(|call| {
+        let is_told = call.body.to_string().contains("OUTBOX#");
+        if is_told { Fault::AccessDenied } else { Fault::None }
+    });
+    assert_eq!(status(&bench.by_token(&mail, NEW).await), 204);
+    assert_eq!(bench.sessions_that_count().await, 0);
+    assert_eq!((bench.login(PASSWORD).await, bench.login(NEW).await), (401, 200));
+}
+
+/// Strangers that use up what is free for the name do not hold the owner, who has just set the password.
+#[tokio::test]
+async fn the_network_of_a_reset_is_known_and_those_before_are_forgotten() {
+    let bench = Bench::start().await;
+    // The wait is longer than a slow machine takes for the guesses.
+    let settings = [
+        ("THROTTLE_NAME_FREE", "2"),
+        ("THROTTLE_NAME_BASE_SECONDS", "300"),
+        ("THROTTLE_NAME_MAX_SECONDS", "600"),
+    ];
+    let env = bench.stack.env_with(&settings);
+    let route = Box::pin(LoginRoute::cold_start(&env)).await.unwrap();
+    let login = async |by: &str, name: &str, password: &str, network: &str| {
+        let login = json!({by: name, "password": password});
+        let of_file = from_network(json_body(load("login"), &login), network);
+        status(&answer(&route, event(of_file)).await)
+    };
+    assert_eq!(login("username", "testuser", PASSWORD, "198.51.100.1").await, 200);
+    assert_eq!(status(&bench.by_token(&bench.mail().await, NEW).await), 204);
+    for (by, name) in [("username", "testuser"), ("email", "testuser@example.com")] {
+        for n in 0..5 {
+            login(by, name, "a wrong password", &format!("192.0.2.{n}")).await;
+        }
+        assert_eq!(login(by, name, NEW, "198.51.100.1").await, 429, "known before, by {by}");
+        assert_eq!(login(by, name, NEW, "203.0.113.7").await, 200, "where it was reset, by {by}");
+    }
+}
+
+#[tokio::test]
+async fn white_space_around_an_address_is_dropped() {
+    let bench = Bench::start().await;
+    let mail = bench.mail().await;
+    let digits = mail.digits().unwrap();
+    assert_eq!(status(&bench.by_digits(" testuser@example.com\n", digits).await), 204);
 }

@@ -13,8 +13,8 @@ use peppers::{Peppers, Purpose};
 use refresh::RefreshRoute;
 use serde_json::{Value, json};
 use testkit::{
-    NewUser, Stack, body, deliver, event, events_of, json_body, json_request, load, readable,
-    status,
+    Fault, Interceptor, Meanwhile, NewUser, Stack, body, deliver, event, events_of, json_body,
+    json_request, load, readable, status,
 };
 use web::{EventResponse, Route, answer};
 
@@ -31,6 +31,7 @@ impl Bench {
         let email = Some("testuser@example.com");
         let user = NewUser { username: "testuser", email, roles: &[Role::User] };
         let account = stack.user(user).await;
+        let account = stack.confirm(&account).await;
         Self { stack, route, account }
     }
 
@@ -338,4 +339,59 @@ async fn what_its_environment_lacks_is_told_at_once() {
         ("KEYS_CACHE_SECONDS", "301"),
     ];
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
+}
+
+/// R84: a session that is refreshed while all of them end is ended, whatever is answered.
+#[tokio::test]
+async fn a_refresh_that_races_a_change_continues_no_session_that_outlives_it() {
+    let mut bench = Bench::start().await;
+    let interceptor = Interceptor::of(&bench.stack).await;
+    bench.route = RefreshRoute::cold_start(&interceptor.env(&bench.stack, &[])).await.unwrap();
+    let mut users = 0;
+    for meanwhile in Meanwhile::ALL {
+        for call in 0.. {
+            users += 1;
+            let username = format!("user-{users}");
+            let email = format!("{username}@example.com");
+            let user = NewUser { username: &username, email: Some(&email), roles: &[Role::User] };
+            bench.account = bench.stack.user(user).await;
+            let sid = bench.begin().await;
+            let token = bench.token(sid, 0);
+            let (action, begun) = meanwhile.prepare(&bench.stack, &bench.account).await;
+            interceptor.before(call, action);
+            let (first, _) = bench.refresh(&token).await;
+            if interceptor.calls().len() <= call {
+                assert!(call > 1 && first == 200, "{call}");
+                break;
+            }
+            let case = format!("{meanwhile:?} before call {call}");
+            assert!(matches!(first, 200 | 401), "{case}: {first}");
+            assert!(!bench.stack.lives(bench.account.id, sid).await, "{case}");
+            assert_eq!(bench.refresh(&token).await, (401, None), "{case}");
+            if let Some(other) = begun.await.unwrap() {
+                assert!(bench.stack.lives(bench.account.id, other).await, "{case}");
+            }
+        }
+    }
+}
+
+/// A thief's session must end; that its owner is told is only desirable.
+#[tokio::test]
+async fn a_reused_session_ends_also_when_its_owner_cannot_be_told() {
+    for fault in [Fault::AccessDenied, Fault::ServerError, Fault::Lost] {
+        let mut bench = Bench::start().await;
+        let interceptor = Interceptor::of(&bench.stack).await;
+        bench.route = RefreshRoute::cold_start(&interceptor.env(&bench.stack, &[])).await.unwrap();
+        let (sid, other) = (bench.begin().await, bench.begin().await);
+        let zero = bench.token(sid, 0);
+        assert_eq!(bench.refresh(&zero).await.0, 200);
+        bench.rest(sid).await;
+        interceptor.fail_when(move |call| {
+            let is_told = call.body.to_string().contains("OUTBOX#");
+            if is_told { fault } else { Fault::None }
+        });
+        assert_eq!(bench.refresh(&zero).await, (401, None), "{fault:?}");
+        assert!(!bench.lives(sid).await && bench.lives(other).await, "{fault:?}");
+        assert_eq!(deliver::<MailerFunction>(&bench.stack).await, []);
+    }
 }

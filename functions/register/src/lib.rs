@@ -4,11 +4,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use auth::{
-    BootError, Clock, Email, Env, MailId, NameError, Random, ReservedNames, Role, Roles,
+    Account, BootError, Clock, Email, Env, MailId, NameError, Random, ReservedNames, Role, Roles,
     SystemClock, SystemRandom, UserId, Username,
 };
 use jiff::{Timestamp, Unit};
-use passwords::{Hasher, Password, PasswordError, Policy, PolicyViolation};
+use passwords::{
+    HashError, Hasher, Password, PasswordError, PasswordHash, Policy, PolicyViolation,
+};
 use peppers::{CodeKind, CodeTag, Peppers};
 use secrets::Cached;
 use serde::{Deserialize, Serialize};
@@ -156,25 +158,24 @@ impl Route for RegisterRoute {
         // Once the input is a good one: what costs is the hash. The reservation is made beside it, and
         // nothing is stored when it is refused.
         let network = client.network.map(|network| network.to_string());
-        let reserved = async {
-            self.throttle.registration(network.as_deref()).await?;
-            self.postage(email.as_ref(), network.as_deref()).await
-        };
-        let hash = async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.random).await?) };
-        let (postage, hash) = futures_util::try_join!(reserved, hash)?;
         // To the millisecond, as precise as the id.
         let now = self.clock.now().round(Unit::Millisecond).map_err(|_| Problem::internal())?;
-        let id = UserId::new(now, &*self.random);
-        let account = NewAccount {
-            id,
-            username,
-            email: email.map(|address| self.new_email(id, address, postage, now)),
-            roles: Roles::from_iter([Role::User]),
-            password: Secret::new(hash.expose().to_owned()),
-            created_at: now,
-            invite,
+        let reserved = async {
+            let registration = self.throttle.registration(network.as_deref()).await?;
+            let postage = Box::pin(self.postage(email.as_ref(), network.as_deref()));
+            registration.carry_out(postage).await
         };
-        let account = self.registrations.create(account).await.map_err(taken)?;
+        // A failed hash does not end the reservation half-way: it could not be withdrawn then.
+        let hash = async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.random).await) };
+        let (reserved, hash) = futures_util::try_join!(Box::pin(reserved), hash)?;
+        let (reservation, mail) = match reserved {
+            (Postal::Paid(paid), registration) => {
+                (registration.and(paid), Some(MailId::new(now, &*self.random)))
+            }
+            (Postal::Spent, registration) => (registration, None),
+        };
+        let create = self.create(username, email, hash, mail, invite, now);
+        let (account, _) = reservation.carry_out(Box::pin(create)).await?;
         Ok(match self.claim {
             Claim::AtOnce => {
                 let message = "User registered successfully";
@@ -189,12 +190,35 @@ impl Route for RegisterRoute {
 }
 
 impl RegisterRoute {
+    async fn create(
+        &self,
+        username: Username,
+        email: Option<Email>,
+        hash: Result<PasswordHash, HashError>,
+        mail: Option<MailId>,
+        invite: Option<String>,
+        now: Timestamp,
+    ) -> Result<Account, Problem> {
+        let hash = hash?;
+        let id = UserId::new(now, &*self.random);
+        let account = NewAccount {
+            id,
+            username,
+            email: email.map(|address| self.new_email(id, address, mail, now)),
+            roles: Roles::from_iter([Role::User]),
+            password: Secret::new(hash.expose().to_owned()),
+            created_at: now,
+            invite,
+        };
+        self.registrations.create(account).await.map_err(taken)
+    }
+
     /// Whether a mail may be sent to the address, where registering sends one.
     async fn postage(
         &self,
         address: Option<&Email>,
         network: Option<&str>,
-    ) -> Result<Postal, Problem> {
+    ) -> Result<Postal<'_>, Problem> {
         match (self.claim, address) {
             (Claim::OnceVerified, Some(address)) => {
                 Ok(Box::pin(self.throttle.postage(address.canonical(), network)).await?)
@@ -207,14 +231,14 @@ impl RegisterRoute {
         &self,
         user_id: UserId,
         address: Email,
-        postage: Postal,
+        mail: Option<MailId>,
         now: Timestamp,
     ) -> NewEmail {
         if self.claim == Claim::AtOnce {
             return NewEmail::Claimed(address);
         }
-        let mail = (postage == Postal::Paid).then(|| NewMail {
-            id: MailId::new(now, &*self.random),
+        let mail = mail.map(|id| NewMail {
+            id,
             mail: Mail::EmailVerification { user_id, ver: FIRST_VER, address: address.clone() },
             asked_at: now,
         });

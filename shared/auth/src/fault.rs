@@ -27,6 +27,19 @@ pub enum FaultKind {
     Internal,
 }
 
+/// An error that says whether the server could not carry out what was asked (5xx): such a failure is not
+/// counted against the caller.
+pub trait Outage {
+    /// Whether it is.
+    fn is_outage(&self) -> bool;
+}
+
+impl<E: Fault> Outage for E {
+    fn is_outage(&self) -> bool {
+        matches!(self.kind(), FaultKind::Unavailable | FaultKind::Internal)
+    }
+}
+
 /// An error that knows what kind of fault it is.
 pub trait Fault: std::error::Error {
     /// The kind of this fault.

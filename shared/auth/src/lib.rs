@@ -29,7 +29,7 @@ pub use claims::{Audience, Claims, TOKEN_TYPE};
 pub use clock::{Clock, SystemClock};
 pub use deadline::{Deadline, DeadlinePassed};
 pub use env::{AwsEnvironment, BootError, ConfigErrors, Env, Reader};
-pub use fault::{Fault, FaultKind};
+pub use fault::{Fault, FaultKind, Outage};
 pub use id::{IdError, MailId, SessionId, TokenId, UserId};
 pub use key::{
     Algorithm, AlgorithmError, GlobalEpoch, KeyError, KeySetError, KeySource, PublicKey,

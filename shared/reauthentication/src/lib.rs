@@ -59,7 +59,7 @@ impl Reauthentication {
     ///
     /// # Errors
     /// [`ReauthenticationError::Wrong`] when it is not; [`ReauthenticationError::Throttle`] when there
-    /// have been too many attempts; or when something is out of reach.
+    /// have been too many attempts; or when something is out of reach: that does not count as an attempt.
     pub async fn prove(
         &self,
         account: &Account,
@@ -68,23 +68,27 @@ impl Reauthentication {
     ) -> Result<Secret, ReauthenticationError> {
         let presented = Presented::Username(account.username.canonical());
         let attempt = async { Ok(Box::pin(self.throttle.attempt(presented, network)).await?) };
-        let stored = async { Ok::<_, ReauthenticationError>(self.hashes.of(account).await?) };
+        // A failed read does not end the reservation half-way: it could not be withdrawn then.
+        let stored = async { Ok::<_, ReauthenticationError>(self.hashes.of(account).await) };
         let (attempt, stored) = futures_util::try_join!(attempt, stored)?;
-        let hash = stored
-            .as_ref()
-            .map(|secret| PasswordHash::from_stored(secret.expose().to_owned()))
-            .transpose()?;
-        match (stored, self.hasher.verify(password, hash.as_ref()).await?) {
-            (Some(stored), Verdict::Right) => {
-                if attempt.succeeded(account).await? == Familiarity::New {
-                    let now = self.clock.now();
-                    let notice = NewMail::notice(account, Notice::NewNetwork, now, &*self.random);
-                    self.outbox.notify(notice).await;
-                }
-                Ok(stored)
+        let check = async {
+            let stored = stored?;
+            let hash = stored
+                .as_ref()
+                .map(|secret| PasswordHash::from_stored(secret.expose().to_owned()))
+                .transpose()?;
+            match (stored, self.hasher.verify(password, hash.as_ref()).await?) {
+                (Some(stored), Verdict::Right) => Ok(stored),
+                _ => Err(ReauthenticationError::Wrong),
             }
-            _ => Err(ReauthenticationError::Wrong),
+        };
+        let (hash, attempt) = attempt.carry_out(Box::pin(check)).await?;
+        if attempt.succeeded(account).await == Familiarity::New {
+            let now = self.clock.now();
+            let notice = NewMail::notice(account, Notice::NewNetwork, now, &*self.random);
+            self.outbox.notify(notice).await;
         }
+        Ok(hash)
     }
 }
 

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{Clock, Email, Fault, FaultKind, MailedFor, Random};
+use auth::{Account, Clock, Email, Fault, FaultKind, MailedFor, Random};
 use dynamo::Client;
-use store::{NewMail, Notice, Redeemed, StoreError, Verifications};
+use store::{Code, NewMail, Notice, Redeemed, Verifications};
 
-use crate::{Found, PresentedCode, Redemption, RedemptionError};
+use crate::{PresentedCode, Redemption, RedemptionError};
 
 /// Confirms addresses by codes.
 pub struct Confirmations {
@@ -53,30 +53,29 @@ impl Confirmations {
     ) -> Result<(), ConfirmationError> {
         const PURPOSE: MailedFor = MailedFor::EmailVerification;
         let Self { redemption, clock, .. } = self;
-        let (mail, attempt) = redemption.locate(PURPOSE, presented, network).await?;
-        // Looked for first, since the attempt goes to whoever loads the code.
-        if redemption.codes.has_confirmed(mail, clock.now()).await? {
-            attempt.succeeded().await?;
+        let located = Box::pin(redemption.locate(presented, PURPOSE, network)).await?;
+        let mail = located.mail;
+        let has_confirmed = async {
+            Ok::<_, RedemptionError>(redemption.codes.has_confirmed(mail, clock.now()).await?)
+        };
+        // Looked for first, since a used code is not loaded.
+        let (has_confirmed, located) = located.carry_out(Box::pin(has_confirmed)).await?;
+        if has_confirmed {
+            located.succeeded().await;
             return Ok(());
         }
-        let found = redemption.load(PURPOSE, mail, attempt).await?;
-        match self.claim(&found).await? {
+        let found = located.load(PURPOSE).await?;
+        let (code, account) = (found.code.clone(), found.account.clone());
+        let claim = Box::pin(self.claim(&code, &account));
+        let (redeemed, found) = found.carry_out(claim).await?;
+        match redeemed {
             Redeemed::Done => {
-                // The address is confirmed: a counter that keeps an attempt is not worth an error.
-                if let Err(error) = found.succeeded().await {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(event = "counters_not_told", error, "a success is not counted");
-                }
+                found.succeeded().await;
                 Ok(())
             }
             Redeemed::Taken => {
-                found.keep().await?;
+                found.keep().await;
                 Err(ConfirmationError::Taken)
-            }
-            // The other one of two clicks may have confirmed it.
-            Redeemed::Meanwhile if redemption.codes.has_confirmed(mail, clock.now()).await? => {
-                found.succeeded().await?;
-                Ok(())
             }
             Redeemed::Meanwhile => {
                 let reason = "code or account has changed meanwhile";
@@ -85,14 +84,20 @@ impl Confirmations {
         }
     }
 
-    async fn claim(&self, found: &Found<'_>) -> Result<Redeemed, StoreError> {
-        let Found { code, account, .. } = found;
+    async fn claim(&self, code: &Code, account: &Account) -> Result<Redeemed, RedemptionError> {
         let now = self.clock.now();
         let address = account.email.as_ref().map(Email::canonical);
         let is_another = address != Some(code.address.canonical());
         let notice = NewMail::notice(account, Notice::EmailChanged, now, &*self.random);
         let notice = notice.filter(|_| is_another);
-        self.verifications.verify(code, account, notice.as_ref(), now).await
+        let redeemed = self.verifications.verify(code, account, notice.as_ref(), now).await?;
+        // The other one of two clicks may have confirmed it.
+        if redeemed == Redeemed::Meanwhile
+            && self.redemption.codes.has_confirmed(code.mail, now).await?
+        {
+            return Ok(Redeemed::Done);
+        }
+        Ok(redeemed)
     }
 }
 
@@ -105,12 +110,6 @@ pub enum ConfirmationError {
     /// The code is wrong, or could not be checked.
     #[error(transparent)]
     Redemption(#[from] RedemptionError),
-}
-
-impl From<StoreError> for ConfirmationError {
-    fn from(error: StoreError) -> Self {
-        Self::Redemption(error.into())
-    }
 }
 
 impl Fault for ConfirmationError {

@@ -9,16 +9,20 @@ mod confirmation;
 mod digits;
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
-use auth::{Account, Clock, Email, Fault, FaultKind, MailId, MailedFor, Random, Standing, UserId};
+use auth::{
+    Account, CanonicalName, Clock, Email, Fault, FaultKind, MailId, MailedFor, Outage, Random,
+    Standing, UserId,
+};
 pub use confirmation::{ConfirmationError, Confirmations};
 pub use digits::Digits;
 use dynamo::Client;
 use peppers::Peppers;
 use secrets::{Cached, SecretError};
 use store::{Code, Codes, DigitsOf, StoreError};
-use throttle::{Attempt, BareAttempt, Presented, Throttle, ThrottleError};
+use throttle::{Attempt, Presented, Reservation, Throttle, ThrottleError};
 
 /// A code as somebody presents it.
 pub enum PresentedCode {
@@ -97,32 +101,45 @@ impl fmt::Debug for Redemption {
     }
 }
 
-/// A code that counts, and the attempt that it was. Dropped, the attempt has failed.
+/// A valid code, and the attempt to guess it that presenting it was. Dropped, the attempt has failed.
 #[derive(Debug)]
-#[must_use = "a success is to be told, or it counts as a failure"]
+#[must_use = "a success must be told, or it counts as a failure"]
 pub struct Found<'a> {
     /// The code.
     pub code: Code,
     /// The account that it is for, as it is now.
     pub account: Account,
+    located: Located<'a>,
+}
+
+/// The mail whose code is presented, and the attempt, which is reserved before the code is looked at.
+#[derive(Debug)]
+struct Located<'a> {
+    mail: MailId,
     redemption: &'a Redemption,
     attempt: Attempted<'a>,
+    tried: Option<Tried>,
 }
 
 #[derive(Debug)]
 enum Attempted<'a> {
-    Token(BareAttempt<'a>),
-    Digits(Box<Attempt<'a>>),
-    OwnDigits(BareAttempt<'a>),
+    Bare(Reservation<'a>),
+    AtPassword(Box<Attempt<'a>>),
 }
 
-impl Attempted<'_> {
-    async fn succeeded(self) -> Result<(), RedemptionError> {
+/// The digits of which a try was reserved.
+#[derive(Debug)]
+enum Tried {
+    Reset(CanonicalName),
+    Confirmation(UserId),
+}
+
+impl Tried {
+    fn of(&self) -> DigitsOf<'_> {
         match self {
-            Self::Token(attempt) | Self::OwnDigits(attempt) => attempt.succeeded().await?,
-            Self::Digits(attempt) => attempt.passed().await?,
+            Self::Reset(address) => DigitsOf::Reset(address),
+            Self::Confirmation(account) => DigitsOf::Confirmation(*account),
         }
-        Ok(())
     }
 }
 
@@ -152,32 +169,36 @@ impl Redemption {
     /// # Errors
     /// [`RedemptionError::Wrong`] when it is none that counts, whatever the reason;
     /// [`RedemptionError::Throttle`] when there have been too many attempts; or when something is out of
-    /// reach.
+    /// reach: that does not count as an attempt.
     pub async fn find(
         &self,
         purpose: MailedFor,
         presented: &PresentedCode,
         network: Option<&str>,
     ) -> Result<Found<'_>, RedemptionError> {
-        let (mail, attempt) = self.locate(purpose, presented, network).await?;
-        self.load(purpose, mail, attempt).await
+        let located = Box::pin(self.locate(presented, purpose, network)).await?;
+        located.load(purpose).await
     }
 
-    /// The mail whose code is presented, and the attempt, which is reserved before the code is looked at.
+    /// The mail whose code is presented.
     async fn locate(
         &self,
-        purpose: MailedFor,
         presented: &PresentedCode,
+        purpose: MailedFor,
         network: Option<&str>,
-    ) -> Result<(MailId, Attempted<'_>), RedemptionError> {
-        match presented {
+    ) -> Result<Located<'_>, RedemptionError> {
+        // Before anything is reserved.
+        let peppers = self.peppers.get().await?;
+        let (mail, attempt, tried) = match presented {
             PresentedCode::Token(token) => {
                 let attempt = self.throttle.bare_attempt(network).await?;
-                let mail = self.peppers.get().await?.mail_of_token(purpose, token);
+                let mail = peppers.mail_of_token(purpose, token);
                 let mail = mail.ok_or(RedemptionError::Wrong("the token is none of ours"))?;
-                Ok((mail, Attempted::Token(attempt)))
+                (mail, Attempted::Bare(attempt), None)
             }
             PresentedCode::Digits { address, digits } => {
+                // Forms and keyboards put white space around an address.
+                let address = address.trim();
                 let email = Email::parse(address);
                 let presented = match &email {
                     Ok(email) => Presented::Email(email.canonical()),
@@ -185,65 +206,118 @@ impl Redemption {
                 };
                 let attempt = Box::pin(self.throttle.attempt(presented, network)).await?;
                 let email = email.map_err(|_| RedemptionError::Wrong("it is no address"))?;
-                let mail = self.compare(DigitsOf::Reset(email.canonical()), digits).await?;
-                Ok((mail, Attempted::Digits(Box::new(attempt))))
+                let tried = Tried::Reset(email.canonical().clone());
+                let compare = self.compare(&peppers, tried.of(), digits);
+                let (mail, attempt) = attempt.carry_out(Box::pin(compare)).await?;
+                (mail, Attempted::AtPassword(Box::new(attempt)), Some(tried))
             }
             PresentedCode::OwnDigits { account, digits } => {
                 // The session is proven already, and five tries are all that there are for a mail. On the
                 // counters of the password, a mistyped code would lock the owner out.
                 let attempt = self.throttle.bare_attempt(network).await?;
-                let mail = self.compare(DigitsOf::Confirmation(*account), digits).await?;
-                Ok((mail, Attempted::OwnDigits(attempt)))
+                let tried = Tried::Confirmation(*account);
+                let compare = self.compare(&peppers, tried.of(), digits);
+                let (mail, attempt) = attempt.carry_out(Box::pin(compare)).await?;
+                (mail, Attempted::Bare(attempt), Some(tried))
             }
-        }
+        };
+        Ok(Located { mail, redemption: self, attempt, tried })
     }
 
     /// The mail that the digits are of, after a try at them has been reserved.
-    async fn compare(&self, of: DigitsOf<'_>, digits: &Digits) -> Result<MailId, RedemptionError> {
+    async fn compare(
+        &self,
+        peppers: &Peppers,
+        of: DigitsOf<'_>,
+        digits: &Digits,
+    ) -> Result<MailId, RedemptionError> {
         let tried = self.codes.try_digits(of, self.clock.now()).await?;
         let tried = tried.ok_or(RedemptionError::Wrong("no digits are valid there"))?;
-        let peppers = self.peppers.get().await?;
         if !peppers.are_digits_of(of.purpose(), tried.mail, &tried.pepper, digits.expose()) {
             return Err(RedemptionError::Wrong("the digits are wrong"));
         }
         Ok(tried.mail)
     }
+}
 
-    async fn load<'a>(
-        &'a self,
-        purpose: MailedFor,
-        mail: MailId,
-        attempt: Attempted<'a>,
-    ) -> Result<Found<'a>, RedemptionError> {
-        let found = self.codes.find(purpose, mail, self.clock.now()).await?;
-        let (code, account) = found.ok_or(RedemptionError::Wrong("the code is not valid"))?;
-        if account.standing != Standing::Active {
-            return Err(RedemptionError::Wrong("the account is disabled"));
+impl<'a> Located<'a> {
+    /// The code and its account, if they are valid.
+    async fn load(self, purpose: MailedFor) -> Result<Found<'a>, RedemptionError> {
+        let (mail, redemption) = (self.mail, self.redemption);
+        let load = async {
+            let found = redemption.codes.find(purpose, mail, redemption.clock.now()).await?;
+            let (code, account) = found.ok_or(RedemptionError::Wrong("the code is not valid"))?;
+            if account.standing != Standing::Active {
+                return Err(RedemptionError::Wrong("the account is disabled"));
+            }
+            Ok((code, account))
+        };
+        let ((code, account), located) = self.carry_out(Box::pin(load)).await?;
+        Ok(Found { code, account, located })
+    }
+
+    /// As [`Found::carry_out`].
+    async fn carry_out<T, E: Outage + From<ThrottleError>>(
+        self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<(T, Self), E> {
+        match throttle::bounded(work).await {
+            Ok(done) => Ok((done, self)),
+            Err(error) => {
+                if error.is_outage() {
+                    self.give_back_try().await;
+                    match self.attempt {
+                        Attempted::Bare(attempt) => attempt.withdraw().await,
+                        Attempted::AtPassword(attempt) => attempt.withdraw().await,
+                    }
+                }
+                Err(error)
+            }
         }
-        Ok(Found { code, account, redemption: self, attempt })
+    }
+
+    async fn succeeded(self) {
+        match self.attempt {
+            Attempted::Bare(attempt) => attempt.withdraw().await,
+            Attempted::AtPassword(attempt) => attempt.passed().await,
+        }
+    }
+
+    /// Gives a try at digits back, as far as that can be done.
+    async fn give_back_try(&self) {
+        let Some(tried) = &self.tried else { return };
+        if let Err(error) = self.redemption.codes.give_back(tried.of(), self.mail).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(event = "counters_not_told", error, "a try was not given back");
+        }
     }
 }
 
 impl Found<'_> {
-    /// The code was right: the attempt counts nowhere.
+    /// Awaits `work`, which uses the code. If the server cannot carry it out, or not in time, neither the
+    /// attempt nor the try at the digits counts.
     ///
     /// # Errors
-    /// When the counters are out of reach.
-    pub async fn succeeded(self) -> Result<(), RedemptionError> {
-        self.attempt.succeeded().await
+    /// That of `work`, or [`ThrottleError::Overdue`].
+    pub async fn carry_out<T, E: Outage + From<ThrottleError>>(
+        self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<(T, Self), E> {
+        let Self { code, account, located } = self;
+        let (done, located) = located.carry_out(work).await?;
+        Ok((done, Self { code, account, located }))
     }
 
-    /// The code was right and has not been used: what it was for was refused for another reason, and may
-    /// be tried again.
-    ///
-    /// # Errors
-    /// When the counters are out of reach.
-    pub async fn keep(self) -> Result<(), RedemptionError> {
-        if let Attempted::Digits(_) | Attempted::OwnDigits(_) = self.attempt {
-            let codes = &self.redemption.codes;
-            codes.give_back(self.code.digits_of(), self.code.mail).await?;
-        }
-        self.succeeded().await
+    /// The code was right: the attempt counts nowhere.
+    pub async fn succeeded(self) {
+        self.located.succeeded().await;
+    }
+
+    /// The code was right and has not been used: the request was refused for another reason, and may be
+    /// tried again.
+    pub async fn keep(self) {
+        self.located.give_back_try().await;
+        self.located.succeeded().await;
     }
 }
 

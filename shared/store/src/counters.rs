@@ -10,6 +10,7 @@ use auth::Random;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use dynamo::Client;
+use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -324,7 +325,8 @@ impl Counters {
         }
     }
 
-    /// Gives a reservation back: the attempt does not count, and no wait follows from it.
+    /// Gives a reservation back: the attempt does not count, and no wait follows from it. Again is
+    /// harmless, so a retry of ours after a lost answer gives nothing back that others reserved.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -333,8 +335,11 @@ impl Counters {
         if let (Beyond::Doubling { .. }, Some(before)) = (receipt.beyond, &receipt.before) {
             let mine = Counter { last: receipt.nonce.clone(), ..before.clone() };
             let mine = Counter { count: mine.count.saturating_add(1), ..mine };
-            if self.replace(&receipt.key, Some(&mine), before).await?.is_ok() {
-                return Ok(());
+            match self.replace(&receipt.key, Some(&mine), before).await? {
+                Ok(()) => return Ok(()),
+                // A try of ours whose answer was lost: nothing but giving it back leads there.
+                Err(Some(there)) if there == *before => return Ok(()),
+                Err(_) => {}
             }
         }
         let lowered = self
@@ -343,9 +348,13 @@ impl Counters {
             .update_item()
             .table_name(&self.0.name)
             .set_key(Some(receipt.key.key().attributes()))
-            .condition_expression("#count > :zero AND #expires_at >= :expires_at")
-            .update_expression("SET #count = #count - :one")
-            .set_expression_attribute_names(Some(names(&["count", "expires_at"])))
+            .condition_expression(
+                "#count > :zero AND #expires_at >= :expires_at \
+                 AND (attribute_not_exists(#returned) OR #returned <> :mine)",
+            )
+            .update_expression("SET #count = #count - :one, #returned = :mine")
+            .set_expression_attribute_names(Some(names(&["count", "expires_at", "returned"])))
+            .expression_attribute_values(":mine", text(&receipt.nonce))
             .expression_attribute_values(":zero", number(0))
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":expires_at", number(receipt.expires_at))
@@ -400,6 +409,33 @@ impl Counters {
         let known = output.items.unwrap_or_default().into_iter().map(item::parse::<Known>);
         let known = known.collect::<Result<Vec<_>, _>>()?;
         Ok(known.iter().any(|known| known.expires_at > now.as_second()))
+    }
+
+    /// Forgets all networks that are known to an account.
+    ///
+    /// # Errors
+    /// When the table cannot be read or written.
+    pub async fn forget_networks(&self, who: &str) -> Result<(), StoreError> {
+        let mut pages = self
+            .0
+            .client
+            .query()
+            .table_name(&self.0.name)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", text(&Key::known(who, "").pk))
+            .projection_expression("sk")
+            .limit(KNOWN_LOOKED_AT)
+            .into_paginator()
+            .send();
+        while let Some(page) = pages.next().await {
+            let keys = page?.items.unwrap_or_default().into_iter();
+            let networks = keys.filter_map(|item| Key::network_of(item.get("sk")?.as_s().ok()?));
+            let networks: Vec<_> = networks.collect();
+            let forgotten = networks.iter().map(|it| self.0.delete(Key::known(who, it)));
+            try_join_all(forgotten).await?;
+        }
+        Ok(())
     }
 
     /// Notes that a network is known to an account.

@@ -43,6 +43,40 @@ pub(crate) struct AccountItem {
     created_at: Timestamp,
     disabled: bool,
     ver: u64,
+    /// The epoch in which the password was set: see [`PasswordVer`].
+    #[serde(default, skip_serializing_if = "PasswordVer::is_absent")]
+    password_ver: PasswordVer,
+}
+
+/// The epoch in which a password was set. The account and the password item hold the same one, because
+/// each change of a password writes both in one transaction and raises the epoch. Two reads that do not
+/// agree straddle a change. Items of accounts that were made before there was one have none, on both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PasswordVer(Option<u64>);
+
+impl PasswordVer {
+    /// That of a password that is set in the epoch `ver`.
+    pub(crate) fn of(ver: u64) -> Self {
+        Self(Some(ver))
+    }
+
+    fn is_absent(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl AccountItem {
+    /// A new account, whose password is set in its first epoch.
+    pub(crate) fn new(account: Account) -> Self {
+        let password_ver = PasswordVer::of(account.ver);
+        Self { password_ver, ..account.into() }
+    }
+
+    /// The epoch in which the account's password was set.
+    pub(crate) fn password_ver(&self) -> PasswordVer {
+        self.password_ver
+    }
 }
 
 impl From<Account> for AccountItem {
@@ -57,6 +91,7 @@ impl From<Account> for AccountItem {
             created_at: account.created_at,
             disabled: account.standing == Standing::Disabled,
             ver: account.ver,
+            password_ver: PasswordVer::default(),
         }
     }
 }
@@ -93,6 +128,9 @@ pub(crate) struct ClaimItem {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct PasswordItem {
     pub(crate) hash: String,
+    /// The epoch of the account in which it was set.
+    #[serde(default, skip_serializing_if = "PasswordVer::is_absent")]
+    pub(crate) ver: PasswordVer,
 }
 
 /// A session.
@@ -188,10 +226,11 @@ mod tests {
     proptest! {
         #[test]
         fn accounts_round_trip(account in account()) {
-            let item = AccountItem::from(account.clone());
-            let again: AccountItem = stored(Key::account(account.id), &item);
-            prop_assert_eq!(&again, &item);
-            prop_assert_eq!(Account::from(again), account);
+            for item in [AccountItem::from(account.clone()), AccountItem::new(account.clone())] {
+                let again: AccountItem = stored(Key::account(account.id), &item);
+                prop_assert_eq!(&again, &item);
+                prop_assert_eq!(Account::from(again), account.clone());
+            }
         }
 
         #[test]
@@ -202,9 +241,12 @@ mod tests {
         }
 
         #[test]
-        fn passwords_round_trip(hash in ".{1,100}", username in username()) {
-            let item = PasswordItem { hash: hash.clone() };
-            prop_assert_eq!(stored(Key::password(username.canonical()), &item).hash, hash);
+        fn passwords_round_trip(hash in ".{1,100}", username in username(), ver in any::<u64>()) {
+            for ver in [PasswordVer::default(), PasswordVer::of(ver)] {
+                let item = PasswordItem { hash: hash.clone(), ver };
+                let again = stored(Key::password(username.canonical()), &item);
+                prop_assert_eq!((&again.hash, again.ver), (&hash, ver));
+            }
         }
 
         #[test]

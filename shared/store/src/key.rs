@@ -63,6 +63,11 @@ impl Key {
         Self::new(format!("KNOWN#{who}"), format!("NETWORK#{network}"))
     }
 
+    /// The network whose key ends like that.
+    pub(crate) fn network_of(sk: &str) -> Option<String> {
+        sk.strip_prefix("NETWORK#").map(str::to_owned)
+    }
+
     /// A mail that is to be sent. The mailer's stream is filtered by how it begins.
     pub(crate) fn mail(id: MailId) -> Self {
         Self::new(format!("OUTBOX#{id}"), "MAIL")

@@ -50,6 +50,7 @@ pub use chain::{Chain, Judgement};
 pub use codes::{Code, Codes, DIGITS_TRIES, DigitsOf, DigitsTry, Mailings, Outgoing};
 pub use counters::{Beyond, CounterKey, Counters, Limit, Receipt, Reserved};
 pub use invites::Invites;
+pub use item::PasswordVer;
 pub use logins::{Credential, Identifier, Logins, NewSession};
 pub use outbox::{CODE_VALID_FOR, ConfirmedEmail, Mail, NewMail, Notice, Outbox};
 pub use passwords::{Changed, Hashes, Passwords};

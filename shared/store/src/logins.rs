@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use crate::Secret;
-use crate::item::{self, AccountItem, ClaimItem, PasswordItem, SessionItem};
+use crate::item::{self, AccountItem, ClaimItem, PasswordItem, PasswordVer, SessionItem};
 use crate::key::Key;
 use crate::sessions::{Session, SessionLimits, whole_millis};
 use crate::table::{Config, StoreError, Table, is_failed_condition};
@@ -42,6 +42,8 @@ pub struct Credential {
     pub user_id: UserId,
     /// The hash.
     pub secret: Secret,
+    /// When it was set: the account must be read with the same.
+    pub set_in: PasswordVer,
 }
 
 /// A session to be begun.
@@ -111,15 +113,23 @@ impl Logins {
         Ok(claim.zip(password).map(|(claim, password)| Credential {
             user_id: claim.user_id,
             secret: Secret::new(password.hash),
+            set_in: password.ver,
         }))
     }
 
-    /// The account, or `None` when it is gone.
+    /// The account, if its password is the one that was set in `set_in`, by the [`Credential`] that was
+    /// read before. `None` if the account is gone or its password has been replaced in between: a session
+    /// of the epoch that this read shows would outlive the change.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
-        Ok(self.table.get::<AccountItem>(Key::account(id)).await?.map(Account::from))
+    pub async fn account(
+        &self,
+        id: UserId,
+        set_in: PasswordVer,
+    ) -> Result<Option<Account>, StoreError> {
+        let account = self.table.get::<AccountItem>(Key::account(id)).await?;
+        Ok(account.filter(|account| account.password_ver() == set_in).map(Account::from))
     }
 
     /// Sets the hash `new` of a password in place of `old`, which is of the same password. Whether `old`
@@ -163,7 +173,8 @@ impl Logins {
     }
 
     /// Begins a session. `before` are those that the account had a moment ago: of them, what does not
-    /// count any more is taken away, and the oldest, when there are too many.
+    /// count any more is taken away, and the oldest, when there are too many. If that fails, the session
+    /// has begun nevertheless, and the next login takes them away.
     ///
     /// It need not be one transaction with a look at the account: a session that begins while the
     /// account is being disabled carries the epoch from before and so never counts.
@@ -179,13 +190,18 @@ impl Logins {
         let (ver, now) = (session.ver, session.created_at);
         let begun = self.put(user, session);
         let sweep = self.sweep(user, ver, now, before, 1);
-        let (begun, ()) = tokio::try_join!(begun, sweep)?;
+        let (begun, swept) = tokio::join!(begun, sweep);
+        let begun = begun?;
+        not_swept(user, swept);
         let counting = before.iter().filter(|session| session.counts(ver, now)).count();
         if counting + CROWD >= self.limits.per_account() {
             // Every login of the crowd looks after its own session is there, so whoever looks last sees
             // them all; and all of them take away the same ones, also if one is the login's own.
-            let all = self.table.sessions(user).await?;
-            self.sweep(user, ver, now, &all, 0).await?;
+            let again = async {
+                let all = self.table.sessions(user).await?;
+                self.sweep(user, ver, now, &all, 0).await
+            };
+            not_swept(user, again.await);
         }
         Ok(begun)
     }
@@ -215,13 +231,25 @@ impl Logins {
         sessions: &[Session],
         more: usize,
     ) -> Result<(), StoreError> {
-        let (mut counting, over): (Vec<_>, Vec<_>) =
-            sessions.iter().partition(|session| session.counts(ver, now));
+        // Sessions of a later epoch began after the account was read, by somebody who knows the password
+        // of now: they are not this login's to judge.
+        let (mut counting, over): (Vec<_>, Vec<_>) = sessions
+            .iter()
+            .filter(|session| session.ver <= ver)
+            .partition(|session| session.counts(ver, now));
         counting.sort_by_key(|session| (session.created_at, session.id));
         let too_many = (counting.len() + more).saturating_sub(self.limits.per_account());
         let ended = counting.into_iter().take(too_many).chain(over).take(too_many.max(SWEPT));
         let ended = ended.map(|session| self.table.delete(Key::session(user, session.id)));
         try_join_all(ended).await?;
         Ok(())
+    }
+}
+
+/// Logs that sessions of an account were not taken away, where that has failed.
+fn not_swept(user: UserId, swept: Result<(), StoreError>) {
+    if let Err(error) = swept {
+        let (user_id, error) = (user.to_string(), &error as &dyn std::error::Error);
+        tracing::warn!(event = "sessions_not_swept", user_id, error, "too many sessions are left");
     }
 }

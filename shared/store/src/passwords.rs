@@ -10,7 +10,7 @@ use crate::key::Key;
 use crate::logins::NewSession;
 use crate::outbox::NewMail;
 use crate::sessions::{Session, SessionLimits};
-use crate::table::{Config, StoreError, Table, failed};
+use crate::table::{Config, StoreError, Table};
 
 /// Changes passwords.
 #[derive(Clone, Debug)]
@@ -59,7 +59,8 @@ impl Passwords {
 
     /// Sets the hash `new` in place of `old`, ends all sessions of the account by raising its epoch,
     /// begins `session`, which is of the new one, and asks for `notice`, if any; or does nothing at all. One
-    /// transaction, with a condition on what `account` and `old` were read as.
+    /// transaction, with a condition on what `account` and `old` were read as. A notice that cannot be
+    /// written does not prevent the change.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -77,7 +78,7 @@ impl Passwords {
             .table_name(&self.table.name)
             .set_key(Some(Key::account(account.id).attributes()))
             .condition_expression("#ver = :read AND #disabled = :no")
-            .update_expression("SET #ver = :next")
+            .update_expression("SET #ver = :next, password_ver = :next")
             .expression_attribute_names("#ver", "ver")
             .expression_attribute_names("#disabled", "disabled")
             .expression_attribute_values(":read", number(account.ver))
@@ -89,10 +90,12 @@ impl Passwords {
             .table_name(&self.table.name)
             .set_key(Some(Key::password(account.username.canonical()).attributes()))
             .condition_expression("#hash = :old")
-            .update_expression("SET #hash = :new")
+            .update_expression("SET #hash = :new, #ver = :next")
             .expression_attribute_names("#hash", "hash")
+            .expression_attribute_names("#ver", "ver")
             .expression_attribute_values(":old", text(old))
             .expression_attribute_values(":new", text(&new))
+            .expression_attribute_values(":next", number(account.ver + 1))
             .build()
             .expect("table, key and update are set");
         let id = session.id;
@@ -103,18 +106,19 @@ impl Passwords {
             .condition_expression("attribute_not_exists(pk)")
             .build()
             .expect("table and item are set");
-        let mut items = vec![
+        let change = vec![
             TransactWriteItem::builder().update(epoch).build(),
             TransactWriteItem::builder().update(password).build(),
             TransactWriteItem::builder().put(begun).build(),
         ];
-        items.extend(notice.map(|notice| self.table.mail(notice)).transpose()?);
-        let sent =
-            self.table.client.transact_write_items().set_transact_items(Some(items)).send().await;
-        match sent {
-            Ok(_) => Ok(Changed::Done(Box::new(Session::of(id, item)?))),
-            Err(error) if !failed(error.as_service_error()).is_empty() => Ok(Changed::Meanwhile),
-            Err(error) => Err(error.into()),
+        let failed = match notice {
+            Some(notice) => self.table.transact_and_tell(change, account.id, notice).await?,
+            None => self.table.transact(change).await?,
+        };
+        if failed.is_empty() {
+            Ok(Changed::Done(Box::new(Session::of(id, item)?)))
+        } else {
+            Ok(Changed::Meanwhile)
         }
     }
 }

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::Secret;
-use crate::item::{self, AccountItem, ClaimItem, PasswordItem};
+use crate::item::{self, AccountItem, ClaimItem, PasswordItem, PasswordVer};
 use crate::key::Key;
 use crate::outbox::NewMail;
-use crate::table::{Config, StoreError, Table, failed};
+use crate::table::{Config, StoreError, Table};
 
 /// Creates accounts.
 #[derive(Clone, Debug)]
@@ -95,8 +95,11 @@ impl Registrations {
         let hash = password.expose().to_owned();
         let mut puts = vec![
             self.put_new(Key::username(&name), &claim)?,
-            self.put_new(Key::password(&name), &PasswordItem { hash })?,
-            self.put_new(Key::account(id), &AccountItem::from(account.clone()))?,
+            self.put_new(
+                Key::password(&name),
+                &PasswordItem { hash, ver: PasswordVer::of(FIRST_VER) },
+            )?,
+            self.put_new(Key::account(id), &AccountItem::new(account.clone()))?,
         ];
         let mut further = Vec::new();
         if let Some(tag) = &invite {
@@ -107,24 +110,21 @@ impl Registrations {
             puts.push(self.put_new(Key::email(address), &claim)?);
             further.push(RegisterError::EmailTaken);
         }
-        // Last: it has no condition that could fail.
-        puts.extend(mail.map(|mail| self.0.mail(&mail)).transpose()?);
-        let sent = self.0.client.transact_write_items().set_transact_items(Some(puts)).send().await;
-        match sent {
-            Ok(_) => Ok(account),
-            Err(error) => {
-                let failed = failed(error.as_service_error());
-                // An invitation that does not count comes before all else.
-                let invalid = invite.is_some() && failed.contains(&FURTHER);
-                Err(match failed.first() {
-                    _ if invalid => RegisterError::InvalidInvite,
-                    Some(&USERNAME_CLAIM) => RegisterError::UsernameTaken,
-                    Some(at) if *at >= FURTHER && at - FURTHER < further.len() => {
-                        further.swap_remove(at - FURTHER)
-                    }
-                    _ => StoreError::from(error).into(),
-                })
+        let failed = match &mail {
+            // The owner can ask for the mail again, and not for the name.
+            Some(mail) => self.0.transact_and_tell(puts, id, mail).await?,
+            None => self.0.transact(puts).await?,
+        };
+        // An invalid invitation comes before all else.
+        let invalid = invite.is_some() && failed.contains(&FURTHER);
+        match failed.first() {
+            None => Ok(account),
+            _ if invalid => Err(RegisterError::InvalidInvite),
+            Some(&USERNAME_CLAIM) => Err(RegisterError::UsernameTaken),
+            Some(at) if *at >= FURTHER && at - FURTHER < further.len() => {
+                Err(further.swap_remove(at - FURTHER))
             }
+            Some(_) => Err(StoreError::Contradiction.into()),
         }
     }
 

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use crate::Secret;
 use crate::codes::Code;
-use crate::item::{self, ClaimItem, PasswordItem};
+use crate::item::{self, ClaimItem, PasswordItem, PasswordVer};
 use crate::key::Key;
 use crate::outbox::NewMail;
-use crate::table::{Config, StoreError, Table, failed};
+use crate::table::{Config, StoreError, Table};
 
 /// Sets passwords by a code.
 #[derive(Clone, Debug)]
@@ -93,7 +93,8 @@ impl Resets {
 
     /// Sets the hash `new` of the password, ends all sessions of the account by raising its epoch, uses
     /// the code up and asks for `notice`, if any; or does nothing at all. One transaction, with conditions on
-    /// the code and on what `account` was read as, its address among it.
+    /// the code and on what `account` was read as, its address among it. A notice that cannot be written
+    /// does not prevent the reset.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -106,23 +107,28 @@ impl Resets {
         now: Timestamp,
     ) -> Result<Redeemed, StoreError> {
         let Self(table) = self;
-        let raised = AccountUpdate::of(account, "SET #ver = :next")
+        let raised = AccountUpdate::of(account, "SET #ver = :next, password_ver = :next")
             .with(":next", number(account.ver + 1))
             .build(table, account.id);
         // Whatever it was before, and also when there was none: the account is what is compared.
         let key = Key::password(account.username.canonical());
+        let hash = new.expose().to_owned();
+        let password = PasswordItem { hash, ver: PasswordVer::of(account.ver + 1) };
         let password = Put::builder()
             .table_name(&table.name)
-            .set_item(Some(item::with_key(key, &PasswordItem { hash: new.expose().to_owned() })?))
+            .set_item(Some(item::with_key(key, &password)?))
             .build()
             .expect("table and item are set");
-        let mut items = vec![
+        let items = vec![
             table.use_up(code, now),
             raised,
             TransactWriteItem::builder().put(password).build(),
         ];
-        items.extend(notice.map(|notice| table.mail(notice)).transpose()?);
-        table.redeem(items, None).await
+        let failed = match notice {
+            Some(notice) => table.transact_and_tell(items, account.id, notice).await?,
+            None => table.transact(items).await?,
+        };
+        Ok(redeemed(&failed, None))
     }
 }
 
@@ -136,7 +142,7 @@ impl Verifications {
     /// Claims the address that the code was mailed to for the account, as verified, gives up the one
     /// that it had, uses the code up, and asks for `notice`; or does nothing at all. One transaction,
     /// with conditions on the code, on what `account` was read as, and on nobody else having the
-    /// address.
+    /// address. A notice that cannot be written does not prevent the claim.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -177,26 +183,21 @@ impl Verifications {
                 .expect("table and key are set");
             items.push(TransactWriteItem::builder().delete(given_up).build());
         }
-        items.extend(notice.map(|notice| table.mail(notice)).transpose()?);
+        let failed = match notice {
+            Some(notice) => table.transact_and_tell(items, account.id, notice).await?,
+            None => table.transact(items).await?,
+        };
         // The third of them is the claim.
-        table.redeem(items, Some(2)).await
+        Ok(redeemed(&failed, Some(2)))
     }
 }
 
-impl Table {
-    /// Carries a transaction out. `claim` is which of its items is a claim that somebody else may have.
-    async fn redeem(
-        &self,
-        items: Vec<TransactWriteItem>,
-        claim: Option<usize>,
-    ) -> Result<Redeemed, StoreError> {
-        let sent = self.client.transact_write_items().set_transact_items(Some(items)).send().await;
-        let Err(error) = sent else { return Ok(Redeemed::Done) };
-        let failed = failed(error.as_service_error());
-        match failed.as_slice() {
-            [] => Err(error.into()),
-            [only] if Some(*only) == claim => Ok(Redeemed::Taken),
-            _ => Ok(Redeemed::Meanwhile),
-        }
+/// What came of a transaction with these failed conditions. `claim` is which of its items is a claim that
+/// somebody else may have.
+fn redeemed(failed: &[usize], claim: Option<usize>) -> Redeemed {
+    match failed {
+        [] => Redeemed::Done,
+        [only] if Some(*only) == claim => Redeemed::Taken,
+        _ => Redeemed::Meanwhile,
     }
 }

@@ -12,7 +12,7 @@ use crate::chain::{Chain, Judgement};
 use crate::item::{self, AccountItem, SessionItem};
 use crate::key::{Key, SESSIONS};
 use crate::outbox::{Mail, NewMail, Notice};
-use crate::table::{Config, StoreError, Table, failed};
+use crate::table::{Config, StoreError, Table, not_told};
 
 /// How long sessions live, and how many an account may have.
 #[derive(Clone, Copy, Debug)]
@@ -312,8 +312,10 @@ impl Rotations {
         }
     }
 
-    /// Ends a session whose token was reused and asks for the mail that tells its owner, both or
-    /// neither. When the session is gone already, whoever ended it has told.
+    /// Ends a session whose token was reused and asks for the mail that tells its owner, in one
+    /// transaction. If the session is already gone, the request that ended it has told the owner. If the
+    /// transaction fails for any other reason, the session is ended alone: a notice that cannot be
+    /// written must not keep a thief's session alive.
     async fn end_reused(
         &self,
         user: UserId,
@@ -330,12 +332,12 @@ impl Rotations {
             .build()
             .expect("table and key are set");
         let items = vec![TransactWriteItem::builder().delete(ended).build(), mail];
-        let client = &self.table.client;
-        let sent = client.transact_write_items().set_transact_items(Some(items)).send().await;
-        match sent {
-            Err(error) if !failed(error.as_service_error()).is_empty() => Ok(()),
-            other => Ok(other.map(drop)?),
+        if let Err(error) = self.table.transact(items).await
+            && self.table.delete(Key::session(user, session)).await?
+        {
+            not_told(user, &error);
         }
+        Ok(())
     }
 }
 

@@ -4,12 +4,13 @@ use auth::{CheckError, Fault, FaultKind, Reader, UserId};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, TransactWriteItem};
 use dynamo::{Client, DynamoError};
 use serde::de::DeserializeOwned;
 
 use crate::item;
 use crate::key::Key;
+use crate::outbox::NewMail;
 
 /// Which table holds the users.
 #[derive(Clone, Debug)]
@@ -96,9 +97,78 @@ impl Table {
     }
 }
 
+/// Why a transaction was not carried out, other than by its conditions.
+enum NotDone {
+    /// The database has refused it, so it has not been carried out.
+    Refused(StoreError),
+    /// No answer, or none that says whether it has been.
+    Unknown(StoreError),
+}
+
+impl From<NotDone> for StoreError {
+    fn from(not_done: NotDone) -> Self {
+        let (NotDone::Refused(error) | NotDone::Unknown(error)) = not_done;
+        error
+    }
+}
+
+impl Table {
+    /// Carries a transaction out. Gives the places of the items whose conditions failed: none if it has
+    /// been carried out.
+    pub(crate) async fn transact(
+        &self,
+        items: Vec<TransactWriteItem>,
+    ) -> Result<Vec<usize>, StoreError> {
+        Ok(self.send(items).await?)
+    }
+
+    /// Carries a transaction out that the owner `user` is told of by `mail`: in the same transaction, or,
+    /// if the database refuses that one for another reason than its conditions, without the mail. The
+    /// change must happen; the mail is only desirable.
+    ///
+    /// A transaction that may have been carried out is not sent again in another form: its own change
+    /// would fail the conditions.
+    pub(crate) async fn transact_and_tell(
+        &self,
+        change: Vec<TransactWriteItem>,
+        user: UserId,
+        mail: &NewMail,
+    ) -> Result<Vec<usize>, StoreError> {
+        let told = change.iter().cloned().chain([self.mail(mail)?]).collect();
+        match self.send(told).await {
+            Ok(failed) => Ok(failed),
+            Err(NotDone::Refused(error)) => {
+                let failed = self.transact(change).await?;
+                if failed.is_empty() {
+                    not_told(user, &error);
+                }
+                Ok(failed)
+            }
+            Err(NotDone::Unknown(error)) => Err(error),
+        }
+    }
+
+    async fn send(&self, items: Vec<TransactWriteItem>) -> Result<Vec<usize>, NotDone> {
+        let sent = self.client.transact_write_items().set_transact_items(Some(items)).send().await;
+        let Err(error) = sent else { return Ok(Vec::new()) };
+        let failed = failed(error.as_service_error());
+        if !failed.is_empty() {
+            return Ok(failed);
+        }
+        let refused = error.raw_response().is_some_and(|it| it.status().is_client_error());
+        Err(if refused { NotDone::Refused(error.into()) } else { NotDone::Unknown(error.into()) })
+    }
+}
+
+/// Logs that the owner of an account was not told of a change that has happened.
+pub(crate) fn not_told(user: UserId, error: &StoreError) {
+    let (user_id, error) = (user.to_string(), error as &dyn std::error::Error);
+    tracing::warn!(event = "owner_not_told", user_id, error, "security");
+}
+
 /// The items of a transaction whose conditions failed, by their places in it. None when something else
 /// has failed.
-pub(crate) fn failed(error: Option<&TransactWriteItemsError>) -> Vec<usize> {
+fn failed(error: Option<&TransactWriteItemsError>) -> Vec<usize> {
     let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else {
         return Vec::new();
     };

@@ -1,5 +1,5 @@
-//! For tests: keys, clocks, events, an embedded DynamoDB, an emulated Secrets Manager, a client that
-//! injects faults.
+//! For tests: keys, clocks, events, an embedded DynamoDB, an emulated Secrets Manager, a client and an
+//! interceptor that inject faults.
 //!
 //! A [`Stack`] is what most tests want: an embedded DynamoDB of their own with the tables of the
 //! template, a key set published in it, and the environment of a function that runs against it.
@@ -12,7 +12,9 @@ mod email_service;
 mod events;
 mod faults;
 mod forge;
+mod interceptor;
 mod mails;
+mod meanwhile;
 mod ministack;
 mod random;
 mod secrets_manager;
@@ -29,7 +31,9 @@ pub use events::{
 };
 pub use faults::{Fault, Faults};
 pub use forge::{BadToken, Forge, decode, encode, encode_json};
+pub use interceptor::{Call, Interceptor};
 pub use mails::{Received, deliver, mails_in};
+pub use meanwhile::Meanwhile;
 pub use random::SeededRandom;
 pub use secrets_manager::SecretsManager;
 pub use stack::{AUDIENCE, ISSUER, LINK_BASE, NewUser, PASSWORD, Stack};

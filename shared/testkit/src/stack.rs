@@ -1,12 +1,12 @@
 //! An embedded DynamoDB with the tables of the template, and a function's environment against it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use auth::{
-    Account, Clock, Email, EmailStanding, Env, Role, Roles, SessionId, SystemClock, SystemRandom,
-    UserId, Username,
+    Account, AccountCheck, Clock, Email, EmailStanding, Env, Role, Roles, SessionId, SystemClock,
+    SystemRandom, UserId, Username,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
@@ -133,6 +133,11 @@ impl Stack {
         Self { endpoint, forge, peppers, secrets, database, _stop: stop }
     }
 
+    /// Where the database is.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// The environment of a function: all that any of them reads.
     #[must_use]
     pub fn env(&self) -> Env {
@@ -228,6 +233,31 @@ impl Stack {
         let scan = self.client().scan().table_name("UsersTable").consistent_read(true);
         let items = scan.into_paginator().items().send().collect::<Result<_, _>>().await;
         items.expect("a table that can be read")
+    }
+
+    /// What is counted against anybody now: counters of attempts, and tries at digits.
+    ///
+    /// # Panics
+    /// When the table cannot be read.
+    pub async fn counted(&self) -> BTreeMap<String, String> {
+        let items = self.items().await.into_iter();
+        let counted = items.filter_map(|item| {
+            let count = item.get("count").or_else(|| item.get("tries"))?;
+            let key = item["pk"].as_s().expect("a key").clone();
+            Some((key, count.as_n().expect("a number").clone()))
+        });
+        counted.filter(|(_, count)| count != "0").collect()
+    }
+
+    /// Whether a session is there and of its account's epoch.
+    ///
+    /// # Panics
+    /// When the table cannot be read, or the account is gone.
+    pub async fn lives(&self, user: UserId, session: SessionId) -> bool {
+        let accounts = store::Accounts::new(&self.users(), self.client());
+        let found = accounts.find(user, session).await.expect("a table that can be read");
+        let ver = found.account.expect("an account").ver;
+        found.session.is_some_and(|session| session.ver == ver)
     }
 
     /// The keys' table.

@@ -1,38 +1,57 @@
 //! Throttling of guesses, and no weapon for strangers.
 //!
-//! Before a password is looked at, the attempt is reserved on counters: one for the name and the network
+//! Before a password is checked, the attempt is reserved on counters: one for the name and the network
 //! together, one for the name, one for the network. They are keyed by MACs of what was presented, so
-//! that they say nothing to whoever reads the table, and names that nobody has are counted alike. Beyond
-//! its free attempts each says how long to wait, to whoever asks, with the right password too.
+//! that a reader of the table learns nothing from them, and names that nobody has are counted alike.
+//! Beyond its free attempts each says how long to wait, also to a caller with the right password. An IPv6
+//! network is counted as a /64 and, with ten times the limits, as a /48.
 //!
-//! What is counted is what fails: a success gives its reservations back. An attempt that one counter
-//! refuses counts on none. And a network that has signed in to the account before is not held by the
-//! counter of the name, so strangers cannot lock its owner out.
+//! Only failures of the caller count: a success releases its reservations, and so does an attempt that the
+//! server could not carry out. An attempt that one counter refuses counts on none. The counter of the name
+//! does not apply to a network that has signed in to the account before, so strangers cannot lock its
+//! owner out.
 
 mod limits;
 mod notices;
 
 use std::fmt;
+use std::future::Future;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use auth::{Account, CanonicalName, Clock, Fault, FaultKind, Random, Reader};
+use auth::{
+    Account, CanonicalName, Clock, EmailStanding, Fault, FaultKind, Outage, Random, Reader,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dynamo::Client;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 pub use limits::Limits;
-use limits::Postage;
+use limits::{Postage, wider};
 pub use notices::{NoticeBudget, NoticeReceipt};
 use peppers::{MacKey, Peppers, Purpose};
 use secrets::{Cached, CachedConfig, SecretError};
 use store::{CounterKey, Counters, Limit, Receipt, Reserved, StoreError};
+use tokio::time::timeout;
 
 /// How long a network is known to an account after it has signed in from there, in days.
 const KNOWN_DAYS: i64 = 90;
 
 /// How old what is noted of a known network may get before it is noted again, in days.
 const NOTED_ANEW_DAYS: i64 = 1;
+
+/// How long the work that an attempt was reserved for may take: long enough for an operation of the
+/// database that is tried again, and short enough to release the reservations, if need be, before the
+/// function is stopped.
+const WORK: Duration = Duration::from_secs(5);
+
+/// How long releasing reservations may take: it does not hold an answer back for longer.
+const RELEASE: Duration = Duration::from_secs(2);
+
+/// How often a release is tried, each time with the client's own retries.
+const RELEASE_TRIES: usize = 2;
 
 /// As whom somebody presents themselves.
 #[derive(Clone, Copy, Debug)]
@@ -85,11 +104,12 @@ impl fmt::Debug for Throttle {
 }
 
 /// Whether a mail to an address may be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Postal {
-    /// It may, and counts.
-    Paid,
-    /// There have been as many as there may be. Whoever asked is not told.
+#[derive(Debug)]
+#[must_use]
+pub enum Postal<'a> {
+    /// It may, and counts, unless it is withdrawn.
+    Paid(Reservation<'a>),
+    /// There have been as many as there may be. The caller is not told.
     Spent,
 }
 
@@ -102,25 +122,66 @@ pub enum Familiarity {
     New,
 }
 
-/// An attempt at what is no password: it is counted for its network alone. Dropped, it has failed.
+/// Something that has been counted: on the counters of its network and, where it is a mail, of its
+/// address. Dropped, it counts.
 #[derive(Debug)]
-#[must_use = "a success is to be told, or it counts as a failure"]
-pub struct BareAttempt<'a> {
+pub struct Reservation<'a> {
     throttle: &'a Throttle,
-    whole_network: Receipt,
+    receipts: Vec<Receipt>,
 }
 
 /// An attempt that may be made. Dropped, it has failed, and counts.
 #[derive(Debug)]
-#[must_use = "a success is to be told, or it counts as a failure"]
+#[must_use = "a success must be told, or it counts as a failure"]
 pub struct Attempt<'a> {
-    throttle: &'a Throttle,
     key: MacKey,
-    network: String,
-    pair: CounterKey,
-    name: Option<Receipt>,
-    whole_network: Receipt,
+    network: Network,
+    /// The counters of name and network.
+    pairs: Vec<CounterKey>,
+    of_pairs: Reservation<'a>,
+    of_others: Reservation<'a>,
     now: Timestamp,
+}
+
+/// A network, as tags.
+#[derive(Debug)]
+struct Network {
+    /// Of an IPv4 address or an IPv6 /64.
+    tag: String,
+    /// Of the IPv6 /48 that it is in.
+    wide: Option<String>,
+}
+
+impl Network {
+    fn of(key: &MacKey, network: Option<&str>) -> Self {
+        let wide = network.and_then(|network| {
+            let address: Ipv6Addr = network.strip_suffix("/64")?.parse().ok()?;
+            let [a, b, c, ..] = address.segments();
+            Some(format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)))
+        });
+        Self {
+            tag: tag(key, "network", network.unwrap_or("unknown")),
+            wide: wide.map(|wide| tag(key, "network", &wide)),
+        }
+    }
+
+    /// The tags of the network with the limit that each has.
+    fn limited(&self, limit: Limit) -> impl Iterator<Item = (&str, Limit)> {
+        let wide = self.wide.as_deref().map(|wide| (wide, wider(limit)));
+        [(self.tag.as_str(), limit)].into_iter().chain(wide)
+    }
+
+    /// The counters of the network.
+    fn counters(&self, kind: &'static str, limit: Limit) -> Vec<(CounterKey, Limit)> {
+        let counter = |(tag, limit): (&str, Limit)| (CounterKey::new(kind, tag.to_owned()), limit);
+        self.limited(limit).map(counter).collect()
+    }
+
+    /// The counters of the name `who` together with the network.
+    fn pairs(&self, key: &MacKey, who: &str, limit: Limit) -> Vec<(CounterKey, Limit)> {
+        let pair = |network: &str| CounterKey::new("PAIR", pair(key, who, network));
+        self.limited(limit).map(|(network, limit)| (pair(network), limit)).collect()
+    }
 }
 
 impl Throttle {
@@ -158,21 +219,59 @@ impl Throttle {
         Ok(self.peppers.get().await?.current(Purpose::Throttle, now))
     }
 
+    /// Reserves on each of these counters.
     async fn reserve(
         &self,
-        key: CounterKey,
-        limit: Limit,
+        counters: Vec<(CounterKey, Limit)>,
         now: Timestamp,
-    ) -> Result<Reserved, ThrottleError> {
-        Ok(self.counters.reserve(key, limit, now, &*self.random).await?)
+    ) -> Vec<Result<Reserved, StoreError>> {
+        // Boxed: the SDK's futures are large, and these are several.
+        let reservations = counters.into_iter().map(|(key, limit)| {
+            Box::pin(async move { self.counters.reserve(key, limit, now, &*self.random).await })
+        });
+        join_all(reservations).await
     }
 
-    /// Reserves an attempt at a password of whoever presents themselves as `presented`, from
+    /// All receipts, if each of the reservations was granted. Otherwise those that were are released.
+    async fn all_or_none(
+        &self,
+        reserved: Vec<Result<Reserved, StoreError>>,
+    ) -> Result<Vec<Receipt>, ThrottleError> {
+        let (mut receipts, mut wait, mut fault) = (Vec::new(), None, None);
+        for reserved in reserved {
+            match reserved {
+                Ok(Reserved::Granted(receipt)) => receipts.push(receipt),
+                Ok(Reserved::Refused(longer)) => wait = wait.max(Some(longer)),
+                Err(error) => fault = Some(error),
+            }
+        }
+        let error = match (fault, wait) {
+            (None, None) => return Ok(receipts),
+            (Some(fault), _) => fault.into(),
+            (None, Some(wait)) => ThrottleError::too_many(wait),
+        };
+        self.release(receipts, Vec::new()).await;
+        Err(error)
+    }
+
+    /// Gives `receipts` back and clears `counters`, as far as that can be done: what was reserved for has
+    /// been decided, and a counter that cannot be reached must not change the answer.
+    async fn release(&self, receipts: Vec<Receipt>, counters: Vec<CounterKey>) {
+        let receipts = receipts.into_iter().map(Release::GiveBack);
+        let all = receipts.chain(counters.into_iter().map(Release::Clear));
+        let done = join_all(all.map(|it| Box::pin(it.carry_out(&self.counters))));
+        match timeout(RELEASE, done).await {
+            Ok(done) => done.into_iter().filter_map(Result::err).for_each(not_told),
+            Err(error) => not_told(error),
+        }
+    }
+
+    /// Reserves an attempt at a password of the account that the caller claims to be by `presented`, from
     /// `network`, as the gateway reports it.
     ///
     /// # Errors
     /// [`ThrottleError::TooMany`] when a counter refuses it; it then counts on none. Or when the
-    /// counters are out of reach: then nothing is let through.
+    /// counters are out of reach: then nothing is let through, and nothing is counted.
     pub async fn attempt(
         &self,
         presented: Presented<'_>,
@@ -181,57 +280,47 @@ impl Throttle {
         let now = self.clock.now();
         let key = self.key(now).await?;
         let who = who(&key, presented);
-        let network = tag(&key, "network", network.unwrap_or("unknown"));
-        let pair = CounterKey::new("PAIR", tag(&key, "pair", &format!("{who}.{network}")));
-        let name = CounterKey::new("NAME", who.clone());
-        let whole = CounterKey::new("NETWORK", network.clone());
+        let network = Network::of(&key, network);
         let Limits { pair: pair_limit, name: name_limit, network: network_limit, .. } = self.limits;
-        // Boxed: the SDK's futures are large, and these are four.
-        let (at_pair, at_name, at_network, known) = tokio::try_join!(
-            Box::pin(self.reserve(pair.clone(), pair_limit, now)),
-            Box::pin(self.reserve(name, name_limit, now)),
-            Box::pin(self.reserve(whole, network_limit, now)),
-            Box::pin(async { Ok(self.counters.known_until(&who, &network, now).await?) }),
-        )?;
-        // The counter of the name does not hold whom it knows.
-        let at_name = match at_name {
-            Reserved::Refused(_) if known.is_some() => None,
-            other => Some(other),
-        };
-        let all = [Some(at_pair), at_name, Some(at_network)];
-        let waits = all.iter().flatten().filter_map(|reserved| match reserved {
-            Reserved::Refused(wait) => Some(*wait),
-            Reserved::Granted(_) => None,
-        });
-        if let Some(wait) = waits.max() {
-            let granted = all.iter().flatten().filter_map(|reserved| match reserved {
-                Reserved::Granted(receipt) => Some(receipt),
-                Reserved::Refused(_) => None,
-            });
-            self.give_back(granted).await?;
-            return Err(ThrottleError::too_many(wait));
-        }
-        let [_, at_name, Some(Reserved::Granted(whole_network))] = all else {
-            return Err(ThrottleError::too_many(SignedDuration::from_secs(1)));
-        };
-        let name = match at_name {
-            Some(Reserved::Granted(receipt)) => Some(receipt),
-            _ => None,
-        };
-        Ok(Attempt { throttle: self, key, network, pair, name, whole_network, now })
+        let pairs = network.pairs(&key, &who, pair_limit);
+        let others = network.counters("NETWORK", network_limit);
+        let name = vec![(CounterKey::new("NAME", who.clone()), name_limit)];
+        let counters: Vec<_> = pairs.iter().map(|(counter, _)| counter.clone()).collect();
+        let (of_pairs, of_name, of_network, known) = tokio::join!(
+            self.reserve(pairs, now),
+            self.reserve(name, now),
+            self.reserve(others, now),
+            Box::pin(self.counters.known_until(&who, &network.tag, now)),
+        );
+        let is_known = matches!(known, Ok(Some(_)));
+        // The counter of the name does not hold back a network that it knows.
+        let of_name =
+            of_name.into_iter().filter(|it| !(is_known && matches!(it, Ok(Reserved::Refused(_)))));
+        let count_of_pairs = of_pairs.len();
+        // A fault in looking whether the network is known is one like those of the counters.
+        let known = known.err().map(Err);
+        let all = of_pairs.into_iter().chain(of_name).chain(of_network).chain(known).collect();
+        let mut receipts = self.all_or_none(all).await?;
+        let of_others = receipts.split_off(count_of_pairs);
+        Ok(Attempt {
+            key,
+            network,
+            pairs: counters,
+            of_pairs: Reservation { throttle: self, receipts },
+            of_others: Reservation { throttle: self, receipts: of_others },
+            now,
+        })
     }
 
-    /// Reserves an attempt at what nobody guesses (128 bits), from `network`.
+    /// Reserves an attempt at something that nobody guesses (128 bits), from `network`.
     ///
     /// # Errors
     /// As [`Self::attempt`].
     pub async fn bare_attempt(
         &self,
         network: Option<&str>,
-    ) -> Result<BareAttempt<'_>, ThrottleError> {
-        let limit = self.limits.network;
-        let whole_network = self.of_network("NETWORK", limit, network).await?;
-        Ok(BareAttempt { throttle: self, whole_network })
+    ) -> Result<Reservation<'_>, ThrottleError> {
+        self.of_network("NETWORK", self.limits.network, network).await
     }
 
     /// Reserves a registration from `network`.
@@ -239,16 +328,22 @@ impl Throttle {
     /// # Errors
     /// [`ThrottleError::TooMany`] when there have been too many from there; or when the counters are
     /// out of reach.
-    pub async fn registration(&self, network: Option<&str>) -> Result<(), ThrottleError> {
-        self.of_network("REGISTER", self.limits.register, network).await.map(drop)
+    pub async fn registration(
+        &self,
+        network: Option<&str>,
+    ) -> Result<Reservation<'_>, ThrottleError> {
+        self.of_network("REGISTER", self.limits.register, network).await
     }
 
     /// Reserves a request for a mail from `network`.
     ///
     /// # Errors
     /// As [`Self::registration`].
-    pub async fn mail_request(&self, network: Option<&str>) -> Result<(), ThrottleError> {
-        self.of_network("MAIL", self.limits.mail, network).await.map(drop)
+    pub async fn mail_request(
+        &self,
+        network: Option<&str>,
+    ) -> Result<Reservation<'_>, ThrottleError> {
+        self.of_network("MAIL", self.limits.mail, network).await
     }
 
     async fn of_network(
@@ -256,20 +351,18 @@ impl Throttle {
         kind: &'static str,
         limit: Limit,
         network: Option<&str>,
-    ) -> Result<Receipt, ThrottleError> {
+    ) -> Result<Reservation<'_>, ThrottleError> {
         let now = self.clock.now();
         let key = self.key(now).await?;
-        let network = tag(&key, "network", network.unwrap_or("unknown"));
-        match self.reserve(CounterKey::new(kind, network), limit, now).await? {
-            Reserved::Granted(receipt) => Ok(receipt),
-            Reserved::Refused(wait) => Err(ThrottleError::too_many(wait)),
-        }
+        let counters = Network::of(&key, network).counters(kind, limit);
+        let receipts = self.all_or_none(self.reserve(counters, now).await).await?;
+        Ok(Reservation { throttle: self, receipts })
     }
 
     /// Reserves a mail with a code to `address`, which `network` asks for: three an hour for both
-    /// together, five an hour and ten a day for the address; or, where somebody with that address has
-    /// signed in from the network before, five an hour that strangers cannot use up. Whether anybody
-    /// has the address is not asked.
+    /// together, five an hour and ten a day for the address; or, where the owner of the confirmed address
+    /// has signed in from the network before, five an hour that strangers cannot use up. Whether anybody
+    /// has the address is not looked up.
     ///
     /// # Errors
     /// When the counters are out of reach.
@@ -277,14 +370,14 @@ impl Throttle {
         &self,
         address: &CanonicalName,
         network: Option<&str>,
-    ) -> Result<Postal, ThrottleError> {
+    ) -> Result<Postal<'_>, ThrottleError> {
         let now = self.clock.now();
         let key = self.key(now).await?;
         let who = who(&key, Presented::Email(address));
-        let network = tag(&key, "network", network.unwrap_or("unknown"));
-        let pair = tag(&key, "pair", &format!("{who}.{network}"));
-        let known = self.counters.known_until(&who, &network, now).await?;
-        let of_all = if known.is_some() {
+        let network = Network::of(&key, network);
+        let pair = pair(&key, &who, &network.tag);
+        let known = self.counters.known_until(&who, &network.tag, now).await?;
+        let counters = if known.is_some() {
             vec![(CounterKey::new("MAIL_KNOWN", pair), Postage::KNOWN)]
         } else {
             vec![
@@ -293,147 +386,214 @@ impl Throttle {
                 (CounterKey::new("MAIL_DAY", who), Postage::DAY),
             ]
         };
-        let reservations =
-            of_all.into_iter().map(|(key, limit)| Box::pin(self.reserve(key, limit, now)));
-        let reserved = try_join_all(reservations).await?;
-        let granted: Vec<_> = reserved
-            .iter()
-            .filter_map(|reserved| match reserved {
-                Reserved::Granted(receipt) => Some(receipt),
-                Reserved::Refused(_) => None,
-            })
-            .collect();
-        if granted.len() == reserved.len() {
-            return Ok(Postal::Paid);
+        match self.all_or_none(self.reserve(counters, now).await).await {
+            Ok(receipts) => Ok(Postal::Paid(Reservation { throttle: self, receipts })),
+            Err(ThrottleError::TooMany { .. }) => Ok(Postal::Spent),
+            Err(error) => Err(error),
         }
-        self.give_back(granted.into_iter()).await?;
-        Ok(Postal::Spent)
     }
 
-    /// Whether `network` is new to an account: others are known, and this one is not. Changes nothing.
+    /// After the password of `account` was reset from `network`, by a mail to its address: forgets the
+    /// failures of that network at the account's names, so that its owner need not wait before signing in
+    /// with the new password, and all networks that were known to them. The network itself is known from
+    /// now on, also by an address that was not confirmed: only its owner could read the mail. Says what it
+    /// was before.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub async fn familiarity(
+    /// When the peppers or the table are out of reach.
+    pub async fn recovered(
         &self,
         account: &Account,
         network: Option<&str>,
     ) -> Result<Familiarity, ThrottleError> {
         let now = self.clock.now();
         let key = self.key(now).await?;
-        let network = tag(&key, "network", network.unwrap_or("unknown"));
-        let who = who(&key, Presented::Username(account.username.canonical()));
-        if self.counters.known_until(&who, &network, now).await?.is_some()
-            || !self.counters.knows_any(&who, now).await?
-        {
-            return Ok(Familiarity::Usual);
-        }
-        Ok(Familiarity::New)
-    }
-
-    /// Forgets what failed from `network` at an account's names: whoever reads its mail has shown to be
-    /// its owner, and is not to wait before signing in with a new password.
-    ///
-    /// # Errors
-    /// When the counters are out of reach.
-    pub async fn forgive(
-        &self,
-        account: &Account,
-        network: Option<&str>,
-    ) -> Result<(), ThrottleError> {
-        let key = self.key(self.clock.now()).await?;
-        let network = tag(&key, "network", network.unwrap_or("unknown"));
+        let network = Network::of(&key, network);
         let email = account.email.as_ref().map(|email| Presented::Email(email.canonical()));
         let names = [Some(Presented::Username(account.username.canonical())), email];
-        let cleared = names.into_iter().flatten().map(|name| {
-            let pair = tag(&key, "pair", &format!("{}.{network}", who(&key, name)));
-            let pair = CounterKey::new("PAIR", pair);
-            async move { self.counters.clear(&pair).await }
+        let names: Vec<_> = names.into_iter().flatten().map(|name| who(&key, name)).collect();
+        let pairs = names.iter().flat_map(|who| network.pairs(&key, who, self.limits.pair));
+        let pairs = pairs.map(|(counter, _)| counter).collect();
+        let recovered = names.iter().map(|who| {
+            let network = &network.tag;
+            Box::pin(async move {
+                let before = familiarity(&self.counters, who, network, now).await?;
+                self.counters.forget_networks(who).await?;
+                note(&self.counters, who, network, now).await?;
+                Ok::<_, StoreError>(before)
+            })
         });
-        try_join_all(cleared).await?;
-        Ok(())
-    }
-
-    async fn give_back(
-        &self,
-        receipts: impl Iterator<Item = &Receipt>,
-    ) -> Result<(), ThrottleError> {
-        // At most three, and rarely more than one at a time.
-        for receipt in receipts {
-            self.counters.give_back(receipt).await?;
-        }
-        Ok(())
+        let (recovered, ()) = tokio::join!(join_all(recovered), self.release(Vec::new(), pairs));
+        let before = recovered.into_iter().collect::<Result<Vec<_>, _>>()?;
+        // The first is the username.
+        Ok(before.first().copied().unwrap_or(Familiarity::Usual))
     }
 }
 
-impl BareAttempt<'_> {
-    /// It has succeeded, and does not count.
+/// Awaits `work`, which an attempt was reserved for, for at most five seconds: so there is time left to
+/// release the reservation before the function is stopped.
+///
+/// # Errors
+/// That of `work`, or [`ThrottleError::Overdue`].
+pub async fn bounded<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, E>
+where
+    E: From<ThrottleError>,
+{
+    timeout(WORK, work).await.unwrap_or_else(|_| Err(ThrottleError::Overdue.into()))
+}
+
+impl Reservation<'_> {
+    /// This and `other`, as one.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.receipts.extend(other.receipts);
+        self
+    }
+
+    /// It does not count after all.
+    pub async fn withdraw(self) {
+        self.throttle.release(self.receipts, Vec::new()).await;
+    }
+
+    /// Awaits `work`, which this was reserved for. If the server cannot carry it out, or not in time, the
+    /// reservation is withdrawn. Otherwise it is handed back, and counts if it is dropped.
     ///
     /// # Errors
-    /// When the counters are out of reach.
-    pub async fn succeeded(self) -> Result<(), ThrottleError> {
-        Ok(self.throttle.counters.give_back(&self.whole_network).await?)
+    /// That of `work`, or [`ThrottleError::Overdue`].
+    pub async fn carry_out<T, E: Outage + From<ThrottleError>>(
+        self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<(T, Self), E> {
+        match bounded(work).await {
+            Ok(done) => Ok((done, self)),
+            Err(error) => {
+                if error.is_outage() {
+                    self.withdraw().await;
+                }
+                Err(error)
+            }
+        }
     }
 }
 
 impl Attempt<'_> {
-    /// It was right, and proves less than a password does: what it reserved is given back and what
-    /// failed before from this network is forgotten, but the network is not known from now on.
+    /// Awaits `work`, the check that this attempt was reserved for. If the server cannot carry it out, or
+    /// not in time, the attempt does not count. Otherwise it is handed back.
     ///
     /// # Errors
-    /// When the counters are out of reach.
-    pub async fn passed(self) -> Result<(), ThrottleError> {
-        let counters = &self.throttle.counters;
-        let name = async {
-            match &self.name {
-                Some(receipt) => counters.give_back(receipt).await,
-                None => Ok(()),
+    /// That of `work`, or [`ThrottleError::Overdue`].
+    pub async fn carry_out<T, E: Outage + From<ThrottleError>>(
+        self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<(T, Self), E> {
+        match bounded(work).await {
+            Ok(done) => Ok((done, self)),
+            Err(error) => {
+                if error.is_outage() {
+                    self.withdraw().await;
+                }
+                Err(error)
             }
-        };
-        tokio::try_join!(
-            Box::pin(name),
-            Box::pin(counters.give_back(&self.whole_network)),
-            Box::pin(counters.clear(&self.pair)),
-        )?;
-        Ok(())
+        }
     }
 
-    /// It has succeeded, as `account`: what it reserved is given back, what failed before from this
-    /// network is forgotten, and the network is known from now on, by whichever of its names the
-    /// account is called. Says whether that is something new.
+    /// It does not count after all, and proves nothing.
+    pub async fn withdraw(self) {
+        self.of_pairs.and(self.of_others).withdraw().await;
+    }
+
+    /// It was right, and proves less than a password does: its reservations are released and earlier
+    /// failures from this network are forgotten, but the network does not become known.
+    pub async fn passed(self) {
+        let Reservation { throttle, receipts } = self.of_others;
+        throttle.release(receipts, self.pairs).await;
+    }
+
+    /// It has succeeded, as `account`: its reservations are released, earlier failures from this network
+    /// are forgotten, and the network is known from now on by the account's username and by its address,
+    /// if that is confirmed. Says whether the network was new.
     ///
-    /// # Errors
-    /// When the counters are out of reach.
-    pub async fn succeeded(self, account: &Account) -> Result<Familiarity, ThrottleError> {
-        let Self { throttle, key, network, pair, name, whole_network, now } = self;
+    /// An address that is not confirmed may be somebody else's: whoever registers with it must not be
+    /// exempt from the limits that protect its owner.
+    pub async fn succeeded(self, account: &Account) -> Familiarity {
+        let Self { key, network, pairs, of_others, now, .. } = self;
+        let Reservation { throttle, receipts } = of_others;
         let counters = &throttle.counters;
-        let name = async {
-            match &name {
-                Some(receipt) => counters.give_back(receipt).await,
+        let confirmed = account.email_standing == EmailStanding::Verified;
+        let email = account.email.as_ref().filter(|_| confirmed);
+        let email = email.map(|email| who(&key, Presented::Email(email.canonical())));
+        let username = who(&key, Presented::Username(account.username.canonical()));
+        let by_email = async {
+            match &email {
+                Some(email) => know(counters, email, &network.tag, now).await.map(drop),
                 None => Ok(()),
             }
         };
-        let email = account.email.as_ref().map(|email| Presented::Email(email.canonical()));
-        let names = [Some(Presented::Username(account.username.canonical())), email];
-        let [username, email] = names.map(|name| name.map(|name| who(&key, name)));
-        let know = |who: Option<String>| {
-            let network = &network;
-            async move {
-                match who {
-                    Some(who) => know(counters, &who, network, now).await,
-                    None => Ok(Familiarity::Usual),
-                }
-            }
-        };
-        let ((), (), (), familiarity, _) = tokio::try_join!(
-            Box::pin(name),
-            Box::pin(counters.give_back(&whole_network)),
-            Box::pin(counters.clear(&pair)),
-            Box::pin(know(username)),
-            Box::pin(know(email)),
-        )?;
-        Ok(familiarity)
+        let by_username = Box::pin(know(counters, &username, &network.tag, now));
+        let noted = async { tokio::try_join!(by_username, Box::pin(by_email)) };
+        let ((), noted) = tokio::join!(throttle.release(receipts, pairs), timeout(RELEASE, noted));
+        match noted {
+            Ok(Ok((familiarity, ()))) => return familiarity,
+            Ok(Err(error)) => not_told(error),
+            Err(error) => not_told(error),
+        }
+        Familiarity::Usual
     }
+}
+
+/// What releases an attempt on one counter.
+enum Release {
+    GiveBack(Receipt),
+    Clear(CounterKey),
+}
+
+impl Release {
+    async fn carry_out(self, counters: &Counters) -> Result<(), StoreError> {
+        let mut tries = 1;
+        loop {
+            let released = match &self {
+                Self::GiveBack(receipt) => counters.give_back(receipt).await,
+                Self::Clear(counter) => counters.clear(counter).await,
+            };
+            match released {
+                Err(_) if tries < RELEASE_TRIES => tries += 1,
+                result => return result,
+            }
+        }
+    }
+}
+
+/// Logs that a counter was not told of an outcome.
+fn not_told(error: impl std::error::Error + 'static) {
+    let error = &error as &dyn std::error::Error;
+    tracing::warn!(event = "counters_not_told", error, "a reservation was not released");
+}
+
+/// What a network is to an account.
+async fn familiarity(
+    counters: &Counters,
+    who: &str,
+    network: &str,
+    now: Timestamp,
+) -> Result<Familiarity, StoreError> {
+    let known = counters.known_until(who, network, now).await?;
+    let is_new = known.is_none() && counters.knows_any(who, now).await?;
+    Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
+}
+
+/// Notes that a network is known.
+async fn note(
+    counters: &Counters,
+    who: &str,
+    network: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let until = now.saturating_add(days(KNOWN_DAYS)).unwrap_or(Timestamp::MAX);
+    counters.know(who, network, until).await
+}
+
+fn days(days: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * days)
 }
 
 /// Notes that a network is known, unless that has been noted lately. Says what it was before.
@@ -443,16 +603,13 @@ async fn know(
     network: &str,
     now: Timestamp,
 ) -> Result<Familiarity, StoreError> {
-    let day = SignedDuration::from_hours(24);
-    let days = |days: i64| SignedDuration::from_secs(day.as_secs() * days);
     let known = counters.known_until(who, network, now).await?;
     let fresh = now.saturating_add(days(KNOWN_DAYS - NOTED_ANEW_DAYS)).unwrap_or(Timestamp::MAX);
     if known.is_some_and(|until| until > fresh) {
         return Ok(Familiarity::Usual);
     }
     let is_new = known.is_none() && counters.knows_any(who, now).await?;
-    let until = now.saturating_add(days(KNOWN_DAYS)).unwrap_or(Timestamp::MAX);
-    counters.know(who, network, until).await?;
+    note(counters, who, network, now).await?;
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
@@ -463,6 +620,11 @@ fn who(key: &MacKey, presented: Presented<'_>) -> String {
         Presented::Email(address) => tag(key, "email", address.as_str()),
         Presented::Neither(text) => tag(key, "neither", text),
     }
+}
+
+/// The tag of a name and a network together.
+fn pair(key: &MacKey, who: &str, network: &str) -> String {
+    tag(key, "pair", &format!("{who}.{network}"))
 }
 
 /// A MAC with the kind of what it is of before it, so that one kind's is never another's.
@@ -485,6 +647,9 @@ pub enum ThrottleError {
     /// The peppers.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The check that the attempt was reserved for was not done in time.
+    #[error("the check took too long")]
+    Overdue,
 }
 
 impl ThrottleError {
@@ -500,13 +665,14 @@ impl Fault for ThrottleError {
             Self::TooMany { .. } => FaultKind::Throttled,
             Self::Store(error) => error.kind(),
             Self::Secret(error) => error.kind(),
+            Self::Overdue => FaultKind::Unavailable,
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooMany { retry_after } => Some(*retry_after),
-            Self::Store(_) | Self::Secret(_) => None,
+            Self::Store(_) | Self::Secret(_) | Self::Overdue => None,
         }
     }
 }

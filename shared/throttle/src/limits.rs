@@ -21,6 +21,14 @@ const MOST_SECONDS: i64 = 30 * 24 * 60 * 60;
 /// The most attempts that may be free.
 const MOST_FREE: u32 = 1_000_000;
 
+/// How many times the limits of an IPv6 /64 a /48 has.
+const WIDER: u32 = 10;
+
+/// The limit of an IPv6 /48, in place of that of one of its /64.
+pub(crate) fn wider(limit: Limit) -> Limit {
+    Limit { free: limit.free.saturating_mul(WIDER), ..limit }
+}
+
 impl Limits {
     /// From `THROTTLE_PAIR_`, `THROTTLE_NAME_`, `THROTTLE_NETWORK_`, `THROTTLE_REGISTER_` and
     /// `THROTTLE_MAIL_`, each with `FREE` and `WINDOW_SECONDS`, the first two with `BASE_SECONDS` and

@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use auth::{Account, CanonicalName, Clock, Email, Env, Role, SystemRandom, Username};
+use auth::{
+    Account, CanonicalName, Clock, Email, EmailStanding, Env, Role, SystemRandom, Username,
+};
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use secrets::{CacheSeconds, Cached, Secret};
-use store::Counters;
+use store::{Counters, StoreError};
 use testkit::{Fault, Faults, NewUser, Stack, TestClock};
 use throttle::{Familiarity, Limits, NoticeBudget, Postal, Presented, Throttle, ThrottleError};
 
@@ -27,6 +30,7 @@ impl Bench {
         let email = Some("owner@example.com");
         let user = NewUser { username: "owner", email, roles: &[Role::User] };
         let account = stack.user(user).await;
+        let account = stack.confirm(&account).await;
         // The peppers were made a moment ago by the machine's clock.
         let clock = TestClock::at(auth::SystemClock.now());
         Self { stack, clock, account }
@@ -43,6 +47,17 @@ impl Bench {
         let limits = self.stack.env_with(settings).read(Limits::read).unwrap();
         let counters = Counters::new(&self.stack.users(), client);
         Throttle::new(counters, limits, peppers, clock, Arc::new(SystemRandom))
+    }
+
+    /// What is counted, by counter.
+    async fn counted(&self) -> BTreeMap<String, (String, String)> {
+        let items = self.stack.items().await.into_iter();
+        let counters = items.filter(|item| item.contains_key("count"));
+        let counted = counters.map(|item| {
+            let number = |name: &str| item[name].as_n().unwrap().clone();
+            (item["pk"].as_s().unwrap().clone(), (number("count"), number("next_at")))
+        });
+        counted.filter(|(_, (count, _))| count != "0").collect()
     }
 
     fn budget(&self, client: dynamo::Client) -> NoticeBudget {
@@ -86,7 +101,7 @@ async fn succeed(
 ) -> Result<(), u64> {
     match throttle.attempt(who, network).await {
         Ok(attempt) => {
-            attempt.succeeded(account).await.unwrap();
+            attempt.succeeded(account).await;
             Ok(())
         }
         Err(ThrottleError::TooMany { retry_after }) => Err(retry_after),
@@ -323,7 +338,7 @@ async fn mails(throttle: &Throttle, network: &str, count: usize) -> Vec<bool> {
     let mut paid = Vec::new();
     for _ in 0..count {
         let postage = throttle.postage(address.canonical(), Some(network)).await.unwrap();
-        paid.push(postage == Postal::Paid);
+        paid.push(matches!(postage, Postal::Paid(_)));
     }
     paid
 }
@@ -339,7 +354,7 @@ async fn an_address_gets_three_an_hour_from_one_network_five_from_all_and_ten_a_
     // Others are not held by it.
     let other = Email::parse("other@example.com").unwrap();
     let postage = throttle.postage(other.canonical(), HOME).await.unwrap();
-    assert_eq!(postage, Postal::Paid);
+    assert!(matches!(postage, Postal::Paid(_)));
     bench.wait(60 * 60 + 1);
     assert_eq!(mails(&throttle, "203.0.113.7", 4).await, [true, true, true, false]);
     assert_eq!(mails(&throttle, "198.51.100.1", 3).await, [true, true, false]);
@@ -374,7 +389,7 @@ async fn burst_of_mails(fault: Fault) -> usize {
             let address = Email::parse("owner@example.com").unwrap();
             let network = format!("198.51.100.{n}");
             let postage = throttle.postage(address.canonical(), Some(&network)).await.unwrap();
-            postage == Postal::Paid
+            matches!(postage, Postal::Paid(_))
         })
     });
     let paid = join_all(asked).await.into_iter().filter(|paid| *paid.as_ref().unwrap()).count();
@@ -414,7 +429,7 @@ async fn what_is_no_password_is_counted_for_its_network_alone() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[("THROTTLE_NETWORK_FREE", "3")]);
     for _ in 0..5 {
-        throttle.bare_attempt(HOME).await.unwrap().succeeded().await.unwrap();
+        throttle.bare_attempt(HOME).await.unwrap().withdraw().await;
     }
     for _ in 0..3 {
         drop(throttle.bare_attempt(HOME).await.unwrap());
@@ -432,27 +447,220 @@ async fn what_has_passed_is_given_back_and_makes_no_network_known() {
     for _ in 0..2 {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     }
-    throttle.attempt(bench.owner(), HOME).await.unwrap().passed().await.unwrap();
+    throttle.attempt(bench.owner(), HOME).await.unwrap().passed().await;
     // The pair is cleared, and one is left of the name's.
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     assert!(fail(&throttle, bench.owner(), HOME).await.is_err(), "held by the name");
 }
 
+/// Strangers use up what is free for a name, each from a network of its own.
+async fn use_up(throttle: &Throttle, who: Presented<'_>) {
+    for n in 0..25 {
+        let _ = fail(throttle, who, Some(&format!("192.0.2.{n}"))).await;
+    }
+}
+
 #[tokio::test]
-async fn forgiving_lets_the_owner_in_at_once() {
+async fn a_reset_lets_the_owner_in_from_its_network_and_forgets_the_others() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let email = bench.account.email.clone().unwrap();
     let by_email = || Presented::Email(email.canonical());
+    assert_eq!(succeed(&throttle, bench.owner(), ELSEWHERE, &bench.account).await, Ok(()));
     for _ in 0..3 {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
         assert_eq!(fail(&throttle, by_email(), HOME).await, Ok(()));
-        assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Ok(()));
     }
-    throttle.forgive(&bench.account, HOME).await.unwrap();
-    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    let recovered = throttle.recovered(&bench.account, HOME).await.unwrap();
+    assert_eq!(recovered, Familiarity::New);
+    // Its own failures are forgiven, and those of strangers do not hold it, by either name.
+    for who in [bench.owner(), by_email()] {
+        use_up(&throttle, who).await;
+        assert_eq!(fail(&throttle, who, HOME).await, Ok(()));
+        assert_eq!(fail(&throttle, who, ELSEWHERE).await, Err(1), "a network of before");
+    }
+    // The mail showed that the address is its owner's, whether or not it was confirmed before.
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[]);
+    let account = Account { email_standing: EmailStanding::Unverified, ..bench.account.clone() };
+    assert_eq!(throttle.recovered(&account, HOME).await.unwrap(), Familiarity::Usual);
+    use_up(&throttle, by_email()).await;
     assert_eq!(fail(&throttle, by_email(), HOME).await, Ok(()));
-    assert!(fail(&throttle, bench.owner(), ELSEWHERE).await.is_err());
+}
+
+#[tokio::test]
+async fn all_networks_are_forgotten_however_many_there_are() {
+    let bench = Bench::start().await;
+    let counters = Counters::new(&bench.stack.users(), bench.stack.client());
+    let now = bench.clock.now();
+    let until = now + SignedDuration::from_hours(24);
+    for n in 0..250 {
+        counters.know("somebody", &format!("network {n}"), until).await.unwrap();
+    }
+    counters.know("somebody else", "network", until).await.unwrap();
+    counters.forget_networks("somebody").await.unwrap();
+    assert!(!counters.knows_any("somebody", now).await.unwrap());
+    assert!(counters.knows_any("somebody else", now).await.unwrap());
+}
+
+/// Whoever registers with somebody's address is not exempt from what protects its owner.
+#[tokio::test]
+async fn an_unconfirmed_address_makes_no_network_known() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[]);
+    let account = Account { email_standing: EmailStanding::Unverified, ..bench.account.clone() };
+    let email = account.email.clone().unwrap();
+    let by_email = || Presented::Email(email.canonical());
+    for who in [bench.owner(), by_email()] {
+        assert_eq!(succeed(&throttle, who, HOME, &account).await, Ok(()));
+    }
+    let strangers = [true, true, true, false];
+    assert_eq!(mails(&throttle, "203.0.113.7", 4).await, strangers, "as a stranger's");
+    use_up(&throttle, by_email()).await;
+    assert_eq!(fail(&throttle, by_email(), HOME).await, Err(1));
+    // By its own name the account has signed in from there.
+    use_up(&throttle, bench.owner()).await;
+    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    // Once it is confirmed, a login makes the network known by it.
+    bench.wait(24 * 60 * 60 + 1);
+    assert_eq!(succeed(&throttle, by_email(), HOME, &bench.account).await, Ok(()));
+    use_up(&throttle, by_email()).await;
+    assert_eq!(fail(&throttle, by_email(), HOME).await, Ok(()));
+}
+
+/// The /64 number `n` of a /48.
+fn of_48(site: u8, n: usize) -> String {
+    format!("2001:db8:{site}:{n:x}::/64")
+}
+
+#[tokio::test]
+async fn an_ipv6_48_has_ten_times_the_limits_of_a_64() {
+    let bench = Bench::start().await;
+    let settings = [
+        ("THROTTLE_PAIR_FREE", "2"),
+        ("THROTTLE_NAME_FREE", "1000"),
+        ("THROTTLE_NETWORK_FREE", "3"),
+        ("THROTTLE_REGISTER_FREE", "2"),
+        ("THROTTLE_MAIL_FREE", "2"),
+    ];
+    let throttle = bench.throttle(&settings);
+    // One name, from a /64 of its own each time.
+    for n in 0..20 {
+        assert_eq!(fail(&throttle, bench.owner(), Some(&of_48(1, n))).await, Ok(()), "{n}");
+    }
+    assert_eq!(fail(&throttle, bench.owner(), Some(&of_48(1, 20))).await, Err(1));
+    assert_eq!(fail(&throttle, bench.owner(), Some(&of_48(2, 0))).await, Ok(()), "another /48");
+    // Many names.
+    for n in 0..30 {
+        let nobody = name(&format!("nobody-{n}"));
+        let who = Presented::Username(&nobody);
+        assert_eq!(fail(&throttle, who, Some(&of_48(3, n))).await, Ok(()), "{n}");
+    }
+    let nobody = name("nobody-30");
+    assert!(fail(&throttle, Presented::Username(&nobody), Some(&of_48(3, 30))).await.is_err());
+    // A single /64 has what an IPv4 address has.
+    let one = of_48(4, 0);
+    for _ in 0..2 {
+        assert_eq!(fail(&throttle, bench.owner(), Some(&one)).await, Ok(()));
+        assert!(throttle.registration(Some(&one)).await.is_ok());
+    }
+    assert_eq!(fail(&throttle, bench.owner(), Some(&one)).await, Err(1));
+    assert!(throttle.registration(Some(&one)).await.is_err());
+    // Registrations and mails, of which that one has two.
+    for n in 1..19 {
+        assert!(throttle.registration(Some(&of_48(4, n))).await.is_ok(), "{n}");
+    }
+    assert!(throttle.registration(Some(&of_48(4, 19))).await.is_err());
+    for n in 0..20 {
+        assert!(throttle.mail_request(Some(&of_48(5, n))).await.is_ok(), "{n}");
+    }
+    assert!(throttle.mail_request(Some(&of_48(5, 20))).await.is_err());
+}
+
+#[tokio::test]
+async fn successes_in_a_48_use_nothing_up() {
+    let bench = Bench::start().await;
+    let settings = [("THROTTLE_PAIR_FREE", "1"), ("THROTTLE_NETWORK_FREE", "1")];
+    let throttle = bench.throttle(&settings);
+    for n in 0..25 {
+        let network = of_48(1, n);
+        assert_eq!(succeed(&throttle, bench.owner(), Some(&network), &bench.account).await, Ok(()));
+    }
+    assert_eq!(bench.counted().await, BTreeMap::new());
+}
+
+/// R85: an attempt that could not be reserved everywhere is reserved nowhere.
+#[tokio::test]
+async fn a_reservation_that_fails_anywhere_counts_nowhere() {
+    let bench = Bench::start().await;
+    let good = bench.throttle(&[]);
+    let home = of_48(1, 1);
+    let home = Some(home.as_str());
+    for _ in 0..2 {
+        assert_eq!(fail(&good, bench.owner(), home).await, Ok(()));
+    }
+    let before = bench.counted().await;
+    assert_eq!(before.len(), 5, "{before:?}");
+    // The fifth request looks whether the network is known.
+    for n in 0..6 {
+        let faults = Faults::script(&[vec![Fault::None; n], vec![Fault::AccessDenied]].concat());
+        let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+        let refused = throttle.attempt(bench.owner(), home).await.err();
+        assert!(matches!(refused, Some(ThrottleError::Store(_))), "{n}: {refused:?}");
+        assert_eq!(bench.counted().await, before, "{n}");
+    }
+}
+
+/// R85: and whatever becomes of an attempt, it counts if and only if the guess was wrong.
+#[tokio::test]
+async fn what_the_server_could_not_carry_out_does_not_count() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[]);
+    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    let before = bench.counted().await;
+    let outage = || StoreError::Contradiction;
+    let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
+    let failed = attempt.carry_out(async { Err::<(), ThrottleError>(outage().into()) }).await;
+    assert!(failed.is_err());
+    assert_eq!(bench.counted().await, before);
+    // Neither what took too long.
+    let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
+    let late = attempt.carry_out(std::future::pending::<Result<(), ThrottleError>>()).await;
+    assert!(matches!(late, Err(ThrottleError::Overdue)));
+    assert_eq!(bench.counted().await, before);
+    let registration = throttle.registration(HOME).await.unwrap();
+    let failed = registration.carry_out(async { Err::<(), ThrottleError>(outage().into()) }).await;
+    assert!(failed.is_err());
+    assert_eq!(bench.counted().await, before);
+    let wrong = ThrottleError::TooMany { retry_after: 1 };
+    let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
+    assert!(attempt.carry_out(async { Err::<(), _>(wrong) }).await.is_err());
+    assert_ne!(bench.counted().await, before, "a failure of the caller's");
+}
+
+/// Giving back is tried again after a lost answer, and must not give back what others reserved.
+#[tokio::test]
+async fn a_lost_answer_gives_back_once() {
+    let bench = Bench::start().await;
+    let faults = Faults::script(&[]);
+    let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+    for _ in 0..2 {
+        assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    }
+    let before = bench.counted().await;
+    for fault in [Fault::LostAnswer, Fault::AccessDenied, Fault::Lost, Fault::ServerError] {
+        let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
+        faults.then(&[fault]);
+        attempt.withdraw().await;
+        assert_eq!(bench.counted().await, before, "{fault:?}");
+    }
+    // Somebody else in between, so that the counter is lowered and not set back.
+    let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
+    let other = throttle.attempt(bench.owner(), ELSEWHERE).await.unwrap();
+    faults.then(&[Fault::LostAnswer; 6]);
+    attempt.withdraw().await;
+    other.withdraw().await;
+    assert_eq!(bench.counted().await, before);
 }
 
 #[tokio::test]
@@ -461,7 +669,7 @@ async fn a_network_is_new_when_others_were_known() {
     let throttle = bench.throttle(&[]);
     let sign_in = async |network| {
         let attempt = throttle.attempt(bench.owner(), network).await.unwrap();
-        attempt.succeeded(&bench.account).await.unwrap()
+        attempt.succeeded(&bench.account).await
     };
     assert_eq!(sign_in(HOME).await, Familiarity::Usual, "the first one ever");
     assert_eq!(sign_in(HOME).await, Familiarity::Usual);
@@ -470,7 +678,7 @@ async fn a_network_is_new_when_others_were_known() {
     // By the name or by the address: it is the account that knows it.
     let email = bench.account.email.clone().unwrap();
     let attempt = throttle.attempt(Presented::Email(email.canonical()), HOME).await.unwrap();
-    assert_eq!(attempt.succeeded(&bench.account).await.unwrap(), Familiarity::Usual);
+    assert_eq!(attempt.succeeded(&bench.account).await, Familiarity::Usual);
     // What has not been used for 90 days is forgotten.
     bench.wait(91 * 24 * 60 * 60);
     assert_eq!(sign_in(HOME).await, Familiarity::Usual, "none is known");
@@ -537,17 +745,4 @@ async fn of_a_burst_of_notices_no_more_than_ten_are_sent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_the_conditions_a_burst_of_notices_is_sent() {
     assert_eq!(burst_of_notices(Fault::Unconditional).await, RACERS);
-}
-
-#[tokio::test]
-async fn asking_whether_a_network_is_new_changes_nothing() {
-    let bench = Bench::start().await;
-    let throttle = bench.throttle(&[]);
-    let familiarity = async |network| throttle.familiarity(&bench.account, network).await.unwrap();
-    assert_eq!(familiarity(HOME).await, Familiarity::Usual, "the first one is no news");
-    assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
-    for _ in 0..2 {
-        assert_eq!(familiarity(HOME).await, Familiarity::Usual);
-        assert_eq!(familiarity(ELSEWHERE).await, Familiarity::New);
-    }
 }

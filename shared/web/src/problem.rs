@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 
-use auth::{Fault, FaultKind};
+use auth::{Fault, FaultKind, Outage};
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -340,6 +340,12 @@ pub(crate) fn reason(error: &dyn Error) -> String {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.0.status.as_u16(), self.0.code)
+    }
+}
+
+impl Outage for Problem {
+    fn is_outage(&self) -> bool {
+        self.status().is_server_error()
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 use auth::Env;
 use register::RegisterRoute;
 use serde_json::{Value, json};
-use testkit::{Stack, body, event, events_of, json_request, readable, status};
+use testkit::{Fault, Interceptor, Stack, body, event, events_of, json_request, readable, status};
 use web::{EventResponse, Route, answer};
 
 /// A password that no rule refuses.
@@ -131,4 +131,42 @@ async fn what_its_environment_lacks_is_told_at_once() {
     insta::assert_snapshot!("an empty environment", cold_start(Env::default()).await);
     let bad = [("PASSWORD_MIN_CHARS", "7"), ("RESERVED_USERNAMES", "root system")];
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
+}
+
+/// R85: of the network's registrations and of the address's mails.
+#[tokio::test]
+async fn an_outage_at_any_call_counts_against_nobody() {
+    for call in 0.. {
+        let mut bench = Bench::start().await;
+        let interceptor = Interceptor::of(&bench.stack).await;
+        let env = interceptor.env(&bench.stack, &[("EMAIL_VERIFICATION", "required")]);
+        bench.route = RegisterRoute::cold_start(&env).await.unwrap();
+        interceptor.fail_at(call, Fault::AccessDenied);
+        let named = json!({"username": "testuser", "password": PASSWORD, "email": "a@example.com"});
+        let status = status(&bench.ask(named).await);
+        assert!(matches!(status, 202 | 500), "{call}: {status}");
+        let counted = bench.stack.counted().await;
+        assert_eq!(counted.is_empty(), status == 500, "{call}: {counted:?}");
+        if interceptor.calls().len() <= call {
+            assert!(call > 4, "{call}");
+            break;
+        }
+    }
+}
+
+/// The owner can ask for the mail again, and not for the name.
+#[tokio::test]
+async fn a_mail_that_cannot_be_asked_for_does_not_prevent_the_registration() {
+    let mut bench = Bench::start().await;
+    let interceptor = Interceptor::of(&bench.stack).await;
+    let env = interceptor.env(&bench.stack, &[("EMAIL_VERIFICATION", "required")]);
+    bench.route = RegisterRoute::cold_start(&env).await.unwrap();
+    interceptor.fail_when(|call| {
+        let is_told = call.body.to_string().contains("OUTBOX#");
+        if is_told { Fault::AccessDenied } else { Fault::None }
+    });
+    let named = json!({"username": "testuser", "password": PASSWORD, "email": "a@example.com"});
+    assert_eq!(status(&bench.ask(named.clone()).await), 202);
+    assert_eq!(bench.items().await, 3);
+    assert_eq!(bench.outcome(named).await, refused(409, &["already_exists"]), "a taken name");
 }

@@ -8,8 +8,8 @@ use auth::{Clock, Env, MailId, Role, Roles, SystemClock, SystemRandom, UserId, U
 use dynamo::Client;
 use proptest_state_machine::StateMachineTest;
 use store::{
-    Endings, Epochs, Grace, Logins, NewAccount, NewSession, Presented, Registrations, Rotations,
-    Secret, SessionLimits, Sessions,
+    Endings, Epochs, Grace, Identifier, Logins, NewAccount, NewSession, Presented, Registrations,
+    Rotations, Secret, SessionLimits, Sessions,
 };
 use testkit::{Fault, Faults, Stack};
 use tokio::runtime::Runtime;
@@ -130,7 +130,10 @@ impl Real {
         };
         let answer = match transition {
             Transition::Login { faults } => {
-                let account = self.logins.account(user).await.unwrap().unwrap();
+                let name = Username::parse("testuser").unwrap().canonical().clone();
+                let credential = self.logins.credential(&Identifier::Username(name)).await;
+                let set_in = credential.unwrap().unwrap().set_in;
+                let account = self.logins.account(user, set_in).await.unwrap().unwrap();
                 let before = self.logins.sessions(user).await.unwrap();
                 let session = NewSession {
                     id: session_id(self.before.sessions.len()),

@@ -1,7 +1,7 @@
 //! Finding accounts by name, and beginning sessions.
 
 use auth::{AccountCheck, CanonicalName, Email, Fault as _, FaultKind, Username};
-use store::{Accounts, Identifier, Logins, Secret, StoreError};
+use store::{Accounts, Identifier, Logins, PasswordVer, Secret, StoreError};
 use testkit::{Fault, Faults, Stack};
 
 use crate::{keys, new_account, registrations};
@@ -34,7 +34,9 @@ async fn a_credential_is_found_by_name_and_by_address() {
         assert_eq!(credential.secret.expose(), "the hash of Straße");
         assert!(!format!("{credential:?}").contains("the hash"), "a secret is not shown");
     }
-    assert_eq!(logins.account(account.id).await.unwrap(), Some(account));
+    let set_in = logins.credential(&Identifier::Username(name("strasse"))).await.unwrap();
+    let set_in = set_in.unwrap().set_in;
+    assert_eq!(logins.account(account.id, set_in).await.unwrap(), Some(account));
 }
 
 #[tokio::test]
@@ -97,7 +99,11 @@ async fn an_outage_is_no_unknown_name() {
         let by = Identifier::Username(name("testuser"));
         assert_eq!(kind(logins.credential(&by).await), expected, "{fault:?}");
         let account = new_account("testuser", None);
-        assert_eq!(kind(logins.account(account.id).await), expected, "{fault:?}");
+        assert_eq!(
+            kind(logins.account(account.id, PasswordVer::default()).await),
+            expected,
+            "{fault:?}"
+        );
         assert_eq!(
             kind(logins.begin(account.id, stack.new_session(1), &[]).await),
             expected,

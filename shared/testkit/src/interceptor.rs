@@ -1,0 +1,208 @@
+//! Stands between a function and its database: notes what is asked, lets something else happen before
+//! any one call, and makes any one call fail.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use auth::Env;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::{Fault, Stack};
+
+type Action = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Fate = Box<dyn Fn(&Call) -> Fault + Send + Sync>;
+
+/// A call of the database.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The operation: `UpdateItem`.
+    pub operation: String,
+    /// The request.
+    pub body: Value,
+}
+
+impl Call {
+    /// The partition key of the item that is asked for, where it is one.
+    #[must_use]
+    pub fn partition_key(&self) -> &str {
+        let of = |member: &str| self.body[member]["pk"]["S"].as_str();
+        of("Key").or_else(|| of("Item")).unwrap_or_default()
+    }
+
+    /// The sort key, likewise.
+    #[must_use]
+    pub fn sort_key(&self) -> &str {
+        let of = |member: &str| self.body[member]["sk"]["S"].as_str();
+        of("Key").or_else(|| of("Item")).unwrap_or_default()
+    }
+}
+
+/// Stands between a function and the database of a [`Stack`]. It counts calls from 0.
+pub struct Interceptor {
+    url: String,
+    script: Arc<Mutex<Script>>,
+}
+
+#[derive(Default)]
+struct Script {
+    calls: Vec<Call>,
+    action: Option<(usize, Action)>,
+    fate: Option<Fate>,
+}
+
+impl std::fmt::Debug for Interceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interceptor").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+fn locked(script: &Mutex<Script>) -> std::sync::MutexGuard<'_, Script> {
+    script.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Interceptor {
+    /// One for this stack. It lets everything through.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub async fn of(stack: &Stack) -> Self {
+        let database = stack.endpoint().trim_start_matches("http://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
+        let url = format!("http://{}", listener.local_addr().expect("a bound address"));
+        let script = Arc::new(Mutex::new(Script::default()));
+        let shared = Arc::clone(&script);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (database, script) = (database.clone(), Arc::clone(&shared));
+                // A client that has gone away is no failure of the test.
+                tokio::spawn(async move { drop(pass_on(client, &database, &script).await) });
+            }
+        });
+        Self { url, script }
+    }
+
+    /// The environment of a function whose calls go this way.
+    #[must_use]
+    pub fn env(&self, stack: &Stack, changes: &[(&str, &str)]) -> Env {
+        let url = [("AWS_ENDPOINT_URL_DYNAMODB", self.url.as_str())];
+        stack.env_with(&[&url, changes].concat())
+    }
+
+    /// Forgets the calls so far and lets everything through from now on.
+    pub fn reset(&self) {
+        *locked(&self.script) = Script::default();
+    }
+
+    /// As [`reset`](Self::reset), and lets `action` happen before call number `call`.
+    pub fn before(&self, call: usize, action: impl Future<Output = ()> + Send + 'static) {
+        let action: Action = Box::pin(action);
+        *locked(&self.script) = Script { action: Some((call, action)), ..Script::default() };
+    }
+
+    /// As [`reset`](Self::reset), and call number `call` meets `fault`.
+    pub fn fail_at(&self, call: usize, fault: Fault) {
+        let calls = AtomicUsize::new(0);
+        self.fail_when(move |_| {
+            if calls.fetch_add(1, Ordering::SeqCst) == call { fault } else { Fault::None }
+        });
+    }
+
+    /// As [`reset`](Self::reset), and each call meets what `fate` says.
+    pub fn fail_when(&self, fate: impl Fn(&Call) -> Fault + Send + Sync + 'static) {
+        *locked(&self.script) = Script { fate: Some(Box::new(fate)), ..Script::default() };
+    }
+
+    /// The calls so far.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        locked(&self.script).calls.clone()
+    }
+}
+
+/// Serves one call, and closes the connection.
+async fn pass_on(mut client: TcpStream, database: &str, script: &Mutex<Script>) -> io::Result<()> {
+    let Some((head, body)) = request(&mut client).await? else { return Ok(()) };
+    let call = Call {
+        operation: header(&head, "x-amz-target").rsplit('.').next().unwrap_or_default().to_owned(),
+        body: serde_json::from_slice(&body).expect("a request of the SDK is JSON"),
+    };
+    let (fault, action) = {
+        let mut script = locked(script);
+        let number = script.calls.len();
+        let fault = script.fate.as_ref().map_or(Fault::None, |fate| fate(&call));
+        script.calls.push(call);
+        (fault, script.action.take_if(|(before, _)| *before == number))
+    };
+    if let Some((_, action)) = action {
+        action.await;
+    }
+    let answer = match fault {
+        Fault::None => forward(&head, &body, database).await?,
+        Fault::LostAnswer => {
+            forward(&head, &body, database).await?;
+            return Ok(());
+        }
+        Fault::Lost => return Ok(()),
+        Fault::AccessDenied => canned(
+            "400 Bad Request",
+            r#"{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"no"}"#,
+        ),
+        Fault::ServerError => canned(
+            "500 Internal Server Error",
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#,
+        ),
+        other => panic!("{other:?} is for a faulty client"),
+    };
+    client.write_all(&answer).await
+}
+
+/// The head of a request, and its body.
+async fn request(client: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
+    let (mut bytes, mut buffer) = (Vec::new(), vec![0; 65_536]);
+    loop {
+        let count = client.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&buffer[..count]);
+        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let length: usize = header(&head, "content-length").parse().unwrap_or(0);
+        if bytes.len() >= end + 4 + length {
+            return Ok(Some((head, bytes[end + 4..end + 4 + length].to_vec())));
+        }
+    }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> &'a str {
+    let lines = head.lines().filter_map(|line| line.split_once(':'));
+    let mut values = lines.filter(|(of, _)| of.eq_ignore_ascii_case(name));
+    values.next().map_or("", |(_, value)| value.trim())
+}
+
+/// What the database answers, with the end of the connection announced.
+async fn forward(head: &str, body: &[u8], database: &str) -> io::Result<Vec<u8>> {
+    let mut server = TcpStream::connect(database).await?;
+    server.write_all(head.as_bytes()).await?;
+    server.write_all(b"\r\nconnection: close\r\n\r\n").await?;
+    server.write_all(body).await?;
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).await?;
+    let line = answer.windows(2).position(|two| two == b"\r\n").unwrap_or(0);
+    answer.splice(line..line, b"\r\nconnection: close".iter().copied());
+    Ok(answer)
+}
+
+fn canned(status: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.0\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
