@@ -95,16 +95,13 @@ impl Route for EmailChangeRoute {
         Box::pin(proof).await?;
         let throttle = self.reauthentication.throttle();
         let asked = throttle.mail_request(network.as_deref()).await?;
-        let ask = async {
-            let postage = throttle.postage(address.canonical(), network.as_deref());
-            if let Postal::Paid(paid) = postage.await? {
-                let mails = self.mails(account, address);
-                let put = async { Ok::<_, Problem>(self.outbox.put(&mails).await?) };
-                paid.carry_out(Box::pin(put)).await?;
-            }
-            Ok::<_, Problem>(())
-        };
-        asked.carry_out(Box::pin(ask)).await?;
+        let postage = throttle.postage(address.canonical(), network.as_deref());
+        let (postage, asked) = asked.besides(Box::pin(postage)).await?;
+        if let Postal::Paid(paid) = postage {
+            let mails = self.mails(account, address);
+            let put = async { Ok::<_, Problem>(self.outbox.put(&mails).await?) };
+            asked.and(paid).carry_out(Box::pin(put)).await?;
+        }
         Ok(Accepted(Message::new(
             "A mail to the new address is on its way. The address counts once it is confirmed.",
         )))

@@ -79,20 +79,18 @@ impl Route for EmailVerifySendRoute {
         let account = caller.account();
         let network = client.network.map(|network| network.to_string());
         let asked = self.throttle.mail_request(network.as_deref()).await?;
-        let ask = async {
-            let Some(address) = unverified(account) else { return Ok(()) };
+        if let Some(address) = unverified(account) {
             let postage = self.throttle.postage(address.canonical(), network.as_deref());
-            if let Postal::Paid(paid) = postage.await? {
+            let (postage, asked) = asked.besides(Box::pin(postage)).await?;
+            if let Postal::Paid(paid) = postage {
                 let now = self.clock.now();
                 let (user_id, ver) = (account.id, account.ver);
                 let mail = Mail::EmailVerification { user_id, ver, address: address.clone() };
                 let mail = [NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now }];
                 let put = async { Ok::<_, Problem>(self.outbox.put(&mail).await?) };
-                paid.carry_out(Box::pin(put)).await?;
+                asked.and(paid).carry_out(Box::pin(put)).await?;
             }
-            Ok::<_, Problem>(())
-        };
-        asked.carry_out(Box::pin(ask)).await?;
+        }
         Ok(Accepted(Message::new(
             "If your account has an address that is not confirmed, a mail to it is on its way.",
         )))

@@ -60,18 +60,15 @@ impl Route for PasswordForgotRoute {
         let address = Email::parse(forgot.email.trim()).map_err(malformed)?;
         let network = client.network.map(|network| network.to_string());
         let asked = self.throttle.mail_request(network.as_deref()).await?;
-        let ask = async {
-            let postage = self.throttle.postage(address.canonical(), network.as_deref());
-            if let Postal::Paid(paid) = postage.await? {
-                let now = self.clock.now();
-                let mail = Mail::PasswordReset { address: address.clone() };
-                let mail = [NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now }];
-                let put = async { Ok::<_, Problem>(self.outbox.put(&mail).await?) };
-                paid.carry_out(Box::pin(put)).await?;
-            }
-            Ok::<_, Problem>(())
-        };
-        asked.carry_out(Box::pin(ask)).await?;
+        let postage = self.throttle.postage(address.canonical(), network.as_deref());
+        let (postage, asked) = asked.besides(Box::pin(postage)).await?;
+        if let Postal::Paid(paid) = postage {
+            let now = self.clock.now();
+            let mail = Mail::PasswordReset { address };
+            let mail = [NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now }];
+            let put = async { Ok::<_, Problem>(self.outbox.put(&mail).await?) };
+            asked.and(paid).carry_out(Box::pin(put)).await?;
+        }
         Ok(Accepted(Message::new(
             "If an account has this address, a mail to set a new password is on its way.",
         )))

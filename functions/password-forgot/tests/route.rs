@@ -178,3 +178,20 @@ async fn an_outage_at_any_call_counts_against_nobody() {
         }
     }
 }
+
+/// R85: likewise if the database never answers, whichever call it is.
+#[tokio::test]
+async fn a_call_that_is_never_answered_counts_against_nobody() {
+    let mut bench = Bench::start().await;
+    let interceptor = Interceptor::of(&bench.stack).await;
+    bench.route =
+        PasswordForgotRoute::cold_start(&interceptor.env(&bench.stack, &[])).await.unwrap();
+    for silent in ["COUNTER#MAIL_HOUR#", "OUTBOX#"] {
+        interceptor.fail_when(move |call| match call.partition_key() {
+            key if key.starts_with(silent) => Fault::Silence,
+            _ => Fault::None,
+        });
+        assert_eq!(status(&bench.ask("testuser@example.com").await), 503, "{silent}");
+        assert_eq!(bench.stack.counted().await, BTreeMap::new(), "{silent}");
+    }
+}

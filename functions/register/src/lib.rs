@@ -163,7 +163,7 @@ impl Route for RegisterRoute {
         let reserved = async {
             let registration = self.throttle.registration(network.as_deref()).await?;
             let postage = Box::pin(self.postage(email.as_ref(), network.as_deref()));
-            registration.carry_out(postage).await
+            registration.besides(postage).await
         };
         // A failed hash does not end the reservation half-way: it could not be withdrawn then.
         let hash = async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.random).await) };

@@ -148,6 +148,7 @@ async fn pass_on(mut client: TcpStream, database: &str, script: &Mutex<Script>) 
             return Ok(());
         }
         Fault::Lost => return Ok(()),
+        Fault::Silence => std::future::pending().await,
         Fault::AccessDenied => canned(
             "400 Bad Request",
             r#"{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"no"}"#,

@@ -455,8 +455,32 @@ impl Reservation<'_> {
         self.throttle.release(self.receipts, Vec::new()).await;
     }
 
+    /// Awaits `further`, another reservation that goes with this one. If the server cannot make it, this one
+    /// is withdrawn.
+    ///
+    /// Unlike [`Self::carry_out`], this sets no limit of time: a reservation that is dropped while it is being
+    /// made cannot be withdrawn. Its calls of the database end by the deadline of the invocation.
+    ///
+    /// # Errors
+    /// That of `further`.
+    pub async fn besides<T, E: Outage>(
+        self,
+        further: impl Future<Output = Result<T, E>>,
+    ) -> Result<(T, Self), E> {
+        match further.await {
+            Ok(made) => Ok((made, self)),
+            Err(error) => {
+                if error.is_outage() {
+                    self.withdraw().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// Awaits `work`, which this was reserved for. If the server cannot carry it out, or not in time, the
-    /// reservation is withdrawn. Otherwise it is handed back, and counts if it is dropped.
+    /// reservation is withdrawn. Otherwise it is handed back, and counts if it is dropped. `work` must hold no
+    /// reservation of its own: see [`Self::besides`].
     ///
     /// # Errors
     /// That of `work`, or [`ThrottleError::Overdue`].
