@@ -51,7 +51,7 @@ async fn interleave(bench: &Bench, order: [usize; 8], begin: Begin) {
     let planned = |token: &str| {
         let in_use = in_use.as_ref().unwrap();
         let keys: SigningKeys = in_use.value.parse().unwrap();
-        let rotated = keys.rotated(Algorithm::EdDsa, token, &SystemRandom).unwrap();
+        let rotated = keys.rotated(Algorithm::Es256, token, &SystemRandom).unwrap();
         Version { id: token.to_owned(), value: rotated.replacing(&in_use.id).to_json() }
     };
     let mut ahead = [STEPS.iter(), STEPS.iter()];
