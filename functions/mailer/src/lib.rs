@@ -34,7 +34,7 @@ use serde_json::Value;
 use store::{
     CODE_VALID_FOR, Code, ConfirmedEmail, Counters, Mail, Mailings, Notice, Outgoing, StoreError,
 };
-use throttle::{NoticeBudget, ThrottleError};
+use throttle::{CausedBy, NoticeBudget, ThrottleError};
 use web::EventHandler;
 
 /// The longest that one mail may take: reading it and its account, the secrets, its counter and its code,
@@ -253,7 +253,8 @@ impl MailerFunction {
                     });
                     let Some((owner, to)) = confirmed else { return Ok(Posted::Nobody) };
                     let told = Told { username: owner.username.as_str(), time };
-                    return self.notify(id, &to, &Letter::AddressTaken(told)).await;
+                    let letter = Letter::AddressTaken(told);
+                    return self.notify(id, &to, &letter, CausedBy::Anyone).await;
                 }
                 let purpose = MailedFor::EmailVerification;
                 let code = self.code(id, purpose, &account, address, &outgoing).await?;
@@ -276,7 +277,7 @@ impl MailerFunction {
                     Notice::SessionReused => Letter::SessionReused(told),
                     Notice::NewNetwork => Letter::NewNetwork(told),
                 };
-                self.notify(id, &to, &letter).await
+                self.notify(id, &to, &letter, CausedBy::Insiders).await
             }
         }
     }
@@ -287,8 +288,9 @@ impl MailerFunction {
         id: MailId,
         to: &ConfirmedEmail,
         letter: &Letter<'_>,
+        by: CausedBy,
     ) -> Result<Posted, MailerError> {
-        let reserved = self.budget.reserve(to.email().canonical()).await?;
+        let reserved = self.budget.reserve(to.email().canonical(), by).await?;
         let Some(receipt) = reserved else { return Ok(Posted::OverBudget) };
         let posted = self.deliver(id, to.email(), letter).await;
         // Not sent. The next try reserves it again.

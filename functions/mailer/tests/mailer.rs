@@ -413,6 +413,24 @@ async fn an_address_gets_ten_notices_a_day_and_its_codes_besides() {
     assert_eq!(bench.run().await.len(), 11);
 }
 
+/// Anyone can have an address told that it is taken. That leaves most notices of the day to what the owner must
+/// know.
+#[tokio::test]
+async fn strangers_cannot_use_up_the_notices_of_an_address() {
+    let bench = Bench::start().await;
+    let user = NewUser { username: "other", email: None, roles: &[] };
+    let other = bench.stack.user(user).await;
+    for _ in 0..12 {
+        let (user_id, ver, address) = (other.id, other.ver, address("owner@example.com"));
+        bench.ask(Mail::EmailVerification { user_id, ver, address }).await;
+    }
+    assert_eq!(bench.run().await.len(), 3);
+    for notice in [Notice::PasswordChanged, Notice::EmailChangeRequested] {
+        bench.ask(bench.notice(notice)).await;
+    }
+    assert_eq!(bench.run().await.len(), 5);
+}
+
 #[tokio::test]
 async fn a_notice_that_could_not_be_sent_does_not_count() {
     let bench = Bench::start().await;

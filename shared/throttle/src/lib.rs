@@ -30,7 +30,7 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 pub use limits::Limits;
 use limits::{Postage, wider};
-pub use notices::{NoticeBudget, NoticeReceipt};
+pub use notices::{CausedBy, NoticeBudget, NoticeReceipt};
 use peppers::{MacKey, Peppers, Purpose};
 use secrets::{Cached, CachedConfig, SecretError};
 use store::{CounterKey, Counters, Limit, Receipt, Reserved, StoreError};

@@ -9,12 +9,27 @@ use peppers::{Peppers, Purpose};
 use secrets::Cached;
 use store::{Beyond, CounterKey, Counters, Limit, Receipt, Reserved};
 
-use crate::{ThrottleError, tag};
+use crate::{ThrottleError, not_told, tag};
 
 /// Notices for one address in a day, which begins with the first of them. A constant, since a larger
 /// number would only help those who flood an address.
-const PER_DAY: Limit =
-    Limit { free: 10, beyond: Beyond::WindowEnd, window: SignedDuration::from_hours(24) };
+const PER_DAY: Limit = a_day(10);
+
+/// How many of them anyone can cause: so few that a stranger cannot suppress the notice of an attack.
+const BY_ANYONE: Limit = a_day(3);
+
+const fn a_day(free: u32) -> Limit {
+    Limit { free, beyond: Beyond::WindowEnd, window: SignedDuration::from_hours(24) }
+}
+
+/// Who can cause a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CausedBy {
+    /// Only someone who knows the account's password, or has a token of it.
+    Insiders,
+    /// Anyone who knows the address.
+    Anyone,
+}
 
 /// Counts the notices that an address gets. The counters are keyed by MACs of addresses.
 pub struct NoticeBudget {
@@ -35,7 +50,7 @@ impl fmt::Debug for NoticeBudget {
 #[must_use = "a notice that is not sent is to be given back, or it counts"]
 pub struct NoticeReceipt<'a> {
     budget: &'a NoticeBudget,
-    receipt: Receipt,
+    receipts: Vec<Receipt>,
 }
 
 impl NoticeBudget {
@@ -53,19 +68,34 @@ impl NoticeBudget {
     /// Reserves a notice to `address`; `None` if the address has had as many as it may get in a day.
     ///
     /// # Errors
-    /// When the counters are out of reach.
+    /// When the counters are out of reach: then nothing is counted.
     pub async fn reserve(
         &self,
         address: &CanonicalName,
+        by: CausedBy,
     ) -> Result<Option<NoticeReceipt<'_>>, ThrottleError> {
         let now = self.clock.now();
         let key = self.peppers.get().await?.current(Purpose::Throttle, now);
-        let key = CounterKey::new("NOTICE_DAY", tag(&key, "notice", address.as_str()));
-        let reserved = self.counters.reserve(key, PER_DAY, now, &*self.random).await?;
-        Ok(match reserved {
-            Reserved::Granted(receipt) => Some(NoticeReceipt { budget: self, receipt }),
-            Reserved::Refused(_) => None,
-        })
+        let tag = tag(&key, "notice", address.as_str());
+        let of_anyone = (by == CausedBy::Anyone).then_some(("NOTICE_ANYONE", BY_ANYONE));
+        let mut granted = NoticeReceipt { budget: self, receipts: Vec::new() };
+        for (kind, limit) in of_anyone.into_iter().chain([("NOTICE_DAY", PER_DAY)]) {
+            let key = CounterKey::new(kind, tag.clone());
+            match self.counters.reserve(key, limit, now, &*self.random).await {
+                Ok(Reserved::Granted(receipt)) => granted.receipts.push(receipt),
+                Ok(Reserved::Refused(_)) => {
+                    granted.give_back().await?;
+                    return Ok(None);
+                }
+                Err(error) => {
+                    if let Err(error) = granted.give_back().await {
+                        not_told(error);
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(Some(granted))
     }
 }
 
@@ -75,6 +105,9 @@ impl NoticeReceipt<'_> {
     /// # Errors
     /// When the counters are out of reach.
     pub async fn give_back(self) -> Result<(), ThrottleError> {
-        Ok(self.budget.counters.give_back(&self.receipt).await?)
+        for receipt in &self.receipts {
+            self.budget.counters.give_back(receipt).await?;
+        }
+        Ok(())
     }
 }

@@ -13,7 +13,9 @@ use jiff::SignedDuration;
 use secrets::{CacheSeconds, Cached, Secret};
 use store::{Counters, StoreError};
 use testkit::{Fault, Faults, NewUser, Stack, TestClock};
-use throttle::{Familiarity, Limits, NoticeBudget, Postal, Presented, Throttle, ThrottleError};
+use throttle::{
+    CausedBy, Familiarity, Limits, NoticeBudget, Postal, Presented, Throttle, ThrottleError,
+};
 
 const HOME: Option<&str> = Some("203.0.113.7");
 const ELSEWHERE: Option<&str> = Some("198.51.100.1");
@@ -687,12 +689,32 @@ async fn a_network_is_new_when_others_were_known() {
 
 /// Notices to an address, one after the other: how many may be sent.
 async fn notices(budget: &NoticeBudget, address: &str, count: usize) -> usize {
+    notices_by(CausedBy::Insiders, budget, address, count).await
+}
+
+async fn notices_by(by: CausedBy, budget: &NoticeBudget, address: &str, count: usize) -> usize {
     let address = Email::parse(address).unwrap();
     let mut sent = 0;
     for _ in 0..count {
-        sent += usize::from(budget.reserve(address.canonical()).await.unwrap().is_some());
+        sent += usize::from(budget.reserve(address.canonical(), by).await.unwrap().is_some());
     }
     sent
+}
+
+/// And these are among the ten.
+#[tokio::test]
+async fn anyone_can_cause_three_notices_a_day() {
+    let bench = Bench::start().await;
+    let budget = bench.budget(bench.stack.client());
+    assert_eq!(notices_by(CausedBy::Anyone, &budget, "owner@example.com", 5).await, 3);
+    assert_eq!(notices(&budget, "owner@example.com", 12).await, 7);
+    bench.wait(24 * 60 * 60 + 1);
+    assert_eq!(notices(&budget, "owner@example.com", 9).await, 9);
+    assert_eq!(notices_by(CausedBy::Anyone, &budget, "owner@example.com", 5).await, 1);
+    // What the ten refuse does not count among the three.
+    let counted = bench.counted().await;
+    let count = counted.iter().find(|(key, _)| key.starts_with("COUNTER#NOTICE_ANYONE#"));
+    assert_eq!(count.unwrap().1.0, "1");
 }
 
 /// R83.
@@ -718,7 +740,8 @@ async fn a_notice_that_is_given_back_does_not_count() {
     let budget = bench.budget(bench.stack.client());
     let owner = Email::parse("owner@example.com").unwrap();
     for _ in 0..30 {
-        let receipt = budget.reserve(owner.canonical()).await.unwrap().unwrap();
+        let receipt = budget.reserve(owner.canonical(), CausedBy::Anyone).await;
+        let receipt = receipt.unwrap().unwrap();
         receipt.give_back().await.unwrap();
     }
     assert_eq!(notices(&budget, "owner@example.com", 12).await, 10);
