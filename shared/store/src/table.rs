@@ -1,7 +1,12 @@
 //! The table itself: which one it is, how an item is read, what can go wrong.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use auth::{CheckError, Fault, FaultKind, Reader, UserId};
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, TransactWriteItem};
@@ -149,14 +154,55 @@ impl Table {
     }
 
     async fn send(&self, items: Vec<TransactWriteItem>) -> Result<Vec<usize>, NotDone> {
-        let sent = self.client.transact_write_items().set_transact_items(Some(items)).send().await;
+        let unanswered = Unanswered::default();
+        let transaction = self.client.transact_write_items().set_transact_items(Some(items));
+        let sent = transaction.customize().interceptor(unanswered.clone()).send().await;
         let Err(error) = sent else { return Ok(Vec::new()) };
         let failed = failed(error.as_service_error());
         if !failed.is_empty() {
             return Ok(failed);
         }
-        let refused = error.raw_response().is_some_and(|it| it.status().is_client_error());
-        Err(if refused { NotDone::Refused(error.into()) } else { NotDone::Unknown(error.into()) })
+        let is_refused = error.raw_response().is_some_and(|it| it.status().is_client_error());
+        // Whoever has carried a transaction out does not cancel it at a later attempt, which has its token.
+        let is_cancelled = error
+            .as_service_error()
+            .is_some_and(TransactWriteItemsError::is_transaction_canceled_exception);
+        let error = StoreError::from(error);
+        // Nothing else that passes by itself says what became of an earlier attempt without an answer.
+        let is_final = error.kind() != FaultKind::Unavailable;
+        if is_refused && (is_cancelled || is_final || !unanswered.any()) {
+            Err(NotDone::Refused(error))
+        } else {
+            Err(NotDone::Unknown(error))
+        }
+    }
+}
+
+/// Whether any attempt at an operation had no answer that says whether it has been carried out.
+#[derive(Clone, Debug, Default)]
+struct Unanswered(Arc<AtomicBool>);
+
+impl Unanswered {
+    fn any(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Intercept for Unanswered {
+    fn name(&self) -> &'static str {
+        "Unanswered"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if context.response().is_none_or(|response| response.status().is_server_error()) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+        Ok(())
     }
 }
 

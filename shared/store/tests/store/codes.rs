@@ -1,8 +1,8 @@
 //! Codes by mail: how often one may be tried, and that it is used once.
 
 use auth::{
-    Account, AccountCheck, CanonicalName, Clock, Email, MailId, MailedFor, SystemClock,
-    SystemRandom, UserId,
+    Account, AccountCheck, CanonicalName, Clock, Email, Fault as _, FaultKind, MailId, MailedFor,
+    SystemClock, SystemRandom, UserId,
 };
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -225,6 +225,47 @@ async fn a_lost_answer_does_not_make_a_code_a_used_one() {
     let (new, notice) = (Secret::new("new".to_owned()), bench.notice());
     let reset = resets.reset(&code, &bench.account, new, Some(&notice), bench.now).await.unwrap();
     assert_eq!((reset, faults.requests()), (Redeemed::Done, 2));
+}
+
+/// The first attempt is carried out and its answer lost, and later ones meet errors that say nothing of it. Sent
+/// again without the notice, the change would meet itself, and be answered as a wrong code.
+#[tokio::test]
+async fn what_may_have_been_done_is_not_done_again_in_another_form() {
+    for (first, passing) in [
+        (Fault::LostAnswer, Fault::Throttled),
+        (Fault::LostAnswer, Fault::Code(400, "TransactionInProgressException")),
+        (Fault::Silence, Fault::Code(400, "TransactionInProgressException")),
+    ] {
+        let bench = Bench::start().await;
+        let code = bench.mail(RESET, "owner@example.com").await;
+        let faults = Faults::script(&[first, passing, passing, passing, passing]);
+        let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
+        let (new, notice) = (Secret::new("new".to_owned()), bench.notice());
+        let reset = resets.reset(&code, &bench.account, new, Some(&notice), bench.now).await;
+        let kind = reset.map_err(|error| error.kind());
+        assert_eq!((kind, faults.requests()), (Err(FaultKind::Unavailable), 5), "{first:?}");
+    }
+}
+
+/// What refuses the notice for good, or cancels the transaction, has not carried it out before.
+#[tokio::test]
+async fn what_has_not_been_done_is_done_without_its_notice() {
+    let cancelled = Fault::Cancelled(&["None", "None", "None", "ThrottlingError"]);
+    for script in [
+        &[Fault::AccessDenied][..],
+        &[Fault::Lost, Fault::AccessDenied],
+        &[Fault::Throttled; 5],
+        &[Fault::Lost, cancelled, cancelled, cancelled, cancelled],
+    ] {
+        let bench = Bench::start().await;
+        let code = bench.mail(RESET, "owner@example.com").await;
+        let faults = Faults::script(script);
+        let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
+        let (new, notice) = (Secret::new("new".to_owned()), bench.notice());
+        let reset = resets.reset(&code, &bench.account, new, Some(&notice), bench.now).await;
+        assert_eq!(reset.unwrap(), Redeemed::Done, "{script:?}");
+        assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("new", 0), "{script:?}");
+    }
 }
 
 #[tokio::test]
