@@ -50,6 +50,15 @@ enum Presented {
     Impossible(String),
 }
 
+/// Who has signed in.
+struct Authenticated {
+    account: Account,
+    /// The account's sessions.
+    sessions: Vec<Session>,
+    /// The stored hash, if it is not as we would make it today.
+    outdated: Option<Secret>,
+}
+
 impl<'a> From<&'a Presented> for throttle::Presented<'a> {
     fn from(presented: &'a Presented) -> Self {
         match presented {
@@ -123,7 +132,7 @@ impl LoginRoute {
         // Before the attempt is reserved and the session begins: without keys, neither may happen.
         let issuer = self.issuer.ready().await?;
         let network = client.network.map(|network| network.to_string());
-        let ((account, before), attempt) =
+        let (Authenticated { account, sessions, outdated }, attempt) =
             Box::pin(self.authenticate(&presented, &password, network.as_deref())).await?;
         let session = NewSession {
             id: SessionId::new(&*self.random),
@@ -133,10 +142,16 @@ impl LoginRoute {
             user_agent: client.user_agent,
             network,
         };
-        // Both to their end: what one of them comes to does not depend on the other.
-        let (begun, familiarity) = futures_util::join!(
-            self.logins.begin(account.id, session, &before),
+        let renewal = async {
+            if let Some(old) = &outdated {
+                self.renew(&account, old, &password).await;
+            }
+        };
+        // All to their end: what one of them comes to does not depend on the others.
+        let (begun, familiarity, ()) = futures_util::join!(
+            self.logins.begin(account.id, session, &sessions),
             attempt.succeeded(&account),
+            Box::pin(renewal),
         );
         if familiarity == Familiarity::New {
             self.tell(&account).await;
@@ -156,14 +171,14 @@ impl LoginRoute {
 }
 
 impl LoginRoute {
-    /// The account and its sessions, if name and password are its own and it is not disabled, and the
-    /// attempt, which has then succeeded.
+    /// Whose name and password they are, if the account is not disabled, and the attempt, which has then
+    /// succeeded.
     async fn authenticate(
         &self,
         presented: &Presented,
         password: &Password,
         network: Option<&str>,
-    ) -> Result<((Account, Vec<Session>), Attempt<'_>), Problem> {
+    ) -> Result<(Authenticated, Attempt<'_>), Problem> {
         let credential = async {
             match presented {
                 // A failed read does not end the reservation half-way: it could not be withdrawn then.
@@ -183,7 +198,7 @@ impl LoginRoute {
         &self,
         credential: Result<Option<Credential>, StoreError>,
         password: &Password,
-    ) -> Result<(Account, Vec<Session>), Problem> {
+    ) -> Result<Authenticated, Problem> {
         let credential = credential?;
         let hash = match &credential {
             Some(Credential { secret, .. }) => {
@@ -203,10 +218,9 @@ impl LoginRoute {
         let (account, sessions, verdict) = futures_util::try_join!(account, sessions, verdict)?;
         match (account, verdict) {
             (Some(account), Verdict::Right) if account.standing == Standing::Active => {
-                if let (Some(credential), Some(hash)) = (&credential, &hash) {
-                    Box::pin(self.renew(&account, &credential.secret, hash, password)).await;
-                }
-                Ok((account, sessions))
+                let is_outdated = hash.is_some_and(|hash| !hash.is_current());
+                let outdated = credential.filter(|_| is_outdated).map(|it| it.secret);
+                Ok(Authenticated { account, sessions, outdated })
             }
             _ => Err(Problem::invalid_credentials()),
         }
@@ -225,16 +239,7 @@ impl LoginRoute {
     /// Replaces a hash that is not as we would make it today: of another making, or from before the
     /// costs were raised. Now is when the password is known. When that fails, the login is not undone for
     /// it, and the next one tries again.
-    async fn renew(
-        &self,
-        account: &Account,
-        old: &Secret,
-        hash: &PasswordHash,
-        password: &Password,
-    ) {
-        if hash.is_current() {
-            return;
-        }
+    async fn renew(&self, account: &Account, old: &Secret, password: &Password) {
         let renewed: Result<(), Box<dyn Error + Send + Sync>> = async {
             let new = self.hasher.hash(password, &*self.random).await?;
             let new = Secret::new(new.expose().to_owned());

@@ -721,3 +721,35 @@ async fn without_its_secrets_it_takes_no_guess() {
         assert_eq!(stack.counted().await, BTreeMap::new(), "{secret}");
     }
 }
+
+/// The new hash is only desirable: the password is right, and its owner is let in without it.
+#[tokio::test]
+async fn a_hash_that_cannot_be_renewed_holds_up_no_login() {
+    let stack = Stack::start().await;
+    let interceptor = Interceptor::of(&stack).await;
+    let route = LoginRoute::cold_start(&interceptor.env(&stack, &[])).await.unwrap();
+    let account =
+        stack.user(NewUser { username: "testuser", email: None, roles: &[Role::User] }).await;
+    let logins = stack.logins();
+    let hashes = store::Hashes::new(&stack.users(), stack.client());
+    let current = hashes.of(&account).await.unwrap().unwrap();
+    // Of the same password, by Python's hashlib.
+    let outdated = "pbkdf2:sha256:1$salt$\
+                    e2763edab07e474ded914e067a82079268b4575025b5c4b67d8f09f6e6783629";
+    let outdated = store::Secret::new(outdated.to_owned());
+    assert!(logins.rehash(account.username.canonical(), &current, &outdated).await.unwrap());
+    let login = json!({"username": "testuser", "password": PASSWORD});
+    let ask = async || status(&answer(&route, json_request("login", &login)).await);
+    for fault in [Fault::AccessDenied, Fault::Silence] {
+        interceptor.fail_when(move |call| match call.sort_key() {
+            "PASSWORD" if call.operation == "UpdateItem" => fault,
+            _ => Fault::None,
+        });
+        assert_eq!(ask().await, 200, "{fault:?}");
+        assert_eq!(hashes.of(&account).await.unwrap().unwrap().expose(), outdated.expose());
+    }
+    interceptor.reset();
+    assert_eq!(ask().await, 200);
+    let renewed = hashes.of(&account).await.unwrap().unwrap();
+    assert!(renewed.expose().starts_with("$argon2id$"), "{renewed:?}");
+}
