@@ -2,12 +2,19 @@
 //!
 //! The code itself is not. It is a MAC over the mail's id, and whoever has the pepper can tell.
 
-use auth::{Account, CanonicalName, Email, EmailStanding, MailId, MailedFor, Standing, UserId};
+use auth::{
+    Account, CanonicalName, Email, EmailStanding, MailId, MailedFor, Random, Standing,
+    SystemRandom, UserId,
+};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, TransactWriteItem, Update};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 use dynamo::Client;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::item::{self, AccountItem, ClaimItem};
 use crate::key::Key;
@@ -90,6 +97,9 @@ struct DigitsItem {
     mail_id: MailId,
     pepper: String,
     tries: u32,
+    /// The mark of the last try, by which a retry of ours knows its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<String>,
     /// In seconds since 1970: the table's TTL attribute.
     expires_at: i64,
 }
@@ -210,8 +220,13 @@ impl Mailings {
             used: false,
             expires_at,
         };
-        let digits =
-            DigitsItem { mail_id: code.mail, pepper: code.pepper.clone(), tries: 0, expires_at };
+        let digits = DigitsItem {
+            mail_id: code.mail,
+            pepper: code.pepper.clone(),
+            tries: 0,
+            last: None,
+            expires_at,
+        };
         let digits_key = Key::digits(code.digits_of());
         // Ids sort by time, so the later mail is the one with the greater id.
         let later = Some((":mail", AttributeValue::S(code.mail.to_string())));
@@ -278,8 +293,8 @@ impl Codes {
     }
 
     /// Reserves a try at digits before they are compared; or `None`: no digits are valid there, or they
-    /// have been tried too often. One conditional update, so
-    /// that of any number at the same moment only so many get through as may.
+    /// have been tried too often. One conditional update, so that of any number at the same moment only so
+    /// many get through as may. A retry of ours after a lost answer is the same try.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -288,30 +303,43 @@ impl Codes {
         of: DigitsOf<'_>,
         now: Timestamp,
     ) -> Result<Option<DigitsTry>, StoreError> {
+        let mark = Uuid::from_bytes((&SystemRandom as &dyn Random).bytes()).simple().to_string();
         let updated = self
             .0
             .client
             .update_item()
             .table_name(&self.0.name)
             .set_key(Some(Key::digits(of).attributes()))
-            .condition_expression("#expires_at > :now AND #tries < :most")
-            .update_expression("SET #tries = #tries + :one")
+            .condition_expression(
+                "#expires_at > :now AND #tries < :most \
+                 AND (attribute_not_exists(#last) OR #last <> :mark)",
+            )
+            .update_expression("SET #tries = #tries + :one, #last = :mark")
             .expression_attribute_names("#expires_at", "expires_at")
             .expression_attribute_names("#tries", "tries")
+            .expression_attribute_names("#last", "last")
             .expression_attribute_values(":now", number(now.as_second()))
             .expression_attribute_values(":most", number(DIGITS_TRIES.into()))
             .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":mark", AttributeValue::S(mark.clone()))
             .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match updated {
-            Ok(output) => {
-                let digits: DigitsItem = item::parse(output.attributes.unwrap_or_default())?;
-                Ok(Some(DigitsTry { mail: digits.mail_id, pepper: digits.pepper }))
-            }
-            Err(error) if is_failed_condition(&error) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let item = match updated {
+            Ok(output) => output.attributes,
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    failed.item().cloned()
+                }
+                _ => return Err(error.into()),
+            },
+        };
+        // An emulator answers an empty item for one that is not there.
+        let item = item.filter(|item| item.contains_key("tries"));
+        let digits: Option<DigitsItem> = item.map(item::parse).transpose()?;
+        let tried = digits.filter(|digits| digits.last.as_ref() == Some(&mark));
+        Ok(tried.map(|digits| DigitsTry { mail: digits.mail_id, pepper: digits.pepper }))
     }
 
     /// Gives a try back: the digits were right, and what they were for was refused for another reason.

@@ -153,6 +153,22 @@ async fn digits_count_for_their_address_and_purpose_and_until_their_time_is_over
     assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
 }
 
+/// A retry of ours is the same try, also the last one.
+#[tokio::test]
+async fn a_try_whose_answer_is_lost_counts_once() {
+    let bench = Bench::start().await;
+    let code = bench.mail(RESET, "owner@example.com").await;
+    let owner = canonical("owner@example.com");
+    let faults = Faults::script(&[]);
+    let codes = Codes::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
+    for n in 0..DIGITS_TRIES {
+        faults.then(&[Fault::LostAnswer, Fault::LostAnswer]);
+        let tried = codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap();
+        assert_eq!(tried.map(|tried| tried.mail), Some(code.mail), "{n}");
+    }
+    assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
+}
+
 /// Many who use one code at the same moment.
 async fn race_to_reset(fault: Fault) -> usize {
     let bench = Bench::start().await;
