@@ -106,12 +106,13 @@ impl<I: Invoker> Gateway<I> {
         request_id: &str,
     ) -> Result<Response<Bytes>, Refusal> {
         let (parts, body) = request.into_parts();
-        loopback::check_host(&parts, port)?;
         if header_bytes(&parts) > MAX_HEADER_BYTES {
             return Err(Refusal::Headers);
         }
         if let Some(function) = invoked(&parts.method, parts.uri.path()) {
-            // Only API Gateway stands between a page and a function: no page may go around it.
+            // Only API Gateway stands between a page and a function: no page may go around it. The API's own
+            // routes answer every `Host`: they trust a token alone, and tests show that they ignore the header.
+            loopback::check_host(&parts, port)?;
             loopback::check_page(&parts.headers, port)?;
             let body = collect(body).await?;
             return Ok(invocation(self.invoker.invoke(function, body).await));

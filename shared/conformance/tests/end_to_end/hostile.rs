@@ -34,7 +34,6 @@ async fn bodies_never_break_a_function() {
         ("deep enough", "[".repeat(16_000).into_bytes(), "400 invalid_request"),
         ("not UTF-8", b"{\"username\":\"\xff\xfe\"}".to_vec(), "400 invalid_request"),
         ("UTF-16", good.encode_utf16().flat_map(u16::to_le_bytes).collect(), "400 invalid_request"),
-        ("a BOM", format!("\u{feff}{good}").into_bytes(), "400 invalid_request"),
         (
             "a lone surrogate",
             br#"{"username":"a\ud800b","password":"x"}"#.to_vec(),
@@ -120,7 +119,7 @@ async fn odd_requests_never_break_the_server() {
         ("GET /api/protected_route?a=b%zz&%00 HTTP/1.1", &b""[..], 401),
         ("GET /api/protected_route HTTP/1.1", b"x-a: \xc3\xa4\r\n", 401),
         ("GET /api/protected_route HTTP/1.1", b"x-a: \xff\r\n", 401),
-        ("GET /api/protected_route HTTP/1.1", b"host: a b/c?d\r\n", 403),
+        ("GET /api/protected_route HTTP/1.1", b"host: a b/c?d\r\n", 401),
         ("GET /api/protected_route?a b HTTP/1.1", b"", 400),
         ("NONSENSE", b"", 400),
     ] {
@@ -160,11 +159,14 @@ async fn json_test_suite_never_breaks_a_function() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_say_nothing_of_the_implementation() {
     let server = shared();
-    for path in ["/auth/protected", "/.well-known/jwks.json", "/nothing"] {
+    for (path, origin) in
+        [("/auth/protected", None), ("/.well-known/jwks.json", Some("*")), ("/nothing", None)]
+    {
         let answer = server.get(path, None).await;
-        for name in ["server", "x-powered-by", "via", "access-control-allow-origin"] {
+        for name in ["server", "x-powered-by", "via"] {
             assert_eq!(answer.header(name), None, "{path}: {name}");
         }
+        assert_eq!(answer.header("access-control-allow-origin"), origin, "{path}");
     }
     let jwks = server.get("/.well-known/jwks.json", None).await;
     assert_eq!(jwks.header("cache-control"), Some("public, max-age=600"));

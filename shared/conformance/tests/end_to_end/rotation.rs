@@ -259,7 +259,7 @@ async fn a_copy_of_the_tables_opens_nothing() {
         |peppers: &Peppers| claim.sign(&peppers.by_id(&pepper, Purpose::RefreshToken).unwrap());
     let real = server.forge();
     let mut stranger: Value = serde_json::from_str(
-        &SigningKeys::generate(auth::Algorithm::EdDsa, "x", &SystemRandom).to_json(),
+        &SigningKeys::generate(auth::Algorithm::Es256, "x", &SystemRandom).to_json(),
     )
     .unwrap();
     stranger["keys"][0]["kid"] = json!(real.kid());
