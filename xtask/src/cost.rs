@@ -53,22 +53,22 @@ pub struct Load {
     #[arg(long, default_value_t = 10_000)]
     pub users: u64,
     /// Logins per user and month
-    #[arg(long, default_value_t = 4.0)]
+    #[arg(long, default_value_t = 4.0, value_parser = ui::amount)]
     pub logins: f64,
     /// Refreshes per user and month
-    #[arg(long, default_value_t = 60.0)]
+    #[arg(long, default_value_t = 60.0, value_parser = ui::amount)]
     pub refreshes: f64,
     /// Requests to checked routes per user and month
-    #[arg(long, default_value_t = 100.0)]
+    #[arg(long, default_value_t = 100.0, value_parser = ui::amount)]
     pub checked: f64,
     /// Requests to routes by token per user and month
-    #[arg(long, default_value_t = 300.0)]
+    #[arg(long, default_value_t = 300.0, value_parser = ui::amount)]
     pub by_token: f64,
     /// Share of the users who register in the month, from 0 to 1
-    #[arg(long, default_value_t = 0.05)]
+    #[arg(long, default_value_t = 0.05, value_parser = ui::amount)]
     pub new: f64,
     /// Mails per user and month
-    #[arg(long, default_value_t = 0.2)]
+    #[arg(long, default_value_t = 0.2, value_parser = ui::amount)]
     pub mails: f64,
     /// Run the functions on arm64
     #[arg(long)]

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -16,6 +17,9 @@ use tokio::task::JoinHandle;
 use crate::loopback;
 use crate::template::Table;
 use crate::ui;
+
+/// How every `SQLite` database begins.
+const HEADER: &[u8] = b"SQLite format 3\0";
 
 /// Where the items are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +97,9 @@ impl LocalDatabase {
                 (Database::memory().map_err(|error| open(Path::new("memory"), &error))?, None)
             }
             Storage::File(path) => {
+                check_header(path)?;
                 let lock = lock(path)?;
+                private(path)?;
                 let name = path.display().to_string();
                 (Database::new(&name).map_err(|error| open(path, &error))?, Some(lock))
             }
@@ -174,6 +180,33 @@ fn is_damage(problem: &str) -> bool {
         .any(|damage| problem.contains(damage))
 }
 
+/// Refuses a file of another program, before anything is written beside it.
+fn check_header(path: &Path) -> Result<(), DatabaseError> {
+    let mut header = Vec::new();
+    // What cannot be read is reported when it is opened.
+    let read =
+        File::open(path).and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut header));
+    if read.is_ok() && !header.is_empty() && header != HEADER {
+        return Err(DatabaseError::Damaged(path.display().to_string()));
+    }
+    Ok(())
+}
+
+/// Creates a missing file for its owner alone, since it holds password hashes. `SQLite` gives its other
+/// files the same mode.
+fn private(path: &Path) -> Result<(), DatabaseError> {
+    let created = File::options().write(true).create_new(true).mode(0o600).open(path);
+    match created {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(DatabaseError::Open {
+                path: path.display().to_string(),
+                problem: ui::reason(&error),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// One process at a time: the emulator keeps part of its state in memory.
 fn lock(path: &Path) -> Result<File, DatabaseError> {
     let name = path.display().to_string();
@@ -182,7 +215,7 @@ fn lock(path: &Path) -> Result<File, DatabaseError> {
     let unusable = |error| DatabaseError::Open { path: name.clone(), problem: ui::reason(&error) };
     // Not emptied: it says who has the lock.
     let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = options.open(beside).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {
@@ -293,6 +326,32 @@ mod tests {
         LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
         let other = LocalDatabase::start(&storage, &[table("id")]).await.unwrap_err();
         assert!(matches!(other, DatabaseError::OtherForm(_)), "{other}");
+    }
+
+    #[tokio::test]
+    async fn every_file_of_a_new_database_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::File(folder.path().join("test.db"));
+        let _database = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
+        let mut files = 0;
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let file = file.unwrap();
+            let mode = file.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", file.path().display());
+            files += 1;
+        }
+        assert!(files >= 2, "the database and its lock: {files}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_beside_a_file_of_another_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("README.md");
+        std::fs::write(&path, "# Not a database\n").unwrap();
+        let error = LocalDatabase::start(&Storage::File(path), &[]).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Damaged(_)), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     /// The emulator itself answers every page, and allows it to read the answer.

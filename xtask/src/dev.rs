@@ -39,10 +39,11 @@ pub(crate) const DATABASE: &str = "latchkey.db";
 #[derive(Clone, Debug, clap::Args)]
 pub struct DevOptions {
     /// Port of the API on 127.0.0.1; 0 takes a free one
-    #[arg(long, default_value_t = 9000)]
+    #[arg(long, default_value_t = 9000, value_parser = port)]
     pub port: u16,
 
-    /// File of the database, or `memory`; by default .local/latchkey.db
+    /// File of the database, which is created if it is missing, or `memory` [default: latchkey.db in
+    /// the folder of --local]
     #[arg(long, value_name = "PATH|memory")]
     pub db: Option<Storage>,
 
@@ -67,6 +68,10 @@ pub struct DevOptions {
     pub until_stdin_closes: bool,
 }
 
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("expected a number from 0 to {}", u16::MAX))
+}
+
 fn concurrency(text: &str) -> Result<NonZeroU16, String> {
     text.parse().map_err(|_| format!("expected a number from 1 to {}", u16::MAX))
 }
@@ -74,7 +79,7 @@ fn concurrency(text: &str) -> Result<NonZeroU16, String> {
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("not of the form NAME=VALUE".to_owned()),
+        _ => Err("expected NAME=VALUE".to_owned()),
     }
 }
 
@@ -118,8 +123,16 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
         Some(storage) => storage.clone(),
         None => Storage::File(project.local(DATABASE)),
     };
+    // A misspelled path is an empty database, so a new one is announced.
+    let created = match &storage {
+        Storage::File(path) if !path.exists() => Some(path.display()),
+        Storage::File(_) | Storage::Memory => None,
+    };
     let database = LocalDatabase::start(&storage, &template.tables).await;
     let database = database.map_err(|error| in_use(error.into()))?;
+    if let Some(path) = created {
+        ui::note(format_args!("created the database {path}"));
+    }
     let holder = format!("the dev server at {url} (process {})", std::process::id());
     database.held_by(&holder).context("cannot write beside the database")?;
     let secrets = LocalSecrets::of(project);
@@ -388,11 +401,12 @@ fn welcome(url: &str, descriptions: &[Description]) {
 
 /// Commands to try the API with, which are those of the README.
 fn attempt(url: &str) -> String {
+    let account = r#"'{"username":"testuser","password":"a long walk by the river","email":"t@example.com"}'"#;
     let body = r#"'{"username":"testuser","password":"a long walk by the river"}'"#;
     // Answers end without a newline, which a terminal wants.
     format!(
         "\nTry:\n  \
-         curl -i -w '\\n' {url}/auth/register --json {body}\n  \
+         curl -i -w '\\n' {url}/auth/register --json {account}\n  \
          TOKEN=$(curl -s {url}/auth/login --json {body} | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n  \
          curl -i -w '\\n' {url}/auth/protected -H \"Authorization: Bearer $TOKEN\"\n\n\
          Ctrl-C ends it."
@@ -448,12 +462,24 @@ Resources:
     }
 
     #[test]
+    fn a_port_that_is_none_is_refused_in_words() {
+        assert_eq!(port("0"), Ok(0));
+        for text in ["65536", "-1", "http", ""] {
+            assert_eq!(port(text).unwrap_err(), "expected a number from 0 to 65535", "{text}");
+        }
+    }
+
+    #[test]
     fn the_ready_block_signs_in_as_the_readme_does() {
         let readme = Project::here().root().join("README.md");
         let readme = std::fs::read_to_string(readme).unwrap();
         let block = attempt("$API");
-        let body = block.split("--json ").nth(1).unwrap().lines().next().unwrap();
-        assert!(readme.contains(&format!("$API/auth/login --json {body}")), "{body}");
+        // With the address, to which the README lets a mail go.
+        for (route, end) in [("register", "\n"), ("login", " |")] {
+            let request = format!("$API/auth/{route} --json ");
+            let body = block.split_once(&request).unwrap().1.split_once(end).unwrap().0;
+            assert!(readme.contains(&format!("{request}{body}")), "{route} {body}");
+        }
     }
 
     #[test]

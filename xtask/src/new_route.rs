@@ -122,13 +122,13 @@ impl FromStr for Name {
         };
         let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
         if !begins || !text.split('-').all(word) {
-            return Err("lower-case words of letters and digits, joined by hyphens");
+            return Err("expected lower-case words of letters and digits, joined by hyphens");
         }
         if text.len() > MAX_NAME_CHARS {
-            return Err("at most 40 characters");
+            return Err("expected at most 40 characters");
         }
         if NO_CRATE.contains(&text) {
-            return Err("not a word that means something to Rust");
+            return Err("expected a name that is neither a keyword nor a crate of Rust");
         }
         Ok(Self(text.to_owned()))
     }
@@ -212,7 +212,9 @@ impl FromStr for RoutePath {
         };
         match text.strip_prefix('/') {
             Some(rest) if rest.split('/').all(part) => Ok(Self(text.to_owned())),
-            _ => Err("it begins with / and has parts of letters, digits, - . _ ~ or {parameter}"),
+            _ => Err(
+                "expected `/` and parts of letters, digits, `-._~` or `{parameter}`, separated by `/`",
+            ),
         }
     }
 }
@@ -268,7 +270,7 @@ pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     ui::line(format_args!(
         "\nWrite what it answers in functions/{name}/src/lib.rs. Then:\n  \
          cargo xtask dev      # restart it: it reads the template at its start\n  \
-         curl -i -X {method} http://127.0.0.1:9000{path}\n  \
+         curl -i -X {method} http://127.0.0.1:9000{path} -H \"Authorization: Bearer $TOKEN\"\n  \
          cargo xtask test",
         name = new.name.0,
     ));
@@ -315,20 +317,20 @@ fn files(project: &Project, new: &NewRoute) -> anyhow::Result<BTreeMap<PathBuf, 
     let template = Template::read(&project.template()).context("template.yaml")?;
     for function in &template.functions {
         if let Some(route) = function.routes.iter().find(|route| route.path == plan.path) {
-            bail!("{} has {} already", function.name, route.key());
+            bail!("{} already exists, in the function {}", route.key(), function.name);
         }
     }
     for taken in
         [format!("functions/{name}"), format!("shared/{name}"), format!("events/{name}.json")]
     {
         if project.root().join(&taken).exists() {
-            bail!("{taken} is there already");
+            bail!("{taken} already exists");
         }
     }
     // A package of the same name as another in the build is ambiguous to cargo.
     let lock = fs::read_to_string(project.root().join("Cargo.lock")).context("Cargo.lock")?;
     if lock.lines().any(|line| line == format!("name = \"{name}\"")) {
-        bail!("there is a package {name} already");
+        bail!("a package {name} already exists");
     }
     let mut files = BTreeMap::new();
     let mut put = |path: String, text: String| drop(files.insert(PathBuf::from(path), text));
@@ -776,10 +778,13 @@ mod tests {
     fn what_is_there_already_is_not_written_over() {
         let project = Project::here();
         for (route, reason) in [
-            (new("login", "user", false, None), "functions/login is there already"),
-            (new("store", "user", false, None), "shared/store is there already"),
-            (new("serde", "user", false, None), "there is a package serde already"),
-            (new("greet", "user", false, Some("/auth/me")), "me has GET /auth/me already"),
+            (new("login", "user", false, None), "functions/login already exists"),
+            (new("store", "user", false, None), "shared/store already exists"),
+            (new("serde", "user", false, None), "a package serde already exists"),
+            (
+                new("greet", "user", false, Some("/auth/me")),
+                "GET /auth/me already exists, in the function me",
+            ),
         ] {
             assert_eq!(files(&project, &route).unwrap_err().to_string(), reason);
         }

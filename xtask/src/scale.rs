@@ -40,16 +40,16 @@ pub struct ScaleOptions {
     #[arg(long, default_value_t = 2_000_000)]
     pub networks: u64,
     /// Load of the busiest hour, as a multiple of the average
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = ui::amount)]
     pub peak: f64,
     /// Seconds of the busiest hour to simulate
     #[arg(long, default_value_t = 600)]
     pub seconds: u32,
     /// Exponent of the Zipf distribution of requests over users
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5, value_parser = ui::amount)]
     pub user_exponent: f64,
     /// Exponent of the Zipf distribution of users over networks
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = ui::amount)]
     pub network_exponent: f64,
     /// Seed of the random numbers
     #[arg(long, default_value_t = 1)]

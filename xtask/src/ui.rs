@@ -37,6 +37,17 @@ pub fn without_numbers(text: &str) -> String {
     plain + rest
 }
 
+/// Parses an option that is an amount.
+///
+/// # Errors
+/// When it is not a finite number, or is negative.
+pub fn amount(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(amount) if amount.is_finite() && amount >= 0.0 => Ok(amount),
+        _ => Err("expected a number that is not negative".to_owned()),
+    }
+}
+
 /// Asks for confirmation.
 ///
 /// # Errors
@@ -84,6 +95,15 @@ mod tests {
         let temporary = tempfile::tempfile_in("/missing").unwrap_err();
         assert_eq!(reason(&temporary), "No such file or directory");
         assert_eq!(without_numbers("no such thing (or is there?)"), "no such thing (or is there?)");
+    }
+
+    #[test]
+    fn an_amount_is_finite_and_not_negative() {
+        assert_eq!(amount("0"), Ok(0.0));
+        assert_eq!(amount("0.5"), Ok(0.5));
+        for text in ["-1", "nan", "inf", "1e999", "many", ""] {
+            assert!(amount(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `POST /auth/email/change`: asks for another address. It counts once it is confirmed, by a code that is
+//! `POST /auth/email/change`: asks for another address. It takes effect when it is confirmed, by a code that is
 //! mailed there; the old one is told.
 
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl Route for EmailChangeRoute {
             asked.and(paid).carry_out(Box::pin(put)).await?;
         }
         Ok(Accepted(Message::new(
-            "A mail to the new address is on its way. The address counts once it is confirmed.",
+            "A mail to the new address is on its way. The address takes effect when it is confirmed.",
         )))
     }
 }

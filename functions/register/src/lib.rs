@@ -183,7 +183,7 @@ impl Route for RegisterRoute {
             }
             // The same for everybody: also what is in the account could tell.
             Claim::OnceVerified => Either::Right(Accepted(Message::new(
-                "User registered successfully. An address counts once it is confirmed: a mail is on its way.",
+                "User registered successfully. An address takes effect when it is confirmed; a mail is on its way.",
             ))),
         })
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use auth::{Algorithm, Clock, Fault, FaultKind, Random, Reader};
 use issuer::{SigningKeyError, SigningKeys};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use keys::{KeysError, KeysTable, Record};
 pub use peppers::{PepperRotation, PepperRotationError, peppers_kept_for};
 use secrets::{SecretError, Version, Versions};
@@ -365,6 +365,12 @@ fn parse(version: &Version) -> Result<SigningKeys, RotationError> {
     Ok(version.value.parse()?)
 }
 
+/// The first whole second that is not before `at`: nobody waits for a fraction.
+fn whole_second(at: Timestamp) -> Timestamp {
+    let up = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
+    at.round(up).unwrap_or(at)
+}
+
 fn replaces(keys: &SigningKeys, current: &Current) -> bool {
     keys.replaces() == Some(&current.id)
 }
@@ -374,8 +380,8 @@ fn replaces(keys: &SigningKeys, current: &Current) -> bool {
 pub enum RotationError {
     /// The next key has not been public for long enough.
     #[error(
-        "the next key may sign from {at} on: before, not everybody who verifies may know it. Wait \
-         until then"
+        "the next key may sign from {}: until then, some verifiers may not know it",
+        whole_second(*at)
     )]
     TooEarly {
         /// When it may sign.

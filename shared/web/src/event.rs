@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::reason;
 use crate::work;
-use crate::{Description, metrics};
+use crate::{Description, metrics, telemetry};
 
 /// What one Lambda function does with the events of one service.
 pub trait EventHandler: Sized + Send + Sync + 'static {
@@ -73,7 +73,7 @@ pub async fn handle_within<H: EventHandler>(
         Ok(result) => result.map_err(|error| reason(&error)),
         Err(error) => Err(error.to_string()),
     };
-    let duration_ms = started.elapsed().as_secs_f64() * 1e3;
+    let duration_ms = telemetry::milliseconds(started.elapsed());
     let route = H::NAME;
     Metric::Duration.add(duration_ms);
     if result.is_err() {

@@ -61,6 +61,11 @@ where
     tracing_subscriber::registry().with(log).with(metrics)
 }
 
+/// A duration as the log has it: in milliseconds, to the microsecond. More digits are noise of the division.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// What is known of a request once it has been answered.
 pub(crate) struct Record<'a> {
     pub(crate) route: &'static str,
@@ -75,7 +80,7 @@ impl Record<'_> {
     /// Writes the line, a defect as an error, an outage as a warning, and the metrics of the request.
     pub(crate) fn write(&self) {
         let Self { route, request_id, status, .. } = *self;
-        let duration_ms = self.duration.as_secs_f64() * 1e3;
+        let duration_ms = milliseconds(self.duration);
         Metric::Duration.add(duration_ms);
         match status {
             429 => Metric::Throttled.add(1.0),
@@ -147,7 +152,8 @@ mod tests {
     }
 
     fn record(status: u16, user_id: Option<UserId>) -> Record<'static> {
-        let duration = Duration::from_micros(1_500);
+        // 1.5 ms, and a part that the log drops.
+        let duration = Duration::from_nanos(1_500_123);
         Record { route: "me", request_id: "the-id", user_id, status, duration, problem: None }
     }
 

@@ -59,6 +59,21 @@ impl Cors {
             .then(|| origin.clone())
     }
 
+    /// What to tell the user of a preflight from an origin that is not one of ours: the answer says nothing of
+    /// the reason, and the browser only that there is no permission.
+    pub(super) fn advice(&self, parts: &Parts) -> Option<String> {
+        let origin = parts.headers.get(ORIGIN)?.to_str().ok()?;
+        let refused = parts.method == Method::OPTIONS
+            && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+            && self.origin(&parts.headers).is_none();
+        refused.then(|| {
+            format!(
+                "a page of {origin:?} may not call the API: to let it, restart with --cors-origin and \
+                 this origin"
+            )
+        })
+    }
+
     /// The answer to an `OPTIONS` request, which no function sees. `None` without CORS.
     ///
     /// An HTTP API answers 204 to all of them; without an origin of ours, without a header of CORS.
@@ -139,5 +154,26 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Origin>().is_ok(), taken, "{text}");
         }
+    }
+
+    #[test]
+    fn a_page_that_may_not_call_is_named_with_what_to_do() {
+        let ours = ["http://localhost:5173".parse().unwrap()];
+        let cors = Cors::new(ours.into(), CorsConfiguration::default());
+        let advice = |cors: &Cors, method: Method, origin: &str, asks: bool| {
+            let mut request = http::Request::builder().method(method).header(ORIGIN, origin);
+            if asks {
+                request = request.header(ACCESS_CONTROL_REQUEST_METHOD, "POST");
+            }
+            cors.advice(&request.body(()).unwrap().into_parts().0)
+        };
+        let (ours, other) = ("http://localhost:5173", "http://localhost:3000");
+        for (cors, origin) in [(&cors, other), (&Cors::default(), ours)] {
+            let said = advice(cors, Method::OPTIONS, origin, true).unwrap();
+            assert!(said.contains(origin) && said.contains("--cors-origin"), "{said}");
+        }
+        assert_eq!(advice(&cors, Method::OPTIONS, ours, true), None);
+        assert_eq!(advice(&cors, Method::OPTIONS, other, false), None, "no preflight");
+        assert_eq!(advice(&cors, Method::POST, other, true), None, "no preflight");
     }
 }

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::event::decoded_path;
 use super::{Cors, EventContext, InvokeError, Invoker, Matched, Routes, event, pages, reply};
 use crate::loopback::{self, Foreign};
+use crate::ui;
 
 /// The largest request body, in bytes: the payload quota of API Gateway, 10 MB.
 pub const MAX_BODY_BYTES: usize = 10_000_000;
@@ -117,6 +118,9 @@ impl<I: Invoker> Gateway<I> {
             let body = collect(body).await?;
             return Ok(invocation(self.invoker.invoke(function, body).await));
         }
+        if let Some(advice) = self.cors.advice(&parts) {
+            ui::note(advice);
+        }
         if let Some(response) = self.cors.preflight(&parts) {
             return Ok(response);
         }
@@ -201,15 +205,14 @@ impl Refusal {
             Self::Function => (StatusCode::BAD_GATEWAY, "Internal Server Error"),
             Self::Foreign => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Start => {
-                return problem(
-                    StatusCode::BAD_GATEWAY,
-                    "does_not_start",
-                    &InvokeError::DoesNotStart,
-                );
+                let detail =
+                    "The function does not start. The terminal of the dev server says why.";
+                return problem(StatusCode::BAD_GATEWAY, "does_not_start", detail);
             }
             Self::Compile => {
-                let error = InvokeError::DoesNotCompile;
-                return problem(StatusCode::SERVICE_UNAVAILABLE, "does_not_compile", &error);
+                let detail = "The source of the function does not compile. The terminal of the dev \
+                              server says why.";
+                return problem(StatusCode::SERVICE_UNAVAILABLE, "does_not_compile", detail);
             }
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),
         };
@@ -237,12 +240,12 @@ fn header_bytes(parts: &Parts) -> usize {
 }
 
 /// An answer that only a dev server gives, in the form of the functions' own problems.
-fn problem(status: StatusCode, code: &str, error: &InvokeError) -> Response<Bytes> {
+fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Bytes> {
     let body = serde_json::json!({
         "type": "about:blank",
         "title": status.canonical_reason(),
         "status": status.as_u16(),
-        "detail": error.to_string(),
+        "detail": detail,
         "code": code,
     });
     let mut response = Response::new(Bytes::from(body.to_string()));
