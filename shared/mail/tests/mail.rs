@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use auth::{Clock, Email, Env, Fault, FaultKind, MailId, SystemClock, SystemRandom};
 use jiff::Timestamp;
 use mail::{Coded, Config, Letter, MailError, Mailer, Told};
+use proptest::strategy::{Strategy as _, ValueTree as _};
 use testkit::{EmailService, Received, mails_in};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -274,4 +275,31 @@ async fn a_mail_goes_to_the_a_labels_of_a_domain() {
     let [mail] = mails_in(&folder.path).try_into().unwrap();
     assert_eq!(mail.to, "Rosa@xn--bcher-kva.example");
     assert_eq!(mail.from, "no-reply@xn--strae-oqa.example");
+}
+
+/// The role of the mailer may send from the text of `MailFrom` alone, and IAM compares letter for letter.
+#[test]
+fn the_template_takes_a_sender_only_as_it_is_given_to_ses() {
+    let template = include_str!("../../../template.yaml");
+    let parameter = template.split("\n  MailFrom:\n").nth(1).unwrap();
+    let pattern = parameter.lines().find_map(|line| line.trim().strip_prefix("AllowedPattern: "));
+    let pattern = pattern.unwrap().strip_prefix("^(").unwrap().strip_suffix(")?$").unwrap();
+    let (local, domain) = pattern.split_once('@').unwrap();
+    // Short parts, of which many are addresses.
+    let pattern = format!(
+        "{}{{1,4}}@{}{{1,4}}\\.[a-z]{{2}}",
+        local.trim_end_matches('+'),
+        domain.trim_end_matches('+')
+    );
+    let senders = proptest::string::string_regex(&pattern).unwrap();
+    let mut addresses = 0;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..2_000 {
+        let sender = senders.new_tree(&mut runner).unwrap().current();
+        if let Ok(address) = Email::parse(&sender) {
+            addresses += 1;
+            assert_eq!(address.deliverable(), sender);
+        }
+    }
+    assert!(addresses > 100, "{addresses}");
 }
