@@ -1,8 +1,8 @@
-//! HTTP servers on the loopback interface, and which requests they refuse.
+//! HTTP servers on the loopback interface, and the checks by which they refuse foreign requests.
 //!
-//! A browser on this machine reaches loopback addresses too, so every page that it shows could send
-//! requests here. Two headers give such a page away, and a page can set neither: `Host` (a foreign name
-//! that resolves to a loopback address, "DNS rebinding") and `Origin`.
+//! A browser on this machine reaches loopback addresses too, so any page that it shows could send requests
+//! here. Two headers give such a page away, and a page can set neither: `Host` (a foreign name that
+//! resolves to a loopback address, "DNS rebinding") and `Origin`.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -34,7 +34,7 @@ const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 #[error("the request comes from another site")]
 pub(crate) struct Foreign;
 
-/// Refuses a request that names another host than the loopback interface with this port.
+/// Refuses a request whose host is not the loopback interface with this port.
 pub(crate) fn check_host(parts: &Parts, port: u16) -> Result<(), Foreign> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Foreign) };
@@ -43,7 +43,7 @@ pub(crate) fn check_host(parts: &Parts, port: u16) -> Result<(), Foreign> {
     if named && target { Ok(()) } else { Err(Foreign) }
 }
 
-/// Refuses a request that a page of another origin sent, including pages of other local ports.
+/// Refuses a request from a page of another origin. A page served from another local port is one too.
 pub(crate) fn check_page(headers: &HeaderMap, port: u16) -> Result<(), Foreign> {
     let own = |origin: &str| {
         origin.strip_prefix("http://").is_some_and(|authority| is_local(authority, port))
@@ -55,7 +55,7 @@ pub(crate) fn check_page(headers: &HeaderMap, port: u16) -> Result<(), Foreign> 
     if ours { Ok(()) } else { Err(Foreign) }
 }
 
-/// Whether `authority` is the loopback interface with this port.
+/// Whether `authority` names the loopback interface and this port.
 fn is_local(authority: &str, port: u16) -> bool {
     let (host, given) = match authority.rsplit_once(':') {
         Some((host, given)) if !given.ends_with(']') => (host, given),
@@ -73,7 +73,7 @@ where
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
     loop {
-        // `accept` fails if there are no file descriptors left or the client is already gone. Both pass.
+        // `accept` fails if no file descriptor is left or the client has already gone. Both are transient.
         let Ok((stream, peer)) = listener.accept().await else {
             tokio::task::yield_now().await;
             continue;
@@ -89,13 +89,13 @@ where
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(max_buffer)
             .serve_connection(TokioIo::new(stream), service);
-        // Errors here are the client's: it went away or spoke no HTTP, which hyper answers.
+        // An error here is the client's: it went away, or did not speak HTTP, which hyper answers.
         tokio::spawn(async move { drop(connection.await) });
     }
 }
 
-/// A listener for a server that answers whoever finds it: at a random address of the loopback network, of
-/// which there are 2²⁴, so that no page finds it. Where the system has one such address alone, at that.
+/// A listener for a server that checks no request itself, at a random one of the 2²⁴ addresses of the
+/// loopback network, so that no page finds it. On a system with only one loopback address, it uses that one.
 pub(crate) async fn hidden() -> std::io::Result<TcpListener> {
     let [a, b, c]: [u8; 3] = (&SystemRandom as &dyn Random).bytes();
     match TcpListener::bind((Ipv4Addr::new(127, a, b, c), 0)).await {
@@ -104,7 +104,7 @@ pub(crate) async fn hidden() -> std::io::Result<TcpListener> {
     }
 }
 
-/// Passes on to `server` what is not foreign, until this future is dropped.
+/// Forwards requests that are not foreign to `server`, until this future is dropped.
 pub(crate) async fn guard(listener: TcpListener, port: u16, server: SocketAddr) {
     /// Room for the headers of the AWS SDK.
     const BUFFER: usize = 64 * 1024;
@@ -122,7 +122,7 @@ pub(crate) async fn guard(listener: TcpListener, port: u16, server: SocketAddr) 
                 return empty(StatusCode::BAD_REQUEST);
             };
             parts.uri = uri;
-            // The client writes them anew for the body that it sends.
+            // The client sets them again for the body that it sends.
             parts.headers.remove(TRANSFER_ENCODING);
             parts.headers.remove(CONTENT_LENGTH);
             let request = Request::from_parts(parts, Full::new(body.to_bytes()));

@@ -1,7 +1,7 @@
-//! What the clients of all AWS services have in common: connections, deadlines, retries.
+//! Settings shared by the clients of all AWS services: connections, deadlines, retries.
 //!
-//! Each SDK has a configuration type of its own, so this crate makes the parts and the crate that owns
-//! a client puts them together: [`http_client`], [`timeouts`], [`retries`] and [`WithinDeadline`].
+//! Each SDK has its own configuration type, so this crate provides the parts ([`http_client`], [`timeouts`],
+//! [`retries`], [`WithinDeadline`]), and the crate that owns a client assembles them.
 
 use std::time::Duration;
 
@@ -22,15 +22,14 @@ use aws_smithy_types::timeout::TimeoutConfig;
 /// The longest that a connection may take to open.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The longest that one attempt may take, the connection included.
+/// The longest that one attempt may take, including opening the connection.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// How long an idle connection is kept. An instance of a function is frozen between two requests, and the
-/// other side may close the connection meanwhile without the instance noticing: a request on such a
-/// connection costs an attempt.
+/// How long an idle connection is kept. Lambda freezes an instance between two requests, and the other side
+/// may close the connection while it is frozen. A request on such a connection wastes an attempt.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The HTTP client of a function: the SDK's own, but for [`IDLE_TIMEOUT`].
+/// The HTTP client of a function: the SDK's own, except for [`IDLE_TIMEOUT`].
 #[must_use]
 pub fn http_client() -> SharedHttpClient {
     http_client_with(IDLE_TIMEOUT)
@@ -58,7 +57,7 @@ pub fn timeouts(operation: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// Up to `attempts` attempts, with short pauses: somebody waits for the answer.
+/// Up to `attempts` attempts, with short pauses, because a caller waits for the answer.
 #[must_use]
 pub fn retries(attempts: u32) -> RetryConfig {
     RetryConfig::standard()
@@ -67,8 +66,8 @@ pub fn retries(attempts: u32) -> RetryConfig {
         .with_max_backoff(Duration::from_millis(500))
 }
 
-/// Ends each operation of a client before the [`Deadline`] of the invocation that it is part of, so that
-/// the handler learns of the failure and can still act on it.
+/// Ends each operation of a client before the [`Deadline`] of its invocation, so that the handler learns of
+/// the failure and can still act on it.
 #[derive(Debug)]
 pub struct WithinDeadline;
 
@@ -85,7 +84,7 @@ impl Intercept for WithinDeadline {
         let Some(left) = Deadline::left_for_a_call() else { return Ok(()) };
         let configured = state.load::<TimeoutConfig>().and_then(TimeoutConfig::operation_timeout);
         let operation = configured.map_or(left, |configured| configured.min(left));
-        // What is not set here is taken from the client's own configuration.
+        // The client's own configuration supplies every timeout that is not set here.
         let timeouts = TimeoutConfig::builder().operation_timeout(operation).build();
         state.interceptor_state().store_put(timeouts);
         Ok(())
@@ -108,7 +107,7 @@ mod tests {
 
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
 
-    /// Answers every request, each of which arrives in one piece, by nothing.
+    /// Answers every request with an empty object. Each request arrives in one piece.
     async fn answer(mut connection: TcpStream) {
         let mut request = [0; 8192];
         while connection.read(&mut request).await.is_ok_and(|read| read > 0) {
@@ -133,7 +132,7 @@ mod tests {
         (address, connections)
     }
 
-    /// How many connections two requests take that lie more than a millisecond apart.
+    /// How many connections two requests open if more than a millisecond lies between them.
     async fn connections(idle_timeout: Duration) -> usize {
         let (address, connections) = server().await;
         let config = Config::builder()

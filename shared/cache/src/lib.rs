@@ -1,15 +1,14 @@
-//! A value that is read from elsewhere and kept for a while. The key set and the secrets follow this
-//! one rule:
+//! A cache of one value that is read from elsewhere. The key set and the secrets follow these rules:
 //!
-//! 1. A value is *fresh* for a time after it was read, and is served without a read.
-//! 2. After that, the next request reads it again. While reads fail, the old value is served for a
-//!    further time, and at least [`RETRY_SECONDS`] pass between the starts of two reads.
-//! 3. Without a value that may be served (none was ever read, or the last one is too old), every
-//!    request reads. One failed read therefore costs one answer, not the next ones.
-//! 4. Concurrent requests share one read and its outcome, also when it fails.
+//! 1. A value is *fresh* for some time after it was read. A fresh value is served without another read.
+//! 2. After that, the next request reads it again. While reads fail, the old value is served for some
+//!    more time, and at least [`RETRY_SECONDS`] pass between the starts of two reads.
+//! 3. If no value may be served (none was ever read, or the last one is too old), every request reads.
+//!    A failed read therefore fails only the requests that waited for it, not later ones.
+//! 4. Concurrent requests share one read and its outcome, even if it fails.
 //!
-//! [`Cache::renewed`] reads before a value is no longer fresh, for a caller who misses something in
-//! it; it reads at most every [`RETRY_SECONDS`].
+//! [`Cache::renewed`] reads even a fresh value again, for a caller who does not find something in it. It
+//! reads at most once in [`RETRY_SECONDS`].
 
 use std::fmt;
 use std::future::Future;
@@ -29,7 +28,7 @@ pub trait Source: Send + Sync + 'static {
     /// The value.
     type Value: Send + Sync + 'static;
 
-    /// Why it could not be read. All requests that shared the read get a copy.
+    /// Why the value could not be read. All requests that shared the read get a copy.
     type Error: std::error::Error + Clone + Send + Sync + 'static;
 
     /// The name of the value in the log: `the key set`.
@@ -56,14 +55,14 @@ impl Lifetime {
     }
 }
 
-/// A value and the rule by which it is read again.
+/// A value and the rules by which it is read again.
 pub struct Cache<S: Source> {
     source: S,
     lifetime: Lifetime,
     clock: Arc<dyn Clock>,
     /// How many reads have ended.
     reads: AtomicU64,
-    // Held over a read on purpose: the others wait for its outcome.
+    // Held during a read on purpose: concurrent requests wait for its outcome.
     state: Mutex<State<S>>,
 }
 
@@ -94,8 +93,8 @@ impl<S: Source> Default for State<S> {
 }
 
 impl<S: Source> State<S> {
-    /// After the clock was set back, times ahead of it are replaced by the current time. Otherwise a
-    /// value would stay fresh, and no read would be made, until the clock is where it was.
+    /// Replaces times in the future by the current time, after the clock was set back. Otherwise a value
+    /// would stay fresh, and nothing would be read, until the clock has caught up.
     fn follow(&mut self, now: Timestamp) {
         self.tried_at = self.tried_at.map(|at| at.min(now));
         if let Some(kept) = &mut self.kept {
@@ -109,7 +108,7 @@ impl<S: Source> State<S> {
         Some(Arc::clone(&kept.value))
     }
 
-    /// Whether the last read began at least `ago` ago.
+    /// Whether the last read began at least `ago` ago, or there was none.
     fn tried_before(&self, ago: SignedDuration, now: Timestamp) -> bool {
         self.tried_at.is_none_or(|at| now.duration_since(at) >= ago)
     }
@@ -123,7 +122,7 @@ enum Wanted {
 }
 
 impl<S: Source> Cache<S> {
-    /// Keeps the value of `source`. Nothing is read yet.
+    /// A cache of the value of `source`. Nothing is read yet.
     pub fn new(source: S, lifetime: Lifetime, clock: Arc<dyn Clock>) -> Self {
         Self { source, lifetime, clock, reads: AtomicU64::new(0), state: Mutex::default() }
     }
@@ -133,16 +132,16 @@ impl<S: Source> Cache<S> {
         &self.source
     }
 
-    /// The value: fresh, or old while it cannot be read.
+    /// The fresh value, or an old one while reads fail.
     ///
     /// # Errors
-    /// When it cannot be read and no value may be served.
+    /// When the value cannot be read and no old one may be served.
     pub async fn get(&self) -> Result<Arc<S::Value>, S::Error> {
         self.value(Wanted::Fresh).await
     }
 
-    /// The value after one more read, unless the last one began less than [`RETRY_SECONDS`] ago. If
-    /// that read fails, the value is what it was.
+    /// The value after one more read, or without it if the last read began less than [`RETRY_SECONDS`]
+    /// ago. If the read fails, the value stays the same.
     ///
     /// # Errors
     /// As for [`Cache::get`].
@@ -153,7 +152,7 @@ impl<S: Source> Cache<S> {
     async fn value(&self, wanted: Wanted) -> Result<Arc<S::Value>, S::Error> {
         let reads = self.reads.load(Ordering::SeqCst);
         let mut state = self.state.lock().await;
-        // Not earlier: a request that waited for another's read must not compare with a time before it.
+        // Not before the lock: a request that waited for another's read must not compare with an older time.
         let now = self.clock.now();
         state.follow(now);
         let failed_meanwhile =
@@ -180,9 +179,9 @@ impl<S: Source> Cache<S> {
     }
 
     async fn read(&self, state: &mut State<S>, now: Timestamp) {
-        // Before the read: one that never ends, and is dropped with its request, is a try too.
+        // Set before the read: a read that never ends and is dropped with its request is an attempt too.
         state.tried_at = Some(now);
-        // Boxed, since it is rare and its future is deeply nested: the SDK's are.
+        // Boxed: reads are rare, and the SDK's futures are deeply nested.
         match self.source.read().boxed().await {
             Ok(value) => {
                 state.kept = Some(Kept { value: Arc::new(value), read_at: now });

@@ -1,11 +1,11 @@
-//! What an error of DynamoDB means, by its code and for every operation alike.
+//! What an error of DynamoDB means, judged by its code and alike for every operation.
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::interceptors::InterceptorContext;
 use aws_sdk_dynamodb::config::retry::{ClassifyRetry, RetryAction};
 use serde::Deserialize;
 
-/// The codes of errors that pass by themselves: an operation that met one is tried again.
+/// The codes of transient errors. An operation that fails with one is tried again.
 ///
 /// Sources: "Error handling with DynamoDB", "Amazon DynamoDB Transactions: How it works", and the errors
 /// of each operation in the API reference.
@@ -24,14 +24,14 @@ const PASSING: [&str; 14] = [
     "TooManyRequestsException",
     // A plain read or write of an item that a transaction is changing.
     "TransactionConflictException",
-    // The same transaction, by its request token, is still under way.
+    // A transaction with the same request token is still in progress.
     "TransactionInProgressException",
 ];
 
-/// The code of a transaction that was cancelled, for the reasons that stand beside it.
+/// The code of a cancelled transaction. The error lists the reasons separately.
 const CANCELLED: &str = "TransactionCanceledException";
 
-/// Reasons for a cancelled transaction that pass by themselves.
+/// Transient reasons for a cancelled transaction.
 const PASSING_REASONS: [&str; 4] = [
     "ProvisionedThroughputExceeded",
     "RequestLimitExceeded",
@@ -42,10 +42,10 @@ const PASSING_REASONS: [&str; 4] = [
 /// What an error means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It passes by itself: the same request may succeed later.
+    /// The error is transient: the same request may succeed later.
     Passing,
-    /// The same request would fail again: a condition does not hold, a right is missing, the request is
-    /// not valid.
+    /// The same request would fail again: a condition does not hold, a permission is missing, or the request
+    /// is invalid.
     Final,
 }
 
@@ -65,8 +65,8 @@ struct Reason {
 }
 
 impl Verdict {
-    /// By the answer itself, so that it does not depend on which operation it answers. An answer with a
-    /// code that we do not know is judged by its status.
+    /// The verdict on an answer. It does not depend on the operation. An answer with an unknown code is
+    /// judged by its status.
     pub(crate) fn of(response: &HttpResponse) -> Self {
         let body = response.body().bytes().unwrap_or_default();
         let error: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
@@ -75,7 +75,7 @@ impl Verdict {
         let passes = if code == CANCELLED {
             let reasons = error.reasons.iter().filter_map(|reason| reason.code.as_deref());
             let mut reasons = reasons.filter(|code| *code != "None").peekable();
-            // A failed condition is an answer, whatever stands beside it.
+            // A failed condition is final, even if other reasons are transient.
             reasons.peek().is_some() && reasons.all(|code| PASSING_REASONS.contains(&code))
         } else {
             PASSING.contains(&code) || response.status().is_server_error()
@@ -84,8 +84,8 @@ impl Verdict {
     }
 }
 
-/// Has every operation tried again that met a passing error, also those that the SDK by itself would give
-/// up.
+/// Retries every operation that failed with a transient error, including those on which the SDK alone would
+/// give up.
 #[derive(Debug)]
 pub(crate) struct PassingErrors;
 
@@ -100,7 +100,7 @@ impl ClassifyRetry for PassingErrors {
         }
     }
 
-    /// What the SDK tries again by itself keeps the pause that the SDK gives it.
+    /// Leaves an error that the SDK already retries to the SDK, so that the SDK's pause applies.
     fn classify_retry_v2(&self, context: &InterceptorContext, sdk: &RetryAction) -> RetryAction {
         match sdk {
             RetryAction::NoActionIndicated => self.classify_retry(context),

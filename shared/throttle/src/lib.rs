@@ -1,15 +1,15 @@
-//! Throttling of guesses, and no weapon for strangers.
+//! Throttles guesses without letting strangers lock owners out.
 //!
 //! Before a password is checked, the attempt is reserved on counters: one for the name and the network
-//! together, one for the name, one for the network. They are keyed by MACs of what was presented, so
-//! that a reader of the table learns nothing from them, and names that nobody has are counted alike.
-//! Beyond its free attempts each says how long to wait, also to a caller with the right password. An IPv6
-//! network is counted as a /64 and, with ten times the limits, as a /48.
+//! together, one for the name, one for the network. They are keyed by MACs of the presented
+//! values, so that a reader of the table learns nothing from them, and unknown names are counted like known
+//! ones. Beyond its free attempts, each counter imposes a wait, even on a caller with the right password. An
+//! IPv6 network is counted as a /64 and, with ten times the limit, as a /48.
 //!
-//! Only failures of the caller count: a success releases its reservations, and so does an attempt that the
+//! Only the caller's failures count: a success releases its reservations, and so does an attempt that the
 //! server could not carry out. An attempt that one counter refuses counts on none. The counter of the name
-//! does not apply to a network that has signed in to the account before, so strangers cannot lock its
-//! owner out.
+//! never refuses a network from which the account has signed in before, so strangers cannot lock its owner
+//! out.
 
 mod limits;
 mod notices;
@@ -36,35 +36,34 @@ use secrets::{Cached, CachedConfig, SecretError};
 use store::{CounterKey, Counters, Limit, Receipt, Reserved, StoreError};
 use tokio::time::timeout;
 
-/// How long a network is known to an account after it has signed in from there, in days.
+/// How long an account knows a network after it has signed in from there, in days.
 const KNOWN_DAYS: i64 = 90;
 
-/// How old what is noted of a known network may get before it is noted again, in days.
+/// The age at which the note of a known network is renewed, in days.
 const NOTED_ANEW_DAYS: i64 = 1;
 
-/// How long the work that an attempt was reserved for may take: long enough for an operation of the
-/// database that is tried again, and short enough to release the reservations, if need be, before the
-/// function is stopped.
+/// How long the work that an attempt was reserved for may take: long enough for a retried database
+/// operation, and short enough that the reservations can still be released before the function is stopped.
 const WORK: Duration = Duration::from_secs(5);
 
-/// How long releasing reservations may take: it does not hold an answer back for longer.
+/// How long releasing reservations may delay an answer.
 const RELEASE: Duration = Duration::from_secs(2);
 
 /// How often a release is tried, each time with the client's own retries.
 const RELEASE_TRIES: usize = 2;
 
-/// As whom somebody presents themselves.
+/// The name under which a caller signs in.
 #[derive(Clone, Copy, Debug)]
 pub enum Presented<'a> {
-    /// By a username.
+    /// A username.
     Username(&'a CanonicalName),
-    /// By an e-mail address.
+    /// An e-mail address.
     Email(&'a CanonicalName),
-    /// By what can be neither.
+    /// Text that can be neither.
     Neither(&'a str),
 }
 
-/// Where the counters are, by which peppers they are keyed, and the limits.
+/// The table of the counters, the peppers that key them, and the limits.
 #[derive(Clone, Debug)]
 pub struct Config {
     table: store::Config,
@@ -73,7 +72,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// From `USERS_TABLE`, `PEPPERS_SECRET`, `SECRETS_CACHE_SECONDS`, and as [`Limits::read`] says.
+    /// From `USERS_TABLE`, `PEPPERS_SECRET`, `SECRETS_CACHE_SECONDS` and the variables of [`Limits::read`].
     pub fn read(reader: &Reader<'_>) -> Option<Self> {
         let table = store::Config::read(reader);
         let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
@@ -107,36 +106,36 @@ impl fmt::Debug for Throttle {
 #[derive(Debug)]
 #[must_use]
 pub enum Postal<'a> {
-    /// It may, and counts, unless it is withdrawn.
+    /// It may be sent. It counts unless it is withdrawn.
     Paid(Reservation<'a>),
-    /// There have been as many as there may be. The caller is not told.
+    /// The limit is reached. The caller must not learn of it.
     Spent,
 }
 
-/// What was known of a network when somebody signed in from it.
+/// Whether an account knew a network when someone signed in from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Familiarity {
-    /// It was known to the account, or is the first one that ever was.
+    /// The account knew it, or knew no network at all.
     Usual,
-    /// Others were known, and this one was not.
+    /// The account knew other networks but not this one.
     New,
 }
 
-/// Something that has been counted: on the counters of its network and, where it is a mail, of its
-/// address. Dropped, it counts.
+/// A request that has been counted, on the counters of its network or its address. If it is dropped, it
+/// still counts.
 #[derive(Debug)]
 pub struct Reservation<'a> {
     throttle: &'a Throttle,
     receipts: Vec<Receipt>,
 }
 
-/// An attempt that may be made. Dropped, it has failed, and counts.
+/// An attempt that may be made. If it is dropped, it counts as a failure.
 #[derive(Debug)]
 #[must_use = "a success must be told, or it counts as a failure"]
 pub struct Attempt<'a> {
     key: MacKey,
     network: Network,
-    /// The counters of name and network.
+    /// The counters of the name and the network together.
     pairs: Vec<CounterKey>,
     of_pairs: Reservation<'a>,
     of_others: Reservation<'a>,
@@ -146,9 +145,9 @@ pub struct Attempt<'a> {
 /// A network, as tags.
 #[derive(Debug)]
 struct Network {
-    /// Of an IPv4 address or an IPv6 /64.
+    /// The tag of an IPv4 address or an IPv6 /64.
     tag: String,
-    /// Of the IPv6 /48 that it is in.
+    /// The tag of the IPv6 /48 that contains it.
     wide: Option<String>,
 }
 
@@ -165,7 +164,7 @@ impl Network {
         }
     }
 
-    /// The tags of the network with the limit that each has.
+    /// The tags of the network, each with its limit.
     fn limited(&self, limit: Limit) -> impl Iterator<Item = (&str, Limit)> {
         let wide = self.wide.as_deref().map(|wide| (wide, wider(limit)));
         [(self.tag.as_str(), limit)].into_iter().chain(wide)
@@ -185,7 +184,7 @@ impl Network {
 }
 
 impl Throttle {
-    /// By `config`. Nothing is read yet.
+    /// A throttle by `config`. Nothing is read yet.
     #[must_use]
     pub fn open(
         config: &Config,
@@ -198,13 +197,13 @@ impl Throttle {
         Self::new(counters, config.limits, peppers, clock, random)
     }
 
-    /// The peppers, for others who need them.
+    /// The peppers, for other crates that need them.
     #[must_use]
     pub fn peppers(&self) -> &Arc<Cached<Peppers>> {
         &self.peppers
     }
 
-    /// By `limits`, on `counters`.
+    /// A throttle with these `limits` on these `counters`.
     pub fn new(
         counters: Counters,
         limits: Limits,
@@ -225,14 +224,14 @@ impl Throttle {
         counters: Vec<(CounterKey, Limit)>,
         now: Timestamp,
     ) -> Vec<Result<Reserved, StoreError>> {
-        // Boxed: the SDK's futures are large, and these are several.
+        // Boxed: the SDK's futures are large, and there are several of them.
         let reservations = counters.into_iter().map(|(key, limit)| {
             Box::pin(async move { self.counters.reserve(key, limit, now, &*self.random).await })
         });
         join_all(reservations).await
     }
 
-    /// All receipts, if each of the reservations was granted. Otherwise those that were are released.
+    /// All receipts, if every reservation was granted. Otherwise the granted ones are released.
     async fn all_or_none(
         &self,
         reserved: Vec<Result<Reserved, StoreError>>,
@@ -254,8 +253,8 @@ impl Throttle {
         Err(error)
     }
 
-    /// Gives `receipts` back and clears `counters`, as far as that can be done: what was reserved for has
-    /// been decided, and a counter that cannot be reached must not change the answer.
+    /// Gives `receipts` back and clears `counters`. Failures are only logged: the answer is already decided,
+    /// and a counter that cannot be reached must not change it.
     async fn release(&self, receipts: Vec<Receipt>, counters: Vec<CounterKey>) {
         let receipts = receipts.into_iter().map(Release::GiveBack);
         let all = receipts.chain(counters.into_iter().map(Release::Clear));
@@ -266,12 +265,12 @@ impl Throttle {
         }
     }
 
-    /// Reserves an attempt at a password of the account that the caller claims to be by `presented`, from
-    /// `network`, as the gateway reports it.
+    /// Reserves an attempt at the password of the account that the caller names by `presented`, from
+    /// `network`, as the gateway or the edge reports it.
     ///
     /// # Errors
-    /// [`ThrottleError::TooMany`] when a counter refuses it; it then counts on none. Or when the
-    /// counters are out of reach: then nothing is let through, and nothing is counted.
+    /// [`ThrottleError::TooMany`] when a counter refuses the attempt, which then counts on none. Another
+    /// error when the counters cannot be reached: the attempt is refused and not counted.
     pub async fn attempt(
         &self,
         presented: Presented<'_>,
@@ -293,11 +292,11 @@ impl Throttle {
             Box::pin(self.counters.known_until(&who, &network.tag, now)),
         );
         let is_known = matches!(known, Ok(Some(_)));
-        // The counter of the name does not hold back a network that it knows.
+        // The counter of the name does not refuse a network that the account knows.
         let of_name =
             of_name.into_iter().filter(|it| !(is_known && matches!(it, Ok(Reserved::Refused(_)))));
         let count_of_pairs = of_pairs.len();
-        // A fault in looking whether the network is known is one like those of the counters.
+        // A failure to look up whether the network is known is treated like a failure of a counter.
         let known = known.err().map(Err);
         let all = of_pairs.into_iter().chain(of_name).chain(of_network).chain(known).collect();
         let mut receipts = self.all_or_none(all).await?;
@@ -312,7 +311,7 @@ impl Throttle {
         })
     }
 
-    /// Reserves an attempt at something that nobody guesses (128 bits), from `network`.
+    /// Reserves an attempt, from `network`, at a secret that nobody can guess (128 bits).
     ///
     /// # Errors
     /// As [`Self::attempt`].
@@ -326,8 +325,8 @@ impl Throttle {
     /// Reserves a registration from `network`.
     ///
     /// # Errors
-    /// [`ThrottleError::TooMany`] when there have been too many from there; or when the counters are
-    /// out of reach.
+    /// [`ThrottleError::TooMany`] when there have been too many from there. Another error when the counters
+    /// cannot be reached.
     pub async fn registration(
         &self,
         network: Option<&str>,
@@ -359,13 +358,13 @@ impl Throttle {
         Ok(Reservation { throttle: self, receipts })
     }
 
-    /// Reserves a mail with a code to `address`, which `network` asks for: three an hour for both
-    /// together, five an hour and ten a day for the address; or, where the owner of the confirmed address
-    /// has signed in from the network before, five an hour that strangers cannot use up. Whether anybody
-    /// has the address is not looked up.
+    /// Reserves a mail with a code to `address`, requested from `network`. The limits are three an hour for
+    /// both together, and five an hour and ten a day for the address. If the owner of the confirmed address
+    /// has signed in from the network before, the limit is instead five an hour, which strangers cannot use
+    /// up. This does not look up whether anybody has the address.
     ///
     /// # Errors
-    /// When the counters are out of reach.
+    /// When the counters cannot be reached.
     pub async fn postage(
         &self,
         address: &CanonicalName,
@@ -393,14 +392,15 @@ impl Throttle {
         }
     }
 
-    /// After the password of `account` was reset from `network`, by a mail to its address: forgets the
-    /// failures of that network at the account's names, so that its owner need not wait before signing in
-    /// with the new password, and all networks that were known to them. The network itself is known from
-    /// now on, also by an address that was not confirmed: only its owner could read the mail. Says what it
-    /// was before.
+    /// Records that a code by mail was used to reset the password of `account` from `network`.
+    ///
+    /// This forgets the failures from that network at the account's names, so that the owner can sign in with
+    /// the new password without waiting. It also forgets all known networks, and then makes `network` known,
+    /// even to an address that was not confirmed: only its owner could read the mail. Returns whether the
+    /// network was new before.
     ///
     /// # Errors
-    /// When the peppers or the table are out of reach.
+    /// When the peppers or the table cannot be reached.
     pub async fn recovered(
         &self,
         account: &Account,
@@ -425,16 +425,16 @@ impl Throttle {
         });
         let (recovered, ()) = tokio::join!(join_all(recovered), self.release(Vec::new(), pairs));
         let before = recovered.into_iter().collect::<Result<Vec<_>, _>>()?;
-        // The first is the username.
+        // The first one is the username's.
         Ok(before.first().copied().unwrap_or(Familiarity::Usual))
     }
 }
 
-/// Awaits `work`, which an attempt was reserved for, for at most five seconds: so there is time left to
-/// release the reservation before the function is stopped.
+/// Awaits `work`, for which an attempt was reserved, for at most five seconds. This leaves time to release
+/// the reservation before the function is stopped.
 ///
 /// # Errors
-/// That of `work`, or [`ThrottleError::Overdue`].
+/// The error of `work`, or [`ThrottleError::Overdue`].
 pub async fn bounded<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, E>
 where
     E: From<ThrottleError>,
@@ -443,26 +443,26 @@ where
 }
 
 impl Reservation<'_> {
-    /// This and `other`, as one.
+    /// Combines this reservation and `other`.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.receipts.extend(other.receipts);
         self
     }
 
-    /// It does not count after all.
+    /// Withdraws the reservation: it does not count after all.
     pub async fn withdraw(self) {
         self.throttle.release(self.receipts, Vec::new()).await;
     }
 
-    /// Awaits `further`, another reservation that goes with this one. If the server cannot make it, this one
-    /// is withdrawn.
+    /// Awaits `further`, which makes another reservation in addition to this one. If the server cannot make
+    /// it, this one is withdrawn.
     ///
-    /// Unlike [`Self::carry_out`], this sets no limit of time: a reservation that is dropped while it is being
-    /// made cannot be withdrawn. Its calls of the database end by the deadline of the invocation.
+    /// Unlike [`Self::carry_out`], this sets no time limit: a reservation that is dropped while it is being
+    /// made cannot be withdrawn. Its database calls end by the deadline of the invocation.
     ///
     /// # Errors
-    /// That of `further`.
+    /// The error of `further`.
     pub async fn besides<T, E: Outage>(
         self,
         further: impl Future<Output = Result<T, E>>,
@@ -478,12 +478,12 @@ impl Reservation<'_> {
         }
     }
 
-    /// Awaits `work`, which this was reserved for. If the server cannot carry it out, or not in time, the
-    /// reservation is withdrawn. Otherwise it is handed back, and counts if it is dropped. `work` must hold no
+    /// Awaits `work`, for which this reservation was made. If the server cannot carry it out in time, the
+    /// reservation is withdrawn. Otherwise it is returned, and counts if it is dropped. `work` must hold no
     /// reservation of its own: see [`Self::besides`].
     ///
     /// # Errors
-    /// That of `work`, or [`ThrottleError::Overdue`].
+    /// The error of `work`, or [`ThrottleError::Overdue`].
     pub async fn carry_out<T, E: Outage + From<ThrottleError>>(
         self,
         work: impl Future<Output = Result<T, E>>,
@@ -501,11 +501,11 @@ impl Reservation<'_> {
 }
 
 impl Attempt<'_> {
-    /// Awaits `work`, the check that this attempt was reserved for. If the server cannot carry it out, or
-    /// not in time, the attempt does not count. Otherwise it is handed back.
+    /// Awaits `work`, the check for which this attempt was reserved. If the server cannot carry it out in
+    /// time, the attempt does not count. Otherwise the attempt is returned.
     ///
     /// # Errors
-    /// That of `work`, or [`ThrottleError::Overdue`].
+    /// The error of `work`, or [`ThrottleError::Overdue`].
     pub async fn carry_out<T, E: Outage + From<ThrottleError>>(
         self,
         work: impl Future<Output = Result<T, E>>,
@@ -521,24 +521,24 @@ impl Attempt<'_> {
         }
     }
 
-    /// It does not count after all, and proves nothing.
+    /// Withdraws the attempt: it does not count after all, and proves nothing.
     pub async fn withdraw(self) {
         self.of_pairs.and(self.of_others).withdraw().await;
     }
 
-    /// It was right, and proves less than a password does: its reservations are released and earlier
-    /// failures from this network are forgotten, but the network does not become known.
+    /// Records that the secret was right but proves less than a password does. The reservations are released
+    /// and earlier failures from this network are forgotten, but the network does not become known.
     pub async fn passed(self) {
         let Reservation { throttle, receipts } = self.of_others;
         throttle.release(receipts, self.pairs).await;
     }
 
-    /// It has succeeded, as `account`: its reservations are released, earlier failures from this network
-    /// are forgotten, and the network is known from now on by the account's username and by its address,
-    /// if that is confirmed. Says whether the network was new.
+    /// Records that the attempt succeeded, for `account`. The reservations are released and earlier failures
+    /// from this network are forgotten. From now on the network is known to the account's username and, if it
+    /// is confirmed, to its address. Returns whether the network was new.
     ///
-    /// An address that is not confirmed may be somebody else's: whoever registers with it must not be
-    /// exempt from the limits that protect its owner.
+    /// An unconfirmed address may belong to someone else: a stranger who registers with it must not be exempt
+    /// from the limits that protect its owner.
     pub async fn succeeded(self, account: &Account) -> Familiarity {
         let Self { key, network, pairs, of_others, now, .. } = self;
         let Reservation { throttle, receipts } = of_others;
@@ -565,7 +565,7 @@ impl Attempt<'_> {
     }
 }
 
-/// What releases an attempt on one counter.
+/// A way of releasing an attempt on one counter.
 enum Release {
     GiveBack(Receipt),
     Clear(CounterKey),
@@ -587,13 +587,13 @@ impl Release {
     }
 }
 
-/// Logs that a counter was not told of an outcome.
+/// Logs that the outcome of an attempt could not be recorded on a counter.
 fn not_told(error: impl std::error::Error + 'static) {
     let error = &error as &dyn std::error::Error;
     tracing::warn!(event = "counters_not_told", error, "a reservation was not released");
 }
 
-/// What a network is to an account.
+/// Whether a network is new to an account.
 async fn familiarity(
     counters: &Counters,
     who: &str,
@@ -620,7 +620,7 @@ fn days(days: i64) -> SignedDuration {
     SignedDuration::from_hours(24 * days)
 }
 
-/// Notes that a network is known, unless that has been noted lately. Says what it was before.
+/// Notes that a network is known, unless that was noted recently. Returns whether it was new before.
 async fn know(
     counters: &Counters,
     who: &str,
@@ -637,7 +637,7 @@ async fn know(
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
-/// The tag of whom somebody presents themselves as. One for every spelling of a name.
+/// The tag of the name that a caller presents. All spellings of a name have the same tag.
 fn who(key: &MacKey, presented: Presented<'_>) -> String {
     match presented {
         Presented::Username(name) => tag(key, "username", name.as_str()),
@@ -651,7 +651,7 @@ fn pair(key: &MacKey, who: &str, network: &str) -> String {
     tag(key, "pair", &format!("{who}.{network}"))
 }
 
-/// A MAC with the kind of what it is of before it, so that one kind's is never another's.
+/// A MAC of `text` prefixed with its kind, so that tags of different kinds are never equal.
 fn tag(key: &MacKey, kind: &str, text: &str) -> String {
     URL_SAFE_NO_PAD.encode(key.mac(format!("{kind}\0{text}").as_bytes()))
 }
@@ -659,19 +659,19 @@ fn tag(key: &MacKey, kind: &str, text: &str) -> String {
 /// An attempt may not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ThrottleError {
-    /// There have been too many.
+    /// There have been too many attempts.
     #[error("too many attempts: {retry_after} s to wait")]
     TooMany {
         /// How long to wait, in seconds, at least one.
         retry_after: u64,
     },
-    /// The counters.
+    /// The counters could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The peppers.
+    /// The peppers could not be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The check that the attempt was reserved for was not done in time.
+    /// The check for which the attempt was reserved did not end in time.
     #[error("the check took too long")]
     Overdue,
 }

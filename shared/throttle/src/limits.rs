@@ -14,25 +14,25 @@ pub struct Limits {
     pub(crate) mail: Limit,
 }
 
-/// The longest that a limit may make anybody wait, and the longest that anything is remembered: 30
-/// days, in seconds.
+/// The longest that a limit may make a caller wait, and the longest that a counter is remembered: 30 days,
+/// in seconds.
 const MOST_SECONDS: i64 = 30 * 24 * 60 * 60;
 
-/// The most attempts that may be free.
+/// The largest number of free attempts.
 const MOST_FREE: u32 = 1_000_000;
 
-/// How many times the limits of an IPv6 /64 a /48 has.
+/// How many times the limit of an IPv6 /64 applies to a /48.
 const WIDER: u32 = 10;
 
-/// The limit of an IPv6 /48, in place of that of one of its /64.
+/// The limit of an IPv6 /48, given the limit of a /64.
 pub(crate) fn wider(limit: Limit) -> Limit {
     Limit { free: limit.free.saturating_mul(WIDER), ..limit }
 }
 
 impl Limits {
     /// From `THROTTLE_PAIR_`, `THROTTLE_NAME_`, `THROTTLE_NETWORK_`, `THROTTLE_REGISTER_` and
-    /// `THROTTLE_MAIL_`, each with `FREE` and `WINDOW_SECONDS`, the first two with `BASE_SECONDS` and
-    /// `MAX_SECONDS` besides.
+    /// `THROTTLE_MAIL_`, each with `FREE` and `WINDOW_SECONDS`; the first two also with `BASE_SECONDS` and
+    /// `MAX_SECONDS`.
     pub fn read(reader: &Reader<'_>) -> Option<Self> {
         let pair = Doubling {
             free: ("THROTTLE_PAIR_FREE", 3),
@@ -64,18 +64,18 @@ impl Limits {
     }
 }
 
-/// How many mails with codes an address gets. Not by configuration: more would be a nuisance to whoever
-/// has it, and the owner at home has five of their own.
+/// How many mails with codes an address gets. Not configurable: more would be a nuisance to the address's
+/// owner, who has five of their own from a known network.
 pub(crate) struct Postage;
 
 impl Postage {
-    /// For an address, asked for from one network.
+    /// Requests for an address from one network.
     pub(crate) const PAIR: Limit = hours(3, 1);
-    /// For an address, asked for from anywhere.
+    /// Requests for an address from anywhere, in an hour.
     pub(crate) const HOUR: Limit = hours(5, 1);
-    /// The same in a day.
+    /// Requests for an address from anywhere, in a day.
     pub(crate) const DAY: Limit = hours(10, 24);
-    /// For an address, asked for from a network that is known to the account.
+    /// Requests for an address from a network that is known to the account.
     pub(crate) const KNOWN: Limit = hours(5, 1);
 }
 

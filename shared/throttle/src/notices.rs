@@ -1,4 +1,4 @@
-//! How many notices an address gets.
+//! Limits the number of notices to an address.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use store::{Beyond, CounterKey, Counters, Limit, Receipt, Reserved};
 
 use crate::{ThrottleError, not_told, tag};
 
-/// Notices for one address in a day, which begins with the first of them. A constant, since a larger
-/// number would only help those who flood an address.
+/// Notices to one address in a day, which begins with the first of them. Not configurable: a larger number
+/// would only help attackers who flood an address.
 const PER_DAY: Limit = a_day(10);
 
-/// How many of them anyone can cause: so few that a stranger cannot suppress the notice of an attack.
+/// How many of those anyone can cause. It is so low that strangers cannot use up the day's notices, and with
+/// them suppress the notice of an attack.
 const BY_ANYONE: Limit = a_day(3);
 
 const fn a_day(free: u32) -> Limit {
@@ -25,7 +26,7 @@ const fn a_day(free: u32) -> Limit {
 /// Who can cause a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CausedBy {
-    /// Only someone who knows the account's password, or has a token of it.
+    /// Only someone who knows the account's password or has one of its tokens.
     Insiders,
     /// Anyone who knows the address.
     Anyone,
@@ -45,7 +46,7 @@ impl fmt::Debug for NoticeBudget {
     }
 }
 
-/// A notice that may be sent, and counts unless it is given back.
+/// A notice that may be sent. It counts unless it is given back.
 #[derive(Debug)]
 #[must_use = "a notice that is not sent is to be given back, or it counts"]
 pub struct NoticeReceipt<'a> {
@@ -54,7 +55,7 @@ pub struct NoticeReceipt<'a> {
 }
 
 impl NoticeBudget {
-    /// On `counters`.
+    /// A budget on `counters`.
     #[must_use]
     pub fn new(
         counters: Counters,
@@ -65,10 +66,11 @@ impl NoticeBudget {
         Self { counters, peppers, clock, random }
     }
 
-    /// Reserves a notice to `address`; `None` if the address has had as many as it may get in a day.
+    /// Reserves a notice to `address`, or returns `None` if the address has already had all its notices for
+    /// the day.
     ///
     /// # Errors
-    /// When the counters are out of reach: then nothing is counted.
+    /// When the counters cannot be reached. Nothing is counted then.
     pub async fn reserve(
         &self,
         address: &CanonicalName,
@@ -100,10 +102,10 @@ impl NoticeBudget {
 }
 
 impl NoticeReceipt<'_> {
-    /// The notice has not been sent: it does not count.
+    /// Gives the reservation back: a notice that was not sent does not count.
     ///
     /// # Errors
-    /// When the counters are out of reach.
+    /// When the counters cannot be reached.
     pub async fn give_back(self) -> Result<(), ThrottleError> {
         for receipt in &self.receipts {
             self.budget.counters.give_back(receipt).await?;

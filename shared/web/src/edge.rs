@@ -1,9 +1,9 @@
-//! The proxy that the owner may run in front of the API (the edge), and what the API believes of it.
+//! The edge: a proxy that the owner may run in front of the API, and how the API recognizes its requests.
 //!
 //! Behind an edge, the gateway sees the edge's address for every request, so the edge reports the viewer's.
-//! The report is believed only of requests that carry the edge secret; all others are refused, or clients
-//! could bypass the edge and choose their network. Functions know the secret's digest alone: a function by
-//! token must not read the peppers, from which the secret is derived.
+//! The API trusts the report only in requests that carry the edge secret, and refuses all others. Otherwise
+//! clients could bypass the edge and choose their network. Functions know only the secret's digest: a route
+//! by token must not read the peppers, from which the secret is derived.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -23,14 +23,14 @@ pub const EDGE_SECRET_HEADER: &str = "x-latchkey-edge";
 /// The header in which the edge reports the viewer's address and port, as `CloudFront` does.
 pub const VIEWER_ADDRESS_HEADER: &str = "cloudfront-viewer-address";
 
-/// The way that requests take to the API.
+/// How requests reach the API.
 #[derive(Clone, Debug, Default)]
 pub enum Edge {
-    /// Clients reach the gateway directly: the network is that of the address that the gateway sees.
+    /// Clients reach the gateway directly: the address that the gateway sees determines the network.
     #[default]
     Absent,
-    /// Only requests with an edge secret are answered: the network is that of the address that the edge
-    /// reports.
+    /// The API answers only requests with an edge secret: the address that the edge reports determines the
+    /// network.
     Trusted(SecretDigests),
 }
 
@@ -58,7 +58,7 @@ impl Edge {
         if !digests.accept(secret) {
             return Err(refused("a wrong edge secret"));
         }
-        // Without the viewer's network the counters by network would count nothing.
+        // Without viewers' addresses, the limits by network would treat all viewers as one network.
         let viewer = only(&event.headers, VIEWER_ADDRESS_HEADER)
             .and_then(|value| viewer_address(str::from_utf8(value).ok()?));
         let viewer = viewer.ok_or_else(|| refused("the edge reports no viewer's address"))?;
@@ -66,7 +66,7 @@ impl Edge {
     }
 }
 
-/// The value of a header that is there once.
+/// The value of a header that is present exactly once.
 fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.as_bytes();
@@ -108,7 +108,7 @@ impl FromStr for Switch {
     }
 }
 
-/// The SHA-256 digests of the edge secrets that are accepted: of more than one while a pepper is rotated.
+/// The SHA-256 digests of the accepted edge secrets: more than one while a pepper is being rotated.
 #[derive(Clone)]
 pub struct SecretDigests(Vec<[u8; SHA256_OUTPUT_LEN]>);
 

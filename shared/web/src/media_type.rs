@@ -1,8 +1,8 @@
 //! Media types, as RFC 9110 §8.3.1 writes them.
 
-/// Whether the value of a `Content-Type` is `application/json`, with no other `charset` than UTF-8.
+/// Whether the value of a `Content-Type` is `application/json` without a `charset` other than UTF-8.
 ///
-/// Other parameters mean nothing for this type and are ignored, but they must be well-formed.
+/// Other parameters have no meaning for this type and are ignored, but they must be well-formed.
 pub(crate) fn is_json_in_utf8(value: &[u8]) -> bool {
     let value = value.trim_ascii();
     let end = value.iter().position(|&byte| byte != b'/' && !is_token(byte));

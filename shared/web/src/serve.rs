@@ -40,8 +40,8 @@ pub fn serve_event<H: EventHandler>() -> ExitCode {
 
 /// Starts a function.
 ///
-/// One thread: a Lambda instance has one request at a time, and a runtime of many threads costs a
-/// multiple of the processor time.
+/// The runtime has one thread: a Lambda instance handles one request at a time, and a multi-threaded
+/// runtime costs several times the processor time.
 fn start<F: AsyncFnOnce(&Env, Invocations) -> Result<(), lambda_runtime::Error>>(
     description: &Description,
     run: F,
@@ -93,7 +93,7 @@ fn start<F: AsyncFnOnce(&Env, Invocations) -> Result<(), lambda_runtime::Error>>
 
 async fn run<R: Route>(env: &Env, invocations: Invocations) -> Result<(), lambda_runtime::Error> {
     let edge = &env.read(Edge::read)?;
-    // Boxed, as what handles requests is.
+    // Boxed, like the futures that handle requests.
     let route = work::start(R::cold_start(env).boxed()).await?;
     let route = &route;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Event>| async move {
@@ -116,24 +116,24 @@ async fn run_handler<H: EventHandler>(
     .await
 }
 
-/// Answers one event of an HTTP API, in however long that takes: for tests.
+/// Answers one event of an HTTP API without a deadline: for tests.
 pub async fn answer<R: Route>(route: &R, event: Event) -> EventResponse {
     respond(&Edge::default(), None, route, event).await
 }
 
-/// Answers one event of an HTTP API before the deadline. It always answers: a panic is a 500, and work that
-/// does not end is a 503.
+/// Answers one event of an HTTP API before the deadline. It always answers: with 500 after a panic, and with
+/// 503 if the work has not ended by the deadline.
 pub async fn answer_within<R: Route>(deadline: Deadline, route: &R, event: Event) -> EventResponse {
     respond(&Edge::default(), Some(deadline), route, event).await
 }
 
-/// Answers one event of an HTTP API behind `edge`, in however long that takes: for tests.
+/// Answers one event of an HTTP API behind `edge`, without a deadline: for tests.
 pub async fn answer_behind<R: Route>(edge: &Edge, route: &R, event: Event) -> EventResponse {
     respond(edge, None, route, event).await
 }
 
-/// The event is taken as it comes, not through `lambda_http`'s conversion to an `http::Request`,
-/// which builds a URI of what a client sent and panics when it is not one.
+/// Uses the event as it is. `lambda_http`'s conversion to an `http::Request` builds a URI from what the
+/// client sent, and panics if that is not a valid one.
 async fn respond<R: Route>(
     edge: &Edge,
     deadline: Option<Deadline>,
@@ -143,14 +143,14 @@ async fn respond<R: Route>(
     let started = Instant::now();
     let (request, arrival) = Request::new(event, edge);
     let mut user_id = None;
-    // Boxed: the SDK's futures are so deeply nested that the compiler gives up on larger ones.
+    // Boxed: the SDK's futures are nested so deeply that the compiler gives up on larger ones.
     let attempt = attempt(route, &request, arrival, &mut user_id).boxed();
     let result = match work::finish(deadline, attempt).await {
         Ok(result) => result,
         Err(error @ Unfinished::Panic) => Err(Problem::internal().because(error)),
         Err(error @ Unfinished::Deadline(_)) => Err(Problem::unavailable().because(error)),
     };
-    // What the gateway gives is a token of its own; anything else is not echoed.
+    // The gateway's request ids are printable ASCII without spaces. Anything else is not echoed.
     let request_id =
         request.request_id().filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
     let request_id = request_id.unwrap_or("unknown");
@@ -158,7 +158,7 @@ async fn respond<R: Route>(
         Ok(response) => (response, None),
         Err(problem) => (problem_response(&problem, request_id), Some(problem)),
     };
-    // RFC 9110 §9.3.2: the headers of GET, and no content.
+    // RFC 9110 §9.3.2: the headers of GET, without content.
     if request.method() == Method::HEAD {
         response.body = None;
     }
@@ -180,7 +180,7 @@ async fn attempt<R: Route>(
     arrival: Result<(), Problem>,
     user_id: &mut Option<UserId>,
 ) -> Result<Response, Problem> {
-    // Before anything else: behind an edge, strangers get to nothing that costs more than this.
+    // Before anything else: behind an edge, a request that bypassed it must not cause any costlier work.
     arrival?;
     let caller = R::Access::admit(route, request.headers()).await?;
     *user_id = R::Access::user_id(&caller);
@@ -195,7 +195,7 @@ fn problem_response(problem: &Problem, request_id: &str) -> Response {
     Response { status: problem.status(), headers, body: Some(problem.body(request_id)) }
 }
 
-/// Adds what every answer has.
+/// Adds the headers that every answer has.
 fn finish(response: Response, request_id: &str) -> EventResponse {
     let Response { status, mut headers, body } = response;
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

@@ -1,4 +1,4 @@
-//! Binding a JSON object to a type, with the names of the members that do not fit.
+//! Binds a JSON object to a type and names every member that does not fit.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 /// What is wrong with a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MemberError {
-    /// The member is required and the object lacks it.
+    /// The object lacks a required member.
     Missing,
     /// The value does not have the type of the member.
     WrongType,
@@ -38,9 +38,9 @@ impl MemberError {
 /// Binds `object` to `T`. Members that `T` does not name are ignored.
 ///
 /// # Errors
-/// Every member that is missing or has the wrong type, by its name. A name comes from `T`, never from the
-/// request, since serde skips the members that `T` does not name. A fault inside a member is a fault of
-/// that member. The map is empty when `T` refuses the object as a whole.
+/// Every member that is missing or has the wrong type, by name. A name comes from `T`, never from the
+/// request, because serde skips members that `T` does not name. An error inside a member is reported as an
+/// error of that member. The map is empty when `T` rejects the object as a whole.
 pub(crate) fn bind<T: DeserializeOwned>(
     mut object: Map<String, Value>,
 ) -> Result<T, BTreeMap<String, MemberError>> {
@@ -57,19 +57,19 @@ pub(crate) fn bind<T: DeserializeOwned>(
             errors.insert(name.clone(), error);
             placeholders = each_type();
         }
-        // serde stops at the first fault. With a placeholder there, the next attempt reaches the next
-        // fault; what it binds is dropped.
+        // serde stops at the first error. With a placeholder in its place, the next attempt reaches the
+        // next error. What that attempt binds is dropped.
         let Some(placeholder) = placeholders.next() else { return Err(errors) };
         object.insert(name, placeholder);
     }
 }
 
-/// A value of each JSON type, since a missing member does not tell its type.
+/// A value of each JSON type, because a missing member does not reveal the type that `T` expects.
 fn each_type() -> impl Iterator<Item = Value> {
     [json!(null), json!(""), json!(0), json!(false), json!([]), json!({})].into_iter()
 }
 
-/// A member on its way to its field. It reads as its value does, and names itself in an error.
+/// A member of the object being bound. It deserializes as its value does, and an error carries its name.
 #[derive(Clone, Copy)]
 struct Member<'a> {
     name: &'a str,

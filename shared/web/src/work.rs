@@ -1,4 +1,4 @@
-//! The work of one invocation: it ends by its deadline, and a panic ends it alone.
+//! The work of one invocation: it ends by its deadline, and a panic ends only this work, not the process.
 
 use std::any::Any;
 use std::future::Future;
@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 /// The longest that Lambda lets an invocation last.
 const LONGEST: Duration = Duration::from_mins(15);
 
-/// Lambda's limit for the start of an instance, less a margin. A start that takes longer is not ended here.
+/// Lambda's limit for the start of an instance, less a margin. A start that takes longer is not aborted here.
 const START: Duration = Duration::from_secs(9);
 
 /// How long invocations last.
@@ -37,9 +37,9 @@ impl Invocations {
         Some(Self { usual: Duration::from_secs(seconds) })
     }
 
-    /// The deadline of an invocation that is killed at `millis` since 1970, by what the runtime says. A time
-    /// that no invocation can have is none: `cargo lambda watch` says 600000, which is a duration. The
-    /// usual time counts then.
+    /// The deadline of an invocation that the runtime says will be killed at `millis` since 1970. If no
+    /// invocation can have that time, the usual duration applies: `cargo lambda watch` says 600000, which is
+    /// a duration.
     pub(crate) fn deadline(self, millis: u64, clock: &dyn Clock) -> Deadline {
         let now = u64::try_from(clock.now().as_millisecond()).unwrap_or(0);
         let left = Duration::from_millis(millis.saturating_sub(now));
@@ -59,12 +59,12 @@ pub(crate) enum Unfinished {
     Deadline(#[from] DeadlinePassed),
 }
 
-/// Does the start of an instance. What it asks of services ends in time; the start itself may take longer.
+/// Runs the start of an instance. Its calls to services end in time; the start itself may take longer.
 pub(crate) async fn start<F: Future>(work: F) -> F::Output {
     Deadline::within(START).known_to(work).await
 }
 
-/// Does the work of one invocation, by its deadline if it has one.
+/// Runs the work of one invocation, until its deadline if it has one.
 pub(crate) async fn finish<F: Future>(
     deadline: Option<Deadline>,
     work: F,

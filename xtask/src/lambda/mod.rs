@@ -1,8 +1,8 @@
-//! Lambda on this machine: the Runtime API, and the instances of the functions that ask it for work.
+//! A local Lambda: the Runtime API, and the instances of functions that ask it for work.
 //!
-//! As on Lambda, an instance works on one invocation at a time. Instances start on demand, up to a limit
-//! for each function; further invocations wait. An instance stays until its function is rebuilt, until it
-//! exceeds the function's timeout, or until the server ends.
+//! As on Lambda, an instance handles one invocation at a time. Instances start on demand, up to a limit per
+//! function; further invocations wait. An instance runs until its function is rebuilt, until it exceeds the
+//! function's timeout, or until the server ends.
 
 mod runtime_api;
 mod start;
@@ -40,27 +40,27 @@ pub const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long the last lines of a process that has ended may take to arrive.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// How long processes may take to end once they are killed.
+/// How long processes may take to end after they are killed.
 const KILLED: Duration = Duration::from_secs(5);
 
 /// How long a binary may be missing while a linker replaces it.
 const REPLACED: Duration = Duration::from_secs(1);
 
-/// How often to look for what cannot be waited for.
+/// How often to check a state that sends no notification.
 const POLL: Duration = Duration::from_millis(5);
 
-/// How functions run.
+/// Settings of all functions.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The most instances of one function.
+    /// The maximum number of instances of one function.
     pub concurrency: NonZeroU16,
     /// The environment of all functions.
     pub environment: BTreeMap<String, String>,
-    /// How long an instance may take to ask for work: [`START_LIMIT`], unless a test cannot wait so long.
+    /// How long an instance may take to ask for work: [`START_LIMIT`], or less in a test.
     pub start_limit: Duration,
 }
 
-/// A function as it is run.
+/// A function and how to run it.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// The function's name.
@@ -78,11 +78,11 @@ pub struct LocalLambda {
     server: JoinHandle<()>,
 }
 
-/// Invokes functions, and knows whether their sources compile.
+/// A handle that invokes functions and is told about builds.
 #[derive(Clone, Debug)]
 pub struct Lambda(Arc<Shared>);
 
-/// What a build made of the functions.
+/// The effect of a build on the functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replaced {
     /// Functions with a new binary.
@@ -124,7 +124,7 @@ enum Source {
     DoesNotCompile,
 }
 
-/// What tells two builds of a binary apart.
+/// Distinguishes two builds of a binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -148,7 +148,7 @@ struct Invocation {
     reply: oneshot::Sender<Outcome>,
 }
 
-/// Work as an instance gets it.
+/// An invocation as an instance receives it.
 #[derive(Debug)]
 struct Delivery {
     id: String,
@@ -168,13 +168,13 @@ struct Instance {
 enum Phase {
     /// It has not asked for work yet.
     Starting,
-    /// It says that it cannot start.
+    /// It has reported that it cannot start.
     Failing,
     /// It waits for work.
     Idle(oneshot::Sender<Delivery>),
-    /// It works.
+    /// It is handling an invocation.
     Busy(Work),
-    /// It has answered and not asked for more yet.
+    /// It has answered and has not asked for more work yet.
     Answered,
     /// It has been told to end.
     Retired,
@@ -187,7 +187,7 @@ struct Work {
     _timer: Timer,
 }
 
-/// A task that ends with this value.
+/// A task that is aborted when this value is dropped.
 #[derive(Debug)]
 struct Timer(AbortHandle);
 
@@ -199,13 +199,13 @@ impl Drop for Timer {
 
 /// How the process of an instance ended.
 enum End {
-    /// By itself, or by somebody else.
+    /// It exited, or something other than this server ended it.
     Exited(String),
     /// It could not be started.
     NotStarted(String),
     /// It did not ask for work in time, so it was killed.
     NeverAsked,
-    /// It was killed for a reason that its phase tells.
+    /// The server killed it. The phase of the instance says why.
     Killed,
 }
 
@@ -239,7 +239,7 @@ impl LocalLambda {
         Ok(Self { lambda: Lambda(shared), server })
     }
 
-    /// A handle to invoke functions by.
+    /// A handle for invoking functions.
     #[must_use]
     pub fn handle(&self) -> Lambda {
         self.lambda.clone()
@@ -271,7 +271,7 @@ impl Drop for LocalLambda {
     }
 }
 
-/// Whether a process runs. One that has ended may still wait for its parent to collect it.
+/// Whether a process is running. A zombie, which waits for its parent to collect it, is not.
 fn is_running(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     let ended = |stat: String| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"));
@@ -279,13 +279,13 @@ fn is_running(pid: Pid) -> bool {
 }
 
 impl Lambda {
-    /// Says that a build begins: until it is over, a binary may be missing for a moment.
+    /// Announces that a build begins. Until it ends, a binary may be missing for a moment.
     pub fn build_begins(&self) {
         self.0.building.send_replace(true);
     }
 
-    /// Takes over what a build made: `compiled` are the functions that have a binary now. Instances of
-    /// the previous binary finish what they work on and end.
+    /// Adopts the result of a build: `compiled` holds the functions that have a binary now. Instances of the
+    /// previous binary finish their current invocation and end.
     pub fn build_ends(&self, compiled: &BTreeMap<String, PathBuf>) -> Replaced {
         self.0.building.send_replace(false);
         let mut replaced = Replaced { rebuilt: Vec::new(), broken: Vec::new() };
@@ -340,7 +340,7 @@ impl Function {
 }
 
 impl Instance {
-    /// Gives it no more work and ends its process.
+    /// Ends the process, and gives the instance no more work.
     fn retire(&mut self) {
         self.phase = Phase::Retired;
         self.stop.notify_one();
@@ -348,12 +348,12 @@ impl Instance {
 }
 
 impl Shared {
-    /// Gives waiting invocations to idle instances, and starts instances for those that are left.
+    /// Gives waiting invocations to idle instances, and starts instances for the remaining invocations.
     fn hand_out(self: &Arc<Self>, function: &Function, state: &mut State) {
         if self.ending.load(Ordering::SeqCst) {
             return state.waiting.clear();
         }
-        // Whoever asked has given up.
+        // A closed reply means that the caller has given up.
         state.waiting.retain(|invocation| !invocation.reply.is_closed());
         let generation = state.generation;
         for (id, instance) in &mut state.instances {
@@ -382,7 +382,7 @@ impl Shared {
         }
     }
 
-    /// Gives an idle instance an invocation, or the invocation back if the instance has gone away.
+    /// Gives an invocation to an idle instance. Returns the invocation if the instance has gone away.
     fn deliver(
         self: &Arc<Self>,
         program: &Program,
@@ -415,7 +415,8 @@ impl Shared {
 
     /// The next work of an instance. `None` if there is no such instance.
     ///
-    /// A retired instance waits until its process is ended: Rust's runtime panics at any other answer.
+    /// A retired instance gets no answer until its process is killed: Rust's runtime panics at any answer
+    /// other than work.
     async fn next(self: &Arc<Self>, function: &str, instance_id: &str) -> Option<Delivery> {
         let work = {
             let function = self.functions.get(function)?;
@@ -423,7 +424,7 @@ impl Shared {
             let generation = state.generation;
             let instance = state.instances.get_mut(instance_id)?;
             let (next, work) = oneshot::channel();
-            // Dropping work that it did not answer tells whoever waits for it.
+            // If the instance has not answered its previous work, this drops it, and the caller learns of it.
             if instance.generation != generation {
                 instance.retire();
             } else if !matches!(instance.phase, Phase::Retired) {
@@ -438,7 +439,7 @@ impl Shared {
         }
     }
 
-    /// Takes the outcome of an invocation. Whether the instance did hold it.
+    /// Accepts the outcome of an invocation. Returns whether the instance held that invocation.
     fn finish(&self, function: &str, instance: &str, id: &str, outcome: Outcome) -> bool {
         let Some(function) = self.functions.get(function) else { return false };
         let mut state = function.state();
@@ -447,13 +448,13 @@ impl Shared {
             return false;
         }
         if let Phase::Busy(work) = std::mem::replace(&mut instance.phase, Phase::Answered) {
-            // An error means that whoever asked has given up.
+            // An error means that the caller has given up.
             let _ = work.reply.send(outcome);
         }
         true
     }
 
-    /// An instance says that it cannot start. Whether there is such an instance.
+    /// Accepts an instance's report that it cannot start. Returns whether there is such an instance.
     fn cannot_start(&self, function: &str, instance: &str) -> bool {
         let Some(function) = self.functions.get(function) else { return false };
         let mut state = function.state();
@@ -466,7 +467,7 @@ impl Shared {
         true
     }
 
-    /// Ends an instance that took too long for an invocation.
+    /// Ends an instance that exceeded its function's timeout.
     fn time_out(&self, function: &str, instance: &str, id: &str) {
         let Some(function) = self.functions.get(function) else { return };
         let mut state = function.state();
@@ -485,7 +486,7 @@ impl Shared {
         ));
     }
 
-    /// Runs an instance to its end.
+    /// Runs an instance until its process ends.
     async fn run(self: Arc<Self>, function: &str, id: InstanceId, stop: &Notify) {
         let Some(function) = self.functions.get(function) else { return };
         let end = match self.start(function, &id).await {
@@ -511,8 +512,8 @@ impl Shared {
             Phase::Starting | Phase::Failing => {
                 let log = if never_asked { "" } else { "; its own log, if any, is above" };
                 ui::note(format_args!("error: {name} does not start: {why}{log}"));
-                // Unless another instance has started and takes the work that waits, a new one would fail
-                // in the same way.
+                // Fail the waiting invocations, unless another instance has started and can take them: a new
+                // instance would fail in the same way.
                 let is_up = |it: &Instance| !matches!(it.phase, Phase::Starting | Phase::Failing);
                 if !state.instances.values().any(is_up) {
                     for invocation in state.waiting.drain(..) {
@@ -541,7 +542,7 @@ impl Shared {
         let mut command = self.starter.command(binary);
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("AWS_") {
-                // A developer's own account is none of a function's business.
+                // A function must not use the developer's own AWS account.
                 command.env_remove(variable);
             }
         }
@@ -564,7 +565,7 @@ impl Shared {
         Ok(child)
     }
 
-    /// Waits until `binary` exists: while a linker replaces it, it is missing for a moment.
+    /// Waits until `binary` exists. While a linker replaces it, it is missing for a moment.
     async fn wait_for(&self, binary: &Path) -> Result<(), String> {
         if !binary.exists() {
             let mut building = self.building.subscribe();
@@ -580,7 +581,7 @@ impl Shared {
         Err(format!("{} is missing: start the dev server again to build it", binary.display()))
     }
 
-    /// Waits until the process of an instance has ended, or has to be.
+    /// Waits until the process of an instance ends, or kills it when it must end.
     async fn attend(
         &self,
         function: &Function,
@@ -619,7 +620,7 @@ impl Shared {
     }
 }
 
-/// Hands on what a function writes.
+/// Prints the lines that a function writes.
 async fn relay(stream: impl AsyncRead + Unpin) {
     let mut lines = BufReader::new(stream).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {

@@ -1,7 +1,7 @@
-//! The Lambda Runtime API: what an instance asks for work, and where it puts its answers.
+//! The Lambda Runtime API, from which instances fetch work and to which they post their answers.
 //!
-//! Each instance has a prefix of its own, `/rt/<function>/<instance>`, so the server knows whose work an
-//! instance holds. The instance's part is random, so nobody else can take its work.
+//! Each instance has its own prefix, `/rt/<function>/<instance>`, so the server knows which instance holds
+//! which work. The instance's id is random, so nobody else can take its work.
 //!
 //! See "Using the Lambda runtime API" in the developer guide of AWS Lambda.
 
@@ -22,14 +22,14 @@ use crate::loopback;
 /// The largest result of a function: the quota of a synchronous invocation, 6 MB.
 const MAX_RESULT_BYTES: usize = 6_000_000;
 
-/// The buffer of a connection: events are read from it by their whole head only.
+/// The buffer of a connection. It has to hold the whole head of a request.
 const BUFFER: usize = 64 * 1024;
 
 /// The version of the API.
 const VERSION: &str = "/2018-06-01/runtime/";
 
-/// Where the instance asks for work: the value of `AWS_LAMBDA_RUNTIME_API`. With a path, Rust's runtime takes
-/// only a whole URL.
+/// The value of `AWS_LAMBDA_RUNTIME_API`: the address at which the instance asks for work. Since it has a
+/// path, Rust's runtime accepts only a whole URL.
 pub(super) fn address(api: SocketAddr, function: &str, instance: &InstanceId) -> String {
     format!("http://{api}/rt/{function}/{instance}")
 }
@@ -43,12 +43,12 @@ pub(super) async fn serve(listener: TcpListener, port: u16, shared: Arc<Shared>)
     .await;
 }
 
-/// What an instance can ask.
+/// A call of an instance.
 #[derive(Debug, PartialEq, Eq)]
 enum Call<'a> {
-    /// Wait for work.
+    /// The instance waits for work.
     Next,
-    /// The result of an invocation.
+    /// An invocation succeeded with the result in the body.
     Response(&'a str),
     /// An invocation failed.
     Error(&'a str),
@@ -56,7 +56,7 @@ enum Call<'a> {
     InitError,
 }
 
-/// Function, instance and call of a request.
+/// Splits a request into function, instance and call.
 fn parse<'a>(method: &Method, path: &'a str) -> Option<(&'a str, &'a str, Call<'a>)> {
     let (function, rest) = path.strip_prefix("/rt/")?.split_once('/')?;
     let at = rest.find('/')?;

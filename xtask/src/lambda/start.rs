@@ -1,4 +1,4 @@
-//! Starting processes that the kernel ends with this one.
+//! Starts processes that the kernel ends when this process ends.
 
 use std::io;
 use std::process::Stdio;
@@ -12,14 +12,14 @@ use crate::process::command;
 
 type Request = (Command, oneshot::Sender<io::Result<Child>>);
 
-/// Starts processes, all from one thread.
+/// Starts all processes from one thread.
 ///
-/// Linux ends a process that asked for it when the *thread* that started it ends (`PR_SET_PDEATHSIG`), and
-/// the threads of the runtime come and go. This one lives as long as this value.
+/// A process that asks for it (`PR_SET_PDEATHSIG`) ends when the *thread* that started it ends, and the
+/// threads of the runtime come and go. The thread of this value lives as long as the value.
 #[derive(Debug)]
 pub(super) struct Starter {
     requests: mpsc::Sender<Request>,
-    /// Whether `setpriv` of util-linux is available, which asks the kernel for it.
+    /// Whether `setpriv` of util-linux is available, which makes that request to the kernel.
     ends_with_us: bool,
 }
 
@@ -31,14 +31,14 @@ impl Starter {
         std::thread::spawn(move || {
             let _entered = runtime.enter();
             for (mut command, reply) in received {
-                // A receiver that is gone drops the child, which ends it.
+                // If the receiver is gone, the child is dropped, which kills it.
                 let _ = reply.send(command.spawn());
             }
         });
         Self { requests, ends_with_us: asked.is_ok_and(|asked| asked.status.success()) }
     }
 
-    /// A command for `program` in a process group of its own, which a terminal's Ctrl-C does not reach.
+    /// A command that runs `program` in its own process group, which a terminal's Ctrl-C does not reach.
     pub(super) fn command(&self, program: &std::path::Path) -> Command {
         let mut command = if self.ends_with_us {
             let mut with = command("setpriv");
