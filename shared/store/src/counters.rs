@@ -211,18 +211,19 @@ impl Counters {
             Ok((before, expires_at)) => return Ok(granted(before, expires_at)),
             Err(old) => old,
         };
+        let mut before = None;
         for _ in 0..TRIES {
             if let Some(old) = &old
                 && old.last == nonce
             {
                 // A try of ours whose answer was lost.
-                return Ok(granted(None, old.expires_at));
+                return Ok(granted(before, old.expires_at));
             }
             match limit.decide(old.as_ref(), now, &nonce) {
                 Decision::Wait(wait) => return Ok(Reserved::Refused(wait)),
                 Decision::Write(new) => match self.replace(&key, old.as_ref(), &new).await? {
                     Ok(()) => return Ok(granted(old, new.expires_at)),
-                    Err(other) => old = other,
+                    Err(other) => before = std::mem::replace(&mut old, other),
                 },
             }
         }

@@ -665,6 +665,24 @@ async fn a_lost_answer_gives_back_once() {
     assert_eq!(bench.counted().await, before);
 }
 
+/// Neither the count nor the wait of an attempt stays that was reserved by a retry of ours and given back.
+#[tokio::test]
+async fn an_attempt_whose_reservation_was_retried_leaves_no_wait() {
+    let bench = Bench::start().await;
+    let faults = Faults::script(&[]);
+    let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+    for _ in 0..2 {
+        assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    }
+    let before = bench.counted().await;
+    // Three counters and the known network; then the counter of the pair is compared and written, and waits.
+    faults.then(&[&[Fault::None; 4][..], &[Fault::LostAnswer]].concat());
+    let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
+    assert_eq!(faults.operations().iter().filter(|it| *it == "UpdateItem").count(), 11);
+    attempt.withdraw().await;
+    assert_eq!(bench.counted().await, before);
+}
+
 #[tokio::test]
 async fn a_network_is_new_when_others_were_known() {
     let bench = Bench::start().await;
