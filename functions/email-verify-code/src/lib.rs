@@ -1,8 +1,8 @@
 //! `POST /auth/email/verify/code`: confirms the caller's own address by the digits that were mailed to it.
 //! The account and the session are read on every call.
 //!
-//! Digits count for the account that asked for them. Two accounts may claim one address, and its owner, who
-//! types the newest digits, must not confirm the address for the other account.
+//! Digits are valid only for the account that requested them. Two accounts may claim one address, and its
+//! owner, who types the newest digits, must not confirm the address for the other account.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `POST /auth/login`: begins a session and answers its first tokens.
+//! `POST /auth/login`: begins a session and returns its first tokens.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use store::{
 use throttle::{Attempt, Familiarity, Throttle};
 use web::{Body, Client, FieldError, Json, Method, Problem, Public, Route, StatusCode};
 
-/// A name longer than any that can have been registered, in characters and in octets.
+/// The longest names that a request may have, in characters and in octets. No account has a longer one.
 const MAX_USERNAME_CHARS: usize = 80;
 const MAX_EMAIL_OCTETS: usize = 254;
 
@@ -42,11 +42,11 @@ pub struct Login {
     password: String,
 }
 
-/// Whom the client says it is.
+/// The name that the client presents.
 enum Presented {
     /// A name that an account may have.
     Possible(Identifier),
-    /// A name that no account can have. It is a wrong one like any other.
+    /// A name that no account can have. It is treated like any other wrong name.
     Impossible(String),
 }
 
@@ -55,7 +55,7 @@ struct Authenticated {
     account: Account,
     /// The account's sessions.
     sessions: Vec<Session>,
-    /// The stored hash, if it is not as we would make it today.
+    /// The stored hash, if a new hash would have another format or other costs.
     outdated: Option<Secret>,
 }
 
@@ -113,7 +113,7 @@ impl Route for LoginRoute {
             Err(problem) if problem.status() == StatusCode::TOO_MANY_REQUESTS => {
                 Some(Metric::LoginsThrottled)
             }
-            // What is no login, and what is nobody's fault but ours.
+            // Invalid requests are no logins, and server errors are not the caller's fault.
             Err(_) => None,
         };
         if let Some(outcome) = outcome {
@@ -147,7 +147,7 @@ impl LoginRoute {
                 self.renew(&account, old, &password).await;
             }
         };
-        // All to their end: what one of them comes to does not depend on the others.
+        // Joined without stopping at an error: none of them depends on the outcome of the others.
         let (begun, familiarity, ()) = futures_util::join!(
             self.logins.begin(account.id, session, &sessions),
             attempt.succeeded(&account),
@@ -171,8 +171,7 @@ impl LoginRoute {
 }
 
 impl LoginRoute {
-    /// Whose name and password they are, if the account is not disabled, and the attempt, which has then
-    /// succeeded.
+    /// The account with this name and password, if it is active, and the attempt, whose check has succeeded.
     async fn authenticate(
         &self,
         presented: &Presented,
@@ -181,12 +180,13 @@ impl LoginRoute {
     ) -> Result<(Authenticated, Attempt<'_>), Problem> {
         let credential = async {
             match presented {
-                // A failed read does not end the reservation half-way: it could not be withdrawn then.
+                // The error is returned later. Here it would drop the reservation half-way, and a dropped
+                // reservation cannot be withdrawn.
                 Presented::Possible(identifier) => Ok(self.logins.credential(identifier).await),
                 Presented::Impossible(_) => Ok::<_, Problem>(Ok(None)),
             }
         };
-        // At the same time, and before the password is checked. A name that nobody can have is counted as
+        // Both run concurrently, before the password is checked. A name that nobody can have is counted like
         // any other.
         let attempt = async { Ok(self.throttle.attempt(presented.into(), network).await?) };
         let (credential, attempt) = futures_util::try_join!(credential, attempt)?;
@@ -206,8 +206,8 @@ impl LoginRoute {
             }
             None => None,
         };
-        // Account and sessions are read while the password is hashed: of nobody, for a name that nobody
-        // has, since on a small machine the reads delay the hash.
+        // The account and its sessions are read while the password is hashed. For an unknown name, those of a
+        // nonexistent account are read, because on a small machine the reads delay the hash measurably.
         let (user, set_in) = match &credential {
             Some(credential) => (credential.user_id, credential.set_in),
             None => (UserId::new(self.clock.now(), &*self.random), PasswordVer::default()),
@@ -228,22 +228,21 @@ impl LoginRoute {
 }
 
 impl LoginRoute {
-    /// Asks for the mail that tells the owner of a login from somewhere new. When that cannot be
-    /// written, the login is not undone for it.
+    /// Requests the mail that notifies the owner of a login from a new network. If the request cannot be
+    /// written, the login succeeds nevertheless.
     async fn tell(&self, account: &Account) {
         let now = self.clock.now();
         let notice = NewMail::notice(account, Notice::NewNetwork, now, &*self.random);
         self.outbox.notify(notice).await;
     }
 
-    /// Replaces a hash that is not as we would make it today: of another making, or from before the
-    /// costs were raised. Now is when the password is known. When that fails, the login is not undone for
-    /// it, and the next one tries again.
+    /// Replaces an outdated hash: one of another format, or from before the costs were raised. Only a login
+    /// knows the password. If it fails, the login succeeds nevertheless, and the next one tries again.
     async fn renew(&self, account: &Account, old: &Secret, password: &Password) {
         let renewed: Result<(), Box<dyn Error + Send + Sync>> = async {
             let new = self.hasher.hash(password, &*self.random).await?;
             let new = Secret::new(new.expose().to_owned());
-            // When it has been changed meanwhile, it stays as it is: this login was by the one before.
+            // If the password has been changed concurrently, its hash stays: this login used the old one.
             self.logins.rehash(account.username.canonical(), old, &new).await?;
             Ok(())
         }
@@ -255,9 +254,9 @@ impl LoginRoute {
     }
 }
 
-/// Shape and size alone: a password that no policy would allow is just a wrong one. White space around a
-/// name is dropped, since keyboards and forms put it there; and a form with one field sends addresses as
-/// usernames, none of which contains `@`.
+/// Checks only shape and size: a password that no policy would allow is just a wrong one. White space around
+/// a name is dropped, because keyboards and forms add it. A `username` with `@` is read as an address,
+/// because a form with one field sends addresses as usernames, and no username contains `@`.
 fn validate(login: Login) -> Result<(Presented, Password), Problem> {
     let mut errors = Vec::new();
     let presented = match (&login.username, &login.email) {
@@ -287,7 +286,7 @@ fn validate(login: Login) -> Result<(Presented, Password), Problem> {
     }
 }
 
-/// Whether no username looks like that: with `@` in any of its widths.
+/// Whether a name contains `@` in any of its widths, as no username does.
 fn is_like_an_address(name: &str) -> bool {
     name.contains(['@', '\u{fe6b}', '\u{ff20}'])
 }

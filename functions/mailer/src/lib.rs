@@ -1,14 +1,14 @@
-//! Sends the mails that other functions ask for: invoked by the stream of the users' table, which is
-//! filtered to new items of the outbox.
+//! Sends the mails that other functions request. The stream of the users' table invokes it, filtered to new
+//! items of the outbox.
 //!
-//! The stream has keys alone. The mail to be sent is read by its key, and deleted once it is sent, so an
-//! event that is delivered again finds nothing. One that is delivered again before that sends the same
-//! mail again, with the same code, since the code is derived from the mail's id; and the state of the code
-//! (whether it has been used, and how often digits have been tried) is kept.
+//! The stream contains only keys. The function reads a mail by its key and deletes it after sending it, so an
+//! event that is delivered again finds nothing. An event that is delivered again before that sends the same
+//! mail with the same code, because the code is derived from the mail's id. The state of the code (whether it
+//! has been used, and how often its digits have been tried) is kept.
 //!
 //! Notices go only to addresses that their owners have confirmed, and an address gets at most ten of them
-//! a day. A mail that can never be sent is given up at once: Lambda delivers records in order, so a record
-//! that keeps failing would hold up all others.
+//! a day. A mail that can never be sent is given up after the first attempt: Lambda delivers records in
+//! order, so a record that keeps failing would hold up all others.
 
 mod notices;
 
@@ -37,8 +37,8 @@ use store::{
 use throttle::{CausedBy, NoticeBudget, ThrottleError};
 use web::EventHandler;
 
-/// The longest that one mail may take: reading it and its account, the secrets, its counter and its code,
-/// and sending it, each with a deadline of 6 s. The template's timeout is for a whole batch.
+/// The longest that one mail may take. It covers reading the mail, its account and the secrets, counting
+/// it, storing its code, and sending it, each with a deadline of 6 s. The template's timeout covers a batch.
 pub const MAIL_DEADLINE: Duration = Duration::from_secs(50);
 
 /// The function.
@@ -51,8 +51,8 @@ pub struct MailerFunction {
     clock: Arc<dyn Clock>,
 }
 
-/// The event that Lambda sends for a stream. Each record is read by itself, so that one that cannot be read
-/// holds up no other.
+/// The event that Lambda sends for a stream. Each record is parsed separately, so that an unreadable one does
+/// not hold up the others.
 #[derive(Debug, Deserialize)]
 pub struct StreamEvent {
     #[serde(rename = "Records")]
@@ -126,7 +126,7 @@ impl EventHandler for MailerFunction {
 
     async fn handle(&self, event: StreamEvent) -> Result<BatchAnswer, Infallible> {
         let mut answer = BatchAnswer::default();
-        // One after the other: of two mails to one address the later one is to come later.
+        // One after the other, so that two mails to one address are sent in order.
         for record in event.records {
             answer.failures.extend(self.take(record).await);
         }
@@ -138,16 +138,16 @@ impl EventHandler for MailerFunction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Posted {
     Sent(&'static str),
-    /// Nobody is to get it: no account has the address, the account is disabled, its owner has not
-    /// confirmed the address, or such notices are switched off.
+    /// It has no recipient: no account has the address, the account is disabled, its owner has not confirmed
+    /// the address, or such notices are switched off.
     Nobody,
-    /// The address has had its notices for today.
+    /// The address has reached its limit of notices for the day.
     OverBudget,
     /// It has expired.
     Late,
 }
 
-/// Gives a mail up, since it can never be sent.
+/// Gives up a mail that can never be sent.
 fn give_up(mail_id: Option<MailId>, error: &(dyn Error + 'static)) {
     let mail_id = mail_id.map(|id| id.to_string());
     Metric::MailsGivenUp.add(1.0);
@@ -155,7 +155,7 @@ fn give_up(mail_id: Option<MailId>, error: &(dyn Error + 'static)) {
 }
 
 impl MailerFunction {
-    /// Sends the mail of a record. Gives the failure if the record is to be delivered again.
+    /// Sends the mail of a record. Returns a failure if Lambda should deliver the record again.
     async fn take(&self, record: Value) -> Option<Failure> {
         let Record { event_name, dynamodb } = match serde_json::from_value(record) {
             Ok(record) => record,
@@ -192,7 +192,7 @@ impl MailerFunction {
             tracing::error!(event = "mail_failed", mail_id, error, "mail");
             return Some(Failure { sequence_number: dynamodb.sequence_number });
         }
-        // It will not be sent. If it cannot be deleted, the table's TTL does it.
+        // It will not be sent. If it cannot be deleted here, the table's TTL deletes it.
         if let Err(error) = self.mailings.done(id).await {
             let (mail_id, error) = (id.to_string(), &error as &dyn Error);
             tracing::warn!(event = "mail_not_deleted", mail_id, error, "mail");
@@ -200,7 +200,7 @@ impl MailerFunction {
         None
     }
 
-    /// Sends a mail, if it is still to be sent and there is somebody to send it to.
+    /// Sends a mail, unless it has already been dealt with, has expired or has no recipient.
     async fn post(&self, id: MailId) -> Result<(), MailerError> {
         let Some(outgoing) = self.mailings.find(id).await? else { return Ok(()) };
         let posted = if outgoing.expires_at <= self.clock.now() {
@@ -228,13 +228,13 @@ impl MailerFunction {
         match &outgoing.mail {
             Mail::PasswordReset { address } => {
                 let owner = self.mailings.owner(address.canonical()).await?;
-                // To the address as its owner gave it, not as somebody spelled it now.
+                // To the address as its owner spelled it, not as the request did.
                 let Some((account, to)) = active(owner).and_then(with_address) else {
                     return Ok(Posted::Nobody);
                 };
                 let purpose = MailedFor::PasswordReset;
                 let code = self.code(id, purpose, &account, &to, &outgoing).await?;
-                // Anyone can register with the address of a stranger, and put a message into the name.
+                // Anyone can register with a stranger's address, and put a message into the username.
                 let username = (account.email_standing == EmailStanding::Verified)
                     .then(|| account.username.as_str());
                 let letter = Letter::PasswordReset { username, code: coded(&code) };
@@ -282,7 +282,7 @@ impl MailerFunction {
         }
     }
 
-    /// Sends a notice, unless the address has had its notices for today.
+    /// Sends a notice, unless the address has reached its limit of notices for the day.
     async fn notify(
         &self,
         id: MailId,
@@ -293,7 +293,7 @@ impl MailerFunction {
         let reserved = self.budget.reserve(to.email().canonical(), by).await?;
         let Some(receipt) = reserved else { return Ok(Posted::OverBudget) };
         let posted = self.deliver(id, to.email(), letter).await;
-        // Not sent. The next try reserves it again.
+        // It was not sent. The next try reserves it again.
         if posted.is_err()
             && let Err(error) = receipt.give_back().await
         {
@@ -303,7 +303,7 @@ impl MailerFunction {
         posted
     }
 
-    /// The code of a mail. What is stored of it is stored before the mail goes out.
+    /// The code of a mail. Its state is stored before the mail goes out.
     async fn code(
         &self,
         id: MailId,
@@ -360,32 +360,32 @@ fn coded(code: &MailedCode) -> Coded<'_> {
 /// A mail could not be sent.
 #[derive(Debug, thiserror::Error)]
 enum MailerError {
-    /// The key of the record is that of no mail.
+    /// The record's key is not the key of a mail.
     #[error("the record is of no mail")]
     NoMail,
-    /// The table.
+    /// The table could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The peppers.
+    /// The peppers could not be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The counters of notices.
+    /// The notice could not be counted.
     #[error(transparent)]
     Budget(#[from] ThrottleError),
-    /// The mail itself.
+    /// The mail could not be rendered or sent.
     #[error(transparent)]
     Mail(#[from] MailError),
     /// It took too long.
     #[error("the mail has taken too long")]
     Deadline,
-    /// A defect.
+    /// The code has a defect.
     #[error("a panic")]
     Panic,
 }
 
 impl MailerError {
-    /// Whether the mail fails however often it is tried: the item is of a newer version, the text cannot be
-    /// rendered, SES refuses it, or there is a defect.
+    /// Whether every further try would fail too: the item is of a newer version, the text cannot be rendered,
+    /// SES refuses the mail, or the code has a defect.
     fn is_final(&self) -> bool {
         match self {
             Self::NoMail | Self::Panic => true,

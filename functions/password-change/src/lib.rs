@@ -1,4 +1,4 @@
-//! `POST /auth/password`: sets a new password, by the current one. All sessions end, and a new one
+//! `POST /auth/password`: replaces the current password by a new one. All sessions end, and a new one
 //! begins.
 
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Route for PasswordChangeRoute {
         let reauthentication =
             Reauthentication::open(&attempts, client.clone(), shared.0, shared.1);
         let peppers = Arc::clone(reauthentication.throttle().peppers());
-        // Boxed: together they would be too large for a stack to hold gladly.
+        // Boxed: together the futures would take too much stack.
         let (keys, issuer) = futures_util::join!(
             Box::pin(TableKeys::open(&keys, client.clone(), Arc::clone(&clock))),
             Box::pin(Issuer::open(tokens, peppers, Arc::clone(&clock), Arc::clone(&random))),
@@ -105,7 +105,7 @@ impl Route for PasswordChangeRoute {
         let account = caller.account();
         let (current, new) = self.validate(change, account)?;
         let network = client.network.map(|network| network.to_string());
-        // Before the attempt is reserved: a password that is not checked is no guess.
+        // Before the attempt is reserved: without keys no password is checked, so nothing must be counted.
         let issuer = self.issuer.ready().await?;
         let proof = self.reauthentication.prove(account, &current, network.as_deref());
         let proven = Box::pin(proof).await?;
@@ -113,7 +113,7 @@ impl Route for PasswordChangeRoute {
         let now = self.clock.now();
         let session = NewSession {
             id: SessionId::new(&*self.random),
-            // All sessions of before are of the epoch before.
+            // All earlier sessions belong to the previous epoch.
             ver: account.ver + 1,
             created_at: now,
             pepper: issuer.pepper().to_owned(),
@@ -125,7 +125,7 @@ impl Route for PasswordChangeRoute {
         let changed = self.passwords.change(account, &proven, password, session, notice.as_ref());
         let session = match changed.await? {
             Changed::Done(session) => *session,
-            // Somebody else has ended the caller's sessions, or changed the password.
+            // Another request has ended the caller's sessions or changed the password.
             Changed::Meanwhile => {
                 return Err(Problem::invalid_token().because("the account has changed meanwhile"));
             }
@@ -144,7 +144,7 @@ impl Route for PasswordChangeRoute {
 }
 
 impl PasswordChangeRoute {
-    /// Shape and size of the current password, and all the rules of the new one.
+    /// Checks the shape and size of the current password, and the new one against all rules.
     fn validate(&self, change: Change, account: &Account) -> Result<(Password, Password), Problem> {
         let current = Password::parse(change.current_password);
         let new = Password::parse(change.new_password);

@@ -71,13 +71,13 @@ impl Route for PasswordResetRoute {
     ) -> Result<Self::Output, Problem> {
         let Reset { token, email, code, new_password } = reset;
         let presented = PresentedCode::of(token, email, code).map_err(not_presented)?;
-        // As far as it can be said without knowing whose it will be: so a code is not spent on it.
+        // Check what can be checked before the account is known, so that a bad password does not cost a try.
         let password = Password::parse(new_password).map_err(|error| refused(shape(error)))?;
         self.check(&password, None)?;
         let network = client.network.map(|network| network.to_string());
         let found = self.redemption.find(MailedFor::PasswordReset, &presented, network.as_deref());
         let found = Box::pin(found).await?;
-        // A code that went to an address is good for whoever has that address now.
+        // Only the current owner of the address that the code went to may use it.
         let has = |account: &Account| {
             let email = account.email.as_ref();
             email.is_some_and(|email| email.canonical() == found.code.address.canonical())
@@ -92,7 +92,7 @@ impl Route for PasswordResetRoute {
         let (code, account) = (found.code.clone(), found.account.clone());
         let reset = Box::pin(self.reset(&code, &account, &password));
         let ((), found) = found.carry_out(reset).await?;
-        // The password is set: what the counters are told of it is not worth an error.
+        // The password is set. A failure to update the counters must not turn that into an error.
         let recovered = self.redemption.throttle().recovered(&account, network.as_deref());
         let ((), recovered) = futures_util::join!(found.succeeded(), recovered);
         match recovered {

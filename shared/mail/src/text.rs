@@ -8,7 +8,7 @@ use crate::MailError;
 /// What the first line of a plain text begins with.
 const SUBJECT: &str = "Subject: ";
 
-/// A mail, before its text is made.
+/// A mail before its text is rendered.
 pub enum Letter<'a> {
     /// A code to set a new password.
     PasswordReset {
@@ -51,21 +51,21 @@ pub struct Told<'a> {
     pub time: Timestamp,
 }
 
-/// The most digits that a name in a mail has: one less than the shortest phone number that programs link.
+/// The most digits of a name in a mail: one less than the shortest phone number that programs link.
 const MAX_NAME_DIGITS: usize = 4;
 
 /// A username as it may appear in a mail, or `None`.
 ///
-/// Mail programs turn text that looks like an address into a link, and digits into a phone number, and a
-/// username is text that a stranger chose. So a mail shows it only if it consists of letters, `-`, `_` and
-/// a few digits: without `/`, `:`, `.`, `@` and everything like them, nothing in it is a link.
+/// A stranger may have chosen the username, and mail programs turn text that looks like an address or a phone
+/// number into a link. So a mail shows the name only if it consists of letters, `-`, `_` and a few digits:
+/// without `/`, `:`, `.`, `@` and characters like them, nothing in it becomes a link.
 fn harmless(username: &str) -> Option<&str> {
     let digits = username.chars().filter(char::is_ascii_digit).count();
     let plain = |c: char| c.is_alphabetic() || c.is_ascii_digit() || c == '-' || c == '_';
     (digits <= MAX_NAME_DIGITS && username.chars().all(plain)).then_some(username)
 }
 
-/// A text, ready to be sent.
+/// A rendered mail, ready to be sent.
 pub struct Text {
     /// The subject: one line.
     pub subject: String,
@@ -116,7 +116,7 @@ macro_rules! coded {
     };
 }
 
-/// The two templates of a mail that tells something.
+/// The two templates of a notice.
 macro_rules! told {
     ($kind:ident, $plain:literal, $html:literal) => {
         mod $kind {
@@ -157,7 +157,7 @@ told!(email_changed, "email_changed.txt", "email_changed.html");
 told!(session_reused, "session_reused.txt", "session_reused.html");
 told!(new_network, "new_network.txt", "new_network.html");
 
-/// Renders both texts, and takes the subject off the plain one.
+/// Renders both texts, and splits the subject from the plain one.
 fn both(plain: &impl Template, html: &impl Template) -> Result<Text, MailError> {
     let fault = |error: askama::Error| MailError::Text(Box::new(error));
     let (plain, html) = (plain.render().map_err(fault)?, html.render().map_err(fault)?);
@@ -169,7 +169,7 @@ fn both(plain: &impl Template, html: &impl Template) -> Result<Text, MailError> 
 }
 
 impl Letter<'_> {
-    /// What kind of mail it is: the name of its templates.
+    /// The kind of mail: the name of its templates.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -184,12 +184,12 @@ impl Letter<'_> {
         }
     }
 
-    /// Its text. `links` is what a link begins with.
+    /// Renders the text. Every link begins with `links`.
     ///
     /// # Errors
-    /// When a template is not usable.
+    /// When a template cannot be rendered.
     pub(crate) fn render(&self, product: &str, links: &str) -> Result<Text, MailError> {
-        // A token of ours has no character that would have to be escaped in a URL.
+        // A token is base64url and dots, so a URL holds it without escaping.
         let link = |page: &str, with: &Coded<'_>| format!("{links}/{page}?token={}", with.token);
         match self {
             Self::PasswordReset { username, code } => {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a name is, no character of a link is left in it.
+        /// No name, however odd, is shown with a character that links need.
         #[test]
         fn no_shown_name_has_a_character_of_a_link(name in ".{0,80}") {
             let shown = harmless(&name).unwrap_or_default();

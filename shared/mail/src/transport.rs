@@ -1,4 +1,4 @@
-//! How a mail gets on its way.
+//! Sends mails by Amazon SES, or writes them to files.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,11 +19,11 @@ use mail_builder::mime::MimePart;
 
 use crate::{MailError, Text};
 
-/// The longest that sending one mail may take, retries included. The function has more time than that
-/// for several.
+/// The longest that sending one mail may take, including retries. The mailer's timeout allows for several
+/// mails.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
 
-/// How often sending one mail is tried at most.
+/// The maximum number of attempts to send one mail.
 const ATTEMPTS: u32 = 3;
 
 /// Says that no person wrote the mail, so that programs do not answer it (RFC 3834).
@@ -34,7 +34,7 @@ const AUTO_SUBMITTED: (&str, &str) = ("Auto-Submitted", "auto-generated");
 pub(crate) enum Transport {
     /// To Amazon SES (v2).
     Ses(Client),
-    /// Into a folder, a file for each.
+    /// Into a folder, one file per mail.
     Folder(PathBuf),
 }
 
@@ -102,7 +102,7 @@ async fn send(
         .await;
     match sent {
         Ok(_) => Ok(()),
-        // What SES says of a mail, not of itself.
+        // Errors about the mail, not about the service.
         Err(error)
             if matches!(
                 error.as_service_error(),
@@ -118,7 +118,7 @@ async fn send(
     }
 }
 
-/// What SES says, in a word. Its message names addresses, which do not belong in a log.
+/// The error code of SES. Its message contains addresses, which do not belong in a log.
 fn code<R>(error: &SdkError<SendEmailError, R>) -> Box<dyn std::error::Error + Send + Sync> {
     error.code().unwrap_or("an error without a code").into()
 }
@@ -128,19 +128,19 @@ fn code<R>(error: &SdkError<SendEmailError, R>) -> Box<dyn std::error::Error + S
 fn mailbox(name: &str, address: &Email) -> String {
     let mut header = Vec::new();
     Address::new_address(Some(name), address.deliverable()).write_header(&mut header, 0);
-    // Without its line ends, a folded header still has the white space that separates the words.
+    // Removing the line ends of a folded header leaves the white space that separates the words.
     String::from_utf8_lossy(&header).replace("\r\n", "").trim().to_owned()
 }
 
-/// As it is, so that a person can read the file and follow its links also without a mail program: no line
-/// of ours comes near the 998 octets that are allowed (RFC 5322 §2.1.1).
+/// A part without transfer encoding, so that a person can read the file and follow its links without a mail
+/// program. No line comes near the limit of 998 octets (RFC 5322 §2.1.1).
 fn part<'a>(kind: &'static str, text: &'a str) -> MimePart<'a> {
     // The library adds the `charset`.
     MimePart::new(kind, text).transfer_encoding("8bit")
 }
 
-/// Writes the mail as a file that any mail program opens. Only its owner may read it: it holds a code.
-/// It is there whole or not at all.
+/// Writes the mail as a file that any mail program opens. Only the file's owner may read it, because it
+/// contains a code. The file is written completely or not at all.
 fn write(
     folder: &std::path::Path,
     id: MailId,

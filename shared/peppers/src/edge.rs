@@ -10,11 +10,11 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{Pepper, Peppers};
 
-/// The label of the subkey (`info` of RFC 5869). Never changed: every proxy would be refused.
+/// The label of the subkey (`info` of RFC 5869). It must never change, or every proxy would be refused.
 const LABEL: &[u8] = b"latchkey/v1/edge";
 
-/// The edge secret of one pepper. The proxy gets the secret; functions get its digest alone, so that a
-/// function that reads no peppers can recognize the proxy and can make nothing.
+/// The edge secret of one pepper. The proxy gets the secret; functions get only its digest, so that a
+/// function that reads no peppers can recognize the proxy but cannot derive any secret.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct EdgeSecret(String);
 
@@ -44,7 +44,7 @@ impl Pepper {
 }
 
 impl Peppers {
-    /// The secret for the proxy: that of the pepper in use.
+    /// The secret for the proxy, derived from the pepper in use.
     #[must_use]
     pub fn edge_secret(&self, now: Timestamp) -> EdgeSecret {
         self.in_use(now).edge_secret()

@@ -1,4 +1,4 @@
-//! Confirming addresses by codes.
+//! Confirms addresses by codes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl fmt::Debug for Confirmations {
 }
 
 impl Confirmations {
-    /// By the codes in the table that `config` names, throttled as it says. Nothing is read yet.
+    /// Confirmations by the codes in the table that `config` names, under its limits. Nothing is read yet.
     #[must_use]
     pub fn open(
         config: &throttle::Config,
@@ -40,8 +40,8 @@ impl Confirmations {
     }
 
     /// Confirms the address that the code was mailed to, and claims it for the account that asked for the
-    /// code. The account gives up the address that it had, whose owner is told if they had confirmed it.
-    /// The same code once more succeeds as long as the account still has the address.
+    /// code. The account gives up its previous address, and the owner of that address gets a notice if they
+    /// had confirmed it. Presenting the same code again succeeds as long as the account has the address.
     ///
     /// # Errors
     /// [`ConfirmationError::Taken`] when another account has the address; otherwise as
@@ -58,7 +58,7 @@ impl Confirmations {
         let has_confirmed = async {
             Ok::<_, RedemptionError>(redemption.codes.has_confirmed(mail, clock.now()).await?)
         };
-        // Looked for first, since a used code is not loaded.
+        // Checked first, because a used code is not found below.
         let (has_confirmed, located) = located.carry_out(Box::pin(has_confirmed)).await?;
         if has_confirmed {
             located.succeeded().await;
@@ -91,7 +91,7 @@ impl Confirmations {
         let notice = NewMail::notice(account, Notice::EmailChanged, now, &*self.random);
         let notice = notice.filter(|_| is_another);
         let redeemed = self.verifications.verify(code, account, notice.as_ref(), now).await?;
-        // The other one of two clicks may have confirmed it.
+        // Of two concurrent requests with this code, the other one may have confirmed the address.
         if redeemed == Redeemed::Meanwhile
             && self.redemption.codes.has_confirmed(code.mail, now).await?
         {

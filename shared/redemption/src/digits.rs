@@ -32,7 +32,7 @@ impl Digits {
     }
 }
 
-/// The hyphen of the keyboard, those that word processors and phones put in its place, and the dashes
+/// The hyphen of the keyboard, the hyphens that word processors and phones substitute for it, and the dashes
 /// that look like one.
 fn is_hyphen(c: char) -> bool {
     matches!(

@@ -1,9 +1,8 @@
-//! Finding what a code by mail is for, and confirming addresses by codes.
+//! Finds codes by mail, and confirms addresses by them.
 //!
-//! Before a code is looked at, the attempt is reserved: for a link token on the counter of its network
-//! alone, since nobody guesses 128 bits; for the digits of a reset on the same counters as a password.
-//! Digits have a counter of their own in addition, which allows five tries and no more. Every wrong code
-//! gets the same answer.
+//! Before a code is looked up, the attempt is reserved: for a link token only on the counter of the network,
+//! because nobody can guess 128 bits; for the digits of a reset on the same counters as a password. In
+//! addition, digits have their own counter, which allows five tries. Every wrong code gets the same answer.
 
 mod confirmation;
 mod digits;
@@ -24,7 +23,7 @@ use secrets::{Cached, SecretError};
 use store::{Code, Codes, DigitsOf, StoreError};
 use throttle::{Attempt, Presented, Reservation, Throttle, ThrottleError};
 
-/// A code as somebody presents it.
+/// A code as a caller presents it.
 pub enum PresentedCode {
     /// The token of a link.
     Token(String),
@@ -35,7 +34,7 @@ pub enum PresentedCode {
         /// The digits.
         digits: Digits,
     },
-    /// The digits by which a signed-in account confirms its own address.
+    /// The digits with which a signed-in account confirms its own address.
     OwnDigits {
         /// The account.
         account: UserId,
@@ -59,7 +58,7 @@ impl PresentedCode {
     /// The code in the members of a body: either `token`, or `email` and `code`.
     ///
     /// # Errors
-    /// When the members are others, or `code` is not eight digits.
+    /// When these are not the members, or `code` is not eight digits.
     pub fn of(
         token: Option<String>,
         email: Option<String>,
@@ -76,7 +75,7 @@ impl PresentedCode {
     }
 }
 
-/// The members of a body are no code.
+/// The members of a body do not form a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PresentedError {
     /// They are neither `token` nor `email` and `code`.
@@ -101,18 +100,18 @@ impl fmt::Debug for Redemption {
     }
 }
 
-/// A valid code, and the attempt to guess it that presenting it was. Dropped, the attempt has failed.
+/// A valid code, and the attempt by which it was presented. If this is dropped, the attempt has failed.
 #[derive(Debug)]
 #[must_use = "a success must be told, or it counts as a failure"]
 pub struct Found<'a> {
     /// The code.
     pub code: Code,
-    /// The account that it is for, as it is now.
+    /// The current state of the account that the code is for.
     pub account: Account,
     located: Located<'a>,
 }
 
-/// The mail whose code is presented, and the attempt, which is reserved before the code is looked at.
+/// The mail whose code is presented, and the attempt, which is reserved before the code is looked up.
 #[derive(Debug)]
 struct Located<'a> {
     mail: MailId,
@@ -127,7 +126,7 @@ enum Attempted<'a> {
     AtPassword(Box<Attempt<'a>>),
 }
 
-/// The digits of which a try was reserved.
+/// The digits for which a try was reserved.
 #[derive(Debug)]
 enum Tried {
     Reset(CanonicalName),
@@ -164,12 +163,12 @@ impl Redemption {
         &self.throttle
     }
 
-    /// The code that is presented, and the account that it is for, if it counts and the account may act.
+    /// The presented code and its account, if the code is valid and the account is active.
     ///
     /// # Errors
-    /// [`RedemptionError::Wrong`] when it is none that counts, whatever the reason;
-    /// [`RedemptionError::Throttle`] when there have been too many attempts; or when something is out of
-    /// reach: that does not count as an attempt.
+    /// [`RedemptionError::Wrong`] when the code is not valid, for any reason; [`RedemptionError::Throttle`]
+    /// when there have been too many attempts; another error when a service cannot be reached, which does not
+    /// count as an attempt.
     pub async fn find(
         &self,
         purpose: MailedFor,
@@ -187,7 +186,7 @@ impl Redemption {
         purpose: MailedFor,
         network: Option<&str>,
     ) -> Result<Located<'_>, RedemptionError> {
-        // Before anything is reserved.
+        // Loaded before anything is reserved.
         let peppers = self.peppers.get().await?;
         let (mail, attempt, tried) = match presented {
             PresentedCode::Token(token) => {
@@ -212,8 +211,8 @@ impl Redemption {
                 (mail, Attempted::AtPassword(Box::new(attempt)), Some(tried))
             }
             PresentedCode::OwnDigits { account, digits } => {
-                // The session is proven already, and five tries are all that there are for a mail. On the
-                // counters of the password, a mistyped code would lock the owner out.
+                // The caller has already proven the session, and a mail allows only five tries. On the
+                // counters of the password, a mistyped code could lock the owner out.
                 let attempt = self.throttle.bare_attempt(network).await?;
                 let tried = Tried::Confirmation(*account);
                 let compare = self.compare(&peppers, tried.of(), digits);
@@ -224,7 +223,7 @@ impl Redemption {
         Ok(Located { mail, redemption: self, attempt, tried })
     }
 
-    /// The mail that the digits are of, after a try at them has been reserved.
+    /// Reserves a try at the digits, and returns the mail that contained them.
     async fn compare(
         &self,
         peppers: &Peppers,
@@ -283,7 +282,7 @@ impl<'a> Located<'a> {
         }
     }
 
-    /// Gives a try at digits back, as far as that can be done.
+    /// Gives a try at digits back. A failure is only logged.
     async fn give_back_try(&self) {
         let Some(tried) = &self.tried else { return };
         if let Err(error) = self.redemption.codes.give_back(tried.of(), self.mail).await {
@@ -294,11 +293,11 @@ impl<'a> Located<'a> {
 }
 
 impl Found<'_> {
-    /// Awaits `work`, which uses the code. If the server cannot carry it out, or not in time, neither the
-    /// attempt nor the try at the digits counts.
+    /// Awaits `work`, which uses the code. If the server cannot carry it out in time, neither the attempt nor
+    /// the try at the digits counts.
     ///
     /// # Errors
-    /// That of `work`, or [`ThrottleError::Overdue`].
+    /// The error of `work`, or [`ThrottleError::Overdue`].
     pub async fn carry_out<T, E: Outage + From<ThrottleError>>(
         self,
         work: impl Future<Output = Result<T, E>>,
@@ -308,26 +307,26 @@ impl Found<'_> {
         Ok((done, Self { code, account, located }))
     }
 
-    /// The code was right: the attempt counts nowhere.
+    /// Records that the code was right: the attempt counts nowhere.
     pub async fn succeeded(self) {
         self.located.succeeded().await;
     }
 
-    /// The code was right and has not been used: the request was refused for another reason, and may be
-    /// tried again.
+    /// Records that the code was right but has not been used: the request was refused for another reason, and
+    /// the caller may try again.
     pub async fn keep(self) {
         self.located.give_back_try().await;
         self.located.succeeded().await;
     }
 }
 
-/// A code has not been found.
+/// No valid code was found.
 #[derive(Debug, thiserror::Error)]
 pub enum RedemptionError {
-    /// It is none that counts. The reason is for the log.
+    /// The code is not valid. The reason is only for the log.
     #[error("{0}")]
     Wrong(&'static str),
-    /// There have been too many attempts, or the counters are out of reach.
+    /// There have been too many attempts, or the counters cannot be reached.
     #[error(transparent)]
     Throttle(#[from] ThrottleError),
     /// The codes.

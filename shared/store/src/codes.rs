@@ -1,6 +1,6 @@
-//! Codes by mail, as far as they are stored: whose, what for, until when, and how many tries are left.
+//! The stored part of codes by mail: the account, the purpose, the expiry and the tries that are left.
 //!
-//! The code itself is not. It is a MAC over the mail's id, and whoever has the pepper can tell.
+//! The code itself is not stored. It is a MAC over the mail's id, so the pepper is enough to verify it.
 
 use auth::{
     Account, CanonicalName, Email, EmailStanding, MailId, MailedFor, Random, Standing,
@@ -29,17 +29,17 @@ pub const DIGITS_TRIES: u32 = 5;
 pub struct Code {
     /// The mail.
     pub mail: MailId,
-    /// What it is good for.
+    /// The purpose.
     pub purpose: MailedFor,
-    /// For which account.
+    /// The account.
     pub user: UserId,
-    /// The account's epoch: in another one it does not count.
+    /// The account's epoch: in a later one the code is void.
     pub ver: u64,
-    /// Where it was mailed to.
+    /// The address that it was mailed to.
     pub address: Email,
-    /// The id of the pepper that it is made with.
+    /// The id of the pepper that made it.
     pub pepper: String,
-    /// Until when it counts.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
@@ -51,26 +51,26 @@ struct CodeItem {
     ver: u64,
     address: Email,
     pepper: String,
-    /// Whether it has been used. It stays until its time is over, so that a mail that is sent once
-    /// more does not bring it back.
+    /// Whether it has been used. A used code stays stored until it expires, so that sending its mail again
+    /// does not revive it.
     #[serde(default)]
     used: bool,
     /// In seconds since 1970: the table's TTL attribute.
     expires_at: i64,
 }
 
-/// For what and for whom digits are valid. A request for another code replaces them.
+/// The purpose and the owner of digits. A later request for a code replaces its digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DigitsOf<'a> {
-    /// For a reset, by whoever has this address.
+    /// For a reset, by the owner of this address.
     Reset(&'a CanonicalName),
-    /// For the confirmation of an address, by this account alone: two accounts may claim one address, and
+    /// For the confirmation of an address, only by this account: two accounts may claim one address, and the
     /// digits must not confirm it for the other account.
     Confirmation(UserId),
 }
 
 impl DigitsOf<'_> {
-    /// The purpose of the mail that the digits were in.
+    /// The purpose of the mail that contained the digits.
     #[must_use]
     pub const fn purpose(self) -> MailedFor {
         match self {
@@ -81,7 +81,7 @@ impl DigitsOf<'_> {
 }
 
 impl Code {
-    /// For what and for whom its digits are valid.
+    /// The purpose and the owner of its digits.
     #[must_use]
     pub fn digits_of(&self) -> DigitsOf<'_> {
         match self.purpose {
@@ -91,25 +91,25 @@ impl Code {
     }
 }
 
-/// The valid digits of an address or an account, and how often some have been tried.
+/// The valid digits of an address or an account, and the number of tries at them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct DigitsItem {
     mail_id: MailId,
     pepper: String,
     tries: u32,
-    /// The mark of the last try, by which a retry of ours knows its own.
+    /// The mark of the last try, by which a retry after a lost answer recognizes its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<String>,
     /// In seconds since 1970: the table's TTL attribute.
     expires_at: i64,
 }
 
-/// A try at digits that may be looked at.
+/// A reserved try at digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DigitsTry {
-    /// The mail whose digits count.
+    /// The mail whose digits are valid.
     pub mail: MailId,
-    /// The id of the pepper that they are made with.
+    /// The id of the pepper that made them.
     pub pepper: String,
 }
 
@@ -118,9 +118,9 @@ pub struct DigitsTry {
 pub struct Outgoing {
     /// What it is about.
     pub mail: Mail,
-    /// When it was asked for.
+    /// When it was requested.
     pub asked_at: Timestamp,
-    /// From when on it is not worth sending.
+    /// When it stops being worth sending.
     pub expires_at: Timestamp,
 }
 
@@ -129,8 +129,8 @@ fn number(n: i64) -> AttributeValue {
 }
 
 impl Table {
-    /// The account whose address this is, by its claim. An address that an account does not have any
-    /// more is nobody's, whatever its claim says.
+    /// The account that claims this address. If the account no longer has the address, nobody has it,
+    /// whatever the claim says.
     async fn owner(&self, address: &CanonicalName) -> Result<Option<Account>, StoreError> {
         let Some(claim) = self.get::<ClaimItem>(Key::email(address)).await? else {
             return Ok(None);
@@ -142,8 +142,8 @@ impl Table {
         Ok(account.map(Account::from).filter(has))
     }
 
-    /// That a code is used up, as a part of a transaction that is cancelled if it has been, or if its
-    /// time is over.
+    /// The part of a transaction that uses a code up. It cancels the transaction if the code has been used or
+    /// has expired.
     pub(crate) fn use_up(&self, code: &Code, now: Timestamp) -> TransactWriteItem {
         let update = Update::builder()
             .table_name(&self.name)
@@ -161,7 +161,7 @@ impl Table {
     }
 }
 
-/// What the mailer does with the table.
+/// The mailer's access to the table.
 #[derive(Clone, Debug)]
 pub struct Mailings(Table);
 
@@ -178,7 +178,7 @@ impl Mailings {
         Key::mail_of(pk)
     }
 
-    /// A mail that is to be sent, or `None` when that is done.
+    /// A mail to be sent, or `None` when it has been dealt with.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -204,8 +204,8 @@ impl Mailings {
         Ok(self.0.get::<AccountItem>(Key::account(id)).await?.map(Account::from))
     }
 
-    /// Stores what there is to store of a code, before its mail goes out. Again is harmless: tries and
-    /// use are kept. Earlier digits ([`Code::digits_of`]) become void; those of a later mail stay valid.
+    /// Stores a code before its mail goes out. Storing it again is harmless: its tries and its use are kept.
+    /// Earlier digits ([`Code::digits_of`]) become void; those of a later mail stay valid.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -272,7 +272,7 @@ impl Mailings {
         }
     }
 
-    /// A mail has been sent, or is not to be.
+    /// Deletes a mail that has been sent or will never be sent.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -281,7 +281,7 @@ impl Mailings {
     }
 }
 
-/// Finds codes that somebody presents.
+/// Finds presented codes.
 #[derive(Clone, Debug)]
 pub struct Codes(Table);
 
@@ -292,9 +292,9 @@ impl Codes {
         Self(Table::new(config, client))
     }
 
-    /// Reserves a try at digits before they are compared; or `None`: no digits are valid there, or they
-    /// have been tried too often. One conditional update, so that of any number at the same moment only so
-    /// many get through as may. A retry of ours after a lost answer is the same try.
+    /// Reserves a try at digits before they are compared. Returns `None` if no digits are valid there, or if
+    /// they have been tried too often. This is one conditional update, so concurrent tries cannot exceed the
+    /// limit. A retry after a lost answer is the same try.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -335,14 +335,14 @@ impl Codes {
                 _ => return Err(error.into()),
             },
         };
-        // An emulator answers an empty item for one that is not there.
+        // An emulator returns an empty item where there was none.
         let item = item.filter(|item| item.contains_key("tries"));
         let digits: Option<DigitsItem> = item.map(item::parse).transpose()?;
         let tried = digits.filter(|digits| digits.last.as_ref() == Some(&mark));
         Ok(tried.map(|digits| DigitsTry { mail: digits.mail_id, pepper: digits.pepper }))
     }
 
-    /// Gives a try back: the digits were right, and what they were for was refused for another reason.
+    /// Gives a try back: the digits were right, but the request was refused for another reason.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -370,7 +370,7 @@ impl Codes {
     }
 
     /// Whether the code of a mail has confirmed an address that its account still has, so that presenting
-    /// it again (a double click) is no mistake.
+    /// it again (a double click) is not an error.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -389,9 +389,8 @@ impl Codes {
         }))
     }
 
-    /// The code of a mail and the account that it is for, if the code counts: it has not been used, its
-    /// time is not over, and the account is of the same epoch. What is then done with it has conditions
-    /// on all of that.
+    /// The code of a mail and its account, if the code is valid: it has not been used, it has not expired,
+    /// and the account is in the same epoch. The writes that use the code have conditions on all of that.
     ///
     /// # Errors
     /// When the table cannot be read.

@@ -326,8 +326,8 @@ impl Counters {
         }
     }
 
-    /// Gives a reservation back: the attempt does not count, and no wait follows from it. Again is
-    /// harmless, so a retry of ours after a lost answer gives nothing back that others reserved.
+    /// Gives a reservation back: the attempt does not count, and no wait follows from it. Giving it back
+    /// again is harmless, so a retry after a lost answer gives back nothing that others reserved.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -338,7 +338,7 @@ impl Counters {
             let mine = Counter { count: mine.count.saturating_add(1), ..mine };
             match self.replace(&receipt.key, Some(&mine), before).await? {
                 Ok(()) => return Ok(()),
-                // A try of ours whose answer was lost: nothing but giving it back leads there.
+                // An earlier attempt succeeded and its answer was lost: only giving back leads to this state.
                 Err(Some(there)) if there == *before => return Ok(()),
                 Err(_) => {}
             }
@@ -412,7 +412,7 @@ impl Counters {
         Ok(known.iter().any(|known| known.expires_at > now.as_second()))
     }
 
-    /// Forgets all networks that are known to an account.
+    /// Forgets all networks that an account knows.
     ///
     /// # Errors
     /// When the table cannot be read or written.

@@ -49,14 +49,15 @@ pub(crate) struct AccountItem {
 }
 
 /// The epoch in which a password was set. The account and the password item hold the same one, because
-/// each change of a password writes both in one transaction and raises the epoch. Two reads that do not
-/// agree straddle a change. Items of accounts that were made before there was one have none, on both.
+/// each change of a password writes both in one transaction and raises the epoch. If two
+/// reads do not agree, a change came between them. In accounts created by an older version, both items lack
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PasswordVer(Option<u64>);
 
 impl PasswordVer {
-    /// That of a password that is set in the epoch `ver`.
+    /// The version of a password set in the epoch `ver`.
     pub(crate) fn of(ver: u64) -> Self {
         Self(Some(ver))
     }
@@ -128,7 +129,7 @@ pub(crate) struct ClaimItem {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct PasswordItem {
     pub(crate) hash: String,
-    /// The epoch of the account in which it was set.
+    /// The account's epoch in which the password was set.
     #[serde(default, skip_serializing_if = "PasswordVer::is_absent")]
     pub(crate) ver: PasswordVer,
 }

@@ -63,7 +63,7 @@ impl Key {
         Self::new(format!("KNOWN#{who}"), format!("NETWORK#{network}"))
     }
 
-    /// The network whose key ends like that.
+    /// The tag of the network whose sort key is `sk`.
     pub(crate) fn network_of(sk: &str) -> Option<String> {
         sk.strip_prefix("NETWORK#").map(str::to_owned)
     }
@@ -83,7 +83,7 @@ impl Key {
         Self::new(format!("CODE#{id}"), "CODE")
     }
 
-    /// The digits that are valid at present for a reset or for a confirmation.
+    /// The digits that are currently valid for a reset or a confirmation.
     pub(crate) fn digits(of: DigitsOf<'_>) -> Self {
         let (purpose, whose) = match of {
             DigitsOf::Reset(address) => (MailedFor::PasswordReset, address.as_str().to_owned()),

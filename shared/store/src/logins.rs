@@ -1,4 +1,4 @@
-//! Finding an account by its name, and beginning a session.
+//! Finds an account by its name and begins a session.
 
 use auth::{Account, CanonicalName, SessionId, UserId};
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -19,14 +19,14 @@ pub struct Logins {
     limits: SessionLimits,
 }
 
-/// How many sessions that are over or too many a login takes away at most.
+/// The maximum number of expired or excess sessions that one login removes.
 const SWEPT: usize = 25;
 
-/// How many logins of one account at the same time are reckoned with. An account that is this close
-/// to its limit is looked at once more after its new session has begun.
+/// The number of concurrent logins to one account that is expected. An account this close to its limit is
+/// checked again after its new session has begun.
 const CROWD: usize = 10;
 
-/// By what somebody signs in.
+/// The name by which a caller signs in.
 #[derive(Clone, Debug)]
 pub enum Identifier {
     /// A username.
@@ -38,11 +38,11 @@ pub enum Identifier {
 /// What is needed to check a password.
 #[derive(Clone, Debug)]
 pub struct Credential {
-    /// Whose it is.
+    /// The account that it belongs to.
     pub user_id: UserId,
     /// The hash.
     pub secret: Secret,
-    /// When it was set: the account must be read with the same.
+    /// The epoch in which it was set. The account must be read with the same one.
     pub set_in: PasswordVer,
 }
 
@@ -55,11 +55,11 @@ pub struct NewSession {
     pub ver: u64,
     /// The time of login.
     pub created_at: Timestamp,
-    /// The id of the pepper that its refresh token is made with.
+    /// The id of the pepper that makes its refresh token.
     pub pepper: String,
-    /// What the client said of itself.
+    /// The client's description of itself.
     pub user_agent: Option<String>,
-    /// Where it came from.
+    /// The network that the login came from.
     pub network: Option<String>,
 }
 
@@ -92,8 +92,8 @@ impl Logins {
 
     /// What is needed to check a password, or `None` when nobody has that name.
     ///
-    /// A name takes one wait. An address takes two, whether or not anybody has it, so that the time
-    /// does not tell.
+    /// A username takes one round trip. An address takes two, even if no account has it, so that the time
+    /// reveals nothing.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -117,9 +117,9 @@ impl Logins {
         }))
     }
 
-    /// The account, if its password is the one that was set in `set_in`, by the [`Credential`] that was
-    /// read before. `None` if the account is gone or its password has been replaced in between: a session
-    /// of the epoch that this read shows would outlive the change.
+    /// The account, if its password is still the one that was set in `set_in`, which comes from the
+    /// [`Credential`] read before. `None` if the account is gone or its password has been replaced in
+    /// between: a session of the epoch that this read shows would outlive the change.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -132,8 +132,8 @@ impl Logins {
         Ok(account.filter(|account| account.password_ver() == set_in).map(Account::from))
     }
 
-    /// Sets the hash `new` of a password in place of `old`, which is of the same password. Whether `old`
-    /// was still there: if not, it has been changed meanwhile, and stays as it is.
+    /// Replaces the hash `old` by `new`, a hash of the same password. Returns whether `old` was still there:
+    /// if not, the password has been changed concurrently, and its hash stays as it is.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -164,7 +164,7 @@ impl Logins {
         }
     }
 
-    /// The sessions of an account, also such as do not count any more.
+    /// The sessions of an account, including those that are no longer valid.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -172,12 +172,12 @@ impl Logins {
         self.table.sessions(id).await
     }
 
-    /// Begins a session. `before` are those that the account had a moment ago: of them, what does not
-    /// count any more is taken away, and the oldest, when there are too many. If that fails, the session
-    /// has begun nevertheless, and the next login takes them away.
+    /// Begins a session. `before` holds the sessions that the account had a moment ago. Those that are no
+    /// longer valid are removed, and so are the oldest when there are too many. If removing them fails, the
+    /// session has begun nevertheless, and the next login removes them.
     ///
-    /// It need not be one transaction with a look at the account: a session that begins while the
-    /// account is being disabled carries the epoch from before and so never counts.
+    /// No transaction with a check of the account is necessary: a session that begins while the account is
+    /// being disabled carries the previous epoch and so is never valid.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -195,8 +195,8 @@ impl Logins {
         not_swept(user, swept);
         let counting = before.iter().filter(|session| session.counts(ver, now)).count();
         if counting + CROWD >= self.limits.per_account() {
-            // Every login of the crowd looks after its own session is there, so whoever looks last sees
-            // them all; and all of them take away the same ones, also if one is the login's own.
+            // Each concurrent login looks only after its own session is stored, so the last one to look sees
+            // all sessions. All of them remove the same sessions, even if one of those is the login's own.
             let again = async {
                 let all = self.table.sessions(user).await?;
                 self.sweep(user, ver, now, &all, 0).await
@@ -209,8 +209,8 @@ impl Logins {
     async fn put(&self, user: UserId, session: NewSession) -> Result<Session, StoreError> {
         let id = session.id;
         let item = session.item(&self.limits);
-        // Without a condition on purpose: the id is new and random, and a retry of ours after a
-        // lost answer must not fail on what the first try wrote.
+        // Without a condition on purpose: the id is new and random, and a retry after a lost
+        // answer must not fail on what the first attempt wrote.
         self.table
             .client
             .put_item()
@@ -221,8 +221,8 @@ impl Logins {
         Session::of(id, item)
     }
 
-    /// Takes away those of `sessions` that do not count, and the oldest of those that do, so that
-    /// there is room for `more` besides.
+    /// Removes those of `sessions` that are not valid, and the oldest of the valid ones, so that there is
+    /// room for `more` others.
     async fn sweep(
         &self,
         user: UserId,
@@ -231,8 +231,8 @@ impl Logins {
         sessions: &[Session],
         more: usize,
     ) -> Result<(), StoreError> {
-        // Sessions of a later epoch began after the account was read, by somebody who knows the password
-        // of now: they are not this login's to judge.
+        // Sessions of a later epoch began after the account was read, by a caller who knows the new password:
+        // this login must not judge them.
         let (mut counting, over): (Vec<_>, Vec<_>) = sessions
             .iter()
             .filter(|session| session.ver <= ver)
@@ -246,7 +246,7 @@ impl Logins {
     }
 }
 
-/// Logs that sessions of an account were not taken away, where that has failed.
+/// Logs a failure to remove sessions of an account.
 fn not_swept(user: UserId, swept: Result<(), StoreError>) {
     if let Err(error) = swept {
         let (user_id, error) = (user.to_string(), &error as &dyn std::error::Error);

@@ -1,7 +1,8 @@
-//! Mails that are to be sent.
+//! The outbox: mails to be sent.
 //!
-//! Who wants a mail sent writes an item, and the mailer, which hears of new ones by the table's stream,
-//! sends it. The item says what for and to whom, and holds no code: that is derived from its id.
+//! A function that wants a mail sent writes an item. The table's stream invokes the mailer for each new item,
+//! and the mailer sends the mail. The item has the purpose and the recipient but no code: the mailer derives
+//! the code from the item's id.
 
 use auth::{Account, Email, EmailStanding, MailId, Random, UserId};
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
@@ -23,25 +24,25 @@ const NOTICE_VALID_FOR: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Mail {
-    /// A code to set a new password, for whoever has this address, if anybody has.
+    /// A code to set a new password, for the owner of this address, if an account has it.
     PasswordReset {
-        /// As it was given by whoever asked.
+        /// The address as the request spelled it.
         address: Email,
     },
-    /// A code that shows that mail to this address arrives, which an account wants to have.
+    /// A code to confirm an address for an account.
     EmailVerification {
         /// The account.
         user_id: UserId,
-        /// Its epoch when that was asked for: what ends its sessions ends this too.
+        /// The account's epoch at the time of the request: ending its sessions also voids this code.
         ver: u64,
         /// The address.
         address: Email,
     },
-    /// Something has happened to an account.
+    /// A notice of an event in an account.
     Notice {
         /// The account.
         user_id: UserId,
-        /// What.
+        /// The event.
         notice: Notice,
         /// The address to notify. Without one, the address that the account has when the mail is sent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,17 +73,17 @@ impl ConfirmedEmail {
     }
 }
 
-/// What an owner is told.
+/// An event that an owner is notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
     /// The password has been changed.
     PasswordChanged,
-    /// Somebody who knows the password has asked for another address.
+    /// Someone who knows the password has requested another address.
     EmailChangeRequested,
-    /// The address is another now.
+    /// The address has been replaced.
     EmailChanged,
-    /// A session has been ended, since a refresh token that had been superseded was used.
+    /// A session has been ended, because a superseded refresh token was used.
     SessionReused,
     /// The account was used from a network from which it had not been used before.
     NewNetwork,
@@ -95,7 +96,7 @@ pub struct NewMail {
     pub id: MailId,
     /// What it is about.
     pub mail: Mail,
-    /// When it was asked for. A code counts from then on.
+    /// When it was requested. The lifetime of a code begins then.
     pub asked_at: Timestamp,
 }
 
@@ -121,7 +122,7 @@ pub(crate) struct MailItem {
     #[serde(flatten)]
     pub(crate) mail: Mail,
     pub(crate) asked_at: Timestamp,
-    /// From when on it is not worth sending, in seconds since 1970: the table's TTL attribute.
+    /// When it stops being worth sending, in seconds since 1970: the table's TTL attribute.
     pub(crate) expires_at: i64,
 }
 
@@ -137,8 +138,8 @@ impl From<&NewMail> for MailItem {
 }
 
 impl Table {
-    /// That a mail is to be sent, as a part of a transaction: it is sent if and only if what it tells
-    /// of has happened.
+    /// The part of a transaction that requests a mail: it is sent if and only if the event that it reports
+    /// has happened.
     pub(crate) fn mail(&self, new: &NewMail) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .table_name(&self.name)
@@ -149,7 +150,7 @@ impl Table {
     }
 }
 
-/// Asks for mails.
+/// Requests mails.
 #[derive(Clone, Debug)]
 pub struct Outbox(Table);
 
@@ -160,10 +161,10 @@ impl Outbox {
         Self(Table::new(config, client))
     }
 
-    /// Asks for these mails, at most a hundred: for all or for none.
+    /// Requests these mails, at most a hundred: all of them or none.
     ///
-    /// Without a condition on purpose: the ids are new and random, and a retry of ours after a lost
-    /// answer must not fail on what the first try wrote.
+    /// Without a condition on purpose: the ids are new and random, and a retry after a lost answer must not
+    /// fail on what the first attempt wrote.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -186,8 +187,8 @@ impl Outbox {
 }
 
 impl Outbox {
-    /// Asks for a notice, if there is one. If it cannot be written, only the log says so: the event that
-    /// the owner is told of has happened, and must not fail for it.
+    /// Requests a notice, if there is one. A failure is only logged: the event has already happened, and must
+    /// not fail because its notice cannot be written.
     pub async fn notify(&self, notice: Option<NewMail>) {
         let Some(notice) = notice else { return };
         if let Err(error) = self.put(std::slice::from_ref(&notice)).await {

@@ -41,12 +41,12 @@ impl Hashes {
     }
 }
 
-/// What came of a change.
+/// The outcome of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
     /// The password is the new one, all sessions have ended, and this one has begun.
     Done(Box<Session>),
-    /// The account's epoch or its password is another than it was, and nothing has been changed.
+    /// The account's epoch or its password had changed before, so nothing was changed.
     Meanwhile,
 }
 
@@ -57,9 +57,9 @@ impl Passwords {
         Self { table: Table::new(config, client), limits }
     }
 
-    /// Sets the hash `new` in place of `old`, ends all sessions of the account by raising its epoch,
-    /// begins `session`, which is of the new one, and asks for `notice`, if any; or does nothing at all. One
-    /// transaction, with a condition on what `account` and `old` were read as. A notice that cannot be
+    /// Replaces the hash `old` by `new`, ends all sessions of the account by raising its epoch, begins
+    /// `session` in the new epoch, and requests `notice`, if any; or does nothing at all. This is one
+    /// transaction, with the condition that `account` and `old` are still current. A notice that cannot be
     /// written does not prevent the change.
     ///
     /// # Errors

@@ -111,11 +111,11 @@ impl Registrations {
             further.push(RegisterError::EmailTaken);
         }
         let failed = match &mail {
-            // The owner can ask for the mail again, and not for the name.
+            // The owner can request the mail again, but could not register the name again.
             Some(mail) => self.0.transact_and_tell(puts, id, mail).await?,
             None => self.0.transact(puts).await?,
         };
-        // An invalid invitation comes before all else.
+        // An invalid invitation is reported before any other failure.
         let invalid = invite.is_some() && failed.contains(&FURTHER);
         match failed.first() {
             None => Ok(account),

@@ -92,9 +92,9 @@ impl Resets {
     }
 
     /// Sets the hash `new` of the password, ends all sessions of the account by raising its epoch, uses
-    /// the code up and asks for `notice`, if any; or does nothing at all. One transaction, with conditions on
-    /// the code and on what `account` was read as, its address among it. A notice that cannot be written
-    /// does not prevent the reset.
+    /// the code up and requests `notice`, if any; or does nothing at all. This is one transaction, with the
+    /// conditions that the code is valid and that `account`, including its address, is still current. A
+    /// notice that cannot be written does not prevent the reset.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -139,9 +139,9 @@ impl Verifications {
         Self(Table::new(config, client))
     }
 
-    /// Claims the address that the code was mailed to for the account, as verified, gives up the one
-    /// that it had, uses the code up, and asks for `notice`; or does nothing at all. One transaction,
-    /// with conditions on the code, on what `account` was read as, and on nobody else having the
+    /// Claims the address that the code was mailed to for the account, as verified, gives up its previous
+    /// address, uses the code up, and requests `notice`; or does nothing at all. This is one transaction,
+    /// with the conditions that the code is valid, that `account` is still current, and that nobody else has the
     /// address. A notice that cannot be written does not prevent the claim.
     ///
     /// # Errors
@@ -192,8 +192,8 @@ impl Verifications {
     }
 }
 
-/// What came of a transaction with these failed conditions. `claim` is which of its items is a claim that
-/// somebody else may have.
+/// The outcome of a transaction with these failed conditions. `claim` is the position of a claim that another
+/// account may have.
 fn redeemed(failed: &[usize], claim: Option<usize>) -> Redeemed {
     match failed {
         [] => Redeemed::Done,

@@ -102,11 +102,11 @@ impl Table {
     }
 }
 
-/// Why a transaction was not carried out, other than by its conditions.
+/// Why a transaction failed, other than by its conditions.
 enum NotDone {
-    /// The database has refused it, so it has not been carried out.
+    /// The database refused it, so it was not carried out.
     Refused(StoreError),
-    /// No answer, or none that says whether it has been.
+    /// There was no answer, or none that says whether it was carried out.
     Unknown(StoreError),
 }
 
@@ -118,8 +118,8 @@ impl From<NotDone> for StoreError {
 }
 
 impl Table {
-    /// Carries a transaction out. Gives the places of the items whose conditions failed: none if it has
-    /// been carried out.
+    /// Carries out a transaction. Returns the positions of the items whose conditions failed: none if it
+    /// succeeded.
     pub(crate) async fn transact(
         &self,
         items: Vec<TransactWriteItem>,
@@ -127,12 +127,12 @@ impl Table {
         Ok(self.send(items).await?)
     }
 
-    /// Carries a transaction out that the owner `user` is told of by `mail`: in the same transaction, or,
-    /// if the database refuses that one for another reason than its conditions, without the mail. The
-    /// change must happen; the mail is only desirable.
+    /// Carries out a transaction and requests `mail`, which notifies the owner `user`, in the same one. If
+    /// the database refuses it for a reason other than its conditions, the change is made without the mail:
+    /// the change must happen; the mail is only desirable.
     ///
-    /// A transaction that may have been carried out is not sent again in another form: its own change
-    /// would fail the conditions.
+    /// A transaction that may have been carried out is not sent again without the mail: its own change would
+    /// fail the conditions.
     pub(crate) async fn transact_and_tell(
         &self,
         change: Vec<TransactWriteItem>,
@@ -163,12 +163,12 @@ impl Table {
             return Ok(failed);
         }
         let is_refused = error.raw_response().is_some_and(|it| it.status().is_client_error());
-        // Whoever has carried a transaction out does not cancel it at a later attempt, which has its token.
+        // A database that has carried out a transaction does not cancel a later attempt with the same token.
         let is_cancelled = error
             .as_service_error()
             .is_some_and(TransactWriteItemsError::is_transaction_canceled_exception);
         let error = StoreError::from(error);
-        // Nothing else that passes by itself says what became of an earlier attempt without an answer.
+        // No other transient error reveals the outcome of an earlier attempt without an answer.
         let is_final = error.kind() != FaultKind::Unavailable;
         if is_refused && (is_cancelled || is_final || !unanswered.any()) {
             Err(NotDone::Refused(error))
@@ -178,7 +178,7 @@ impl Table {
     }
 }
 
-/// Whether any attempt at an operation had no answer that says whether it has been carried out.
+/// Whether the outcome of any attempt at an operation is unknown, for want of an answer.
 #[derive(Clone, Debug, Default)]
 struct Unanswered(Arc<AtomicBool>);
 
@@ -206,7 +206,7 @@ impl Intercept for Unanswered {
     }
 }
 
-/// Logs that the owner of an account was not told of a change that has happened.
+/// Logs that the owner of an account gets no notice of a change that has happened.
 pub(crate) fn not_told(user: UserId, error: &StoreError) {
     let (user_id, error) = (user.to_string(), error as &dyn std::error::Error);
     tracing::warn!(event = "owner_not_told", user_id, error, "security");
