@@ -117,7 +117,7 @@ impl LocalDatabase {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DatabaseError::Listen)?;
         let address = listener.local_addr().map_err(DatabaseError::Listen)?;
-        // The emulator answers pages of every origin, so it is hidden behind a guard that does not.
+        // The emulator answers pages of every origin, so a guard that does not stands in front of it.
         let hidden = loopback::hidden().await.map_err(DatabaseError::Listen)?;
         let emulator = hidden.local_addr().map_err(DatabaseError::Listen)?;
         let servers = [
@@ -180,7 +180,7 @@ fn is_damage(problem: &str) -> bool {
         .any(|damage| problem.contains(damage))
 }
 
-/// Refuses a file of another program, before anything is written beside it.
+/// Refuses a file of another program before anything is written next to it.
 fn check_header(path: &Path) -> Result<(), DatabaseError> {
     let mut header = Vec::new();
     // What cannot be read is reported when it is opened.
@@ -225,7 +225,7 @@ fn lock(path: &Path) -> Result<File, DatabaseError> {
         }
         Err(std::fs::TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            // Whoever has just taken the lock may not have written yet.
+            // A process that has just taken the lock may not have written yet.
             let read = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
             let holder = if read { holder.trim() } else { "another process" };
             Err(DatabaseError::InUse(format!("{name} is in use by {holder}")))

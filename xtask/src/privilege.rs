@@ -1,8 +1,8 @@
-//! Least privilege: what the functions of a template may do, against what they do.
+//! Least privilege: compares what the functions of a template may do with what they do.
 //!
-//! SAM's own translator makes the roles, managed policies included, and an evaluator of IAM that others
-//! maintain decides requests by them. What is left for us is the question that no evaluator answers: which
-//! grants does nothing need? A grant is needed if a call is refused without it.
+//! SAM's own translator creates the roles, including managed policies, and an independent evaluator of IAM
+//! decides requests by them. This module answers the one question that no evaluator answers: which grants
+//! does nothing need? A grant is needed if a call is refused without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -76,7 +76,7 @@ pub struct Grant {
 /// Operators, their condition keys, and the values that these may have.
 type Conditions = BTreeMap<String, BTreeMap<String, OneOrMany>>;
 
-/// Something that is not understood.
+/// A part of a policy that this module does not understand.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NotUnderstood(String);
@@ -143,7 +143,7 @@ impl Roles {
         self.functions.keys().map(String::as_str)
     }
 
-    /// The policies that a function has and the template has not: nobody here knows what they grant.
+    /// The policies of a function that the template does not define, so that their grants are unknown.
     pub fn foreign(&self) -> impl Iterator<Item = (&str, &str)> {
         self.functions.iter().flat_map(|(function, attached)| {
             attached.foreign.iter().map(move |arn| (function.as_str(), arn.as_str()))
@@ -153,7 +153,7 @@ impl Roles {
     /// All grants.
     ///
     /// # Errors
-    /// When a policy has something else than grants of actions that it names.
+    /// When a policy has anything other than grants of named actions.
     pub fn grants(&self) -> Result<Vec<Grant>, NotUnderstood> {
         let mut grants = Vec::new();
         for (function, attached) in &self.functions {
@@ -378,7 +378,7 @@ fn decide(tools: &Tools, questions: &[Question<'_>]) -> anyhow::Result<Vec<Decis
     Ok(decisions.into_iter().map(decision).collect())
 }
 
-/// Runs a program on `input`, and gives what it prints.
+/// Runs a program on `input` and returns its output.
 fn run(command: &mut Command, input: &Value) -> anyhow::Result<String> {
     let mut process = command
         .stdin(Stdio::piped())

@@ -1,7 +1,7 @@
-//! Rebuilding functions when their sources change.
+//! Rebuilds functions when their sources change.
 //!
-//! The sources are looked at a few times a second. They are some two hundred files, which takes about a
-//! millisecond; a notification of the system would cost one of the few inotify instances of a user.
+//! The sources are polled a few times a second. They are about two hundred files, so polling takes about a
+//! millisecond. Notifications by the system would take one of a user's few inotify instances.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,20 +13,20 @@ use crate::lambda::{Lambda, Replaced};
 use crate::project::Project;
 use crate::ui;
 
-/// How often the sources are looked at. A build begins once two looks in a row are equal, since editors and
+/// How often the sources are polled. A build begins once two successive polls agree, because editors and
 /// version control write many files.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The folders of sources.
 const FOLDERS: [&str; 3] = ["functions", "shared", ".cargo"];
 
-/// The files of the top folder that decide what is built.
+/// The files in the top folder that affect a build.
 const FILES: [&str; 3] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
 
 /// Folders that no binary is built from.
 const UNUSED: [&str; 3] = ["tests", "target", "node_modules"];
 
-/// The template, which a running server does not take over.
+/// The template. A running server does not adopt changes to it.
 const TEMPLATE: &str = "template.yaml";
 
 /// Each source with the time of its last change and its size.
@@ -40,14 +40,14 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Looks at the sources. What changes from now on is a change.
+    /// Records the current state of the sources, with which later states are compared.
     #[must_use]
     pub fn watch(project: &Project) -> Self {
         let root = project.root().to_owned();
         Self { seen: look(&root), root }
     }
 
-    /// Waits until sources have changed and change no more.
+    /// Waits until sources have changed and stopped changing.
     pub async fn changed(&mut self) {
         loop {
             let mut now = self.look_again().await;
@@ -77,12 +77,12 @@ impl Sources {
     async fn look_again(&self) -> Look {
         tokio::time::sleep(PAUSE).await;
         let root = self.root.clone();
-        // A panic there is ours, and no change.
+        // A panic there is a defect of this program, not a change.
         tokio::task::spawn_blocking(move || look(&root)).await.unwrap_or_else(|_| self.seen.clone())
     }
 }
 
-/// All sources. A file that cannot be read now is seen once it can.
+/// All sources. A file that cannot be read now is noticed once it can.
 fn look(root: &Path) -> Look {
     let mut seen = Look::new();
     let mut ahead: Vec<_> = FOLDERS.iter().map(PathBuf::from).collect();
@@ -93,7 +93,7 @@ fn look(root: &Path) -> Look {
             if !is_source(&path) {
                 continue;
             }
-            // A link is looked at as what it leads to, but not followed into folders.
+            // A link stands for its target, but is not followed into folders.
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => ahead.push(path),
                 _ => files.push(path),
@@ -119,7 +119,7 @@ fn is_source(path: &Path) -> bool {
     !inner.any(ignored) && !is_temporary(&name)
 }
 
-/// Whether an editor, or a test that compares snapshots, writes a file of this name beside the real one.
+/// Whether an editor, or a test that compares snapshots, writes a file of this name next to the real one.
 fn is_temporary(name: &str) -> bool {
     // `4913` is how Vim finds out whether it can write to a folder.
     name == "4913"
@@ -131,7 +131,7 @@ fn is_temporary(name: &str) -> bool {
         || name.contains("___jb_")
 }
 
-/// Rebuilds functions whenever sources change, for ever.
+/// Rebuilds functions whenever sources change. Never returns.
 pub async fn rebuild(
     project: &Project,
     release: bool,

@@ -157,7 +157,7 @@ fn matches(pattern: &Value, value: &Value) -> bool {
     }
 }
 
-/// Delivers a batch, and gives the mails that this has sent. A stream keeps its records for a day, so those of
+/// Delivers a batch and returns the mails that this sent. A stream keeps its records for a day, so those of
 /// an earlier run come again.
 async fn deliver_and_find(
     invoker: &impl Invoker,
@@ -171,7 +171,7 @@ async fn deliver_and_find(
     sent
 }
 
-/// Where the mails of these records are, once they are sent.
+/// The files of the mails of these records, once they are sent.
 fn mails_of(records: &[Value], mails: &Path) -> impl Iterator<Item = PathBuf> {
     records.iter().filter_map(|record| {
         let (_, id) = record["dynamodb"]["Keys"]["pk"]["S"].as_str()?.split_once('#')?;

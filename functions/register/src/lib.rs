@@ -165,7 +165,8 @@ impl Route for RegisterRoute {
             let postage = Box::pin(self.postage(email.as_ref(), network.as_deref()));
             registration.besides(postage).await
         };
-        // A failed hash does not end the reservation half-way: it could not be withdrawn then.
+        // The error of a failed hash is returned later. Here it would drop the reservation half-way, and a
+        // dropped reservation cannot be withdrawn.
         let hash = async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.random).await) };
         let (reserved, hash) = futures_util::try_join!(Box::pin(reserved), hash)?;
         let (reservation, mail) = match reserved {

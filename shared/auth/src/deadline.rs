@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-/// How long before the end of an invocation its handler is dropped. In this time the answer is sent.
+/// How long before the end of an invocation its handler is dropped. This time is for sending the answer.
 const FOR_THE_ANSWER: Duration = Duration::from_millis(500);
 
-/// How long before that no call of a service goes on. In this time a handler can still undo what it did:
-/// give back the reservations of an attempt, for example.
+/// How long before that all calls to services end. In this time a handler can still undo its work, for
+/// example give back the reservations of an attempt.
 const FOR_UNDOING: Duration = Duration::from_millis(1_500);
 
 tokio::task_local! {
@@ -18,8 +18,8 @@ tokio::task_local! {
 
 /// When the work of an invocation has to end. It ends in two steps:
 ///
-/// 1. Calls of services end. A handler that waits for one gets an error, as from an outage, and has
-///    time for further, short calls.
+/// 1. Calls to services end. A handler that waits for one gets an error, as in an outage, and has time for
+///    more, short calls.
 /// 2. The handler is dropped, and the invocation is answered without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
@@ -33,7 +33,7 @@ pub struct Deadline {
 pub struct DeadlinePassed;
 
 impl Deadline {
-    /// The deadline of an invocation that is killed in `left`. Of a short time, shares are kept back.
+    /// The deadline of an invocation that will be killed after `left`. If that is short, the margins shrink.
     #[must_use]
     pub fn within(left: Duration) -> Self {
         Self::starting(Instant::now(), left)
@@ -45,7 +45,7 @@ impl Deadline {
         Self { calls_end: now + calls, ends: now + work }
     }
 
-    /// Does `work` under this deadline.
+    /// Runs `work` under this deadline.
     ///
     /// # Errors
     /// When the deadline passes first.
@@ -53,14 +53,14 @@ impl Deadline {
         timeout_at(self.ends, self.known_to(work)).await.map_err(|_| DeadlinePassed)
     }
 
-    /// Does `work` and ends its calls of services by this deadline, but never drops it: for a start,
-    /// which may take longer and still succeed.
+    /// Runs `work` and ends its calls to services by this deadline, but never drops it: for the start of an
+    /// instance, which may take longer and still succeed.
     pub async fn known_to<F: Future>(self, work: F) -> F::Output {
         CURRENT.scope(self, work).await
     }
 
-    /// How long a call of a service that begins now may take; `None` where no deadline is known. A task
-    /// that is spawned by the work does not know the deadline of the work.
+    /// How long a call to a service that begins now may take, or `None` where no deadline is known. A task
+    /// that the work spawns does not know the deadline of the work.
     #[must_use]
     pub fn left_for_a_call() -> Option<Duration> {
         let Self { calls_end, ends } = CURRENT.try_get().ok()?;

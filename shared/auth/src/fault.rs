@@ -30,7 +30,7 @@ pub enum FaultKind {
 /// An error that says whether the server could not carry out what was asked (5xx): such a failure is not
 /// counted against the caller.
 pub trait Outage {
-    /// Whether it is.
+    /// Whether the server failed.
     fn is_outage(&self) -> bool;
 }
 

@@ -17,7 +17,7 @@ pub enum Metric {
     Duration,
     /// Answers from 500 on, and events whose handling failed.
     ServerErrors,
-    /// Requests and events that were ended because their deadline had passed.
+    /// Requests and events that were aborted because their deadline had passed.
     DeadlinesPassed,
     /// Answers 429.
     Throttled,
@@ -42,7 +42,7 @@ pub enum Metric {
     MailsSent,
     /// Mails that it did not take, each time.
     MailsFailed,
-    /// Mails that were given up, since they could never be sent.
+    /// Mails that were given up because they could never be sent.
     MailsGivenUp,
 }
 

@@ -21,8 +21,7 @@ pub use record::{KeyState, KeysError, KeysTable, Published, PublishedKey, Record
 /// How long a set that has been read counts as fresh, in seconds, unless configured.
 pub const FRESH_SECONDS: i64 = 300;
 
-/// How much longer it is served while reads fail, in seconds: with a shorter cache, only as long again as
-/// it is fresh.
+/// How much longer it is served while reads fail, in seconds: at most as long again as it is fresh.
 pub const STALE_SECONDS: i64 = 300;
 
 /// The shortest time between two reads for unknown key ids, in seconds.
@@ -69,8 +68,8 @@ impl CacheSeconds {
         Lifetime { fresh, stale: fresh.min(SignedDuration::from_secs(STALE_SECONDS)) }
     }
 
-    /// The longest time for which a function goes by a set that it has read: fresh, and then while reads
-    /// fail.
+    /// The longest time for which a function uses a set that it has read: while it is fresh, and then while
+    /// reads fail.
     #[must_use]
     pub fn longest(self) -> SignedDuration {
         self.lifetime().longest()

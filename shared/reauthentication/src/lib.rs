@@ -54,8 +54,8 @@ impl Reauthentication {
         &self.hasher
     }
 
-    /// Proves that `password` is the account's, and gives its stored hash. The network is then known to the
-    /// account; if it is a new one, the owner is told, as for a login.
+    /// Proves that `password` is the account's, and returns its stored hash. The account then knows the
+    /// network; if it is a new one, the owner gets a notice, as after a login.
     ///
     /// # Errors
     /// [`ReauthenticationError::Wrong`] when it is not; [`ReauthenticationError::Throttle`] when there
@@ -68,7 +68,8 @@ impl Reauthentication {
     ) -> Result<Secret, ReauthenticationError> {
         let presented = Presented::Username(account.username.canonical());
         let attempt = async { Ok(Box::pin(self.throttle.attempt(presented, network)).await?) };
-        // A failed read does not end the reservation half-way: it could not be withdrawn then.
+        // The error of a failed read is returned later. Here it would drop the reservation half-way, and a
+        // dropped reservation cannot be withdrawn.
         let stored = async { Ok::<_, ReauthenticationError>(self.hashes.of(account).await) };
         let (attempt, stored) = futures_util::try_join!(attempt, stored)?;
         let check = async {

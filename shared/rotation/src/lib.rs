@@ -51,9 +51,9 @@ impl Config {
     }
 }
 
-/// How long a key is public before it signs: the longest for which anyone may go by a set from before it was
-/// published. The function that publishes the set may hold an old one, and whoever asked it at the last
-/// moment keeps that answer.
+/// How long a key is public before it signs: the longest time for which a verifier may use a set from before
+/// the key was published. The function that serves the set may hold an old one, and a client that fetched it
+/// at the last moment keeps that answer.
 fn lead(max_age: keys::MaxAgeSeconds, cache: keys::CacheSeconds) -> SignedDuration {
     cache.longest() + max_age.duration()
 }
@@ -365,7 +365,7 @@ fn parse(version: &Version) -> Result<SigningKeys, RotationError> {
     Ok(version.value.parse()?)
 }
 
-/// The first whole second that is not before `at`: nobody waits for a fraction.
+/// `at` rounded up to a whole second, so that nobody waits for a fraction.
 fn whole_second(at: Timestamp) -> Timestamp {
     let up = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
     at.round(up).unwrap_or(at)

@@ -38,7 +38,7 @@ impl Default for CacheSeconds {
     }
 }
 
-/// A secret as a `T`, kept by the rule of [`cache`].
+/// A secret parsed as a `T`, cached by the rules of [`cache`].
 pub struct Cached<T: Parsed>(Cache<SecretOf<T>>);
 
 /// Shows no value.
@@ -48,12 +48,12 @@ impl<T: Parsed> fmt::Debug for Cached<T> {
     }
 }
 
-/// What a secret can say.
+/// A type that a secret can be parsed as.
 pub trait Parsed: FromStr<Err: fmt::Display> + Send + Sync + 'static {}
 
 impl<T: FromStr<Err: fmt::Display> + Send + Sync + 'static> Parsed for T {}
 
-/// A secret that says a `T`, as a source.
+/// A secret that contains a `T`, as a source of a cache.
 struct SecretOf<T> {
     secret: Secret,
     of: PhantomData<fn() -> T>,

@@ -49,8 +49,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Every error of DynamoDB that passes by itself, in each form in which it comes: the same request
-    /// succeeds later.
+    /// Every transient error of DynamoDB, in each form that it takes: the same request succeeds later.
     pub const PASSING: [Self; 19] = [
         Self::Code(400, "LimitExceededException"),
         Self::Code(400, "ProvisionedThroughputExceededException"),
@@ -84,7 +83,7 @@ impl Fault {
         Self::Code(400, "ItemCollectionSizeLimitExceededException"),
         Self::Code(400, "SomethingNewException"),
         Self::Cancelled(&["ConditionalCheckFailed", "None"]),
-        // A failed condition is an answer, whatever stands beside it.
+        // A failed condition is final, even if other reasons are transient.
         Self::Cancelled(&["ConditionalCheckFailed", "TransactionConflict"]),
         Self::Cancelled(&["TransactionConflict", "ValidationError"]),
         Self::Cancelled(&["None", "None"]),

@@ -1,5 +1,5 @@
-//! Stands between a function and its database: notes what is asked, lets something else happen before
-//! any one call, and makes any one call fail.
+//! Stands between a function and its database: records calls, runs an action before any one call, or makes
+//! any one call fail.
 
 use std::future::Future;
 use std::io;
@@ -17,7 +17,7 @@ use crate::{Fault, Stack};
 type Action = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Fate = Box<dyn Fn(&Call) -> Fault + Send + Sync>;
 
-/// A call of the database.
+/// A call to the database.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The operation: `UpdateItem`.

@@ -1,4 +1,4 @@
-//! What ends all sessions of an account, to be let happen in the middle of a request.
+//! Concurrent events that end all sessions of an account, for a test to run in the middle of a request.
 
 use std::future::Future;
 
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::Stack;
 
-/// What happens to an account while a request of it is under way.
+/// A concurrent event in an account while one of its requests is in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meanwhile {
     /// The password is reset by mail.
@@ -26,20 +26,20 @@ pub enum Meanwhile {
 }
 
 impl Meanwhile {
-    /// All of them.
+    /// All events.
     pub const ALL: [Self; 4] = [Self::Reset, Self::Change, Self::LogoutAll, Self::Disabled];
 
-    /// Whether the password is another one afterwards.
+    /// Whether the event changes the password.
     #[must_use]
     pub fn replaces_the_password(self) -> bool {
         matches!(self, Self::Reset | Self::Change)
     }
 
-    /// Prepares it for `account`, as it is now. The action lets it happen, by the handles of the functions
-    /// that do it; the receiver then gives the session that a change has begun.
+    /// Prepares the event for the current state of `account`. The action triggers it through the handles that
+    /// the functions use; the receiver then gets the session that a change has begun.
     ///
     /// # Panics
-    /// When it cannot be prepared; and the action, when it does not happen.
+    /// When the event cannot be prepared. The action panics when the event does not happen.
     pub async fn prepare(
         self,
         stack: &Stack,
@@ -49,7 +49,7 @@ impl Meanwhile {
         let now = SystemClock.now();
         let old = Hashes::new(&users, client.clone()).of(account).await;
         let old = old.expect("a table that can be read").expect("a password");
-        // Of a password that nobody knows: one character of the hash is another.
+        // The hash of an unknown password: one character differs.
         let mut new = old.expose().to_owned();
         let at = new.len() - 10;
         let other = if new[at..].starts_with('A') { "B" } else { "A" };

@@ -59,7 +59,7 @@ pub trait Checked: Guarded {
 #[derive(Debug)]
 pub enum Public {}
 
-/// Whoever has a refresh token. It is in the body, so it is the handler that verifies it, before it does
+/// Any holder of a refresh token. It is in the body, so it is the handler that verifies it, before it does
 /// anything else.
 #[derive(Debug)]
 pub enum ByRefreshToken {}

@@ -56,7 +56,7 @@ impl Description {
 }
 
 /// Handles one event that is not HTTP before the deadline, and logs one line of it. A failure is the
-/// function's, a panic and a deadline that has passed included: whoever invoked it sees the failure and may
+/// function's, including a panic and a passed deadline: the invoker sees the failure and may
 /// try again.
 ///
 /// # Errors
@@ -68,7 +68,7 @@ pub async fn handle_within<H: EventHandler>(
     request_id: &str,
 ) -> Result<H::Answer, lambda_runtime::Error> {
     let started = Instant::now();
-    // Boxed: the SDK's futures are so deeply nested that the compiler gives up on larger ones.
+    // Boxed: the SDK's futures are nested so deeply that the compiler gives up on larger ones.
     let result = match work::finish(Some(deadline), handler.handle(event).boxed()).await {
         Ok(result) => result.map_err(|error| reason(&error)),
         Err(error) => Err(error.to_string()),

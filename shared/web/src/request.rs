@@ -30,8 +30,8 @@ impl fmt::Debug for Request {
 }
 
 impl Request {
-    /// The request of `event`, and whether it came by the way that `edge` asks for. If not, the request is
-    /// for the log alone.
+    /// The request of `event`, and whether it came the way that `edge` requires. If not, the request is only
+    /// for the log.
     pub(crate) fn new(event: Event, edge: &Edge) -> (Self, Result<(), Problem>) {
         let (network, arrival) = match edge.network(&event) {
             Ok(network) => (network, Ok(())),
@@ -51,7 +51,7 @@ impl Request {
     /// case. The gateway names the parameters; without that, it is the last part of the path.
     ///
     /// # Errors
-    /// 404: what is no identifier is the identifier of nothing.
+    /// 404, because text that is not an identifier identifies nothing.
     pub fn path_id<T: FromStr<Err = IdError>>(&self, name: &str) -> Result<T, Problem> {
         let last = || self.event.raw_path.as_deref()?.rsplit('/').next();
         let parameter = self.event.path_parameters.get(name).map(String::as_str).or_else(last);
@@ -87,8 +87,8 @@ impl Request {
     }
 }
 
-/// A user agent as text for people: read as UTF-8, or else as ISO 8859-1, without what cannot be seen or
-/// changes the writing direction.
+/// A user agent as text for people: decoded as UTF-8, or else as ISO 8859-1, without invisible characters and
+/// characters that change the writing direction.
 fn user_agent(value: &HeaderValue) -> String {
     let bytes = value.as_bytes();
     let text = match str::from_utf8(bytes) {

@@ -104,7 +104,7 @@ impl<T: Serialize + Send> Output for Public<T> {
     }
 }
 
-/// The answer `O`, which scripts of any origin may read. Only for what is public anyway.
+/// The answer `O`, which scripts of any origin may read. Use it only for public data.
 #[derive(Clone, Copy, Debug)]
 pub struct AnyOrigin<O>(pub O);
 

@@ -1,4 +1,4 @@
-//! CORS as an HTTP API answers it: by its configuration alone, whatever the functions say.
+//! CORS as an HTTP API implements it: by its configuration alone, whatever the functions answer.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -17,7 +17,7 @@ pub struct Origin(String);
 impl std::str::FromStr for Origin {
     type Err = String;
 
-    /// As the parameter `CorsOrigins` of the template takes one.
+    /// Parses an origin as the template's parameter `CorsOrigins` accepts it.
     fn from_str(text: &str) -> Result<Self, String> {
         let authority =
             text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or("");
@@ -43,14 +43,14 @@ pub struct Cors {
 }
 
 impl Cors {
-    /// The template's configuration for these origins. Without an origin the API answers no CORS, as if
+    /// The template's configuration for these origins. Without an origin the API sends no CORS headers, as if
     /// `CorsOrigins` were empty.
     #[must_use]
     pub fn new(origins: Vec<Origin>, configuration: CorsConfiguration) -> Self {
         Self { origins, configuration }
     }
 
-    /// The origin of a request, if it is one of ours.
+    /// The origin of a request, if it is an allowed one.
     pub(super) fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
         self.origins
@@ -59,8 +59,8 @@ impl Cors {
             .then(|| origin.clone())
     }
 
-    /// What to tell the user of a preflight from an origin that is not one of ours: the answer says nothing of
-    /// the reason, and the browser only that there is no permission.
+    /// The message to the developer about a preflight from an origin that is not allowed: the answer does not
+    /// contain the reason, and the browser says only that there is no permission.
     pub(super) fn advice(&self, parts: &Parts) -> Option<String> {
         let origin = parts.headers.get(ORIGIN)?.to_str().ok()?;
         let refused = parts.method == Method::OPTIONS
@@ -76,7 +76,7 @@ impl Cors {
 
     /// The answer to an `OPTIONS` request, which no function sees. `None` without CORS.
     ///
-    /// An HTTP API answers 204 to all of them; without an origin of ours, without a header of CORS.
+    /// An HTTP API answers 204 to all of them, without CORS headers if the origin is not allowed.
     pub(super) fn preflight<B: Default>(&self, parts: &Parts) -> Option<Response<B>> {
         if self.origins.is_empty() || parts.method != Method::OPTIONS {
             return None;
@@ -99,8 +99,8 @@ impl Cors {
         Some(response)
     }
 
-    /// Adds to an answer what a page of `origin` needs to read it, in place of what a function said. Leaves
-    /// it as it is without CORS.
+    /// Replaces a function's CORS headers by those that a page of `origin` needs to read the answer. Without
+    /// CORS, leaves the answer as it is.
     pub(super) fn finish(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
         if self.origins.is_empty() {
             return;

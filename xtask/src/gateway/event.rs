@@ -113,8 +113,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
     headers.get(name).map_or(Cow::Borrowed(""), readable)
 }
 
-/// A header as text, since JSON carries nothing else: read as UTF-8, or else as ISO 8859-1, which headers
-/// were once in (RFC 9110 §5.5).
+/// A header as text, because JSON carries nothing else: decoded as UTF-8, or else as ISO 8859-1, the former
+/// encoding of headers (RFC 9110 §5.5).
 fn readable(value: &HeaderValue) -> Cow<'_, str> {
     match str::from_utf8(value.as_bytes()) {
         Ok(text) => Cow::Borrowed(text),

@@ -44,7 +44,7 @@ pub struct Gateway<I> {
 }
 
 impl<I: Invoker> Gateway<I> {
-    /// A gateway that leads `routes` to functions behind `invoker`. It answers no CORS.
+    /// A gateway that maps `routes` to functions behind `invoker`. It sends no CORS headers.
     #[must_use]
     pub fn new(routes: Routes, invoker: I, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         let integration_timeout = INTEGRATION_TIMEOUT;
@@ -70,7 +70,7 @@ impl<I: Invoker> Gateway<I> {
         for listener in listeners {
             let port = listener.local_addr().map_or(0, |address| address.port());
             let gateway = Arc::clone(&self);
-            // Room to read what is refused below by its size; hyper answers 431 beyond.
+            // Room to read requests that are refused below for their size; hyper answers 431 beyond that.
             let buffer = 16 * MAX_HEADER_BYTES;
             accepting.spawn(loopback::serve(listener, buffer, move |request, peer| {
                 let gateway = Arc::clone(&gateway);
@@ -111,8 +111,8 @@ impl<I: Invoker> Gateway<I> {
             return Err(Refusal::Headers);
         }
         if let Some(function) = invoked(&parts.method, parts.uri.path()) {
-            // Only API Gateway stands between a page and a function: no page may go around it. The API's own
-            // routes answer every `Host`: they trust a token alone, and tests show that they ignore the header.
+            // On AWS, no page can invoke a function except through API Gateway. The API's own routes answer every
+            // `Host`: they trust only a token, and tests show that they ignore the header.
             loopback::check_host(&parts, port)?;
             loopback::check_page(&parts.headers, port)?;
             let body = collect(body).await?;

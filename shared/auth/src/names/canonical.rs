@@ -50,7 +50,7 @@ impl CanonicalName {
         Self(name)
     }
 
-    /// The canonical form of an address, of those of its parts.
+    /// The canonical form of an address, joined from the canonical forms of its parts.
     pub(super) fn of_address(local: &Self, a_labels: &str) -> Self {
         Self(format!("{}@{a_labels}", local.0))
     }

@@ -15,13 +15,14 @@ use super::{CanonicalName, NameError};
 /// without its angle brackets.
 const MAX_OCTETS: usize = 254;
 
-/// How many octets the local part has at most (RFC 5321 §4.5.3.1.1).
+/// The maximum length of the local part, in octets (RFC 5321 §4.5.3.1.1).
 const MAX_LOCAL_OCTETS: usize = 64;
 
 /// An e-mail address: an `addr-spec` whose local part may be in any script (RFC 6531 §3.3) and whose
 /// domain is a dotted IDNA2008 name. A display name, a comment or an address literal is not part of it.
 ///
-/// It is kept as it was given, since only the receiving server knows what the case of a local part means.
+/// It keeps its original spelling, because only the receiving server knows whether case matters in a local
+/// part.
 /// Two addresses are the same account if [`Email::canonical`] is the same.
 ///
 /// Personal data: [`fmt::Debug`] does not show it, and there is no [`fmt::Display`].

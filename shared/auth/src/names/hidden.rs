@@ -14,7 +14,7 @@ pub(super) fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-/// Whether no name may have `c`, because a reader cannot see it for what it is: controls, invisible
+/// Whether no name may have `c`, because a reader cannot recognize it: controls, invisible
 /// characters, characters that set the writing direction, and
 /// code points that mean nothing to everybody (private, unassigned). The plain space is left to
 /// the grammar of each name.

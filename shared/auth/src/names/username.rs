@@ -15,7 +15,7 @@ use super::canonical::MAX_OCTETS;
 use super::hidden::is_hidden;
 use super::{CanonicalName, NameError};
 
-/// How many characters (Unicode scalar values) the canonical form of a username has.
+/// The allowed length of a username's canonical form, in characters (Unicode scalar values).
 const CHARS: RangeInclusive<usize> = 3..=80;
 
 /// A username: RFC 8265 `UsernameCaseMapped`, 3 to 80 characters, without `@` and without invisible
