@@ -1,5 +1,5 @@
-//! `POST /auth/email/change`: asks for another address. It takes effect when it is confirmed, by a code that is
-//! mailed there; the old one is told.
+//! `POST /auth/email/change`: requests another address. It takes effect when a code mailed to it confirms it.
+//! The old address gets notices if its owner has confirmed it.
 
 use std::sync::Arc;
 

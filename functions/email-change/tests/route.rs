@@ -103,7 +103,7 @@ async fn an_old_address_that_is_not_confirmed_is_told_nothing() {
     assert_eq!(bench.mailed().await, told(&[("new@example.com", CONFIRM)]));
 }
 
-/// As for a login: whoever knows the password and comes from somewhere new does not go unnoticed.
+/// As for a login: someone who knows the password and comes from a new network does not go unnoticed.
 #[tokio::test]
 async fn the_owner_is_told_of_a_network_that_is_new() {
     let bench = Bench::start(Some("old@example.com")).await;

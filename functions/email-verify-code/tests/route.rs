@@ -128,7 +128,7 @@ async fn digits_confirm_the_callers_address() {
     let answer = bench.code(mail.digits().unwrap()).await;
     assert_eq!((status(&answer), body(&answer)), (204, Value::Null));
     assert_eq!(bench.email().await, verified("testuser@example.com"));
-    // A second click is no mistake.
+    // A second click is not an error.
     assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204);
 }
 
@@ -195,7 +195,7 @@ async fn digits_are_void_after_five_wrong_tries() {
     assert_eq!(status(&bench.code(next.digits().unwrap()).await), 204);
 }
 
-/// As people and their phones type them. What is not eight digits is told as such, and is no try.
+/// Digits are accepted as people and phones type them. Other input is reported as such and costs no try.
 #[tokio::test]
 async fn white_space_hyphens_and_full_width_digits_do_and_malformed_values_are_no_try() {
     let bench = Bench::start(None).await;

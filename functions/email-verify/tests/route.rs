@@ -81,11 +81,11 @@ async fn a_link_confirms_the_address_that_an_account_has() {
     let answer = bench.by_token(&mail).await;
     assert_eq!((status(&answer), body(&answer)), (204, Value::Null));
     assert_eq!(bench.email().await, verified("testuser@example.com"));
-    // Nobody is told of a change that was none.
+    // Nobody gets a notice if nothing changed.
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// A double click is no mistake; and the link is good for nothing once the address is another.
+/// A double click is not an error, and the link is void once the address has been replaced.
 #[tokio::test]
 async fn a_link_succeeds_again_while_the_account_still_has_the_address() {
     let bench = Bench::start(Some("testuser@example.com")).await;
@@ -138,7 +138,7 @@ async fn digits_confirm_nothing_without_a_session() {
     let answer = bench.ask(&digits).await;
     assert_eq!((status(&answer), &body(&answer)["code"]), (400, &json!("invalid_request")));
     assert_eq!(bench.email().await, (None, EmailStanding::Unverified));
-    // Beside a token they are members like any other, and ignored.
+    // Next to a token, these are unknown members and ignored.
     let both = json!({"token": mail.token().unwrap(), "email": "x", "code": "1"});
     assert_eq!(status(&bench.ask(&both).await), 204);
 }

@@ -96,7 +96,7 @@ async fn a_login_is_by_name_or_address_in_any_spelling() {
         login["password"] = json!(PASSWORD);
         assert_eq!(status(&bench.ask(&login).await), 200, "{by}");
     }
-    // An address is no name without `@`, and what is within a name counts.
+    // A name without `@` is not an address, and white space within a name is significant.
     for by in [
         json!({"email": "testuser"}),
         json!({"username": "test user"}),
@@ -626,7 +626,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
     }
 }
 
-/// Accounts that were made before the two items shared an epoch sign in, and are bound by the next change.
+/// Accounts created before the two items shared an epoch can sign in, and get one with the next change.
 #[tokio::test]
 async fn an_account_from_before_the_binding_signs_in_and_is_bound_by_the_next_change() {
     let bench = Bench::start().await;
@@ -685,7 +685,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
             }
         }
     }
-    // Also what stays out of reach: one counter, the session, or the account.
+    // Lasting failures too: of one counter, the session, or the account.
     for pk in ["COUNTER#NAME", "COUNTER#PAIR", "COUNTER#NETWORK", "USER#"] {
         interceptor.fail_when(move |call| {
             let written = call.operation == "UpdateItem" || call.operation == "PutItem";

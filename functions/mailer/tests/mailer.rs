@@ -318,7 +318,7 @@ async fn what_fails_is_told_by_its_number_and_sent_later() {
     bench.ask(reset("owner@example.com")).await;
     let event = bench.stack.mailer_event();
     let number = |at: usize| event["Records"][at]["dynamodb"]["SequenceNumber"].clone();
-    // The peppers are out of reach: neither the code nor the counter of notices can be had.
+    // The peppers cannot be read, so there is neither a code nor a counter of notices.
     let env = bench.stack.env_with(&[("PEPPERS_SECRET", "file:/nowhere/at/all")]);
     let broken = Box::pin(MailerFunction::cold_start(&env)).await.unwrap();
     let failed = json!([{"itemIdentifier": number(0)}, {"itemIdentifier": number(1)}]);
@@ -373,7 +373,7 @@ async fn an_address_that_is_not_confirmed_gets_codes_and_no_name() {
         assert_eq!(NewMail::notice(&account, notice, SystemClock.now(), &SystemRandom), None);
         bench.ask(Mail::Notice { user_id: account.id, notice, address: None }).await;
     }
-    // Somebody else gives the same address.
+    // Another account gives the same address.
     bench.ask(bench.verification("victim@example.com")).await;
     assert_eq!(bench.run().await, []);
     bench.ask(reset("victim@example.com")).await;

@@ -328,7 +328,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
     }
 }
 
-/// The password must change; that its owner is told of it is only desirable.
+/// The password must change; notifying its owner is only desirable.
 #[tokio::test]
 async fn a_notice_that_cannot_be_written_does_not_prevent_the_change() {
     let mut bench = Bench::start().await;

@@ -108,7 +108,7 @@ async fn a_network_that_asks_too_often_is_told_so() {
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// Syntax reveals nothing about accounts. What is malformed counts nowhere.
+/// Syntax reveals nothing about accounts. A malformed address is counted nowhere.
 #[tokio::test]
 async fn a_malformed_address_is_told() {
     let bench = Bench::start().await;

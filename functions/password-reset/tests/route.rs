@@ -135,7 +135,7 @@ async fn digits_do_with_the_address_in_any_spelling() {
     assert!(is_wrong(&bench.by_token(&mail, NEW).await));
 }
 
-/// As people and their phones type them. What is not eight digits is told as such, and is no try.
+/// Digits are accepted as people and phones type them. Other input is reported as such and costs no try.
 #[tokio::test]
 async fn digits_may_be_typed_in_groups_and_malformed_values_are_no_try() {
     let bench = Bench::start().await;
@@ -410,7 +410,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
     }
 }
 
-/// The password must be set; that its owner is told of it is only desirable.
+/// The password must be set; notifying its owner is only desirable.
 #[tokio::test]
 async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
     let mut bench = Bench::start().await;
@@ -428,7 +428,7 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
     assert_eq!((bench.login(PASSWORD).await, bench.login(NEW).await), (401, 200));
 }
 
-/// Strangers that use up what is free for the name do not hold the owner, who has just set the password.
+/// Strangers who use up the name's free attempts do not hold up the owner, who has just set the password.
 #[tokio::test]
 async fn the_network_of_a_reset_is_known_and_those_before_are_forgotten() {
     let bench = Bench::start().await;

@@ -375,7 +375,7 @@ async fn a_refresh_that_races_a_change_continues_no_session_that_outlives_it() {
     }
 }
 
-/// A thief's session must end; that its owner is told is only desirable.
+/// A thief's session must end; notifying its owner is only desirable.
 #[tokio::test]
 async fn a_reused_session_ends_also_when_its_owner_cannot_be_told() {
     for fault in [Fault::AccessDenied, Fault::ServerError, Fault::Lost] {

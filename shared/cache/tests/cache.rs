@@ -133,7 +133,7 @@ async fn concurrent_requests_share_a_read_also_when_it_fails() {
         let expected = if is_down { Err(OutOfReach) } else { Ok(1) };
         assert!(all.iter().all(|one| *one == expected), "{all:?}");
         assert_eq!(bench.reads(), 1);
-        // Whoever comes later does not share it.
+        // A later request does not share it.
         assert_eq!(bench.get().await.is_err(), is_down);
         assert_eq!(bench.reads(), 1 + usize::from(is_down));
     }

@@ -141,7 +141,7 @@ fn logs_are_kept_for_a_time() {
     assert_eq!(kept, ["LogRetentionDays", "LogRetentionDays"]);
 }
 
-/// Mails are sent in order, and what is lost is lost silently unless somebody is told.
+/// Mails are sent in order, and a lost one is lost silently unless an alarm reports it.
 #[test]
 fn no_mail_is_lost_silently() {
     let resources = resources();

@@ -51,7 +51,7 @@ impl Bench {
         Throttle::new(counters, limits, peppers, clock, Arc::new(SystemRandom))
     }
 
-    /// What is counted, by counter.
+    /// The counts of all counters.
     async fn counted(&self) -> BTreeMap<String, (String, String)> {
         let items = self.stack.items().await.into_iter();
         let counters = items.filter(|item| item.contains_key("count"));
@@ -455,7 +455,7 @@ async fn what_has_passed_is_given_back_and_makes_no_network_known() {
     assert!(fail(&throttle, bench.owner(), HOME).await.is_err(), "held by the name");
 }
 
-/// Strangers use up what is free for a name, each from a network of its own.
+/// Strangers use up the free attempts of a name, each from a different network.
 async fn use_up(throttle: &Throttle, who: Presented<'_>) {
     for n in 0..25 {
         let _ = fail(throttle, who, Some(&format!("192.0.2.{n}"))).await;
@@ -505,7 +505,7 @@ async fn all_networks_are_forgotten_however_many_there_are() {
     assert!(counters.knows_any("somebody else", now).await.unwrap());
 }
 
-/// Whoever registers with somebody's address is not exempt from what protects its owner.
+/// An account registered with a stranger's address is not exempt from the limits that protect its owner.
 #[tokio::test]
 async fn an_unconfirmed_address_makes_no_network_known() {
     let bench = Bench::start().await;
@@ -613,7 +613,7 @@ async fn a_reservation_that_fails_anywhere_counts_nowhere() {
     }
 }
 
-/// R85: and whatever becomes of an attempt, it counts if and only if the guess was wrong.
+/// R85: whatever its outcome, an attempt counts if and only if the guess was wrong.
 #[tokio::test]
 async fn what_the_server_could_not_carry_out_does_not_count() {
     let bench = Bench::start().await;
@@ -656,7 +656,7 @@ async fn a_lost_answer_gives_back_once() {
         attempt.withdraw().await;
         assert_eq!(bench.counted().await, before, "{fault:?}");
     }
-    // Somebody else in between, so that the counter is lowered and not set back.
+    // Another caller comes in between, so that the counter is lowered and not restored.
     let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
     let other = throttle.attempt(bench.owner(), ELSEWHERE).await.unwrap();
     faults.then(&[Fault::LostAnswer; 6]);
@@ -665,7 +665,7 @@ async fn a_lost_answer_gives_back_once() {
     assert_eq!(bench.counted().await, before);
 }
 
-/// Neither the count nor the wait of an attempt stays that was reserved by a retry of ours and given back.
+/// A reservation made by a retry and then given back leaves neither a count nor a wait.
 #[tokio::test]
 async fn an_attempt_whose_reservation_was_retried_leaves_no_wait() {
     let bench = Bench::start().await;

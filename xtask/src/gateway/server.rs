@@ -111,8 +111,8 @@ impl<I: Invoker> Gateway<I> {
             return Err(Refusal::Headers);
         }
         if let Some(function) = invoked(&parts.method, parts.uri.path()) {
-            // On AWS, no page can invoke a function except through API Gateway. The API's own routes answer every
-            // `Host`: they trust only a token, and tests show that they ignore the header.
+            // On AWS, no page can invoke a function except through API Gateway. The API's own routes answer
+            // every `Host`: they trust only a token, and tests show that they ignore the header.
             loopback::check_host(&parts, port)?;
             loopback::check_page(&parts.headers, port)?;
             let body = collect(body).await?;

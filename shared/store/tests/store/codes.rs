@@ -153,7 +153,7 @@ async fn digits_count_for_their_address_and_purpose_and_until_their_time_is_over
     assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
 }
 
-/// A retry of ours is the same try, also the last one.
+/// A retry after a lost answer is the same try, even if it is the last one.
 #[tokio::test]
 async fn a_try_whose_answer_is_lost_counts_once() {
     let bench = Bench::start().await;

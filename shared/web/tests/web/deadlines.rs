@@ -39,7 +39,7 @@ async fn a_handler_that_hangs_is_answered_before_lambda_kills_the_function() {
     assert_eq!(lines.measured("DeadlinesPassed"), 1);
 }
 
-/// What a handler of events answers, and what is logged and measured of it.
+/// The answer of an event handler, its log line and its metrics.
 async fn handled(mood: Mood) -> (Result<&'static str, String>, Lines, Value) {
     let lines = Lines::start();
     let handled = handle_within(deadline(), &MoodyHandler, mood, "the-id").await;
