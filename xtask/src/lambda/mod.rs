@@ -454,7 +454,7 @@ impl Shared {
         true
     }
 
-    /// Accepts an instance's report that it cannot start. Returns whether there is such an instance.
+    /// Accepts an instance's report that it cannot start. Returns whether the instance was starting.
     fn cannot_start(&self, function: &str, instance: &str) -> bool {
         let Some(function) = self.functions.get(function) else { return false };
         let mut state = function.state();
