@@ -99,7 +99,7 @@ pub(crate) async fn elsewhere(deployed: &Deployed<'_>) {
 }
 
 /// What is rare, so that each metric has something to say: wrong passwords until they are held, a
-/// database that does not answer, mails that SES does not take.
+/// database that does not answer, mails that SES does not take and one that can never be sent.
 pub(crate) async fn bad_day(deployed: &Deployed<'_>) {
     let account = deployed.account();
     assert_eq!(deployed.register("badday").await.status, 201);
@@ -123,18 +123,30 @@ pub(crate) async fn bad_day(deployed: &Deployed<'_>) {
     account.aws().break_services(&["ses"]);
     let forgot = json!({"email": "u@bounce.example.com"});
     assert_eq!(deployed.post("/auth/password/forgot", &forgot).await.status, 202);
-    wait_for_failed_mail(deployed).await;
+    wait_for(deployed, Metric::MailsFailed).await;
     account.aws().break_services(&[]);
+
+    // A mail of a kind that only a later version knows.
+    let item = json!({
+        "pk": {"S": "OUTBOX#01a2032a-bf2a-7b1e-9e2d-c5564b50823f"},
+        "sk": {"S": "MAIL"},
+        "kind": {"S": "of_a_later_version"},
+    });
+    account.output(&format!(
+        "aws dynamodb put-item --table-name {table} --item '{item}'",
+        table = deployed.output("UsersTableName"),
+    ));
+    wait_for(deployed, Metric::MailsGivenUp).await;
 }
 
-async fn wait_for_failed_mail(deployed: &Deployed<'_>) {
-    let failed = async {
-        while !metrics(deployed).contains(&Metric::MailsFailed) {
+async fn wait_for(deployed: &Deployed<'_>, metric: Metric) {
+    let written = async {
+        while !metrics(deployed).contains(&metric) {
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         }
     };
-    let waited = tokio::time::timeout(std::time::Duration::from_mins(1), failed).await;
-    assert!(waited.is_ok(), "no mail has failed");
+    let waited = tokio::time::timeout(std::time::Duration::from_mins(1), written).await;
+    assert!(waited.is_ok(), "{metric:?} was not written");
 }
 
 /// The metrics that are in the log of the functions.
