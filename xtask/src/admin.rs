@@ -4,13 +4,12 @@ use std::io::{BufRead, IsTerminal, stdin};
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
-use auth::{
-    Account, Email, EmailStanding, MailId, Role, Roles, Standing, SystemRandom, UserId, Username,
-};
+use identity::{Account, Email, EmailStanding, MailId, Role, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
 use passwords::{
     HASH_FORMATS, HashError, Hasher, MAX_PASSWORD_BYTES, Password, PasswordHash, Policy,
 };
+use process::SystemRandom;
 use store::{
     Administration, FIRST_VER, Mail, NewAccount, NewEmail, NewMail, Registrations, Secret,
 };

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use auth::{Env, SystemClock, SystemRandom};
 use keys::KeysTable;
+use process::{Env, SystemClock, SystemRandom};
 use rotation::PepperRotation;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;

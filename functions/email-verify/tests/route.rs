@@ -2,9 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::{Account, Clock, Email, EmailStanding, Env, MailId, Role, SystemClock, SystemRandom};
 use email_verify::EmailVerifyRoute;
+use identity::{Account, Email, EmailStanding, MailId, Role};
 use mailer::MailerFunction;
+use process::{Clock, Env, SystemClock, SystemRandom};
 use serde_json::{Value, json};
 use store::{Administration, Mail, NewMail, Outbox};
 use testkit::{

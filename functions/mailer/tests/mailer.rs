@@ -2,12 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::{
-    Account, CanonicalName, Clock, Email, Env, MailId, MailedFor, Role, SystemClock, SystemRandom,
-};
 use aws_sdk_dynamodb::types::AttributeValue;
+use identity::{Account, CanonicalName, Email, MailId, MailedFor, Role};
 use jiff::{SignedDuration, Timestamp};
 use mailer::MailerFunction;
+use process::{Clock, Env, SystemClock, SystemRandom};
 use serde_json::{Value, json};
 use store::{
     CODE_VALID_FOR, Codes, DigitsOf, Epochs, Mail, NewMail, Notice, Outbox, Redeemed, Verifications,

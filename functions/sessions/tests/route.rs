@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::{Account, Env, Role};
+use identity::{Account, Role};
+use process::Env;
 use serde_json::{Value, json};
 use sessions::SessionsRoute;
 use testkit::{

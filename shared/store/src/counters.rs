@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 
-use auth::Random;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use dynamo::Client;
 use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
+use process::Random;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -1,9 +1,10 @@
 //! Creating accounts.
 
-use auth::{Account, Email, EmailStanding, Fault, FaultKind, Roles, Standing, UserId, Username};
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use dynamo::Client;
+use identity::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
+use process::{Fault, FaultKind};
 use serde::Serialize;
 
 use crate::Secret;

@@ -1,8 +1,8 @@
 //! What a code by mail is good for: setting a password without the old one, and claiming an address.
 
-use auth::{Account, Email, UserId};
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use dynamo::Client;
+use identity::{Account, Email, UserId};
 use jiff::Timestamp;
 
 use crate::Secret;

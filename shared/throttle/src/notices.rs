@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{CanonicalName, Clock, Random};
+use identity::CanonicalName;
 use jiff::SignedDuration;
 use peppers::{Peppers, Purpose};
+use process::{Clock, Random};
 use secrets::Cached;
 use store::{Beyond, CounterKey, Counters, Limit, Receipt, Reserved};
 
