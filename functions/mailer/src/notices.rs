@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use process::Reader;
+use process::{Reader, Settings};
 use store::Notice;
 
 /// Which notices are sent: all, unless they are switched off.
@@ -33,9 +33,22 @@ impl FromStr for Switch {
 }
 
 impl Notices {
+    /// Whether this one is sent.
+    pub(crate) fn wants(self, notice: Notice) -> bool {
+        let switch = match notice {
+            Notice::PasswordChanged => self.password_changed,
+            Notice::EmailChangeRequested | Notice::EmailChanged => self.email_changed,
+            Notice::SessionReused => self.session_reused,
+            Notice::NewNetwork => self.new_network,
+        };
+        switch == Switch::On
+    }
+}
+
+impl Settings for Notices {
     /// From `NOTICE_PASSWORD_CHANGED`, `NOTICE_EMAIL_CHANGED`, `NOTICE_SESSION_REUSED` and
     /// `NOTICE_NEW_NETWORK`.
-    pub(crate) fn read(reader: &Reader<'_>) -> Option<Self> {
+    fn read(reader: &Reader<'_>) -> Option<Self> {
         let password_changed = reader.optional("NOTICE_PASSWORD_CHANGED", Switch::On);
         let email_changed = reader.optional("NOTICE_EMAIL_CHANGED", Switch::On);
         let session_reused = reader.optional("NOTICE_SESSION_REUSED", Switch::On);
@@ -46,17 +59,6 @@ impl Notices {
             session_reused: session_reused?,
             new_network: new_network?,
         })
-    }
-
-    /// Whether this one is sent.
-    pub(crate) fn wants(self, notice: Notice) -> bool {
-        let switch = match notice {
-            Notice::PasswordChanged => self.password_changed,
-            Notice::EmailChangeRequested | Notice::EmailChanged => self.email_changed,
-            Notice::SessionReused => self.session_reused,
-            Notice::NewNetwork => self.new_network,
-        };
-        switch == Switch::On
     }
 }
 

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use crate::{Claims, KeySource, TOKEN_TYPE};
-use process::{Clock, Fault, FaultKind, Reader};
+use process::{Clock, Fault, FaultKind, Reader, Settings};
 
 /// The longest token that is looked at, in bytes. Ours are well under 1 KiB.
 pub const MAX_TOKEN_BYTES: usize = 4096;
@@ -30,13 +30,6 @@ impl TokenRules {
     /// Tokens of `issuer` for `audience`.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self { issuer: issuer.into(), audience: audience.into() }
-    }
-
-    /// From `ISSUER` and `AUDIENCE`.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        let issuer = reader.required("ISSUER");
-        let audience = reader.required("AUDIENCE");
-        Some(Self { issuer: issuer?, audience: audience? })
     }
 
     /// The issuer (`iss`).
@@ -71,6 +64,15 @@ impl TokenRules {
             return Err(TokenError::NotYetValid);
         }
         Ok(())
+    }
+}
+
+impl Settings for TokenRules {
+    /// From `ISSUER` and `AUDIENCE`.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        let issuer = reader.required("ISSUER");
+        let audience = reader.required("AUDIENCE");
+        Some(Self { issuer: issuer?, audience: audience? })
     }
 }
 

@@ -17,7 +17,7 @@ pub use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use process::{AwsEnvironment, Fault, FaultKind, Reader};
+use process::{AwsEnvironment, Fault, FaultKind, Reader, Settings};
 use verdict::Verdict;
 
 /// The longest that one operation may take, retries included. Shorter than the grace in which a
@@ -36,19 +36,21 @@ pub struct Config {
 }
 
 impl Config {
-    /// From what Lambda sets for every function: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
-    /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; and, for an emulator,
-    /// `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        let aws = AwsEnvironment::read(reader, "AWS_ENDPOINT_URL_DYNAMODB")?;
-        Some(Self { aws, deadline: OPERATION_DEADLINE })
-    }
-
     /// With a shorter deadline for a whole operation, if `deadline` is shorter.
     #[must_use]
     pub fn within(mut self, deadline: Duration) -> Self {
         self.deadline = self.deadline.min(deadline);
         self
+    }
+}
+
+impl Settings for Config {
+    /// From what Lambda sets for every function: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
+    /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; and, for an emulator,
+    /// `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        let aws = AwsEnvironment::read(reader, "AWS_ENDPOINT_URL_DYNAMODB")?;
+        Some(Self { aws, deadline: OPERATION_DEADLINE })
     }
 }
 

@@ -6,7 +6,7 @@ use auth::{Audience, Claims, TOKEN_TYPE, TokenRules};
 use identity::{Account, SessionId, TokenId};
 use jiff::Timestamp;
 use jsonwebtoken::Header;
-use process::{Fault, FaultKind, Random, Reader};
+use process::{Fault, FaultKind, Random, Reader, Settings};
 
 use crate::SigningKey;
 use crate::sign::signer;
@@ -29,10 +29,10 @@ pub struct Config {
     lifetime: Duration,
 }
 
-impl Config {
+impl Settings for Config {
     /// From `ISSUER`, `AUDIENCE`, `CLIENT_ID` (`latchkey`) and `ACCESS_TOKEN_SECONDS` (900, at most
     /// 3600).
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+    fn read(reader: &Reader<'_>) -> Option<Self> {
         let rules = TokenRules::read(reader);
         let client_id = reader.optional("CLIENT_ID", "latchkey".to_owned());
         let seconds = reader.optional("ACCESS_TOKEN_SECONDS", DEFAULT_SECONDS);

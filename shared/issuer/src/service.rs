@@ -6,7 +6,7 @@ use std::sync::Arc;
 use identity::{Account, SessionId};
 use jiff::Timestamp;
 use peppers::{MacKey, Peppers, Purpose};
-use process::{Clock, Fault, FaultKind, Random, Reader};
+use process::{Clock, Fault, FaultKind, Random, Reader, Settings};
 use secrets::{CacheSeconds, Cached, Secret, SecretError};
 use serde::Serialize;
 
@@ -22,10 +22,10 @@ pub struct Config {
     cache: CacheSeconds,
 }
 
-impl Config {
+impl Settings for Config {
     /// From `SIGNING_KEYS_SECRET`, `SECRETS_CACHE_SECONDS`, and as
     /// [`AccessConfig::read`](crate::AccessConfig::read) says.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+    fn read(reader: &Reader<'_>) -> Option<Self> {
         let access = mint::Config::read(reader);
         let signing_keys = secrets::Config::read(reader, "SIGNING_KEYS_SECRET");
         let cache = CacheSeconds::read(reader);

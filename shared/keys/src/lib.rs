@@ -16,7 +16,7 @@ use auth::{GlobalEpoch, KeyError, KeySource, PublicKey, PublicKeySet};
 use cache::{Cache, Lifetime, Source};
 use dynamo::Client;
 use jiff::SignedDuration;
-use process::{Clock, Metric, Reader};
+use process::{Clock, Metric, Reader, Settings};
 pub use record::{KeyState, KeysError, KeysTable, Published, PublishedKey, Record};
 
 /// How long a set that has been read counts as fresh, in seconds, unless configured.
@@ -36,17 +36,19 @@ pub struct Config {
 }
 
 impl Config {
-    /// From `KEYS_TABLE` and `KEYS_CACHE_SECONDS`.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        let table = reader.required("KEYS_TABLE");
-        let fresh = CacheSeconds::read(reader);
-        Some(Self { table: table?, fresh: fresh? })
-    }
-
     /// The table.
     #[must_use]
     pub fn table(&self, client: Client) -> KeysTable {
         KeysTable::new(&self.table, client)
+    }
+}
+
+impl Settings for Config {
+    /// From `KEYS_TABLE` and `KEYS_CACHE_SECONDS`.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        let table = reader.required("KEYS_TABLE");
+        let fresh = CacheSeconds::read(reader);
+        Some(Self { table: table?, fresh: fresh? })
     }
 }
 
@@ -55,15 +57,6 @@ impl Config {
 pub struct CacheSeconds(i64);
 
 impl CacheSeconds {
-    /// From `KEYS_CACHE_SECONDS`: 1 to 300, 300 by default.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        let seconds = reader.optional("KEYS_CACHE_SECONDS", FRESH_SECONDS)?;
-        if !(1..=FRESH_SECONDS).contains(&seconds) {
-            reader.fault("KEYS_CACHE_SECONDS", "must be from 1 to 300");
-        }
-        Some(Self(seconds))
-    }
-
     fn lifetime(self) -> Lifetime {
         let fresh = SignedDuration::from_secs(self.0);
         Lifetime { fresh, stale: fresh.min(SignedDuration::from_secs(STALE_SECONDS)) }
@@ -77,6 +70,17 @@ impl CacheSeconds {
     }
 }
 
+impl Settings for CacheSeconds {
+    /// From `KEYS_CACHE_SECONDS`: 1 to 300, 300 by default.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        let seconds = reader.optional("KEYS_CACHE_SECONDS", FRESH_SECONDS)?;
+        if !(1..=FRESH_SECONDS).contains(&seconds) {
+            reader.fault("KEYS_CACHE_SECONDS", "must be from 1 to 300");
+        }
+        Some(Self(seconds))
+    }
+}
+
 /// For how long anyone may keep the published set (`Cache-Control: max-age`), in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxAgeSeconds(u32);
@@ -84,15 +88,6 @@ pub struct MaxAgeSeconds(u32);
 impl MaxAgeSeconds {
     /// The most, and the default.
     const DEFAULT: u32 = 600;
-
-    /// From `JWKS_MAX_AGE_SECONDS`: 1 to 600, 600 by default.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        let seconds = reader.optional("JWKS_MAX_AGE_SECONDS", Self::DEFAULT)?;
-        if !(1..=Self::DEFAULT).contains(&seconds) {
-            reader.fault("JWKS_MAX_AGE_SECONDS", "must be from 1 to 600");
-        }
-        Some(Self(seconds))
-    }
 
     /// The number of seconds.
     #[must_use]
@@ -104,6 +99,17 @@ impl MaxAgeSeconds {
     #[must_use]
     pub fn duration(self) -> SignedDuration {
         SignedDuration::from_secs(self.0.into())
+    }
+}
+
+impl Settings for MaxAgeSeconds {
+    /// From `JWKS_MAX_AGE_SECONDS`: 1 to 600, 600 by default.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        let seconds = reader.optional("JWKS_MAX_AGE_SECONDS", Self::DEFAULT)?;
+        if !(1..=Self::DEFAULT).contains(&seconds) {
+            reader.fault("JWKS_MAX_AGE_SECONDS", "must be from 1 to 600");
+        }
+        Some(Self(seconds))
     }
 }
 

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use identity::{Email, MailId};
 use jiff::Timestamp;
-use process::{AwsEnvironment, Fault, FaultKind, Reader};
+use process::{AwsEnvironment, Fault, FaultKind, Reader, Settings};
 pub use text::{Coded, Letter, Text, Told};
 use transport::Transport;
 
@@ -96,10 +96,10 @@ pub struct Config {
     aws: Option<AwsEnvironment>,
 }
 
-impl Config {
+impl Settings for Config {
     /// From `MAIL_FROM`, `MAIL_LINK_BASE`, `PRODUCT_NAME`, and `MAIL_TRANSPORT`, which is `ses` unless it
     /// says otherwise; and for SES from what Lambda sets for every function.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+    fn read(reader: &Reader<'_>) -> Option<Self> {
         let from = reader.required("MAIL_FROM");
         let links = reader.required("MAIL_LINK_BASE");
         let product = reader.optional("PRODUCT_NAME", Product(DEFAULT_PRODUCT.to_owned()));

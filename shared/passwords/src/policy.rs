@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use identity::{CanonicalName, Email, Username};
-use process::{Fault, FaultKind, Reader};
+use process::{Fault, FaultKind, Reader, Settings};
 use zeroize::Zeroizing;
 
 use crate::common::{self, CommonList};
@@ -45,23 +45,6 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Reads `PASSWORD_MIN_CHARS`, 8 when it is not set, and the names of the files in
-    /// `PASSWORD_COMMON_FILE` and `PASSWORD_BREACHED_FILTER`, none when they are not set. `None` when a
-    /// fault has been noted: no number, or not from 8 to 64.
-    #[must_use]
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        let min_chars = reader.optional(MIN_CHARS, Self::default().min_chars)?;
-        if MIN_CHARS_RANGE.contains(&min_chars) {
-            let common = file(reader, COMMON_FILE);
-            let breached = file(reader, BREACHED_FILTER);
-            Some(Self { min_chars, common, breached })
-        } else {
-            let (least, most) = MIN_CHARS_RANGE.into_inner();
-            reader.fault(MIN_CHARS, format_args!("must be from {least} to {most}"));
-            None
-        }
-    }
-
     /// Whether the account of these names may have this password; a name that is not known cannot be
     /// compared with. No rule asks for kinds of characters (ASVS 6.2.5).
     ///
@@ -106,6 +89,24 @@ impl Policy {
         .filter_map(|(broken, violation)| broken.then_some(violation))
         .collect();
         Ok(if violations.is_empty() { Ok(()) } else { Err(violations) })
+    }
+}
+
+impl Settings for Policy {
+    /// Reads `PASSWORD_MIN_CHARS`, 8 when it is not set, and the names of the files in
+    /// `PASSWORD_COMMON_FILE` and `PASSWORD_BREACHED_FILTER`, none when they are not set. `None` when a
+    /// fault has been noted: no number, or not from 8 to 64.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        let min_chars = reader.optional(MIN_CHARS, Self::default().min_chars)?;
+        if MIN_CHARS_RANGE.contains(&min_chars) {
+            let common = file(reader, COMMON_FILE);
+            let breached = file(reader, BREACHED_FILTER);
+            Some(Self { min_chars, common, breached })
+        } else {
+            let (least, most) = MIN_CHARS_RANGE.into_inner();
+            reader.fault(MIN_CHARS, format_args!("must be from {least} to {most}"));
+            None
+        }
     }
 }
 

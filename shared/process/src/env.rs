@@ -103,6 +103,35 @@ impl Reader<'_> {
     }
 }
 
+/// Settings, read from the environment.
+///
+/// A tuple of settings is settings: every member is read, so that one error reports the faults of all.
+pub trait Settings: Sized + Send {
+    /// Reads the settings. `None` when a fault has been noted in the reader.
+    fn read(reader: &Reader<'_>) -> Option<Self>;
+}
+
+macro_rules! settings_of_tuples {
+    ($(($($name:ident)*))*) => {$(
+        impl<$($name: Settings),*> Settings for ($($name,)*) {
+            #[expect(non_snake_case, reason = "each variable has the name of its type")]
+            fn read(reader: &Reader<'_>) -> Option<Self> {
+                // All of them first: a `?` here would hide the faults of those that follow.
+                $(let $name = $name::read(reader);)*
+                Some(($($name?,)*))
+            }
+        }
+    )*};
+}
+
+settings_of_tuples! { (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) }
+
+impl Settings for () {
+    fn read(_: &Reader<'_>) -> Option<Self> {
+        Some(())
+    }
+}
+
 /// What Lambda sets for every function so that it can speak to AWS.
 #[derive(Clone)]
 pub struct AwsEnvironment {

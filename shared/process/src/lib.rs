@@ -1,5 +1,5 @@
 //! The inputs of a process: environment ([`Env`]), time ([`Clock`], [`Deadline`]) and randomness ([`Random`]),
-//! passed in so that a test can set them; the kinds of faults ([`Fault`]); and metrics ([`Metric`]).
+//! passed in as a [`World`] so that a test can set them; the kinds of faults ([`Fault`]); and metrics ([`Metric`]).
 
 mod clock;
 mod deadline;
@@ -7,10 +7,12 @@ mod env;
 mod fault;
 pub mod metrics;
 mod random;
+mod world;
 
 pub use clock::{Clock, SystemClock};
 pub use deadline::{Deadline, DeadlinePassed};
-pub use env::{AwsEnvironment, BootError, ConfigErrors, Env, Reader};
+pub use env::{AwsEnvironment, BootError, ConfigErrors, Env, Reader, Settings};
 pub use fault::{Fault, FaultKind, Outage};
 pub use metrics::Metric;
 pub use random::{Random, SystemRandom};
+pub use world::World;

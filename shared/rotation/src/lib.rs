@@ -23,7 +23,7 @@ use issuer::{SigningKeyError, SigningKeys};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use keys::{KeysError, KeysTable, Record};
 pub use peppers::{PepperRotation, PepperRotationError, peppers_kept_for};
-use process::{Clock, Fault, FaultKind, Random, Reader};
+use process::{Clock, Fault, FaultKind, Random, Reader, Settings};
 use secrets::{SecretError, Version, Versions};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -41,10 +41,10 @@ pub struct Config {
     lead: SignedDuration,
 }
 
-impl Config {
+impl Settings for Config {
     /// From `SIGNING_ALGORITHM` (`ES256`), and the two of which the lead follows:
     /// `JWKS_MAX_AGE_SECONDS` and `KEYS_CACHE_SECONDS`.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+    fn read(reader: &Reader<'_>) -> Option<Self> {
         let algorithm = reader.optional("SIGNING_ALGORITHM", Algorithm::default());
         let max_age = keys::MaxAgeSeconds::read(reader);
         let cache = keys::CacheSeconds::read(reader);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cache::{Cache, Lifetime, Source};
 use jiff::SignedDuration;
-use process::{Clock, Reader};
+use process::{Clock, Reader, Settings};
 
 use crate::{Config, Secret, SecretError};
 
@@ -21,9 +21,11 @@ pub struct CacheSeconds(i64);
 impl CacheSeconds {
     /// The most, and the default.
     pub const MAX: i64 = 60;
+}
 
+impl Settings for CacheSeconds {
     /// From `SECRETS_CACHE_SECONDS`: 1 to 60, 60 by default.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+    fn read(reader: &Reader<'_>) -> Option<Self> {
         let seconds = reader.optional("SECRETS_CACHE_SECONDS", Self::MAX)?;
         if !(1..=Self::MAX).contains(&seconds) {
             reader.fault("SECRETS_CACHE_SECONDS", "must be from 1 to 60");

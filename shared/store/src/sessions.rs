@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{
 use dynamo::Client;
 use identity::{Account, MailId, SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
-use process::Reader;
+use process::{Reader, Settings};
 
 use crate::chain::{Chain, Judgement};
 use crate::item::{self, AccountItem, SessionItem};
@@ -28,30 +28,6 @@ pub struct SessionLimits {
 const DAY: i64 = 24 * 60 * 60;
 
 impl SessionLimits {
-    /// From `SESSION_IDLE_SECONDS` (30 days), `SESSION_ABSOLUTE_SECONDS` (90 days, not below the idle
-    /// lifetime) and `SESSIONS_PER_ACCOUNT` (50).
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        let within = |name, default, most| {
-            let value: i64 = reader.optional(name, default)?;
-            if !(1..=most).contains(&value) {
-                reader.fault(name, format_args!("must be from 1 to {most}"));
-            }
-            Some(value)
-        };
-        let idle = within("SESSION_IDLE_SECONDS", 30 * DAY, 400 * DAY);
-        let absolute = within("SESSION_ABSOLUTE_SECONDS", 90 * DAY, 400 * DAY);
-        let per_account = within("SESSIONS_PER_ACCOUNT", 50, 500);
-        let (idle, absolute) = (idle?, absolute?);
-        if absolute < idle {
-            reader.fault("SESSION_ABSOLUTE_SECONDS", "must not be below SESSION_IDLE_SECONDS");
-        }
-        Some(Self {
-            idle: SignedDuration::from_secs(idle),
-            absolute: SignedDuration::from_secs(absolute),
-            per_account: usize::try_from(per_account?).unwrap_or(usize::MAX),
-        })
-    }
-
     /// The longest that anything made for a session counts.
     #[must_use]
     pub fn absolute(&self) -> SignedDuration {
@@ -74,20 +50,37 @@ impl SessionLimits {
     }
 }
 
+impl Settings for SessionLimits {
+    /// From `SESSION_IDLE_SECONDS` (30 days), `SESSION_ABSOLUTE_SECONDS` (90 days, not below the idle
+    /// lifetime) and `SESSIONS_PER_ACCOUNT` (50).
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        let within = |name, default, most| {
+            let value: i64 = reader.optional(name, default)?;
+            if !(1..=most).contains(&value) {
+                reader.fault(name, format_args!("must be from 1 to {most}"));
+            }
+            Some(value)
+        };
+        let idle = within("SESSION_IDLE_SECONDS", 30 * DAY, 400 * DAY);
+        let absolute = within("SESSION_ABSOLUTE_SECONDS", 90 * DAY, 400 * DAY);
+        let per_account = within("SESSIONS_PER_ACCOUNT", 50, 500);
+        let (idle, absolute) = (idle?, absolute?);
+        if absolute < idle {
+            reader.fault("SESSION_ABSOLUTE_SECONDS", "must not be below SESSION_IDLE_SECONDS");
+        }
+        Some(Self {
+            idle: SignedDuration::from_secs(idle),
+            absolute: SignedDuration::from_secs(absolute),
+            per_account: usize::try_from(per_account?).unwrap_or(usize::MAX),
+        })
+    }
+}
+
 /// How long after a rotation the token before it still gets its successor.
 #[derive(Clone, Copy, Debug)]
 pub struct Grace(SignedDuration);
 
 impl Grace {
-    /// From `REFRESH_GRACE_SECONDS`: 1 to 60, 10 by default.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        let seconds = reader.optional("REFRESH_GRACE_SECONDS", 10)?;
-        if !(1..=60).contains(&seconds) {
-            reader.fault("REFRESH_GRACE_SECONDS", "must be from 1 to 60");
-        }
-        Some(Self(SignedDuration::from_secs(seconds)))
-    }
-
     /// The grace as a length of time.
     #[must_use]
     pub fn duration(self) -> SignedDuration {
@@ -99,6 +92,17 @@ impl Grace {
     #[must_use]
     pub fn operation_deadline(self) -> std::time::Duration {
         self.0.unsigned_abs() * 3 / 5
+    }
+}
+
+impl Settings for Grace {
+    /// From `REFRESH_GRACE_SECONDS`: 1 to 60, 10 by default.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        let seconds = reader.optional("REFRESH_GRACE_SECONDS", 10)?;
+        if !(1..=60).contains(&seconds) {
+            reader.fault("REFRESH_GRACE_SECONDS", "must be from 1 to 60");
+        }
+        Some(Self(SignedDuration::from_secs(seconds)))
     }
 }
 

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, TransactWriteItem};
 use dynamo::{Client, DynamoError};
 use identity::UserId;
-use process::{Fault, FaultKind, Reader};
+use process::{Fault, FaultKind, Reader, Settings};
 use serde::de::DeserializeOwned;
 
 use crate::item;
@@ -30,9 +30,11 @@ impl Config {
     pub fn new(table: impl Into<String>) -> Self {
         Self { table: table.into() }
     }
+}
 
+impl Settings for Config {
     /// From `USERS_TABLE`.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+    fn read(reader: &Reader<'_>) -> Option<Self> {
         Some(Self { table: reader.required("USERS_TABLE")? })
     }
 }

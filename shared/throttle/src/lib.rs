@@ -30,7 +30,7 @@ pub use limits::Limits;
 use limits::{Postage, wider};
 pub use notices::{CausedBy, NoticeBudget, NoticeReceipt};
 use peppers::{MacKey, Peppers, Purpose};
-use process::{Clock, Fault, FaultKind, Outage, Random, Reader};
+use process::{Clock, Fault, FaultKind, Outage, Random, Reader, Settings};
 use secrets::{Cached, CachedConfig, SecretError};
 use store::{CounterKey, Counters, Limit, Receipt, Reserved, StoreError};
 use tokio::time::timeout;
@@ -71,18 +71,20 @@ pub struct Config {
 }
 
 impl Config {
-    /// From `USERS_TABLE`, `PEPPERS_SECRET`, `SECRETS_CACHE_SECONDS` and the variables of [`Limits::read`].
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        let table = store::Config::read(reader);
-        let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
-        let limits = Limits::read(reader);
-        Some(Self { table: table?, peppers: peppers?, limits: limits? })
-    }
-
     /// The users' table.
     #[must_use]
     pub fn table(&self) -> &store::Config {
         &self.table
+    }
+}
+
+impl Settings for Config {
+    /// From `USERS_TABLE`, `PEPPERS_SECRET`, `SECRETS_CACHE_SECONDS` and the variables of [`Limits::read`].
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        let table = store::Config::read(reader);
+        let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
+        let limits = Limits::read(reader);
+        Some(Self { table: table?, peppers: peppers?, limits: limits? })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The limits, by configuration.
 
 use jiff::SignedDuration;
-use process::Reader;
+use process::{Reader, Settings};
 use store::{Beyond, Limit};
 
 /// The limits of all counters.
@@ -29,11 +29,11 @@ pub(crate) fn wider(limit: Limit) -> Limit {
     Limit { free: limit.free.saturating_mul(WIDER), ..limit }
 }
 
-impl Limits {
+impl Settings for Limits {
     /// From `THROTTLE_PAIR_`, `THROTTLE_NAME_`, `THROTTLE_NETWORK_`, `THROTTLE_REGISTER_` and
     /// `THROTTLE_MAIL_`, each with `FREE` and `WINDOW_SECONDS`; the first two also with `BASE_SECONDS` and
     /// `MAX_SECONDS`.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+    fn read(reader: &Reader<'_>) -> Option<Self> {
         let pair = Doubling {
             free: ("THROTTLE_PAIR_FREE", 3),
             base: ("THROTTLE_PAIR_BASE_SECONDS", 1),

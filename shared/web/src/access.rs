@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 
 use auth::{AccountCheck, Caller, CheckedCaller, KeySource, Verifier};
 use http::HeaderMap;
-use identity::{Anyone, RoleRequirement, UserId};
+use identity::{RoleRequirement, UserId};
+use process::{Settings, World};
 
 use crate::Problem;
 use crate::bearer::bearer_token;
@@ -14,44 +15,61 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A way of saying who may call a route. Sealed: [`Public`], [`ByRefreshToken`], [`SignedIn`], [`Has`] and
-/// [`CheckedAccount`] are all there are.
-pub trait Access: sealed::Sealed + Send + Sync + 'static {
-    /// What a handler is given of the caller.
-    type Caller: Send + 'static;
+/// The parts that decide access to a route, opened once when the function starts: nothing, a verifier, or a
+/// verifier and accounts.
+pub trait Gate: Sized + Send + Sync + 'static {
+    /// The settings of the gate.
+    type Settings: Settings;
 
-    /// The access in words: `anyone`, `by token, role admin`, `checked`.
-    fn describe() -> String;
-
-    /// Whose request it is, for the log.
-    fn user_id(caller: &Self::Caller) -> Option<UserId>;
+    /// Opens the gate. A part that cannot be read yet is read at a later request.
+    fn open(settings: Self::Settings, world: &World) -> impl Future<Output = Self> + Send;
 }
 
-/// An access that can be decided for requests to `Rt`.
-pub trait Admits<Rt>: Access {
-    /// Lets the caller in, or says why not. Before any of the body is looked at.
-    fn admit(
-        route: &Rt,
-        headers: &HeaderMap,
-    ) -> impl Future<Output = Result<Self::Caller, Problem>> + Send;
+/// The gate of a route that anyone may call.
+impl Gate for () {
+    type Settings = ();
+
+    async fn open((): (), _: &World) {}
 }
 
-/// A route that can verify tokens.
-pub trait Guarded: Send + Sync {
-    /// Where the keys come from.
+/// A gate that can verify tokens.
+pub trait TokenGate: Gate {
+    /// The source of the public keys.
     type Keys: KeySource;
 
-    /// What verifies tokens.
+    /// The verifier.
     fn verifier(&self) -> &Verifier<Self::Keys>;
 }
 
-/// A route that can look at the caller's account besides.
-pub trait Checked: Guarded {
-    /// What reads accounts.
+/// A gate that can also read the caller's account and session.
+pub trait AccountGate: TokenGate {
+    /// The reader of accounts.
     type Accounts: AccountCheck;
 
-    /// What reads accounts.
+    /// The reader of accounts.
     fn accounts(&self) -> &Self::Accounts;
+}
+
+/// The rule that decides who may call a route. It is sealed: [`Public`], [`ByRefreshToken`], [`ByToken`] and
+/// [`CheckedBy`] are the only ones.
+pub trait Access: sealed::Sealed + Send + Sync + 'static {
+    /// The parts that decide.
+    type Gate: Gate;
+
+    /// The admitted caller, as a handler gets it.
+    type Caller: Send + 'static;
+
+    /// The rule in words: `anyone`, `by token, role admin`, `checked`.
+    fn describe() -> String;
+
+    /// The caller's id, for the log.
+    fn user_id(caller: &Self::Caller) -> Option<UserId>;
+
+    /// Admits or refuses the caller, before the body is read.
+    fn admit(
+        gate: &Self::Gate,
+        headers: &HeaderMap,
+    ) -> impl Future<Output = Result<Self::Caller, Problem>> + Send;
 }
 
 /// Anyone may call. Nothing about the caller is looked at.
@@ -63,22 +81,24 @@ pub enum Public {}
 #[derive(Debug)]
 pub enum ByRefreshToken {}
 
-/// Whoever has a good token that has the role of `R`. Nothing about the caller is read: a changed
-/// role or a disabled account shows when the token expires.
+/// Every holder of a valid access token with the role that `R` requires. Nothing about the caller is read, so
+/// a changed role or a disabled account takes effect when the token expires.
+///
+/// Routes name it by the alias of the crate `token-guard`.
 #[derive(Debug)]
-pub struct Has<R>(PhantomData<fn() -> R>);
+pub struct ByToken<G, R>(PhantomData<fn() -> (G, R)>);
 
-/// Whoever has a good token.
-pub type SignedIn = Has<Anyone>;
-
-/// Whoever has a good token, and an account and session that count now, with the role of `R` now.
+/// Every holder of a valid access token whose account is active and has the role that `R` requires, and whose
+/// session has not ended. Both are read on every call.
+///
+/// Routes name it by the alias of the crate `account-guard`.
 #[derive(Debug)]
-pub struct CheckedAccount<R>(PhantomData<fn() -> R>);
+pub struct CheckedBy<G, R>(PhantomData<fn() -> (G, R)>);
 
 impl sealed::Sealed for Public {}
 impl sealed::Sealed for ByRefreshToken {}
-impl<R> sealed::Sealed for Has<R> {}
-impl<R> sealed::Sealed for CheckedAccount<R> {}
+impl<G, R> sealed::Sealed for ByToken<G, R> {}
+impl<G, R> sealed::Sealed for CheckedBy<G, R> {}
 
 fn words<R: RoleRequirement>(kind: &str) -> String {
     match R::REQUIRED {
@@ -88,6 +108,7 @@ fn words<R: RoleRequirement>(kind: &str) -> String {
 }
 
 impl Access for Public {
+    type Gate = ();
     type Caller = ();
 
     fn describe() -> String {
@@ -97,9 +118,14 @@ impl Access for Public {
     fn user_id((): &()) -> Option<UserId> {
         None
     }
+
+    async fn admit((): &(), _: &HeaderMap) -> Result<(), Problem> {
+        Ok(())
+    }
 }
 
 impl Access for ByRefreshToken {
+    type Gate = ();
     type Caller = ();
 
     fn describe() -> String {
@@ -109,9 +135,14 @@ impl Access for ByRefreshToken {
     fn user_id((): &()) -> Option<UserId> {
         None
     }
+
+    async fn admit((): &(), _: &HeaderMap) -> Result<(), Problem> {
+        Ok(())
+    }
 }
 
-impl<R: RoleRequirement> Access for Has<R> {
+impl<G: TokenGate, R: RoleRequirement> Access for ByToken<G, R> {
+    type Gate = G;
     type Caller = Caller<R>;
 
     fn describe() -> String {
@@ -121,9 +152,15 @@ impl<R: RoleRequirement> Access for Has<R> {
     fn user_id(caller: &Caller<R>) -> Option<UserId> {
         Some(caller.user_id())
     }
+
+    async fn admit(gate: &G, headers: &HeaderMap) -> Result<Caller<R>, Problem> {
+        let token = bearer_token(headers)?;
+        Ok(gate.verifier().admit(token).await?)
+    }
 }
 
-impl<R: RoleRequirement> Access for CheckedAccount<R> {
+impl<G: AccountGate, R: RoleRequirement> Access for CheckedBy<G, R> {
+    type Gate = G;
     type Caller = CheckedCaller<R>;
 
     fn describe() -> String {
@@ -133,30 +170,9 @@ impl<R: RoleRequirement> Access for CheckedAccount<R> {
     fn user_id(caller: &CheckedCaller<R>) -> Option<UserId> {
         Some(caller.user_id())
     }
-}
 
-impl<Rt: Sync> Admits<Rt> for Public {
-    async fn admit(_: &Rt, _: &HeaderMap) -> Result<(), Problem> {
-        Ok(())
-    }
-}
-
-impl<Rt: Sync> Admits<Rt> for ByRefreshToken {
-    async fn admit(_: &Rt, _: &HeaderMap) -> Result<(), Problem> {
-        Ok(())
-    }
-}
-
-impl<Rt: Guarded, R: RoleRequirement> Admits<Rt> for Has<R> {
-    async fn admit(route: &Rt, headers: &HeaderMap) -> Result<Caller<R>, Problem> {
+    async fn admit(gate: &G, headers: &HeaderMap) -> Result<CheckedCaller<R>, Problem> {
         let token = bearer_token(headers)?;
-        Ok(route.verifier().admit(token).await?)
-    }
-}
-
-impl<Rt: Checked, R: RoleRequirement> Admits<Rt> for CheckedAccount<R> {
-    async fn admit(route: &Rt, headers: &HeaderMap) -> Result<CheckedCaller<R>, Problem> {
-        let token = bearer_token(headers)?;
-        Ok(route.verifier().admit_checked(token, route.accounts()).await?)
+        Ok(gate.verifier().admit_checked(token, gate.accounts()).await?)
     }
 }

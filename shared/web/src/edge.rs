@@ -12,7 +12,7 @@ use std::str::FromStr;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use http::HeaderMap;
-use process::Reader;
+use process::{Reader, Settings};
 
 use crate::request::Network;
 use crate::{Event, Problem};
@@ -35,14 +35,6 @@ pub enum Edge {
 }
 
 impl Edge {
-    /// From `TRUSTED_EDGE` and, if that is `on`, `EDGE_SECRET_SHA256`.
-    pub fn read(reader: &Reader<'_>) -> Option<Self> {
-        match reader.optional("TRUSTED_EDGE", Switch::Off)? {
-            Switch::Off => Some(Self::Absent),
-            Switch::On => reader.required("EDGE_SECRET_SHA256").map(Self::Trusted),
-        }
-    }
-
     /// The network that a request comes from.
     pub(crate) fn network(&self, event: &Event) -> Result<Option<Network>, Problem> {
         let digests = match self {
@@ -63,6 +55,16 @@ impl Edge {
             .and_then(|value| viewer_address(str::from_utf8(value).ok()?));
         let viewer = viewer.ok_or_else(|| refused("the edge reports no viewer's address"))?;
         Ok(Some(Network::of_address(viewer)))
+    }
+}
+
+impl Settings for Edge {
+    /// From `TRUSTED_EDGE` and, if that is `on`, `EDGE_SECRET_SHA256`.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        match reader.optional("TRUSTED_EDGE", Switch::Off)? {
+            Switch::Off => Some(Self::Absent),
+            Switch::On => reader.required("EDGE_SECRET_SHA256").map(Self::Trusted),
+        }
     }
 }
 

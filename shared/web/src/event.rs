@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use lambda_http::lambda_runtime;
-use process::{BootError, Deadline, Env, Metric};
+use process::{BootError, Deadline, Env, Metric, Settings, World};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -31,8 +31,14 @@ pub trait EventHandler: Sized + Send + Sync + 'static {
     /// hold a secret.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Reads the configuration and makes clients.
-    fn cold_start(env: &Env) -> impl Future<Output = Result<Self, BootError>> + Send;
+    /// The settings of the function.
+    type Settings: Settings;
+
+    /// Creates the handler when the function starts.
+    fn open(
+        settings: Self::Settings,
+        world: &World,
+    ) -> impl Future<Output = Result<Self, BootError>> + Send;
 
     /// Handles an event.
     fn handle(
@@ -41,17 +47,20 @@ pub trait EventHandler: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Answer, Self::Error>> + Send;
 }
 
+/// Reads the settings of `H` and creates it.
+///
+/// # Errors
+/// When a setting is missing or invalid, or the handler cannot be created.
+pub async fn open_handler<H: EventHandler>(env: &Env, world: &World) -> Result<H, BootError> {
+    // Boxed, like the futures that handle events.
+    H::open(env.read(H::Settings::read)?, world).boxed().await
+}
+
 impl Description {
     /// The description of `H`.
     #[must_use]
     pub fn of_handler<H: EventHandler>() -> Self {
-        Self {
-            name: H::NAME,
-            method: None,
-            path: None,
-            further: &[],
-            access: format!("invoked by {}", H::INVOKED_BY),
-        }
+        Self { name: H::NAME, endpoints: &[], access: format!("invoked by {}", H::INVOKED_BY) }
     }
 }
 

@@ -100,11 +100,11 @@ mod user;
 mod work;
 
 pub use access::{
-    Access, Admits, ByRefreshToken, Checked, CheckedAccount, Guarded, Has, Public, SignedIn,
+    Access, AccountGate, ByRefreshToken, ByToken, CheckedBy, Gate, Public, TokenGate,
 };
 pub use body::{Body, Input, MAX_BODY_BYTES, NoBody};
 pub use edge::{EDGE_SECRET_HEADER, Edge, VIEWER_ADDRESS_HEADER};
-pub use event::{EventHandler, handle_within};
+pub use event::{EventHandler, handle_within, open_handler};
 pub use http::{Method, StatusCode};
 pub use lambda_http::aws_lambda_events::apigw::{
     ApiGatewayV2CustomAuthorizerSimpleResponse as AuthorizerResponse,
@@ -113,11 +113,12 @@ pub use lambda_http::aws_lambda_events::apigw::{
 };
 pub use metrics::NAMESPACE as METRICS_NAMESPACE;
 pub use problem::{FieldError, Problem};
+pub use process::{BootError, World};
 pub use request::{Client, Network, Request};
 pub use response::{
     Accepted, AnyOrigin, Created, Either, Json, Message, NoContent, Output,
     Public as PublicDocument,
 };
 pub use route::{Description, Endpoint, Route};
-pub use serve::{answer, answer_behind, answer_within, serve, serve_event};
+pub use serve::{Service, answer, serve, serve_event};
 pub use user::UserBody;

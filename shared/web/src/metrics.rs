@@ -10,7 +10,7 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use process::metrics::TARGET;
-use process::{Clock, Metric, Reader, SystemClock};
+use process::{Clock, Metric, Reader, Settings, SystemClock};
 use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -31,14 +31,16 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// From `STACK_NAME`.
-    pub(crate) fn read(reader: &Reader<'_>) -> Option<Self> {
-        Some(Self { stack: reader.optional("STACK_NAME", String::new())? })
-    }
-
     /// Whether anything is written.
     pub(crate) fn is_on(&self) -> bool {
         !self.stack.is_empty()
+    }
+}
+
+impl Settings for Config {
+    /// From `STACK_NAME`.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        Some(Self { stack: reader.optional("STACK_NAME", String::new())? })
     }
 }
 

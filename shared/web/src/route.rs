@@ -2,30 +2,27 @@
 
 use std::future::Future;
 
-use http::Method;
-use process::{BootError, Env};
+use process::{BootError, Settings, World};
 use serde::Serialize;
 
-use crate::{Access, Admits, Input, Output, Problem};
+use crate::{Access, Input, Output, Problem};
 
 /// One route, served by one function.
 pub trait Route: Sized + Send + Sync + 'static {
     /// The name of function, folder, package and event.
     const NAME: &'static str;
 
-    /// The method, as in the template.
-    const METHOD: Method;
+    /// The methods and paths, as in the template. One function may serve several: those of one resource, with
+    /// the same access and the same grants. `Input` then distinguishes them by
+    /// [`Request::method`](crate::Request::method). HEAD is listed separately, because an HTTP API does not
+    /// route HEAD to a GET route; its answer is sent without a body.
+    const ENDPOINTS: &'static [Endpoint];
 
-    /// The path, as in the template.
-    const PATH: &'static str;
+    /// The rule that decides who may call. There is no default.
+    type Access: Access;
 
-    /// Its other methods and paths: those of the same resource, with the same access and the same grants.
-    /// `Input` distinguishes them by [`Request::method`](crate::Request::method). HEAD is a method of its
-    /// own, because an HTTP API does not route HEAD to a GET route; its answer is sent without a body.
-    const FURTHER: &'static [Endpoint] = &[];
-
-    /// Who may call. There is no default.
-    type Access: Admits<Self>;
+    /// The settings of the route. Those of the gate are read in the same pass.
+    type Settings: Settings;
 
     /// What it takes in of a request.
     type Input: Input;
@@ -33,10 +30,14 @@ pub trait Route: Sized + Send + Sync + 'static {
     /// What it answers.
     type Output: Output;
 
-    /// Reads the configuration and makes clients. The one moment at which a function may fail.
-    fn cold_start(env: &Env) -> impl Future<Output = Result<Self, BootError>> + Send;
+    /// Creates the route when the function starts: the only moment at which a function may fail.
+    fn open(
+        settings: Self::Settings,
+        gate: &<Self::Access as Access>::Gate,
+        world: &World,
+    ) -> impl Future<Output = Result<Self, BootError>> + Send;
 
-    /// Answers a caller who has been let in.
+    /// Answers an admitted caller.
     fn handle(
         &self,
         caller: <Self::Access as Access>::Caller,
@@ -53,20 +54,51 @@ pub struct Endpoint {
     pub path: &'static str,
 }
 
+impl Endpoint {
+    /// `GET path`.
+    #[must_use]
+    pub const fn get(path: &'static str) -> Self {
+        Self { method: "GET", path }
+    }
+
+    /// `HEAD path`.
+    #[must_use]
+    pub const fn head(path: &'static str) -> Self {
+        Self { method: "HEAD", path }
+    }
+
+    /// `POST path`.
+    #[must_use]
+    pub const fn post(path: &'static str) -> Self {
+        Self { method: "POST", path }
+    }
+
+    /// `PUT path`.
+    #[must_use]
+    pub const fn put(path: &'static str) -> Self {
+        Self { method: "PUT", path }
+    }
+
+    /// `PATCH path`.
+    #[must_use]
+    pub const fn patch(path: &'static str) -> Self {
+        Self { method: "PATCH", path }
+    }
+
+    /// `DELETE path`.
+    #[must_use]
+    pub const fn delete(path: &'static str) -> Self {
+        Self { method: "DELETE", path }
+    }
+}
+
 /// What a function binary says of itself when started with `--describe`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Description {
     /// [`Route::NAME`].
     pub name: &'static str,
-    /// [`Route::METHOD`]. A function that serves no HTTP has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
-    /// [`Route::PATH`]. A function that serves no HTTP has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<&'static str>,
-    /// [`Route::FURTHER`].
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub further: &'static [Endpoint],
+    /// [`Route::ENDPOINTS`]. A function that serves no HTTP has none.
+    pub endpoints: &'static [Endpoint],
     /// [`Route::Access`] in words, or who invokes it.
     pub access: String,
 }
@@ -75,12 +107,6 @@ impl Description {
     /// The description of `R`.
     #[must_use]
     pub fn of<R: Route>() -> Self {
-        Self {
-            name: R::NAME,
-            method: Some(R::METHOD.to_string()),
-            path: Some(R::PATH),
-            further: R::FURTHER,
-            access: R::Access::describe(),
-        }
+        Self { name: R::NAME, endpoints: R::ENDPOINTS, access: R::Access::describe() }
     }
 }

@@ -11,18 +11,16 @@ use identity::UserId;
 use lambda_http::aws_lambda_events::encodings::Body;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::service_fn;
-use process::{Deadline, Env, SystemClock};
+use process::{BootError, Deadline, Env, Settings, World};
 use tracing::level_filters::LevelFilter;
 
-use crate::event::{EventHandler, handle_within};
+use crate::event::{EventHandler, handle_within, open_handler};
 use crate::metrics;
 use crate::request::Request;
 use crate::response::Response;
 use crate::telemetry::{self, Record};
 use crate::work::{self, Invocations, Unfinished};
-use crate::{
-    Access, Admits, Description, Edge, Event, EventResponse, Input, Output, Problem, Route,
-};
+use crate::{Access, Description, Edge, Event, EventResponse, Gate, Input, Output, Problem, Route};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -92,14 +90,96 @@ fn start<F: AsyncFnOnce(&Env, Invocations) -> Result<(), lambda_runtime::Error>>
     }
 }
 
+/// A route behind its gate: what a function serves.
+pub struct Service<R: Route> {
+    edge: Edge,
+    gate: <R::Access as Access>::Gate,
+    route: R,
+}
+
+impl<R: Route> Service<R> {
+    /// Reads the settings of edge, gate and route in one pass, and opens gate and route.
+    ///
+    /// # Errors
+    /// When a setting is missing or invalid: all of them in one error. Or when the route cannot be created.
+    pub async fn open(env: &Env, world: &World) -> Result<Self, BootError> {
+        let (edge, gate, route) =
+            env.read(<(Edge, <<R::Access as Access>::Gate as Gate>::Settings, R::Settings)>::read)?;
+        // Boxed, like the futures that handle requests.
+        let gate = <R::Access as Access>::Gate::open(gate, world).boxed().await;
+        let route = R::open(route, &gate, world).boxed().await?;
+        Ok(Self { edge, gate, route })
+    }
+
+    /// Answers one event of an HTTP API without a deadline: for tests.
+    pub async fn answer(&self, event: Event) -> EventResponse {
+        self.respond(None, event).await
+    }
+
+    /// Answers one event of an HTTP API before the deadline. It always answers: with 500 after a panic, and
+    /// with 503 if the work has not ended by the deadline.
+    pub async fn answer_within(&self, deadline: Deadline, event: Event) -> EventResponse {
+        self.respond(Some(deadline), event).await
+    }
+
+    /// Uses the event as it is. `lambda_http`'s conversion to an `http::Request` builds a URI from what the
+    /// client sent, and panics if that is not a valid one.
+    async fn respond(&self, deadline: Option<Deadline>, event: Event) -> EventResponse {
+        let started = Instant::now();
+        let (request, arrival) = Request::new(event, &self.edge);
+        let mut user_id = None;
+        // Boxed: the SDK's futures are nested so deeply that the compiler gives up on larger ones.
+        let attempt = self.attempt(&request, arrival, &mut user_id).boxed();
+        let result = match work::finish(deadline, attempt).await {
+            Ok(result) => result,
+            Err(error @ Unfinished::Panic) => Err(Problem::internal().because(error)),
+            Err(error @ Unfinished::Deadline(_)) => Err(Problem::unavailable().because(error)),
+        };
+        // The gateway's request ids are printable ASCII without spaces. Anything else is not echoed.
+        let request_id =
+            request.request_id().filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
+        let request_id = request_id.unwrap_or("unknown");
+        let (mut response, problem) = match result {
+            Ok(response) => (response, None),
+            Err(problem) => (problem_response(&problem, request_id), Some(problem)),
+        };
+        // RFC 9110 §9.3.2: the headers of GET, without content.
+        if request.method() == Method::HEAD {
+            response.body = None;
+        }
+        Record {
+            route: R::NAME,
+            request_id,
+            user_id,
+            status: response.status.as_u16(),
+            duration: started.elapsed(),
+            problem: problem.as_ref(),
+        }
+        .write();
+        finish(response, request_id)
+    }
+
+    async fn attempt(
+        &self,
+        request: &Request,
+        arrival: Result<(), Problem>,
+        user_id: &mut Option<UserId>,
+    ) -> Result<Response, Problem> {
+        // Before anything else: behind an edge, a request that bypassed it must not cause any costlier work.
+        arrival?;
+        let caller = R::Access::admit(&self.gate, request.headers()).await?;
+        *user_id = R::Access::user_id(&caller);
+        let input = R::Input::read(request)?;
+        Ok(self.route.handle(caller, input).await?.into_response())
+    }
+}
+
 async fn run<R: Route>(env: &Env, invocations: Invocations) -> Result<(), lambda_runtime::Error> {
-    let edge = &env.read(Edge::read)?;
-    // Boxed, like the futures that handle requests.
-    let route = work::start(R::cold_start(env).boxed()).await?;
-    let route = &route;
+    let world = &World::system();
+    let service = &work::start(Service::<R>::open(env, world)).await?;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Event>| async move {
-        let deadline = invocations.deadline(event.context.deadline, &SystemClock);
-        Ok::<_, lambda_runtime::Error>(respond(edge, Some(deadline), route, event.payload).await)
+        let deadline = invocations.deadline(event.context.deadline, &*world.clock);
+        Ok::<_, lambda_runtime::Error>(service.answer_within(deadline, event.payload).await)
     }))
     .await
 }
@@ -108,85 +188,18 @@ async fn run_handler<H: EventHandler>(
     env: &Env,
     invocations: Invocations,
 ) -> Result<(), lambda_runtime::Error> {
-    let handler = work::start(H::cold_start(env).boxed()).await?;
-    let handler = &handler;
+    let world = &World::system();
+    let handler = &work::start(open_handler::<H>(env, world)).await?;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<H::Event>| async move {
-        let deadline = invocations.deadline(event.context.deadline, &SystemClock);
+        let deadline = invocations.deadline(event.context.deadline, &*world.clock);
         handle_within(deadline, handler, event.payload, &event.context.request_id).await
     }))
     .await
 }
 
 /// Answers one event of an HTTP API without a deadline: for tests.
-pub async fn answer<R: Route>(route: &R, event: Event) -> EventResponse {
-    respond(&Edge::default(), None, route, event).await
-}
-
-/// Answers one event of an HTTP API before the deadline. It always answers: with 500 after a panic, and with
-/// 503 if the work has not ended by the deadline.
-pub async fn answer_within<R: Route>(deadline: Deadline, route: &R, event: Event) -> EventResponse {
-    respond(&Edge::default(), Some(deadline), route, event).await
-}
-
-/// Answers one event of an HTTP API behind `edge`, without a deadline: for tests.
-pub async fn answer_behind<R: Route>(edge: &Edge, route: &R, event: Event) -> EventResponse {
-    respond(edge, None, route, event).await
-}
-
-/// Uses the event as it is. `lambda_http`'s conversion to an `http::Request` builds a URI from what the
-/// client sent, and panics if that is not a valid one.
-async fn respond<R: Route>(
-    edge: &Edge,
-    deadline: Option<Deadline>,
-    route: &R,
-    event: Event,
-) -> EventResponse {
-    let started = Instant::now();
-    let (request, arrival) = Request::new(event, edge);
-    let mut user_id = None;
-    // Boxed: the SDK's futures are nested so deeply that the compiler gives up on larger ones.
-    let attempt = attempt(route, &request, arrival, &mut user_id).boxed();
-    let result = match work::finish(deadline, attempt).await {
-        Ok(result) => result,
-        Err(error @ Unfinished::Panic) => Err(Problem::internal().because(error)),
-        Err(error @ Unfinished::Deadline(_)) => Err(Problem::unavailable().because(error)),
-    };
-    // The gateway's request ids are printable ASCII without spaces. Anything else is not echoed.
-    let request_id =
-        request.request_id().filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
-    let request_id = request_id.unwrap_or("unknown");
-    let (mut response, problem) = match result {
-        Ok(response) => (response, None),
-        Err(problem) => (problem_response(&problem, request_id), Some(problem)),
-    };
-    // RFC 9110 §9.3.2: the headers of GET, without content.
-    if request.method() == Method::HEAD {
-        response.body = None;
-    }
-    Record {
-        route: R::NAME,
-        request_id,
-        user_id,
-        status: response.status.as_u16(),
-        duration: started.elapsed(),
-        problem: problem.as_ref(),
-    }
-    .write();
-    finish(response, request_id)
-}
-
-async fn attempt<R: Route>(
-    route: &R,
-    request: &Request,
-    arrival: Result<(), Problem>,
-    user_id: &mut Option<UserId>,
-) -> Result<Response, Problem> {
-    // Before anything else: behind an edge, a request that bypassed it must not cause any costlier work.
-    arrival?;
-    let caller = R::Access::admit(route, request.headers()).await?;
-    *user_id = R::Access::user_id(&caller);
-    let input = R::Input::read(request)?;
-    Ok(route.handle(caller, input).await?.into_response())
+pub async fn answer<R: Route>(service: &Service<R>, event: Event) -> EventResponse {
+    service.answer(event).await
 }
 
 fn problem_response(problem: &Problem, request_id: &str) -> Response {

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use process::{Clock, Deadline, DeadlinePassed, Metric, Reader};
+use process::{Clock, Deadline, DeadlinePassed, Metric, Reader, Settings};
 
 /// The longest that Lambda lets an invocation last.
 const LONGEST: Duration = Duration::from_mins(15);
@@ -28,15 +28,6 @@ impl Default for Invocations {
 }
 
 impl Invocations {
-    /// From `INVOCATION_SECONDS`: 1 to 900, 15 by default.
-    pub(crate) fn read(reader: &Reader<'_>) -> Option<Self> {
-        let seconds = reader.optional("INVOCATION_SECONDS", 15)?;
-        if !(1..=LONGEST.as_secs()).contains(&seconds) {
-            reader.fault("INVOCATION_SECONDS", "must be from 1 to 900");
-        }
-        Some(Self { usual: Duration::from_secs(seconds) })
-    }
-
     /// The deadline of an invocation that the runtime says will be killed at `millis` since 1970. If no
     /// invocation can have that time, the usual duration applies: `cargo lambda watch` says 600000, which is
     /// a duration.
@@ -45,6 +36,17 @@ impl Invocations {
         let left = Duration::from_millis(millis.saturating_sub(now));
         let is_absurd = left.is_zero() || left > LONGEST;
         Deadline::within(if is_absurd { self.usual } else { left })
+    }
+}
+
+impl Settings for Invocations {
+    /// From `INVOCATION_SECONDS`: 1 to 900, 15 by default.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        let seconds = reader.optional("INVOCATION_SECONDS", 15)?;
+        if !(1..=LONGEST.as_secs()).contains(&seconds) {
+            reader.fault("INVOCATION_SECONDS", "must be from 1 to 900");
+        }
+        Some(Self { usual: Duration::from_secs(seconds) })
     }
 }
 
