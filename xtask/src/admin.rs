@@ -104,7 +104,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
                 // A hash that costs too much is refused here, not when its owner signs in.
                 hash(read_line(&mut stdin().lock())?)?
             } else {
-                let policy = settings.read(Policy::read)?;
+                let policy = settings.settings::<Policy>()?;
                 let password = password(password_stdin, &policy, &username, email.as_ref())?;
                 Hasher::new().hash(&password, &SystemRandom).await?
             };

@@ -18,15 +18,8 @@ use crate::project::Project;
 pub struct Description {
     /// The function's name.
     pub name: String,
-    /// The method of its route, if it has one.
-    #[serde(default)]
-    pub method: Option<String>,
-    /// The path of its route, if it has one.
-    #[serde(default)]
-    pub path: Option<String>,
-    /// What it answers besides.
-    #[serde(default)]
-    pub further: Vec<Endpoint>,
+    /// Its methods and paths. A function that serves no HTTP has none.
+    pub endpoints: Vec<Endpoint>,
     /// Who may call it: `anyone`, `by token, role admin`, `checked` …
     pub access: String,
 }
@@ -38,15 +31,6 @@ pub struct Endpoint {
     pub method: String,
     /// The path.
     pub path: String,
-}
-
-impl Description {
-    /// All that it answers.
-    pub fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
-        let first = self.method.clone().zip(self.path.clone());
-        let first = first.map(|(method, path)| Endpoint { method, path });
-        first.into_iter().chain(self.further.iter().cloned())
-    }
 }
 
 /// Builds all binaries of the workspace, by name. Cargo's progress and errors go to standard error.

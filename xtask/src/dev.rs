@@ -375,7 +375,7 @@ pub(crate) fn local_aws(database: &str) -> BTreeMap<String, String> {
 
 /// A client with this environment.
 pub(crate) fn client(environment: &BTreeMap<String, String>) -> anyhow::Result<dynamo::Client> {
-    let config = Env::from_iter(environment.clone()).read(dynamo::Config::read)?;
+    let config = Env::from_iter(environment.clone()).settings::<dynamo::Config>()?;
     Ok(dynamo::connect(&config))
 }
 
@@ -387,10 +387,7 @@ fn welcome(url: &str, descriptions: &[Description]) {
     let rows: Vec<_> = descriptions
         .iter()
         .flat_map(|function| {
-            function
-                .endpoints()
-                .map(|endpoint| row(&function.access, &endpoint))
-                .collect::<Vec<_>>()
+            function.endpoints.iter().map(|endpoint| row(&function.access, endpoint))
         })
         .collect();
     for row in ui::columns(&rows) {

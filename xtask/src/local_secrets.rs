@@ -68,7 +68,7 @@ impl StackSecrets {
     /// # Errors
     /// When a setting is not usable.
     pub fn rotation(&self, table: KeysTable, env: &Env) -> Result<Rotation, process::ConfigErrors> {
-        let config = env.read(rotation::Config::read)?;
+        let config = env.settings::<rotation::Config>()?;
         let (versions, clock) = (self.signing_keys.clone(), Arc::clone(&self.clock));
         Ok(Rotation::new(config, versions, table, clock, Arc::new(SystemRandom)))
     }

@@ -1,8 +1,8 @@
 //! `cargo xtask new-route`: everything that a new protected route consists of, in one step.
 //!
 //! Besides its package these are the places that tests hold together: the template, an event, the API
-//! description, the table in the README, the router of `cargo lambda watch`, the list of who may read
-//! accounts, and the row of the access matrix that a reviewer is to see.
+//! description, the table in the README, the router of `cargo lambda watch`, and the row of the access matrix that
+//! a reviewer sees.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -359,9 +359,6 @@ fn files(project: &Project, new: &NewRoute) -> anyhow::Result<BTreeMap<PathBuf, 
     );
     put("Cargo.toml".to_owned(), before("Cargo.toml", "\"/.well-known/jwks.json\" = [", line)?);
     put(ACCESS_MATRIX.to_owned(), access_matrix(project, &plan)?);
-    if checked {
-        put("deny.toml".to_owned(), readers_of_accounts(project, name)?);
-    }
     Ok(files)
 }
 
@@ -375,7 +372,10 @@ fn insert(old: &str, line: &str, text: &str) -> Option<String> {
 }
 
 fn package(plan: &Plan<'_>) -> String {
-    let store = if plan.new.checked { "store.workspace = true\n" } else { "" };
+    let guard = if plan.new.checked { "account-guard" } else { "token-guard" };
+    let mut dependencies = [guard, "identity", "web"];
+    dependencies.sort_unstable();
+    let dependencies = dependencies.map(|name| format!("{name}.workspace = true\n")).concat();
     format!(
         r#"[package]
 name = "{name}"
@@ -390,11 +390,7 @@ publish.workspace = true
 workspace = true
 
 [dependencies]
-auth.workspace = true
-dynamo.workspace = true
-keys.workspace = true
-{store}web.workspace = true
-
+{dependencies}
 [dev-dependencies]
 testkit.workspace = true
 tokio = {{ workspace = true, features = ["macros", "rt"] }}
@@ -417,65 +413,53 @@ fn main_file(plan: &Plan<'_>) -> String {
 
 fn library(plan: &Plan<'_>) -> String {
     let (name, requirement) = (&plan.new.name, plan.new.access.requirement());
-    let route = format!("{}Route", name.camel());
-    let text = if plan.new.checked {
-        include_str!("new_route/checked.rs.txt")
-    } else {
-        include_str!("new_route/by_token.rs.txt")
-    };
-    let access = match (plan.new.checked, plan.new.access) {
-        (true, _) => format!("CheckedAccount<{requirement}>"),
+    let checked = plan.new.checked;
+    let (guard, gate) =
+        if checked { ("account_guard", "AccountGuard") } else { ("token_guard", "TokenGuard") };
+    let caller = if checked { "CheckedCaller" } else { "Caller" };
+    let access = match (checked, plan.new.access) {
+        (true, _) => format!("Checked<{requirement}>"),
         (false, Access::SignedIn) => "SignedIn".to_owned(),
         (false, _) => format!("Has<{requirement}>"),
     };
-    let kind = access.split('<').next().unwrap_or(&access).to_owned();
+    let kind = access.split('<').next().unwrap_or(&access);
     // Names in the order of rustfmt.
-    let list = |mut names: Vec<&str>| {
-        names.sort_unstable();
-        names.join(", ")
+    let mut names = [gate, kind, caller];
+    names.sort_unstable();
+    let how = if checked {
+        "Account and session are read on every call."
+    } else {
+        "Nothing about the caller is read."
     };
-    let caller = if plan.new.checked { "CheckedCaller" } else { "Caller" };
-    let auth = list(vec![
-        requirement,
-        "BootError",
-        caller,
-        "Clock",
-        "Env",
-        "SystemClock",
-        "TokenRules",
-        "Verifier",
-    ]);
-    let mut of_web =
-        vec!["Guarded", kind.as_str(), "Json", "Message", "Method", "NoBody", "Problem", "Route"];
-    if plan.new.checked {
-        of_web.push("Checked");
-    }
+    let summary = format!("`{} {}`: {}. {how}", plan.method, plan.path, plan.access);
     [
-        ("@summary@", format!("`{} {}`: {}.", plan.method, plan.path, plan.access)),
-        ("@auth@", auth),
-        ("@web@", list(of_web)),
-        ("@route@", route),
+        ("@summary@", summary),
+        ("@guard@", guard.to_owned()),
+        ("@names@", names.join(", ")),
+        ("@gate@", gate.to_owned()),
+        ("@route@", format!("{}Route", name.camel())),
         ("@name@", name.0.clone()),
+        ("@verb@", plan.method.to_lowercase()),
         ("@method@", plan.method.to_owned()),
         ("@path@", plan.path.clone()),
-        ("@access@", access),
+        ("@access@", access.clone()),
+        ("@caller@", format!("{caller}<{requirement}>")),
         ("@requirement@", requirement.to_owned()),
     ]
     .iter()
-    .fold(text.to_owned(), |text, (blank, value)| text.replace(blank, value))
+    .fold(include_str!("new_route/route.rs.txt").to_owned(), |text, (blank, value)| {
+        text.replace(blank, value)
+    })
 }
 
 fn test(plan: &Plan<'_>) -> String {
-    let (name, access) = (&plan.new.name, plan.new.access);
-    let expected =
-        |role: &str| if access.role().is_none_or(|asked| asked == role) { 200 } else { 403 };
+    let name = &plan.new.name;
+    let guarded = if plan.new.checked { "guarded_by_account" } else { "guarded_by_token" };
     [
         ("@snake@", name.snake()),
         ("@route@", format!("{}Route", name.camel())),
         ("@name@", name.0.clone()),
-        ("@user@", expected("user").to_string()),
-        ("@admin@", expected("admin").to_string()),
-        ("@super_admin@", expected("super_admin").to_string()),
+        ("@guarded@", guarded.to_owned()),
     ]
     .iter()
     .fold(include_str!("new_route/test.rs.txt").to_owned(), |text, (blank, value)| {
@@ -655,19 +639,6 @@ fn access_matrix(project: &Project, plan: &Plan<'_>) -> anyhow::Result<String> {
     Ok(format!("{head}---\n{}\n", serde_json::to_string_pretty(&matrix)?))
 }
 
-/// `deny.toml` with one more function that may read accounts, in the order of the names.
-fn readers_of_accounts(project: &Project, name: &str) -> anyhow::Result<String> {
-    let old = fs::read_to_string(project.root().join("deny.toml")).context("deny.toml")?;
-    let unexpected = || anyhow::anyhow!("deny.toml has no list of who may depend on store");
-    let start = old.find("{ crate = \"store\",").ok_or_else(unexpected)?;
-    let list = start + old[start..].find("wrappers = [\n").ok_or_else(unexpected)? + 13;
-    let end = list + old[list..].find("    ] }").ok_or_else(unexpected)?;
-    let mut names: Vec<_> = old[list..end].lines().map(str::to_owned).collect();
-    names.push(format!("        \"{name}\","));
-    names.sort();
-    Ok(format!("{}{}\n{}", &old[..list], names.join("\n"), &old[end..]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -753,11 +724,6 @@ mod tests {
             for path in ["template.yaml", "openapi.yaml", "README.md", "Cargo.toml"] {
                 assert!(kept(path, &file(&files, path)), "{path}");
             }
-            let deny = files.contains_key(&PathBuf::from("deny.toml"));
-            assert_eq!(deny, route.checked);
-            if deny {
-                assert!(kept("deny.toml", &file(&files, "deny.toml")));
-            }
         }
     }
 
@@ -769,7 +735,7 @@ mod tests {
         for line in ["created functions/greet/src/lib.rs", "created events/greet.json"] {
             assert!(report.iter().any(|said| said == line), "{line}: {report:?}");
         }
-        for path in ["README.md", "Cargo.toml", "template.yaml", "openapi.yaml", "deny.toml"] {
+        for path in ["README.md", "Cargo.toml", "template.yaml", "openapi.yaml"] {
             assert!(report.contains(&format!("changed {path}")), "{path}: {report:?}");
         }
     }

@@ -2,28 +2,23 @@
 
 use std::sync::Arc;
 
-use auth::{CheckedCaller, TokenRules, Verifier};
+use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::Admin;
 use jiff::{SignedDuration, Timestamp};
-use keys::TableKeys;
 use peppers::{Code, CodeKind, Peppers};
-use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
-use secrets::{Cached, CachedConfig};
+use secrets::{Cached, PeppersSecret};
 use serde::Serialize;
-use store::{Accounts, Invites};
-use web::{Checked, CheckedAccount, Created, Guarded, Method, NoBody, Problem, Route};
+use store::Invites;
+use web::{BootError, Created, Endpoint, NoBody, Problem, Route, World};
 
 /// How long an invitation counts.
 const VALID_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The route.
 pub struct AdminInvitesRoute {
-    verifier: Verifier<TableKeys>,
-    accounts: Accounts,
     invites: Invites,
     peppers: Arc<Cached<Peppers>>,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    world: World,
 }
 
 /// The body of an answer. The code is told once, here.
@@ -33,49 +28,23 @@ pub struct Invite {
     expires_at: Timestamp,
 }
 
-impl Guarded for AdminInvitesRoute {
-    type Keys = TableKeys;
-
-    fn verifier(&self) -> &Verifier<TableKeys> {
-        &self.verifier
-    }
-}
-
-impl Checked for AdminInvitesRoute {
-    type Accounts = Accounts;
-
-    fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
-}
-
 impl Route for AdminInvitesRoute {
     const NAME: &'static str = "admin-invites";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/admin/invites";
-    type Access = CheckedAccount<Admin>;
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/admin/invites")];
+    type Access = Checked<Admin>;
+    type Settings = PeppersSecret;
     type Input = NoBody;
     type Output = Created<Invite>;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, table, rules, peppers) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let keys = keys::Config::read(reader);
-            let table = store::Config::read(reader);
-            let rules = TokenRules::read(reader);
-            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
-            Some((database?, keys?, table?, rules?, peppers?))
-        })?;
-        let client = dynamo::connect(&database);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let keys = TableKeys::open(&keys, client.clone(), Arc::clone(&clock)).await;
+    async fn open(
+        peppers: PeppersSecret,
+        guard: &AccountGuard,
+        world: &World,
+    ) -> Result<Self, BootError> {
         Ok(Self {
-            verifier: Verifier::new(rules, keys, Arc::clone(&clock)),
-            accounts: Accounts::new(&table, client.clone()),
-            invites: Invites::new(&table, client),
-            peppers: peppers.open(Arc::clone(&clock)),
-            clock,
-            random: Arc::new(SystemRandom),
+            invites: Invites::new(guard.users(), guard.database().clone()),
+            peppers: peppers.open(world),
+            world: world.clone(),
         })
     }
 
@@ -84,12 +53,12 @@ impl Route for AdminInvitesRoute {
         caller: CheckedCaller<Admin>,
         _: NoBody,
     ) -> Result<Self::Output, Problem> {
-        let now = self.clock.now();
+        let now = self.world.clock.now();
         // In whole seconds, as it is stored.
         let expires_at = Timestamp::from_second((now + VALID_FOR).as_second())
             .map_err(|_| Problem::internal())?;
         let peppers = self.peppers.get().await?;
-        let (code, tag) = Code::generate(CodeKind::Invite, &peppers, now, &*self.random);
+        let (code, tag) = Code::generate(CodeKind::Invite, &peppers, now, &*self.world.random);
         self.invites.make(tag.as_str(), caller.user_id(), now, expires_at).await?;
         Ok(Created(Invite { invite_code: code.expose().to_owned(), expires_at }))
     }

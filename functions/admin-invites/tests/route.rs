@@ -13,10 +13,10 @@ use testkit::{
     NewUser, PASSWORD, Stack, bearer, body, event, events_of, json_request, load, readable,
     signed_in, status, without_token,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
-async fn route(stack: &Stack) -> AdminInvitesRoute {
-    AdminInvitesRoute::cold_start(&stack.env()).await.unwrap()
+async fn route(stack: &Stack) -> Service<AdminInvitesRoute> {
+    Service::<AdminInvitesRoute>::open(&stack.env(), &World::system()).await.unwrap()
 }
 
 async fn admin(stack: &Stack) -> String {
@@ -24,7 +24,7 @@ async fn admin(stack: &Stack) -> String {
     stack.sign_in(&stack.user(user).await).await
 }
 
-async fn ask(route: &AdminInvitesRoute, token: &str) -> EventResponse {
+async fn ask(route: &Service<AdminInvitesRoute>, token: &str) -> EventResponse {
     answer(route, event(bearer(load("admin-invites"), token))).await
 }
 
@@ -44,7 +44,7 @@ async fn an_invitation_registers_once_and_is_stored_as_a_mac() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let env = stack.env_with(&[("REGISTRATION", "invite")]);
-    let register = RegisterRoute::cold_start(&env).await.unwrap();
+    let register = Service::<RegisterRoute>::open(&env, &World::system()).await.unwrap();
     let token = admin(&stack).await;
     let codes: Vec<_> = [ask(&route, &token).await, ask(&route, &token).await]
         .iter()
@@ -107,7 +107,7 @@ fn peppers_tag(stack: &Stack, code: &str) -> String {
 async fn closed_is_closed() {
     let stack = Stack::start().await;
     let env = stack.env_with(&[("REGISTRATION", "closed")]);
-    let register = RegisterRoute::cold_start(&env).await.unwrap();
+    let register = Service::<RegisterRoute>::open(&env, &World::system()).await.unwrap();
     let registration = json!({"username": "newcomer", "password": PASSWORD});
     let answer = answer(&register, json_request("register", &registration)).await;
     assert_eq!((status(&answer), &body(&answer)["code"]), (403, &json!("registration_closed")));
@@ -131,6 +131,7 @@ async fn without_a_token_nobody_is_let_in() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let error = AdminInvitesRoute::cold_start(&Env::default()).await.err().unwrap();
+    let error =
+        Service::<AdminInvitesRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());
 }

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use testkit::{
     NewUser, Stack, bearer, event, events_of, load, readable, signed_in, status, without_token,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
-async fn route(stack: &Stack) -> AdminRoute {
-    AdminRoute::cold_start(&stack.env()).await.unwrap()
+async fn route(stack: &Stack) -> Service<AdminRoute> {
+    Service::<AdminRoute>::open(&stack.env(), &World::system()).await.unwrap()
 }
 
 async fn testuser(stack: &Stack) -> identity::Account {
@@ -22,7 +22,7 @@ async fn testuser(stack: &Stack) -> identity::Account {
     stack.user(NewUser { username: "testuser", email, roles: &[Role::Admin] }).await
 }
 
-async fn ask(route: &AdminRoute, token: &str) -> EventResponse {
+async fn ask(route: &Service<AdminRoute>, token: &str) -> EventResponse {
     answer(route, event(bearer(load("admin"), token))).await
 }
 
@@ -102,7 +102,8 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let started = Instant::now();
-    let route = AdminRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let route =
+        Service::<AdminRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
     insta::assert_json_snapshot!(readable(&ask(&route, &token).await));
     assert!(started.elapsed() < dynamo::OPERATION_DEADLINE);
 }
@@ -113,12 +114,12 @@ async fn with_a_wrong_table_it_answers_that_it_is_broken() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let env = stack.env_with(&[("USERS_TABLE", "NoSuchTable")]);
-    let route = AdminRoute::cold_start(&env).await.unwrap();
+    let route = Service::<AdminRoute>::open(&env, &World::system()).await.unwrap();
     assert_eq!(status(&ask(&route, &token).await), 500);
 }
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let error = AdminRoute::cold_start(&Env::default()).await.err().unwrap();
+    let error = Service::<AdminRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());
 }

@@ -5,35 +5,45 @@
 //! account and session. It answers yes or no; what the client is then told is up to the gateway.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
-use auth::{TokenRules, Verifier};
+use account_guard::{AccountGuard, Checked};
 use identity::{Anyone, Role, RoleError, Roles};
-use keys::TableKeys;
-use process::{BootError, Clock, Env, SystemClock};
+use process::{Reader, Settings};
 use serde::Serialize;
-use store::Accounts;
 use web::{
-    Admits, AuthorizerRequest, AuthorizerResponse, Checked, CheckedAccount, EventHandler, Guarded,
-    Problem, SignedIn,
+    Access, AuthorizerRequest, AuthorizerResponse, BootError, ByToken, EventHandler, Gate, Problem,
+    World,
 };
 
 /// The function.
 pub struct Authorizer {
-    verifier: Verifier<TableKeys>,
-    accounts: Accounts,
-    access: Access,
+    guard: AccountGuard,
+    rules: AuthorizerRules,
+}
+
+/// The rules by which callers are admitted.
+pub struct AuthorizerRules {
+    access: Admission,
     required: Roles,
+}
+
+impl Settings for AuthorizerRules {
+    /// From `AUTHORIZER_ACCESS` (`by_token`) and `AUTHORIZER_ROLES` (none).
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        let access = reader.optional("AUTHORIZER_ACCESS", Admission::ByToken);
+        let required = reader.optional("AUTHORIZER_ROLES", Required(Roles::default()));
+        Some(Self { access: access?, required: required?.0 })
+    }
 }
 
 /// How a caller is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
+enum Admission {
     ByToken,
     Checked,
 }
 
-impl FromStr for Access {
+impl FromStr for Admission {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -71,33 +81,17 @@ pub struct Context {
     roles: Option<String>,
 }
 
-impl Guarded for Authorizer {
-    type Keys = TableKeys;
-
-    fn verifier(&self) -> &Verifier<TableKeys> {
-        &self.verifier
-    }
-}
-
-impl Checked for Authorizer {
-    type Accounts = Accounts;
-
-    fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
-}
-
 impl Authorizer {
     /// Who the caller is, and the roles that count.
     async fn admit(&self, request: &AuthorizerRequest) -> Result<(Context, Roles), Problem> {
         let headers = &request.headers;
-        let (sub, sid, roles) = match self.access {
-            Access::ByToken => {
-                let caller = SignedIn::admit(self, headers).await?;
+        let (sub, sid, roles) = match self.rules.access {
+            Admission::ByToken => {
+                let caller = ByToken::<AccountGuard, Anyone>::admit(&self.guard, headers).await?;
                 (caller.user_id(), caller.session_id(), caller.claims().roles.clone())
             }
-            Access::Checked => {
-                let caller = CheckedAccount::<Anyone>::admit(self, headers).await?;
+            Admission::Checked => {
+                let caller = Checked::<Anyone>::admit(&self.guard, headers).await?;
                 (caller.user_id(), caller.session_id(), caller.account().roles.clone())
             }
         };
@@ -113,35 +107,21 @@ impl Authorizer {
 impl EventHandler for Authorizer {
     const NAME: &'static str = "authorizer";
     const INVOKED_BY: &'static str = "API Gateway";
+    type Settings = (<AccountGuard as Gate>::Settings, AuthorizerRules);
     type Event = AuthorizerRequest;
     type Answer = AuthorizerResponse<Context>;
     type Error = Unavailable;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, table, rules, access, required) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let keys = keys::Config::read(reader);
-            let table = store::Config::read(reader);
-            let rules = TokenRules::read(reader);
-            let access = reader.optional("AUTHORIZER_ACCESS", Access::ByToken);
-            let required = reader.optional("AUTHORIZER_ROLES", Required(Roles::default()));
-            Some((database?, keys?, table?, rules?, access?, required?.0))
-        })?;
-        let client = dynamo::connect(&database);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let keys = TableKeys::open(&keys, client.clone(), Arc::clone(&clock)).await;
-        Ok(Self {
-            verifier: Verifier::new(rules, keys, clock),
-            accounts: Accounts::new(&table, client),
-            access,
-            required,
-        })
+    async fn open((guard, rules): Self::Settings, world: &World) -> Result<Self, BootError> {
+        let guard = AccountGuard::new(guard, world);
+        guard.warm().await;
+        Ok(Self { guard, rules })
     }
 
     async fn handle(&self, request: AuthorizerRequest) -> Result<Self::Answer, Unavailable> {
         let mut answer = AuthorizerResponse::default();
         match self.admit(&request).await {
-            Ok((context, roles)) if self.required.iter().all(|role| roles.contains(role)) => {
+            Ok((context, roles)) if self.rules.required.iter().all(|role| roles.contains(role)) => {
                 answer.is_authorized = true;
                 answer.context = context;
             }

@@ -7,10 +7,10 @@ use identity::{Account, Role};
 use process::{Clock, Env, SystemClock};
 use serde_json::{Value, json};
 use testkit::{NewUser, Stack, bearer, claims, events_of, load, signed_in};
-use web::EventHandler;
+use web::{EventHandler, World, open_handler};
 
 async fn start(stack: &Stack, settings: &[(&str, &str)]) -> Authorizer {
-    Authorizer::cold_start(&stack.env_with(settings)).await.unwrap()
+    open_handler::<Authorizer>(&stack.env_with(settings), &World::system()).await.unwrap()
 }
 
 async fn testuser(stack: &Stack, roles: &[Role]) -> Account {
@@ -115,7 +115,8 @@ async fn checked_means_account_and_session_of_now() {
 async fn when_the_caller_cannot_be_looked_at_it_fails() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack, &[Role::User]).await).await;
-    let authorizer = Authorizer::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let authorizer =
+        open_handler::<Authorizer>(&stack.env_out_of_reach(), &World::system()).await.unwrap();
     let event = serde_json::from_value(bearer(load("authorizer"), &token)).unwrap();
     let error = authorizer.handle(event).await.unwrap_err();
     assert!(!error.to_string().contains(&token));
@@ -123,7 +124,9 @@ async fn when_the_caller_cannot_be_looked_at_it_fails() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let cold_start = async |env: Env| Authorizer::cold_start(&env).await.err().unwrap().to_string();
+    let cold_start = async |env: Env| {
+        open_handler::<Authorizer>(&env, &World::system()).await.err().unwrap().to_string()
+    };
     insta::assert_snapshot!("an empty environment", cold_start(Env::default()).await);
     let bad = [("AUTHORIZER_ACCESS", "both"), ("AUTHORIZER_ROLES", "user,root")];
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);

@@ -2,11 +2,21 @@
 //! the authorization server metadata (RFC 8414) by which verifiers find the issuer and its keys.
 
 use auth::Algorithm;
-use process::{BootError, Env};
+use process::{Reader, Settings};
 use serde::Serialize;
-use web::{AnyOrigin, Endpoint, Json, Method, NoBody, Problem, Public, Route};
+use web::{AnyOrigin, BootError, Endpoint, Json, NoBody, Problem, Public, Route, World};
 
+const OPENID_PATH: &str = "/.well-known/openid-configuration";
 const OAUTH_PATH: &str = "/.well-known/oauth-authorization-server";
+
+/// The issuer of this deployment (RFC 8414 §2): `ISSUER`.
+pub struct IssuerUrl(String);
+
+impl Settings for IssuerUrl {
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        reader.required("ISSUER").map(Self)
+    }
+}
 
 /// Serves the metadata.
 pub struct DiscoveryRoute {
@@ -28,19 +38,18 @@ pub struct Metadata {
 
 impl Route for DiscoveryRoute {
     const NAME: &'static str = "discovery";
-    const METHOD: Method = Method::GET;
-    const PATH: &'static str = "/.well-known/openid-configuration";
-    const FURTHER: &'static [Endpoint] = &[
-        Endpoint { method: "HEAD", path: Self::PATH },
-        Endpoint { method: "GET", path: OAUTH_PATH },
-        Endpoint { method: "HEAD", path: OAUTH_PATH },
+    const ENDPOINTS: &'static [Endpoint] = &[
+        Endpoint::get(OPENID_PATH),
+        Endpoint::head(OPENID_PATH),
+        Endpoint::get(OAUTH_PATH),
+        Endpoint::head(OAUTH_PATH),
     ];
     type Access = Public;
+    type Settings = IssuerUrl;
     type Input = NoBody;
     type Output = AnyOrigin<Json<Metadata>>;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let issuer: String = env.read(|reader| reader.required("ISSUER"))?;
+    async fn open(IssuerUrl(issuer): IssuerUrl, (): &(), _: &World) -> Result<Self, BootError> {
         let jwks_uri = format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'));
         let document = Metadata {
             issuer,

@@ -5,10 +5,12 @@
 use discovery::DiscoveryRoute;
 use process::Env;
 use testkit::{body, event, events_of, head, load, readable};
-use web::{Route, answer};
+use web::{Service, World, answer};
 
-async fn route(issuer: &str) -> DiscoveryRoute {
-    DiscoveryRoute::cold_start(&Env::from_iter([("ISSUER", issuer)])).await.unwrap()
+async fn route(issuer: &str) -> Service<DiscoveryRoute> {
+    Service::<DiscoveryRoute>::open(&Env::from_iter([("ISSUER", issuer)]), &World::system())
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -43,6 +45,7 @@ async fn head_gets_the_headers_of_get() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let error = DiscoveryRoute::cold_start(&Env::default()).await.err().unwrap();
+    let error =
+        Service::<DiscoveryRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());
 }

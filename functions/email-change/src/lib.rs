@@ -1,30 +1,23 @@
 //! `POST /auth/email/change`: requests another address. It takes effect when a code mailed to it confirms it.
 //! The old address gets notices if its owner has confirmed it.
 
-use std::sync::Arc;
-
-use auth::{CheckedCaller, TokenRules, Verifier};
+use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::{Account, Anyone, Email, MailId, NameError};
-use keys::TableKeys;
 use passwords::{Password, PasswordError};
-use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use reauthentication::Reauthentication;
+use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{Accounts, Mail, NewMail, Notice, Outbox};
+use store::{Mail, NewMail, Notice, Outbox};
 use throttle::Postal;
 use web::{
-    Accepted, Body, Checked, CheckedAccount, Client, FieldError, Guarded, Message, Method, Problem,
-    Route,
+    Accepted, Body, BootError, Client, Endpoint, FieldError, Message, Problem, Route, World,
 };
 
 /// The route.
 pub struct EmailChangeRoute {
-    verifier: Verifier<TableKeys>,
-    accounts: Accounts,
     reauthentication: Reauthentication,
     outbox: Outbox,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    world: World,
 }
 
 /// The body of a request.
@@ -34,51 +27,24 @@ pub struct Change {
     new_email: String,
 }
 
-impl Guarded for EmailChangeRoute {
-    type Keys = TableKeys;
-
-    fn verifier(&self) -> &Verifier<TableKeys> {
-        &self.verifier
-    }
-}
-
-impl Checked for EmailChangeRoute {
-    type Accounts = Accounts;
-
-    fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
-}
-
 impl Route for EmailChangeRoute {
     const NAME: &'static str = "email-change";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/auth/email/change";
-    type Access = CheckedAccount<Anyone>;
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/email/change")];
+    type Access = Checked<Anyone>;
+    type Settings = (throttle::Config, PeppersSecret);
     type Input = (Client, Body<Change>);
     type Output = Accepted<Message>;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, table, rules, attempts) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let keys = keys::Config::read(reader);
-            let table = store::Config::read(reader);
-            let rules = TokenRules::read(reader);
-            let attempts = throttle::Config::read(reader);
-            Some((database?, keys?, table?, rules?, attempts?))
-        })?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let client = dynamo::connect(&database);
-        let keys = TableKeys::open(&keys, client.clone(), Arc::clone(&clock)).await;
-        let shared = (Arc::clone(&clock), Arc::clone(&random));
+    async fn open(
+        (attempts, peppers): Self::Settings,
+        guard: &AccountGuard,
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let (database, peppers) = (guard.database(), peppers.open(world));
         Ok(Self {
-            verifier: Verifier::new(rules, keys, Arc::clone(&clock)),
-            accounts: Accounts::new(&table, client.clone()),
-            outbox: Outbox::new(&table, client.clone()),
-            reauthentication: Reauthentication::open(&attempts, client, shared.0, shared.1),
-            clock,
-            random,
+            outbox: Outbox::new(guard.users(), database.clone()),
+            reauthentication: Reauthentication::open(&attempts, database.clone(), peppers, world),
+            world: world.clone(),
         })
     }
 
@@ -110,12 +76,12 @@ impl Route for EmailChangeRoute {
 impl EmailChangeRoute {
     /// The mail to the new address, and the one to the old address if its owner has confirmed it.
     fn mails(&self, account: &Account, address: Email) -> Vec<NewMail> {
-        let now = self.clock.now();
+        let now = self.world.clock.now();
         let old = account.email.as_ref().map(Email::canonical);
         let is_another = old != Some(address.canonical());
-        let told = NewMail::notice(account, Notice::EmailChangeRequested, now, &*self.random);
+        let told = NewMail::notice(account, Notice::EmailChangeRequested, now, &*self.world.random);
         let mail = Mail::EmailVerification { user_id: account.id, ver: account.ver, address };
-        let asked = NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now };
+        let asked = NewMail { id: MailId::new(now, &*self.world.random), mail, asked_at: now };
         [Some(asked), told.filter(|_| is_another)].into_iter().flatten().collect()
     }
 }

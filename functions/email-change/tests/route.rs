@@ -12,14 +12,14 @@ use testkit::{
     Fault, Interceptor, NewUser, PASSWORD, Stack, bearer, body, deliver, event, events_of,
     from_network, json_body, json_request, load, readable, signed_in, status, without_token,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
 /// A slow machine must not let the wait after three wrong guesses pass before the fourth.
 const LONG_WAIT: (&str, &str) = ("THROTTLE_PAIR_BASE_SECONDS", "900");
 
 struct Bench {
     stack: Stack,
-    route: EmailChangeRoute,
+    route: Service<EmailChangeRoute>,
     account: Account,
     token: String,
 }
@@ -28,7 +28,8 @@ impl Bench {
     async fn start(email: Option<&str>) -> Self {
         let stack = Stack::start().await;
         let env = stack.env_with(&[LONG_WAIT]);
-        let route = Box::pin(EmailChangeRoute::cold_start(&env)).await.unwrap();
+        let route =
+            Box::pin(Service::<EmailChangeRoute>::open(&env, &World::system())).await.unwrap();
         let user = NewUser { username: "testuser", email, roles: &[Role::User] };
         let account = stack.user(user).await;
         let token = stack.sign_in(&account).await;
@@ -80,7 +81,8 @@ async fn the_new_address_is_asked_and_the_old_one_told_before_and_after() {
     assert_eq!(mailed, asked);
     let mails = bench.stack.mails();
     let token = mails.iter().find_map(testkit::Received::token).unwrap();
-    let verify = EmailVerifyRoute::cold_start(&bench.stack.env()).await.unwrap();
+    let verify =
+        Service::<EmailVerifyRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
     let verified = answer(&verify, json_request("email-verify", &json!({"token": token}))).await;
     assert_eq!(status(&verified), 204);
     assert_eq!(bench.mailed().await[2..], told(&[("old@example.com", CHANGED)]));
@@ -202,14 +204,15 @@ async fn without_a_token_nobody_is_let_in() {
 async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_out_of_reach();
-    let route = Box::pin(EmailChangeRoute::cold_start(&env)).await.unwrap();
+    let route = Box::pin(Service::<EmailChangeRoute>::open(&env, &World::system())).await.unwrap();
     let event = event(bearer(load("email-change"), &bench.token));
     assert_eq!(status(&answer(&route, event).await), 503);
 }
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let started = Box::pin(EmailChangeRoute::cold_start(&Env::default())).await;
+    let started =
+        Box::pin(Service::<EmailChangeRoute>::open(&Env::default(), &World::system())).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
@@ -220,7 +223,8 @@ async fn an_outage_at_any_call_counts_against_nobody() {
         let mut bench = Bench::start(Some("old@example.com")).await;
         let interceptor = Interceptor::of(&bench.stack).await;
         let env = interceptor.env(&bench.stack, &[]);
-        bench.route = Box::pin(EmailChangeRoute::cold_start(&env)).await.unwrap();
+        bench.route =
+            Box::pin(Service::<EmailChangeRoute>::open(&env, &World::system())).await.unwrap();
         interceptor.fail_at(call, Fault::AccessDenied);
         let status = status(&bench.change(PASSWORD, "new@example.com").await);
         assert!(matches!(status, 202 | 500 | 503), "{call}: {status}");

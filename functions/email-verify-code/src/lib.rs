@@ -4,23 +4,15 @@
 //! Digits are valid only for the account that requested them. Two accounts may claim one address, and its
 //! owner, who types the newest digits, must not confirm the address for the other account.
 
-use std::sync::Arc;
-
-use auth::{CheckedCaller, TokenRules, Verifier};
+use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::Anyone;
-use keys::TableKeys;
-use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use redemption::{ConfirmationError, Confirmations, Digits, PresentedCode};
+use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::Accounts;
-use web::{
-    Body, Checked, CheckedAccount, Client, FieldError, Guarded, Method, NoContent, Problem, Route,
-};
+use web::{Body, BootError, Client, Endpoint, FieldError, NoContent, Problem, Route, World};
 
 /// The route.
 pub struct EmailVerifyCodeRoute {
-    verifier: Verifier<TableKeys>,
-    accounts: Accounts,
     confirmations: Confirmations,
 }
 
@@ -30,48 +22,22 @@ pub struct Verify {
     code: String,
 }
 
-impl Guarded for EmailVerifyCodeRoute {
-    type Keys = TableKeys;
-
-    fn verifier(&self) -> &Verifier<TableKeys> {
-        &self.verifier
-    }
-}
-
-impl Checked for EmailVerifyCodeRoute {
-    type Accounts = Accounts;
-
-    fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
-}
-
 impl Route for EmailVerifyCodeRoute {
     const NAME: &'static str = "email-verify-code";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/auth/email/verify/code";
-    type Access = CheckedAccount<Anyone>;
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/email/verify/code")];
+    type Access = Checked<Anyone>;
+    type Settings = (throttle::Config, PeppersSecret);
     type Input = (Client, Body<Verify>);
     type Output = NoContent;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, table, rules, attempts) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let keys = keys::Config::read(reader);
-            let table = store::Config::read(reader);
-            let rules = TokenRules::read(reader);
-            let attempts = throttle::Config::read(reader);
-            Some((database?, keys?, table?, rules?, attempts?))
-        })?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let client = dynamo::connect(&database);
-        let keys = TableKeys::open(&keys, client.clone(), Arc::clone(&clock)).await;
-        Ok(Self {
-            verifier: Verifier::new(rules, keys, Arc::clone(&clock)),
-            accounts: Accounts::new(&table, client.clone()),
-            confirmations: Confirmations::open(&attempts, client, clock, random),
-        })
+    async fn open(
+        (attempts, peppers): Self::Settings,
+        guard: &AccountGuard,
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let database = guard.database().clone();
+        let confirmations = Confirmations::open(&attempts, database, peppers.open(world), world);
+        Ok(Self { confirmations })
     }
 
     async fn handle(

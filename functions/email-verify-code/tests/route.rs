@@ -14,11 +14,11 @@ use testkit::{
     NewUser, Received, Stack, bearer, body, deliver, event, events_of, json_body, load, readable,
     signed_in, status, without_token,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
 struct Bench {
     stack: Stack,
-    route: EmailVerifyCodeRoute,
+    route: Service<EmailVerifyCodeRoute>,
     account: Account,
     token: String,
 }
@@ -26,7 +26,8 @@ struct Bench {
 impl Bench {
     async fn start(email: Option<&str>) -> Self {
         let stack = Stack::start().await;
-        let route = EmailVerifyCodeRoute::cold_start(&stack.env()).await.unwrap();
+        let route =
+            Service::<EmailVerifyCodeRoute>::open(&stack.env(), &World::system()).await.unwrap();
         let user = NewUser { username: "testuser", email, roles: &[Role::User] };
         let account = stack.user(user).await;
         let token = stack.sign_in(&account).await;
@@ -254,7 +255,10 @@ async fn whatever_is_wrong_is_one_answer() {
 async fn a_network_that_guesses_is_held() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_with(&[("THROTTLE_NETWORK_FREE", "3")]);
-    let bench = Bench { route: EmailVerifyCodeRoute::cold_start(&env).await.unwrap(), ..bench };
+    let bench = Bench {
+        route: Service::<EmailVerifyCodeRoute>::open(&env, &World::system()).await.unwrap(),
+        ..bench
+    };
     let mail = bench.mail("new@example.com").await;
     for n in 0..3 {
         assert!(is_wrong(&bench.code(&wrong(&mail, n)).await));
@@ -283,13 +287,13 @@ async fn an_ended_session_and_a_disabled_account_confirm_nothing() {
 async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_out_of_reach();
-    let route = EmailVerifyCodeRoute::cold_start(&env).await.unwrap();
+    let route = Service::<EmailVerifyCodeRoute>::open(&env, &World::system()).await.unwrap();
     let event = event(bearer(load("email-verify-code"), &bench.token));
     assert_eq!(status(&answer(&route, event).await), 503);
 }
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let started = EmailVerifyCodeRoute::cold_start(&Env::default()).await;
+    let started = Service::<EmailVerifyCodeRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }

@@ -1,72 +1,37 @@
 //! `POST /auth/email/verify/send`: asks for a mail by which the caller's address is confirmed.
 
-use std::sync::Arc;
-
-use auth::{CheckedCaller, TokenRules, Verifier};
+use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::{Account, Anyone, Email, EmailStanding, MailId};
-use keys::TableKeys;
-use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
-use store::{Accounts, Mail, NewMail, Outbox};
+use secrets::PeppersSecret;
+use store::{Mail, NewMail, Outbox};
 use throttle::{Postal, Throttle};
-use web::{
-    Accepted, Checked, CheckedAccount, Client, Guarded, Message, Method, NoBody, Problem, Route,
-};
+use web::{Accepted, BootError, Client, Endpoint, Message, NoBody, Problem, Route, World};
 
 /// The route.
 pub struct EmailVerifySendRoute {
-    verifier: Verifier<TableKeys>,
-    accounts: Accounts,
     outbox: Outbox,
     throttle: Throttle,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
-}
-
-impl Guarded for EmailVerifySendRoute {
-    type Keys = TableKeys;
-
-    fn verifier(&self) -> &Verifier<TableKeys> {
-        &self.verifier
-    }
-}
-
-impl Checked for EmailVerifySendRoute {
-    type Accounts = Accounts;
-
-    fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
+    world: World,
 }
 
 impl Route for EmailVerifySendRoute {
     const NAME: &'static str = "email-verify-send";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/auth/email/verify/send";
-    type Access = CheckedAccount<Anyone>;
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/email/verify/send")];
+    type Access = Checked<Anyone>;
+    type Settings = (throttle::Config, PeppersSecret);
     type Input = (Client, NoBody);
     type Output = Accepted<Message>;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, table, rules, attempts) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let keys = keys::Config::read(reader);
-            let table = store::Config::read(reader);
-            let rules = TokenRules::read(reader);
-            let attempts = throttle::Config::read(reader);
-            Some((database?, keys?, table?, rules?, attempts?))
-        })?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let client = dynamo::connect(&database);
-        let keys = TableKeys::open(&keys, client.clone(), Arc::clone(&clock)).await;
-        let shared = (Arc::clone(&clock), Arc::clone(&random));
+    async fn open(
+        (attempts, peppers): Self::Settings,
+        guard: &AccountGuard,
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let database = guard.database();
         Ok(Self {
-            verifier: Verifier::new(rules, keys, Arc::clone(&clock)),
-            accounts: Accounts::new(&table, client.clone()),
-            outbox: Outbox::new(&table, client.clone()),
-            throttle: Throttle::open(&attempts, client, shared.0, shared.1),
-            clock,
-            random,
+            outbox: Outbox::new(guard.users(), database.clone()),
+            throttle: Throttle::open(&attempts, database.clone(), peppers.open(world), world),
+            world: world.clone(),
         })
     }
 
@@ -82,10 +47,11 @@ impl Route for EmailVerifySendRoute {
             let postage = self.throttle.postage(address.canonical(), network.as_deref());
             let (postage, asked) = asked.besides(Box::pin(postage)).await?;
             if let Postal::Paid(paid) = postage {
-                let now = self.clock.now();
+                let now = self.world.clock.now();
                 let (user_id, ver) = (account.id, account.ver);
                 let mail = Mail::EmailVerification { user_id, ver, address: address.clone() };
-                let mail = [NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now }];
+                let mail =
+                    [NewMail { id: MailId::new(now, &*self.world.random), mail, asked_at: now }];
                 let put = async { Ok::<_, Problem>(self.outbox.put(&mail).await?) };
                 asked.and(paid).carry_out(Box::pin(put)).await?;
             }

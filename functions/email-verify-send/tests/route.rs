@@ -11,11 +11,11 @@ use testkit::{
     NewUser, Stack, bearer, deliver, event, events_of, load, readable, signed_in, status,
     without_token,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
 struct Bench {
     stack: Stack,
-    route: EmailVerifySendRoute,
+    route: Service<EmailVerifySendRoute>,
     account: Account,
     token: String,
 }
@@ -23,7 +23,8 @@ struct Bench {
 impl Bench {
     async fn start(email: Option<&str>) -> Self {
         let stack = Stack::start().await;
-        let route = EmailVerifySendRoute::cold_start(&stack.env()).await.unwrap();
+        let route =
+            Service::<EmailVerifySendRoute>::open(&stack.env(), &World::system()).await.unwrap();
         let user = NewUser { username: "testuser", email, roles: &[Role::User] };
         let account = stack.user(user).await;
         let token = stack.sign_in(&account).await;
@@ -106,13 +107,13 @@ async fn without_a_token_nobody_is_let_in() {
 async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_out_of_reach();
-    let route = EmailVerifySendRoute::cold_start(&env).await.unwrap();
+    let route = Service::<EmailVerifySendRoute>::open(&env, &World::system()).await.unwrap();
     let event = event(bearer(load("email-verify-send"), &bench.token));
     assert_eq!(status(&answer(&route, event).await), 503);
 }
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let started = EmailVerifySendRoute::cold_start(&Env::default()).await;
+    let started = Service::<EmailVerifySendRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }

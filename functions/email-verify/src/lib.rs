@@ -1,12 +1,10 @@
 //! `POST /auth/email/verify`: confirms an address by the link that was mailed to it, and claims it for the
 //! account that asked for the mail.
 
-use std::sync::Arc;
-
-use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use redemption::{ConfirmationError, Confirmations, PresentedCode};
+use secrets::PeppersSecret;
 use serde::Deserialize;
-use web::{Body, Client, Method, NoContent, Problem, Public, Route};
+use web::{Body, BootError, Client, Endpoint, NoContent, Problem, Public, Route, World};
 
 /// The route.
 pub struct EmailVerifyRoute {
@@ -21,22 +19,20 @@ pub struct Verify {
 
 impl Route for EmailVerifyRoute {
     const NAME: &'static str = "email-verify";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/auth/email/verify";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/email/verify")];
     type Access = Public;
+    type Settings = (dynamo::Config, throttle::Config, PeppersSecret);
     type Input = (Client, Body<Verify>);
     type Output = NoContent;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, attempts) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let attempts = throttle::Config::read(reader);
-            Some((database?, attempts?))
-        })?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let client = dynamo::connect(&database);
-        Ok(Self { confirmations: Confirmations::open(&attempts, client, clock, random) })
+    async fn open(
+        (database, attempts, peppers): Self::Settings,
+        (): &(),
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let database = dynamo::connect(&database);
+        let confirmations = Confirmations::open(&attempts, database, peppers.open(world), world);
+        Ok(Self { confirmations })
     }
 
     async fn handle(

@@ -11,18 +11,19 @@ use store::{Administration, Mail, NewMail, Outbox};
 use testkit::{
     NewUser, Received, Stack, body, deliver, event, events_of, json_request, load, readable, status,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
 struct Bench {
     stack: Stack,
-    route: EmailVerifyRoute,
+    route: Service<EmailVerifyRoute>,
     account: Account,
 }
 
 impl Bench {
     async fn start(email: Option<&str>) -> Self {
         let stack = Stack::start().await;
-        let route = EmailVerifyRoute::cold_start(&stack.env()).await.unwrap();
+        let route =
+            Service::<EmailVerifyRoute>::open(&stack.env(), &World::system()).await.unwrap();
         let user = NewUser { username: "testuser", email, roles: &[Role::User] };
         let account = stack.user(user).await;
         Self { stack, route, account }
@@ -184,12 +185,14 @@ async fn whatever_is_wrong_is_one_answer() {
 #[tokio::test]
 async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let stack = Stack::start().await;
-    let route = EmailVerifyRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let route = Service::<EmailVerifyRoute>::open(&stack.env_out_of_reach(), &World::system())
+        .await
+        .unwrap();
     assert_eq!(status(&answer(&route, event(load("email-verify"))).await), 503);
 }
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let started = EmailVerifyRoute::cold_start(&Env::default()).await;
+    let started = Service::<EmailVerifyRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }

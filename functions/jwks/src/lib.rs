@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use jsonwebtoken::jwk::JwkSet;
 use keys::{MaxAgeSeconds, TableKeys};
-use process::{BootError, Env, SystemClock};
-use web::{AnyOrigin, Endpoint, Method, NoBody, Problem, Public, PublicDocument, Route};
+use web::{AnyOrigin, BootError, Endpoint, NoBody, Problem, Public, PublicDocument, Route, World};
 
 /// Serves the public key set.
 pub struct JwksRoute {
@@ -16,22 +15,20 @@ pub struct JwksRoute {
 
 impl Route for JwksRoute {
     const NAME: &'static str = "jwks";
-    const METHOD: Method = Method::GET;
-    const PATH: &'static str = "/.well-known/jwks.json";
-    const FURTHER: &'static [Endpoint] = &[Endpoint { method: "HEAD", path: Self::PATH }];
+    const ENDPOINTS: &'static [Endpoint] =
+        &[Endpoint::get("/.well-known/jwks.json"), Endpoint::head("/.well-known/jwks.json")];
     type Access = Public;
+    type Settings = (dynamo::Config, keys::Config, MaxAgeSeconds);
     type Input = NoBody;
     type Output = AnyOrigin<PublicDocument<JwkSet>>;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, max_age) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let keys = keys::Config::read(reader);
-            let max_age = MaxAgeSeconds::read(reader);
-            Some((database?, keys?, max_age?))
-        })?;
-        let client = dynamo::connect(&database);
-        Ok(Self { keys: TableKeys::open(&keys, client, Arc::new(SystemClock)).await, max_age })
+    async fn open(
+        (database, keys, max_age): Self::Settings,
+        (): &(),
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let (database, clock) = (dynamo::connect(&database), Arc::clone(&world.clock));
+        Ok(Self { keys: TableKeys::open(&keys, database, clock).await, max_age })
     }
 
     async fn handle(&self, (): (), _: NoBody) -> Result<Self::Output, Problem> {

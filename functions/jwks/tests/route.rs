@@ -4,12 +4,12 @@ use auth::PublicKeySet;
 use jwks::JwksRoute;
 use process::Env;
 use testkit::{Stack, body, event, events_of, head, load, readable};
-use web::{Route, answer};
+use web::{Service, World, answer};
 
 #[tokio::test]
 async fn its_events_are_answered() {
     let stack = Stack::start().await;
-    let route = JwksRoute::cold_start(&stack.env()).await.unwrap();
+    let route = Service::<JwksRoute>::open(&stack.env(), &World::system()).await.unwrap();
     for (name, of_file) in events_of("jwks") {
         let answer = answer(&route, event(of_file)).await;
         insta::assert_json_snapshot!(name, readable(&answer));
@@ -19,7 +19,7 @@ async fn its_events_are_answered() {
 #[tokio::test]
 async fn the_keys_are_those_that_are_published_and_public_alone() {
     let stack = Stack::start().await;
-    let route = JwksRoute::cold_start(&stack.env()).await.unwrap();
+    let route = Service::<JwksRoute>::open(&stack.env(), &World::system()).await.unwrap();
     let published = body(&answer(&route, event(load("jwks"))).await);
     let set = PublicKeySet::from_json(&published.to_string()).unwrap();
     assert!(set.get(stack.forge().kid()).is_some());
@@ -32,7 +32,7 @@ async fn the_keys_are_those_that_are_published_and_public_alone() {
 async fn head_gets_the_headers_of_get() {
     let stack = Stack::start().await;
     for env in [stack.env(), stack.env_out_of_reach()] {
-        let route = JwksRoute::cold_start(&env).await.unwrap();
+        let route = Service::<JwksRoute>::open(&env, &World::system()).await.unwrap();
         let get = answer(&route, event(load("jwks"))).await;
         let head = answer(&route, event(head(load("jwks")))).await;
         assert_eq!((head.status_code, &head.headers), (get.status_code, &get.headers));
@@ -43,12 +43,13 @@ async fn head_gets_the_headers_of_get() {
 #[tokio::test]
 async fn without_a_database_it_answers_that_it_cannot() {
     let stack = Stack::start().await;
-    let route = JwksRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let route =
+        Service::<JwksRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
     insta::assert_json_snapshot!(readable(&answer(&route, event(load("jwks"))).await));
 }
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let error = JwksRoute::cold_start(&Env::default()).await.err().unwrap();
+    let error = Service::<JwksRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());
 }

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use identity::{Account, Email, SessionId, Standing, UserId, Username};
 use issuer::{Issuer, SessionGrant, Tokens};
 use passwords::{Hasher, Password, PasswordHash, Verdict};
-use process::{BootError, Clock, Env, Metric, Random, SystemClock, SystemRandom};
+use process::Metric;
+use secrets::PeppersSecret;
 use serde::Deserialize;
 use store::{
     Credential, Identifier, Logins, NewMail, NewSession, Notice, Outbox, PasswordVer, Secret,
     Session, SessionLimits, StoreError,
 };
 use throttle::{Attempt, Familiarity, Throttle};
-use web::{Body, Client, FieldError, Json, Method, Problem, Public, Route, StatusCode};
+use web::{
+    Body, BootError, Client, Endpoint, FieldError, Json, Problem, Public, Route, StatusCode, World,
+};
 
 /// The longest names that a request may have, in characters and in octets. No account has a longer one.
 const MAX_USERNAME_CHARS: usize = 80;
@@ -26,8 +29,7 @@ pub struct LoginRoute {
     throttle: Throttle,
     hasher: Hasher,
     issuer: Issuer,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    world: World,
 }
 
 /// The body of a request: `username` or `email`, and `password`.
@@ -69,35 +71,32 @@ impl<'a> From<&'a Presented> for throttle::Presented<'a> {
 
 impl Route for LoginRoute {
     const NAME: &'static str = "login";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/auth/login";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/login")];
     type Access = Public;
+    type Settings = (
+        dynamo::Config,
+        store::Config,
+        issuer::Config,
+        SessionLimits,
+        throttle::Config,
+        PeppersSecret,
+    );
     type Input = (Client, Body<Login>);
     type Output = Json<Tokens>;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, tokens, sessions, attempts) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let table = store::Config::read(reader);
-            let tokens = issuer::Config::read(reader);
-            let sessions = SessionLimits::read(reader);
-            let attempts = throttle::Config::read(reader);
-            Some((database?, table?, tokens?, sessions?, attempts?))
-        })?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let client = dynamo::connect(&database);
-        let shared = (Arc::clone(&clock), Arc::clone(&random));
-        let throttle = Throttle::open(&attempts, client.clone(), shared.0, shared.1);
-        let peppers = Arc::clone(throttle.peppers());
+    async fn open(
+        (database, table, tokens, sessions, attempts, peppers): Self::Settings,
+        (): &(),
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let (database, peppers) = (dynamo::connect(&database), peppers.open(world));
         Ok(Self {
-            logins: Logins::new(&table, client.clone(), sessions),
-            outbox: Outbox::new(&table, client),
-            throttle,
+            logins: Logins::new(&table, database.clone(), sessions),
+            outbox: Outbox::new(&table, database.clone()),
+            throttle: Throttle::open(&attempts, database, Arc::clone(&peppers), world),
             hasher: Hasher::new(),
-            issuer: Issuer::open(tokens, peppers, Arc::clone(&clock), Arc::clone(&random)).await,
-            clock,
-            random,
+            issuer: Issuer::open(tokens, peppers, world).await,
+            world: world.clone(),
         })
     }
 
@@ -133,9 +132,9 @@ impl LoginRoute {
         let (Authenticated { account, sessions, outdated }, attempt) =
             Box::pin(self.authenticate(&presented, &password, network.as_deref())).await?;
         let session = NewSession {
-            id: SessionId::new(&*self.random),
+            id: SessionId::new(&*self.world.random),
             ver: account.ver,
-            created_at: self.clock.now(),
+            created_at: self.world.clock.now(),
             pepper: issuer.pepper().to_owned(),
             user_agent: client.user_agent,
             network,
@@ -208,7 +207,9 @@ impl LoginRoute {
         // nonexistent account are read, because on a small machine the reads delay the hash measurably.
         let (user, set_in) = match &credential {
             Some(credential) => (credential.user_id, credential.set_in),
-            None => (UserId::new(self.clock.now(), &*self.random), PasswordVer::default()),
+            None => {
+                (UserId::new(self.world.clock.now(), &*self.world.random), PasswordVer::default())
+            }
         };
         let account = async { Ok::<_, Problem>(self.logins.account(user, set_in).await?) };
         let sessions = async { Ok(self.logins.sessions(user).await?) };
@@ -229,8 +230,8 @@ impl LoginRoute {
     /// Requests the mail that notifies the owner of a login from a new network. If the request cannot be
     /// written, the login succeeds nevertheless.
     async fn tell(&self, account: &Account) {
-        let now = self.clock.now();
-        let notice = NewMail::notice(account, Notice::NewNetwork, now, &*self.random);
+        let now = self.world.clock.now();
+        let notice = NewMail::notice(account, Notice::NewNetwork, now, &*self.world.random);
         self.outbox.notify(notice).await;
     }
 
@@ -238,7 +239,7 @@ impl LoginRoute {
     /// knows the password. If it fails, the login succeeds nevertheless, and the next one tries again.
     async fn renew(&self, account: &Account, old: &Secret, password: &Password) {
         let renewed: Result<(), Box<dyn Error + Send + Sync>> = async {
-            let new = self.hasher.hash(password, &*self.random).await?;
+            let new = self.hasher.hash(password, &*self.world.random).await?;
             let new = Secret::new(new.expose().to_owned());
             // If the password has been changed concurrently, its hash stays: this login used the old one.
             self.logins.rehash(account.username.canonical(), old, &new).await?;

@@ -8,7 +8,7 @@ use identity::{Account, Role};
 use login::LoginRoute;
 use serde_json::{Value, json};
 use testkit::{NewUser, Stack, json_request, status};
-use web::{Route, answer};
+use web::{Service, World, answer};
 use xtask::project::Project;
 use xtask::tools::{ToolSet, Tools};
 
@@ -72,7 +72,7 @@ async fn stored_hash(stack: &Stack, account: &Account) -> String {
 async fn end_to_end_old_hashes_open_their_accounts_and_are_replaced() {
     let stack = Stack::start().await;
     let env = stack.env_with(&[("THROTTLE_PAIR_FREE", "1000")]);
-    let route = LoginRoute::cold_start(&env).await.unwrap();
+    let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
     let account = stack.user(user).await;
     let login = async |password: &str| {

@@ -20,11 +20,11 @@ use testkit::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
 struct Bench {
     stack: Stack,
-    route: LoginRoute,
+    route: Service<LoginRoute>,
     account: Account,
 }
 
@@ -38,7 +38,8 @@ impl Bench {
         // Throttling has tests of its own.
         let free = ["PAIR", "NAME", "NETWORK"].map(|kind| format!("THROTTLE_{kind}_FREE"));
         let free: Vec<_> = free.iter().map(|name| (name.as_str(), "1000")).collect();
-        let route = LoginRoute::cold_start(&stack.env_with(&free)).await.unwrap();
+        let route =
+            Service::<LoginRoute>::open(&stack.env_with(&free), &World::system()).await.unwrap();
         let email = Some("testuser@example.com");
         let user = NewUser { username: "testuser", email, roles: &[Role::User] };
         let account = stack.user_with_password(user, password).await;
@@ -147,7 +148,7 @@ async fn a_login_is_what_sign_in_forms_send() {
 async fn an_address_is_throttled_in_whichever_member_it_comes() {
     let stack = Stack::start().await;
     let env = stack.env_with(&[("THROTTLE_PAIR_BASE_SECONDS", "300")]);
-    let route = LoginRoute::cold_start(&env).await.unwrap();
+    let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let mut answers = Vec::new();
     for by in [
         json!({"email": "testuser@example.com"}),
@@ -307,7 +308,7 @@ async fn whatever_is_wrong_asks_the_same_of_the_database() {
     let stack = Stack::start().await;
     let tap = Wiretap::before(&stack).await;
     let env = stack.env_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &tap.url)]);
-    let route = LoginRoute::cold_start(&env).await.unwrap();
+    let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     for (username, email) in
         [("testuser", Some("testuser@example.com")), ("disabled", Some("disabled@example.com"))]
     {
@@ -336,7 +337,7 @@ async fn guesses_are_throttled_by_whatever_spelling() {
     let stack = Stack::start().await;
     // The wait is longer than a slow machine takes for the guesses.
     let env = stack.env_with(&[("THROTTLE_PAIR_BASE_SECONDS", "300")]);
-    let route = LoginRoute::cold_start(&env).await.unwrap();
+    let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
     stack.user(user).await;
     let ask = async |username: &str, password: &str, forwarded: &str| {
@@ -404,7 +405,7 @@ async fn a_password_counts_as_it_was_set() {
 #[tokio::test]
 async fn there_is_no_default_account() {
     let stack = Stack::start().await;
-    let route = LoginRoute::cold_start(&stack.env()).await.unwrap();
+    let route = Service::<LoginRoute>::open(&stack.env(), &World::system()).await.unwrap();
     for (name, password) in [
         ("admin", "admin"),
         ("admin", "password"),
@@ -484,7 +485,7 @@ async fn it_answers_a_refresh_token_of_the_session() {
 async fn an_account_has_so_many_sessions() {
     let stack = Stack::start().await;
     let env = stack.env_with(&[("SESSIONS_PER_ACCOUNT", "3")]);
-    let route = LoginRoute::cold_start(&env).await.unwrap();
+    let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
     let account = stack.user(user).await;
     let mut begun = Vec::new();
@@ -557,7 +558,8 @@ async fn the_owner_is_told_of_a_login_from_somewhere_new() {
 #[tokio::test]
 async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let stack = Stack::start().await;
-    let route = LoginRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let route =
+        Service::<LoginRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
     let started = Instant::now();
     let answer = answer(&route, event(load("login"))).await;
     assert!(started.elapsed() < dynamo::OPERATION_DEADLINE);
@@ -566,7 +568,9 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let cold_start = async |env: Env| LoginRoute::cold_start(&env).await.err().unwrap().to_string();
+    let cold_start = async |env: Env| {
+        Service::<LoginRoute>::open(&env, &World::system()).await.err().unwrap().to_string()
+    };
     insta::assert_snapshot!("an empty environment", cold_start(Env::default()).await);
     let bad = [("ACCESS_TOKEN_SECONDS", "hush"), ("SESSIONS_PER_ACCOUNT", "hush")];
     let error = cold_start(Env::from_iter(bad)).await;
@@ -584,7 +588,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
     let free = ["PAIR", "NAME", "NETWORK"].map(|kind| format!("THROTTLE_{kind}_FREE"));
     let free: Vec<_> = free.iter().map(|name| (name.as_str(), "1000")).collect();
     let env = interceptor.env(&bench.stack, &free);
-    bench.route = LoginRoute::cold_start(&env).await.unwrap();
+    bench.route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let mut users = 0;
     for (by, meanwhile) in ["username", "email"]
         .into_iter()
@@ -665,7 +669,8 @@ async fn an_account_from_before_the_binding_signs_in_and_is_bound_by_the_next_ch
 async fn an_outage_at_any_call_counts_against_nobody() {
     let stack = Stack::start().await;
     let interceptor = Interceptor::of(&stack).await;
-    let route = LoginRoute::cold_start(&interceptor.env(&stack, &[])).await.unwrap();
+    let route =
+        Service::<LoginRoute>::open(&interceptor.env(&stack, &[]), &World::system()).await.unwrap();
     let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
     stack.user(user).await;
     let login = json!({"username": "testuser", "password": PASSWORD});
@@ -713,7 +718,7 @@ async fn without_its_secrets_it_takes_no_guess() {
     for secret in ["SIGNING_KEYS_SECRET", "PEPPERS_SECRET"] {
         let stack = Stack::start().await;
         let env = stack.env_with(&[(secret, "file:/nowhere")]);
-        let route = LoginRoute::cold_start(&env).await.unwrap();
+        let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
         let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
         stack.user(user).await;
         for password in [PASSWORD, "another password"] {
@@ -729,7 +734,8 @@ async fn without_its_secrets_it_takes_no_guess() {
 async fn a_hash_that_cannot_be_renewed_holds_up_no_login() {
     let stack = Stack::start().await;
     let interceptor = Interceptor::of(&stack).await;
-    let route = LoginRoute::cold_start(&interceptor.env(&stack, &[])).await.unwrap();
+    let route =
+        Service::<LoginRoute>::open(&interceptor.env(&stack, &[]), &World::system()).await.unwrap();
     let account =
         stack.user(NewUser { username: "testuser", email: None, roles: &[Role::User] }).await;
     let logins = stack.logins();

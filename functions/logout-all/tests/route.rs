@@ -9,17 +9,17 @@ use process::Env;
 use testkit::{
     NewUser, Stack, bearer, event, events_of, load, readable, signed_in, status, without_token,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
-async fn route(stack: &Stack) -> LogoutAllRoute {
-    LogoutAllRoute::cold_start(&stack.env()).await.unwrap()
+async fn route(stack: &Stack) -> Service<LogoutAllRoute> {
+    Service::<LogoutAllRoute>::open(&stack.env(), &World::system()).await.unwrap()
 }
 
 async fn testuser(stack: &Stack) -> identity::Account {
     stack.user(NewUser { username: "testuser", email: None, roles: &[Role::User] }).await
 }
 
-async fn ask(route: &LogoutAllRoute, token: &str) -> EventResponse {
+async fn ask(route: &Service<LogoutAllRoute>, token: &str) -> EventResponse {
     answer(route, event(bearer(load("logout-all"), token))).await
 }
 
@@ -74,6 +74,7 @@ async fn without_a_token_nobody_is_let_in() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let error = LogoutAllRoute::cold_start(&Env::default()).await.err().unwrap();
+    let error =
+        Service::<LogoutAllRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());
 }

@@ -9,17 +9,17 @@ use process::Env;
 use testkit::{
     NewUser, Stack, bearer, event, events_of, load, readable, signed_in, status, without_token,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
-async fn route(stack: &Stack) -> LogoutRoute {
-    LogoutRoute::cold_start(&stack.env()).await.unwrap()
+async fn route(stack: &Stack) -> Service<LogoutRoute> {
+    Service::<LogoutRoute>::open(&stack.env(), &World::system()).await.unwrap()
 }
 
 async fn testuser(stack: &Stack) -> identity::Account {
     stack.user(NewUser { username: "testuser", email: None, roles: &[Role::User] }).await
 }
 
-async fn ask(route: &LogoutRoute, token: &str) -> EventResponse {
+async fn ask(route: &Service<LogoutRoute>, token: &str) -> EventResponse {
     answer(route, event(bearer(load("logout"), token))).await
 }
 
@@ -83,7 +83,8 @@ async fn it_reads_nothing_about_the_caller() {
 async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
-    let route = LogoutRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let route =
+        Service::<LogoutRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
     assert_eq!(status(&ask(&route, &token).await), 503);
 }
 
@@ -96,6 +97,7 @@ async fn without_a_token_nobody_is_let_in() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let error = LogoutRoute::cold_start(&Env::default()).await.err().unwrap();
+    let error =
+        Service::<LogoutRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());
 }

@@ -10,8 +10,6 @@
 //! a day. A mail that can never be sent is given up after the first attempt: Lambda delivers records in
 //! order, so a record that keeps failing would hold up all others.
 
-mod notices;
-
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::error::Error;
@@ -25,15 +23,17 @@ use jiff::SignedDuration;
 use mail::{Coded, Letter, MailError, Mailer, Told};
 use notices::Notices;
 use peppers::{MailedCode, Peppers};
-use process::{BootError, Clock, Env, Metric, Random, SystemClock, SystemRandom};
-use secrets::{Cached, CachedConfig, SecretError};
+use process::{Clock, Metric};
+use secrets::{Cached, PeppersSecret, SecretError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{
     CODE_VALID_FOR, Code, ConfirmedEmail, Counters, Mail, Mailings, Notice, Outgoing, StoreError,
 };
 use throttle::{CausedBy, NoticeBudget, ThrottleError};
-use web::EventHandler;
+use web::{BootError, EventHandler, World};
+
+mod notices;
 
 /// The longest that one mail may take. It covers reading the mail, its account and the secrets, counting
 /// it, storing its code, and sending it, each with a deadline of 6 s. The template's timeout covers a batch.
@@ -94,26 +94,20 @@ struct Failure {
 impl EventHandler for MailerFunction {
     const NAME: &'static str = "mailer";
     const INVOKED_BY: &'static str = "DynamoDB Streams";
+    type Settings = (dynamo::Config, store::Config, mail::Config, Notices, PeppersSecret);
     type Event = StreamEvent;
     type Answer = BatchAnswer;
     type Error = Infallible;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, mail, notices, peppers) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let table = store::Config::read(reader);
-            let mail = mail::Config::read(reader);
-            let notices = Notices::read(reader);
-            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
-            Some((database?, table?, mail?, notices?, peppers?))
-        })?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let client = dynamo::connect(&database);
-        let peppers = peppers.open(Arc::clone(&clock));
-        let counters = Counters::new(&table, client.clone());
+    async fn open(
+        (database, table, mail, notices, peppers): Self::Settings,
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let (database, peppers) = (dynamo::connect(&database), peppers.open(world));
+        let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
+        let counters = Counters::new(&table, database.clone());
         Ok(Self {
-            mailings: Mailings::new(&table, client),
+            mailings: Mailings::new(&table, database),
             mailer: Mailer::connect(&mail),
             notices,
             budget: NoticeBudget::new(counters, Arc::clone(&peppers), Arc::clone(&clock), random),

@@ -7,7 +7,7 @@ use store::Notice;
 
 /// Which notices are sent: all, unless they are switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Notices {
+pub struct Notices {
     password_changed: Switch,
     email_changed: Switch,
     session_reused: Switch,
@@ -76,14 +76,14 @@ mod tests {
             ("NOTICE_SESSION_REUSED", &[Notice::SessionReused]),
             ("NOTICE_NEW_NETWORK", &[Notice::NewNetwork]),
         ];
-        let default = Env::default().read(Notices::read).unwrap();
+        let default = Env::default().settings::<Notices>().unwrap();
         for (off, switched) in all {
-            let notices = Env::from_iter([(off, "off")]).read(Notices::read).unwrap();
+            let notices = Env::from_iter([(off, "off")]).settings::<Notices>().unwrap();
             for notice in all.iter().flat_map(|(_, of)| of.iter()) {
                 assert!(default.wants(*notice));
                 assert_eq!(notices.wants(*notice), !switched.contains(notice), "{off} {notice:?}");
             }
         }
-        assert!(Env::from_iter([("NOTICE_NEW_NETWORK", "no")]).read(Notices::read).is_err());
+        assert!(Env::from_iter([("NOTICE_NEW_NETWORK", "no")]).settings::<Notices>().is_err());
     }
 }

@@ -12,7 +12,7 @@ use store::{
     CODE_VALID_FOR, Codes, DigitsOf, Epochs, Mail, NewMail, Notice, Outbox, Redeemed, Verifications,
 };
 use testkit::{LINK_BASE, NewUser, Received, Stack, load};
-use web::EventHandler;
+use web::{EventHandler, World, open_handler};
 
 struct Bench {
     stack: Stack,
@@ -27,7 +27,10 @@ impl Bench {
 
     async fn start_with(settings: &[(&str, &str)]) -> Self {
         let stack = Stack::start().await;
-        let mailer = Box::pin(MailerFunction::cold_start(&stack.env_with(settings))).await.unwrap();
+        let mailer =
+            Box::pin(open_handler::<MailerFunction>(&stack.env_with(settings), &World::system()))
+                .await
+                .unwrap();
         let email = Some("Owner@example.com");
         let user = NewUser { username: "Owner", email, roles: &[Role::User] };
         let account = stack.user(user).await;
@@ -319,7 +322,7 @@ async fn what_fails_is_told_by_its_number_and_sent_later() {
     let number = |at: usize| event["Records"][at]["dynamodb"]["SequenceNumber"].clone();
     // The peppers cannot be read, so there is neither a code nor a counter of notices.
     let env = bench.stack.env_with(&[("PEPPERS_SECRET", "file:/nowhere/at/all")]);
-    let broken = Box::pin(MailerFunction::cold_start(&env)).await.unwrap();
+    let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
     let failed = json!([{"itemIdentifier": number(0)}, {"itemIdentifier": number(1)}]);
     assert_eq!(bench.deliver(&broken).await, failed);
     assert_eq!((bench.stack.mails().len(), bench.waiting().await), (0, 2));
@@ -328,7 +331,7 @@ async fn what_fails_is_told_by_its_number_and_sent_later() {
     // And without the database all fail.
     bench.ask(bench.notice(Notice::NewNetwork)).await;
     let env = bench.stack.env_out_of_reach();
-    let broken = Box::pin(MailerFunction::cold_start(&env)).await.unwrap();
+    let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
     assert_eq!(bench.deliver(&broken).await.as_array().unwrap().len(), 3);
 }
 
@@ -340,7 +343,7 @@ async fn stopped_in_the_middle_nothing_holds_a_code() {
     // A folder below a file cannot be made.
     let nowhere = format!("file:{}/outbox", bench.stack.peppers_file().display());
     let env = bench.stack.env_with(&[("MAIL_TRANSPORT", &nowhere)]);
-    let broken = Box::pin(MailerFunction::cold_start(&env)).await.unwrap();
+    let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
     assert_eq!(bench.deliver(&broken).await.as_array().unwrap().len(), 1);
     assert!(bench.find(RESET, id).await, "the code is stored");
     assert_eq!((bench.waiting().await, bench.stack.mails().len()), (1, 0));
@@ -437,7 +440,7 @@ async fn a_notice_that_could_not_be_sent_does_not_count() {
     // A folder below a file cannot be made.
     let nowhere = format!("file:{}/outbox", bench.stack.peppers_file().display());
     let env = bench.stack.env_with(&[("MAIL_TRANSPORT", &nowhere)]);
-    let broken = Box::pin(MailerFunction::cold_start(&env)).await.unwrap();
+    let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
     for _ in 0..12 {
         assert_eq!(bench.deliver(&broken).await.as_array().unwrap().len(), 1);
     }
@@ -480,7 +483,7 @@ async fn what_can_never_be_sent_is_given_up_at_once() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let started = Box::pin(MailerFunction::cold_start(&Env::default())).await;
+    let started = Box::pin(open_handler::<MailerFunction>(&Env::default(), &World::system())).await;
     let lacks = started.err().unwrap().to_string();
     for name in ["USERS_TABLE", "MAIL_FROM", "MAIL_LINK_BASE", "PEPPERS_SECRET", "AWS_REGION"] {
         assert!(lacks.contains(&format!("{name} is missing")), "{lacks}");
@@ -490,7 +493,8 @@ async fn what_its_environment_lacks_is_told_at_once() {
         ("MAIL_FROM", "x"),
         ("NOTICE_NEW_NETWORK", "no"),
     ];
-    let started = Box::pin(MailerFunction::cold_start(&Env::from_iter(env))).await;
+    let started =
+        Box::pin(open_handler::<MailerFunction>(&Env::from_iter(env), &World::system())).await;
     let lacks = started.err().unwrap().to_string();
     for name in ["MAIL_LINK_BASE", "MAIL_FROM", "NOTICE_NEW_NETWORK"] {
         assert!(lacks.contains(&format!("{name} is not usable")), "{lacks}");

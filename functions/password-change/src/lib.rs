@@ -3,29 +3,23 @@
 
 use std::sync::Arc;
 
-use auth::{CheckedCaller, TokenRules, Verifier};
+use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::{Account, Anyone, SessionId};
 use issuer::{Issuer, SessionGrant, Tokens};
-use keys::TableKeys;
 use passwords::{Password, PasswordError, Policy, PolicyViolation};
-use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use reauthentication::Reauthentication;
+use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{Accounts, Changed, NewMail, NewSession, Notice, Passwords, Secret, SessionLimits};
-use web::{
-    Body, Checked, CheckedAccount, Client, FieldError, Guarded, Json, Method, Problem, Route,
-};
+use store::{Changed, NewMail, NewSession, Notice, Passwords, Secret, SessionLimits};
+use web::{Body, BootError, Client, Endpoint, FieldError, Json, Problem, Route, World};
 
 /// The route.
 pub struct PasswordChangeRoute {
-    verifier: Verifier<TableKeys>,
-    accounts: Accounts,
     passwords: Passwords,
     reauthentication: Reauthentication,
     policy: Policy,
     issuer: Issuer,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    world: World,
 }
 
 /// The body of a request.
@@ -35,64 +29,28 @@ pub struct Change {
     new_password: String,
 }
 
-impl Guarded for PasswordChangeRoute {
-    type Keys = TableKeys;
-
-    fn verifier(&self) -> &Verifier<TableKeys> {
-        &self.verifier
-    }
-}
-
-impl Checked for PasswordChangeRoute {
-    type Accounts = Accounts;
-
-    fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
-}
-
 impl Route for PasswordChangeRoute {
     const NAME: &'static str = "password-change";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/auth/password";
-    type Access = CheckedAccount<Anyone>;
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/password")];
+    type Access = Checked<Anyone>;
+    type Settings = (issuer::Config, SessionLimits, throttle::Config, PeppersSecret, Policy);
     type Input = (Client, Body<Change>);
     type Output = Json<Tokens>;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, table, rules, tokens, sessions, attempts, policy) =
-            env.read(|reader| {
-                let database = dynamo::Config::read(reader);
-                let keys = keys::Config::read(reader);
-                let table = store::Config::read(reader);
-                let rules = TokenRules::read(reader);
-                let tokens = issuer::Config::read(reader);
-                let sessions = SessionLimits::read(reader);
-                let attempts = throttle::Config::read(reader);
-                let policy = Policy::read(reader);
-                Some((database?, keys?, table?, rules?, tokens?, sessions?, attempts?, policy?))
-            })?;
-        let client = dynamo::connect(&database);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let shared = (Arc::clone(&clock), Arc::clone(&random));
+    async fn open(
+        (tokens, sessions, attempts, peppers, policy): Self::Settings,
+        guard: &AccountGuard,
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let (database, peppers) = (guard.database(), peppers.open(world));
         let reauthentication =
-            Reauthentication::open(&attempts, client.clone(), shared.0, shared.1);
-        let peppers = Arc::clone(reauthentication.throttle().peppers());
-        // Boxed: together the futures would take too much stack.
-        let (keys, issuer) = futures_util::join!(
-            Box::pin(TableKeys::open(&keys, client.clone(), Arc::clone(&clock))),
-            Box::pin(Issuer::open(tokens, peppers, Arc::clone(&clock), Arc::clone(&random))),
-        );
+            Reauthentication::open(&attempts, database.clone(), Arc::clone(&peppers), world);
         Ok(Self {
-            verifier: Verifier::new(rules, keys, Arc::clone(&clock)),
-            accounts: Accounts::new(&table, client.clone()),
-            passwords: Passwords::new(&table, client, sessions),
+            passwords: Passwords::new(guard.users(), database.clone(), sessions),
             reauthentication,
             policy,
-            issuer,
-            clock,
-            random,
+            issuer: Issuer::open(tokens, peppers, world).await,
+            world: world.clone(),
         })
     }
 
@@ -108,10 +66,10 @@ impl Route for PasswordChangeRoute {
         let issuer = self.issuer.ready().await?;
         let proof = self.reauthentication.prove(account, &current, network.as_deref());
         let proven = Box::pin(proof).await?;
-        let password = self.reauthentication.hasher().hash(&new, &*self.random).await?;
-        let now = self.clock.now();
+        let password = self.reauthentication.hasher().hash(&new, &*self.world.random).await?;
+        let now = self.world.clock.now();
         let session = NewSession {
-            id: SessionId::new(&*self.random),
+            id: SessionId::new(&*self.world.random),
             // All earlier sessions belong to the previous epoch.
             ver: account.ver + 1,
             created_at: now,
@@ -120,7 +78,7 @@ impl Route for PasswordChangeRoute {
             network,
         };
         let password = Secret::new(password.expose().to_owned());
-        let notice = NewMail::notice(account, Notice::PasswordChanged, now, &*self.random);
+        let notice = NewMail::notice(account, Notice::PasswordChanged, now, &*self.world.random);
         let changed = self.passwords.change(account, &proven, password, session, notice.as_ref());
         let session = match changed.await? {
             Changed::Done(session) => *session,

@@ -16,7 +16,7 @@ use testkit::{
     Fault, Interceptor, Meanwhile, NewUser, PASSWORD, Stack, bearer, body, claims, deliver, event,
     events_of, from_network, json_body, load, readable, signed_in, status, without_token,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
 const NEW: &str = "a longer walk along the coast";
 
@@ -25,7 +25,7 @@ const LONG_WAIT: (&str, &str) = ("THROTTLE_PAIR_BASE_SECONDS", "900");
 
 struct Bench {
     stack: Stack,
-    route: PasswordChangeRoute,
+    route: Service<PasswordChangeRoute>,
     account: Account,
 }
 
@@ -33,7 +33,8 @@ impl Bench {
     async fn start() -> Self {
         let stack = Stack::start().await;
         let env = stack.env_with(&[LONG_WAIT]);
-        let route = Box::pin(PasswordChangeRoute::cold_start(&env)).await.unwrap();
+        let route =
+            Box::pin(Service::<PasswordChangeRoute>::open(&env, &World::system())).await.unwrap();
         let email = Some("testuser@example.com");
         let user = NewUser { username: "testuser", email, roles: &[Role::User] };
         let account = stack.user(user).await;
@@ -258,14 +259,16 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let bench = Bench::start().await;
     let token = bench.token().await;
     let env = bench.stack.env_out_of_reach();
-    let route = Box::pin(PasswordChangeRoute::cold_start(&env)).await.unwrap();
+    let route =
+        Box::pin(Service::<PasswordChangeRoute>::open(&env, &World::system())).await.unwrap();
     let event = event(bearer(load("password-change"), &token));
     assert_eq!(status(&answer(&route, event).await), 503);
 }
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let started = Box::pin(PasswordChangeRoute::cold_start(&Env::default())).await;
+    let started =
+        Box::pin(Service::<PasswordChangeRoute>::open(&Env::default(), &World::system())).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
@@ -277,7 +280,8 @@ async fn a_change_that_races_another_gets_no_session_that_outlives_it() {
     let interceptor = Interceptor::of(&bench.stack).await;
     let free = [("THROTTLE_NETWORK_FREE", "1000")];
     let env = interceptor.env(&bench.stack, &free);
-    bench.route = Box::pin(PasswordChangeRoute::cold_start(&env)).await.unwrap();
+    bench.route =
+        Box::pin(Service::<PasswordChangeRoute>::open(&env, &World::system())).await.unwrap();
     let mut users = 0;
     for meanwhile in Meanwhile::ALL {
         for call in 0.. {
@@ -313,7 +317,8 @@ async fn an_outage_at_any_call_counts_against_nobody() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[]);
-    bench.route = Box::pin(PasswordChangeRoute::cold_start(&env)).await.unwrap();
+    bench.route =
+        Box::pin(Service::<PasswordChangeRoute>::open(&env, &World::system())).await.unwrap();
     for call in 0.. {
         let username = format!("user-{call}");
         let user = NewUser { username: &username, email: None, roles: &[Role::User] };
@@ -336,7 +341,8 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_change() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[]);
-    bench.route = Box::pin(PasswordChangeRoute::cold_start(&env)).await.unwrap();
+    bench.route =
+        Box::pin(Service::<PasswordChangeRoute>::open(&env, &World::system())).await.unwrap();
     interceptor.fail_when(|call| {
         let is_told = call.body.to_string().contains("OUTBOX#");
         if is_told { Fault::AccessDenied } else { Fault::None }

@@ -2,21 +2,20 @@
 //!
 //! Whether anybody has the address is not looked up here, so neither the answer nor its time can tell.
 
-use std::sync::Arc;
-
 use identity::{Email, MailId, NameError};
-use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
+use secrets::PeppersSecret;
 use serde::Deserialize;
 use store::{Mail, NewMail, Outbox};
 use throttle::{Postal, Throttle};
-use web::{Accepted, Body, Client, FieldError, Message, Method, Problem, Public, Route};
+use web::{
+    Accepted, Body, BootError, Client, Endpoint, FieldError, Message, Problem, Public, Route, World,
+};
 
 /// The route.
 pub struct PasswordForgotRoute {
     outbox: Outbox,
     throttle: Throttle,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    world: World,
 }
 
 /// The body of a request.
@@ -27,28 +26,22 @@ pub struct Forgot {
 
 impl Route for PasswordForgotRoute {
     const NAME: &'static str = "password-forgot";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/auth/password/forgot";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/password/forgot")];
     type Access = Public;
+    type Settings = (dynamo::Config, store::Config, throttle::Config, PeppersSecret);
     type Input = (Client, Body<Forgot>);
     type Output = Accepted<Message>;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, attempts) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let table = store::Config::read(reader);
-            let attempts = throttle::Config::read(reader);
-            Some((database?, table?, attempts?))
-        })?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let client = dynamo::connect(&database);
-        let shared = (Arc::clone(&clock), Arc::clone(&random));
+    async fn open(
+        (database, table, attempts, peppers): Self::Settings,
+        (): &(),
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let database = dynamo::connect(&database);
         Ok(Self {
-            outbox: Outbox::new(&table, client.clone()),
-            throttle: Throttle::open(&attempts, client, shared.0, shared.1),
-            clock,
-            random,
+            outbox: Outbox::new(&table, database.clone()),
+            throttle: Throttle::open(&attempts, database, peppers.open(world), world),
+            world: world.clone(),
         })
     }
 
@@ -64,9 +57,9 @@ impl Route for PasswordForgotRoute {
         let postage = self.throttle.postage(address.canonical(), network.as_deref());
         let (postage, asked) = asked.besides(Box::pin(postage)).await?;
         if let Postal::Paid(paid) = postage {
-            let now = self.clock.now();
+            let now = self.world.clock.now();
             let mail = Mail::PasswordReset { address };
-            let mail = [NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now }];
+            let mail = [NewMail { id: MailId::new(now, &*self.world.random), mail, asked_at: now }];
             let put = async { Ok::<_, Problem>(self.outbox.put(&mail).await?) };
             asked.and(paid).carry_out(Box::pin(put)).await?;
         }

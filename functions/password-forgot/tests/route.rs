@@ -13,17 +13,18 @@ use testkit::{
     Fault, Interceptor, NewUser, Stack, body, deliver, event, events_of, from_network, json_body,
     json_request, load, readable, status,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
 struct Bench {
     stack: Stack,
-    route: PasswordForgotRoute,
+    route: Service<PasswordForgotRoute>,
 }
 
 impl Bench {
     async fn start() -> Self {
         let stack = Stack::start().await;
-        let route = PasswordForgotRoute::cold_start(&stack.env()).await.unwrap();
+        let route =
+            Service::<PasswordForgotRoute>::open(&stack.env(), &World::system()).await.unwrap();
         let email = Some("Testuser@example.com");
         stack.user(NewUser { username: "testuser", email, roles: &[Role::User] }).await;
         Self { stack, route }
@@ -145,13 +146,15 @@ async fn a_malformed_address_is_told() {
 #[tokio::test]
 async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let stack = Stack::start().await;
-    let route = PasswordForgotRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let route = Service::<PasswordForgotRoute>::open(&stack.env_out_of_reach(), &World::system())
+        .await
+        .unwrap();
     assert_eq!(status(&answer(&route, event(load("password-forgot"))).await), 503);
 }
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let started = PasswordForgotRoute::cold_start(&Env::default()).await;
+    let started = Service::<PasswordForgotRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
@@ -162,7 +165,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
         let mut bench = Bench::start().await;
         let interceptor = Interceptor::of(&bench.stack).await;
         let env = interceptor.env(&bench.stack, &[]);
-        bench.route = PasswordForgotRoute::cold_start(&env).await.unwrap();
+        bench.route = Service::<PasswordForgotRoute>::open(&env, &World::system()).await.unwrap();
         interceptor.fail_at(call, Fault::AccessDenied);
         let status = status(&bench.ask(" testuser@example.com ").await);
         assert!(matches!(status, 202 | 500), "{call}: {status}");
@@ -186,7 +189,9 @@ async fn a_call_that_is_never_answered_counts_against_nobody() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     bench.route =
-        PasswordForgotRoute::cold_start(&interceptor.env(&bench.stack, &[])).await.unwrap();
+        Service::<PasswordForgotRoute>::open(&interceptor.env(&bench.stack, &[]), &World::system())
+            .await
+            .unwrap();
     for silent in ["COUNTER#MAIL_HOUR#", "OUTBOX#"] {
         interceptor.fail_when(move |call| match call.partition_key() {
             key if key.starts_with(silent) => Fault::Silence,

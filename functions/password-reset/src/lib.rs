@@ -1,15 +1,15 @@
 //! `POST /auth/password/reset`: sets a new password by a code by mail.
 
-use std::sync::Arc;
-
 use identity::{Account, MailedFor};
 use passwords::{Hasher, Password, PasswordError, Policy, PolicyViolation};
-use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use redemption::{PresentedCode, PresentedError, Redemption};
+use secrets::PeppersSecret;
 use serde::Deserialize;
 use store::{Code, NewMail, Notice, Outbox, Redeemed, Resets, Secret};
 use throttle::Familiarity;
-use web::{Body, Client, FieldError, Method, NoContent, Problem, Public, Route};
+use web::{
+    Body, BootError, Client, Endpoint, FieldError, NoContent, Problem, Public, Route, World,
+};
 
 /// The route.
 pub struct PasswordResetRoute {
@@ -18,8 +18,7 @@ pub struct PasswordResetRoute {
     outbox: Outbox,
     hasher: Hasher,
     policy: Policy,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    world: World,
 }
 
 /// The body of a request: `token`, or `email` and `code`; and `new_password`.
@@ -36,32 +35,26 @@ pub struct Reset {
 
 impl Route for PasswordResetRoute {
     const NAME: &'static str = "password-reset";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/auth/password/reset";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/password/reset")];
     type Access = Public;
+    type Settings = (dynamo::Config, store::Config, throttle::Config, PeppersSecret, Policy);
     type Input = (Client, Body<Reset>);
     type Output = NoContent;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, attempts, policy) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let table = store::Config::read(reader);
-            let attempts = throttle::Config::read(reader);
-            let policy = Policy::read(reader);
-            Some((database?, table?, attempts?, policy?))
-        })?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let client = dynamo::connect(&database);
-        let shared = (Arc::clone(&clock), Arc::clone(&random));
+    async fn open(
+        (database, table, attempts, peppers, policy): Self::Settings,
+        (): &(),
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let database = dynamo::connect(&database);
+        let peppers = peppers.open(world);
         Ok(Self {
-            redemption: Redemption::open(&attempts, client.clone(), shared.0, shared.1),
-            resets: Resets::new(&table, client.clone()),
-            outbox: Outbox::new(&table, client),
+            redemption: Redemption::open(&attempts, database.clone(), peppers, world),
+            resets: Resets::new(&table, database.clone()),
+            outbox: Outbox::new(&table, database),
             hasher: Hasher::new(),
             policy,
-            clock,
-            random,
+            world: world.clone(),
         })
     }
 
@@ -98,8 +91,9 @@ impl Route for PasswordResetRoute {
         let ((), recovered) = futures_util::join!(found.succeeded(), recovered);
         match recovered {
             Ok(Familiarity::New) => {
-                let now = self.clock.now();
-                let notice = NewMail::notice(&account, Notice::NewNetwork, now, &*self.random);
+                let now = self.world.clock.now();
+                let notice =
+                    NewMail::notice(&account, Notice::NewNetwork, now, &*self.world.random);
                 self.outbox.notify(notice).await;
             }
             Ok(Familiarity::Usual) => {}
@@ -119,9 +113,9 @@ impl PasswordResetRoute {
         account: &Account,
         password: &Password,
     ) -> Result<(), Problem> {
-        let hash = self.hasher.hash(password, &*self.random).await?;
-        let now = self.clock.now();
-        let notice = NewMail::notice(account, Notice::PasswordChanged, now, &*self.random);
+        let hash = self.hasher.hash(password, &*self.world.random).await?;
+        let now = self.world.clock.now();
+        let notice = NewMail::notice(account, Notice::PasswordChanged, now, &*self.world.random);
         let hash = Secret::new(hash.expose().to_owned());
         let redeemed = self.resets.reset(code, account, hash, notice.as_ref(), now).await?;
         if redeemed != Redeemed::Done {

@@ -16,7 +16,7 @@ use testkit::{
     Fault, Interceptor, NewUser, PASSWORD, Received, Stack, body, deliver, event, events_of,
     from_network, json_body, json_request, load, readable, status,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
 const NEW: &str = "a longer walk along the coast";
 
@@ -25,7 +25,7 @@ const LONG_WAIT: (&str, &str) = ("THROTTLE_PAIR_BASE_SECONDS", "900");
 
 struct Bench {
     stack: Stack,
-    route: PasswordResetRoute,
+    route: Service<PasswordResetRoute>,
     account: Account,
 }
 
@@ -37,7 +37,8 @@ impl Bench {
     async fn start_with(settings: &[(&str, &str)]) -> Self {
         let stack = Stack::start().await;
         let env = stack.env_with(settings);
-        let route = Box::pin(PasswordResetRoute::cold_start(&env)).await.unwrap();
+        let route =
+            Box::pin(Service::<PasswordResetRoute>::open(&env, &World::system())).await.unwrap();
         let email = Some("testuser@example.com");
         let user = NewUser { username: "testuser", email, roles: &[Role::User] };
         let account = stack.user(user).await;
@@ -73,7 +74,7 @@ impl Bench {
     /// The status of a login with this password.
     async fn login(&self, password: &str) -> i64 {
         let env = self.stack.env_with(&[LONG_WAIT]);
-        let route = Box::pin(LoginRoute::cold_start(&env)).await.unwrap();
+        let route = Box::pin(Service::<LoginRoute>::open(&env, &World::system())).await.unwrap();
         let login = json!({"username": "testuser", "password": password});
         status(&answer(&route, json_request("login", &login)).await)
     }
@@ -320,7 +321,8 @@ async fn a_code_that_went_to_an_address_of_before_is_void() {
             address: Email::parse("new@example.com").unwrap(),
         })
         .await;
-    let verify = EmailVerifyRoute::cold_start(&bench.stack.env()).await.unwrap();
+    let verify =
+        Service::<EmailVerifyRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
     let token = json!({"token": moved.token().unwrap()});
     assert_eq!(status(&answer(&verify, json_request("email-verify", &token)).await), 204);
     assert!(is_wrong(&bench.by_token(&mail, NEW).await));
@@ -363,7 +365,9 @@ async fn a_network_that_guesses_links_is_held() {
 #[tokio::test]
 async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let stack = Stack::start().await;
-    let route = PasswordResetRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let route = Service::<PasswordResetRoute>::open(&stack.env_out_of_reach(), &World::system())
+        .await
+        .unwrap();
     for (name, of_file) in events_of("password-reset") {
         let expected = if name.ends_with("weak") { 400 } else { 503 };
         assert_eq!(status(&answer(&route, event(of_file)).await), expected, "{name}");
@@ -372,7 +376,7 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let started = PasswordResetRoute::cold_start(&Env::default()).await;
+    let started = Service::<PasswordResetRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
@@ -384,7 +388,9 @@ async fn an_outage_at_any_call_counts_against_nobody() {
             let mut bench = Bench::start().await;
             let interceptor = Interceptor::of(&bench.stack).await;
             let env = interceptor.env(&bench.stack, &[]);
-            bench.route = Box::pin(PasswordResetRoute::cold_start(&env)).await.unwrap();
+            bench.route = Box::pin(Service::<PasswordResetRoute>::open(&env, &World::system()))
+                .await
+                .unwrap();
             let mail = bench.mail().await;
             interceptor.fail_at(call, Fault::AccessDenied);
             let answer = if by_digits {
@@ -417,7 +423,8 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[]);
-    bench.route = Box::pin(PasswordResetRoute::cold_start(&env)).await.unwrap();
+    bench.route =
+        Box::pin(Service::<PasswordResetRoute>::open(&env, &World::system())).await.unwrap();
     bench.stack.sign_in(&bench.account).await;
     let mail = bench.mail().await;
     interceptor.fail_when(|call| {
@@ -440,7 +447,7 @@ async fn the_network_of_a_reset_is_known_and_those_before_are_forgotten() {
         ("THROTTLE_NAME_MAX_SECONDS", "600"),
     ];
     let env = bench.stack.env_with(&settings);
-    let route = Box::pin(LoginRoute::cold_start(&env)).await.unwrap();
+    let route = Box::pin(Service::<LoginRoute>::open(&env, &World::system())).await.unwrap();
     let login = async |by: &str, name: &str, password: &str, network: &str| {
         let login = json!({by: name, "password": password});
         let of_file = from_network(json_body(load("login"), &login), network);

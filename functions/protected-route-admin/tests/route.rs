@@ -6,10 +6,10 @@ use identity::Role;
 use process::Env;
 use protected_route_admin::ProtectedRouteAdmin;
 use testkit::{Stack, bearer, event, events_of, load, readable, signed_in, status, without_token};
-use web::{Route, answer};
+use web::{Service, World, answer};
 
-async fn route(stack: &Stack) -> ProtectedRouteAdmin {
-    ProtectedRouteAdmin::cold_start(&stack.env()).await.unwrap()
+async fn route(stack: &Stack) -> Service<ProtectedRouteAdmin> {
+    Service::<ProtectedRouteAdmin>::open(&stack.env(), &World::system()).await.unwrap()
 }
 
 #[tokio::test]
@@ -81,7 +81,9 @@ async fn every_bad_token_is_refused() {
 #[tokio::test]
 async fn without_its_keys_it_answers_that_it_cannot() {
     let stack = Stack::start().await;
-    let route = ProtectedRouteAdmin::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let route = Service::<ProtectedRouteAdmin>::open(&stack.env_out_of_reach(), &World::system())
+        .await
+        .unwrap();
     let event =
         event(bearer(load("protected-route-admin"), &stack.token_of_nobody(&[Role::Admin])));
     insta::assert_json_snapshot!(readable(&answer(&route, event).await));
@@ -89,6 +91,9 @@ async fn without_its_keys_it_answers_that_it_cannot() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let error = ProtectedRouteAdmin::cold_start(&Env::default()).await.err().unwrap();
+    let error = Service::<ProtectedRouteAdmin>::open(&Env::default(), &World::system())
+        .await
+        .err()
+        .unwrap();
     insta::assert_snapshot!(error.to_string());
 }

@@ -1,44 +1,22 @@
 //! `GET /api/protected_route`: for whoever has a good token. Nothing about the caller is read.
 
-use std::sync::Arc;
-
-use auth::{Caller, TokenRules, Verifier};
 use identity::Anyone;
-use keys::TableKeys;
-use process::{BootError, Clock, Env, SystemClock};
-use web::{Guarded, Json, Message, Method, NoBody, Problem, Route, SignedIn};
+use token_guard::{Caller, SignedIn, TokenGuard};
+use web::{BootError, Endpoint, Json, Message, NoBody, Problem, Route, World};
 
 /// The route.
-pub struct ProtectedRoute {
-    verifier: Verifier<TableKeys>,
-}
-
-impl Guarded for ProtectedRoute {
-    type Keys = TableKeys;
-
-    fn verifier(&self) -> &Verifier<TableKeys> {
-        &self.verifier
-    }
-}
+pub struct ProtectedRoute;
 
 impl Route for ProtectedRoute {
     const NAME: &'static str = "protected-route";
-    const METHOD: Method = Method::GET;
-    const PATH: &'static str = "/api/protected_route";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/api/protected_route")];
     type Access = SignedIn;
+    type Settings = ();
     type Input = NoBody;
     type Output = Json<Message>;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, rules) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let keys = keys::Config::read(reader);
-            let rules = TokenRules::read(reader);
-            Some((database?, keys?, rules?))
-        })?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let keys = TableKeys::open(&keys, dynamo::connect(&database), Arc::clone(&clock)).await;
-        Ok(Self { verifier: Verifier::new(rules, keys, clock) })
+    async fn open((): (), _: &TokenGuard, _: &World) -> Result<Self, BootError> {
+        Ok(Self)
     }
 
     async fn handle(&self, _: Caller<Anyone>, _: NoBody) -> Result<Self::Output, Problem> {

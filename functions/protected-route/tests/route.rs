@@ -6,10 +6,10 @@ use identity::Role;
 use process::Env;
 use protected_route::ProtectedRoute;
 use testkit::{Stack, bearer, event, events_of, load, readable, signed_in, status, without_token};
-use web::{Route, answer};
+use web::{Service, World, answer};
 
-async fn route(stack: &Stack) -> ProtectedRoute {
-    ProtectedRoute::cold_start(&stack.env()).await.unwrap()
+async fn route(stack: &Stack) -> Service<ProtectedRoute> {
+    Service::<ProtectedRoute>::open(&stack.env(), &World::system()).await.unwrap()
 }
 
 #[tokio::test]
@@ -73,13 +73,15 @@ async fn every_bad_token_is_refused() {
 #[tokio::test]
 async fn without_its_keys_it_answers_that_it_cannot() {
     let stack = Stack::start().await;
-    let route = ProtectedRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let route =
+        Service::<ProtectedRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
     let event = event(bearer(load("protected-route"), &stack.token_of_nobody(&[Role::User])));
     insta::assert_json_snapshot!(readable(&answer(&route, event).await));
 }
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let error = ProtectedRoute::cold_start(&Env::default()).await.err().unwrap();
+    let error =
+        Service::<ProtectedRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());
 }

@@ -6,19 +6,18 @@ use auth::KeySource;
 use identity::{Account, MailId, Standing};
 use issuer::{Issuer, RefreshToken, SessionGrant, Tokens};
 use keys::TableKeys;
-use process::{BootError, Clock, Env, Metric, Random, SystemClock, SystemRandom};
-use secrets::CachedConfig;
+use process::Metric;
+use secrets::PeppersSecret;
 use serde::Deserialize;
 use store::{Grace, Presented, Refreshed, Rotations, Session, SessionLimits};
-use web::{Body, ByRefreshToken, Json, Method, Problem, Route};
+use web::{Body, BootError, ByRefreshToken, Endpoint, Json, Problem, Route, World};
 
 /// The route.
 pub struct RefreshRoute {
     rotations: Rotations,
     issuer: Issuer,
     keys: TableKeys,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    world: World,
 }
 
 /// The body of a request.
@@ -29,38 +28,31 @@ pub struct Refresh {
 
 impl Route for RefreshRoute {
     const NAME: &'static str = "refresh";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/auth/refresh";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/refresh")];
     type Access = ByRefreshToken;
+    type Settings = (
+        (dynamo::Config, store::Config, keys::Config),
+        issuer::Config,
+        PeppersSecret,
+        SessionLimits,
+        Grace,
+    );
     type Input = Body<Refresh>;
     type Output = Json<Tokens>;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, keys, tokens, peppers, limits, grace) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let table = store::Config::read(reader);
-            let keys = keys::Config::read(reader);
-            let tokens = issuer::Config::read(reader);
-            let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
-            let limits = SessionLimits::read(reader);
-            let grace = Grace::read(reader);
-            Some((database?, table?, keys?, tokens?, peppers?, limits?, grace?))
-        })?;
-        let client = dynamo::connect(&database.within(grace.operation_deadline()));
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    async fn open(
+        ((database, table, keys), tokens, peppers, limits, grace): Self::Settings,
+        (): &(),
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let database = dynamo::connect(&database.within(grace.operation_deadline()));
         // Boxed: together they would be too large for a stack to hold gladly.
         let (keys, issuer) = futures_util::join!(
-            Box::pin(TableKeys::open(&keys, client.clone(), Arc::clone(&clock))),
-            Box::pin(Issuer::open(
-                tokens,
-                peppers.open(Arc::clone(&clock)),
-                Arc::clone(&clock),
-                Arc::clone(&random)
-            )),
+            Box::pin(TableKeys::open(&keys, database.clone(), Arc::clone(&world.clock))),
+            Box::pin(Issuer::open(tokens, peppers.open(world), world)),
         );
-        let rotations = Rotations::new(&table, client, limits, grace);
-        Ok(Self { rotations, issuer, keys, clock, random })
+        let rotations = Rotations::new(&table, database, limits, grace);
+        Ok(Self { rotations, issuer, keys, world: world.clone() })
     }
 
     async fn handle(&self, (): (), Body(body): Body<Refresh>) -> Result<Json<Tokens>, Problem> {
@@ -70,13 +62,13 @@ impl Route for RefreshRoute {
         // Nothing is read or written for a token that we did not make.
         let token = issuer.presented(&body.refresh_token)?;
         let epoch = self.keys.epoch().await?;
-        let now = self.clock.now();
+        let now = self.world.clock.now();
         let presented = Presented {
             user: token.sub,
             session: token.sid,
             counter: token.counter,
             pepper: issuer.pepper(),
-            notice: MailId::new(now, &*self.random),
+            notice: MailId::new(now, &*self.world.random),
         };
         let refreshed = self.rotations.refresh(presented, now);
         let account = self.rotations.account(token.sub);

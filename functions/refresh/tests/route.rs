@@ -18,18 +18,18 @@ use testkit::{
     Fault, Interceptor, Meanwhile, NewUser, Stack, body, deliver, event, events_of, json_body,
     json_request, load, readable, status,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
 struct Bench {
     stack: Stack,
-    route: RefreshRoute,
+    route: Service<RefreshRoute>,
     account: Account,
 }
 
 impl Bench {
     async fn start() -> Self {
         let stack = Stack::start().await;
-        let route = RefreshRoute::cold_start(&stack.env()).await.unwrap();
+        let route = Service::<RefreshRoute>::open(&stack.env(), &World::system()).await.unwrap();
         let email = Some("testuser@example.com");
         let user = NewUser { username: "testuser", email, roles: &[Role::User] };
         let account = stack.user(user).await;
@@ -244,7 +244,7 @@ async fn the_global_epoch_refuses_what_began_before_it() {
     let epoch = GlobalEpoch::after(process::Clock::now(&process::SystemClock));
     bench.stack.keys_table().raise_epoch(epoch).await.unwrap();
     // A function that starts now reads it now.
-    let route = RefreshRoute::cold_start(&bench.stack.env()).await.unwrap();
+    let route = Service::<RefreshRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
     let request = json_request("refresh", &json!({"refresh_token": token}));
     assert_eq!(status(&answer(&route, request).await), 401);
 }
@@ -285,7 +285,9 @@ async fn a_token_of_no_making_of_ours_touches_nothing() {
 async fn a_bad_token_is_refused_before_anything_is_read() {
     let bench = Bench::start().await;
     let good = bench.token(bench.begin().await, 0);
-    let route = RefreshRoute::cold_start(&bench.stack.env_out_of_reach()).await.unwrap();
+    let route = Service::<RefreshRoute>::open(&bench.stack.env_out_of_reach(), &World::system())
+        .await
+        .unwrap();
     let ask = async |token: &str| {
         let request = json_request("refresh", &json!({"refresh_token": token}));
         answer(&route, request).await
@@ -303,7 +305,7 @@ async fn without_its_secrets_it_answers_that_it_cannot() {
     let token = bench.token(bench.begin().await, 0);
     for missing in ["SIGNING_KEYS_SECRET", "PEPPERS_SECRET"] {
         let env = bench.stack.env_with(&[(missing, "file:/nowhere/at-all.json")]);
-        let route = RefreshRoute::cold_start(&env).await.unwrap();
+        let route = Service::<RefreshRoute>::open(&env, &World::system()).await.unwrap();
         let request = json_request("refresh", &json!({"refresh_token": token}));
         assert_eq!(status(&answer(&route, request).await), 503, "{missing}");
     }
@@ -329,8 +331,9 @@ async fn the_body_has_its_shape() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let cold_start =
-        async |env: Env| RefreshRoute::cold_start(&env).await.err().unwrap().to_string();
+    let cold_start = async |env: Env| {
+        Service::<RefreshRoute>::open(&env, &World::system()).await.err().unwrap().to_string()
+    };
     insta::assert_snapshot!("an empty environment", cold_start(Env::default()).await);
     let bad = [
         ("REFRESH_GRACE_SECONDS", "0"),
@@ -348,7 +351,10 @@ async fn what_its_environment_lacks_is_told_at_once() {
 async fn a_refresh_that_races_a_change_continues_no_session_that_outlives_it() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
-    bench.route = RefreshRoute::cold_start(&interceptor.env(&bench.stack, &[])).await.unwrap();
+    bench.route =
+        Service::<RefreshRoute>::open(&interceptor.env(&bench.stack, &[]), &World::system())
+            .await
+            .unwrap();
     let mut users = 0;
     for meanwhile in Meanwhile::ALL {
         for call in 0.. {
@@ -383,7 +389,10 @@ async fn a_reused_session_ends_also_when_its_owner_cannot_be_told() {
     for fault in [Fault::AccessDenied, Fault::ServerError, Fault::Lost] {
         let mut bench = Bench::start().await;
         let interceptor = Interceptor::of(&bench.stack).await;
-        bench.route = RefreshRoute::cold_start(&interceptor.env(&bench.stack, &[])).await.unwrap();
+        bench.route =
+            Service::<RefreshRoute>::open(&interceptor.env(&bench.stack, &[]), &World::system())
+                .await
+                .unwrap();
         let (sid, other) = (bench.begin().await, bench.begin().await);
         let zero = bench.token(sid, 0);
         assert_eq!(bench.refresh(&zero).await.0, 200);

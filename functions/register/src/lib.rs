@@ -9,31 +9,28 @@ use passwords::{
     HashError, Hasher, Password, PasswordError, PasswordHash, Policy, PolicyViolation,
 };
 use peppers::{CodeKind, CodeTag, Peppers};
-use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
-use secrets::Cached;
+use process::{Reader, Settings};
+use secrets::{Cached, PeppersSecret};
 use serde::{Deserialize, Serialize};
 use store::{
     FIRST_VER, Invites, Mail, NewAccount, NewEmail, NewMail, RegisterError, Registrations, Secret,
 };
 use throttle::{Postal, Throttle};
 use web::{
-    Accepted, Body, Client, Created, Either, FieldError, Message, Method, Problem, Public, Route,
-    UserBody,
+    Accepted, Body, BootError, Client, Created, Either, Endpoint, FieldError, Message, Problem,
+    Public, Route, UserBody, World,
 };
 
 /// The route.
 pub struct RegisterRoute {
     registrations: Registrations,
-    mode: Mode,
-    claim: Claim,
     invites: Invites,
     peppers: Arc<Cached<Peppers>>,
     throttle: Throttle,
     hasher: Hasher,
     policy: Policy,
-    reserved: ReservedNames,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    rules: RegistrationRules,
+    world: World,
 }
 
 /// Who may register.
@@ -78,6 +75,23 @@ impl FromStr for Claim {
     }
 }
 
+/// The rules of registration.
+pub struct RegistrationRules {
+    mode: Mode,
+    claim: Claim,
+    reserved: ReservedNames,
+}
+
+impl Settings for RegistrationRules {
+    /// From `REGISTRATION` (`open`), `EMAIL_VERIFICATION` (`optional`) and `RESERVED_USERNAMES`.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        let mode = reader.optional("REGISTRATION", Mode::Open);
+        let claim = reader.optional("EMAIL_VERIFICATION", Claim::AtOnce);
+        let reserved = reader.optional("RESERVED_USERNAMES", ReservedNames::default());
+        Some(Self { mode: mode?, claim: claim?, reserved: reserved? })
+    }
+}
+
 /// The body of a request. What else it holds (`roles`, say) is never bound.
 #[derive(Deserialize)]
 pub struct Registration {
@@ -105,44 +119,30 @@ struct Valid {
 
 impl Route for RegisterRoute {
     const NAME: &'static str = "register";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/auth/register";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/register")];
     type Access = Public;
+    type Settings =
+        (dynamo::Config, store::Config, throttle::Config, PeppersSecret, Policy, RegistrationRules);
     type Input = (Client, Body<Registration>);
     type Output = Either<Created<Registered>, Accepted<Message>>;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, table, mode, claim, attempts, policy, reserved) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let table = store::Config::read(reader);
-            let mode = reader.optional("REGISTRATION", Mode::Open);
-            let claim = reader.optional("EMAIL_VERIFICATION", Claim::AtOnce);
-            let attempts = throttle::Config::read(reader);
-            let policy = Policy::read(reader);
-            let reserved = reader.optional("RESERVED_USERNAMES", ReservedNames::default());
-            let (mode, claim) = (mode?, claim?);
-            Some((database?, table?, mode, claim, attempts?, policy?, reserved?))
-        })?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let client = dynamo::connect(&database);
-        let shared = (Arc::clone(&clock), Arc::clone(&random));
-        let throttle = Throttle::open(&attempts, client.clone(), shared.0, shared.1);
-        let peppers = Arc::clone(throttle.peppers());
+    async fn open(
+        (database, table, attempts, peppers, policy, rules): Self::Settings,
+        (): &(),
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let (database, peppers) = (dynamo::connect(&database), peppers.open(world));
         // Read now, so that the first request does not wait for it. When it fails, that one tries again.
         drop(peppers.get().await);
         Ok(Self {
-            registrations: Registrations::new(&table, client.clone()),
-            mode,
-            claim,
-            invites: Invites::new(&table, client),
+            registrations: Registrations::new(&table, database.clone()),
+            invites: Invites::new(&table, database.clone()),
+            throttle: Throttle::open(&attempts, database, Arc::clone(&peppers), world),
             peppers,
-            throttle,
             hasher: Hasher::new(),
             policy,
-            reserved,
-            clock,
-            random,
+            rules,
+            world: world.clone(),
         })
     }
 
@@ -157,7 +157,8 @@ impl Route for RegisterRoute {
         // nothing is stored when it is refused.
         let network = client.network.map(|network| network.to_string());
         // To the millisecond, as precise as the id.
-        let now = self.clock.now().round(Unit::Millisecond).map_err(|_| Problem::internal())?;
+        let now =
+            self.world.clock.now().round(Unit::Millisecond).map_err(|_| Problem::internal())?;
         let reserved = async {
             let registration = self.throttle.registration(network.as_deref()).await?;
             let postage = Box::pin(self.postage(email.as_ref(), network.as_deref()));
@@ -165,17 +166,18 @@ impl Route for RegisterRoute {
         };
         // The error of a failed hash is returned later. Here it would drop the reservation half-way, and a
         // dropped reservation cannot be withdrawn.
-        let hash = async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.random).await) };
+        let hash =
+            async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.world.random).await) };
         let (reserved, hash) = futures_util::try_join!(Box::pin(reserved), hash)?;
         let (reservation, mail) = match reserved {
             (Postal::Paid(paid), registration) => {
-                (registration.and(paid), Some(MailId::new(now, &*self.random)))
+                (registration.and(paid), Some(MailId::new(now, &*self.world.random)))
             }
             (Postal::Spent, registration) => (registration, None),
         };
         let create = self.create(username, email, hash, mail, invite, now);
         let (account, _) = reservation.carry_out(Box::pin(create)).await?;
-        Ok(match self.claim {
+        Ok(match self.rules.claim {
             Claim::AtOnce => {
                 let message = "User registered successfully";
                 Either::Left(Created(Registered { message, user: account.into() }))
@@ -199,7 +201,7 @@ impl RegisterRoute {
         now: Timestamp,
     ) -> Result<Account, Problem> {
         let hash = hash?;
-        let id = UserId::new(now, &*self.random);
+        let id = UserId::new(now, &*self.world.random);
         let account = NewAccount {
             id,
             username,
@@ -218,7 +220,7 @@ impl RegisterRoute {
         address: Option<&Email>,
         network: Option<&str>,
     ) -> Result<Postal<'_>, Problem> {
-        match (self.claim, address) {
+        match (self.rules.claim, address) {
             (Claim::OnceVerified, Some(address)) => {
                 Ok(Box::pin(self.throttle.postage(address.canonical(), network)).await?)
             }
@@ -233,7 +235,7 @@ impl RegisterRoute {
         mail: Option<MailId>,
         now: Timestamp,
     ) -> NewEmail {
-        if self.claim == Claim::AtOnce {
+        if self.rules.claim == Claim::AtOnce {
             return NewEmail::Claimed(address);
         }
         let mail = mail.map(|id| NewMail {
@@ -247,14 +249,14 @@ impl RegisterRoute {
     /// Whether anybody may register, before anything else is looked at. Gives what is stored of the
     /// invitation's code, where it takes one.
     async fn admit(&self, code: Option<&str>) -> Result<Option<String>, Problem> {
-        match self.mode {
+        match self.rules.mode {
             Mode::Open => Ok(None),
             Mode::Closed => Err(Problem::registration_closed()),
             Mode::Invite => {
                 let peppers = self.peppers.get().await?;
                 let tag = code.and_then(|code| CodeTag::of(CodeKind::Invite, code, &peppers));
                 let tag = tag.ok_or_else(Problem::invalid_invite)?;
-                if !self.invites.counts(tag.as_str(), self.clock.now()).await? {
+                if !self.invites.counts(tag.as_str(), self.world.clock.now()).await? {
                     return Err(Problem::invalid_invite());
                 }
                 Ok(Some(tag.as_str().to_owned()))
@@ -265,7 +267,7 @@ impl RegisterRoute {
     /// Looks at every field, so that a client is told of all faults at once.
     fn validate(&self, registration: Registration) -> Result<Valid, Problem> {
         let username = Username::parse(&registration.username).and_then(|name| {
-            if self.reserved.refuses(&name) { Err(NameError::Reserved) } else { Ok(name) }
+            if self.rules.reserved.refuses(&name) { Err(NameError::Reserved) } else { Ok(name) }
         });
         let email = registration.email.as_deref().map(Email::parse).transpose();
         let password = Password::parse(registration.password);

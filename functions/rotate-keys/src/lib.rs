@@ -4,11 +4,10 @@
 
 use std::sync::Arc;
 
-use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use rotation::{Rotation, RotationError, Step};
-use secrets::{Secret, Versions};
+use secrets::{Secret, SigningKeysSecret, Versions};
 use serde::{Deserialize, Serialize};
-use web::EventHandler;
+use web::{BootError, EventHandler, World};
 
 /// The function.
 pub struct RotateKeys {
@@ -31,22 +30,18 @@ pub struct Done {}
 impl EventHandler for RotateKeys {
     const NAME: &'static str = "rotate-keys";
     const INVOKED_BY: &'static str = "Secrets Manager";
+    type Settings = (dynamo::Config, keys::Config, SigningKeysSecret, rotation::Config);
     type Event = Event;
     type Answer = Done;
     type Error = RotationError;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, secret, config) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let keys = keys::Config::read(reader);
-            let secret = secrets::Config::read(reader, "SIGNING_KEYS_SECRET");
-            let config = rotation::Config::read(reader);
-            Some((database?, keys?, secret?, config?))
-        })?;
-        let versions = Versions::of(Secret::new(&secret));
+    async fn open(
+        (database, keys, secret, config): Self::Settings,
+        world: &World,
+    ) -> Result<Self, BootError> {
+        let versions = Versions::of(Secret::new(secret.config()));
         let table = keys.table(dynamo::connect(&database));
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
         Ok(Self { rotation: Rotation::new(config, versions, table, clock, random) })
     }
 

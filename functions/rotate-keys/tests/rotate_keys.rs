@@ -7,7 +7,7 @@ use process::{Clock, Env, SystemClock};
 use rotate_keys::RotateKeys;
 use serde_json::{Value, json};
 use testkit::{Stack, load};
-use web::EventHandler;
+use web::{EventHandler, World, open_handler};
 
 const STEPS: [&str; 4] =
     ["rotate-keys", "rotate-keys-set", "rotate-keys-test", "rotate-keys-finish"];
@@ -30,7 +30,7 @@ async fn nothing_yet() -> Stack {
 #[tokio::test]
 async fn the_four_steps_make_the_first_keys() {
     let stack = nothing_yet().await;
-    let function = RotateKeys::cold_start(&stack.env()).await.unwrap();
+    let function = open_handler::<RotateKeys>(&stack.env(), &World::system()).await.unwrap();
     for step in STEPS {
         // Secrets Manager may repeat each.
         for _ in 0..2 {
@@ -50,7 +50,7 @@ async fn the_four_steps_make_the_first_keys() {
 #[tokio::test]
 async fn a_rotation_that_comes_too_early_says_when() {
     let stack = Stack::start().await;
-    let function = RotateKeys::cold_start(&stack.env()).await.unwrap();
+    let function = open_handler::<RotateKeys>(&stack.env(), &World::system()).await.unwrap();
     let before = std::fs::read_to_string(stack.signing_keys()).unwrap();
     let error = handle(&function, load("rotate-keys")).await.unwrap_err();
     assert!(error.starts_with("the next key may sign from 20"), "{error}");
@@ -61,7 +61,7 @@ async fn a_rotation_that_comes_too_early_says_when() {
 #[tokio::test]
 async fn a_step_out_of_order_changes_nothing() {
     let stack = Stack::start().await;
-    let function = RotateKeys::cold_start(&stack.env()).await.unwrap();
+    let function = open_handler::<RotateKeys>(&stack.env(), &World::system()).await.unwrap();
     let (secret, record) =
         (std::fs::read_to_string(stack.signing_keys()).unwrap(), stack.keys_table().record().await);
     for step in &STEPS[1..] {
@@ -83,7 +83,9 @@ async fn what_is_no_step_is_refused() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let cold_start = async |env: Env| RotateKeys::cold_start(&env).await.err().unwrap().to_string();
+    let cold_start = async |env: Env| {
+        open_handler::<RotateKeys>(&env, &World::system()).await.err().unwrap().to_string()
+    };
     insta::assert_snapshot!("an empty environment", cold_start(Env::default()).await);
     let bad = [("SIGNING_ALGORITHM", "HS256"), ("JWKS_MAX_AGE_SECONDS", "0")];
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);

@@ -2,40 +2,21 @@
 
 use std::sync::Arc;
 
-use auth::{CheckedCaller, KeySource, TokenRules, Verifier};
+use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::{Anyone, SessionId};
 use jiff::Timestamp;
-use keys::TableKeys;
-use process::{BootError, Clock, Env, SystemClock};
+use process::Clock;
 use serde::Serialize;
-use store::{Accounts, Session, Sessions};
+use store::{Session, Sessions};
 use web::{
-    Checked, CheckedAccount, Either, Endpoint, Guarded, Input, Json, Method, NoContent, Problem,
-    Request, Route,
+    BootError, Either, Endpoint, Input, Json, Method, NoContent, Problem, Request, Route, World,
 };
 
 /// The route.
 pub struct SessionsRoute {
-    verifier: Verifier<TableKeys>,
-    accounts: Accounts,
+    guard: AccountGuard,
     sessions: Sessions,
     clock: Arc<dyn Clock>,
-}
-
-impl Guarded for SessionsRoute {
-    type Keys = TableKeys;
-
-    fn verifier(&self) -> &Verifier<TableKeys> {
-        &self.verifier
-    }
-}
-
-impl Checked for SessionsRoute {
-    type Accounts = Accounts;
-
-    fn accounts(&self) -> &Accounts {
-        &self.accounts
-    }
 }
 
 /// What is asked for.
@@ -90,31 +71,16 @@ impl SessionBody {
 
 impl Route for SessionsRoute {
     const NAME: &'static str = "sessions";
-    const METHOD: Method = Method::GET;
-    const PATH: &'static str = "/auth/sessions";
-    const FURTHER: &'static [Endpoint] =
-        &[Endpoint { method: "DELETE", path: "/auth/sessions/{sid}" }];
-    type Access = CheckedAccount<Anyone>;
+    const ENDPOINTS: &'static [Endpoint] =
+        &[Endpoint::get("/auth/sessions"), Endpoint::delete("/auth/sessions/{sid}")];
+    type Access = Checked<Anyone>;
+    type Settings = ();
     type Input = Asked;
     type Output = Either<Json<SessionList>, NoContent>;
 
-    async fn cold_start(env: &Env) -> Result<Self, BootError> {
-        let (database, keys, table, rules) = env.read(|reader| {
-            let database = dynamo::Config::read(reader);
-            let keys = keys::Config::read(reader);
-            let table = store::Config::read(reader);
-            let rules = TokenRules::read(reader);
-            Some((database?, keys?, table?, rules?))
-        })?;
-        let client = dynamo::connect(&database);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let keys = TableKeys::open(&keys, client.clone(), Arc::clone(&clock)).await;
-        Ok(Self {
-            verifier: Verifier::new(rules, keys, Arc::clone(&clock)),
-            accounts: Accounts::new(&table, client.clone()),
-            sessions: Sessions::new(&table, client),
-            clock,
-        })
+    async fn open((): (), guard: &AccountGuard, world: &World) -> Result<Self, BootError> {
+        let sessions = Sessions::new(guard.users(), guard.database().clone());
+        Ok(Self { guard: guard.clone(), sessions, clock: Arc::clone(&world.clock) })
     }
 
     async fn handle(
@@ -126,7 +92,7 @@ impl Route for SessionsRoute {
         match asked {
             Asked::List => {
                 let (ver, now) = (caller.account().ver, self.clock.now());
-                let epoch = self.verifier.keys().epoch().await?;
+                let epoch = self.guard.epoch().await?;
                 let mut sessions = self.sessions.of(user).await?;
                 sessions.retain(|session| {
                     session.counts(ver, now) && !epoch.refuses(session.created_at.as_second())

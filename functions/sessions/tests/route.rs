@@ -10,27 +10,27 @@ use testkit::{
     NewUser, Stack, bearer, body, claims, event, events_of, load, readable, signed_in, status,
     without_token,
 };
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
-async fn route(stack: &Stack) -> SessionsRoute {
-    SessionsRoute::cold_start(&stack.env()).await.unwrap()
+async fn route(stack: &Stack) -> Service<SessionsRoute> {
+    Service::<SessionsRoute>::open(&stack.env(), &World::system()).await.unwrap()
 }
 
 async fn testuser(stack: &Stack) -> Account {
     stack.user(NewUser { username: "testuser", email: None, roles: &[Role::User] }).await
 }
 
-async fn list(route: &SessionsRoute, token: &str) -> EventResponse {
+async fn list(route: &Service<SessionsRoute>, token: &str) -> EventResponse {
     answer(route, event(bearer(load("sessions"), token))).await
 }
 
 /// The ids of the sessions that are listed.
-async fn listed(route: &SessionsRoute, token: &str) -> Vec<Value> {
+async fn listed(route: &Service<SessionsRoute>, token: &str) -> Vec<Value> {
     let answer = body(&list(route, token).await);
     answer["sessions"].as_array().unwrap().iter().map(|session| session["sid"].clone()).collect()
 }
 
-async fn end(route: &SessionsRoute, token: &str, sid: &str) -> i64 {
+async fn end(route: &Service<SessionsRoute>, token: &str, sid: &str) -> i64 {
     let mut of_file = bearer(load("sessions-end"), token);
     of_file["pathParameters"] = json!({"sid": sid});
     of_file["rawPath"] = json!(format!("/auth/sessions/{sid}"));
@@ -141,6 +141,7 @@ async fn without_a_token_nobody_is_let_in() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let error = SessionsRoute::cold_start(&Env::default()).await.err().unwrap();
+    let error =
+        Service::<SessionsRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());
 }

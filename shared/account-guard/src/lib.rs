@@ -2,8 +2,57 @@
 //!
 //! A checked route names [`Checked`] as its access. After the token has been verified, account and session are
 //! read with strongly consistent reads, concurrently. The account's current roles decide.
+//!
+//! ```
+//! # use account_guard::*;
+//! # use identity::Admin;
+//! # use web::*;
+//! struct Greeting;
+//!
+//! impl Route for Greeting {
+//!     const NAME: &'static str = "greeting";
+//!     const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/greeting")];
+//!     type Access = Checked<Admin>;
+//!     type Settings = ();
+//!     type Input = NoBody;
+//!     type Output = Json<Message>;
+//!
+//!     async fn open((): (), _: &AccountGuard, _: &World) -> Result<Self, BootError> {
+//!         Ok(Self)
+//!     }
+//!
+//!     async fn handle(&self, _: CheckedCaller<Admin>, _: NoBody) -> Result<Self::Output, Problem> {
+//!         Ok(Json(Message::new("Hello!")))
+//!     }
+//! }
+//! ```
+//!
+//! A handler that takes another caller than the one that the access admits does not compile:
+//!
+//! ```compile_fail,E0053
+//! # use account_guard::*;
+//! # use identity::{Admin, Anyone};
+//! # use web::*;
+//! # struct Greeting;
+//! impl Route for Greeting {
+//!     # const NAME: &'static str = "greeting";
+//!     # const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/greeting")];
+//!     type Access = Checked<Anyone>;
+//!     # type Settings = ();
+//!     # type Input = NoBody;
+//!     # type Output = Json<Message>;
+//!     #
+//!     # async fn open((): (), _: &AccountGuard, _: &World) -> Result<Self, BootError> {
+//!     #     Ok(Self)
+//!     # }
+//!     // …
+//!     async fn handle(&self, _: CheckedCaller<Admin>, _: NoBody) -> Result<Self::Output, Problem> {
+//!         Ok(Json(Message::new("Hello!")))
+//!     }
+//! }
+//! ```
 
-use auth::Verifier;
+use auth::{GlobalEpoch, KeyError, Verifier};
 use dynamo::Client;
 use keys::TableKeys;
 use process::World;
@@ -18,7 +67,7 @@ pub use auth::CheckedCaller;
 pub type Checked<R> = web::CheckedBy<AccountGuard, R>;
 
 /// A verifier of access tokens, and the accounts and sessions of the users' table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct AccountGuard {
     tokens: TokenGuard,
     accounts: Accounts,
@@ -32,6 +81,14 @@ impl AccountGuard {
         self.tokens.database()
     }
 
+    /// The global epoch, which is read with the key set.
+    ///
+    /// # Errors
+    /// When the key set cannot be read and the previous one is too old.
+    pub async fn epoch(&self) -> Result<GlobalEpoch, KeyError> {
+        self.tokens.epoch().await
+    }
+
     /// The users' table.
     #[must_use]
     pub fn users(&self) -> &store::Config {
@@ -42,10 +99,14 @@ impl AccountGuard {
 impl Gate for AccountGuard {
     type Settings = (<TokenGuard as Gate>::Settings, store::Config);
 
-    async fn open((tokens, table): Self::Settings, world: &World) -> Self {
-        let tokens = TokenGuard::open(tokens, world).await;
+    fn new((tokens, table): Self::Settings, world: &World) -> Self {
+        let tokens = TokenGuard::new(tokens, world);
         let accounts = Accounts::new(&table, tokens.database().clone());
         Self { tokens, accounts, table }
+    }
+
+    async fn warm(&self) {
+        self.tokens.warm().await;
     }
 }
 

@@ -108,7 +108,8 @@ async fn every_binary_is_what_the_template_says() {
         assert_eq!(description.name, function.name);
         let routes: BTreeSet<_> = function.routes.iter().map(xtask::template::Route::key).collect();
         let answered: BTreeSet<_> = description
-            .endpoints()
+            .endpoints
+            .iter()
             .map(|endpoint| format!("{} {}", endpoint.method, endpoint.path))
             .collect();
         assert_eq!(routes, answered, "the routes of {}", function.name);

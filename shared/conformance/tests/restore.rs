@@ -12,17 +12,17 @@ use process::{Clock, SystemClock};
 use refresh::RefreshRoute;
 use serde_json::{Value, json};
 use testkit::{NewUser, PASSWORD, Stack, body, json_request, status};
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
 async fn login(stack: &Stack, password: &str) -> EventResponse {
-    let route = LoginRoute::cold_start(&stack.env()).await.unwrap();
+    let route = Service::<LoginRoute>::open(&stack.env(), &World::system()).await.unwrap();
     let credentials = json!({"username": "testuser", "password": password});
     answer(&route, json_request("login", &credentials)).await
 }
 
 /// By an instance that has just started, and knows nothing of before.
 async fn refresh(stack: &Stack, token: &Value) -> i64 {
-    let route = RefreshRoute::cold_start(&stack.env()).await.unwrap();
+    let route = Service::<RefreshRoute>::open(&stack.env(), &World::system()).await.unwrap();
     status(&answer(&route, json_request("refresh", &json!({"refresh_token": token}))).await)
 }
 

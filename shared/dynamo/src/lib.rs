@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn names_everything_that_is_missing() {
-        let error = Env::default().read(Config::read).unwrap_err().to_string();
+        let error = Env::default().settings::<Config>().unwrap_err().to_string();
         for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
             assert!(error.contains(name), "{error}");
         }
@@ -157,14 +157,14 @@ mod tests {
     fn the_specific_endpoint_wins() {
         let both =
             env(&[("AWS_ENDPOINT_URL", "http://a"), ("AWS_ENDPOINT_URL_DYNAMODB", "http://b")]);
-        assert_eq!(both.read(Config::read).unwrap().aws.endpoint.as_deref(), Some("http://b"));
+        assert_eq!(both.settings::<Config>().unwrap().aws.endpoint.as_deref(), Some("http://b"));
         let general = env(&[("AWS_ENDPOINT_URL", "http://a")]);
-        assert_eq!(general.read(Config::read).unwrap().aws.endpoint.as_deref(), Some("http://a"));
+        assert_eq!(general.settings::<Config>().unwrap().aws.endpoint.as_deref(), Some("http://a"));
     }
 
     #[test]
     fn debug_shows_no_credentials() {
-        let config = env(&[("AWS_SESSION_TOKEN", "hush")]).read(Config::read).unwrap();
+        let config = env(&[("AWS_SESSION_TOKEN", "hush")]).settings::<Config>().unwrap();
         assert!(!format!("{config:?}").contains("hush"));
     }
 }

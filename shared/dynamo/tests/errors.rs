@@ -76,7 +76,7 @@ fn connected() -> Client {
         // Nothing is there: only what a fault answers is answered.
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
     ]);
-    dynamo::connect(&env.read(dynamo::Config::read).unwrap())
+    dynamo::connect(&env.settings::<dynamo::Config>().unwrap())
 }
 
 /// A client as a function builds it, but with short attempts and pauses, and operations without a limit.

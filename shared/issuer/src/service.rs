@@ -6,7 +6,7 @@ use std::sync::Arc;
 use identity::{Account, SessionId};
 use jiff::Timestamp;
 use peppers::{MacKey, Peppers, Purpose};
-use process::{Clock, Fault, FaultKind, Random, Reader, Settings};
+use process::{Clock, Fault, FaultKind, Random, Reader, Settings, World};
 use secrets::{CacheSeconds, Cached, Secret, SecretError};
 use serde::Serialize;
 
@@ -87,12 +87,8 @@ impl fmt::Debug for Tokens {
 
 impl Issuer {
     /// Reads both secrets. When that fails the function still starts, and each request tries again.
-    pub async fn open(
-        config: Config,
-        peppers: Arc<Cached<Peppers>>,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
-    ) -> Self {
+    pub async fn open(config: Config, peppers: Arc<Cached<Peppers>>, world: &World) -> Self {
+        let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
         let signing_keys = Secret::new(&config.signing_keys);
         let issuer = Self {
             access: AccessTokens::new(config.access),

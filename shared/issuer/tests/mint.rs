@@ -19,7 +19,7 @@ use testkit::{AUDIENCE, Forge, ISSUER, SeededRandom, TestClock};
 
 fn config(changes: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let base = [("ISSUER", ISSUER), ("AUDIENCE", AUDIENCE)];
-    base.iter().chain(changes).copied().collect::<Env>().read(Config::read)
+    base.iter().chain(changes).copied().collect::<Env>().settings::<Config>()
 }
 
 fn account(now: Timestamp) -> Account {

@@ -147,13 +147,24 @@ struct KeysInUse {
 }
 
 impl TableKeys {
-    /// Opens the table and reads the set. If that fails, the function still starts, and the next
-    /// request reads it.
-    pub async fn open(config: &Config, client: Client, clock: Arc<dyn Clock>) -> Self {
+    /// The keys of the table. Nothing is read yet.
+    #[must_use]
+    pub fn new(config: &Config, client: Client, clock: Arc<dyn Clock>) -> Self {
         let source = PublishedKeys { table: config.table(client), clock: Arc::clone(&clock) };
-        let keys = Self { cache: Cache::new(source, config.fresh.lifetime(), clock) };
+        Self { cache: Cache::new(source, config.fresh.lifetime(), clock) }
+    }
+
+    /// Reads the set when a function starts. If that fails, the function still starts, and the next request
+    /// reads it.
+    pub async fn warm(&self) {
         // The cache has logged a failure.
-        let _ = keys.cache.get().await;
+        let _ = self.cache.get().await;
+    }
+
+    /// The keys of the table, read as by [`warm`](Self::warm).
+    pub async fn open(config: &Config, client: Client, clock: Arc<dyn Clock>) -> Self {
+        let keys = Self::new(config, client, clock);
+        keys.warm().await;
         keys
     }
 

@@ -62,7 +62,7 @@ impl Bench {
 }
 
 fn config(table: &str) -> Config {
-    Env::from_iter([("KEYS_TABLE", table)]).read(Config::read).unwrap()
+    Env::from_iter([("KEYS_TABLE", table)]).settings::<Config>().unwrap()
 }
 
 async fn has(keys: &TableKeys, kid: &str) -> Result<bool, KeyError> {
@@ -313,7 +313,7 @@ async fn what_is_over_is_not_published() {
 async fn a_shorter_cache_is_read_as_often_as_it_says() {
     let bench = Bench::start().await;
     let env = [("KEYS_TABLE", "KeysTable"), ("KEYS_CACHE_SECONDS", "1")];
-    let config = Env::from_iter(env).read(Config::read).unwrap();
+    let config = Env::from_iter(env).settings::<Config>().unwrap();
     let client = bench.stack.faulty_client(&bench.faults);
     let keys = TableKeys::open(&config, client, Arc::new(bench.clock.clone())).await;
     for _ in 0..5 {
@@ -330,6 +330,6 @@ async fn a_shorter_cache_is_read_as_often_as_it_says() {
     assert_eq!(has(&keys, bench.kid()).await, Err(KeyError));
     for bad in ["0", "301", "-1", "x"] {
         let env = [("KEYS_TABLE", "KeysTable"), ("KEYS_CACHE_SECONDS", bad)];
-        assert!(Env::from_iter(env).read(Config::read).is_err(), "{bad}");
+        assert!(Env::from_iter(env).settings::<Config>().is_err(), "{bad}");
     }
 }

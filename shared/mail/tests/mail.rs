@@ -25,7 +25,7 @@ fn config(settings: &[(&str, &str)]) -> Result<Config, String> {
     let defaults = [("MAIL_FROM", FROM), ("MAIL_LINK_BASE", "https://app.example.com/account/")];
     let variables = AWS.iter().chain(&defaults).chain(settings).copied();
     let env: Env = variables.collect();
-    env.read(Config::read).map_err(|error| error.to_string())
+    env.settings::<Config>().map_err(|error| error.to_string())
 }
 
 fn to() -> Email {

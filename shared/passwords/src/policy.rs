@@ -278,8 +278,8 @@ mod tests {
 
     #[test]
     fn is_configured_upwards_only() {
-        let read = |value| Env::from_iter([(MIN_CHARS, value)]).read(Policy::read);
-        assert_eq!(Env::default().read(Policy::read).unwrap().min_chars, 8);
+        let read = |value| Env::from_iter([(MIN_CHARS, value)]).settings::<Policy>();
+        assert_eq!(Env::default().settings::<Policy>().unwrap().min_chars, 8);
         for (value, min_chars) in [("", 8), ("8", 8), ("64", 64)] {
             assert_eq!(read(value).unwrap().min_chars, min_chars);
         }
@@ -296,7 +296,7 @@ mod tests {
     fn with_files(common: &Path, breached: &Path) -> Policy {
         let path = |path: &Path| path.display().to_string();
         let variables = [(COMMON_FILE, path(common)), (BREACHED_FILTER, path(breached))];
-        Env::from_iter(variables).read(Policy::read).unwrap()
+        Env::from_iter(variables).settings::<Policy>().unwrap()
     }
 
     fn write_filter(path: &Path, words: &[&str]) {

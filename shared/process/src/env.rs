@@ -40,6 +40,16 @@ impl Env {
     }
 }
 
+impl Env {
+    /// Reads settings, collecting every fault before it gives up.
+    ///
+    /// # Errors
+    /// All variables that are missing or invalid, together.
+    pub fn settings<T: Settings>(&self) -> Result<T, ConfigErrors> {
+        self.read(T::read)
+    }
+}
+
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
         Self(variables.into_iter().map(|(n, v)| (n.into(), v.into())).collect())

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use dynamo::Client;
 use identity::Account;
 use passwords::{HashError, Hasher, Password, PasswordHash, Verdict};
-use process::{Clock, Fault, FaultKind, Random};
+use peppers::Peppers;
+use process::{Clock, Fault, FaultKind, Random, World};
+use secrets::Cached;
 use store::{Hashes, NewMail, Notice, Outbox, Secret, StoreError};
 use throttle::{Familiarity, Presented, Throttle, ThrottleError};
 
@@ -34,12 +36,13 @@ impl Reauthentication {
     pub fn open(
         config: &throttle::Config,
         client: Client,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
+        peppers: Arc<Cached<Peppers>>,
+        world: &World,
     ) -> Self {
         let hashes = Hashes::new(config.table(), client.clone());
         let outbox = Outbox::new(config.table(), client.clone());
-        let throttle = Throttle::open(config, client, Arc::clone(&clock), Arc::clone(&random));
+        let throttle = Throttle::open(config, client, peppers, world);
+        let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
         Self { hashes, throttle, hasher: Hasher::new(), outbox, clock, random }
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use dynamo::Client;
 use identity::{Account, Email, MailedFor};
-use process::{Clock, Fault, FaultKind, Random};
+use peppers::Peppers;
+use process::{Clock, Fault, FaultKind, Random, World};
+use secrets::Cached;
 use store::{Code, NewMail, Notice, Redeemed, Verifications};
 
 use crate::{PresentedCode, Redemption, RedemptionError};
@@ -32,11 +34,12 @@ impl Confirmations {
     pub fn open(
         config: &throttle::Config,
         client: Client,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
+        peppers: Arc<Cached<Peppers>>,
+        world: &World,
     ) -> Self {
         let verifications = Verifications::new(config.table(), client.clone());
-        let redemption = Redemption::open(config, client, Arc::clone(&clock), Arc::clone(&random));
+        let redemption = Redemption::open(config, client, peppers, world);
+        let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
         Self { redemption, verifications, clock, random }
     }
 

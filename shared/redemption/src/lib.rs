@@ -16,7 +16,7 @@ pub use digits::Digits;
 use dynamo::Client;
 use identity::{Account, CanonicalName, Email, MailId, MailedFor, Standing, UserId};
 use peppers::Peppers;
-use process::{Clock, Fault, FaultKind, Outage, Random};
+use process::{Clock, Fault, FaultKind, Outage, World};
 use secrets::{Cached, SecretError};
 use store::{Code, Codes, DigitsOf, StoreError};
 use throttle::{Attempt, Presented, Reservation, Throttle, ThrottleError};
@@ -146,13 +146,12 @@ impl Redemption {
     pub fn open(
         config: &throttle::Config,
         client: Client,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
+        peppers: Arc<Cached<Peppers>>,
+        world: &World,
     ) -> Self {
         let codes = Codes::new(config.table(), client.clone());
-        let throttle = Throttle::open(config, client, Arc::clone(&clock), random);
-        let peppers = Arc::clone(throttle.peppers());
-        Self { codes, throttle, peppers, clock }
+        let throttle = Throttle::open(config, client, Arc::clone(&peppers), world);
+        Self { codes, throttle, peppers, clock: Arc::clone(&world.clock) }
     }
 
     /// What throttles it.

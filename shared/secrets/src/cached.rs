@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cache::{Cache, Lifetime, Source};
 use jiff::SignedDuration;
-use process::{Clock, Reader, Settings};
+use process::{Clock, Reader, Settings, World};
 
 use crate::{Config, Secret, SecretError};
 
@@ -91,6 +91,44 @@ impl CachedConfig {
     #[must_use]
     pub fn open<T: Parsed>(&self, clock: Arc<dyn Clock>) -> Arc<Cached<T>> {
         Arc::new(Cached::new(Secret::new(&self.secret), self.fresh, clock))
+    }
+}
+
+/// The secret of the peppers, and how long to keep them.
+#[derive(Clone, Debug)]
+pub struct PeppersSecret(CachedConfig);
+
+impl PeppersSecret {
+    /// The peppers, cached. Nothing is read yet.
+    #[must_use]
+    pub fn open<T: Parsed>(&self, world: &World) -> Arc<Cached<T>> {
+        self.0.open(Arc::clone(&world.clock))
+    }
+}
+
+impl Settings for PeppersSecret {
+    /// From `PEPPERS_SECRET`, as [`Config::read`] says, and `SECRETS_CACHE_SECONDS`.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        CachedConfig::read(reader, "PEPPERS_SECRET").map(Self)
+    }
+}
+
+/// The secret of the signing keys.
+#[derive(Clone, Debug)]
+pub struct SigningKeysSecret(Config);
+
+impl SigningKeysSecret {
+    /// Where the secret is.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0
+    }
+}
+
+impl Settings for SigningKeysSecret {
+    /// From `SIGNING_KEYS_SECRET`, as [`Config::read`] says.
+    fn read(reader: &Reader<'_>) -> Option<Self> {
+        Config::read(reader, "SIGNING_KEYS_SECRET").map(Self)
     }
 }
 

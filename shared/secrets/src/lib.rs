@@ -18,7 +18,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 pub use aws_sdk_secretsmanager::Client;
-pub use cached::{CacheSeconds, Cached, CachedConfig, STALE_SECONDS};
+pub use cached::{
+    CacheSeconds, Cached, CachedConfig, PeppersSecret, STALE_SECONDS, SigningKeysSecret,
+};
 use file::FileSecret;
 use manager::ManagedSecret;
 use process::{AwsEnvironment, Fault, FaultKind, Reader};

@@ -92,7 +92,7 @@ impl Bench {
 }
 
 fn cache(seconds: &str) -> Result<CacheSeconds, process::ConfigErrors> {
-    Env::from_iter([("SECRETS_CACHE_SECONDS", seconds)]).read(CacheSeconds::read)
+    Env::from_iter([("SECRETS_CACHE_SECONDS", seconds)]).settings::<CacheSeconds>()
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod email_service;
 mod events;
 mod faults;
 mod forge;
+mod guarded;
 mod interceptor;
 mod mails;
 mod meanwhile;
@@ -31,6 +32,7 @@ pub use events::{
 };
 pub use faults::{Fault, Faults};
 pub use forge::{BadToken, Forge, decode, encode, encode_json};
+pub use guarded::{guarded_by_account, guarded_by_token};
 pub use interceptor::{Call, Interceptor};
 pub use mails::{Received, deliver, mails_in};
 pub use meanwhile::Meanwhile;

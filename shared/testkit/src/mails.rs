@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mail_parser::MessageParser;
 use serde_json::json;
-use web::EventHandler;
+use web::{EventHandler, World, open_handler};
 
 use crate::Stack;
 
@@ -73,7 +73,8 @@ impl Received {
 /// # Panics
 /// When it does not start, or something cannot be sent.
 pub async fn deliver<H: EventHandler>(stack: &Stack) -> Vec<Received> {
-    let mailer = Box::pin(H::cold_start(&stack.env())).await.expect("a mailer");
+    let mailer =
+        Box::pin(open_handler::<H>(&stack.env(), &World::system())).await.expect("a mailer");
     let event = serde_json::from_value(stack.mailer_event()).expect("an event");
     let answer = Box::pin(mailer.handle(event)).await.expect("an answer");
     let failures = serde_json::to_value(answer).expect("it is JSON");

@@ -12,7 +12,7 @@ use identity::{Account, Email, EmailStanding, Role, Roles, SessionId, UserId, Us
 use keys::KeysTable;
 use passwords::{Hasher, Password};
 use peppers::Peppers;
-use process::{Clock, Env, SystemClock, SystemRandom};
+use process::{BootError, Clock, Env, SystemClock, SystemRandom, World};
 use rotation::{PepperRotation, Plan, Rotation};
 use secrets::Versions;
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use store::{Logins, NewAccount, NewEmail, NewSession, Registrations, Secret, Ses
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use web::{Route, Service};
 use xtask::template::Template;
 
 use crate::events::workspace;
@@ -77,9 +78,9 @@ async fn make_secrets(endpoint: &str, folder: &std::path::Path) -> (Forge, Peppe
         ("AWS_SECRET_ACCESS_KEY", "local"),
         ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
     ]);
-    let client = dynamo::connect(&env.read(dynamo::Config::read).expect("a good environment"));
+    let client = dynamo::connect(&env.settings::<dynamo::Config>().expect("a good environment"));
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-    let config = env.read(rotation::Config::read).expect("good defaults");
+    let config = env.settings::<rotation::Config>().expect("good defaults");
     let table = KeysTable::new("KeysTable", client);
     let signing_keys = versions(SIGNING_KEYS);
     let rotation =
@@ -172,6 +173,20 @@ impl Stack {
     pub fn env_out_of_reach(&self) -> Env {
         // The port of a service that is not there (RFC 1078).
         self.env_with(&[("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")])
+    }
+
+    /// The system's time and randomness, which functions get.
+    #[must_use]
+    pub fn world(&self) -> World {
+        World::system()
+    }
+
+    /// Opens a route with this stack's environment.
+    ///
+    /// # Errors
+    /// When the route cannot start.
+    pub async fn open<R: Route>(&self) -> Result<Service<R>, BootError> {
+        Service::open(&self.env(), &self.world()).await
     }
 
     /// What signs tokens that this stack's functions accept.
@@ -271,7 +286,7 @@ impl Stack {
     /// Never: the defaults are good ones.
     #[must_use]
     pub fn limits(&self) -> SessionLimits {
-        self.env().read(SessionLimits::read).expect("good defaults")
+        self.env().settings::<SessionLimits>().expect("good defaults")
     }
 
     /// What signs users in.
@@ -306,7 +321,7 @@ impl Stack {
     /// Never: the environment is complete.
     #[must_use]
     pub fn client(&self) -> Client {
-        dynamo::connect(&self.env().read(dynamo::Config::read).expect("a complete environment"))
+        dynamo::connect(&self.env().settings::<dynamo::Config>().expect("a complete environment"))
     }
 
     /// A client that meets faults.

@@ -30,8 +30,8 @@ pub use limits::Limits;
 use limits::{Postage, wider};
 pub use notices::{CausedBy, NoticeBudget, NoticeReceipt};
 use peppers::{MacKey, Peppers, Purpose};
-use process::{Clock, Fault, FaultKind, Outage, Random, Reader, Settings};
-use secrets::{Cached, CachedConfig, SecretError};
+use process::{Clock, Fault, FaultKind, Outage, Random, Reader, Settings, World};
+use secrets::{Cached, SecretError};
 use store::{CounterKey, Counters, Limit, Receipt, Reserved, StoreError};
 use tokio::time::timeout;
 
@@ -62,11 +62,10 @@ pub enum Presented<'a> {
     Neither(&'a str),
 }
 
-/// The table of the counters, the peppers that key them, and the limits.
+/// The table of the counters, and the limits.
 #[derive(Clone, Debug)]
 pub struct Config {
     table: store::Config,
-    peppers: CachedConfig,
     limits: Limits,
 }
 
@@ -79,12 +78,11 @@ impl Config {
 }
 
 impl Settings for Config {
-    /// From `USERS_TABLE`, `PEPPERS_SECRET`, `SECRETS_CACHE_SECONDS` and the variables of [`Limits::read`].
+    /// From `USERS_TABLE` and the variables of [`Limits::read`].
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let table = store::Config::read(reader);
-        let peppers = CachedConfig::read(reader, "PEPPERS_SECRET");
         let limits = Limits::read(reader);
-        Some(Self { table: table?, peppers: peppers?, limits: limits? })
+        Some(Self { table: table?, limits: limits? })
     }
 }
 
@@ -190,18 +188,12 @@ impl Throttle {
     pub fn open(
         config: &Config,
         client: Client,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
+        peppers: Arc<Cached<Peppers>>,
+        world: &World,
     ) -> Self {
         let counters = Counters::new(&config.table, client);
-        let peppers = config.peppers.open(Arc::clone(&clock));
+        let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
         Self::new(counters, config.limits, peppers, clock, random)
-    }
-
-    /// The peppers, for other crates that need them.
-    #[must_use]
-    pub fn peppers(&self) -> &Arc<Cached<Peppers>> {
-        &self.peppers
     }
 
     /// A throttle with these `limits` on these `counters`.

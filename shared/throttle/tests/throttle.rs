@@ -45,7 +45,7 @@ impl Bench {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let secret = Secret::new(&secrets::Config::file(self.stack.peppers_file()));
         let peppers = Arc::new(Cached::new(secret, CacheSeconds::default(), Arc::clone(&clock)));
-        let limits = self.stack.env_with(settings).read(Limits::read).unwrap();
+        let limits = self.stack.env_with(settings).settings::<Limits>().unwrap();
         let counters = Counters::new(&self.stack.users(), client);
         Throttle::new(counters, limits, peppers, clock, Arc::new(SystemRandom))
     }
@@ -327,7 +327,7 @@ fn all_that_is_bad_in_the_configuration_is_told_at_once() {
         ("THROTTLE_NETWORK_WINDOW_SECONDS", "-1"),
         ("THROTTLE_REGISTER_FREE", "1000001"),
     ];
-    let error = Env::from_iter(bad).read(Limits::read).unwrap_err().to_string();
+    let error = Env::from_iter(bad).settings::<Limits>().unwrap_err().to_string();
     for (variable, _) in bad {
         assert!(error.contains(variable), "{variable}: {error}");
     }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{TokenRules, Verifier};
+use auth::{GlobalEpoch, KeyError, KeySource, TokenRules, Verifier};
 use dynamo::Client;
 use keys::TableKeys;
 use process::World;
@@ -21,8 +21,9 @@ pub type Has<R> = web::ByToken<TokenGuard, R>;
 pub type SignedIn = Has<identity::Anyone>;
 
 /// A verifier of access tokens over the public key set in the `KeysTable`.
+#[derive(Clone)]
 pub struct TokenGuard {
-    verifier: Verifier<TableKeys>,
+    verifier: Arc<Verifier<TableKeys>>,
     database: Client,
 }
 
@@ -31,6 +32,14 @@ impl TokenGuard {
     #[must_use]
     pub fn database(&self) -> &Client {
         &self.database
+    }
+
+    /// The global epoch, which is read with the key set.
+    ///
+    /// # Errors
+    /// When the key set cannot be read and the previous one is too old.
+    pub async fn epoch(&self) -> Result<GlobalEpoch, KeyError> {
+        self.verifier.keys().epoch().await
     }
 }
 
@@ -43,11 +52,15 @@ impl fmt::Debug for TokenGuard {
 impl Gate for TokenGuard {
     type Settings = (dynamo::Config, keys::Config, TokenRules);
 
-    async fn open((database, keys, rules): Self::Settings, world: &World) -> Self {
+    fn new((database, keys, rules): Self::Settings, world: &World) -> Self {
         let database = dynamo::connect(&database);
         let clock = Arc::clone(&world.clock);
-        let keys = TableKeys::open(&keys, database.clone(), Arc::clone(&clock)).await;
-        Self { verifier: Verifier::new(rules, keys, clock), database }
+        let keys = TableKeys::new(&keys, database.clone(), Arc::clone(&clock));
+        Self { verifier: Arc::new(Verifier::new(rules, keys, clock)), database }
+    }
+
+    async fn warm(&self) {
+        self.verifier.keys().warm().await;
     }
 }
 

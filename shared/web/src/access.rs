@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use auth::{AccountCheck, Caller, CheckedCaller, KeySource, Verifier};
 use http::HeaderMap;
-use identity::{RoleRequirement, UserId};
+use identity::{Role, RoleRequirement, UserId};
 use process::{Settings, World};
 
 use crate::Problem;
@@ -21,15 +21,21 @@ pub trait Gate: Sized + Send + Sync + 'static {
     /// The settings of the gate.
     type Settings: Settings;
 
-    /// Opens the gate. A part that cannot be read yet is read at a later request.
-    fn open(settings: Self::Settings, world: &World) -> impl Future<Output = Self> + Send;
+    /// Creates the gate. Nothing is read yet.
+    fn new(settings: Self::Settings, world: &World) -> Self;
+
+    /// Reads what the gate will need, when the function starts. What cannot be read then is read at a later
+    /// request.
+    fn warm(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// The gate of a route that anyone may call.
 impl Gate for () {
     type Settings = ();
 
-    async fn open((): (), _: &World) {}
+    fn new((): (), _: &World) {}
+
+    async fn warm(&self) {}
 }
 
 /// A gate that can verify tokens.
@@ -61,6 +67,11 @@ pub trait Access: sealed::Sealed + Send + Sync + 'static {
 
     /// The rule in words: `anyone`, `by token, role admin`, `checked`.
     fn describe() -> String;
+
+    /// The role that the rule requires, if any.
+    fn role() -> Option<Role> {
+        None
+    }
 
     /// The caller's id, for the log.
     fn user_id(caller: &Self::Caller) -> Option<UserId>;
@@ -149,6 +160,10 @@ impl<G: TokenGate, R: RoleRequirement> Access for ByToken<G, R> {
         words::<R>("by token")
     }
 
+    fn role() -> Option<Role> {
+        R::REQUIRED
+    }
+
     fn user_id(caller: &Caller<R>) -> Option<UserId> {
         Some(caller.user_id())
     }
@@ -165,6 +180,10 @@ impl<G: AccountGate, R: RoleRequirement> Access for CheckedBy<G, R> {
 
     fn describe() -> String {
         words::<R>("checked")
+    }
+
+    fn role() -> Option<Role> {
+        R::REQUIRED
     }
 
     fn user_id(caller: &CheckedCaller<R>) -> Option<UserId> {

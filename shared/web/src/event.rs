@@ -53,7 +53,7 @@ pub trait EventHandler: Sized + Send + Sync + 'static {
 /// When a setting is missing or invalid, or the handler cannot be created.
 pub async fn open_handler<H: EventHandler>(env: &Env, world: &World) -> Result<H, BootError> {
     // Boxed, like the futures that handle events.
-    H::open(env.read(H::Settings::read)?, world).boxed().await
+    H::open(env.settings()?, world).boxed().await
 }
 
 impl Description {

@@ -1,85 +1,87 @@
-//! Routes: one per Lambda function, each declaring who may call it.
+//! Routes: one or more endpoints per Lambda function, each with the rule that decides who may call it.
 //!
-//! A function is a type that implements [`Route`], and a `main` that calls [`serve()`]. Who may call it
-//! is [`Route::Access`], which has no default: a route that forgets it does not compile, and neither
-//! does a handler that asks for another caller than the one declared.
+//! A function is a type that implements [`Route`], and a `main` that calls [`serve()`]. [`Route::Access`] decides
+//! who may call it. It has no default, so a route that forgets it does not compile.
 //!
 //! ```
-//! # use process::{BootError, Env};
 //! # use web::*;
 //! struct Greeting;
 //!
 //! impl Route for Greeting {
 //!     const NAME: &'static str = "greeting";
-//!     const METHOD: Method = Method::GET;
-//!     const PATH: &'static str = "/greeting";
+//!     const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/greeting")];
 //!     type Access = Public;
+//!     type Settings = ();
 //!     type Input = NoBody;
 //!     type Output = Json<Message>;
 //!
-//!     async fn cold_start(_: &Env) -> Result<Self, BootError> {
+//!     async fn open((): (), (): &(), _: &World) -> Result<Self, BootError> {
 //!         Ok(Self)
 //!     }
 //!
-//!     async fn handle(&self, _: (), _: NoBody) -> Result<Json<Message>, Problem> {
+//!     async fn handle(&self, (): (), _: NoBody) -> Result<Json<Message>, Problem> {
 //!         Ok(Json(Message::new("Hello!")))
 //!     }
 //! }
 //! ```
 //!
-//! The same without the line that declares the access:
+//! The same route without the line that declares the access:
 //!
 //! ```compile_fail,E0046
-//! # use process::{BootError, Env};
 //! # use web::*;
 //! struct Greeting;
 //!
 //! impl Route for Greeting {
 //!     const NAME: &'static str = "greeting";
-//!     const METHOD: Method = Method::GET;
-//!     const PATH: &'static str = "/greeting";
+//!     const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/greeting")];
+//!     type Settings = ();
 //!     type Input = NoBody;
 //!     type Output = Json<Message>;
 //!
-//!     async fn cold_start(_: &Env) -> Result<Self, BootError> {
+//!     async fn open((): (), (): &(), _: &World) -> Result<Self, BootError> {
 //!         Ok(Self)
 //!     }
 //!
-//!     async fn handle(&self, _: (), _: NoBody) -> Result<Json<Message>, Problem> {
+//!     async fn handle(&self, (): (), _: NoBody) -> Result<Json<Message>, Problem> {
 //!         Ok(Json(Message::new("Hello!")))
 //!     }
 //! }
 //! ```
 //!
-//! Nor is a checked account admitted for a route that has no way to check it:
+//! A route can use the access types of the guards, and cannot bring one of its own:
+//!
+//! ```
+//! # use web::*;
+//! fn described<A: Access>() -> String {
+//!     A::describe()
+//! }
+//!
+//! assert_eq!(described::<Public>(), "anyone");
+//! ```
 //!
 //! ```compile_fail,E0277
-//! # use identity::Admin;
-//! # use process::{BootError, Env};
-//! # use auth::CheckedCaller;
 //! # use web::*;
-//! struct Greeting;
+//! struct Everybody;
 //!
-//! impl Route for Greeting {
-//!     const NAME: &'static str = "greeting";
-//!     const METHOD: Method = Method::GET;
-//!     const PATH: &'static str = "/greeting";
-//!     type Access = CheckedAccount<Admin>;
-//!     type Input = NoBody;
-//!     type Output = Json<Message>;
+//! impl Access for Everybody {
+//!     type Gate = ();
+//!     type Caller = ();
 //!
-//!     async fn cold_start(_: &Env) -> Result<Self, BootError> {
-//!         Ok(Self)
+//!     fn describe() -> String {
+//!         "checked".to_owned()
 //!     }
 //!
-//!     async fn handle(&self, _: CheckedCaller<Admin>, _: NoBody) -> Result<Json<Message>, Problem> {
-//!         Ok(Json(Message::new("Hello!")))
+//!     fn user_id((): &()) -> Option<identity::UserId> {
+//!         None
+//!     }
+//!
+//!     async fn admit((): &(), _: &http::HeaderMap) -> Result<(), Problem> {
+//!         Ok(())
 //!     }
 //! }
 //! ```
 //!
-//! This is the one crate that names `lambda_http`, and the one place where kinds of fault become
-//! status codes.
+//! This is the only crate that names `lambda_http`, and the only place where kinds of fault become status codes.
 
 mod access;
 mod bearer;

@@ -104,11 +104,28 @@ impl<R: Route> Service<R> {
     /// When a setting is missing or invalid: all of them in one error. Or when the route cannot be created.
     pub async fn open(env: &Env, world: &World) -> Result<Self, BootError> {
         let (edge, gate, route) =
-            env.read(<(Edge, <<R::Access as Access>::Gate as Gate>::Settings, R::Settings)>::read)?;
-        // Boxed, like the futures that handle requests.
-        let gate = <R::Access as Access>::Gate::open(gate, world).boxed().await;
-        let route = R::open(route, &gate, world).boxed().await?;
-        Ok(Self { edge, gate, route })
+            env.settings::<(Edge, <<R::Access as Access>::Gate as Gate>::Settings, R::Settings)>()?;
+        let gate = <R::Access as Access>::Gate::new(gate, world);
+        // Concurrently, and boxed like the futures that handle requests.
+        let (route, ()) =
+            futures_util::join!(R::open(route, &gate, world).boxed(), gate.warm().boxed());
+        Ok(Self { edge, gate, route: route? })
+    }
+
+    /// Puts a route behind a gate, without an edge: for tests.
+    pub fn new(gate: <R::Access as Access>::Gate, route: R) -> Self {
+        Self { edge: Edge::default(), gate, route }
+    }
+
+    /// Puts the service behind an edge: for tests.
+    #[must_use]
+    pub fn behind(self, edge: Edge) -> Self {
+        Self { edge, ..self }
+    }
+
+    /// The route.
+    pub fn route(&self) -> &R {
+        &self.route
     }
 
     /// Answers one event of an HTTP API without a deadline: for tests.

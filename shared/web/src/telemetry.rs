@@ -144,7 +144,7 @@ mod tests {
 
     /// The same with metrics, if `env` wants them.
     fn written(level: LevelFilter, env: &Env, log: impl FnOnce()) -> Vec<serde_json::Value> {
-        let metrics = env.read(metrics::Config::read).unwrap();
+        let metrics = env.settings::<metrics::Config>().unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         let writer = Arc::new(File::create(file.path()).unwrap());
         tracing::subscriber::with_default(subscriber(level, metrics, writer), log);

@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn the_usual_time_is_configured() {
         let read =
-            |text: &str| Env::from_iter([("INVOCATION_SECONDS", text)]).read(Invocations::read);
+            |text: &str| Env::from_iter([("INVOCATION_SECONDS", text)]).settings::<Invocations>();
         assert_eq!(read("").unwrap().usual, Duration::from_secs(15));
         assert_eq!(read("120").unwrap().usual, Duration::from_mins(2));
         for bad in ["0", "901", "-1", "x"] {

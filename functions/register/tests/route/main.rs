@@ -13,14 +13,14 @@ use process::Env;
 use register::RegisterRoute;
 use serde_json::{Value, json};
 use testkit::{Fault, Interceptor, Stack, body, event, events_of, json_request, readable, status};
-use web::{EventResponse, Route, answer};
+use web::{EventResponse, Service, World, answer};
 
 /// A password that no rule refuses.
 const PASSWORD: &str = testkit::PASSWORD;
 
 struct Bench {
     stack: Stack,
-    route: RegisterRoute,
+    route: Service<RegisterRoute>,
 }
 
 impl Bench {
@@ -32,7 +32,8 @@ impl Bench {
         let stack = Stack::start().await;
         // Some tests register more than one network may.
         let free = [&[("THROTTLE_REGISTER_FREE", "100000")], variables].concat();
-        let route = RegisterRoute::cold_start(&stack.env_with(&free)).await.unwrap();
+        let route =
+            Service::<RegisterRoute>::open(&stack.env_with(&free), &World::system()).await.unwrap();
         Self { stack, route }
     }
 
@@ -116,7 +117,8 @@ async fn a_network_may_register_so_many() {
 #[tokio::test]
 async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let stack = Stack::start().await;
-    let route = RegisterRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
+    let route =
+        Service::<RegisterRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
     let registration = json!({"username": "testuser", "password": PASSWORD});
     let started = Instant::now();
     let answer = answer(&route, json_request("register", &registration)).await;
@@ -126,8 +128,9 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 
 #[tokio::test]
 async fn what_its_environment_lacks_is_told_at_once() {
-    let cold_start =
-        async |env: Env| RegisterRoute::cold_start(&env).await.err().unwrap().to_string();
+    let cold_start = async |env: Env| {
+        Service::<RegisterRoute>::open(&env, &World::system()).await.err().unwrap().to_string()
+    };
     insta::assert_snapshot!("an empty environment", cold_start(Env::default()).await);
     let bad = [("PASSWORD_MIN_CHARS", "7"), ("RESERVED_USERNAMES", "root system")];
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
@@ -140,7 +143,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
         let mut bench = Bench::start().await;
         let interceptor = Interceptor::of(&bench.stack).await;
         let env = interceptor.env(&bench.stack, &[("EMAIL_VERIFICATION", "required")]);
-        bench.route = RegisterRoute::cold_start(&env).await.unwrap();
+        bench.route = Service::<RegisterRoute>::open(&env, &World::system()).await.unwrap();
         interceptor.fail_at(call, Fault::AccessDenied);
         let named = json!({"username": "testuser", "password": PASSWORD, "email": "a@example.com"});
         let status = status(&bench.ask(named).await);
@@ -160,7 +163,7 @@ async fn a_mail_that_cannot_be_asked_for_does_not_prevent_the_registration() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[("EMAIL_VERIFICATION", "required")]);
-    bench.route = RegisterRoute::cold_start(&env).await.unwrap();
+    bench.route = Service::<RegisterRoute>::open(&env, &World::system()).await.unwrap();
     interceptor.fail_when(|call| {
         let is_told = call.body.to_string().contains("OUTBOX#");
         if is_told { Fault::AccessDenied } else { Fault::None }

@@ -5,7 +5,7 @@ use login::LoginRoute;
 use mailer::MailerFunction;
 use serde_json::{Value, json};
 use testkit::{NewUser, body, deliver, json_request, readable, status};
-use web::{Route, answer};
+use web::{Service, World, answer};
 
 use crate::{Bench, PASSWORD};
 
@@ -19,7 +19,8 @@ fn registration(username: &str, email: &str) -> Value {
 
 /// The status of a login.
 async fn login(bench: &Bench, by: &str, name: &str) -> i64 {
-    let route = Box::pin(LoginRoute::cold_start(&bench.stack.env())).await.unwrap();
+    let route =
+        Box::pin(Service::<LoginRoute>::open(&bench.stack.env(), &World::system())).await.unwrap();
     let login = json!({by: name, "password": PASSWORD});
     status(&answer(&route, json_request("login", &login)).await)
 }
@@ -34,7 +35,8 @@ async fn an_address_counts_once_it_is_verified() {
     let [mail] = deliver::<MailerFunction>(&bench.stack).await.try_into().unwrap();
     assert_eq!(mail.to, "Testuser@example.com");
 
-    let verify = EmailVerifyRoute::cold_start(&bench.stack.env()).await.unwrap();
+    let verify =
+        Service::<EmailVerifyRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
     let token = json!({"token": mail.token().unwrap()});
     assert_eq!(status(&answer(&verify, json_request("email-verify", &token)).await), 204);
     assert_eq!(login(&bench, "email", "testuser@example.com").await, 200);
@@ -74,7 +76,8 @@ async fn of_two_with_one_address_the_one_who_verifies_has_it() {
         assert_eq!(status(&bench.ask(registration(username, "a@example.com")).await), 202);
     }
     let mails = deliver::<MailerFunction>(&bench.stack).await;
-    let verify = EmailVerifyRoute::cold_start(&bench.stack.env()).await.unwrap();
+    let verify =
+        Service::<EmailVerifyRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
     let mut answers = Vec::new();
     // The mails do not say for which account they are: its name is a stranger's text.
     assert!(mails.iter().all(|mail| mail.text.starts_with("Hello,")));
@@ -108,6 +111,10 @@ async fn without_an_address_the_answer_is_the_same() {
 async fn a_verification_that_is_none_of_ours_is_told() {
     let stack = testkit::Stack::start().await;
     let env = stack.env_with(&[("EMAIL_VERIFICATION", "always")]);
-    let started = register::RegisterRoute::cold_start(&env).await.err().unwrap().to_string();
+    let started = Service::<register::RegisterRoute>::open(&env, &World::system())
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(started.contains("EMAIL_VERIFICATION is not usable"), "{started}");
 }

@@ -151,7 +151,7 @@ impl Bench {
     }
 
     fn rotation_of(&self, versions: Versions, table: KeysTable) -> Rotation {
-        let config = self.stack.env().read(rotation::Config::read).unwrap();
+        let config = self.stack.env().settings::<rotation::Config>().unwrap();
         let (clock, random) = (Arc::new(self.clock()), Arc::new(SystemRandom));
         Rotation::new(config, versions, table, clock, random)
     }
@@ -195,7 +195,7 @@ impl Bench {
     /// Whether a verifier that reads the set now accepts `token`.
     pub(crate) async fn accepts(&self, token: &str) -> bool {
         let clock: Arc<dyn Clock> = Arc::new(self.clock());
-        let config = self.stack.env().read(keys::Config::read).unwrap();
+        let config = self.stack.env().settings::<keys::Config>().unwrap();
         let keys = TableKeys::open(&config, self.client.clone(), Arc::clone(&clock)).await;
         let verifier = Verifier::new(TokenRules::new(ISSUER, AUDIENCE), keys, clock);
         verifier.verify(token).await.is_ok()

@@ -6,7 +6,7 @@ use auth::{TokenRules, Verifier};
 use identity::{Role, SessionId};
 use issuer::{Issuer, SessionGrant};
 use keys::TableKeys;
-use process::{Clock, SystemRandom};
+use process::{Clock, SystemRandom, World};
 use rotation::{PepperRotation, Plan};
 use secrets::{CachedConfig, Secret, SecretError, Version, Versions};
 use testkit::{AUDIENCE, Fault, Faults, ISSUER, NewUser, PASSWORD, SecretsManager};
@@ -244,10 +244,11 @@ async fn end_to_end_functions_issue_by_both_secrets_and_are_believed() {
     let env = bench.stack.env_with(&manager.variables(signing_keys, &peppers));
     let clock: Arc<dyn Clock> = Arc::new(bench.clock());
     let open = async || {
-        let config = env.read(issuer::Config::read).unwrap();
+        let config = env.settings::<issuer::Config>().unwrap();
         let peppers = env.read(|reader| CachedConfig::read(reader, "PEPPERS_SECRET")).unwrap();
         let peppers = peppers.open(Arc::clone(&clock));
-        Issuer::open(config, peppers, Arc::clone(&clock), Arc::new(SystemRandom)).await
+        let world = World { clock: Arc::clone(&clock), random: Arc::new(SystemRandom) };
+        Issuer::open(config, peppers, &world).await
     };
     let new = NewUser { username: "testuser", email: None, roles: &[Role::User] };
     let account = bench.stack.user_with_password(new, PASSWORD).await;
@@ -271,7 +272,7 @@ async fn end_to_end_functions_issue_by_both_secrets_and_are_believed() {
 
     bench.rotate(&Plan::Rotate).await.unwrap();
     bench.wait(seconds(60));
-    let keys = env.read(keys::Config::read).unwrap();
+    let keys = env.settings::<keys::Config>().unwrap();
     let keys = TableKeys::open(&keys, bench.stack.client(), Arc::clone(&clock)).await;
     let verifier = Verifier::new(TokenRules::new(ISSUER, AUDIENCE), keys, Arc::clone(&clock));
     let mut kids = Vec::new();

@@ -57,9 +57,7 @@ async fn nobody_goes_by_a_set_from_before_a_key_that_signs() {
     bench.rotate(&Plan::RotateNow).await.unwrap();
     let faults = Faults::script(&[]);
     let env = bench.stack.env();
-    let (config, max_age) = env
-        .read(|reader| Some((keys::Config::read(reader)?, keys::MaxAgeSeconds::read(reader)?)))
-        .unwrap();
+    let (config, max_age) = env.settings::<(keys::Config, keys::MaxAgeSeconds)>().unwrap();
     let clock = Arc::new(bench.clock());
     let jwks = TableKeys::open(&config, bench.stack.faulty_client(&faults), clock).await;
     bench.wait(LEAD);

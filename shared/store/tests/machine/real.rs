@@ -87,8 +87,8 @@ impl<I: Implementation> StateMachineTest for Machine<I> {
             ]
             .map(|(name, value)| (name, value.to_string())),
         );
-        let limits = env.read(SessionLimits::read).unwrap();
-        let grace = env.read(Grace::read).unwrap();
+        let limits = env.settings::<SessionLimits>().unwrap();
+        let grace = env.settings::<Grace>().unwrap();
         Real {
             runtime,
             user,

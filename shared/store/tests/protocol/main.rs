@@ -80,7 +80,7 @@ fn invariants<M: Model<State: Watched>>() -> Vec<Property<M>> {
 /// The implementation's own figures, in ticks of a second: a grace of five, and the deadline that an
 /// operation has then.
 fn figures() -> (Rule, Delays) {
-    let grace = Env::from_iter([("REFRESH_GRACE_SECONDS", "5")]).read(Grace::read).unwrap();
+    let grace = Env::from_iter([("REFRESH_GRACE_SECONDS", "5")]).settings::<Grace>().unwrap();
     let deadline = grace.operation_deadline();
     let rule = Rule {
         grace: Ticks::try_from(grace.duration().as_secs()).unwrap(),

@@ -22,7 +22,7 @@ struct Bench {
 }
 
 fn grace() -> Grace {
-    Env::default().read(Grace::read).unwrap()
+    Env::default().settings::<Grace>().unwrap()
 }
 
 impl Bench {
@@ -199,7 +199,8 @@ async fn another_users_session_is_not_theirs_to_refresh() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_crowd_of_logins_keeps_the_limit() {
     let bench = Bench::start().await;
-    let limits = Env::from_iter([("SESSIONS_PER_ACCOUNT", "5")]).read(SessionLimits::read).unwrap();
+    let limits =
+        Env::from_iter([("SESSIONS_PER_ACCOUNT", "5")]).settings::<SessionLimits>().unwrap();
     let (users, user) = (bench.stack.users(), bench.account.id);
     let faults = Faults::script(&[]);
     let all_have_looked = Arc::new(Barrier::new(16));
@@ -243,7 +244,7 @@ async fn a_login_sweeps_what_is_over() {
 fn the_database_gives_up_before_the_grace_is_over() {
     for seconds in [1, 2, 10, 60] {
         let env = Env::from_iter([("REFRESH_GRACE_SECONDS", seconds.to_string())]);
-        let grace = env.read(Grace::read).unwrap();
+        let grace = env.settings::<Grace>().unwrap();
         assert!(grace.operation_deadline() < Duration::from_secs(seconds));
     }
     assert!(dynamo::OPERATION_DEADLINE < grace().duration().unsigned_abs());

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use process::Clock;
 use serde_json::{Value, json};
 use testkit::{Forge, TestClock, bearer, event, header as with_header, without_token};
-use web::{Description, EventResponse, Route, answer};
+use web::{Description, EventResponse, Route, Service, answer};
 
 use crate::routes::{ByAccount, ByAccountAdmin, ByToken, ByTokenAdmin, Finding};
 use crate::{header, outcome, post};
@@ -28,7 +28,7 @@ impl Bench {
         self.forge.sign(&self.forge.header(), &self.claims)
     }
 
-    fn by_token(&self) -> ByToken {
+    fn by_token(&self) -> Service<ByToken> {
         ByToken::new(&self.forge, &self.clock, Finding::Nothing)
     }
 
@@ -56,7 +56,7 @@ impl Bench {
     }
 }
 
-async fn ask<R: Route>(route: &R, token: &str) -> EventResponse {
+async fn ask<R: Route>(route: &Service<R>, token: &str) -> EventResponse {
     answer(route, event(bearer(post(b"{}"), token))).await
 }
 

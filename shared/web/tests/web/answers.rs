@@ -5,20 +5,20 @@ use testkit::event;
 use web::{EventResponse, answer};
 
 use crate::routes::{Bodiless, Echo, Moody};
-use crate::{header, outcome, post};
+use crate::{header, open, outcome, post};
 
 const REQUEST_ID: &str = "JKJaXmPLvHcESH01=";
 
 async fn moody(mood: &str) -> EventResponse {
     let body = json!({"do": mood}).to_string();
-    answer(&Moody, event(post(body.as_bytes()))).await
+    answer(&open(Moody), event(post(body.as_bytes()))).await
 }
 
 #[tokio::test]
 async fn every_answer_has_the_headers_of_the_contract_and_no_others() {
     let answers = [
-        answer(&Echo, event(post(b"{}"))).await,
-        answer(&Echo, event(post(b"{"))).await,
+        answer(&open(Echo), event(post(b"{}"))).await,
+        answer(&open(Echo), event(post(b"{"))).await,
         moody("nothing").await,
         moody("fail").await,
         moody("panic").await,
@@ -53,7 +53,7 @@ async fn every_answer_has_the_headers_of_the_contract_and_no_others() {
 
 #[tokio::test]
 async fn a_public_document_may_be_kept() {
-    let answered = answer(&Bodiless, event(post(b""))).await;
+    let answered = answer(&open(Bodiless), event(post(b""))).await;
     assert_eq!(header(&answered, "cache-control"), Some("public, max-age=60"));
     assert_eq!(header(&answered, "x-content-type-options"), Some("nosniff"));
 }
@@ -95,7 +95,7 @@ async fn the_request_id_is_the_gateways() {
     let with_id = async |id: Value| {
         let mut event_json = post(b"{");
         event_json["requestContext"]["requestId"] = id;
-        let answered = answer(&Echo, event(event_json)).await;
+        let answered = answer(&open(Echo), event(event_json)).await;
         let said = testkit::body(&answered)["request_id"].as_str().unwrap().to_owned();
         assert_eq!(header(&answered, "x-request-id"), Some(said.as_str()), "both say the same");
         said
@@ -106,6 +106,6 @@ async fn the_request_id_is_the_gateways() {
     }
     // A client cannot choose it.
     let event_json = testkit::header(post(b"{}"), "x-request-id", "mine");
-    let answered = answer(&Echo, event(event_json)).await;
+    let answered = answer(&open(Echo), event(event_json)).await;
     assert_eq!(header(&answered, "x-request-id"), Some(REQUEST_ID));
 }

@@ -5,10 +5,10 @@ use testkit::{event, header as with_header, json_body, load};
 use web::{MAX_BODY_BYTES, answer};
 
 use crate::routes::{Bodiless, Echo, Shaped};
-use crate::{base64, outcome, post};
+use crate::{base64, open, outcome, post};
 
 async fn echo(event_json: Value) -> (i64, String) {
-    outcome(&answer(&Echo, event(event_json)).await)
+    outcome(&answer(&open(Echo), event(event_json)).await)
 }
 
 fn ok() -> (i64, String) {
@@ -201,7 +201,7 @@ async fn nesting_is_bounded() {
 #[tokio::test]
 async fn a_body_may_come_in_base64() {
     let event_json = base64(post(b""), br#"{"a":"b"}"#);
-    let answered = answer(&Echo, event(event_json)).await;
+    let answered = answer(&open(Echo), event(event_json)).await;
     assert_eq!(testkit::body(&answered), json!({"a": "b"}));
     for bad in ["{}", "e30", "e30==", "e 30=", "e30=\n", "====", "e3\u{e4}=", "-_-_"] {
         let mut event = post(b"");
@@ -233,13 +233,13 @@ async fn a_body_is_utf_8() {
         b"\xff\xfe\0\0{\0\0\0}\0\0\0".to_vec(),
         b"\xef\xbb\xbf\xff".to_vec(),
     ] {
-        let answered = answer(&Echo, event(base64(post(b""), &bad))).await;
+        let answered = answer(&open(Echo), event(base64(post(b""), &bad))).await;
         assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{bad:?}");
         let detail = &testkit::body(&answered)["detail"];
         assert_eq!(detail, "The body must be encoded in UTF-8.", "{bad:?}");
     }
     let marked = base64(post(b""), b"\xef\xbb\xbf{\"a\":\"b\"}");
-    assert_eq!(testkit::body(&answer(&Echo, event(marked)).await), json!({"a": "b"}));
+    assert_eq!(testkit::body(&answer(&open(Echo), event(marked)).await), json!({"a": "b"}));
 }
 
 #[tokio::test]
@@ -251,7 +251,7 @@ async fn a_refused_body_gets_the_reason() {
         ("[]", "The body must be a JSON object."),
         ("{\"a\":\"\0\"}", "The body is not valid JSON, or its nesting is too deep."),
     ] {
-        let answered = answer(&Echo, event(post(bad.as_bytes()))).await;
+        let answered = answer(&open(Echo), event(post(bad.as_bytes()))).await;
         assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{bad:?}");
         assert_eq!(testkit::body(&answered)["detail"], reason, "{bad:?}");
     }
@@ -268,7 +268,7 @@ async fn a_surrogate_has_its_other_half() {
             );
         }
     }
-    let answered = answer(&Echo, event(post(br#"{"a":"\ud83d\ude00"}"#))).await;
+    let answered = answer(&open(Echo), event(post(br#"{"a":"\ud83d\ude00"}"#))).await;
     assert_eq!(testkit::body(&answered), json!({"a": "😀"}));
 }
 
@@ -298,7 +298,8 @@ async fn every_file_of_json_test_suite_is_answered() {
 
 #[tokio::test]
 async fn members_have_their_types_and_others_are_not_bound() {
-    let shaped = async |body: Value| answer(&Shaped, event(json_body(post(b""), &body))).await;
+    let shaped =
+        async |body: Value| answer(&open(Shaped), event(json_body(post(b""), &body))).await;
     let said = async |body: Value| testkit::body(&shaped(body).await)["message"].clone();
     assert_eq!(said(json!({"name": "a"})).await, "a None");
     assert_eq!(said(json!({"name": "a", "number": null})).await, "a None");
@@ -340,7 +341,7 @@ async fn a_member_that_is_missing_or_has_the_wrong_type_is_named() {
         (json!({"number": {}}), &["name missing", "number wrong_type"]),
         (json!({"number": -1, "name": 1}), &["name wrong_type", "number wrong_type"]),
     ] {
-        let answered = answer(&Shaped, event(json_body(post(b""), &body))).await;
+        let answered = answer(&open(Shaped), event(json_body(post(b""), &body))).await;
         assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{body}");
         let answered = testkit::body(&answered);
         let errors = answered["errors"].as_array().unwrap().iter();
@@ -357,6 +358,6 @@ async fn a_route_without_a_body_does_not_look_at_one() {
     for body in [b"".to_vec(), b"{".to_vec(), b"\xff".to_vec(), sized(1_000_000)] {
         let mut event_json = post(&body);
         event_json["headers"] = load("jwks")["headers"].clone();
-        assert_eq!(outcome(&answer(&Bodiless, event(event_json)).await), ok());
+        assert_eq!(outcome(&answer(&open(Bodiless), event(event_json)).await), ok());
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use process::Deadline;
 use serde_json::{Value, json};
 use testkit::{body, event, json_body};
-use web::{EventResponse, answer_within, handle_within};
+use web::{EventResponse, handle_within};
 
 use crate::log::Lines;
 use crate::routes::{Mood, Moody, MoodyHandler};
-use crate::{header, post};
+use crate::{header, open, post};
 
 /// Of an invocation that is killed in a moment.
 fn deadline() -> Deadline {
@@ -18,7 +18,7 @@ fn deadline() -> Deadline {
 
 async fn moody(does: &str) -> EventResponse {
     let request = json_body(post(b""), &json!({"do": does}));
-    answer_within(deadline(), &Moody, event(request)).await
+    open(Moody).answer_within(deadline(), event(request)).await
 }
 
 #[tokio::test]

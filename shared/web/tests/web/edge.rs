@@ -1,16 +1,16 @@
 //! Behind the owner's proxy: whom the API answers, and from which network a request comes.
 
 use identity::Role;
-use process::{BootError, Env};
+use process::Env;
 use serde_json::{Value, json};
 use testkit::{Forge, TestClock, bearer, event, from_network, header as with_header};
 use web::{
-    Client, EDGE_SECRET_HEADER, Edge, EventResponse, Json, Message, Method, Problem, Public, Route,
-    VIEWER_ADDRESS_HEADER, answer, answer_behind,
+    BootError, Client, EDGE_SECRET_HEADER, Edge, Endpoint, EventResponse, Json, Message, Problem,
+    Public, Route, VIEWER_ADDRESS_HEADER, World, answer,
 };
 
 use crate::routes::{Bodiless, ByToken, Echo, Finding};
-use crate::{outcome, post};
+use crate::{open, outcome, post};
 
 /// Two secrets and their digests, as `sha256sum` prints them.
 const SECRET: &str = "abc";
@@ -26,13 +26,13 @@ struct Whence;
 
 impl Route for Whence {
     const NAME: &'static str = "whence";
-    const METHOD: Method = Method::GET;
-    const PATH: &'static str = "/whence";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/whence")];
     type Access = Public;
+    type Settings = ();
     type Input = Client;
     type Output = Json<Message>;
 
-    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+    async fn open((): (), (): &(), _: &World) -> Result<Self, BootError> {
         Ok(Self)
     }
 
@@ -44,7 +44,7 @@ impl Route for Whence {
 
 fn edge(variables: &[(&str, &str)]) -> Result<Edge, String> {
     let env: Env = variables.iter().copied().collect();
-    env.read(Edge::read).map_err(|error| error.to_string())
+    env.settings::<Edge>().map_err(|error| error.to_string())
 }
 
 fn trusted(digests: &str) -> Edge {
@@ -58,7 +58,7 @@ fn through(secret: &str, viewer: &str) -> Value {
 }
 
 async fn whence(edge: &Edge, request: Value) -> String {
-    let answered = answer_behind(edge, &Whence, event(request)).await;
+    let answered = answer(&open(Whence).behind(edge.clone()), event(request)).await;
     match answered.status_code {
         200 => testkit::body(&answered)["message"].as_str().unwrap().to_owned(),
         status => format!("{status} {}", outcome(&answered).1),
@@ -118,21 +118,21 @@ async fn strangers_are_refused_before_anything_else() {
     let refused =
         |answered: EventResponse| assert_eq!(outcome(&answered), (403, "forbidden".into()));
     // A public document, a body that is no JSON, and no token.
-    refused(answer_behind(&edge, &Bodiless, event(post(b""))).await);
-    refused(answer_behind(&edge, &Echo, event(post(b"{"))).await);
+    refused(answer(&open(Bodiless).behind(edge.clone()), event(post(b""))).await);
+    refused(answer(&open(Echo).behind(edge.clone()), event(post(b"{"))).await);
     let (forge, clock) = (Forge::new(), TestClock::default());
-    let route = ByToken::new(&forge, &clock, Finding::Nothing);
-    refused(answer_behind(&edge, &route, event(post(b"{}"))).await);
+    let route = ByToken::new(&forge, &clock, Finding::Nothing).behind(edge.clone());
+    refused(answer(&route, event(post(b"{}"))).await);
     let claims = Forge::claims(process::Clock::now(&clock), &[Role::User].into_iter().collect());
     let token = forge.sign(&forge.header(), &claims);
-    refused(answer_behind(&edge, &route, event(bearer(post(b"{}"), &token))).await);
+    refused(answer(&route, event(bearer(post(b"{}"), &token))).await);
     let let_in = event(bearer(through(SECRET, VIEWER), &token));
-    assert_eq!(answer_behind(&edge, &route, let_in).await.status_code, 204);
+    assert_eq!(answer(&route, let_in).await.status_code, 204);
 }
 
 #[tokio::test]
 async fn a_refusal_tells_nothing_and_carries_no_challenge() {
-    let answered = answer_behind(&trusted(DIGEST), &Bodiless, event(post(b""))).await;
+    let answered = answer(&open(Bodiless).behind(trusted(DIGEST)), event(post(b""))).await;
     assert!(!answered.headers.contains_key("www-authenticate"));
     let body = testkit::body(&answered).to_string();
     for word in ["edge", "secret", "CloudFront", "viewer"] {
@@ -147,7 +147,7 @@ async fn without_an_edge_its_headers_have_no_effect() {
     for off in [edge(&[]), edge(&[("TRUSTED_EDGE", "off")])] {
         assert_eq!(whence(&off.unwrap(), spoofed.clone()).await, "198.51.100.1");
     }
-    let answered = answer(&Whence, event(spoofed)).await;
+    let answered = answer(&open(Whence), event(spoofed)).await;
     assert_eq!(testkit::body(&answered), json!({"message": "198.51.100.1"}));
 }
 

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use testkit::{Forge, TestClock, bearer, event, json_body};
 use web::{EventResponse, answer};
 
-use crate::post;
 use crate::routes::{ByToken, ByTokenAdmin, Echo, Finding, Moody};
+use crate::{open, post};
 
 thread_local! {
     static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -81,7 +81,7 @@ impl Lines {
 #[tokio::test]
 async fn a_request_is_one_line() {
     let lines = Lines::start();
-    let _: EventResponse = answer(&Echo, event(post(b"{}"))).await;
+    let _: EventResponse = answer(&open(Echo), event(post(b"{}"))).await;
     let line = lines.line();
     assert_eq!(line["level"], "INFO");
     assert_eq!(line["message"], "request");
@@ -131,8 +131,8 @@ async fn no_secret_is_logged_whatever_is_wrong_with_it() {
         json!({"do": "fail", "password": "hush"}),
         json!({"do": "panic", "password": "hush"}),
     ] {
-        answer(&Echo, event(json_body(post(b""), &body))).await;
-        answer(&Moody, event(json_body(post(b""), &body))).await;
+        answer(&open(Echo), event(json_body(post(b""), &body))).await;
+        answer(&open(Moody), event(json_body(post(b""), &body))).await;
     }
     let text = lines.text();
     let of_requests = text.lines().filter(|line| !line.contains(TARGET)).count();
@@ -152,7 +152,7 @@ async fn the_log_is_told_what_the_client_is_not() {
     ] {
         let lines = Lines::start();
         let body = json!({"do": mood});
-        let answered = answer(&Moody, event(json_body(post(b""), &body))).await;
+        let answered = answer(&open(Moody), event(json_body(post(b""), &body))).await;
         let line = lines.line();
         assert_eq!((&line["level"], &line["code"]), (&json!(level), &json!(code)));
         assert_eq!((&line["reason"], &line["route"]), (&json!(reason), &json!("moody")));

@@ -12,7 +12,12 @@ mod routes;
 mod weird;
 
 use serde_json::{Value, json};
-use web::EventResponse;
+use web::{Access, EventResponse, Route, Service};
+
+/// A public route, as a function serves it.
+fn open<R: Route<Access: Access<Gate = ()>>>(route: R) -> Service<R> {
+    Service::new((), route)
+}
 
 /// An event with a JSON body of these bytes, which need not be JSON nor text.
 fn post(body: &[u8]) -> Value {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use auth::{AccountCheck, Caller, CheckError, CheckedCaller, Found, TokenRules, Verifier};
 use identity::{Account, Admin, Anyone, SessionId, UserId};
-use process::{BootError, Clock, Env};
+use process::Clock;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use testkit::{AUDIENCE, Forge, ISSUER, TestClock};
 use web::{
-    Access, Admits, Body, Checked, CheckedAccount, EventHandler, Guarded, Has, Json, Message,
-    Method, NoBody, NoContent, Problem, Public, Route, SignedIn,
+    Access, AccountGate, Body, BootError, CheckedBy, Endpoint, EventHandler, Gate, Json, Message,
+    NoBody, NoContent, Problem, Public, Route, Service, TokenGate, World,
 };
 
 /// Answers the body.
@@ -18,13 +18,13 @@ pub(crate) struct Echo;
 
 impl Route for Echo {
     const NAME: &'static str = "echo";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/echo";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/echo")];
     type Access = Public;
+    type Settings = ();
     type Input = Body<Map<String, Value>>;
     type Output = Json<Map<String, Value>>;
 
-    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+    async fn open((): (), (): &(), _: &World) -> Result<Self, BootError> {
         Ok(Self)
     }
 
@@ -45,13 +45,13 @@ pub(crate) struct Shape {
 
 impl Route for Shaped {
     const NAME: &'static str = "shaped";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/shaped";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/shaped")];
     type Access = Public;
+    type Settings = ();
     type Input = Body<Shape>;
     type Output = Json<Message>;
 
-    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+    async fn open((): (), (): &(), _: &World) -> Result<Self, BootError> {
         Ok(Self)
     }
 
@@ -65,13 +65,13 @@ pub(crate) struct Moody;
 
 impl Route for Moody {
     const NAME: &'static str = "moody";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/moody";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/moody")];
     type Access = Public;
+    type Settings = ();
     type Input = Body<Map<String, Value>>;
     type Output = NoContent;
 
-    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+    async fn open((): (), (): &(), _: &World) -> Result<Self, BootError> {
         Ok(Self)
     }
 
@@ -112,23 +112,23 @@ impl AccountCheck for Finding {
     }
 }
 
-/// A guarded route with the access `A`. Its answer says that the handler was reached.
-pub(crate) struct Closed<A> {
+/// A gate with keys and a finding of the test's choice.
+pub(crate) struct TestGate {
     verifier: Verifier<Forge>,
     finding: Finding,
-    access: std::marker::PhantomData<fn() -> A>,
 }
 
-impl<A> Closed<A> {
-    pub(crate) fn new(forge: &Forge, clock: &TestClock, finding: Finding) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-        let rules = TokenRules::new(ISSUER, AUDIENCE);
-        let verifier = Verifier::new(rules, forge.clone(), clock);
-        Self { verifier, finding, access: std::marker::PhantomData }
+impl Gate for TestGate {
+    type Settings = ();
+
+    fn new((): (), _: &World) -> Self {
+        unreachable!("a test makes it")
     }
+
+    async fn warm(&self) {}
 }
 
-impl<A> Guarded for Closed<A> {
+impl TokenGate for TestGate {
     type Keys = Forge;
 
     fn verifier(&self) -> &Verifier<Forge> {
@@ -136,7 +136,7 @@ impl<A> Guarded for Closed<A> {
     }
 }
 
-impl<A> Checked for Closed<A> {
+impl AccountGate for TestGate {
     type Accounts = Finding;
 
     fn accounts(&self) -> &Finding {
@@ -144,15 +144,27 @@ impl<A> Checked for Closed<A> {
     }
 }
 
-impl<A: Access + Admits<Self>> Route for Closed<A> {
+/// A guarded route with the access `A`. Its answer says that the handler was reached.
+pub(crate) struct Closed<A>(std::marker::PhantomData<fn() -> A>);
+
+impl<A: Access<Gate = TestGate>> Closed<A> {
+    pub(crate) fn new(forge: &Forge, clock: &TestClock, finding: Finding) -> Service<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+        let rules = TokenRules::new(ISSUER, AUDIENCE);
+        let verifier = Verifier::new(rules, forge.clone(), clock);
+        Service::new(TestGate { verifier, finding }, Self(std::marker::PhantomData))
+    }
+}
+
+impl<A: Access<Gate = TestGate>> Route for Closed<A> {
     const NAME: &'static str = "closed";
-    const METHOD: Method = Method::POST;
-    const PATH: &'static str = "/closed";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/closed")];
     type Access = A;
+    type Settings = ();
     type Input = Body<Map<String, Value>>;
     type Output = NoContent;
 
-    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+    async fn open((): (), _: &TestGate, _: &World) -> Result<Self, BootError> {
         Err(BootError::Start("made by hand".to_owned()))
     }
 
@@ -161,27 +173,30 @@ impl<A: Access + Admits<Self>> Route for Closed<A> {
     }
 }
 
-pub(crate) type ByToken = Closed<SignedIn>;
+type Has<R> = web::ByToken<TestGate, R>;
+type Checked<R> = CheckedBy<TestGate, R>;
+
+pub(crate) type ByToken = Closed<Has<Anyone>>;
 pub(crate) type ByTokenAdmin = Closed<Has<Admin>>;
-pub(crate) type ByAccount = Closed<CheckedAccount<Anyone>>;
-pub(crate) type ByAccountAdmin = Closed<CheckedAccount<Admin>>;
+pub(crate) type ByAccount = Closed<Checked<Anyone>>;
+pub(crate) type ByAccountAdmin = Closed<Checked<Admin>>;
 
 /// The callers are of the types that the access names.
 const _: fn(<Has<Admin> as Access>::Caller) -> Caller<Admin> = |caller| caller;
-const _: fn(<CheckedAccount<Admin> as Access>::Caller) -> CheckedCaller<Admin> = |caller| caller;
+const _: fn(<Checked<Admin> as Access>::Caller) -> CheckedCaller<Admin> = |caller| caller;
 
 /// A route without a body.
 pub(crate) struct Bodiless;
 
 impl Route for Bodiless {
     const NAME: &'static str = "bodiless";
-    const METHOD: Method = Method::GET;
-    const PATH: &'static str = "/bodiless";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/bodiless")];
     type Access = Public;
+    type Settings = ();
     type Input = NoBody;
     type Output = web::PublicDocument<Message>;
 
-    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+    async fn open((): (), (): &(), _: &World) -> Result<Self, BootError> {
         Ok(Self)
     }
 
@@ -210,11 +225,12 @@ pub(crate) struct Failed;
 impl EventHandler for MoodyHandler {
     const NAME: &'static str = "moody-handler";
     const INVOKED_BY: &'static str = "a test";
+    type Settings = ();
     type Event = Mood;
     type Answer = &'static str;
     type Error = Failed;
 
-    async fn cold_start(_: &Env) -> Result<Self, BootError> {
+    async fn open((): (), _: &World) -> Result<Self, BootError> {
         Ok(Self)
     }
 

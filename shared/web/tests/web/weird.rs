@@ -7,7 +7,7 @@ use testkit::{bearer, event, header as with_header};
 use web::{Event, answer};
 
 use crate::routes::{ByToken, Echo, Finding};
-use crate::{header, post};
+use crate::{header, open, post};
 
 /// Answers whatever the mutated event is, if it is an event at all.
 fn answered(event_json: &Value) -> Option<i64> {
@@ -17,7 +17,7 @@ fn answered(event_json: &Value) -> Option<i64> {
         let closed =
             ByToken::new(&testkit::Forge::new(), &testkit::TestClock::default(), Finding::Nothing);
         assert_eq!(answer(&closed, event.clone()).await.status_code, 401);
-        let answered = answer(&Echo, event).await;
+        let answered = answer(&open(Echo), event).await;
         assert!(header(&answered, "x-request-id").is_some());
         assert_eq!(header(&answered, "x-content-type-options"), Some("nosniff"));
         Some(answered.status_code)

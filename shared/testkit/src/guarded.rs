@@ -1,0 +1,166 @@
+//! The checks that every guarded route must pass.
+
+use auth::AccountCheck;
+use identity::{Account, Role, Roles};
+use process::{Clock, Env, SystemClock};
+use serde_json::{Value, json};
+use web::{Access, Event, EventResponse, Route, Service};
+
+use crate::{Forge, NewUser, Stack, bearer, body, claims, event, load, status, without_token};
+
+/// The event of the route with this token.
+fn request<R: Route>(token: &str) -> Event {
+    event(bearer(load(R::NAME), token))
+}
+
+async fn ask<R: Route>(service: &Service<R>, token: &str) -> EventResponse {
+    service.answer(request::<R>(token)).await
+}
+
+fn assert_problem(answer: &EventResponse, expected: i64, code: &str, why: &str) {
+    assert_eq!(status(answer), expected, "{why}");
+    assert_eq!(body(answer)["code"], code, "{why}");
+}
+
+fn challenge(answer: &EventResponse) -> Option<&str> {
+    answer.headers.get("www-authenticate").map(|value| value.to_str().expect("ASCII"))
+}
+
+/// The roles of callers that the route admits.
+fn admits<R: Route>(roles: &[Role]) -> bool {
+    R::Access::role().is_none_or(|role| roles.contains(&role))
+}
+
+/// Sets of roles, each of which a route admits or refuses.
+const ROLES: [&[Role]; 6] = [
+    &[],
+    &[Role::User],
+    &[Role::Admin],
+    &[Role::SuperAdmin],
+    &[Role::User, Role::SuperAdmin],
+    &Role::ALL,
+];
+
+/// The answer for a caller with these roles is what the access promises.
+fn assert_admitted_by_role<R: Route>(answer: &EventResponse, roles: &[Role]) {
+    if admits::<R>(roles) {
+        assert!(status(answer) < 300, "{roles:?}: {}", status(answer));
+    } else {
+        assert_problem(answer, 403, "insufficient_role", &format!("{roles:?}"));
+        let challenge = challenge(answer).unwrap_or_default();
+        assert!(challenge.contains(r#"error="insufficient_scope""#), "{challenge}");
+    }
+}
+
+/// No token, no forged token, and no incomplete environment passes.
+async fn refuses_bad_tokens<R: Route>(stack: &Stack, service: &Service<R>) {
+    let answer = service.answer(event(without_token(load(R::NAME)))).await;
+    assert_problem(&answer, 401, "missing_token", "no token");
+    assert!(!challenge(&answer).unwrap_or_default().contains("error"), "no error without a token");
+    let now = SystemClock.now();
+    let claims = Forge::claims(now, &Role::ALL.into_iter().collect::<Roles>());
+    for bad in stack.forge().bad_tokens(&claims, now) {
+        // A header contains no line break.
+        if bad.token.contains('\n') {
+            continue;
+        }
+        let answer = ask(service, &bad.token).await;
+        assert_problem(&answer, 401, "invalid_token", &bad.fault.to_string());
+        let challenge = challenge(&answer).unwrap_or_default();
+        assert!(challenge.contains(r#"error="invalid_token""#), "{}: {challenge}", bad.fault);
+    }
+    let error = Service::<R>::open(&Env::default(), &stack.world()).await.err();
+    let error = error.expect("an empty environment is refused").to_string();
+    for name in ["AWS_REGION", "ISSUER", "AUDIENCE", "KEYS_TABLE"] {
+        assert!(error.contains(&format!("{name} is missing")), "{name}: {error}");
+    }
+}
+
+/// Without its database the route answers 503, and soon.
+async fn answers_without_its_database<R: Route>(stack: &Stack, token: &str) {
+    let env = stack.env_out_of_reach();
+    let service = Service::<R>::open(&env, &stack.world()).await.expect("it starts nevertheless");
+    let answer = ask(&service, token).await;
+    assert_problem(&answer, 503, "unavailable", "the database is out of reach");
+    assert!(answer.headers.contains_key("retry-after"), "503 says when to try again");
+}
+
+/// Checks that `R` admits by the token alone: it refuses each kind of bad token, requires its role of the
+/// token, and reads nothing about the caller.
+///
+/// # Panics
+/// When one of the checks fails.
+pub async fn guarded_by_token<R: Route>() {
+    let stack = Stack::start().await;
+    let service = stack.open::<R>().await.expect("a complete environment");
+    refuses_bad_tokens(&stack, &service).await;
+    for roles in ROLES {
+        assert_admitted_by_role::<R>(&ask(&service, &stack.token_of_nobody(roles)).await, roles);
+    }
+    let user = NewUser { username: "testuser", email: None, roles: &Role::ALL };
+    let account = stack.user(user).await;
+    let token = stack.sign_in(&account).await;
+    stack.disable(account.id).await;
+    assert_admitted_by_role::<R>(&ask(&service, &token).await, &Role::ALL);
+    answers_without_its_database::<R>(&stack, &stack.token_of_nobody(&Role::ALL)).await;
+}
+
+/// Checks that `R` admits by the account: in addition to the token, it requires a live session of an active
+/// account, and the account's current role.
+///
+/// # Panics
+/// When one of the checks fails.
+pub async fn guarded_by_account<R: Route>() {
+    let stack = Stack::start().await;
+    let service = stack.open::<R>().await.expect("a complete environment");
+    refuses_bad_tokens(&stack, &service).await;
+    let refused = async |token: &str, why: &str| {
+        assert_problem(&ask(&service, token).await, 401, "invalid_token", why);
+    };
+    refused(&stack.token_of_nobody(&Role::ALL), "an account that does not exist").await;
+
+    // The current roles decide, not those of the token.
+    let administration = store::Administration::new(&stack.users(), stack.client());
+    for (n, roles) in ROLES.into_iter().enumerate() {
+        let username = &format!("user-{n}");
+        let user =
+            NewUser { username, email: Some(&format!("{n}@example.com")), roles: &Role::ALL };
+        let account = stack.user(user).await;
+        let token = stack.sign_in(&account).await;
+        let current = roles.iter().copied().collect::<Roles>();
+        administration.set_roles(account.id, &current).await.expect("an account");
+        assert_admitted_by_role::<R>(&ask(&service, &token).await, roles);
+    }
+
+    let user = |username| NewUser { username, email: None, roles: &Role::ALL };
+    let (account, other) =
+        (stack.user(user("testuser")).await, stack.user(user("otheruser")).await);
+    let token = stack.sign_in(&account).await;
+    let of_other = claims(&stack.sign_in(&other).await);
+    let mixed = stack.forge().with_claim(&of_other, "sub", json!(account.id));
+    refused(&mixed, "the session of another account").await;
+    let raised = Account { ver: account.ver + 1, ..account.clone() };
+    refused(&stack.sign_in(&raised).await, "another session epoch").await;
+    let ended = stack.sign_in(&account).await;
+    end(&stack, &claims(&ended)).await;
+    refused(&ended, "an ended session").await;
+
+    answers_without_its_database::<R>(&stack, &token).await;
+    let env = stack.env_with(&[("USERS_TABLE", "NoSuchTable")]);
+    let misconfigured = Service::<R>::open(&env, &stack.world()).await.expect("it starts");
+    let answer = ask(&misconfigured, &token).await;
+    assert_problem(&answer, 500, "internal", "a wrong table is a defect");
+
+    stack.disable(account.id).await;
+    refused(&token, "a disabled account").await;
+}
+
+/// Ends the session of a token.
+async fn end(stack: &Stack, claims: &Value) {
+    let id = |name: &str| claims[name].as_str().expect("an id");
+    let user = id("sub").parse().expect("a user's id");
+    let session = id("sid").parse().expect("a session's id");
+    store::Endings::new(&stack.users(), stack.client()).end(user, session).await.expect("it ends");
+    let accounts = store::Accounts::new(&stack.users(), stack.client());
+    assert!(accounts.find(user, session).await.expect("a table").session.is_none());
+}
