@@ -11,7 +11,7 @@ use register::RegisterRoute;
 use serde_json::json;
 use testkit::{
     NewUser, PASSWORD, Stack, bearer, body, event, events_of, json_request, load, readable,
-    signed_in, status, without_token,
+    signed_in, status,
 };
 use web::{EventResponse, Service, World, answer};
 
@@ -123,10 +123,8 @@ async fn another_role_does_not_do() {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_is_let_in() {
-    let stack = Stack::start().await;
-    let event = event(without_token(load("admin-invites")));
-    insta::assert_json_snapshot!(readable(&answer(&route(&stack).await, event).await));
+async fn it_is_guarded() {
+    testkit::guarded_by_account::<AdminInvitesRoute>().await;
 }
 
 #[tokio::test]

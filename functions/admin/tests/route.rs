@@ -2,124 +2,27 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::Instant;
-
 use admin::AdminRoute;
-use identity::{Role, Roles};
-use process::Env;
-use serde_json::{Value, json};
-use testkit::{
-    NewUser, Stack, bearer, event, events_of, load, readable, signed_in, status, without_token,
-};
-use web::{EventResponse, Service, World, answer};
+use identity::{Account, Role};
+use testkit::{NewUser, Stack, event, events_of, readable, signed_in};
 
-async fn route(stack: &Stack) -> Service<AdminRoute> {
-    Service::<AdminRoute>::open(&stack.env(), &World::system()).await.unwrap()
+#[tokio::test]
+async fn it_is_guarded() {
+    testkit::guarded_by_account::<AdminRoute>().await;
 }
 
-async fn testuser(stack: &Stack) -> identity::Account {
+async fn testuser(stack: &Stack) -> Account {
     let email = Some("testuser@example.com");
     stack.user(NewUser { username: "testuser", email, roles: &[Role::Admin] }).await
-}
-
-async fn ask(route: &Service<AdminRoute>, token: &str) -> EventResponse {
-    answer(route, event(bearer(load("admin"), token))).await
 }
 
 #[tokio::test]
 async fn its_events_are_answered() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
-    let route = route(&stack).await;
+    let service = stack.open::<AdminRoute>().await.unwrap();
     for (name, of_file) in events_of("admin") {
-        let answer = answer(&route, event(signed_in(of_file, &token))).await;
+        let answer = service.answer(event(signed_in(of_file, &token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
-}
-
-#[tokio::test]
-async fn without_a_token_nobody_is_let_in() {
-    let stack = Stack::start().await;
-    let event = event(without_token(load("admin")));
-    insta::assert_json_snapshot!(readable(&answer(&route(&stack).await, event).await));
-}
-
-#[tokio::test]
-async fn the_roles_of_now_decide() {
-    let stack = Stack::start().await;
-    let route = route(&stack).await;
-    let administration = store::Administration::new(&stack.users(), stack.client());
-    let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
-    let account = stack.user(user).await;
-    let token = stack.sign_in(&account).await;
-    insta::assert_json_snapshot!(readable(&ask(&route, &token).await));
-    for (roles, expected) in [
-        (&[Role::Admin][..], 200),
-        (&[Role::User, Role::SuperAdmin], 403),
-        (&Role::ALL, 200),
-        (&[], 403),
-    ] {
-        let roles: Roles = roles.iter().copied().collect();
-        administration.set_roles(account.id, &roles).await.unwrap();
-        assert_eq!(status(&ask(&route, &token).await), expected, "{roles}, the same token");
-    }
-}
-
-#[tokio::test]
-async fn a_disabled_account_counts_at_once() {
-    let stack = Stack::start().await;
-    let account = testuser(&stack).await;
-    let token = stack.sign_in(&account).await;
-    let route = route(&stack).await;
-    assert_eq!(status(&ask(&route, &token).await), 200);
-    stack.disable(account.id).await;
-    insta::assert_json_snapshot!(readable(&ask(&route, &token).await));
-}
-
-#[tokio::test]
-async fn a_good_token_without_account_or_session_does_not_do() {
-    let stack = Stack::start().await;
-    let route = route(&stack).await;
-    assert_eq!(status(&ask(&route, &stack.token_of_nobody(&Role::ALL)).await), 401);
-    // Somebody else's session.
-    let account = testuser(&stack).await;
-    let other = stack.user(NewUser { username: "otheruser", email: None, roles: &Role::ALL }).await;
-    let claims = claims(&stack.sign_in(&other).await);
-    let mixed = stack.forge().with_claim(&claims, "sub", json!(account.id));
-    assert_eq!(status(&ask(&route, &mixed).await), 401);
-    // Of another epoch.
-    let raised = identity::Account { ver: account.ver + 1, ..account };
-    assert_eq!(status(&ask(&route, &stack.sign_in(&raised).await).await), 401);
-}
-
-/// What a token says.
-fn claims(token: &str) -> Value {
-    serde_json::from_slice(&testkit::decode(token.split('.').nth(1).unwrap())).unwrap()
-}
-
-#[tokio::test]
-async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
-    let stack = Stack::start().await;
-    let token = stack.sign_in(&testuser(&stack).await).await;
-    let started = Instant::now();
-    let route =
-        Service::<AdminRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
-    insta::assert_json_snapshot!(readable(&ask(&route, &token).await));
-    assert!(started.elapsed() < dynamo::OPERATION_DEADLINE);
-}
-
-/// The table is another, which has no such account: the database is there, so it is a defect.
-#[tokio::test]
-async fn with_a_wrong_table_it_answers_that_it_is_broken() {
-    let stack = Stack::start().await;
-    let token = stack.sign_in(&testuser(&stack).await).await;
-    let env = stack.env_with(&[("USERS_TABLE", "NoSuchTable")]);
-    let route = Service::<AdminRoute>::open(&env, &World::system()).await.unwrap();
-    assert_eq!(status(&ask(&route, &token).await), 500);
-}
-
-#[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
-    let error = Service::<AdminRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
-    insta::assert_snapshot!(error.to_string());
 }

@@ -10,7 +10,7 @@ use process::Env;
 use serde_json::{Value, json};
 use testkit::{
     Fault, Interceptor, NewUser, PASSWORD, Stack, bearer, body, deliver, event, events_of,
-    from_network, json_body, json_request, load, readable, signed_in, status, without_token,
+    from_network, json_body, json_request, load, readable, signed_in, status,
 };
 use web::{EventResponse, Service, World, answer};
 
@@ -194,10 +194,8 @@ async fn a_disabled_account_changes_nothing() {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_is_let_in() {
-    let bench = Bench::start(None).await;
-    let event = event(without_token(load("email-change")));
-    insta::assert_json_snapshot!(readable(&answer(&bench.route, event).await));
+async fn it_is_guarded() {
+    testkit::guarded_by_account::<EmailChangeRoute>().await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use store::{Administration, CODE_VALID_FOR, Mail, NewMail, Outbox};
 use testkit::{
     NewUser, Received, Stack, bearer, body, deliver, event, events_of, json_body, load, readable,
-    signed_in, status, without_token,
+    signed_in, status,
 };
 use web::{EventResponse, Service, World, answer};
 
@@ -268,10 +268,8 @@ async fn a_network_that_guesses_is_held() {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_is_let_in() {
-    let bench = Bench::start(None).await;
-    let event = event(without_token(load("email-verify-code")));
-    insta::assert_json_snapshot!(readable(&answer(&bench.route, event).await));
+async fn it_is_guarded() {
+    testkit::guarded_by_account::<EmailVerifyCodeRoute>().await;
 }
 
 #[tokio::test]

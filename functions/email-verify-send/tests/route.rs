@@ -9,7 +9,6 @@ use mailer::MailerFunction;
 use process::Env;
 use testkit::{
     NewUser, Stack, bearer, deliver, event, events_of, load, readable, signed_in, status,
-    without_token,
 };
 use web::{EventResponse, Service, World, answer};
 
@@ -97,10 +96,8 @@ async fn beyond_three_an_hour_nothing_is_sent_and_beyond_twenty_it_says_so() {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_is_let_in() {
-    let bench = Bench::start(None).await;
-    let event = event(without_token(load("email-verify-send")));
-    insta::assert_json_snapshot!(readable(&answer(&bench.route, event).await));
+async fn it_is_guarded() {
+    testkit::guarded_by_account::<EmailVerifySendRoute>().await;
 }
 
 #[tokio::test]

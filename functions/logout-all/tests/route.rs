@@ -6,9 +6,7 @@ use auth::AccountCheck;
 use identity::Role;
 use logout_all::LogoutAllRoute;
 use process::Env;
-use testkit::{
-    NewUser, Stack, bearer, event, events_of, load, readable, signed_in, status, without_token,
-};
+use testkit::{NewUser, Stack, bearer, event, events_of, load, readable, signed_in, status};
 use web::{EventResponse, Service, World, answer};
 
 async fn route(stack: &Stack) -> Service<LogoutAllRoute> {
@@ -66,10 +64,8 @@ async fn it_ends_all_sessions_of_the_caller_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_is_let_in() {
-    let stack = Stack::start().await;
-    let event = event(without_token(load("logout-all")));
-    insta::assert_json_snapshot!(readable(&answer(&route(&stack).await, event).await));
+async fn it_is_guarded() {
+    testkit::guarded_by_account::<LogoutAllRoute>().await;
 }
 
 #[tokio::test]

@@ -6,9 +6,7 @@ use auth::AccountCheck;
 use identity::Role;
 use logout::LogoutRoute;
 use process::Env;
-use testkit::{
-    NewUser, Stack, bearer, event, events_of, load, readable, signed_in, status, without_token,
-};
+use testkit::{NewUser, Stack, bearer, event, events_of, load, readable, signed_in, status};
 use web::{EventResponse, Service, World, answer};
 
 async fn route(stack: &Stack) -> Service<LogoutRoute> {
@@ -89,10 +87,8 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_is_let_in() {
-    let stack = Stack::start().await;
-    let event = event(without_token(load("logout")));
-    insta::assert_json_snapshot!(readable(&answer(&route(&stack).await, event).await));
+async fn it_is_guarded() {
+    testkit::guarded_by_token::<LogoutRoute>().await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use store::{Hashes, Mail, NewMail, Notice, Passwords};
 use testkit::{
     Fault, Interceptor, Meanwhile, NewUser, PASSWORD, Stack, bearer, body, claims, deliver, event,
-    events_of, from_network, json_body, load, readable, signed_in, status, without_token,
+    events_of, from_network, json_body, load, readable, signed_in, status,
 };
 use web::{EventResponse, Service, World, answer};
 
@@ -248,10 +248,8 @@ async fn a_disabled_account_changes_nothing() {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_is_let_in() {
-    let bench = Bench::start().await;
-    let event = event(without_token(load("password-change")));
-    insta::assert_json_snapshot!(readable(&answer(&bench.route, event).await));
+async fn it_is_guarded() {
+    testkit::guarded_by_account::<PasswordChangeRoute>().await;
 }
 
 #[tokio::test]

@@ -3,94 +3,21 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use identity::Role;
-use process::Env;
 use protected_route_user::ProtectedRouteUser;
-use testkit::{Stack, bearer, event, events_of, load, readable, signed_in, status, without_token};
-use web::{Service, World, answer};
+use testkit::{Stack, event, events_of, readable, signed_in};
 
-async fn route(stack: &Stack) -> Service<ProtectedRouteUser> {
-    Service::<ProtectedRouteUser>::open(&stack.env(), &World::system()).await.unwrap()
+#[tokio::test]
+async fn it_is_guarded() {
+    testkit::guarded_by_token::<ProtectedRouteUser>().await;
 }
 
 #[tokio::test]
 async fn its_events_are_answered() {
     let stack = Stack::start().await;
-    let route = route(&stack).await;
+    let service = stack.open::<ProtectedRouteUser>().await.unwrap();
     let token = stack.token_of_nobody(&[Role::User]);
     for (name, of_file) in events_of("protected-route-user") {
-        let answer = answer(&route, event(signed_in(of_file, &token))).await;
+        let answer = service.answer(event(signed_in(of_file, &token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
-}
-
-#[tokio::test]
-async fn without_a_token_nobody_is_let_in() {
-    let stack = Stack::start().await;
-    let event = event(without_token(load("protected-route-user")));
-    insta::assert_json_snapshot!(readable(&answer(&route(&stack).await, event).await));
-}
-
-#[tokio::test]
-async fn another_role_does_not_do() {
-    let stack = Stack::start().await;
-    let route = route(&stack).await;
-    for role in Role::ALL {
-        let token = stack.token_of_nobody(&[role]);
-        let answer = answer(&route, event(bearer(load("protected-route-user"), &token))).await;
-        let expected = if role == Role::User { 200 } else { 403 };
-        assert_eq!(status(&answer), expected, "{role}");
-    }
-    let others: Vec<_> = Role::ALL.into_iter().filter(|role| *role != Role::User).collect();
-    let token = stack.token_of_nobody(&others);
-    let answer = answer(&route, event(bearer(load("protected-route-user"), &token))).await;
-    insta::assert_json_snapshot!(readable(&answer));
-}
-
-/// Nothing about the caller is read: the account need not exist, and what becomes of it does not
-/// show before the token expires.
-#[tokio::test]
-async fn the_token_alone_decides() {
-    let stack = Stack::start().await;
-    let route = route(&stack).await;
-    let roles = [Role::User];
-    let user = testkit::NewUser { username: "testuser", email: None, roles: &roles };
-    let account = stack.user(user).await;
-    let token = stack.sign_in(&account).await;
-    stack.disable(account.id).await;
-    assert_eq!(
-        status(&answer(&route, event(bearer(load("protected-route-user"), &token))).await),
-        200
-    );
-}
-
-#[tokio::test]
-async fn every_bad_token_is_refused() {
-    let stack = Stack::start().await;
-    let route = route(&stack).await;
-    let now = process::Clock::now(&process::SystemClock);
-    let claims = testkit::Forge::claims(now, &[Role::User].into_iter().collect());
-    for bad in stack.forge().bad_tokens(&claims, now) {
-        // A line break cannot stand in a header.
-        if !bad.token.contains('\n') {
-            let event = event(bearer(load("protected-route-user"), &bad.token));
-            assert_eq!(status(&answer(&route, event).await), 401, "{}", bad.fault);
-        }
-    }
-}
-
-#[tokio::test]
-async fn without_its_keys_it_answers_that_it_cannot() {
-    let stack = Stack::start().await;
-    let route = Service::<ProtectedRouteUser>::open(&stack.env_out_of_reach(), &World::system())
-        .await
-        .unwrap();
-    let event = event(bearer(load("protected-route-user"), &stack.token_of_nobody(&[Role::User])));
-    insta::assert_json_snapshot!(readable(&answer(&route, event).await));
-}
-
-#[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
-    let error =
-        Service::<ProtectedRouteUser>::open(&Env::default(), &World::system()).await.err().unwrap();
-    insta::assert_snapshot!(error.to_string());
 }

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use sessions::SessionsRoute;
 use testkit::{
     NewUser, Stack, bearer, body, claims, event, events_of, load, readable, signed_in, status,
-    without_token,
 };
 use web::{EventResponse, Service, World, answer};
 
@@ -133,10 +132,8 @@ async fn what_does_not_count_is_not_listed() {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_is_let_in() {
-    let stack = Stack::start().await;
-    let event = event(without_token(load("sessions")));
-    insta::assert_json_snapshot!(readable(&answer(&route(&stack).await, event).await));
+async fn it_is_guarded() {
+    testkit::guarded_by_account::<SessionsRoute>().await;
 }
 
 #[tokio::test]
