@@ -244,8 +244,9 @@ fn functions_that_are_built_together_have_the_same_features() {
 fn routes_by_token_link_no_secrets() {
     for function in functions().into_iter().filter(|name| name.starts_with("protected-route")) {
         let linked = linked(&function);
-        assert!(linked.contains("auth"), "{function} links {linked:?}");
+        assert!(linked.contains("token-guard"), "{function} links {linked:?}");
         for forbidden in [
+            "account-guard",
             "argon2",
             "passwords",
             "issuer",
@@ -267,22 +268,41 @@ fn routes_by_token_link_no_secrets() {
 #[test]
 fn shared_crates_depend_as_documented() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
-        ("auth", &[] as &[&str]),
-        ("aws", &["auth"]),
-        ("cache", &["auth"]),
-        ("dynamo", &["auth", "aws"]),
-        ("issuer", &["auth", "keys", "peppers", "secrets"]),
-        ("keys", &["auth", "cache", "dynamo"]),
-        ("mail", &["auth", "aws"]),
-        ("passwords", &["auth"]),
-        ("peppers", &["auth"]),
-        ("reauthentication", &["auth", "dynamo", "passwords", "store", "throttle"]),
-        ("redemption", &["auth", "dynamo", "peppers", "secrets", "store", "throttle"]),
-        ("rotation", &["auth", "issuer", "keys", "peppers", "secrets"]),
-        ("secrets", &["auth", "aws", "cache"]),
-        ("store", &["auth", "dynamo"]),
-        ("throttle", &["auth", "dynamo", "peppers", "secrets", "store"]),
-        ("web", &["auth"]),
+        ("process", &[] as &[&str]),
+        ("identity", &["process"]),
+        ("auth", &["identity", "process"]),
+        ("aws", &["process"]),
+        ("cache", &["process"]),
+        ("dynamo", &["aws", "process"]),
+        ("issuer", &["auth", "identity", "keys", "peppers", "process", "secrets"]),
+        ("keys", &["auth", "cache", "dynamo", "process"]),
+        ("mail", &["aws", "identity", "process"]),
+        ("passwords", &["identity", "process"]),
+        ("peppers", &["identity", "process"]),
+        (
+            "reauthentication",
+            &[
+                "dynamo",
+                "identity",
+                "passwords",
+                "peppers",
+                "process",
+                "secrets",
+                "store",
+                "throttle",
+            ],
+        ),
+        (
+            "redemption",
+            &["dynamo", "identity", "peppers", "process", "secrets", "store", "throttle"],
+        ),
+        ("rotation", &["auth", "issuer", "keys", "peppers", "process", "secrets"]),
+        ("secrets", &["aws", "cache", "process"]),
+        ("store", &["auth", "dynamo", "identity", "process"]),
+        ("throttle", &["dynamo", "identity", "peppers", "process", "secrets", "store"]),
+        ("web", &["auth", "identity", "process"]),
+        ("token-guard", &["auth", "dynamo", "identity", "keys", "process", "web"]),
+        ("account-guard", &["auth", "dynamo", "keys", "process", "store", "token-guard", "web"]),
     ]);
     let metadata = metadata();
     let ours: BTreeSet<_> =
