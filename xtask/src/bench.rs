@@ -51,7 +51,7 @@ pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()>
         }
         return Ok(());
     };
-    let state = DevState::of_running(project)
+    let state = DevState::of_running(project)?
         .context("no dev server is running: start one with cargo xtask dev")?;
     let api = Api { url: state.url, client: Client::builder(TokioExecutor::new()).build_http() };
     let tag = u64::from_le_bytes((&SystemRandom as &dyn Random).bytes());

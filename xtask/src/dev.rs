@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use auth::{Env, SystemClock, SystemRandom};
@@ -25,6 +26,7 @@ use crate::state::DevState;
 use crate::streams;
 use crate::template::{Function, Setting, Template};
 use crate::ui;
+use crate::variables::{self, Variables};
 
 /// The most instances of each function: enough to show what happens between two of them.
 const CONCURRENCY: NonZeroU16 = NonZeroU16::new(2).unwrap();
@@ -62,6 +64,10 @@ pub struct DevOptions {
     /// Set an environment variable of all functions; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub env: Vec<(String, String)>,
+
+    /// How many seconds a function may take to start: for tests, which share a machine
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = START_LIMIT.as_secs())]
+    pub start_seconds: u64,
 
     /// End when standard input is closed: for a test, which may be killed
     #[arg(long, hide = true)]
@@ -114,6 +120,10 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let url = format!("http://127.0.0.1:{}", port.port);
     let template = Template::read(&project.template()).context("template.yaml")?;
     let routes = Routes::of(&template).context("template.yaml")?;
+    if !options.env.is_empty() {
+        let variables = Variables::of(project, &template).context("cannot read the sources")?;
+        variables.check(&options.env)?;
+    }
     let table = |variable| {
         template.table_of(variable).with_context(|| format!("template.yaml sets no {variable}"))
     };
@@ -125,7 +135,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     };
     // A misspelled path is an empty database, so a new one is announced.
     let created = match &storage {
-        Storage::File(path) if !path.exists() => Some(path.display()),
+        Storage::File(path) if !path.try_exists().unwrap_or(true) => Some(path.display()),
         Storage::File(_) | Storage::Memory => None,
     };
     let database = LocalDatabase::start(&storage, &template.tables).await;
@@ -141,6 +151,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let mails = project.local(MAILS);
     local_mail(&mut environment, &mails, &url, &options.env);
     let env = Env::from_iter(environment.clone());
+    variables::check_values(&env, &options.env)?;
     let table = KeysTable::new(keys_table, client(&environment)?);
     let both = secrets.versions();
     let peppers = both.pepper_rotation(&env)?;
@@ -165,7 +176,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let settings = lambda::Settings {
         concurrency: options.concurrency,
         environment: environment.clone(),
-        start_limit: START_LIMIT,
+        start_limit: Duration::from_secs(options.start_seconds),
     };
     let local = LocalLambda::start(programs, settings).await?;
     let lambda = local.handle();

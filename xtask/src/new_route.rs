@@ -185,6 +185,16 @@ impl Access {
         }
     }
 
+    /// The users whom the route greets.
+    const fn users(self) -> &'static str {
+        match self {
+            Self::SignedIn => "signed-in users",
+            Self::User => "users",
+            Self::Admin => "administrators",
+            Self::SuperAdmin => "super administrators",
+        }
+    }
+
     /// The type that a route names.
     const fn requirement(self) -> &'static str {
         match self {
@@ -268,7 +278,8 @@ pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     }
     let Plan { method, path, .. } = Plan::of(new);
     ui::line(format_args!(
-        "\nWrite what it answers in functions/{name}/src/lib.rs. Then:\n  \
+        "\nThe route greets its callers. Write what it answers in functions/{name}/src/lib.rs, and describe that \
+         in openapi.yaml. Then:\n  \
          cargo xtask dev      # restart it: it reads the template at its start\n  \
          curl -i -X {method} http://127.0.0.1:9000{path} -H \"Authorization: Bearer $TOKEN\"\n  \
          cargo xtask test",
@@ -451,7 +462,10 @@ fn library(plan: &Plan<'_>) -> String {
         of_web.push("Checked");
     }
     [
-        ("@summary@", format!("`{} {}`: {}.", plan.method, plan.path, plan.access)),
+        (
+            "@summary@",
+            format!("`{} {}`: greets {}.", plan.method, plan.path, plan.new.access.users()),
+        ),
         ("@auth@", auth),
         ("@web@", list(of_web)),
         ("@route@", route),
@@ -615,11 +629,11 @@ fn operation(plan: &Plan<'_>) -> String {
     {method}:
       operationId: {name}
       tags: [{tag}]
-      summary: {name}
+      summary: Greets {users}
       description: {described}
 {parameters}      responses:
         "200":
-          description: Let in.
+          description: A greeting.
           headers:
             X-Request-Id: {{ $ref: "#/components/headers/RequestId" }}
             Cache-Control: {{ $ref: "#/components/headers/NoStore" }}
@@ -634,6 +648,7 @@ fn operation(plan: &Plan<'_>) -> String {
         path = plan.path,
         method = plan.method.to_lowercase(),
         name = plan.new.name.0,
+        users = plan.new.access.users(),
     );
     text
 }
@@ -730,6 +745,18 @@ mod tests {
             }
             let api: Value = serde_saphyr::from_str(&file(&files, "openapi.yaml")).unwrap();
             assert_eq!(api["paths"][path.as_str()]["get"]["operationId"], "greet-all");
+            let operation = &api["paths"][path.as_str()]["get"];
+            let (summary, described) = if route.checked {
+                ("Greets administrators", "Checked, role `admin`.")
+            } else {
+                ("Greets signed-in users", "By token.")
+            };
+            assert_eq!(operation["summary"], summary);
+            assert_eq!(operation["description"], described);
+            assert_eq!(operation["responses"]["200"]["description"], "A greeting.");
+            let library = file(&files, "functions/greet-all/src/lib.rs");
+            let first = format!("//! `GET {path}`: greets {}.", route.access.users());
+            assert!(library.starts_with(&first), "{library}");
             let event: Value =
                 serde_json::from_str(&file(&files, "events/greet-all.json")).unwrap();
             assert_eq!(event["requestContext"]["routeKey"], format!("GET {path}"));

@@ -16,6 +16,7 @@ use crate::project::Project;
 use crate::stack::{DeployedStack, StackArguments};
 use crate::state::DevState;
 use crate::template::Template;
+use crate::ui;
 
 /// The database that a command works on.
 #[derive(Clone, Debug, clap::Args)]
@@ -90,13 +91,16 @@ impl Target {
             return Ok(Place::Deployed(stack));
         }
         if self.db.is_none()
-            && let Some(state) = DevState::of_running(project)
+            && let Some(state) = DevState::of_running(project)?
         {
             return Ok(Place::Running(state));
         }
         let path = self.db.clone().unwrap_or_else(|| project.local(dev::DATABASE));
         let shown = path.display();
-        match (path.exists(), &self.db, if_missing) {
+        let exists = path.try_exists().map_err(|error| {
+            anyhow::anyhow!("cannot read the database {shown}: {}", ui::reason(&error))
+        })?;
+        match (exists, &self.db, if_missing) {
             (true, ..) | (false, None, IfMissing::CreateDefault) => {}
             (false, Some(_), _) => {
                 bail!("there is no database {shown}: cargo xtask dev --db {shown} creates one")
@@ -149,7 +153,7 @@ impl Place {
                     table.with_context(|| format!("template.yaml sets no {variable}"))
                 };
                 let (users, keys) = (table("USERS_TABLE")?, table("KEYS_TABLE")?);
-                if !path.exists() {
+                if !path.try_exists().unwrap_or(true) {
                     project.make_local()?;
                 }
                 let storage = Storage::File(path);

@@ -613,6 +613,10 @@ impl Shared {
             let _ = child.start_kill();
             drop(child.wait().await);
         }
+        // From now on another process may get this id, which must be neither killed nor waited for.
+        if let Some(instance) = function.state().instances.get_mut(id) {
+            instance.pid = None;
+        }
         for relay in relays.into_iter().flatten() {
             drop(tokio::time::timeout(LAST_LINES, relay).await);
         }
