@@ -77,7 +77,7 @@ fn make(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
     let filter = builder.build().context("no filter has been made")?;
     write(out, &filter).with_context(|| cannot("write", out))?;
     // By the way that functions go.
-    BreachedFilter::read(out).with_context(|| format!("{} is not usable", out.display()))?;
+    BreachedFilter::read(out).with_context(|| format!("{} is unusable", out.display()))?;
 
     let shown = out.canonicalize().unwrap_or_else(|_| out.to_owned());
     let shown = shown.display();
@@ -188,7 +188,7 @@ fn write(path: &Path, filter: &BreachedFilter) -> std::io::Result<()> {
 fn check(path: &Path) -> anyhow::Result<()> {
     let begun = Instant::now();
     let filter =
-        BreachedFilter::read(path).with_context(|| format!("{} is not usable", path.display()))?;
+        BreachedFilter::read(path).with_context(|| format!("{} is unusable", path.display()))?;
     let loaded = begun.elapsed();
     let mut asked = Asked { filter: &filter, count: 0, took: Duration::ZERO };
     if stdin().is_terminal() {

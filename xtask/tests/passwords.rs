@@ -102,8 +102,8 @@ fn refuses_in_one_line_and_writes_nothing() {
         // A line without end, of which no more is read than a password may have.
         (&["filter", "/dev/zero"], "error: /dev/zero, line 1: is longer than 1024 bytes"),
         (&["filter", "good.txt", "--out", "no/where"], "error: cannot write no/where: "),
-        (&["check", "missing.filter"], "error: missing.filter is not usable: cannot be read: No"),
-        (&["check", "good.txt"], "error: good.txt is not usable: is no filter"),
+        (&["check", "missing.filter"], "error: missing.filter is unusable: cannot be read: No"),
+        (&["check", "good.txt"], "error: good.txt is unusable: is not a filter"),
     ] {
         let said = refused(&passwords(folder.path(), arguments, "hunter22\n"));
         assert!(said.starts_with(reason), "{arguments:?}: {said}");

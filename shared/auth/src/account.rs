@@ -88,7 +88,7 @@ pub enum CheckError {
     #[error("the account could not be read")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What it answered is not an account of ours.
-    #[error("the stored account is not usable")]
+    #[error("the stored account is invalid")]
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -75,7 +75,7 @@ pub enum Refusal {
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The account is gone.
-    #[error("the account is gone")]
+    #[error("the account no longer exists")]
     AccountGone,
     /// The account is disabled.
     #[error("the account is disabled")]
@@ -84,7 +84,7 @@ pub enum Refusal {
     #[error("the session has ended")]
     SessionEnded,
     /// The token or its session is of an older epoch, the account's or the global one.
-    #[error("the sessions of that time have been ended")]
+    #[error("the session epoch has passed")]
     EpochPassed,
     /// A role is missing.
     #[error("the role {0} is missing")]

@@ -186,19 +186,19 @@ pub enum TokenError {
     #[error("the token is not an access token")]
     Type,
     /// `kid` names no key of ours.
-    #[error("the token names no key of ours")]
+    #[error("the token's key is unknown")]
     UnknownKey,
     /// `alg` is not the algorithm of the key.
-    #[error("the token's algorithm is not its key's")]
+    #[error("the token's algorithm does not match its key")]
     Algorithm,
     /// The signature is not the key's.
-    #[error("the token's signature is wrong")]
+    #[error("the token's signature is invalid")]
     Signature,
     /// A claim is missing or not of its type.
-    #[error("the token's claims are not ours")]
+    #[error("the token's claims are missing or malformed")]
     Claims,
     /// `iss` is somebody else.
-    #[error("the token is another issuer's")]
+    #[error("the token is from another issuer")]
     Issuer,
     /// `aud` is somebody else.
     #[error("the token is for another audience")]
@@ -207,10 +207,10 @@ pub enum TokenError {
     #[error("the token has expired")]
     Expired,
     /// `nbf` has not come.
-    #[error("the token does not count yet")]
+    #[error("the token is not valid yet")]
     NotYetValid,
     /// `iat` or `auth_time` has not come.
-    #[error("the token is from the future")]
+    #[error("the token was issued in the future")]
     IssuedInTheFuture,
     /// The keys cannot be had, so nothing is known of the token.
     #[error(transparent)]

@@ -253,13 +253,13 @@ pub enum KeysError {
     #[error("no key set has been published")]
     Unpublished,
     /// Somebody else has published meanwhile.
-    #[error("another key set has been published meanwhile")]
+    #[error("another key set was published concurrently")]
     Meanwhile,
     /// The item is not of our form.
-    #[error("the published key set is not of our form")]
+    #[error("the published key set is malformed")]
     Form,
     /// What has been published is not a set of ours.
-    #[error("the published key set is not usable")]
+    #[error("the published key set is invalid")]
     Unusable(#[from] KeySetError),
 }
 

@@ -137,7 +137,7 @@ async fn a_link_begins_as_configured() {
     ] {
         if expected.is_empty() {
             let refused = config(&[("MAIL_LINK_BASE", base)]).unwrap_err();
-            assert!(refused.contains("MAIL_LINK_BASE is not usable"), "{base}: {refused}");
+            assert!(refused.contains("MAIL_LINK_BASE is invalid"), "{base}: {refused}");
             continue;
         }
         let folder = Folder::new("a-link", &[("MAIL_LINK_BASE", base)]);

@@ -214,16 +214,16 @@ pub enum FilterError {
     #[error("cannot be read")]
     Unreadable(#[from] io::Error),
     /// It does not begin as ours do.
-    #[error("is no filter of breached passwords: `cargo xtask passwords filter` makes one")]
+    #[error("is not a filter of breached passwords: build one with `cargo xtask passwords filter`")]
     Foreign,
     /// It is of a form that this build does not know.
-    #[error("is of version {0}, and this build reads version {VERSION} alone: make it again")]
+    #[error("has version {0}, but this build reads only version {VERSION}: build it again")]
     Version(u32),
     /// It is longer or shorter than it says.
-    #[error("has not the length that it says: it was cut off, or something was added")]
+    #[error("has the wrong length: data was cut off or added")]
     Length,
     /// It is not as it was written.
-    #[error("is damaged: its checksum is another")]
+    #[error("is damaged: its checksum does not match")]
     Damaged,
 }
 
@@ -341,16 +341,16 @@ pub enum BuildError {
     #[error("is not UTF-8")]
     NotUtf8,
     /// A line is longer than any password.
-    #[error("is longer than {} bytes, which no password is", crate::MAX_PASSWORD_BYTES)]
+    #[error("is longer than {} bytes, the maximum for a password", crate::MAX_PASSWORD_BYTES)]
     TooLong,
     /// A line is a hash of another kind.
-    #[error("is no whole SHA-1 hash in 40 hex digits, but another one")]
+    #[error("is a hash, but not SHA-1 in 40 hex digits")]
     OtherHash,
     /// There is no password.
-    #[error("there is no password in the list")]
+    #[error("the list contains no password")]
     Empty,
     /// More than fit into a layer.
-    #[error("there are more than {MAX_ENTRIES} passwords, for which a layer of Lambda has no room")]
+    #[error("there are more than {MAX_ENTRIES} passwords, which do not fit into a Lambda layer")]
     TooMany,
     /// No filter was found, for which one would have to try a thousand times.
     #[error("the filter could not be built")]

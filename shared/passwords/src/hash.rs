@@ -120,10 +120,10 @@ impl fmt::Debug for PasswordHash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// What is stored is no hash that can be verified here.
-    #[error("the stored password hash is not usable")]
+    #[error("the stored password hash is invalid")]
     Stored,
     /// To verify it would take a function's memory or time.
-    #[error("the password hash asks for too much: {0}")]
+    #[error("the password hash is too expensive to verify: {0}")]
     TooCostly(&'static str),
     /// The hash was not computed: the process is ending, or a defect.
     #[error("the password could not be hashed")]

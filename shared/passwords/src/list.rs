@@ -53,7 +53,7 @@ impl<L> fmt::Debug for ListFile<L> {
 /// A list of passwords is configured and cannot be asked. Then no password is good: a check that fails
 /// must not pass for one that was made.
 #[derive(Debug, thiserror::Error)]
-#[error("the file of {variable} is not usable")]
+#[error("the file of {variable} is unusable")]
 pub struct ListError {
     variable: &'static str,
     #[source]

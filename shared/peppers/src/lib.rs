@@ -270,7 +270,7 @@ impl Pepper {
 
 /// The last pepper has not begun to be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the last pepper begins to be used at {starts_at}; until then there is no further one")]
+#[error("the newest pepper is used from {starts_at} on; no other can be added before then")]
 pub struct NotBegun {
     /// When it does.
     pub starts_at: Timestamp,
@@ -286,7 +286,7 @@ pub enum PepperError {
     #[error("a pepper's id is not 1 to 16 characters of base64url")]
     Id,
     /// Two have one id.
-    #[error("two peppers have one id")]
+    #[error("two peppers have the same id")]
     DoubleId,
     /// One is too short to be a secret.
     #[error("a pepper is shorter than 32 characters")]

@@ -159,10 +159,10 @@ pub enum RegisterError {
     #[error("the username is taken")]
     UsernameTaken,
     /// Somebody has the address.
-    #[error("the e-mail address is taken")]
+    #[error("another account uses the e-mail address")]
     EmailTaken,
     /// The invitation is not there, or used up, or its time is over.
-    #[error("the invitation does not count")]
+    #[error("the invitation is invalid")]
     InvalidInvite,
     /// The table.
     #[error(transparent)]

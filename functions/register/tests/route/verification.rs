@@ -109,5 +109,5 @@ async fn a_verification_that_is_none_of_ours_is_told() {
     let stack = testkit::Stack::start().await;
     let env = stack.env_with(&[("EMAIL_VERIFICATION", "always")]);
     let started = register::RegisterRoute::cold_start(&env).await.err().unwrap().to_string();
-    assert!(started.contains("EMAIL_VERIFICATION is not usable"), "{started}");
+    assert!(started.contains("EMAIL_VERIFICATION is invalid"), "{started}");
 }
