@@ -70,7 +70,7 @@ pub enum DatabaseError {
     },
     /// The file does not hold a database, or a part of it is unreadable.
     #[error(
-        "the database {0} is damaged, or is not a database: replace it by a backup, delete it to start \
+        "the database {0} is damaged, or is not a database: replace it with a backup, delete it to start \
          with an empty one, or choose another with --db"
     )]
     Damaged(String),

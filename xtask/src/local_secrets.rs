@@ -35,7 +35,7 @@ pub enum LocalSecretError {
         reason: String,
     },
     /// The signing keys.
-    #[error("the key file {path} is not usable ({reason}): delete it, and a new one is made")]
+    #[error("the key file {path} is unusable ({reason}): delete it, and a new one is created")]
     SigningKeys {
         /// The file.
         path: String,
@@ -44,7 +44,7 @@ pub enum LocalSecretError {
     },
     /// The peppers.
     #[error(
-        "the file of peppers {path} is not usable ({reason}): delete it, and a new one is made"
+        "the pepper file {path} is unusable ({reason}): delete it, and a new one is created"
     )]
     Peppers {
         /// The file.

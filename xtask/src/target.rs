@@ -21,7 +21,7 @@ use crate::ui;
 /// The database that a command works on.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Target {
-    /// Use the database in this file, which no dev server may have open [default: the database of the
+    /// Use this database file, which must not be open in a dev server [default: the database of the
     /// running dev server, or .local/latchkey.db]
     #[arg(long, value_name = "PATH", conflicts_with = "stack")]
     db: Option<PathBuf>,
@@ -54,7 +54,8 @@ pub struct Tables {
 pub(crate) enum IfMissing {
     /// Refuse.
     Refuse,
-    /// Create it where the dev server would. A path that the user typed may be misspelled, so it has to exist.
+    /// Create it where the dev server would. A path that the user typed may be misspelled, so that file must
+    /// exist.
     CreateDefault,
 }
 

@@ -141,7 +141,7 @@ async fn execute_tests(
     if let Some(output) = group.child().stdout.take() {
         let mut output = BufReader::new(output);
         let mut line = Vec::new();
-        while output.read_until(b'\n', &mut line).await.context("cannot read what tests print")? > 0
+        while output.read_until(b'\n', &mut line).await.context("cannot read the tests' output")? > 0
         {
             // A reader that has gone away is no error.
             drop(shown.write_all(&line));
@@ -176,7 +176,7 @@ async fn steps(project: &Project, options: TestOptions) -> anyhow::Result<Vec<St
     let test = tools(project, options, ToolSet::Test).await;
     let checkov = tools(project, options, ToolSet::Checkov).await;
     let used = project.tools().join("snapshots-used");
-    fs::create_dir_all(project.tools()).context("cannot make the folder .tools")?;
+    fs::create_dir_all(project.tools()).context("cannot create the folder .tools")?;
     fs::write(&used, "").context("cannot write to .tools")?;
     Ok(plan(options, &test, &checkov, used))
 }
@@ -185,7 +185,7 @@ async fn steps(project: &Project, options: TestOptions) -> anyhow::Result<Vec<St
 async fn tools(project: &Project, options: TestOptions, set: ToolSet) -> Result<Tools, String> {
     if options.fast {
         let installed = Tools::installed(project, set).await;
-        installed.ok_or("not installed, and --fast is said".into())
+        installed.ok_or("not installed; skipped because of --fast".into())
     } else {
         Tools::install(project, set).await.map_err(|error| format!("{error:#}"))
     }

@@ -96,9 +96,9 @@ fn refuses_in_one_line_and_writes_nothing() {
             "error: cannot read missing.txt: No such file",
         ),
         (&["filter", "folder"], "error: cannot read folder: "),
-        (&["filter", "empty.txt"], "error: no filter has been made: there is no password"),
+        (&["filter", "empty.txt"], "error: no filter was built: the list contains no password"),
         (&["filter", "good.txt", "latin.txt"], "error: latin.txt, line 3: is not UTF-8"),
-        (&["filter", "ntlm.txt"], "error: ntlm.txt, line 1: is no whole SHA-1 hash"),
+        (&["filter", "ntlm.txt"], "error: ntlm.txt, line 1: is a hash, but not SHA-1"),
         // A line without end, of which no more is read than a password may have.
         (&["filter", "/dev/zero"], "error: /dev/zero, line 1: is longer than 1024 bytes"),
         (&["filter", "good.txt", "--out", "no/where"], "error: cannot write no/where: "),

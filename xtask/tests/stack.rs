@@ -114,7 +114,8 @@ fn refused(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// An operator whose clock is ahead would lock everybody out, and one whose clock is behind would end nothing.
+/// Otherwise an operator whose clock is ahead would lock everybody out, and one whose clock is behind would
+/// end no session.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_end_by_the_clock_of_the_stack() {
     for ahead in [SignedDuration::from_hours(-72), SignedDuration::from_hours(2)] {

@@ -156,7 +156,7 @@ impl EventHandler for Authorizer {
     }
 }
 
-/// The caller could not be looked at.
+/// The caller could not be checked.
 #[derive(Debug, thiserror::Error)]
 #[error("the caller could not be checked: {0}")]
 pub struct Unavailable(Problem);

@@ -413,8 +413,8 @@ async fn an_address_gets_ten_notices_a_day_and_its_codes_besides() {
     assert_eq!(bench.run().await.len(), 11);
 }
 
-/// Anyone can have an address told that it is taken. That leaves most notices of the day to what the owner must
-/// know.
+/// Anyone can cause the notice that an address is taken. It uses up only a few of the day's notices, so most
+/// remain for changes that the owner must know about.
 #[tokio::test]
 async fn strangers_cannot_use_up_the_notices_of_an_address() {
     let bench = Bench::start().await;

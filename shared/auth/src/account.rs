@@ -81,7 +81,7 @@ pub trait AccountCheck: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Found, CheckError>> + Send;
 }
 
-/// The account could not be looked at.
+/// The account could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// The database does not answer.

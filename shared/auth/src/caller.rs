@@ -68,10 +68,10 @@ impl<R> CheckedCaller<R> {
     }
 }
 
-/// Why somebody was not let in.
+/// Why a caller was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The token does not count.
+    /// The token is invalid.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The account is gone.
@@ -80,7 +80,7 @@ pub enum Refusal {
     /// The account is disabled.
     #[error("the account is disabled")]
     AccountDisabled,
-    /// The session is gone or over.
+    /// The session does not exist or has ended.
     #[error("the session has ended")]
     SessionEnded,
     /// The token or its session is of an older epoch, the account's or the global one.
@@ -89,7 +89,7 @@ pub enum Refusal {
     /// A role is missing.
     #[error("the role {0} is missing")]
     RoleMissing(Role),
-    /// The account could not be looked at.
+    /// The account could not be read.
     #[error(transparent)]
     Check(#[from] CheckError),
 }

@@ -176,7 +176,7 @@ pub enum TokenError {
     /// Longer than [`MAX_TOKEN_BYTES`].
     #[error("the token is too long")]
     TooLong,
-    /// Not three parts of base64url, or a header that is not one of ours.
+    /// Not three parts of base64url, or an invalid header.
     #[error("the token is malformed")]
     Malformed,
     /// It has `crit` (RFC 7515 §4.1.11), and we understand no extension.
@@ -185,7 +185,7 @@ pub enum TokenError {
     /// `typ` is not `at+jwt`.
     #[error("the token is not an access token")]
     Type,
-    /// `kid` names no key of ours.
+    /// `kid` names no known key.
     #[error("the token's key is unknown")]
     UnknownKey,
     /// `alg` is not the algorithm of the key.
@@ -197,22 +197,22 @@ pub enum TokenError {
     /// A claim is missing or not of its type.
     #[error("the token's claims are missing or malformed")]
     Claims,
-    /// `iss` is somebody else.
+    /// `iss` names another issuer.
     #[error("the token is from another issuer")]
     Issuer,
-    /// `aud` is somebody else.
+    /// `aud` names another audience.
     #[error("the token is for another audience")]
     Audience,
     /// `exp` has passed.
     #[error("the token has expired")]
     Expired,
-    /// `nbf` has not come.
+    /// `nbf` is in the future.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// `iat` or `auth_time` has not come.
+    /// `iat` or `auth_time` is in the future.
     #[error("the token was issued in the future")]
     IssuedInTheFuture,
-    /// The keys cannot be had, so nothing is known of the token.
+    /// The keys could not be read, so the token could not be checked.
     #[error(transparent)]
     Keys(crate::KeyError),
 }

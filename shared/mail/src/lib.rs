@@ -85,7 +85,7 @@ impl FromStr for Product {
     }
 }
 
-/// From whom mails are, how they are sent, and what is in all of them.
+/// The sender of mails, how they are sent, and what all of them contain.
 #[derive(Clone, Debug)]
 pub struct Config {
     from: Email,
@@ -159,10 +159,10 @@ pub enum MailError {
     /// It may be sent later.
     #[error("mail cannot be sent at the moment")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It will not be, however often it is tried: the address or the text is refused.
+    /// It can never be sent: the address or the text is refused.
     #[error("the mail was refused")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A text cannot be made.
+    /// A text cannot be rendered.
     #[error("the text of a mail cannot be rendered")]
     Text(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -207,22 +207,22 @@ fn key(password: &Password) -> u64 {
     u64::from_be_bytes(take(&mut hash.as_ref()))
 }
 
-/// A file is no filter that can be used.
+/// A file is not a usable filter.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// It cannot be read.
     #[error("cannot be read")]
     Unreadable(#[from] io::Error),
-    /// It does not begin as ours do.
+    /// It does not begin with the header of a filter.
     #[error("is not a filter of breached passwords: build one with `cargo xtask passwords filter`")]
     Foreign,
-    /// It is of a form that this build does not know.
+    /// This build does not support its version.
     #[error("has version {0}, but this build reads only version {VERSION}: build it again")]
     Version(u32),
-    /// It is longer or shorter than it says.
+    /// Its length differs from the one in its header.
     #[error("has the wrong length: data was cut off or added")]
     Length,
-    /// It is not as it was written.
+    /// Its checksum does not match.
     #[error("is damaged: its checksum does not match")]
     Damaged,
 }
@@ -334,7 +334,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A filter cannot be made of what was given. Never quotes it.
+/// A filter cannot be built from the input. Never quotes the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// A line is not text.

@@ -62,7 +62,7 @@ impl List for CommonList {
     }
 }
 
-/// A file is no list of common passwords.
+/// A file is not a list of common passwords.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommonListError {
     #[error("cannot be read")]

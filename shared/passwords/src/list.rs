@@ -31,8 +31,8 @@ impl<L: List> ListFile<L> {
 
     /// The list, which the first call reads. While that fails, each call tries again.
     ///
-    /// Blocks its thread for that: some thirty milliseconds for ten million breached ones. An instance has one
-    /// request at a time, so nobody else waits.
+    /// The first call blocks its thread, for some thirty milliseconds with ten million breached passwords. An
+    /// instance handles one request at a time, so no other request waits.
     pub(crate) fn get(&self) -> Result<&L, ListError> {
         if let Some(list) = self.list.get() {
             return Ok(list);

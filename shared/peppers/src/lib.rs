@@ -268,7 +268,7 @@ impl Pepper {
     }
 }
 
-/// The last pepper has not begun to be used.
+/// The newest pepper is not in use yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the newest pepper is used from {starts_at} on; no other can be added before then")]
 pub struct NotBegun {
@@ -279,7 +279,7 @@ pub struct NotBegun {
 /// A set of peppers is not usable. Says nothing of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PepperError {
-    /// Not JSON with the members of ours.
+    /// Not JSON with the expected members.
     #[error("not a set of peppers")]
     Form,
     /// An id is not of the form that fits into a token.

@@ -375,7 +375,7 @@ fn replaces(keys: &SigningKeys, current: &Current) -> bool {
     keys.replaces() == Some(&current.id)
 }
 
-/// A rotation could not go on.
+/// A rotation could not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum RotationError {
     /// The next key has not been public for long enough.
@@ -390,7 +390,7 @@ pub enum RotationError {
     /// Another rotation has begun.
     #[error("the rotation {0} has begun but is not complete")]
     InProgress(String),
-    /// Another rotation has gone on from the version that this one would replace.
+    /// Another rotation has already replaced the version that this one would replace.
     #[error("another rotation was completed concurrently")]
     Superseded,
     /// There is no such key.

@@ -234,7 +234,7 @@ pub enum StoreError {
     /// The database.
     #[error(transparent)]
     Dynamo(#[from] DynamoError),
-    /// An item is not what we write.
+    /// A stored item has an unexpected form.
     #[error("a stored item is invalid")]
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// There is no such account.

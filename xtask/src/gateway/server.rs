@@ -215,12 +215,12 @@ impl Refusal {
             Self::Foreign => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Start => {
                 let detail =
-                    "The function does not start. The terminal of the dev server says why.";
+                    "The function does not start. See the terminal of the dev server.";
                 return problem(StatusCode::BAD_GATEWAY, "does_not_start", detail);
             }
             Self::Compile => {
-                let detail = "The source of the function does not compile. The terminal of the dev \
-                              server says why.";
+                let detail = "The source of the function does not compile. See the terminal of \
+                              the dev server.";
                 return problem(StatusCode::SERVICE_UNAVAILABLE, "does_not_compile", detail);
             }
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),

@@ -109,7 +109,7 @@ async fn answer(
         *accepted.status_mut() = StatusCode::ACCEPTED;
         accepted
     } else {
-        problem(StatusCode::FORBIDDEN, "InvalidRequestID", "this instance does not hold that work")
+        problem(StatusCode::FORBIDDEN, "InvalidRequestID", "this instance is not processing that invocation")
     }
 }
 
