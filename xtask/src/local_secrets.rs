@@ -43,9 +43,7 @@ pub enum LocalSecretError {
         reason: RotationError,
     },
     /// The peppers.
-    #[error(
-        "the pepper file {path} is unusable ({reason}): delete it, and a new one is created"
-    )]
+    #[error("the pepper file {path} is unusable ({reason}): delete it, and a new one is created")]
     Peppers {
         /// The file.
         path: String,

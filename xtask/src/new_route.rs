@@ -353,7 +353,8 @@ fn files(project: &Project, new: &NewRoute) -> anyhow::Result<BTreeMap<PathBuf, 
     let checked = new.checked;
     let before = |file: &str, line: &str, text: String| -> anyhow::Result<String> {
         let old = fs::read_to_string(project.root().join(file)).context(file.to_owned())?;
-        insert(&old, line, &text).with_context(|| format!("{file} has no line that begins with {line}"))
+        insert(&old, line, &text)
+            .with_context(|| format!("{file} has no line that begins with {line}"))
     };
     let section = if checked { "  # --- Administration " } else { "  # --- For everyone " };
     let of_template = before("template.yaml", section, resource_of(&plan))?;

@@ -73,7 +73,9 @@ fn make(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
         add(&mut builder, path, size, &mut BufReader::with_capacity(1 << 20, file))?;
     }
     let (hashes, words) = (builder.hashes(), builder.words());
-    ui::note(format_args!("building the filter from {hashes} hashes and {words} plaintext passwords"));
+    ui::note(format_args!(
+        "building the filter from {hashes} hashes and {words} plaintext passwords"
+    ));
     let filter = builder.build().context("no filter was built")?;
     write(out, &filter).with_context(|| cannot("write", out))?;
     // By the way that functions go.

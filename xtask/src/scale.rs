@@ -117,8 +117,8 @@ pub fn render(options: &ScaleOptions) -> anyhow::Result<String> {
     let rates = [rate(load.logins), rate(load.refreshes), rate(load.checked)];
     let by_user =
         Zipf::new(users, options.user_exponent).context("invalid distribution of users")?;
-    let by_network =
-        Zipf::new(networks, options.network_exponent).context("invalid distribution of networks")?;
+    let by_network = Zipf::new(networks, options.network_exponent)
+        .context("invalid distribution of networks")?;
     let mut random = StdRng::seed_from_u64(options.seed);
     // The hottest of each kind in any second: reads and writes.
     let mut hottest = [(0.0_f64, 0.0_f64); KINDS.len()];

@@ -205,8 +205,10 @@ impl Outputs {
     fn get(&self, output: &str) -> anyhow::Result<&str> {
         self.values.get(output).map(String::as_str).with_context(|| {
             let stack = &self.stack;
-            format!("the stack {stack} has no output {output}: it is not a Latchkey stack, or its \
-                 deployment is incomplete")
+            format!(
+                "the stack {stack} has no output {output}: it is not a Latchkey stack, or its \
+                 deployment is incomplete"
+            )
         })
     }
 }

@@ -141,7 +141,8 @@ async fn execute_tests(
     if let Some(output) = group.child().stdout.take() {
         let mut output = BufReader::new(output);
         let mut line = Vec::new();
-        while output.read_until(b'\n', &mut line).await.context("cannot read the tests' output")? > 0
+        while output.read_until(b'\n', &mut line).await.context("cannot read the tests' output")?
+            > 0
         {
             // A reader that has gone away is no error.
             drop(shown.write_all(&line));

@@ -62,7 +62,8 @@ pub fn reply(result: &[u8]) -> Result<Response<Bytes>, MalformedReply> {
         header(response.headers_mut(), &name, &value)?;
     }
     for cookie in result.cookies.unwrap_or_default() {
-        let cookie = HeaderValue::try_from(cookie).map_err(|_| MalformedReply("a cookie is invalid"))?;
+        let cookie =
+            HeaderValue::try_from(cookie).map_err(|_| MalformedReply("a cookie is invalid"))?;
         response.headers_mut().append(SET_COOKIE, cookie);
     }
     Ok(response)
@@ -79,7 +80,8 @@ fn bare(result: &Value) -> Response<Bytes> {
 }
 
 fn header(headers: &mut HeaderMap, name: &str, value: &Value) -> Result<(), MalformedReply> {
-    let name = HeaderName::try_from(name).map_err(|_| MalformedReply("a header name is invalid"))?;
+    let name =
+        HeaderName::try_from(name).map_err(|_| MalformedReply("a header name is invalid"))?;
     let value = match value {
         Value::String(value) => value.clone(),
         Value::Number(_) | Value::Bool(_) => value.to_string(),
@@ -87,7 +89,8 @@ fn header(headers: &mut HeaderMap, name: &str, value: &Value) -> Result<(), Malf
             return Err(MalformedReply("a header is not a string"));
         }
     };
-    let value = HeaderValue::try_from(value).map_err(|_| MalformedReply("a header value is invalid"))?;
+    let value =
+        HeaderValue::try_from(value).map_err(|_| MalformedReply("a header value is invalid"))?;
     // The length is that of the body as sent; the connection is ours.
     if name != CONTENT_LENGTH && !HOP_BY_HOP.contains(&name) {
         headers.append(name, value);

@@ -214,8 +214,7 @@ impl Refusal {
             Self::Function => (StatusCode::BAD_GATEWAY, "Internal Server Error"),
             Self::Foreign => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Start => {
-                let detail =
-                    "The function does not start. See the terminal of the dev server.";
+                let detail = "The function does not start. See the terminal of the dev server.";
                 return problem(StatusCode::BAD_GATEWAY, "does_not_start", detail);
             }
             Self::Compile => {

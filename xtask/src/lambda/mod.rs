@@ -526,9 +526,7 @@ impl Shared {
                 let _ = work.reply.send(Err(InvokeError::Ended));
             }
             Phase::Idle(_) | Phase::Answered => {
-                ui::note(format_args!(
-                    "{name} has stopped ({why}): the next request restarts it"
-                ));
+                ui::note(format_args!("{name} has stopped ({why}): the next request restarts it"));
             }
             Phase::Retired => {}
         }
@@ -553,8 +551,7 @@ impl Shared {
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
             .env("AWS_LAMBDA_RUNTIME_API", runtime_api::address(self.api, name, id));
         let child = self.starter.start(command).await;
-        let child =
-            child.map_err(|error| format!("cannot run {}: {error}", binary.display()))?;
+        let child = child.map_err(|error| format!("cannot run {}: {error}", binary.display()))?;
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
         let mut state = function.state();
         match state.instances.get_mut(id) {

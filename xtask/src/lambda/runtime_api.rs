@@ -109,7 +109,11 @@ async fn answer(
         *accepted.status_mut() = StatusCode::ACCEPTED;
         accepted
     } else {
-        problem(StatusCode::FORBIDDEN, "InvalidRequestID", "this instance is not processing that invocation")
+        problem(
+            StatusCode::FORBIDDEN,
+            "InvalidRequestID",
+            "this instance is not processing that invocation",
+        )
     }
 }
 
