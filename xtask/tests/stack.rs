@@ -142,7 +142,7 @@ async fn an_account_of_a_stack_keeps_the_rules_of_the_stack() {
 
     let strict = [("PASSWORD_MIN_CHARS", "64")];
     let made = good(&stack.run(&create, &strict, "a password of many characters\n"));
-    assert!(made.contains("root@example.com (to be confirmed)"), "{made}");
+    assert!(made.contains("root@example.com (not confirmed yet)"), "{made}");
     // By the clock of the stack, so that it is not two days old.
     assert!(made.contains("(0 seconds ago)") || made.contains("(1 second ago)"), "{made}");
 }

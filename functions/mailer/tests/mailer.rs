@@ -494,6 +494,6 @@ async fn what_its_environment_lacks_is_told_at_once() {
     let started = Box::pin(MailerFunction::cold_start(&Env::from_iter(env))).await;
     let lacks = started.err().unwrap().to_string();
     for name in ["MAIL_LINK_BASE", "MAIL_FROM", "NOTICE_NEW_NETWORK"] {
-        assert!(lacks.contains(&format!("{name} is not usable")), "{lacks}");
+        assert!(lacks.contains(&format!("{name} is invalid")), "{lacks}");
     }
 }

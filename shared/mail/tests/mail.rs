@@ -157,7 +157,7 @@ fn what_is_not_usable_is_told() {
         ("PRODUCT_NAME", &"x".repeat(61)),
     ] {
         let refused = config(&[(name, value)]).unwrap_err();
-        assert!(refused.contains(&format!("{name} is not usable")), "{value}: {refused}");
+        assert!(refused.contains(&format!("{name} is invalid")), "{value}: {refused}");
     }
 }
 

@@ -534,7 +534,7 @@ mod tests {
         let mut newer = good.clone();
         newer[8] = 2;
         let error = read(&newer).unwrap_err();
-        assert!(error.to_string().contains("is of version 2"), "{error}");
+        assert!(error.to_string().contains("has version 2"), "{error}");
     }
 
     #[test]
