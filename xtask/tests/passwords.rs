@@ -54,7 +54,9 @@ fn makes_a_filter_of_several_files_and_asks_it() {
         .unwrap();
     let files = ["filter", "hashes.txt", "words.txt"];
     let said = good(&passwords(folder.path(), &files, ""));
-    for part in ["breached-passwords.filter: 4 entries, ", "2 hashes and 4 passwords", "65536"] {
+    for part in
+        ["breached-passwords.filter: 4 entries, ", "2 hashes and 4 plaintext passwords", "65536"]
+    {
         assert!(said.contains(part), "{part}: {said}");
     }
     let filter = at("local").join("breached-passwords.filter");
