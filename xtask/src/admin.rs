@@ -35,7 +35,8 @@ pub enum AdminCommand {
         #[arg(long)]
         password_stdin: bool,
         /// Import an account: read the password hash from the first line of standard input, in a
-        /// format of argon2id, bcrypt, Werkzeug or Django. The first login replaces it by our own
+        /// format of argon2id, bcrypt, Werkzeug or Django. The first login replaces it with a hash in
+        /// Latchkey's own format
         #[arg(long, conflicts_with = "password_stdin")]
         hash_stdin: bool,
         /// The database.
@@ -120,7 +121,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
             let roles: Roles = roles.into_iter().collect();
             users.show(&account);
             if !yes {
-                ui::confirm(&format!("Replace the roles of this account by {roles}?"))?;
+                ui::confirm(&format!("Replace the roles of this account with {roles}?"))?;
             }
             users.administration.set_roles(account.id, &roles).await.map_err(in_one_line)?;
             ui::line(format_args!("{} now has the roles {roles}", account.username.as_str()));
@@ -265,17 +266,17 @@ fn password(
         let given = rpassword::prompt_password("Password: ").context("cannot read a password")?;
         let again = rpassword::prompt_password("Again: ").context("cannot read a password")?;
         if given != again {
-            bail!("the passwords differ");
+            bail!("the passwords do not match");
         }
         given
     } else {
-        bail!("there is no terminal to ask for a password: use --password-stdin");
+        bail!("cannot ask for a password without a terminal: use --password-stdin");
     };
     let password =
         Password::parse(given).map_err(|error| anyhow::anyhow!("the password {error}"))?;
     let checked = policy.check(&password, Some(username), email).context(
-        "cannot check the password: name this machine's copies of the lists with \
-         PASSWORD_BREACHED_FILTER and PASSWORD_COMMON_FILE",
+        "cannot check the password: set PASSWORD_BREACHED_FILTER and PASSWORD_COMMON_FILE to \
+         local copies of the lists",
     )?;
     checked.map_err(|violations| {
         let violations: Vec<_> = violations.iter().map(ToString::to_string).collect();
@@ -300,7 +301,7 @@ fn read_line(input: &mut dyn BufRead) -> anyhow::Result<String> {
 fn show(account: &Account, now: Timestamp) {
     let email = match (&account.email, account.email_standing) {
         (None, _) => match &account.pending_email {
-            Some(email) => format!("{} (to be confirmed)", email.as_str()),
+            Some(email) => format!("{} (not confirmed yet)", email.as_str()),
             None => "none".to_owned(),
         },
         (Some(email), EmailStanding::Verified) => format!("{} (verified)", email.as_str()),

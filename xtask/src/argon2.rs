@@ -45,7 +45,7 @@ pub enum Argon2Command {
 pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
     let Argon2Command::Calibrate { memory_size, target_ms, hashes } = *command;
     if cfg!(debug_assertions) {
-        ui::note("(this command is not optimised itself; the crate that hashes is)");
+        ui::note("(this command itself is not optimised, but the hashing crate is)");
     }
     let header = ["memory", "passes", "here: median", "quartiles", "on Lambda", ""];
     let mut rows = vec![header.map(str::to_owned)];
@@ -58,7 +58,7 @@ pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
         let [low, median, high] = quartiles(&times)?;
         let there = on_lambda(median, memory_size);
         let fits = fits(costs, there, memory_size, target_ms);
-        let ours = if costs == Costs::OURS { ", ours" } else { "" };
+        let ours = if costs == Costs::OURS { ", current" } else { "" };
         rows.push([
             format!("{} KiB", costs.memory_kib),
             costs.passes.to_string(),
@@ -72,8 +72,8 @@ pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
         ui::line(row);
     }
     ui::line(format_args!(
-        "\nOn Lambda: the median here at {:.2} of a processor, which is what {memory_size} MB get. Lambda's \
-         processors are others than this one: the metric HashTime tells what it is there.",
+        "\nOn Lambda: the median here, scaled to {:.2} of a processor, the share that {memory_size} MB get. \
+         Lambda's processors differ from this one; the metric HashTime shows the actual time.",
         share(memory_size)
     ));
     Ok(())

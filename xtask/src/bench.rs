@@ -51,7 +51,7 @@ pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()>
         }
         return Ok(());
     };
-    let state = DevState::of_running(project)
+    let state = DevState::of_running(project)?
         .context("no dev server is running: start one with cargo xtask dev")?;
     let api = Api { url: state.url, client: Client::builder(TokioExecutor::new()).build_http() };
     let tag = u64::from_le_bytes((&SystemRandom as &dyn Random).bytes());
@@ -60,7 +60,7 @@ pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()>
     let body = json!({"username": name, "password": password});
     let registered = api.post("/auth/register", &body).await?.0;
     if registered != StatusCode::CREATED {
-        bail!("the registration of {name} was answered {registered}");
+        bail!("registering {name} returned {registered}");
     }
     let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
     for n in 0..tries + WARM_UP {
@@ -70,7 +70,7 @@ pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()>
             let body = json!({"username": who, "password": "another long walk"});
             let (status, time) = api.post("/auth/login", &body).await?;
             if status != StatusCode::UNAUTHORIZED {
-                bail!("a login was answered {status}: are the throttles raised? See --help");
+                bail!("a login returned {status}: raise the throttles as --help says");
             }
             if n >= WARM_UP {
                 times.push(time);

@@ -41,7 +41,7 @@ pub async fn build(project: &Project, release: bool) -> anyhow::Result<BTreeMap<
     check_compiler().await?;
     let (success, binaries) = cargo_build(project, release, &["--workspace", "--bins"]).await?;
     if !success {
-        bail!("the build failed: its reason is above");
+        bail!("the build failed: see the errors above");
     }
     Ok(binaries)
 }
@@ -83,7 +83,7 @@ async fn cargo_build(
     let mut build = Group::spawn(&mut build).context("cannot run cargo")?;
     let mut output = Vec::new();
     if let Some(stdout) = &mut build.child().stdout {
-        stdout.read_to_end(&mut output).await.context("cannot read what cargo says")?;
+        stdout.read_to_end(&mut output).await.context("cannot read cargo's output")?;
     }
     let success = build.wait().await?.success();
     let mut binaries = BTreeMap::new();
@@ -126,5 +126,5 @@ pub async fn describe(binary: &PathBuf) -> anyhow::Result<Description> {
         .await
         .with_context(|| format!("cannot run {}", binary.display()))?;
     serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("{} --describe does not describe it", binary.display()))
+        .with_context(|| format!("{} --describe printed no valid description", binary.display()))
 }

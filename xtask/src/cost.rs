@@ -195,7 +195,7 @@ fn requests() -> String {
         ]);
     }
     let mut lines = ui::columns(&rows);
-    lines.push(format!("{WHOLE_PROCESSOR_MB} MB are a whole processor"));
+    lines.push(format!("{WHOLE_PROCESSOR_MB} MB correspond to a whole processor"));
     lines.join("\n")
 }
 

@@ -70,7 +70,7 @@ pub enum DatabaseError {
     },
     /// The file does not hold a database, or a part of it is unreadable.
     #[error(
-        "the database {0} is damaged, or is not a database: replace it by a backup, delete it to start \
+        "the database {0} is damaged, or is not a database: replace it with a backup, delete it to start \
          with an empty one, or choose another with --db"
     )]
     Damaged(String),
@@ -388,6 +388,32 @@ mod tests {
                 assert!(answer.starts_with("HTTP/1.1 403"), "{method} {headers}: {answer}");
                 assert!(!answer.contains("access-control-"), "{answer}");
             }
+        }
+    }
+
+    /// What is announced is refused at once, and what is not announced as soon as it is too much.
+    #[tokio::test]
+    async fn a_request_that_is_too_large_is_refused_and_not_collected() {
+        let database = LocalDatabase::start(&Storage::Memory, &[table("pk")]).await.unwrap();
+        let host = format!("Host: {}", database.address);
+        let too_large = loopback::MAX_GUARDED_BYTES + 1;
+        let chunk = format!("{too_large:x}\r\n{}\r\n", "x".repeat(too_large));
+        for (length, body) in [
+            (format!("Content-Length: {too_large}"), String::new()),
+            ("Transfer-Encoding: chunked".to_owned(), chunk),
+        ] {
+            let stream = TcpStream::connect(database.address).await.unwrap();
+            let (mut read, mut write) = stream.into_split();
+            let request = format!("POST / HTTP/1.1\r\n{host}\r\n{length}\r\n\r\n{body}");
+            // The server may close before it has read everything. This end stays open.
+            let sending = tokio::spawn(async move {
+                drop(write.write_all(request.as_bytes()).await);
+                std::future::pending::<()>().await;
+            });
+            let mut start = [0; 12];
+            read.read_exact(&mut start).await.unwrap();
+            assert_eq!(&start, b"HTTP/1.1 413", "{length}");
+            sending.abort();
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use keys::KeysTable;
@@ -25,6 +26,7 @@ use crate::state::DevState;
 use crate::streams;
 use crate::template::{Function, Setting, Template};
 use crate::ui;
+use crate::variables::{self, Variables};
 
 /// The most instances of each function: enough to show what happens between two of them.
 const CONCURRENCY: NonZeroU16 = NonZeroU16::new(2).unwrap();
@@ -42,8 +44,8 @@ pub struct DevOptions {
     #[arg(long, default_value_t = 9000, value_parser = port)]
     pub port: u16,
 
-    /// File of the database, which is created if it is missing, or `memory` [default: latchkey.db in
-    /// the folder of --local]
+    /// Database file, which is created if it is missing, or `memory` [default: latchkey.db in the
+    /// folder of --local]
     #[arg(long, value_name = "PATH|memory")]
     pub db: Option<Storage>,
 
@@ -51,17 +53,21 @@ pub struct DevOptions {
     #[arg(long)]
     pub release: bool,
 
-    /// How many requests each function works on at once, each in a process of its own; others wait
+    /// Number of requests that each function handles at once, each in its own process; others wait
     #[arg(long, value_name = "N", default_value_t = CONCURRENCY, value_parser = concurrency)]
     pub concurrency: NonZeroU16,
 
-    /// Let pages of this origin, such as `http://localhost:5173`, call the API; may be repeated
+    /// Allow pages of this origin, such as `http://localhost:5173`, to call the API; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     pub cors_origin: Vec<Origin>,
 
     /// Set an environment variable of all functions; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub env: Vec<(String, String)>,
+
+    /// How many seconds a function may take to start: for tests, which share a machine
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = START_LIMIT.as_secs())]
+    pub start_seconds: u64,
 
     /// End when standard input is closed: for a test, which may be killed
     #[arg(long, hide = true)]
@@ -114,6 +120,10 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let url = format!("http://127.0.0.1:{}", port.port);
     let template = Template::read(&project.template()).context("template.yaml")?;
     let routes = Routes::of(&template).context("template.yaml")?;
+    if !options.env.is_empty() {
+        let variables = Variables::of(project, &template).context("cannot read the sources")?;
+        variables.check(&options.env)?;
+    }
     let table = |variable| {
         template.table_of(variable).with_context(|| format!("template.yaml sets no {variable}"))
     };
@@ -125,7 +135,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     };
     // A misspelled path is an empty database, so a new one is announced.
     let created = match &storage {
-        Storage::File(path) if !path.exists() => Some(path.display()),
+        Storage::File(path) if !path.try_exists().unwrap_or(true) => Some(path.display()),
         Storage::File(_) | Storage::Memory => None,
     };
     let database = LocalDatabase::start(&storage, &template.tables).await;
@@ -134,13 +144,14 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
         ui::note(format_args!("created the database {path}"));
     }
     let holder = format!("the dev server at {url} (process {})", std::process::id());
-    database.held_by(&holder).context("cannot write beside the database")?;
+    database.held_by(&holder).context("cannot write next to the database file")?;
     let secrets = LocalSecrets::of(project);
     let mut environment = environment(&template, &database.endpoint(), &url, &options.env)?;
     environment.extend(secrets.variables());
     let mails = project.local(MAILS);
     local_mail(&mut environment, &mails, &url, &options.env);
     let env = Env::from_iter(environment.clone());
+    variables::check_values(&env, &options.env)?;
     let table = KeysTable::new(keys_table, client(&environment)?);
     let both = secrets.versions();
     let peppers = both.pepper_rotation(&env)?;
@@ -165,7 +176,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let settings = lambda::Settings {
         concurrency: options.concurrency,
         environment: environment.clone(),
-        start_limit: START_LIMIT,
+        start_limit: Duration::from_secs(options.start_seconds),
     };
     let local = LocalLambda::start(programs, settings).await?;
     let lambda = local.handle();
@@ -204,7 +215,7 @@ fn programs(
         binary.map(|binary| Program { name, binary, timeout: function.timeout })
     };
     let programs = template.functions.iter().map(program).collect::<Option<_>>();
-    programs.context("not every function of template.yaml could be built: the reason is above")
+    programs.context("some functions of template.yaml could not be built: see the errors above")
 }
 
 /// How to run a server that shares nothing with another one.
@@ -213,7 +224,7 @@ const INDEPENDENT: &str = "cargo xtask dev --local .local/second --port 0";
 /// What to do about a database that another process has.
 fn in_use(error: anyhow::Error) -> anyhow::Error {
     if matches!(error.downcast_ref(), Some(DatabaseError::InUse(_))) {
-        anyhow::anyhow!("{error}: end that one, or start an independent server: {INDEPENDENT}")
+        anyhow::anyhow!("{error}: stop that process, or start an independent server: {INDEPENDENT}")
     } else {
         error
     }
@@ -222,8 +233,8 @@ fn in_use(error: anyhow::Error) -> anyhow::Error {
 fn taken(port: u16, error: &std::io::Error) -> anyhow::Error {
     if error.kind() == std::io::ErrorKind::AddrInUse {
         anyhow::anyhow!(
-            "port {port} is taken: choose another by --port, or a free one by --port 0; if it is by a \
-             dev server of this folder, start an independent one: {INDEPENDENT}"
+            "port {port} is in use: choose another with --port, or any free one with --port 0; if a \
+             dev server of this folder uses it, start an independent one: {INDEPENDENT}"
         )
     } else {
         anyhow::anyhow!("cannot listen on port {port}: {error}")
@@ -312,7 +323,7 @@ fn environment(
             if let Some(other) = environment.insert(name.clone(), value.clone())
                 && other != value
             {
-                bail!("template.yaml gives {name} two values, which can be had deployed alone");
+                bail!("template.yaml sets {name} to two values, which works only when deployed");
             }
         }
     }
@@ -322,7 +333,7 @@ fn environment(
     environment.insert("ISSUER".to_owned(), issuer.to_owned());
     environment.extend(overrides.iter().cloned());
     for name in unknown.iter().filter(|name| !environment.contains_key(*name)) {
-        ui::note(format_args!("{name} has no value before deployment: give it one by --env"));
+        ui::note(format_args!("{name} has no value before deployment: set it with --env"));
     }
     Ok(environment)
 }
@@ -406,7 +417,7 @@ fn attempt(url: &str) -> String {
          curl -i -w '\\n' {url}/auth/register --json {account}\n  \
          TOKEN=$(curl -s {url}/auth/login --json {body} | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n  \
          curl -i -w '\\n' {url}/auth/protected -H \"Authorization: Bearer $TOKEN\"\n\n\
-         Ctrl-C ends it."
+         Press Ctrl-C to stop it."
     )
 }
 
@@ -496,6 +507,6 @@ Resources:
         let _listeners = held.listen().unwrap();
         connect().await.unwrap();
         let error = HeldPort::hold(port).unwrap_err().to_string();
-        assert!(error.contains("is taken"), "{error}");
+        assert!(error.contains("is in use"), "{error}");
     }
 }

@@ -31,3 +31,4 @@ pub mod template;
 pub mod test;
 pub mod tools;
 pub mod ui;
+mod variables;

@@ -14,6 +14,7 @@ use secrets::{Secret, SecretError, Versions};
 use tempfile::NamedTempFile;
 
 use crate::project::Project;
+use crate::ui;
 
 /// Where both secrets are.
 #[derive(Clone, Debug)]
@@ -25,8 +26,16 @@ pub struct LocalSecrets {
 /// A secret cannot be used. In one line, and nothing of what is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalSecretError {
+    /// A file cannot be read, whatever its content is.
+    #[error("cannot read {path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
     /// The signing keys.
-    #[error("the key file {path} is not usable ({reason}): delete it, and a new one is made")]
+    #[error("the key file {path} is unusable ({reason}): delete it, and a new one is created")]
     SigningKeys {
         /// The file.
         path: String,
@@ -34,9 +43,7 @@ pub enum LocalSecretError {
         reason: RotationError,
     },
     /// The peppers.
-    #[error(
-        "the file of peppers {path} is not usable ({reason}): delete it, and a new one is made"
-    )]
+    #[error("the pepper file {path} is unusable ({reason}): delete it, and a new one is created")]
     Peppers {
         /// The file.
         path: String,
@@ -49,6 +56,12 @@ pub enum LocalSecretError {
     /// The peppers cannot be made.
     #[error(transparent)]
     PepperRotation(#[from] PepperRotationError),
+}
+
+impl LocalSecretError {
+    fn unreadable(path: String, reason: &dyn std::error::Error) -> Self {
+        Self::Unreadable { path, reason: ui::without_numbers(&reason.to_string()) }
+    }
 }
 
 /// The secrets of a stack, wherever they are.
@@ -129,13 +142,17 @@ impl LocalSecrets {
         rotation: &Rotation,
         peppers: &PepperRotation,
     ) -> Result<(), LocalSecretError> {
-        let unusable = |reason: RotationError| match reason {
-            RotationError::SigningKeys(_)
-            | RotationError::Secret(SecretError::Unusable(_) | SecretError::Unavailable(_)) => {
-                let path = self.signing_keys.display().to_string();
-                LocalSecretError::SigningKeys { path, reason }
+        let unusable = |reason: RotationError| {
+            let path = self.signing_keys.display().to_string();
+            match reason {
+                RotationError::Secret(SecretError::Unavailable(reason)) => {
+                    LocalSecretError::unreadable(path, &*reason)
+                }
+                RotationError::SigningKeys(_) | RotationError::Secret(SecretError::Unusable(_)) => {
+                    LocalSecretError::SigningKeys { path, reason }
+                }
+                other => other.into(),
             }
-            other => other.into(),
         };
         if rotation.has_keys().await.map_err(unusable)? {
             // What was begun first: it may be the revocation of a key, which must not come back.
@@ -146,7 +163,12 @@ impl LocalSecrets {
         }
         let unusable = |reason: PepperRotationError| {
             let path = self.peppers.display().to_string();
-            LocalSecretError::Peppers { path, reason }
+            match reason {
+                PepperRotationError::Secret(SecretError::Unavailable(reason)) => {
+                    LocalSecretError::unreadable(path, &*reason)
+                }
+                reason => LocalSecretError::Peppers { path, reason },
+            }
         };
         if peppers.current().await.map_err(unusable)?.is_none() {
             peppers.add().await?;
@@ -222,6 +244,24 @@ mod tests {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
         }
         assert_eq!(bench.rotation.record().await.unwrap().keys.len(), 2);
+    }
+
+    /// Deleting it would lose the keys, so the advice for a damaged file does not apply.
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_is_reported_as_such() {
+        for which in ["signing-keys.json", "peppers.json"] {
+            let bench = bench().await;
+            bench.make().await.unwrap();
+            let path = bench.secrets.signing_keys.with_file_name(which);
+            fs::remove_file(&path).unwrap();
+            // Which even root cannot read: it leads to itself.
+            std::os::unix::fs::symlink(&path, &path).unwrap();
+            let error = bench.make().await.unwrap_err().to_string();
+            let expected =
+                format!("cannot read {}: Too many levels of symbolic links", path.display());
+            assert!(error.starts_with(&expected), "{error}");
+            assert!(!error.contains("delete it") && !error.contains("os error"), "{error}");
+        }
     }
 
     #[tokio::test]

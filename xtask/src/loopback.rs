@@ -5,6 +5,7 @@
 //! resolves to a loopback address, "DNS rebinding") and `Origin`.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -12,19 +13,32 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, ORIGIN, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use process::{Random, SystemRandom};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use crate::ui;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// How long a client may take to send its headers.
 pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may take to send its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long to wait before accepting again, if the last attempt failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The largest request that [`guard`] forwards, in bytes. A function cannot receive more than that itself: it
+/// is Lambda's quota of 6 MB.
+pub(crate) const MAX_GUARDED_BYTES: usize = 6_000_000;
 
 /// The names of the loopback interface.
 const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
@@ -34,8 +48,26 @@ const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 #[error("the request comes from another site")]
 pub(crate) struct Foreign;
 
+/// Why the body of a request was not read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// It is larger than the server accepts.
+    #[error("the body is too large")]
+    TooLarge,
+    /// The client did not send it in time, or not as announced.
+    #[error("the client did not send its body")]
+    Unsent,
+}
+
+/// Refuses a request that is not for the loopback interface with this port, or that a page of another origin
+/// sent.
+pub(crate) fn check(parts: &Parts, port: u16) -> Result<(), Foreign> {
+    check_host(parts, port)?;
+    check_page(&parts.headers, port)
+}
+
 /// Refuses a request whose host is not the loopback interface with this port.
-pub(crate) fn check_host(parts: &Parts, port: u16) -> Result<(), Foreign> {
+fn check_host(parts: &Parts, port: u16) -> Result<(), Foreign> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Foreign) };
     let named = host.to_str().is_ok_and(|host| is_local(host, port));
@@ -44,7 +76,7 @@ pub(crate) fn check_host(parts: &Parts, port: u16) -> Result<(), Foreign> {
 }
 
 /// Refuses a request from a page of another origin. A page served from another local port is one too.
-pub(crate) fn check_page(headers: &HeaderMap, port: u16) -> Result<(), Foreign> {
+fn check_page(headers: &HeaderMap, port: u16) -> Result<(), Foreign> {
     let own = |origin: &str| {
         origin.strip_prefix("http://").is_some_and(|authority| is_local(authority, port))
     };
@@ -72,12 +104,12 @@ where
     A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
 {
+    let mut report = first_only(|error: io::Error| {
+        let reason = ui::reason(&error);
+        ui::note(format_args!("error: cannot accept connections, trying again: {reason}"));
+    });
     loop {
-        // `accept` fails if no file descriptor is left or the client has already gone. Both are transient.
-        let Ok((stream, peer)) = listener.accept().await else {
-            tokio::task::yield_now().await;
-            continue;
-        };
+        let (stream, peer) = accept(|| listener.accept(), &mut report).await;
         let answer = answer.clone();
         let service = service_fn(move |request| {
             let answer = answer(request, peer);
@@ -94,9 +126,58 @@ where
     }
 }
 
+/// Returns the next connection that `next` gives. It reports every failure but those of clients, and waits
+/// after them: without a free file descriptor, each attempt fails immediately.
+async fn accept<T, F: Future<Output = io::Result<T>>>(
+    mut next: impl FnMut() -> F,
+    mut report: impl FnMut(io::Error),
+) -> T {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    loop {
+        match next().await {
+            Ok(connection) => return connection,
+            // The client has already gone.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ConnectionAborted | ConnectionRefused | ConnectionReset
+                ) => {}
+            Err(error) => {
+                report(error);
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Calls `report` for the first value and ignores all others.
+fn first_only<T>(report: impl FnOnce(T)) -> impl FnMut(T) {
+    let mut report = Some(report);
+    move |value| {
+        if let Some(report) = report.take() {
+            report(value);
+        }
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(crate) async fn collect<B>(body: B, limit: usize) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    if body.size_hint().lower() > limit as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    match timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(_)) | Err(_) => Err(BodyError::Unsent),
+    }
+}
+
 /// A listener for a server that checks no request itself, at a random one of the 2²⁴ addresses of the
 /// loopback network, so that no page finds it. On a system with only one loopback address, it uses that one.
-pub(crate) async fn hidden() -> std::io::Result<TcpListener> {
+pub(crate) async fn hidden() -> io::Result<TcpListener> {
     let [a, b, c]: [u8; 3] = (&SystemRandom as &dyn Random).bytes();
     match TcpListener::bind((Ipv4Addr::new(127, a, b, c), 0)).await {
         Ok(listener) => Ok(listener),
@@ -113,19 +194,22 @@ pub(crate) async fn guard(listener: TcpListener, port: u16, server: SocketAddr) 
         let client = client.clone();
         async move {
             let (mut parts, body) = request.into_parts();
-            if check_host(&parts, port).is_err() || check_page(&parts.headers, port).is_err() {
+            if check(&parts, port).is_err() {
                 return empty(StatusCode::FORBIDDEN);
             }
+            let body = match collect(body, MAX_GUARDED_BYTES).await {
+                Ok(body) => body,
+                Err(BodyError::TooLarge) => return empty(StatusCode::PAYLOAD_TOO_LARGE),
+                Err(BodyError::Unsent) => return empty(StatusCode::BAD_REQUEST),
+            };
             let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
             let uri = format!("http://{server}{path}").parse::<Uri>();
-            let (Ok(uri), Ok(body)) = (uri, body.collect().await) else {
-                return empty(StatusCode::BAD_REQUEST);
-            };
+            let Ok(uri) = uri else { return empty(StatusCode::BAD_REQUEST) };
             parts.uri = uri;
             // The client sets them again for the body that it sends.
             parts.headers.remove(TRANSFER_ENCODING);
             parts.headers.remove(CONTENT_LENGTH);
-            let request = Request::from_parts(parts, Full::new(body.to_bytes()));
+            let request = Request::from_parts(parts, Full::new(body));
             let Ok(response) = client.request(request).await else {
                 return empty(StatusCode::BAD_GATEWAY);
             };
@@ -146,7 +230,38 @@ fn empty(status: StatusCode) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+
+    /// Each attempt fails at once until a file descriptor is free.
+    #[tokio::test]
+    async fn a_server_without_file_descriptors_waits_between_attempts_and_reports_once() {
+        const EMFILE: i32 = 24;
+        let (mut attempts, mut reports) = (0, Vec::new());
+        let begun = Instant::now();
+        let next = || {
+            attempts += 1;
+            let done = attempts > 3;
+            async move { if done { Ok(()) } else { Err(io::Error::from_raw_os_error(EMFILE)) } }
+        };
+        accept(next, first_only(|error: io::Error| reports.push(error.to_string()))).await;
+        assert_eq!(attempts, 4);
+        assert!(begun.elapsed() >= 3 * ACCEPT_PAUSE, "{:?}", begun.elapsed());
+        assert_eq!(reports.len(), 1);
+        assert!(reports[0].contains("Too many open files"), "{reports:?}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_delays_no_other() {
+        let mut failures = vec![io::ErrorKind::ConnectionAborted; 1_000];
+        let next = || {
+            let failure = failures.pop();
+            async move { failure.map_or(Ok(()), |kind| Err(kind.into())) }
+        };
+        accept(next, |error| panic!("{error}")).await;
+        assert!(failures.is_empty());
+    }
 
     fn parts(target: &str, headers: &[(&str, &str)]) -> Parts {
         let mut request = Request::get(target);

@@ -95,7 +95,7 @@ pub struct NewRoute {
     #[arg(long, value_name = "user|admin|super_admin|signed-in")]
     pub access: Access,
 
-    /// Check the account and the session at every call instead of trusting the token until it expires
+    /// Check the account and the session on every call instead of trusting the token until it expires
     #[arg(long)]
     pub checked: bool,
 
@@ -128,7 +128,7 @@ impl FromStr for Name {
             return Err("expected at most 40 characters");
         }
         if NO_CRATE.contains(&text) {
-            return Err("expected a name that is neither a keyword nor a crate of Rust");
+            return Err("expected a name that is neither a keyword nor a standard crate of Rust");
         }
         Ok(Self(text.to_owned()))
     }
@@ -182,6 +182,16 @@ impl Access {
             Self::User => Some("user"),
             Self::Admin => Some("admin"),
             Self::SuperAdmin => Some("super_admin"),
+        }
+    }
+
+    /// The users whom the route greets.
+    const fn users(self) -> &'static str {
+        match self {
+            Self::SignedIn => "signed-in users",
+            Self::User => "users",
+            Self::Admin => "administrators",
+            Self::SuperAdmin => "super administrators",
         }
     }
 
@@ -248,7 +258,7 @@ pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
         let path = project.root().join(path);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)
-                .with_context(|| format!("cannot make {}", folder.display()))?;
+                .with_context(|| format!("cannot create {}", folder.display()))?;
         }
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -256,20 +266,21 @@ pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     let mut update = cargo();
     update.current_dir(project.root()).args(["update", "--workspace", "--offline", "--quiet"]);
     let locked = update.status().await.context("cannot run cargo")?;
-    anyhow::ensure!(locked.success(), "cargo does not take the new package: its reason is above");
+    anyhow::ensure!(locked.success(), "cargo rejects the new package: see the error above");
     // Names are of any length, so where lines break is for rustfmt to say.
     let mut format = cargo();
     format.current_dir(project.root()).args(["fmt", "--package", &new.name.0]);
     if !format.status().await.is_ok_and(|formatted| formatted.success()) {
-        ui::note("cargo fmt could not be run: run it yourself");
+        ui::note("cannot run cargo fmt: run it yourself");
     }
     for line in report {
         ui::line(line);
     }
     let Plan { method, path, .. } = Plan::of(new);
     ui::line(format_args!(
-        "\nWrite what it answers in functions/{name}/src/lib.rs. Then:\n  \
-         cargo xtask dev      # restart it: it reads the template at its start\n  \
+        "\nThe route greets its callers. Write the handler in functions/{name}/src/lib.rs, and describe its answers \
+         in openapi.yaml. Then:\n  \
+         cargo xtask dev      # restart it, because the template has changed\n  \
          curl -i -X {method} http://127.0.0.1:9000{path} -H \"Authorization: Bearer $TOKEN\"\n  \
          cargo xtask test",
         name = new.name.0,
@@ -342,7 +353,8 @@ fn files(project: &Project, new: &NewRoute) -> anyhow::Result<BTreeMap<PathBuf, 
     let checked = new.checked;
     let before = |file: &str, line: &str, text: String| -> anyhow::Result<String> {
         let old = fs::read_to_string(project.root().join(file)).context(file.to_owned())?;
-        insert(&old, line, &text).with_context(|| format!("{file} has no line that begins {line}"))
+        insert(&old, line, &text)
+            .with_context(|| format!("{file} has no line that begins with {line}"))
     };
     let section = if checked { "  # --- Administration " } else { "  # --- For everyone " };
     let of_template = before("template.yaml", section, resource_of(&plan))?;
@@ -431,7 +443,8 @@ fn library(plan: &Plan<'_>) -> String {
     } else {
         "Nothing about the caller is read."
     };
-    let summary = format!("`{} {}`: {}. {how}", plan.method, plan.path, plan.access);
+    let users = plan.new.access.users();
+    let summary = format!("`{} {}`: greets {users}. {how}", plan.method, plan.path);
     [
         ("@summary@", summary),
         ("@guard@", guard.to_owned()),
@@ -599,11 +612,11 @@ fn operation(plan: &Plan<'_>) -> String {
     {method}:
       operationId: {name}
       tags: [{tag}]
-      summary: {name}
+      summary: Greets {users}
       description: {described}
 {parameters}      responses:
         "200":
-          description: Let in.
+          description: A greeting.
           headers:
             X-Request-Id: {{ $ref: "#/components/headers/RequestId" }}
             Cache-Control: {{ $ref: "#/components/headers/NoStore" }}
@@ -618,6 +631,7 @@ fn operation(plan: &Plan<'_>) -> String {
         path = plan.path,
         method = plan.method.to_lowercase(),
         name = plan.new.name.0,
+        users = plan.new.access.users(),
     );
     text
 }
@@ -626,7 +640,7 @@ fn operation(plan: &Plan<'_>) -> String {
 fn access_matrix(project: &Project, plan: &Plan<'_>) -> anyhow::Result<String> {
     let old =
         fs::read_to_string(project.root().join(ACCESS_MATRIX)).context("the access matrix")?;
-    let (head, body) = old.rsplit_once("---\n").context("the access matrix is no snapshot")?;
+    let (head, body) = old.rsplit_once("---\n").context("the access matrix is not a snapshot")?;
     let mut matrix: BTreeMap<String, Value> =
         serde_json::from_str(body).context("the access matrix is not JSON")?;
     let says = |role: &str| match plan.new.access.role() {
@@ -701,6 +715,18 @@ mod tests {
             }
             let api: Value = serde_saphyr::from_str(&file(&files, "openapi.yaml")).unwrap();
             assert_eq!(api["paths"][path.as_str()]["get"]["operationId"], "greet-all");
+            let operation = &api["paths"][path.as_str()]["get"];
+            let (summary, described) = if route.checked {
+                ("Greets administrators", "Checked, role `admin`.")
+            } else {
+                ("Greets signed-in users", "By token.")
+            };
+            assert_eq!(operation["summary"], summary);
+            assert_eq!(operation["description"], described);
+            assert_eq!(operation["responses"]["200"]["description"], "A greeting.");
+            let library = file(&files, "functions/greet-all/src/lib.rs");
+            let first = format!("//! `GET {path}`: greets {}.", route.access.users());
+            assert!(library.starts_with(&first), "{library}");
             let event: Value =
                 serde_json::from_str(&file(&files, "events/greet-all.json")).unwrap();
             assert_eq!(event["requestContext"]["routeKey"], format!("GET {path}"));

@@ -23,7 +23,7 @@ pub enum PasswordsCommand {
     /// Build a filter of breached passwords from text files
     Filter {
         /// Text files with one entry per line: a SHA-1 hash in hex, as Have I Been Pwned publishes
-        /// them (HASH or HASH:COUNT), or a password in clear
+        /// them (HASH or HASH:COUNT), or a plaintext password
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
         /// Write the filter to this file [default: .local/breached-passwords.filter]
@@ -73,11 +73,13 @@ fn make(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
         add(&mut builder, path, size, &mut BufReader::with_capacity(1 << 20, file))?;
     }
     let (hashes, words) = (builder.hashes(), builder.words());
-    ui::note(format_args!("building the filter of {hashes} hashes and {words} passwords in clear"));
-    let filter = builder.build().context("no filter has been made")?;
+    ui::note(format_args!(
+        "building the filter from {hashes} hashes and {words} plaintext passwords"
+    ));
+    let filter = builder.build().context("no filter was built")?;
     write(out, &filter).with_context(|| cannot("write", out))?;
     // By the way that functions go.
-    BreachedFilter::read(out).with_context(|| format!("{} is not usable", out.display()))?;
+    BreachedFilter::read(out).with_context(|| format!("{} is unusable", out.display()))?;
 
     let shown = out.canonicalize().unwrap_or_else(|_| out.to_owned());
     let shown = shown.display();
@@ -88,10 +90,10 @@ fn make(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
         begun.elapsed().as_secs_f64()
     ));
     ui::line(format_args!(
-        "of {hashes} hashes and {words} passwords in clear, those that were there twice counted once"
+        "from {hashes} hashes and {words} plaintext passwords, without duplicates"
     ));
     ui::line(format_args!(
-        "takes one in {FALSE_POSITIVE_ONE_IN} passwords that are not listed for one that is"
+        "one in {FALSE_POSITIVE_ONE_IN} passwords that are not listed is refused nevertheless"
     ));
     ui::line("to use it here:");
     ui::line(format_args!("  cargo xtask dev --env PASSWORD_BREACHED_FILTER={shown}"));
@@ -188,7 +190,7 @@ fn write(path: &Path, filter: &BreachedFilter) -> std::io::Result<()> {
 fn check(path: &Path) -> anyhow::Result<()> {
     let begun = Instant::now();
     let filter =
-        BreachedFilter::read(path).with_context(|| format!("{} is not usable", path.display()))?;
+        BreachedFilter::read(path).with_context(|| format!("{} is unusable", path.display()))?;
     let loaded = begun.elapsed();
     let mut asked = Asked { filter: &filter, count: 0, took: Duration::ZERO };
     if stdin().is_terminal() {
@@ -200,7 +202,7 @@ fn check(path: &Path) -> anyhow::Result<()> {
         }
     }
     if asked.count == 0 {
-        bail!("there was no password to look up");
+        bail!("there is no password to look up");
     }
     ui::note(format_args!(
         "read {} entries in {:.1} ms; looked {} up in {:.2} µs each",

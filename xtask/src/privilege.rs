@@ -199,9 +199,7 @@ impl Roles {
         });
         let decisions = decide(tools, &questions.collect::<Vec<_>>())?;
         let void = grants.iter().zip(decisions).filter(|(_, it)| *it != Decision::Allowed);
-        Ok(void
-            .map(|(grant, decision)| format!("{grant} lets nothing through: {decision:?}"))
-            .collect())
+        Ok(void.map(|(grant, decision)| format!("{grant} allows nothing: {decision:?}")).collect())
     }
 
     /// What is wrong with the grants, given all calls that the functions made: calls that are refused, and
@@ -226,7 +224,9 @@ impl Roles {
                     ));
                 }
                 Decision::Senseless(reason) => {
-                    faults.push(format!("{function} asks for {action} on {resource}: {reason}"));
+                    faults.push(format!(
+                        "{function} calls {action} on {resource}, which IAM cannot decide: {reason}"
+                    ));
                 }
             }
         }
@@ -334,7 +334,9 @@ fn grants_of(function: &str, policy: &Value) -> Result<Vec<Grant>, NotUnderstood
         }
         for action in action.items() {
             if action.contains(['*', '?']) {
-                return Err(NotUnderstood(format!("{function} may do anything: {action}")));
+                return Err(NotUnderstood(format!(
+                    "{function} has a wildcard permission: {action}"
+                )));
             }
             for resource in resource.items() {
                 grants.push(Grant {
@@ -441,7 +443,10 @@ pub fn authorizations(stack: &str, calls: &str) -> Result<BTreeSet<Authorization
             _ => None,
         };
         let needed = needed.ok_or_else(|| {
-            NotUnderstood(format!("{function} asks {} for {}", call.service, call.operation))
+            NotUnderstood(format!(
+                "{function} calls {}, operation {}, which this test does not know",
+                call.service, call.operation
+            ))
         })?;
         for (action, resource, context) in needed {
             let resource = logical(stack, &resource).unwrap_or(resource);

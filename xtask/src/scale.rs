@@ -116,16 +116,16 @@ pub fn render(options: &ScaleOptions) -> anyhow::Result<String> {
     let rate = |monthly: f64| users * monthly / MONTH * options.peak;
     let rates = [rate(load.logins), rate(load.refreshes), rate(load.checked)];
     let by_user =
-        Zipf::new(users, options.user_exponent).context("no such distribution of users")?;
-    let by_network =
-        Zipf::new(networks, options.network_exponent).context("no such distribution")?;
+        Zipf::new(users, options.user_exponent).context("invalid distribution of users")?;
+    let by_network = Zipf::new(networks, options.network_exponent)
+        .context("invalid distribution of networks")?;
     let mut random = StdRng::seed_from_u64(options.seed);
     // The hottest of each kind in any second: reads and writes.
     let mut hottest = [(0.0_f64, 0.0_f64); KINDS.len()];
     for _ in 0..options.seconds {
         let (mut of_users, mut of_networks) = (Requests::new(), Requests::new());
         for (index, rate) in rates.iter().enumerate() {
-            let count = Poisson::new(*rate).context("no such rate")?.sample(&mut random);
+            let count = Poisson::new(*rate).context("invalid rate")?.sample(&mut random);
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -153,10 +153,10 @@ pub fn render(options: &ScaleOptions) -> anyhow::Result<String> {
         }
     }
     let mut lines = vec![format!(
-        "at the peak: {:.0} logins, {:.0} refreshes, {:.0} requests to checked routes a second",
+        "at the peak: {:.0} logins, {:.0} refreshes, {:.0} requests to checked routes per second",
         rates[0], rates[1], rates[2]
     )];
-    let header = ["item", "reads/s", "writes/s", "of what an item can"];
+    let header = ["item", "reads/s", "writes/s", "of an item's limit"];
     let mut rows = vec![header.map(str::to_owned)];
     for (kind, (reads, writes)) in KINDS.iter().zip(hottest) {
         let used = (reads / ITEM_READS).max(writes / ITEM_WRITES);
@@ -176,24 +176,25 @@ pub fn render(options: &ScaleOptions) -> anyhow::Result<String> {
     ]);
     lines.extend(ui::columns(&rows));
     lines.push(format!(
-        "an item carries {ITEM_WRITES} writes or {ITEM_READS} strongly consistent reads a second"
+        "an item supports {ITEM_WRITES} writes or {ITEM_READS} strongly consistent reads per second"
     ));
     lines.push(format!(
-        "one network carries {:.0} logins a second, one user {:.0} refreshes or {:.0} checked requests",
+        "one network supports {:.0} logins per second, one user {:.0} refreshes or {:.0} checked requests per \
+         second",
         ITEM_WRITES / 2.0,
         ITEM_WRITES,
         ITEM_READS
     ));
     lines.push(format!(
-        "the key set carries {:.0} instances, or {:.0} cold starts a second; Lambda adds {:.0} a second to a \
-         function",
+        "the key set supports {:.0} instances, or {:.0} cold starts per second; Lambda adds {:.0} per \
+         second to a function",
         ITEM_READS * KEYS_KEPT,
         ITEM_READS,
         NEW_INSTANCES / 10.0
     ));
     let login = login_seconds();
     lines.push(format!(
-        "{INSTANCES} instances, which an account has by default, carry {:.0} logins a second of {:.1} ms",
+        "{INSTANCES} instances, an account's default limit, support {:.0} logins per second of {:.1} ms each",
         (INSTANCES / login / 1e3).floor() * 1e3,
         login * 1e3
     ));

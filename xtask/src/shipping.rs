@@ -39,7 +39,7 @@ pub async fn sizes(project: &Project, builds: &[&[&str]]) -> anyhow::Result<bool
         build.current_dir(project.root()).args(["build", "--release"]);
         build.args(functions.iter().flat_map(|function| ["--package", function]));
         if !Group::spawn(&mut build).context("cannot run cargo")?.wait().await?.success() {
-            bail!("{} cannot be built: the reason is above", functions.join(", "));
+            bail!("cannot build {}: see the errors above", functions.join(", "));
         }
         for function in *functions {
             let size = mebibytes(&folder.join(function))?;

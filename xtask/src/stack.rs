@@ -60,7 +60,8 @@ pub(crate) struct DeployedStack {
     clock: Arc<ServiceClock>,
 }
 
-/// The clock of AWS, by which the functions of the stack go too: this machine's, corrected by how far it is off.
+/// The clock of AWS, which the functions of the stack also use: this machine's clock, corrected by its
+/// difference.
 #[derive(Clone, Copy, Debug)]
 struct ServiceClock {
     ahead: SignedDuration,
@@ -143,7 +144,7 @@ impl StackArguments {
         // arn:aws:cloudformation:eu-central-1:123456789012:stack/name/id
         let account = stack.stack_id().and_then(|arn| arn.split(':').nth(4)).unwrap_or("?");
         ui::note(format_args!("the stack {name} in {region} of the account {account}"));
-        let clock = clock.0.get().context("AWS did not say what time it is")?;
+        let clock = clock.0.get().context("AWS did not report the time")?;
         Ok(Some(DeployedStack {
             config,
             outputs: Outputs::of(name, stack),
@@ -204,7 +205,10 @@ impl Outputs {
     fn get(&self, output: &str) -> anyhow::Result<&str> {
         self.values.get(output).map(String::as_str).with_context(|| {
             let stack = &self.stack;
-            format!("the stack {stack} has no output {output}: it is not a stack of Latchkey, or its deployment is not complete")
+            format!(
+                "the stack {stack} has no output {output}: it is not a Latchkey stack, or its \
+                 deployment is incomplete"
+            )
         })
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use crate::project::Project;
+use crate::ui;
 
 /// What other commands need to know of the running dev server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,14 @@ pub struct Published {
     file: File,
 }
 
+/// The file cannot be read, so that nobody knows whether a dev server runs. In one line.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {path}: {reason}. Make it readable, or choose another folder with --local")]
+pub struct StateError {
+    path: String,
+    reason: String,
+}
+
 fn path(project: &Project) -> PathBuf {
     project.local("dev.json")
 }
@@ -59,19 +68,32 @@ impl DevState {
     }
 
     /// The running dev server. `None` when there is none, or what the file tells of is gone.
-    #[must_use]
-    pub fn of_running(project: &Project) -> Option<Self> {
-        read(&path(project))
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn of_running(project: &Project) -> Result<Option<Self>, StateError> {
+        let path = path(project);
+        read(&path).map_err(|error| StateError {
+            path: path.display().to_string(),
+            reason: ui::reason(&error),
+        })
     }
 }
 
 /// What the file at `path` says, if the server that wrote it runs.
-fn read(path: &Path) -> Option<DevState> {
-    let mut file = File::open(path).ok()?;
-    let Err(TryLockError::WouldBlock) = file.try_lock_shared() else { return None };
+fn read(path: &Path) -> io::Result<Option<DevState>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) => return Err(error),
+        Ok(()) => return Ok(None),
+    }
     let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
+    file.read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text).ok())
 }
 
 impl Drop for Published {
@@ -105,12 +127,12 @@ mod tests {
         let own = std::process::id().cast_signed();
         let (first, second) = (state(own, "first"), state(own, "second"));
         let published = first.publish(&project).unwrap();
-        assert_eq!(DevState::of_running(&project), Some(first));
+        assert_eq!(DevState::of_running(&project).unwrap(), Some(first));
         let later = second.publish(&project).unwrap();
         drop(published);
-        assert_eq!(DevState::of_running(&project), Some(second));
+        assert_eq!(DevState::of_running(&project).unwrap(), Some(second));
         drop(later);
-        assert_eq!(DevState::of_running(&project), None);
+        assert_eq!(DevState::of_running(&project).unwrap(), None);
     }
 
     /// The id of a process says nothing: another program may have it by now, or this very one.
@@ -123,12 +145,12 @@ mod tests {
         let path = folder.path().join("dev.json");
         // As a server leaves it that was killed.
         let left = fs::read(&path).unwrap();
-        assert_eq!(read(&path), Some(own));
+        assert_eq!(read(&path).unwrap(), Some(own));
         drop(published);
         fs::write(&path, left).unwrap();
-        assert_eq!(read(&path), None);
+        assert_eq!(read(&path).unwrap(), None);
         fs::write(&path, "{").unwrap();
-        assert_eq!(read(&path), None);
+        assert_eq!(read(&path).unwrap(), None);
     }
 
     #[test]

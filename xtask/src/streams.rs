@@ -49,7 +49,7 @@ pub async fn deliver(
     loop {
         for (function, source, from) in &mut sources {
             let request = GetRecordsRequest { shard_iterator: from.clone(), limit: None };
-            let answer = database.get_records(request).context("a stream cannot be read")?;
+            let answer = database.get_records(request).context("cannot read a stream")?;
             let records = serde_json::to_value(&answer.records).context("records are JSON")?;
             let records = records.as_array().into_iter().flatten();
             let fitting: Vec<_> = records.filter(|record| source.takes(record)).cloned().collect();
@@ -91,16 +91,16 @@ pub fn records(database: &Database, table: &str) -> anyhow::Result<Vec<Value>> {
 fn start(database: &Database, table: &str) -> anyhow::Result<String> {
     let request = ListStreamsRequest { table_name: Some(table.to_owned()), ..Default::default() };
     let stream_arn =
-        database.list_streams(request)?.streams.pop().context("there is none")?.stream_arn;
+        database.list_streams(request)?.streams.pop().context("no stream found")?.stream_arn;
     let request = DescribeStreamRequest { stream_arn: stream_arn.clone(), ..Default::default() };
     let shard = database.describe_stream(request)?.stream_description.shards.pop();
     let request = GetShardIteratorRequest {
         stream_arn,
-        shard_id: shard.context("it has no shard")?.shard_id,
+        shard_id: shard.context("the stream has no shard")?.shard_id,
         shard_iterator_type: "TRIM_HORIZON".to_owned(),
         sequence_number: None,
     };
-    database.get_shard_iterator(request)?.shard_iterator.context("it cannot be read")
+    database.get_shard_iterator(request)?.shard_iterator.context("the stream cannot be read")
 }
 
 /// Invokes a function with records until it has taken them all, or too often.
@@ -119,7 +119,7 @@ async fn deliver_batch(invoker: &impl Invoker, function: &str, records: &[Value]
         };
         tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
     }
-    ui::note(format_args!("{function} does not take {} records: they are given up", rest.len()));
+    ui::note(format_args!("{function} cannot process {} records: they are given up", rest.len()));
 }
 
 /// The place of the first record that a function says has failed.

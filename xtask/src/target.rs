@@ -16,11 +16,12 @@ use crate::project::Project;
 use crate::stack::{DeployedStack, StackArguments};
 use crate::state::DevState;
 use crate::template::Template;
+use crate::ui;
 
 /// The database that a command works on.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Target {
-    /// Use the database in this file, which no dev server may have open [default: the database of the
+    /// Use this database file, which must not be open in a dev server [default: the database of the
     /// running dev server, or .local/latchkey.db]
     #[arg(long, value_name = "PATH", conflicts_with = "stack")]
     db: Option<PathBuf>,
@@ -53,7 +54,8 @@ pub struct Tables {
 pub(crate) enum IfMissing {
     /// Refuse.
     Refuse,
-    /// Create it where the dev server would. A path that the user typed may be misspelled, so it has to exist.
+    /// Create it where the dev server would. A path that the user typed may be misspelled, so that file must
+    /// exist.
     CreateDefault,
 }
 
@@ -90,13 +92,16 @@ impl Target {
             return Ok(Place::Deployed(stack));
         }
         if self.db.is_none()
-            && let Some(state) = DevState::of_running(project)
+            && let Some(state) = DevState::of_running(project)?
         {
             return Ok(Place::Running(state));
         }
         let path = self.db.clone().unwrap_or_else(|| project.local(dev::DATABASE));
         let shown = path.display();
-        match (path.exists(), &self.db, if_missing) {
+        let exists = path.try_exists().map_err(|error| {
+            anyhow::anyhow!("cannot read the database {shown}: {}", ui::reason(&error))
+        })?;
+        match (exists, &self.db, if_missing) {
             (true, ..) | (false, None, IfMissing::CreateDefault) => {}
             (false, Some(_), _) => {
                 bail!("there is no database {shown}: cargo xtask dev --db {shown} creates one")
@@ -149,7 +154,7 @@ impl Place {
                     table.with_context(|| format!("template.yaml sets no {variable}"))
                 };
                 let (users, keys) = (table("USERS_TABLE")?, table("KEYS_TABLE")?);
-                if !path.exists() {
+                if !path.try_exists().unwrap_or(true) {
                     project.make_local()?;
                 }
                 let storage = Storage::File(path);

@@ -123,7 +123,7 @@ pub enum TemplateError {
         reason: std::io::Error,
     },
     /// Not YAML, or not of the form of a template. Says where.
-    #[error("not a usable template: {0}")]
+    #[error("not a valid template: {0}")]
     Syntax(String),
     /// A resource lacks something, or has it in a form that is not understood here.
     #[error("{resource}: {problem}")]
@@ -306,7 +306,7 @@ fn cors_of(id: &str, properties: &Properties) -> Result<CorsConfiguration, Templ
     };
     configured
         .and_then(|configured| serde_json::from_value(configured.clone()).ok())
-        .ok_or_else(|| fault(id, "CorsConfiguration is not of a form that is understood here"))
+        .ok_or_else(|| fault(id, "CorsConfiguration has an unsupported form"))
 }
 
 /// The logical id of the function `name`: `protected-route` is `ProtectedRouteFunction`.
@@ -571,7 +571,7 @@ Resources:
             ("KeySchema:", "Keys:", "Users: KeySchema is missing"),
             ("!GetAtt Users.StreamArn", "x", "Changes: EventSourceArn is not !GetAtt of"),
             ("'{\"eventName\"", "'{", "Changes: a Pattern is not JSON"),
-            ("Resources:", "Resources: [", "not a usable template: "),
+            ("Resources:", "Resources: [", "not a valid template: "),
         ] {
             let error = Template::parse(&SMALL.replacen(from, to, 1)).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");

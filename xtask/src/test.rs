@@ -141,7 +141,8 @@ async fn execute_tests(
     if let Some(output) = group.child().stdout.take() {
         let mut output = BufReader::new(output);
         let mut line = Vec::new();
-        while output.read_until(b'\n', &mut line).await.context("cannot read what tests print")? > 0
+        while output.read_until(b'\n', &mut line).await.context("cannot read the tests' output")?
+            > 0
         {
             // A reader that has gone away is no error.
             drop(shown.write_all(&line));
@@ -172,19 +173,49 @@ impl Failures {
 }
 
 async fn steps(project: &Project, options: TestOptions) -> anyhow::Result<Vec<Step>> {
-    let run = |title, command| Step { title, work: Work::Tests(command) };
     // First, since tests use them too.
-    let tools = if options.fast {
-        Tools::installed(project, ToolSet::Test)
-            .await
-            .ok_or("not installed, and --fast is said".into())
-    } else {
-        let tools = Tools::install(project, ToolSet::Test).await;
-        tools.map_err(|error| format!("{error:#}"))
-    };
+    let test = tools(project, options, ToolSet::Test).await;
+    let checkov = tools(project, options, ToolSet::Checkov).await;
     let used = project.tools().join("snapshots-used");
-    fs::create_dir_all(project.tools()).context("cannot make the folder .tools")?;
+    fs::create_dir_all(project.tools()).context("cannot create the folder .tools")?;
     fs::write(&used, "").context("cannot write to .tools")?;
+    Ok(plan(options, &test, &checkov, used))
+}
+
+/// The tools of a set, or why there are none.
+async fn tools(project: &Project, options: TestOptions, set: ToolSet) -> Result<Tools, String> {
+    if options.fast {
+        let installed = Tools::installed(project, set).await;
+        installed.ok_or("not installed; skipped because of --fast".into())
+    } else {
+        Tools::install(project, set).await.map_err(|error| format!("{error:#}"))
+    }
+}
+
+/// All steps. First those that take seconds, so that a fault that they find costs no half hour.
+fn plan(
+    options: TestOptions,
+    test: &Result<Tools, String>,
+    checkov: &Result<Tools, String>,
+    used: PathBuf,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let scan = ["--file", "template.yaml", "edge.yaml", "--config-file", ".checkov.yaml"];
+    let validate = ["validate", "--lint", "--region", "us-east-1"];
+    let validate_edge = [&validate[..], &["--template", "edge.yaml"]].concat();
+    for (title, tools, program, arguments) in [
+        ("cfn-lint", test, "cfn-lint", &["-c", "I", "--", "template.yaml", "edge.yaml"][..]),
+        ("sam validate --lint", test, "sam", &validate),
+        ("sam validate --lint, edge.yaml", test, "sam", &validate_edge),
+        ("checkov", checkov, "checkov", &scan),
+    ] {
+        let work = match tools {
+            Ok(tools) => Work::Run(linter(tools.program(program), arguments)),
+            Err(reason) => Work::Skip(reason.clone()),
+        };
+        steps.push(Step { title, work });
+    }
+    let run = |title, command| Step { title, work: Work::Tests(command) };
     // The whole workspace each time, so that features are unified once, and nothing is built twice.
     let tests = |arguments: &[&str]| {
         let mut tests = cargo();
@@ -196,40 +227,16 @@ async fn steps(project: &Project, options: TestOptions) -> anyhow::Result<Vec<St
     };
     let mut documented = cargo();
     documented.args(["test", "--workspace", "--doc"]);
-    let mut steps = vec![
-        run("Tests", tests(&["--skip", SLOW, "--skip", DEPLOYMENT])),
-        run("Examples in the documentation", documented),
-    ];
+    steps.push(run("Tests", tests(&["--skip", SLOW, "--skip", DEPLOYMENT])));
+    steps.push(run("Examples in the documentation", documented));
     if !options.fast {
         steps.push(run("Tests, end to end", tests(&[SLOW])));
         steps.push(run("Deployment", tests(&[DEPLOYMENT, "--nocapture"])));
         steps.push(Step { title: "Shipping profile", work: Work::Shipping });
+        // It looks at what the tests have left.
         steps.push(Step { title: "Snapshots", work: Work::Snapshots(used) });
     }
-    let checkov = if options.fast {
-        Tools::installed(project, ToolSet::Checkov)
-            .await
-            .ok_or("not installed, and --fast is said".into())
-    } else {
-        let tools = Tools::install(project, ToolSet::Checkov).await;
-        tools.map_err(|error| format!("{error:#}"))
-    };
-    let scan = ["--file", "template.yaml", "edge.yaml", "--config-file", ".checkov.yaml"];
-    let validate = ["validate", "--lint", "--region", "us-east-1"];
-    let validate_edge = [&validate[..], &["--template", "edge.yaml"]].concat();
-    for (title, tools, program, arguments) in [
-        ("cfn-lint", &tools, "cfn-lint", &["-c", "I", "--", "template.yaml", "edge.yaml"][..]),
-        ("sam validate --lint", &tools, "sam", &validate),
-        ("sam validate --lint, edge.yaml", &tools, "sam", &validate_edge),
-        ("checkov", &checkov, "checkov", &scan),
-    ] {
-        let work = match tools {
-            Ok(tools) => Work::Run(linter(tools.program(program), arguments)),
-            Err(reason) => Work::Skip(reason.clone()),
-        };
-        steps.push(Step { title, work });
-    }
-    Ok(steps)
+    steps
 }
 
 fn linter(program: PathBuf, arguments: &[&str]) -> Command {
@@ -359,6 +366,23 @@ test result: FAILED. 0 passed; 1 failed
             let outcome = execute_tests(&Project::here(), &mut tests, &mut shown).await.unwrap();
             assert_eq!(outcome, expected);
             assert_eq!(shown, b"failures:\n    one\n\n");
+        }
+    }
+
+    #[test]
+    fn checks_that_take_seconds_come_before_tests_that_take_minutes() {
+        let missing = || Err("no tool".to_owned());
+        for fast in [false, true] {
+            let steps = plan(TestOptions { fast }, &missing(), &missing(), PathBuf::new());
+            let titles: Vec<_> = steps.iter().map(|step| step.title).collect();
+            let (checks, tests) = titles.split_at(4);
+            let expected =
+                ["cfn-lint", "sam validate --lint", "sam validate --lint, edge.yaml", "checkov"];
+            assert_eq!(checks, expected);
+            assert_eq!(tests[0], "Tests");
+            // It looks at what the tests have used.
+            let last = if fast { "Examples in the documentation" } else { "Snapshots" };
+            assert_eq!(tests.last(), Some(&last));
         }
     }
 

@@ -111,7 +111,7 @@ impl Tools {
         if !place.is_whole().await {
             if place.venv.exists() {
                 ui::note(format_args!(
-                    "{} does not work, or belongs to another folder: making it again",
+                    "{} is broken or belongs to another folder: creating it again",
                     place.venv.display()
                 ));
                 fs::remove_dir_all(&place.venv)
@@ -125,7 +125,7 @@ impl Tools {
             .args(["--no-input", "--no-deps", "--requirement"])
             .arg(&place.requirements);
         if !Group::spawn(&mut pip).context("cannot run pip")?.wait().await?.success() {
-            bail!("pip could not install xtask/{}: its reason is above", set.requirements());
+            bail!("pip could not install xtask/{}: see the error above", set.requirements());
         }
         let tools = Self::at(project, &place);
         if set == ToolSet::Test {
@@ -149,10 +149,10 @@ impl Tools {
                 .args(["--no-input", "--no-deps"])
                 .args(NODE);
             if !Group::spawn(&mut pip).context("cannot run pip")?.wait().await?.success() {
-                bail!("pip could not install Node: its reason is above");
+                bail!("pip could not install Node: see the error above");
             }
         }
-        fs::create_dir_all(&self.npm).context("cannot make the folder .tools/npm")?;
+        fs::create_dir_all(&self.npm).context("cannot create the folder .tools/npm")?;
         for file in NPM_FILES {
             fs::copy(project.root().join("xtask/npm").join(file), self.npm.join(file))
                 .with_context(|| format!("cannot copy xtask/npm/{file}"))?;
@@ -162,7 +162,7 @@ impl Tools {
         npm.args(["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"])
             .current_dir(&self.npm);
         if !Group::spawn(&mut npm).context("cannot run npm")?.wait().await?.success() {
-            bail!("npm could not install the libraries of xtask/npm: its reason is above");
+            bail!("npm could not install the libraries of xtask/npm: see the error above");
         }
         Ok(())
     }

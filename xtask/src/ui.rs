@@ -44,7 +44,7 @@ pub fn without_numbers(text: &str) -> String {
 pub fn amount(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(amount) if amount.is_finite() && amount >= 0.0 => Ok(amount),
-        _ => Err("expected a number that is not negative".to_owned()),
+        _ => Err("expected a non-negative number".to_owned()),
     }
 }
 
@@ -54,7 +54,7 @@ pub fn amount(text: &str) -> Result<f64, String> {
 /// When the answer is not yes, or there is nobody to ask.
 pub fn confirm(question: &str) -> anyhow::Result<()> {
     if !stdin().is_terminal() {
-        bail!("there is no terminal to ask for confirmation: use --yes to confirm");
+        bail!("cannot ask for confirmation without a terminal: use --yes to confirm");
     }
     let mut stderr = stderr().lock();
     write!(stderr, "{question} [y/N] ")?;

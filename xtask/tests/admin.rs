@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -82,7 +83,7 @@ fn takes_the_hash_of_an_account_that_is_moved_in() {
     };
     let create = ["create", "mover", "--hash-stdin"];
     let costly = refused(&admin(database, &create, &hash(100_000_000)));
-    assert!(costly.contains("the password hash asks for too much: "), "{costly}");
+    assert!(costly.contains("the password hash is too expensive to verify: "), "{costly}");
     let broken = refused(&admin(database, &create, "md5$abc\n"));
     for format in ["argon2id", "bcrypt", "pbkdf2:sha256:", "scrypt:", "pbkdf2_sha256$"] {
         assert!(broken.contains(format), "{format}: {broken}");
@@ -140,6 +141,57 @@ fn no_command_creates_a_database_by_mistake() {
     let create = ["create", "someone", "--password-stdin"];
     good(&admin(local, &create, "a long passphrase\n"));
     assert!(local.join("latchkey.db").exists());
+}
+
+/// A command that root runs without the right to read everything: the rights of files apply as to anyone.
+fn without_privilege(local: &Path, arguments: &[&str]) -> Output {
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", "-dac_override,-dac_read_search", "--"]);
+        command.arg(env!("CARGO_BIN_EXE_xtask"));
+        command
+    } else {
+        Command::new(env!("CARGO_BIN_EXE_xtask"))
+    };
+    command.args(arguments).arg("--local").arg(local).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Not as a database that is missing: `cargo xtask dev` could not create it either.
+#[test]
+fn local_state_that_cannot_be_read_is_reported_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let (closed, looping) = (folder.path().join("closed"), folder.path().join("looping"));
+    let create = ["create", "someone", "--password-stdin"];
+    good(&admin(&closed, &create, "a long passphrase\n"));
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
+    std::os::unix::fs::symlink(&looping, &looping).unwrap();
+    let database = closed.join("latchkey.db");
+    let typed = ["admin", "show", "someone", "--db", database.to_str().unwrap()];
+    for (local, reason) in [
+        (&closed, "Permission denied"),
+        (&looping, "Too many levels of symbolic links"),
+        (&folder.path().join("looping/local"), "Too many levels of symbolic links"),
+    ] {
+        for arguments in [
+            &["admin", "show", "someone"][..],
+            &["admin", "disable", "someone"],
+            &["keys", "list"],
+            &["sessions", "end-all", "--yes"],
+            &["bench", "login-timing"],
+        ] {
+            let said = refused(&without_privilege(local, arguments));
+            assert!(said.contains(reason), "{arguments:?}: {said}");
+            assert!(said.contains(local.to_str().unwrap()), "{arguments:?}: {said}");
+            assert!(!said.contains("there is no") && !said.contains("os error"), "{said}");
+        }
+    }
+    for (local, arguments) in [(folder.path(), &typed[..]), (&closed, &["dev", "--port", "0"])] {
+        let said = refused(&without_privilege(local, arguments));
+        assert!(said.contains("Permission denied"), "{said}");
+        assert!(said.contains(closed.to_str().unwrap()), "{said}");
+    }
+    // So that the folder can be removed.
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
 }
 
 #[test]

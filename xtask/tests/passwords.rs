@@ -54,7 +54,9 @@ fn makes_a_filter_of_several_files_and_asks_it() {
         .unwrap();
     let files = ["filter", "hashes.txt", "words.txt"];
     let said = good(&passwords(folder.path(), &files, ""));
-    for part in ["breached-passwords.filter: 4 entries, ", "2 hashes and 4 passwords", "65536"] {
+    for part in
+        ["breached-passwords.filter: 4 entries, ", "2 hashes and 4 plaintext passwords", "65536"]
+    {
         assert!(said.contains(part), "{part}: {said}");
     }
     let filter = at("local").join("breached-passwords.filter");
@@ -96,14 +98,14 @@ fn refuses_in_one_line_and_writes_nothing() {
             "error: cannot read missing.txt: No such file",
         ),
         (&["filter", "folder"], "error: cannot read folder: "),
-        (&["filter", "empty.txt"], "error: no filter has been made: there is no password"),
+        (&["filter", "empty.txt"], "error: no filter was built: the list contains no password"),
         (&["filter", "good.txt", "latin.txt"], "error: latin.txt, line 3: is not UTF-8"),
-        (&["filter", "ntlm.txt"], "error: ntlm.txt, line 1: is no whole SHA-1 hash"),
+        (&["filter", "ntlm.txt"], "error: ntlm.txt, line 1: is a hash, but not SHA-1"),
         // A line without end, of which no more is read than a password may have.
         (&["filter", "/dev/zero"], "error: /dev/zero, line 1: is longer than 1024 bytes"),
         (&["filter", "good.txt", "--out", "no/where"], "error: cannot write no/where: "),
-        (&["check", "missing.filter"], "error: missing.filter is not usable: cannot be read: No"),
-        (&["check", "good.txt"], "error: good.txt is not usable: is no filter"),
+        (&["check", "missing.filter"], "error: missing.filter is unusable: cannot be read: No"),
+        (&["check", "good.txt"], "error: good.txt is unusable: is not a filter"),
     ] {
         let said = refused(&passwords(folder.path(), arguments, "hunter22\n"));
         assert!(said.starts_with(reason), "{arguments:?}: {said}");

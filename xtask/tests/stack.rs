@@ -114,7 +114,8 @@ fn refused(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// An operator whose clock is ahead would lock everybody out, and one whose clock is behind would end nothing.
+/// Otherwise an operator whose clock is ahead would lock everybody out, and one whose clock is behind would
+/// end no session.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_end_by_the_clock_of_the_stack() {
     for ahead in [SignedDuration::from_hours(-72), SignedDuration::from_hours(2)] {
@@ -141,7 +142,7 @@ async fn an_account_of_a_stack_keeps_the_rules_of_the_stack() {
 
     let strict = [("PASSWORD_MIN_CHARS", "64")];
     let made = good(&stack.run(&create, &strict, "a password of many characters\n"));
-    assert!(made.contains("root@example.com (to be confirmed)"), "{made}");
+    assert!(made.contains("root@example.com (not confirmed yet)"), "{made}");
     // By the clock of the stack, so that it is not two days old.
     assert!(made.contains("(0 seconds ago)") || made.contains("(1 second ago)"), "{made}");
 }

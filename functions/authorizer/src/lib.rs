@@ -50,7 +50,7 @@ impl FromStr for Admission {
         match text {
             "by_token" => Ok(Self::ByToken),
             "checked" => Ok(Self::Checked),
-            _ => Err("there are by_token and checked"),
+            _ => Err("expected `by_token` or `checked`"),
         }
     }
 }
@@ -125,18 +125,18 @@ impl EventHandler for Authorizer {
                 answer.is_authorized = true;
                 answer.context = context;
             }
-            Ok(_) => tracing::info!(code = "insufficient_role", "not let in"),
+            Ok(_) => tracing::info!(code = "insufficient_role", "access denied"),
             // Nothing is known of the caller: the gateway answers 500, and the client may try again.
             Err(problem) if problem.status().is_server_error() => return Err(Unavailable(problem)),
             Err(problem) => {
-                tracing::info!(code = problem.code(), reason = problem.reason(), "not let in");
+                tracing::info!(code = problem.code(), reason = problem.reason(), "access denied");
             }
         }
         Ok(answer)
     }
 }
 
-/// The caller could not be looked at.
+/// The caller could not be checked.
 #[derive(Debug, thiserror::Error)]
-#[error("the caller could not be looked at: {0}")]
+#[error("the caller could not be checked: {0}")]
 pub struct Unavailable(Problem);

@@ -61,7 +61,9 @@ fn not_eight_digits() -> Problem {
 
 fn refused(error: ConfirmationError) -> Problem {
     match error {
-        ConfirmationError::Taken => Problem::already_exists("The e-mail address is taken."),
+        ConfirmationError::Taken => {
+            Problem::already_exists("Another account uses this e-mail address.")
+        }
         ConfirmationError::Redemption(error) => error.into(),
     }
 }

@@ -50,7 +50,9 @@ impl Route for EmailVerifyRoute {
 
 fn refused(error: ConfirmationError) -> Problem {
     match error {
-        ConfirmationError::Taken => Problem::already_exists("The e-mail address is taken."),
+        ConfirmationError::Taken => {
+            Problem::already_exists("Another account uses this e-mail address.")
+        }
         ConfirmationError::Redemption(error) => error.into(),
     }
 }

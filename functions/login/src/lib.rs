@@ -269,10 +269,13 @@ fn validate(login: Login) -> Result<(Presented, Password), Problem> {
         }
         (None, Some(given)) => address("email", given.trim(), &mut errors),
         (None, None) => {
-            return Err(Problem::missing_member("username", "Give either username or email."));
+            let detail = "Specify either `username` or `email`.";
+            return Err(Problem::missing_member("username", detail));
         }
         (Some(_), Some(_)) => {
-            return Err(Problem::invalid_request("Give either username or email, not both."));
+            return Err(Problem::invalid_request(
+                "Specify either `username` or `email`, not both.",
+            ));
         }
     };
     match Password::parse(login.password) {

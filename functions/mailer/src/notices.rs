@@ -27,7 +27,7 @@ impl FromStr for Switch {
         match text {
             "on" => Ok(Self::On),
             "off" => Ok(Self::Off),
-            _ => Err("it is on or off"),
+            _ => Err("expected `on` or `off`"),
         }
     }
 }

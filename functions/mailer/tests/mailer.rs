@@ -415,8 +415,8 @@ async fn an_address_gets_ten_notices_a_day_and_its_codes_besides() {
     assert_eq!(bench.run().await.len(), 11);
 }
 
-/// Anyone can have an address told that it is taken. That leaves most notices of the day to what the owner must
-/// know.
+/// Anyone can cause the notice that an address is taken. It uses up only a few of the day's notices, so most
+/// remain for changes that the owner must know about.
 #[tokio::test]
 async fn strangers_cannot_use_up_the_notices_of_an_address() {
     let bench = Bench::start().await;
@@ -497,6 +497,6 @@ async fn what_its_environment_lacks_is_told_at_once() {
         Box::pin(open_handler::<MailerFunction>(&Env::from_iter(env), &World::system())).await;
     let lacks = started.err().unwrap().to_string();
     for name in ["MAIL_LINK_BASE", "MAIL_FROM", "NOTICE_NEW_NETWORK"] {
-        assert!(lacks.contains(&format!("{name} is not usable")), "{lacks}");
+        assert!(lacks.contains(&format!("{name} is invalid")), "{lacks}");
     }
 }

@@ -84,7 +84,7 @@ impl Route for PasswordChangeRoute {
             Changed::Done(session) => *session,
             // Another request has ended the caller's sessions or changed the password.
             Changed::Meanwhile => {
-                return Err(Problem::invalid_token().because("the account has changed meanwhile"));
+                return Err(Problem::invalid_token().because("the account changed concurrently"));
             }
         };
         let tokens = issuer.issue(SessionGrant {

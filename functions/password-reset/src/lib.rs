@@ -99,7 +99,7 @@ impl Route for PasswordResetRoute {
             Ok(Familiarity::Usual) => {}
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(event = "counters_not_told", error, "a reset is not counted");
+                tracing::warn!(event = "counters_not_told", error, "a reset was not recorded");
             }
         }
         Ok(NoContent)
@@ -119,7 +119,8 @@ impl PasswordResetRoute {
         let hash = Secret::new(hash.expose().to_owned());
         let redeemed = self.resets.reset(code, account, hash, notice.as_ref(), now).await?;
         if redeemed != Redeemed::Done {
-            return Err(Problem::invalid_code().because("code or account has changed meanwhile"));
+            let reason = "the code or the account changed concurrently";
+            return Err(Problem::invalid_code().because(reason));
         }
         Ok(())
     }
@@ -137,7 +138,7 @@ impl PasswordResetRoute {
 fn not_presented(error: PresentedError) -> Problem {
     match error {
         PresentedError::Members => {
-            Problem::invalid_request("Give either token, or email and code.")
+            Problem::invalid_request("Specify either `token`, or `email` and `code`.")
         }
         PresentedError::NotEightDigits => {
             let detail = "The code must have eight digits.".to_owned();

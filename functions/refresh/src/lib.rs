@@ -75,7 +75,7 @@ impl Route for RefreshRoute {
         let (refreshed, account) = futures_util::try_join!(refreshed, account)?;
         let session = live(refreshed, token)?;
         if epoch.refuses(session.created_at.as_second()) {
-            return Err(refused("the sessions of that time have been ended"));
+            return Err(refused("the session epoch has passed"));
         }
         let account = active(account, &session)?;
         let tokens = issuer.issue(SessionGrant {
@@ -112,12 +112,12 @@ fn live(refreshed: Refreshed, token: RefreshToken) -> Result<Session, Problem> {
 
 /// The account, if it and the session count now.
 fn active(account: Option<Account>, session: &Session) -> Result<Account, Problem> {
-    let account = account.ok_or_else(|| refused("the account is gone"))?;
+    let account = account.ok_or_else(|| refused("the account no longer exists"))?;
     if account.standing == Standing::Disabled {
         return Err(refused("the account is disabled"));
     }
     if account.ver != session.ver {
-        return Err(refused("the sessions of that time have been ended"));
+        return Err(refused("the session epoch has passed"));
     }
     Ok(account)
 }

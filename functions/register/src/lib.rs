@@ -49,7 +49,7 @@ impl FromStr for Mode {
             "open" => Ok(Self::Open),
             "closed" => Ok(Self::Closed),
             "invite" => Ok(Self::Invite),
-            _ => Err("there are open, closed and invite"),
+            _ => Err("expected `open`, `closed` or `invite`"),
         }
     }
 }
@@ -70,7 +70,7 @@ impl FromStr for Claim {
         match text {
             "optional" => Ok(Self::AtOnce),
             "required" => Ok(Self::OnceVerified),
-            _ => Err("there are optional and required"),
+            _ => Err("expected `optional` or `required`"),
         }
     }
 }
@@ -184,7 +184,8 @@ impl Route for RegisterRoute {
             }
             // The same for everybody: also what is in the account could tell.
             Claim::OnceVerified => Either::Right(Accepted(Message::new(
-                "User registered successfully. An address takes effect when it is confirmed; a mail is on its way.",
+                "User registered successfully. If you specified an e-mail address, it takes effect once you \
+                 confirm it; a mail is on its way.",
             ))),
         })
     }
@@ -312,7 +313,9 @@ fn password_violation(violation: PolicyViolation) -> FieldError {
 fn taken(error: RegisterError) -> Problem {
     match error {
         RegisterError::UsernameTaken => Problem::already_exists("The username is taken."),
-        RegisterError::EmailTaken => Problem::already_exists("The e-mail address is taken."),
+        RegisterError::EmailTaken => {
+            Problem::already_exists("Another account uses this e-mail address.")
+        }
         RegisterError::InvalidInvite => Problem::invalid_invite(),
         RegisterError::Store(error) => error.into(),
     }

@@ -53,7 +53,7 @@ async fn a_rotation_that_comes_too_early_says_when() {
     let function = open_handler::<RotateKeys>(&stack.env(), &World::system()).await.unwrap();
     let before = std::fs::read_to_string(stack.signing_keys()).unwrap();
     let error = handle(&function, load("rotate-keys")).await.unwrap_err();
-    assert!(error.starts_with("the next key may sign from 20"), "{error}");
+    assert!(error.starts_with("the next key must not sign before 20"), "{error}");
     assert!(!error.contains('.'), "a whole second: {error}");
     assert_eq!(std::fs::read_to_string(stack.signing_keys()).unwrap(), before);
 }

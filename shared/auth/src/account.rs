@@ -39,14 +39,14 @@ pub trait AccountCheck: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Found, CheckError>> + Send;
 }
 
-/// The account could not be looked at.
+/// The account could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// The database does not answer.
     #[error("the account could not be read")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What it answered is not an account of ours.
-    #[error("the stored account is not usable")]
+    #[error("the stored account is invalid")]
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -67,28 +67,28 @@ impl<R> CheckedCaller<R> {
     }
 }
 
-/// Why somebody was not let in.
+/// Why a caller was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The token does not count.
+    /// The token is invalid.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The account is gone.
-    #[error("the account is gone")]
+    #[error("the account no longer exists")]
     AccountGone,
     /// The account is disabled.
     #[error("the account is disabled")]
     AccountDisabled,
-    /// The session is gone or over.
+    /// The session does not exist or has ended.
     #[error("the session has ended")]
     SessionEnded,
     /// The token or its session is of an older epoch, the account's or the global one.
-    #[error("the sessions of that time have been ended")]
+    #[error("the session epoch has passed")]
     EpochPassed,
     /// A role is missing.
     #[error("the role {0} is missing")]
     RoleMissing(Role),
-    /// The account could not be looked at.
+    /// The account could not be read.
     #[error(transparent)]
     Check(#[from] CheckError),
 }

@@ -212,7 +212,7 @@ pub enum KeySetError {
     #[error("a key has no kid")]
     NoKid,
     /// Two keys have one identifier.
-    #[error("the kid {0} stands twice")]
+    #[error("duplicate kid {0}")]
     DoubleKid(String),
     /// A key is of a kind that we do not use.
     #[error("the key {0} is not a signature key of a supported algorithm")]

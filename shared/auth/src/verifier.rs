@@ -179,7 +179,7 @@ pub enum TokenError {
     /// Longer than [`MAX_TOKEN_BYTES`].
     #[error("the token is too long")]
     TooLong,
-    /// Not three parts of base64url, or a header that is not one of ours.
+    /// Not three parts of base64url, or an invalid header.
     #[error("the token is malformed")]
     Malformed,
     /// It has `crit` (RFC 7515 §4.1.11), and we understand no extension.
@@ -188,34 +188,34 @@ pub enum TokenError {
     /// `typ` is not `at+jwt`.
     #[error("the token is not an access token")]
     Type,
-    /// `kid` names no key of ours.
-    #[error("the token names no key of ours")]
+    /// `kid` names no known key.
+    #[error("the token's key is unknown")]
     UnknownKey,
     /// `alg` is not the algorithm of the key.
-    #[error("the token's algorithm is not its key's")]
+    #[error("the token's algorithm does not match its key")]
     Algorithm,
     /// The signature is not the key's.
-    #[error("the token's signature is wrong")]
+    #[error("the token's signature is invalid")]
     Signature,
     /// A claim is missing or not of its type.
-    #[error("the token's claims are not ours")]
+    #[error("the token's claims are missing or malformed")]
     Claims,
-    /// `iss` is somebody else.
-    #[error("the token is another issuer's")]
+    /// `iss` names another issuer.
+    #[error("the token is from another issuer")]
     Issuer,
-    /// `aud` is somebody else.
+    /// `aud` names another audience.
     #[error("the token is for another audience")]
     Audience,
     /// `exp` has passed.
     #[error("the token has expired")]
     Expired,
-    /// `nbf` has not come.
-    #[error("the token does not count yet")]
+    /// `nbf` is in the future.
+    #[error("the token is not valid yet")]
     NotYetValid,
-    /// `iat` or `auth_time` has not come.
-    #[error("the token is from the future")]
+    /// `iat` or `auth_time` is in the future.
+    #[error("the token was issued in the future")]
     IssuedInTheFuture,
-    /// The keys cannot be had, so nothing is known of the token.
+    /// The keys could not be read, so the token could not be checked.
     #[error(transparent)]
     Keys(crate::KeyError),
 }

@@ -201,7 +201,8 @@ fn linked(package: &str) -> BTreeSet<String> {
     lines.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
-/// Otherwise cargo builds twice what differs, and all that uses it: once for tests and once for the dev server.
+/// Otherwise cargo builds a crate whose features differ, and every crate that depends on it, twice: for tests
+/// and for the dev server.
 #[test]
 fn features_are_the_same_with_tests_and_without() {
     let features = |edges| tree(&["--workspace", "--format", "{p} {f}", "--edges", edges]);
@@ -210,7 +211,8 @@ fn features_are_the_same_with_tests_and_without() {
     assert!(differing.is_empty(), "tests have other features of {differing:#?}");
 }
 
-/// Otherwise `cargo xtask`, which names its package so that it works in every folder, builds twice what differs.
+/// Otherwise `cargo xtask`, which names its package so that it works in every folder, builds crates whose
+/// features differ twice.
 #[test]
 fn xtask_alone_has_the_features_of_the_workspace() {
     let features = |packages: &[&str]| {

@@ -9,9 +9,9 @@ use process::Metric;
 use serde_json::Value;
 use xtask::project::Project;
 
-/// Metrics of AWS's own that alarms look at, each with the dimensions that it has. Sources: "Working with
-/// metrics for HTTP APIs", "Types of metrics for Lambda functions", "`DynamoDB` metrics and dimensions",
-/// "Creating reputation monitoring alarms using `CloudWatch`", "Available `CloudWatch` metrics for Amazon SQS".
+/// AWS's own metrics that alarms watch, each with its dimensions. Sources: "Working with metrics for HTTP
+/// APIs", "Types of metrics for Lambda functions", "`DynamoDB` metrics and dimensions", "Creating reputation
+/// monitoring alarms using `CloudWatch`", "Available `CloudWatch` metrics for Amazon SQS".
 const OF_AWS: [(&str, &str, &[&str]); 9] = [
     ("AWS/ApiGateway", "5xx", &["ApiId"]),
     ("AWS/ApiGateway", "Latency", &["ApiId"]),
@@ -186,7 +186,8 @@ fn mail_without_links_is_refused() {
 }
 
 /// API Gateway gives up after 30 s, and after 10 s on an authorizer ("Quotas for configuring and running an
-/// HTTP API"). A function ends its calls 2 s before its own time is over, which must leave time for a whole one.
+/// HTTP API"). A function ends its calls 2 s before its timeout, which must leave time for at least one whole
+/// call.
 #[test]
 fn functions_end_before_api_gateway_gives_up_and_after_a_call_of_a_service() {
     let template = fs::read_to_string(Project::here().template()).unwrap();

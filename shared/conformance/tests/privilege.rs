@@ -1,4 +1,5 @@
-//! What the functions may do, by the roles that SAM and CloudFormation would make, whatever the template says.
+//! The permissions of the functions, as given by the roles that SAM and CloudFormation would create from the
+//! template.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -95,7 +95,7 @@ pub enum DynamoError {
     #[error("the database does not answer")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// It refuses the request: a missing right or table, a request that is not valid.
-    #[error("the database refuses the request")]
+    #[error("the database refused the request")]
     Refused(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 

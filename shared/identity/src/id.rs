@@ -11,7 +11,7 @@ use process::Random;
 
 /// An identifier is not of the form that we make: a hyphenated lower-case UUID (RFC 9562).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an identifier of ours")]
+#[error("not a valid identifier")]
 pub struct IdError;
 
 /// Parses the one spelling that [`fmt::Display`] writes; braces, upper case and the simple form are

@@ -28,11 +28,11 @@ pub enum NameError {
     #[error("is too long")]
     TooLong,
     /// A character that names may not have, such as a space, a control or an invisible character.
-    #[error("has a character that is not allowed")]
+    #[error("contains a character that is not allowed")]
     InvalidCharacters,
     /// Allowed characters in an order that is not: no e-mail address, a combining mark at the
     /// start, mixed writing directions.
-    #[error("does not have the right form")]
+    #[error("has an invalid format")]
     InvalidFormat,
     /// The name is kept for the operator of the service ([`ReservedNames`]).
     #[error("is reserved")]

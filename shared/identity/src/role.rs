@@ -41,7 +41,7 @@ impl fmt::Display for Role {
 
 /// There is no role of that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such role: there are user, admin and super_admin")]
+#[error("unknown role: expected `user`, `admin` or `super_admin`")]
 pub struct RoleError;
 
 impl FromStr for Role {

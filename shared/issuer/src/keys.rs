@@ -259,13 +259,13 @@ pub enum SigningKeyError {
     #[error("not a JWK Set of private keys with their states")]
     NotAKeySet,
     /// Not one active key and next ones.
-    #[error("the JWK Set has not one active key")]
+    #[error("the JWK Set does not have exactly one active key")]
     States,
     /// A rotation needs a next key.
     #[error("the JWK Set has no next key")]
     NoNext,
     /// A key that cannot sign, or whose halves do not belong together.
-    #[error("the key {0} is not usable")]
+    #[error("the key {0} is invalid")]
     Unusable(String),
 }
 

@@ -109,8 +109,8 @@ impl fmt::Display for RefreshTokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "the refresh token is malformed",
-            Self::UnknownPepper => "the refresh token names no pepper of ours",
-            Self::Mac => "the refresh token is not of our making",
+            Self::UnknownPepper => "the refresh token's pepper is unknown",
+            Self::Mac => "the refresh token was not issued by this service",
         })
     }
 }

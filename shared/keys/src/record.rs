@@ -253,14 +253,14 @@ pub enum KeysError {
     /// No set has been published yet.
     #[error("no key set has been published")]
     Unpublished,
-    /// Somebody else has published meanwhile.
-    #[error("another key set has been published meanwhile")]
+    /// Another set was published concurrently.
+    #[error("another key set was published concurrently")]
     Meanwhile,
-    /// The item is not of our form.
-    #[error("the published key set is not of our form")]
+    /// The item is malformed.
+    #[error("the published key set is malformed")]
     Form,
-    /// What has been published is not a set of ours.
-    #[error("the published key set is not usable")]
+    /// The published set is invalid.
+    #[error("the published key set is invalid")]
     Unusable(#[from] KeySetError),
 }
 

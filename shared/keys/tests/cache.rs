@@ -226,11 +226,8 @@ async fn what_is_not_published_or_not_a_key_set_is_an_outage() {
     };
     for (jwks, expected) in [
         (None, "no key set has been published"),
-        (Some("not JSON".to_owned()), "the published key set is not of our form"),
-        (
-            Some(entry(r#"{"kty":"oct","k":"AAAA","kid":"a"}"#)),
-            "the published key set is not usable",
-        ),
+        (Some("not JSON".to_owned()), "the published key set is malformed"),
+        (Some(entry(r#"{"kty":"oct","k":"AAAA","kid":"a"}"#)), "the published key set is invalid"),
     ] {
         let mut put = client.put_item().table_name("KeysTable").item("pk", text("KEY_SET"));
         if let Some(jwks) = jwks {

@@ -41,7 +41,7 @@ impl FromStr for Place {
         match text.strip_prefix("file:") {
             Some(folder) if !folder.is_empty() => Ok(Self::Folder(folder.into())),
             None if text == "ses" => Ok(Self::Ses),
-            _ => Err("it is ses, or file: and a folder"),
+            _ => Err("expected `ses`, or `file:` and a folder"),
         }
     }
 }
@@ -54,7 +54,7 @@ impl FromStr for LinkBase {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let uri: http::Uri = text.parse().map_err(|_| "it is not a URL")?;
+        let uri: http::Uri = text.parse().map_err(|_| "expected a URL")?;
         let local = || {
             let host = uri.host().unwrap_or_default();
             ["127.0.0.1", "localhost", "[::1]"].contains(&host)
@@ -62,10 +62,10 @@ impl FromStr for LinkBase {
         match uri.scheme_str() {
             Some("https") => {}
             Some("http") if local() => {}
-            _ => return Err("it is not an https URL"),
+            _ => return Err("expected an https URL"),
         }
         if text.contains(['?', '#', '@']) {
-            return Err("it has a query, a fragment or credentials");
+            return Err("expected a URL without query, fragment and credentials");
         }
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
@@ -80,13 +80,13 @@ impl FromStr for Product {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.chars().any(char::is_control) || text.chars().count() > MAX_PRODUCT_CHARS {
-            return Err("it has a control character, or more than 60 characters");
+            return Err("expected at most 60 characters and no control characters");
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-/// From whom mails are, how they are sent, and what is in all of them.
+/// The sender of mails, how they are sent, and what all of them contain.
 #[derive(Clone, Debug)]
 pub struct Config {
     from: Email,
@@ -158,13 +158,13 @@ impl Mailer {
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
     /// It may be sent later.
-    #[error("mail cannot be sent at present")]
+    #[error("mail cannot be sent at the moment")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It will not be, however often it is tried: the address or the text is refused.
-    #[error("the mail is refused")]
+    /// It can never be sent: the address or the text is refused.
+    #[error("the mail was refused")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A text cannot be made.
-    #[error("the text of a mail cannot be made")]
+    /// A text cannot be rendered.
+    #[error("the text of a mail cannot be rendered")]
     Text(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -138,7 +138,7 @@ async fn a_link_begins_as_configured() {
     ] {
         if expected.is_empty() {
             let refused = config(&[("MAIL_LINK_BASE", base)]).unwrap_err();
-            assert!(refused.contains("MAIL_LINK_BASE is not usable"), "{base}: {refused}");
+            assert!(refused.contains("MAIL_LINK_BASE is invalid"), "{base}: {refused}");
             continue;
         }
         let folder = Folder::new("a-link", &[("MAIL_LINK_BASE", base)]);
@@ -158,7 +158,7 @@ fn what_is_not_usable_is_told() {
         ("PRODUCT_NAME", &"x".repeat(61)),
     ] {
         let refused = config(&[(name, value)]).unwrap_err();
-        assert!(refused.contains(&format!("{name} is not usable")), "{value}: {refused}");
+        assert!(refused.contains(&format!("{name} is invalid")), "{value}: {refused}");
     }
 }
 

@@ -207,23 +207,23 @@ fn key(password: &Password) -> u64 {
     u64::from_be_bytes(take(&mut hash.as_ref()))
 }
 
-/// A file is no filter that can be used.
+/// A file is not a usable filter.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// It cannot be read.
     #[error("cannot be read")]
     Unreadable(#[from] io::Error),
-    /// It does not begin as ours do.
-    #[error("is no filter of breached passwords: `cargo xtask passwords filter` makes one")]
+    /// It does not begin with the header of a filter.
+    #[error("is not a filter of breached passwords: build one with `cargo xtask passwords filter`")]
     Foreign,
-    /// It is of a form that this build does not know.
-    #[error("is of version {0}, and this build reads version {VERSION} alone: make it again")]
+    /// This build does not support its version.
+    #[error("has version {0}, but this build reads only version {VERSION}: build it again")]
     Version(u32),
-    /// It is longer or shorter than it says.
-    #[error("has not the length that it says: it was cut off, or something was added")]
+    /// Its length differs from the one in its header.
+    #[error("has the wrong length: data was cut off or added")]
     Length,
-    /// It is not as it was written.
-    #[error("is damaged: its checksum is another")]
+    /// Its checksum does not match.
+    #[error("is damaged: its checksum does not match")]
     Damaged,
 }
 
@@ -334,23 +334,23 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A filter cannot be made of what was given. Never quotes it.
+/// A filter cannot be built from the input. Never quotes the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// A line is not text.
     #[error("is not UTF-8")]
     NotUtf8,
     /// A line is longer than any password.
-    #[error("is longer than {} bytes, which no password is", crate::MAX_PASSWORD_BYTES)]
+    #[error("is longer than {} bytes, the maximum for a password", crate::MAX_PASSWORD_BYTES)]
     TooLong,
     /// A line is a hash of another kind.
-    #[error("is no whole SHA-1 hash in 40 hex digits, but another one")]
+    #[error("is a hash, but not SHA-1 in 40 hex digits")]
     OtherHash,
     /// There is no password.
-    #[error("there is no password in the list")]
+    #[error("the list contains no password")]
     Empty,
     /// More than fit into a layer.
-    #[error("there are more than {MAX_ENTRIES} passwords, for which a layer of Lambda has no room")]
+    #[error("there are more than {MAX_ENTRIES} passwords, which do not fit into a Lambda layer")]
     TooMany,
     /// No filter was found, for which one would have to try a thousand times.
     #[error("the filter could not be built")]
@@ -534,7 +534,7 @@ mod tests {
         let mut newer = good.clone();
         newer[8] = 2;
         let error = read(&newer).unwrap_err();
-        assert!(error.to_string().contains("is of version 2"), "{error}");
+        assert!(error.to_string().contains("has version 2"), "{error}");
     }
 
     #[test]

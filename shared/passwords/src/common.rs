@@ -62,14 +62,14 @@ impl List for CommonList {
     }
 }
 
-/// A file is no list of common passwords.
+/// A file is not a list of common passwords.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommonListError {
     #[error("cannot be read")]
     Unreadable(#[from] io::Error),
     #[error("is not UTF-8 in line {0}")]
     NotUtf8(usize),
-    #[error("has no password in it")]
+    #[error("contains no password")]
     Empty,
 }
 
@@ -128,7 +128,7 @@ mod tests {
         }
         let error = |bytes| read(bytes).err().unwrap().to_string();
         assert_eq!(error(b"one\ntwo\ncaf\xe9\n"), "is not UTF-8 in line 3");
-        assert_eq!(error(b"\n\n"), "has no password in it");
+        assert_eq!(error(b"\n\n"), "contains no password");
         fs::remove_file(&path).unwrap();
         assert!(matches!(CommonList::read(&path), Err(CommonListError::Unreadable(_))));
     }

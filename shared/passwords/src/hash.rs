@@ -119,11 +119,11 @@ impl fmt::Debug for PasswordHash {
 /// A password could not be hashed. Never about the password itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
-    /// What is stored is no hash that can be verified here.
-    #[error("the stored password hash is not usable")]
+    /// The stored value is not a hash that can be verified.
+    #[error("the stored password hash is invalid")]
     Stored,
-    /// To verify it would take a function's memory or time.
-    #[error("the password hash asks for too much: {0}")]
+    /// Verifying it would take too much memory or time.
+    #[error("the password hash is too expensive to verify: {0}")]
     TooCostly(&'static str),
     /// The hash was not computed: the process is ending, or a defect.
     #[error("the password could not be hashed")]

@@ -31,8 +31,8 @@ impl<L: List> ListFile<L> {
 
     /// The list, which the first call reads. While that fails, each call tries again.
     ///
-    /// Blocks its thread for that: some thirty milliseconds for ten million breached ones. An instance has one
-    /// request at a time, so nobody else waits.
+    /// The first call blocks its thread, for some thirty milliseconds with ten million breached passwords. An
+    /// instance handles one request at a time, so no other request waits.
     pub(crate) fn get(&self) -> Result<&L, ListError> {
         if let Some(list) = self.list.get() {
             return Ok(list);
@@ -53,7 +53,7 @@ impl<L> fmt::Debug for ListFile<L> {
 /// A list of passwords is configured and cannot be asked. Then no password is good: a check that fails
 /// must not pass for one that was made.
 #[derive(Debug, thiserror::Error)]
-#[error("the file of {variable} is not usable")]
+#[error("the file of {variable} is unusable")]
 pub struct ListError {
     variable: &'static str,
     #[source]

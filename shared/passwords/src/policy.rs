@@ -286,7 +286,7 @@ mod tests {
         for value in ["0", "7", "65"] {
             assert_eq!(
                 read(value).unwrap_err().to_string(),
-                "the configuration is not usable: PASSWORD_MIN_CHARS must be from 8 to 64"
+                "invalid configuration: PASSWORD_MIN_CHARS must be from 8 to 64"
             );
         }
         assert!(read("-8").is_err() && read("eight").is_err());
@@ -361,11 +361,11 @@ mod tests {
             assert_eq!(error.kind(), FaultKind::Internal);
             format!("{error}: {}", error.source().unwrap())
         };
-        assert_eq!(error(), "the file of PASSWORD_COMMON_FILE is not usable: cannot be read");
+        assert_eq!(error(), "the file of PASSWORD_COMMON_FILE is unusable: cannot be read");
         fs::write(&common, "Sommerregen").unwrap();
-        assert_eq!(error(), "the file of PASSWORD_BREACHED_FILTER is not usable: cannot be read");
+        assert_eq!(error(), "the file of PASSWORD_BREACHED_FILTER is unusable: cannot be read");
         fs::write(&breached, "x".repeat(200)).unwrap();
-        assert!(error().contains("PASSWORD_BREACHED_FILTER is not usable: is no filter"));
+        assert!(error().contains("PASSWORD_BREACHED_FILTER is unusable: is not a filter"));
         write_filter(&breached, &["Nieselregen"]);
         assert_eq!(policy.check(&password, None, None).unwrap(), Ok(()));
     }

@@ -268,9 +268,9 @@ impl Pepper {
     }
 }
 
-/// The last pepper has not begun to be used.
+/// The newest pepper is not in use yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the last pepper begins to be used at {starts_at}; until then there is no further one")]
+#[error("the newest pepper is used from {starts_at} on; no other can be added before then")]
 pub struct NotBegun {
     /// When it does.
     pub starts_at: Timestamp,
@@ -279,14 +279,14 @@ pub struct NotBegun {
 /// A set of peppers is not usable. Says nothing of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PepperError {
-    /// Not JSON with the members of ours.
+    /// Not JSON with the expected members.
     #[error("not a set of peppers")]
     Form,
     /// An id is not of the form that fits into a token.
     #[error("a pepper's id is not 1 to 16 characters of base64url")]
     Id,
     /// Two have one id.
-    #[error("two peppers have one id")]
+    #[error("two peppers have the same id")]
     DoubleId,
     /// One is too short to be a secret.
     #[error("a pepper is shorter than 32 characters")]

@@ -29,7 +29,7 @@ pub struct Deadline {
 
 /// The deadline has passed, and the work was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the deadline of the invocation has passed")]
+#[error("the invocation's deadline has passed")]
 pub struct DeadlinePassed;
 
 impl Deadline {

@@ -106,7 +106,7 @@ impl Reader<'_> {
         match self.get(name)?.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.fault(name, format_args!("is not usable: {error}"));
+                self.fault(name, format_args!("is invalid: {error}"));
                 None
             }
         }
@@ -192,7 +192,7 @@ pub struct ConfigErrors(Vec<String>);
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the configuration is not usable: {}", self.0.join("; "))
+        write!(f, "invalid configuration: {}", self.0.join("; "))
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the configuration is not usable: PORT is not usable: invalid digit found in string; \
+            "invalid configuration: PORT is invalid: invalid digit found in string; \
              TABLE is missing; EMPTY is missing"
         );
     }

@@ -48,7 +48,7 @@ impl Confirmations {
     /// had confirmed it. Presenting the same code again succeeds as long as the account has the address.
     ///
     /// # Errors
-    /// [`ConfirmationError::Taken`] when another account has the address; otherwise as
+    /// [`ConfirmationError::Taken`] when another account uses the e-mail address; otherwise as
     /// [`Redemption::find`].
     pub async fn confirm(
         &self,
@@ -82,7 +82,7 @@ impl Confirmations {
                 Err(ConfirmationError::Taken)
             }
             Redeemed::Meanwhile => {
-                let reason = "code or account has changed meanwhile";
+                let reason = "the code or the account changed concurrently";
                 Err(RedemptionError::Wrong(reason).into())
             }
         }
@@ -109,7 +109,7 @@ impl Confirmations {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfirmationError {
     /// Another account has the address.
-    #[error("another account has the address")]
+    #[error("another account uses the e-mail address")]
     Taken,
     /// The code is wrong, or could not be checked.
     #[error(transparent)]

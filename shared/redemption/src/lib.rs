@@ -77,7 +77,7 @@ impl PresentedCode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PresentedError {
     /// They are neither `token` nor `email` and `code`.
-    #[error("give either token, or email and code")]
+    #[error("specify either `token`, or `email` and `code`")]
     Members,
     /// `code` is not eight digits.
     #[error("the code is not eight digits")]
@@ -100,7 +100,7 @@ impl fmt::Debug for Redemption {
 
 /// A valid code, and the attempt by which it was presented. If this is dropped, the attempt has failed.
 #[derive(Debug)]
-#[must_use = "a success must be told, or it counts as a failure"]
+#[must_use = "record a success, or the attempt counts as a failure"]
 pub struct Found<'a> {
     /// The code.
     pub code: Code,
@@ -189,7 +189,7 @@ impl Redemption {
             PresentedCode::Token(token) => {
                 let attempt = self.throttle.bare_attempt(network).await?;
                 let mail = peppers.mail_of_token(purpose, token);
-                let mail = mail.ok_or(RedemptionError::Wrong("the token is none of ours"))?;
+                let mail = mail.ok_or(RedemptionError::Wrong("the token is invalid"))?;
                 (mail, Attempted::Bare(attempt), None)
             }
             PresentedCode::Digits { address, digits } => {
@@ -201,7 +201,7 @@ impl Redemption {
                     Err(_) => Presented::Neither(address),
                 };
                 let attempt = Box::pin(self.throttle.attempt(presented, network)).await?;
-                let email = email.map_err(|_| RedemptionError::Wrong("it is no address"))?;
+                let email = email.map_err(|_| RedemptionError::Wrong("the address is invalid"))?;
                 let tried = Tried::Reset(email.canonical().clone());
                 let compare = self.compare(&peppers, tried.of(), digits);
                 let (mail, attempt) = attempt.carry_out(Box::pin(compare)).await?;
@@ -228,7 +228,7 @@ impl Redemption {
         digits: &Digits,
     ) -> Result<MailId, RedemptionError> {
         let tried = self.codes.try_digits(of, self.clock.now()).await?;
-        let tried = tried.ok_or(RedemptionError::Wrong("no digits are valid there"))?;
+        let tried = tried.ok_or(RedemptionError::Wrong("no digits are pending"))?;
         if !peppers.are_digits_of(of.purpose(), tried.mail, &tried.pepper, digits.expose()) {
             return Err(RedemptionError::Wrong("the digits are wrong"));
         }

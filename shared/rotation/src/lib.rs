@@ -376,12 +376,12 @@ fn replaces(keys: &SigningKeys, current: &Current) -> bool {
     keys.replaces() == Some(&current.id)
 }
 
-/// A rotation could not go on.
+/// A rotation could not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum RotationError {
     /// The next key has not been public for long enough.
     #[error(
-        "the next key may sign from {}: until then, some verifiers may not know it",
+        "the next key must not sign before {}: until then, some verifiers may not know it",
         whole_second(*at)
     )]
     TooEarly {
@@ -389,13 +389,13 @@ pub enum RotationError {
         at: Timestamp,
     },
     /// Another rotation has begun.
-    #[error("the rotation {0} has begun and is not completed")]
+    #[error("the rotation {0} has begun but is not complete")]
     InProgress(String),
-    /// Another rotation has gone on from the version that this one would replace.
-    #[error("another rotation has been completed meanwhile")]
+    /// Another rotation has already replaced the version that this one would replace.
+    #[error("another rotation was completed concurrently")]
     Superseded,
     /// There is no such key.
-    #[error("there is no key {0}")]
+    #[error("unknown key {0}")]
     UnknownKey(String),
     /// A key is not published.
     #[error("the key {0} is not published")]

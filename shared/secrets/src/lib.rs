@@ -198,17 +198,17 @@ pub enum SecretError {
     /// There is no such secret, or no version of it in use.
     #[error("there is no such secret")]
     Absent,
-    /// Another version has been put into use meanwhile.
-    #[error("another version of the secret has been put into use meanwhile")]
+    /// Another version was activated concurrently.
+    #[error("another version of the secret was activated concurrently")]
     Moved,
-    /// It is out of reach at present.
+    /// It cannot be reached at the moment.
     #[error("the secret cannot be read")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// The request is refused: a missing right, a secret about to be deleted.
-    #[error("the secret is refused")]
+    /// The request is refused: a missing permission, a secret about to be deleted.
+    #[error("access to the secret was refused")]
     Refused(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// Its value is not what it should be.
-    #[error("the secret is not usable: {0}")]
+    #[error("the secret is invalid: {0}")]
     Unusable(String),
 }
 

@@ -290,7 +290,7 @@ impl Codes {
         Self(Table::new(config, client))
     }
 
-    /// Reserves a try at digits before they are compared. Returns `None` if no digits are valid there, or if
+    /// Reserves a try at digits before they are compared. Returns `None` if no digits are pending, or if
     /// they have been tried too often. This is one conditional update, so concurrent tries cannot exceed the
     /// limit. A retry after a lost answer is the same try.
     ///

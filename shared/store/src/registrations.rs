@@ -156,14 +156,14 @@ impl Registrations {
 /// An account could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
-    /// Somebody has the username.
+    /// Another account has the username.
     #[error("the username is taken")]
     UsernameTaken,
-    /// Somebody has the address.
-    #[error("the e-mail address is taken")]
+    /// Another account has the address.
+    #[error("another account uses the e-mail address")]
     EmailTaken,
-    /// The invitation is not there, or used up, or its time is over.
-    #[error("the invitation does not count")]
+    /// The invitation does not exist, was used, or has expired.
+    #[error("the invitation is invalid")]
     InvalidInvite,
     /// The table.
     #[error(transparent)]

@@ -183,7 +183,7 @@ pub enum Refreshed {
     Reused,
     /// The token is ahead of the session.
     Ahead,
-    /// The session is gone or over.
+    /// The session does not exist or has ended.
     Ended,
 }
 

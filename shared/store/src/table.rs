@@ -238,14 +238,14 @@ pub enum StoreError {
     /// The database.
     #[error(transparent)]
     Dynamo(#[from] DynamoError),
-    /// An item is not what we write.
-    #[error("a stored item is not usable")]
+    /// A stored item has an unexpected form.
+    #[error("a stored item is invalid")]
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// There is no such account.
     #[error("there is no such account")]
     Absent,
-    /// The database says that a condition failed that holds by what it shows.
-    #[error("a condition failed that holds")]
+    /// The database says that a condition failed although it holds by what it shows.
+    #[error("a condition failed although it holds")]
     Contradiction,
 }
 

@@ -31,7 +31,7 @@ pub fn status(answer: &EventResponse) -> i64 {
 #[must_use]
 pub fn body(answer: &EventResponse) -> Value {
     let Some(body) = &answer.body else { return Value::Null };
-    serde_json::from_slice(body).expect("an answer of ours is JSON")
+    serde_json::from_slice(body).expect("every answer is JSON")
 }
 
 /// What an access token says, unverified.

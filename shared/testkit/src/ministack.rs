@@ -72,7 +72,7 @@ impl Ministack {
         let mut ports = String::new();
         output.read_line(&mut ports).expect("a line or the end");
         let port = ports.split_whitespace().next().expect(
-            "ministack does not start: its reason is above, and `cargo xtask tools` mends it",
+            "ministack does not start: see its output above; `cargo xtask tools` repairs it",
         );
         let url = format!("http://127.0.0.1:{port}");
         Self { url, process, _output: output, folder }

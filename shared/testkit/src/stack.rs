@@ -266,7 +266,7 @@ impl Stack {
     /// Whether a session is there and of its account's epoch.
     ///
     /// # Panics
-    /// When the table cannot be read, or the account is gone.
+    /// When the table cannot be read, or the account no longer exists.
     pub async fn lives(&self, user: UserId, session: SessionId) -> bool {
         let accounts = store::Accounts::new(&self.users(), self.client());
         let found = accounts.find(user, session).await.expect("a table that can be read");

@@ -130,7 +130,7 @@ pub struct Reservation<'a> {
 
 /// An attempt that may be made. If it is dropped, it counts as a failure.
 #[derive(Debug)]
-#[must_use = "a success must be told, or it counts as a failure"]
+#[must_use = "record a success, or the attempt counts as a failure"]
 pub struct Attempt<'a> {
     key: MacKey,
     network: Network,
@@ -653,7 +653,7 @@ fn tag(key: &MacKey, kind: &str, text: &str) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum ThrottleError {
     /// There have been too many attempts.
-    #[error("too many attempts: {retry_after} s to wait")]
+    #[error("too many attempts: wait {retry_after} s")]
     TooMany {
         /// How long to wait, in seconds, at least one.
         retry_after: u64,

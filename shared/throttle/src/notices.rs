@@ -49,7 +49,7 @@ impl fmt::Debug for NoticeBudget {
 
 /// A notice that may be sent. It counts unless it is given back.
 #[derive(Debug)]
-#[must_use = "a notice that is not sent is to be given back, or it counts"]
+#[must_use = "give back a notice that is not sent, or it counts towards the budget"]
 pub struct NoticeReceipt<'a> {
     budget: &'a NoticeBudget,
     receipts: Vec<Receipt>,

@@ -67,7 +67,7 @@ fn parse(body: &[u8]) -> Result<Value, Problem> {
     serde_json::from_slice(body).map(|Strict(value)| value).map_err(|error| {
         Problem::invalid_request(match error.classify() {
             // The only rule that the parser itself does not know.
-            Category::Data => "The body has an object with a duplicate member name.",
+            Category::Data => "The body contains an object with duplicate member names.",
             Category::Io | Category::Syntax | Category::Eof => {
                 "The body is not valid JSON, or its nesting is too deep."
             }

@@ -46,14 +46,15 @@ impl Edge {
         };
         let refused = |reason: &'static str| Problem::forbidden().because(reason);
         let secret = only(&event.headers, EDGE_SECRET_HEADER);
-        let secret = secret.ok_or_else(|| refused("no edge secret"))?;
+        let secret = secret.ok_or_else(|| refused("the edge secret is missing"))?;
         if !digests.accept(secret) {
-            return Err(refused("a wrong edge secret"));
+            return Err(refused("the edge secret is wrong"));
         }
         // Without viewers' addresses, the limits by network would treat all viewers as one network.
         let viewer = only(&event.headers, VIEWER_ADDRESS_HEADER)
             .and_then(|value| viewer_address(str::from_utf8(value).ok()?));
-        let viewer = viewer.ok_or_else(|| refused("the edge reports no viewer's address"))?;
+        let viewer =
+            viewer.ok_or_else(|| refused("the edge did not report the viewer's address"))?;
         Ok(Some(Network::of_address(viewer)))
     }
 }

@@ -23,7 +23,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON without a member name twice")
+        f.write_str("JSON without duplicate member names")
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -67,7 +67,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         while let Some(name) = members.next_key::<String>()? {
             let Strict(value) = members.next_value()?;
             if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member name stands twice"));
+                return Err(A::Error::custom("duplicate member name"));
             }
         }
         Ok(Value::Object(object))

@@ -16,7 +16,7 @@ impl Response {
     fn json(status: StatusCode, value: &impl Serialize) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let body = serde_json::to_string(value).expect("an answer of ours is JSON");
+        let body = serde_json::to_string(value).expect("every answer serializes to JSON");
         Self { status, headers, body: Some(body) }
     }
 }

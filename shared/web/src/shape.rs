@@ -134,7 +134,7 @@ enum BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the object does not have the shape")
+        f.write_str("the object does not match the expected shape")
     }
 }
 

@@ -25,8 +25,10 @@ use crate::metrics::{self, Metrics};
 pub(crate) fn level(reader: &Reader<'_>) -> Option<LevelFilter> {
     let level = reader.optional("LOG_LEVEL", LevelFilter::INFO)?;
     if level > LevelFilter::INFO {
-        reader
-            .fault("LOG_LEVEL", "must be off, error, warn or info: below, secrets would be logged");
+        reader.fault(
+            "LOG_LEVEL",
+            "must be `off`, `error`, `warn` or `info`: more verbose levels would log secrets",
+        );
     }
     Some(level)
 }

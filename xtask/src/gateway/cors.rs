@@ -68,8 +68,8 @@ impl Cors {
             && self.origin(&parts.headers).is_none();
         refused.then(|| {
             format!(
-                "a page of {origin:?} may not call the API: to let it, restart with --cors-origin and \
-                 this origin"
+                "pages of {origin:?} may not call the API: to allow this origin, restart with \
+                 --cors-origin"
             )
         })
     }

@@ -28,9 +28,9 @@ pub enum InvokeError {
     #[error("the function did not answer within its timeout")]
     TimedOut,
     /// Its process ends, or asks for no work, when it is started.
-    #[error("the function does not start; the terminal of the dev server says why")]
+    #[error("the function does not start: see the terminal of the dev server")]
     DoesNotStart,
     /// Its source does not compile.
-    #[error("the source of the function does not compile; the terminal of the dev server says why")]
+    #[error("the source of the function does not compile: see the terminal of the dev server")]
     DoesNotCompile,
 }

@@ -8,6 +8,11 @@ use http::{HeaderValue, Method, Response};
 /// What `MAIL_LINK_BASE` adds to the API's address.
 pub(crate) const BASE: &str = "/dev";
 
+/// Whether `path` is among the pages, even if there is none there.
+pub(super) fn has(path: &str) -> bool {
+    path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The page at `path`, if there is one.
 pub(super) fn page(method: &Method, path: &str) -> Option<Response<Bytes>> {
     let text = match path.strip_prefix(BASE)? {

@@ -44,11 +44,11 @@ pub fn reply(result: &[u8]) -> Result<Response<Bytes>, MalformedReply> {
         return Ok(bare(&result));
     }
     let result: Structured =
-        serde_json::from_value(result).map_err(|_| MalformedReply("members of wrong types"))?;
+        serde_json::from_value(result).map_err(|_| MalformedReply("members have wrong types"))?;
     let status = StatusCode::from_u16(result.status_code)
         .ok()
         .filter(|status| !status.is_informational() && status.as_u16() < 600)
-        .ok_or(MalformedReply("no such status"))?;
+        .ok_or(MalformedReply("the status is invalid"))?;
     let body = match (result.body, result.is_base64_encoded) {
         (None, _) => Bytes::new(),
         (Some(body), false) => body.into(),
@@ -62,7 +62,8 @@ pub fn reply(result: &[u8]) -> Result<Response<Bytes>, MalformedReply> {
         header(response.headers_mut(), &name, &value)?;
     }
     for cookie in result.cookies.unwrap_or_default() {
-        let cookie = HeaderValue::try_from(cookie).map_err(|_| MalformedReply("a bad cookie"))?;
+        let cookie =
+            HeaderValue::try_from(cookie).map_err(|_| MalformedReply("a cookie is invalid"))?;
         response.headers_mut().append(SET_COOKIE, cookie);
     }
     Ok(response)
@@ -79,15 +80,17 @@ fn bare(result: &Value) -> Response<Bytes> {
 }
 
 fn header(headers: &mut HeaderMap, name: &str, value: &Value) -> Result<(), MalformedReply> {
-    let name = HeaderName::try_from(name).map_err(|_| MalformedReply("a bad header name"))?;
+    let name =
+        HeaderName::try_from(name).map_err(|_| MalformedReply("a header name is invalid"))?;
     let value = match value {
         Value::String(value) => value.clone(),
         Value::Number(_) | Value::Bool(_) => value.to_string(),
         Value::Null | Value::Array(_) | Value::Object(_) => {
-            return Err(MalformedReply("a header that is not a string"));
+            return Err(MalformedReply("a header is not a string"));
         }
     };
-    let value = HeaderValue::try_from(value).map_err(|_| MalformedReply("a bad header value"))?;
+    let value =
+        HeaderValue::try_from(value).map_err(|_| MalformedReply("a header value is invalid"))?;
     // The length is that of the body as sent; the connection is ours.
     if name != CONTENT_LENGTH && !HOP_BY_HOP.contains(&name) {
         headers.append(name, value);

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use process::{Clock, Random};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::event::decoded_path;
 use super::{Cors, EventContext, InvokeError, Invoker, Matched, Routes, event, pages, reply};
-use crate::loopback::{self, Foreign};
+use crate::loopback::{self, BodyError, Foreign};
 use crate::ui;
 
 /// The largest request body, in bytes: the payload quota of API Gateway, 10 MB.
@@ -29,9 +29,6 @@ pub const MAX_HEADER_BYTES: usize = 10_240;
 
 /// How long a function may take: the longest integration timeout of an HTTP API.
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a client may take to send the body.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The gateway: routes in front of functions.
 pub struct Gateway<I> {
@@ -113,9 +110,8 @@ impl<I: Invoker> Gateway<I> {
         if let Some(function) = invoked(&parts.method, parts.uri.path()) {
             // On AWS, no page can invoke a function except through API Gateway. The API's own routes answer
             // every `Host`: they trust only a token, and tests show that they ignore the header.
-            loopback::check_host(&parts, port)?;
-            loopback::check_page(&parts.headers, port)?;
-            let body = collect(body).await?;
+            loopback::check(&parts, port)?;
+            let body = loopback::collect(body, MAX_BODY_BYTES).await?;
             return Ok(invocation(self.invoker.invoke(function, body).await));
         }
         if let Some(advice) = self.cors.advice(&parts) {
@@ -126,9 +122,13 @@ impl<I: Invoker> Gateway<I> {
         }
         let path = decoded_path(parts.uri.path());
         let Some(matched) = self.routes.find(&parts.method, &path) else {
+            if pages::has(&path) {
+                // They receive codes. With the page of a foreign name, another site could read them.
+                loopback::check(&parts, port)?;
+            }
             return pages::page(&parts.method, &path).ok_or(Refusal::NotFound);
         };
-        let body = collect(body).await?;
+        let body = loopback::collect(body, MAX_BODY_BYTES).await?;
         let context = EventContext { peer, time: self.clock.now(), request_id };
         let event = event(&parts, &body, &matched, context).to_string();
         let result = self.invoke(&matched, event.into()).await?;
@@ -193,6 +193,15 @@ impl From<Foreign> for Refusal {
     }
 }
 
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::Body,
+            BodyError::Unsent => Self::Client,
+        }
+    }
+}
+
 impl Refusal {
     fn response(self) -> Response<Bytes> {
         let (status, message) = match self {
@@ -205,13 +214,12 @@ impl Refusal {
             Self::Function => (StatusCode::BAD_GATEWAY, "Internal Server Error"),
             Self::Foreign => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Start => {
-                let detail =
-                    "The function does not start. The terminal of the dev server says why.";
+                let detail = "The function does not start. See the terminal of the dev server.";
                 return problem(StatusCode::BAD_GATEWAY, "does_not_start", detail);
             }
             Self::Compile => {
-                let detail = "The source of the function does not compile. The terminal of the dev \
-                              server says why.";
+                let detail = "The source of the function does not compile. See the terminal of \
+                              the dev server.";
                 return problem(StatusCode::SERVICE_UNAVAILABLE, "does_not_compile", detail);
             }
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),
@@ -285,18 +293,4 @@ fn invocation(result: Result<Bytes, InvokeError>) -> Response<Bytes> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-async fn collect<B>(body: B) -> Result<Bytes, Refusal>
-where
-    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
-{
-    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
-        return Err(Refusal::Body);
-    }
-    match timeout(CLIENT_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::Body),
-        Ok(Err(_)) | Err(_) => Err(Refusal::Client),
-    }
 }

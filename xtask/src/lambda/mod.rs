@@ -481,7 +481,7 @@ impl Shared {
         instance.stop.notify_one();
         let Program { name, timeout, .. } = &function.program;
         ui::note(format_args!(
-            "{name} did not answer within {} s: this instance has been ended",
+            "{name} did not answer within {} s: the instance was stopped",
             timeout.as_secs_f64()
         ));
     }
@@ -500,17 +500,17 @@ impl Shared {
         }
         let name = &function.program.name;
         let (never_asked, why) = match &end {
-            End::Exited(status) => (false, format!("it ended ({status})")),
+            End::Exited(status) => (false, format!("it exited ({status})")),
             End::NotStarted(reason) => (false, reason.clone()),
-            End::Killed => (false, "it says that it cannot".to_owned()),
+            End::Killed => (false, "it reported an initialization error".to_owned()),
             End::NeverAsked => {
                 let limit = self.settings.start_limit.as_secs_f64();
-                (true, format!("it did not ask for work within {limit} s and has been ended"))
+                (true, format!("it did not poll for work within {limit} s and was stopped"))
             }
         };
         match instance.phase {
             Phase::Starting | Phase::Failing => {
-                let log = if never_asked { "" } else { "; its own log, if any, is above" };
+                let log = if never_asked { "" } else { "; see its log above, if any" };
                 ui::note(format_args!("error: {name} does not start: {why}{log}"));
                 // Fail the waiting invocations, unless another instance has started and can take them: a new
                 // instance would fail in the same way.
@@ -526,9 +526,7 @@ impl Shared {
                 let _ = work.reply.send(Err(InvokeError::Ended));
             }
             Phase::Idle(_) | Phase::Answered => {
-                ui::note(format_args!(
-                    "{name} has ended ({why}): the next request starts it again"
-                ));
+                ui::note(format_args!("{name} has stopped ({why}): the next request restarts it"));
             }
             Phase::Retired => {}
         }
@@ -553,14 +551,13 @@ impl Shared {
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
             .env("AWS_LAMBDA_RUNTIME_API", runtime_api::address(self.api, name, id));
         let child = self.starter.start(command).await;
-        let child =
-            child.map_err(|error| format!("{} cannot be run: {error}", binary.display()))?;
+        let child = child.map_err(|error| format!("cannot run {}: {error}", binary.display()))?;
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
         let mut state = function.state();
         match state.instances.get_mut(id) {
             Some(instance) if !self.ending.load(Ordering::SeqCst) => instance.pid = pid,
             // Dropping the child ends it.
-            _ => return Err("the server is ending".to_owned()),
+            _ => return Err("the server is shutting down".to_owned()),
         }
         Ok(child)
     }
@@ -578,7 +575,7 @@ impl Shared {
         if binary.exists() {
             return Ok(());
         }
-        Err(format!("{} is missing: start the dev server again to build it", binary.display()))
+        Err(format!("{} is missing: restart the dev server to build it", binary.display()))
     }
 
     /// Waits until the process of an instance ends, or kills it when it must end.
@@ -612,6 +609,10 @@ impl Shared {
         if !matches!(end, End::Exited(_)) {
             let _ = child.start_kill();
             drop(child.wait().await);
+        }
+        // From now on another process may get this id, which must be neither killed nor waited for.
+        if let Some(instance) = function.state().instances.get_mut(id) {
+            instance.pid = None;
         }
         for relay in relays.into_iter().flatten() {
             drop(tokio::time::timeout(LAST_LINES, relay).await);

@@ -81,9 +81,7 @@ async fn answer(
     shared: &Arc<Shared>,
 ) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
-    if loopback::check_host(&parts, port).is_err()
-        || loopback::check_page(&parts.headers, port).is_err()
-    {
+    if loopback::check(&parts, port).is_err() {
         return problem(StatusCode::FORBIDDEN, "Foreign", "the request comes from another site");
     }
     let Some((function, instance, call)) = parse(&parts.method, parts.uri.path()) else {
@@ -111,7 +109,11 @@ async fn answer(
         *accepted.status_mut() = StatusCode::ACCEPTED;
         accepted
     } else {
-        problem(StatusCode::FORBIDDEN, "InvalidRequestID", "this instance does not hold that work")
+        problem(
+            StatusCode::FORBIDDEN,
+            "InvalidRequestID",
+            "this instance is not processing that invocation",
+        )
     }
 }
 

@@ -53,7 +53,7 @@ impl Starter {
 
     pub(super) async fn start(&self, command: Command) -> io::Result<Child> {
         let (reply, started) = oneshot::channel();
-        let gone = || io::Error::other("the server is ending");
+        let gone = || io::Error::other("the server is shutting down");
         self.requests.send((command, reply)).map_err(|_| gone())?;
         started.await.map_err(|_| gone())?
     }

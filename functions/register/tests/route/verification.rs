@@ -116,5 +116,5 @@ async fn a_verification_that_is_none_of_ours_is_told() {
         .err()
         .unwrap()
         .to_string();
-    assert!(started.contains("EMAIL_VERIFICATION is not usable"), "{started}");
+    assert!(started.contains("EMAIL_VERIFICATION is invalid"), "{started}");
 }

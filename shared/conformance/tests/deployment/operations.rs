@@ -145,7 +145,7 @@ async fn wait_for(deployed: &Deployed<'_>, metric: Metric) {
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         }
     };
-    let waited = tokio::time::timeout(std::time::Duration::from_mins(1), written).await;
+    let waited = tokio::time::timeout(std::time::Duration::from_mins(3), written).await;
     assert!(waited.is_ok(), "{metric:?} was not written");
 }
 

@@ -16,7 +16,7 @@ use super::server::{Server, shared};
 use crate::journeys::{Place, Tokens};
 
 /// How long the stream of requests runs at most.
-const BOUND: Duration = Duration::from_mins(1);
+const BOUND: Duration = Duration::from_mins(10);
 
 /// Logins, refreshes and calls, one after the other, until `done`. How many there were; the first that
 /// fails ends it.
@@ -64,12 +64,12 @@ async fn three_rotations_under_a_stream_of_requests_fail_nobody() {
     let started = Instant::now();
     let rotations = async {
         let mut kids = vec![token_header(&before.access)["kid"].clone()];
-        while kids.len() < 4 {
-            assert!(started.elapsed() < BOUND, "only {kids:?}");
+        while kids.len() < 4 || requests.load(Ordering::SeqCst) <= 100 {
+            assert!(started.elapsed() < BOUND, "only {kids:?}, {requests:?} requests");
             // It goes through once the next key has been public for long enough, and not before.
             let output = tokio::task::block_in_place(|| server.xtask(&["keys", "rotate"]));
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success() || said.contains("may sign from"), "{said}");
+            assert!(output.status.success() || said.contains("must not sign before"), "{said}");
             let kid = token_header(&server.login(users[0]).await)["kid"].clone();
             if !kids.contains(&kid) {
                 kids.push(kid);
@@ -98,7 +98,7 @@ async fn a_second_rotation_has_to_wait_and_says_how_long() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(said.trim().lines().count(), 1, "{said}");
-    assert!(said.contains("the next key may sign from 20"), "{said}");
+    assert!(said.contains("the next key must not sign before 20"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +124,7 @@ async fn a_leaked_key_is_retired_and_its_tokens_refused() {
         done && !said_after.split("Published keys").nth(1).unwrap().contains(&kid),
         "{said_after}"
     );
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_mins(2);
     for path in ["/auth/protected", "/api/protected_route"] {
         while server.get(path, Some(&tokens.access)).await.status != 401 {
             assert!(Instant::now() < deadline, "{path} still accepts it");
@@ -155,7 +155,7 @@ async fn the_global_epoch_ends_every_session() {
     assert_eq!(output.status.code(), Some(1), "it asks, and there is nobody to ask");
     assert_eq!(server.refresh(&tokens.refresh).await.status, 200);
     assert!(server.xtask(&["sessions", "end-all", "--yes"]).status.success());
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_mins(2);
     while server.get("/auth/protected", Some(&tokens.access)).await.status != 401
         || server.refresh(&tokens.refresh).await.status != 401
     {

@@ -18,16 +18,23 @@ use crate::journeys::{Api, Place};
 /// For a test that races requests: as many instances of each function as `INSTANCES`.
 pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
 
+/// How many crowds may come before as many instances as may be have started. How many of a crowd overlap
+/// depends on the machine.
+const MOST_ROUNDS: usize = 50;
+
 /// The server that most tests share. It ends when this process does and its standard input closes.
 pub(super) fn shared() -> &'static Server {
     // All tests come from one network, and make more accounts than one may.
-    const FREE: [&str; 6] = [
+    // A retry within the grace is answered with the same token, however slow the machine is.
+    const FREE: [&str; 8] = [
         "--env",
         "THROTTLE_REGISTER_FREE=100000",
         "--env",
         "THROTTLE_NETWORK_FREE=100000",
         "--env",
         "THROTTLE_MAIL_FREE=100000",
+        "--env",
+        "REFRESH_GRACE_SECONDS=60",
     ];
     static SHARED: LazyLock<Server> = LazyLock::new(|| {
         Server::start(&[&["--db", "memory"], &MANY_INSTANCES, &FREE[..]].concat())
@@ -58,7 +65,7 @@ impl Server {
             .current_dir(project.root())
             .arg("--local")
             .arg(local.path())
-            .args(["dev", "--port", "0", "--until-stdin-closes"])
+            .args(["dev", "--port", "0", "--until-stdin-closes", "--start-seconds", "120"])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -94,6 +101,23 @@ impl Server {
     /// Its folder of local state.
     pub(super) fn local(&self) -> &Path {
         self.local.path()
+    }
+
+    /// Calls `round` until at least so many instances of the function `name` run.
+    pub(super) async fn fill(
+        &self,
+        name: &str,
+        instances: usize,
+        mut round: impl AsyncFnMut(usize),
+    ) {
+        for number in 0.. {
+            let running = self.instances(name).len();
+            if running >= instances {
+                return;
+            }
+            assert!(number < MOST_ROUNDS, "{running} instances of {name} run");
+            round(number).await;
+        }
     }
 
     /// The processes of this server that run the function `name`.

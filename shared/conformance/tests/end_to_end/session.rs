@@ -1,21 +1,20 @@
 //! A name that many want at once.
 
 use super::server::shared;
-use crate::journeys::at_once;
+use crate::journeys::{INSTANCES, at_once};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_fifty_gets_the_name() {
     let server = shared();
     // More at once than there may be instances, so that all of them start.
-    for round in 0..4 {
+    let round = async |round| {
         let many = (0..16).map(|n| format!("crowd-{round}-{n}")).collect::<Vec<_>>();
         let answers = many.iter().map(|name| server.register(name));
         for answer in futures_util::future::join_all(answers).await {
             assert_eq!(answer.status, 201, "{}", answer.text);
         }
-    }
-    let instances = server.instances("register");
-    assert!(instances.len() >= 8, "{} instances of register run", instances.len());
+    };
+    server.fill("register", INSTANCES, round).await;
 
     let attempts = at_once((0..50).map(|_| server.register("wanted"))).await;
     let mut statuses: Vec<_> = attempts.iter().map(|answer| answer.status).collect();

@@ -21,9 +21,12 @@ fn count(answers: &[Answer], status: u16) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn guesses_are_held_and_nobody_else_is() {
     // Waits longer than the test, or the burst's first wait ends while it runs.
-    let [pair, name] = ["THROTTLE_PAIR_BASE_SECONDS=60", "THROTTLE_NAME_BASE_SECONDS=60"];
-    let arguments = ["--db", "memory", "--env", pair, "--env", name];
-    let server = Server::start(&[&arguments[..], &MANY_INSTANCES].concat());
+    let waits = ["PAIR_BASE", "PAIR_MAX", "NAME_BASE", "NAME_MAX"];
+    let waits = waits.map(|wait| format!("THROTTLE_{wait}_SECONDS=900"));
+    let mut arguments = vec!["--db", "memory"];
+    arguments.extend(waits.iter().flat_map(|wait| ["--env", wait]));
+    arguments.extend(MANY_INSTANCES);
+    let server = Server::start(&arguments);
     let home = Ipv4Addr::new(127, 0, 0, 2);
     let attacker = Ipv4Addr::new(127, 0, 0, 3);
     for name in ["target", "bystander"] {

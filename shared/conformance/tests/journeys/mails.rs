@@ -12,7 +12,7 @@ use super::{Answer, PASSWORD, Place, Tokens};
 pub(crate) const NEW: &str = "a longer walk along the coast";
 
 /// How long a mail may take to come, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The mails that have come to this domain, once there are so many.
 pub(crate) async fn mails(server: &impl Place, domain: &str, count: usize) -> Vec<Received> {

@@ -11,7 +11,7 @@ pub(crate) async fn status(server: &Api, tokens: &Tokens) -> u16 {
 /// Refreshes until the session has rotated, which it does once the grace is over: what comes before
 /// is the same token again.
 pub(crate) async fn rotate(server: &Api, token: &str) -> String {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(2);
     loop {
         let next = Tokens::of(&server.refresh(token).await).refresh;
         if next != token {

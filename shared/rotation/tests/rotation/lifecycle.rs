@@ -49,8 +49,9 @@ async fn a_next_key_signs_once_everybody_knows_it_and_not_before() {
     assert_eq!(Some(bench.current().await.active().unwrap().kid()), next.next_kid());
 }
 
-/// The last one to meet the key is a verifier elsewhere, who keeps the answer that the function `jwks` gave at
-/// the last moment at which it went by a set from before the key, since it could not read the table.
+/// The last verifier to learn of a key is an external one that caches an answer of the function `jwks`, given
+/// at the last moment at which `jwks` could still use a set older than the key because it could not read the
+/// table.
 #[tokio::test]
 async fn nobody_goes_by_a_set_from_before_a_key_that_signs() {
     let bench = Bench::new().await;

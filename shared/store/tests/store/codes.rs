@@ -242,8 +242,9 @@ async fn a_lost_answer_does_not_make_a_code_a_used_one() {
     assert_eq!((reset, faults.requests()), (Redeemed::Done, 2));
 }
 
-/// The first attempt is carried out and its answer lost, and later ones meet errors that say nothing of it. Sent
-/// again without the notice, the change would meet itself, and be answered as a wrong code.
+/// The first attempt succeeds but its answer is lost, and later attempts fail with errors that do not reveal
+/// that. If the change were sent again without the notice, it would conflict with itself and be answered as a
+/// wrong code.
 #[tokio::test]
 async fn what_may_have_been_done_is_not_done_again_in_another_form() {
     for (first, passing) in [

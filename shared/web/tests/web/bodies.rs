@@ -247,7 +247,7 @@ async fn a_refused_body_gets_the_reason() {
     for (bad, reason) in [
         (r#"{"a":1"#, "The body is not valid JSON, or its nesting is too deep."),
         ("", "The body is not valid JSON, or its nesting is too deep."),
-        (r#"{"a":1,"a":2}"#, "The body has an object with a duplicate member name."),
+        (r#"{"a":1,"a":2}"#, "The body contains an object with duplicate member names."),
         ("[]", "The body must be a JSON object."),
         ("{\"a\":\"\0\"}", "The body is not valid JSON, or its nesting is too deep."),
     ] {

@@ -31,7 +31,7 @@ async fn a_handler_that_hangs_is_answered_before_lambda_kills_the_function() {
     assert!(header(&answer, "x-request-id").is_some());
     let line = lines.line();
     assert_eq!((&line["level"], &line["status"]), (&json!("WARN"), &json!(503)));
-    assert_eq!(line["reason"], "the deadline of the invocation has passed");
+    assert_eq!(line["reason"], "the invocation's deadline has passed");
     assert_eq!(lines.measured("DeadlinesPassed"), 1);
     assert_eq!(lines.measured("ServerErrors"), 1);
     // And the next one is answered.
@@ -56,7 +56,7 @@ async fn an_event_is_a_line_and_a_failure_is_counted() {
     for (mood, reason, passed) in [
         (Mood::Fail, "the inside story", 0),
         (Mood::Panic, "a panic", 0),
-        (Mood::Hang, "the deadline of the invocation has passed", 1),
+        (Mood::Hang, "the invocation's deadline has passed", 1),
     ] {
         let (answer, lines, line) = handled(mood).await;
         assert_eq!(answer, Err(reason.to_owned()), "whoever invoked it is told");

@@ -157,8 +157,11 @@ fn a_function_behind_an_edge_does_not_start_without_usable_digests() {
     for (variables, named) in [
         (&[("TRUSTED_EDGE", "on")][..], "EDGE_SECRET_SHA256 is missing"),
         (&[("TRUSTED_EDGE", "on"), ("EDGE_SECRET_SHA256", "")], "EDGE_SECRET_SHA256 is missing"),
-        (&[("TRUSTED_EDGE", "on"), ("EDGE_SECRET_SHA256", secret)], "EDGE_SECRET_SHA256 is not"),
-        (&[("TRUSTED_EDGE", "true")], "TRUSTED_EDGE is not"),
+        (
+            &[("TRUSTED_EDGE", "on"), ("EDGE_SECRET_SHA256", secret)],
+            "EDGE_SECRET_SHA256 is invalid",
+        ),
+        (&[("TRUSTED_EDGE", "true")], "TRUSTED_EDGE is invalid"),
     ] {
         let error = edge(variables).unwrap_err();
         assert!(error.contains(named) && !error.contains(secret), "{error}");
