@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use auth::{
-    Account, Anyone, BootError, CheckedCaller, Clock, Email, Env, MailId, NameError, Random,
-    SystemClock, SystemRandom, TokenRules, Verifier,
+    Account, Anyone, BootError, CheckedCaller, Clock, Email, Env, NameError, Random, SystemClock,
+    SystemRandom, TokenRules, Verifier,
 };
 use keys::TableKeys;
 use passwords::{Password, PasswordError};
 use reauthentication::Reauthentication;
 use serde::Deserialize;
-use store::{Accounts, Mail, NewMail, Notice, Outbox};
+use store::{Accounts, NewMail, Notice, Outbox};
 use throttle::Postal;
 use web::{
     Accepted, Body, Checked, CheckedAccount, Client, FieldError, Guarded, Message, Method, Problem,
@@ -111,12 +111,11 @@ impl Route for EmailChangeRoute {
 impl EmailChangeRoute {
     /// The mail to the new address, and the one to the old address if its owner has confirmed it.
     fn mails(&self, account: &Account, address: Email) -> Vec<NewMail> {
-        let now = self.clock.now();
+        let (now, random) = (self.clock.now(), &*self.random);
         let old = account.email.as_ref().map(Email::canonical);
         let is_another = old != Some(address.canonical());
-        let told = NewMail::notice(account, Notice::EmailChangeRequested, now, &*self.random);
-        let mail = Mail::EmailVerification { user_id: account.id, ver: account.ver, address };
-        let asked = NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now };
+        let told = NewMail::notice(account, Notice::EmailChangeRequested, now, random);
+        let asked = NewMail::verification(account.id, account.ver, address, now, random);
         [Some(asked), told.filter(|_| is_another)].into_iter().flatten().collect()
     }
 }

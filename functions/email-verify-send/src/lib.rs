@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use auth::{
-    Account, Anyone, BootError, CheckedCaller, Clock, Email, EmailStanding, Env, MailId, Random,
+    Account, Anyone, BootError, CheckedCaller, Clock, Email, EmailStanding, Env, Random,
     SystemClock, SystemRandom, TokenRules, Verifier,
 };
 use keys::TableKeys;
-use store::{Accounts, Mail, NewMail, Outbox};
+use store::{Accounts, NewMail, Outbox};
 use throttle::{Postal, Throttle};
 use web::{
     Accepted, Checked, CheckedAccount, Client, Guarded, Message, Method, NoBody, Problem, Route,
@@ -83,10 +83,9 @@ impl Route for EmailVerifySendRoute {
             let postage = self.throttle.postage(address.canonical(), network.as_deref());
             let (postage, asked) = asked.besides(Box::pin(postage)).await?;
             if let Postal::Paid(paid) = postage {
-                let now = self.clock.now();
-                let (user_id, ver) = (account.id, account.ver);
-                let mail = Mail::EmailVerification { user_id, ver, address: address.clone() };
-                let mail = [NewMail { id: MailId::new(now, &*self.random), mail, asked_at: now }];
+                let (now, address) = (self.clock.now(), address.clone());
+                let (user, random) = (account.id, &*self.random);
+                let mail = [NewMail::verification(user, account.ver, address, now, random)];
                 let put = async { Ok::<_, Problem>(self.outbox.put(&mail).await?) };
                 asked.and(paid).carry_out(Box::pin(put)).await?;
             }

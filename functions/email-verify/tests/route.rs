@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
+
 use auth::{Account, Clock, Email, EmailStanding, Env, MailId, Role, SystemClock, SystemRandom};
 use email_verify::EmailVerifyRoute;
 use mailer::MailerFunction;
 use serde_json::{Value, json};
 use store::{Administration, Mail, NewMail, Outbox};
 use testkit::{
-    NewUser, Received, Stack, body, deliver, event, events_of, json_request, load, readable, status,
+    Fault, Interceptor, NewUser, Received, Stack, body, deliver, event, events_of, json_request,
+    load, readable, status,
 };
 use web::{EventResponse, Route, answer};
 
@@ -47,6 +50,13 @@ impl Bench {
 
     async fn by_token(&self, mail: &Received) -> EventResponse {
         self.ask(&json!({"token": mail.token().unwrap()})).await
+    }
+
+    /// All items but the counters, in the form of text.
+    async fn stored(&self) -> Vec<String> {
+        let items = self.stack.items().await.into_iter();
+        let sorted = items.map(BTreeMap::from_iter).map(|item| format!("{item:?}"));
+        sorted.filter(|item| !item.contains("COUNTER#")).collect()
     }
 
     async fn email(&self) -> (Option<String>, EmailStanding) {
@@ -101,6 +111,35 @@ async fn a_link_succeeds_again_while_the_account_still_has_the_address() {
     assert!(is_wrong(&bench.by_token(&mail).await));
     assert_eq!(bench.email().await, verified("next@example.com"));
     assert_eq!(status(&bench.by_token(&next).await), 204);
+}
+
+/// However much later: an old mail, a tab that is opened again. A link that has confirmed nothing expires.
+#[tokio::test]
+async fn a_link_that_has_confirmed_succeeds_again_long_after() {
+    for (has, confirms) in
+        [("testuser@example.com", "testuser@example.com"), ("old@example.com", "new@example.com")]
+    {
+        let bench = Bench::start(Some(has)).await;
+        let (used, unused) = (bench.mail(confirms).await, bench.mail(confirms).await);
+        assert_eq!(status(&bench.by_token(&used).await), 204);
+        bench.stack.expire_codes().await;
+        assert_eq!(status(&bench.by_token(&used).await), 204, "before the TTL");
+        assert!(is_wrong(&bench.by_token(&unused).await), "before the TTL");
+        bench.stack.remove_expired().await;
+        let stored = bench.stored().await;
+        for _ in 0..2 {
+            assert_eq!(status(&bench.by_token(&used).await), 204);
+        }
+        assert!(is_wrong(&bench.by_token(&unused).await));
+        assert_eq!(bench.stored().await, stored, "a repetition changes nothing");
+        assert_eq!(bench.email().await, verified(confirms));
+
+        let next = bench.mail("next@example.com").await;
+        assert_eq!(status(&bench.by_token(&next).await), 204);
+        assert!(is_wrong(&bench.by_token(&used).await), "the account has another address");
+        bench.stack.disable(bench.account.id).await;
+        assert!(is_wrong(&bench.by_token(&next).await), "the account is disabled");
+    }
 }
 
 #[tokio::test]
@@ -185,6 +224,29 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let stack = Stack::start().await;
     let route = EmailVerifyRoute::cold_start(&stack.env_out_of_reach()).await.unwrap();
     assert_eq!(status(&answer(&route, event(load("email-verify"))).await), 503);
+}
+
+/// R85: no counter, and the code is not spent.
+#[tokio::test]
+async fn an_outage_at_any_call_counts_against_nobody() {
+    for call in 0.. {
+        let mut bench = Bench::start(Some("old@example.com")).await;
+        let mail = bench.mail("new@example.com").await;
+        let interceptor = Interceptor::of(&bench.stack).await;
+        let env = interceptor.env(&bench.stack, &[]);
+        bench.route = EmailVerifyRoute::cold_start(&env).await.unwrap();
+        interceptor.fail_at(call, Fault::AccessDenied);
+        let status_of_first = status(&bench.by_token(&mail).await);
+        assert!(matches!(status_of_first, 204 | 500), "{call}: {status_of_first}");
+        assert_eq!(bench.stack.counted().await, BTreeMap::new(), "{call}");
+        if interceptor.calls().len() <= call {
+            assert!(call > 4, "{call}");
+            break;
+        }
+        interceptor.reset();
+        assert_eq!(status(&bench.by_token(&mail).await), 204, "{call}");
+        assert_eq!(bench.email().await, verified("new@example.com"), "{call}");
+    }
 }
 
 #[tokio::test]

@@ -132,8 +132,8 @@ async fn a_reset_goes_to_the_address_as_its_owner_gave_it() {
     let owner = name("owner@example.com");
     let tried = bench.codes().try_digits(DigitsOf::Reset(&owner), SystemClock.now()).await;
     let tried = tried.unwrap().unwrap();
-    assert_eq!(tried.mail, id);
-    assert!(peppers.are_digits_of(RESET, id, &tried.pepper, mail.digits().unwrap()));
+    assert_eq!(tried.mail(), id);
+    assert!(peppers.are_digits_of(RESET, id, tried.pepper(), mail.digits().unwrap()));
     assert!(bench.find(RESET, id).await && !bench.find(VERIFY, id).await);
 }
 
@@ -290,14 +290,14 @@ async fn of_two_mails_the_digits_of_the_later_one_count_and_both_links() {
     let second = bench.ask_at(reset("owner@example.com"), earlier).await;
     bench.run().await;
     assert_eq!(
-        bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().unwrap().mail,
+        bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().unwrap().mail(),
         first
     );
     assert!(bench.find(RESET, first).await && bench.find(RESET, second).await);
     let third = bench.ask(reset("owner@example.com")).await;
     bench.run().await;
     assert_eq!(
-        bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().unwrap().mail,
+        bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().unwrap().mail(),
         third
     );
     assert!(bench.find(RESET, first).await);
@@ -358,7 +358,7 @@ async fn stopped_in_the_middle_nothing_holds_a_code() {
     let tried =
         codes.try_digits(DigitsOf::Reset(&owner), SystemClock.now()).await.unwrap().unwrap();
     let peppers = bench.stack.peppers();
-    assert!(peppers.are_digits_of(RESET, id, &tried.pepper, mail.digits().unwrap()));
+    assert!(peppers.are_digits_of(RESET, id, tried.pepper(), mail.digits().unwrap()));
 }
 
 /// R83: whatever happens to the account, an address that its owner has not confirmed gets codes and nothing

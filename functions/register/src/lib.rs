@@ -15,7 +15,8 @@ use peppers::{CodeKind, CodeTag, Peppers};
 use secrets::Cached;
 use serde::{Deserialize, Serialize};
 use store::{
-    FIRST_VER, Invites, Mail, NewAccount, NewEmail, NewMail, RegisterError, Registrations, Secret,
+    AddressClaim, FIRST_VER, Invites, Mail, NewAccount, NewEmail, NewMail, RegisterError,
+    Registrations, Secret,
 };
 use throttle::{Postal, Throttle};
 use web::{
@@ -27,7 +28,7 @@ use web::{
 pub struct RegisterRoute {
     registrations: Registrations,
     mode: Mode,
-    claim: Claim,
+    claim: AddressClaim,
     invites: Invites,
     peppers: Arc<Cached<Peppers>>,
     throttle: Throttle,
@@ -55,27 +56,6 @@ impl FromStr for Mode {
             "closed" => Ok(Self::Closed),
             "invite" => Ok(Self::Invite),
             _ => Err("expected `open`, `closed` or `invite`"),
-        }
-    }
-}
-
-/// When an address is claimed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claim {
-    /// At once: it must not be taken.
-    AtOnce,
-    /// Once it is verified. Whether it is taken shows in nothing.
-    OnceVerified,
-}
-
-impl FromStr for Claim {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "optional" => Ok(Self::AtOnce),
-            "required" => Ok(Self::OnceVerified),
-            _ => Err("expected `optional` or `required`"),
         }
     }
 }
@@ -118,7 +98,7 @@ impl Route for RegisterRoute {
             let database = dynamo::Config::read(reader);
             let table = store::Config::read(reader);
             let mode = reader.optional("REGISTRATION", Mode::Open);
-            let claim = reader.optional("EMAIL_VERIFICATION", Claim::AtOnce);
+            let claim = AddressClaim::read(reader);
             let attempts = throttle::Config::read(reader);
             let policy = Policy::read(reader);
             let reserved = reader.optional("RESERVED_USERNAMES", ReservedNames::default());
@@ -178,12 +158,12 @@ impl Route for RegisterRoute {
         let create = self.create(username, email, hash, mail, invite, now);
         let (account, _) = reservation.carry_out(Box::pin(create)).await?;
         Ok(match self.claim {
-            Claim::AtOnce => {
+            AddressClaim::AtOnce => {
                 let message = "User registered successfully";
                 Either::Left(Created(Registered { message, user: account.into() }))
             }
             // The same for everybody: also what is in the account could tell.
-            Claim::OnceVerified => Either::Right(Accepted(Message::new(
+            AddressClaim::OnceVerified => Either::Right(Accepted(Message::new(
                 "User registered successfully. If you specified an e-mail address, it takes effect once you \
                  confirm it; a mail is on its way.",
             ))),
@@ -222,10 +202,10 @@ impl RegisterRoute {
         network: Option<&str>,
     ) -> Result<Postal<'_>, Problem> {
         match (self.claim, address) {
-            (Claim::OnceVerified, Some(address)) => {
+            (AddressClaim::OnceVerified, Some(address)) => {
                 Ok(Box::pin(self.throttle.postage(address.canonical(), network)).await?)
             }
-            (Claim::OnceVerified, None) | (Claim::AtOnce, _) => Ok(Postal::Spent),
+            (AddressClaim::OnceVerified, None) | (AddressClaim::AtOnce, _) => Ok(Postal::Spent),
         }
     }
 
@@ -236,7 +216,7 @@ impl RegisterRoute {
         mail: Option<MailId>,
         now: Timestamp,
     ) -> NewEmail {
-        if self.claim == Claim::AtOnce {
+        if self.claim == AddressClaim::AtOnce {
             return NewEmail::Claimed(address);
         }
         let mail = mail.map(|id| NewMail {

@@ -1,6 +1,10 @@
 //! Creating accounts.
 
-use auth::{Account, Email, EmailStanding, Fault, FaultKind, Roles, Standing, UserId, Username};
+use std::str::FromStr;
+
+use auth::{
+    Account, Email, EmailStanding, Fault, FaultKind, Reader, Roles, Standing, UserId, Username,
+};
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use dynamo::Client;
 use jiff::Timestamp;
@@ -47,6 +51,34 @@ pub enum NewEmail {
         /// The mail by which it is verified, unless there have been too many.
         mail: Option<NewMail>,
     },
+}
+
+/// When the address of a new account is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressClaim {
+    /// Immediately: it must not be taken.
+    AtOnce,
+    /// Once its owner has confirmed it. Until then nothing shows whether it is taken.
+    OnceVerified,
+}
+
+impl AddressClaim {
+    /// From `EMAIL_VERIFICATION`: `optional`, which is the default, or `required`.
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        reader.optional("EMAIL_VERIFICATION", Self::AtOnce)
+    }
+}
+
+impl FromStr for AddressClaim {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "optional" => Ok(Self::AtOnce),
+            "required" => Ok(Self::OnceVerified),
+            _ => Err("expected `optional` or `required`"),
+        }
+    }
 }
 
 /// The epoch of a new account.
