@@ -157,6 +157,24 @@ async fn a_link_claims_another_address_and_the_old_one_is_told() {
     bench.stack.user(user).await;
 }
 
+/// The address must be confirmed; notifying the owner of the old one is only desirable.
+#[tokio::test]
+async fn a_notice_that_cannot_be_written_does_not_prevent_the_confirmation() {
+    let mut bench = Bench::start(Some("old@example.com")).await;
+    let interceptor = Interceptor::of(&bench.stack).await;
+    bench.route = EmailVerifyRoute::cold_start(&interceptor.env(&bench.stack, &[])).await.unwrap();
+    bench.stack.confirm(&bench.account).await;
+    let mail = bench.mail("new@example.com").await;
+    interceptor.fail_when(|call| {
+        let is_told = call.body.to_string().contains("OUTBOX#");
+        if is_told { Fault::AccessDenied } else { Fault::None }
+    });
+    assert_eq!(status(&bench.by_token(&mail).await), 204);
+    let told = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
+    assert!(told, "a notice was asked for");
+    assert_eq!(bench.email().await, verified("new@example.com"));
+}
+
 /// R83: its owner may be a stranger, who knows nothing of the account.
 #[tokio::test]
 async fn an_old_address_that_was_never_confirmed_is_told_nothing() {

@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::sync::Once;
+
 use auth::{
-    Account, CanonicalName, Clock, Email, Env, MailId, MailedFor, Role, SystemClock, SystemRandom,
+    Account, CanonicalName, Clock, Email, Env, MailId, MailedFor, Metric, Role, SystemClock,
+    SystemRandom,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +19,41 @@ use store::{
 };
 use testkit::{LINK_BASE, NewUser, Received, Stack, load};
 use web::EventHandler;
+
+thread_local! {
+    /// The log of this thread. A test runs on one thread.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes to the log of this thread.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts the log of all threads. `tracing` remembers for each event whether anything records it, so one test
+/// without a log could silence the log of another.
+fn start_log() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        tracing_subscriber::fmt().json().flatten_event(true).with_writer(|| Log).init();
+    });
+}
+
+/// How often this thread has added to a metric.
+fn measured(metric: Metric) -> usize {
+    let log = LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap());
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["metric"] == metric.name()).count()
+}
 
 struct Bench {
     stack: Stack,
@@ -27,6 +67,7 @@ impl Bench {
     }
 
     async fn start_with(settings: &[(&str, &str)]) -> Self {
+        start_log();
         let stack = Stack::start().await;
         let mailer = Box::pin(MailerFunction::cold_start(&stack.env_with(settings))).await.unwrap();
         let email = Some("Owner@example.com");
@@ -477,6 +518,8 @@ async fn what_can_never_be_sent_is_given_up_at_once() {
     let answer = bench.mailer.handle(serde_json::from_value(event).unwrap()).await.unwrap();
     assert_eq!(serde_json::to_value(answer).unwrap(), json!({"batchItemFailures": []}));
     assert_eq!((bench.stack.mails().len(), bench.waiting().await), (1, 0));
+    // Three items and three records.
+    assert_eq!(measured(Metric::MailsGivenUp), 6);
 }
 
 #[tokio::test]

@@ -443,6 +443,7 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[]);
     bench.route = Box::pin(PasswordResetRoute::cold_start(&env)).await.unwrap();
+    bench.account = bench.stack.confirm(&bench.account).await;
     bench.stack.sign_in(&bench.account).await;
     let mail = bench.mail().await;
     interceptor.fail_when(|call| {
@@ -450,6 +451,8 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
         if is_told { Fault::AccessDenied } else { Fault::None }
     });
     assert_eq!(status(&bench.by_token(&mail, NEW).await), 204);
+    let told = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
+    assert!(told, "a notice was asked for");
     assert_eq!(bench.sessions_that_count().await, 0);
     assert_eq!((bench.login(PASSWORD).await, bench.login(NEW).await), (401, 200));
 }
