@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use auth::{Account, Clock, Email, EmailStanding, Env, MailId, Role, SystemClock, SystemRandom};
 use email_verify::EmailVerifyRoute;
@@ -13,6 +14,7 @@ use testkit::{
     Fault, Interceptor, NewUser, Received, Stack, body, deliver, event, events_of, json_request,
     load, readable, status,
 };
+use throttle::{Presented, Throttle};
 use web::{EventResponse, Route, answer};
 
 struct Bench {
@@ -140,6 +142,27 @@ async fn a_link_that_has_confirmed_succeeds_again_long_after() {
         bench.stack.disable(bench.account.id).await;
         assert!(is_wrong(&bench.by_token(&next).await), "the account is disabled");
     }
+}
+
+/// Whoever has the address next must not be exposed to the networks of its previous owner.
+#[tokio::test]
+async fn no_network_stays_known_by_an_address_that_is_given_up() {
+    let bench = Bench::start(Some("old@example.com")).await;
+    let account = bench.stack.confirm(&bench.account).await;
+    let config = bench.stack.env().read(throttle::Config::read).unwrap();
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    let throttle = Throttle::open(&config, bench.stack.client(), clock, random);
+    let owner = Presented::Username(account.username.canonical());
+    let attempt = throttle.attempt(owner, Some("203.0.113.7")).await.unwrap();
+    attempt.succeeded(&account).await;
+    let known = async || {
+        let items = bench.stack.items().await;
+        items.iter().filter(|item| item["pk"].as_s().unwrap().starts_with("KNOWN#")).count()
+    };
+    assert_eq!(known().await, 2, "by the username and by the address");
+    let mail = bench.mail("New@example.com").await;
+    assert_eq!(status(&bench.by_token(&mail).await), 204);
+    assert_eq!(known().await, 1, "by the username");
 }
 
 #[tokio::test]

@@ -70,6 +70,11 @@ impl Confirmations {
         match redeemed {
             Redeemed::Done => {
                 found.succeeded().await;
+                let old = account.email.as_ref().map(Email::canonical);
+                let new = code.address.canonical();
+                if old != Some(new) {
+                    Box::pin(redemption.throttle.moved(old, new)).await;
+                }
                 Ok(())
             }
             Redeemed::Taken => {

@@ -255,18 +255,15 @@ impl Mailings {
         // Ids sort by time, so the later mail is the one with the greater id.
         let later = Some((":mail", AttributeValue::S(code.mail.to_string())));
         tokio::try_join!(
-            self.put_unless(Key::code(code.mail), &stored, "attribute_not_exists(pk)", None),
-            self.put_unless(
-                digits_key,
-                &digits,
-                "attribute_not_exists(pk) OR mail_id < :mail",
-                later
-            ),
+            self.put_if(Key::code(code.mail), &stored, "attribute_not_exists(pk)", None),
+            self.put_if(digits_key, &digits, "attribute_not_exists(pk) OR mail_id < :mail", later),
         )?;
         Ok(())
     }
 
-    async fn put_unless(
+    /// Writes an item if `condition` holds. If it does not, an item that must stay is already stored, and that
+    /// is no error.
+    async fn put_if(
         &self,
         key: Key,
         item: &impl Serialize,
@@ -296,7 +293,7 @@ impl Mailings {
         }
     }
 
-    /// Deletes a mail that has been sent or will never be sent.
+    /// Deletes a mail that has been sent or will never be sent. Nothing else is ever stored under its id.
     ///
     /// # Errors
     /// When the table cannot be written.

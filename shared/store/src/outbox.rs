@@ -156,6 +156,7 @@ impl Table {
     pub(crate) fn mail(&self, new: &NewMail) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .table_name(&self.name)
+            // Without a condition, as in `Outbox::put`.
             .set_item(Some(item::with_key(Key::mail(new.id), &MailItem::from(new))?))
             .build()
             .expect("table and item are set");
