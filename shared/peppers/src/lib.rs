@@ -15,7 +15,6 @@ mod mailed;
 use std::fmt;
 use std::str::FromStr;
 
-use auth::Random;
 use aws_lc_rs::{hkdf, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -23,6 +22,7 @@ pub use code::{Code, CodeKind, CodeTag};
 pub use edge::EdgeSecret;
 use jiff::{SignedDuration, Timestamp};
 pub use mailed::MailedCode;
+use process::Random;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -295,7 +295,7 @@ pub enum PepperError {
 
 #[cfg(test)]
 mod tests {
-    use auth::{Clock, SystemClock, SystemRandom};
+    use process::{Clock, SystemClock, SystemRandom};
 
     use super::*;
 

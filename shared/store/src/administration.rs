@@ -1,8 +1,8 @@
 //! Looking accounts up and changing them, for whoever looks after them.
 
-use auth::{Account, CanonicalName, Roles, UserId};
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
+use identity::{Account, CanonicalName, Roles, UserId};
 
 use crate::item::{AccountItem, ClaimItem};
 use crate::key::Key;
