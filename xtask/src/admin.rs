@@ -1,17 +1,16 @@
 //! `cargo xtask admin`: creates and administers accounts, through the same code as the functions.
 
 use std::io::{BufRead, IsTerminal, stdin};
-use std::str::FromStr;
 
 use anyhow::{Context, bail};
-use identity::{Account, Email, EmailStanding, MailId, Role, Roles, Standing, UserId, Username};
+use identity::{Account, Email, EmailStanding, Role, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
 use passwords::{
     HASH_FORMATS, HashError, Hasher, MAX_PASSWORD_BYTES, Password, PasswordHash, Policy,
 };
 use process::SystemRandom;
 use store::{
-    Administration, FIRST_VER, Mail, NewAccount, NewEmail, NewMail, Registrations, Secret,
+    AddressClaim, Administration, FIRST_VER, NewAccount, NewEmail, NewMail, Registrations, Secret,
 };
 
 use crate::project::Project;
@@ -99,8 +98,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
                 .map_err(|error| anyhow::anyhow!("the e-mail address {error}"))?;
             let place = target.find(project, IfMissing::CreateDefault).await?;
             let settings = place.settings();
-            let claim =
-                settings.read(|reader| reader.optional(EMAIL_VERIFICATION, Claim::AtOnce))?;
+            let claim = settings.read(AddressClaim::read)?;
             let hash = if hash_stdin {
                 // A hash that costs too much is refused here, not when its owner signs in.
                 hash(read_line(&mut stdin().lock())?)?
@@ -152,30 +150,6 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
     }
 }
 
-/// The variable of [`Claim`].
-const EMAIL_VERIFICATION: &str = "EMAIL_VERIFICATION";
-
-/// When the address of a new account is claimed: as `POST /auth/register` does it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claim {
-    /// Immediately.
-    AtOnce,
-    /// Once its owner has confirmed it.
-    OnceVerified,
-}
-
-impl FromStr for Claim {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "optional" => Ok(Self::AtOnce),
-            "required" => Ok(Self::OnceVerified),
-            _ => Err("expected `optional` or `required`"),
-        }
-    }
-}
-
 /// The users' table.
 struct Users {
     administration: Administration,
@@ -213,19 +187,18 @@ impl Users {
     async fn create(
         &self,
         username: Username,
-        email: Option<(Email, Claim)>,
+        email: Option<(Email, AddressClaim)>,
         roles: Roles,
         hash: &PasswordHash,
     ) -> anyhow::Result<Account> {
         let now = self.tables.clock.now();
         let id = UserId::new(now, &SystemRandom);
         let email = email.map(|(address, claim)| match claim {
-            Claim::AtOnce => NewEmail::Claimed(address),
-            Claim::OnceVerified => {
-                let (user_id, ver) = (id, FIRST_VER);
-                let mail = Mail::EmailVerification { user_id, ver, address: address.clone() };
-                let id = MailId::new(now, &SystemRandom);
-                NewEmail::Pending { address, mail: Some(NewMail { id, mail, asked_at: now }) }
+            AddressClaim::AtOnce => NewEmail::Claimed(address),
+            AddressClaim::OnceVerified => {
+                let mail =
+                    NewMail::verification(id, FIRST_VER, address.clone(), now, &SystemRandom);
+                NewEmail::Pending { address, mail: Some(mail) }
             }
         });
         let account = NewAccount {

@@ -90,15 +90,16 @@ fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The names of variables in a source that reads any: string literals of capital letters, digits and `_`.
+/// The names of variables in a source: string literals of capital letters, digits and `_`. In a source that
+/// reads no settings, only those with `_`: a name may be a constant there. Rather a name too many than one that
+/// is refused although a function reads it.
 fn read_in(source: &str) -> BTreeSet<String> {
-    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
-    if !code.contains("Reader") && !code.contains("reader") {
-        return BTreeSet::new();
-    }
+    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let reads = ["Reader", "reader", ".read("].iter().any(|sign| code.contains(sign));
     let is_name = |text: &&str| {
         text.starts_with(|c: char| c.is_ascii_uppercase())
             && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+            && (reads || text.contains('_'))
     };
     code.split('"').filter(is_name).map(str::to_owned).collect()
 }
@@ -167,6 +168,21 @@ mod tests {
             }
         }
         assert!(documented > 40, "{documented}");
+    }
+
+    #[test]
+    fn a_variable_is_known_wherever_its_name_is_written() {
+        for (source, known) in [
+            (r#"reader.required("WORD")"#, true),
+            (r#"env.read(|r| r.maybe("WORD"))"#, true),
+            (r#"const NAME: &str = "A_NAME";"#, true),
+            ("#[cfg(test)]\nuse x;\nreader.required(\"WORD\")", true),
+            (r#"const KIND: &str = "WORD";"#, false),
+            (r#"reader.required("word")"#, false),
+            ("reader\n#[cfg(test)]\nmod tests {\n\"WORD\"", false),
+        ] {
+            assert_eq!(!read_in(source).is_empty(), known, "{source}");
+        }
     }
 
     #[test]

@@ -33,8 +33,8 @@ fn a_value_out_of_bounds_is_refused_at_the_start() {
         ("REFRESH_GRACE_SECONDS", "61", "from 1 to 60"),
         ("SESSIONS_PER_ACCOUNT", "501", "from 1 to 500"),
         ("SESSION_IDLE_SECONDS", "9000000", "below SESSION_IDLE_SECONDS"),
-        ("KEYS_CACHE_SECONDS", "many", "not usable"),
-        ("SIGNING_ALGORITHM", "HS256", "not usable"),
+        ("KEYS_CACHE_SECONDS", "many", "is invalid"),
+        ("SIGNING_ALGORITHM", "HS256", "is invalid"),
         ("THROTTLE_PAIR_FREE", "0", "from 1 to 1000000"),
     ] {
         let said = refused(&format!("{name}={value}"));

@@ -201,6 +201,22 @@ async fn a_function_reports_its_own_error() {
     assert_eq!(unknown, Err(InvokeError::Unknown));
 }
 
+/// The largest is that of AWS Lambda.
+#[tokio::test]
+async fn a_result_may_be_as_large_as_on_aws_and_no_larger() {
+    let mut bench = Bench::played(1).await;
+    let invoked = bench.invoke("{}");
+    let instance = bench.instance().await;
+    let work = instance.next().await;
+    let largest = "x".repeat(6_291_556);
+    let path = format!("/invocation/{}/response", work.id());
+    let refused = instance.send("POST", &path, "", &format!("{largest}x")).await;
+    assert_eq!(refused.status, 413);
+    assert!(refused.body.contains("(6291556 bytes)"), "{}", refused.body);
+    assert_eq!(instance.respond(work.id(), &largest).await, 202);
+    assert_eq!(invoked.await.unwrap().unwrap().len(), largest.len());
+}
+
 #[tokio::test]
 async fn a_function_that_ends_at_its_start_is_reported_at_once() {
     let bench = Bench::new("echo boom >&2; exit 3", 4, LONG, LONG).await;

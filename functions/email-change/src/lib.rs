@@ -2,12 +2,12 @@
 //! The old address gets notices if its owner has confirmed it.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
-use identity::{Account, Anyone, Email, MailId, NameError};
+use identity::{Account, Anyone, Email, NameError};
 use passwords::{Password, PasswordError};
 use reauthentication::Reauthentication;
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{Mail, NewMail, Notice, Outbox};
+use store::{NewMail, Notice, Outbox};
 use throttle::Postal;
 use web::{
     Accepted, Body, BootError, Client, Endpoint, FieldError, Message, Problem, Route, World,
@@ -76,12 +76,11 @@ impl Route for EmailChangeRoute {
 impl EmailChangeRoute {
     /// The mail to the new address, and the one to the old address if its owner has confirmed it.
     fn mails(&self, account: &Account, address: Email) -> Vec<NewMail> {
-        let now = self.world.clock.now();
+        let (now, random) = (self.world.clock.now(), &*self.world.random);
         let old = account.email.as_ref().map(Email::canonical);
         let is_another = old != Some(address.canonical());
-        let told = NewMail::notice(account, Notice::EmailChangeRequested, now, &*self.world.random);
-        let mail = Mail::EmailVerification { user_id: account.id, ver: account.ver, address };
-        let asked = NewMail { id: MailId::new(now, &*self.world.random), mail, asked_at: now };
+        let told = NewMail::notice(account, Notice::EmailChangeRequested, now, random);
+        let asked = NewMail::verification(account.id, account.ver, address, now, random);
         [Some(asked), told.filter(|_| is_another)].into_iter().flatten().collect()
     }
 }

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use std::collections::BTreeMap;
+
 use email_verify_code::EmailVerifyCodeRoute;
 use identity::{Account, Email, EmailStanding, MailId, Role};
 use jiff::Timestamp;
@@ -11,8 +12,8 @@ use process::{Clock, Env, SystemClock, SystemRandom};
 use serde_json::{Value, json};
 use store::{Administration, CODE_VALID_FOR, Mail, NewMail, Outbox};
 use testkit::{
-    NewUser, Received, Stack, bearer, body, deliver, event, events_of, json_body, load, readable,
-    signed_in, status,
+    Fault, Interceptor, NewUser, Received, Stack, bearer, body, deliver, event, events_of,
+    json_body, load, readable, signed_in, status,
 };
 use web::{EventResponse, Service, World, answer};
 
@@ -63,29 +64,6 @@ impl Bench {
         let name = account.username.canonical();
         let account = accounts.account_by_name(name).await.unwrap().unwrap();
         (account.email.map(|email| email.as_str().to_owned()), account.email_standing)
-    }
-
-    /// As if the codes had been asked for ten minutes ago.
-    async fn expire_codes(&self) {
-        for item in self.stack.items().await {
-            if !["CODE", "DIGITS"].contains(&item["sk"].as_s().unwrap().as_str()) {
-                continue;
-            }
-            self.stack
-                .client()
-                .update_item()
-                .table_name("UsersTable")
-                .key("pk", item["pk"].clone())
-                .key("sk", item["sk"].clone())
-                .update_expression("SET expires_at = :now")
-                .expression_attribute_values(
-                    ":now",
-                    AttributeValue::N(SystemClock.now().as_second().to_string()),
-                )
-                .send()
-                .await
-                .unwrap();
-        }
     }
 
     async fn email(&self) -> (Option<String>, EmailStanding) {
@@ -231,7 +209,7 @@ async fn digits_expire_after_ten_minutes() {
     assert_eq!(CODE_VALID_FOR.as_secs(), 600);
     let bench = Bench::start(None).await;
     let mail = bench.mail("new@example.com").await;
-    bench.expire_codes().await;
+    bench.stack.expire_codes().await;
     assert!(is_wrong(&bench.code(mail.digits().unwrap()).await));
     assert_eq!(bench.email().await, NONE);
 }
@@ -288,6 +266,34 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let route = Service::<EmailVerifyCodeRoute>::open(&env, &World::system()).await.unwrap();
     let event = event(bearer(load("email-verify-code"), &bench.token));
     assert_eq!(status(&answer(&route, event).await), 503);
+}
+
+/// R85: neither a counter nor a try at the digits, and the code is not spent.
+#[tokio::test]
+async fn an_outage_at_any_call_counts_against_nobody() {
+    for call in 0.. {
+        let mut bench = Bench::start(Some("old@example.com")).await;
+        let mail = bench.mail("new@example.com").await;
+        let interceptor = Interceptor::of(&bench.stack).await;
+        let env = interceptor.env(&bench.stack, &[]);
+        bench.route = Service::<EmailVerifyCodeRoute>::open(&env, &World::system()).await.unwrap();
+        interceptor.fail_at(call, Fault::AccessDenied);
+        let status_of_first = status(&bench.code(mail.digits().unwrap()).await);
+        assert!(matches!(status_of_first, 204 | 500 | 503), "{call}: {status_of_first}");
+        let mut counted = bench.stack.counted().await;
+        if status_of_first == 204 {
+            // The digits are used, so nobody needs this try.
+            counted.retain(|key, _| !key.starts_with("DIGITS#"));
+        }
+        assert_eq!(counted, BTreeMap::new(), "{call}");
+        if interceptor.calls().len() <= call {
+            assert!(call > 8, "{call}");
+            break;
+        }
+        interceptor.reset();
+        assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204, "{call}");
+        assert_eq!(bench.email().await, verified("new@example.com"), "{call}");
+    }
 }
 
 #[tokio::test]

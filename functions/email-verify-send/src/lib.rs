@@ -1,9 +1,9 @@
 //! `POST /auth/email/verify/send`: asks for a mail by which the caller's address is confirmed.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
-use identity::{Account, Anyone, Email, EmailStanding, MailId};
+use identity::{Account, Anyone, Email, EmailStanding};
 use secrets::PeppersSecret;
-use store::{Mail, NewMail, Outbox};
+use store::{NewMail, Outbox};
 use throttle::{Postal, Throttle};
 use web::{Accepted, BootError, Client, Endpoint, Message, NoBody, Problem, Route, World};
 
@@ -47,11 +47,9 @@ impl Route for EmailVerifySendRoute {
             let postage = self.throttle.postage(address.canonical(), network.as_deref());
             let (postage, asked) = asked.besides(Box::pin(postage)).await?;
             if let Postal::Paid(paid) = postage {
-                let now = self.world.clock.now();
-                let (user_id, ver) = (account.id, account.ver);
-                let mail = Mail::EmailVerification { user_id, ver, address: address.clone() };
-                let mail =
-                    [NewMail { id: MailId::new(now, &*self.world.random), mail, asked_at: now }];
+                let (now, address) = (self.world.clock.now(), address.clone());
+                let (user, random) = (account.id, &*self.world.random);
+                let mail = [NewMail::verification(user, account.ver, address, now, random)];
                 let put = async { Ok::<_, Problem>(self.outbox.put(&mail).await?) };
                 asked.and(paid).carry_out(Box::pin(put)).await?;
             }

@@ -8,7 +8,8 @@ use identity::{Account, Role};
 use mailer::MailerFunction;
 use process::Env;
 use testkit::{
-    NewUser, Stack, bearer, deliver, event, events_of, load, readable, signed_in, status,
+    Fault, Interceptor, NewUser, Stack, bearer, deliver, event, events_of, load, readable,
+    signed_in, status,
 };
 use web::{EventResponse, Service, World, answer};
 
@@ -107,6 +108,28 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     let route = Service::<EmailVerifySendRoute>::open(&env, &World::system()).await.unwrap();
     let event = event(bearer(load("email-verify-send"), &bench.token));
     assert_eq!(status(&answer(&route, event).await), 503);
+}
+
+/// R85.
+#[tokio::test]
+async fn an_outage_at_any_call_counts_against_nobody() {
+    for call in 0.. {
+        let mut bench = Bench::start(Some("testuser@example.com")).await;
+        let interceptor = Interceptor::of(&bench.stack).await;
+        let env = interceptor.env(&bench.stack, &[]);
+        bench.route = Service::<EmailVerifySendRoute>::open(&env, &World::system()).await.unwrap();
+        interceptor.fail_at(call, Fault::AccessDenied);
+        let status = status(&bench.ask().await);
+        assert!(matches!(status, 202 | 500 | 503), "{call}: {status}");
+        let counted = bench.stack.counted().await;
+        assert_eq!(counted.is_empty(), status != 202, "{call}: {counted:?}");
+        assert!(counted.keys().all(|key| key.starts_with("COUNTER#MAIL")), "{call}: {counted:?}");
+        assert_eq!(bench.mailed().await.len(), usize::from(status == 202), "{call}");
+        if interceptor.calls().len() <= call {
+            assert!(call > 6, "{call}");
+            break;
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,15 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use email_verify::EmailVerifyRoute;
 use identity::{Account, Email, EmailStanding, MailId, Role};
 use mailer::MailerFunction;
 use process::{Clock, Env, SystemClock, SystemRandom};
+use secrets::PeppersSecret;
 use serde_json::{Value, json};
 use store::{Administration, Mail, NewMail, Outbox};
 use testkit::{
-    NewUser, Received, Stack, body, deliver, event, events_of, json_request, load, readable, status,
+    Fault, Interceptor, NewUser, Received, Stack, body, deliver, event, events_of, json_request,
+    load, readable, status,
 };
+use throttle::{Presented, Throttle};
 use web::{EventResponse, Service, World, answer};
 
 struct Bench {
@@ -49,6 +55,13 @@ impl Bench {
 
     async fn by_token(&self, mail: &Received) -> EventResponse {
         self.ask(&json!({"token": mail.token().unwrap()})).await
+    }
+
+    /// All items but the counters, in the form of text.
+    async fn stored(&self) -> Vec<String> {
+        let items = self.stack.items().await.into_iter();
+        let sorted = items.map(BTreeMap::from_iter).map(|item| format!("{item:?}"));
+        sorted.filter(|item| !item.contains("COUNTER#")).collect()
     }
 
     async fn email(&self) -> (Option<String>, EmailStanding) {
@@ -105,6 +118,57 @@ async fn a_link_succeeds_again_while_the_account_still_has_the_address() {
     assert_eq!(status(&bench.by_token(&next).await), 204);
 }
 
+/// However much later: an old mail, a tab that is opened again. A link that has confirmed nothing expires.
+#[tokio::test]
+async fn a_link_that_has_confirmed_succeeds_again_long_after() {
+    for (has, confirms) in
+        [("testuser@example.com", "testuser@example.com"), ("old@example.com", "new@example.com")]
+    {
+        let bench = Bench::start(Some(has)).await;
+        let (used, unused) = (bench.mail(confirms).await, bench.mail(confirms).await);
+        assert_eq!(status(&bench.by_token(&used).await), 204);
+        bench.stack.expire_codes().await;
+        assert_eq!(status(&bench.by_token(&used).await), 204, "before the TTL");
+        assert!(is_wrong(&bench.by_token(&unused).await), "before the TTL");
+        bench.stack.remove_expired().await;
+        let stored = bench.stored().await;
+        for _ in 0..2 {
+            assert_eq!(status(&bench.by_token(&used).await), 204);
+        }
+        assert!(is_wrong(&bench.by_token(&unused).await));
+        assert_eq!(bench.stored().await, stored, "a repetition changes nothing");
+        assert_eq!(bench.email().await, verified(confirms));
+
+        let next = bench.mail("next@example.com").await;
+        assert_eq!(status(&bench.by_token(&next).await), 204);
+        assert!(is_wrong(&bench.by_token(&used).await), "the account has another address");
+        bench.stack.disable(bench.account.id).await;
+        assert!(is_wrong(&bench.by_token(&next).await), "the account is disabled");
+    }
+}
+
+/// Whoever has the address next must not be exposed to the networks of its previous owner.
+#[tokio::test]
+async fn no_network_stays_known_by_an_address_that_is_given_up() {
+    let bench = Bench::start(Some("old@example.com")).await;
+    let account = bench.stack.confirm(&bench.account).await;
+    let settings = bench.stack.env().settings::<(throttle::Config, PeppersSecret)>();
+    let (config, peppers) = settings.unwrap();
+    let world = &World::system();
+    let throttle = Throttle::open(&config, bench.stack.client(), peppers.open(world), world);
+    let owner = Presented::Username(account.username.canonical());
+    let attempt = throttle.attempt(owner, Some("203.0.113.7")).await.unwrap();
+    attempt.succeeded(&account).await;
+    let known = async || {
+        let items = bench.stack.items().await;
+        items.iter().filter(|item| item["pk"].as_s().unwrap().starts_with("KNOWN#")).count()
+    };
+    assert_eq!(known().await, 2, "by the username and by the address");
+    let mail = bench.mail("New@example.com").await;
+    assert_eq!(status(&bench.by_token(&mail).await), 204);
+    assert_eq!(known().await, 1, "by the username");
+}
+
 #[tokio::test]
 async fn a_link_claims_another_address_and_the_old_one_is_told() {
     let bench = Bench::start(Some("old@example.com")).await;
@@ -118,6 +182,27 @@ async fn a_link_claims_another_address_and_the_old_one_is_told() {
     // The old address is anybody's.
     let user = NewUser { username: "other", email: Some("old@example.com"), roles: &[] };
     bench.stack.user(user).await;
+}
+
+/// The address must be confirmed; notifying the owner of the old one is only desirable.
+#[tokio::test]
+async fn a_notice_that_cannot_be_written_does_not_prevent_the_confirmation() {
+    let mut bench = Bench::start(Some("old@example.com")).await;
+    let interceptor = Interceptor::of(&bench.stack).await;
+    bench.route =
+        Service::<EmailVerifyRoute>::open(&interceptor.env(&bench.stack, &[]), &World::system())
+            .await
+            .unwrap();
+    bench.stack.confirm(&bench.account).await;
+    let mail = bench.mail("new@example.com").await;
+    interceptor.fail_when(|call| {
+        let is_told = call.body.to_string().contains("OUTBOX#");
+        if is_told { Fault::AccessDenied } else { Fault::None }
+    });
+    assert_eq!(status(&bench.by_token(&mail).await), 204);
+    let told = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
+    assert!(told, "a notice was asked for");
+    assert_eq!(bench.email().await, verified("new@example.com"));
 }
 
 /// R83: its owner may be a stranger, who knows nothing of the account.
@@ -189,6 +274,29 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
         .await
         .unwrap();
     assert_eq!(status(&answer(&route, event(load("email-verify"))).await), 503);
+}
+
+/// R85: no counter, and the code is not spent.
+#[tokio::test]
+async fn an_outage_at_any_call_counts_against_nobody() {
+    for call in 0.. {
+        let mut bench = Bench::start(Some("old@example.com")).await;
+        let mail = bench.mail("new@example.com").await;
+        let interceptor = Interceptor::of(&bench.stack).await;
+        let env = interceptor.env(&bench.stack, &[]);
+        bench.route = Service::<EmailVerifyRoute>::open(&env, &World::system()).await.unwrap();
+        interceptor.fail_at(call, Fault::AccessDenied);
+        let status_of_first = status(&bench.by_token(&mail).await);
+        assert!(matches!(status_of_first, 204 | 500), "{call}: {status_of_first}");
+        assert_eq!(bench.stack.counted().await, BTreeMap::new(), "{call}");
+        if interceptor.calls().len() <= call {
+            assert!(call > 4, "{call}");
+            break;
+        }
+        interceptor.reset();
+        assert_eq!(status(&bench.by_token(&mail).await), 204, "{call}");
+        assert_eq!(bench.email().await, verified("new@example.com"), "{call}");
+    }
 }
 
 #[tokio::test]

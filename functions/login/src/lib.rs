@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use identity::{Account, Email, SessionId, Standing, UserId, Username};
+use identity::{Account, CanonicalName, Email, SessionId, Standing, UserId, Username};
 use issuer::{Issuer, SessionGrant, Tokens};
 use passwords::{Hasher, Password, PasswordHash, Verdict};
 use process::Metric;
@@ -18,7 +18,8 @@ use web::{
     Body, BootError, Client, Endpoint, FieldError, Json, Problem, Public, Route, StatusCode, World,
 };
 
-/// The longest names that a request may have, in characters and in octets. No account has a longer one.
+/// The longest names that a request may have, folded, in characters and in octets. No account has a longer
+/// one. The size of the body limits the spelling.
 const MAX_USERNAME_CHARS: usize = 80;
 const MAX_EMAIL_OCTETS: usize = 254;
 
@@ -294,24 +295,24 @@ fn is_like_an_address(name: &str) -> bool {
 }
 
 fn username(name: &str, errors: &mut Vec<FieldError>) -> Presented {
-    if name.chars().count() > MAX_USERNAME_CHARS {
+    if let Ok(name) = Username::parse(name) {
+        return Presented::Possible(Identifier::Username(name.canonical().clone()));
+    }
+    if CanonicalName::of_unchecked(name).as_str().chars().count() > MAX_USERNAME_CHARS {
         errors.push(too_long("username"));
     }
-    match Username::parse(name) {
-        Ok(name) => Presented::Possible(Identifier::Username(name.canonical().clone())),
-        Err(_) => Presented::Impossible(name.to_owned()),
-    }
+    Presented::Impossible(name.to_owned())
 }
 
 /// An address in the member `field`.
 fn address(field: &'static str, given: &str, errors: &mut Vec<FieldError>) -> Presented {
-    if given.len() > MAX_EMAIL_OCTETS {
+    if let Ok(email) = Email::parse(given) {
+        return Presented::Possible(Identifier::Email(email.canonical().clone()));
+    }
+    if CanonicalName::of_unchecked(given).as_str().len() > MAX_EMAIL_OCTETS {
         errors.push(too_long(field));
     }
-    match Email::parse(given) {
-        Ok(email) => Presented::Possible(Identifier::Email(email.canonical().clone())),
-        Err(_) => Presented::Impossible(given.to_owned()),
-    }
+    Presented::Impossible(given.to_owned())
 }
 
 fn too_long(field: &'static str) -> FieldError {

@@ -2,17 +2,56 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::sync::Once;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use identity::{Account, CanonicalName, Email, MailId, MailedFor, Role};
 use jiff::{SignedDuration, Timestamp};
 use mailer::MailerFunction;
-use process::{Clock, Env, SystemClock, SystemRandom};
+use process::{Clock, Env, Metric, SystemClock, SystemRandom};
 use serde_json::{Value, json};
 use store::{
     CODE_VALID_FOR, Codes, DigitsOf, Epochs, Mail, NewMail, Notice, Outbox, Redeemed, Verifications,
 };
 use testkit::{LINK_BASE, NewUser, Received, Stack, load};
 use web::{EventHandler, World, open_handler};
+
+thread_local! {
+    /// The log of this thread. A test runs on one thread.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes to the log of this thread.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Starts the log of all threads. `tracing` remembers for each event whether anything records it, so one test
+/// without a log could silence the log of another.
+fn start_log() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        tracing_subscriber::fmt().json().flatten_event(true).with_writer(|| Log).init();
+    });
+}
+
+/// How often this thread has added to a metric.
+fn measured(metric: Metric) -> usize {
+    let log = LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap());
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["metric"] == metric.name()).count()
+}
 
 struct Bench {
     stack: Stack,
@@ -26,6 +65,7 @@ impl Bench {
     }
 
     async fn start_with(settings: &[(&str, &str)]) -> Self {
+        start_log();
         let stack = Stack::start().await;
         let mailer =
             Box::pin(open_handler::<MailerFunction>(&stack.env_with(settings), &World::system()))
@@ -134,8 +174,8 @@ async fn a_reset_goes_to_the_address_as_its_owner_gave_it() {
     let owner = name("owner@example.com");
     let tried = bench.codes().try_digits(DigitsOf::Reset(&owner), SystemClock.now()).await;
     let tried = tried.unwrap().unwrap();
-    assert_eq!(tried.mail, id);
-    assert!(peppers.are_digits_of(RESET, id, &tried.pepper, mail.digits().unwrap()));
+    assert_eq!(tried.mail(), id);
+    assert!(peppers.are_digits_of(RESET, id, tried.pepper(), mail.digits().unwrap()));
     assert!(bench.find(RESET, id).await && !bench.find(VERIFY, id).await);
 }
 
@@ -292,14 +332,14 @@ async fn of_two_mails_the_digits_of_the_later_one_count_and_both_links() {
     let second = bench.ask_at(reset("owner@example.com"), earlier).await;
     bench.run().await;
     assert_eq!(
-        bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().unwrap().mail,
+        bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().unwrap().mail(),
         first
     );
     assert!(bench.find(RESET, first).await && bench.find(RESET, second).await);
     let third = bench.ask(reset("owner@example.com")).await;
     bench.run().await;
     assert_eq!(
-        bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().unwrap().mail,
+        bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().unwrap().mail(),
         third
     );
     assert!(bench.find(RESET, first).await);
@@ -360,7 +400,7 @@ async fn stopped_in_the_middle_nothing_holds_a_code() {
     let tried =
         codes.try_digits(DigitsOf::Reset(&owner), SystemClock.now()).await.unwrap().unwrap();
     let peppers = bench.stack.peppers();
-    assert!(peppers.are_digits_of(RESET, id, &tried.pepper, mail.digits().unwrap()));
+    assert!(peppers.are_digits_of(RESET, id, tried.pepper(), mail.digits().unwrap()));
 }
 
 /// R83: whatever happens to the account, an address that its owner has not confirmed gets codes and nothing
@@ -479,6 +519,8 @@ async fn what_can_never_be_sent_is_given_up_at_once() {
     let answer = bench.mailer.handle(serde_json::from_value(event).unwrap()).await.unwrap();
     assert_eq!(serde_json::to_value(answer).unwrap(), json!({"batchItemFailures": []}));
     assert_eq!((bench.stack.mails().len(), bench.waiting().await), (1, 0));
+    // Three items and three records.
+    assert_eq!(measured(Metric::MailsGivenUp), 6);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use password_change::PasswordChangeRoute;
 use passwords::{Hasher, Password, PasswordHash, Verdict};
 use process::{Clock, Env, SystemClock, SystemRandom};
 use serde_json::{Value, json};
-use store::{Hashes, Mail, NewMail, Notice, Passwords};
+use store::{Hashes, Identifier, Mail, NewMail, Notice, Passwords};
 use testkit::{
     Fault, Interceptor, Meanwhile, NewUser, PASSWORD, Stack, bearer, body, claims, deliver, event,
     events_of, from_network, json_body, load, readable, signed_in, status,
@@ -116,6 +116,11 @@ async fn the_new_password_counts_and_all_other_sessions_end() {
     let new = tokens["access_token"].as_str().unwrap();
     assert!(bench.counts(new).await);
     let refresh = tokens["refresh_token"].as_str().unwrap();
+    // A login finds the account in the epoch in which the new password was set.
+    let name = Identifier::Username(bench.account.username.canonical().clone());
+    let logins = bench.stack.logins();
+    let credential = logins.credential(&name).await.unwrap().unwrap();
+    assert!(logins.account(bench.account.id, credential.set_in).await.unwrap().is_some());
     let said = issuer::RefreshToken::verify(refresh, bench.stack.peppers()).unwrap();
     assert_eq!((said.sub, said.counter), (bench.account.id, 0));
     // The owner is told.
@@ -345,9 +350,12 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_change() {
         let is_told = call.body.to_string().contains("OUTBOX#");
         if is_told { Fault::AccessDenied } else { Fault::None }
     });
+    bench.account = bench.stack.confirm(&bench.account).await;
     let (mine, other) = (bench.token().await, bench.token().await);
     let answer = bench.change(&mine, PASSWORD, NEW).await;
     assert_eq!(status(&answer), 200);
+    let told = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
+    assert!(told, "a notice was asked for");
     assert!(bench.is(NEW).await && !bench.counts(&other).await);
     assert!(bench.counts(body(&answer)["access_token"].as_str().unwrap()).await);
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await, []);

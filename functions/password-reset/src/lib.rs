@@ -137,8 +137,11 @@ impl PasswordResetRoute {
 
 fn not_presented(error: PresentedError) -> Problem {
     match error {
-        PresentedError::Members => {
-            Problem::invalid_request("Specify either `token`, or `email` and `code`.")
+        PresentedError::Missing(member) => {
+            Problem::missing_member(member, "Specify either `token`, or `email` and `code`.")
+        }
+        PresentedError::Both => {
+            Problem::invalid_request("Specify either `token`, or `email` and `code`, not both.")
         }
         PresentedError::NotEightDigits => {
             let detail = "The code must have eight digits.".to_owned();

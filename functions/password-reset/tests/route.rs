@@ -350,6 +350,32 @@ async fn one_way_to_present_a_code_is_to_be_given() {
 }
 
 #[tokio::test]
+async fn a_member_that_is_missing_or_has_the_wrong_type_is_named() {
+    let bench = Bench::start().await;
+    let email = "testuser@example.com";
+    for (bad, field, code) in [
+        (json!({"new_password": NEW}), "token", "missing"),
+        (json!({"token": null, "new_password": NEW}), "token", "missing"),
+        (json!({"email": email, "new_password": NEW}), "code", "missing"),
+        (json!({"email": email, "code": null, "new_password": NEW}), "code", "missing"),
+        (json!({"code": "12345678", "new_password": NEW}), "email", "missing"),
+        (json!({"token": "t"}), "new_password", "missing"),
+        (json!({"token": 7, "new_password": NEW}), "token", "wrong_type"),
+        (json!({"email": email, "code": 1, "new_password": NEW}), "code", "wrong_type"),
+    ] {
+        let body = body(&bench.ask(&bad).await);
+        assert_eq!(body["code"], "invalid_request", "{bad}");
+        let errors = body["errors"].as_array().unwrap();
+        assert_eq!(errors.len(), 1, "{bad}");
+        let error = (errors[0]["field"].as_str(), errors[0]["code"].as_str());
+        assert_eq!(error, (Some(field), Some(code)), "{bad}");
+    }
+    // Nothing is missing here.
+    let both = json!({"token": "t", "email": email, "code": "12345678", "new_password": NEW});
+    assert_eq!(body(&bench.ask(&both).await)["errors"], Value::Null);
+}
+
+#[tokio::test]
 async fn a_network_that_guesses_links_is_held() {
     let bench = Bench::start_with(&[("THROTTLE_NETWORK_FREE", "5")]).await;
     let mail = bench.mail().await;
@@ -425,6 +451,7 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
     let env = interceptor.env(&bench.stack, &[]);
     bench.route =
         Box::pin(Service::<PasswordResetRoute>::open(&env, &World::system())).await.unwrap();
+    bench.account = bench.stack.confirm(&bench.account).await;
     bench.stack.sign_in(&bench.account).await;
     let mail = bench.mail().await;
     interceptor.fail_when(|call| {
@@ -432,6 +459,8 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
         if is_told { Fault::AccessDenied } else { Fault::None }
     });
     assert_eq!(status(&bench.by_token(&mail, NEW).await), 204);
+    let told = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
+    assert!(told, "a notice was asked for");
     assert_eq!(bench.sessions_that_count().await, 0);
     assert_eq!((bench.login(PASSWORD).await, bench.login(NEW).await), (401, 200));
 }

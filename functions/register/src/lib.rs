@@ -13,7 +13,8 @@ use process::{Reader, Settings};
 use secrets::{Cached, PeppersSecret};
 use serde::{Deserialize, Serialize};
 use store::{
-    FIRST_VER, Invites, Mail, NewAccount, NewEmail, NewMail, RegisterError, Registrations, Secret,
+    AddressClaim, FIRST_VER, Invites, Mail, NewAccount, NewEmail, NewMail, RegisterError,
+    Registrations, Secret,
 };
 use throttle::{Postal, Throttle};
 use web::{
@@ -54,31 +55,10 @@ impl FromStr for Mode {
     }
 }
 
-/// When an address is claimed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claim {
-    /// At once: it must not be taken.
-    AtOnce,
-    /// Once it is verified. Whether it is taken shows in nothing.
-    OnceVerified,
-}
-
-impl FromStr for Claim {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "optional" => Ok(Self::AtOnce),
-            "required" => Ok(Self::OnceVerified),
-            _ => Err("expected `optional` or `required`"),
-        }
-    }
-}
-
 /// The rules of registration.
 pub struct RegistrationRules {
     mode: Mode,
-    claim: Claim,
+    claim: AddressClaim,
     reserved: ReservedNames,
 }
 
@@ -86,7 +66,7 @@ impl Settings for RegistrationRules {
     /// From `REGISTRATION` (`open`), `EMAIL_VERIFICATION` (`optional`) and `RESERVED_USERNAMES`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let mode = reader.optional("REGISTRATION", Mode::Open);
-        let claim = reader.optional("EMAIL_VERIFICATION", Claim::AtOnce);
+        let claim = AddressClaim::read(reader);
         let reserved = reader.optional("RESERVED_USERNAMES", ReservedNames::default());
         Some(Self { mode: mode?, claim: claim?, reserved: reserved? })
     }
@@ -178,12 +158,12 @@ impl Route for RegisterRoute {
         let create = self.create(username, email, hash, mail, invite, now);
         let (account, _) = reservation.carry_out(Box::pin(create)).await?;
         Ok(match self.rules.claim {
-            Claim::AtOnce => {
+            AddressClaim::AtOnce => {
                 let message = "User registered successfully";
                 Either::Left(Created(Registered { message, user: account.into() }))
             }
             // The same for everybody: also what is in the account could tell.
-            Claim::OnceVerified => Either::Right(Accepted(Message::new(
+            AddressClaim::OnceVerified => Either::Right(Accepted(Message::new(
                 "User registered successfully. If you specified an e-mail address, it takes effect once you \
                  confirm it; a mail is on its way.",
             ))),
@@ -222,10 +202,10 @@ impl RegisterRoute {
         network: Option<&str>,
     ) -> Result<Postal<'_>, Problem> {
         match (self.rules.claim, address) {
-            (Claim::OnceVerified, Some(address)) => {
+            (AddressClaim::OnceVerified, Some(address)) => {
                 Ok(Box::pin(self.throttle.postage(address.canonical(), network)).await?)
             }
-            (Claim::OnceVerified, None) | (Claim::AtOnce, _) => Ok(Postal::Spent),
+            (AddressClaim::OnceVerified, None) | (AddressClaim::AtOnce, _) => Ok(Postal::Spent),
         }
     }
 
@@ -236,7 +216,7 @@ impl RegisterRoute {
         mail: Option<MailId>,
         now: Timestamp,
     ) -> NewEmail {
-        if self.rules.claim == Claim::AtOnce {
+        if self.rules.claim == AddressClaim::AtOnce {
             return NewEmail::Claimed(address);
         }
         let mail = mail.map(|id| NewMail {

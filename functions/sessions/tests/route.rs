@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use identity::{Account, Role};
 use process::Env;
 use serde_json::{Value, json};
 use sessions::SessionsRoute;
 use testkit::{
-    NewUser, Stack, bearer, body, claims, event, events_of, load, readable, signed_in, status,
+    Fault, Interceptor, NewUser, Stack, bearer, body, claims, event, events_of, load, readable,
+    signed_in, status,
 };
 use web::{EventResponse, Service, World, answer};
 
@@ -102,6 +105,41 @@ async fn one_of_the_callers_own_can_be_ended() {
     assert_eq!(end(&route, &one, other_id).await, 404, "it is gone");
     assert_eq!(status(&list(&route, &other).await), 401);
     assert_eq!(listed(&route, &one).await, [sid(&one)]);
+}
+
+/// The first attempt ends the session and its answer is lost, so the retry finds nothing.
+#[tokio::test]
+async fn a_session_has_ended_also_if_the_answer_of_the_first_attempt_is_lost() {
+    let stack = Stack::start().await;
+    let interceptor = Interceptor::of(&stack).await;
+    let route = Service::<SessionsRoute>::open(&interceptor.env(&stack, &[]), &World::system())
+        .await
+        .unwrap();
+    let account = testuser(&stack).await;
+    let stranger = NewUser { username: "stranger", email: None, roles: &Role::ALL };
+    let stranger = stack.sign_in(&stack.user(stranger).await).await;
+    let lose_the_first = || {
+        let first = AtomicBool::new(true);
+        interceptor.fail_when(move |call| {
+            let is_first = call.operation == "DeleteItem" && first.swap(false, Ordering::SeqCst);
+            if is_first { Fault::LostAnswer } else { Fault::None }
+        });
+    };
+    let (one, other) = (stack.sign_in(&account).await, stack.sign_in(&account).await);
+    let other = sid(&other);
+    lose_the_first();
+    assert_eq!(end(&route, &one, other.as_str().unwrap()).await, 204);
+    let deletes = interceptor.calls().iter().filter(|it| it.operation == "DeleteItem").count();
+    assert_eq!(deletes, 2);
+    assert_eq!(listed(&route, &one).await, [sid(&one)]);
+    // Another account's session lives on, whatever is lost.
+    lose_the_first();
+    end(&route, &one, sid(&stranger).as_str().unwrap()).await;
+    assert_eq!(listed(&route, &stranger).await, [sid(&stranger)]);
+    // When no answer is lost, an unknown session is an unknown one.
+    interceptor.reset();
+    assert_eq!(end(&route, &one, other.as_str().unwrap()).await, 404);
+    assert_eq!(end(&route, &one, sid(&stranger).as_str().unwrap()).await, 404);
 }
 
 /// The path alone says which session, where the gateway gives no parameters.

@@ -166,6 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_was_idle_for_too_long_is_not_used_again() {
+        assert_eq!(IDLE_TIMEOUT, Duration::from_secs(20));
         assert_eq!(connections(Duration::from_millis(1)).await, 2);
         assert_eq!(connections(Duration::from_hours(1)).await, 1);
     }

@@ -176,13 +176,17 @@ fn no_mail_is_lost_silently() {
 /// Without a base for its links the mailer does not start, and all mails are lost.
 #[test]
 fn mail_without_links_is_refused() {
-    let template = fs::read_to_string(Project::here().template()).unwrap();
-    let template: Value = serde_saphyr::from_str(&template).unwrap();
+    let text = fs::read_to_string(Project::here().template()).unwrap();
+    let template: Value = serde_saphyr::from_str(&text).unwrap();
     let rule = &template["Rules"]["MailHasLinks"]["Assertions"][0];
     let parts = rule["Assert"].as_array().unwrap();
     assert_eq!(parts[0], serde_json::json!(["MailFrom", ""]), "no mail at all, or");
     assert_eq!(parts[1], serde_json::json!([["MailLinkBase", ""]]), "a base");
     assert_eq!(rule["AssertDescription"], "MailFrom requires MailLinkBase");
+    // The parsed value has no tags: `!And` would look the same.
+    let (_, rule) = text.split_once("\n  MailHasLinks:\n").unwrap();
+    let tags = rule.split([' ', '[', '\n']).filter(|word| word.starts_with('!')).take(6);
+    assert_eq!(tags.collect::<Vec<_>>(), ["!Or", "!Equals", "!Ref", "!Not", "!Equals", "!Ref"]);
 }
 
 /// API Gateway gives up after 30 s, and after 10 s on an authorizer ("Quotas for configuring and running an

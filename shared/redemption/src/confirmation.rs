@@ -56,12 +56,11 @@ impl Confirmations {
         network: Option<&str>,
     ) -> Result<(), ConfirmationError> {
         const PURPOSE: MailedFor = MailedFor::EmailVerification;
-        let Self { redemption, clock, .. } = self;
+        let Self { redemption, .. } = self;
         let located = Box::pin(redemption.locate(presented, PURPOSE, network)).await?;
         let mail = located.mail;
-        let has_confirmed = async {
-            Ok::<_, RedemptionError>(redemption.codes.has_confirmed(mail, clock.now()).await?)
-        };
+        let has_confirmed =
+            async { Ok::<_, RedemptionError>(redemption.codes.has_confirmed(mail).await?) };
         // Checked first, because a used code is not found below.
         let (has_confirmed, located) = located.carry_out(Box::pin(has_confirmed)).await?;
         if has_confirmed {
@@ -75,6 +74,11 @@ impl Confirmations {
         match redeemed {
             Redeemed::Done => {
                 found.succeeded().await;
+                let old = account.email.as_ref().map(Email::canonical);
+                let new = code.address.canonical();
+                if old != Some(new) {
+                    Box::pin(redemption.throttle.moved(old, new)).await;
+                }
                 Ok(())
             }
             Redeemed::Taken => {
@@ -96,8 +100,7 @@ impl Confirmations {
         let notice = notice.filter(|_| is_another);
         let redeemed = self.verifications.verify(code, account, notice.as_ref(), now).await?;
         // Of two concurrent requests with this code, the other one may have confirmed the address.
-        if redeemed == Redeemed::Meanwhile
-            && self.redemption.codes.has_confirmed(code.mail, now).await?
+        if redeemed == Redeemed::Meanwhile && self.redemption.codes.has_confirmed(code.mail).await?
         {
             return Ok(Redeemed::Done);
         }

@@ -14,11 +14,11 @@ use std::sync::Arc;
 pub use confirmation::{ConfirmationError, Confirmations};
 pub use digits::Digits;
 use dynamo::Client;
-use identity::{Account, CanonicalName, Email, MailId, MailedFor, Standing, UserId};
+use identity::{Account, Email, MailId, MailedFor, Standing, UserId};
 use peppers::Peppers;
 use process::{Clock, Fault, FaultKind, Outage, World};
 use secrets::{Cached, SecretError};
-use store::{Code, Codes, DigitsOf, StoreError};
+use store::{Code, Codes, DigitsOf, DigitsTry, StoreError};
 use throttle::{Attempt, Presented, Reservation, Throttle, ThrottleError};
 
 /// A code as a caller presents it.
@@ -56,7 +56,7 @@ impl PresentedCode {
     /// The code in the members of a body: either `token`, or `email` and `code`.
     ///
     /// # Errors
-    /// When these are not the members, or `code` is not eight digits.
+    /// When a member is missing or too many are given, or `code` is not eight digits.
     pub fn of(
         token: Option<String>,
         email: Option<String>,
@@ -68,7 +68,10 @@ impl PresentedCode {
                 let digits = Digits::parse(&digits).ok_or(PresentedError::NotEightDigits)?;
                 Ok(Self::Digits { address, digits })
             }
-            _ => Err(PresentedError::Members),
+            (None, None, None) => Err(PresentedError::Missing("token")),
+            (None, Some(_), None) => Err(PresentedError::Missing("code")),
+            (None, None, Some(_)) => Err(PresentedError::Missing("email")),
+            (Some(_), _, _) => Err(PresentedError::Both),
         }
     }
 }
@@ -76,9 +79,12 @@ impl PresentedCode {
 /// The members of a body do not form a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PresentedError {
-    /// They are neither `token` nor `email` and `code`.
-    #[error("specify either `token`, or `email` and `code`")]
-    Members,
+    /// This member is missing.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// There is a `token`, and `email` or `code` too.
+    #[error("specify either `token`, or `email` and `code`, not both")]
+    Both,
     /// `code` is not eight digits.
     #[error("the code is not eight digits")]
     NotEightDigits,
@@ -115,29 +121,13 @@ struct Located<'a> {
     mail: MailId,
     redemption: &'a Redemption,
     attempt: Attempted<'a>,
-    tried: Option<Tried>,
+    tried: Option<DigitsTry>,
 }
 
 #[derive(Debug)]
 enum Attempted<'a> {
     Bare(Reservation<'a>),
     AtPassword(Box<Attempt<'a>>),
-}
-
-/// The digits for which a try was reserved.
-#[derive(Debug)]
-enum Tried {
-    Reset(CanonicalName),
-    Confirmation(UserId),
-}
-
-impl Tried {
-    fn of(&self) -> DigitsOf<'_> {
-        match self {
-            Self::Reset(address) => DigitsOf::Reset(address),
-            Self::Confirmation(account) => DigitsOf::Confirmation(*account),
-        }
-    }
 }
 
 impl Redemption {
@@ -202,37 +192,44 @@ impl Redemption {
                 };
                 let attempt = Box::pin(self.throttle.attempt(presented, network)).await?;
                 let email = email.map_err(|_| RedemptionError::Wrong("the address is invalid"))?;
-                let tried = Tried::Reset(email.canonical().clone());
-                let compare = self.compare(&peppers, tried.of(), digits);
-                let (mail, attempt) = attempt.carry_out(Box::pin(compare)).await?;
-                (mail, Attempted::AtPassword(Box::new(attempt)), Some(tried))
+                let compare = self.compare(&peppers, DigitsOf::Reset(email.canonical()), digits);
+                let (tried, attempt) = attempt.carry_out(Box::pin(compare)).await?;
+                (tried.mail(), Attempted::AtPassword(Box::new(attempt)), Some(tried))
             }
             PresentedCode::OwnDigits { account, digits } => {
                 // The caller has already proven the session, and a mail allows only five tries. On the
                 // counters of the password, a mistyped code could lock the owner out.
                 let attempt = self.throttle.bare_attempt(network).await?;
-                let tried = Tried::Confirmation(*account);
-                let compare = self.compare(&peppers, tried.of(), digits);
-                let (mail, attempt) = attempt.carry_out(Box::pin(compare)).await?;
-                (mail, Attempted::Bare(attempt), Some(tried))
+                let compare = self.compare(&peppers, DigitsOf::Confirmation(*account), digits);
+                let (tried, attempt) = attempt.carry_out(Box::pin(compare)).await?;
+                (tried.mail(), Attempted::Bare(attempt), Some(tried))
             }
         };
         Ok(Located { mail, redemption: self, attempt, tried })
     }
 
-    /// Reserves a try at the digits, and returns the mail that contained them.
+    /// Reserves a try at the digits, and returns it if they are right.
     async fn compare(
         &self,
         peppers: &Peppers,
         of: DigitsOf<'_>,
         digits: &Digits,
-    ) -> Result<MailId, RedemptionError> {
+    ) -> Result<DigitsTry, RedemptionError> {
         let tried = self.codes.try_digits(of, self.clock.now()).await?;
         let tried = tried.ok_or(RedemptionError::Wrong("no digits are pending"))?;
-        if !peppers.are_digits_of(of.purpose(), tried.mail, &tried.pepper, digits.expose()) {
+        if !peppers.are_digits_of(of.purpose(), tried.mail(), tried.pepper(), digits.expose()) {
             return Err(RedemptionError::Wrong("the digits are wrong"));
         }
-        Ok(tried.mail)
+        Ok(tried)
+    }
+
+    /// Gives a try at digits back. A failure is only logged.
+    async fn give_back(&self, tried: Option<DigitsTry>) {
+        let Some(tried) = tried else { return };
+        if let Err(error) = self.codes.give_back(tried).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(event = "counters_not_told", error, "a try was not given back");
+        }
     }
 }
 
@@ -261,7 +258,7 @@ impl<'a> Located<'a> {
             Ok(done) => Ok((done, self)),
             Err(error) => {
                 if error.is_outage() {
-                    self.give_back_try().await;
+                    self.redemption.give_back(self.tried).await;
                     match self.attempt {
                         Attempted::Bare(attempt) => attempt.withdraw().await,
                         Attempted::AtPassword(attempt) => attempt.withdraw().await,
@@ -276,15 +273,6 @@ impl<'a> Located<'a> {
         match self.attempt {
             Attempted::Bare(attempt) => attempt.withdraw().await,
             Attempted::AtPassword(attempt) => attempt.passed().await,
-        }
-    }
-
-    /// Gives a try at digits back. A failure is only logged.
-    async fn give_back_try(&self) {
-        let Some(tried) = &self.tried else { return };
-        if let Err(error) = self.redemption.codes.give_back(tried.of(), self.mail).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(event = "counters_not_told", error, "a try was not given back");
         }
     }
 }
@@ -312,8 +300,9 @@ impl Found<'_> {
     /// Records that the code was right but has not been used: the request was refused for another reason, and
     /// the caller may try again.
     pub async fn keep(self) {
-        self.located.give_back_try().await;
-        self.located.succeeded().await;
+        let mut located = self.located;
+        located.redemption.give_back(located.tried.take()).await;
+        located.succeeded().await;
     }
 }
 

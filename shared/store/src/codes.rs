@@ -49,12 +49,13 @@ struct CodeItem {
     ver: u64,
     address: Email,
     pepper: String,
-    /// Whether it has been used. A used code stays stored until it expires, so that sending its mail again
-    /// does not revive it.
+    /// Whether it has been used. A used code stays stored, so that sending its mail again does not revive it.
     #[serde(default)]
     used: bool,
-    /// In seconds since 1970: the table's TTL attribute.
-    expires_at: i64,
+    /// In seconds since 1970: the table's TTL attribute. A used confirmation has none, because it succeeds
+    /// again as long as the account has the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
 }
 
 /// The purpose and the owner of digits. A later request for a code replaces its digits.
@@ -98,17 +99,35 @@ struct DigitsItem {
     /// The mark of the last try, by which a retry after a lost answer recognizes its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<String>,
+    /// The mark of the last try that was given back, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    returned: Option<String>,
     /// In seconds since 1970: the table's TTL attribute.
     expires_at: i64,
 }
 
-/// A reserved try at digits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A reserved try at digits, which can be given back once.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a try that is not given back counts"]
 pub struct DigitsTry {
+    key: Key,
+    mail: MailId,
+    pepper: String,
+    mark: String,
+}
+
+impl DigitsTry {
     /// The mail whose digits are valid.
-    pub mail: MailId,
+    #[must_use]
+    pub fn mail(&self) -> MailId {
+        self.mail
+    }
+
     /// The id of the pepper that made them.
-    pub pepper: String,
+    #[must_use]
+    pub fn pepper(&self) -> &str {
+        &self.pepper
+    }
 }
 
 /// A mail that is to be sent.
@@ -141,13 +160,17 @@ impl Table {
     }
 
     /// The part of a transaction that uses a code up. It cancels the transaction if the code has been used or
-    /// has expired.
+    /// has expired. A confirmation stays stored from then on: see [`Codes::has_confirmed`].
     pub(crate) fn use_up(&self, code: &Code, now: Timestamp) -> TransactWriteItem {
+        let used = match code.purpose {
+            MailedFor::PasswordReset => "SET #used = :yes",
+            MailedFor::EmailVerification => "SET #used = :yes REMOVE #expires_at",
+        };
         let update = Update::builder()
             .table_name(&self.name)
             .set_key(Some(Key::code(code.mail).attributes()))
             .condition_expression("#used = :no AND #expires_at > :now")
-            .update_expression("SET #used = :yes")
+            .update_expression(used)
             .expression_attribute_names("#used", "used")
             .expression_attribute_names("#expires_at", "expires_at")
             .expression_attribute_values(":no", AttributeValue::Bool(false))
@@ -216,31 +239,29 @@ impl Mailings {
             address: code.address.clone(),
             pepper: code.pepper.clone(),
             used: false,
-            expires_at,
+            expires_at: Some(expires_at),
         };
         let digits = DigitsItem {
             mail_id: code.mail,
             pepper: code.pepper.clone(),
             tries: 0,
             last: None,
+            returned: None,
             expires_at,
         };
         let digits_key = Key::digits(code.digits_of());
         // Ids sort by time, so the later mail is the one with the greater id.
         let later = Some((":mail", AttributeValue::S(code.mail.to_string())));
         tokio::try_join!(
-            self.put_unless(Key::code(code.mail), &stored, "attribute_not_exists(pk)", None),
-            self.put_unless(
-                digits_key,
-                &digits,
-                "attribute_not_exists(pk) OR mail_id < :mail",
-                later
-            ),
+            self.put_if(Key::code(code.mail), &stored, "attribute_not_exists(pk)", None),
+            self.put_if(digits_key, &digits, "attribute_not_exists(pk) OR mail_id < :mail", later),
         )?;
         Ok(())
     }
 
-    async fn put_unless(
+    /// Writes an item if `condition` holds. If it does not, an item that must stay is already stored, and that
+    /// is no error.
+    async fn put_if(
         &self,
         key: Key,
         item: &impl Serialize,
@@ -270,7 +291,7 @@ impl Mailings {
         }
     }
 
-    /// Deletes a mail that has been sent or will never be sent.
+    /// Deletes a mail that has been sent or will never be sent. Nothing else is ever stored under its id.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -302,12 +323,13 @@ impl Codes {
         now: Timestamp,
     ) -> Result<Option<DigitsTry>, StoreError> {
         let mark = Uuid::from_bytes((&SystemRandom as &dyn Random).bytes()).simple().to_string();
+        let key = Key::digits(of);
         let updated = self
             .0
             .client
             .update_item()
             .table_name(&self.0.name)
-            .set_key(Some(Key::digits(of).attributes()))
+            .set_key(Some(key.clone().attributes()))
             .condition_expression(
                 "#expires_at > :now AND #tries < :most \
                  AND (attribute_not_exists(#last) OR #last <> :mark)",
@@ -337,25 +359,32 @@ impl Codes {
         let item = item.filter(|item| item.contains_key("tries"));
         let digits: Option<DigitsItem> = item.map(item::parse).transpose()?;
         let tried = digits.filter(|digits| digits.last.as_ref() == Some(&mark));
-        Ok(tried.map(|digits| DigitsTry { mail: digits.mail_id, pepper: digits.pepper }))
+        Ok(tried.map(|digits| DigitsTry { key, mail: digits.mail_id, pepper: digits.pepper, mark }))
     }
 
-    /// Gives a try back: the digits were right, but the request was refused for another reason.
+    /// Gives a try back: the digits were right, but the request was refused for another reason. A retry after
+    /// a lost answer gives back the same try.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn give_back(&self, of: DigitsOf<'_>, mail: MailId) -> Result<(), StoreError> {
+    pub async fn give_back(&self, tried: DigitsTry) -> Result<(), StoreError> {
+        let DigitsTry { key, mail, mark, .. } = tried;
         let updated = self
             .0
             .client
             .update_item()
             .table_name(&self.0.name)
-            .set_key(Some(Key::digits(of).attributes()))
-            .condition_expression("#mail_id = :mail AND #tries > :zero")
-            .update_expression("SET #tries = #tries - :one")
+            .set_key(Some(key.attributes()))
+            .condition_expression(
+                "#mail_id = :mail AND #tries > :zero \
+                 AND (attribute_not_exists(#returned) OR #returned <> :mark)",
+            )
+            .update_expression("SET #tries = #tries - :one, #returned = :mark")
             .expression_attribute_names("#mail_id", "mail_id")
             .expression_attribute_names("#tries", "tries")
+            .expression_attribute_names("#returned", "returned")
             .expression_attribute_values(":mail", AttributeValue::S(mail.to_string()))
+            .expression_attribute_values(":mark", AttributeValue::S(mark))
             .expression_attribute_values(":zero", number(0))
             .expression_attribute_values(":one", number(1))
             .send()
@@ -368,14 +397,13 @@ impl Codes {
     }
 
     /// Whether the code of a mail has confirmed an address that its account still has, so that presenting
-    /// it again (a double click) is not an error.
+    /// it again (a double click, an old mail) is not an error. A used confirmation does not expire.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn has_confirmed(&self, mail: MailId, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn has_confirmed(&self, mail: MailId) -> Result<bool, StoreError> {
         let Some(code) = self.0.get::<CodeItem>(Key::code(mail)).await? else { return Ok(false) };
-        let expired = code.expires_at <= now.as_second();
-        if !code.used || expired || code.purpose != MailedFor::EmailVerification {
+        if !code.used || code.purpose != MailedFor::EmailVerification {
             return Ok(false);
         }
         let account = self.0.get::<AccountItem>(Key::account(code.user_id)).await?;
@@ -399,7 +427,10 @@ impl Codes {
         now: Timestamp,
     ) -> Result<Option<(Code, Account)>, StoreError> {
         let Some(item) = self.0.get::<CodeItem>(Key::code(mail)).await? else { return Ok(None) };
-        if item.used || item.purpose != purpose || item.expires_at <= now.as_second() {
+        let Some(expires_at) = item.expires_at.filter(|ends| *ends > now.as_second()) else {
+            return Ok(None);
+        };
+        if item.used || item.purpose != purpose {
             return Ok(None);
         }
         let account = self.0.get::<AccountItem>(Key::account(item.user_id)).await?;
@@ -413,7 +444,7 @@ impl Codes {
             ver: item.ver,
             address: item.address,
             pepper: item.pepper,
-            expires_at: Timestamp::from_second(item.expires_at).map_err(StoreError::unusable)?,
+            expires_at: Timestamp::from_second(expires_at).map_err(StoreError::unusable)?,
         };
         Ok(Some((code, account)))
     }

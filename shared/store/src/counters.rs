@@ -7,9 +7,13 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem,
+};
 use dynamo::Client;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
+use identity::{Account, EmailStanding};
 use jiff::{SignedDuration, Timestamp};
 use process::Random;
 use serde::{Deserialize, Serialize};
@@ -17,6 +21,7 @@ use uuid::Uuid;
 
 use crate::item;
 use crate::key::Key;
+use crate::resets::Unchanged;
 use crate::table::{Config, StoreError, Table};
 
 /// How often a reservation is tried again when another one came in between. Whoever loses that often
@@ -53,7 +58,7 @@ pub enum Beyond {
 }
 
 /// Which counter. Nothing of whom it is about can be read in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CounterKey {
     kind: &'static str,
     tag: String,
@@ -367,7 +372,7 @@ impl Counters {
         }
     }
 
-    /// Forgets a counter.
+    /// Forgets a counter, whatever it holds: the caller has proven the secret that it protects.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -412,10 +417,11 @@ impl Counters {
         Ok(known.iter().any(|known| known.expires_at > now.as_second()))
     }
 
-    /// Forgets all networks that an account knows.
+    /// Forgets all networks that are known by a name.
     ///
     /// # Errors
-    /// When the table cannot be read or written.
+    /// When the table cannot be read or written. Every network whose item can be deleted is forgotten
+    /// nevertheless.
     pub async fn forget_networks(&self, who: &str) -> Result<(), StoreError> {
         let mut pages = self
             .0
@@ -429,31 +435,59 @@ impl Counters {
             .limit(KNOWN_LOOKED_AT)
             .into_paginator()
             .send();
+        let mut outcome = Ok(());
         while let Some(page) = pages.next().await {
             let keys = page?.items.unwrap_or_default().into_iter();
             let networks = keys.filter_map(|item| Key::network_of(item.get("sk")?.as_s().ok()?));
             let networks: Vec<_> = networks.collect();
             let forgotten = networks.iter().map(|it| self.0.delete(Key::known(who, it)));
-            try_join_all(forgotten).await?;
+            let mut forgotten = join_all(forgotten).await.into_iter();
+            outcome = outcome.and(forgotten.try_for_each(|deleted| deleted.map(drop)));
         }
-        Ok(())
+        outcome
     }
 
-    /// Notes that a network is known to an account.
+    /// Notes that a network is known to `account` by its names `whos`, on condition that the account still has
+    /// the epoch and the address that it was read with, and that the address is still confirmed if it was. So
+    /// a login whose password is replaced concurrently makes no network known. Returns whether the condition
+    /// held.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn know(&self, who: &str, network: &str, until: Timestamp) -> Result<(), StoreError> {
-        // Without a condition on purpose: whoever writes later knows as much.
+    pub async fn know(
+        &self,
+        account: &Account,
+        whos: &[&str],
+        network: &str,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let Self(table) = self;
+        let mut unchanged = Unchanged::of(account);
+        if account.email_standing == EmailStanding::Verified {
+            unchanged.condition.push_str(" AND email_verified = :verified");
+            unchanged.values.push((":verified", AttributeValue::Bool(true)));
+        }
+        let mut check = ConditionCheck::builder()
+            .table_name(&table.name)
+            .set_key(Some(Key::account(account.id).attributes()))
+            .condition_expression(unchanged.condition)
+            .set_expression_attribute_names(Some(Unchanged::names()));
+        for (name, value) in unchanged.values {
+            check = check.expression_attribute_values(name, value);
+        }
+        let check = check.build().expect("table, key and condition are set");
+        let mut items = vec![TransactWriteItem::builder().condition_check(check).build()];
         let known = Known { expires_at: until.as_second() };
-        self.0
-            .client
-            .put_item()
-            .table_name(&self.0.name)
-            .set_item(Some(item::with_key(Key::known(who, network), &known)?))
-            .send()
-            .await?;
-        Ok(())
+        for who in whos {
+            // Each note replaces an earlier one, which says the same of an earlier time.
+            let put = Put::builder()
+                .table_name(&table.name)
+                .set_item(Some(item::with_key(Key::known(who, network), &known)?))
+                .build()
+                .expect("table and item are set");
+            items.push(TransactWriteItem::builder().put(put).build());
+        }
+        Ok(table.transact(items).await?.is_empty())
     }
 }
 

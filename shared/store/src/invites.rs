@@ -43,8 +43,8 @@ impl Invites {
     ) -> Result<(), StoreError> {
         let expires_at = expires_at.as_second();
         let invite = InviteItem { created_by, created_at, expires_at };
-        // Without a condition on purpose: the code is new and random, and a retry of ours after a lost
-        // answer must not fail on what the first try wrote.
+        // Without a condition on purpose: the code is new and has 128 random bits, so nothing has this key,
+        // and a retry after a lost answer must not fail on what the first attempt wrote.
         self.0
             .client
             .put_item()

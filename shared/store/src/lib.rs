@@ -54,7 +54,9 @@ pub use item::PasswordVer;
 pub use logins::{Credential, Identifier, Logins, NewSession};
 pub use outbox::{CODE_VALID_FOR, ConfirmedEmail, Mail, NewMail, Notice, Outbox};
 pub use passwords::{Changed, Hashes, Passwords};
-pub use registrations::{FIRST_VER, NewAccount, NewEmail, RegisterError, Registrations};
+pub use registrations::{
+    AddressClaim, FIRST_VER, NewAccount, NewEmail, RegisterError, Registrations,
+};
 pub use resets::{Redeemed, Resets, Verifications};
 pub use secret::Secret;
 pub use sessions::{

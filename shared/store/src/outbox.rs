@@ -102,6 +102,19 @@ pub struct NewMail {
 }
 
 impl NewMail {
+    /// Sends a code to confirm an address for an account of the epoch `ver`.
+    #[must_use]
+    pub fn verification(
+        user_id: UserId,
+        ver: u64,
+        address: Email,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Self {
+        let mail = Mail::EmailVerification { user_id, ver, address };
+        Self { id: MailId::new(now, random), mail, asked_at: now }
+    }
+
     /// Tells the owner of an account about an event, at the address that the account has now. `None` if
     /// the account has no address that its owner has confirmed.
     #[must_use]
@@ -144,6 +157,7 @@ impl Table {
     pub(crate) fn mail(&self, new: &NewMail) -> Result<TransactWriteItem, StoreError> {
         let put = Put::builder()
             .table_name(&self.name)
+            // Without a condition, as in `Outbox::put`.
             .set_item(Some(item::with_key(Key::mail(new.id), &MailItem::from(new))?))
             .build()
             .expect("table and item are set");

@@ -1,10 +1,12 @@
 //! Creating accounts.
 
+use std::str::FromStr;
+
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use dynamo::Client;
 use identity::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
-use process::{Fault, FaultKind};
+use process::{Fault, FaultKind, Reader};
 use serde::Serialize;
 
 use crate::Secret;
@@ -48,6 +50,34 @@ pub enum NewEmail {
         /// The mail by which it is verified, unless there have been too many.
         mail: Option<NewMail>,
     },
+}
+
+/// When the address of a new account is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressClaim {
+    /// Immediately: it must not be taken.
+    AtOnce,
+    /// Once its owner has confirmed it. Until then nothing shows whether it is taken.
+    OnceVerified,
+}
+
+impl AddressClaim {
+    /// From `EMAIL_VERIFICATION`: `optional`, which is the default, or `required`.
+    pub fn read(reader: &Reader<'_>) -> Option<Self> {
+        reader.optional("EMAIL_VERIFICATION", Self::AtOnce)
+    }
+}
+
+impl FromStr for AddressClaim {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "optional" => Ok(Self::AtOnce),
+            "required" => Ok(Self::OnceVerified),
+            _ => Err("expected `optional` or `required`"),
+        }
+    }
 }
 
 /// The epoch of a new account.

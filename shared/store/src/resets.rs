@@ -1,5 +1,7 @@
 //! What a code by mail is good for: setting a password without the old one, and claiming an address.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use dynamo::Client;
 use identity::{Account, Email, UserId};
@@ -39,15 +41,14 @@ fn number(n: u64) -> AttributeValue {
     AttributeValue::N(n.to_string())
 }
 
-/// An update of an account on condition that its epoch is as it was read and that it is not disabled.
-struct AccountUpdate {
-    update: String,
-    condition: String,
-    values: Vec<(&'static str, AttributeValue)>,
+/// The condition that an account has the epoch and the address that it was read with, and is not disabled.
+pub(crate) struct Unchanged {
+    pub(crate) condition: String,
+    pub(crate) values: Vec<(&'static str, AttributeValue)>,
 }
 
-impl AccountUpdate {
-    fn of(account: &Account, update: &str) -> Self {
+impl Unchanged {
+    pub(crate) fn of(account: &Account) -> Self {
         let mut condition = "#ver = :read AND #disabled = :disabled".to_owned();
         let mut values =
             vec![(":read", number(account.ver)), (":disabled", AttributeValue::Bool(false))];
@@ -59,11 +60,28 @@ impl AccountUpdate {
             }
             None => condition.push_str(" AND attribute_not_exists(#email)"),
         }
-        Self { update: update.to_owned(), condition, values }
+        Self { condition, values }
+    }
+
+    /// The names in the condition.
+    pub(crate) fn names() -> HashMap<String, String> {
+        ["ver", "disabled", "email"].map(|name| (format!("#{name}"), name.to_owned())).into()
+    }
+}
+
+/// An update of an account that is [`Unchanged`].
+struct AccountUpdate {
+    update: String,
+    unchanged: Unchanged,
+}
+
+impl AccountUpdate {
+    fn of(account: &Account, update: &str) -> Self {
+        Self { update: update.to_owned(), unchanged: Unchanged::of(account) }
     }
 
     fn with(mut self, name: &'static str, value: AttributeValue) -> Self {
-        self.values.push((name, value));
+        self.unchanged.values.push((name, value));
         self
     }
 
@@ -71,12 +89,10 @@ impl AccountUpdate {
         let mut update = Update::builder()
             .table_name(&table.name)
             .set_key(Some(Key::account(id).attributes()))
-            .condition_expression(self.condition)
-            .update_expression(self.update);
-        for name in ["ver", "disabled", "email"] {
-            update = update.expression_attribute_names(format!("#{name}"), name);
-        }
-        for (name, value) in self.values {
+            .condition_expression(self.unchanged.condition)
+            .update_expression(self.update)
+            .set_expression_attribute_names(Some(Unchanged::names()));
+        for (name, value) in self.unchanged.values {
             update = update.expression_attribute_values(name, value);
         }
         let update = update.build().expect("table, key and update are set");
@@ -110,7 +126,8 @@ impl Resets {
         let raised = AccountUpdate::of(account, "SET #ver = :next, password_ver = :next")
             .with(":next", number(account.ver + 1))
             .build(table, account.id);
-        // Whatever it was before, and also when there was none: the account is what is compared.
+        // Without a condition on purpose: the account is compared in the same transaction, and a reset
+        // replaces any hash, or creates the first one.
         let key = Key::password(account.username.canonical());
         let hash = new.expose().to_owned();
         let password = PasswordItem { hash, ver: PasswordVer::of(account.ver + 1) };

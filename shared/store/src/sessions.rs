@@ -414,7 +414,8 @@ impl Sessions {
         self.0.sessions(user).await
     }
 
-    /// Ends a session. Whether it was there.
+    /// Ends a session. Returns whether it was there. An answer that is lost and asked for again does not make
+    /// an ended session an unknown one.
     ///
     /// # Errors
     /// When the table cannot be written.

@@ -64,17 +64,22 @@ impl Table {
         output.item.map(item::parse).transpose()
     }
 
-    /// Deletes an item. Whether it was there.
+    /// Deletes an item. Returns whether it was there. If it is not there but an earlier attempt had no answer,
+    /// that attempt has probably deleted it, so the result is true.
     pub(crate) async fn delete(&self, key: Key) -> Result<bool, StoreError> {
+        let unanswered = Unanswered::default();
         let deleted = self
             .client
             .delete_item()
             .table_name(&self.name)
             .set_key(Some(key.attributes()))
             .return_values(ReturnValue::AllOld)
+            .customize()
+            .interceptor(unanswered.clone())
             .send()
             .await?;
-        Ok(deleted.attributes.is_some_and(|attributes| !attributes.is_empty()))
+        let was_there = deleted.attributes.is_some_and(|attributes| !attributes.is_empty());
+        Ok(was_there || unanswered.any())
     }
 
     /// Changes an account that is there.

@@ -50,22 +50,27 @@ pub enum Fault {
 
 impl Fault {
     /// Every transient error of DynamoDB, in each form that it takes: the same request succeeds later.
-    pub const PASSING: [Self; 19] = [
+    pub const PASSING: [Self; 24] = [
         Self::Code(400, "LimitExceededException"),
         Self::Code(400, "ProvisionedThroughputExceededException"),
         Self::Code(400, "ReplicatedWriteConflictException"),
         Self::Code(400, "RequestLimitExceeded"),
+        Self::Code(400, "RequestThrottled"),
+        Self::Code(400, "RequestThrottledException"),
         Self::Code(400, "Throttling"),
         Self::Code(400, "ThrottlingException"),
+        Self::Code(400, "TooManyRequestsException"),
         Self::Code(400, "TransactionConflictException"),
         Self::Code(400, "TransactionInProgressException"),
         Self::Cancelled(&["None", "TransactionConflict"]),
         Self::Cancelled(&["ThrottlingError", "None"]),
         Self::Cancelled(&["ProvisionedThroughputExceeded", "TransactionConflict"]),
+        Self::Cancelled(&["RequestLimitExceeded"]),
         Self::Code(500, "InternalServerError"),
         Self::Code(500, "InternalServerErrorException"),
         Self::Code(500, ""),
         Self::Code(503, "ServiceUnavailable"),
+        Self::Code(503, "ServiceUnavailableException"),
         Self::Code(503, ""),
         Self::Lost,
         Self::LostAnswer,

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use process::Env;
 use serde_json::Value;
@@ -51,6 +51,8 @@ pub struct Interceptor {
 #[derive(Default)]
 struct Script {
     calls: Vec<Call>,
+    /// Of each call: whether it still waits for its answer.
+    in_progress: Vec<Weak<()>>,
     action: Option<(usize, Action)>,
     fate: Option<Fate>,
 }
@@ -98,7 +100,8 @@ impl Interceptor {
         *locked(&self.script) = Script::default();
     }
 
-    /// As [`reset`](Self::reset), and lets `action` happen before call number `call`.
+    /// As [`reset`](Self::reset), and lets `action` happen before call number `call` and after the answers to
+    /// all earlier ones.
     pub fn before(&self, call: usize, action: impl Future<Output = ()> + Send + 'static) {
         let action: Action = Box::pin(action);
         *locked(&self.script) = Script { action: Some((call, action)), ..Script::default() };
@@ -131,14 +134,20 @@ async fn pass_on(mut client: TcpStream, database: &str, script: &Mutex<Script>) 
         operation: header(&head, "x-amz-target").rsplit('.').next().unwrap_or_default().to_owned(),
         body: serde_json::from_slice(&body).expect("a request of the SDK is JSON"),
     };
-    let (fault, action) = {
+    let answered = Arc::new(());
+    let (fault, action, earlier) = {
         let mut script = locked(script);
         let number = script.calls.len();
         let fault = script.fate.as_ref().map_or(Fault::None, |fate| fate(&call));
         script.calls.push(call);
-        (fault, script.action.take_if(|(before, _)| *before == number))
+        let earlier = script.in_progress.clone();
+        script.in_progress.push(Arc::downgrade(&answered));
+        (fault, script.action.take_if(|(before, _)| *before == number), earlier)
     };
     if let Some((_, action)) = action {
+        while earlier.iter().any(|call| call.strong_count() > 0) {
+            tokio::task::yield_now().await;
+        }
         action.await;
     }
     let answer = match fault {

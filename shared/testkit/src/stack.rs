@@ -249,6 +249,52 @@ impl Stack {
         items.expect("a table that can be read")
     }
 
+    /// Lets every code by mail that can expire expire, as ten minutes do.
+    ///
+    /// # Panics
+    /// When the table cannot be written.
+    pub async fn expire_codes(&self) {
+        let now = AttributeValue::N(SystemClock.now().as_second().to_string());
+        for item in self.items().await {
+            let is_code = matches!(item["sk"].as_s().map(String::as_str), Ok("CODE" | "DIGITS"));
+            if !is_code || !item.contains_key("expires_at") {
+                continue;
+            }
+            self.client()
+                .update_item()
+                .table_name("UsersTable")
+                .key("pk", item["pk"].clone())
+                .key("sk", item["sk"].clone())
+                .update_expression("SET expires_at = :now")
+                .expression_attribute_values(":now", now.clone())
+                .send()
+                .await
+                .expect("an item that can be written");
+        }
+    }
+
+    /// Deletes what has expired, as the table's TTL does.
+    ///
+    /// # Panics
+    /// When the table cannot be written.
+    pub async fn remove_expired(&self) {
+        let now = SystemClock.now().as_second();
+        for item in self.items().await {
+            let expires_at = item.get("expires_at").and_then(|ends| ends.as_n().ok());
+            if !expires_at.is_some_and(|ends| ends.parse().is_ok_and(|ends: i64| ends <= now)) {
+                continue;
+            }
+            self.client()
+                .delete_item()
+                .table_name("UsersTable")
+                .key("pk", item["pk"].clone())
+                .key("sk", item["sk"].clone())
+                .send()
+                .await
+                .expect("an item that can be deleted");
+        }
+    }
+
     /// What is counted against anybody now: counters of attempts, and tries at digits.
     ///
     /// # Panics

@@ -13,6 +13,7 @@
 
 mod limits;
 mod notices;
+mod refusals;
 
 use std::fmt;
 use std::future::Future;
@@ -23,14 +24,15 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dynamo::Client;
-use futures_util::future::join_all;
-use identity::{Account, CanonicalName, EmailStanding};
+use futures_util::future::{join_all, try_join_all};
+use identity::{Account, CanonicalName, Email, EmailStanding};
 use jiff::{SignedDuration, Timestamp};
 pub use limits::Limits;
 use limits::{Postage, wider};
 pub use notices::{CausedBy, NoticeBudget, NoticeReceipt};
 use peppers::{MacKey, Peppers, Purpose};
 use process::{Clock, Fault, FaultKind, Outage, Random, Reader, Settings, World};
+use refusals::Refusals;
 use secrets::{Cached, SecretError};
 use store::{CounterKey, Counters, Limit, Receipt, Reserved, StoreError};
 use tokio::time::timeout;
@@ -90,6 +92,7 @@ impl Settings for Config {
 pub struct Throttle {
     counters: Counters,
     limits: Limits,
+    refusals: Refusals,
     peppers: Arc<Cached<Peppers>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -176,8 +179,14 @@ impl Network {
     }
 
     /// The counters of the name `who` together with the network.
-    fn pairs(&self, key: &MacKey, who: &str, limit: Limit) -> Vec<(CounterKey, Limit)> {
-        let pair = |network: &str| CounterKey::new("PAIR", pair(key, who, network));
+    fn pairs(
+        &self,
+        kind: &'static str,
+        key: &MacKey,
+        who: &str,
+        limit: Limit,
+    ) -> Vec<(CounterKey, Limit)> {
+        let pair = |network: &str| CounterKey::new(kind, pair(key, who, network));
         self.limited(limit).map(|(network, limit)| (pair(network), limit)).collect()
     }
 }
@@ -204,7 +213,7 @@ impl Throttle {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        Self { counters, limits, peppers, clock, random }
+        Self { counters, limits, refusals: Refusals::default(), peppers, clock, random }
     }
 
     async fn key(&self, now: Timestamp) -> Result<MacKey, ThrottleError> {
@@ -222,6 +231,38 @@ impl Throttle {
             Box::pin(async move { self.counters.reserve(key, limit, now, &*self.random).await })
         });
         join_all(reservations).await
+    }
+
+    /// Reserves on the counters `own` of the caller's network, and awaits `shared`, which reserves on counters
+    /// that networks share.
+    ///
+    /// Both happen concurrently, except when one of `own` is expected to refuse: then `shared` is awaited only
+    /// after all of `own` have granted. Otherwise one network's flood of throttled attempts would keep a shared
+    /// counter reserved, and the owner of the name would be refused.
+    async fn reserve_with<T>(
+        &self,
+        own: Vec<(CounterKey, Limit)>,
+        now: Timestamp,
+        shared: impl Future<Output = T>,
+    ) -> (Vec<Result<Reserved, StoreError>>, Option<T>) {
+        let counters: Vec<_> = own.iter().map(|(counter, _)| counter.clone()).collect();
+        let own = self.reserve(own, now);
+        let (own, shared) = if self.refusals.expected(&counters, now) {
+            let own = own.await;
+            let is_granted = own.iter().all(|it| matches!(it, Ok(Reserved::Granted(_))));
+            let shared = if is_granted { Some(shared.await) } else { None };
+            (own, shared)
+        } else {
+            let (own, shared) = tokio::join!(own, shared);
+            (own, Some(shared))
+        };
+        for (counter, reserved) in counters.into_iter().zip(&own) {
+            if let Ok(Reserved::Refused(wait)) = reserved {
+                let until = now.saturating_add(*wait).unwrap_or(Timestamp::MAX);
+                self.refusals.remember(counter, until, now);
+            }
+        }
+        (own, shared)
     }
 
     /// All receipts, if every reservation was granted. Otherwise the granted ones are released.
@@ -274,30 +315,28 @@ impl Throttle {
         let who = who(&key, presented);
         let network = Network::of(&key, network);
         let Limits { pair: pair_limit, name: name_limit, network: network_limit, .. } = self.limits;
-        let pairs = network.pairs(&key, &who, pair_limit);
-        let others = network.counters("NETWORK", network_limit);
+        let mut own = network.pairs("PAIR", &key, &who, pair_limit);
+        let pairs: Vec<_> = own.iter().map(|(counter, _)| counter.clone()).collect();
+        own.extend(network.counters("NETWORK", network_limit));
         let name = vec![(CounterKey::new("NAME", who.clone()), name_limit)];
-        let counters: Vec<_> = pairs.iter().map(|(counter, _)| counter.clone()).collect();
-        let (of_pairs, of_name, of_network, known) = tokio::join!(
-            self.reserve(pairs, now),
-            self.reserve(name, now),
-            self.reserve(others, now),
-            Box::pin(self.counters.known_until(&who, &network.tag, now)),
-        );
-        let is_known = matches!(known, Ok(Some(_)));
-        // The counter of the name does not refuse a network that the account knows.
-        let of_name =
-            of_name.into_iter().filter(|it| !(is_known && matches!(it, Ok(Reserved::Refused(_)))));
-        let count_of_pairs = of_pairs.len();
-        // A failure to look up whether the network is known is treated like a failure of a counter.
-        let known = known.err().map(Err);
-        let all = of_pairs.into_iter().chain(of_name).chain(of_network).chain(known).collect();
+        let shared = async {
+            let known = Box::pin(self.counters.known_until(&who, &network.tag, now));
+            let (of_name, known) = tokio::join!(self.reserve(name, now), known);
+            let is_known = matches!(known, Ok(Some(_)));
+            // The counter of the name does not refuse a network that the account knows.
+            let refused = move |it: &_| is_known && matches!(it, Ok(Reserved::Refused(_)));
+            // A failure to look up whether the network is known is treated like a failure of a counter.
+            let known = known.err().map(Err);
+            of_name.into_iter().filter(move |it| !refused(it)).chain(known)
+        };
+        let (all, of_name) = self.reserve_with(own, now, shared).await;
+        let all = all.into_iter().chain(of_name.into_iter().flatten()).collect();
         let mut receipts = self.all_or_none(all).await?;
-        let of_others = receipts.split_off(count_of_pairs);
+        let of_others = receipts.split_off(pairs.len());
         Ok(Attempt {
             key,
             network,
-            pairs: counters,
+            pairs,
             of_pairs: Reservation { throttle: self, receipts },
             of_others: Reservation { throttle: self, receipts: of_others },
             now,
@@ -352,7 +391,7 @@ impl Throttle {
     }
 
     /// Reserves a mail with a code to `address`, requested from `network`. The limits are three an hour for
-    /// both together, and five an hour and ten a day for the address. If the owner of the confirmed address
+    /// both together (thirty for an IPv6 /48), and five an hour and ten a day for the address. If the owner of the confirmed address
     /// has signed in from the network before, the limit is instead five an hour, which strangers cannot use
     /// up. This does not look up whether anybody has the address.
     ///
@@ -367,18 +406,19 @@ impl Throttle {
         let key = self.key(now).await?;
         let who = who(&key, Presented::Email(address));
         let network = Network::of(&key, network);
-        let pair = pair(&key, &who, &network.tag);
         let known = self.counters.known_until(&who, &network.tag, now).await?;
-        let counters = if known.is_some() {
-            vec![(CounterKey::new("MAIL_KNOWN", pair), Postage::KNOWN)]
+        let (own, shared) = if known.is_some() {
+            (network.pairs("MAIL_KNOWN", &key, &who, Postage::KNOWN), Vec::new())
         } else {
-            vec![
-                (CounterKey::new("MAIL_PAIR", pair), Postage::PAIR),
+            let of_address = vec![
                 (CounterKey::new("MAIL_HOUR", who.clone()), Postage::HOUR),
-                (CounterKey::new("MAIL_DAY", who), Postage::DAY),
-            ]
+                (CounterKey::new("MAIL_DAY", who.clone()), Postage::DAY),
+            ];
+            (network.pairs("MAIL_PAIR", &key, &who, Postage::PAIR), of_address)
         };
-        match self.all_or_none(self.reserve(counters, now).await).await {
+        let (own, shared) = self.reserve_with(own, now, self.reserve(shared, now)).await;
+        let all = own.into_iter().chain(shared.into_iter().flatten()).collect();
+        match self.all_or_none(all).await {
             Ok(receipts) => Ok(Postal::Paid(Reservation { throttle: self, receipts })),
             Err(ThrottleError::TooMany { .. }) => Ok(Postal::Spent),
             Err(error) => Err(error),
@@ -389,11 +429,12 @@ impl Throttle {
     ///
     /// This forgets the failures from that network at the account's names, so that the owner can sign in with
     /// the new password without waiting. It also forgets all known networks, and then makes `network` known,
-    /// even to an address that was not confirmed: only its owner could read the mail. Returns whether the
-    /// network was new before.
+    /// even to an address that was not confirmed: only its owner could read the mail. `account` is the account
+    /// as it was before the reset. If its password or address has been replaced again, the network stays
+    /// unknown. Returns whether the network was new before.
     ///
     /// # Errors
-    /// When the peppers or the table cannot be reached.
+    /// When the peppers or the table cannot be reached. What can be forgotten is forgotten nevertheless.
     pub async fn recovered(
         &self,
         account: &Account,
@@ -402,24 +443,62 @@ impl Throttle {
         let now = self.clock.now();
         let key = self.key(now).await?;
         let network = Network::of(&key, network);
-        let email = account.email.as_ref().map(|email| Presented::Email(email.canonical()));
-        let names = [Some(Presented::Username(account.username.canonical())), email];
-        let names: Vec<_> = names.into_iter().flatten().map(|name| who(&key, name)).collect();
-        let pairs = names.iter().flat_map(|who| network.pairs(&key, who, self.limits.pair));
+        let names = Names::of(&key, account, account.email.as_ref());
+        let pairs = names.all().flat_map(|who| network.pairs("PAIR", &key, who, self.limits.pair));
         let pairs = pairs.map(|(counter, _)| counter).collect();
-        let recovered = names.iter().map(|who| {
-            let network = &network.tag;
-            Box::pin(async move {
-                let before = familiarity(&self.counters, who, network, now).await?;
-                self.counters.forget_networks(who).await?;
-                note(&self.counters, who, network, now).await?;
-                Ok::<_, StoreError>(before)
-            })
+        let after = Account { ver: account.ver + 1, ..account.clone() };
+        let recovered = Box::pin(async {
+            let before = familiarity(&self.counters, &names.username, &network.tag, now).await;
+            let forgotten = self.forget(names.all()).await;
+            note(&self.counters, &after, &names.all().collect::<Vec<_>>(), &network.tag, now)
+                .await?;
+            forgotten?;
+            before
         });
-        let (recovered, ()) = tokio::join!(join_all(recovered), self.release(Vec::new(), pairs));
-        let before = recovered.into_iter().collect::<Result<Vec<_>, _>>()?;
-        // The first one is the username's.
-        Ok(before.first().copied().unwrap_or(Familiarity::Usual))
+        let (recovered, ()) = tokio::join!(recovered, self.release(Vec::new(), pairs));
+        Ok(recovered?)
+    }
+
+    /// Forgets the networks that are known by these names.
+    async fn forget(&self, whos: impl Iterator<Item = &str>) -> Result<(), StoreError> {
+        let forgotten = whos.map(|who| Box::pin(self.counters.forget_networks(who)));
+        join_all(forgotten).await.into_iter().collect()
+    }
+
+    /// Records that an account has claimed the address `new` in place of `old`: the networks that are known
+    /// by either address are forgotten, because an account that gets an address later must not be exposed to
+    /// them. A failure is only logged: the address has already changed.
+    pub async fn moved(&self, old: Option<&CanonicalName>, new: &CanonicalName) {
+        let forgotten = async {
+            let key = self.key(self.clock.now()).await?;
+            let addresses = old.into_iter().chain([new]);
+            let whos: Vec<_> = addresses.map(|it| who(&key, Presented::Email(it))).collect();
+            Ok::<_, ThrottleError>(self.forget(whos.iter().map(String::as_str)).await?)
+        };
+        match timeout(RELEASE, forgotten).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => not_told(error),
+            Err(error) => not_told(error),
+        }
+    }
+}
+
+/// The names of an account by which networks are known to it, as tags.
+struct Names {
+    username: String,
+    email: Option<String>,
+}
+
+impl Names {
+    fn of(key: &MacKey, account: &Account, email: Option<&Email>) -> Self {
+        Self {
+            username: who(key, Presented::Username(account.username.canonical())),
+            email: email.map(|email| who(key, Presented::Email(email.canonical()))),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        [self.username.as_str()].into_iter().chain(self.email.as_deref())
     }
 }
 
@@ -530,6 +609,9 @@ impl Attempt<'_> {
     /// from this network are forgotten. From now on the network is known to the account's username and, if it
     /// is confirmed, to its address. Returns whether the network was new.
     ///
+    /// `account` is the account whose password was proven. If its password or address has been replaced
+    /// meanwhile, the network does not become known.
+    ///
     /// An unconfirmed address may belong to someone else: a stranger who registers with it must not be exempt
     /// from the limits that protect its owner.
     pub async fn succeeded(self, account: &Account) -> Familiarity {
@@ -537,20 +619,11 @@ impl Attempt<'_> {
         let Reservation { throttle, receipts } = of_others;
         let counters = &throttle.counters;
         let confirmed = account.email_standing == EmailStanding::Verified;
-        let email = account.email.as_ref().filter(|_| confirmed);
-        let email = email.map(|email| who(&key, Presented::Email(email.canonical())));
-        let username = who(&key, Presented::Username(account.username.canonical()));
-        let by_email = async {
-            match &email {
-                Some(email) => know(counters, email, &network.tag, now).await.map(drop),
-                None => Ok(()),
-            }
-        };
-        let by_username = Box::pin(know(counters, &username, &network.tag, now));
-        let noted = async { tokio::try_join!(by_username, Box::pin(by_email)) };
+        let names = Names::of(&key, account, account.email.as_ref().filter(|_| confirmed));
+        let noted = Box::pin(know(counters, account, &names, &network.tag, now));
         let ((), noted) = tokio::join!(throttle.release(receipts, pairs), timeout(RELEASE, noted));
         match noted {
-            Ok(Ok((familiarity, ()))) => return familiarity,
+            Ok(Ok(familiarity)) => return familiarity,
             Ok(Err(error)) => not_told(error),
             Err(error) => not_told(error),
         }
@@ -598,35 +671,44 @@ async fn familiarity(
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
-/// Notes that a network is known.
+/// Notes that a network is known, unless `account` has changed since it was read.
 async fn note(
     counters: &Counters,
-    who: &str,
+    account: &Account,
+    whos: &[&str],
     network: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let until = now.saturating_add(days(KNOWN_DAYS)).unwrap_or(Timestamp::MAX);
-    counters.know(who, network, until).await
+    counters.know(account, whos, network, until).await.map(drop)
 }
 
 fn days(days: i64) -> SignedDuration {
     SignedDuration::from_hours(24 * days)
 }
 
-/// Notes that a network is known, unless that was noted recently. Returns whether it was new before.
+/// Notes that a network is known by these names, except where that was noted recently. Returns whether it was
+/// new before.
 async fn know(
     counters: &Counters,
-    who: &str,
+    account: &Account,
+    names: &Names,
     network: &str,
     now: Timestamp,
 ) -> Result<Familiarity, StoreError> {
-    let known = counters.known_until(who, network, now).await?;
     let fresh = now.saturating_add(days(KNOWN_DAYS - NOTED_ANEW_DAYS)).unwrap_or(Timestamp::MAX);
-    if known.is_some_and(|until| until > fresh) {
+    let known = names.all().map(|who| Box::pin(counters.known_until(who, network, now)));
+    let known = try_join_all(known).await?;
+    let is_stale = |until: &Option<Timestamp>| until.is_none_or(|until| until <= fresh);
+    let stale = names.all().zip(&known).filter(|(_, until)| is_stale(until));
+    let stale: Vec<_> = stale.map(|(who, _)| who).collect();
+    if stale.is_empty() {
         return Ok(Familiarity::Usual);
     }
-    let is_new = known.is_none() && counters.knows_any(who, now).await?;
-    note(counters, who, network, now).await?;
+    // The first one is the username's.
+    let is_unknown = known.first().is_some_and(Option::is_none);
+    let is_new = is_unknown && counters.knows_any(&names.username, now).await?;
+    note(counters, account, &stale, network, now).await?;
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
@@ -635,7 +717,7 @@ fn who(key: &MacKey, presented: Presented<'_>) -> String {
     match presented {
         Presented::Username(name) => tag(key, "username", name.as_str()),
         Presented::Email(address) => tag(key, "email", address.as_str()),
-        Presented::Neither(text) => tag(key, "neither", text),
+        Presented::Neither(text) => tag(key, "neither", CanonicalName::of_unchecked(text).as_str()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use identity::CanonicalName;
 use jiff::SignedDuration;
 use peppers::{Peppers, Purpose};
@@ -106,11 +107,11 @@ impl NoticeReceipt<'_> {
     /// Gives the reservation back: a notice that was not sent does not count.
     ///
     /// # Errors
-    /// When the counters cannot be reached.
+    /// When a counter cannot be reached. The reservations on the others are given back nevertheless.
     pub async fn give_back(self) -> Result<(), ThrottleError> {
-        for receipt in &self.receipts {
-            self.budget.counters.give_back(receipt).await?;
-        }
+        let counters = &self.budget.counters;
+        let given_back = self.receipts.iter().map(|it| Box::pin(counters.give_back(it)));
+        join_all(given_back).await.into_iter().collect::<Result<(), _>>()?;
         Ok(())
     }
 }

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
 use identity::{Account, CanonicalName, Email, EmailStanding, Role, Username};
 use jiff::SignedDuration;
 use process::{Clock, Env, SystemRandom};
 use secrets::{CacheSeconds, Cached, Secret};
-use store::{Counters, StoreError};
+use store::{Counters, Epochs, StoreError};
 use testkit::{Fault, Faults, NewUser, Stack, TestClock};
 use throttle::{
     CausedBy, Familiarity, Limits, NoticeBudget, Postal, Presented, Throttle, ThrottleError,
@@ -67,6 +68,28 @@ impl Bench {
         let peppers = Arc::new(Cached::new(secret, CacheSeconds::default(), Arc::clone(&clock)));
         let counters = Counters::new(&self.stack.users(), client);
         NoticeBudget::new(counters, peppers, clock, Arc::new(SystemRandom))
+    }
+
+    /// Raises the epoch of the account, as each new password does.
+    async fn raise_epoch(&self) {
+        let epochs = Epochs::new(&self.stack.users(), self.stack.client());
+        epochs.raise(self.account.id).await.unwrap();
+    }
+
+    /// Gives the account another address.
+    async fn move_to(&self, address: &str) {
+        let client = self.stack.client().update_item().table_name("UsersTable");
+        let key = AttributeValue::S(format!("USER#{}", self.account.id));
+        let moved = client.key("pk", key).key("sk", AttributeValue::S("ACCOUNT".to_owned()));
+        let moved = moved.update_expression("SET email = :email");
+        let address = AttributeValue::S(address.to_owned());
+        moved.expression_attribute_values(":email", address).send().await.unwrap();
+    }
+
+    /// The number of names by which networks are known.
+    async fn known(&self) -> usize {
+        let items = self.stack.items().await;
+        items.iter().filter(|item| item["pk"].as_s().unwrap().starts_with("KNOWN#")).count()
     }
 
     fn wait(&self, seconds: i64) {
@@ -269,6 +292,11 @@ async fn names_that_nobody_has_are_counted_alike() {
         }
         assert_eq!(answers, [Ok(()), Ok(()), Ok(()), Err(1), Err(1), Err(1)]);
     }
+    // In every spelling, like a name that somebody can have.
+    for text in ["caf\u{e9}!?", "CAFE\u{301}!\u{ff1f}", "Caf\u{e9}!?"] {
+        assert_eq!(fail(&throttle, Presented::Neither(text), ELSEWHERE).await, Ok(()));
+    }
+    assert_eq!(fail(&throttle, Presented::Neither("Cafe\u{301}!?"), ELSEWHERE).await, Err(1));
 }
 
 #[tokio::test]
@@ -472,6 +500,7 @@ async fn a_reset_lets_the_owner_in_from_its_network_and_forgets_the_others() {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
         assert_eq!(fail(&throttle, by_email(), HOME).await, Ok(()));
     }
+    bench.raise_epoch().await;
     let recovered = throttle.recovered(&bench.account, HOME).await.unwrap();
     assert_eq!(recovered, Familiarity::New);
     // Its own failures are forgiven, and those of strangers do not hold it, by either name.
@@ -484,6 +513,7 @@ async fn a_reset_lets_the_owner_in_from_its_network_and_forgets_the_others() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let account = Account { email_standing: EmailStanding::Unverified, ..bench.account.clone() };
+    bench.raise_epoch().await;
     assert_eq!(throttle.recovered(&account, HOME).await.unwrap(), Familiarity::Usual);
     use_up(&throttle, by_email()).await;
     assert_eq!(fail(&throttle, by_email(), HOME).await, Ok(()));
@@ -496,12 +526,70 @@ async fn all_networks_are_forgotten_however_many_there_are() {
     let now = bench.clock.now();
     let until = now + SignedDuration::from_hours(24);
     for n in 0..250 {
-        counters.know("somebody", &format!("network {n}"), until).await.unwrap();
+        let network = format!("network {n}");
+        assert!(counters.know(&bench.account, &["somebody"], &network, until).await.unwrap());
     }
-    counters.know("somebody else", "network", until).await.unwrap();
+    assert!(counters.know(&bench.account, &["somebody else"], "network", until).await.unwrap());
     counters.forget_networks("somebody").await.unwrap();
     assert!(!counters.knows_any("somebody", now).await.unwrap());
     assert!(counters.knows_any("somebody else", now).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_network_that_cannot_be_forgotten_does_not_keep_the_others_known() {
+    let bench = Bench::start().await;
+    let counters = Counters::new(&bench.stack.users(), bench.stack.client());
+    let until = bench.clock.now() + SignedDuration::from_hours(24);
+    for network in ["a", "b", "c"] {
+        counters.know(&bench.account, &["somebody"], network, until).await.unwrap();
+    }
+    // The first request looks for them.
+    let faults = Faults::script(&[Fault::None, Fault::AccessDenied]);
+    let failing = Counters::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
+    assert!(failing.forget_networks("somebody").await.is_err());
+    assert_eq!(bench.known().await, 1);
+}
+
+/// A login proves a password. If that is replaced before the network is noted, nobody has signed in from there
+/// with the present password.
+#[tokio::test]
+async fn a_login_whose_password_is_replaced_meanwhile_makes_no_network_known() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[]);
+    let attempt = throttle.attempt(bench.owner(), ELSEWHERE).await.unwrap();
+    bench.raise_epoch().await;
+    throttle.recovered(&bench.account, HOME).await.unwrap();
+    attempt.succeeded(&bench.account).await;
+    assert_eq!(bench.known().await, 2, "that of the reset, by both names");
+    use_up(&throttle, bench.owner()).await;
+    assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Err(1));
+    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    // Likewise a reset that another one has overtaken.
+    bench.raise_epoch().await;
+    throttle.recovered(&bench.account, ELSEWHERE).await.unwrap();
+    assert_eq!(bench.known().await, 0);
+}
+
+/// Whoever has the address next must not be exposed to the networks of its previous owner.
+#[tokio::test]
+async fn an_address_that_an_account_gives_up_knows_none_of_its_networks() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[]);
+    let [old, new] = ["owner@example.com", "new@example.com"]
+        .map(|address| Email::parse(address).unwrap().canonical().clone());
+    assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
+    let late = throttle.attempt(bench.owner(), ELSEWHERE).await.unwrap();
+    bench.move_to("new@example.com").await;
+    throttle.moved(Some(&old), &new).await;
+    assert_eq!(bench.known().await, 1, "by the username");
+    // A login that read the account before.
+    late.succeeded(&bench.account).await;
+    assert_eq!(bench.known().await, 1);
+    use_up(&throttle, Presented::Email(&old)).await;
+    assert_eq!(fail(&throttle, Presented::Email(&old), HOME).await, Err(1));
+    assert_eq!(mails(&throttle, "203.0.113.7", 4).await, [true, true, true, false]);
+    use_up(&throttle, bench.owner()).await;
+    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
 }
 
 /// An account registered with a stranger's address is not exempt from the limits that protect its owner.
@@ -579,6 +667,22 @@ async fn an_ipv6_48_has_ten_times_the_limits_of_a_64() {
 }
 
 #[tokio::test]
+async fn mails_to_an_address_are_counted_for_an_ipv6_48_too() {
+    let bench = Bench::start().await;
+    let throttle = bench.throttle(&[]);
+    assert_eq!(mails(&throttle, &of_48(1, 0), 1).await, [true]);
+    let counted = bench.counted().await;
+    let pairs = counted.keys().filter(|key| key.starts_with("COUNTER#MAIL_PAIR#")).count();
+    assert_eq!(pairs, 2, "{counted:?}");
+    // Each /64 has five when it is known, and their /48 has fifty.
+    for n in 0..11 {
+        let network = of_48(2, n);
+        assert_eq!(succeed(&throttle, bench.owner(), Some(&network), &bench.account).await, Ok(()));
+        assert_eq!(mails(&throttle, &network, 5).await, [n < 10; 5], "{n}");
+    }
+}
+
+#[tokio::test]
 async fn successes_in_a_48_use_nothing_up() {
     let bench = Bench::start().await;
     let settings = [("THROTTLE_PAIR_FREE", "1"), ("THROTTLE_NETWORK_FREE", "1")];
@@ -590,7 +694,59 @@ async fn successes_in_a_48_use_nothing_up() {
     assert_eq!(bench.counted().await, BTreeMap::new());
 }
 
-/// R85: an attempt that could not be reserved everywhere is reserved nowhere.
+/// What the requests since the number `before` say.
+fn requests(faults: &Faults, before: usize) -> String {
+    format!("{:?}", &faults.bodies()[before..])
+}
+
+/// Otherwise one network could keep the counter of a name reserved by attempts that are all throttled, and an
+/// owner on a network that is not known would be refused.
+#[tokio::test]
+async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_name() {
+    let bench = Bench::start().await;
+    for (settings, held) in [
+        // By the counter of name and network, and by that of the network.
+        (&[][..], 3),
+        (&[("THROTTLE_NETWORK_FREE", "2")][..], 2),
+    ] {
+        let faults = Faults::script(&[]);
+        let throttle = bench.over(bench.stack.faulty_client(&faults), settings);
+        for _ in 0..held {
+            assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Ok(()));
+        }
+        let wait = fail(&throttle, bench.owner(), ELSEWHERE).await.unwrap_err();
+        let before = faults.requests();
+        for _ in 0..5 {
+            assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Err(wait));
+        }
+        let flood = requests(&faults, before);
+        assert!(flood.contains("COUNTER#PAIR#") && flood.contains("COUNTER#NETWORK#"));
+        assert!(!flood.contains("COUNTER#NAME#"), "{flood}");
+        // Another network, and this one after its wait, are counted everywhere.
+        for network in [HOME, ELSEWHERE] {
+            let before = faults.requests();
+            assert_eq!(fail(&throttle, bench.owner(), network).await, Ok(()));
+            assert!(requests(&faults, before).contains("COUNTER#NAME#"));
+            bench.wait(i64::try_from(wait).unwrap());
+        }
+        bench.wait(24 * 60 * 60 + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_requests_for_mail_reserves_nothing_on_the_counters_of_the_address() {
+    let bench = Bench::start().await;
+    let faults = Faults::script(&[]);
+    let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+    assert_eq!(mails(&throttle, "203.0.113.7", 4).await, [true, true, true, false]);
+    let before = faults.requests();
+    assert_eq!(mails(&throttle, "203.0.113.7", 5).await, [false; 5]);
+    let flood = requests(&faults, before);
+    assert!(flood.contains("COUNTER#MAIL_PAIR#"));
+    assert!(!flood.contains("COUNTER#MAIL_HOUR#") && !flood.contains("COUNTER#MAIL_DAY#"));
+}
+
+/// An attempt that could not be reserved everywhere is reserved nowhere.
 #[tokio::test]
 async fn a_reservation_that_fails_anywhere_counts_nowhere() {
     let bench = Bench::start().await;
@@ -762,6 +918,21 @@ async fn a_notice_that_is_given_back_does_not_count() {
         receipt.give_back().await.unwrap();
     }
     assert_eq!(notices(&budget, "owner@example.com", 12).await, 10);
+}
+
+#[tokio::test]
+async fn a_notice_is_given_back_on_every_counter_that_can_be_reached() {
+    for n in 0..2 {
+        let bench = Bench::start().await;
+        let faults = Faults::script(&[]);
+        let budget = bench.budget(bench.stack.faulty_client(&faults));
+        let owner = Email::parse("owner@example.com").unwrap();
+        let receipt = budget.reserve(owner.canonical(), CausedBy::Anyone).await.unwrap().unwrap();
+        assert_eq!(bench.counted().await.len(), 2);
+        faults.then(&[vec![Fault::None; n], vec![Fault::AccessDenied]].concat());
+        assert!(receipt.give_back().await.is_err(), "{n}");
+        assert_eq!(bench.counted().await.len(), 1, "{n}");
+    }
 }
 
 /// Notices at the same moment, over clients of their own that wait for one another.

@@ -76,20 +76,27 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     values.next().is_none().then_some(value)
 }
 
-/// The address in `address:port`. `CloudFront` puts no brackets around an IPv6 address.
+/// The address in `address:port`. `CloudFront` always sends the port, and puts no brackets around an IPv6
+/// address; other proxies may.
+///
+/// A value without a port is refused, because an IPv6 address without one can look like a shorter address with
+/// one: `2001:db8::1:443`. Such a value alone cannot be told apart, and is read as address and port.
 fn viewer_address(text: &str) -> Option<IpAddr> {
-    let bare = |address: &str| {
-        let inner = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        match inner {
-            Some(inner) => inner.parse().ok().map(IpAddr::V6),
-            None => address.parse().ok(),
-        }
-    };
-    let before_port = text.rsplit_once(':').and_then(|(address, port)| {
-        let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        if is_port && port.parse::<u16>().is_ok() { bare(address) } else { None }
-    });
-    before_port.or_else(|| bare(text))
+    let (address, port) = text.rsplit_once(':')?;
+    if !is_port(port) {
+        return None;
+    }
+    match address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.parse().ok().map(IpAddr::V6),
+        None => address.parse().ok(),
+    }
+}
+
+/// Whether this is a port as proxies write one: 1 to 65535, without a leading zero.
+fn is_port(text: &str) -> bool {
+    text.starts_with(|first: char| matches!(first, '1'..='9'))
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.parse::<u16>().is_ok()
 }
 
 /// A value of `TRUSTED_EDGE`.
@@ -150,22 +157,36 @@ mod tests {
         let address = |text: &str| viewer_address(text).map(|address| address.to_string());
         for (text, expected) in [
             ("203.0.113.7:46532", "203.0.113.7"),
-            ("203.0.113.7", "203.0.113.7"),
+            ("203.0.113.7:1", "203.0.113.7"),
+            ("203.0.113.7:65535", "203.0.113.7"),
             ("2001:db8:1:2:3:4:5:6:443", "2001:db8:1:2:3:4:5:6"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6"),
+            ("2001:0db8:0001:0002:0003:0004:0005:0006:443", "2001:db8:1:2:3:4:5:6"),
             ("2001:db8::5:46532", "2001:db8::5"),
-            ("2001:db8::a29e:1cb2", "2001:db8::a29e:1cb2"),
+            ("2001:db8::1:443", "2001:db8::1"),
+            ("2001:db8:1:2:::443", "2001:db8:1:2::"),
             ("[2001:db8::5]:46532", "2001:db8::5"),
-            ("[2001:db8::5]", "2001:db8::5"),
             ("::ffff:203.0.113.7:46532", "::ffff:203.0.113.7"),
         ] {
             assert_eq!(address(text).as_deref(), Some(expected), "{text}");
         }
+        // Without a port: none of these is an address.
         for text in [
+            "203.0.113.7",
+            "2001:db8::1",
+            "2001:db8:1:2::",
+            "2001:db8:1:2:3:4:5:6",
+            "2001:db8::a29e:1cb2",
+            "2001:db8::1:0",
+            "2001:db8::1:0443",
+            "[2001:db8::5]",
+            "[2001:db8::5:443]",
+            "::ffff:203.0.113.7",
             "",
             ":",
             "unknown",
             "203.0.113.7:",
+            "203.0.113.7:0",
+            "203.0.113.7:01",
             "203.0.113.7:65536",
             "203.0.113.7:+1",
             "203.0.113.7:1, 198.51.100.1:1",

@@ -19,8 +19,9 @@ use super::{Delivery, InstanceId, Shared};
 use crate::gateway::InvokeError;
 use crate::loopback;
 
-/// The largest result of a function: the quota of a synchronous invocation, 6 MB.
-const MAX_RESULT_BYTES: usize = 6_000_000;
+/// The largest result of a function. The quotas of AWS Lambda say 6 MB for a synchronous invocation; Lambda
+/// itself accepts 6 MiB and 100 bytes, the number in its error.
+const MAX_RESULT_BYTES: usize = 6 * 1024 * 1024 + 100;
 
 /// The buffer of a connection. It has to hold the whole head of a request.
 const BUFFER: usize = 64 * 1024;
@@ -94,8 +95,8 @@ async fn answer(
         };
     }
     let Ok(body) = Limited::new(body, MAX_RESULT_BYTES).collect().await else {
-        let text = "the result is larger than 6 MB";
-        return problem(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", text);
+        let text = format!("Exceeded maximum allowed payload size ({MAX_RESULT_BYTES} bytes).");
+        return problem(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &text);
     };
     let body = body.to_bytes();
     let known = match call {

@@ -58,3 +58,28 @@ impl Starter {
         started.await.map_err(|_| gone())?
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    use super::*;
+
+    /// Nothing of a server that was killed can end its processes. The kernel does, with the thread.
+    #[tokio::test]
+    async fn a_process_ends_with_the_thread_that_started_it() {
+        let starter = Starter::new().await;
+        let mut command = starter.command(Path::new("sh"));
+        command.args(["-c", "echo started; exec sleep 600"]);
+        let mut child = starter.start(command).await.unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("started"));
+        drop(starter);
+        let ended = tokio::time::timeout(Duration::from_secs(20), child.wait()).await;
+        assert_eq!(ended.expect("the kernel ends it").unwrap().signal(), Some(9));
+    }
+}

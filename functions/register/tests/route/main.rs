@@ -7,6 +7,7 @@ mod passwords;
 mod shape;
 mod verification;
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use process::Env;
@@ -155,6 +156,18 @@ async fn an_outage_at_any_call_counts_against_nobody() {
             break;
         }
     }
+    // A transaction that was refused is sent again without the mail, so both have to fail.
+    let mut bench = Bench::start().await;
+    let interceptor = Interceptor::of(&bench.stack).await;
+    let env = interceptor.env(&bench.stack, &[("EMAIL_VERIFICATION", "required")]);
+    bench.route = Service::<RegisterRoute>::open(&env, &World::system()).await.unwrap();
+    interceptor.fail_when(|call| match call.operation.as_str() {
+        "TransactWriteItems" => Fault::AccessDenied,
+        _ => Fault::None,
+    });
+    let named = json!({"username": "testuser", "password": PASSWORD, "email": "a@example.com"});
+    assert_eq!(status(&bench.ask(named).await), 500);
+    assert_eq!(bench.stack.counted().await, BTreeMap::new());
 }
 
 /// The owner can ask for the mail again, and not for the name.

@@ -9,7 +9,7 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use serde::{Deserialize, Serialize};
 
 use super::hidden::{is_hidden, is_joiner};
-use super::{CanonicalName, NameError};
+use super::{CanonicalName, NameError, canonical};
 
 /// How many octets an address has at most: the path of 256 octets that RFC 5321 §4.5.3.1.3 allows,
 /// without its angle brackets.
@@ -39,22 +39,29 @@ impl Email {
     /// # Errors
     /// The first rule that the address breaks.
     pub fn parse(given: &str) -> Result<Self, NameError> {
-        // First, so that no later step processes a long text.
-        if given.len() > MAX_OCTETS {
+        // First, so that no later step processes a long text. Decomposed, or with a domain in U-labels, an
+        // address may have more octets than the forms that are measured below.
+        if given.len() > canonical::MAX_OCTETS {
             return Err(NameError::TooLong);
         }
+        let too_long = given.len() > MAX_OCTETS;
+        Self::measured(given).map_err(|error| if too_long { NameError::TooLong } else { error })
+    }
+
+    fn measured(given: &str) -> Result<Self, NameError> {
         let (local, domain) = given.rsplit_once('@').unwrap_or((given, ""));
         // IDNA2008 requires joiners in some words and refuses them elsewhere.
         let hidden = |c: char| is_hidden(c) && !is_joiner(c);
         if local.chars().any(is_hidden) || domain.chars().any(hidden) {
             return Err(NameError::InvalidCharacters);
         }
-        if composed(local).len() > MAX_LOCAL_OCTETS {
+        let sent = composed(local);
+        if sent.len() > MAX_LOCAL_OCTETS {
             return Err(NameError::TooLong);
         }
         let folded = CanonicalName::of_unchecked(local);
         // The folded form has to be a local part as well: `＠` and `（` are letters, and fold to `@` and `(`.
-        if !is_local_part(local) || !is_local_part(folded.as_str()) {
+        if !is_local_part(&sent) || !is_local_part(folded.as_str()) {
             return Err(NameError::InvalidFormat);
         }
         let domain = a_labels(domain)?;
@@ -368,6 +375,16 @@ mod tests {
         assert!(local("x", 64).is_ok() && local("é", 32).is_ok() && local("न", 21).is_ok());
         for (c, times) in [("x", 65), ("é", 33), ("न", 22)] {
             assert_eq!(local(c, times), Err(NameError::TooLong), "{c}");
+        }
+        // The composed form is measured, however the address is spelled.
+        for (composed, decomposed) in [("\u{e9}", "e\u{301}"), ("\u{1d8}", "u\u{308}\u{301}")] {
+            let [composed, decomposed] =
+                [composed, decomposed].map(|c| format!("{}@{domain}", c.repeat(32)));
+            assert_eq!((composed.len(), decomposed.len() > MAX_OCTETS), (MAX_OCTETS, true));
+            let parsed = Email::parse(&decomposed).unwrap();
+            assert_eq!(parsed.canonical(), Email::parse(&composed).unwrap().canonical());
+            let longer = decomposed.replace('@', "e\u{301}@");
+            assert_eq!(Email::parse(&longer), Err(NameError::TooLong));
         }
         // The limit holds for the A-labels too: 245 octets as given, 645 there.
         let grows = format!("x@{}com", "é.".repeat(80));

@@ -281,9 +281,12 @@ impl ReferenceStateMachine for Model {
                 Answer::Refreshed(refreshed)
             }
             Transition::Logout { session, faults } => {
+                // After an attempt of unknown outcome, an absent session is one that the attempt has ended.
+                let mut tried = faults.iter().take_while(|fault| **fault != Fault::None);
+                let unknown = tried.any(|fault| *fault != Fault::Throttled);
                 let mut faults = faults.iter().copied();
                 let end = || model.sessions[*session].take().is_some();
-                Answer::Ended(attempts(&mut faults, end))
+                Answer::Ended(attempts(&mut faults, end) || unknown)
             }
             Transition::Raise { faults } => {
                 let mut faults = faults.iter().copied();

@@ -98,7 +98,14 @@ async fn a_request_without_one_viewer_is_refused() {
     let edge = trusted(DIGEST);
     let without = with_header(post(b"{}"), EDGE_SECRET_HEADER, SECRET);
     assert_eq!(whence(&edge, without).await, REFUSED);
-    for viewer in ["", "unknown", "203.0.113.9:1,198.51.100.1:1"] {
+    for viewer in [
+        "",
+        "unknown",
+        "203.0.113.9",
+        "2001:db8:1:2::5",
+        "2001:db8:1:2:3:4:5:6",
+        "203.0.113.9:1,198.51.100.1:1",
+    ] {
         assert_eq!(whence(&edge, through(SECRET, viewer)).await, REFUSED, "{viewer}");
     }
 }
