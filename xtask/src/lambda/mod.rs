@@ -537,6 +537,11 @@ impl Shared {
     async fn start(&self, function: &Function, id: &InstanceId) -> Result<Child, String> {
         let Program { name, binary, .. } = &function.program;
         self.wait_for(binary).await?;
+        // A build may have replaced this instance while it waited. Started, it would only be killed.
+        let is_wanted = |it: &Instance| !matches!(it.phase, Phase::Retired);
+        if !function.state().instances.get(id).is_some_and(is_wanted) {
+            return Err("a build replaced it".to_owned());
+        }
         let mut command = self.starter.command(binary);
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("AWS_") {
