@@ -51,6 +51,9 @@ const WORK: Duration = Duration::from_secs(5);
 /// How long releasing reservations may delay an answer.
 const RELEASE: Duration = Duration::from_secs(2);
 
+/// How long noting a known network may take: less than [`RELEASE`], which also bounds the reads before it.
+const NOTE: Duration = Duration::from_secs(1);
+
 /// How often a release is tried, each time with the client's own retries.
 const RELEASE_TRIES: usize = 2;
 
@@ -457,8 +460,8 @@ impl Throttle {
         let recovered = Box::pin(async {
             let before = familiarity(&self.counters, &names.username, &network.tag, now).await;
             let forgotten = self.forget(names.all()).await;
-            note(&self.counters, &after, &names.all().collect::<Vec<_>>(), &network.tag, now)
-                .await?;
+            let whos: Vec<_> = names.all().collect();
+            try_to_note(&self.counters, &after, &whos, &network.tag, now).await;
             forgotten?;
             before
         });
@@ -678,16 +681,21 @@ async fn familiarity(
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
-/// Notes that a network is known, unless `account` has changed since it was read.
-async fn note(
+/// Notes that a network is known, unless `account` has changed since it was read. A failure is only logged: the
+/// notice to the owner must not depend on it, because the party that the notice reports can cause conflicts.
+async fn try_to_note(
     counters: &Counters,
     account: &Account,
     whos: &[&str],
     network: &str,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) {
     let until = now.saturating_add(days(KNOWN_DAYS)).unwrap_or(Timestamp::MAX);
-    counters.know(account, whos, network, until).await.map(drop)
+    match timeout(NOTE, counters.know(account, whos, network, until)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => not_told(error),
+        Err(error) => not_told(error),
+    }
 }
 
 fn days(days: i64) -> SignedDuration {
@@ -715,7 +723,7 @@ async fn know(
     // The first one is the username's.
     let is_unknown = known.first().is_some_and(Option::is_none);
     let is_new = is_unknown && counters.knows_any(&names.username, now).await?;
-    note(counters, account, &stale, network, now).await?;
+    try_to_note(counters, account, &stale, network, now).await;
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 

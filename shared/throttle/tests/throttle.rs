@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use jiff::SignedDuration;
 use secrets::{CacheSeconds, Cached, Secret};
 use store::{Counters, Epochs, StoreError};
-use testkit::{Fault, Faults, NewUser, Stack, TestClock};
+use testkit::{Fault, Faults, Interceptor, NewUser, Stack, TestClock};
 use throttle::{
     CausedBy, Familiarity, Limits, NoticeBudget, Postal, Presented, Throttle, ThrottleError,
 };
@@ -569,6 +569,23 @@ async fn a_login_whose_password_is_replaced_meanwhile_makes_no_network_known() {
     bench.raise_epoch().await;
     throttle.recovered(&bench.account, ELSEWHERE).await.unwrap();
     assert_eq!(bench.known().await, 0);
+}
+
+/// The party that the notice to the owner reports can make the note of the network fail.
+#[tokio::test]
+async fn a_network_is_new_even_if_it_cannot_be_noted() {
+    let bench = Bench::start().await;
+    assert_eq!(succeed(&bench.throttle(&[]), bench.owner(), HOME, &bench.account).await, Ok(()));
+    let interceptor = Interceptor::of(&bench.stack).await;
+    let env = interceptor.env(&bench.stack, &[]);
+    let throttle = bench.over(dynamo::connect(&env.read(dynamo::Config::read).unwrap()), &[]);
+    interceptor.fail_when(|call| {
+        let is_transaction = call.body.get("TransactItems").is_some();
+        if is_transaction { Fault::AccessDenied } else { Fault::None }
+    });
+    let attempt = throttle.attempt(bench.owner(), ELSEWHERE).await.unwrap();
+    assert_eq!(attempt.succeeded(&bench.account).await, Familiarity::New);
+    assert_eq!(throttle.recovered(&bench.account, ELSEWHERE).await.unwrap(), Familiarity::New);
 }
 
 /// Whoever has the address next must not be exposed to the networks of its previous owner.
