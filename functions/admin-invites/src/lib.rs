@@ -14,7 +14,7 @@ use serde::Serialize;
 use store::{Accounts, Invites};
 use web::{Checked, CheckedAccount, Created, Guarded, Method, NoBody, Problem, Route};
 
-/// How long an invitation counts.
+/// How long an invitation is valid.
 const VALID_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The route.
@@ -27,7 +27,7 @@ pub struct AdminInvitesRoute {
     random: Arc<dyn Random>,
 }
 
-/// The body of an answer. The code is told once, here.
+/// The body of an answer. The code is shown only here, once.
 #[derive(Serialize)]
 pub struct Invite {
     invite_code: String,

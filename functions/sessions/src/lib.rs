@@ -39,7 +39,7 @@ impl Checked for SessionsRoute {
     }
 }
 
-/// What is asked for.
+/// The requested operation.
 #[derive(Clone, Copy, Debug)]
 pub enum Asked {
     /// The list.

@@ -1,6 +1,6 @@
-//! The vocabulary of Latchkey: who somebody is ([`UserId`], [`Username`], [`Account`]), what they
-//! may do ([`Role`], [`Roles`]), what a token says ([`Claims`]) and who has been let in
-//! ([`Caller`], [`CheckedCaller`]).
+//! The vocabulary of Latchkey: who somebody is ([`UserId`], [`Username`], [`Account`]), what they may do
+//! ([`Role`], [`Roles`]), what a token contains ([`Claims`]) and who has been admitted ([`Caller`],
+//! [`CheckedCaller`]).
 //!
 //! Verification of access tokens lives here too, since nobody else may make a `Caller`. This crate
 //! knows no HTTP and no database: keys come in through [`KeySource`], the state of an account

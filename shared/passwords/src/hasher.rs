@@ -123,8 +123,8 @@ impl Hasher {
         Ok(if equal && hash.is_some() { Verdict::Right } else { Verdict::Wrong })
     }
 
-    /// One computation on a thread that may block. If the caller goes away meanwhile, it goes on
-    /// to its end, and the next one waits for the memory.
+    /// One computation on a thread that may block. If the caller goes away, the computation still finishes,
+    /// and the next one waits for the memory.
     async fn compute(
         &self,
         password: &Password,

@@ -27,7 +27,7 @@ use secrets::{SecretError, Version, Versions};
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// How often a publication is tried again when somebody else published meanwhile.
+/// How often a publication is tried again after a concurrent one.
 const TRIES: usize = 8;
 
 /// The id of the version that a first version replaces, where there was none.
@@ -126,7 +126,7 @@ impl Rotation {
         self
     }
 
-    /// What is published, for whoever wants to see.
+    /// What is published, for display.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -142,7 +142,7 @@ impl Rotation {
         Ok(!self.current().await?.keys.is_empty())
     }
 
-    /// Carries out `plan`, all four steps, after whatever rotation was begun and not completed.
+    /// Carries out `plan`, all four steps, after completing any interrupted rotation.
     ///
     /// # Errors
     /// When it cannot be done now, or has to wait.
@@ -213,8 +213,9 @@ impl Rotation {
             }
         }
         if !current.keys.is_empty() {
-            // Whoever put it into use may have been stopped right after; and a table that was lost or
-            // restored learns what is in use, or its next key would never be old enough to sign.
+            // A process may have been stopped right after putting this version into use. And a table that
+            // was lost or restored has to learn what is in use, or its next key would never be old enough
+            // to sign.
             self.settle(&current.id).await?;
         }
         let keys = self.planned(plan, &current, token).await?.replacing(&current.id);
@@ -266,7 +267,7 @@ impl Rotation {
 
     async fn set(&self, token: &str) -> Result<(), RotationError> {
         for _ in 0..TRIES {
-            // Before the look at the labels: whoever has gone on since then has published, and our
+            // Read before the labels: if another rotation has continued since, it has published, and this
             // publication fails.
             let record = self.table.record().await?;
             let current = self.current().await?;

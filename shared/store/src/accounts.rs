@@ -1,4 +1,4 @@
-//! Reading an account and a session, to decide whether a caller is let in.
+//! Reading an account and a session, to decide whether a caller is admitted.
 
 use auth::{Account, AccountCheck, CheckError, Found, SessionId, UserId};
 use dynamo::Client;

@@ -1,7 +1,7 @@
-//! The users' table: what is in it, and one handle per thing that can be done with it.
+//! The users' table: its contents, and one handle per operation on it.
 //!
-//! A function holds just the handles that it needs, so that its needs show in its type; the actions
-//! that its template resource is granted are those of its handles.
+//! A function holds only the handles that it needs, so that its type shows its needs. The actions that its
+//! template resource is granted are those of its handles.
 //!
 //! | handle | does | actions |
 //! |---|---|---|

@@ -401,9 +401,9 @@ impl Throttle {
     }
 
     /// Reserves a mail with a code to `address`, requested from `network`. The limits are three an hour for
-    /// both together (thirty for an IPv6 /48), and five an hour and ten a day for the address. If the owner of the confirmed address
-    /// has signed in from the network before, the limit is instead five an hour, which strangers cannot use
-    /// up. This does not look up whether anybody has the address.
+    /// both together (thirty for an IPv6 /48), and five an hour and ten a day for the address. If the owner
+    /// of the confirmed address has signed in from the network before, the limit is instead five an hour,
+    /// which strangers cannot use up. This does not look up whether anybody has the address.
     ///
     /// # Errors
     /// When the counters cannot be reached.
@@ -619,8 +619,8 @@ impl Attempt<'_> {
     /// from this network are forgotten. From now on the network is known to the account's username and, if it
     /// is confirmed, to its address. Returns whether the network was new.
     ///
-    /// `account` is the account whose password was proven. If its password or address has been replaced
-    /// meanwhile, the network does not become known.
+    /// `account` is the account whose password was proven. If its password or address has been replaced in
+    /// between, the network does not become known.
     ///
     /// An unconfirmed address may belong to someone else: a stranger who registers with it must not be exempt
     /// from the limits that protect its owner.

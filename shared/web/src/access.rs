@@ -30,7 +30,7 @@ pub trait Access: sealed::Sealed + Send + Sync + 'static {
 
 /// An access that can be decided for requests to `Rt`.
 pub trait Admits<Rt>: Access {
-    /// Lets the caller in, or says why not. Before any of the body is looked at.
+    /// Admits the caller, or says why not, before any of the body is read.
     fn admit(
         route: &Rt,
         headers: &HeaderMap,
@@ -46,7 +46,7 @@ pub trait Guarded: Send + Sync {
     fn verifier(&self) -> &Verifier<Self::Keys>;
 }
 
-/// A route that can look at the caller's account besides.
+/// A route that can also check the caller's account.
 pub trait Checked: Guarded {
     /// What reads accounts.
     type Accounts: AccountCheck;
@@ -55,7 +55,7 @@ pub trait Checked: Guarded {
     fn accounts(&self) -> &Self::Accounts;
 }
 
-/// Anyone may call. Nothing about the caller is looked at.
+/// Anyone may call. Nothing about the caller is read.
 #[derive(Debug)]
 pub enum Public {}
 
@@ -64,15 +64,15 @@ pub enum Public {}
 #[derive(Debug)]
 pub enum ByRefreshToken {}
 
-/// Whoever has a good token that has the role of `R`. Nothing about the caller is read: a changed
-/// role or a disabled account shows when the token expires.
+/// A caller with a valid token that has the role of `R`. Neither account nor session is read: a changed
+/// role or a disabled account takes effect when the token expires.
 #[derive(Debug)]
 pub struct Has<R>(PhantomData<fn() -> R>);
 
-/// Whoever has a good token.
+/// A caller with a valid token.
 pub type SignedIn = Has<Anyone>;
 
-/// Whoever has a good token, and an account and session that count now, with the role of `R` now.
+/// A caller with a valid token, an active account that currently has the role of `R`, and a live session.
 #[derive(Debug)]
 pub struct CheckedAccount<R>(PhantomData<fn() -> R>);
 

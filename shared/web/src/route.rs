@@ -36,7 +36,7 @@ pub trait Route: Sized + Send + Sync + 'static {
     /// Reads the configuration and makes clients. The one moment at which a function may fail.
     fn cold_start(env: &Env) -> impl Future<Output = Result<Self, BootError>> + Send;
 
-    /// Answers a caller who has been let in.
+    /// Answers a caller who has been admitted.
     fn handle(
         &self,
         caller: <Self::Access as Access>::Caller,
