@@ -1,15 +1,15 @@
-//! Rotation: new signing keys and new peppers, without a request that fails for it.
+//! Rotation: new signing keys and new peppers, without any request failing because of it.
 //!
-//! A signing key is `next` first: public, and not signing. At the next rotation it is `active`, and the
-//! one that was active is `retired`: its private half is gone, its public half stays until the last
-//! token that any signer may have made with it has expired. So every verifier, however long it keeps
-//! the set, knows a key before it meets a token of it.
+//! A signing key is `next` first: public, but not signing. At the next rotation it becomes `active`, and
+//! the previously active key becomes `retired`: its private half is removed, and its public half stays
+//! until the last token that any signer may have made with it has expired. So every verifier, however long
+//! it caches the set, knows a key before it meets a token of it.
 //!
-//! [`Rotation`] takes the four steps of Secrets Manager, each of which may be taken again, and
-//! completes what was begun by whoever was stopped at any point. Which key signs is decided by one
-//! label, `AWSCURRENT`, which moves from the version that was in use to one that names it as what it
-//! replaces: of two rotations at the same time, one moves it. What is published is a function of that
-//! version and of what was published before, and is written only if nobody has written in between.
+//! [`Rotation`] takes the four steps of Secrets Manager. Each of them may be repeated, and they complete a
+//! rotation that was interrupted at any point. The label `AWSCURRENT` determines which key signs. It moves
+//! from the version in use to one that names that version as the one it replaces: of two concurrent
+//! rotations, only one moves it. The published set is a function of that version and of the set that was
+//! published before, and it is written only if nobody else has written in between.
 
 mod peppers;
 mod published;

@@ -23,9 +23,8 @@
 //! | [`Verifications`] | claims an address by a code | `PutItem`, `UpdateItem`, `DeleteItem` |
 //! | [`Administration`] | looks accounts up and changes them | `GetItem`, `UpdateItem` |
 //!
-//! A decision is never taken on a read that a write then relies on: conditions and transactions
-//! carry it. Reads that decide are strongly consistent. Expiry is compared in code; the table's TTL
-//! only sweeps.
+//! No write depends on an earlier read: conditions and transactions decide. Reads that decide are strongly
+//! consistent. Expiry is compared in code; the table's TTL only cleans up.
 
 mod accounts;
 mod administration;

@@ -565,13 +565,13 @@ async fn a_login_whose_password_is_replaced_meanwhile_makes_no_network_known() {
     use_up(&throttle, bench.owner()).await;
     assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Err(1));
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
-    // Likewise a reset that another one has overtaken.
+    // The same holds for a reset that a later one has overtaken.
     bench.raise_epoch().await;
     throttle.recovered(&bench.account, ELSEWHERE).await.unwrap();
     assert_eq!(bench.known().await, 0);
 }
 
-/// The party that the notice to the owner reports can make the note of the network fail.
+/// The party that the notice reports can make the recording of the network fail.
 #[tokio::test]
 async fn a_network_is_new_even_if_it_cannot_be_noted() {
     let bench = Bench::start().await;
@@ -588,7 +588,7 @@ async fn a_network_is_new_even_if_it_cannot_be_noted() {
     assert_eq!(throttle.recovered(&bench.account, ELSEWHERE).await.unwrap(), Familiarity::New);
 }
 
-/// Whoever has the address next must not be exposed to the networks of its previous owner.
+/// A later owner of the address must not be exposed to the networks of its previous owner.
 #[tokio::test]
 async fn an_address_that_an_account_gives_up_knows_none_of_its_networks() {
     let bench = Bench::start().await;
