@@ -24,7 +24,7 @@ pub struct Description {
     /// The path of its route, if it has one.
     #[serde(default)]
     pub path: Option<String>,
-    /// What it answers besides.
+    /// Its further endpoints.
     #[serde(default)]
     pub further: Vec<Endpoint>,
     /// Who may call it: `anyone`, `by token, role admin`, `checked` …

@@ -1,8 +1,8 @@
 //! `cargo xtask new-route`: everything that a new protected route consists of, in one step.
 //!
-//! Besides its package these are the places that tests hold together: the template, an event, the API
-//! description, the table in the README, the router of `cargo lambda watch`, the list of who may read
-//! accounts, and the row of the access matrix that a reviewer is to see.
+//! In addition to the package, these are the places that tests compare with each other: the template, an
+//! event, the API description, the table in the README, the router of `cargo lambda watch`, the list of
+//! functions that may read accounts, and the row of the access matrix for the reviewer.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -175,7 +175,7 @@ impl FromStr for Access {
 }
 
 impl Access {
-    /// The name of the role, if one is asked for.
+    /// The name of the role, if one is required.
     const fn role(self) -> Option<&'static str> {
         match self {
             Self::SignedIn => None,

@@ -551,8 +551,8 @@ async fn a_network_that_cannot_be_forgotten_does_not_keep_the_others_known() {
     assert_eq!(bench.known().await, 1);
 }
 
-/// A login proves a password. If that is replaced before the network is noted, nobody has signed in from there
-/// with the present password.
+/// A login proves a password. If the password is replaced before the network is recorded, nobody has signed
+/// in from there with the current password.
 #[tokio::test]
 async fn a_login_whose_password_is_replaced_meanwhile_makes_no_network_known() {
     let bench = Bench::start().await;
