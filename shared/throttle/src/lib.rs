@@ -243,12 +243,12 @@ impl Throttle {
         join_all(reservations).await
     }
 
-    /// Reserves on the counters `own` of the caller's network, and awaits `shared`, which reserves on counters
-    /// that networks share.
+    /// Reserves on the counters `own` of the caller's network, and awaits `shared`, which reserves on
+    /// counters that networks share.
     ///
-    /// Both happen concurrently, except when one of `own` is expected to refuse: then `shared` is awaited only
-    /// after all of `own` have granted. Otherwise one network's flood of throttled attempts would keep a shared
-    /// counter reserved, and the owner of the name would be refused.
+    /// Both happen concurrently, except when one of `own` is expected to refuse. Then `shared` is awaited
+    /// only after all of `own` have granted. Otherwise one network's flood of throttled attempts would keep
+    /// a shared counter reserved, and the owner of the name would be refused.
     async fn reserve_with<T>(
         &self,
         own: Vec<(CounterKey, Limit)>,
