@@ -152,11 +152,11 @@ impl Name {
 pub enum Access {
     /// Everybody who is signed in.
     SignedIn,
-    /// Whoever has the role `user`.
+    /// Callers with the role `user`.
     User,
-    /// Whoever has the role `admin`.
+    /// Callers with the role `admin`.
     Admin,
-    /// Whoever has the role `super_admin`.
+    /// Callers with the role `super_admin`.
     SuperAdmin,
 }
 

@@ -240,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn agrees_with_another_implementation() {
         let hasher = Hasher::new();
-        // Twice, so that the larger memory comes between two hashes of ours.
+        // Twice, so that the larger memory comes between two hashes with the current costs.
         for (text, stored) in FOREIGN.into_iter().chain(FOREIGN) {
             let stored = PasswordHash::from_stored(stored.to_owned()).unwrap();
             assert_eq!(verify(&hasher, text, &stored).await, Verdict::Right);

@@ -106,7 +106,7 @@ fn name(name: &str) -> CanonicalName {
     Username::parse(name).unwrap().canonical().clone()
 }
 
-/// A wrong password: how long to wait, if it was not even looked at.
+/// A wrong password. The error says how long to wait, if the password was not even checked.
 async fn fail(throttle: &Throttle, who: Presented<'_>, network: Option<&str>) -> Result<(), u64> {
     match throttle.attempt(who, network).await {
         Ok(attempt) => {
