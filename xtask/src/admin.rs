@@ -3,11 +3,12 @@
 use std::io::{BufRead, IsTerminal, stdin};
 
 use anyhow::{Context, bail};
-use auth::{Account, Email, EmailStanding, Role, Roles, Standing, SystemRandom, UserId, Username};
+use identity::{Account, Email, EmailStanding, Role, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
 use passwords::{
     HASH_FORMATS, HashError, Hasher, MAX_PASSWORD_BYTES, Password, PasswordHash, Policy,
 };
+use process::SystemRandom;
 use store::{
     AddressClaim, Administration, FIRST_VER, NewAccount, NewEmail, NewMail, Registrations, Secret,
 };

@@ -259,7 +259,7 @@ pub fn bill(load: &Load) -> Vec<Item> {
     let further = (requests / 1e6 - 300.0).max(0.0);
     let api = (requests / 1e6 - further) * prices.api_million_requests
         + further * prices.api_million_requests_further;
-    let metrics = u32::try_from(auth::Metric::ALL.len()).expect("there are a few");
+    let metrics = u32::try_from(process::Metric::ALL.len()).expect("there are a few");
     let item = |service, what: String, cost| Item { service, what, cost };
     let mut items = vec![
         item(

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use auth::{Env, SystemClock, SystemRandom};
 use keys::KeysTable;
+use process::{Env, SystemClock, SystemRandom};
 use rotation::PepperRotation;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;

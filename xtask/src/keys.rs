@@ -1,9 +1,10 @@
 //! `cargo xtask keys`: rotation by hand, and what to do when a key has leaked.
 
 use anyhow::{Context, bail};
-use auth::{Algorithm, Clock, SystemClock};
+use auth::Algorithm;
 use jiff::Timestamp;
 use keys::PublishedKey;
+use process::{Clock, SystemClock};
 use rotation::Plan;
 
 use crate::project::Project;

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use auth::{Clock, Env, SystemClock, SystemRandom};
 use keys::KeysTable;
+use process::{Clock, Env, SystemClock, SystemRandom};
 use rotation::{PepperRotation, PepperRotationError, Plan, Rotation, RotationError};
 use secrets::{Secret, SecretError, Versions};
 use tempfile::NamedTempFile;
@@ -80,7 +80,7 @@ impl StackSecrets {
     ///
     /// # Errors
     /// When a setting is not usable.
-    pub fn rotation(&self, table: KeysTable, env: &Env) -> Result<Rotation, auth::ConfigErrors> {
+    pub fn rotation(&self, table: KeysTable, env: &Env) -> Result<Rotation, process::ConfigErrors> {
         let config = env.read(rotation::Config::read)?;
         let (versions, clock) = (self.signing_keys.clone(), Arc::clone(&self.clock));
         Ok(Rotation::new(config, versions, table, clock, Arc::new(SystemRandom)))
@@ -90,7 +90,7 @@ impl StackSecrets {
     ///
     /// # Errors
     /// When a setting is not usable.
-    pub fn pepper_rotation(&self, env: &Env) -> Result<PepperRotation, auth::ConfigErrors> {
+    pub fn pepper_rotation(&self, env: &Env) -> Result<PepperRotation, process::ConfigErrors> {
         let kept_for = env.read(rotation::peppers_kept_for)?;
         let (peppers, clock) = (self.peppers.clone(), Arc::clone(&self.clock));
         Ok(PepperRotation::new(peppers, kept_for, clock, Arc::new(SystemRandom)))

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, bail};
-use auth::{Clock, Env, SystemClock};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_cloudformation::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_cloudformation::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -14,6 +13,7 @@ use dynamo::OPERATION_DEADLINE;
 use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 use keys::KeysTable;
+use process::{Clock, Env, SystemClock};
 use secrets::{Secret, Versions};
 
 use crate::local_secrets::StackSecrets;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use auth::{Clock, Env};
 use dynamo::Client;
 use keys::KeysTable;
+use process::{Clock, Env};
 
 use crate::database::{LocalDatabase, Storage};
 use crate::dev;

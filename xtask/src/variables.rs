@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use auth::{Env, Reader, TokenRules};
+use auth::TokenRules;
+use process::{Env, Reader};
 
 use crate::project::Project;
 use crate::template::Template;
@@ -25,7 +26,7 @@ pub(crate) enum VariableError {
     Unknown { name: String, suggestion: Option<String> },
     /// A value is invalid.
     #[error("--env: {0}")]
-    Invalid(auth::ConfigErrors),
+    Invalid(process::ConfigErrors),
 }
 
 /// The names of all variables that functions read.

@@ -6,9 +6,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 
-use auth::{Clock, SystemClock};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
+use process::{Clock, SystemClock};
 use xtask::database::{LocalDatabase, Storage};
 use xtask::project::Project;
 use xtask::template::Template;

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use auth::{
-    Admin, BootError, CheckedCaller, Clock, Env, Random, SystemClock, SystemRandom, TokenRules,
-    Verifier,
-};
+use auth::{CheckedCaller, TokenRules, Verifier};
+use identity::Admin;
 use jiff::{SignedDuration, Timestamp};
 use keys::TableKeys;
 use peppers::{Code, CodeKind, Peppers};
+use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use secrets::{Cached, CachedConfig};
 use serde::Serialize;
 use store::{Accounts, Invites};

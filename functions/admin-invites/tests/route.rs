@@ -4,8 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use admin_invites::AdminInvitesRoute;
-use auth::{Env, Role};
+use identity::Role;
 use peppers::{CodeKind, CodeTag};
+use process::Env;
 use register::RegisterRoute;
 use serde_json::json;
 use testkit::{
@@ -80,10 +81,10 @@ async fn of_two_with_one_invitation_one_registers() {
     let tag = peppers_tag(&stack, &code);
     let registrations = store::Registrations::new(&stack.users(), stack.client());
     let register = async |username: &str| {
-        let now = auth::Clock::now(&auth::SystemClock);
+        let now = process::Clock::now(&process::SystemClock);
         let new = store::NewAccount {
-            id: auth::UserId::new(now, &auth::SystemRandom),
-            username: auth::Username::parse(username).unwrap(),
+            id: identity::UserId::new(now, &process::SystemRandom),
+            username: identity::Username::parse(username).unwrap(),
             email: None,
             roles: [Role::User].into_iter().collect(),
             password: store::Secret::new("hash".to_owned()),

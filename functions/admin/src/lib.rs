@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use auth::{Admin, BootError, CheckedCaller, Clock, Env, SystemClock, TokenRules, Verifier};
+use auth::{CheckedCaller, TokenRules, Verifier};
+use identity::Admin;
 use keys::TableKeys;
+use process::{BootError, Clock, Env, SystemClock};
 use store::Accounts;
 use web::{Checked, CheckedAccount, Guarded, Json, Message, Method, NoBody, Problem, Route};
 

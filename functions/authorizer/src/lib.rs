@@ -7,10 +7,10 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use auth::{
-    Anyone, BootError, Clock, Env, Role, RoleError, Roles, SystemClock, TokenRules, Verifier,
-};
+use auth::{TokenRules, Verifier};
+use identity::{Anyone, Role, RoleError, Roles};
 use keys::TableKeys;
+use process::{BootError, Clock, Env, SystemClock};
 use serde::Serialize;
 use store::Accounts;
 use web::{

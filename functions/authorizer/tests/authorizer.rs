@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::{Account, Clock, Env, Role, SystemClock};
 use authorizer::Authorizer;
+use identity::{Account, Role};
+use process::{Clock, Env, SystemClock};
 use serde_json::{Value, json};
 use testkit::{NewUser, Stack, bearer, claims, events_of, load, signed_in};
 use web::EventHandler;

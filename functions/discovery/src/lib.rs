@@ -1,7 +1,8 @@
 //! `GET` and `HEAD` of `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`:
 //! the authorization server metadata (RFC 8414) by which verifiers find the issuer and its keys.
 
-use auth::{Algorithm, BootError, Env};
+use auth::Algorithm;
+use process::{BootError, Env};
 use serde::Serialize;
 use web::{AnyOrigin, Endpoint, Json, Method, NoBody, Problem, Public, Route};
 

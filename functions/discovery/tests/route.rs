@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::Env;
 use discovery::DiscoveryRoute;
+use process::Env;
 use testkit::{body, event, events_of, head, load, readable};
 use web::{Route, answer};
 

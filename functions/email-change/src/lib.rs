@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use auth::{
-    Account, Anyone, BootError, CheckedCaller, Clock, Email, Env, NameError, Random, SystemClock,
-    SystemRandom, TokenRules, Verifier,
-};
+use auth::{CheckedCaller, TokenRules, Verifier};
+use identity::{Account, Anyone, Email, NameError};
 use keys::TableKeys;
 use passwords::{Password, PasswordError};
+use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use reauthentication::Reauthentication;
 use serde::Deserialize;
 use store::{Accounts, NewMail, Notice, Outbox};

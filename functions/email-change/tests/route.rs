@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::{Account, Env, Role};
 use email_change::EmailChangeRoute;
 use email_verify::EmailVerifyRoute;
+use identity::{Account, Role};
 use mailer::MailerFunction;
+use process::Env;
 use serde_json::{Value, json};
 use testkit::{
     Fault, Interceptor, NewUser, PASSWORD, Stack, bearer, body, deliver, event, events_of,

@@ -6,11 +6,10 @@
 
 use std::sync::Arc;
 
-use auth::{
-    Anyone, BootError, CheckedCaller, Clock, Env, Random, SystemClock, SystemRandom, TokenRules,
-    Verifier,
-};
+use auth::{CheckedCaller, TokenRules, Verifier};
+use identity::Anyone;
 use keys::TableKeys;
+use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use redemption::{ConfirmationError, Confirmations, Digits, PresentedCode};
 use serde::Deserialize;
 use store::Accounts;

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use auth::{Account, Clock, Email, EmailStanding, Env, MailId, Role, SystemClock, SystemRandom};
 use email_verify_code::EmailVerifyCodeRoute;
+use identity::{Account, Email, EmailStanding, MailId, Role};
 use jiff::Timestamp;
 use mailer::MailerFunction;
+use process::{Clock, Env, SystemClock, SystemRandom};
 use serde_json::{Value, json};
 use store::{Administration, CODE_VALID_FOR, Mail, NewMail, Outbox};
 use testkit::{

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use auth::{
-    Account, Anyone, BootError, CheckedCaller, Clock, Email, EmailStanding, Env, Random,
-    SystemClock, SystemRandom, TokenRules, Verifier,
-};
+use auth::{CheckedCaller, TokenRules, Verifier};
+use identity::{Account, Anyone, Email, EmailStanding};
 use keys::TableKeys;
+use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use store::{Accounts, NewMail, Outbox};
 use throttle::{Postal, Throttle};
 use web::{

@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::{Account, Env, Role};
 use aws_sdk_dynamodb::types::AttributeValue;
 use email_verify_send::EmailVerifySendRoute;
+use identity::{Account, Role};
 use mailer::MailerFunction;
+use process::Env;
 use testkit::{
     Fault, Interceptor, NewUser, Stack, bearer, deliver, event, events_of, load, readable,
     signed_in, status, without_token,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use auth::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
+use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use redemption::{ConfirmationError, Confirmations, PresentedCode};
 use serde::Deserialize;
 use web::{Body, Client, Method, NoContent, Problem, Public, Route};

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use auth::{Account, Clock, Email, EmailStanding, Env, MailId, Role, SystemClock, SystemRandom};
 use email_verify::EmailVerifyRoute;
+use identity::{Account, Email, EmailStanding, MailId, Role};
 use mailer::MailerFunction;
+use process::{Clock, Env, SystemClock, SystemRandom};
 use serde_json::{Value, json};
 use store::{Administration, Mail, NewMail, Outbox};
 use testkit::{

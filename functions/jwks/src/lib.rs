@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use auth::{BootError, Env, SystemClock};
 use jsonwebtoken::jwk::JwkSet;
 use keys::{MaxAgeSeconds, TableKeys};
+use process::{BootError, Env, SystemClock};
 use web::{AnyOrigin, Endpoint, Method, NoBody, Problem, Public, PublicDocument, Route};
 
 /// Serves the public key set.

@@ -1,7 +1,8 @@
 //! `jwks` over an embedded DynamoDB, from the gateway's event to its answer.
 
-use auth::{Env, PublicKeySet};
+use auth::PublicKeySet;
 use jwks::JwksRoute;
+use process::Env;
 use testkit::{Stack, body, event, events_of, head, load, readable};
 use web::{Route, answer};
 

@@ -3,12 +3,10 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use auth::{
-    Account, BootError, CanonicalName, Clock, Email, Env, Metric, Random, SessionId, Standing,
-    SystemClock, SystemRandom, UserId, Username,
-};
+use identity::{Account, CanonicalName, Email, SessionId, Standing, UserId, Username};
 use issuer::{Issuer, SessionGrant, Tokens};
 use passwords::{Hasher, Password, PasswordHash, Verdict};
+use process::{BootError, Clock, Env, Metric, Random, SystemClock, SystemRandom};
 use serde::Deserialize;
 use store::{
     Credential, Identifier, Logins, NewMail, NewSession, Notice, Outbox, PasswordVer, Secret,

@@ -3,8 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::{Account, Role};
 use aws_sdk_dynamodb::types::AttributeValue;
+use identity::{Account, Role};
 use login::LoginRoute;
 use serde_json::{Value, json};
 use testkit::{NewUser, Stack, json_request, status};

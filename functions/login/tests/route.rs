@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use auth::{Account, AccountCheck, Clock, Env, Role, SystemClock, TokenRules, Verifier};
+use auth::{AccountCheck, TokenRules, Verifier};
 use aws_sdk_dynamodb::types::AttributeValue;
+use identity::{Account, Role};
 use login::LoginRoute;
 use mailer::MailerFunction;
+use process::{Clock, Env, SystemClock};
 use serde_json::{Value, json};
 use store::Identifier;
 use testkit::{

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use auth::{Anyone, BootError, CheckedCaller, Clock, Env, SystemClock, TokenRules, Verifier};
+use auth::{CheckedCaller, TokenRules, Verifier};
+use identity::Anyone;
 use keys::TableKeys;
+use process::{BootError, Clock, Env, SystemClock};
 use store::{Accounts, Epochs};
 use web::{Checked, CheckedAccount, Guarded, Method, NoBody, NoContent, Problem, Route};
 

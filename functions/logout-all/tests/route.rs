@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::{AccountCheck, Env, Role};
+use auth::AccountCheck;
+use identity::Role;
 use logout_all::LogoutAllRoute;
+use process::Env;
 use testkit::{
     NewUser, Stack, bearer, event, events_of, load, readable, signed_in, status, without_token,
 };
@@ -13,7 +15,7 @@ async fn route(stack: &Stack) -> LogoutAllRoute {
     LogoutAllRoute::cold_start(&stack.env()).await.unwrap()
 }
 
-async fn testuser(stack: &Stack) -> auth::Account {
+async fn testuser(stack: &Stack) -> identity::Account {
     stack.user(NewUser { username: "testuser", email: None, roles: &[Role::User] }).await
 }
 
@@ -58,7 +60,7 @@ async fn it_ends_all_sessions_of_the_caller_and_nobody_elses() {
     assert_eq!(status(&ask(&route, &other).await), 401);
     // Who signs in afterwards is signed in.
     let accounts = store::Accounts::new(&stack.users(), stack.client());
-    let session = auth::SessionId::new(&auth::SystemRandom);
+    let session = identity::SessionId::new(&process::SystemRandom);
     let account = accounts.find(account.id, session).await.unwrap().account.unwrap();
     assert!(counts(&stack, &stack.sign_in(&account).await).await);
 }

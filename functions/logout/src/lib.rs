@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use auth::{Anyone, BootError, Caller, Clock, Env, SystemClock, TokenRules, Verifier};
+use auth::{Caller, TokenRules, Verifier};
+use identity::Anyone;
 use keys::TableKeys;
+use process::{BootError, Clock, Env, SystemClock};
 use store::Endings;
 use web::{Guarded, Method, NoBody, NoContent, Problem, Route, SignedIn};
 

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::{AccountCheck, Env, Role};
+use auth::AccountCheck;
+use identity::Role;
 use logout::LogoutRoute;
+use process::Env;
 use testkit::{
     NewUser, Stack, bearer, event, events_of, load, readable, signed_in, status, without_token,
 };
@@ -13,7 +15,7 @@ async fn route(stack: &Stack) -> LogoutRoute {
     LogoutRoute::cold_start(&stack.env()).await.unwrap()
 }
 
-async fn testuser(stack: &Stack) -> auth::Account {
+async fn testuser(stack: &Stack) -> identity::Account {
     stack.user(NewUser { username: "testuser", email: None, roles: &[Role::User] }).await
 }
 

@@ -19,15 +19,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{
-    Account, BootError, Clock, Email, EmailStanding, Env, MailId, MailedFor, Metric, Random,
-    Standing, SystemClock, SystemRandom,
-};
 use futures_util::FutureExt;
+use identity::{Account, Email, EmailStanding, MailId, MailedFor, Standing};
 use jiff::SignedDuration;
 use mail::{Coded, Letter, MailError, Mailer, Told};
 use notices::Notices;
 use peppers::{MailedCode, Peppers};
+use process::{BootError, Clock, Env, Metric, Random, SystemClock, SystemRandom};
 use secrets::{Cached, CachedConfig, SecretError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

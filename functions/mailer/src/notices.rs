@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use auth::Reader;
+use process::Reader;
 use store::Notice;
 
 /// Which notices are sent: all, unless they are switched off.
@@ -62,7 +62,7 @@ impl Notices {
 
 #[cfg(test)]
 mod tests {
-    use auth::Env;
+    use process::Env;
 
     use super::*;
 

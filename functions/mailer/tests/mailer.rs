@@ -6,13 +6,11 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::sync::Once;
 
-use auth::{
-    Account, CanonicalName, Clock, Email, Env, MailId, MailedFor, Metric, Role, SystemClock,
-    SystemRandom,
-};
 use aws_sdk_dynamodb::types::AttributeValue;
+use identity::{Account, CanonicalName, Email, MailId, MailedFor, Role};
 use jiff::{SignedDuration, Timestamp};
 use mailer::MailerFunction;
+use process::{Clock, Env, Metric, SystemClock, SystemRandom};
 use serde_json::{Value, json};
 use store::{
     CODE_VALID_FOR, Codes, DigitsOf, Epochs, Mail, NewMail, Notice, Outbox, Redeemed, Verifications,

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use auth::{
-    Account, Anyone, BootError, CheckedCaller, Clock, Env, Random, SessionId, SystemClock,
-    SystemRandom, TokenRules, Verifier,
-};
+use auth::{CheckedCaller, TokenRules, Verifier};
+use identity::{Account, Anyone, SessionId};
 use issuer::{Issuer, SessionGrant, Tokens};
 use keys::TableKeys;
 use passwords::{Password, PasswordError, Policy, PolicyViolation};
+use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use reauthentication::Reauthentication;
 use serde::Deserialize;
 use store::{Accounts, Changed, NewMail, NewSession, Notice, Passwords, Secret, SessionLimits};

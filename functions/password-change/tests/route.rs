@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use auth::{Account, AccountCheck, Clock, Env, MailId, Role, SessionId, SystemClock, SystemRandom};
+use auth::AccountCheck;
+use identity::{Account, MailId, Role, SessionId};
 use mailer::MailerFunction;
 use password_change::PasswordChangeRoute;
 use passwords::{Hasher, Password, PasswordHash, Verdict};
+use process::{Clock, Env, SystemClock, SystemRandom};
 use serde_json::{Value, json};
 use store::{Hashes, Identifier, Mail, NewMail, Notice, Passwords};
 use testkit::{

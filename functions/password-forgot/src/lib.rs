@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use auth::{BootError, Clock, Email, Env, MailId, NameError, Random, SystemClock, SystemRandom};
+use identity::{Email, MailId, NameError};
+use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use serde::Deserialize;
 use store::{Mail, NewMail, Outbox};
 use throttle::{Postal, Throttle};

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use auth::{Env, Role};
+use identity::Role;
 use mailer::MailerFunction;
 use password_forgot::PasswordForgotRoute;
+use process::Env;
 use serde_json::{Value, json};
 use testkit::{
     Fault, Interceptor, NewUser, Stack, body, deliver, event, events_of, from_network, json_body,

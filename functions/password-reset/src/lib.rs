@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use auth::{Account, BootError, Clock, Env, MailedFor, Random, SystemClock, SystemRandom};
+use identity::{Account, MailedFor};
 use passwords::{Hasher, Password, PasswordError, Policy, PolicyViolation};
+use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use redemption::{PresentedCode, PresentedError, Redemption};
 use serde::Deserialize;
 use store::{Code, NewMail, Notice, Outbox, Redeemed, Resets, Secret};

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use auth::{Account, Clock, Email, Env, MailId, Role, SystemClock, SystemRandom};
 use email_verify::EmailVerifyRoute;
+use identity::{Account, Email, MailId, Role};
 use login::LoginRoute;
 use mailer::MailerFunction;
 use password_reset::PasswordResetRoute;
+use process::{Clock, Env, SystemClock, SystemRandom};
 use serde_json::{Value, json};
 use store::{Mail, NewMail, Outbox, Sessions};
 use testkit::{

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use auth::{Admin, BootError, Caller, Clock, Env, SystemClock, TokenRules, Verifier};
+use auth::{Caller, TokenRules, Verifier};
+use identity::Admin;
 use keys::TableKeys;
+use process::{BootError, Clock, Env, SystemClock};
 use web::{Guarded, Has, Json, Message, Method, NoBody, Problem, Route};
 
 /// The route.

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use auth::{BootError, Caller, Clock, Env, SuperAdmin, SystemClock, TokenRules, Verifier};
+use auth::{Caller, TokenRules, Verifier};
+use identity::SuperAdmin;
 use keys::TableKeys;
+use process::{BootError, Clock, Env, SystemClock};
 use web::{Guarded, Has, Json, Message, Method, NoBody, Problem, Route};
 
 /// The route.

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::{Env, Role};
+use identity::Role;
+use process::Env;
 use protected_route_super_admin::ProtectedRouteSuperAdmin;
 use testkit::{Stack, bearer, event, events_of, load, readable, signed_in, status, without_token};
 use web::{Route, answer};
@@ -67,7 +68,7 @@ async fn the_token_alone_decides() {
 async fn every_bad_token_is_refused() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
-    let now = auth::Clock::now(&auth::SystemClock);
+    let now = process::Clock::now(&process::SystemClock);
     let claims = testkit::Forge::claims(now, &[Role::SuperAdmin].into_iter().collect());
     for bad in stack.forge().bad_tokens(&claims, now) {
         // A line break cannot stand in a header.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use auth::{BootError, Caller, Clock, Env, SystemClock, TokenRules, User, Verifier};
+use auth::{Caller, TokenRules, Verifier};
+use identity::User;
 use keys::TableKeys;
+use process::{BootError, Clock, Env, SystemClock};
 use web::{Guarded, Has, Json, Message, Method, NoBody, Problem, Route};
 
 /// The route.

@@ -4,7 +4,8 @@
 
 use std::time::Instant;
 
-use auth::{Env, Role};
+use identity::Role;
+use process::Env;
 use protected::ProtectedRoute;
 use serde_json::{Value, json};
 use testkit::{
@@ -16,7 +17,7 @@ async fn route(stack: &Stack) -> ProtectedRoute {
     ProtectedRoute::cold_start(&stack.env()).await.unwrap()
 }
 
-async fn testuser(stack: &Stack) -> auth::Account {
+async fn testuser(stack: &Stack) -> identity::Account {
     let email = Some("testuser@example.com");
     stack.user(NewUser { username: "testuser", email, roles: &[Role::User] }).await
 }
@@ -74,7 +75,7 @@ async fn a_good_token_without_account_or_session_does_not_do() {
     let mixed = stack.forge().with_claim(&claims, "sub", json!(account.id));
     assert_eq!(status(&ask(&route, &mixed).await), 401);
     // Of another epoch.
-    let raised = auth::Account { ver: account.ver + 1, ..account };
+    let raised = identity::Account { ver: account.ver + 1, ..account };
     assert_eq!(status(&ask(&route, &stack.sign_in(&raised).await).await), 401);
 }
 

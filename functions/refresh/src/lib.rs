@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use auth::{
-    Account, BootError, Clock, Env, KeySource, MailId, Metric, Random, Standing, SystemClock,
-    SystemRandom,
-};
+use auth::KeySource;
+use identity::{Account, MailId, Standing};
 use issuer::{Issuer, RefreshToken, SessionGrant, Tokens};
 use keys::TableKeys;
+use process::{BootError, Clock, Env, Metric, Random, SystemClock, SystemRandom};
 use secrets::CachedConfig;
 use serde::Deserialize;
 use store::{Grace, Presented, Refreshed, Rotations, Session, SessionLimits};

@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use auth::{Account, Env, GlobalEpoch, Role, Roles, SessionId};
+use auth::GlobalEpoch;
 use aws_sdk_dynamodb::types::AttributeValue;
+use identity::{Account, Role, Roles, SessionId};
 use issuer::RefreshToken;
 use mailer::MailerFunction;
 use peppers::{Peppers, Purpose};
+use process::Env;
 use refresh::RefreshRoute;
 use serde_json::{Value, json};
 use testkit::{
@@ -239,7 +241,7 @@ async fn a_disabled_account_refreshes_nothing() {
 async fn the_global_epoch_refuses_what_began_before_it() {
     let bench = Bench::start().await;
     let token = bench.token(bench.begin().await, 0);
-    let epoch = GlobalEpoch::after(auth::Clock::now(&auth::SystemClock));
+    let epoch = GlobalEpoch::after(process::Clock::now(&process::SystemClock));
     bench.stack.keys_table().raise_epoch(epoch).await.unwrap();
     // A function that starts now reads it now.
     let route = RefreshRoute::cold_start(&bench.stack.env()).await.unwrap();
@@ -254,7 +256,7 @@ async fn a_token_of_no_making_of_ours_touches_nothing() {
     let sid = bench.begin().await;
     let good = bench.token(sid, 0);
     let before = bench.table().await;
-    let stranger = Peppers::generate("a", &auth::SystemRandom);
+    let stranger = Peppers::generate("a", &process::SystemRandom);
     let claim = RefreshToken { sub: bench.account.id, sid, counter: 0 };
     let forged = token_by(&stranger, claim);
     let id = |token: &str| token.split('.').nth(1).unwrap().to_owned();

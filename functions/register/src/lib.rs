@@ -3,15 +3,13 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use auth::{
-    Account, BootError, Clock, Email, Env, MailId, NameError, Random, ReservedNames, Role, Roles,
-    SystemClock, SystemRandom, UserId, Username,
-};
+use identity::{Account, Email, MailId, NameError, ReservedNames, Role, Roles, UserId, Username};
 use jiff::{Timestamp, Unit};
 use passwords::{
     HashError, Hasher, Password, PasswordError, PasswordHash, Policy, PolicyViolation,
 };
 use peppers::{CodeKind, CodeTag, Peppers};
+use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use secrets::Cached;
 use serde::{Deserialize, Serialize};
 use store::{

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use auth::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
+use process::{BootError, Clock, Env, Random, SystemClock, SystemRandom};
 use rotation::{Rotation, RotationError, Step};
 use secrets::{Secret, Versions};
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use auth::{Clock, Env, SystemClock};
 use keys::KeyState;
+use process::{Clock, Env, SystemClock};
 use rotate_keys::RotateKeys;
 use serde_json::{Value, json};
 use testkit::{Stack, load};

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use auth::{
-    Anyone, BootError, CheckedCaller, Clock, Env, KeySource, SessionId, SystemClock, TokenRules,
-    Verifier,
-};
+use auth::{CheckedCaller, KeySource, TokenRules, Verifier};
+use identity::{Anyone, SessionId};
 use jiff::Timestamp;
 use keys::TableKeys;
+use process::{BootError, Clock, Env, SystemClock};
 use serde::Serialize;
 use store::{Accounts, Session, Sessions};
 use web::{

@@ -4,7 +4,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use auth::{Account, Env, Role};
+use identity::{Account, Role};
+use process::Env;
 use serde_json::{Value, json};
 use sessions::SessionsRoute;
 use testkit::{

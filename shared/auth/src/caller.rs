@@ -3,17 +3,16 @@
 use std::marker::PhantomData;
 
 use crate::account::Found;
-use crate::{
-    Account, AccountCheck, CheckError, Claims, Fault, FaultKind, KeySource, Role, RoleRequirement,
-    Roles, SessionId, Standing, TokenError, UserId, Verifier,
-};
+use crate::{AccountCheck, CheckError, Claims, KeySource, TokenError, Verifier};
+use identity::{Account, Role, RoleRequirement, Roles, SessionId, Standing, UserId};
+use process::{Fault, FaultKind};
 
 /// A caller whose access token has been verified and who, by the token, has what `R` requires.
 ///
 /// Only [`Verifier::admit`] can create one:
 ///
 /// ```compile_fail
-/// let forged: auth::Caller<auth::Admin> = auth::Caller { claims: todo!(), requirement: todo!() };
+/// let forged: auth::Caller<identity::Admin> = auth::Caller { claims: todo!(), requirement: todo!() };
 /// ```
 #[derive(Clone, Debug)]
 pub struct Caller<R> {

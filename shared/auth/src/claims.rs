@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Roles, SessionId, TokenId, UserId};
+use identity::{Roles, SessionId, TokenId, UserId};
 
 /// The `typ` of our access tokens (RFC 9068 §2.1).
 pub const TOKEN_TYPE: &str = "at+jwt";

@@ -10,7 +10,8 @@ use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm};
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind, crypto};
+use crate::crypto;
+use process::{Fault, FaultKind};
 
 /// A signature algorithm that we sign with and accept (RFC 7518, RFC 8037).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use crate::{Claims, Clock, Fault, FaultKind, KeySource, Reader, TOKEN_TYPE};
+use crate::{Claims, KeySource, TOKEN_TYPE};
+use process::{Clock, Fault, FaultKind, Reader};
 
 /// The maximum length of a token, in bytes. Latchkey's own tokens are well under 1 KiB.
 pub const MAX_TOKEN_BYTES: usize = 4096;

@@ -7,9 +7,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use auth::{Clock, Role, Roles, TokenError, TokenRules, Verifier};
+use auth::{TokenError, TokenRules, Verifier};
+use identity::{Role, Roles};
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::Jwk;
+use process::Clock;
 use serde_json::Value;
 use testkit::{AUDIENCE, Forge, ISSUER, TestClock, encode, encode_json, json_test_suite};
 

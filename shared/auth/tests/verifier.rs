@@ -4,11 +4,10 @@
 
 use std::sync::Arc;
 
-use auth::{
-    Admin, Anyone, Audience, Clock, Refusal, Role, Roles, SuperAdmin, TokenError, TokenRules, User,
-    Verifier,
-};
+use auth::{Audience, Refusal, TokenError, TokenRules, Verifier};
+use identity::{Admin, Anyone, Role, Roles, SuperAdmin, User};
 use jiff::SignedDuration;
+use process::Clock;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use testkit::{AUDIENCE, Forge, ISSUER, TestClock, encode, encode_json};

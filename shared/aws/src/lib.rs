@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use auth::Deadline;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -18,6 +17,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
+use process::Deadline;
 
 /// The longest that a connection may take to open.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -15,9 +15,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use auth::Clock;
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
+use process::Clock;
 use tokio::sync::Mutex;
 
 /// The shortest time between the starts of two reads while an old value can be served, in seconds.

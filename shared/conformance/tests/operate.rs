@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use auth::Metric;
+use process::Metric;
 use serde_json::Value;
 use xtask::project::Project;
 

@@ -4,9 +4,11 @@
 
 use std::collections::HashMap;
 
-use auth::{Clock, GlobalEpoch, Role, SystemClock};
+use auth::GlobalEpoch;
 use aws_sdk_dynamodb::types::AttributeValue;
+use identity::Role;
 use login::LoginRoute;
+use process::{Clock, SystemClock};
 use refresh::RefreshRoute;
 use serde_json::{Value, json};
 use testkit::{NewUser, PASSWORD, Stack, body, json_request, status};

@@ -13,11 +13,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{AwsEnvironment, Fault, FaultKind, Reader};
 pub use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use process::{AwsEnvironment, Fault, FaultKind, Reader};
 use verdict::Verdict;
 
 /// The maximum time of an operation, retries included. It is shorter than the grace in which a session
@@ -130,7 +130,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use auth::Env;
+    use process::Env;
 
     use super::*;
 

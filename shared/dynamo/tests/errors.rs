@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use auth::{Deadline, Env, Fault as _, FaultKind};
 use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Get, TransactGetItem, TransactWriteItem};
 use dynamo::{Client, DynamoError};
+use process::{Deadline, Env, Fault as _, FaultKind};
 use testkit::{Fault, Faults};
 
 /// The kinds of operation that functions use.

@@ -1,6 +1,6 @@
 //! Private keys as JWKs (RFC 7517, RFC 7518 §6, RFC 8037), and what signs by them.
 
-use auth::{Algorithm, Random};
+use auth::Algorithm;
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -13,6 +13,7 @@ use jsonwebtoken::jwk::Jwk;
 use keys::KeyState;
 use pkcs1::der::asn1::UintRef;
 use pkcs1::der::{Decode, Encode};
+use process::Random;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 

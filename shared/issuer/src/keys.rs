@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use auth::{Algorithm, PublicKey, PublicKeySet, Random};
+use auth::{Algorithm, PublicKey, PublicKeySet};
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use keys::KeyState;
+use process::Random;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -270,7 +271,7 @@ pub enum SigningKeyError {
 
 #[cfg(test)]
 mod tests {
-    use auth::SystemRandom;
+    use process::SystemRandom;
     use serde_json::{Value, json};
 
     use super::*;

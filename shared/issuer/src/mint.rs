@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use auth::{
-    Account, Audience, Claims, Fault, FaultKind, Random, Reader, SessionId, TOKEN_TYPE, TokenId,
-    TokenRules,
-};
+use auth::{Audience, Claims, TOKEN_TYPE, TokenRules};
+use identity::{Account, SessionId, TokenId};
 use jiff::Timestamp;
 use jsonwebtoken::Header;
+use process::{Fault, FaultKind, Random, Reader};
 
 use crate::SigningKey;
 use crate::sign::signer;

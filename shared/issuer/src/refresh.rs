@@ -7,10 +7,11 @@
 
 use std::fmt;
 
-use auth::{Fault, FaultKind, SessionId, UserId};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use identity::{SessionId, UserId};
 use peppers::{MacKey, Peppers, Purpose};
+use process::{Fault, FaultKind};
 
 /// The maximum length of a refresh token, in bytes. Latchkey's own tokens are under 130.
 pub const MAX_REFRESH_TOKEN_BYTES: usize = 256;
@@ -124,7 +125,7 @@ impl Fault for RefreshTokenError {
 
 #[cfg(test)]
 mod tests {
-    use auth::{Clock, SystemClock, SystemRandom};
+    use process::{Clock, SystemClock, SystemRandom};
 
     use super::*;
 

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{Account, Clock, Fault, FaultKind, Random, Reader, SessionId};
+use identity::{Account, SessionId};
 use jiff::Timestamp;
 use peppers::{MacKey, Peppers, Purpose};
+use process::{Clock, Fault, FaultKind, Random, Reader};
 use secrets::{CacheSeconds, Cached, Secret, SecretError};
 use serde::Serialize;
 

@@ -5,14 +5,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use auth::{
-    Account, Admin, Algorithm, Clock, ConfigErrors, Email, EmailStanding, Env, Role, Roles,
-    SessionId, Standing, SystemRandom, TokenError, TokenRules, UserId, Username, Verifier,
-};
+use auth::{Algorithm, TokenError, TokenRules, Verifier};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use identity::{
+    Account, Admin, Email, EmailStanding, Role, Roles, SessionId, Standing, UserId, Username,
+};
 use issuer::{AccessConfig as Config, AccessTokens, Grant, SigningKeys};
 use jiff::{SignedDuration, Timestamp};
+use process::{Clock, ConfigErrors, Env, SystemRandom};
 use serde_json::{Value, json};
 use testkit::{AUDIENCE, Forge, ISSUER, SeededRandom, TestClock};
 
@@ -100,7 +101,7 @@ fn the_claims_are_those_of_the_contract_and_no_more() {
     let token = bench.mint(&[("ACCESS_TOKEN_SECONDS", "60"), ("CLIENT_ID", "another")]);
     let mut claims = part(&token, 1);
     let jti = claims["jti"].take();
-    assert!(jti.as_str().unwrap().parse::<auth::TokenId>().is_ok());
+    assert!(jti.as_str().unwrap().parse::<identity::TokenId>().is_ok());
     let expected = json!({
         "iss": ISSUER,
         "sub": bench.account.id,

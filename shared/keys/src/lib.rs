@@ -11,10 +11,11 @@ mod record;
 
 use std::sync::Arc;
 
-use auth::{Clock, GlobalEpoch, KeyError, KeySource, Metric, PublicKey, PublicKeySet, Reader};
+use auth::{GlobalEpoch, KeyError, KeySource, PublicKey, PublicKeySet};
 use cache::{Cache, Lifetime, Source};
 use dynamo::Client;
 use jiff::SignedDuration;
+use process::{Clock, Metric, Reader};
 pub use record::{KeyState, KeysError, KeysTable, Published, PublishedKey, Record};
 
 /// How long a set that has been read counts as fresh, in seconds, unless configured.

@@ -1,11 +1,12 @@
 //! The one item of the `KeysTable`: what it holds, and how it is read and written.
 
-use auth::{Fault, FaultKind, GlobalEpoch, KeySetError, PublicKeySet};
+use auth::{GlobalEpoch, KeySetError, PublicKeySet};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::{Client, DynamoError};
 use jiff::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
+use process::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
 
 /// The key of the one item.

@@ -4,14 +4,12 @@
 
 use std::sync::Arc;
 
-use auth::{
-    Algorithm, Clock, Env, Fault as _, FaultKind, GlobalEpoch, KeyError, KeySource, SystemClock,
-    SystemRandom,
-};
+use auth::{Algorithm, GlobalEpoch, KeyError, KeySource};
 use futures_util::future::join_all;
 use issuer::SigningKeys;
 use jiff::SignedDuration;
 use keys::{Config, KeysError, KeysTable, PublishedKey, TableKeys};
+use process::{Clock, Env, Fault as _, FaultKind, SystemClock, SystemRandom};
 use testkit::{Fault, Faults, Stack, TestClock};
 
 /// A fault that the SDK does not try again: one request for each read.

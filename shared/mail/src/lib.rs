@@ -13,8 +13,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use auth::{AwsEnvironment, Email, Fault, FaultKind, MailId, Reader};
+use identity::{Email, MailId};
 use jiff::Timestamp;
+use process::{AwsEnvironment, Fault, FaultKind, Reader};
 pub use text::{Coded, Letter, Text, Told};
 use transport::Transport;
 

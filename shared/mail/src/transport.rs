@@ -4,18 +4,19 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use auth::{AwsEnvironment, Email, MailId};
 use aws_sdk_sesv2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sesv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message, MessageHeader};
 use aws_sdk_sesv2::{Client, Config};
+use identity::{Email, MailId};
 use jiff::Timestamp;
 use mail_builder::MessageBuilder;
 use mail_builder::headers::Header;
 use mail_builder::headers::address::Address;
 use mail_builder::headers::raw::Raw;
 use mail_builder::mime::MimePart;
+use process::AwsEnvironment;
 
 use crate::{MailError, Text};
 

@@ -4,9 +4,10 @@
 
 use std::path::PathBuf;
 
-use auth::{Clock, Email, Env, Fault, FaultKind, MailId, SystemClock, SystemRandom};
+use identity::{Email, MailId};
 use jiff::Timestamp;
 use mail::{Coded, Config, Letter, MailError, Mailer, Told};
+use process::{Clock, Env, Fault, FaultKind, SystemClock, SystemRandom};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use testkit::{EmailService, Received, mails_in};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use argon2::password_hash::phc::{self, Output, ParamsString, Salt};
 use argon2::{ARGON2ID_IDENT, Params, Version};
-use auth::{Fault, FaultKind};
+use process::{Fault, FaultKind};
 
 use crate::foreign::Foreign;
 use crate::hasher;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use argon2::password_hash::phc::{Output, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use auth::{Metric, Random};
+use process::{Metric, Random};
 
 use crate::hash::{Argon2id, Kind};
 use crate::{HashError, Password, PasswordHash};

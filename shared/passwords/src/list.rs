@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use auth::{Fault, FaultKind};
+use process::{Fault, FaultKind};
 
 /// A list that can be read from a file.
 pub(crate) trait List: Sized {

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{Fault, FaultKind};
 use icu_normalizer::ComposingNormalizer;
+use process::{Fault, FaultKind};
 use zeroize::Zeroizing;
 
 /// How many bytes of UTF-8 a password has at most, as given and in NFC. Bounds what is hashed

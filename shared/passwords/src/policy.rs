@@ -4,7 +4,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use auth::{CanonicalName, Email, Fault, FaultKind, Reader, Username};
+use identity::{CanonicalName, Email, Username};
+use process::{Fault, FaultKind, Reader};
 use zeroize::Zeroizing;
 
 use crate::common::{self, CommonList};
@@ -173,7 +174,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use auth::Env;
+    use process::Env;
     use tempfile::TempDir;
 
     use super::*;

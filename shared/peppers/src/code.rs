@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use auth::Random;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
+use process::Random;
 use zeroize::Zeroizing;
 
 use crate::{Peppers, Purpose};
@@ -99,7 +99,7 @@ fn message(kind: CodeKind, code: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use auth::{Clock, SystemClock, SystemRandom};
+    use process::{Clock, SystemClock, SystemRandom};
 
     use super::*;
 

@@ -60,8 +60,8 @@ impl Peppers {
 
 #[cfg(test)]
 mod tests {
-    use auth::{Clock, SystemClock, SystemRandom};
     use jiff::SignedDuration;
+    use process::{Clock, SystemClock, SystemRandom};
 
     use super::*;
     use crate::{ANNOUNCE_SECONDS, Purpose};

@@ -14,7 +14,6 @@ mod mailed;
 use std::fmt;
 use std::str::FromStr;
 
-use auth::Random;
 use aws_lc_rs::{hkdf, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,6 +21,7 @@ pub use code::{Code, CodeKind, CodeTag};
 pub use edge::EdgeSecret;
 use jiff::{SignedDuration, Timestamp};
 pub use mailed::MailedCode;
+use process::Random;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -294,7 +294,7 @@ pub enum PepperError {
 
 #[cfg(test)]
 mod tests {
-    use auth::{Clock, SystemClock, SystemRandom};
+    use process::{Clock, SystemClock, SystemRandom};
 
     use super::*;
 

@@ -7,10 +7,10 @@
 
 use std::fmt;
 
-use auth::{MailId, MailedFor};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use identity::{MailId, MailedFor};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
@@ -129,8 +129,8 @@ fn digits(key: &MacKey, purpose: MailedFor, id: MailId) -> Zeroizing<String> {
 
 #[cfg(test)]
 mod tests {
-    use auth::{Clock, SystemClock, SystemRandom};
     use jiff::SignedDuration;
+    use process::{Clock, SystemClock, SystemRandom};
 
     use super::*;
 

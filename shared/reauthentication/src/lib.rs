@@ -5,9 +5,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{Account, Clock, Fault, FaultKind, Random};
 use dynamo::Client;
+use identity::Account;
 use passwords::{HashError, Hasher, Password, PasswordHash, Verdict};
+use process::{Clock, Fault, FaultKind, Random};
 use store::{Hashes, NewMail, Notice, Outbox, Secret, StoreError};
 use throttle::{Familiarity, Presented, Throttle, ThrottleError};
 

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{Account, Clock, Email, Fault, FaultKind, MailedFor, Random};
 use dynamo::Client;
+use identity::{Account, Email, MailedFor};
+use process::{Clock, Fault, FaultKind, Random};
 use store::{Code, NewMail, Notice, Redeemed, Verifications};
 
 use crate::{PresentedCode, Redemption, RedemptionError};

@@ -11,13 +11,12 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use auth::{
-    Account, Clock, Email, Fault, FaultKind, MailId, MailedFor, Outage, Random, Standing, UserId,
-};
 pub use confirmation::{ConfirmationError, Confirmations};
 pub use digits::Digits;
 use dynamo::Client;
+use identity::{Account, Email, MailId, MailedFor, Standing, UserId};
 use peppers::Peppers;
+use process::{Clock, Fault, FaultKind, Outage, Random};
 use secrets::{Cached, SecretError};
 use store::{Code, Codes, DigitsOf, DigitsTry, StoreError};
 use throttle::{Attempt, Presented, Reservation, Throttle, ThrottleError};

@@ -18,11 +18,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{Algorithm, Clock, Fault, FaultKind, Random, Reader};
+use auth::Algorithm;
 use issuer::{SigningKeyError, SigningKeys};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use keys::{KeysError, KeysTable, Record};
 pub use peppers::{PepperRotation, PepperRotationError, peppers_kept_for};
+use process::{Clock, Fault, FaultKind, Random, Reader};
 use secrets::{SecretError, Version, Versions};
 use serde::Deserialize;
 use uuid::Uuid;

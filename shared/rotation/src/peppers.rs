@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{Clock, Random, Reader};
 use jiff::SignedDuration;
 use peppers::{NotBegun, PepperError, Peppers};
+use process::{Clock, Random, Reader};
 use secrets::{SecretError, Version, Versions};
 use uuid::Uuid;
 

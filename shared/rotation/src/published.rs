@@ -51,7 +51,8 @@ pub(crate) fn merge(
 mod tests {
     use std::collections::BTreeSet;
 
-    use auth::{Algorithm, Clock, SystemClock, SystemRandom};
+    use auth::Algorithm;
+    use process::{Clock, SystemClock, SystemRandom};
 
     use super::*;
 

@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use auth::{Clock, Reader};
 use cache::{Cache, Lifetime, Source};
 use jiff::SignedDuration;
+use process::{Clock, Reader};
 
 use crate::{Config, Secret, SecretError};
 

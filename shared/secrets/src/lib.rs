@@ -17,11 +17,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use auth::{AwsEnvironment, Fault, FaultKind, Reader};
 pub use aws_sdk_secretsmanager::Client;
 pub use cached::{CacheSeconds, Cached, CachedConfig, STALE_SECONDS};
 use file::FileSecret;
 use manager::ManagedSecret;
+use process::{AwsEnvironment, Fault, FaultKind, Reader};
 use zeroize::Zeroizing;
 
 /// A version of a secret.

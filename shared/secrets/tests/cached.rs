@@ -7,8 +7,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use auth::{Env, Fault, FaultKind};
 use jiff::SignedDuration;
+use process::{Env, Fault, FaultKind};
 use secrets::{CacheSeconds, Cached, Config, STALE_SECONDS, Secret, SecretError};
 use tempfile::TempDir;
 use testkit::TestClock;
@@ -91,7 +91,7 @@ impl Bench {
     }
 }
 
-fn cache(seconds: &str) -> Result<CacheSeconds, auth::ConfigErrors> {
+fn cache(seconds: &str) -> Result<CacheSeconds, process::ConfigErrors> {
     Env::from_iter([("SECRETS_CACHE_SECONDS", seconds)]).read(CacheSeconds::read)
 }
 

@@ -1,7 +1,8 @@
 //! Reading an account and a session, to decide whether a caller is admitted.
 
-use auth::{Account, AccountCheck, CheckError, Found, SessionId, UserId};
+use auth::{AccountCheck, CheckError, Found};
 use dynamo::Client;
+use identity::{Account, SessionId, UserId};
 
 use crate::item::{AccountItem, SessionItem};
 use crate::key::Key;

@@ -1,8 +1,8 @@
 //! Finding accounts and changing them, for administrators.
 
-use auth::{Account, CanonicalName, Roles, UserId};
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
+use identity::{Account, CanonicalName, Roles, UserId};
 
 use crate::item::{AccountItem, ClaimItem};
 use crate::key::Key;

@@ -2,17 +2,15 @@
 //!
 //! The code itself is not stored. It is a MAC over the mail's id, so the pepper is enough to verify it.
 
-use auth::{
-    Account, CanonicalName, Email, EmailStanding, MailId, MailedFor, Random, Standing,
-    SystemRandom, UserId,
-};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use dynamo::Client;
+use identity::{Account, CanonicalName, Email, EmailStanding, MailId, MailedFor, Standing, UserId};
 use jiff::Timestamp;
+use process::{Random, SystemRandom};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 
-use auth::{Account, EmailStanding, Random};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Put, ReturnValue, ReturnValuesOnConditionCheckFailure,
@@ -15,7 +14,9 @@ use aws_sdk_dynamodb::types::{
 };
 use dynamo::Client;
 use futures_util::future::join_all;
+use identity::{Account, EmailStanding};
 use jiff::{SignedDuration, Timestamp};
+use process::Random;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! Invitations to register.
 
-use auth::UserId;
 use dynamo::Client;
+use identity::UserId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

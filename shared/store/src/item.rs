@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use auth::{Account, Email, EmailStanding, LiveSession, Roles, Standing, UserId, Username};
+use auth::LiveSession;
 use aws_sdk_dynamodb::types::AttributeValue;
+use identity::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -171,7 +172,8 @@ impl TryFrom<&SessionItem> for LiveSession {
 
 #[cfg(test)]
 mod tests {
-    use auth::{Clock, Role, SessionId, SystemClock, SystemRandom};
+    use identity::{Role, SessionId};
+    use process::{Clock, SystemClock, SystemRandom};
     use proptest::prelude::*;
 
     use super::*;

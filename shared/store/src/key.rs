@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use auth::{CanonicalName, MailId, MailedFor, SessionId, UserId};
 use aws_sdk_dynamodb::types::AttributeValue;
+use identity::{CanonicalName, MailId, MailedFor, SessionId, UserId};
 
 use crate::codes::DigitsOf;
 

@@ -1,9 +1,9 @@
 //! Finds an account by its name and begins a session.
 
-use auth::{Account, CanonicalName, SessionId, UserId};
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
 use futures_util::future::join_all;
+use identity::{Account, CanonicalName, SessionId, UserId};
 use jiff::Timestamp;
 
 use crate::Secret;

@@ -4,10 +4,11 @@
 //! and the mailer sends the mail. The item has the purpose and the recipient but no code: the mailer derives
 //! the code from the item's id.
 
-use auth::{Account, Email, EmailStanding, MailId, Random, UserId};
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use dynamo::Client;
+use identity::{Account, Email, EmailStanding, MailId, UserId};
 use jiff::{SignedDuration, Timestamp};
+use process::Random;
 use serde::{Deserialize, Serialize};
 
 use crate::item;
@@ -215,7 +216,7 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use auth::{Clock, SystemClock, SystemRandom};
+    use process::{Clock, SystemClock, SystemRandom};
 
     use super::*;
 

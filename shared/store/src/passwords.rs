@@ -1,8 +1,8 @@
 //! Changing a password.
 
-use auth::Account;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use dynamo::Client;
+use identity::Account;
 
 use crate::Secret;
 use crate::item::{self, PasswordItem};

@@ -2,12 +2,11 @@
 
 use std::str::FromStr;
 
-use auth::{
-    Account, Email, EmailStanding, Fault, FaultKind, Reader, Roles, Standing, UserId, Username,
-};
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
 use dynamo::Client;
+use identity::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
+use process::{Fault, FaultKind, Reader};
 use serde::Serialize;
 
 use crate::Secret;

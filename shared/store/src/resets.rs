@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use auth::{Account, Email, UserId};
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use dynamo::Client;
+use identity::{Account, Email, UserId};
 use jiff::Timestamp;
 
 use crate::Secret;

@@ -1,12 +1,14 @@
 //! Sessions: what is known of one, and the handles that refresh, list and end them.
 
-use auth::{Account, LiveSession, MailId, Reader, SessionId, UserId};
+use auth::LiveSession;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use dynamo::Client;
+use identity::{Account, MailId, SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
+use process::Reader;
 
 use crate::chain::{Chain, Judgement};
 use crate::item::{self, AccountItem, SessionItem};

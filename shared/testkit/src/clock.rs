@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use auth::Clock;
 use jiff::{SignedDuration, Timestamp};
+use process::Clock;
 
 /// A clock that stands still until it is moved. Clones share it.
 #[derive(Clone, Debug)]

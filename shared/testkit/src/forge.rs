@@ -3,17 +3,16 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use auth::{
-    Algorithm, GlobalEpoch, KeyError, KeySource, PublicKey, PublicKeySet, Roles, SystemRandom,
-    UserId,
-};
+use auth::{Algorithm, GlobalEpoch, KeyError, KeySource, PublicKey, PublicKeySet};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use identity::{Roles, UserId};
 use issuer::SigningKeys;
 use jiff::Timestamp;
+use process::SystemRandom;
 use serde_json::{Value, json};
 
 use crate::stack::{AUDIENCE, ISSUER};
@@ -119,9 +118,9 @@ impl Forge {
             "sub": UserId::new(now, &SystemRandom),
             "iat": now.as_second(),
             "exp": now.as_second() + 900,
-            "jti": auth::TokenId::new(&SystemRandom),
+            "jti": identity::TokenId::new(&SystemRandom),
             "client_id": "latchkey",
-            "sid": auth::SessionId::new(&SystemRandom),
+            "sid": identity::SessionId::new(&SystemRandom),
             "ver": 1,
             "roles": roles,
             "auth_time": now.as_second(),

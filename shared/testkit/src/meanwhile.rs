@@ -2,8 +2,9 @@
 
 use std::future::Future;
 
-use auth::{Account, Clock, MailId, MailedFor, SessionId, SystemClock, SystemRandom};
+use identity::{Account, MailId, MailedFor, SessionId};
 use jiff::SignedDuration;
+use process::{Clock, SystemClock, SystemRandom};
 use store::{
     Administration, Changed, Code, Epochs, Hashes, Mail, Mailings, NewMail, NewSession, Notice,
     Passwords, Redeemed, Resets, Secret,

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use auth::Random;
+use process::Random;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 

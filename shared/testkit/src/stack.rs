@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use auth::{
-    Account, AccountCheck, Clock, Email, EmailStanding, Env, Role, Roles, SessionId, SystemClock,
-    SystemRandom, UserId, Username,
-};
+use auth::AccountCheck;
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
 use dynoxide::Database;
+use identity::{Account, Email, EmailStanding, Role, Roles, SessionId, UserId, Username};
 use keys::KeysTable;
 use passwords::{Hasher, Password};
 use peppers::Peppers;
+use process::{Clock, Env, SystemClock, SystemRandom};
 use rotation::{PepperRotation, Plan, Rotation};
 use secrets::Versions;
 use serde_json::{Value, json};

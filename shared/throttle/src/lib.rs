@@ -21,18 +21,17 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{
-    Account, CanonicalName, Clock, Email, EmailStanding, Fault, FaultKind, Outage, Random, Reader,
-};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dynamo::Client;
 use futures_util::future::{join_all, try_join_all};
+use identity::{Account, CanonicalName, Email, EmailStanding};
 use jiff::{SignedDuration, Timestamp};
 pub use limits::Limits;
 use limits::{Postage, wider};
 pub use notices::{CausedBy, NoticeBudget, NoticeReceipt};
 use peppers::{MacKey, Peppers, Purpose};
+use process::{Clock, Fault, FaultKind, Outage, Random, Reader};
 use refusals::Refusals;
 use secrets::{Cached, CachedConfig, SecretError};
 use store::{CounterKey, Counters, Limit, Receipt, Reserved, StoreError};

@@ -1,7 +1,7 @@
 //! The limits, by configuration.
 
-use auth::Reader;
 use jiff::SignedDuration;
+use process::Reader;
 use store::{Beyond, Limit};
 
 /// The limits of all counters.

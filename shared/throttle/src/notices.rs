@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use auth::{CanonicalName, Clock, Random};
 use futures_util::future::join_all;
+use identity::CanonicalName;
 use jiff::SignedDuration;
 use peppers::{Peppers, Purpose};
+use process::{Clock, Random};
 use secrets::Cached;
 use store::{Beyond, CounterKey, Counters, Limit, Receipt, Reserved};
 

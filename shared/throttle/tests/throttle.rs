@@ -5,12 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use auth::{
-    Account, CanonicalName, Clock, Email, EmailStanding, Env, Role, SystemRandom, Username,
-};
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
+use identity::{Account, CanonicalName, Email, EmailStanding, Role, Username};
 use jiff::SignedDuration;
+use process::{Clock, Env, SystemRandom};
 use secrets::{CacheSeconds, Cached, Secret};
 use store::{Counters, Epochs, StoreError};
 use testkit::{Fault, Faults, Interceptor, NewUser, Stack, TestClock};
@@ -35,7 +34,7 @@ impl Bench {
         let account = stack.user(user).await;
         let account = stack.confirm(&account).await;
         // The peppers were made a moment ago by the machine's clock.
-        let clock = TestClock::at(auth::SystemClock.now());
+        let clock = TestClock::at(process::SystemClock.now());
         Self { stack, clock, account }
     }
 

@@ -3,10 +3,9 @@
 use std::future::Future;
 use std::marker::PhantomData;
 
-use auth::{
-    AccountCheck, Anyone, Caller, CheckedCaller, KeySource, RoleRequirement, UserId, Verifier,
-};
+use auth::{AccountCheck, Caller, CheckedCaller, KeySource, Verifier};
 use http::HeaderMap;
+use identity::{Anyone, RoleRequirement, UserId};
 
 use crate::Problem;
 use crate::bearer::bearer_token;

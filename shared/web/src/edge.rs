@@ -9,10 +9,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use auth::Reader;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use http::HeaderMap;
+use process::Reader;
 
 use crate::request::Network;
 use crate::{Event, Problem};

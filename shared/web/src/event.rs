@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::time::Instant;
 
-use auth::{BootError, Deadline, Env, Metric};
 use futures_util::FutureExt;
 use lambda_http::lambda_runtime;
+use process::{BootError, Deadline, Env, Metric};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -5,7 +5,7 @@
 //! does a handler that asks for another caller than the one declared.
 //!
 //! ```
-//! # use auth::{BootError, Env};
+//! # use process::{BootError, Env};
 //! # use web::*;
 //! struct Greeting;
 //!
@@ -30,7 +30,7 @@
 //! The same without the line that declares the access:
 //!
 //! ```compile_fail,E0046
-//! # use auth::{BootError, Env};
+//! # use process::{BootError, Env};
 //! # use web::*;
 //! struct Greeting;
 //!
@@ -54,7 +54,9 @@
 //! Nor is a checked account admitted for a route that has no way to check it:
 //!
 //! ```compile_fail,E0277
-//! # use auth::{Admin, BootError, CheckedCaller, Env};
+//! # use identity::Admin;
+//! # use process::{BootError, Env};
+//! # use auth::CheckedCaller;
 //! # use web::*;
 //! struct Greeting;
 //!

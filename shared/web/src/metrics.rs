@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
-use auth::metrics::TARGET;
-use auth::{Clock, Metric, Reader, SystemClock};
+use process::metrics::TARGET;
+use process::{Clock, Metric, Reader, SystemClock};
 use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 
-use auth::{Fault, FaultKind, Outage};
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
+use process::{Fault, FaultKind, Outage};
 use serde::Serialize;
 
 use crate::shape::MemberError;

@@ -5,11 +5,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use auth::{IdError, is_hidden};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method};
+use identity::{IdError, is_hidden};
 
 use crate::{Edge, Event, Problem};
 
@@ -142,7 +142,7 @@ impl fmt::Display for Network {
 
 #[cfg(test)]
 mod tests {
-    use auth::SessionId;
+    use identity::SessionId;
 
     use super::*;
 

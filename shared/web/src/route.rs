@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use auth::{BootError, Env};
 use http::Method;
+use process::{BootError, Env};
 use serde::Serialize;
 
 use crate::{Access, Admits, Input, Output, Problem};

@@ -4,13 +4,14 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use auth::{Deadline, Env, SystemClock, UserId};
 use futures_util::FutureExt;
 use http::Method;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use identity::UserId;
 use lambda_http::aws_lambda_events::encodings::Body;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::service_fn;
+use process::{Deadline, Env, SystemClock};
 use tracing::level_filters::LevelFilter;
 
 use crate::event::{EventHandler, handle_within};

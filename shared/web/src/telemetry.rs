@@ -6,8 +6,9 @@
 use std::io;
 use std::time::Duration;
 
-use auth::metrics::TARGET;
-use auth::{Metric, Reader, UserId};
+use identity::UserId;
+use process::metrics::TARGET;
+use process::{Metric, Reader};
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
@@ -134,7 +135,7 @@ mod tests {
     use std::fs::File;
     use std::sync::Arc;
 
-    use auth::{Clock, Env, SystemClock, SystemRandom};
+    use process::{Clock, Env, SystemClock, SystemRandom};
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! USER as it is answered.
 
-use auth::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
+use identity::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
 use serde::Serialize;
 

@@ -5,8 +5,8 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use auth::{Clock, Deadline, DeadlinePassed, Metric, Reader};
 use futures_util::FutureExt;
+use process::{Clock, Deadline, DeadlinePassed, Metric, Reader};
 
 /// The longest that Lambda lets an invocation last.
 const LONGEST: Duration = Duration::from_mins(15);
@@ -85,7 +85,7 @@ pub(crate) async fn finish<F: Future>(
 
 #[cfg(test)]
 mod tests {
-    use auth::{Env, SystemClock};
+    use process::{Env, SystemClock};
 
     use super::*;
 

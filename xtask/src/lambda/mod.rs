@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use auth::{Clock, Random, SystemClock, SystemRandom};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use process::{Clock, Random, SystemClock, SystemRandom};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::TcpListener;

@@ -10,7 +10,7 @@ mod verification;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use auth::Env;
+use process::Env;
 use register::RegisterRoute;
 use serde_json::{Value, json};
 use testkit::{Fault, Interceptor, Stack, body, event, events_of, json_request, readable, status};

@@ -93,6 +93,6 @@ async fn times_and_ids_are_of_their_forms() {
     let text = user["created_at"].as_str().unwrap();
     assert!(text.ends_with('Z'), "{text}");
     let id = user["id"].as_str().unwrap();
-    assert!(id.parse::<auth::UserId>().is_ok(), "{id}");
+    assert!(id.parse::<identity::UserId>().is_ok(), "{id}");
     assert_eq!(&id[14..15], "7", "{id}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use auth::Metric;
+use process::Metric;
 use serde_json::{Value, json};
 use xtask::privilege::{Roles, authorizations};
 use xtask::project::Project;

@@ -138,7 +138,7 @@ async fn no_code_token_or_password_is_stored_in_clear() {
     assert_eq!(server.post("/auth/email/verify", &verify).await.status, 204);
     let first = Tokens::of(&login(&server, "email", "rosa@example.com", PASSWORD).await);
     let second = Tokens::of(&server.refresh(&first.refresh).await);
-    server.set_roles("rosa", &[auth::Role::User, auth::Role::Admin]);
+    server.set_roles("rosa", &[identity::Role::User, identity::Role::Admin]);
     let invite = server.call(Method::POST, "/admin/invites", &second.access).await.json();
     let invite = invite["invite_code"].as_str().unwrap();
     let change = json!({"password": PASSWORD, "new_email": "new@example.com"});

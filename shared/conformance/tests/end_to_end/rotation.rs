@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use auth::{Role, SystemRandom};
+use identity::Role;
 use issuer::{RefreshToken, SigningKeys};
 use peppers::{Peppers, Purpose};
+use process::SystemRandom;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::{Forge, claims, token_header};

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use auth::{Clock, Role, SystemClock};
 use futures_util::StreamExt;
 use futures_util::stream;
+use identity::Role;
+use process::{Clock, SystemClock};
 use reqwest::Method;
 use testkit::{BadToken, claims};
 

@@ -8,8 +8,8 @@ pub(crate) mod session;
 
 use std::ops::Deref;
 
-use auth::{Role, Roles};
 pub(crate) use client::{Answer, Api, INSTANCES, PASSWORD, Tokens, at_once, routes};
+use identity::{Role, Roles};
 use testkit::{Forge, Received};
 
 /// Where the API is, and what its operator can do.

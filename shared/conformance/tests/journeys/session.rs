@@ -1,6 +1,6 @@
 //! What a newcomer does first.
 
-use auth::Role;
+use identity::Role;
 use serde_json::json;
 
 use super::{PASSWORD, Place};

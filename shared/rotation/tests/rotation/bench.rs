@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use auth::{Clock, SystemRandom, TokenRules, Verifier};
+use auth::{TokenRules, Verifier};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use issuer::SigningKeys;
 use jiff::{SignedDuration, Timestamp};
 use keys::{KeyState, KeysTable, Record, TableKeys};
+use process::{Clock, SystemRandom};
 use rotation::{Plan, Rotation, RotationError, Step};
 use secrets::{Secret, Version, Versions};
 use serde_json::Value;
@@ -254,7 +255,7 @@ impl Bench {
 /// A token that the active key of `keys` signs at `now`.
 pub(crate) fn sign(keys: &SigningKeys, now: Timestamp) -> String {
     let forge = Forge::of(keys.clone());
-    forge.sign(&forge.header(), &Forge::claims(now, &auth::Roles::default()))
+    forge.sign(&forge.header(), &Forge::claims(now, &identity::Roles::default()))
 }
 
 /// The private halves by their key ids.

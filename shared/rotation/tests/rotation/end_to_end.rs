@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use auth::{Clock, Role, SessionId, SystemRandom, TokenRules, Verifier};
+use auth::{TokenRules, Verifier};
+use identity::{Role, SessionId};
 use issuer::{Issuer, SessionGrant};
 use keys::TableKeys;
+use process::{Clock, SystemRandom};
 use rotation::{PepperRotation, Plan};
 use secrets::{CachedConfig, Secret, SecretError, Version, Versions};
 use testkit::{AUDIENCE, Fault, Faults, ISSUER, NewUser, PASSWORD, SecretsManager};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use auth::{Clock, Env, SystemRandom};
 use peppers::{ANNOUNCE_SECONDS, Peppers, Purpose};
+use process::{Clock, Env, SystemRandom};
 use rotation::{PepperRotation, PepperRotationError};
 use secrets::{Secret, SecretError, Versions};
 use testkit::{Stack, TestClock};

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use auth::{Algorithm, SystemRandom};
+use auth::Algorithm;
 use issuer::SigningKeys;
 use keys::KeysError;
+use process::SystemRandom;
 use rotation::{Plan, Rotation, RotationError, Step};
 use secrets::{SecretError, Version};
 use testkit::Faults;

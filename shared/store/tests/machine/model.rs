@@ -1,6 +1,6 @@
 //! The model: what the table holds and what is answered, by [`store::Chain::judge`].
 
-use auth::SessionId;
+use identity::SessionId;
 use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -4,8 +4,9 @@ use std::iter;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use auth::{Clock, Env, MailId, Role, Roles, SystemClock, SystemRandom, UserId, Username};
 use dynamo::Client;
+use identity::{MailId, Role, Roles, UserId, Username};
+use process::{Clock, Env, SystemClock, SystemRandom};
 use proptest_state_machine::StateMachineTest;
 use store::{
     Endings, Epochs, Grace, Identifier, Logins, NewAccount, NewSession, Presented, Registrations,

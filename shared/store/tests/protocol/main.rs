@@ -47,8 +47,8 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use auth::Env;
 use item::{Mutation, Rule, Ticks, Violation};
+use process::Env;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use store::Grace;
 use world::Delays;

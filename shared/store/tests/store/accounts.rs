@@ -1,7 +1,9 @@
 //! Reading an account and a session for a decision.
 
-use auth::{AccountCheck, CheckError, Fault as _, FaultKind, SessionId, SystemRandom};
+use auth::{AccountCheck, CheckError};
 use aws_sdk_dynamodb::types::AttributeValue;
+use identity::SessionId;
+use process::{Fault as _, FaultKind, SystemRandom};
 use store::Accounts;
 use testkit::{Fault, Faults, Stack};
 

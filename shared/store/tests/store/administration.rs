@@ -1,6 +1,6 @@
 //! Looking after accounts.
 
-use auth::{Role, Roles, Username};
+use identity::{Role, Roles, Username};
 use store::{Administration, StoreError};
 use testkit::{Fault, Faults, Stack};
 
@@ -17,7 +17,7 @@ async fn roles_are_replaced_and_nothing_else() {
         let roles = Roles::from_iter(roles);
         administration.set_roles(account.id, &roles).await.unwrap();
         let now = administration.account_by_name(account.username.canonical()).await.unwrap();
-        assert_eq!(now, Some(auth::Account { roles, ..account.clone() }));
+        assert_eq!(now, Some(identity::Account { roles, ..account.clone() }));
     }
     assert_eq!(keys(&stack.client()).await, before);
 }

@@ -1,11 +1,10 @@
 //! Codes by mail: how often one may be tried, and that it is used once.
 
-use auth::{
-    Account, AccountCheck, CanonicalName, Clock, Email, Fault as _, FaultKind, MailId, MailedFor,
-    SystemClock, SystemRandom, UserId,
-};
+use auth::AccountCheck;
 use futures_util::future::join_all;
+use identity::{Account, CanonicalName, Email, MailId, MailedFor, UserId};
 use jiff::{SignedDuration, Timestamp};
+use process::{Clock, Fault as _, FaultKind, SystemClock, SystemRandom};
 use store::{
     Accounts, CODE_VALID_FOR, Code, Codes, DIGITS_TRIES, DigitsOf, Epochs, Hashes, Identifier,
     Mail, Mailings, NewMail, Notice, Redeemed, Resets, Secret, Verifications,
@@ -74,7 +73,7 @@ impl Bench {
 
     async fn now_is(&self, id: UserId) -> Account {
         let accounts = Accounts::new(&self.stack.users(), self.stack.client());
-        let session = auth::SessionId::new(&SystemRandom);
+        let session = identity::SessionId::new(&SystemRandom);
         accounts.find(id, session).await.unwrap().account.unwrap()
     }
 
@@ -319,7 +318,7 @@ async fn an_address_is_claimed_and_the_old_one_given_up() {
     assert_eq!(bench.verify(&code, &bench.account).await, Redeemed::Done);
     let now = bench.now_is(bench.account.id).await;
     assert_eq!(now.email.as_ref().unwrap().as_str(), "New@example.com");
-    assert_eq!(now.email_standing, auth::EmailStanding::Verified);
+    assert_eq!(now.email_standing, identity::EmailStanding::Verified);
     assert_eq!(now.ver, bench.account.ver, "no session ends");
     let logins = bench.stack.logins();
     let credential = async |address: &str| {

@@ -1,6 +1,6 @@
 //! Registering while the database has faults.
 
-use auth::FaultKind;
+use process::FaultKind;
 use store::RegisterError;
 use testkit::{Fault, Faults, Stack};
 

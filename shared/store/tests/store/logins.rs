@@ -1,6 +1,8 @@
 //! Finding accounts by name, and beginning sessions.
 
-use auth::{AccountCheck, CanonicalName, Email, Fault as _, FaultKind, Username};
+use auth::AccountCheck;
+use identity::{CanonicalName, Email, Username};
+use process::{Fault as _, FaultKind};
 use store::{Accounts, Identifier, Logins, PasswordVer, Secret, StoreError};
 use testkit::{Fault, Faults, Stack};
 

@@ -13,10 +13,9 @@ mod sessions;
 
 use std::collections::BTreeSet;
 
-use auth::{
-    Clock, Email, Fault, FaultKind, Role, Roles, SystemClock, SystemRandom, UserId, Username,
-};
 use dynamo::Client;
+use identity::{Email, Role, Roles, UserId, Username};
+use process::{Clock, Fault, FaultKind, SystemClock, SystemRandom};
 use store::{NewAccount, NewEmail, RegisterError, Registrations, Secret};
 use testkit::{Faults, Stack};
 

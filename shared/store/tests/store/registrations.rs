@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use auth::{EmailStanding, Standing, Username};
+use identity::{EmailStanding, Standing, Username};
 use store::{Administration, RegisterError};
 use testkit::Stack;
 

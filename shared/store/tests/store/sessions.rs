@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Account, Clock, Env, MailId, SessionId, SystemClock, SystemRandom};
 use futures_util::future::join_all;
+use identity::{Account, MailId, SessionId};
 use jiff::SignedDuration;
+use process::{Clock, Env, SystemClock, SystemRandom};
 use store::{
     Endings, Grace, Judgement, Logins, Presented, Refreshed, Rotations, Session, SessionLimits,
     Sessions,

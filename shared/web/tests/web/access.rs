@@ -1,7 +1,9 @@
 //! Who is admitted, and what refused callers are answered.
 
-use auth::{Account, Clock, EmailStanding, LiveSession, Role, Roles, Standing, UserId, Username};
+use auth::LiveSession;
+use identity::{Account, EmailStanding, Role, Roles, Standing, UserId, Username};
 use jiff::SignedDuration;
+use process::Clock;
 use serde_json::{Value, json};
 use testkit::{Forge, TestClock, bearer, event, header as with_header, without_token};
 use web::{Description, EventResponse, Route, answer};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth::Deadline;
+use process::Deadline;
 use serde_json::{Value, json};
 use testkit::{body, event, json_body};
 use web::{EventResponse, answer_within, handle_within};

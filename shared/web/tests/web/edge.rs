@@ -1,6 +1,7 @@
 //! Behind the owner's proxy: whom the API answers, and from which network a request comes.
 
-use auth::{BootError, Env, Role};
+use identity::Role;
+use process::{BootError, Env};
 use serde_json::{Value, json};
 use testkit::{Forge, TestClock, bearer, event, from_network, header as with_header};
 use web::{
@@ -129,7 +130,7 @@ async fn strangers_are_refused_before_anything_else() {
     let (forge, clock) = (Forge::new(), TestClock::default());
     let route = ByToken::new(&forge, &clock, Finding::Nothing);
     refused(answer_behind(&edge, &route, event(post(b"{}"))).await);
-    let claims = Forge::claims(auth::Clock::now(&clock), &[Role::User].into_iter().collect());
+    let claims = Forge::claims(process::Clock::now(&clock), &[Role::User].into_iter().collect());
     let token = forge.sign(&forge.header(), &claims);
     refused(answer_behind(&edge, &route, event(bearer(post(b"{}"), &token))).await);
     let let_in = event(bearer(through(SECRET, VIEWER), &token));

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::sync::Once;
 
-use auth::metrics::TARGET;
-use auth::{Clock, Role, Roles};
+use identity::{Role, Roles};
+use process::Clock;
+use process::metrics::TARGET;
 use serde_json::{Value, json};
 use testkit::{Forge, TestClock, bearer, event, json_body};
 use web::{EventResponse, answer};

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use auth::{
-    Account, AccountCheck, Admin, Anyone, BootError, Caller, CheckError, CheckedCaller, Clock, Env,
-    Found, SessionId, TokenRules, UserId, Verifier,
-};
+use auth::{AccountCheck, Caller, CheckError, CheckedCaller, Found, TokenRules, Verifier};
+use identity::{Account, Admin, Anyone, SessionId, UserId};
+use process::{BootError, Clock, Env};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use testkit::{AUDIENCE, Forge, ISSUER, TestClock};

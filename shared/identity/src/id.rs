@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
-use crate::Random;
+use process::Random;
 
 /// An identifier is not of the form that we make: a hyphenated lower-case UUID (RFC 9562).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,7 +141,7 @@ impl TokenId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SystemRandom;
+    use process::SystemRandom;
 
     #[test]
     fn has_one_spelling() {

@@ -16,7 +16,7 @@ pub use hidden::is_hidden;
 pub use reserved::ReservedNames;
 pub use username::Username;
 
-use crate::{Fault, FaultKind};
+use process::{Fault, FaultKind};
 
 /// Why a name is refused. The texts are for people and never repeat what was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

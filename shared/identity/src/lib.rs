@@ -1,0 +1,14 @@
+//! The identity of a user: ids ([`UserId`], [`SessionId`]), names ([`Username`], [`Email`]), roles ([`Role`],
+//! [`Roles`]) and the [`Account`].
+
+mod account;
+mod id;
+mod mailed;
+mod names;
+mod role;
+
+pub use account::{Account, EmailStanding, Standing};
+pub use id::{IdError, MailId, SessionId, TokenId, UserId};
+pub use mailed::MailedFor;
+pub use names::{CanonicalName, Email, NameError, ReservedNames, Username, is_hidden};
+pub use role::{Admin, Anyone, Role, RoleError, RoleRequirement, Roles, SuperAdmin, User};
