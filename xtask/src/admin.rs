@@ -298,7 +298,7 @@ fn show(account: &Account, now: Timestamp) {
     }
 }
 
-/// A length of time, as roughly as it matters to whoever wonders whether this is the account meant.
+/// A length of time, precise enough to recognize the intended account.
 fn age(from: Timestamp, to: Timestamp) -> String {
     let seconds = (to.as_second() - from.as_second()).max(0);
     let (count, unit) = match seconds {

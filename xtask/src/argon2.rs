@@ -79,7 +79,7 @@ pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether costs can be had.
+/// Whether costs are possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fit {
     Fits,

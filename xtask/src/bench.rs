@@ -64,7 +64,7 @@ pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()>
     }
     let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
     for n in 0..tries + WARM_UP {
-        // In turn, so that whatever the machine does besides does it to both.
+        // Alternately, so that other load on the machine affects both.
         let kinds = [(&name, &mut wrong), (&nobody, &mut unknown)];
         for (who, times) in kinds {
             let body = json!({"username": who, "password": "another long walk"});

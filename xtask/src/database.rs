@@ -127,10 +127,10 @@ impl LocalDatabase {
         Ok(Self { address, database, servers, lock })
     }
 
-    /// Says who has the database, for those who want it too.
+    /// Records who has the database, for others that want to open it.
     ///
     /// # Errors
-    /// If that cannot be written beside it.
+    /// If that cannot be written next to it.
     pub fn held_by(&self, holder: &str) -> std::io::Result<()> {
         self.lock.as_ref().map_or(Ok(()), |lock| write_holder(lock, holder))
     }
@@ -435,7 +435,7 @@ mod tests {
         }
     }
 
-    /// A file of another program, and databases of ours that were cut or overwritten.
+    /// A file of another program, and Latchkey's databases that were truncated or overwritten.
     #[tokio::test]
     async fn a_damaged_database_is_reported_in_one_line_with_advice() {
         let folder = tempfile::tempdir().unwrap();

@@ -102,7 +102,7 @@ pub async fn run(project: &Project, options: &DevOptions) -> anyhow::Result<()> 
     }
 }
 
-/// Returns once whoever holds the other end of standard input is gone.
+/// Returns once the other end of standard input is closed.
 async fn stdin_closed() {
     let (sender, receiver) = oneshot::channel();
     // Not by Tokio's own: that would keep the runtime from ending while it reads.
@@ -241,9 +241,9 @@ fn taken(port: u16, error: &std::io::Error) -> anyhow::Error {
     }
 }
 
-/// The port on both loopback interfaces: clients that are told `localhost`, and `cargo lambda
-/// invoke` by default, try `::1` first. Held, it cannot be taken, and refuses connections until it
-/// is listened on.
+/// The port on both loopback interfaces: clients that are given `localhost`, and `cargo lambda invoke` by
+/// default, try `::1` first. While it is held, nobody else can take it, and it refuses connections until
+/// this process listens on it.
 #[derive(Debug)]
 struct HeldPort {
     port: u16,

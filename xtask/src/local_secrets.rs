@@ -23,10 +23,10 @@ pub struct LocalSecrets {
     peppers: PathBuf,
 }
 
-/// A secret cannot be used. In one line, and nothing of what is in it.
+/// A secret is unusable. The message is one line and reveals nothing of the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalSecretError {
-    /// A file cannot be read, whatever its content is.
+    /// A file cannot be read, regardless of its content.
     #[error("cannot read {path}: {reason}")]
     Unreadable {
         /// The file.
@@ -133,10 +133,10 @@ impl LocalSecrets {
         }
     }
 
-    /// Makes what is not there, and publishes the public keys in a table that has not got them.
+    /// Creates what is missing, and publishes the public keys if the table does not contain them.
     ///
     /// # Errors
-    /// When what is there is not usable, or something cannot be made.
+    /// When an existing secret is unusable, or something cannot be created.
     pub async fn make(
         &self,
         rotation: &Rotation,

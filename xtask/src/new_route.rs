@@ -1,8 +1,8 @@
 //! `cargo xtask new-route`: everything that a new protected route consists of, in one step.
 //!
-//! Besides its package these are the places that tests hold together: the template, an event, the API
-//! description, the table in the README, the router of `cargo lambda watch`, and the row of the access matrix that
-//! a reviewer sees.
+//! In addition to the package, these are the places that tests compare with each other: the template, an
+//! event, the API description, the table in the README, the router of `cargo lambda watch`, and the row of the
+//! access matrix for the reviewer.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -152,11 +152,11 @@ impl Name {
 pub enum Access {
     /// Everybody who is signed in.
     SignedIn,
-    /// Whoever has the role `user`.
+    /// Callers with the role `user`.
     User,
-    /// Whoever has the role `admin`.
+    /// Callers with the role `admin`.
     Admin,
-    /// Whoever has the role `super_admin`.
+    /// Callers with the role `super_admin`.
     SuperAdmin,
 }
 
@@ -175,7 +175,7 @@ impl FromStr for Access {
 }
 
 impl Access {
-    /// The name of the role, if one is asked for.
+    /// The name of the role, if one is required.
     const fn role(self) -> Option<&'static str> {
         match self {
             Self::SignedIn => None,

@@ -1,5 +1,4 @@
-//! `cargo xtask passwords`: the list of breached passwords that functions ask, made of files and looked
-//! into.
+//! `cargo xtask passwords`: builds the filter of breached passwords from files, and queries it.
 
 use std::fmt::Display;
 use std::fs::{File, Permissions};

@@ -367,7 +367,7 @@ fn policy<'a>(grants: impl IntoIterator<Item = &'a Grant>) -> Value {
 fn decide(tools: &Tools, questions: &[Question<'_>]) -> anyhow::Result<Vec<Decision>> {
     let folder = tools.node_modules();
     let mut node = Command::new(tools.node());
-    // Where libraries are found: beside the folder of libraries.
+    // Libraries are found next to the folder of libraries.
     node.args(["--input-type=module", "-e", DECIDE])
         .current_dir(folder.parent().unwrap_or(&folder));
     let said = run(&mut node, &json!(questions)).context("the evaluator of IAM")?;
@@ -476,7 +476,7 @@ fn dynamodb(operation: &str, body: &Value) -> Option<Needed> {
         let key = match operation {
             "GetItem" | "UpdateItem" | "DeleteItem" | "ConditionCheckItem" => &body["Key"]["pk"],
             "PutItem" => &body["Item"]["pk"],
-            // By the placeholder that every query of ours has for it.
+            // By the placeholder that every query of Latchkey uses for it.
             "Query" => &body["ExpressionAttributeValues"][":pk"],
             _ => return None,
         };

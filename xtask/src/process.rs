@@ -40,8 +40,8 @@ pub fn cargo() -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Returns at Ctrl-C, SIGTERM or SIGHUP. Once this has been called, none of them ends this process by
-/// itself any more.
+/// Returns at Ctrl-C, SIGTERM or SIGHUP. After the first call, none of these signals ends this process by
+/// itself.
 ///
 /// # Errors
 /// When they cannot be waited for.

@@ -93,7 +93,7 @@ fn look(root: &Path) -> Look {
             if !is_source(&path) {
                 continue;
             }
-            // A link stands for its target, but is not followed into folders.
+            // A link is treated as its target, but is not followed into folders.
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => ahead.push(path),
                 _ => files.push(path),

@@ -1,4 +1,4 @@
-//! `cargo xtask scale`: which item of the tables is asked for most, and how far it carries.
+//! `cargo xtask scale`: which item of the tables gets the most requests, and what load it supports.
 
 use std::collections::HashMap;
 
@@ -102,7 +102,7 @@ const KINDS: [Kind; 5] = [
     },
 ];
 
-/// Requests of one second by whoever makes them.
+/// The requests of one second, by caller.
 type Requests = HashMap<u64, [f64; 3]>;
 
 /// What the simulation gives, as text.

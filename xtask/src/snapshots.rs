@@ -1,4 +1,4 @@
-//! Snapshots that no test compares with any more.
+//! Snapshots that no test uses.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +23,7 @@ pub fn unused(root: &Path, used: &Path) -> anyhow::Result<Vec<PathBuf>> {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.is_dir() {
-                // What is built, and what is hidden, is not ours.
+                // Build output and hidden files are skipped.
                 if !path.is_symlink() && !name.starts_with('.') && name != "target" {
                     ahead.push(path);
                 }

@@ -1,4 +1,4 @@
-//! A deployed stack: its tables and secrets, by the outputs that CloudFormation tells.
+//! A deployed stack: its tables and secrets, by the outputs that CloudFormation reports.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -109,10 +109,10 @@ impl Intercept for ReadClock {
 }
 
 impl StackArguments {
-    /// The stack; `None` when none was named. Says which it is.
+    /// The stack; `None` if none was named. Prints its name.
     ///
     /// # Errors
-    /// When there is none, or it cannot be asked for. In one line.
+    /// When the stack does not exist or cannot be queried. In one line.
     pub(crate) async fn find(&self) -> anyhow::Result<Option<DeployedStack>> {
         let Some(name) = &self.stack else { return Ok(None) };
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
@@ -163,7 +163,7 @@ impl DeployedStack {
     /// Its tables and secrets.
     ///
     /// # Errors
-    /// When it is not a stack of ours. In one line.
+    /// When it is not a stack of Latchkey. In one line.
     pub(crate) fn tables(&self) -> anyhow::Result<Tables> {
         let builder = dynamo::deadlines((&self.config).into(), OPERATION_DEADLINE);
         let client = dynamo::Client::from_conf(builder.build());
@@ -188,7 +188,7 @@ impl DeployedStack {
     }
 }
 
-/// What a stack tells of itself.
+/// The outputs of a stack.
 struct Outputs {
     stack: String,
     values: BTreeMap<String, String>,

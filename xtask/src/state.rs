@@ -1,7 +1,8 @@
 //! `.local/dev.json`: where the running dev server is.
 //!
-//! The server holds a lock on the file for as long as it runs, and the system releases it however the server
-//! ends. So a file without a lock tells of a server that is gone, whatever process has its id by now.
+//! The server holds a lock on the file for as long as it runs, and the system releases the lock however the
+//! server ends. So a file without a lock belongs to a server that has ended, even if another process now
+//! has its id.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -53,7 +54,7 @@ fn path(project: &Project) -> PathBuf {
 }
 
 impl DevState {
-    /// Tells other commands.
+    /// Publishes the state for other commands.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -67,7 +68,7 @@ impl DevState {
         Ok(Published { path, file })
     }
 
-    /// The running dev server. `None` when there is none, or what the file tells of is gone.
+    /// The running dev server. `None` if there is none, or if the server in the file has ended.
     ///
     /// # Errors
     /// When the file cannot be read.

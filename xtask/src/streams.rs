@@ -18,7 +18,7 @@ use crate::gateway::Invoker;
 use crate::template::{StreamSource, Template};
 use crate::ui;
 
-/// How often a stream is looked at.
+/// How often a stream is read.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long to wait before records are delivered again that failed.
@@ -27,11 +27,10 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How often records are delivered before they are given up.
 const TRIES: usize = 10;
 
-/// Delivers the records of all streams, for ever. `mails` is the folder where mails are put: each new one
-/// is told.
+/// Delivers the records of all streams, forever. `mails` is the folder of mails: each new one is reported.
 ///
 /// # Errors
-/// When a stream that the template has is not there.
+/// When a stream of the template does not exist.
 pub async fn deliver(
     database: &Database,
     template: &Template,
@@ -133,7 +132,7 @@ fn first_failure(answer: &Value, records: &[Value]) -> Option<usize> {
 }
 
 impl StreamSource {
-    /// Whether a record is for whoever has this source.
+    /// Whether the filter of this event source accepts a record.
     #[must_use]
     pub fn takes(&self, record: &Value) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|pattern| matches(pattern, record))

@@ -82,7 +82,7 @@ impl Target {
     /// Finds the tables. Nothing has been created yet.
     ///
     /// # Errors
-    /// When there is no such stack, or no database where `if_missing` asks for one. In one line.
+    /// When the stack does not exist, or there is no database and `if_missing` requires one. In one line.
     pub(crate) async fn find(
         &self,
         project: &Project,

@@ -64,7 +64,7 @@ impl Outcome {
     }
 }
 
-/// Runs all steps, whatever becomes of the earlier ones. Whether all is well.
+/// Runs all steps, even if earlier ones fail. Returns whether all succeeded.
 ///
 /// # Errors
 /// When the steps cannot be prepared.
@@ -108,7 +108,8 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool
     Ok(summary.good)
 }
 
-/// Deploys to an emulator of AWS as the documentation says, and tests what is there. Whether all is well.
+/// Deploys to an emulator of AWS as the documentation says, and tests the deployment. Returns whether all
+/// succeeded.
 ///
 /// # Errors
 /// When it cannot be started.

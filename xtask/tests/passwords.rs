@@ -117,7 +117,7 @@ fn refuses_in_one_line_and_writes_nothing() {
     assert!(said.contains("no password to look up"), "{said}");
 }
 
-/// Whoever reads the old file meanwhile has all of it.
+/// A reader of the old file still reads all of it.
 #[test]
 fn an_old_filter_stays_until_the_new_one_is_whole() {
     let folder = TempDir::new().unwrap();

@@ -11,7 +11,7 @@ use serde::Serialize;
 use store::Invites;
 use web::{BootError, Created, Endpoint, NoBody, Problem, Route, World};
 
-/// How long an invitation counts.
+/// How long an invitation is valid.
 const VALID_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The route.
@@ -21,7 +21,7 @@ pub struct AdminInvitesRoute {
     world: World,
 }
 
-/// The body of an answer. The code is told once, here.
+/// The body of an answer. The code is shown only here, once.
 #[derive(Serialize)]
 pub struct Invite {
     invite_code: String,

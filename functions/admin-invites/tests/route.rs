@@ -61,7 +61,7 @@ async fn an_invitation_registers_once_and_is_stored_as_a_mac() {
         (status(&answer), body(&answer)["code"].as_str().unwrap_or_default().to_owned())
     };
     let invalid = || (403, "invalid_invite".to_owned());
-    // Before anything else is looked at.
+    // Before anything else is checked.
     for bad in [json!(null), json!("x"), json!(format!("{}A", codes[0])), json!("a.b"), json!("")] {
         assert_eq!(asked("no", &bad).await, invalid(), "{bad}");
     }

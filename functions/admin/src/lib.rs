@@ -1,4 +1,4 @@
-//! `GET /auth/admin`: greets administrators. The account is checked at every call.
+//! `GET /auth/admin`: greets administrators. The account is checked on every call.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::Admin;

@@ -1,8 +1,8 @@
-//! A Lambda authorizer (HTTP API, REQUEST, payload 2.0, simple response): guards functions in any
-//! language by our tokens.
+//! A Lambda authorizer (HTTP API, REQUEST, payload 2.0, simple response): guards functions in any language
+//! by Latchkey's tokens.
 //!
-//! It admits as our own routes do: by token, or, when `AUTHORIZER_ACCESS` is `checked`, after a look at
-//! account and session. It answers yes or no; what the client is then told is up to the gateway.
+//! It admits callers as Latchkey's own routes do: by token or, when `AUTHORIZER_ACCESS` is `checked`, after
+//! reading account and session. It answers yes or no; the gateway determines what the client then gets.
 
 use std::str::FromStr;
 
@@ -66,8 +66,8 @@ impl FromStr for Required {
     }
 }
 
-/// What the function behind is told of the caller, in `requestContext.authorizer.lambda`. Empty when
-/// the caller is not let in.
+/// What the guarded function learns about the caller, in `requestContext.authorizer.lambda`. Empty when the
+/// caller is refused.
 #[derive(Clone, Debug, Default, Serialize, serde::Deserialize)]
 pub struct Context {
     /// The user's id.
@@ -82,7 +82,7 @@ pub struct Context {
 }
 
 impl Authorizer {
-    /// Who the caller is, and the roles that count.
+    /// Who the caller is, and the roles that apply.
     async fn admit(&self, request: &AuthorizerRequest) -> Result<(Context, Roles), Problem> {
         let headers = &request.headers;
         let (sub, sid, roles) = match self.rules.access {

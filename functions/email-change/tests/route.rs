@@ -125,7 +125,7 @@ async fn the_owner_is_told_of_a_network_that_is_new() {
     assert_eq!((change("198.51.100.1", "c@example.com").await, new().await), (202, 1));
 }
 
-/// Whether it is taken shows in no answer; who has it is told.
+/// No answer reveals whether it is taken; its owner gets a mail.
 #[tokio::test]
 async fn an_address_that_somebody_has_is_answered_like_any_other() {
     let bench = Bench::start(Some("old@example.com")).await;

@@ -1,4 +1,4 @@
-//! `POST /auth/email/verify/send`: asks for a mail by which the caller's address is confirmed.
+//! `POST /auth/email/verify/send`: requests a mail with a code that confirms the caller's address.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::{Account, Anyone, Email, EmailStanding};

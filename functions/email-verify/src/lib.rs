@@ -1,5 +1,5 @@
 //! `POST /auth/email/verify`: confirms an address by the link that was mailed to it, and claims it for the
-//! account that asked for the mail.
+//! account that requested the mail.
 
 use redemption::{ConfirmationError, Confirmations, PresentedCode};
 use secrets::PeppersSecret;

@@ -147,7 +147,7 @@ async fn a_link_that_has_confirmed_succeeds_again_long_after() {
     }
 }
 
-/// Whoever has the address next must not be exposed to the networks of its previous owner.
+/// A later owner of the address must not be exposed to the networks of its previous owner.
 #[tokio::test]
 async fn no_network_stays_known_by_an_address_that_is_given_up() {
     let bench = Bench::start(Some("old@example.com")).await;

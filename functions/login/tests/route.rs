@@ -361,7 +361,7 @@ async fn whatever_is_wrong_asks_the_same_of_the_database() {
     }
 }
 
-/// R15, R16, R19: beyond the free tries nothing is looked at, whether or not there is such a name.
+/// R15, R16, R19: beyond the free tries nothing is checked, whether or not the name exists.
 #[tokio::test]
 async fn guesses_are_throttled_by_whatever_spelling() {
     let stack = Stack::start().await;
@@ -741,7 +741,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
     assert_eq!(stack.counted().await.len(), 3);
 }
 
-/// Without keys nobody can be let in, so nobody's guess is taken.
+/// Without keys nobody can be admitted, so no guess is accepted.
 #[tokio::test]
 async fn without_its_secrets_it_takes_no_guess() {
     for secret in ["SIGNING_KEYS_SECRET", "PEPPERS_SECRET"] {
@@ -758,7 +758,7 @@ async fn without_its_secrets_it_takes_no_guess() {
     }
 }
 
-/// The new hash is only desirable: the password is right, and its owner is let in without it.
+/// The new hash is only desirable: the password is right, so its owner is admitted without it.
 #[tokio::test]
 async fn a_hash_that_cannot_be_renewed_holds_up_no_login() {
     let stack = Stack::start().await;

@@ -65,7 +65,7 @@ async fn it_ends_the_session_of_the_token_and_no_other() {
     assert!(counts(&stack, &stranger).await);
 }
 
-/// Whoever is disabled may still end a session: nothing about the caller is read.
+/// A user whose account is disabled may still end a session: nothing about the caller is read.
 #[tokio::test]
 async fn it_reads_nothing_about_the_caller() {
     let stack = Stack::start().await;

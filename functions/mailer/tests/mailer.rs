@@ -89,7 +89,7 @@ impl Bench {
         id
     }
 
-    /// What the stream has told is told to `mailer`, again if it was before. What failed.
+    /// Passes all records of the stream to `mailer`, including earlier ones. Returns what failed.
     async fn deliver(&self, mailer: &MailerFunction) -> Value {
         let event = serde_json::from_value(self.stack.mailer_event()).unwrap();
         serde_json::to_value(mailer.handle(event).await.unwrap()).unwrap()["batchItemFailures"]
@@ -208,7 +208,7 @@ async fn a_verification_goes_to_the_new_address() {
     assert_eq!((code.address.as_str(), account.id), ("New@example.com", bench.account.id));
 }
 
-/// Who has the address is told instead, at the address as they gave it, and there is no code.
+/// The owner of the address gets a mail instead, at the address as they entered it, without a code.
 #[tokio::test]
 async fn of_an_address_that_is_taken_its_owner_is_told() {
     let bench = Bench::start().await;
@@ -224,8 +224,8 @@ async fn of_an_address_that_is_taken_its_owner_is_told() {
     assert!(!bench.find(VERIFY, id).await);
 }
 
-/// What was asked for in a session that has been ended since is void: whoever has taken an account over
-/// and been thrown out again does not get an address of theirs confirmed.
+/// A code is void if the session that requested it has been ended since: a thief who has been thrown out of
+/// an account cannot confirm an address for it.
 #[tokio::test]
 async fn what_was_asked_for_before_all_sessions_ended_is_void() {
     let bench = Bench::start().await;
@@ -271,7 +271,7 @@ async fn notices_are_told_and_can_be_switched_off() {
         off.ask(off.notice(notice)).await;
     }
     assert_eq!(off.run().await, []);
-    // And an account without an address is told nothing.
+    // And an account without an address gets nothing.
     let bench = Bench::start().await;
     let user = NewUser { username: "nowhere", email: None, roles: &[Role::User] };
     let user_id = bench.stack.user(user).await.id;

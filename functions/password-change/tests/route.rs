@@ -123,7 +123,7 @@ async fn the_new_password_counts_and_all_other_sessions_end() {
     assert!(logins.account(bench.account.id, credential.set_in).await.unwrap().is_some());
     let said = issuer::RefreshToken::verify(refresh, bench.stack.peppers()).unwrap();
     assert_eq!((said.sub, said.counter), (bench.account.id, 0));
-    // The owner is told.
+    // The owner gets a notice.
     let [mail] = deliver::<MailerFunction>(&bench.stack).await.try_into().unwrap();
     assert_eq!(mail.to, "testuser@example.com");
     assert_eq!(mail.subject, "Latchkey: your password has been changed");
@@ -211,7 +211,7 @@ async fn the_new_password_keeps_the_rules_and_all_faults_are_told_at_once() {
     assert!(bench.is(PASSWORD).await);
 }
 
-/// Two at once: one of them changes it, and the other is told that it is too late.
+/// Of two concurrent changes, one succeeds, and the other one is answered that it is too late.
 #[tokio::test]
 async fn of_two_at_once_one_counts() {
     let bench = Bench::start().await;

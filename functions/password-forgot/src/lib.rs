@@ -1,6 +1,7 @@
-//! `POST /auth/password/forgot`: asks for a mail with a code to set a new password.
+//! `POST /auth/password/forgot`: requests a mail with a code to set a new password.
 //!
-//! Whether anybody has the address is not looked up here, so neither the answer nor its time can tell.
+//! The function does not look up whether anybody has the address, so neither the answer nor its time
+//! reveals that.
 
 use identity::{Email, MailId, NameError};
 use secrets::PeppersSecret;

@@ -117,7 +117,7 @@ async fn a_link_sets_the_password_once_and_ends_all_sessions() {
     assert_eq!((status(&answer), body(&answer)), (204, Value::Null));
     assert_eq!(bench.sessions_that_count().await, 0);
     assert_eq!((bench.login(PASSWORD).await, bench.login(NEW).await), (401, 200));
-    // The owner is told, and the code is used up in both its forms.
+    // The owner gets a notice, and both forms of the code are used up.
     let told = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
     assert_eq!(told.subject, "Latchkey: your password has been changed");
     assert!(is_wrong(&bench.by_token(&mail, "another passphrase").await));
@@ -287,7 +287,8 @@ async fn a_password_that_is_refused_spends_no_code() {
             assert_eq!(error["field"], "new_password");
         }
     }
-    // Own names are refused to whoever has the code alone: it would tell whose it is.
+    // A password that equals the account's names is refused only with a valid code: otherwise the answer
+    // would reveal the owner.
     let wrong = json!({"token": "x", "new_password": "testuser"});
     assert!(is_wrong(&bench.ask(&wrong).await));
     // Many more than five times.
@@ -309,7 +310,7 @@ async fn a_disabled_account_gets_no_password() {
     assert!(is_wrong(&bench.by_token(&mail, NEW).await));
 }
 
-/// Whoever reads an old mailbox does not get into an account that has moved away from it.
+/// Reading an old mailbox does not give access to an account that has moved to another address.
 #[tokio::test]
 async fn a_code_that_went_to_an_address_of_before_is_void() {
     let bench = Bench::start().await;

@@ -1,4 +1,4 @@
-//! `GET /api/protected_route`: for whoever has a good token. Nothing about the caller is read.
+//! `GET /api/protected_route`: answers any signed-in user. Nothing about the caller is read.
 
 use identity::Anyone;
 use token_guard::{Caller, SignedIn, TokenGuard};

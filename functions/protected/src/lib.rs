@@ -1,4 +1,4 @@
-//! `GET /auth/protected`: greets whoever is signed in. The account is checked at every call.
+//! `GET /auth/protected`: greets signed-in users. The account is checked on every call.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::Anyone;

@@ -1,4 +1,4 @@
-//! `POST /auth/refresh`: new tokens for a session that counts, by its refresh token.
+//! `POST /auth/refresh`: exchanges the refresh token of a live session for new tokens.
 
 use std::sync::Arc;
 
@@ -56,8 +56,8 @@ impl Route for RefreshRoute {
     }
 
     async fn handle(&self, (): (), Body(body): Body<Refresh>) -> Result<Json<Tokens>, Problem> {
-        // All that can be missing is had before the session moves: an answer that it was moved for and
-        // that cannot be given would cost its owner the session.
+        // Load everything that can fail before rotating: if the session rotates and no answer follows, the
+        // user loses the session.
         let issuer = self.issuer.ready().await?;
         // Nothing is read or written for a token that we did not make.
         let token = issuer.presented(&body.refresh_token)?;
@@ -91,7 +91,7 @@ impl Route for RefreshRoute {
     }
 }
 
-/// One answer, whatever was wrong. The log is told.
+/// The same answer for every failure. Only the log contains the reason.
 fn refused(reason: &'static str) -> Problem {
     Problem::invalid_token().because(reason)
 }
@@ -110,7 +110,7 @@ fn live(refreshed: Refreshed, token: RefreshToken) -> Result<Session, Problem> {
     }
 }
 
-/// The account, if it and the session count now.
+/// The account, if it is active and the session is still valid.
 fn active(account: Option<Account>, session: &Session) -> Result<Account, Problem> {
     let account = account.ok_or_else(|| refused("the account no longer exists"))?;
     if account.standing == Standing::Disabled {

@@ -126,7 +126,7 @@ async fn a_presented_counter_gets_what_the_table_says() {
     let [zero, one, two] = [0, 1, 2].map(|counter| bench.token(sid, counter));
     // The first refresh after a login always may.
     assert_eq!(bench.refresh(&zero).await, (200, Some(one.clone())));
-    // Within the grace: the same to whoever has the current one, and to whoever has the one before.
+    // Within the grace, the current token and the previous one get the same answer.
     assert_eq!(bench.refresh(&one).await, (200, Some(one.clone())));
     assert_eq!(bench.refresh(&zero).await, (200, Some(one.clone())));
     // After it the session rotates again.
@@ -309,7 +309,7 @@ async fn without_its_secrets_it_answers_that_it_cannot() {
         let request = json_request("refresh", &json!({"refresh_token": token}));
         assert_eq!(status(&answer(&route, request).await), 503, "{missing}");
     }
-    // It was not lost: whoever was answered so tries again.
+    // It was not lost: a client that gets this answer tries again.
     assert_eq!(bench.refresh(&token).await.0, 200);
 }
 

@@ -133,8 +133,8 @@ impl Route for RegisterRoute {
     ) -> Result<Self::Output, Problem> {
         let invite = self.admit(registration.invite_code.as_deref()).await?;
         let Valid { username, password, email } = self.validate(registration)?;
-        // Once the input is a good one: what costs is the hash. The reservation is made beside it, and
-        // nothing is stored when it is refused.
+        // Only once the input is valid, because hashing is expensive. The reservation is made concurrently,
+        // and nothing is stored if it is refused.
         let network = client.network.map(|network| network.to_string());
         // To the millisecond, as precise as the id.
         let now =
@@ -227,8 +227,8 @@ impl RegisterRoute {
         NewEmail::Pending { address, mail }
     }
 
-    /// Whether anybody may register, before anything else is looked at. Gives what is stored of the
-    /// invitation's code, where it takes one.
+    /// Whether the caller may register, decided before anything else. Returns the stored form of the
+    /// invitation's code, if an invitation is required.
     async fn admit(&self, code: Option<&str>) -> Result<Option<String>, Problem> {
         match self.rules.mode {
             Mode::Open => Ok(None),
@@ -245,7 +245,7 @@ impl RegisterRoute {
         }
     }
 
-    /// Looks at every field, so that a client is told of all faults at once.
+    /// Checks every field, so that the client learns all faults at once.
     fn validate(&self, registration: Registration) -> Result<Valid, Problem> {
         let username = Username::parse(&registration.username).and_then(|name| {
             if self.rules.reserved.refuses(&name) { Err(NameError::Reserved) } else { Ok(name) }

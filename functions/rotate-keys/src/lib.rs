@@ -14,8 +14,8 @@ pub struct RotateKeys {
     rotation: Rotation,
 }
 
-/// What Secrets Manager sends. `SecretId` is not among what is read: which secret is rotated is
-/// configuration, and whoever may invoke the function does not choose another.
+/// The event that Secrets Manager sends. `SecretId` is not read: configuration determines which secret is
+/// rotated, so the invoker of the function cannot choose another.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Event {

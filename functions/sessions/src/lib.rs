@@ -19,7 +19,7 @@ pub struct SessionsRoute {
     clock: Arc<dyn Clock>,
 }
 
-/// What is asked for.
+/// The requested operation.
 #[derive(Clone, Copy, Debug)]
 pub enum Asked {
     /// The list.

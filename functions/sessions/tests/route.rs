@@ -132,7 +132,7 @@ async fn a_session_has_ended_also_if_the_answer_of_the_first_attempt_is_lost() {
     let deletes = interceptor.calls().iter().filter(|it| it.operation == "DeleteItem").count();
     assert_eq!(deletes, 2);
     assert_eq!(listed(&route, &one).await, [sid(&one)]);
-    // Another account's session lives on, whatever is lost.
+    // Another account's session lives on, whichever answer is lost.
     lose_the_first();
     end(&route, &one, sid(&stranger).as_str().unwrap()).await;
     assert_eq!(listed(&route, &stranger).await, [sid(&stranger)]);

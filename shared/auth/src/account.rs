@@ -28,10 +28,10 @@ pub struct Found {
 ///
 /// It reads; what follows from what it finds is decided in this crate.
 pub trait AccountCheck: Send + Sync + 'static {
-    /// Reads both, at the same time.
+    /// Reads both concurrently.
     ///
     /// # Errors
-    /// When either could not be read: the caller is not let in then.
+    /// When either could not be read: the caller is then refused.
     fn find(
         &self,
         user: UserId,
@@ -45,7 +45,7 @@ pub enum CheckError {
     /// The database does not answer.
     #[error("the account could not be read")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// What it answered is not an account of ours.
+    /// The stored account is malformed.
     #[error("the stored account is invalid")]
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -1,4 +1,4 @@
-//! Callers: who has been let in, and as what.
+//! Callers: who has been admitted, and with which rights.
 
 use std::marker::PhantomData;
 
@@ -7,9 +7,9 @@ use crate::{AccountCheck, CheckError, Claims, KeySource, TokenError, Verifier};
 use identity::{Account, Role, RoleRequirement, Roles, SessionId, Standing, UserId};
 use process::{Fault, FaultKind};
 
-/// Somebody whose access token has been verified and who has what `R` asks for, as the token says.
+/// A caller whose access token has been verified and who, by the token, has what `R` requires.
 ///
-/// There is no way to make one but [`Verifier::admit`]:
+/// Only [`Verifier::admit`] can create one:
 ///
 /// ```compile_fail
 /// let forged: auth::Caller<identity::Admin> = auth::Caller { claims: todo!(), requirement: todo!() };
@@ -40,7 +40,7 @@ impl<R> Caller<R> {
     }
 }
 
-/// Somebody whose account and session have been read besides, and who has what `R` asks for now.
+/// A caller whose account and session have also been read, and who currently has what `R` requires.
 #[derive(Clone, Debug)]
 pub struct CheckedCaller<R> {
     caller: Caller<R>,
@@ -107,21 +107,21 @@ impl Fault for Refusal {
 }
 
 impl<K: KeySource> Verifier<K> {
-    /// Lets in whoever has a good token with the role that `R` asks for.
+    /// Admits a caller with a valid token that has the role that `R` requires.
     ///
     /// # Errors
-    /// When the token does not count or the role is not in it.
+    /// When the token is invalid or does not have the role.
     pub async fn admit<R: RoleRequirement>(&self, token: &str) -> Result<Caller<R>, Refusal> {
         let claims = self.verify(token).await?;
         require::<R>(&claims.roles)?;
         Ok(Caller { claims, requirement: PhantomData })
     }
 
-    /// Lets in whoever has a good token, an account and a session that count now, and among the
-    /// account's roles of now the one that `R` asks for.
+    /// Admits a caller with a valid token, an active account and a live session, if the account currently
+    /// has the role that `R` requires.
     ///
     /// # Errors
-    /// When any of these fails, or account and session cannot be read.
+    /// When any of these conditions fails, or account and session cannot be read.
     pub async fn admit_checked<R: RoleRequirement>(
         &self,
         token: &str,

@@ -7,10 +7,10 @@ use identity::{Roles, SessionId, TokenId, UserId};
 /// The `typ` of our access tokens (RFC 9068 §2.1).
 pub const TOKEN_TYPE: &str = "at+jwt";
 
-/// What an access token says: the claims of RFC 9068 §2.2, and ours. No e-mail, nothing secret:
-/// anyone who holds a token can read it.
+/// The content of an access token: the claims of RFC 9068 §2.2, and Latchkey's own. It contains no e-mail
+/// address and nothing secret, because anyone who holds a token can read it.
 ///
-/// Times are `NumericDate`s (RFC 7519 §2) in whole seconds, which is all that we issue.
+/// Times are `NumericDate`s (RFC 7519 §2) in whole seconds; Latchkey issues no others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// Who issued it.
@@ -23,7 +23,7 @@ pub struct Claims {
     pub exp: i64,
     /// When it was issued.
     pub iat: i64,
-    /// Before when it does not count, if that is said.
+    /// The time before which the token is not valid, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<i64>,
     /// The token's own id.

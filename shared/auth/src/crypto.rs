@@ -1,10 +1,10 @@
-//! The cryptographic back end of `jsonwebtoken`: verification for everybody, signing for whoever
-//! brings it.
+//! The cryptographic back end of `jsonwebtoken`: verification for every process, and signing for those that
+//! provide it.
 //!
-//! `jsonwebtoken` has one provider per process, and its own back ends link every signer. Ours
-//! verifies by `aws-lc-rs`, which the AWS SDK links anyway, and asks a hook for signers, which only
-//! the crate `issuer` sets. So a function that verifies links no signing code, and a process that
-//! does both (a test) does not depend on which of the two came first.
+//! `jsonwebtoken` has one provider per process, and its own back ends link every signer. This one verifies
+//! with `aws-lc-rs`, which the AWS SDK links anyway, and asks a hook for signers, which only the crate
+//! `issuer` sets. So a function that verifies links no signing code, and a process that does both (a test)
+//! does not depend on which of the two came first.
 
 use std::sync::{Once, OnceLock};
 

@@ -52,7 +52,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm that a key is for: it hangs on the kind of the key.
+    /// The algorithm of a key, which its kind determines.
     fn of(key: &AlgorithmParameters) -> Option<Self> {
         match key {
             AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
@@ -95,7 +95,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// A public key that verifies tokens. The algorithm hangs on the key: a token only names the key.
+/// A public key that verifies tokens. The key determines the algorithm; a token only names the key.
 #[derive(Clone, Debug)]
 pub struct PublicKey {
     kid: String,
@@ -237,8 +237,8 @@ pub trait KeySource: Send + Sync + 'static {
     fn epoch(&self) -> impl Future<Output = Result<GlobalEpoch, KeyError>> + Send;
 }
 
-/// The time before which no session counts, whosever it is: the way out after a restore from backup,
-/// which brings ended sessions and old counters back. In whole seconds, as `auth_time` is.
+/// The time before which every session of every account is invalid. It is raised after a restore from a
+/// backup, which brings ended sessions and old counters back. In whole seconds, as `auth_time` is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GlobalEpoch(i64);
 
@@ -272,7 +272,7 @@ impl GlobalEpoch {
     }
 }
 
-/// The public keys cannot be had at present.
+/// The public keys are not available at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the public keys cannot be read")]
 pub struct KeyError;

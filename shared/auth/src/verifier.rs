@@ -13,13 +13,13 @@ use serde::{Deserialize, Deserializer};
 use crate::{Claims, KeySource, TOKEN_TYPE};
 use process::{Clock, Fault, FaultKind, Reader, Settings};
 
-/// The longest token that is looked at, in bytes. Ours are well under 1 KiB.
+/// The maximum length of a token, in bytes. Latchkey's own tokens are well under 1 KiB.
 pub const MAX_TOKEN_BYTES: usize = 4096;
 
 /// How far the clocks of issuer and verifier may differ, in seconds.
 pub const LEEWAY_SECONDS: i64 = 30;
 
-/// Whose tokens count, and for whom they must be.
+/// The issuer whose tokens are valid, and the audience that they must name.
 #[derive(Clone, Debug)]
 pub struct TokenRules {
     issuer: String,
@@ -76,7 +76,7 @@ impl Settings for TokenRules {
     }
 }
 
-/// Verifies access tokens. A concrete type on purpose: whoever could bring their own could lie.
+/// Verifies access tokens. A concrete type on purpose: anyone could implement a trait falsely.
 pub struct Verifier<K> {
     rules: TokenRules,
     keys: K,
@@ -89,7 +89,7 @@ impl<K> fmt::Debug for Verifier<K> {
     }
 }
 
-/// The header of a token, as far as it is looked at. `jwk`, `jku`, `x5u` and `x5c` are not: a token
+/// The members of a token's header that are read. `jwk`, `jku`, `x5u` and `x5c` are not among them: a token
 /// never brings its own key.
 #[derive(Deserialize)]
 struct Header<'a> {
@@ -110,7 +110,7 @@ enum Presence {
     Present,
 }
 
-/// A member that is there, whatever its value, `null` too.
+/// A member that is present, even if its value is `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Presence, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| Presence::Present)
 }
@@ -131,10 +131,10 @@ impl<K: KeySource> Verifier<K> {
         &self.keys
     }
 
-    /// Verifies a JWS in compact form (RFC 7515 §7.1) and gives its claims.
+    /// Verifies a JWS in compact form (RFC 7515 §7.1) and returns its claims.
     ///
     /// # Errors
-    /// The first rule that the token breaks; [`TokenError::Keys`] when the keys cannot be had.
+    /// The first rule that the token breaks; [`TokenError::Keys`] when the keys are not available.
     pub async fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);

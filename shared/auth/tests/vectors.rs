@@ -105,7 +105,7 @@ fn the_tokens_of_rfc_7520_are_refused() {
     }
 }
 
-/// Every text there is, and every object as text: whoever sends JSON for a token gets no further.
+/// Every text, and every object as text: JSON in place of a token must be refused too.
 fn collect(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::String(text) => texts.push(text.clone()),

@@ -75,7 +75,7 @@ impl<S: Source> fmt::Debug for Cache<S> {
 
 struct State<S: Source> {
     kept: Option<Kept<S::Value>>,
-    /// When the last read began, whatever its outcome.
+    /// When the last read began, whether or not it succeeded.
     tried_at: Option<Timestamp>,
     /// Why the last read failed; `None` after a successful one.
     failure: Option<S::Error>,

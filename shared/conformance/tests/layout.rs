@@ -83,7 +83,7 @@ fn every_event_is_of_a_function_and_of_its_route() {
             .max_by_key(|function| function.name.len())
             .unwrap_or_else(|| panic!("events/{file}.json is of no function"));
         let routes: Vec<_> = function.routes.iter().map(xtask::template::Route::key).collect();
-        // What a service invokes that is no route of ours has events of that service's form.
+        // A function that a service invokes, and that has no route, has events in that service's format.
         if routes.is_empty() {
             continue;
         }

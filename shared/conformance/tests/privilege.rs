@@ -11,11 +11,11 @@ use xtask::privilege::{Authorization, Decision, Roles, authorizations};
 use xtask::project::Project;
 use xtask::tools::{ToolSet, Tools};
 
-/// Who may read private signing keys: whoever signs, and what rotates them.
+/// Who may read private signing keys: the functions that sign, and the one that rotates the keys.
 const SIGNERS: [&str; 4] =
     ["LoginFunction", "PasswordChangeFunction", "RefreshFunction", "RotateKeysFunction"];
 
-/// Who may read peppers: whoever counts attempts, stores or looks for a MAC, or makes a code.
+/// Who may read peppers: the functions that count attempts, store or look for a MAC, or make a code.
 const PEPPERED: [&str; 12] = [
     "AdminInvitesFunction",
     "EmailChangeFunction",

@@ -60,7 +60,7 @@ async fn sessions_that_had_ended_come_back_and_are_ended_by_the_epoch() {
     stack.keys_table().raise_epoch(epoch).await.unwrap();
     assert_eq!(refresh(&stack, &token).await, 401);
 
-    // Whoever signs in from the second on that the command names has a session that counts.
+    // A user who signs in from the second that the command names on has a valid session.
     while SystemClock.now().as_second() < epoch.second() {
         tokio::task::yield_now().await;
     }

@@ -1,9 +1,9 @@
 //! The DynamoDB client as a function builds it, and what its errors mean.
 //!
-//! A Lambda function has its region and credentials in the environment, so the client is built
-//! straight from there: the SDK's default chain of providers would cost milliseconds and megabytes
-//! of every cold start to find the same values. Whatever runs elsewhere (the command line) loads its
-//! configuration by `aws-config` and hands the client over.
+//! A Lambda function has its region and credentials in the environment, so the client is built directly
+//! from there: the SDK's default chain of providers would add milliseconds and megabytes to every cold
+//! start to find the same values. Code that runs elsewhere (the command line) loads its configuration with
+//! `aws-config` and passes the client in.
 
 mod measured;
 mod verdict;
@@ -20,8 +20,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use process::{AwsEnvironment, Fault, FaultKind, Reader, Settings};
 use verdict::Verdict;
 
-/// The longest that one operation may take, retries included. Shorter than the grace in which a
-/// session rotates once (10 s), so that no retry of ours arrives after it.
+/// The maximum time of an operation, retries included. It is shorter than the grace in which a session
+/// rotates once (10 s), so that no retry arrives after the grace.
 pub const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
 
 /// How often an operation is tried at most. Enough for many who register one name at the same
@@ -74,8 +74,8 @@ pub fn connect(config: &Config) -> Client {
     Client::from_conf(builder.interceptor(measured::Measured).build())
 }
 
-/// Sets the deadlines and retries that every client of ours has, wherever its configuration comes
-/// from. `operation` is for a whole operation, retries included.
+/// Sets the deadlines and retries of a client, wherever its configuration comes from. `operation` limits a
+/// whole operation, retries included.
 #[must_use]
 pub fn deadlines(
     builder: aws_sdk_dynamodb::config::Builder,

@@ -100,7 +100,7 @@ identifier! {
     MailId
 }
 
-/// A UUIDv7 (RFC 9562 §5.7). Times before 1970 count as 1970: it has no others.
+/// A UUIDv7 (RFC 9562 §5.7). Times before 1970 are treated as 1970, because it has no others.
 fn ordered(now: Timestamp, random: &dyn Random) -> Uuid {
     let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
     Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid()

@@ -117,7 +117,7 @@ macro_rules! requirement {
 }
 
 requirement! {
-    /// Any signed-in account, whatever its roles.
+    /// Any signed-in account, regardless of its roles.
     Anyone, None
 }
 requirement! {

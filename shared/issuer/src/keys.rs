@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::jwk::PrivateJwk;
 use crate::sign::signer;
 
-/// The set as it is stored: a JWK Set with members of ours.
+/// The set as it is stored: a JWK Set with additional members.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Stored {
     /// The active key, then the next one.
@@ -155,7 +155,7 @@ impl SigningKeys {
     /// The public halves, with their states.
     ///
     /// # Panics
-    /// Never: they were looked at when the set was made.
+    /// Never: the keys were validated when the set was created.
     pub fn public(&self) -> impl Iterator<Item = (Jwk, KeyState)> {
         let public =
             |key: &PrivateJwk| (key.public().expect("looked at when the set was made"), key.state);
@@ -252,7 +252,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// A private key set is not usable. Says nothing of its content but a key id.
+/// A private key set is unusable. Reveals none of its content except a key id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningKeyError {
     /// Not a JWK Set of private keys.

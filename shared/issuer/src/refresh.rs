@@ -13,7 +13,7 @@ use identity::{SessionId, UserId};
 use peppers::{MacKey, Peppers, Purpose};
 use process::{Fault, FaultKind};
 
-/// The longest refresh token that is looked at, in bytes. Ours are under 130.
+/// The maximum length of a refresh token, in bytes. Latchkey's own tokens are under 130.
 pub const MAX_REFRESH_TOKEN_BYTES: usize = 256;
 
 /// The form of the token, its first member.
@@ -97,11 +97,11 @@ fn bytes<const N: usize>(member: &str) -> Result<[u8; N], RefreshTokenError> {
 /// Why a refresh token was refused. For logs: a client learns only that it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshTokenError {
-    /// Not of the form of ours.
+    /// It does not have the form of a refresh token.
     Malformed,
-    /// It names no pepper of ours.
+    /// It names an unknown pepper.
     UnknownPepper,
-    /// The MAC is not ours.
+    /// This service did not make the MAC.
     Mac,
 }
 

@@ -102,8 +102,8 @@ impl Issuer {
         issuer
     }
 
-    /// What tokens are issued with now. Before anything is written for them, so that nothing is
-    /// written in vain when it cannot be had.
+    /// The keys with which tokens are issued now. Load them before anything is written for a token, because
+    /// the write is useless if they are not available.
     ///
     /// # Errors
     /// When the secrets cannot be read, or there is no key yet.
@@ -132,7 +132,7 @@ impl fmt::Debug for Ready<'_> {
 }
 
 impl Ready<'_> {
-    /// What a refresh token says, if it is one of ours.
+    /// The content of a refresh token, if this service issued it.
     ///
     /// # Errors
     /// When it is not.
@@ -190,7 +190,7 @@ pub enum IssueError {
     /// The access token could not be signed.
     #[error(transparent)]
     Mint(#[from] MintError),
-    /// The refresh token is not one of ours.
+    /// This service did not issue the refresh token.
     #[error(transparent)]
     RefreshToken(#[from] RefreshTokenError),
 }

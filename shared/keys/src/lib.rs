@@ -1,12 +1,11 @@
 //! The public key set in the `KeysTable`, as a [`KeySource`].
 //!
-//! The set is one item, and the global epoch is in it. A function reads it when it starts and keeps it
-//! by the rule of [`cache`]: for [`FRESH_SECONDS`], and while reads fail for [`STALE_SECONDS`] more; then
-//! the answer is 503. A `kid` that is not in it causes one more read, at most every
-//! [`UNKNOWN_KID_SECONDS`], so that a stranger with invented key ids cannot turn every request into a
-//! read.
+//! The set is one item, which also contains the global epoch. A function reads it when it starts and keeps
+//! it by the rule of [`cache`]: for [`FRESH_SECONDS`], and while reads fail for [`STALE_SECONDS`] more;
+//! then the answer is 503. A `kid` that is not in it causes one more read, at most every
+//! [`UNKNOWN_KID_SECONDS`], so that a stranger with invented key ids cannot turn every request into a read.
 //!
-//! Whoever can write this table can forge anyone. No function but the one that makes keys may.
+//! Anyone who can write this table can forge any user's tokens. Only the function that makes keys may.
 
 mod record;
 

@@ -131,10 +131,10 @@ impl KeysTable {
         self.record().await?.published(now)
     }
 
-    /// The item, strongly consistent; an empty one when there is none.
+    /// The item, read with strong consistency; an empty one if there is none.
     ///
     /// # Errors
-    /// When the table cannot be read, or what it holds is not ours.
+    /// When the table cannot be read, or the item is malformed.
     pub async fn record(&self) -> Result<Record, KeysError> {
         let read = self
             .client

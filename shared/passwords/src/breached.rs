@@ -42,7 +42,7 @@ const HEADER_LEN: usize = PREFIX_LEN + digest::SHA256_OUTPUT_LEN;
 /// bits.
 pub const FALSE_POSITIVE_ONE_IN: u32 = 65_536;
 
-/// The most entries: at 18 bits each, what still fits beside a function in Lambda's 250 MB.
+/// The maximum number of entries: at 18 bits each, they still fit next to a function in Lambda's 250 MB.
 const MAX_ENTRIES: usize = 100_000_000;
 
 // Fingerprints are used as they lie in the file.
@@ -137,7 +137,7 @@ impl BreachedFilter {
         BinaryFuse16Ref::from_dma(&self.descriptor, self.fingerprints.get()).contains(&key)
     }
 
-    /// How many different passwords it was made of.
+    /// How many different passwords it was built from.
     #[must_use]
     pub fn entries(&self) -> u64 {
         self.entries
@@ -201,7 +201,7 @@ fn fits(mut descriptor: &[u8], len: usize) -> bool {
         && len as u64 == 2 * (segments + 2 * segment)
 }
 
-/// What stands for a password in the filter.
+/// The key that represents a password in the filter.
 fn key(password: &Password) -> u64 {
     let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, password.text().as_bytes());
     u64::from_be_bytes(take(&mut hash.as_ref()))

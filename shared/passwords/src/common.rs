@@ -14,8 +14,8 @@ const LIST: &str = include_str!("../data/common-passwords.txt");
 
 /// Whether `text`, which the caller has lower-cased, is in the list.
 ///
-/// Searches the text of the file by halves, so that there is nothing to build at the start and no
-/// table beside it.
+/// A binary search in the text of the file, so that nothing has to be built at the start and no table is
+/// needed.
 pub(crate) fn contains(text: &str) -> bool {
     let mut rest = LIST;
     while !rest.is_empty() {

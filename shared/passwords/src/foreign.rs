@@ -103,11 +103,11 @@ impl Foreign {
         Ok(Self::Scrypt { params, salt: salt.as_bytes().to_vec(), hash })
     }
 
-    /// Whether it is the hash of `password`. Takes as long as it asks for.
+    /// Whether it is the hash of `password`. Takes as long as its parameters require.
     pub(crate) fn verify(&self, password: &Password) -> Result<bool, HashError> {
         let password = password.text().as_bytes();
         match self {
-            // A password that goes on after what bcrypt looks at would be right whatever follows.
+            // bcrypt ignores the rest of a longer password, so any continuation would match.
             Self::Bcrypt(_) if password.len() > BCRYPT_BYTES => Ok(false),
             Self::Bcrypt(text) => bcrypt::verify(password, text).map_err(|_| HashError::Failed),
             Self::Pbkdf2Sha256 { iterations, salt, hash } => {

@@ -21,11 +21,11 @@ pub const HASH_FORMATS: &str = "argon2id as a PHC string ($argon2id$v=19$..., al
     argon2), bcrypt ($2a$, $2b$ or $2y$), Werkzeug's pbkdf2:sha256:... and scrypt:..., Django's \
     pbkdf2_sha256$...";
 
-/// A hash, with its parameters and salt. Opaque: made by [`Hasher::hash`](crate::Hasher::hash) or read
-/// from the store, and shown by nothing.
+/// A hash, with its parameters and salt. It is opaque: [`Hasher::hash`](crate::Hasher::hash) creates it or
+/// the store contains it, and nothing displays it.
 ///
-/// Ours are by argon2id, in the PHC string format. Those of others are read too: bcrypt, and what
-/// Werkzeug (Flask) and Django write.
+/// Latchkey's own hashes are argon2id, in the PHC string format. Foreign ones are read too: bcrypt, and the
+/// formats of Werkzeug (Flask) and Django.
 #[derive(Clone)]
 pub struct PasswordHash {
     text: String,
@@ -103,7 +103,7 @@ impl PasswordHash {
         }
     }
 
-    /// The PHC string, for the store alone. Whoever has it can guess at the password offline.
+    /// The PHC string, only for the store. Anyone who has it can guess at the password offline.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.text

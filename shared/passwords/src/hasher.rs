@@ -123,8 +123,8 @@ impl Hasher {
         Ok(if equal && hash.is_some() { Verdict::Right } else { Verdict::Wrong })
     }
 
-    /// One computation on a thread that may block. If the caller goes away meanwhile, it goes on
-    /// to its end, and the next one waits for the memory.
+    /// One computation on a thread that may block. If the caller goes away, the computation still finishes,
+    /// and the next one waits for the memory.
     async fn compute(
         &self,
         password: &Password,
@@ -240,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn agrees_with_another_implementation() {
         let hasher = Hasher::new();
-        // Twice, so that the larger memory comes between two hashes of ours.
+        // Twice, so that the larger memory comes between two hashes with the current costs.
         for (text, stored) in FOREIGN.into_iter().chain(FOREIGN) {
             let stored = PasswordHash::from_stored(stored.to_owned()).unwrap();
             assert_eq!(verify(&hasher, text, &stored).await, Verdict::Right);

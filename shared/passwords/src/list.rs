@@ -16,7 +16,7 @@ pub(crate) trait List: Sized {
     fn read(path: &Path) -> Result<Self, Self::Error>;
 }
 
-/// A file with a list. Whoever does not ask for the list does not pay for it.
+/// A file with a list. It is not read until the list is needed.
 pub(crate) struct ListFile<L> {
     /// The variable that names it.
     variable: &'static str,

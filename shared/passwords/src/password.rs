@@ -70,7 +70,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A text that is no password at all, whoever presents it.
+/// A text that cannot be a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     /// More than [`MAX_PASSWORD_BYTES`].

@@ -341,7 +341,7 @@ mod tests {
         write_filter(&breached, &["Nieselregen"]);
         let same = policy.clone();
         assert_eq!(codes_of(&policy, "Nieselregen"), ["breached_password"]);
-        // They are not there any more, and neither policy asks again.
+        // The files no longer exist, and neither policy reads them again.
         fs::remove_file(&common).unwrap();
         fs::remove_file(&breached).unwrap();
         for policy in [&policy, &same] {

@@ -1,4 +1,4 @@
-//! How long a hash takes with other costs than ours, for whoever is to choose them.
+//! How long a hash takes with other costs than the current ones, for choosing them.
 
 use std::time::{Duration, Instant};
 

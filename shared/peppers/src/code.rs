@@ -13,7 +13,7 @@ use crate::{Peppers, Purpose};
 /// How much of a code cannot be guessed, in bytes: 128 bits.
 const CODE_BYTES: usize = 16;
 
-/// The longest code that is looked at, in characters. Ours are under 40.
+/// The maximum length of a code, in characters. Latchkey's own codes are under 40.
 const MAX_CODE_CHARS: usize = 64;
 
 /// What a code is for.
@@ -74,7 +74,7 @@ impl CodeTag {
         Self(URL_SAFE_NO_PAD.encode(mac))
     }
 
-    /// What would be stored of `code`, if it may be one of ours.
+    /// The stored form of `code`, if it has the form of a code.
     #[must_use]
     pub fn of(kind: CodeKind, code: &str, peppers: &Peppers) -> Option<Self> {
         if code.len() > MAX_CODE_CHARS {

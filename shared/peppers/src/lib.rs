@@ -1,12 +1,11 @@
 //! Peppers: secrets that are in no table, and the keys that are derived from them.
 //!
-//! What is authenticated by a pepper cannot be made by whoever has a copy of the tables. Each use has
-//! a key of its own, derived by HKDF (RFC 5869) with a label, so that what was made for one use says
-//! nothing in another.
+//! Nobody who has only a copy of the tables can make what a pepper authenticates. Each use has its own key,
+//! derived by HKDF (RFC 5869) with a label, so that a MAC for one use is worthless in another.
 //!
-//! Peppers overlap by id. A new one is known to everybody for [`ANNOUNCE_SECONDS`] before anything is
-//! made with it, since not all functions read the secret at the same moment; an old one is kept as
-//! long as anything that was made with it.
+//! Peppers overlap by id. A new one is announced for [`ANNOUNCE_SECONDS`] before anything is made with it,
+//! because functions do not all read the secret at the same moment. An old one is kept for as long as
+//! anything that was made with it may be valid.
 
 mod code;
 mod edge;
@@ -26,8 +25,8 @@ use process::Random;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// How long a pepper is known before anything is made with it, in seconds: longer than any function
-/// goes by an old copy of the secret (60 s fresh, 300 s more while it cannot be read).
+/// How long a pepper is known before anything is made with it, in seconds: longer than any function uses an
+/// old copy of the secret (60 s fresh, 300 s more while it cannot be read).
 pub const ANNOUNCE_SECONDS: i64 = 600;
 
 /// The least entropy that a pepper may have, by its length in characters of base64url: 192 bits.
@@ -144,13 +143,13 @@ impl Peppers {
         Self(Stored { version: Some(version.to_owned()), first, later: Vec::new() })
     }
 
-    /// This set with one more pepper, which is made with once it is known everywhere, and without
-    /// those that were replaced so long ago that nothing made with them counts any more.
+    /// This set with one more pepper, which is used once it is known everywhere, and without those that
+    /// were replaced so long ago that nothing made with them is still valid.
     ///
-    /// `kept_for` is the longest that anything made with a pepper counts.
+    /// `kept_for` is the maximum time for which anything made with a pepper is valid.
     ///
     /// # Errors
-    /// When the last one has not begun yet: one at a time.
+    /// When the newest pepper is not in use yet: only one can be added at a time.
     pub fn with_new(
         &self,
         version: &str,
@@ -276,7 +275,7 @@ pub struct NotBegun {
     pub starts_at: Timestamp,
 }
 
-/// A set of peppers is not usable. Says nothing of its content.
+/// A set of peppers is unusable. Reveals nothing of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PepperError {
     /// Not JSON with the expected members.

@@ -1,9 +1,9 @@
-//! Codes by mail: a link token, and eight digits that count together with an address.
+//! Codes by mail: a link token, and eight digits that are valid only together with an address.
 //!
-//! Neither is stored. Both are MACs over the mail's id, so the mail can be made again and says the same,
-//! and what the tables hold (the id) leads to neither without the pepper. A link token names pepper and
-//! id itself, so one that we did not make is refused before anything is read. Eight digits can be
-//! guessed; how many guesses there are is for the table to count.
+//! Neither is stored. Both are MACs over the mail's id, so the mail can be created again with the same
+//! content, and the id in the tables reveals neither without the pepper. A link token names pepper and id
+//! itself, so a token that this service did not make is refused before anything is read. Eight digits can
+//! be guessed, so the table counts the tries.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use crate::{MacKey, Peppers, Purpose};
 /// How much of a link token cannot be guessed, in bytes: 128 bits.
 const TOKEN_BYTES: usize = 16;
 
-/// The longest link token that is looked at, in characters. Ours are at most 61.
+/// The maximum length of a link token, in characters. Latchkey's own tokens have at most 61.
 const MAX_TOKEN_CHARS: usize = 64;
 
 /// The code of a mail, in both its forms. Secrets, for the mail and nothing else.
@@ -37,7 +37,7 @@ impl fmt::Debug for MailedCode {
 }
 
 impl MailedCode {
-    /// The code of the mail `id`, which was asked for at the time `asked_at`: the same one, however
+    /// The code of the mail `id`, which was requested at the time `asked_at`: always the same, however
     /// often it is derived.
     #[must_use]
     pub fn derive(purpose: MailedFor, id: MailId, peppers: &Peppers, asked_at: Timestamp) -> Self {
@@ -105,7 +105,7 @@ impl Peppers {
     }
 }
 
-/// Base64url without spare bits, of just so many bytes.
+/// Decodes base64url without spare bits, of exactly `N` bytes.
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }

@@ -91,7 +91,7 @@ impl Reader<'_> {
     /// value.
     pub fn fault(&self, name: &str, reason: impl fmt::Display) {
         let fault = format!("{name} {reason}");
-        // Two crates may read one variable; its fault is told once.
+        // Two crates may read one variable; its fault is reported once.
         let mut errors = self.errors.borrow_mut();
         if !errors.contains(&fault) {
             errors.push(fault);

@@ -17,13 +17,13 @@ pub enum FaultKind {
     WrongCode,
     /// There is no such thing, or not for the caller to know (404).
     Absent,
-    /// What is asked for contradicts what is there (409).
+    /// The request conflicts with existing data (409).
     Conflict,
     /// Too many attempts (429).
     Throttled,
     /// Something we depend on does not answer (503).
     Unavailable,
-    /// A defect of ours (500).
+    /// A defect of the service (500).
     Internal,
 }
 

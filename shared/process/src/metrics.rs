@@ -1,7 +1,7 @@
-//! What is measured, by whoever knows it; `web` tells `CloudWatch` once a request.
+//! Measurements by the code that makes them; `web` reports them to `CloudWatch` once per request.
 //!
-//! A measurement is an event of `tracing` with a target of its own, so that whoever measures depends on
-//! nobody who collects, and nothing is kept where nobody does.
+//! A measurement is an event of `tracing` with its own target. So code that measures does not depend on
+//! code that collects, and nothing is kept if nothing collects.
 
 /// The target of the events.
 pub const TARGET: &str = "latchkey::metrics";
@@ -31,8 +31,8 @@ pub enum Metric {
     ReuseDetected,
     /// How long hashing passwords took, in milliseconds.
     HashTime,
-    /// How long operations of the database took, retries included, in milliseconds: the sum, though some
-    /// are made beside each other.
+    /// How long operations of the database took, retries included, in milliseconds: the sum, although some
+    /// of them run concurrently.
     DatabaseTime,
     /// Attempts of such operations after their first ones.
     DatabaseRetries,
@@ -108,8 +108,8 @@ impl Metric {
         Self::ALL.into_iter().find(|metric| metric.name() == name)
     }
 
-    /// What a request has of it that had `before`, and now measures `value`: the sum, but for an age,
-    /// which is what it is however often it is looked at.
+    /// The value for a request that had `before` and now measures `value`: the sum, except for an age,
+    /// which does not grow with the number of measurements.
     #[must_use]
     pub fn after(self, before: f64, value: f64) -> f64 {
         match self {

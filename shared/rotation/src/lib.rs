@@ -1,15 +1,15 @@
-//! Rotation: new signing keys and new peppers, without a request that fails for it.
+//! Rotation: new signing keys and new peppers, without any request failing because of it.
 //!
-//! A signing key is `next` first: public, and not signing. At the next rotation it is `active`, and the
-//! one that was active is `retired`: its private half is gone, its public half stays until the last
-//! token that any signer may have made with it has expired. So every verifier, however long it keeps
-//! the set, knows a key before it meets a token of it.
+//! A signing key is `next` first: public, but not signing. At the next rotation it becomes `active`, and
+//! the previously active key becomes `retired`: its private half is removed, and its public half stays
+//! until the last token that any signer may have made with it has expired. So every verifier, however long
+//! it caches the set, knows a key before it meets a token of it.
 //!
-//! [`Rotation`] takes the four steps of Secrets Manager, each of which may be taken again, and
-//! completes what was begun by whoever was stopped at any point. Which key signs is decided by one
-//! label, `AWSCURRENT`, which moves from the version that was in use to one that names it as what it
-//! replaces: of two rotations at the same time, one moves it. What is published is a function of that
-//! version and of what was published before, and is written only if nobody has written in between.
+//! [`Rotation`] takes the four steps of Secrets Manager. Each of them may be repeated, and they complete a
+//! rotation that was interrupted at any point. The label `AWSCURRENT` determines which key signs. It moves
+//! from the version in use to one that names that version as the one it replaces: of two concurrent
+//! rotations, only one moves it. The published set is a function of that version and of the set that was
+//! published before, and it is written only if nobody else has written in between.
 
 mod peppers;
 mod published;
@@ -28,7 +28,7 @@ use secrets::{SecretError, Version, Versions};
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// How often a publication is tried again when somebody else published meanwhile.
+/// How often a publication is tried again after a concurrent one.
 const TRIES: usize = 8;
 
 /// The id of the version that a first version replaces, where there was none.
@@ -127,7 +127,7 @@ impl Rotation {
         self
     }
 
-    /// What is published, for whoever wants to see.
+    /// What is published, for display.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -143,7 +143,7 @@ impl Rotation {
         Ok(!self.current().await?.keys.is_empty())
     }
 
-    /// Carries out `plan`, all four steps, after whatever rotation was begun and not completed.
+    /// Carries out `plan`, all four steps, after completing any interrupted rotation.
     ///
     /// # Errors
     /// When it cannot be done now, or has to wait.
@@ -214,8 +214,9 @@ impl Rotation {
             }
         }
         if !current.keys.is_empty() {
-            // Whoever put it into use may have been stopped right after; and a table that was lost or
-            // restored learns what is in use, or its next key would never be old enough to sign.
+            // A process may have been stopped right after putting this version into use. And a table that
+            // was lost or restored has to learn what is in use, or its next key would never be old enough
+            // to sign.
             self.settle(&current.id).await?;
         }
         let keys = self.planned(plan, &current, token).await?.replacing(&current.id);
@@ -267,7 +268,7 @@ impl Rotation {
 
     async fn set(&self, token: &str) -> Result<(), RotationError> {
         for _ in 0..TRIES {
-            // Before the look at the labels: whoever has gone on since then has published, and our
+            // Read before the labels: if another rotation has continued since, it has published, and this
             // publication fails.
             let record = self.table.record().await?;
             let current = self.current().await?;

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::NONE;
 
-/// How long a pepper is kept after it was replaced: the longest that anything made with one counts, by
-/// `SESSION_ABSOLUTE_SECONDS` (90 days) and `NAME_QUARANTINE_DAYS` (90), whichever is longer.
+/// How long a pepper is kept after it was replaced: the maximum time for which anything made with one is
+/// valid, by `SESSION_ABSOLUTE_SECONDS` (90 days) or `NAME_QUARANTINE_DAYS` (90), whichever is longer.
 pub fn peppers_kept_for(reader: &Reader<'_>) -> Option<SignedDuration> {
     let session = reader.optional("SESSION_ABSOLUTE_SECONDS", 90 * 24 * 60 * 60);
     let quarantine = reader.optional("NAME_QUARANTINE_DAYS", 90);
@@ -36,8 +36,8 @@ impl fmt::Debug for PepperRotation {
 }
 
 impl PepperRotation {
-    /// Adds to the peppers in `versions`. `kept_for` is the longest that anything made with one
-    /// counts.
+    /// Adds to the peppers in `versions`. `kept_for` is the maximum time for which anything made with one
+    /// is valid.
     pub fn new(
         versions: Versions,
         kept_for: SignedDuration,

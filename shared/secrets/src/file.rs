@@ -15,8 +15,8 @@ use crate::{SecretError, Version};
 /// The id of a version whose value names none: the first one.
 const FIRST: &str = "first";
 
-/// The file at `path` holds the value in use, as it is. A version that is about to be put into use is
-/// in a file beside it. A value in use tells its version by its member `version`.
+/// The file at `path` contains the value in use, unchanged. A version that is about to be put into use is
+/// in a file next to it. A value in use names its version in its member `version`.
 #[derive(Clone, Debug)]
 pub(crate) struct FileSecret {
     path: PathBuf,
@@ -101,8 +101,8 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SecretError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unavailable(error)),
     };
-    // It may have been copied here with the mode of the copier. By the open file: what is at the path
-    // may be gone meanwhile, or another.
+    // It may have been copied here with the mode of the copier. Uses the open file, because the file at the
+    // path may have been removed or replaced in between.
     let mode = file.metadata().map_err(unavailable)?.permissions().mode();
     if mode & 0o077 != 0 {
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(unavailable)?;

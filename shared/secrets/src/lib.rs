@@ -178,8 +178,8 @@ impl Versions {
         }
     }
 
-    /// Takes the label off the version that was in use before (`AWSPREVIOUS`): without one it is
-    /// deprecated, and Secrets Manager deletes it by and by. Again is harmless.
+    /// Removes the label from the version that was in use before (`AWSPREVIOUS`): a version without a label
+    /// is deprecated, and Secrets Manager deletes it at some time. Idempotent.
     ///
     /// # Errors
     /// When that cannot be done.
@@ -192,7 +192,7 @@ impl Versions {
     }
 }
 
-/// A secret could not be read or written. Says nothing of its value.
+/// A secret could not be read or written. Reveals nothing of its value.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SecretError {
     /// There is no such secret, or no version of it in use.

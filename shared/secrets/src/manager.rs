@@ -162,7 +162,7 @@ impl ManagedSecret {
             .await;
         match removed {
             Ok(_) => Ok(()),
-            // Gone meanwhile.
+            // It has been deleted in between.
             Err(error)
                 if error
                     .as_service_error()

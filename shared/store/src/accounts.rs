@@ -1,4 +1,4 @@
-//! Reading an account and a session, to decide whether a caller is let in.
+//! Reading an account and a session, to decide whether a caller is admitted.
 
 use auth::{AccountCheck, CheckError, Found};
 use dynamo::Client;

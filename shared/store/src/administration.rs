@@ -1,4 +1,4 @@
-//! Looking accounts up and changing them, for whoever looks after them.
+//! Finding accounts and changing them, for administrators.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
@@ -44,8 +44,8 @@ impl Administration {
         self.0.update_account(id, "SET #roles = :roles", &names, [(":roles", roles)]).await
     }
 
-    /// Disables an account: it cannot sign in, and none of its sessions counts any more, not even
-    /// when it is enabled again. Routes by token see it when the token expires.
+    /// Disables an account: it cannot sign in, and its sessions end for good, even if it is enabled again.
+    /// Routes by token notice when the token expires.
     ///
     /// # Errors
     /// When there is no such account, or the table cannot be written.

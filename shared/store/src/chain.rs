@@ -1,19 +1,19 @@
 //! The rule of refreshing: what a presented counter gets.
 //!
-//! A session rotates at most once in a grace. So within a grace after a rotation there are just two
-//! tokens that an honest client may hold: the current one, and, when the answer was lost or a second
-//! tab was slower, the one before. Both get the current one. Whoever comes later with the one before
-//! holds a token that somebody else has used since: the session ends, for the thief and the owner,
-//! whichever of them it was.
+//! A session rotates at most once per grace. So within a grace after a rotation there are just two tokens
+//! that an honest client may hold: the current one and, if an answer was lost or a second tab was slower,
+//! the previous one. Both get the current one. A caller who presents the previous one later holds a token
+//! that somebody else has used since: the session ends, for the thief and the owner, whichever of them it
+//! was.
 //!
-//! Time is that of the function that was asked, and its update may reach the table later, retries
-//! included, when the session has rotated once more. Then the token is two behind though it was
-//! presented within the grace. So the time of the rotation before the last is kept too, and a token
-//! counts as superseded since the rotation that superseded it, one behind or two. (The model checker
-//! found that without it an honest client can lose its session: `protocol` in the tests.)
+//! The time is that of the function that received the request. Its update, retries included, may reach the
+//! table after the session has rotated once more. Then the token is two behind, although it was presented
+//! within the grace. So the time of the rotation before the last is kept too, and a token is superseded
+//! from the rotation that superseded it, one behind or two. (The model checker found that an honest client
+//! could otherwise lose its session: `protocol` in the tests.)
 //!
-//! This is the whole rule, without a database: the implementation, the model that it is tested
-//! against and the model checker's model all ask it.
+//! This is the whole rule, without a database: the implementation, the model that it is tested against and
+//! the model checker's model all use it.
 
 use jiff::{SignedDuration, Timestamp};
 

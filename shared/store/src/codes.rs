@@ -99,7 +99,7 @@ struct DigitsItem {
     /// The mark of the last try, by which a retry after a lost answer recognizes its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<String>,
-    /// The mark of the last try that was given back, likewise.
+    /// The mark of the last try that was given back, for the same purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     returned: Option<String>,
     /// In seconds since 1970: the table's TTL attribute.
@@ -146,8 +146,8 @@ fn number(n: i64) -> AttributeValue {
 }
 
 impl Table {
-    /// The account that claims this address. If the account no longer has the address, nobody has it,
-    /// whatever the claim says.
+    /// The account that claims this address. If the account no longer has the address, nobody has it, even
+    /// though the claim exists.
     async fn owner(&self, address: &CanonicalName) -> Result<Option<Account>, StoreError> {
         let Some(claim) = self.get::<ClaimItem>(Key::email(address)).await? else {
             return Ok(None);

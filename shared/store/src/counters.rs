@@ -1,8 +1,9 @@
 //! Counters of attempts, and the networks that an account is known to sign in from.
 //!
-//! A counter is one item. While attempts are free, one is reserved by one update that adds to it;
-//! beyond that by comparing with what was there and writing only if it still is. So of a burst at the
-//! same moment no more get through than may. Expiry is compared here; TTL only sweeps.
+//! A counter is one item. While attempts are free, one update reserves an attempt by adding to the counter.
+//! Beyond that, a reservation compares the stored state and writes only if it is unchanged. So of a
+//! concurrent burst, no more attempts are granted than allowed. Expiry is compared here; TTL only cleans
+//! up.
 
 use std::collections::HashMap;
 
@@ -24,17 +25,17 @@ use crate::key::Key;
 use crate::resets::Unchanged;
 use crate::table::{Config, StoreError, Table};
 
-/// How often a reservation is tried again when another one came in between. Whoever loses that often
-/// is one of a burst, and is told to wait.
+/// How often a reservation is tried again after a concurrent one. A caller that loses this often is part of
+/// a burst, and has to wait.
 const TRIES: usize = 16;
 
-/// How many networks are looked at to find one that is known.
+/// How many networks are read to find one that is known.
 const KNOWN_LOOKED_AT: i32 = 100;
 
 /// How many attempts are free, and how long to wait beyond that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// So many attempts are free.
+    /// How many attempts are free.
     pub free: u32,
     /// What follows.
     pub beyond: Beyond,
@@ -57,7 +58,7 @@ pub enum Beyond {
     WindowEnd,
 }
 
-/// Which counter. Nothing of whom it is about can be read in it.
+/// The key of a counter. It reveals nothing about whom the counter concerns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CounterKey {
     kind: &'static str,
@@ -82,9 +83,9 @@ struct Counter {
     count: u32,
     /// No attempt before this millisecond since 1970; 0 when one may be made at once.
     next_at: i64,
-    /// Until when it counts, in seconds since 1970: the table's TTL attribute.
+    /// When it expires, in seconds since 1970: the table's TTL attribute.
     expires_at: i64,
-    /// The last reservation, by which a retry of ours knows its own.
+    /// The last reservation, by which a retry recognizes its own write.
     last: String,
 }
 
@@ -96,7 +97,7 @@ enum Decision {
 }
 
 impl Limit {
-    /// The wait after the attempt that makes the count `count`.
+    /// The wait after the attempt that raises the count to `count`.
     fn wait_after(&self, count: u32) -> SignedDuration {
         match self.beyond {
             Beyond::Doubling { base, most } if count >= self.free => {
@@ -136,7 +137,7 @@ impl Limit {
         Decision::Write(Counter { count, next_at, expires_at, last: nonce.to_owned() })
     }
 
-    /// Below this count an attempt is followed by no wait, so it need not be compared.
+    /// Below this count no wait follows an attempt, so the count need not be compared.
     fn surely_free(&self) -> u32 {
         match self.beyond {
             Beyond::Doubling { .. } => self.free.saturating_sub(1),
@@ -221,7 +222,7 @@ impl Counters {
             if let Some(old) = &old
                 && old.last == nonce
             {
-                // A try of ours whose answer was lost.
+                // An earlier attempt whose answer was lost.
                 return Ok(granted(before, old.expires_at));
             }
             match limit.decide(old.as_ref(), now, &nonce) {
@@ -235,8 +236,8 @@ impl Counters {
         Ok(Reserved::Refused(SignedDuration::from_secs(1)))
     }
 
-    /// Adds one where that is surely free, or makes the counter. Gives what was there before, or, when
-    /// it is not free, what is there.
+    /// Adds one if that is certainly free, or creates the counter. Returns the former state or, if it is
+    /// not free, the current one.
     async fn add(
         &self,
         key: &CounterKey,
@@ -295,7 +296,7 @@ impl Counters {
         }
     }
 
-    /// Writes `new` if `old` is still what is there. Otherwise gives what is.
+    /// Writes `new` if the stored state is still `old`. Otherwise returns the stored state.
     async fn replace(
         &self,
         key: &CounterKey,
@@ -319,7 +320,7 @@ impl Counters {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         update = match old {
             None => update.condition_expression("attribute_not_exists(pk)"),
-            // Each reservation has a mark of its own, and giving one back lowers the count.
+            // Each reservation has its own mark, and giving one back lowers the count.
             Some(old) => update
                 .condition_expression("#last = :old_last AND #count = :old_count")
                 .expression_attribute_values(":old_last", text(&old.last))
@@ -337,7 +338,7 @@ impl Counters {
     /// # Errors
     /// When the table cannot be written.
     pub async fn give_back(&self, receipt: &Receipt) -> Result<(), StoreError> {
-        // What was there before is there again, if nobody has been there since.
+        // The former state is restored, if nothing has changed the counter since.
         if let (Beyond::Doubling { .. }, Some(before)) = (receipt.beyond, &receipt.before) {
             let mine = Counter { last: receipt.nonce.clone(), ..before.clone() };
             let mine = Counter { count: mine.count.saturating_add(1), ..mine };
@@ -372,7 +373,7 @@ impl Counters {
         }
     }
 
-    /// Forgets a counter, whatever it holds: the caller has proven the secret that it protects.
+    /// Deletes a counter in any state: the caller has proven the secret that it protects.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -447,10 +448,9 @@ impl Counters {
         outcome
     }
 
-    /// Notes that a network is known to `account` by its names `whos`, on condition that the account still has
-    /// the epoch and the address that it was read with, and that the address is still confirmed if it was. So
-    /// a login whose password is replaced concurrently makes no network known. Returns whether the condition
-    /// held.
+    /// Records that a network is known to `account` by its names `whos`, if the account still has the epoch
+    /// and the address that it was read with, and if a confirmed address is still confirmed. So a login
+    /// whose password is replaced concurrently makes no network known. Returns whether the condition held.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -479,7 +479,7 @@ impl Counters {
         let mut items = vec![TransactWriteItem::builder().condition_check(check).build()];
         let known = Known { expires_at: until.as_second() };
         for who in whos {
-            // Each note replaces an earlier one, which says the same of an earlier time.
+            // Each record replaces an earlier one, which says the same for an earlier time.
             let put = Put::builder()
                 .table_name(&table.name)
                 .set_item(Some(item::with_key(Key::known(who, network), &known)?))
@@ -497,7 +497,7 @@ struct Known {
     expires_at: i64,
 }
 
-/// What is there, when a condition failed.
+/// The stored item, after a condition failed.
 fn there<R>(
     error: aws_sdk_dynamodb::error::SdkError<UpdateItemError, R>,
 ) -> Result<Option<Counter>, StoreError>

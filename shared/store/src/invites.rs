@@ -9,7 +9,7 @@ use crate::item;
 use crate::key::Key;
 use crate::table::{Config, StoreError, Table};
 
-/// Makes invitations, and looks whether one counts. Using one up is part of a registration.
+/// Creates invitations, and checks whether one is valid. Using one up is part of a registration.
 #[derive(Clone, Debug)]
 pub struct Invites(Table);
 
@@ -55,7 +55,7 @@ impl Invites {
         Ok(())
     }
 
-    /// Whether there is such an invitation, and its time is not over.
+    /// Whether the invitation exists and has not expired.
     ///
     /// # Errors
     /// When the table cannot be read.

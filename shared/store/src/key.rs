@@ -37,8 +37,8 @@ impl Key {
         Self::new(format!("USERNAME#{}", name.as_str()), "CLAIM")
     }
 
-    /// The password of the account with a username. It hangs on the name, so that a login reads the
-    /// claim and the hash at the same time; in an item of its own, so that nothing else reads it.
+    /// The password of the account with a username. It is stored under the name, so that a login reads
+    /// claim and hash concurrently, and in its own item, so that nothing else reads it.
     pub(crate) fn password(name: &CanonicalName) -> Self {
         Self::new(format!("USERNAME#{}", name.as_str()), "PASSWORD")
     }

@@ -1,7 +1,7 @@
-//! The users' table: what is in it, and one handle per thing that can be done with it.
+//! The users' table: its contents, and one handle per operation on it.
 //!
-//! A function holds just the handles that it needs, so that its needs show in its type; the actions
-//! that its template resource is granted are those of its handles.
+//! A function holds only the handles that it needs, so that its type shows its needs. The actions that its
+//! template resource is granted are those of its handles.
 //!
 //! | handle | does | actions |
 //! |---|---|---|
@@ -23,9 +23,8 @@
 //! | [`Verifications`] | claims an address by a code | `PutItem`, `UpdateItem`, `DeleteItem` |
 //! | [`Administration`] | looks accounts up and changes them | `GetItem`, `UpdateItem` |
 //!
-//! A decision is never taken on a read that a write then relies on: conditions and transactions
-//! carry it. Reads that decide are strongly consistent. Expiry is compared in code; the table's TTL
-//! only sweeps.
+//! No write depends on an earlier read: conditions and transactions decide. Reads that decide are strongly
+//! consistent. Expiry is compared in code; the table's TTL only cleans up.
 
 mod accounts;
 mod administration;

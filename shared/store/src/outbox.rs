@@ -115,8 +115,8 @@ impl NewMail {
         Self { id: MailId::new(now, random), mail, asked_at: now }
     }
 
-    /// Tells the owner of an account about an event, at the address that the account has now. `None` if
-    /// the account has no address that its owner has confirmed.
+    /// Notifies the owner of an account of an event, at the address that the account has now. `None` if the
+    /// account has no address that its owner has confirmed.
     #[must_use]
     pub fn notice(
         account: &Account,

@@ -83,7 +83,7 @@ impl FromStr for AddressClaim {
 /// The epoch of a new account.
 pub const FIRST_VER: u64 = 1;
 
-/// The items of the transaction, in its order, by which a failed condition is told.
+/// The positions of the items in the transaction, which tell which condition failed.
 const USERNAME_CLAIM: usize = 0;
 /// In this order after the three that are always there.
 const FURTHER: usize = 3;

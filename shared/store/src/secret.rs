@@ -13,7 +13,7 @@ impl Secret {
         Self(secret)
     }
 
-    /// Hands it out, to whoever can make something of it.
+    /// Reveals the secret, for code that can interpret it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -28,7 +28,7 @@ pub struct SessionLimits {
 const DAY: i64 = 24 * 60 * 60;
 
 impl SessionLimits {
-    /// The longest that anything made for a session counts.
+    /// The maximum time for which anything made for a session is valid.
     #[must_use]
     pub fn absolute(&self) -> SignedDuration {
         self.absolute
@@ -87,8 +87,8 @@ impl Grace {
         self.0
     }
 
-    /// The longest that an operation of the database may take, retries included: shorter than the
-    /// grace, so that no retry of ours arrives after it and looks like a thief.
+    /// The maximum time of a database operation, retries included. It is shorter than the grace, so that no
+    /// retry arrives after the grace and looks like a thief.
     #[must_use]
     pub fn operation_deadline(self) -> std::time::Duration {
         self.0.unsigned_abs() * 3 / 5
@@ -130,7 +130,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Whether it counts: it is not over, and of the epoch `ver`.
+    /// Whether it is valid: it has not ended, and has the epoch `ver`.
     #[must_use]
     pub fn counts(&self, ver: u64, now: Timestamp) -> bool {
         now < self.ends_at && self.ver == ver
@@ -198,7 +198,7 @@ pub struct Presented<'a> {
     pub counter: u64,
     /// The id of the pepper that a new token is made with.
     pub pepper: &'a str,
-    /// The id of the mail by which the owner is told, should the session have to be ended.
+    /// The id of the mail that notifies the owner if the session has to be ended.
     pub notice: MailId,
 }
 
@@ -219,10 +219,9 @@ impl Rotations {
 
     /// Refreshes a session by a token that has been verified.
     ///
-    /// One conditional update. When its condition fails, what follows is judged by the item as it was
-    /// at that moment, which comes back with the failure, so nothing is read that may have changed
-    /// meanwhile. A retry of ours after a lost answer comes out as a client's would: it gets the
-    /// successor.
+    /// This is one conditional update. If its condition fails, the failure contains the item as it was at
+    /// that moment, and that item decides. So nothing is read that could have changed in between. A retry
+    /// after a lost answer has the same outcome as a client's retry: it gets the successor.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -318,10 +317,10 @@ impl Rotations {
         }
     }
 
-    /// Ends a session whose token was reused and asks for the mail that tells its owner, in one
-    /// transaction. If the session is already gone, the request that ended it has told the owner. If the
-    /// transaction fails for any other reason, the session is ended alone: a notice that cannot be
-    /// written must not keep a thief's session alive.
+    /// Ends a session whose token was reused and requests the mail that notifies its owner, in one
+    /// transaction. If the session no longer exists, the request that ended it has notified the owner. If
+    /// the transaction fails for any other reason, the session is ended without the mail: a notice that
+    /// cannot be written must not keep a thief's session alive.
     async fn end_reused(
         &self,
         user: UserId,
@@ -378,8 +377,8 @@ impl Epochs {
         Self(Table::new(config, client))
     }
 
-    /// Raises the account's epoch: no session and no token from before counts any more, on checked
-    /// routes and on refresh.
+    /// Raises the account's epoch: all earlier sessions and tokens become invalid on checked routes and on
+    /// refresh.
     ///
     /// # Errors
     /// When there is no such account, or the table cannot be written.
@@ -406,7 +405,7 @@ impl Sessions {
         Self(Table::new(config, client))
     }
 
-    /// All sessions that are in the table, also such as do not count any more. Strongly consistent.
+    /// All sessions in the table, including those that are no longer valid. Strongly consistent.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -414,8 +413,7 @@ impl Sessions {
         self.0.sessions(user).await
     }
 
-    /// Ends a session. Returns whether it was there. An answer that is lost and asked for again does not make
-    /// an ended session an unknown one.
+    /// Ends a session. Returns whether it existed. A retry after a lost answer also returns true.
     ///
     /// # Errors
     /// When the table cannot be written.

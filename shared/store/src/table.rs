@@ -64,8 +64,8 @@ impl Table {
         output.item.map(item::parse).transpose()
     }
 
-    /// Deletes an item. Returns whether it was there. If it is not there but an earlier attempt had no answer,
-    /// that attempt has probably deleted it, so the result is true.
+    /// Deletes an item. Returns whether it existed. If it does not exist but an earlier attempt got no
+    /// answer, that attempt has probably deleted it, so the result is true.
     pub(crate) async fn delete(&self, key: Key) -> Result<bool, StoreError> {
         let unanswered = Unanswered::default();
         let deleted = self

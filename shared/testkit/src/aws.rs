@@ -1,10 +1,10 @@
-//! AWS to deploy to, as `ministack` stands for it.
+//! An emulator of AWS to deploy to, run by `ministack`.
 
 use std::path::PathBuf;
 
 use crate::ministack::Ministack;
 
-/// What of AWS a stack of ours is made of and deployed by.
+/// The services of AWS that a stack of Latchkey uses, and those that deploy it.
 const SERVICES: &str = "apigateway,cloudformation,dynamodb,dynamodbstreams,events,iam,lambda,logs,\
                         monitoring,s3,secretsmanager,ses,sns,sts";
 
@@ -14,7 +14,7 @@ const PATCHES: &str = include_str!("ministack_aws.py");
 /// The name of the file of the certificate.
 const CERTIFICATE: &str = "certificate.pem";
 
-/// The name of the file of what has been asked for.
+/// The name of the file that records the requests.
 const CALLS: &str = "calls.jsonl";
 
 /// The name of the file of what does not answer.
@@ -43,11 +43,11 @@ impl Aws {
         self.0.url()
     }
 
-    /// What has been asked for by signed requests, one object of JSON a line: `caller` (a function by its own
-    /// name), `service`, `operation` and `body`.
+    /// The signed requests, one JSON object per line: `caller` (a function by its own name), `service`,
+    /// `operation` and `body`.
     ///
     /// # Panics
-    /// When the file is gone.
+    /// When the file no longer exists.
     #[must_use]
     pub fn calls(&self) -> String {
         std::fs::read_to_string(self.0.folder().join(CALLS)).expect("it is written to")

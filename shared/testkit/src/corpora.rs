@@ -1,4 +1,4 @@
-//! Collections of bad input, kept beside the tests that they were made for.
+//! Collections of bad input, stored next to the tests that they were made for.
 
 use crate::events::workspace;
 

@@ -1,4 +1,4 @@
-//! Amazon SES, as `ministack` stands for it.
+//! Amazon SES, emulated by `ministack`.
 
 use aws_sdk_sesv2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sesv2::{Client, Config};

@@ -106,7 +106,7 @@ struct Script {
     requests: AtomicUsize,
     bodies: Mutex<Vec<Value>>,
     operations: Mutex<Vec<String>>,
-    /// After how many requests nothing arrives any more.
+    /// The number of requests after which none arrives.
     killed_after: Option<usize>,
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
@@ -187,7 +187,7 @@ impl Faults {
         self.0.hold.as_ref().expect("made by `held_at`").released.notify_one();
     }
 
-    /// The operations that were asked for, request by request: `UpdateItem`.
+    /// The requested operations, request by request: `UpdateItem`.
     #[must_use]
     pub fn operations(&self) -> Vec<String> {
         self.0.operations.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -199,7 +199,7 @@ impl Faults {
         self.0.requests.load(Ordering::SeqCst)
     }
 
-    /// What was asked for, request by request.
+    /// The requests, in order.
     #[must_use]
     pub fn bodies(&self) -> Vec<Value> {
         self.0.bodies.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -274,7 +274,7 @@ impl HttpConnector for Faulty {
     }
 }
 
-/// Counts a request as long as it is under way, also when it is given up.
+/// Counts a request as long as it is under way, even if it is abandoned.
 struct UnderWay(Arc<Script>);
 
 impl UnderWay {

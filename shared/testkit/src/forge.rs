@@ -38,7 +38,7 @@ pub fn decode(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).expect("base64url")
 }
 
-/// Signs whatever it is given.
+/// Signs anything that it is given.
 #[derive(Clone, Debug)]
 pub struct Forge {
     keys: SigningKeys,
@@ -103,13 +103,13 @@ impl Forge {
         self.jwk["kid"].as_str().expect("a key has a kid")
     }
 
-    /// The header of a good token.
+    /// The header of a valid token.
     #[must_use]
     pub fn header(&self) -> Value {
         json!({"alg": "ES256", "kid": self.kid(), "typ": "at+jwt"})
     }
 
-    /// The claims of a good token, for a user that need not exist.
+    /// The claims of a valid token, for a user that need not exist.
     #[must_use]
     pub fn claims(now: Timestamp, roles: &Roles) -> Value {
         json!({
@@ -158,13 +158,13 @@ impl Forge {
         format!("{message}.{signature}")
     }
 
-    /// A good token with one member of the header changed; `null` takes it away.
+    /// A valid token with one member of the header changed; `null` removes it.
     #[must_use]
     pub fn with_header(&self, claims: &Value, name: &str, value: Value) -> String {
         self.sign(&changed(&self.header(), name, value), claims)
     }
 
-    /// A good token with one claim changed; `null` takes it away.
+    /// A valid token with one claim changed; `null` removes it.
     #[must_use]
     pub fn with_claim(&self, claims: &Value, name: &str, value: Value) -> String {
         self.sign(&self.header(), &changed(claims, name, value))

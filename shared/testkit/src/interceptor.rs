@@ -27,7 +27,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// The partition key of the item that is asked for, where it is one.
+    /// The partition key of the requested item, if one item is requested.
     #[must_use]
     pub fn partition_key(&self) -> &str {
         let of = |member: &str| self.body[member]["pk"]["S"].as_str();
@@ -42,7 +42,7 @@ impl Call {
     }
 }
 
-/// Stands between a function and the database of a [`Stack`]. It counts calls from 0.
+/// Sits between a function and the database of a [`Stack`]. It counts calls from 0.
 pub struct Interceptor {
     url: String,
     script: Arc<Mutex<Script>>,

@@ -8,7 +8,7 @@ use web::{EventHandler, World, open_handler};
 
 use crate::Stack;
 
-/// A mail as whoever gets it reads it.
+/// A mail as its recipient reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// The name of its file: the mail's id.
@@ -67,11 +67,11 @@ impl Received {
     }
 }
 
-/// What the mailer `H` makes of all that has been asked for: the mails that have been sent, these and earlier
+/// Lets the mailer `H` handle all requested mails. Returns the mails that have been sent, including earlier
 /// ones.
 ///
 /// # Panics
-/// When it does not start, or something cannot be sent.
+/// When the mailer does not start, or a mail cannot be sent.
 pub async fn deliver<H: EventHandler>(stack: &Stack) -> Vec<Received> {
     let mailer =
         Box::pin(open_handler::<H>(&stack.env(), &World::system())).await.expect("a mailer");
@@ -82,10 +82,10 @@ pub async fn deliver<H: EventHandler>(stack: &Stack) -> Vec<Received> {
     stack.mails()
 }
 
-/// The mails in a folder, in the order in which they were asked for. None, when there is no folder.
+/// The mails in a folder, in the order of their requests. None if the folder does not exist.
 ///
 /// # Panics
-/// When one of them is none.
+/// When a file is not a mail.
 #[must_use]
 pub fn mails_in(folder: &Path) -> Vec<Received> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! AWS, as `ministack` stands for some of it: a process of its own on the loopback.
+//! Services of AWS, emulated by `ministack` in its own process on the loopback interface.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -35,7 +35,7 @@ impl Ministack {
         Self::start_with(services, "", &[]).await
     }
 
-    /// The same with `patches` of it, and with variables besides.
+    /// The same, with `patches` applied to the emulator and with additional variables.
     ///
     /// # Panics
     /// As [`Ministack::start`].
@@ -52,7 +52,7 @@ impl Ministack {
         let docker = format!("unix://{}", folder.path().join("docker.sock").display());
         let mut process = Command::new(tools.program("python"))
             .args(["-c", &PROGRAM.replace(PATCHES, patches)])
-            // Nothing of ours, such as real credentials or a proxy.
+            // Nothing from this process, such as real credentials or a proxy.
             .env_clear()
             .env("BIND_HOST", "127.0.0.1")
             .env("SERVICES", services)

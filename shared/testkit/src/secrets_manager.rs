@@ -1,4 +1,4 @@
-//! Secrets Manager, as `ministack` stands for it: a process of its own on the loopback.
+//! Secrets Manager, emulated by `ministack` in its own process on the loopback interface.
 
 use std::time::Duration;
 

@@ -59,7 +59,7 @@ impl std::fmt::Debug for EmbeddedDatabase {
 /// What links in mails begin with.
 pub const LINK_BASE: &str = "https://app.example.com/account";
 
-/// The folder of mails, beside the secrets.
+/// The folder of mails, next to the secrets.
 const MAILS: &str = "outbox";
 
 /// The files of the two secrets.
@@ -107,7 +107,7 @@ impl Stack {
     /// Starts one, with a key set published.
     ///
     /// # Panics
-    /// When the embedded database does not do what it is told: then no test can go on.
+    /// When the embedded database does not work: then no test can continue.
     pub async fn start() -> Self {
         let database = Database::memory().expect("an embedded database in memory");
         let template = Template::read(&workspace().join("template.yaml")).expect("a template");
@@ -228,7 +228,7 @@ impl Stack {
         xtask::streams::records(&self.database.0, "UsersTable").expect("a stream")
     }
 
-    /// The event that the mailer is invoked with: all mails that have ever been asked for, whether or not
+    /// The event that the mailer is invoked with: all mails that have ever been requested, whether or not
     /// they have been sent.
     #[must_use]
     pub fn mailer_event(&self) -> Value {
@@ -385,10 +385,10 @@ impl Stack {
         self.user_with_password(new, PASSWORD).await
     }
 
-    /// Makes a user with any password, whatever the policy says of it.
+    /// Creates a user with any password, regardless of the policy.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When the user cannot be created.
     pub async fn user_with_password(&self, new: NewUser<'_>, password: &str) -> Account {
         let now = SystemClock.now();
         let password = Password::parse(password.to_owned()).expect("a password");
@@ -446,7 +446,7 @@ impl Stack {
             .expect("an account");
     }
 
-    /// A good token of somebody whom no table knows.
+    /// A valid token of a user who is in no table.
     #[must_use]
     pub fn token_of_nobody(&self, roles: &[Role]) -> String {
         let claims = Forge::claims(SystemClock.now(), &roles.iter().copied().collect());

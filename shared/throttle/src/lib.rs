@@ -50,6 +50,9 @@ const WORK: Duration = Duration::from_secs(5);
 /// How long releasing reservations may delay an answer.
 const RELEASE: Duration = Duration::from_secs(2);
 
+/// How long noting a known network may take: less than [`RELEASE`], which also bounds the reads before it.
+const NOTE: Duration = Duration::from_secs(1);
+
 /// How often a release is tried, each time with the client's own retries.
 const RELEASE_TRIES: usize = 2;
 
@@ -233,12 +236,12 @@ impl Throttle {
         join_all(reservations).await
     }
 
-    /// Reserves on the counters `own` of the caller's network, and awaits `shared`, which reserves on counters
-    /// that networks share.
+    /// Reserves on the counters `own` of the caller's network, and awaits `shared`, which reserves on
+    /// counters that networks share.
     ///
-    /// Both happen concurrently, except when one of `own` is expected to refuse: then `shared` is awaited only
-    /// after all of `own` have granted. Otherwise one network's flood of throttled attempts would keep a shared
-    /// counter reserved, and the owner of the name would be refused.
+    /// Both happen concurrently, except when one of `own` is expected to refuse. Then `shared` is awaited
+    /// only after all of `own` have granted. Otherwise one network's flood of throttled attempts would keep
+    /// a shared counter reserved, and the owner of the name would be refused.
     async fn reserve_with<T>(
         &self,
         own: Vec<(CounterKey, Limit)>,
@@ -391,9 +394,9 @@ impl Throttle {
     }
 
     /// Reserves a mail with a code to `address`, requested from `network`. The limits are three an hour for
-    /// both together (thirty for an IPv6 /48), and five an hour and ten a day for the address. If the owner of the confirmed address
-    /// has signed in from the network before, the limit is instead five an hour, which strangers cannot use
-    /// up. This does not look up whether anybody has the address.
+    /// both together (thirty for an IPv6 /48), and five an hour and ten a day for the address. If the owner
+    /// of the confirmed address has signed in from the network before, the limit is instead five an hour,
+    /// which strangers cannot use up. This does not look up whether anybody has the address.
     ///
     /// # Errors
     /// When the counters cannot be reached.
@@ -450,8 +453,8 @@ impl Throttle {
         let recovered = Box::pin(async {
             let before = familiarity(&self.counters, &names.username, &network.tag, now).await;
             let forgotten = self.forget(names.all()).await;
-            note(&self.counters, &after, &names.all().collect::<Vec<_>>(), &network.tag, now)
-                .await?;
+            let whos: Vec<_> = names.all().collect();
+            try_to_note(&self.counters, &after, &whos, &network.tag, now).await;
             forgotten?;
             before
         });
@@ -609,8 +612,8 @@ impl Attempt<'_> {
     /// from this network are forgotten. From now on the network is known to the account's username and, if it
     /// is confirmed, to its address. Returns whether the network was new.
     ///
-    /// `account` is the account whose password was proven. If its password or address has been replaced
-    /// meanwhile, the network does not become known.
+    /// `account` is the account whose password was proven. If its password or address has been replaced in
+    /// between, the network does not become known.
     ///
     /// An unconfirmed address may belong to someone else: a stranger who registers with it must not be exempt
     /// from the limits that protect its owner.
@@ -671,16 +674,21 @@ async fn familiarity(
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
-/// Notes that a network is known, unless `account` has changed since it was read.
-async fn note(
+/// Notes that a network is known, unless `account` has changed since it was read. A failure is only logged: the
+/// notice to the owner must not depend on it, because the party that the notice reports can cause conflicts.
+async fn try_to_note(
     counters: &Counters,
     account: &Account,
     whos: &[&str],
     network: &str,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) {
     let until = now.saturating_add(days(KNOWN_DAYS)).unwrap_or(Timestamp::MAX);
-    counters.know(account, whos, network, until).await.map(drop)
+    match timeout(NOTE, counters.know(account, whos, network, until)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => not_told(error),
+        Err(error) => not_told(error),
+    }
 }
 
 fn days(days: i64) -> SignedDuration {
@@ -708,7 +716,7 @@ async fn know(
     // The first one is the username's.
     let is_unknown = known.first().is_some_and(Option::is_none);
     let is_new = is_unknown && counters.knows_any(&names.username, now).await?;
-    note(counters, account, &stale, network, now).await?;
+    try_to_note(counters, account, &stale, network, now).await;
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use process::{Clock, Env, SystemRandom};
 use secrets::{CacheSeconds, Cached, Secret};
 use store::{Counters, Epochs, StoreError};
-use testkit::{Fault, Faults, NewUser, Stack, TestClock};
+use testkit::{Fault, Faults, Interceptor, NewUser, Stack, TestClock};
 use throttle::{
     CausedBy, Familiarity, Limits, NoticeBudget, Postal, Presented, Throttle, ThrottleError,
 };
@@ -105,7 +105,7 @@ fn name(name: &str) -> CanonicalName {
     Username::parse(name).unwrap().canonical().clone()
 }
 
-/// A wrong password: how long to wait, if it was not even looked at.
+/// A wrong password. The error says how long to wait, if the password was not even checked.
 async fn fail(throttle: &Throttle, who: Presented<'_>, network: Option<&str>) -> Result<(), u64> {
     match throttle.attempt(who, network).await {
         Ok(attempt) => {
@@ -550,8 +550,8 @@ async fn a_network_that_cannot_be_forgotten_does_not_keep_the_others_known() {
     assert_eq!(bench.known().await, 1);
 }
 
-/// A login proves a password. If that is replaced before the network is noted, nobody has signed in from there
-/// with the present password.
+/// A login proves a password. If the password is replaced before the network is recorded, nobody has signed
+/// in from there with the current password.
 #[tokio::test]
 async fn a_login_whose_password_is_replaced_meanwhile_makes_no_network_known() {
     let bench = Bench::start().await;
@@ -564,13 +564,30 @@ async fn a_login_whose_password_is_replaced_meanwhile_makes_no_network_known() {
     use_up(&throttle, bench.owner()).await;
     assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Err(1));
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
-    // Likewise a reset that another one has overtaken.
+    // The same holds for a reset that a later one has overtaken.
     bench.raise_epoch().await;
     throttle.recovered(&bench.account, ELSEWHERE).await.unwrap();
     assert_eq!(bench.known().await, 0);
 }
 
-/// Whoever has the address next must not be exposed to the networks of its previous owner.
+/// The party that the notice reports can make the recording of the network fail.
+#[tokio::test]
+async fn a_network_is_new_even_if_it_cannot_be_noted() {
+    let bench = Bench::start().await;
+    assert_eq!(succeed(&bench.throttle(&[]), bench.owner(), HOME, &bench.account).await, Ok(()));
+    let interceptor = Interceptor::of(&bench.stack).await;
+    let env = interceptor.env(&bench.stack, &[]);
+    let throttle = bench.over(dynamo::connect(&env.read(dynamo::Config::read).unwrap()), &[]);
+    interceptor.fail_when(|call| {
+        let is_transaction = call.body.get("TransactItems").is_some();
+        if is_transaction { Fault::AccessDenied } else { Fault::None }
+    });
+    let attempt = throttle.attempt(bench.owner(), ELSEWHERE).await.unwrap();
+    assert_eq!(attempt.succeeded(&bench.account).await, Familiarity::New);
+    assert_eq!(throttle.recovered(&bench.account, ELSEWHERE).await.unwrap(), Familiarity::New);
+}
+
+/// A later owner of the address must not be exposed to the networks of its previous owner.
 #[tokio::test]
 async fn an_address_that_an_account_gives_up_knows_none_of_its_networks() {
     let bench = Bench::start().await;

@@ -83,7 +83,7 @@ pub trait Access: sealed::Sealed + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Caller, Problem>> + Send;
 }
 
-/// Anyone may call. Nothing about the caller is looked at.
+/// Anyone may call. Nothing about the caller is read.
 #[derive(Debug)]
 pub enum Public {}
 

@@ -79,8 +79,9 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
 /// The address in `address:port`. `CloudFront` always sends the port, and puts no brackets around an IPv6
 /// address; other proxies may.
 ///
-/// A value without a port is refused, because an IPv6 address without one can look like a shorter address with
-/// one: `2001:db8::1:443`. Such a value alone cannot be told apart, and is read as address and port.
+/// A value without a port is refused, because an IPv6 address without a port can look like a shorter
+/// address with one. Such a value, as in `2001:db8::1:443`, is ambiguous by itself, and is read as an
+/// address and a port.
 fn viewer_address(text: &str) -> Option<IpAddr> {
     let (address, port) = text.rsplit_once(':')?;
     if !is_port(port) {

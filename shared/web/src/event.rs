@@ -27,8 +27,8 @@ pub trait EventHandler: Sized + Send + Sync + 'static {
     /// What is answered.
     type Answer: Serialize + Send + 'static;
 
-    /// Why it could not be done. It is logged, and whoever invoked the function is told: it must not
-    /// hold a secret.
+    /// Why it could not be done. It is logged and returned to the invoker of the function, so it must not
+    /// contain a secret.
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// The settings of the function.

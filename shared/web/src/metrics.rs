@@ -1,5 +1,5 @@
-//! Metrics in `CloudWatch`'s embedded metric format: one line of JSON a request on standard output, which
-//! `CloudWatch` makes metrics of without a call of ours.
+//! Metrics in `CloudWatch`'s embedded metric format: one line of JSON per request on standard output, from
+//! which `CloudWatch` makes metrics without a call.
 //!
 //! The one dimension is the stack: each further value of a dimension is a metric that costs, and what a
 //! function or a user did is in the log. The format is specified in the Amazon `CloudWatch` User Guide,

@@ -1,4 +1,4 @@
-//! Problems: every answer that is not what was asked for (RFC 9457).
+//! Problems: the answers to requests that failed (RFC 9457).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

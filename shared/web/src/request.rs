@@ -40,7 +40,7 @@ impl Request {
         (Self { event, network }, arrival)
     }
 
-    /// The method. By it a route of several endpoints tells them apart, and not by the route key,
+    /// The method. A route with several endpoints distinguishes them by the method, not by the route key,
     /// which `cargo lambda watch` on its own does not send.
     #[must_use]
     pub fn method(&self) -> &Method {

@@ -1,4 +1,4 @@
-//! CORS as an HTTP API implements it: by its configuration alone, whatever the functions answer.
+//! CORS as an HTTP API implements it: by its configuration alone, regardless of what the functions answer.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,

@@ -27,7 +27,7 @@ pub enum InvokeError {
     /// It did not answer within its timeout.
     #[error("the function did not answer within its timeout")]
     TimedOut,
-    /// Its process ends, or asks for no work, when it is started.
+    /// Its process exits, or does not poll for work, when it is started.
     #[error("the function does not start: see the terminal of the dev server")]
     DoesNotStart,
     /// Its source does not compile.

@@ -91,7 +91,7 @@ fn header(headers: &mut HeaderMap, name: &str, value: &Value) -> Result<(), Malf
     };
     let value =
         HeaderValue::try_from(value).map_err(|_| MalformedReply("a header value is invalid"))?;
-    // The length is that of the body as sent; the connection is ours.
+    // The length is that of the body as sent, and the connection belongs to the gateway.
     if name != CONTENT_LENGTH && !HOP_BY_HOP.contains(&name) {
         headers.append(name, value);
     }

@@ -33,7 +33,7 @@ pub struct Matched {
     pub parameters: BTreeMap<String, String>,
 }
 
-/// A route cannot be had together with the others.
+/// A route conflicts with another one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the route {key}: {problem}")]
 pub struct RouteError {

@@ -78,7 +78,7 @@ pub struct LocalLambda {
     server: JoinHandle<()>,
 }
 
-/// A handle that invokes functions and is told about builds.
+/// A handle that invokes functions and is notified of builds.
 #[derive(Clone, Debug)]
 pub struct Lambda(Arc<Shared>);
 
@@ -166,7 +166,7 @@ struct Instance {
 
 #[derive(Debug)]
 enum Phase {
-    /// It has not asked for work yet.
+    /// It has not polled for work yet.
     Starting,
     /// It has reported that it cannot start.
     Failing,
@@ -174,9 +174,9 @@ enum Phase {
     Idle(oneshot::Sender<Delivery>),
     /// It is handling an invocation.
     Busy(Work),
-    /// It has answered and has not asked for more work yet.
+    /// It has answered and has not polled for more work yet.
     Answered,
-    /// It has been told to end.
+    /// It has been asked to end.
     Retired,
 }
 
@@ -537,6 +537,11 @@ impl Shared {
     async fn start(&self, function: &Function, id: &InstanceId) -> Result<Child, String> {
         let Program { name, binary, .. } = &function.program;
         self.wait_for(binary).await?;
+        // A build may have replaced this instance while it waited. Started, it would only be killed.
+        let is_wanted = |it: &Instance| !matches!(it.phase, Phase::Retired);
+        if !function.state().instances.get(id).is_some_and(is_wanted) {
+            return Err("a build replaced it".to_owned());
+        }
         let mut command = self.starter.command(binary);
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("AWS_") {

@@ -29,7 +29,7 @@ const BUFFER: usize = 64 * 1024;
 /// The version of the API.
 const VERSION: &str = "/2018-06-01/runtime/";
 
-/// The value of `AWS_LAMBDA_RUNTIME_API`: the address at which the instance asks for work. Since it has a
+/// The value of `AWS_LAMBDA_RUNTIME_API`: the address at which the instance polls for work. Since it has a
 /// path, Rust's runtime accepts only a whole URL.
 pub(super) fn address(api: SocketAddr, function: &str, instance: &InstanceId) -> String {
     format!("http://{api}/rt/{function}/{instance}")

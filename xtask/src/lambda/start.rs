@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    /// Nothing of a server that was killed can end its processes. The kernel does, with the thread.
+    /// A server that was killed cannot end its processes. The kernel ends them with the thread.
     #[tokio::test]
     async fn a_process_ends_with_the_thread_that_started_it() {
         let starter = Starter::new().await;

@@ -68,7 +68,7 @@ async fn whether_an_address_is_taken_shows_in_nothing() {
     assert_eq!((status(&answer), &body(&answer)["code"]), (409, &json!("already_exists")));
 }
 
-/// Of two who give one address the one who reads its mail has it, whoever came first.
+/// If two accounts give one address, the one whose owner reads the mail gets it, whichever was first.
 #[tokio::test]
 async fn of_two_with_one_address_the_one_who_verifies_has_it() {
     let bench = bench().await;

@@ -58,7 +58,7 @@ impl AwsAccount {
         );
         let mut bash = xtask::process::command("bash").into_std();
         bash.args(["-c", &script]).current_dir(Project::here().root());
-        // The account of whoever runs this is nobody's business here.
+        // The operator's own AWS account must not be used here.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("AWS_") {
                 bash.env_remove(name);

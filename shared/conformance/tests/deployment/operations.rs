@@ -13,7 +13,7 @@ use super::stack::Deployed;
 use crate::journeys::PASSWORD;
 use crate::journeys::mails::NEW;
 
-/// The authorizer lets somebody in, whose account and session it has looked at.
+/// The authorizer admits a caller whose account and session it has read.
 pub(crate) async fn the_authorizer_admits(deployed: &Deployed<'_>) {
     let event = testkit::bearer(testkit::load("authorizer"), &deployed.login("root").await);
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -75,7 +75,7 @@ pub(crate) async fn by_invitation(deployed: &Deployed<'_>) {
     deployed.account().deploy("Registration=open");
 }
 
-/// Whoever is signed in changes password and address, each from a network that nobody knows.
+/// A signed-in user changes password and address, each from an unknown network.
 pub(crate) async fn elsewhere(deployed: &Deployed<'_>) {
     let body =
         json!({"username": "traveller", "password": PASSWORD, "email": "t@travel.example.com"});

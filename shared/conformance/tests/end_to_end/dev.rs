@@ -156,7 +156,8 @@ async fn cargo_lambda_watch_on_its_own_signs_in_and_lets_in() {
     assert_eq!(server.register("watcher").await.status, 201);
     let project = Project::here();
     let tools = Tools::install(&project, ToolSet::Dev).await.unwrap();
-    // Held until the end of the test: nobody else gets it, and whoever is told it may listen on it.
+    // Held until the end of the test: no other process gets this port by chance, but one that is given it
+    // may listen on it.
     let held = tokio::net::TcpSocket::new_v4().unwrap();
     held.set_reuseaddr(true).unwrap();
     held.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();

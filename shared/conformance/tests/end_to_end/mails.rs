@@ -11,7 +11,7 @@ use crate::journeys::mails::{NEW, last, login, mails, register, spoofed};
 use crate::journeys::{Answer, INSTANCES, PASSWORD, Place, Tokens, at_once};
 use testkit::Received;
 
-/// A thousand tries from two hundred networks: five are looked at, and no more, the right digits among the
+/// Of a thousand tries from two hundred networks, only five are checked; the right digits are among the
 /// rest. The link is not guessed and still works.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_thousand_tries_at_digits_five_are_looked_at() {
@@ -36,8 +36,8 @@ async fn of_a_thousand_tries_at_digits_five_are_looked_at() {
         server.send(request).await
     };
     let wrong = |n: u32| format!("{:08}", (right + 1 + n) % 100_000_000);
-    // Not all at once: those that waited longest for one of the instances would meet the gateway's limit of 30 s
-    // on a slow machine.
+    // Not all at once: on a slow machine, the requests that wait longest for an instance would exceed the
+    // gateway's limit of 30 s.
     for crowd in 0..20 {
         let answers = at_once((crowd * 50..).take(50).map(|n| guess(n, wrong(n)))).await;
         for answer in answers {

@@ -9,8 +9,8 @@ use super::server::{Server, shared};
 use crate::journeys::refresh::{a_replay_after_the_grace_ends_that_session_alone, rotate, status};
 use crate::journeys::{INSTANCES, Tokens, at_once};
 
-/// A server with a short grace, so that a test can wait until it is over. Three fifths of it is the deadline of
-/// the database, which a busy machine must meet.
+/// A server with a short grace, so that a test can wait until it is over. The deadline of the database is
+/// three fifths of it, which a busy machine must meet.
 const SHORT_GRACE: &str = "REFRESH_GRACE_SECONDS=4";
 
 /// Starts as many instances of `refresh` as there may be.
@@ -40,7 +40,8 @@ async fn twenty_refreshes_of_one_token_are_one_chain() {
     assert_eq!(successors.len(), 1);
     let [successor] = &successors.into_iter().collect::<Vec<_>>()[..] else { panic!() };
     assert_ne!(*successor, first.refresh);
-    // That one, and no other, goes on; and it is the same for whoever is late by less than the grace.
+    // Only that token continues the session; a client that is late by less than the grace gets the same
+    // one.
     assert_eq!(Tokens::of(&server.refresh(successor).await).refresh, *successor);
     assert_eq!(Tokens::of(&server.refresh(&first.refresh).await).refresh, *successor);
 }

@@ -53,7 +53,7 @@ async fn three_rotations_under_a_stream_of_requests_fail_nobody() {
         // One of them signs in again and again, and the first session is to live on.
         "SESSIONS_PER_ACCOUNT=500",
     ];
-    // One for each of the users, and one for whoever rotates.
+    // One for each of the users, and one for the rotations.
     let mut arguments = vec!["--db", "memory", "--concurrency", "4"];
     arguments.extend(settings.iter().flat_map(|setting| ["--env", *setting]));
     let server = Server::start(&arguments);
@@ -163,7 +163,7 @@ async fn the_global_epoch_ends_every_session() {
     {
         assert!(Instant::now() < deadline, "they still count");
     }
-    // Whoever signs in from the next second on is signed in.
+    // A user who signs in from the next second on is admitted.
     loop {
         let again = server.sign_in("restored").await;
         if server.get("/auth/protected", Some(&again.access)).await.status == 200 {
@@ -228,7 +228,7 @@ async fn a_copy_of_the_tables_opens_nothing() {
     let tokens = server.sign_in("owner").await;
     let said = claims(&tokens.access);
     let before = dump(&server).await;
-    // Nothing in it is a secret of ours.
+    // It contains no secret of Latchkey.
     let everything: String = before.values().map(String::as_str).collect();
     let peppers = std::fs::read_to_string(server.local().join("peppers.json")).unwrap();
     let keys = std::fs::read_to_string(server.local().join("signing-keys.json")).unwrap();

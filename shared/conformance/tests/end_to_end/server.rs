@@ -18,8 +18,8 @@ use crate::journeys::{Api, Place};
 /// For a test that races requests: as many instances of each function as `INSTANCES`.
 pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
 
-/// How many crowds may come before as many instances as may be have started. How many of a crowd overlap
-/// depends on the machine.
+/// How many crowds may be needed until the maximum number of instances has started. How many requests of a
+/// crowd overlap depends on the machine.
 const MOST_ROUNDS: usize = 50;
 
 /// The server that most tests share. It ends when this process does and its standard input closes.

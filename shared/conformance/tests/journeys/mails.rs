@@ -161,7 +161,7 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     const DOMAIN: &str = "change.example.com";
     assert_eq!(register(server, "rosa-2", "old@change.example.com").await.status, 201);
     let access = server.login("rosa-2").await;
-    // Only an address that is confirmed is told of anything. By the digits, as a person types them.
+    // Only a confirmed address gets notices. Confirmed by the digits, as a person types them.
     confirm(server, &access, &last_for(server, &access, DOMAIN, 1).await).await;
     let change = async |new: &str| {
         let body = json!({"password": PASSWORD, "new_email": new});
@@ -186,7 +186,7 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     let wrong = spoofed(server, "/auth/email/verify/code", &wrong, Some(&access)).await;
     assert_eq!(wrong.short(), "400 invalid_code");
 
-    // Confirmed: the old one is told again, and is good for nothing any more.
+    // Confirmed: the old address gets another notice, and is no longer of any use.
     change("New@change.example.com").await;
     let came = mails(server, DOMAIN, 5).await;
     let token = follow(server, &with(&came, "New@change.example.com"), "verify-email").await;
@@ -209,8 +209,8 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     assert_eq!(server.post("/auth/email/verify", &late).await.short(), "409 already_exists");
     assert_eq!(me(server, &access).await["email"], "New@change.example.com");
 
-    // Taken before: the answer is the same, there is no code, and its owner is told, once they have
-    // confirmed it.
+    // Taken before: the answer is the same, there is no code, and the owner gets a mail once they have
+    // confirmed the address.
     let other = server.login("other-2").await;
     confirm(server, &other, &last_for(server, &other, DOMAIN, 7).await).await;
     change("UNCONFIRMED@change.example.com").await;
@@ -219,7 +219,7 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     assert!(told.subject.ends_with("your address was given for another account"));
     assert_eq!((told.token(), told.digits()), (None, None));
 
-    // By the digits too: the account gives up the address that it had, which is told.
+    // By the digits too: the account gives up its former address, which gets a notice.
     let body = json!({"password": PASSWORD, "new_email": "moved@change.example.com"});
     let asked = spoofed(server, "/auth/email/change", &body, Some(&other)).await;
     assert_eq!(asked.status, 202, "{}", asked.text);

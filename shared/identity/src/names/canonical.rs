@@ -16,7 +16,7 @@ use super::hidden::is_ignorable;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CanonicalName(String);
 
-/// At most this many octets are looked at and kept.
+/// The maximum number of octets that are read and kept.
 ///
 /// Every canonical form of a [`Username`](super::Username) (80 characters) or an
 /// [`Email`](super::Email) (254 octets) is shorter, and a key of DynamoDB takes 2,048.

@@ -54,7 +54,7 @@ async fn end_to_end_the_four_steps_move_the_labels_and_publish() {
         for _ in 0..2 {
             bench.rotation().step(STEPS[3], &token(n)).await.unwrap();
             bench.assert_settled().await;
-            // The version that was in use has no label any more.
+            // The version that was in use no longer has a label.
             let expected = ["AWSCURRENT", "AWSPENDING"].map(|label| (label.to_owned(), token(n)));
             assert_eq!(labels(&bench).await, expected);
         }
@@ -96,7 +96,7 @@ async fn end_to_end_a_version_replaces_the_one_that_it_names_and_no_other() {
     // Again, as when the answer was lost.
     versions.promote(&token(1), &first).await.unwrap();
     versions.put_pending(&version(2)).await.unwrap();
-    // What is not in use any more, and what never was.
+    // A version that is no longer in use, and one that never was.
     for replaced in [first, token(2)] {
         let moved = versions.promote(&token(2), &replaced).await;
         assert!(matches!(moved, Err(SecretError::Moved)), "{moved:?}");

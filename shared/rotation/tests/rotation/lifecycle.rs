@@ -106,8 +106,8 @@ async fn a_key_is_next_then_active_then_retired_then_gone() {
         let now = bench.now();
         let (record, states) = (bench.record().await, bench.states().await);
         assert_eq!(states[&next], KeyState::Active);
-        // Whoever read the set at the last moment before this key was in it, and kept it for as long
-        // as one may, knows it now.
+        // A verifier that read the set at the last moment before this key was in it, and cached it for as
+        // long as permitted, knows the key now.
         assert!(record.key(&next).unwrap().published_at + LEAD <= now);
         for retired in &ahead {
             assert_eq!(states[retired], KeyState::Retired);

@@ -126,7 +126,7 @@ async fn overtake(bench: &Bench, request: usize, slow: Plan, quick: &Plan) -> (b
     bench.assert_usable().await;
     faults.release();
     let done = [task.await.unwrap(), quick].map(|done| match done {
-        // Whoever has overtaken a revocation has completed it.
+        // A rotation that has overtaken a revocation has completed it.
         Ok(()) | Err(RotationError::UnknownKey(_)) => true,
         Err(error) => {
             assert_in_between(&error);
@@ -171,7 +171,7 @@ pub(crate) async fn overtake_a_revocation_at_every_request(
             assert!(!bench.states().await.contains_key(&leaked), "request {request}");
             bench.assert_nowhere(&private).await;
         }
-        // As whoever is told does who revokes a key when something has come in between.
+        // A revocation that meets a concurrent rotation is repeated, as its error advises.
         match bench.rotate(&revocation).await {
             Ok(()) | Err(RotationError::UnknownKey(_)) => {}
             Err(error) => panic!("request {request}: {error:?}"),

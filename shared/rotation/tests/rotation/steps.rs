@@ -87,7 +87,7 @@ async fn a_version_that_is_in_use_as_soon_as_it_is_made_is_published_by_its_step
     bench.assert_settled().await;
 }
 
-/// The file of a secret may be both in use and pending, when whoever put it into use was stopped in
+/// The file of a secret may be both in use and pending, if the process that put it into use was stopped in
 /// between.
 #[tokio::test]
 async fn a_version_that_is_pending_still_though_in_use_is_in_nobodys_way() {

@@ -23,7 +23,7 @@ pub(crate) const PEPPER: &str = "login";
 pub(crate) struct Model {
     pub(crate) now: Timestamp,
     pub(crate) ver: u64,
-    /// Every session that ever began; `None` when it is not in the table any more.
+    /// Every session that ever began; `None` if it is no longer in the table.
     pub(crate) sessions: Vec<Option<Session>>,
     /// What the last transition was answered.
     pub(crate) answer: Answer,

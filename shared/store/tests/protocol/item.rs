@@ -28,7 +28,7 @@ pub(crate) enum Mutation {
     NoRest,
     /// The item is read and judged, and written later without a condition.
     ReadThenWrite,
-    /// The update writes also where there is no item any more.
+    /// The update writes even if the item no longer exists.
     Upsert,
     /// The token before the current one never gets its successor.
     NoGrace,

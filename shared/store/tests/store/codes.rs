@@ -90,7 +90,7 @@ fn canonical(address: &str) -> CanonicalName {
 /// How many at the same moment. More than there are tries.
 const RACERS: usize = 50;
 
-/// Tries at digits at the same moment, each by a client of its own. How many may be looked at.
+/// Concurrent tries at digits, each by its own client. Returns how many may be checked.
 async fn race(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let mail = bench.mail(RESET, "owner@example.com").await.mail;
@@ -246,7 +246,7 @@ async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
     assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("new", 1));
     assert_eq!(bench.now_is(bench.account.id).await.ver, bench.account.ver + 1);
     assert_eq!(bench.codes().find(RESET, code.mail, bench.now).await.unwrap(), None);
-    // Nor again, as whoever reads the account now.
+    // Nor again, with the account as it is now.
     let bench = Bench { account: bench.now_is(bench.account.id).await, ..bench };
     assert_eq!(bench.reset(&code, "newer").await, Redeemed::Meanwhile);
     // And its address has changed meanwhile.

@@ -129,7 +129,7 @@ async fn a_logout_that_races_refreshes_leaves_nothing() {
     }
 }
 
-/// A retry of ours after a lost answer is answered as a client's would be: nothing is lost.
+/// A retry after a lost answer is answered like a client's: nothing is lost.
 #[tokio::test]
 async fn a_lost_answer_gets_the_successor() {
     let bench = Bench::start().await;

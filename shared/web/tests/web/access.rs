@@ -1,4 +1,4 @@
-//! Who is let in, and what those are told who are not.
+//! Who is admitted, and what refused callers are answered.
 
 use auth::LiveSession;
 use identity::{Account, EmailStanding, Role, Roles, Standing, UserId, Username};
