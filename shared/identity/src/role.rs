@@ -6,31 +6,47 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A role that an account may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// `user`: what every new account has.
-    User,
-    /// `admin`: looks after accounts.
-    Admin,
-    /// `super_admin`: looks after administrators.
-    SuperAdmin,
-}
-
-impl Role {
-    /// Every role there is.
-    pub const ALL: [Self; 3] = [Self::User, Self::Admin, Self::SuperAdmin];
-
-    /// The name on the wire and in the table.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Admin => "admin",
-            Self::SuperAdmin => "super_admin",
+/// Declares every role: its type, which a route names as its requirement; its name on the wire and in the table;
+/// and its permissions.
+macro_rules! roles {
+    ($($(#[$doc:meta])* $role:ident = $name:literal [$($permission:literal),*];)*) => {
+        /// A role that an account may have.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Role {
+            $($(#[$doc])* #[serde(rename = $name)] $role,)*
         }
-    }
+
+        impl Role {
+            /// Every role.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$role),*];
+
+            /// The name on the wire and in the table.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$role => $name,)*
+                }
+            }
+
+            /// The permissions, which appear in the token as `scope` (RFC 9068 §2.2.3).
+            #[must_use]
+            pub const fn permissions(self) -> &'static [&'static str] {
+                match self {
+                    $(Self::$role => &[$($permission),*],)*
+                }
+            }
+
+            /// The name of the type by which a route requires the role.
+            #[must_use]
+            pub const fn requirement(self) -> &'static str {
+                match self {
+                    $(Self::$role => stringify!($role),)*
+                }
+            }
+        }
+
+        $(requirement! { $(#[$doc])* $role, Some(Role::$role) })*
+    };
 }
 
 impl fmt::Display for Role {
@@ -41,8 +57,18 @@ impl fmt::Display for Role {
 
 /// There is no role of that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown role: expected `user`, `admin` or `super_admin`")]
+#[error("unknown role: expected {}", expected())]
 pub struct RoleError;
+
+/// `user`, `admin` or `super_admin`.
+fn expected() -> String {
+    let names = Role::ALL.map(|role| format!("`{role}`"));
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => "none".to_owned(),
+    }
+}
 
 impl FromStr for Role {
     type Err = RoleError;
@@ -117,20 +143,18 @@ macro_rules! requirement {
 }
 
 requirement! {
-    /// Any signed-in account, regardless of its roles.
+    /// Any signed-in account, whatever its roles.
     Anyone, None
 }
-requirement! {
-    /// An account with the role `user`.
-    User, Some(Role::User)
-}
-requirement! {
-    /// An account with the role `admin`.
-    Admin, Some(Role::Admin)
-}
-requirement! {
-    /// An account with the role `super_admin`.
-    SuperAdmin, Some(Role::SuperAdmin)
+
+// To add a role, add a line: type, name and permissions. No role implies another.
+roles! {
+    /// `user`: every new account has it.
+    User = "user" [];
+    /// `admin`: manages accounts.
+    Admin = "admin" [];
+    /// `super_admin`: manages administrators.
+    SuperAdmin = "super_admin" [];
 }
 
 #[cfg(test)]
