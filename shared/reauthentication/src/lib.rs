@@ -63,7 +63,7 @@ impl Reauthentication {
     ///
     /// # Errors
     /// [`ReauthenticationError::Wrong`] when it is not; [`ReauthenticationError::Throttle`] when there
-    /// have been too many attempts; or when something is out of reach: that does not count as an attempt.
+    /// have been too many attempts; or when something is out of reach, which uses up no attempt.
     pub async fn prove(
         &self,
         account: &Account,

@@ -332,7 +332,7 @@ impl Counters {
         }
     }
 
-    /// Gives a reservation back: the attempt does not count, and no wait follows from it. Giving it back
+    /// Gives a reservation back: the attempt uses up no limit and causes no wait. Giving it back
     /// again is harmless, so a retry after a lost answer gives back nothing that others reserved.
     ///
     /// # Errors

@@ -525,7 +525,7 @@ impl Reservation<'_> {
         self
     }
 
-    /// Withdraws the reservation: it does not count after all.
+    /// Withdraws the reservation, so that it uses up no limit.
     pub async fn withdraw(self) {
         self.throttle.release(self.receipts, Vec::new()).await;
     }
@@ -577,7 +577,7 @@ impl Reservation<'_> {
 
 impl Attempt<'_> {
     /// Awaits `work`, the check for which this attempt was reserved. If the server cannot carry it out in
-    /// time, the attempt does not count. Otherwise the attempt is returned.
+    /// time, the attempt uses up no limit. Otherwise the attempt is returned.
     ///
     /// # Errors
     /// The error of `work`, or [`ThrottleError::Overdue`].
@@ -596,7 +596,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Withdraws the attempt: it does not count after all, and proves nothing.
+    /// Withdraws the attempt, so that it uses up no limit. It proves nothing.
     pub async fn withdraw(self) {
         self.of_pairs.and(self.of_others).withdraw().await;
     }

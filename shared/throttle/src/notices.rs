@@ -104,7 +104,7 @@ impl NoticeBudget {
 }
 
 impl NoticeReceipt<'_> {
-    /// Gives the reservation back: a notice that was not sent does not count.
+    /// Gives the reservation back: a notice that was not sent uses up no limit.
     ///
     /// # Errors
     /// When a counter cannot be reached. The reservations on the others are given back nevertheless.

@@ -117,7 +117,7 @@ impl Model {
         whole_second(self.now + IDLE).min(whole_second(created_at + ABSOLUTE))
     }
 
-    /// What does not count is taken away, and the oldest, when there are too many.
+    /// Removes invalid sessions and, if there are too many valid ones, the oldest of them.
     fn login(&mut self) -> Session {
         let (ver, now) = (self.ver, self.now);
         for slot in &mut self.sessions {
