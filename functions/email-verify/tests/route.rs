@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use email_verify::EmailVerifyRoute;
 use identity::{Account, Email, EmailStanding, MailId, Role};

@@ -577,7 +577,7 @@ async fn a_network_is_new_even_if_it_cannot_be_noted() {
     assert_eq!(succeed(&bench.throttle(&[]), bench.owner(), HOME, &bench.account).await, Ok(()));
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[]);
-    let throttle = bench.over(dynamo::connect(&env.read(dynamo::Config::read).unwrap()), &[]);
+    let throttle = bench.over(dynamo::connect(&env.settings::<dynamo::Config>().unwrap()), &[]);
     interceptor.fail_when(|call| {
         let is_transaction = call.body.get("TransactItems").is_some();
         if is_transaction { Fault::AccessDenied } else { Fault::None }
