@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::ui;
 
 /// The files by which the top folder is recognized.
-const LANDMARKS: [&str; 3] = ["Cargo.toml", "template.yaml", "xtask/Cargo.toml"];
+const LANDMARKS: [&str; 3] = ["Cargo.toml", "template.yaml", "tools/xtask/Cargo.toml"];
 
 /// The repository.
 #[derive(Clone, Debug)]
@@ -123,7 +123,7 @@ mod tests {
     /// A folder with the landmarks, and a package.
     fn checkout() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for package in ["xtask", "functions/a/src"] {
+        for package in ["tools/xtask", "functions/a/src"] {
             fs::create_dir_all(folder.path().join(package)).unwrap();
         }
         for file in LANDMARKS.into_iter().chain(["functions/a/Cargo.toml"]) {
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn the_root_is_found_from_every_folder_in_it() {
         let checkout = checkout();
-        for start in ["", "xtask", "functions", "functions/a/src"] {
+        for start in ["", "tools/xtask", "functions", "functions/a/src"] {
             let found = Project::root_of(&checkout.path().join(start));
             assert_eq!(found.as_deref(), Some(checkout.path()), "{start}");
         }

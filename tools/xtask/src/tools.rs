@@ -60,7 +60,7 @@ impl Place {
         let venv = project.tools().join(set.venv());
         Self {
             python: venv.join("bin/python"),
-            requirements: project.root().join("xtask").join(set.requirements()),
+            requirements: project.root().join("tools/xtask").join(set.requirements()),
             stamp: venv.join(format!("{}.installed", set.requirements())),
             venv,
         }
@@ -119,13 +119,16 @@ impl Tools {
             }
             make_venv(&place.venv).await?;
         }
-        ui::note(format_args!("Installing the tools of xtask/{} into .tools", set.requirements()));
+        ui::note(format_args!(
+            "Installing the tools of tools/xtask/{} into .tools",
+            set.requirements()
+        ));
         let mut pip = command(&place.python);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
             .args(["--no-input", "--no-deps", "--requirement"])
             .arg(&place.requirements);
         if !Group::spawn(&mut pip).context("cannot run pip")?.wait().await?.success() {
-            bail!("pip could not install xtask/{}: see the error above", set.requirements());
+            bail!("pip could not install tools/xtask/{}: see the error above", set.requirements());
         }
         let tools = Self::at(project, &place);
         if set == ToolSet::Test {
@@ -139,7 +142,7 @@ impl Tools {
         Self { bin: place.venv.join("bin"), npm: project.tools().join("npm") }
     }
 
-    /// Installs the libraries of `xtask/npm`, by the machine's Node or one from PyPI.
+    /// Installs the libraries of `tools/xtask/npm`, by the machine's Node or one from PyPI.
     async fn install_npm(&self, project: &Project, place: &Place) -> anyhow::Result<()> {
         let has_node = command("npm").arg("--version").output().await;
         if !has_node.is_ok_and(|output| output.status.success()) {
@@ -154,15 +157,15 @@ impl Tools {
         }
         fs::create_dir_all(&self.npm).context("cannot create the folder .tools/npm")?;
         for file in NPM_FILES {
-            fs::copy(project.root().join("xtask/npm").join(file), self.npm.join(file))
-                .with_context(|| format!("cannot copy xtask/npm/{file}"))?;
+            fs::copy(project.root().join("tools/xtask/npm").join(file), self.npm.join(file))
+                .with_context(|| format!("cannot copy tools/xtask/npm/{file}"))?;
         }
         let own = self.program("npm");
         let mut npm = command(if own.exists() { own } else { "npm".into() });
         npm.args(["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"])
             .current_dir(&self.npm);
         if !Group::spawn(&mut npm).context("cannot run npm")?.wait().await?.success() {
-            bail!("npm could not install the libraries of xtask/npm: see the error above");
+            bail!("npm could not install the libraries of tools/xtask/npm: see the error above");
         }
         Ok(())
     }
@@ -175,7 +178,7 @@ impl Tools {
         let tools = Self::at(project, &place);
         let lock = "package-lock.json";
         let npm = || {
-            let wanted = fs::read(project.root().join("xtask/npm").join(lock)).ok()?;
+            let wanted = fs::read(project.root().join("tools/xtask/npm").join(lock)).ok()?;
             Some(wanted == fs::read(tools.npm.join(lock)).ok()?)
         };
         let npm = set != ToolSet::Test || npm() == Some(true);
@@ -250,8 +253,8 @@ mod tests {
 
     /// A checkout that wants no tools, so that nothing is downloaded.
     fn checkout(folder: &Path) -> Project {
-        fs::create_dir_all(folder.join("xtask")).unwrap();
-        fs::write(folder.join("xtask").join(ToolSet::Dev.requirements()), "").unwrap();
+        fs::create_dir_all(folder.join("tools/xtask")).unwrap();
+        fs::write(folder.join("tools/xtask").join(ToolSet::Dev.requirements()), "").unwrap();
         Project::at(folder.to_owned())
     }
 

@@ -83,7 +83,7 @@ const NO_CRATE: [&str; 57] = [
 ];
 
 /// The snapshot of who may call what.
-const ACCESS_MATRIX: &str = "shared/conformance/tests/journeys/snapshots/access_matrix.snap";
+const ACCESS_MATRIX: &str = "tools/conformance/tests/journeys/snapshots/access_matrix.snap";
 
 /// A route to be made.
 #[derive(Clone, Debug, clap::Args)]

@@ -11,11 +11,11 @@ use xtask::project::Project;
 
 /// Another checkout: this one's template and what makes a folder a checkout.
 fn checkout(folder: &Path) {
-    for package in ["xtask", "functions/a"] {
+    for package in ["tools/xtask", "functions/a"] {
         fs::create_dir_all(folder.join(package)).unwrap();
     }
     fs::copy(Project::here().template(), folder.join("template.yaml")).unwrap();
-    for file in ["Cargo.toml", "xtask/Cargo.toml", "functions/a/Cargo.toml"] {
+    for file in ["Cargo.toml", "tools/xtask/Cargo.toml", "functions/a/Cargo.toml"] {
         fs::write(folder.join(file), "").unwrap();
     }
 }
@@ -41,15 +41,15 @@ fn a_command_works_on_the_checkout_that_it_is_run_in() {
     let folder = folder.path().canonicalize().unwrap();
     checkout(&folder);
     let expected = folder.join(".local/latchkey.db").display().to_string();
-    let compiled_in = Project::here().root().join("xtask");
-    for start in ["", "functions/a", "xtask"] {
+    let compiled_in = Project::here().root().join("tools/xtask");
+    for start in ["", "functions/a", "tools/xtask"] {
         for manifest in [None, Some(compiled_in.as_path())] {
             let said = show(&folder.join(start), manifest);
             assert!(said.contains(&expected), "{start}: {said}");
         }
     }
     // As `cargo run --manifest-path` does it.
-    let said = show(Path::new("/"), Some(&folder.join("xtask")));
+    let said = show(Path::new("/"), Some(&folder.join("tools/xtask")));
     assert!(said.contains(&expected), "{said}");
 }
 
