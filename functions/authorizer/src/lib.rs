@@ -8,12 +8,10 @@ use std::str::FromStr;
 
 use account_guard::{AccountGuard, Checked};
 use identity::{Anyone, Role, RoleError, Roles};
+use lambda::{BootError, EventHandler, World};
 use process::{Reader, Settings};
 use serde::Serialize;
-use web::{
-    Access, AuthorizerRequest, AuthorizerResponse, BootError, ByToken, EventHandler, Gate, Problem,
-    World,
-};
+use web::{Access, AuthorizerRequest, AuthorizerResponse, ByToken, Gate, Problem};
 
 /// The function.
 pub struct Authorizer {

@@ -4,10 +4,10 @@
 
 use authorizer::Authorizer;
 use identity::{Account, Role};
+use lambda::{EventHandler, World, open_handler};
 use process::{Clock, Env, SystemClock};
 use serde_json::{Value, json};
 use testkit::{NewUser, Stack, bearer, claims, events_of, load, signed_in};
-use web::{EventHandler, World, open_handler};
 
 async fn start(stack: &Stack, settings: &[(&str, &str)]) -> Authorizer {
     open_handler::<Authorizer>(&stack.env_with(settings), &World::system()).await.unwrap()

@@ -20,6 +20,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use identity::{Account, Email, EmailStanding, MailId, MailedFor, Standing};
 use jiff::SignedDuration;
+use lambda::{BootError, EventHandler, World};
 use mail::{Coded, Letter, MailError, Mailer, Told};
 use notices::Notices;
 use peppers::{MailedCode, Peppers};
@@ -31,7 +32,6 @@ use store::{
     CODE_VALID_FOR, Code, ConfirmedEmail, Counters, Mail, Mailings, Notice, Outgoing, StoreError,
 };
 use throttle::{CausedBy, NoticeBudget, ThrottleError};
-use web::{BootError, EventHandler, World};
 
 mod notices;
 

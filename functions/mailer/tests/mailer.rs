@@ -9,6 +9,7 @@ use std::sync::Once;
 use aws_sdk_dynamodb::types::AttributeValue;
 use identity::{Account, CanonicalName, Email, MailId, MailedFor, Role};
 use jiff::{SignedDuration, Timestamp};
+use lambda::{EventHandler, World, open_handler};
 use mailer::MailerFunction;
 use process::{Clock, Env, Metric, SystemClock, SystemRandom};
 use serde_json::{Value, json};
@@ -16,7 +17,6 @@ use store::{
     CODE_VALID_FOR, Codes, DigitsOf, Epochs, Mail, NewMail, Notice, Outbox, Redeemed, Verifications,
 };
 use testkit::{LINK_BASE, NewUser, Received, Stack, load};
-use web::{EventHandler, World, open_handler};
 
 thread_local! {
     /// The log of this thread. A test runs on one thread.

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
+use lambda::{BootError, EventHandler, World};
 use rotation::{Rotation, RotationError, Step};
 use secrets::{Secret, SigningKeysSecret, Versions};
 use serde::{Deserialize, Serialize};
-use web::{BootError, EventHandler, World};
 
 /// The function.
 pub struct RotateKeys {

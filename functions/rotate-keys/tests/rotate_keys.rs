@@ -3,11 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use keys::KeyState;
+use lambda::{EventHandler, World, open_handler};
 use process::{Clock, Env, SystemClock};
 use rotate_keys::RotateKeys;
 use serde_json::{Value, json};
 use testkit::{Stack, load};
-use web::{EventHandler, World, open_handler};
 
 const STEPS: [&str; 4] =
     ["rotate-keys", "rotate-keys-set", "rotate-keys-test", "rotate-keys-finish"];

@@ -1,4 +1,4 @@
-//! Measurements by the code that makes them; `web` reports them to `CloudWatch` once per request.
+//! Measurements by the code that makes them; `lambda` reports them to `CloudWatch` once per request.
 //!
 //! A measurement is an event of `tracing` with its own target. So code that measures does not depend on
 //! code that collects, and nothing is kept if nothing collects.

@@ -69,6 +69,7 @@ pub trait Access: sealed::Sealed + Send + Sync + 'static {
     fn describe() -> String;
 
     /// The role that the rule requires, if any.
+    #[must_use]
     fn role() -> Option<Role> {
         None
     }

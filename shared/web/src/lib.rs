@@ -87,33 +87,27 @@ mod access;
 mod bearer;
 mod body;
 mod edge;
-mod event;
 mod json;
 mod media_type;
-mod metrics;
 mod problem;
 mod request;
 mod response;
 mod route;
 mod serve;
 mod shape;
-mod telemetry;
 mod user;
-mod work;
 
 pub use access::{
     Access, AccountGate, ByRefreshToken, ByToken, CheckedBy, Gate, Public, TokenGate,
 };
 pub use body::{Body, Input, MAX_BODY_BYTES, NoBody};
 pub use edge::{EDGE_SECRET_HEADER, Edge, VIEWER_ADDRESS_HEADER};
-pub use event::{EventHandler, handle_within, open_handler};
 pub use http::{Method, StatusCode};
 pub use lambda_http::aws_lambda_events::apigw::{
     ApiGatewayV2CustomAuthorizerSimpleResponse as AuthorizerResponse,
     ApiGatewayV2CustomAuthorizerV2Request as AuthorizerRequest, ApiGatewayV2httpRequest as Event,
     ApiGatewayV2httpResponse as EventResponse,
 };
-pub use metrics::NAMESPACE as METRICS_NAMESPACE;
 pub use problem::{FieldError, Problem};
 pub use process::{BootError, World};
 pub use request::{Client, Network, Request};
@@ -121,6 +115,6 @@ pub use response::{
     Accepted, AnyOrigin, Created, Either, Json, Message, NoContent, Output,
     Public as PublicDocument,
 };
-pub use route::{Description, Endpoint, Route};
-pub use serve::{Service, answer, serve, serve_event};
+pub use route::{Endpoint, Route, describe};
+pub use serve::{Service, answer, serve};
 pub use user::UserBody;

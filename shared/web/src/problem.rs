@@ -302,7 +302,7 @@ impl Problem {
     /// The cause and its sources, outermost first, for the log.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
-        self.0.source.as_deref().map(|source| reason(source))
+        self.0.source.as_deref().map(|source| lambda::reason(source))
     }
 
     pub(crate) fn body(&self, request_id: &str) -> String {
@@ -323,18 +323,6 @@ impl Problem {
             headers.insert(name.clone(), value.clone());
         }
     }
-}
-
-/// An error and its sources, outermost first.
-pub(crate) fn reason(error: &dyn Error) -> String {
-    let mut next = error;
-    let mut reason = next.to_string();
-    while let Some(source) = next.source() {
-        next = source;
-        reason.push_str(": ");
-        reason.push_str(&next.to_string());
-    }
-    reason
 }
 
 impl fmt::Display for Problem {

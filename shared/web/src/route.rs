@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use lambda::Description;
 use process::{BootError, Settings, World};
 use serde::Serialize;
 
@@ -92,21 +93,8 @@ impl Endpoint {
     }
 }
 
-/// What a function binary says of itself when started with `--describe`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Description {
-    /// [`Route::NAME`].
-    pub name: &'static str,
-    /// [`Route::ENDPOINTS`]. A function that serves no HTTP has none.
-    pub endpoints: &'static [Endpoint],
-    /// [`Route::Access`] in words, or who invokes it.
-    pub access: String,
-}
-
-impl Description {
-    /// The description of `R`.
-    #[must_use]
-    pub fn of<R: Route>() -> Self {
-        Self { name: R::NAME, endpoints: R::ENDPOINTS, access: R::Access::describe() }
-    }
+/// The description of `R` that its binary prints when started with `--describe`.
+#[must_use]
+pub fn describe<R: Route>() -> Description<Endpoint> {
+    Description { name: R::NAME, endpoints: R::ENDPOINTS, access: R::Access::describe() }
 }

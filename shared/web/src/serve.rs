@@ -1,6 +1,5 @@
 //! Serving a route.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -8,86 +7,20 @@ use futures_util::FutureExt;
 use http::Method;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use identity::UserId;
+use lambda::{Function, Record, Unfinished};
 use lambda_http::aws_lambda_events::encodings::Body;
-use lambda_http::lambda_runtime::{self, LambdaEvent};
-use lambda_http::service_fn;
-use process::{BootError, Deadline, Env, Settings, World};
-use tracing::level_filters::LevelFilter;
+use process::{BootError, Deadline, Env, World};
 
-use crate::event::{EventHandler, handle_within, open_handler};
-use crate::metrics;
 use crate::request::Request;
 use crate::response::Response;
-use crate::telemetry::{self, Record};
-use crate::work::{self, Invocations, Unfinished};
-use crate::{Access, Description, Edge, Event, EventResponse, Gate, Input, Output, Problem, Route};
+use crate::{Access, Edge, Event, EventResponse, Gate, Input, Output, Problem, Route, describe};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Runs `R` as a Lambda function. With `--describe` it prints a [`Description`] instead.
+/// Runs `R` as a Lambda function. With `--describe` it prints a [`Description`](lambda::Description) instead.
 #[must_use]
 pub fn serve<R: Route>() -> ExitCode {
-    start(&Description::of::<R>(), run::<R>)
-}
-
-/// Runs `H` as a Lambda function that serves no HTTP. With `--describe` it prints a [`Description`]
-/// instead.
-#[must_use]
-pub fn serve_event<H: EventHandler>() -> ExitCode {
-    start(&Description::of_handler::<H>(), run_handler::<H>)
-}
-
-/// Starts a function.
-///
-/// The runtime has one thread: a Lambda instance handles one request at a time, and a multi-threaded
-/// runtime costs several times the processor time.
-fn start<F: AsyncFnOnce(&Env, Invocations) -> Result<(), lambda_runtime::Error>>(
-    description: &Description,
-    run: F,
-) -> ExitCode {
-    if std::env::args().skip(1).any(|argument| argument == "--describe") {
-        let line = serde_json::to_string(description).expect("a description is JSON");
-        return match writeln!(io::stdout(), "{line}") {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
-    }
-    let env = Env::of_process();
-    let config = env.read(|reader| {
-        let (level, metrics) = (telemetry::level(reader), metrics::Config::read(reader));
-        let invocations = Invocations::read(reader);
-        Some((level?, metrics?, invocations?))
-    });
-    let (level, metrics) = match &config {
-        Ok((level, metrics, _)) => (*level, metrics.clone()),
-        Err(_) => (LevelFilter::INFO, metrics::Config::default()),
-    };
-    telemetry::start(level, metrics);
-    let invocations = match config {
-        Ok((_, _, invocations)) => invocations,
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot start");
-            return ExitCode::FAILURE;
-        }
-    };
-    if env.read(|reader| reader.required::<String>("AWS_LAMBDA_RUNTIME_API")).is_err() {
-        tracing::error!("this is a Lambda function; `cargo xtask dev` runs it on a laptop");
-        return ExitCode::FAILURE;
-    }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot start");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(run(&env, invocations)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = error.as_ref(), "cannot start");
-            ExitCode::FAILURE
-        }
-    }
+    lambda::run::<Service<R>>(&describe::<R>())
 }
 
 /// A route behind its gate: what a function serves.
@@ -147,7 +80,7 @@ impl<R: Route> Service<R> {
         let mut user_id = None;
         // Boxed: the SDK's futures are nested so deeply that the compiler gives up on larger ones.
         let attempt = self.attempt(&request, arrival, &mut user_id).boxed();
-        let result = match work::finish(deadline, attempt).await {
+        let result = match lambda::finish(deadline, attempt).await {
             Ok(result) => result,
             Err(error @ Unfinished::Panic) => Err(Problem::internal().because(error)),
             Err(error @ Unfinished::Deadline(_)) => Err(Problem::unavailable().because(error)),
@@ -170,7 +103,8 @@ impl<R: Route> Service<R> {
             user_id,
             status: response.status.as_u16(),
             duration: started.elapsed(),
-            problem: problem.as_ref(),
+            code: problem.as_ref().map(Problem::code),
+            reason: problem.as_ref().and_then(Problem::reason),
         }
         .write();
         finish(response, request_id)
@@ -191,27 +125,22 @@ impl<R: Route> Service<R> {
     }
 }
 
-async fn run<R: Route>(env: &Env, invocations: Invocations) -> Result<(), lambda_runtime::Error> {
-    let world = &World::system();
-    let service = &work::start(Service::<R>::open(env, world)).await?;
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Event>| async move {
-        let deadline = invocations.deadline(event.context.deadline, &*world.clock);
-        Ok::<_, lambda_runtime::Error>(service.answer_within(deadline, event.payload).await)
-    }))
-    .await
-}
+impl<R: Route> Function for Service<R> {
+    type Event = Event;
+    type Answer = EventResponse;
 
-async fn run_handler<H: EventHandler>(
-    env: &Env,
-    invocations: Invocations,
-) -> Result<(), lambda_runtime::Error> {
-    let world = &World::system();
-    let handler = &work::start(open_handler::<H>(env, world)).await?;
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<H::Event>| async move {
-        let deadline = invocations.deadline(event.context.deadline, &*world.clock);
-        handle_within(deadline, handler, event.payload, &event.context.request_id).await
-    }))
-    .await
+    async fn open(env: &Env, world: &World) -> Result<Self, BootError> {
+        Self::open(env, world).await
+    }
+
+    async fn invoke(
+        &self,
+        deadline: Deadline,
+        event: Event,
+        _: &str,
+    ) -> Result<EventResponse, lambda::Error> {
+        Ok(self.answer_within(deadline, event).await)
+    }
 }
 
 /// Answers one event of an HTTP API without a deadline: for tests.

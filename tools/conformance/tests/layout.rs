@@ -278,6 +278,7 @@ fn shared_crates_depend_as_documented() {
         ("dynamo", &["aws", "process"]),
         ("issuer", &["auth", "identity", "keys", "peppers", "process", "secrets"]),
         ("keys", &["auth", "cache", "dynamo", "process"]),
+        ("lambda", &["identity", "process"]),
         ("mail", &["aws", "identity", "process"]),
         ("passwords", &["identity", "process"]),
         ("peppers", &["identity", "process"]),
@@ -302,7 +303,7 @@ fn shared_crates_depend_as_documented() {
         ("secrets", &["aws", "cache", "process"]),
         ("store", &["auth", "dynamo", "identity", "process"]),
         ("throttle", &["dynamo", "identity", "peppers", "process", "secrets", "store"]),
-        ("web", &["auth", "identity", "process"]),
+        ("web", &["auth", "identity", "lambda", "process"]),
         ("token-guard", &["auth", "dynamo", "identity", "keys", "process", "web"]),
         ("account-guard", &["auth", "dynamo", "keys", "process", "store", "token-guard", "web"]),
     ]);

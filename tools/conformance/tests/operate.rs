@@ -79,7 +79,7 @@ fn alarms_look_at_metrics_that_there_are() {
         for metric in looked_at(&alarm) {
             let text = |name: &str| metric[name].as_str().unwrap();
             let (namespace, name) = (text("Namespace"), text("MetricName"));
-            if namespace == web::METRICS_NAMESPACE {
+            if namespace == lambda::METRICS_NAMESPACE {
                 assert!(Metric::of_name(name).is_some(), "{id}: there is no {name}");
                 assert_eq!(dimensions(metric), ["Stack"], "{id}");
             } else {
@@ -122,7 +122,7 @@ fn the_dashboard_shows_metrics_that_there_are() {
                 "." | "..." => {}
                 other => namespace = other,
             }
-            if namespace == web::METRICS_NAMESPACE && row[0] != "..." {
+            if namespace == lambda::METRICS_NAMESPACE && row[0] != "..." {
                 let name = row[1].as_str().unwrap();
                 assert!(Metric::of_name(name).is_some(), "there is no {name}");
                 shown.insert(name.to_owned());

@@ -68,7 +68,7 @@ async fn refuses_bad_tokens<R: Route>(stack: &Stack, service: &Service<R>) {
             continue;
         }
         let answer = ask(service, &bad.token).await;
-        assert_problem(&answer, 401, "invalid_token", &bad.fault.to_string());
+        assert_problem(&answer, 401, "invalid_token", bad.fault);
         let challenge = challenge(&answer).unwrap_or_default();
         assert!(challenge.contains(r#"error="invalid_token""#), "{}: {challenge}", bad.fault);
     }

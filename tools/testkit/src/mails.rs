@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use lambda::{EventHandler, World, open_handler};
 use mail_parser::MessageParser;
 use serde_json::json;
-use web::{EventHandler, World, open_handler};
 
 use crate::Stack;
 

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use process::Clock;
 use serde_json::{Value, json};
 use testkit::{Forge, TestClock, bearer, event, header as with_header, without_token};
-use web::{Description, EventResponse, Route, Service, answer};
+use web::{EventResponse, Route, Service, answer, describe};
 
 use crate::routes::{ByAccount, ByAccountAdmin, ByToken, ByTokenAdmin, Finding};
 use crate::{header, outcome, post};
@@ -228,11 +228,11 @@ async fn the_caller_is_let_in_before_the_body_is_read() {
 #[test]
 fn a_route_describes_its_access() {
     let access = [
-        Description::of::<ByToken>().access,
-        Description::of::<ByTokenAdmin>().access,
-        Description::of::<ByAccount>().access,
-        Description::of::<ByAccountAdmin>().access,
-        Description::of::<crate::routes::Echo>().access,
+        describe::<ByToken>().access,
+        describe::<ByTokenAdmin>().access,
+        describe::<ByAccount>().access,
+        describe::<ByAccountAdmin>().access,
+        describe::<crate::routes::Echo>().access,
     ];
     let expected = ["by token", "by token, role admin", "checked", "checked, role admin", "anyone"];
     assert_eq!(access, expected);

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use lambda::handle_within;
 use process::Deadline;
 use serde_json::{Value, json};
 use testkit::{body, event, json_body};
-use web::{EventResponse, handle_within};
+use web::EventResponse;
 
 use crate::log::Lines;
 use crate::routes::{Mood, Moody, MoodyHandler};

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use auth::{AccountCheck, Caller, CheckError, CheckedCaller, Found, TokenRules, Verifier};
 use identity::{Account, Admin, Anyone, SessionId, UserId};
+use lambda::EventHandler;
 use process::Clock;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use testkit::{AUDIENCE, Forge, ISSUER, TestClock};
 use web::{
-    Access, AccountGate, Body, BootError, CheckedBy, Endpoint, EventHandler, Gate, Json, Message,
-    NoBody, NoContent, Problem, Public, Route, Service, TokenGate, World,
+    Access, AccountGate, Body, BootError, CheckedBy, Endpoint, Gate, Json, Message, NoBody,
+    NoContent, Problem, Public, Route, Service, TokenGate, World,
 };
 
 /// Answers the body.

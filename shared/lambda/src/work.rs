@@ -21,7 +21,7 @@ pub(crate) struct Invocations {
 }
 
 impl Default for Invocations {
-    /// As the template says.
+    /// The timeout in the template.
     fn default() -> Self {
         Self { usual: Duration::from_secs(15) }
     }
@@ -50,13 +50,13 @@ impl Settings for Invocations {
     }
 }
 
-/// Why work has no result.
+/// The reason why work has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unfinished {
-    /// It panicked.
+pub enum Unfinished {
+    /// The work panicked.
     #[error("a panic")]
     Panic,
-    /// It had not ended when the deadline passed, and was dropped.
+    /// The deadline passed, and the work was dropped.
     #[error(transparent)]
     Deadline(#[from] DeadlinePassed),
 }
@@ -66,8 +66,11 @@ pub(crate) async fn start<F: Future>(work: F) -> F::Output {
     Deadline::within(START).known_to(work).await
 }
 
-/// Runs the work of one invocation, until its deadline if it has one.
-pub(crate) async fn finish<F: Future>(
+/// Runs the work of one invocation until its deadline, if it has one. A panic ends only this work.
+///
+/// # Errors
+/// When the work panics or does not end by the deadline.
+pub async fn finish<F: Future>(
     deadline: Option<Deadline>,
     work: F,
 ) -> Result<F::Output, Unfinished> {
@@ -91,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    /// What is left for a call, in seconds, of an invocation that is killed so long from now.
+    /// The seconds left for a call in an invocation that Lambda kills `from_now_ms` from now.
     async fn left(from_now_ms: i64) -> u64 {
         let now = SystemClock.now().as_millisecond();
         let millis = u64::try_from(now + from_now_ms).unwrap();
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deadline_that_is_no_time_of_day_counts_for_nothing() {
+    async fn an_implausible_deadline_is_replaced_by_the_usual_duration() {
         let usual = left(15_000).await;
         assert_eq!(usual, 13);
         let now = SystemClock.now().as_millisecond();

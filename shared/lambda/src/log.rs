@@ -1,8 +1,9 @@
 //! The log: one line of JSON per request, on standard output, where Lambda collects it.
 //!
-//! A line holds the route, the status, the duration, the request's id and the user's id. It never
-//! holds a token, a password, a name, an address or a body.
+//! A line contains the route, the status, the duration, the request's id and the user's id. It never contains
+//! a token, a password, a name, an address or a body.
 
+use std::error::Error;
 use std::io;
 use std::time::Duration;
 
@@ -17,11 +18,10 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::Problem;
 use crate::metrics::{self, Metrics};
 
-/// From `LOG_LEVEL`: `off`, `error`, `warn` or `info`. Not below: there the libraries log the events
-/// and items that pass through them, passwords and tokens and all.
+/// From `LOG_LEVEL`: `off`, `error`, `warn` or `info`. At more verbose levels the libraries log the events and
+/// items that pass through them, including passwords and tokens.
 pub(crate) fn level(reader: &Reader<'_>) -> Option<LevelFilter> {
     let level = reader.optional("LOG_LEVEL", LevelFilter::INFO)?;
     if level > LevelFilter::INFO {
@@ -33,7 +33,7 @@ pub(crate) fn level(reader: &Reader<'_>) -> Option<LevelFilter> {
     Some(level)
 }
 
-/// Starts the log, and metrics if there are to be any.
+/// Starts the log, and the metrics if they are configured.
 pub(crate) fn start(level: LevelFilter, metrics: metrics::Config) {
     subscriber(level, metrics, io::stdout).init();
 }
@@ -48,7 +48,7 @@ where
 {
     let metrics = metrics.is_on().then(|| {
         let measurements = filter_fn(|event| event.target() == TARGET);
-        // Or the events of the libraries below would be made only to be thrown away.
+        // Without the hint, libraries would create events of all levels, and this layer would drop them.
         let measurements = measurements.with_max_level_hint(LevelFilter::INFO);
         Metrics::new(metrics, writer.clone()).with_filter(measurements)
     });
@@ -64,70 +64,75 @@ where
     tracing_subscriber::registry().with(log).with(metrics)
 }
 
-/// A duration as the log has it: in milliseconds, to the microsecond. More digits are noise of the division.
+/// A duration in milliseconds, rounded to the microsecond: more digits are noise of the division.
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// What is known of a request once it has been answered.
-pub(crate) struct Record<'a> {
-    pub(crate) route: &'static str,
-    pub(crate) request_id: &'a str,
-    pub(crate) user_id: Option<UserId>,
-    pub(crate) status: u16,
-    pub(crate) duration: Duration,
-    pub(crate) problem: Option<&'a Problem>,
+/// A request that has been answered.
+#[derive(Clone, Debug)]
+pub struct Record<'a> {
+    /// The name of the route.
+    pub route: &'static str,
+    /// The gateway's id of the request.
+    pub request_id: &'a str,
+    /// The caller, if verified.
+    pub user_id: Option<UserId>,
+    /// The status of the answer.
+    pub status: u16,
+    /// The time that the function took.
+    pub duration: Duration,
+    /// The code of the problem, if the answer is one.
+    pub code: Option<&'static str>,
+    /// The cause of the problem, for the log alone.
+    pub reason: Option<String>,
 }
 
 impl Record<'_> {
-    /// Writes the line, a defect as an error, an outage as a warning, and the metrics of the request.
-    pub(crate) fn write(&self) {
-        let Self { route, request_id, status, .. } = *self;
+    /// Writes the log line and the metrics of the request. A defect is an error, an outage a warning.
+    pub fn write(&self) {
         let duration_ms = milliseconds(self.duration);
+        // The level of an event must be known at compile time, so each level is an event of its own.
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(
+                    route = self.route,
+                    request_id = self.request_id,
+                    status = self.status,
+                    duration_ms,
+                    user_id = self.user_id.map(tracing::field::display),
+                    code = self.code,
+                    reason = self.reason.as_deref(),
+                    "request"
+                )
+            };
+        }
         Metric::Duration.add(duration_ms);
-        match status {
+        match self.status {
             429 => Metric::Throttled.add(1.0),
             500.. => Metric::ServerErrors.add(1.0),
             _ => {}
         }
-        metrics::handled(route);
-        let user_id = self.user_id.map(tracing::field::display);
-        let code = self.problem.map(Problem::code);
-        let reason = self.problem.and_then(Problem::reason);
-        let reason = reason.as_deref();
-        match status {
-            500 => tracing::error!(
-                route,
-                request_id,
-                status,
-                duration_ms,
-                user_id,
-                code,
-                reason,
-                "request"
-            ),
-            501.. => tracing::warn!(
-                route,
-                request_id,
-                status,
-                duration_ms,
-                user_id,
-                code,
-                reason,
-                "request"
-            ),
-            _ => tracing::info!(
-                route,
-                request_id,
-                status,
-                duration_ms,
-                user_id,
-                code,
-                reason,
-                "request"
-            ),
+        metrics::handled(self.route);
+        match self.status {
+            500 => event!(error),
+            501.. => event!(warn),
+            _ => event!(info),
         }
     }
+}
+
+/// An error and its sources, outermost first.
+#[must_use]
+pub fn reason(error: &dyn Error) -> String {
+    let mut next = error;
+    let mut reason = next.to_string();
+    while let Some(source) = next.source() {
+        next = source;
+        reason.push_str(": ");
+        reason.push_str(&next.to_string());
+    }
+    reason
 }
 
 #[cfg(test)]
@@ -139,12 +144,12 @@ mod tests {
 
     use super::*;
 
-    /// What is logged by a log of this level.
+    /// The lines that a log of this level writes.
     fn logged(level: LevelFilter, log: impl FnOnce()) -> Vec<serde_json::Value> {
         written(level, &Env::default(), log)
     }
 
-    /// The same with metrics, if `env` wants them.
+    /// The same with metrics, if `env` configures them.
     fn written(level: LevelFilter, env: &Env, log: impl FnOnce()) -> Vec<serde_json::Value> {
         let metrics = env.settings::<metrics::Config>().unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -155,13 +160,14 @@ mod tests {
     }
 
     fn record(status: u16, user_id: Option<UserId>) -> Record<'static> {
-        // 1.5 ms, and a part that the log drops.
+        // 1.5 ms and a fraction that the log drops.
         let duration = Duration::from_nanos(1_500_123);
-        Record { route: "me", request_id: "the-id", user_id, status, duration, problem: None }
+        let (code, reason) = (None, None);
+        Record { route: "me", request_id: "the-id", user_id, status, duration, code, reason }
     }
 
-    // One test: `tracing` remembers for the whole process which log wants what, and two tests at the
-    // same time would be two logs.
+    // One test, because `tracing` caches for the whole process which events are enabled, and concurrent tests
+    // would start two logs.
     #[test]
     fn levels_at_which_libraries_log_secrets_are_refused() {
         let read = |text: &str| Env::from_iter([("LOG_LEVEL", text)]).read(level);
@@ -190,7 +196,7 @@ mod tests {
             record(503, Some(UserId::new(SystemClock.now(), &SystemRandom))).write();
             record(429, None).write();
         };
-        // Whatever is logged.
+        // The level of the log does not affect metrics.
         let mut lines = written(LevelFilter::OFF, &env, requests);
         for line in &mut lines {
             assert!(line["_aws"]["Timestamp"].take().as_i64() > Some(1_700_000_000_000), "{line}");
@@ -207,7 +213,7 @@ mod tests {
                 }],
             })
         };
-        // Of the request before nothing is left, and nobody is in it.
+        // Measurements do not carry over to the next request, and no line contains a user.
         let expected = serde_json::json!([
             {
                 "_aws": metrics(&[
@@ -233,7 +239,7 @@ mod tests {
             },
         ]);
         assert_eq!(serde_json::Value::from(lines), expected);
-        // Beside the log, which has nothing of them.
+        // The log contains no metrics.
         let lines = written(LevelFilter::INFO, &env, || record(200, None).write());
         let of_metrics: Vec<_> = lines.iter().map(|line| line.get("_aws").is_some()).collect();
         assert_eq!(of_metrics, [true, false]);

@@ -1,8 +1,8 @@
 //! Metrics in `CloudWatch`'s embedded metric format: one line of JSON per request on standard output, from
-//! which `CloudWatch` makes metrics without a call.
+//! which `CloudWatch` creates metrics without a call.
 //!
-//! The one dimension is the stack: each further value of a dimension is a metric that costs, and what a
-//! function or a user did is in the log. The format is specified in the Amazon `CloudWatch` User Guide,
+//! The only dimension is the stack: each further value of a dimension is another metric to pay for, and the log
+//! has the details of functions and users. The format is specified in the Amazon `CloudWatch` User Guide,
 //! "Specification: Embedded metric format".
 
 use std::collections::BTreeMap;
@@ -18,20 +18,20 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::Context;
 
-/// The namespace of all of them.
+/// The namespace of all metrics.
 pub const NAMESPACE: &str = "Latchkey";
 
-/// The message of the event that ends a request, whose metrics are then written.
+/// The field of the event that ends a request: its metrics are then written.
 pub(crate) const HANDLED: &str = "handled";
 
-/// Of which stack metrics are. Without one, as on a laptop, nothing is written.
+/// The stack that metrics belong to. Without a stack, as on a laptop, no metrics are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Config {
     stack: String,
 }
 
 impl Config {
-    /// Whether anything is written.
+    /// Whether metrics are written.
     pub(crate) fn is_on(&self) -> bool {
         !self.stack.is_empty()
     }
@@ -44,7 +44,7 @@ impl Settings for Config {
     }
 }
 
-/// Adds up what is measured, and writes it when a request has been handled. A function has one request
+/// Adds up measurements, and writes them when a request has been handled. A function handles one request
 /// at a time.
 pub(crate) struct Metrics<W> {
     config: Config,
@@ -55,7 +55,7 @@ pub(crate) struct Metrics<W> {
 #[derive(Default)]
 struct State {
     measured: BTreeMap<Metric, f64>,
-    /// How many have been handled.
+    /// The number of requests handled so far.
     handled: u64,
 }
 
@@ -64,7 +64,7 @@ impl<W> Metrics<W> {
         Self { config, writer, state: Mutex::default() }
     }
 
-    /// The line of what has been measured since the last one.
+    /// A line with all measurements since the previous line.
     fn line(&self, route: &str) -> Value {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut measured = std::mem::take(&mut state.measured);
@@ -141,14 +141,14 @@ where
         }
         if let Some(route) = fields.route {
             let line = format!("{}\n", self.line(&route));
-            // In one piece, so that no other line comes between. Where it cannot be written, there is nobody
-            // to tell.
+            // In one write, so that lines of other threads do not interleave. A failure to write cannot be
+            // reported anywhere.
             let _ = self.writer.make_writer().write_all(line.as_bytes());
         }
     }
 }
 
-/// Ends a request: what was measured during it is written.
+/// Ends a request: its measurements are written.
 pub(crate) fn handled(route: &'static str) {
     tracing::info!(target: TARGET, handled = route);
 }

@@ -1,33 +1,31 @@
-//! Functions that serve no HTTP: what Secrets Manager, API Gateway and the like invoke.
+//! Functions that serve no HTTP: an AWS service invokes them with events of its own format.
 
 use std::future::Future;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use lambda_http::lambda_runtime;
 use process::{BootError, Deadline, Env, Metric, Settings, World};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::problem::reason;
-use crate::work;
-use crate::{Description, metrics, telemetry};
+use crate::{Description, Error, Function, log, metrics, reason, run, work};
 
-/// What one Lambda function does with the events of one service.
+/// Handles the events of one AWS service.
 pub trait EventHandler: Sized + Send + Sync + 'static {
     /// The name of function, folder, package and event.
     const NAME: &'static str;
 
-    /// Who invokes it, in words: `Secrets Manager`.
+    /// The service that invokes the function, in words: `Secrets Manager`.
     const INVOKED_BY: &'static str;
 
-    /// The event.
+    /// The event that invokes the function.
     type Event: DeserializeOwned + Send + 'static;
 
-    /// What is answered.
+    /// The answer to an event.
     type Answer: Serialize + Send + 'static;
 
-    /// Why it could not be done. It is logged and returned to the invoker of the function, so it must not
+    /// The reason why an event could not be handled. It is logged and returned to the invoker, so it must not
     /// contain a secret.
     type Error: std::error::Error + Send + Sync + 'static;
 
@@ -56,17 +54,35 @@ pub async fn open_handler<H: EventHandler>(env: &Env, world: &World) -> Result<H
     H::open(env.settings()?, world).boxed().await
 }
 
-impl Description {
-    /// The description of `H`.
-    #[must_use]
-    pub fn of_handler<H: EventHandler>() -> Self {
-        Self { name: H::NAME, endpoints: &[], access: format!("invoked by {}", H::INVOKED_BY) }
+/// Runs `H` as a Lambda function. With `--describe` it prints a [`Description`] instead.
+#[must_use]
+pub fn serve<H: EventHandler>() -> ExitCode {
+    let access = format!("invoked by {}", H::INVOKED_BY);
+    run::<Handler<H>>(&Description::<()> { name: H::NAME, endpoints: &[], access })
+}
+
+struct Handler<H>(H);
+
+impl<H: EventHandler> Function for Handler<H> {
+    type Event = H::Event;
+    type Answer = H::Answer;
+
+    async fn open(env: &Env, world: &World) -> Result<Self, BootError> {
+        open_handler(env, world).await.map(Self)
+    }
+
+    async fn invoke(
+        &self,
+        deadline: Deadline,
+        event: H::Event,
+        request_id: &str,
+    ) -> Result<H::Answer, Error> {
+        handle_within(deadline, &self.0, event, request_id).await
     }
 }
 
-/// Handles one event that is not HTTP before the deadline, and logs one line of it. A failure is the
-/// function's, including a panic and a passed deadline: the invoker sees the failure and may
-/// try again.
+/// Handles one event before the deadline, and logs one line. Unlike a route, a handler may fail, also by a
+/// panic or a passed deadline: the invoker gets the error and decides whether to try again.
 ///
 /// # Errors
 /// When the handler fails, panics, or does not end by the deadline.
@@ -75,14 +91,14 @@ pub async fn handle_within<H: EventHandler>(
     handler: &H,
     event: H::Event,
     request_id: &str,
-) -> Result<H::Answer, lambda_runtime::Error> {
+) -> Result<H::Answer, Error> {
     let started = Instant::now();
     // Boxed: the SDK's futures are nested so deeply that the compiler gives up on larger ones.
     let result = match work::finish(Some(deadline), handler.handle(event).boxed()).await {
         Ok(result) => result.map_err(|error| reason(&error)),
         Err(error) => Err(error.to_string()),
     };
-    let duration_ms = telemetry::milliseconds(started.elapsed());
+    let duration_ms = log::milliseconds(started.elapsed());
     let route = H::NAME;
     Metric::Duration.add(duration_ms);
     if result.is_err() {

@@ -1,0 +1,99 @@
+//! Starts a function and invokes it.
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use lambda_runtime::{LambdaEvent, service_fn};
+use process::{BootError, Deadline, Env, Settings, World};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::level_filters::LevelFilter;
+
+use crate::work::{self, Invocations};
+use crate::{log, metrics};
+
+/// An error that Lambda reports to the invoker.
+pub type Error = lambda_runtime::Error;
+
+/// A Lambda function: opened once per instance, invoked once per event.
+pub trait Function: Sized + Send + Sync + 'static {
+    /// The event that invokes the function.
+    type Event: DeserializeOwned + Send + 'static;
+
+    /// The answer to an event.
+    type Answer: Serialize + Send + 'static;
+
+    /// Opens the function when an instance starts.
+    fn open(env: &Env, world: &World) -> impl Future<Output = Result<Self, BootError>> + Send;
+
+    /// Handles one event before the deadline.
+    fn invoke(
+        &self,
+        deadline: Deadline,
+        event: Self::Event,
+        request_id: &str,
+    ) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
+}
+
+/// What the binary of a function prints about itself when started with `--describe`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Description<E: 'static> {
+    /// The name of function, folder, package and event.
+    pub name: &'static str,
+    /// The endpoints. A function that serves no HTTP has none.
+    pub endpoints: &'static [E],
+    /// Who may call the function, in words.
+    pub access: String,
+}
+
+/// Runs `F` as a Lambda function. With `--describe` it prints `description` instead.
+///
+/// The runtime has one thread: a Lambda instance handles one request at a time, and a multi-threaded
+/// runtime costs several times the processor time.
+#[must_use]
+pub fn run<F: Function>(description: &Description<impl Serialize>) -> ExitCode {
+    if std::env::args().skip(1).any(|argument| argument == "--describe") {
+        let line = serde_json::to_string(description).expect("a description is JSON");
+        return match writeln!(io::stdout(), "{line}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    match start::<F>() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = error.as_ref(), "cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start<F: Function>() -> Result<(), Error> {
+    let env = Env::of_process();
+    let settings = env.read(|reader| {
+        let (level, metrics) = (log::level(reader), metrics::Config::read(reader));
+        let invocations = Invocations::read(reader);
+        Some((level?, metrics?, invocations?))
+    });
+    let (level, metrics) = match &settings {
+        Ok((level, metrics, _)) => (*level, metrics.clone()),
+        Err(_) => (LevelFilter::INFO, metrics::Config::default()),
+    };
+    log::start(level, metrics);
+    let (_, _, invocations) = settings?;
+    if env.read(|reader| reader.required::<String>("AWS_LAMBDA_RUNTIME_API")).is_err() {
+        return Err("this is a Lambda function; `cargo xtask dev` runs it on a laptop".into());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let world = &World::system();
+        let function = &work::start(F::open(&env, world)).await?;
+        lambda_runtime::run(service_fn(move |event: LambdaEvent<F::Event>| async move {
+            let LambdaEvent { payload, context, .. } = event;
+            let deadline = invocations.deadline(context.deadline, &*world.clock);
+            function.invoke(deadline, payload, &context.request_id).await
+        }))
+        .await
+    })
+}
