@@ -1,10 +1,10 @@
 //! Finding accounts and changing them, for administrators.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
 use identity::{Account, CanonicalName, Roles, UserId};
 
-use crate::item::{AccountItem, ClaimItem};
+use crate::expression::exists;
+use crate::item::ClaimItem;
 use crate::key::Key;
 use crate::table::{Config, StoreError, Table};
 
@@ -30,42 +30,35 @@ impl Administration {
         let Some(claim) = self.0.get::<ClaimItem>(Key::username(name)).await? else {
             return Ok(None);
         };
-        Ok(self.0.get::<AccountItem>(Key::account(claim.user_id)).await?.map(Account::from))
+        self.0.account(claim.user_id).await
     }
 
-    /// Gives an account the roles `roles` in place of those it has. Checked routes see it at once;
-    /// routes by token when the token expires.
+    /// Replaces the roles of an account. Checked routes notice at once, routes by token when the token
+    /// expires.
     ///
     /// # Errors
-    /// When there is no such account, or the table cannot be written.
+    /// When the account does not exist, or the table cannot be written.
     pub async fn set_roles(&self, id: UserId, roles: &Roles) -> Result<(), StoreError> {
-        let roles = serde_dynamo::to_attribute_value(roles).map_err(StoreError::unusable)?;
-        let names = [("#roles", "roles")];
-        self.0.update_account(id, "SET #roles = :roles", &names, [(":roles", roles)]).await
+        let update = self.0.update(Key::account(id)).when(exists()).set("roles", roles);
+        update.send().await?.or_absent()
     }
 
     /// Disables an account: it cannot sign in, and its sessions end for good, even if it is enabled again.
     /// Routes by token notice when the token expires.
     ///
     /// # Errors
-    /// When there is no such account, or the table cannot be written.
+    /// When the account does not exist, or the table cannot be written.
     pub async fn disable(&self, id: UserId) -> Result<(), StoreError> {
-        let names = [("#disabled", "disabled"), ("#ver", "ver")];
-        let values = [
-            (":disabled", AttributeValue::Bool(true)),
-            (":one", AttributeValue::N("1".to_owned())),
-        ];
-        let update = "SET #disabled = :disabled, #ver = #ver + :one";
-        self.0.update_account(id, update, &names, values).await
+        let update = self.0.update(Key::account(id)).when(exists());
+        update.set("disabled", true).add("ver", 1).send().await?.or_absent()
     }
 
     /// Enables an account again.
     ///
     /// # Errors
-    /// When there is no such account, or the table cannot be written.
+    /// When the account does not exist, or the table cannot be written.
     pub async fn enable(&self, id: UserId) -> Result<(), StoreError> {
-        let (names, values) =
-            ([("#disabled", "disabled")], [(":disabled", AttributeValue::Bool(false))]);
-        self.0.update_account(id, "SET #disabled = :disabled", &names, values).await
+        let update = self.0.update(Key::account(id)).when(exists());
+        update.set("disabled", false).send().await?.or_absent()
     }
 }

@@ -1,45 +1,47 @@
-//! The rule of refreshing: what a presented counter gets.
+//! The rule of refreshing: which token answers a presented one.
 //!
-//! A session rotates at most once per grace. So within a grace after a rotation there are just two tokens
-//! that an honest client may hold: the current one and, if an answer was lost or a second tab was slower,
-//! the previous one. Both get the current one. A caller who presents the previous one later holds a token
-//! that somebody else has used since: the session ends, for the thief and the owner, whichever of them it
-//! was.
+//! A session rotates at most once per grace. So within a grace after a rotation, an honest client may hold one
+//! of two tokens: the current one or, if an answer was lost or a second tab was slower, the previous one. Both
+//! get the current one. A caller who presents the previous one later holds a token that another client has
+//! used since. One of the two is a thief, and nothing shows which, so the session ends for both.
 //!
 //! The time is that of the function that received the request. Its update, retries included, may reach the
-//! table after the session has rotated once more. Then the token is two behind, although it was presented
-//! within the grace. So the time of the rotation before the last is kept too, and a token is superseded
-//! from the rotation that superseded it, one behind or two. (The model checker found that an honest client
-//! could otherwise lose its session: `protocol` in the tests.)
+//! table after the session has rotated once more. Then the token is two rotations behind, although it was
+//! presented within the grace. So the time of the rotation before the last is stored too, and the grace of a
+//! token begins with the rotation that superseded it, whether it is one behind or two. (The model checker found
+//! that an honest client could otherwise lose its session: `protocol` in the tests.)
 //!
 //! This is the whole rule, without a database: the implementation, the model that it is tested against and
 //! the model checker's model all use it.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How often a session has rotated, and when last.
+/// The number and the times of a session's rotations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Chain {
-    /// How often.
+    /// The number of rotations.
     pub counter: u64,
-    /// When last; `None` when it never has, so that the first refresh after a login always may.
+    /// The time of the last rotation. `None` if there was none, so that the first refresh after a login always
+    /// rotates.
     pub rotated_at: Option<Timestamp>,
-    /// The time before that; `None` when it has not rotated twice.
+    /// The time of the rotation before the last one. `None` if there were fewer than two.
     pub rotated_before: Option<Timestamp>,
 }
 
-/// What a presented counter gets.
+/// The decision on a presented counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Judgement {
-    /// It is current, and the last rotation is at least a grace ago: the session rotates.
+    /// The counter is current, and the last rotation is at least a grace ago: the session rotates.
     Rotate,
-    /// It is current, and the session has rotated within the grace: the same token again.
+    /// The counter is current, and the session has rotated within the grace: the client gets the same token
+    /// again.
     Again,
-    /// It was superseded within the grace: the current token, derived again.
+    /// The counter was superseded within the grace: the client gets the current token, derived again.
     Successor,
-    /// It has been superseded for longer than the grace: the session ends.
+    /// The counter was superseded longer than the grace ago: the session ends.
     Reuse,
-    /// It is ahead, which it can only be when the table was restored: refused, and the session lives.
+    /// The counter is ahead, which happens only if the table was restored from a backup: the client is refused,
+    /// and the session lives.
     Ahead,
 }
 
@@ -47,7 +49,7 @@ impl Chain {
     /// A session that has never rotated.
     pub const NEW: Self = Self { counter: 0, rotated_at: None, rotated_before: None };
 
-    /// What `presented` gets at the time `now`.
+    /// Decides on the counter `presented` at the time `now`.
     #[must_use]
     pub fn judge(&self, presented: u64, now: Timestamp, grace: SignedDuration) -> Judgement {
         let within = |at: Option<Timestamp>| at.is_some_and(|at| now.duration_since(at) < grace);
@@ -57,13 +59,13 @@ impl Chain {
             Some(0) => return Judgement::Rotate,
             Some(1) => self.rotated_at,
             Some(2) => self.rotated_before,
-            // Three rotations are two graces apart at least, and no operation takes that long.
+            // Three rotations take at least two graces, and no operation takes that long.
             Some(_) => None,
         };
         if within(superseded_at) { Judgement::Successor } else { Judgement::Reuse }
     }
 
-    /// The chain after it has rotated.
+    /// The chain after a rotation.
     #[must_use]
     pub fn rotated(self, now: Timestamp) -> Self {
         Self { counter: self.counter + 1, rotated_at: Some(now), rotated_before: self.rotated_at }
@@ -74,9 +76,8 @@ impl Chain {
 mod tests {
     use super::*;
 
-    /// The table of the contract.
     #[test]
-    fn each_row_of_the_table() {
+    fn each_counter_gets_its_judgement() {
         let at = |second: i64| Timestamp::from_second(1_000_000 + second).unwrap();
         let grace = SignedDuration::from_secs(10);
         let chain = Chain { counter: 5, rotated_at: Some(at(0)), rotated_before: Some(at(-10)) };
@@ -89,7 +90,7 @@ mod tests {
             (4, 10, Judgement::Reuse),
             (3, 0, Judgement::Reuse),
             (3, 9, Judgement::Reuse),
-            // A request that was under way while the session rotated.
+            // A request that was in flight while the session rotated.
             (3, -1, Judgement::Successor),
             (2, -1, Judgement::Reuse),
             (0, 100, Judgement::Reuse),

@@ -2,11 +2,7 @@
 //!
 //! The code itself is not stored. It is a MAC over the mail's id, so the pepper is enough to verify it.
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use dynamo::Client;
 use identity::{Account, CanonicalName, Email, EmailStanding, MailId, MailedFor, Standing, UserId};
 use jiff::Timestamp;
@@ -14,12 +10,14 @@ use process::{Random, SystemRandom};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::item::{self, AccountItem, ClaimItem};
+use crate::expression::{absent, attribute};
+use crate::item::ClaimItem;
 use crate::key::Key;
 use crate::outbox::{Mail, MailItem};
-use crate::table::{Config, StoreError, Table, is_failed_condition};
+use crate::table::{Config, StoreError, Table};
+use crate::write::Written;
 
-/// How often digits may be tried.
+/// The number of tries at digits.
 pub const DIGITS_TRIES: u32 = 5;
 
 /// The code of a mail.
@@ -130,55 +128,39 @@ impl DigitsTry {
     }
 }
 
-/// A mail that is to be sent.
+/// A mail to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// What it is about.
+    /// Its purpose and its recipient.
     pub mail: Mail,
     /// When it was requested.
     pub asked_at: Timestamp,
-    /// When it stops being worth sending.
+    /// The time after which it is not worth sending.
     pub expires_at: Timestamp,
 }
 
-fn number(n: i64) -> AttributeValue {
-    AttributeValue::N(n.to_string())
-}
-
 impl Table {
-    /// The account that claims this address. If the account no longer has the address, nobody has it, even
-    /// though the claim exists.
+    /// The account with this address. `None` if the account that claims it has another one by now.
     async fn owner(&self, address: &CanonicalName) -> Result<Option<Account>, StoreError> {
         let Some(claim) = self.get::<ClaimItem>(Key::email(address)).await? else {
             return Ok(None);
         };
-        let account = self.get::<AccountItem>(Key::account(claim.user_id)).await?;
         let has = |account: &Account| {
             account.email.as_ref().is_some_and(|email| email.canonical() == address)
         };
-        Ok(account.map(Account::from).filter(has))
+        Ok(self.account(claim.user_id).await?.filter(has))
     }
 
     /// The part of a transaction that uses a code up. It cancels the transaction if the code has been used or
     /// has expired. A confirmation stays stored from then on: see [`Codes::has_confirmed`].
     pub(crate) fn use_up(&self, code: &Code, now: Timestamp) -> TransactWriteItem {
-        let used = match code.purpose {
-            MailedFor::PasswordReset => "SET #used = :yes",
-            MailedFor::EmailVerification => "SET #used = :yes REMOVE #expires_at",
-        };
-        let update = Update::builder()
-            .table_name(&self.name)
-            .set_key(Some(Key::code(code.mail).attributes()))
-            .condition_expression("#used = :no AND #expires_at > :now")
-            .update_expression(used)
-            .expression_attribute_names("#used", "used")
-            .expression_attribute_names("#expires_at", "expires_at")
-            .expression_attribute_values(":no", AttributeValue::Bool(false))
-            .expression_attribute_values(":yes", AttributeValue::Bool(true))
-            .expression_attribute_values(":now", number(now.as_second()))
-            .build()
-            .expect("table, key and update are set");
-        TransactWriteItem::builder().update(update).build()
+        let is_valid =
+            attribute("used").is(false).and(attribute("expires_at").above(now.as_second()));
+        let update = self.update(Key::code(code.mail)).when(is_valid).set("used", true);
+        match code.purpose {
+            MailedFor::PasswordReset => update.into(),
+            MailedFor::EmailVerification => update.remove("expires_at").into(),
+        }
     }
 }
 
@@ -193,13 +175,13 @@ impl Mailings {
         Self(Table::new(config, client))
     }
 
-    /// The mail whose item has the partition key `pk`, or `None` when that is no mail.
+    /// The mail whose item has the partition key `pk`, or `None` if that is another kind of item.
     #[must_use]
     pub fn mail_of_key(pk: &str) -> Option<MailId> {
         Key::mail_of(pk)
     }
 
-    /// A mail to be sent, or `None` when it has been dealt with.
+    /// A mail to be sent, or `None` if it has been handled already.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -209,7 +191,7 @@ impl Mailings {
         Ok(Some(Outgoing { mail: item.mail, asked_at: item.asked_at, expires_at }))
     }
 
-    /// The account that has an address, or `None`.
+    /// The account with an address, or `None`.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -217,12 +199,12 @@ impl Mailings {
         self.0.owner(address).await
     }
 
-    /// An account, or `None` when it is gone.
+    /// An account, or `None` if it does not exist.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
-        Ok(self.0.get::<AccountItem>(Key::account(id)).await?.map(Account::from))
+        self.0.account(id).await
     }
 
     /// Stores a code before its mail goes out. Storing it again is harmless: its tries and its use are kept.
@@ -249,46 +231,13 @@ impl Mailings {
             returned: None,
             expires_at,
         };
-        let digits_key = Key::digits(code.digits_of());
         // Ids sort by time, so the later mail is the one with the greater id.
-        let later = Some((":mail", AttributeValue::S(code.mail.to_string())));
-        tokio::try_join!(
-            self.put_if(Key::code(code.mail), &stored, "attribute_not_exists(pk)", None),
-            self.put_if(digits_key, &digits, "attribute_not_exists(pk) OR mail_id < :mail", later),
-        )?;
+        let is_later = absent().or(attribute("mail_id").below(code.mail));
+        let stored = self.0.put(Key::code(code.mail), &stored)?.when(absent());
+        let digits = self.0.put(Key::digits(code.digits_of()), &digits)?.when(is_later);
+        // If a condition fails, an item that must stay is already stored.
+        tokio::try_join!(stored.send(), digits.send())?;
         Ok(())
-    }
-
-    /// Writes an item if `condition` holds. If it does not, an item that must stay is already stored, and that
-    /// is no error.
-    async fn put_if(
-        &self,
-        key: Key,
-        item: &impl Serialize,
-        condition: &str,
-        value: Option<(&str, AttributeValue)>,
-    ) -> Result<(), StoreError> {
-        let mut put = self
-            .0
-            .client
-            .put_item()
-            .table_name(&self.0.name)
-            .set_item(Some(item::with_key(key, item)?))
-            .condition_expression(condition);
-        if let Some((name, value)) = value {
-            put = put.expression_attribute_values(name, value);
-        }
-        match put.send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Deletes a mail that has been sent or will never be sent. Nothing else is ever stored under its id.
@@ -324,40 +273,20 @@ impl Codes {
     ) -> Result<Option<DigitsTry>, StoreError> {
         let mark = Uuid::from_bytes((&SystemRandom as &dyn Random).bytes()).simple().to_string();
         let key = Key::digits(of);
-        let updated = self
+        let update = self
             .0
-            .client
-            .update_item()
-            .table_name(&self.0.name)
-            .set_key(Some(key.clone().attributes()))
-            .condition_expression(
-                "#expires_at > :now AND #tries < :most \
-                 AND (attribute_not_exists(#last) OR #last <> :mark)",
+            .update(key.clone())
+            .when(
+                attribute("expires_at")
+                    .above(now.as_second())
+                    .and(attribute("tries").below(DIGITS_TRIES))
+                    .and(attribute("last").is_absent().or(attribute("last").is_not(&mark))),
             )
-            .update_expression("SET #tries = #tries + :one, #last = :mark")
-            .expression_attribute_names("#expires_at", "expires_at")
-            .expression_attribute_names("#tries", "tries")
-            .expression_attribute_names("#last", "last")
-            .expression_attribute_values(":now", number(now.as_second()))
-            .expression_attribute_values(":most", number(DIGITS_TRIES.into()))
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":mark", AttributeValue::S(mark.clone()))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        let item = match updated {
-            Ok(output) => output.attributes,
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    failed.item().cloned()
-                }
-                _ => return Err(error.into()),
-            },
-        };
-        // An emulator returns an empty item where there was none.
-        let item = item.filter(|item| item.contains_key("tries"));
-        let digits: Option<DigitsItem> = item.map(item::parse).transpose()?;
+            .add("tries", 1)
+            .set("last", &mark);
+        // A refusal may be this same try, whose answer was lost: then it has this mark.
+        let (Written::Done(digits) | Written::Refused(digits)) =
+            update.returning_new::<DigitsItem>().await?;
         let tried = digits.filter(|digits| digits.last.as_ref() == Some(&mark));
         Ok(tried.map(|digits| DigitsTry { key, mail: digits.mail_id, pepper: digits.pepper, mark }))
     }
@@ -369,31 +298,15 @@ impl Codes {
     /// When the table cannot be written.
     pub async fn give_back(&self, tried: DigitsTry) -> Result<(), StoreError> {
         let DigitsTry { key, mail, mark, .. } = tried;
-        let updated = self
+        let is_unreturned =
+            attribute("returned").is_absent().or(attribute("returned").is_not(&mark));
+        let update = self
             .0
-            .client
-            .update_item()
-            .table_name(&self.0.name)
-            .set_key(Some(key.attributes()))
-            .condition_expression(
-                "#mail_id = :mail AND #tries > :zero \
-                 AND (attribute_not_exists(#returned) OR #returned <> :mark)",
-            )
-            .update_expression("SET #tries = #tries - :one, #returned = :mark")
-            .expression_attribute_names("#mail_id", "mail_id")
-            .expression_attribute_names("#tries", "tries")
-            .expression_attribute_names("#returned", "returned")
-            .expression_attribute_values(":mail", AttributeValue::S(mail.to_string()))
-            .expression_attribute_values(":mark", AttributeValue::S(mark))
-            .expression_attribute_values(":zero", number(0))
-            .expression_attribute_values(":one", number(1))
-            .send()
-            .await;
-        match updated {
-            Ok(_) => Ok(()),
-            Err(error) if is_failed_condition(&error) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+            .update(key)
+            .when(attribute("mail_id").is(mail).and(attribute("tries").above(0)).and(is_unreturned))
+            .add("tries", -1)
+            .set("returned", &mark);
+        update.send().await.map(drop)
     }
 
     /// Whether the code of a mail has confirmed an address that its account still has, so that presenting
@@ -406,8 +319,7 @@ impl Codes {
         if !code.used || code.purpose != MailedFor::EmailVerification {
             return Ok(false);
         }
-        let account = self.0.get::<AccountItem>(Key::account(code.user_id)).await?;
-        Ok(account.map(Account::from).is_some_and(|account| {
+        Ok(self.0.account(code.user_id).await?.is_some_and(|account| {
             let email = account.email.as_ref().map(Email::canonical);
             account.standing == Standing::Active
                 && account.email_standing == EmailStanding::Verified
@@ -433,8 +345,8 @@ impl Codes {
         if item.used || item.purpose != purpose {
             return Ok(None);
         }
-        let account = self.0.get::<AccountItem>(Key::account(item.user_id)).await?;
-        let Some(account) = account.map(Account::from).filter(|it| it.ver == item.ver) else {
+        let account = self.0.account(item.user_id).await?;
+        let Some(account) = account.filter(|account| account.ver == item.ver) else {
             return Ok(None);
         };
         let code = Code {

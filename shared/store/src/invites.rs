@@ -5,7 +5,6 @@ use identity::UserId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::item;
 use crate::key::Key;
 use crate::table::{Config, StoreError, Table};
 
@@ -16,7 +15,7 @@ pub struct Invites(Table);
 /// An invitation as it is stored: a MAC of its code is its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct InviteItem {
-    /// Who made it.
+    /// The user who created it.
     created_by: UserId,
     created_at: Timestamp,
     /// In seconds since 1970: the table's TTL attribute.
@@ -30,7 +29,7 @@ impl Invites {
         Self(Table::new(config, client))
     }
 
-    /// Makes an invitation. `tag` is what is stored of its code.
+    /// Creates an invitation. `tag` is a MAC of its code, which itself is not stored.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -43,15 +42,9 @@ impl Invites {
     ) -> Result<(), StoreError> {
         let expires_at = expires_at.as_second();
         let invite = InviteItem { created_by, created_at, expires_at };
-        // Without a condition on purpose: the code is new and has 128 random bits, so nothing has this key,
-        // and a retry after a lost answer must not fail on what the first attempt wrote.
-        self.0
-            .client
-            .put_item()
-            .table_name(&self.0.name)
-            .set_item(Some(item::with_key(Key::invite(tag), &invite)?))
-            .send()
-            .await?;
+        // Without a condition on purpose: the code is new and has 128 random bits, so no item has this key,
+        // and a retry after a lost answer must not fail because of the first attempt's write.
+        self.0.put(Key::invite(tag), &invite)?.send().await?;
         Ok(())
     }
 

@@ -12,21 +12,18 @@ use serde::{Deserialize, Serialize};
 use crate::StoreError;
 use crate::key::Key;
 
-/// An item with its key, as DynamoDB takes it.
-pub(crate) fn with_key(
-    key: Key,
-    item: &impl Serialize,
-) -> Result<HashMap<String, AttributeValue>, StoreError> {
-    let mut attributes: HashMap<String, AttributeValue> =
-        serde_dynamo::to_item(item).map_err(StoreError::unusable)?;
+/// The attributes of an item.
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// The attributes of an item with its key.
+pub(crate) fn with_key(key: Key, item: &impl Serialize) -> Result<Item, StoreError> {
+    let mut attributes: Item = serde_dynamo::to_item(item).map_err(StoreError::unusable)?;
     attributes.extend(key.attributes());
     Ok(attributes)
 }
 
-/// An item out of what DynamoDB gave. Key attributes and those of later versions are passed over.
-pub(crate) fn parse<T: DeserializeOwned>(
-    attributes: HashMap<String, AttributeValue>,
-) -> Result<T, StoreError> {
+/// Parses an item. Its key and attributes of later versions are ignored.
+pub(crate) fn parse<T: DeserializeOwned>(attributes: Item) -> Result<T, StoreError> {
     serde_dynamo::from_item(attributes).map_err(StoreError::unusable)
 }
 
@@ -50,15 +47,14 @@ pub(crate) struct AccountItem {
 }
 
 /// The epoch in which a password was set. The account and the password item hold the same one, because
-/// each change of a password writes both in one transaction and raises the epoch. If two
-/// reads do not agree, a change came between them. In accounts created by an older version, both items lack
-/// it.
+/// each change of a password writes both in one transaction and raises the epoch. If two reads disagree, the
+/// password was changed between them. In accounts created by an older version, both items lack it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PasswordVer(Option<u64>);
 
 impl PasswordVer {
-    /// The version of a password set in the epoch `ver`.
+    /// A password that is set in the epoch `ver`.
     pub(crate) fn of(ver: u64) -> Self {
         Self(Some(ver))
     }
@@ -122,11 +118,11 @@ impl From<AccountItem> for Account {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ClaimItem {
     pub(crate) user_id: UserId,
-    /// The account's username: the way from an address to the password. Usernames do not change.
+    /// The account's username, under which the password is stored. Usernames do not change.
     pub(crate) username: Username,
 }
 
-/// A password's hash.
+/// The hash of a password.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct PasswordItem {
     pub(crate) hash: String,
@@ -144,11 +140,11 @@ pub(crate) struct SessionItem {
     pub(crate) expires_at: i64,
     /// When it ends in any case, in seconds since 1970.
     pub(crate) absolute_expires_at: i64,
-    /// How often the session has rotated.
+    /// The number of rotations.
     pub(crate) counter: u64,
-    /// When it last did, in milliseconds since 1970; 0 when it never has.
+    /// The time of the last rotation, in milliseconds since 1970. 0 if there was none.
     pub(crate) rotated_at: i64,
-    /// The time before that, likewise.
+    /// The time of the rotation before the last one, in the same form.
     pub(crate) rotated_before: i64,
     /// The id of the pepper that the current refresh token is made with.
     pub(crate) pepper: String,
@@ -219,7 +215,7 @@ mod tests {
         )
     }
 
-    /// Through the form that DynamoDB takes, with the key and an attribute of a later version.
+    /// Converts an item to attributes and back, with its key and an attribute of a later version.
     fn stored<T: Serialize + DeserializeOwned>(key: Key, item: &T) -> T {
         let mut attributes = with_key(key, item).unwrap();
         attributes.insert("later".to_owned(), AttributeValue::Bool(true));
@@ -272,7 +268,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_stored_never_panics(text in ".{0,40}", number in any::<i64>()) {
+        fn parsing_never_panics(text in ".{0,40}", number in any::<i64>()) {
             for value in [
                 AttributeValue::S(text.clone()),
                 AttributeValue::N(number.to_string()),

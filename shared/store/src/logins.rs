@@ -1,16 +1,16 @@
 //! Finds an account by its name and begins a session.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
 use futures_util::future::join_all;
 use identity::{Account, CanonicalName, SessionId, UserId};
 use jiff::Timestamp;
 
 use crate::Secret;
-use crate::item::{self, AccountItem, ClaimItem, PasswordItem, PasswordVer, SessionItem};
+use crate::expression::attribute;
+use crate::item::{AccountItem, ClaimItem, PasswordItem, PasswordVer, SessionItem};
 use crate::key::Key;
 use crate::sessions::{Session, SessionLimits, whole_millis};
-use crate::table::{Config, StoreError, Table, is_failed_condition};
+use crate::table::{Config, StoreError, Table};
 
 /// Finds accounts by name and begins sessions.
 #[derive(Clone, Debug)]
@@ -35,14 +35,14 @@ pub enum Identifier {
     Email(CanonicalName),
 }
 
-/// What is needed to check a password.
+/// The stored data with which a password is checked.
 #[derive(Clone, Debug)]
 pub struct Credential {
-    /// The account that it belongs to.
+    /// The account with the password.
     pub user_id: UserId,
-    /// The hash.
+    /// The hash of the password.
     pub secret: Secret,
-    /// The epoch in which it was set. The account must be read with the same one.
+    /// The epoch in which the password was set. The account must be read with the same one.
     pub set_in: PasswordVer,
 }
 
@@ -64,7 +64,7 @@ pub struct NewSession {
 }
 
 impl NewSession {
-    /// The session as it is stored.
+    /// The stored form of the session.
     pub(crate) fn item(self, limits: &SessionLimits) -> SessionItem {
         let now = whole_millis(self.created_at);
         SessionItem {
@@ -90,7 +90,7 @@ impl Logins {
         Self { table: Table::new(config, client), limits }
     }
 
-    /// What is needed to check a password, or `None` when nobody has that name.
+    /// Reads the credential of the account with this name, or `None` if no account has it.
     ///
     /// A username takes one round trip. An address takes two, even if no account has it, so that the time
     /// reveals nothing.
@@ -143,25 +143,12 @@ impl Logins {
         old: &Secret,
         new: &Secret,
     ) -> Result<bool, StoreError> {
-        let text = |secret: &Secret| AttributeValue::S(secret.expose().to_owned());
-        let updated = self
+        let update = self
             .table
-            .client
-            .update_item()
-            .table_name(&self.table.name)
-            .set_key(Some(Key::password(username).attributes()))
-            .condition_expression("#hash = :old")
-            .update_expression("SET #hash = :new")
-            .expression_attribute_names("#hash", "hash")
-            .expression_attribute_values(":old", text(old))
-            .expression_attribute_values(":new", text(new))
-            .send()
-            .await;
-        match updated {
-            Ok(_) => Ok(true),
-            Err(error) if is_failed_condition(&error) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+            .update(Key::password(username))
+            .when(attribute("hash").is(old.expose()))
+            .set("hash", new.expose());
+        Ok(update.send().await?.is_done())
     }
 
     /// The sessions of an account, including those that are no longer valid.
@@ -209,15 +196,9 @@ impl Logins {
     async fn put(&self, user: UserId, session: NewSession) -> Result<Session, StoreError> {
         let id = session.id;
         let item = session.item(&self.limits);
-        // Without a condition on purpose: the id is new and random, and a retry after a lost
-        // answer must not fail on what the first attempt wrote.
-        self.table
-            .client
-            .put_item()
-            .table_name(&self.table.name)
-            .set_item(Some(item::with_key(Key::session(user, id), &item)?))
-            .send()
-            .await?;
+        // Without a condition on purpose: the id is new and random, and a retry after a lost answer must not
+        // fail because of the first attempt's write.
+        self.table.put(Key::session(user, id), &item)?.send().await?;
         Session::of(id, item)
     }
 

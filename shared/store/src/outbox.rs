@@ -4,24 +4,23 @@
 //! and the mailer sends the mail. The item has the purpose and the recipient but no code: the mailer derives
 //! the code from the item's id.
 
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use dynamo::Client;
 use identity::{Account, Email, EmailStanding, MailId, UserId};
 use jiff::{SignedDuration, Timestamp};
 use process::Random;
 use serde::{Deserialize, Serialize};
 
-use crate::item;
 use crate::key::Key;
-use crate::table::{Config, StoreError, Table};
+use crate::table::{Config, StoreError, Table, not_told};
+use crate::write::Put;
 
-/// How long a code by mail is valid, counted from the request for it (ASVS 6.5.5).
+/// The lifetime of a code by mail, from the request for it (ASVS 6.5.5).
 pub const CODE_VALID_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// How long a notice is worth sending.
+/// The time from an event in which its notice is worth sending.
 const NOTICE_VALID_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// What a mail is about.
+/// The purpose and the recipient of a mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Mail {
@@ -95,7 +94,7 @@ pub enum Notice {
 pub struct NewMail {
     /// Its id, new and random.
     pub id: MailId,
-    /// What it is about.
+    /// Its purpose and its recipient.
     pub mail: Mail,
     /// When it was requested. The lifetime of a code begins then.
     pub asked_at: Timestamp,
@@ -130,13 +129,13 @@ impl NewMail {
     }
 }
 
-/// A mail as it is stored.
+/// The stored form of a mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MailItem {
     #[serde(flatten)]
     pub(crate) mail: Mail,
     pub(crate) asked_at: Timestamp,
-    /// When it stops being worth sending, in seconds since 1970: the table's TTL attribute.
+    /// The time after which it is not worth sending, in seconds since 1970: the table's TTL attribute.
     pub(crate) expires_at: i64,
 }
 
@@ -154,14 +153,11 @@ impl From<&NewMail> for MailItem {
 impl Table {
     /// The part of a transaction that requests a mail: it is sent if and only if the event that it reports
     /// has happened.
-    pub(crate) fn mail(&self, new: &NewMail) -> Result<TransactWriteItem, StoreError> {
-        let put = Put::builder()
-            .table_name(&self.name)
-            // Without a condition, as in `Outbox::put`.
-            .set_item(Some(item::with_key(Key::mail(new.id), &MailItem::from(new))?))
-            .build()
-            .expect("table and item are set");
-        Ok(TransactWriteItem::builder().put(put).build())
+    ///
+    /// Without a condition on purpose: the id is new and random, and a retry after a lost answer must not fail
+    /// because of the first attempt's write.
+    pub(crate) fn mail(&self, new: &NewMail) -> Result<Put<'_>, StoreError> {
+        self.put(Key::mail(new.id), &MailItem::from(new))
     }
 }
 
@@ -178,38 +174,23 @@ impl Outbox {
 
     /// Requests these mails, at most a hundred: all of them or none.
     ///
-    /// Without a condition on purpose: the ids are new and random, and a retry after a lost answer must not
-    /// fail on what the first attempt wrote.
-    ///
     /// # Errors
     /// When the table cannot be written.
     pub async fn put(&self, mails: &[NewMail]) -> Result<(), StoreError> {
-        let Self(table) = self;
         if let [mail] = mails {
-            table
-                .client
-                .put_item()
-                .table_name(&table.name)
-                .set_item(Some(item::with_key(Key::mail(mail.id), &MailItem::from(mail))?))
-                .send()
-                .await?;
-            return Ok(());
+            return self.0.mail(mail)?.send().await.map(drop);
         }
-        let puts = mails.iter().map(|mail| table.mail(mail)).collect::<Result<_, _>>()?;
-        table.client.transact_write_items().set_transact_items(Some(puts)).send().await?;
-        Ok(())
+        let puts = mails.iter().map(|mail| Ok(self.0.mail(mail)?.into()));
+        self.0.transact(puts.collect::<Result<_, StoreError>>()?).await.map(drop)
     }
-}
 
-impl Outbox {
     /// Requests a notice, if there is one. A failure is only logged: the event has already happened, and must
     /// not fail because its notice cannot be written.
     pub async fn notify(&self, notice: Option<NewMail>) {
         let Some(notice) = notice else { return };
         if let Err(error) = self.put(std::slice::from_ref(&notice)).await {
             let Mail::Notice { user_id, .. } = notice.mail else { return };
-            let (user_id, error) = (user_id.to_string(), &error as &dyn std::error::Error);
-            tracing::warn!(event = "owner_not_told", user_id, error, "security");
+            not_told(user_id, &error);
         }
     }
 }
@@ -219,6 +200,7 @@ mod tests {
     use process::{Clock, SystemClock, SystemRandom};
 
     use super::*;
+    use crate::item;
 
     #[test]
     fn mails_round_trip() {

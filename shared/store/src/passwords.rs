@@ -1,11 +1,11 @@
 //! Changing a password.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use dynamo::Client;
 use identity::Account;
 
 use crate::Secret;
-use crate::item::{self, PasswordItem};
+use crate::expression::{absent, attribute};
+use crate::item::PasswordItem;
 use crate::key::Key;
 use crate::logins::NewSession;
 use crate::outbox::NewMail;
@@ -30,7 +30,7 @@ impl Hashes {
         Self(Table::new(config, client))
     }
 
-    /// The hash of an account's password, or `None` when it has none.
+    /// The hash of an account's password, or `None` if the account has no password.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -72,49 +72,23 @@ impl Passwords {
         session: NewSession,
         notice: Option<&NewMail>,
     ) -> Result<Changed, StoreError> {
-        let number = |n: u64| AttributeValue::N(n.to_string());
-        let text = |secret: &Secret| AttributeValue::S(secret.expose().to_owned());
-        let epoch = Update::builder()
-            .table_name(&self.table.name)
-            .set_key(Some(Key::account(account.id).attributes()))
-            .condition_expression("#ver = :read AND #disabled = :no")
-            .update_expression("SET #ver = :next, password_ver = :next")
-            .expression_attribute_names("#ver", "ver")
-            .expression_attribute_names("#disabled", "disabled")
-            .expression_attribute_values(":read", number(account.ver))
-            .expression_attribute_values(":next", number(account.ver + 1))
-            .expression_attribute_values(":no", AttributeValue::Bool(false))
-            .build()
-            .expect("table, key and update are set");
-        let password = Update::builder()
-            .table_name(&self.table.name)
-            .set_key(Some(Key::password(account.username.canonical()).attributes()))
-            .condition_expression("#hash = :old")
-            .update_expression("SET #hash = :new, #ver = :next")
-            .expression_attribute_names("#hash", "hash")
-            .expression_attribute_names("#ver", "ver")
-            .expression_attribute_values(":old", text(old))
-            .expression_attribute_values(":new", text(&new))
-            .expression_attribute_values(":next", number(account.ver + 1))
-            .build()
-            .expect("table, key and update are set");
+        let Self { table, limits } = self;
+        let next = account.ver + 1;
+        let raised = table
+            .update(Key::account(account.id))
+            .when(attribute("ver").is(account.ver).and(attribute("disabled").is(false)))
+            .set("ver", next)
+            .set("password_ver", next);
+        let replaced = table
+            .update(Key::password(account.username.canonical()))
+            .when(attribute("hash").is(old.expose()))
+            .set("hash", new.expose())
+            .set("ver", next);
         let id = session.id;
-        let item = session.item(&self.limits);
-        let begun = Put::builder()
-            .table_name(&self.table.name)
-            .set_item(Some(item::with_key(Key::session(account.id, id), &item)?))
-            .condition_expression("attribute_not_exists(pk)")
-            .build()
-            .expect("table and item are set");
-        let change = vec![
-            TransactWriteItem::builder().update(epoch).build(),
-            TransactWriteItem::builder().update(password).build(),
-            TransactWriteItem::builder().put(begun).build(),
-        ];
-        let failed = match notice {
-            Some(notice) => self.table.transact_and_tell(change, account.id, notice).await?,
-            None => self.table.transact(change).await?,
-        };
+        let item = session.item(limits);
+        let begun = table.put(Key::session(account.id, id), &item)?.when(absent());
+        let change = vec![raised.into(), replaced.into(), begun.into()];
+        let failed = table.transact_and_tell(change, account.id, notice).await?;
         if failed.is_empty() {
             Ok(Changed::Done(Box::new(Session::of(id, item)?)))
         } else {

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use dynamo::Client;
 use identity::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
@@ -10,7 +10,8 @@ use process::{Fault, FaultKind, Reader};
 use serde::Serialize;
 
 use crate::Secret;
-use crate::item::{self, AccountItem, ClaimItem, PasswordItem, PasswordVer};
+use crate::expression::{absent, attribute, exists};
+use crate::item::{AccountItem, ClaimItem, PasswordItem, PasswordVer};
 use crate::key::Key;
 use crate::outbox::NewMail;
 use crate::table::{Config, StoreError, Table};
@@ -19,7 +20,7 @@ use crate::table::{Config, StoreError, Table};
 #[derive(Clone, Debug)]
 pub struct Registrations(Table);
 
-/// An account to be made.
+/// An account to be created.
 #[derive(Clone, Debug)]
 pub struct NewAccount {
     /// Its id.
@@ -34,20 +35,20 @@ pub struct NewAccount {
     pub password: Secret,
     /// The time of registration.
     pub created_at: Timestamp,
-    /// What is stored of the code of the invitation that it uses up, where one is needed.
+    /// The MAC of the code of the invitation that the registration uses up, if it needs one.
     pub invite: Option<String>,
 }
 
 /// An address to register with.
 #[derive(Clone, Debug)]
 pub enum NewEmail {
-    /// Claimed at once, and not verified: registering fails when somebody has it.
+    /// Claimed at once, and not verified: registering fails if another account has it.
     Claimed(Email),
-    /// Claimed once it is verified, so that it does not matter here whether somebody has it.
+    /// Claimed once it is verified. Registering succeeds even if another account has it.
     Pending {
         /// The address.
         address: Email,
-        /// The mail by which it is verified, unless there have been too many.
+        /// The mail with the code. `None` if the address has had too many mails.
         mail: Option<NewMail>,
     },
 }
@@ -55,9 +56,9 @@ pub enum NewEmail {
 /// When the address of a new account is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressClaim {
-    /// Immediately: it must not be taken.
+    /// At registration, which fails if the address is taken.
     AtOnce,
-    /// Once its owner has confirmed it. Until then nothing shows whether it is taken.
+    /// When its owner confirms it. Until then nothing reveals whether it is taken.
     OnceVerified,
 }
 
@@ -83,9 +84,9 @@ impl FromStr for AddressClaim {
 /// The epoch of a new account.
 pub const FIRST_VER: u64 = 1;
 
-/// The positions of the items in the transaction, which tell which condition failed.
+/// The position of the username's claim in the transaction.
 const USERNAME_CLAIM: usize = 0;
-/// In this order after the three that are always there.
+/// The position of the first item that not every registration has.
 const FURTHER: usize = 3;
 
 impl Registrations {
@@ -97,11 +98,11 @@ impl Registrations {
 
     /// Creates an account with its claims to name and address, or nothing at all.
     ///
-    /// One transaction with a condition on each item: of any number that race for a name, one gets
-    /// it.
+    /// This is one transaction with a condition on each item, so exactly one of several concurrent
+    /// registrations gets a name.
     ///
     /// # Errors
-    /// When name or address is taken, or the table cannot be written.
+    /// When name or address is taken, the invitation is invalid, or the table cannot be written.
     pub async fn create(&self, new: NewAccount) -> Result<Account, RegisterError> {
         let NewAccount { id, username, email, roles, password, created_at, invite } = new;
         let claim = ClaimItem { user_id: id, username: username.clone() };
@@ -141,11 +142,8 @@ impl Registrations {
             puts.push(self.put_new(Key::email(address), &claim)?);
             further.push(RegisterError::EmailTaken);
         }
-        let failed = match &mail {
-            // The owner can request the mail again, but could not register the name again.
-            Some(mail) => self.0.transact_and_tell(puts, id, mail).await?,
-            None => self.0.transact(puts).await?,
-        };
+        // If the mail is lost, the owner can request it again, but could not register the name again.
+        let failed = self.0.transact_and_tell(puts, id, mail.as_ref()).await?;
         // An invalid invitation is reported before any other failure.
         let invalid = invite.is_some() && failed.contains(&FURTHER);
         match failed.first() {
@@ -159,27 +157,14 @@ impl Registrations {
         }
     }
 
-    /// Takes an invitation away, if it is there and its time is not over.
+    /// The part of the transaction that deletes an invitation, which must exist and not have expired.
     fn use_up(&self, tag: &str, now: Timestamp) -> TransactWriteItem {
-        let delete = Delete::builder()
-            .table_name(&self.0.name)
-            .set_key(Some(Key::invite(tag).attributes()))
-            .condition_expression("attribute_exists(pk) AND #expires_at > :now")
-            .expression_attribute_names("#expires_at", "expires_at")
-            .expression_attribute_values(":now", AttributeValue::N(now.as_second().to_string()))
-            .build()
-            .expect("table and key are set");
-        TransactWriteItem::builder().delete(delete).build()
+        let is_valid = exists().and(attribute("expires_at").above(now.as_second()));
+        self.0.delete_when(Key::invite(tag), is_valid)
     }
 
     fn put_new(&self, key: Key, item: &impl Serialize) -> Result<TransactWriteItem, StoreError> {
-        let put = Put::builder()
-            .table_name(&self.0.name)
-            .set_item(Some(item::with_key(key, item)?))
-            .condition_expression("attribute_not_exists(pk)")
-            .build()
-            .expect("table and item are set");
-        Ok(TransactWriteItem::builder().put(put).build())
+        Ok(self.0.put(key, item)?.when(absent()).into())
     }
 }
 

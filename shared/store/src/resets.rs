@@ -1,15 +1,13 @@
-//! What a code by mail is good for: setting a password without the old one, and claiming an address.
+//! The uses of a code by mail: setting a password without the old one, and claiming an address.
 
-use std::collections::HashMap;
-
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use dynamo::Client;
-use identity::{Account, Email, UserId};
+use identity::{Account, Email};
 use jiff::Timestamp;
 
 use crate::Secret;
 use crate::codes::Code;
-use crate::item::{self, ClaimItem, PasswordItem, PasswordVer};
+use crate::expression::{Condition, absent, attribute};
+use crate::item::{ClaimItem, PasswordItem, PasswordVer};
 use crate::key::Key;
 use crate::outbox::NewMail;
 use crate::table::{Config, StoreError, Table};
@@ -22,82 +20,25 @@ pub struct Resets(Table);
 #[derive(Clone, Debug)]
 pub struct Verifications(Table);
 
-/// What came of using a code.
+/// The outcome of using a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redeemed {
-    /// It is done, and the code is used up.
+    /// The change has been made, and the code is used up.
     Done,
-    /// The code has been used, or the account is another than it was, and nothing has been changed.
+    /// The code has been used or the account has changed, so nothing was changed.
     Meanwhile,
-    /// Somebody else has the address, and nothing has been changed.
+    /// Another account has the address, so nothing was changed.
     Taken,
 }
 
-fn text(text: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(text.into())
-}
-
-fn number(n: u64) -> AttributeValue {
-    AttributeValue::N(n.to_string())
-}
-
 /// The condition that an account has the epoch and the address that it was read with, and is not disabled.
-pub(crate) struct Unchanged {
-    pub(crate) condition: String,
-    pub(crate) values: Vec<(&'static str, AttributeValue)>,
-}
-
-impl Unchanged {
-    pub(crate) fn of(account: &Account) -> Self {
-        let mut condition = "#ver = :read AND #disabled = :disabled".to_owned();
-        let mut values =
-            vec![(":read", number(account.ver)), (":disabled", AttributeValue::Bool(false))];
-        // As it was given, letter for letter: what is stored was read a moment ago.
-        match &account.email {
-            Some(email) => {
-                condition.push_str(" AND #email = :email");
-                values.push((":email", text(email.as_str())));
-            }
-            None => condition.push_str(" AND attribute_not_exists(#email)"),
-        }
-        Self { condition, values }
-    }
-
-    /// The names in the condition.
-    pub(crate) fn names() -> HashMap<String, String> {
-        ["ver", "disabled", "email"].map(|name| (format!("#{name}"), name.to_owned())).into()
-    }
-}
-
-/// An update of an account that is [`Unchanged`].
-struct AccountUpdate {
-    update: String,
-    unchanged: Unchanged,
-}
-
-impl AccountUpdate {
-    fn of(account: &Account, update: &str) -> Self {
-        Self { update: update.to_owned(), unchanged: Unchanged::of(account) }
-    }
-
-    fn with(mut self, name: &'static str, value: AttributeValue) -> Self {
-        self.unchanged.values.push((name, value));
-        self
-    }
-
-    fn build(self, table: &Table, id: UserId) -> TransactWriteItem {
-        let mut update = Update::builder()
-            .table_name(&table.name)
-            .set_key(Some(Key::account(id).attributes()))
-            .condition_expression(self.unchanged.condition)
-            .update_expression(self.update)
-            .set_expression_attribute_names(Some(Unchanged::names()));
-        for (name, value) in self.unchanged.values {
-            update = update.expression_attribute_values(name, value);
-        }
-        let update = update.build().expect("table, key and update are set");
-        TransactWriteItem::builder().update(update).build()
-    }
+pub(crate) fn unchanged(account: &Account) -> Condition {
+    // The address is compared letter for letter, in the form in which it was read.
+    let has_same_email = match &account.email {
+        Some(email) => attribute("email").is(email),
+        None => attribute("email").is_absent(),
+    };
+    attribute("ver").is(account.ver).and(attribute("disabled").is(false)).and(has_same_email)
 }
 
 impl Resets {
@@ -123,28 +64,19 @@ impl Resets {
         now: Timestamp,
     ) -> Result<Redeemed, StoreError> {
         let Self(table) = self;
-        let raised = AccountUpdate::of(account, "SET #ver = :next, password_ver = :next")
-            .with(":next", number(account.ver + 1))
-            .build(table, account.id);
+        let next = account.ver + 1;
+        let raised = table
+            .update(Key::account(account.id))
+            .when(unchanged(account))
+            .set("ver", next)
+            .set("password_ver", next);
+        let hash = new.expose().to_owned();
+        let password = PasswordItem { hash, ver: PasswordVer::of(next) };
         // Without a condition on purpose: the account is compared in the same transaction, and a reset
         // replaces any hash, or creates the first one.
-        let key = Key::password(account.username.canonical());
-        let hash = new.expose().to_owned();
-        let password = PasswordItem { hash, ver: PasswordVer::of(account.ver + 1) };
-        let password = Put::builder()
-            .table_name(&table.name)
-            .set_item(Some(item::with_key(key, &password)?))
-            .build()
-            .expect("table and item are set");
-        let items = vec![
-            table.use_up(code, now),
-            raised,
-            TransactWriteItem::builder().put(password).build(),
-        ];
-        let failed = match notice {
-            Some(notice) => table.transact_and_tell(items, account.id, notice).await?,
-            None => table.transact(items).await?,
-        };
+        let password = table.put(Key::password(account.username.canonical()), &password)?;
+        let change = vec![table.use_up(code, now), raised.into(), password.into()];
+        let failed = table.transact_and_tell(change, account.id, notice).await?;
         Ok(redeemed(&failed, None))
     }
 }
@@ -171,40 +103,22 @@ impl Verifications {
         now: Timestamp,
     ) -> Result<Redeemed, StoreError> {
         let Self(table) = self;
-        let update = "SET #email = :new, email_verified = :verified REMOVE pending_email";
-        let verified = AccountUpdate::of(account, update)
-            .with(":new", text(code.address.as_str()))
-            .with(":verified", AttributeValue::Bool(true))
-            .build(table, account.id);
+        let verified = table
+            .update(Key::account(account.id))
+            .when(unchanged(account))
+            .set("email", &code.address)
+            .set("email_verified", true)
+            .remove("pending_email");
+        let free_or_own = || absent().or(attribute("user_id").is(account.id));
         let claim = ClaimItem { user_id: account.id, username: account.username.clone() };
-        let claimed = Put::builder()
-            .table_name(&table.name)
-            .set_item(Some(item::with_key(Key::email(code.address.canonical()), &claim)?))
-            .condition_expression("attribute_not_exists(pk) OR user_id = :own")
-            .expression_attribute_values(":own", text(account.id.to_string()))
-            .build()
-            .expect("table and item are set");
-        let mut items = vec![
-            table.use_up(code, now),
-            verified,
-            TransactWriteItem::builder().put(claimed).build(),
-        ];
+        let claimed = table.put(Key::email(code.address.canonical()), &claim)?.when(free_or_own());
+        let mut change = vec![table.use_up(code, now), verified.into(), claimed.into()];
         let differs = |old: &&Email| old.canonical() != code.address.canonical();
         if let Some(old) = account.email.as_ref().filter(differs) {
-            let given_up = Delete::builder()
-                .table_name(&table.name)
-                .set_key(Some(Key::email(old.canonical()).attributes()))
-                .condition_expression("attribute_not_exists(pk) OR user_id = :own")
-                .expression_attribute_values(":own", text(account.id.to_string()))
-                .build()
-                .expect("table and key are set");
-            items.push(TransactWriteItem::builder().delete(given_up).build());
+            change.push(table.delete_when(Key::email(old.canonical()), free_or_own()));
         }
-        let failed = match notice {
-            Some(notice) => table.transact_and_tell(items, account.id, notice).await?,
-            None => table.transact(items).await?,
-        };
-        // The third of them is the claim.
+        let failed = table.transact_and_tell(change, account.id, notice).await?;
+        // The third item is the claim.
         Ok(redeemed(&failed, Some(2)))
     }
 }

@@ -1,22 +1,20 @@
-//! Sessions: what is known of one, and the handles that refresh, list and end them.
+//! Sessions, and the handles that refresh, list and end them.
 
 use auth::LiveSession;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-};
 use dynamo::Client;
 use identity::{Account, MailId, SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
 use process::{Reader, Settings};
 
 use crate::chain::{Chain, Judgement};
-use crate::item::{self, AccountItem, SessionItem};
-use crate::key::{Key, SESSIONS};
+use crate::expression::{attribute, exists};
+use crate::item::{self, Item, SessionItem};
+use crate::key::{Key, KeyPrefix};
 use crate::outbox::{Mail, NewMail, Notice};
 use crate::table::{Config, StoreError, Table, not_told};
+use crate::write::Written;
 
-/// How long sessions live, and how many an account may have.
+/// The lifetimes of sessions, and the maximum number of sessions of an account.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionLimits {
     idle: SignedDuration,
@@ -28,23 +26,23 @@ pub struct SessionLimits {
 const DAY: i64 = 24 * 60 * 60;
 
 impl SessionLimits {
-    /// The maximum time for which anything made for a session is valid.
+    /// The longest lifetime of a session, and of everything that belongs to it.
     #[must_use]
     pub fn absolute(&self) -> SignedDuration {
         self.absolute
     }
 
-    /// How many sessions an account may have.
+    /// The maximum number of sessions of an account.
     pub(crate) fn per_account(&self) -> usize {
         self.per_account
     }
 
-    /// When a session that is used `now` ends if it is not used again.
+    /// The end of a session that is used `now` and never again.
     pub(crate) fn idle_end(&self, now: Timestamp) -> Timestamp {
         now.saturating_add(self.idle).unwrap_or(Timestamp::MAX)
     }
 
-    /// When a session that begins `now` ends in any case.
+    /// The latest end of a session that begins `now`.
     pub(crate) fn absolute_end(&self, now: Timestamp) -> Timestamp {
         now.saturating_add(self.absolute).unwrap_or(Timestamp::MAX)
     }
@@ -76,19 +74,19 @@ impl Settings for SessionLimits {
     }
 }
 
-/// How long after a rotation the token before it still gets its successor.
+/// The time after a rotation in which the superseded token still gets its successor.
 #[derive(Clone, Copy, Debug)]
 pub struct Grace(SignedDuration);
 
 impl Grace {
-    /// The grace as a length of time.
+    /// Its length.
     #[must_use]
     pub fn duration(self) -> SignedDuration {
         self.0
     }
 
     /// The maximum time of a database operation, retries included. It is shorter than the grace, so that no
-    /// retry arrives after the grace and looks like a thief.
+    /// retry arrives after the grace and looks like reuse of a stolen token.
     #[must_use]
     pub fn operation_deadline(self) -> std::time::Duration {
         self.0.unsigned_abs() * 3 / 5
@@ -115,17 +113,17 @@ pub struct Session {
     pub created_at: Timestamp,
     /// When it was last refreshed, or begun.
     pub last_used_at: Timestamp,
-    /// When it ends by itself, idle or absolute, whichever is earlier.
+    /// Its end if it is not refreshed: the earlier of the idle and the absolute one.
     pub ends_at: Timestamp,
     /// The account's epoch at the time of login.
     pub ver: u64,
-    /// Its rotations.
+    /// The number and the times of its rotations.
     pub chain: Chain,
     /// The id of the pepper that its current refresh token is made with.
     pub pepper: String,
-    /// What the client said of itself at login.
+    /// The client's description of itself at login.
     pub user_agent: Option<String>,
-    /// Where it was begun.
+    /// The network from which it was begun.
     pub network: Option<String>,
 }
 
@@ -161,7 +159,7 @@ impl Session {
     }
 }
 
-/// Times are kept in whole milliseconds, in which they are compared and shown.
+/// Truncates a time to whole milliseconds, the precision in which times are stored and compared.
 pub(crate) fn whole_millis(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
@@ -174,12 +172,12 @@ pub struct Rotations {
     grace: Grace,
 }
 
-/// What became of a session whose refresh token was presented.
+/// The outcome of presenting a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refreshed {
-    /// It goes on: with a new token ([`Judgement::Rotate`]) or with the one that is current.
+    /// The session continues, with a new token ([`Judgement::Rotate`]) or with the current one.
     Live(Box<Session>, Judgement),
-    /// The token had been superseded for longer than the grace: the session has been ended.
+    /// The token was superseded longer than the grace ago, and the session has been ended.
     Reused,
     /// The token is ahead of the session.
     Ahead,
@@ -209,12 +207,12 @@ impl Rotations {
         Self { table: Table::new(config, client), limits, grace }
     }
 
-    /// The account, or `None` when it is gone.
+    /// The account, or `None` if it does not exist.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
-        Ok(self.table.get::<AccountItem>(Key::account(id)).await?.map(Account::from))
+        self.table.account(id).await
     }
 
     /// Refreshes a session by a token that has been verified.
@@ -232,66 +230,36 @@ impl Rotations {
     ) -> Result<Refreshed, StoreError> {
         let Presented { user, session, counter, pepper, notice } = presented;
         let now = whole_millis(now);
-        let number = |n: i64| AttributeValue::N(n.to_string());
         let rested = now.saturating_sub(self.grace.0).unwrap_or(Timestamp::MIN);
-        let updated = self
+        let may_rotate = attribute("counter")
+            .is(counter)
+            .and(attribute("rotated_at").at_most(rested.as_millisecond()))
+            .and(attribute("expires_at").above(now.as_second()))
+            .and(attribute("absolute_expires_at").above(now.as_second()));
+        let update = self
             .table
-            .client
-            .update_item()
-            .table_name(&self.table.name)
-            .set_key(Some(Key::session(user, session).attributes()))
-            .condition_expression(
-                "#counter = :presented AND #rotated_at <= :rested \
-                 AND #expires_at > :now AND #absolute_expires_at > :now",
-            )
-            .update_expression(
-                "SET #counter = :next, #rotated_before = #rotated_at, #rotated_at = :rotated_at, \
-                 #last_used_at = :last_used_at, #expires_at = :expires_at, #pepper = :pepper",
-            )
-            .expression_attribute_names("#counter", "counter")
-            .expression_attribute_names("#rotated_at", "rotated_at")
-            .expression_attribute_names("#rotated_before", "rotated_before")
-            .expression_attribute_names("#last_used_at", "last_used_at")
-            .expression_attribute_names("#expires_at", "expires_at")
-            .expression_attribute_names("#absolute_expires_at", "absolute_expires_at")
-            .expression_attribute_names("#pepper", "pepper")
-            .expression_attribute_values(":presented", AttributeValue::N(counter.to_string()))
-            .expression_attribute_values(
-                ":next",
-                AttributeValue::N(counter.saturating_add(1).to_string()),
-            )
-            .expression_attribute_values(":rested", number(rested.as_millisecond()))
-            .expression_attribute_values(":rotated_at", number(now.as_millisecond()))
-            .expression_attribute_values(":now", number(now.as_second()))
-            .expression_attribute_values(":last_used_at", AttributeValue::S(now.to_string()))
-            .expression_attribute_values(
-                ":expires_at",
-                number(self.limits.idle_end(now).as_second()),
-            )
-            .expression_attribute_values(":pepper", AttributeValue::S(pepper.to_owned()))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        let error = match updated {
-            Ok(output) => {
-                let item = item::parse(output.attributes.unwrap_or_default())?;
+            .update(Key::session(user, session))
+            .when(may_rotate)
+            .set("counter", counter.saturating_add(1))
+            .copy("rotated_before", "rotated_at")
+            .set("rotated_at", now.as_millisecond())
+            .set("last_used_at", now)
+            .set("expires_at", self.limits.idle_end(now).as_second())
+            .set("pepper", pepper);
+        let old: Option<SessionItem> = match update.returning_new().await? {
+            Written::Done(Some(item)) => {
                 let session = Box::new(Session::of(session, item)?);
                 return Ok(Refreshed::Live(session, Judgement::Rotate));
             }
-            Err(error) => error,
+            Written::Done(None) => return Err(StoreError::Contradiction),
+            Written::Refused(old) => old,
         };
-        let Some(UpdateItemError::ConditionalCheckFailedException(failed)) =
-            error.as_service_error()
-        else {
-            return Err(error.into());
-        };
-        let Some(item) = failed.item() else { return Ok(Refreshed::Ended) };
-        let old = Session::of(session, item::parse(item.clone())?)?;
+        let Some(old) = old else { return Ok(Refreshed::Ended) };
+        let old = Session::of(session, old)?;
         self.judge(user, old, counter, notice, now).await
     }
 
-    /// What follows from the session as it was when the condition failed.
+    /// Decides by the session as it was when the condition failed.
     async fn judge(
         &self,
         user: UserId,
@@ -330,13 +298,8 @@ impl Rotations {
     ) -> Result<(), StoreError> {
         let mail = Mail::Notice { user_id: user, notice: Notice::SessionReused, address: None };
         let mail = self.table.mail(&NewMail { id: notice, mail, asked_at: now })?;
-        let ended = Delete::builder()
-            .table_name(&self.table.name)
-            .set_key(Some(Key::session(user, session).attributes()))
-            .condition_expression("attribute_exists(pk)")
-            .build()
-            .expect("table and key are set");
-        let items = vec![TransactWriteItem::builder().delete(ended).build(), mail];
+        let ended = self.table.delete_when(Key::session(user, session), exists());
+        let items = vec![ended, mail.into()];
         if let Err(error) = self.table.transact(items).await
             && self.table.delete(Key::session(user, session)).await?
         {
@@ -357,7 +320,7 @@ impl Endings {
         Self(Table::new(config, client))
     }
 
-    /// Ends a session. Whether it was there: again is harmless.
+    /// Ends a session. Returns whether it existed. A retry after a lost answer also returns true.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -381,16 +344,10 @@ impl Epochs {
     /// refresh.
     ///
     /// # Errors
-    /// When there is no such account, or the table cannot be written.
+    /// When the account does not exist, or the table cannot be written.
     pub async fn raise(&self, user: UserId) -> Result<(), StoreError> {
-        self.0
-            .update_account(
-                user,
-                "SET #ver = #ver + :one",
-                &[("#ver", "ver")],
-                [(":one", AttributeValue::N("1".to_owned()))],
-            )
-            .await
+        let update = self.0.update(Key::account(user)).when(exists());
+        update.add("ver", 1).send().await?.or_absent()
     }
 }
 
@@ -425,25 +382,12 @@ impl Sessions {
 impl Table {
     /// All sessions of an account, strongly consistent.
     pub(crate) async fn sessions(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
-        let mut pages = self
-            .client
-            .query()
-            .table_name(&self.name)
-            .key_condition_expression("pk = :pk AND begins_with(sk, :sessions)")
-            .expression_attribute_values(":pk", AttributeValue::S(Key::account(user).pk))
-            .expression_attribute_values(":sessions", AttributeValue::S(SESSIONS.to_owned()))
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
-        let mut sessions = Vec::new();
-        while let Some(item) = pages.next().await {
-            let item = item?;
-            let id = item.get("sk").and_then(|sk| sk.as_s().ok());
-            let id = id.and_then(|sk| sk.strip_prefix(SESSIONS)).unwrap_or_default();
-            let id = id.parse().map_err(StoreError::unusable)?;
-            sessions.push(Session::of(id, item::parse(item)?)?);
-        }
-        Ok(sessions)
+        let of = KeyPrefix::sessions(user);
+        let items: Vec<Item> = self.query(&of).items().send().try_collect().await?;
+        let session = |item: Item| {
+            let id = of.rest(&item).unwrap_or_default().parse().map_err(StoreError::unusable)?;
+            Session::of(id, item::parse(item)?)
+        };
+        items.into_iter().map(session).collect()
     }
 }

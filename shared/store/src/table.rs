@@ -1,4 +1,4 @@
-//! The table itself: which one it is, how an item is read, what can go wrong.
+//! The table: its configuration, reads, deletes and transactions, and its errors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,19 +7,20 @@ use auth::CheckError;
 use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::query::paginator::QueryPaginator;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, TransactWriteItem};
+use aws_sdk_dynamodb::types::{ReturnValue, TransactWriteItem};
 use dynamo::{Client, DynamoError};
-use identity::UserId;
+use identity::{Account, UserId};
 use process::{Fault, FaultKind, Reader, Settings};
 use serde::de::DeserializeOwned;
 
-use crate::item;
-use crate::key::Key;
+use crate::expression::attribute_value;
+use crate::item::{self, AccountItem};
+use crate::key::{Key, KeyPrefix};
 use crate::outbox::NewMail;
 
-/// Which table holds the users.
+/// The name of the users' table.
 #[derive(Clone, Debug)]
 pub struct Config {
     table: String,
@@ -64,6 +65,23 @@ impl Table {
         output.item.map(item::parse).transpose()
     }
 
+    /// Reads an account, strongly consistent.
+    pub(crate) async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        Ok(self.get::<AccountItem>(Key::account(id)).await?.map(Account::from))
+    }
+
+    /// Reads the items with a common key prefix, page by page, strongly consistent.
+    pub(crate) fn query(&self, of: &KeyPrefix) -> QueryPaginator {
+        self.client
+            .query()
+            .table_name(&self.name)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :sk)")
+            .expression_attribute_values(":pk", attribute_value(&of.pk))
+            .expression_attribute_values(":sk", attribute_value(of.sk))
+            .into_paginator()
+    }
+
     /// Deletes an item. Returns whether it existed. If it does not exist but an earlier attempt got no
     /// answer, that attempt has probably deleted it, so the result is true.
     pub(crate) async fn delete(&self, key: Key) -> Result<bool, StoreError> {
@@ -80,34 +98,6 @@ impl Table {
             .await?;
         let was_there = deleted.attributes.is_some_and(|attributes| !attributes.is_empty());
         Ok(was_there || unanswered.any())
-    }
-
-    /// Changes an account that is there.
-    pub(crate) async fn update_account<const N: usize>(
-        &self,
-        id: UserId,
-        update: &str,
-        names: &[(&str, &str)],
-        values: [(&str, AttributeValue); N],
-    ) -> Result<(), StoreError> {
-        let owned = |(name, value): (&str, AttributeValue)| (name.to_owned(), value);
-        let names = names.iter().map(|(name, of)| ((*name).to_owned(), (*of).to_owned()));
-        let updated = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .set_key(Some(Key::account(id).attributes()))
-            .condition_expression("attribute_exists(pk)")
-            .update_expression(update)
-            .set_expression_attribute_names(Some(names.collect()))
-            .set_expression_attribute_values(Some(values.into_iter().map(owned).collect()))
-            .send()
-            .await;
-        match updated {
-            Ok(_) => Ok(()),
-            Err(error) if is_failed_condition(&error) => Err(StoreError::Absent),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 
@@ -136,9 +126,9 @@ impl Table {
         Ok(self.send(items).await?)
     }
 
-    /// Carries out a transaction and requests `mail`, which notifies the owner `user`, in the same one. If
-    /// the database refuses it for a reason other than its conditions, the change is made without the mail:
-    /// the change must happen; the mail is only desirable.
+    /// Carries out a transaction and requests `mail`, if any, which notifies the owner `user`, in the same
+    /// one. If the database refuses it for a reason other than its conditions, the change is made without the
+    /// mail: the change must happen; the mail is only desirable.
     ///
     /// A transaction that may have been carried out is not sent again without the mail: its own change would
     /// fail the conditions.
@@ -146,9 +136,10 @@ impl Table {
         &self,
         change: Vec<TransactWriteItem>,
         user: UserId,
-        mail: &NewMail,
+        mail: Option<&NewMail>,
     ) -> Result<Vec<usize>, StoreError> {
-        let told = change.iter().cloned().chain([self.mail(mail)?]).collect();
+        let Some(mail) = mail else { return self.transact(change).await };
+        let told = change.iter().cloned().chain([self.mail(mail)?.into()]).collect();
         match self.send(told).await {
             Ok(failed) => Ok(failed),
             Err(NotDone::Refused(error)) => {
@@ -221,8 +212,8 @@ pub(crate) fn not_told(user: UserId, error: &StoreError) {
     tracing::warn!(event = "owner_not_told", user_id, error, "security");
 }
 
-/// The items of a transaction whose conditions failed, by their places in it. None when something else
-/// has failed.
+/// The positions of the items whose conditions failed, in a cancelled transaction. None if the transaction
+/// failed for another reason.
 fn failed(error: Option<&TransactWriteItemsError>) -> Vec<usize> {
     let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else {
         return Vec::new();
@@ -232,24 +223,19 @@ fn failed(error: Option<&TransactWriteItemsError>) -> Vec<usize> {
     failed.map(|(at, _)| at).collect()
 }
 
-/// Whether an update was refused by its condition.
-pub(crate) fn is_failed_condition<R>(error: &SdkError<UpdateItemError, R>) -> bool {
-    error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception)
-}
-
-/// The table could not be read or written.
+/// Reading or writing the table failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database.
+    /// The database did not carry out the request.
     #[error(transparent)]
     Dynamo(#[from] DynamoError),
     /// A stored item has an unexpected form.
     #[error("a stored item is invalid")]
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// There is no such account.
-    #[error("there is no such account")]
+    /// The account does not exist.
+    #[error("the account does not exist")]
     Absent,
-    /// The database says that a condition failed although it holds by what it shows.
+    /// The database reports that a condition failed, and returns an item for which it holds.
     #[error("a condition failed although it holds")]
     Contradiction,
 }

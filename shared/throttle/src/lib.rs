@@ -34,7 +34,7 @@ use peppers::{MacKey, Peppers, Purpose};
 use process::{Clock, Fault, FaultKind, Outage, Random, Reader, Settings, World};
 use refusals::Refusals;
 use secrets::{Cached, SecretError};
-use store::{CounterKey, Counters, Limit, Receipt, Reserved, StoreError};
+use store::{CounterKey, Counters, KnownNetworks, Limit, Receipt, Reserved, StoreError};
 use tokio::time::timeout;
 
 /// How long an account knows a network after it has signed in from there, in days.
@@ -94,6 +94,7 @@ impl Settings for Config {
 /// Throttles guesses.
 pub struct Throttle {
     counters: Counters,
+    networks: KnownNetworks,
     limits: Limits,
     refusals: Refusals,
     peppers: Arc<Cached<Peppers>>,
@@ -203,20 +204,15 @@ impl Throttle {
         peppers: Arc<Cached<Peppers>>,
         world: &World,
     ) -> Self {
-        let counters = Counters::new(&config.table, client);
-        let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
-        Self::new(counters, config.limits, peppers, clock, random)
-    }
-
-    /// A throttle with these `limits` on these `counters`.
-    pub fn new(
-        counters: Counters,
-        limits: Limits,
-        peppers: Arc<Cached<Peppers>>,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
-    ) -> Self {
-        Self { counters, limits, refusals: Refusals::default(), peppers, clock, random }
+        Self {
+            counters: Counters::new(&config.table, client.clone()),
+            networks: KnownNetworks::new(&config.table, client),
+            limits: config.limits,
+            refusals: Refusals::default(),
+            peppers,
+            clock: Arc::clone(&world.clock),
+            random: Arc::clone(&world.random),
+        }
     }
 
     async fn key(&self, now: Timestamp) -> Result<MacKey, ThrottleError> {
@@ -323,7 +319,7 @@ impl Throttle {
         own.extend(network.counters("NETWORK", network_limit));
         let name = vec![(CounterKey::new("NAME", who.clone()), name_limit)];
         let shared = async {
-            let known = Box::pin(self.counters.known_until(&who, &network.tag, now));
+            let known = Box::pin(self.networks.known_until(&who, &network.tag, now));
             let (of_name, known) = tokio::join!(self.reserve(name, now), known);
             let is_known = matches!(known, Ok(Some(_)));
             // The counter of the name does not refuse a network that the account knows.
@@ -409,7 +405,7 @@ impl Throttle {
         let key = self.key(now).await?;
         let who = who(&key, Presented::Email(address));
         let network = Network::of(&key, network);
-        let known = self.counters.known_until(&who, &network.tag, now).await?;
+        let known = self.networks.known_until(&who, &network.tag, now).await?;
         let (own, shared) = if known.is_some() {
             (network.pairs("MAIL_KNOWN", &key, &who, Postage::KNOWN), Vec::new())
         } else {
@@ -451,10 +447,10 @@ impl Throttle {
         let pairs = pairs.map(|(counter, _)| counter).collect();
         let after = Account { ver: account.ver + 1, ..account.clone() };
         let recovered = Box::pin(async {
-            let before = familiarity(&self.counters, &names.username, &network.tag, now).await;
+            let before = familiarity(&self.networks, &names.username, &network.tag, now).await;
             let forgotten = self.forget(names.all()).await;
             let whos: Vec<_> = names.all().collect();
-            try_to_note(&self.counters, &after, &whos, &network.tag, now).await;
+            try_to_note(&self.networks, &after, &whos, &network.tag, now).await;
             forgotten?;
             before
         });
@@ -464,7 +460,7 @@ impl Throttle {
 
     /// Forgets the networks that are known by these names.
     async fn forget(&self, whos: impl Iterator<Item = &str>) -> Result<(), StoreError> {
-        let forgotten = whos.map(|who| Box::pin(self.counters.forget_networks(who)));
+        let forgotten = whos.map(|who| Box::pin(self.networks.forget(who)));
         join_all(forgotten).await.into_iter().collect()
     }
 
@@ -620,10 +616,10 @@ impl Attempt<'_> {
     pub async fn succeeded(self, account: &Account) -> Familiarity {
         let Self { key, network, pairs, of_others, now, .. } = self;
         let Reservation { throttle, receipts } = of_others;
-        let counters = &throttle.counters;
+        let networks = &throttle.networks;
         let confirmed = account.email_standing == EmailStanding::Verified;
         let names = Names::of(&key, account, account.email.as_ref().filter(|_| confirmed));
-        let noted = Box::pin(know(counters, account, &names, &network.tag, now));
+        let noted = Box::pin(know(networks, account, &names, &network.tag, now));
         let ((), noted) = tokio::join!(throttle.release(receipts, pairs), timeout(RELEASE, noted));
         match noted {
             Ok(Ok(familiarity)) => return familiarity,
@@ -664,27 +660,27 @@ fn not_told(error: impl std::error::Error + 'static) {
 
 /// Whether a network is new to an account.
 async fn familiarity(
-    counters: &Counters,
+    networks: &KnownNetworks,
     who: &str,
     network: &str,
     now: Timestamp,
 ) -> Result<Familiarity, StoreError> {
-    let known = counters.known_until(who, network, now).await?;
-    let is_new = known.is_none() && counters.knows_any(who, now).await?;
+    let known = networks.known_until(who, network, now).await?;
+    let is_new = known.is_none() && networks.knows_any(who, now).await?;
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
 /// Notes that a network is known, unless `account` has changed since it was read. A failure is only logged: the
 /// notice to the owner must not depend on it, because the party that the notice reports can cause conflicts.
 async fn try_to_note(
-    counters: &Counters,
+    networks: &KnownNetworks,
     account: &Account,
     whos: &[&str],
     network: &str,
     now: Timestamp,
 ) {
     let until = now.saturating_add(days(KNOWN_DAYS)).unwrap_or(Timestamp::MAX);
-    match timeout(NOTE, counters.know(account, whos, network, until)).await {
+    match timeout(NOTE, networks.know(account, whos, network, until)).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => not_told(error),
         Err(error) => not_told(error),
@@ -698,14 +694,14 @@ fn days(days: i64) -> SignedDuration {
 /// Notes that a network is known by these names, except where that was noted recently. Returns whether it was
 /// new before.
 async fn know(
-    counters: &Counters,
+    networks: &KnownNetworks,
     account: &Account,
     names: &Names,
     network: &str,
     now: Timestamp,
 ) -> Result<Familiarity, StoreError> {
     let fresh = now.saturating_add(days(KNOWN_DAYS - NOTED_ANEW_DAYS)).unwrap_or(Timestamp::MAX);
-    let known = names.all().map(|who| Box::pin(counters.known_until(who, network, now)));
+    let known = names.all().map(|who| Box::pin(networks.known_until(who, network, now)));
     let known = try_join_all(known).await?;
     let is_stale = |until: &Option<Timestamp>| until.is_none_or(|until| until <= fresh);
     let stale = names.all().zip(&known).filter(|(_, until)| is_stale(until));
@@ -715,8 +711,8 @@ async fn know(
     }
     // The first one is the username's.
     let is_unknown = known.first().is_some_and(Option::is_none);
-    let is_new = is_unknown && counters.knows_any(&names.username, now).await?;
-    try_to_note(counters, account, &stale, network, now).await;
+    let is_new = is_unknown && networks.knows_any(&names.username, now).await?;
+    try_to_note(networks, account, &stale, network, now).await;
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
