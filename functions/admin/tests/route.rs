@@ -1,7 +1,5 @@
 //! `admin` over an embedded DynamoDB, from the gateway's event to its answer.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use admin::AdminRoute;
 use identity::{Account, Role};
 use testkit::{NewUser, Stack, event, events_of, readable, signed_in};

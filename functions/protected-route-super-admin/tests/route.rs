@@ -1,7 +1,5 @@
 //! `protected-route-super-admin` over an embedded DynamoDB, from the gateway's event to its answer.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use identity::Role;
 use protected_route_super_admin::ProtectedRouteSuperAdmin;
 use testkit::{Stack, event, events_of, readable, signed_in};

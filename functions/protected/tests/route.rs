@@ -1,7 +1,5 @@
 //! `protected` over an embedded DynamoDB, from the gateway's event to its answer.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use identity::{Account, Role};
 use protected::ProtectedRoute;
 use testkit::{NewUser, Stack, event, events_of, readable, signed_in};
