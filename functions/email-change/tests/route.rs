@@ -98,7 +98,7 @@ async fn a_first_address_and_another_spelling_tell_nobody_else() {
     assert_eq!(bench.mailed().await, told(&[("TestUser@example.com", CONFIRM)]));
 }
 
-/// R83: its owner may be a stranger, who knows nothing of the account.
+/// An unconfirmed address may belong to a stranger, who has nothing to do with the account.
 #[tokio::test]
 async fn an_old_address_that_is_not_confirmed_is_told_nothing() {
     let bench = Bench::start(Some("victim@example.com")).await;
@@ -214,7 +214,7 @@ async fn what_its_environment_lacks_is_told_at_once() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// R85.
+/// An outage uses up no limit, whichever database call fails.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_nobody() {
     for call in 0.. {

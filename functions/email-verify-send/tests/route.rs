@@ -110,7 +110,7 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     assert_eq!(status(&answer(&route, event).await), 503);
 }
 
-/// R85.
+/// An outage uses up no limit, whichever database call fails.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_nobody() {
     for call in 0.. {

@@ -204,7 +204,7 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_confirmation() {
     assert_eq!(bench.email().await, verified("new@example.com"));
 }
 
-/// R83: its owner may be a stranger, who knows nothing of the account.
+/// An unconfirmed address may belong to a stranger, who has nothing to do with the account.
 #[tokio::test]
 async fn an_old_address_that_was_never_confirmed_is_told_nothing() {
     let bench = Bench::start(Some("victim@example.com")).await;
@@ -275,7 +275,7 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
     assert_eq!(status(&answer(&route, event(load("email-verify"))).await), 503);
 }
 
-/// R85: no counter, and the code is not spent.
+/// An outage uses up no limit and no code, whichever database call fails.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_nobody() {
     for call in 0.. {

@@ -173,7 +173,7 @@ async fn a_name_is_treated_alike_in_every_spelling_of_whatever_length() {
     }
 }
 
-/// R16: all of these are guesses at one address.
+/// Both members count as guesses at the same address.
 #[tokio::test]
 async fn an_address_is_throttled_in_whichever_member_it_comes() {
     let stack = Stack::start().await;
@@ -211,7 +211,7 @@ async fn its_token_and_session_let_the_user_in() {
     assert_eq!(found.session.unwrap().ver, bench.account.ver);
 }
 
-/// R34: nothing in a token is secret.
+/// Anyone can read a token, so nothing in it is secret.
 #[tokio::test]
 async fn a_token_says_what_the_contract_says_and_no_more() {
     let bench = Bench::start().await;
@@ -238,7 +238,7 @@ async fn a_token_says_what_the_contract_says_and_no_more() {
     assert!(!claims.to_string().contains("testuser@example.com"));
 }
 
-/// R20.
+/// Neither tokens nor ids repeat.
 #[tokio::test]
 async fn each_login_is_a_new_session() {
     let bench = Bench::start().await;
@@ -254,7 +254,7 @@ async fn each_login_is_a_new_session() {
     assert_eq!(bench.sessions().await, 5);
 }
 
-/// R13: one answer, whatever was wrong, and no session.
+/// Every failure has the same answer, and begins no session.
 #[tokio::test]
 async fn whatever_is_wrong_is_one_answer() {
     let bench = Bench::start().await;
@@ -332,7 +332,7 @@ impl Wiretap {
     }
 }
 
-/// R14: whether there is such a name, and such an account, changes nothing that is asked of the database.
+/// The database requests do not depend on whether the name or the account exists.
 #[tokio::test]
 async fn whatever_is_wrong_asks_the_same_of_the_database() {
     let stack = Stack::start().await;
@@ -361,7 +361,7 @@ async fn whatever_is_wrong_asks_the_same_of_the_database() {
     }
 }
 
-/// R15, R16, R19: beyond the free tries nothing is checked, whether or not the name exists.
+/// After the free attempts no password is checked, whether or not the name exists.
 #[tokio::test]
 async fn guesses_are_throttled_by_whatever_spelling() {
     let stack = Stack::start().await;
@@ -390,7 +390,7 @@ async fn guesses_are_throttled_by_whatever_spelling() {
     }
 }
 
-/// R03.
+/// A password is neither trimmed nor truncated, and upper and lower case differ.
 #[tokio::test]
 async fn a_password_counts_as_it_was_set() {
     let long = format!("{}Q{}", "y".repeat(500), "z".repeat(523));
@@ -428,10 +428,10 @@ async fn a_password_counts_as_it_was_set() {
     let bench = Bench::start_with_password("p\u{e4}ssw\u{f6}rter").await;
     assert_eq!(status(&bench.login("testuser", "pa\u{308}sswo\u{308}rter").await), 200);
     let bench = Bench::start_with_password(&"y".repeat(64)).await;
-    assert_eq!(status(&bench.login("testuser", &"y".repeat(64)).await), 200, "R02");
+    assert_eq!(status(&bench.login("testuser", &"y".repeat(64)).await), 200, "64 characters");
 }
 
-/// R12.
+/// A new deployment has no user, so nobody can sign in with a well-known password.
 #[tokio::test]
 async fn there_is_no_default_account() {
     let stack = Stack::start().await;
@@ -448,7 +448,7 @@ async fn there_is_no_default_account() {
     }
 }
 
-/// R51.
+/// Only a JSON object with the documented members and types is accepted.
 #[tokio::test]
 async fn the_body_has_its_shape() {
     let bench = Bench::start().await;
@@ -608,9 +608,9 @@ async fn what_its_environment_lacks_is_told_at_once() {
     insta::assert_snapshot!("bad values", error);
 }
 
-/// R84: what is let happen before any one call of a login, or after all of them, ends the session that the
-/// old password opens. After a log-out-everywhere the password is still the right one: a login that reads the
-/// account after it is one that came later.
+/// A change of the password before any database call of a login, or after all of them, ends the session that
+/// the old password opens. After a sign-out everywhere the password is still right, so a login that reads the
+/// account afterwards is a later one.
 #[tokio::test]
 async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
     let mut bench = Bench::start().await;
@@ -692,8 +692,8 @@ async fn an_account_from_before_the_binding_signs_in_and_is_bound_by_the_next_ch
     assert!(logins.account(bench.account.id, now.set_in).await.unwrap().is_some());
 }
 
-/// R85: whichever call of a login fails, the owner is not held for it. A login that can be answered all the
-/// same is a success.
+/// An outage uses up no limit, whichever database call fails. A login that can be answered nevertheless is a
+/// success.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_nobody() {
     let stack = Stack::start().await;

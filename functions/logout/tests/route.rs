@@ -42,7 +42,7 @@ async fn counts(stack: &Stack, token: &str) -> bool {
     found.session.is_some_and(|session| Some(session.ver) == found.account.map(|it| it.ver))
 }
 
-/// R45, R46.
+/// Other sessions of the user stay valid, and signing out twice is no error.
 #[tokio::test]
 async fn it_ends_the_session_of_the_token_and_no_other() {
     let stack = Stack::start().await;

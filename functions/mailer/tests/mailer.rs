@@ -403,8 +403,8 @@ async fn stopped_in_the_middle_nothing_holds_a_code() {
     assert!(peppers.are_digits_of(RESET, id, tried.pepper(), mail.digits().unwrap()));
 }
 
-/// R83: whatever happens to the account, an address that its owner has not confirmed gets codes and nothing
-/// else, and no mail with the name that a stranger chose.
+/// An unconfirmed address gets codes and nothing else, whatever happens to the account, and no mail contains
+/// the name that a stranger chose.
 #[tokio::test]
 async fn an_address_that_is_not_confirmed_gets_codes_and_no_name() {
     let bench = Bench::start().await;
@@ -435,7 +435,6 @@ async fn an_address_that_is_not_confirmed_gets_codes_and_no_name() {
     assert_eq!(mails.iter().filter(|it| it.text.starts_with("Hello call-me-maybe,")).count(), 2);
 }
 
-/// R83.
 #[tokio::test]
 async fn an_address_gets_ten_notices_a_day_and_its_codes_besides() {
     let bench = Bench::start().await;

@@ -133,7 +133,7 @@ async fn the_new_password_counts_and_all_other_sessions_end() {
     assert_eq!(status(&bench.change(new, NEW, PASSWORD).await), 200);
 }
 
-/// R83. A stranger's address, and one that its owner has confirmed.
+/// An unconfirmed address gets no notice; a confirmed one gets at most ten a day.
 #[tokio::test]
 async fn changes_in_a_loop_send_no_more_mails_than_the_budget() {
     for (confirmed, budget) in [(false, 0), (true, 10)] {
@@ -275,8 +275,8 @@ async fn what_its_environment_lacks_is_told_at_once() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// R84: what ends all sessions in the middle of a change leaves none of its own, and the change does not
-/// happen: of two that race, one wins.
+/// If all sessions end during a change, the change does not happen and begins no session: of two concurrent
+/// changes, one wins.
 #[tokio::test]
 async fn a_change_that_races_another_gets_no_session_that_outlives_it() {
     let mut bench = Bench::start().await;
@@ -314,7 +314,7 @@ async fn a_change_that_races_another_gets_no_session_that_outlives_it() {
     }
 }
 
-/// R85.
+/// An outage uses up no limit, whichever database call fails.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_nobody() {
     let mut bench = Bench::start().await;

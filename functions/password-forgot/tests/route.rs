@@ -158,7 +158,7 @@ async fn what_its_environment_lacks_is_told_at_once() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// R85: a mail that could not be asked for is not one of the few that an address gets.
+/// A mail that could not be requested does not use up the limit of its address.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_nobody() {
     for call in 0.. {
@@ -183,7 +183,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
     }
 }
 
-/// R85: likewise if the database never answers, whichever call it is.
+/// The same holds if the database never answers, whichever call it is.
 #[tokio::test]
 async fn a_call_that_is_never_answered_counts_against_nobody() {
     let mut bench = Bench::start().await;

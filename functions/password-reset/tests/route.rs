@@ -158,7 +158,7 @@ async fn digits_may_be_typed_in_groups_and_malformed_values_are_no_try() {
     assert_eq!(bench.login(NEW).await, 200);
 }
 
-/// R83: the mail with the code is all that a stranger's address gets.
+/// An unconfirmed address may belong to a stranger: it gets the code and nothing else.
 #[tokio::test]
 async fn an_address_that_is_not_confirmed_is_told_nothing_of_a_reset() {
     let bench = Bench::start().await;
@@ -407,7 +407,7 @@ async fn what_its_environment_lacks_is_told_at_once() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// R85: neither a counter nor a try at the digits.
+/// An outage uses up no limit and no try at the digits, whichever database call fails.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_nobody() {
     for by_digits in [false, true] {

@@ -118,7 +118,7 @@ async fn its_events_are_answered() {
     }
 }
 
-/// R41, and the table of the contract, row by row.
+/// Each rule of [`store::Chain::judge`], over the route.
 #[tokio::test]
 async fn a_presented_counter_gets_what_the_table_says() {
     let bench = Bench::start().await;
@@ -135,7 +135,7 @@ async fn a_presented_counter_gets_what_the_table_says() {
     // One that is ahead, as after a restore: refused, and the session lives.
     assert_eq!(bench.refresh(&bench.token(sid, 3)).await, (401, None));
     assert!(bench.lives(sid).await);
-    // R43: a replay after the grace ends this session, and no other.
+    // A replay after the grace ends this session and no other.
     bench.rest(sid).await;
     assert_eq!(bench.refresh(&one).await, (401, None));
     assert!(!bench.lives(sid).await && bench.lives(other).await);
@@ -249,7 +249,7 @@ async fn the_global_epoch_refuses_what_began_before_it() {
     assert_eq!(status(&answer(&route, request).await), 401);
 }
 
-/// R44: what we did not make touches nothing.
+/// A refresh token that this deployment did not issue changes nothing.
 #[tokio::test]
 async fn a_token_of_no_making_of_ours_touches_nothing() {
     let bench = Bench::start().await;
@@ -346,7 +346,7 @@ async fn what_its_environment_lacks_is_told_at_once() {
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
 }
 
-/// R84: a session that is refreshed while all of them end is ended, whatever is answered.
+/// If all sessions end during a refresh, the refreshed one ends too, whatever the answer is.
 #[tokio::test]
 async fn a_refresh_that_races_a_change_continues_no_session_that_outlives_it() {
     let mut bench = Bench::start().await;

@@ -1,5 +1,5 @@
-//! Hashes that others have made: what Flask and Django applications hold. They are verified, so that
-//! nobody has to set a new password, and replaced at the next login.
+//! Hashes of Flask and Django applications. They are verified, so that imported users keep their passwords, and
+//! replaced at the next login.
 
 use std::num::NonZeroU32;
 
@@ -16,13 +16,13 @@ const MAX_ITERATIONS: u32 = 2_500_000;
 const MAX_SCRYPT_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_SCRYPT_LANES: u32 = 4;
 
-/// The highest cost of bcrypt: a second or so.
+/// The highest cost of bcrypt, which takes about a second.
 const MAX_BCRYPT_COST: u32 = 14;
 
-/// What bcrypt looks at of a password, in bytes. Of a longer one it would not notice the rest.
+/// The number of bytes of a password that bcrypt uses. It ignores the rest.
 const BCRYPT_BYTES: usize = 72;
 
-/// A hash of another making.
+/// A hash by another framework.
 #[derive(Clone)]
 pub(crate) enum Foreign {
     /// `$2b$12$…`, of bcrypt.
@@ -35,7 +35,7 @@ pub(crate) enum Foreign {
 }
 
 impl Foreign {
-    /// Reads a hash of one of these forms; `None` when it is of none of them.
+    /// Parses a hash in one of these forms. `None` if it has another form.
     pub(crate) fn parse(text: &str) -> Option<Result<Self, HashError>> {
         if text.starts_with("$2a$") || text.starts_with("$2b$") || text.starts_with("$2y$") {
             Some(Self::bcrypt(text))
@@ -56,7 +56,7 @@ impl Foreign {
         Ok(Self::Bcrypt(text.to_owned()))
     }
 
-    /// `ITERATIONS$SALT$HASH`. The salt is text, and used as it stands there.
+    /// `ITERATIONS$SALT$HASH`. The salt is used as text, without decoding it.
     fn pbkdf2(rest: &str, decode: impl FnOnce(&str) -> Option<Vec<u8>>) -> Result<Self, HashError> {
         let mut members = rest.split('$');
         let (Some(iterations), Some(salt), Some(hash), None) =
@@ -72,7 +72,7 @@ impl Foreign {
         Ok(Self::Pbkdf2Sha256 { iterations, salt: salt.as_bytes().to_vec(), hash })
     }
 
-    /// `N:r:p$SALT$HEX`. The salt is text, and used as it stands there.
+    /// `N:r:p$SALT$HEX`. The salt is used as text, without decoding it.
     fn scrypt(rest: &str) -> Result<Self, HashError> {
         let mut members = rest.split('$');
         let (Some(costs), Some(salt), Some(hash), None) =
@@ -96,14 +96,14 @@ impl Foreign {
         let log_n = u8::try_from(n.ilog2()).map_err(|_| HashError::Stored)?;
         let params = scrypt::Params::new(log_n, r, p).map_err(|_| HashError::Stored)?;
         let hash = hex::decode(hash).map_err(|_| HashError::Stored)?;
-        // The lengths that are within RFC 7914; Werkzeug's is 64.
+        // The lengths that RFC 7914 allows. Werkzeug's is 64.
         if !(16..=64).contains(&hash.len()) {
             return Err(HashError::Stored);
         }
         Ok(Self::Scrypt { params, salt: salt.as_bytes().to_vec(), hash })
     }
 
-    /// Whether it is the hash of `password`. Takes as long as its parameters require.
+    /// Whether this is a hash of `password`. It takes as long as its parameters require.
     pub(crate) fn verify(&self, password: &Password) -> Result<bool, HashError> {
         let password = password.text().as_bytes();
         match self {
@@ -133,7 +133,7 @@ mod tests {
         Foreign::parse(text).ok_or(HashError::Stored)??.verify(&password)
     }
 
-    /// RFC 7914 §11 and §12, in the forms of the frameworks.
+    /// The vectors of RFC 7914 §11 and §12, in the forms of the frameworks.
     #[test]
     fn published_vectors() {
         let scrypt = "scrypt:16:1:1$$77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442\
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn bcrypt_never_looks_at_a_part_alone() {
+    fn bcrypt_refuses_passwords_that_it_would_truncate() {
         let long = "x".repeat(72);
         let text = bcrypt::hash_with_salt(&long, 4, [7; 16]).unwrap().to_string();
         assert_eq!(verify(&text, &long), Ok(true));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_take_too_long_is_refused_with_the_reason() {
+    fn a_hash_that_is_too_costly_is_refused_with_the_reason() {
         for (text, reason) in [
             ("pbkdf2:sha256:2500001$s$00", "PBKDF2"),
             ("pbkdf2_sha256$4000000000$s$AA==", "PBKDF2"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_refused() {
+    fn text_in_another_form_is_refused() {
         for text in [
             "",
             "plain",

@@ -1,4 +1,4 @@
-//! A password's hash, as it is stored.
+//! The hash of a password.
 
 use std::fmt;
 
@@ -6,17 +6,16 @@ use argon2::password_hash::phc::{self, Output, ParamsString, Salt};
 use argon2::{ARGON2ID_IDENT, Params, Version};
 use process::{Fault, FaultKind};
 
+use crate::cost;
 use crate::foreign::Foreign;
-use crate::hasher;
 
-/// Bounds on what a stored hash may ask for, well above what we write, so that a hash that came
-/// into the table by another way cannot take a function's memory or time: 128 MiB, ten passes, eight
-/// lanes. Django's own are within them.
+/// Bounds on the costs of a stored hash: 128 MiB, ten passes, eight lanes. They are well above the costs of new
+/// hashes and above Django's, and keep an imported hash from exhausting a function's memory or time.
 const MAX_MEMORY_KIB: u32 = 131_072;
 const MAX_PASSES: u32 = 10;
 const MAX_LANES: u32 = 8;
 
-/// The formats that [`PasswordHash::from_stored`] reads, for people.
+/// The formats that [`PasswordHash::from_stored`] reads, in words.
 pub const HASH_FORMATS: &str = "argon2id as a PHC string ($argon2id$v=19$..., also with Django's prefix \
     argon2), bcrypt ($2a$, $2b$ or $2y$), Werkzeug's pbkdf2:sha256:... and scrypt:..., Django's \
     pbkdf2_sha256$...";
@@ -46,12 +45,11 @@ pub(crate) struct Argon2id {
 }
 
 impl PasswordHash {
-    /// Reads what [`PasswordHash::expose`] gave to the store, or what was moved in from elsewhere.
+    /// Parses a stored hash: one of [`PasswordHash::expose`], or one that was imported.
     ///
     /// # Errors
-    /// [`HashError::Stored`] when it is no hash that can be verified here; [`HashError::TooCostly`] when
-    /// verifying it would take a function's memory or time: for argon2id more than 128 MiB, 10 passes
-    /// or 8 lanes.
+    /// [`HashError::Stored`] when this crate cannot verify the hash; [`HashError::TooCostly`] when verifying it
+    /// would exhaust a function's memory or time, for argon2id with more than 128 MiB, 10 passes or 8 lanes.
     pub fn from_stored(text: String) -> Result<Self, HashError> {
         // Django writes the name of the algorithm before the PHC string.
         let phc = text.strip_prefix("argon2").filter(|phc| phc.starts_with("$argon2id$"));
@@ -80,7 +78,7 @@ impl PasswordHash {
         }
     }
 
-    /// Writes a new hash down.
+    /// A new hash.
     pub(crate) fn new(params: Params, salt: Salt, output: Output) -> Result<Self, HashError> {
         let text = phc::PasswordHash {
             algorithm: ARGON2ID_IDENT,
@@ -93,12 +91,11 @@ impl PasswordHash {
         Ok(Self { text, kind: Kind::Argon2id(Argon2id { params, salt, output }) })
     }
 
-    /// Whether it is as we would make it today. Otherwise it is to be replaced, once the password is
-    /// known, which is at the next login.
+    /// Whether it has the costs of new hashes. If not, the next login, which knows the password, replaces it.
     #[must_use]
     pub fn is_current(&self) -> bool {
         match &self.kind {
-            Kind::Argon2id(Argon2id { params, output, .. }) => hasher::is_current(params, output),
+            Kind::Argon2id(Argon2id { params, output, .. }) => cost::is_current(params, output),
             Kind::Foreign(_) => false,
         }
     }
@@ -116,16 +113,16 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// A password could not be hashed. Never about the password itself.
+/// A password could not be hashed. The error reveals nothing about the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// The stored value is not a hash that can be verified.
     #[error("the stored password hash is invalid")]
     Stored,
-    /// Verifying it would take too much memory or time.
+    /// Verifying the hash would take too much memory or time.
     #[error("the password hash is too expensive to verify: {0}")]
     TooCostly(&'static str),
-    /// The hash was not computed: the process is ending, or a defect.
+    /// The hash was not computed: the process is ending, or there is a defect.
     #[error("the password could not be hashed")]
     Failed,
 }
@@ -146,7 +143,7 @@ mod tests {
         $ISO7kkvFzh19GM8qB7patN3C3Y9HHsjlVTfEZ9T600Y";
 
     #[test]
-    fn round_trips_and_is_not_shown() {
+    fn round_trips_and_debug_does_not_show_it() {
         let hash = PasswordHash::from_stored(GOOD.to_owned()).unwrap();
         assert_eq!(hash.expose(), GOOD);
         let Kind::Argon2id(Argon2id { params, salt, output }) = hash.kind.clone() else { panic!() };
@@ -156,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ours_of_today_are_current() {
+    fn only_hashes_with_the_costs_of_new_ones_are_current() {
         let current = |text: &str| PasswordHash::from_stored(text.to_owned()).unwrap().is_current();
         assert!(current(GOOD));
         for (from, to) in [("m=19456", "m=19455"), ("t=2", "t=3"), ("p=1", "p=2")] {
@@ -165,12 +162,12 @@ mod tests {
         assert!(!current(
             "pbkdf2:sha256:1$s$55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc"
         ));
-        // As Django writes ours.
+        // In Django's form.
         assert!(current(&format!("argon2{GOOD}")));
     }
 
     #[test]
-    fn refuses_what_we_would_not_have_made() {
+    fn refuses_hashes_that_are_invalid_or_too_costly() {
         let changed = |from: &str, to: &str| {
             assert!(GOOD.contains(from));
             GOOD.replace(from, to)

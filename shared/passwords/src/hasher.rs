@@ -1,4 +1,4 @@
-//! Hashing and verifying, with memory that is kept.
+//! Hashing and verifying passwords, with memory that is reused.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,66 +8,40 @@ use argon2::password_hash::phc::{Output, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use process::{Metric, Random};
 
+use crate::cost::{OUTPUT_OCTETS, PARAMS, SALT_OCTETS};
 use crate::hash::{Argon2id, Kind};
 use crate::{HashError, Password, PasswordHash};
 
-/// 19 MiB: with two passes and one lane, the least that the OWASP Password Storage Cheat Sheet
-/// gives for argon2id. Of its equal choices the one with the middling memory, which a function of
-/// 128 MiB has to spare.
-pub(crate) const MEMORY_KIB: u32 = 19_456;
-/// Two passes: the number that goes with that memory.
-pub(crate) const PASSES: u32 = 2;
-/// One lane: a function of this size has less than one core.
-pub(crate) const LANES: u32 = 1;
-/// 16 octets: what RFC 9106 §3.1 recommends; no two hashes share a salt.
-pub(crate) const SALT_OCTETS: usize = 16;
-/// 32 octets: the 256-bit tag of RFC 9106 §4.
-pub(crate) const OUTPUT_OCTETS: usize = 32;
-
-const PARAMS: Params = match Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_OCTETS)) {
-    Ok(params) => params,
-    Err(_) => panic!("the parameters are within argon2's bounds"),
-};
-
-/// Whether a hash with these parameters is as we would make it today.
-pub(crate) fn is_current(params: &Params, output: &Output) -> bool {
-    let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
-    costs(params) == costs(&PARAMS) && output.len() == OUTPUT_OCTETS
-}
-
-/// Hashes passwords by argon2id and verifies them, one at a time, away from the async thread.
+/// Hashes passwords with argon2id and verifies them, one at a time, on a separate thread.
 pub struct Hasher {
     memory: Arc<Mutex<Memory>>,
-    /// What an unknown user's password is verified against: a hash that takes as long as any.
+    /// The hash against which the password of an unknown user is verified. It costs as much as any other.
     dummy: PasswordHash,
 }
 
-/// The blocks that argon2 fills, kept between invocations: fresh pages for each hash cost up to
-/// 70 % more time.
+/// The blocks that argon2 fills, kept between invocations: with new pages, a hash takes up to 70 % longer.
 ///
-/// They are not wiped in between. What a hash leaves here is derived from a password, but who can
-/// read this process can read the next password itself as it comes in; the next hash overwrites
-/// all of it; and wiping takes 2.5 million stores, where login may cost 1 % (1.2 million
-/// instructions) over the bare hash.
+/// They are not wiped between hashes. Their content is derived from a password, but an attacker who can read
+/// this process can read the next password itself. The next hash overwrites all of it. And wiping takes 2.5
+/// million stores, while a login may cost at most 1 % (1.2 million instructions) more than the hash alone.
 struct Memory(Vec<Block>);
 
-/// Whether a password was right.
+/// The result of verifying a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// It is the password of the hash.
+    /// The hash is a hash of this password.
     Right,
-    /// It is not, or there is no such user.
+    /// The hash is a hash of another password, or the user does not exist.
     Wrong,
 }
 
 impl Hasher {
-    /// Prepares the memory: 19 MiB, every page of it touched. To be made once, at the cold start,
-    /// where Lambda gives a function more processor than a request gets; the first login then
-    /// finds its pages there.
+    /// Allocates the memory, 19 MiB, and touches every page of it. Call it once, at the cold start, when Lambda
+    /// gives a function more processor time than a request gets. So the first login need not wait for it.
     ///
     /// # Panics
-    /// Never: the parameters are constants that a test has seen work.
+    /// Never: the parameters are constants, and a test uses them.
     #[must_use]
     pub fn new() -> Self {
         let salt = Salt::new(&[0; SALT_OCTETS]).expect("a salt of 16 octets is within bounds");
@@ -79,7 +53,7 @@ impl Hasher {
         }
     }
 
-    /// Hashes a password under a new salt. To be called within a Tokio runtime.
+    /// Hashes a password with a new salt. Call it within a Tokio runtime.
     ///
     /// # Errors
     /// [`HashError::Failed`] when the runtime is shutting down.
@@ -95,9 +69,9 @@ impl Hasher {
         PasswordHash::new(PARAMS, salt, output)
     }
 
-    /// Verifies a password against an account's hash. `None` says that there is no such account:
-    /// then it is [`Verdict::Wrong`] after the same work, so that time does not tell which names
-    /// exist (OWASP ASVS 6.3.8). To be called within a Tokio runtime.
+    /// Verifies a password against an account's hash. `None` means that the account does not exist: the result
+    /// is [`Verdict::Wrong`] after the same work, so that the time does not reveal which names exist (OWASP
+    /// ASVS 6.3.8). Call it within a Tokio runtime.
     ///
     /// # Errors
     /// [`HashError::Failed`] when the runtime is shutting down.
@@ -110,7 +84,7 @@ impl Hasher {
             Kind::Argon2id(Argon2id { params, salt, output }) => {
                 let octets = output.len();
                 let computed = self.compute(password, params.clone(), *salt, octets).await?;
-                // `Output` compares in constant time. Compared in either case, and looked at afterwards.
+                // `Output` compares in constant time. It is compared even if the account does not exist.
                 computed == *output
             }
             Kind::Foreign(foreign) => {
@@ -123,8 +97,8 @@ impl Hasher {
         Ok(if equal && hash.is_some() { Verdict::Right } else { Verdict::Wrong })
     }
 
-    /// One computation on a thread that may block. If the caller goes away, the computation still finishes,
-    /// and the next one waits for the memory.
+    /// Computes a hash on a thread that may block. If the caller is dropped, the computation still finishes, and
+    /// the next one waits for the memory.
     async fn compute(
         &self,
         password: &Password,
@@ -159,7 +133,7 @@ impl Memory {
         salt: &Salt,
         octets: usize,
     ) -> Result<Output, HashError> {
-        // A stored hash may ask for more than ours do, within bounds: then for this one time.
+        // A stored hash may need more memory than new ones do, within bounds. It is freed afterwards.
         let mut larger = Vec::new();
         let blocks = if params.block_count() <= self.0.len() {
             &mut self.0
@@ -198,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    /// Another byte at every call, so that no two salts are the same.
+    /// A different byte for each call, so that no two salts are equal.
     #[derive(Default)]
     struct Counting(AtomicU8);
 
@@ -220,7 +194,7 @@ mod tests {
         hasher.verify(&password(text), Some(hash)).await.unwrap()
     }
 
-    /// What another implementation made (argon2-cffi 25.1, over the reference implementation):
+    /// Hashes by another implementation (argon2-cffi 25.1, which uses the reference implementation):
     /// `argon2.low_level.hash_secret(password, salt, time_cost=…, memory_cost=…, parallelism=…,
     /// hash_len=32, type=Type.ID, version=19)`, with our parameters and salt `somesaltsomesalt`,
     /// and with more memory, passes and lanes and salt `0123456789abcdef`.
@@ -249,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn writes_what_another_implementation_writes() {
+    async fn writes_the_same_hash_as_another_implementation() {
         struct Fixed;
         impl Random for Fixed {
             fn fill(&self, bytes: &mut [u8]) {
@@ -272,11 +246,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_password_counts_exactly_as_given() {
+    async fn every_character_of_a_password_matters() {
         let hasher = Hasher::new();
         let long = "x".repeat(1_000);
         for (right, wrong) in [
-            // Beyond what bcrypt looks at, beyond a NUL, at the very end.
+            // After the bytes that bcrypt uses, after a NUL, at the very end.
             (format!("{}ab", "x".repeat(72)), format!("{}ac", "x".repeat(72))),
             ("x".repeat(72), "x".repeat(73)),
             (format!("{long}a"), format!("{long}b")),
@@ -299,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn composed_and_decomposed_are_one() {
+    async fn composed_and_decomposed_characters_are_equal() {
         let hasher = Hasher::new();
         let hash = hash(&hasher, "cafe\u{301} \u{212b}ngstro\u{308}m").await;
         let composed = "caf\u{e9} \u{c5}ngstr\u{f6}m";
@@ -309,17 +283,17 @@ mod tests {
     fn parts(hash: &PasswordHash) -> Argon2id {
         match &hash.kind {
             Kind::Argon2id(parts) => parts.clone(),
-            Kind::Foreign(_) => panic!("not of ours"),
+            Kind::Foreign(_) => panic!("not by this crate"),
         }
     }
 
     #[tokio::test]
-    async fn nobody_has_no_password() {
+    async fn no_password_is_right_for_an_unknown_user() {
         let hasher = Hasher::new();
         for text in ["", "hunter22", "\0"] {
             assert_eq!(hasher.verify(&password(text), None).await, Ok(Verdict::Wrong));
         }
-        // Even when it is the dummy's own: what it compares with is what it would have computed.
+        // Not even the password of the dummy itself.
         let (x, Argon2id { salt, .. }) = (password("x"), parts(&hasher.dummy));
         let output = hasher.compute(&x, PARAMS, salt, OUTPUT_OCTETS).await.unwrap();
         let dummy = PasswordHash::new(PARAMS, salt, output).unwrap();
@@ -328,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dummy_costs_what_a_hash_costs() {
+    fn the_dummy_costs_as_much_as_a_hash() {
         let dummy = Hasher::new().dummy;
         let Argon2id { params, salt, output } = parts(&dummy);
         assert!(dummy.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
@@ -337,10 +311,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn does_not_hold_the_async_thread() {
+    async fn hashing_does_not_block_the_async_thread() {
         let hasher = Hasher::new();
         let (right, random) = (password("hunter22"), Counting::default());
-        // The memory is taken, so that no computation can be done before the first look.
+        // The memory is locked, so that no computation can finish before the first poll.
         let memory = Arc::clone(&hasher.memory);
         let held = memory.lock().unwrap();
         let mut hashing = pin!(hasher.hash(&right, &random));
@@ -351,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn several_at_once_do_not_disturb_each_other() {
+    async fn concurrent_hashes_do_not_disturb_each_other() {
         let hasher = Hasher::new();
         let (one, other) = tokio::join!(hash(&hasher, "hunter22"), hash(&hasher, "swordfish"));
         let verdicts = tokio::join!(
@@ -365,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_nothing() {
+    fn debug_shows_no_secret() {
         assert_eq!(format!("{:?}", Hasher::new()), "Hasher(..)");
     }
 }

@@ -1,12 +1,13 @@
-//! Passwords: their shape ([`Password`]), what a new one must be ([`Policy`]) and how they are
-//! kept ([`Hasher`], [`PasswordHash`]). The one crate that names argon2.
-//! Breached ones are known by a [`BreachedFilter`], which a [`FilterBuilder`] makes.
+//! Passwords: their form ([`Password`]), the rules for a new one ([`Policy`]), and their hashes ([`Hasher`],
+//! [`PasswordHash`]). Only this crate depends on argon2. A [`BreachedFilter`], built by a [`FilterBuilder`],
+//! recognizes breached passwords.
 //!
-//! Passwords and their hashes are never shown: neither has a [`Display`](std::fmt::Display) or can
-//! be serialized, and [`Debug`] says only what they are.
+//! Passwords and their hashes are never shown: neither implements [`Display`](std::fmt::Display) or can be
+//! serialized, and [`Debug`] shows only the type.
 
 mod breached;
 mod common;
+mod cost;
 mod foreign;
 mod hash;
 mod hasher;
@@ -16,9 +17,10 @@ mod policy;
 mod trial;
 
 pub use breached::{BreachedFilter, BuildError, FALSE_POSITIVE_ONE_IN, FilterBuilder, FilterError};
+pub use cost::Costs;
 pub use hash::{HASH_FORMATS, HashError, PasswordHash};
 pub use hasher::{Hasher, Verdict};
 pub use list::ListError;
 pub use password::{MAX_PASSWORD_BYTES, Password, PasswordError};
 pub use policy::{Policy, PolicyViolation};
-pub use trial::{Costs, Trial};
+pub use trial::Trial;

@@ -1,37 +1,23 @@
-//! How long a hash takes with other costs than the current ones, for choosing them.
+//! Measures hashes with other costs than the current ones, to choose them.
 
 use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 
-use crate::HashError;
-use crate::hasher::{LANES, MEMORY_KIB, OUTPUT_OCTETS, PASSES, SALT_OCTETS};
+use crate::cost::{LANES, OUTPUT_OCTETS, SALT_OCTETS};
+use crate::{Costs, HashError};
 
-/// Costs of argon2id (RFC 9106 §3.1), with one lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Costs {
-    /// Memory, in KiB.
-    pub memory_kib: u32,
-    /// How often it is passed over.
-    pub passes: u32,
-}
-
-impl Costs {
-    /// Those of the hashes that we make.
-    pub const OURS: Self = Self { memory_kib: MEMORY_KIB, passes: PASSES };
-}
-
-/// Hashes with some costs, in memory that is kept, as [`Hasher`](crate::Hasher) does.
+/// Hashes with given costs, in memory that is reused, as [`Hasher`](crate::Hasher) does.
 pub struct Trial {
     argon2: Argon2<'static>,
     memory: Vec<Block>,
 }
 
 impl Trial {
-    /// Prepares the memory.
+    /// Allocates the memory.
     ///
     /// # Errors
-    /// When argon2 does not allow such costs.
+    /// When argon2 does not allow these costs.
     pub fn new(costs: Costs) -> Result<Self, HashError> {
         let params = Params::new(costs.memory_kib, costs.passes, LANES, Some(OUTPUT_OCTETS));
         let params = params.map_err(|_| HashError::Failed)?;
@@ -39,10 +25,10 @@ impl Trial {
         Ok(Self { argon2: Argon2::new(Algorithm::Argon2id, Version::V0x13, params), memory })
     }
 
-    /// How long one hash takes.
+    /// Hashes once, and returns the time that it took.
     ///
     /// # Errors
-    /// Never, with costs that are allowed.
+    /// Never, since the costs are allowed.
     pub fn hash(&mut self) -> Result<Duration, HashError> {
         let (salt, mut output) = ([0; SALT_OCTETS], [0; OUTPUT_OCTETS]);
         let begun = Instant::now();

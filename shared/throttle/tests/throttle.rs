@@ -133,7 +133,7 @@ async fn succeed(
     }
 }
 
-/// R15, R18.
+/// Three attempts are free. Each further wait is twice as long as the previous one.
 #[tokio::test]
 async fn three_are_free_and_then_each_waits_twice_as_long() {
     let bench = Bench::start().await;
@@ -176,7 +176,7 @@ async fn a_success_clears_what_failed_before() {
 /// otherwise refuse what that of the pair has let through.
 const RACERS: usize = 16;
 
-/// R17: the same burst over clients of their own, which wait for one another.
+/// The same burst, each attempt with its own client. All requests wait for each other.
 async fn burst(fault: Fault) -> usize {
     let bench = Bench::start().await;
     // Three requests reserve, and one looks whether the network is known.
@@ -279,7 +279,7 @@ async fn successes_behind_one_address_use_nothing_up() {
     }
 }
 
-/// R19: what a counter says does not depend on whether there is such a name.
+/// Counters do not depend on whether the name exists.
 #[tokio::test]
 async fn names_that_nobody_has_are_counted_alike() {
     let bench = Bench::start().await;
@@ -785,7 +785,7 @@ async fn a_reservation_that_fails_anywhere_counts_nowhere() {
     }
 }
 
-/// R85: whatever its outcome, an attempt counts if and only if the guess was wrong.
+/// An attempt uses up a limit if and only if the guess was wrong.
 #[tokio::test]
 async fn what_the_server_could_not_carry_out_does_not_count() {
     let bench = Bench::start().await;
@@ -907,7 +907,6 @@ async fn anyone_can_cause_three_notices_a_day() {
     assert_eq!(count.unwrap().1.0, "1");
 }
 
-/// R83.
 #[tokio::test]
 async fn an_address_gets_ten_notices_a_day() {
     let bench = Bench::start().await;

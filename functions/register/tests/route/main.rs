@@ -137,7 +137,7 @@ async fn what_its_environment_lacks_is_told_at_once() {
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
 }
 
-/// R85: of the network's registrations and of the address's mails.
+/// An outage uses up neither the network's registrations nor the address's mails.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_nobody() {
     for call in 0.. {

@@ -13,7 +13,7 @@ fn addressed(username: &str, email: &str) -> Value {
     json!({"username": username, "password": PASSWORD, "email": email})
 }
 
-/// R08.
+/// Names are compared in their canonical form.
 #[tokio::test]
 async fn one_name_is_one_account_in_every_spelling() {
     let bench = Bench::start().await;
@@ -79,7 +79,7 @@ async fn a_domain_is_one_account_in_u_labels_and_a_labels() {
     }
 }
 
-/// R60.
+/// Names that look alike must not differ in characters that nobody sees.
 #[tokio::test]
 async fn control_and_invisible_characters_are_refused() {
     let bench = Bench::start().await;

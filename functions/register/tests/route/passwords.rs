@@ -16,7 +16,7 @@ fn with_password(username: &str, password: &str) -> Value {
     json!({"username": username, "password": password})
 }
 
-/// R01, R02, R04, R07: what counts is the length alone, in characters and in bytes.
+/// Only the length matters, in characters and in bytes: no rule requires digits or capitals.
 #[tokio::test]
 async fn length_decides_and_nothing_else() {
     let bench = Bench::start().await;
@@ -52,7 +52,7 @@ async fn length_decides_and_nothing_else() {
     assert_eq!(huge, refused(413, &["too_large"]));
 }
 
-/// R05.
+/// None of the 3,000 most common passwords is accepted.
 #[tokio::test]
 async fn common_passwords_are_refused() {
     let bench = Bench::start().await;
@@ -66,7 +66,7 @@ async fn common_passwords_are_refused() {
     assert_eq!(bench.items().await, 0);
 }
 
-/// R06.
+/// A password must not be the user's own name or address.
 #[tokio::test]
 async fn own_names_are_no_password() {
     let bench = Bench::start().await;

@@ -5,7 +5,7 @@ use testkit::{body, status};
 
 use crate::{Bench, PASSWORD, refused, registered};
 
-/// R51.
+/// Only a JSON object with the documented members and types is accepted.
 #[tokio::test]
 async fn members_are_there_and_of_their_types() {
     let bench = Bench::start().await;
@@ -52,7 +52,7 @@ async fn all_faults_are_told_at_once_and_nothing_is_quoted() {
     assert!(!body(&answer).to_string().contains("hush"));
 }
 
-/// R11.
+/// A client cannot set roles, id or any other attribute of the account.
 #[tokio::test]
 async fn other_members_are_not_bound() {
     let bench = Bench::start().await;

@@ -77,7 +77,7 @@ fn rotated(results: &[Refreshed]) -> usize {
     results.iter().filter(rotated).count()
 }
 
-/// R42.
+/// Of concurrent refreshes with one token, exactly one rotates the session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_twenty_at_once_one_rotates_and_all_get_its_successor() {
     let bench = Bench::start().await;
@@ -100,7 +100,7 @@ async fn without_the_condition_all_rotate() {
     assert_eq!(rotated(&results), 20);
 }
 
-/// R47: whichever is first, nothing lives after a logout.
+/// No session survives a logout, whether the logout or a refresh comes first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_logout_that_races_refreshes_leaves_nothing() {
     let bench = Bench::start().await;

@@ -35,7 +35,7 @@ async fn guesses_are_held_and_nobody_else_is() {
     assert_eq!(login(&server, home, "target", PASSWORD).await.status, 200);
     let session = server.sign_in("bystander").await;
 
-    // R17: a burst from one network. Attempts that are checked are answered 401, all others 429.
+    // A burst from one network. Attempts that are checked are answered with 401, all others with 429.
     let burst = at_once((0..100).map(|_| login(&server, attacker, "target", "a wrong password")));
     let burst = burst.await;
     let looked_at = count(&burst, 401);

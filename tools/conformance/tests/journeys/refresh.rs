@@ -30,7 +30,7 @@ pub(crate) async fn a_replay_after_the_grace_ends_that_session_alone(server: &im
     let newest = rotate(server, &owner.refresh).await;
     let replay = server.refresh(&stolen.refresh).await;
     assert_eq!(replay.short(), "401 invalid_token");
-    // R43: dead for the thief and the owner, on refresh and on checked routes.
+    // The session has ended for the thief and the owner, on refresh and on checked routes.
     assert_eq!(server.refresh(&newest).await.short(), "401 invalid_token");
     assert_eq!(status(server, &owner).await, 401);
     // By token it counts until it expires.
@@ -72,7 +72,6 @@ pub(crate) async fn sessions_are_listed_and_ended_at_once(server: &impl Place) {
     assert_eq!(status(server, &server.sign_in("lister").await).await, 200);
 }
 
-/// R33.
 pub(crate) async fn access_and_refresh_tokens_are_not_interchangeable(server: &impl Place) {
     assert_eq!(server.register("mixer").await.status, 201);
     let tokens = server.sign_in("mixer").await;

@@ -1,0 +1,42 @@
+//! The cost of a hash: the parameters of argon2id, each with its reason.
+
+use argon2::Params;
+use argon2::password_hash::phc::Output;
+
+/// The costs of argon2id (RFC 9106 §3.1), with one lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Costs {
+    /// The memory, in KiB.
+    pub memory_kib: u32,
+    /// The number of passes over the memory.
+    pub passes: u32,
+}
+
+impl Costs {
+    /// The costs of new hashes: the OWASP Password Storage Cheat Sheet gives 19 MiB and two passes, with one
+    /// lane, as a minimum for argon2id. Of its equivalent choices this is the one with a medium amount of
+    /// memory, which a function with 128 MiB has to spare.
+    pub const OURS: Self = Self { memory_kib: 19_456, passes: 2 };
+}
+
+/// One lane: a function of this size has less than one core.
+pub(crate) const LANES: u32 = 1;
+/// RFC 9106 §3.1 recommends 16 octets, so that no two hashes share a salt.
+pub(crate) const SALT_OCTETS: usize = 16;
+/// The 256-bit tag of RFC 9106 §4.
+pub(crate) const OUTPUT_OCTETS: usize = 32;
+
+/// The parameters of new hashes.
+pub(crate) const PARAMS: Params = {
+    let Costs { memory_kib, passes } = Costs::OURS;
+    match Params::new(memory_kib, passes, LANES, Some(OUTPUT_OCTETS)) {
+        Ok(params) => params,
+        Err(_) => panic!("the parameters are within argon2's bounds"),
+    }
+};
+
+/// Whether a new hash would have these parameters.
+pub(crate) fn is_current(params: &Params, output: &Output) -> bool {
+    let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+    costs(params) == costs(&PARAMS) && output.len() == OUTPUT_OCTETS
+}
