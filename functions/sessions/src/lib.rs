@@ -6,10 +6,11 @@ use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::{Anyone, SessionId};
 use jiff::Timestamp;
 use process::Clock;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::{Session, Sessions};
 use web::{
-    BootError, Either, Endpoint, Input, Json, Method, NoContent, Problem, Request, Route, World,
+    BootError, Either, Endpoint, Input, Json, Method, NoContent, Path, Problem, Request, Route,
+    World,
 };
 
 /// The route.
@@ -22,10 +23,17 @@ pub struct SessionsRoute {
 /// The requested operation.
 #[derive(Clone, Copy, Debug)]
 pub enum Asked {
-    /// The list.
+    /// List the sessions.
     List,
-    /// The end of a session.
+    /// End this session.
     End(SessionId),
+}
+
+/// The parameters of `/auth/sessions/{sid}`.
+#[derive(Deserialize)]
+struct OneSession {
+    #[serde(deserialize_with = "identity::any_case")]
+    sid: SessionId,
 }
 
 impl Input for Asked {
@@ -33,7 +41,8 @@ impl Input for Asked {
         if request.method() != Method::DELETE {
             return Ok(Self::List);
         }
-        request.path_id("sid").map(Self::End)
+        let Path(OneSession { sid }) = Path::read(request)?;
+        Ok(Self::End(sid))
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::{Builder, Uuid};
 
 use process::Random;
@@ -20,6 +21,19 @@ fn parse(text: &str) -> Result<Uuid, IdError> {
     let uuid = Uuid::try_parse(text).map_err(|_| IdError)?;
     let mut canonical = Uuid::encode_buffer();
     if uuid.hyphenated().encode_lower(&mut canonical) == text { Ok(uuid) } else { Err(IdError) }
+}
+
+/// Deserializes an identifier in upper or lower case (RFC 9562 §4), for identifiers that a client typed or copied:
+/// `#[serde(deserialize_with = "identity::any_case")]`.
+///
+/// # Errors
+/// When the text is not an identifier.
+pub fn any_case<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err = IdError>,
+{
+    String::deserialize(deserializer)?.to_ascii_lowercase().parse().map_err(D::Error::custom)
 }
 
 macro_rules! identifier {

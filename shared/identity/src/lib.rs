@@ -8,7 +8,7 @@ mod names;
 mod role;
 
 pub use account::{Account, EmailStanding, Standing};
-pub use id::{IdError, MailId, SessionId, TokenId, UserId};
+pub use id::{IdError, MailId, SessionId, TokenId, UserId, any_case};
 pub use mailed::MailedFor;
 pub use names::{CanonicalName, Email, NameError, ReservedNames, Username, is_hidden};
-pub use role::{Admin, Anyone, Role, RoleError, RoleRequirement, Roles, SuperAdmin, User};
+pub use role::*;

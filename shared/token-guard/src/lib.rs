@@ -2,6 +2,72 @@
 //!
 //! A route by token names [`Has`] or [`SignedIn`] as its access. The token's signature and claims decide, and
 //! nothing about the caller is read. Such a route links no accounts, no secrets and no private keys.
+//!
+//! ```
+//! # use identity::{Admin, User};
+//! # use token_guard::*;
+//! # use web::*;
+//! # struct Greeting;
+//! impl Route for Greeting {
+//!     # const NAME: &'static str = "greeting";
+//!     # const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/greeting")];
+//!     type Access = Has<Admin>;
+//!     # type Settings = ();
+//!     # type Input = NoBody;
+//!     # type Output = Json<Message>;
+//!     #
+//!     # async fn open((): (), _: &TokenGuard, _: &World) -> Result<Self, BootError> {
+//!     #     Ok(Self)
+//!     # }
+//!     // …
+//!     async fn handle(&self, _: Caller<Admin>, _: NoBody) -> Result<Self::Output, Problem> {
+//!         Ok(Json(Message::new("Hello!")))
+//!     }
+//! }
+//! ```
+//!
+//! A handler that takes another caller than the one that the access admits does not compile:
+//!
+//! ```compile_fail,E0053
+//! # use identity::{Admin, User};
+//! # use token_guard::*;
+//! # use web::*;
+//! # struct Greeting;
+//! impl Route for Greeting {
+//!     # const NAME: &'static str = "greeting";
+//!     # const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/greeting")];
+//!     type Access = Has<Admin>;
+//!     # type Settings = ();
+//!     # type Input = NoBody;
+//!     # type Output = Json<Message>;
+//!     #
+//!     # async fn open((): (), _: &TokenGuard, _: &World) -> Result<Self, BootError> {
+//!     #     Ok(Self)
+//!     # }
+//!     // …
+//!     async fn handle(&self, _: Caller<User>, _: NoBody) -> Result<Self::Output, Problem> {
+//!         Ok(Json(Message::new("Hello!")))
+//!     }
+//! }
+//! ```
+//!
+//! Only a verifier creates a [`Caller`]. Other code can pass one on, but not make one:
+//!
+//! ```
+//! # use identity::Admin;
+//! # use token_guard::Caller;
+//! fn pass_on(caller: Caller<Admin>) -> Caller<Admin> {
+//!     caller
+//! }
+//! ```
+//!
+//! ```compile_fail,E0451
+//! # use identity::{Admin, User};
+//! # use token_guard::Caller;
+//! fn promote(caller: Caller<User>) -> Caller<Admin> {
+//!     Caller { claims: caller.claims().clone(), requirement: std::marker::PhantomData }
+//! }
+//! ```
 
 use std::fmt;
 use std::sync::Arc;

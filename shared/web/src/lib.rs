@@ -81,12 +81,58 @@
 //! }
 //! ```
 //!
+//! A gate verifies tokens with an [`auth::Verifier`], and cannot bring a verifier of its own:
+//!
+//! ```
+//! # use auth::{KeySource, Verifier};
+//! # use web::*;
+//! struct MyGate<K>(Verifier<K>);
+//!
+//! # impl<K: KeySource + 'static> Gate for MyGate<K> {
+//! #     type Settings = ();
+//! #     fn new((): (), _: &World) -> Self {
+//! #         unimplemented!()
+//! #     }
+//! #     async fn warm(&self) {}
+//! # }
+//! impl<K: KeySource + 'static> TokenGate for MyGate<K> {
+//!     type Keys = K;
+//!
+//!     fn verifier(&self) -> &Verifier<K> {
+//!         &self.0
+//!     }
+//! }
+//! ```
+//!
+//! ```compile_fail,E0053
+//! # use auth::{KeySource, Verifier};
+//! # use web::*;
+//! struct MyGate<K>(Verifier<K>);
+//! struct Lenient<K>(Verifier<K>);
+//!
+//! # impl<K: KeySource + 'static> Gate for MyGate<K> {
+//! #     type Settings = ();
+//! #     fn new((): (), _: &World) -> Self {
+//! #         unimplemented!()
+//! #     }
+//! #     async fn warm(&self) {}
+//! # }
+//! impl<K: KeySource + 'static> TokenGate for MyGate<K> {
+//!     type Keys = K;
+//!
+//!     fn verifier(&self) -> &Lenient<K> {
+//!         unimplemented!()
+//!     }
+//! }
+//! ```
+//!
 //! This is the only crate that names `lambda_http`, and the only place where kinds of fault become status codes.
 
 mod access;
 mod bearer;
 mod body;
 mod edge;
+mod input;
 mod json;
 mod media_type;
 mod problem;
@@ -95,25 +141,28 @@ mod response;
 mod route;
 mod serve;
 mod shape;
+mod text;
 mod user;
 
 pub use access::{
     Access, AccountGate, ByRefreshToken, ByToken, CheckedBy, Gate, Public, TokenGate,
 };
-pub use body::{Body, Input, MAX_BODY_BYTES, NoBody};
+pub use body::{Body, MAX_BODY_BYTES};
 pub use edge::{EDGE_SECRET_HEADER, Edge, VIEWER_ADDRESS_HEADER};
-pub use http::{Method, StatusCode};
+pub use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+pub use input::{Bytes, Headers, Input, NoBody, Path, Query};
 pub use lambda_http::aws_lambda_events::apigw::{
     ApiGatewayV2CustomAuthorizerSimpleResponse as AuthorizerResponse,
     ApiGatewayV2CustomAuthorizerV2Request as AuthorizerRequest, ApiGatewayV2httpRequest as Event,
     ApiGatewayV2httpResponse as EventResponse,
 };
+pub(crate) use problem::Part;
 pub use problem::{FieldError, Problem};
 pub use process::{BootError, World};
 pub use request::{Client, Network, Request};
 pub use response::{
-    Accepted, AnyOrigin, Created, Either, Json, Message, NoContent, Output,
-    Public as PublicDocument,
+    Accepted, AnyOrigin, Content, Created, Either, Json, Message, NoContent, Output,
+    Public as PublicDocument, Redirect,
 };
 pub use route::{Endpoint, Route, describe};
 pub use serve::{Service, answer, serve};

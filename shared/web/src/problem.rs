@@ -1,7 +1,6 @@
 //! Problems: the answers to requests that failed (RFC 9457).
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 
@@ -10,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use process::{Fault, FaultKind, Outage};
 use serde::Serialize;
 
-use crate::shape::MemberError;
+use crate::shape::{MemberError, MemberErrors};
 
 /// How long a client should wait when a dependency does not answer, in seconds.
 const UNAVAILABLE_SECONDS: u64 = 2;
@@ -23,7 +22,7 @@ const CHALLENGE_SCOPE: &str = r#"Bearer realm="latchkey", error="insufficient_sc
 /// A field of the input that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
-    /// The member of the body.
+    /// The member of the body, or the parameter.
     pub field: &'static str,
     /// The rule, for a program. Stable.
     pub code: &'static str,
@@ -35,7 +34,7 @@ pub struct FieldError {
 ///
 /// | status | code | cause |
 /// |---|---|---|
-/// | 400 | `invalid_request` | the body is not JSON, or has the wrong shape |
+/// | 400 | `invalid_request` | the body is not JSON, or a member, parameter or header is missing or has the wrong type |
 /// | 400 | `invalid_input` | a field breaks a rule |
 /// | 400 | `invalid_code` | a code by mail is wrong or has expired |
 /// | 401 | `missing_token` | the request has no credentials |
@@ -95,9 +94,22 @@ impl From<FieldError> for ErrorEntry {
     }
 }
 
-impl From<(String, MemberError)> for ErrorEntry {
-    fn from((name, error): (String, MemberError)) -> Self {
-        Self { field: name.into(), code: error.code(), detail: error.detail().into() }
+/// The part of a request that has named values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    Body,
+    Query,
+    Headers,
+}
+
+impl Part {
+    /// The whole, one value in it, and that value's short name.
+    const fn words(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Body => ("The body", "A member of the body", "member"),
+            Self::Query => ("The query string", "A parameter of the query string", "parameter"),
+            Self::Headers => ("The request", "A header", "header"),
+        }
     }
 }
 
@@ -124,9 +136,9 @@ impl Problem {
         self
     }
 
-    /// The body is not JSON, or has the wrong shape (400). `detail` must not quote the request.
+    /// The request has the wrong form: its body is not JSON, or a value has the wrong type (400). `detail` must not quote the request.
     #[must_use]
-    pub fn invalid_request(detail: &'static str) -> Self {
+    pub fn invalid_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", "Invalid request", detail)
     }
 
@@ -139,14 +151,22 @@ impl Problem {
         problem
     }
 
-    /// Members are missing or have the wrong type (400).
-    pub(crate) fn wrong_members(errors: BTreeMap<String, MemberError>) -> Self {
+    /// Named values of the request are missing or have the wrong type (400).
+    pub(crate) fn wrong_shape(part: Part, errors: MemberErrors) -> Self {
+        let (whole, one, noun) = part.words();
         let mut problem = Self::invalid_request(if errors.is_empty() {
-            "The body does not have the required members."
+            format!("{whole} does not have the required {noun}s.")
         } else {
-            "A member of the body is missing or has the wrong type; see errors."
+            format!("{one} is missing or has the wrong type; see errors.")
         });
-        problem.0.errors = errors.into_iter().map(ErrorEntry::from).collect();
+        let entry = |(name, error): (String, MemberError)| {
+            let detail = match error {
+                MemberError::Missing => format!("The {noun} is required."),
+                MemberError::WrongType => format!("The {noun} has the wrong type."),
+            };
+            ErrorEntry { field: name.into(), code: error.code(), detail: detail.into() }
+        };
+        problem.0.errors = errors.into_iter().map(entry).collect();
         problem
     }
 

@@ -1,24 +1,26 @@
-//! A request as a route sees it: what of the gateway's event can be trusted and is used.
+//! A request: the parts of the gateway's event that can be trusted.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method};
-use identity::{IdError, is_hidden};
+use identity::is_hidden;
+use percent_encoding::percent_decode_str;
 
-use crate::{Edge, Event, Problem};
+use crate::{Edge, Endpoint, Event, Problem};
 
 /// The longest user agent that is kept, in characters.
 const MAX_USER_AGENT_CHARS: usize = 256;
 
-/// A request.
+/// A request, from which inputs are read.
 pub struct Request {
     event: Event,
+    endpoints: &'static [Endpoint],
     network: Option<Network>,
 }
 
@@ -32,12 +34,16 @@ impl fmt::Debug for Request {
 impl Request {
     /// The request of `event`, and whether it came the way that `edge` requires. If not, the request is only
     /// for the log.
-    pub(crate) fn new(event: Event, edge: &Edge) -> (Self, Result<(), Problem>) {
+    pub(crate) fn new(
+        event: Event,
+        edge: &Edge,
+        endpoints: &'static [Endpoint],
+    ) -> (Self, Result<(), Problem>) {
         let (network, arrival) = match edge.network(&event) {
             Ok(network) => (network, Ok(())),
             Err(problem) => (None, Err(problem)),
         };
-        (Self { event, network }, arrival)
+        (Self { event, endpoints, network }, arrival)
     }
 
     /// The method. A route with several endpoints distinguishes them by the method, not by the route key,
@@ -47,17 +53,29 @@ impl Request {
         &self.event.request_context.http.method
     }
 
-    /// The identifier that is the path parameter `name`: a UUID in the form of RFC 9562, in upper or lower
-    /// case. The gateway names the parameters; without that, it is the last part of the path.
+    /// The parameters of the path by name.
     ///
-    /// # Errors
-    /// 404, because text that is not an identifier identifies nothing.
-    pub fn path_id<T: FromStr<Err = IdError>>(&self, name: &str) -> Result<T, Problem> {
-        let last = || self.event.raw_path.as_deref()?.rsplit('/').next();
-        let parameter = self.event.path_parameters.get(name).map(String::as_str).or_else(last);
-        // Identifiers themselves have one spelling, in lower case.
-        let id = parameter.and_then(|text| text.to_ascii_lowercase().parse().ok());
-        id.ok_or_else(Problem::not_found)
+    /// The gateway sends them decoded. `cargo lambda watch` on its own sends none; then the path, which is
+    /// still encoded there, is compared with the endpoints of the route.
+    pub(crate) fn path_parameters(&self) -> Result<Cow<'_, HashMap<String, String>>, Problem> {
+        if !self.event.path_parameters.is_empty() {
+            return Ok(Cow::Borrowed(&self.event.path_parameters));
+        }
+        let path = self.event.raw_path.as_deref().unwrap_or_default();
+        let mut of_method =
+            self.endpoints.iter().filter(|endpoint| endpoint.method == self.method());
+        let matching = of_method.find_map(|endpoint| parameters(endpoint.path, path));
+        let parameters = matching.unwrap_or_default().into_iter().map(|(name, value)| {
+            let value = percent_decode_str(value).decode_utf8();
+            let value = value.map_err(|_| Problem::invalid_request("The path is not UTF-8."))?;
+            Ok((name.to_owned(), value.into_owned()))
+        });
+        parameters.collect::<Result<_, Problem>>().map(Cow::Owned)
+    }
+
+    /// The query string, still encoded.
+    pub(crate) fn raw_query(&self) -> &str {
+        self.event.raw_query_string.as_deref().unwrap_or_default()
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
@@ -87,6 +105,24 @@ impl Request {
     }
 }
 
+/// The parameters in `path` if it matches `pattern`, a path with `{name}` in place of a segment. They are not
+/// decoded.
+fn parameters<'a>(pattern: &'static str, path: &'a str) -> Option<Vec<(&'static str, &'a str)>> {
+    let (pattern, path) = (pattern.split('/'), path.split('/'));
+    if pattern.clone().count() != path.clone().count() {
+        return None;
+    }
+    let mut parameters = Vec::new();
+    for (expected, segment) in pattern.zip(path) {
+        match expected.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+            Some(name) => parameters.push((name, segment)),
+            None if expected == segment => {}
+            None => return None,
+        }
+    }
+    Some(parameters)
+}
+
 /// A user agent as text for people: decoded as UTF-8, or else as ISO 8859-1, without invisible characters and
 /// characters that change the writing direction.
 fn user_agent(value: &HeaderValue) -> String {
@@ -98,19 +134,18 @@ fn user_agent(value: &HeaderValue) -> String {
     text.chars().filter(|c| !is_hidden(*c)).take(MAX_USER_AGENT_CHARS).collect()
 }
 
-/// Where a request comes from.
+/// The origin of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// What the client says of itself: for its owner to recognise it by, nothing more. At most 256
-    /// characters are kept, and none that a reader cannot see.
+    /// The client's description of itself, by which its owner can recognise it. At most 256 visible characters
+    /// are kept.
     pub user_agent: Option<String>,
     /// The network, as the gateway or the trusted edge reports it. No header that a client can send changes
     /// it.
     pub network: Option<Network>,
 }
 
-/// The network that a request comes from: an IPv4 address, or an IPv6 /64, which is what one
-/// customer of a provider has.
+/// The network that a request comes from: an IPv4 address, or an IPv6 /64, the usual prefix of one customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(IpAddr);
 
@@ -142,8 +177,6 @@ impl fmt::Display for Network {
 
 #[cfg(test)]
 mod tests {
-    use identity::SessionId;
-
     use super::*;
 
     fn agent(bytes: &[u8]) -> String {
@@ -158,43 +191,52 @@ mod tests {
         // C1 controls of ISO 8859-1, a zero-width space, a right-to-left override, a tab.
         assert_eq!(agent(b"a\x80\x9fb"), "ab");
         assert_eq!(agent("a\u{200b}b\u{202e}c\td\u{feff}".as_bytes()), "abcd");
-        assert_eq!(agent("\u{200b}".as_bytes()), "", "it was there");
+        assert_eq!(agent("\u{200b}".as_bytes()), "", "present, though nothing is visible");
         assert_eq!(agent(b""), "");
     }
 
     #[test]
     fn a_user_agent_is_short() {
         assert_eq!(agent("\u{f6}".repeat(300).as_bytes()), "\u{f6}".repeat(256));
-        // What is not shown takes no room.
+        // Hidden characters do not use up the limit.
         let hidden = format!("{}{}", "\u{200b}".repeat(300), "a".repeat(300));
         assert_eq!(agent(hidden.as_bytes()), "a".repeat(256));
     }
 
-    fn path_id(parameter: &str) -> Option<SessionId> {
+    const ENDPOINTS: &[Endpoint] =
+        &[Endpoint::get("/things"), Endpoint::get("/things/{id}/parts/{part}")];
+
+    /// The parameters of a GET request without `pathParameters`.
+    fn parameters_of(raw_path: &str) -> Result<Vec<(String, String)>, &'static str> {
         let mut event = Event::default();
-        event.path_parameters.insert("sid".to_owned(), parameter.to_owned());
-        Request::new(event, &Edge::default()).0.path_id("sid").ok()
+        event.raw_path = Some(raw_path.to_owned());
+        let request = Request::new(event, &Edge::default(), ENDPOINTS).0;
+        let parameters = request.path_parameters().map_err(|problem| problem.code())?;
+        let mut parameters: Vec<_> = parameters.clone().into_owned().into_iter().collect();
+        parameters.sort();
+        Ok(parameters)
     }
 
     #[test]
-    fn an_identifier_in_a_path_is_a_uuid_in_any_case_and_in_no_other_form() {
-        let id = "0b9f5a1c-7d3e-4a52-9c1f-3e6d8b7a2f40";
-        let expected = Some(id.parse().unwrap());
-        assert_eq!(path_id(id), expected);
-        assert_eq!(path_id(&id.to_uppercase()), expected);
-        assert_eq!(path_id("0B9f5a1C-7d3e-4A52-9c1f-3e6d8b7a2F40"), expected);
-        for other in [
-            id.replace('-', ""),
-            format!("{{{id}}}"),
-            format!("urn:uuid:{id}"),
-            format!("URN:UUID:{id}"),
-            format!(" {id}"),
-            format!("{id}/"),
-            id.replace('0', "\u{ff10}"),
-            String::new(),
-        ] {
-            assert_eq!(path_id(&other), None, "{other}");
+    fn without_a_gateway_the_path_is_decoded_segment_by_segment() {
+        let found = |id: &str, part: &str| {
+            Ok(vec![("id".to_owned(), id.to_owned()), ("part".to_owned(), part.to_owned())])
+        };
+        assert_eq!(parameters_of("/things/7/parts/a"), found("7", "a"));
+        assert_eq!(parameters_of("/things/a%2Fb/parts/%C3%B6"), found("a/b", "ö"));
+        assert_eq!(parameters_of("/things/%252F/parts/+"), found("%2F", "+"));
+        assert_eq!(parameters_of("/things/%ff/parts/a"), Err("invalid_request"));
+        for other in ["/things", "/things/7/parts", "/things/7/parts/a/", "/other/7/parts/a", ""] {
+            assert_eq!(parameters_of(other), Ok(vec![]), "{other}");
         }
+    }
+
+    #[test]
+    fn parameters_of_the_gateway_are_not_decoded_again() {
+        let mut event = Event::default();
+        event.path_parameters.insert("id".to_owned(), "%41".to_owned());
+        let request = Request::new(event, &Edge::default(), ENDPOINTS).0;
+        assert_eq!(request.path_parameters().unwrap()["id"], "%41");
     }
 
     #[test]

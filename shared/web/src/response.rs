@@ -1,15 +1,20 @@
-//! What a route answers when all is well.
+//! Outputs: the successful answers of a route, as types.
 
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION,
+};
 use http::{HeaderMap, StatusCode};
+use lambda_http::aws_lambda_events::encodings::Body;
 use serde::Serialize;
 
-/// An answer on its way out.
+use crate::Problem;
+
+/// An answer before the headers that every answer has are added.
 #[derive(Debug)]
 pub struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Option<String>,
+    pub(crate) body: Option<Body>,
 }
 
 impl Response {
@@ -17,13 +22,15 @@ impl Response {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = serde_json::to_string(value).expect("every answer serializes to JSON");
-        Self { status, headers, body: Some(body) }
+        Self { status, headers, body: Some(Body::Text(body)) }
     }
 }
 
-/// Something that a route answers.
+/// A successful answer of a route.
+///
+/// `(StatusCode, O)` is the output `O` with another status, and `(HeaderMap, O)` is `O` with further headers.
 pub trait Output: Send {
-    /// The answer.
+    /// Converts the output into an answer.
     fn into_response(self) -> Response;
 }
 
@@ -57,7 +64,7 @@ impl<T: Serialize + Send> Output for Accepted<T> {
     }
 }
 
-/// 204.
+/// 204 without a body.
 #[derive(Clone, Copy, Debug)]
 pub struct NoContent;
 
@@ -67,12 +74,12 @@ impl Output for NoContent {
     }
 }
 
-/// One of two answers, of a route of several endpoints.
+/// One of two answers, for a route with several endpoints.
 #[derive(Clone, Copy, Debug)]
 pub enum Either<A, B> {
-    /// The one.
+    /// The first.
     Left(A),
-    /// The other.
+    /// The second.
     Right(B),
 }
 
@@ -85,12 +92,12 @@ impl<A: Output, B: Output> Output for Either<A, B> {
     }
 }
 
-/// 200 with a JSON body that anyone may keep for a while.
+/// 200 with a JSON body that anyone may cache.
 #[derive(Debug)]
 pub struct Public<T> {
     /// The body.
     pub document: T,
-    /// For how long, in seconds.
+    /// The time to cache it, in seconds.
     pub max_age: u32,
 }
 
@@ -113,6 +120,97 @@ impl<O: Output> Output for AnyOrigin<O> {
         let mut response = self.0.into_response();
         response.headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         response
+    }
+}
+
+impl<O: Output> Output for (StatusCode, O) {
+    fn into_response(self) -> Response {
+        Response { status: self.0, ..self.1.into_response() }
+    }
+}
+
+impl<O: Output> Output for (HeaderMap, O) {
+    fn into_response(self) -> Response {
+        let mut response = self.1.into_response();
+        response.headers.extend(self.0);
+        response
+    }
+}
+
+/// 200 with a body of any content type.
+#[derive(Debug)]
+pub struct Content {
+    content_type: &'static str,
+    body: Body,
+}
+
+impl Content {
+    /// A body of text: `Content::text("text/csv; charset=utf-8", rows)`.
+    pub fn text(content_type: &'static str, body: impl Into<String>) -> Self {
+        Self { content_type, body: Body::Text(body.into()) }
+    }
+
+    /// A body of bytes: `Content::bytes("image/png", image)`.
+    pub fn bytes(content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self { content_type, body: Body::Binary(body.into()) }
+    }
+}
+
+impl Output for Content {
+    fn into_response(self) -> Response {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        Response { status: StatusCode::OK, headers, body: Some(self.body) }
+    }
+}
+
+/// A redirect. Do not take the location from the request: an attacker could send users anywhere.
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    status: StatusCode,
+    location: HeaderValue,
+}
+
+impl Redirect {
+    /// 303: the client fetches `location` with GET.
+    ///
+    /// # Errors
+    /// 500 if `location` contains characters that a header cannot carry.
+    pub fn see_other(location: &str) -> Result<Self, Problem> {
+        Self::new(StatusCode::SEE_OTHER, location)
+    }
+
+    /// 307: the client repeats the request at `location`.
+    ///
+    /// # Errors
+    /// 500 if `location` contains characters that a header cannot carry.
+    pub fn temporary(location: &str) -> Result<Self, Problem> {
+        Self::new(StatusCode::TEMPORARY_REDIRECT, location)
+    }
+
+    /// 308: like 307, and clients may remember it.
+    ///
+    /// # Errors
+    /// 500 if `location` contains characters that a header cannot carry.
+    pub fn permanent(location: &str) -> Result<Self, Problem> {
+        Self::new(StatusCode::PERMANENT_REDIRECT, location)
+    }
+
+    fn new(status: StatusCode, location: &str) -> Result<Self, Problem> {
+        // Visible ASCII: `from_str` would also accept other bytes, which a URL never contains.
+        let is_url = location.bytes().all(|byte| byte.is_ascii_graphic());
+        let location = HeaderValue::from_str(location).ok().filter(|_| is_url);
+        let location =
+            location.ok_or_else(|| Problem::internal().because("the location is not a URL"))?;
+        Ok(Self { status, location })
+    }
+}
+
+impl Output for Redirect {
+    fn into_response(self) -> Response {
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, self.location);
+        Response { status: self.status, headers, body: None }
     }
 }
 

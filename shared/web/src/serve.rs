@@ -76,9 +76,9 @@ impl<R: Route> Service<R> {
     /// client sent, and panics if that is not a valid one.
     async fn respond(&self, deadline: Option<Deadline>, event: Event) -> EventResponse {
         let started = Instant::now();
-        let (request, arrival) = Request::new(event, &self.edge);
+        let (request, arrival) = Request::new(event, &self.edge, R::ENDPOINTS);
         let mut user_id = None;
-        // Boxed: the SDK's futures are nested so deeply that the compiler gives up on larger ones.
+        // Boxed: otherwise the SDK's deeply nested futures exceed the compiler's limits.
         let attempt = self.attempt(&request, arrival, &mut user_id).boxed();
         let result = match lambda::finish(deadline, attempt).await {
             Ok(result) => result,
@@ -152,7 +152,7 @@ fn problem_response(problem: &Problem, request_id: &str) -> Response {
     let mut headers = http::HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     problem.add_headers(&mut headers);
-    Response { status: problem.status(), headers, body: Some(problem.body(request_id)) }
+    Response { status: problem.status(), headers, body: Some(Body::Text(problem.body(request_id))) }
 }
 
 /// Adds the headers that every answer has.
@@ -166,6 +166,7 @@ fn finish(response: Response, request_id: &str) -> EventResponse {
     let mut answer = EventResponse::default();
     answer.status_code = status.as_u16().into();
     answer.headers = headers;
-    answer.body = body.map(Body::Text);
+    answer.is_base64_encoded = matches!(body, Some(Body::Binary(_)));
+    answer.body = body;
     answer
 }

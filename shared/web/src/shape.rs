@@ -1,4 +1,5 @@
-//! Binds a JSON object to a type and names every member that does not fit.
+//! Binds named values to a type and names every value that does not fit: the members of a body, the parameters of
+//! a query string, the headers of a request.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,14 +7,16 @@ use std::fmt;
 use serde::de::value::MapDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, Error, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-/// What is wrong with a member.
+use crate::text::Texts;
+
+/// What is wrong with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MemberError {
-    /// The object lacks a required member.
+    /// A required value is missing.
     Missing,
-    /// The value does not have the type of the member.
+    /// The value does not have the expected type.
     WrongType,
 }
 
@@ -25,29 +28,52 @@ impl MemberError {
             Self::WrongType => "wrong_type",
         }
     }
+}
 
-    /// The text for people.
-    pub(crate) const fn detail(self) -> &'static str {
-        match self {
-            Self::Missing => "The member is required.",
-            Self::WrongType => "The member has the wrong type.",
-        }
+/// The errors of each value by name. They are empty if the type rejects the values as a whole.
+pub(crate) type MemberErrors = BTreeMap<String, MemberError>;
+
+/// A value that can be bound.
+pub(crate) trait Bindable: Sized {
+    /// Values of different types, because a missing value does not reveal the type that is expected.
+    fn placeholders() -> impl Iterator<Item = Self>;
+
+    fn deserializer(&self) -> impl Deserializer<'_>;
+}
+
+impl Bindable for Value {
+    fn placeholders() -> impl Iterator<Item = Self> {
+        [json!(null), json!(""), json!(0), json!(false), json!([]), json!({})].into_iter()
+    }
+
+    fn deserializer(&self) -> impl Deserializer<'_> {
+        self
     }
 }
 
-/// Binds `object` to `T`. Members that `T` does not name are ignored.
+impl Bindable for Texts {
+    fn placeholders() -> impl Iterator<Item = Self> {
+        ["", "0", "false"].into_iter().map(Self::from)
+    }
+
+    fn deserializer(&self) -> impl Deserializer<'_> {
+        self.values()
+    }
+}
+
+/// Binds `values` to `T`. Values that `T` does not name are ignored.
 ///
 /// # Errors
-/// Every member that is missing or has the wrong type, by name. A name comes from `T`, never from the
-/// request, because serde skips members that `T` does not name. An error inside a member is reported as an
-/// error of that member. The map is empty when `T` rejects the object as a whole.
-pub(crate) fn bind<T: DeserializeOwned>(
-    mut object: Map<String, Value>,
-) -> Result<T, BTreeMap<String, MemberError>> {
+/// Every value that is missing or has the wrong type, by name. A name comes from `T`, never from the request,
+/// because serde skips values that `T` does not name. An error inside a value is reported as an error of that
+/// value.
+pub(crate) fn bind<T: DeserializeOwned, V: Bindable>(
+    mut values: BTreeMap<String, V>,
+) -> Result<T, MemberErrors> {
     let mut errors = BTreeMap::new();
-    let mut placeholders = each_type();
+    let mut placeholders = V::placeholders();
     loop {
-        let members = object.iter().map(|(name, value)| (name.as_str(), Member { name, value }));
+        let members = values.iter().map(|(name, value)| (name.as_str(), Member { name, value }));
         let (name, error) = match T::deserialize(MapDeserializer::new(members)) {
             Ok(bound) if errors.is_empty() => return Ok(bound),
             Ok(_) | Err(BindError::Whole) => return Err(errors),
@@ -55,35 +81,29 @@ pub(crate) fn bind<T: DeserializeOwned>(
         };
         if !errors.contains_key(&name) {
             errors.insert(name.clone(), error);
-            placeholders = each_type();
+            placeholders = V::placeholders();
         }
         // serde stops at the first error. With a placeholder in its place, the next attempt reaches the
         // next error. What that attempt binds is dropped.
         let Some(placeholder) = placeholders.next() else { return Err(errors) };
-        object.insert(name, placeholder);
+        values.insert(name, placeholder);
     }
 }
 
-/// A value of each JSON type, because a missing member does not reveal the type that `T` expects.
-fn each_type() -> impl Iterator<Item = Value> {
-    [json!(null), json!(""), json!(0), json!(false), json!([]), json!({})].into_iter()
-}
-
-/// A member of the object being bound. It deserializes as its value does, and an error carries its name.
-#[derive(Clone, Copy)]
-struct Member<'a> {
+/// A named value. It deserializes as the value does, and an error carries its name.
+struct Member<'a, V> {
     name: &'a str,
-    value: &'a Value,
+    value: &'a V,
 }
 
-impl Member<'_> {
-    fn named<T>(self, result: Result<T, serde_json::Error>) -> Result<T, BindError> {
-        // serde_json's message may quote the value, so it is dropped.
+impl<V> Member<'_, V> {
+    fn named<T, E>(&self, result: Result<T, E>) -> Result<T, BindError> {
+        // The message may quote the value, so it is dropped.
         result.map_err(|_| BindError::Member(self.name.to_owned(), MemberError::WrongType))
     }
 }
 
-impl<'de> IntoDeserializer<'de, BindError> for Member<'de> {
+impl<'de, V: Bindable> IntoDeserializer<'de, BindError> for Member<'de, V> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -91,37 +111,45 @@ impl<'de> IntoDeserializer<'de, BindError> for Member<'de> {
     }
 }
 
-impl<'de> Deserializer<'de> for Member<'de> {
+/// Methods that ask the value for the type that `T` expects: text has none of its own.
+macro_rules! ask_the_value {
+    ($($method:ident)*) => {$(
+        fn $method<W: Visitor<'de>>(self, visitor: W) -> Result<W::Value, BindError> {
+            self.named(self.value.deserializer().$method(visitor))
+        }
+    )*};
+}
+
+impl<'de, V: Bindable> Deserializer<'de> for Member<'de, V> {
     type Error = BindError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, BindError> {
-        self.named(self.value.deserialize_any(visitor))
+    ask_the_value! {
+        deserialize_any deserialize_option deserialize_bool deserialize_seq
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+        deserialize_f32 deserialize_f64
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, BindError> {
-        self.named(self.value.deserialize_option(visitor))
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
+    fn deserialize_newtype_struct<W: Visitor<'de>>(
         self,
         name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, BindError> {
-        self.named(self.value.deserialize_newtype_struct(name, visitor))
+        visitor: W,
+    ) -> Result<W::Value, BindError> {
+        self.named(self.value.deserializer().deserialize_newtype_struct(name, visitor))
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(
+    fn deserialize_enum<W: Visitor<'de>>(
         self,
         name: &'static str,
         variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, BindError> {
-        self.named(self.value.deserialize_enum(name, variants, visitor))
+        visitor: W,
+    ) -> Result<W::Value, BindError> {
+        self.named(self.value.deserializer().deserialize_enum(name, variants, visitor))
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        <W: Visitor<'de>>
+        char str string bytes byte_buf unit unit_struct tuple tuple_struct map struct identifier ignored_any
     }
 }
 
@@ -134,7 +162,7 @@ enum BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the object does not match the expected shape")
+        f.write_str("the values do not match the expected type")
     }
 }
 
@@ -176,7 +204,7 @@ mod tests {
 
     fn errors(value: Value) -> Vec<(String, MemberError)> {
         let Value::Object(object) = value else { panic!("{value}") };
-        bind::<Outer>(object).unwrap_err().into_iter().collect()
+        bind::<Outer, _>(object.into_iter().collect()).unwrap_err().into_iter().collect()
     }
 
     #[test]
@@ -215,7 +243,7 @@ mod tests {
     }
 
     proptest! {
-        /// Names that nobody declared are neither bound nor repeated.
+        /// Undeclared names are neither bound nor quoted.
         #[test]
         fn only_declared_names_are_named(
             members in proptest::collection::hash_map("[a-z]{1,8}|name|count|inner", any::<i32>(), 0..6),
@@ -234,7 +262,8 @@ mod tests {
             let body = json!({"name": name, "password": password, "email": email, "count": count,
                 "tags": tags, "inner": {"id": name}, "other": [1]});
             let Value::Object(object) = body.clone() else { unreachable!() };
-            prop_assert_eq!(bind::<Outer>(object).unwrap(), serde_json::from_value(body).unwrap());
+            let bound = bind::<Outer, _>(object.into_iter().collect());
+            prop_assert_eq!(bound.unwrap(), serde_json::from_value(body).unwrap());
         }
     }
 }

@@ -7,6 +7,7 @@ mod answers;
 mod bodies;
 mod deadlines;
 mod edge;
+mod inputs;
 mod log;
 mod routes;
 mod weird;

@@ -1,0 +1,119 @@
+//! Inputs: the parts of a request that a route reads, as types.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+
+use crate::body::MAX_BODY_BYTES;
+use crate::request::{Client, Request};
+use crate::shape::bind;
+use crate::text::Texts;
+use crate::{Part, Problem};
+
+/// A part of a request that a route reads after the caller has been admitted. A tuple of inputs is an input.
+pub trait Input: Sized + Send {
+    /// Reads the input.
+    ///
+    /// # Errors
+    /// The problem that answers a request whose input is missing or invalid.
+    fn read(request: &Request) -> Result<Self, Problem>;
+}
+
+/// Reads nothing. A body is ignored.
+#[derive(Clone, Copy, Debug)]
+pub struct NoBody;
+
+impl Input for NoBody {
+    fn read(_: &Request) -> Result<Self, Problem> {
+        Ok(Self)
+    }
+}
+
+/// The parameters of the query string, bound to the members of `T`.
+///
+/// A member of type `Vec` takes every value of a repeated parameter; other members refuse repetition. An `Option`
+/// or a member with `#[serde(default)]` may be missing. Parameters that `T` does not name are ignored. A
+/// parameter that is missing or has the wrong type is answered with 400 and named.
+#[derive(Clone, Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned + Send> Input for Query<T> {
+    fn read(request: &Request) -> Result<Self, Problem> {
+        let mut values = BTreeMap::<String, Texts>::new();
+        for (name, value) in form_urlencoded::parse(request.raw_query().as_bytes()) {
+            values.entry(name.into_owned()).or_default().push(value.into_owned());
+        }
+        bind(values).map(Self).map_err(|errors| Problem::wrong_shape(Part::Query, errors))
+    }
+}
+
+/// The parameters of the path, bound to the members of `T`: `{id}` to the member `id`.
+///
+/// Text that is not a value of the member's type identifies nothing, so the answer is 404.
+#[derive(Clone, Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send> Input for Path<T> {
+    fn read(request: &Request) -> Result<Self, Problem> {
+        let parameters = request.path_parameters()?;
+        let values: BTreeMap<_, _> = parameters
+            .iter()
+            .map(|(name, value)| (name.clone(), Texts::from(value.as_str())))
+            .collect();
+        bind(values).map(Self).map_err(|_| Problem::not_found())
+    }
+}
+
+/// Headers, bound to the members of `T`. Names are in lower case: `#[serde(rename_all = "kebab-case")]` turns the
+/// member `x_signature` into the header `x-signature`.
+///
+/// A header that is missing or has the wrong type is answered with 400 and named. HTTP APIs join repeated
+/// headers by commas.
+#[derive(Clone, Debug)]
+pub struct Headers<T>(pub T);
+
+impl<T: DeserializeOwned + Send> Input for Headers<T> {
+    fn read(request: &Request) -> Result<Self, Problem> {
+        let mut values = BTreeMap::<String, Texts>::new();
+        for (name, value) in request.headers() {
+            // Without its value, a header that is not text has the wrong type.
+            let values = values.entry(name.as_str().to_owned()).or_default();
+            if let Ok(value) = str::from_utf8(value.as_bytes()) {
+                values.push(value.to_owned());
+            }
+        }
+        bind(values).map(Self).map_err(|errors| Problem::wrong_shape(Part::Headers, errors))
+    }
+}
+
+/// The body as it was sent, of any content type, at most 16 KiB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bytes(pub Vec<u8>);
+
+impl Input for Bytes {
+    fn read(request: &Request) -> Result<Self, Problem> {
+        let body = request.body()?;
+        if body.len() > MAX_BODY_BYTES {
+            return Err(Problem::too_large());
+        }
+        Ok(Self(body.into_owned()))
+    }
+}
+
+impl Input for Client {
+    fn read(request: &Request) -> Result<Self, Problem> {
+        Ok(request.client())
+    }
+}
+
+macro_rules! inputs_of_tuples {
+    ($(($($name:ident)*))*) => {$(
+        impl<$($name: Input),*> Input for ($($name,)*) {
+            fn read(request: &Request) -> Result<Self, Problem> {
+                Ok(($($name::read(request)?,)*))
+            }
+        }
+    )*};
+}
+
+inputs_of_tuples! { (A B) (A B C) (A B C D) }

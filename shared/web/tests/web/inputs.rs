@@ -1,0 +1,235 @@
+//! Inputs and outputs as types.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use testkit::{body, event};
+use web::{
+    BootError, Bytes, Client, Content, Endpoint, EventResponse, HeaderMap, HeaderValue, Headers,
+    Input, Json, NoBody, NoContent, Output, Path, Problem, Public, Query, Redirect, Route,
+    StatusCode, World, header,
+};
+
+use crate::{base64, open, outcome};
+
+/// A route that is the function in it.
+struct By<I, O>(fn(I) -> O);
+
+impl<I: Input + 'static, O: Output + 'static> Route for By<I, O> {
+    const NAME: &'static str = "by";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/things/{id}")];
+    type Access = Public;
+    type Settings = ();
+    type Input = I;
+    type Output = O;
+
+    async fn open((): (), (): &(), _: &World) -> Result<Self, BootError> {
+        Err(BootError::Start("created by a test".to_owned()))
+    }
+
+    async fn handle(&self, (): (), input: I) -> Result<O, Problem> {
+        Ok((self.0)(input))
+    }
+}
+
+fn get(query: &str, headers: Value) -> Value {
+    let mut event = testkit::load("me");
+    event["rawQueryString"] = json!(query);
+    event["headers"] = headers;
+    event
+}
+
+async fn answer<I: Input + 'static, O: Output + 'static>(
+    handle: fn(I) -> O,
+    request: Value,
+) -> EventResponse {
+    open(By(handle)).answer(event(request)).await
+}
+
+/// The field and the code of each error.
+fn errors(answer: &EventResponse) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let body = body(answer);
+    let errors = body["errors"].as_array().cloned().unwrap_or_default();
+    errors.iter().map(|error| (text(&error["field"]), text(&error["code"]))).collect()
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Order {
+    NewestFirst,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Filter {
+    limit: u8,
+    order: Option<Order>,
+    #[serde(default)]
+    tag: Vec<String>,
+    exact: Option<bool>,
+    id: Option<Id>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Id(i64);
+
+async fn filter(query: &str) -> EventResponse {
+    let shown = |Query(filter): Query<Filter>| Json(filter);
+    answer(shown, get(query, json!({}))).await
+}
+
+#[tokio::test]
+async fn a_query_string_is_bound_to_a_type() {
+    let bound = |limit, order, tags: &[&str], exact, id| json!({"limit": limit, "order": order, "tag": tags, "exact": exact, "id": id});
+    let null = Value::Null;
+    for (query, expected) in [
+        ("limit=5", bound(5, &null, &[], &null, &null)),
+        (
+            "tag=b&limit=255&tag=a%20%26+%C3%B6&other=1&order=newest_first&exact=true&id=-1",
+            bound(255, &json!("newest_first"), &["b", "a & ö"], &json!(true), &json!(-1)),
+        ),
+        ("limit=1&tag=", bound(1, &null, &[""], &null, &null)),
+    ] {
+        assert_eq!(body(&filter(query).await), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn every_wrong_parameter_of_a_query_string_is_named() {
+    let wrong = |name: &str| (name.to_owned(), "wrong_type".to_owned());
+    let missing = |name: &str| (name.to_owned(), "missing".to_owned());
+    for (query, expected) in [
+        ("", vec![missing("limit")]),
+        ("Limit=1", vec![missing("limit")]),
+        ("limit=", vec![wrong("limit")]),
+        ("limit=256", vec![wrong("limit")]),
+        ("limit=1&limit=2", vec![wrong("limit")]),
+        ("exact=yes&id=1.5", vec![wrong("exact"), wrong("id"), missing("limit")]),
+        ("limit=1&order=random", vec![wrong("order")]),
+    ] {
+        let answer = filter(query).await;
+        assert_eq!(outcome(&answer), (400, "invalid_request".to_owned()), "{query}");
+        assert_eq!(errors(&answer), expected, "{query}");
+    }
+    let answer = body(&filter("exact=hush&limit=hush").await);
+    let detail = "A parameter of the query string is missing or has the wrong type; see errors.";
+    assert_eq!(answer["detail"], detail);
+    assert_eq!(answer["errors"][0]["detail"], "The parameter has the wrong type.");
+    assert!(!answer.to_string().contains("hush"), "{answer}");
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Signed {
+    x_signature: String,
+    x_attempt: Option<u8>,
+}
+
+#[tokio::test]
+async fn headers_are_bound_to_a_type() {
+    let shown = |Headers(signed): Headers<Signed>| Json((signed.x_signature, signed.x_attempt));
+    let ask = async |headers| answer(shown, get("", headers)).await;
+    let good = ask(json!({"X-Signature": "abc", "x-attempt": "3", "accept": "*/*"})).await;
+    assert_eq!(body(&good), json!(["abc", 3]));
+    let bad = ask(json!({"x-attempt": "hush"})).await;
+    assert_eq!(outcome(&bad), (400, "invalid_request".to_owned()));
+    let expected = [("x-attempt", "wrong_type"), ("x-signature", "missing")];
+    assert_eq!(errors(&bad), expected.map(|(field, code)| (field.to_owned(), code.to_owned())));
+    assert!(!body(&bad).to_string().contains("hush"));
+}
+
+#[derive(Deserialize)]
+struct Thing {
+    id: u8,
+}
+
+#[tokio::test]
+async fn a_path_that_identifies_nothing_is_not_found() {
+    let ask = async |id: &str| {
+        let mut request = get("", json!({}));
+        request["pathParameters"] = json!({ "id": id });
+        answer(|Path(Thing { id }): Path<Thing>| Json(id), request).await
+    };
+    assert_eq!(body(&ask("7").await), json!(7));
+    for id in ["256", "a", "", "7 "] {
+        assert_eq!(outcome(&ask(id).await), (404, "not_found".to_owned()), "{id}");
+    }
+    let mut without_gateway = get("", json!({}));
+    without_gateway["rawPath"] = json!("/things/%37");
+    let handle = |(Path(Thing { id }), _): (Path<Thing>, Client)| Json(id);
+    assert_eq!(body(&answer(handle, without_gateway.clone()).await), json!(7));
+    without_gateway["rawPath"] = json!("/things/%ff");
+    assert_eq!(outcome(&answer(handle, without_gateway).await).0, 400);
+}
+
+#[tokio::test]
+async fn a_raw_body_is_read_as_it_was_sent() {
+    let sent = b"\xff\x00{";
+    let answered = answer(
+        |(_, Bytes(body)): (NoBody, Bytes)| Content::bytes("application/octet-stream", body),
+        base64(get("", json!({})), sent),
+    )
+    .await;
+    assert_eq!(answered.body.as_deref(), Some(&sent[..]));
+    assert!(answered.is_base64_encoded);
+    let large = "a".repeat(web::MAX_BODY_BYTES + 1);
+    let mut request = get("", json!({}));
+    request["body"] = json!(large);
+    assert_eq!(outcome(&answer(|Bytes(_)| NoContent, request).await).0, 413);
+}
+
+#[tokio::test]
+async fn an_output_can_have_a_status_headers_and_a_content_type() {
+    let answered = answer(
+        |_: NoBody| {
+            let cached = HeaderMap::from_iter([(
+                header::CACHE_CONTROL,
+                HeaderValue::from_static("private, max-age=60"),
+            )]);
+            (StatusCode::PARTIAL_CONTENT, (cached, Content::text("text/csv; charset=utf-8", "a,b")))
+        },
+        get("", json!({})),
+    )
+    .await;
+    assert_eq!(answered.status_code, 206);
+    assert_eq!(crate::header(&answered, "content-type"), Some("text/csv; charset=utf-8"));
+    assert_eq!(crate::header(&answered, "cache-control"), Some("private, max-age=60"));
+    assert_eq!(crate::header(&answered, "x-content-type-options"), Some("nosniff"));
+    assert_eq!(answered.body.as_deref(), Some(&b"a,b"[..]));
+    assert!(!answered.is_base64_encoded);
+}
+
+#[tokio::test]
+async fn a_redirect_has_a_location() {
+    for (redirect, status) in [
+        (Redirect::see_other as fn(&str) -> Result<Redirect, Problem>, 303),
+        (Redirect::temporary, 307),
+        (Redirect::permanent, 308),
+    ] {
+        let response = open(Redirects(redirect)).answer(event(get("", json!({})))).await;
+        assert_eq!(response.status_code, status);
+        assert_eq!(crate::header(&response, "location"), Some("https://example.com/a?b=c"));
+        assert!(response.body.is_none());
+        for location in ["/a\r\nset-cookie: b", "/ö", "/a b"] {
+            assert_eq!(redirect(location).unwrap_err().code(), "internal");
+        }
+    }
+}
+
+struct Redirects(fn(&str) -> Result<Redirect, Problem>);
+
+impl Route for Redirects {
+    const NAME: &'static str = "redirects";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/old")];
+    type Access = Public;
+    type Settings = ();
+    type Input = NoBody;
+    type Output = Redirect;
+
+    async fn open((): (), (): &(), _: &World) -> Result<Self, BootError> {
+        Ok(Self(Redirect::see_other))
+    }
+
+    async fn handle(&self, (): (), _: NoBody) -> Result<Redirect, Problem> {
+        (self.0)("https://example.com/a?b=c")
+    }
+}
