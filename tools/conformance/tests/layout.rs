@@ -265,8 +265,7 @@ fn routes_by_token_link_no_secrets() {
     }
 }
 
-/// Who may depend on whom among the shared crates. `deny.toml` bans by name what each function may
-/// not have; this is the rest of the table in ARCHITECTURE.md.
+/// Which shared crate may depend on which. `deny.toml` lists the dependencies that functions may have.
 #[test]
 fn shared_crates_depend_as_documented() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
