@@ -2,8 +2,8 @@
 //! The old address gets notices if its owner has confirmed it.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
-use identity::{Account, Anyone, Email, NameError};
-use passwords::{Password, PasswordError};
+use identity::{Account, Anyone, Email};
+use passwords::Password;
 use reauthentication::Reauthentication;
 use secrets::PeppersSecret;
 use serde::Deserialize;
@@ -90,17 +90,11 @@ fn validate(change: Change) -> Result<(Password, Email), Problem> {
     match (Password::parse(change.password), Email::parse(&change.new_email)) {
         (Ok(password), Ok(address)) => Ok((password, address)),
         (password, address) => {
-            let password = password.err().map(shape);
-            let address = address.err().map(name_error);
+            let password =
+                password.err().map(|error| FieldError::new("password", "password", &error));
+            let address =
+                address.err().map(|error| FieldError::new("new_email", "address", &error));
             Err(Problem::invalid_input([password, address].into_iter().flatten().collect()))
         }
     }
-}
-
-fn shape(error: PasswordError) -> FieldError {
-    FieldError { field: "password", code: error.code(), detail: format!("The password {error}.") }
-}
-
-fn name_error(error: NameError) -> FieldError {
-    FieldError { field: "new_email", code: error.code(), detail: format!("The address {error}.") }
 }

@@ -6,7 +6,7 @@
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::Anyone;
-use redemption::{ConfirmationError, Confirmations, Digits, PresentedCode};
+use redemption::{Confirmations, Digits, PresentedCode};
 use secrets::PeppersSecret;
 use serde::Deserialize;
 use web::{Body, BootError, Client, Endpoint, FieldError, NoContent, Problem, Route, World};
@@ -49,7 +49,7 @@ impl Route for EmailVerifyCodeRoute {
         let network = client.network.map(|network| network.to_string());
         let presented = PresentedCode::OwnDigits { account: caller.account().id, digits };
         let confirmed = self.confirmations.confirm(&presented, network.as_deref());
-        Box::pin(confirmed).await.map_err(refused)?;
+        Box::pin(confirmed).await?;
         Ok(NoContent)
     }
 }
@@ -57,13 +57,4 @@ impl Route for EmailVerifyCodeRoute {
 fn not_eight_digits() -> Problem {
     let detail = "The code must have eight digits.".to_owned();
     Problem::invalid_input(vec![FieldError { field: "code", code: "invalid_format", detail }])
-}
-
-fn refused(error: ConfirmationError) -> Problem {
-    match error {
-        ConfirmationError::Taken => {
-            Problem::already_exists("Another account uses this e-mail address.")
-        }
-        ConfirmationError::Redemption(error) => error.into(),
-    }
 }

@@ -1,7 +1,7 @@
 //! `POST /auth/email/verify`: confirms an address by the link that was mailed to it, and claims it for the
 //! account that requested the mail.
 
-use redemption::{ConfirmationError, Confirmations, PresentedCode};
+use redemption::{Confirmations, PresentedCode};
 use secrets::PeppersSecret;
 use serde::Deserialize;
 use web::{Body, BootError, Client, Endpoint, NoContent, Problem, Public, Route, World};
@@ -43,16 +43,7 @@ impl Route for EmailVerifyRoute {
         let network = client.network.map(|network| network.to_string());
         let presented = PresentedCode::Token(verify.token);
         let confirmed = self.confirmations.confirm(&presented, network.as_deref());
-        Box::pin(confirmed).await.map_err(refused)?;
+        Box::pin(confirmed).await?;
         Ok(NoContent)
-    }
-}
-
-fn refused(error: ConfirmationError) -> Problem {
-    match error {
-        ConfirmationError::Taken => {
-            Problem::already_exists("Another account uses this e-mail address.")
-        }
-        ConfirmationError::Redemption(error) => error.into(),
     }
 }

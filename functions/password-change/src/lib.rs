@@ -6,7 +6,7 @@ use std::sync::Arc;
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::{Account, Anyone, SessionId};
 use issuer::{Issuer, SessionGrant, Tokens};
-use passwords::{Password, PasswordError, Policy, PolicyViolation};
+use passwords::{Password, Policy};
 use reauthentication::Reauthentication;
 use secrets::PeppersSecret;
 use serde::Deserialize;
@@ -114,21 +114,14 @@ impl PasswordChangeRoute {
         match (current, new, violations) {
             (Ok(current), Ok(new), None) => Ok((current, new)),
             (current, new, violations) => {
-                let current = current.err().map(|error| shape("current_password", error));
-                let new = new.err().map(|error| shape("new_password", error));
+                let shape = |field| move |error| FieldError::new(field, "password", &error);
+                let current = current.err().map(shape("current_password"));
+                let new = new.err().map(shape("new_password"));
                 let mut errors: Vec<_> = [current, new].into_iter().flatten().collect();
+                let violation = |error| FieldError::new("new_password", "password", &error);
                 errors.extend(violations.into_iter().flatten().map(violation));
                 Err(Problem::invalid_input(errors))
             }
         }
     }
-}
-
-fn shape(field: &'static str, error: PasswordError) -> FieldError {
-    FieldError { field, code: error.code(), detail: format!("The password {error}.") }
-}
-
-fn violation(violation: PolicyViolation) -> FieldError {
-    let detail = format!("The password {violation}.");
-    FieldError { field: "new_password", code: violation.code(), detail }
 }

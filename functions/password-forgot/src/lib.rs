@@ -71,6 +71,5 @@ impl Route for PasswordForgotRoute {
 }
 
 fn malformed(error: NameError) -> Problem {
-    let detail = format!("The e-mail address {error}.");
-    Problem::invalid_input(vec![FieldError { field: "email", code: error.code(), detail }])
+    Problem::invalid_input(vec![FieldError::new("email", "e-mail address", &error)])
 }

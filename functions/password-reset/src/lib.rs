@@ -1,7 +1,8 @@
 //! `POST /auth/password/reset`: sets a new password by a code by mail.
 
 use identity::{Account, MailedFor};
-use passwords::{Hasher, Password, PasswordError, Policy, PolicyViolation};
+use passwords::{Hasher, Password, Policy};
+use process::Fault;
 use redemption::{PresentedCode, PresentedError, Redemption};
 use secrets::PeppersSecret;
 use serde::Deserialize;
@@ -66,7 +67,8 @@ impl Route for PasswordResetRoute {
         let Reset { token, email, code, new_password } = reset;
         let presented = PresentedCode::of(token, email, code).map_err(not_presented)?;
         // Check what can be checked before the account is known, so that a bad password does not cost a try.
-        let password = Password::parse(new_password).map_err(|error| refused(shape(error)))?;
+        let password =
+            Password::parse(new_password).map_err(|error| refused(invalid_password(&error)))?;
         self.check(&password, None)?;
         let network = client.network.map(|network| network.to_string());
         let found = self.redemption.find(MailedFor::PasswordReset, &presented, network.as_deref());
@@ -130,7 +132,7 @@ impl PasswordResetRoute {
         let email = account.and_then(|account| account.email.as_ref());
         let checked = self.policy.check(password, username, email)?;
         checked.map_err(|violations| {
-            Problem::invalid_input(violations.into_iter().map(violation).collect())
+            Problem::invalid_input(violations.iter().map(invalid_password).collect())
         })
     }
 }
@@ -154,12 +156,6 @@ fn refused(error: FieldError) -> Problem {
     Problem::invalid_input(vec![error])
 }
 
-fn shape(error: PasswordError) -> FieldError {
-    let detail = format!("The password {error}.");
-    FieldError { field: "new_password", code: error.code(), detail }
-}
-
-fn violation(violation: PolicyViolation) -> FieldError {
-    let detail = format!("The password {violation}.");
-    FieldError { field: "new_password", code: violation.code(), detail }
+fn invalid_password(error: &impl Fault) -> FieldError {
+    FieldError::new("new_password", "password", error)
 }

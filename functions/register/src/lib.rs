@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use identity::{Account, Email, MailId, NameError, ReservedNames, Role, Roles, UserId, Username};
 use jiff::{Timestamp, Unit};
-use passwords::{
-    HashError, Hasher, Password, PasswordError, PasswordHash, Policy, PolicyViolation,
-};
+use passwords::{HashError, Hasher, Password, PasswordHash, Policy};
 use peppers::{CodeKind, CodeTag, Peppers};
 use process::{Reader, Settings};
 use secrets::{Cached, PeppersSecret};
@@ -192,7 +190,7 @@ impl RegisterRoute {
             created_at: now,
             invite,
         };
-        self.registrations.create(account).await.map_err(taken)
+        Ok(self.registrations.create(account).await?)
     }
 
     /// Whether a mail may be sent to the address, where registering sends one.
@@ -236,9 +234,9 @@ impl RegisterRoute {
             Mode::Invite => {
                 let peppers = self.peppers.get().await?;
                 let tag = code.and_then(|code| CodeTag::of(CodeKind::Invite, code, &peppers));
-                let tag = tag.ok_or_else(Problem::invalid_invite)?;
+                let tag = tag.ok_or(RegisterError::InvalidInvite)?;
                 if !self.invites.counts(tag.as_str(), self.world.clock.now()).await? {
-                    return Err(Problem::invalid_invite());
+                    return Err(RegisterError::InvalidInvite.into());
                 }
                 Ok(Some(tag.as_str().to_owned()))
             }
@@ -263,40 +261,17 @@ impl RegisterRoute {
             }
             (username, password, email, violations) => {
                 let mut errors: Vec<_> = [
-                    username.err().map(|error| name_error("username", error)),
-                    password.err().map(password_error),
-                    email.err().map(|error| name_error("email", error)),
+                    username.err().map(|error| FieldError::new("username", "username", &error)),
+                    password.err().map(|error| FieldError::new("password", "password", &error)),
+                    email.err().map(|error| FieldError::new("email", "email", &error)),
                 ]
                 .into_iter()
                 .flatten()
                 .collect();
-                errors.extend(violations.into_iter().flatten().map(password_violation));
+                let violation = |error| FieldError::new("password", "password", &error);
+                errors.extend(violations.into_iter().flatten().map(violation));
                 Err(Problem::invalid_input(errors))
             }
         }
-    }
-}
-
-fn name_error(field: &'static str, error: NameError) -> FieldError {
-    FieldError { field, code: error.code(), detail: format!("The {field} {error}.") }
-}
-
-fn password_error(error: PasswordError) -> FieldError {
-    FieldError { field: "password", code: error.code(), detail: format!("The password {error}.") }
-}
-
-fn password_violation(violation: PolicyViolation) -> FieldError {
-    let detail = format!("The password {violation}.");
-    FieldError { field: "password", code: violation.code(), detail }
-}
-
-fn taken(error: RegisterError) -> Problem {
-    match error {
-        RegisterError::UsernameTaken => Problem::already_exists("The username is taken."),
-        RegisterError::EmailTaken => {
-            Problem::already_exists("Another account uses this e-mail address.")
-        }
-        RegisterError::InvalidInvite => Problem::invalid_invite(),
-        RegisterError::Store(error) => error.into(),
     }
 }

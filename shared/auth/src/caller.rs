@@ -104,6 +104,13 @@ impl Fault for Refusal {
             Self::Check(error) => error.kind(),
         }
     }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::RoleMissing(_) => "insufficient_role",
+            _ => self.kind().code(),
+        }
+    }
 }
 
 impl<K: KeySource> Verifier<K> {

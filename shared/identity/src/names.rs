@@ -39,10 +39,12 @@ pub enum NameError {
     Reserved,
 }
 
-impl NameError {
-    /// The stable code for programs.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
+impl Fault for NameError {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Invalid
+    }
+
+    fn code(&self) -> &'static str {
         match self {
             Self::TooShort => "too_short",
             Self::TooLong => "too_long",
@@ -50,11 +52,5 @@ impl NameError {
             Self::InvalidFormat => "invalid_format",
             Self::Reserved => "reserved",
         }
-    }
-}
-
-impl Fault for NameError {
-    fn kind(&self) -> FaultKind {
-        FaultKind::Invalid
     }
 }

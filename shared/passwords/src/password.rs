@@ -78,19 +78,15 @@ pub enum PasswordError {
     TooLong,
 }
 
-impl PasswordError {
-    /// The stable code for programs.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::TooLong => "too_long",
-        }
-    }
-}
-
 impl Fault for PasswordError {
     fn kind(&self) -> FaultKind {
         FaultKind::Invalid
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+        }
     }
 }
 

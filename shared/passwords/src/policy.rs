@@ -149,10 +149,12 @@ pub enum PolicyViolation {
     MatchesEmail,
 }
 
-impl PolicyViolation {
-    /// The stable code for programs.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
+impl Fault for PolicyViolation {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Invalid
+    }
+
+    fn code(&self) -> &'static str {
         match self {
             Self::TooShort { .. } => "too_short",
             Self::TooCommon => "too_common",
@@ -160,12 +162,6 @@ impl PolicyViolation {
             Self::MatchesUsername => "matches_username",
             Self::MatchesEmail => "matches_email",
         }
-    }
-}
-
-impl Fault for PolicyViolation {
-    fn kind(&self) -> FaultKind {
-        FaultKind::Invalid
     }
 }
 
@@ -191,7 +187,7 @@ mod tests {
             .err()
             .unwrap_or_default()
             .into_iter()
-            .map(PolicyViolation::code)
+            .map(|violation| violation.code())
             .collect()
     }
 

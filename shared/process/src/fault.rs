@@ -1,34 +1,45 @@
-//! What kind of fault an error is.
+//! Faults: errors that state their kind and their code.
 
-/// The kind of a fault, of which the HTTP status follows. Domain errors say their kind; the crate
-/// `web` alone turns kinds into status codes.
+/// The kind of a fault, which determines the HTTP status. Domain errors state their kind; only the crate `web`
+/// turns kinds into status codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     /// The input breaks a rule (400).
     Invalid,
-    /// Nobody has been authenticated (401).
+    /// The caller is not authenticated (401).
     Unauthenticated,
-    /// Somebody has, who may not do this (403).
+    /// The caller may not do this (403).
     Forbidden,
-    /// A signed-in user's current password is wrong (403 without a challenge: a client must not refresh
-    /// its tokens in response).
-    WrongPassword,
-    /// A code by mail is wrong or has expired (400).
-    WrongCode,
-    /// There is no such thing, or not for the caller to know (404).
+    /// The resource does not exist, or the caller may not know that it exists (404).
     Absent,
     /// The request conflicts with existing data (409).
     Conflict,
-    /// Too many attempts (429).
+    /// The client has made too many attempts (429).
     Throttled,
-    /// Something we depend on does not answer (503).
+    /// A dependency does not answer (503).
     Unavailable,
     /// A defect of the service (500).
     Internal,
 }
 
-/// An error that says whether the server could not carry out what was asked (5xx): such a failure is not
-/// counted against the caller.
+impl FaultKind {
+    /// The code of a fault that has no code of its own.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid_request",
+            Self::Unauthenticated => "invalid_token",
+            Self::Forbidden => "forbidden",
+            Self::Absent => "not_found",
+            Self::Conflict => "already_exists",
+            Self::Throttled => "too_many_attempts",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// An error that states whether the server failed (5xx). Such a failure is not counted against the caller.
 pub trait Outage {
     /// Whether the server failed.
     fn is_outage(&self) -> bool;
@@ -40,12 +51,23 @@ impl<E: Fault> Outage for E {
     }
 }
 
-/// An error that knows what kind of fault it is.
+/// An error that states its kind and its code.
 pub trait Fault: std::error::Error {
-    /// The kind of this fault.
+    /// The kind of this fault, which determines the status of the answer.
     fn kind(&self) -> FaultKind;
 
-    /// How long to wait before the same may be tried again, in seconds, where the fault knows.
+    /// The code of this fault, for programs. It is part of the API and never changes. An error that wraps a
+    /// fault returns the code of that fault.
+    fn code(&self) -> &'static str {
+        self.kind().code()
+    }
+
+    /// A sentence for the client, if it should learn more than the code states. It must not reveal a secret.
+    fn detail(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The number of seconds after which the client may try again, if it is known.
     fn retry_after(&self) -> Option<u64> {
         None
     }

@@ -117,10 +117,19 @@ pub enum ReauthenticationError {
 impl Fault for ReauthenticationError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Wrong => FaultKind::WrongPassword,
+            Self::Wrong => FaultKind::Forbidden,
             Self::Throttle(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Hash(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Wrong => "wrong_password",
+            Self::Throttle(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Hash(error) => error.code(),
         }
     }
 

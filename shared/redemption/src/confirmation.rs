@@ -127,6 +127,20 @@ impl Fault for ConfirmationError {
         }
     }
 
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Taken => "already_exists",
+            Self::Redemption(error) => error.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::Taken => Some("Another account uses this e-mail address."),
+            Self::Redemption(error) => error.detail(),
+        }
+    }
+
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Taken => None,

@@ -326,10 +326,19 @@ pub enum RedemptionError {
 impl Fault for RedemptionError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Wrong(_) => FaultKind::WrongCode,
+            Self::Wrong(_) => FaultKind::Invalid,
             Self::Throttle(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Secret(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Wrong(_) => "invalid_code",
+            Self::Throttle(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Secret(error) => error.code(),
         }
     }
 

@@ -193,4 +193,21 @@ impl Fault for RegisterError {
             Self::Store(error) => error.kind(),
         }
     }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::UsernameTaken | Self::EmailTaken => "already_exists",
+            Self::InvalidInvite => "invalid_invite",
+            Self::Store(error) => error.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::UsernameTaken => Some("The username is taken."),
+            Self::EmailTaken => Some("Another account uses this e-mail address."),
+            Self::InvalidInvite => None,
+            Self::Store(error) => error.detail(),
+        }
+    }
 }

@@ -54,14 +54,14 @@ impl Table {
 
     /// Reads an item, strongly consistent.
     pub(crate) async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, StoreError> {
-        let output = self
+        let get = self
             .client
             .get_item()
             .table_name(&self.name)
             .set_key(Some(key.attributes()))
-            .consistent_read(true)
-            .send()
-            .await?;
+            .consistent_read(true);
+        // Boxed, here and below: the SDK's futures are large.
+        let output = Box::pin(get.send()).await?;
         output.item.map(item::parse).transpose()
     }
 
@@ -86,16 +86,15 @@ impl Table {
     /// answer, that attempt has probably deleted it, so the result is true.
     pub(crate) async fn delete(&self, key: Key) -> Result<bool, StoreError> {
         let unanswered = Unanswered::default();
-        let deleted = self
+        let delete = self
             .client
             .delete_item()
             .table_name(&self.name)
             .set_key(Some(key.attributes()))
             .return_values(ReturnValue::AllOld)
             .customize()
-            .interceptor(unanswered.clone())
-            .send()
-            .await?;
+            .interceptor(unanswered.clone());
+        let deleted = Box::pin(delete.send()).await?;
         let was_there = deleted.attributes.is_some_and(|attributes| !attributes.is_empty());
         Ok(was_there || unanswered.any())
     }
@@ -156,8 +155,8 @@ impl Table {
     async fn send(&self, items: Vec<TransactWriteItem>) -> Result<Vec<usize>, NotDone> {
         let unanswered = Unanswered::default();
         let transaction = self.client.transact_write_items().set_transact_items(Some(items));
-        let sent = transaction.customize().interceptor(unanswered.clone()).send().await;
-        let Err(error) = sent else { return Ok(Vec::new()) };
+        let transaction = transaction.customize().interceptor(unanswered.clone());
+        let Err(error) = Box::pin(transaction.send()).await else { return Ok(Vec::new()) };
         let failed = failed(error.as_service_error());
         if !failed.is_empty() {
             return Ok(failed);

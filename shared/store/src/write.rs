@@ -95,7 +95,7 @@ impl Put<'_> {
 
     pub(crate) async fn send(self) -> Result<Written<()>, StoreError> {
         let written = Expressions::new(self.condition, Vec::new());
-        let sent = self
+        let put = self
             .table
             .client
             .put_item()
@@ -103,10 +103,9 @@ impl Put<'_> {
             .set_item(Some(self.item))
             .set_condition_expression(written.condition)
             .set_expression_attribute_names(written.names)
-            .set_expression_attribute_values(written.values)
-            .send()
-            .await;
-        match sent {
+            .set_expression_attribute_values(written.values);
+        // Boxed, here and below: the SDK's futures are large.
+        match Box::pin(put.send()).await {
             Ok(_) => Ok(Written::Done(())),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(Written::Refused(())),
@@ -192,7 +191,7 @@ impl Update<'_> {
         let written = Expressions::new(self.condition, self.changes);
         let on_failure =
             returned.is_some().then_some(types::ReturnValuesOnConditionCheckFailure::AllOld);
-        let sent = self
+        let update = self
             .table
             .client
             .update_item()
@@ -203,10 +202,8 @@ impl Update<'_> {
             .set_expression_attribute_names(written.names)
             .set_expression_attribute_values(written.values)
             .set_return_values(returned)
-            .set_return_values_on_condition_check_failure(on_failure)
-            .send()
-            .await;
-        match sent {
+            .set_return_values_on_condition_check_failure(on_failure);
+        match Box::pin(update.send()).await {
             Ok(output) => Ok(Written::Done(output.attributes)),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {

@@ -88,6 +88,14 @@ struct ErrorEntry {
     detail: Cow<'static, str>,
 }
 
+impl FieldError {
+    /// A rule that `field` breaks. `subject` names the field in the sentence for a person: the fault "is too
+    /// long" of the subject "address" becomes "The address is too long."
+    pub fn new(field: &'static str, subject: &str, fault: &impl Fault) -> Self {
+        Self { field, code: fault.code(), detail: format!("The {subject} {fault}.") }
+    }
+}
+
 impl From<FieldError> for ErrorEntry {
     fn from(error: FieldError) -> Self {
         Self { field: error.field.into(), code: error.code, detail: error.detail.into() }
@@ -357,26 +365,55 @@ impl Outage for Problem {
     }
 }
 
-/// The only place that turns kinds of fault into answers.
+/// The only place that turns faults into answers.
 impl<E: Fault + Send + Sync + 'static> From<E> for Problem {
     fn from(fault: E) -> Self {
-        let problem = match fault.kind() {
-            FaultKind::Invalid => Self::invalid_request("The request is invalid."),
-            FaultKind::Unauthenticated => Self::invalid_token(),
-            FaultKind::Forbidden => Self::insufficient_role(),
-            FaultKind::WrongPassword => Self::wrong_password(),
-            FaultKind::WrongCode => Self::invalid_code(),
-            FaultKind::Absent => Self::not_found(),
-            FaultKind::Conflict => {
-                Self::already_exists("The request conflicts with existing data.")
-            }
-            FaultKind::Throttled => {
-                Self::too_many_attempts(fault.retry_after().unwrap_or(UNAVAILABLE_SECONDS))
-            }
-            FaultKind::Unavailable => Self::unavailable(),
-            FaultKind::Internal => Self::internal(),
-        };
+        let mut problem = Self::of(fault.kind(), fault.code(), fault.retry_after());
+        if let Some(detail) = fault.detail() {
+            problem.0.detail = detail.into();
+        }
         problem.because(fault)
+    }
+}
+
+impl Problem {
+    /// The kind determines the status. The code determines the texts and a challenge; an unknown code has the
+    /// texts of its kind.
+    fn of(kind: FaultKind, code: &'static str, retry_after: Option<u64>) -> Self {
+        match (kind, code) {
+            (FaultKind::Invalid, "invalid_code") => Self::invalid_code(),
+            (FaultKind::Invalid, _) => {
+                let detail = "The request is invalid.";
+                Self::new(StatusCode::BAD_REQUEST, code, "Invalid request", detail)
+            }
+            (FaultKind::Unauthenticated, "invalid_token") => Self::invalid_token(),
+            (FaultKind::Unauthenticated, "invalid_credentials") => Self::invalid_credentials(),
+            (FaultKind::Unauthenticated, _) => {
+                let detail = "The request is not authenticated.";
+                Self::new(StatusCode::UNAUTHORIZED, code, "Unauthorized", detail)
+                    .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
+            }
+            (FaultKind::Forbidden, "insufficient_role") => Self::insufficient_role(),
+            (FaultKind::Forbidden, "wrong_password") => Self::wrong_password(),
+            (FaultKind::Forbidden, "invalid_invite") => Self::invalid_invite(),
+            (FaultKind::Forbidden, _) => {
+                Self::new(StatusCode::FORBIDDEN, code, "Forbidden", "The request is not allowed.")
+            }
+            (FaultKind::Absent, _) => Self::not_found().coded(code),
+            (FaultKind::Conflict, _) => {
+                Self::already_exists("The request conflicts with existing data.").coded(code)
+            }
+            (FaultKind::Throttled, _) => {
+                Self::too_many_attempts(retry_after.unwrap_or(UNAVAILABLE_SECONDS)).coded(code)
+            }
+            (FaultKind::Unavailable, _) => Self::unavailable().coded(code),
+            (FaultKind::Internal, _) => Self::internal().coded(code),
+        }
+    }
+
+    fn coded(mut self, code: &'static str) -> Self {
+        self.0.code = code;
+        self
     }
 }
 
@@ -386,22 +423,62 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("the inside story")]
-    struct Broken(FaultKind);
+    struct Broken(FaultKind, &'static str);
 
     impl Fault for Broken {
         fn kind(&self) -> FaultKind {
             self.0
         }
+
+        fn code(&self) -> &'static str {
+            self.1
+        }
+    }
+
+    const KINDS: [FaultKind; 8] = [
+        FaultKind::Invalid,
+        FaultKind::Unauthenticated,
+        FaultKind::Forbidden,
+        FaultKind::Absent,
+        FaultKind::Conflict,
+        FaultKind::Throttled,
+        FaultKind::Unavailable,
+        FaultKind::Internal,
+    ];
+
+    #[test]
+    fn a_fault_keeps_its_code_whatever_its_kind() {
+        for kind in KINDS {
+            for code in [kind.code(), "no_such_note"] {
+                assert_eq!(Problem::from(Broken(kind, code)).code(), code, "{kind:?}");
+            }
+        }
+        for (kind, code) in [
+            (FaultKind::Invalid, "invalid_code"),
+            (FaultKind::Unauthenticated, "invalid_credentials"),
+            (FaultKind::Forbidden, "insufficient_role"),
+            (FaultKind::Forbidden, "wrong_password"),
+            (FaultKind::Forbidden, "invalid_invite"),
+        ] {
+            assert_eq!(Problem::from(Broken(kind, code)).code(), code);
+        }
+    }
+
+    #[test]
+    fn a_kind_determines_the_status_whatever_the_code() {
+        for kind in KINDS {
+            let [own, other] = [kind.code(), "invalid_code"]
+                .map(|code| Problem::from(Broken(kind, code)).status());
+            assert_eq!(own, other, "{kind:?}");
+        }
     }
 
     #[test]
     fn every_kind_has_its_status() {
-        let status = |kind| Problem::from(Broken(kind)).status().as_u16();
+        let status = |kind: FaultKind| Problem::from(Broken(kind, kind.code())).status().as_u16();
         assert_eq!(status(FaultKind::Invalid), 400);
         assert_eq!(status(FaultKind::Unauthenticated), 401);
         assert_eq!(status(FaultKind::Forbidden), 403);
-        assert_eq!(status(FaultKind::WrongPassword), 403);
-        assert_eq!(status(FaultKind::WrongCode), 400);
         assert_eq!(status(FaultKind::Absent), 404);
         assert_eq!(status(FaultKind::Conflict), 409);
         assert_eq!(status(FaultKind::Throttled), 429);
@@ -412,16 +489,18 @@ mod tests {
     /// A client refreshes its tokens after a challenge, and repeats the guess.
     #[test]
     fn a_wrong_guess_carries_no_challenge() {
-        for kind in [FaultKind::WrongPassword, FaultKind::WrongCode] {
+        for (kind, code) in
+            [(FaultKind::Forbidden, "wrong_password"), (FaultKind::Invalid, "invalid_code")]
+        {
             let mut headers = HeaderMap::new();
-            Problem::from(Broken(kind)).add_headers(&mut headers);
-            assert!(headers.is_empty(), "{kind:?}: {headers:?}");
+            Problem::from(Broken(kind, code)).add_headers(&mut headers);
+            assert!(headers.is_empty(), "{code}: {headers:?}");
         }
     }
 
     #[test]
     fn the_inside_story_stays_inside() {
-        let problem = Problem::from(Broken(FaultKind::Internal));
+        let problem = Problem::from(Broken(FaultKind::Internal, "internal"));
         assert!(!problem.body("id").contains("inside"));
         assert_eq!(problem.reason().as_deref(), Some("the inside story"));
     }
