@@ -4,13 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use develop::tools::{ToolSet, Tools};
 use identity::{Account, Role};
 use login::LoginRoute;
 use serde_json::{Value, json};
+use template::project::Project;
 use testkit::{NewUser, Stack, json_request, status};
 use web::{Service, World, answer};
-use xtask::project::Project;
-use xtask::tools::{ToolSet, Tools};
 
 /// With what a name and an accent are.
 const PASSWORD: &str = "Frühling, \u{1f339} und 17 Bäume";

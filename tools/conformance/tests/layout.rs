@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+use develop::shipping::SAMPLES;
+use local::binaries;
 use serde_json::Value;
-use xtask::binaries;
-use xtask::project::Project;
-use xtask::shipping::SAMPLES;
-use xtask::template::{Template, resource};
+use template::project::Project;
+use template::{Template, resource};
 
 fn metadata() -> Metadata {
     MetadataCommand::new().current_dir(Project::here().root()).no_deps().exec().unwrap()
@@ -82,7 +82,7 @@ fn every_event_is_of_a_function_and_of_its_route() {
             .filter(|function| of(&function.name))
             .max_by_key(|function| function.name.len())
             .unwrap_or_else(|| panic!("events/{file}.json is of no function"));
-        let routes: Vec<_> = function.routes.iter().map(xtask::template::Route::key).collect();
+        let routes: Vec<_> = function.routes.iter().map(template::Route::key).collect();
         // A function that a service invokes, and that has no route, has events in that service's format.
         if routes.is_empty() {
             continue;
@@ -106,7 +106,7 @@ async fn every_binary_is_what_the_template_says() {
             .unwrap_or_else(|| panic!("there is no binary {}", function.name));
         let description = binaries::describe(binary).await.unwrap();
         assert_eq!(description.name, function.name);
-        let routes: BTreeSet<_> = function.routes.iter().map(xtask::template::Route::key).collect();
+        let routes: BTreeSet<_> = function.routes.iter().map(template::Route::key).collect();
         let answered: BTreeSet<_> = description
             .endpoints
             .iter()
@@ -211,20 +211,22 @@ fn features_are_the_same_with_tests_and_without() {
     assert!(differing.is_empty(), "tests have other features of {differing:#?}");
 }
 
-/// Otherwise `cargo xtask`, which names its package so that it works in every folder, builds crates whose
-/// features differ twice.
+/// So `cargo xtask` prints its first line within seconds on a fresh clone, and its package, which it names
+/// in order to work in every folder, shares no crate whose features could differ.
 #[test]
-fn xtask_alone_has_the_features_of_the_workspace() {
-    let features = |packages: &[&str]| {
-        let format = ["--format", "{p} {f}", "--edges", "normal,build"];
-        tree(&[packages, &format].concat())
-    };
-    let (alone, workspace) = (features(&["--package", "xtask"]), features(&["--workspace"]));
-    let differing: Vec<_> = alone.difference(&workspace).collect();
-    assert!(
-        differing.is_empty(),
-        "add to the dependencies of xtask what turns on the other features of {differing:#?}"
-    );
+fn cargo_xtask_depends_on_the_standard_library_alone() {
+    let crates = tree(&["--package", "xtask", "--edges", "normal,build"]);
+    assert_eq!(crates.len(), 1, "{crates:?}");
+}
+
+/// `cargo xtask cost` would otherwise wait for minutes of builds that it does not need.
+#[test]
+fn estimates_link_no_client_of_aws_and_no_database() {
+    let linked = linked("estimate");
+    assert!(linked.contains("passwords"), "{linked:?}");
+    let heavy = |name: &&String| name.starts_with("aws-") || name.contains("sqlite");
+    let heavy: Vec<_> = linked.iter().filter(heavy).collect();
+    assert!(heavy.is_empty(), "estimate links {heavy:?}");
 }
 
 /// The test of the shipping profile builds them together, and SAM one by one: these are the same binaries.
@@ -256,11 +258,33 @@ fn routes_by_token_link_no_secrets() {
             "peppers",
             "secrets",
             "store",
-            "testkit",
             "throttle",
-            "xtask",
         ] {
             assert!(!linked.contains(forbidden), "{function} links {forbidden}");
+        }
+    }
+}
+
+/// Tools are for developers and operators. A function that linked one could carry its code into production.
+#[test]
+fn functions_and_shared_crates_depend_on_no_tool() {
+    let packages = metadata().packages;
+    let root = Project::here().root().join("tools");
+    let tools: BTreeSet<_> = packages
+        .iter()
+        .filter(|package| package.manifest_path.starts_with(&root))
+        .map(|package| package.name.to_string())
+        .collect();
+    assert!(tools.contains("testkit") && tools.contains("xtask"), "{tools:?}");
+    for package in packages.iter().filter(|package| !tools.contains(package.name.as_str())) {
+        let links = |kind| kind != DependencyKind::Development;
+        for dependency in package.dependencies.iter().filter(|it| links(it.kind)) {
+            assert!(
+                !tools.contains(&dependency.name),
+                "{} depends on {}, which is a tool",
+                package.name,
+                dependency.name
+            );
         }
     }
 }

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use develop::tools::{ToolSet, Tools};
 use serde_json::{Value, json};
+use template::project::Project;
+use testkit::privilege::{Authorization, Decision, Roles, authorizations};
 use tokio::sync::OnceCell;
-use xtask::privilege::{Authorization, Decision, Roles, authorizations};
-use xtask::project::Project;
-use xtask::tools::{ToolSet, Tools};
 
 /// Who may read private signing keys: the functions that sign, and the one that rotates the keys.
 const SIGNERS: [&str; 4] =

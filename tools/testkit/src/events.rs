@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use template::project::Project;
 use web::Event;
-use xtask::project::Project;
 
 /// The folder of the workspace.
 pub(crate) fn workspace() -> PathBuf {

@@ -17,6 +17,7 @@ mod interceptor;
 mod mails;
 mod meanwhile;
 mod ministack;
+pub mod privilege;
 mod random;
 mod secrets_manager;
 mod stack;

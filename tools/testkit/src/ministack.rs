@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use develop::tools::{ToolSet, Tools};
 use tempfile::TempDir;
-use xtask::project::Project;
-use xtask::tools::{ToolSet, Tools};
+use template::project::Project;
 
 /// What runs `ministack`: by itself it would take a port that must be free, and write down its process
 /// id.

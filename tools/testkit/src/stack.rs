@@ -18,10 +18,10 @@ use secrets::Versions;
 use serde_json::{Value, json};
 use store::{Logins, NewAccount, NewEmail, NewSession, Registrations, Secret, SessionLimits};
 use tempfile::TempDir;
+use template::Template;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use web::{Route, Service};
-use xtask::template::Template;
 
 use crate::events::workspace;
 use crate::{Faults, Forge, Received, mails_in};
@@ -225,7 +225,7 @@ impl Stack {
     /// When they cannot be read.
     #[must_use]
     pub fn stream_records(&self) -> Vec<Value> {
-        xtask::streams::records(&self.database.0, "UsersTable").expect("a stream")
+        local::streams::records(&self.database.0, "UsersTable").expect("a stream")
     }
 
     /// The event that the mailer is invoked with: all mails that have ever been requested, whether or not

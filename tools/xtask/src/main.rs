@@ -1,117 +1,203 @@
-//! `cargo xtask`: the project's own commands.
+//! `cargo xtask`: builds the tool of a command and replaces itself by it.
+//!
+//! The tools take minutes to build on a fresh clone. This program depends on the standard library alone, so it
+//! runs within seconds and says what follows. It becomes `cargo run` (`exec`), and cargo becomes the tool: there
+//! is one process, so exit codes, signals and standard streams need no forwarding.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::io::{Write, stderr, stdout};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::SystemTime;
+use std::{env, fs};
 
-use clap::{Parser, Subcommand};
-use xtask::process::interrupted;
-use xtask::project::Project;
-use xtask::{
-    admin, argon2, bench, cost, dev, keys, new_route, passwords, scale, sessions, test, tools, ui,
-};
-
-#[derive(Parser)]
-#[command(
-    name = "xtask",
-    bin_name = "cargo xtask",
-    about = "Run, test, administer and deploy Latchkey"
-)]
-struct Arguments {
-    /// Use this folder for the local database, keys and mails [default: .local]
-    #[arg(long, global = true, value_name = "PATH")]
-    local: Option<PathBuf>,
-
-    #[command(subcommand)]
-    command: Command,
+/// A command with its tool, and the first line of its help.
+struct Entry {
+    command: &'static str,
+    tool: &'static str,
+    about: &'static str,
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// Run the API on this machine: the compiled functions, an embedded DynamoDB and a local gateway
-    Dev(dev::DevOptions),
-    /// Create and administer accounts in a local database or a deployed stack
-    #[command(subcommand)]
-    Admin(admin::AdminCommand),
-    /// List, rotate and revoke signing keys, and add peppers
-    #[command(subcommand)]
-    Keys(keys::KeysCommand),
-    /// End the sessions of all accounts
-    #[command(subcommand)]
-    Sessions(sessions::SessionsCommand),
-    /// Build and query the breached-password filter
-    #[command(subcommand)]
-    Passwords(passwords::PasswordsCommand),
-    /// Measure the cost of password hashing
-    #[command(subcommand)]
-    Argon2(argon2::Argon2Command),
-    /// Estimate the monthly cost on AWS
-    Cost(cost::Load),
-    /// Simulate the load on the most requested items of the tables
-    Scale(scale::ScaleOptions),
-    /// Create a protected route: its package, template resource, event and API description
-    NewRoute(new_route::NewRoute),
-    /// Measure binary sizes and login times
-    #[command(subcommand)]
-    Bench(bench::BenchCommand),
-    /// Install the tools for development, tests and deployment into .tools
-    Tools,
-    /// Follow docs/deploy.md against an emulator of AWS, and test the deployed stack
-    DeployTest,
-    /// Run all tests and checks
-    Test(test::TestOptions),
+const fn entry(tool: &'static str, command: &'static str, about: &'static str) -> Entry {
+    Entry { command, tool, about }
 }
 
-/// What `work` gives, unless it is interrupted: then what it started is ended with it.
-async fn or_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::select! {
-        result = work => result,
-        interrupted = interrupted() => {
-            interrupted?;
-            anyhow::bail!("interrupted")
+/// All commands. A test compares them with the commands of the tools.
+const ENTRIES: [Entry; 13] = [
+    entry(
+        "local",
+        "dev",
+        "Run the API on this machine: the compiled functions, an embedded DynamoDB and a local gateway",
+    ),
+    entry(
+        "operate",
+        "admin",
+        "Create and administer accounts in a local database or a deployed stack",
+    ),
+    entry("operate", "keys", "List, rotate and revoke signing keys, and add peppers"),
+    entry("operate", "sessions", "End the sessions of all accounts"),
+    entry("operate", "passwords", "Build and query the breached-password filter"),
+    entry("estimate", "argon2", "Measure the cost of password hashing"),
+    entry("estimate", "cost", "Estimate the monthly cost on AWS"),
+    entry("estimate", "scale", "Simulate the load on the most requested items of the tables"),
+    entry(
+        "develop",
+        "new-route",
+        "Create a protected route: its package, template resource, event and API description",
+    ),
+    entry("develop", "bench", "Measure binary sizes and login times"),
+    entry(
+        "develop",
+        "tools",
+        "Install the tools for development, tests and deployment into .tools",
+    ),
+    entry(
+        "develop",
+        "deploy-test",
+        "Follow docs/deploy.md against an emulator of AWS, and test the deployed stack",
+    ),
+    entry("develop", "test", "Run all tests and checks"),
+];
+
+/// The user's request.
+enum Request {
+    Run(&'static Entry),
+    Help,
+    NoCommand,
+    Unknown(String),
+}
+
+impl Request {
+    fn of(arguments: &[OsString]) -> Self {
+        let mut words = arguments.iter().map(|word| word.to_string_lossy());
+        let mut help = false;
+        while let Some(word) = words.next() {
+            match &*word {
+                "--local" => drop(words.next()),
+                "help" | "--help" | "-h" => help = true,
+                word if word.starts_with("--local=") => {}
+                word => {
+                    let entry = ENTRIES.iter().find(|entry| entry.command == word);
+                    return entry.map_or_else(|| Self::Unknown(word.to_owned()), Self::Run);
+                }
+            }
         }
+        if help { Self::Help } else { Self::NoCommand }
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(arguments).await {
-        Ok(true) => ExitCode::SUCCESS,
-        // The command has said what is wrong.
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            // The whole chain of reasons, in one line.
-            let reasons = format!("error: {error:#}");
-            ui::note(ui::without_numbers(&reasons));
+fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args_os().skip(1).collect();
+    match Request::of(&arguments) {
+        Request::Run(entry) => {
+            note(&format!("error: {}", run(entry, &arguments)));
             ExitCode::FAILURE
         }
+        Request::Help => {
+            drop(writeln!(stdout(), "{}", help()));
+            ExitCode::SUCCESS
+        }
+        Request::NoCommand => {
+            note(&help());
+            ExitCode::from(2)
+        }
+        Request::Unknown(word) => {
+            note(&format!("error: unknown command {word}: cargo xtask --help lists the commands"));
+            ExitCode::from(2)
+        }
     }
 }
 
-/// Whether the command found all well.
-async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let mut project = Project::find()?;
-    if let Some(local) = arguments.local {
-        project = project.with_local(local);
-    }
-    match arguments.command {
-        Command::Dev(options) => dev::run(&project, &options).await.map(|()| true),
-        Command::Admin(command) => admin::run(&project, command).await.map(|()| true),
-        Command::Keys(command) => keys::run(&project, command).await.map(|()| true),
-        Command::Sessions(command) => sessions::run(&project, command).await.map(|()| true),
-        Command::Passwords(command) => passwords::run(&project, command).map(|()| true),
-        Command::Argon2(command) => argon2::run(&command).map(|()| true),
-        Command::Cost(load) => {
-            cost::run(&load);
-            Ok(true)
+fn note(text: &str) {
+    drop(writeln!(stderr(), "{text}"));
+}
+
+fn help() -> String {
+    let row = |Entry { command, about, .. }: &Entry| format!("  {command:11}  {about}");
+    let commands = ENTRIES.iter().map(row).collect::<Vec<_>>().join("\n");
+    format!(
+        "Run, test, administer and deploy Latchkey
+
+Usage: cargo xtask [OPTIONS] <COMMAND>
+
+Commands:
+{commands}
+
+Options:
+      --local <PATH>  Use this folder for the local database, keys and mails [default: .local]
+  -h, --help          Print help; after a command, the help of the command"
+    )
+}
+
+/// Becomes the tool of the command. Returns only if that fails, with the reason.
+fn run(entry: &Entry, arguments: &[OsString]) -> String {
+    let Some(root) = root() else {
+        return "the current directory is not in a checkout of Latchkey: change to one".to_owned();
+    };
+    let Entry { command, tool, .. } = entry;
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Build scripts that read the variables that `cargo run` has set for this program would all run again.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|it| text.starts_with(it)) {
+            cargo.env_remove(&name);
         }
-        Command::Scale(options) => scale::run(&options).map(|()| true),
-        Command::NewRoute(new) => new_route::run(&project, &new).await.map(|()| true),
-        Command::Bench(command) => {
-            or_interrupted(bench::run(&project, command)).await.map(|()| true)
-        }
-        Command::Tools => or_interrupted(tools::install(&project)).await.map(|()| true),
-        Command::DeployTest => or_interrupted(test::deploy(&project)).await,
-        Command::Test(options) => or_interrupted(test::run(&project, options)).await,
     }
+    cargo.arg("run");
+    if is_built(&root, tool) {
+        cargo.arg("--quiet");
+    } else {
+        note(&format!(
+            "cargo xtask {command}: building the tool \"{tool}\", which takes minutes the first time"
+        ));
+    }
+    // It names no package, so that cargo chooses the features of the whole workspace and builds nothing twice.
+    cargo.arg("--manifest-path").arg(root.join("Cargo.toml")).args(["--bin", tool, "--"]);
+    format!("cannot run cargo: {}", cargo.args(arguments).exec())
+}
+
+/// The checkout that the current directory is in, or else the one that `cargo run --manifest-path` was given.
+fn root() -> Option<PathBuf> {
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    [env::current_dir().ok(), manifest].into_iter().flatten().find_map(|start| {
+        let is_root = |folder: &&Path| folder.join("tools/xtask/Cargo.toml").is_file();
+        start.ancestors().find(is_root).map(Path::to_owned)
+    })
+}
+
+/// Whether there is probably nothing to build, so that cargo need not show its progress. It builds what is
+/// missing in any case.
+fn is_built(root: &Path, tool: &str) -> bool {
+    let Some(folder) = env::current_exe().ok().and_then(|xtask| Some(xtask.parent()?.to_owned()))
+    else {
+        return false;
+    };
+    let binary = folder.join(tool);
+    let Some(built) = changed(&binary) else { return false };
+    // Cargo lists the sources of a binary next to it, in the syntax of make.
+    let list = fs::read_to_string(folder.join(format!("{tool}.d"))).unwrap_or_default();
+    let Some(sources) = list.trim_end().strip_prefix(&format!("{}: ", binary.display())) else {
+        return false;
+    };
+    let sources = sources.replace("\\ ", "\n");
+    let is_older = |source: &str| {
+        changed(Path::new(&source.replace('\n', " "))).is_some_and(|changed| changed <= built)
+    };
+    if !sources.split(' ').all(is_older) {
+        return false;
+    }
+    // A change to these often requires no build, so it is announced once.
+    let stamp = folder.join(format!("{tool}.announced"));
+    let announced = changed(&stamp).map_or(built, |stamp| stamp.max(built));
+    let manifests = ["Cargo.toml", "Cargo.lock"].map(|file| changed(&root.join(file)));
+    let known = manifests.iter().all(|manifest| *manifest <= Some(announced));
+    if !known {
+        drop(fs::write(stamp, ""));
+    }
+    known
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|file| file.modified()).ok()
 }

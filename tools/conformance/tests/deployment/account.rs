@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use develop::tools::{ToolSet, Tools};
 use tempfile::TempDir;
+use template::project::Project;
 use testkit::Aws;
-use xtask::project::Project;
-use xtask::tools::{ToolSet, Tools};
 
 /// A release profile that is cheap to build: what is deployed here is not measured.
 const CHEAP_RELEASE: [(&str, &str); 3] = [
@@ -56,7 +56,7 @@ impl AwsAccount {
             variables.display(),
             self.bin.display(),
         );
-        let mut bash = xtask::process::command("bash").into_std();
+        let mut bash = template::process::command("bash").into_std();
         bash.args(["-c", &script]).current_dir(Project::here().root());
         // The operator's own AWS account must not be used here.
         for (name, _) in std::env::vars_os() {

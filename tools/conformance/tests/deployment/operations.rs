@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use develop::tools::{ToolSet, Tools};
 use process::Metric;
 use serde_json::{Value, json};
-use xtask::privilege::{Roles, authorizations};
-use xtask::project::Project;
-use xtask::tools::{ToolSet, Tools};
+use template::project::Project;
+use testkit::privilege::{Roles, authorizations};
 
 use super::account::AwsAccount;
 use super::stack::Deployed;

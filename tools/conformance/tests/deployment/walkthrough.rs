@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use xtask::project::Project;
+use template::project::Project;
 
 use super::account::AwsAccount;
 

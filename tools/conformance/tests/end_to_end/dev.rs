@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
-use xtask::project::Project;
-use xtask::tools::{ToolSet, Tools};
+use develop::tools::{ToolSet, Tools};
+use template::project::Project;
 
 use super::server::{Server, shared};
 use crate::journeys::Api;
@@ -71,7 +71,7 @@ pub(super) fn descendants(pid: u32) -> Vec<u32> {
 async fn a_taken_port_is_one_clear_line() {
     let server = shared();
     let port = server.url().rsplit(':').next().unwrap();
-    let output = std::process::Command::new(server.binaries().join("xtask"))
+    let output = std::process::Command::new(server.binaries().join("local"))
         .current_dir(Project::here().root())
         .args(["dev", "--db", "memory", "--port", port])
         .stdin(Stdio::null())
@@ -136,7 +136,7 @@ async fn a_server_takes_no_inotify_instance() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_server_says_where_the_first_is_and_what_to_do() {
     let server = Server::start(&[]);
-    let output = server.xtask(&["dev", "--port", "0"]);
+    let output = server.run("local", &["dev", "--port", "0"]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(said.trim().lines().count(), 1, "{said}");
@@ -144,7 +144,7 @@ async fn a_second_server_says_where_the_first_is_and_what_to_do() {
     for part in [server.url(), &format!("process {pid}"), "cargo xtask dev --local", "--port 0"] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    let output = server.xtask(&["dev", "--concurrency", "0"]);
+    let output = server.run("local", &["dev", "--concurrency", "0"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("expected a number from 1"), "{said}");
 }
@@ -162,14 +162,14 @@ async fn cargo_lambda_watch_on_its_own_signs_in_and_lets_in() {
     held.set_reuseaddr(true).unwrap();
     held.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let port = held.local_addr().unwrap().port();
-    let mut watch = xtask::process::command(tools.program("cargo-lambda"));
+    let mut watch = template::process::command(tools.program("cargo-lambda"));
     watch
         .current_dir(project.root())
         .args(["lambda", "watch", "--disable-cors", "--invoke-address", "127.0.0.1"])
         .args(["--invoke-port", &port.to_string(), "--env-file"])
         .arg(server.local().join("functions.env"));
     // Ends it, and what it has started, with the test.
-    let _watch = xtask::process::Group::spawn(&mut watch).unwrap();
+    let _watch = template::process::Group::spawn(&mut watch).unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(5);
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(std::time::Instant::now() < deadline, "cargo lambda watch does not listen");

@@ -2,8 +2,8 @@
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
-use xtask::project::Project;
-use xtask::template::Template;
+use template::Template;
+use template::project::Project;
 
 use super::server::Server;
 use crate::journeys::{Answer, PASSWORD};
@@ -23,7 +23,7 @@ fn login(server: &Server, password: &str) -> RequestBuilder {
 
 /// What `cargo xtask keys edge-secret` prints.
 fn edge_secret(server: &Server) -> String {
-    let output = server.xtask(&["keys", "edge-secret"]);
+    let output = server.operate(&["keys", "edge-secret"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

@@ -135,8 +135,9 @@ async fn odd_requests_never_break_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn json_test_suite_never_breaks_a_function() {
     let server = shared();
-    let suite =
-        xtask::project::Project::here().root().join("shared/web/tests/JSONTestSuite/test_parsing");
+    let suite = template::project::Project::here()
+        .root()
+        .join("shared/web/tests/JSONTestSuite/test_parsing");
     let mut files = 0;
     for file in std::fs::read_dir(suite).unwrap() {
         let path = file.unwrap().path();

@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use auth::Algorithm;
+use develop::tools::{ToolSet, Tools};
 use serde_json::json;
-use xtask::project::Project;
-use xtask::tools::{ToolSet, Tools};
+use template::project::Project;
 
 use super::server::{Server, shared};
 
@@ -105,7 +105,7 @@ async fn other_libraries_accept_our_tokens_by_the_key_set_alone() {
                 break token;
             }
             let rotate = ["keys", "rotate", "--now", "--algorithm", algorithm.as_str()];
-            let output = server.xtask(&rotate);
+            let output = server.operate(&rotate);
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         };
         // Our own verifier, too.

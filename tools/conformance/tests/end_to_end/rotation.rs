@@ -69,7 +69,7 @@ async fn three_rotations_under_a_stream_of_requests_fail_nobody() {
         while kids.len() < 4 || requests.load(Ordering::SeqCst) <= 100 {
             assert!(started.elapsed() < BOUND, "only {kids:?}, {requests:?} requests");
             // It goes through once the next key has been public for long enough, and not before.
-            let output = tokio::task::block_in_place(|| server.xtask(&["keys", "rotate"]));
+            let output = tokio::task::block_in_place(|| server.operate(&["keys", "rotate"]));
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success() || said.contains("must not sign before"), "{said}");
             let kid = token_header(&server.login(users[0]).await)["kid"].clone();
@@ -95,8 +95,8 @@ async fn three_rotations_under_a_stream_of_requests_fail_nobody() {
 async fn a_second_rotation_has_to_wait_and_says_how_long() {
     let server = shared();
     // One goes through where the server has run for longer than a key has to wait, as on a slow machine.
-    server.xtask(&["keys", "rotate"]);
-    let output = server.xtask(&["keys", "rotate"]);
+    server.operate(&["keys", "rotate"]);
+    let output = server.operate(&["keys", "rotate"]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(said.trim().lines().count(), 1, "{said}");
@@ -113,7 +113,7 @@ async fn a_leaked_key_is_retired_and_its_tokens_refused() {
     let tokens = server.sign_in("leaker").await;
     let kid = token_header(&tokens.access)["kid"].as_str().unwrap().to_owned();
     let said = |arguments: &[&str]| {
-        let output = server.xtask(arguments);
+        let output = server.operate(arguments);
         (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
     // The cost is said before it is done, and nothing is done unasked.
@@ -153,10 +153,10 @@ async fn the_global_epoch_ends_every_session() {
     let server = Server::start(&["--db", "memory", "--env", "KEYS_CACHE_SECONDS=1"]);
     assert_eq!(server.register("restored").await.status, 201);
     let tokens = server.sign_in("restored").await;
-    let output = server.xtask(&["sessions", "end-all"]);
+    let output = server.operate(&["sessions", "end-all"]);
     assert_eq!(output.status.code(), Some(1), "it asks, and there is nobody to ask");
     assert_eq!(server.refresh(&tokens.refresh).await.status, 200);
-    assert!(server.xtask(&["sessions", "end-all", "--yes"]).status.success());
+    assert!(server.operate(&["sessions", "end-all", "--yes"]).status.success());
     let deadline = Instant::now() + Duration::from_mins(2);
     while server.get("/auth/protected", Some(&tokens.access)).await.status != 401
         || server.refresh(&tokens.refresh).await.status != 401
@@ -179,8 +179,8 @@ async fn a_further_pepper_ends_no_session() {
     let server = Server::start(&["--db", "memory", "--env", "SECRETS_CACHE_SECONDS=1"]);
     assert_eq!(server.register("salty").await.status, 201);
     let before = server.sign_in("salty").await;
-    assert!(server.xtask(&["keys", "rotate", "--peppers"]).status.success());
-    let second = server.xtask(&["keys", "rotate", "--peppers"]);
+    assert!(server.operate(&["keys", "rotate", "--peppers"]).status.success());
+    let second = server.operate(&["keys", "rotate", "--peppers"]);
     assert!(!second.status.success(), "one at a time");
     assert_eq!(server.refresh(&before.refresh).await.status, 200);
     let after = server.sign_in("salty").await;

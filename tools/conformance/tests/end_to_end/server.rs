@@ -10,8 +10,8 @@ use std::sync::LazyLock;
 
 use issuer::SigningKeys;
 use tempfile::TempDir;
+use template::project::Project;
 use testkit::{Forge, Received, mails_in};
-use xtask::project::Project;
 
 use crate::journeys::{Api, Place};
 
@@ -61,7 +61,7 @@ impl Server {
     pub(super) fn start_in(local: TempDir, arguments: &[&str]) -> Self {
         let project = Project::here();
         let binaries = build();
-        let mut child = Command::new(binaries.join("xtask"))
+        let mut child = Command::new(binaries.join("local"))
             .current_dir(project.root())
             .arg("--local")
             .arg(local.path())
@@ -134,9 +134,14 @@ impl Server {
         &self.binaries
     }
 
-    /// `cargo xtask …` on the running server.
-    pub(super) fn xtask(&self, arguments: &[&str]) -> std::process::Output {
-        Command::new(self.binaries.join("xtask"))
+    /// A command of `operate` on the running server: `admin …`, `keys …`, `sessions …`.
+    pub(super) fn operate(&self, arguments: &[&str]) -> std::process::Output {
+        self.run("operate", arguments)
+    }
+
+    /// A command of a tool, in the folder of local state of this server.
+    pub(super) fn run(&self, tool: &str, arguments: &[&str]) -> std::process::Output {
+        Command::new(self.binaries.join(tool))
             .current_dir(Project::here().root())
             .arg("--local")
             .arg(self.local.path())
@@ -157,7 +162,7 @@ impl Deref for Server {
 
 impl Place for Server {
     fn administer(&self, arguments: &[&str]) {
-        let output = self.xtask(&[&["admin"], arguments].concat());
+        let output = self.operate(&[&["admin"], arguments].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -192,9 +197,9 @@ fn build() -> PathBuf {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         // On a thread of its own: the caller may be within a runtime.
         let built = std::thread::spawn(move || {
-            runtime.block_on(xtask::binaries::build(&Project::here(), false)).unwrap()
+            runtime.block_on(local::binaries::build(&Project::here(), false)).unwrap()
         });
-        built.join().unwrap()["xtask"].parent().unwrap().to_owned()
+        built.join().unwrap()["local"].parent().unwrap().to_owned()
     });
     FOLDER.clone()
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
-use xtask::project::Project;
-use xtask::template::Template;
+use template::Template;
+use template::project::Project;
 
 /// A password that the policy allows.
 pub(crate) const PASSWORD: &str = "a long walk by the river";

@@ -1,0 +1,59 @@
+//! `cargo xtask new-route`, `bench`, `tools`, `deploy-test` and `test`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use develop::{bench, new_route, test, tools};
+use template::command_line::{self, Checkout};
+use template::process::interrupted;
+
+#[derive(Parser)]
+#[command(name = "develop", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(flatten)]
+    checkout: Checkout,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Create a protected route: its package, template resource, event and API description
+    NewRoute(new_route::NewRoute),
+    /// Measure binary sizes and login times
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+    /// Install the tools for development, tests and deployment into .tools
+    Tools,
+    /// Follow docs/deploy.md against an emulator of AWS, and test the deployed stack
+    DeployTest,
+    /// Run all tests and checks
+    Test(test::TestOptions),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = tokio::select! {
+        result = run(Arguments::parse()) => result,
+        // Dropping the command ends the programs that it has started.
+        interrupted = interrupted() => {
+            interrupted.map_err(Into::into).and_then(|()| Err(anyhow::anyhow!("interrupted")))
+        }
+    };
+    command_line::exit_code(result)
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let project = arguments.checkout.find()?;
+    // A step that fails has already been reported.
+    let of = |passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    match arguments.command {
+        Command::NewRoute(new) => new_route::run(&project, &new).await?,
+        Command::Bench(command) => bench::run(&project, command).await?,
+        Command::Tools => tools::install(&project).await?,
+        Command::DeployTest => return test::deploy(&project).await.map(of),
+        Command::Test(options) => return test::run(&project, options).await.map(of),
+    }
+    Ok(ExitCode::SUCCESS)
+}

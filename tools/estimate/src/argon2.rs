@@ -1,0 +1,168 @@
+//! `cargo xtask argon2`: what a hash costs where it is to run.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use passwords::{Costs, Trial};
+use template::ui;
+
+/// What Lambda gives one whole processor for, in MB (AWS Lambda Developer Guide, "Configure Lambda function
+/// memory"). Below it is a share of one; above it there is a second one, which a hash of one lane
+/// does not use.
+pub const WHOLE_PROCESSOR_MB: u32 = 1_769;
+
+/// Choices that the OWASP Password Storage Cheat Sheet calls equal, with one lane.
+const CHOICES: [Costs; 5] = [
+    Costs { memory_kib: 47_104, passes: 1 },
+    Costs { memory_kib: 19_456, passes: 2 },
+    Costs { memory_kib: 12_288, passes: 3 },
+    Costs { memory_kib: 9_216, passes: 4 },
+    Costs { memory_kib: 7_168, passes: 5 },
+];
+
+/// What to do.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Argon2Command {
+    /// Measure the hashing time on one processor of this machine, and estimate it for Lambda
+    Calibrate {
+        /// Memory of the Lambda function, in MB
+        #[arg(long, default_value_t = WHOLE_PROCESSOR_MB, value_parser = clap::value_parser!(u32).range(128..=10_240))]
+        memory_size: u32,
+        /// Longest acceptable time of a hash on Lambda, in milliseconds
+        #[arg(long, default_value_t = 100)]
+        target_ms: u32,
+        /// Number of hashes to measure for each choice of parameters
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(4..))]
+        hashes: u32,
+    },
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// When the costs are not allowed. In one line.
+pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
+    let Argon2Command::Calibrate { memory_size, target_ms, hashes } = *command;
+    if cfg!(debug_assertions) {
+        ui::note("(this command itself is not optimised, but the hashing crate is)");
+    }
+    let header = ["memory", "passes", "here: median", "quartiles", "on Lambda", ""];
+    let mut rows = vec![header.map(str::to_owned)];
+    for costs in CHOICES {
+        let mut trial = Trial::new(costs).context("argon2 refuses these costs")?;
+        // Not measured: the pages are new.
+        trial.hash()?;
+        let mut times = (0..hashes).map(|_| trial.hash()).collect::<Result<Vec<_>, _>>()?;
+        times.sort_unstable();
+        let [low, median, high] = quartiles(&times)?;
+        let there = on_lambda(median, memory_size);
+        let fits = fits(costs, there, memory_size, target_ms);
+        let ours = if costs == Costs::OURS { ", current" } else { "" };
+        rows.push([
+            format!("{} KiB", costs.memory_kib),
+            costs.passes.to_string(),
+            format!("{:.1} ms", millis(median)),
+            format!("{:.1} to {:.1} ms", millis(low), millis(high)),
+            format!("{:.0} ms", millis(there)),
+            format!("{}{ours}", fits.as_str()),
+        ]);
+    }
+    for row in ui::columns(&rows) {
+        ui::line(row);
+    }
+    ui::line(format_args!(
+        "\nOn Lambda: the median here, scaled to {:.2} of a processor, the share that {memory_size} MB get. \
+         Lambda's processors differ from this one; the metric HashTime shows the actual time.",
+        share(memory_size)
+    ));
+    Ok(())
+}
+
+/// Whether costs are possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    Fits,
+    TooSlow,
+    /// Argon2's memory, and as much again for the rest, is more than there is.
+    TooLarge,
+}
+
+impl Fit {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Fits => "fits",
+            Self::TooSlow => "too slow",
+            Self::TooLarge => "too large",
+        }
+    }
+}
+
+fn fits(costs: Costs, time: Duration, memory_mb: u32, target_ms: u32) -> Fit {
+    if costs.memory_kib / 1_024 * 2 > memory_mb {
+        Fit::TooLarge
+    } else if time > Duration::from_millis(target_ms.into()) {
+        Fit::TooSlow
+    } else {
+        Fit::Fits
+    }
+}
+
+/// Which share of a processor a function with so much memory has, of one that it can use.
+#[must_use]
+pub fn share(memory_mb: u32) -> f64 {
+    (f64::from(memory_mb) / f64::from(WHOLE_PROCESSOR_MB)).min(1.0)
+}
+
+fn on_lambda(here: Duration, memory_mb: u32) -> Duration {
+    here.div_f64(share(memory_mb))
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// The quartiles of sorted times.
+fn quartiles(sorted: &[Duration]) -> anyhow::Result<[Duration; 3]> {
+    let at = |n: usize| sorted.get(sorted.len() * n / 4).copied();
+    match (at(1), at(2), at(3)) {
+        (Some(low), Some(median), Some(high)) => Ok([low, median, high]),
+        _ => bail!("nothing was measured"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_a_processor_takes_longer_and_two_are_not_used() {
+        let here = Duration::from_millis(20);
+        assert_eq!(on_lambda(here, 1_769), here);
+        assert_eq!(on_lambda(here, 3_538), here);
+        assert_eq!(on_lambda(here, 1_769 / 4).as_millis(), 80);
+    }
+
+    #[test]
+    fn what_fits_is_fast_and_small_enough() {
+        let (costs, time) = (Costs::OURS, Duration::from_millis(50));
+        assert_eq!(fits(costs, time, 1_769, 50), Fit::Fits);
+        assert_eq!(fits(costs, time, 1_769, 49), Fit::TooSlow);
+        assert_eq!(fits(costs, time, 37, 50), Fit::TooLarge);
+        assert_eq!(fits(costs, time, 38, 50), Fit::Fits);
+    }
+
+    #[test]
+    fn ours_is_one_of_the_choices() {
+        assert!(CHOICES.contains(&Costs::OURS));
+        for costs in CHOICES {
+            assert!(Trial::new(costs).is_ok(), "{costs:?}");
+        }
+    }
+
+    #[test]
+    fn quartiles_are_of_the_sorted() {
+        let times: Vec<_> = (1..=8).map(Duration::from_millis).collect();
+        assert_eq!(quartiles(&times).unwrap(), [3, 5, 7].map(Duration::from_millis));
+        assert!(quartiles(&[]).is_err());
+    }
+}

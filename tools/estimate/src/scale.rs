@@ -1,0 +1,238 @@
+//! `cargo xtask scale`: which item of the tables gets the most requests, and what load it supports.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use rand::SeedableRng;
+use rand::distr::Distribution;
+use rand::rngs::StdRng;
+use rand_distr::{Poisson, Zipf};
+use template::project::Project;
+use template::{Template, ui};
+
+use crate::cost::{Load, MONTH_SECONDS, login_seconds};
+
+/// The writes per second that DynamoDB accepts on one partition, and so on one item (Amazon DynamoDB Developer
+/// Guide, "Best practices for designing and using partition keys effectively").
+const ITEM_WRITES: f64 = 1_000.0;
+/// The strongly consistent reads per second, by the same page.
+const ITEM_READS: f64 = 3_000.0;
+
+/// How long an instance caches the key set, in seconds. A test compares it with `keys::FRESH_SECONDS`, whose
+/// crate links the DynamoDB client.
+const KEYS_CACHE_SECONDS: i32 = 300;
+
+/// The most instances that Lambda adds to one function in ten seconds (AWS Lambda Developer Guide,
+/// "Lambda scaling behavior").
+const NEW_INSTANCES: f64 = 1_000.0;
+
+/// The default limit of an account's concurrent instances (AWS Lambda Developer Guide, "Lambda quotas").
+const INSTANCES: f64 = 1_000.0;
+
+/// The load to simulate.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ScaleOptions {
+    /// Number of users
+    #[arg(long, default_value_t = 10_000_000)]
+    pub users: u64,
+    /// Number of networks that the users come from
+    #[arg(long, default_value_t = 2_000_000)]
+    pub networks: u64,
+    /// Load of the busiest hour, as a multiple of the average
+    #[arg(long, default_value_t = 5.0, value_parser = ui::amount)]
+    pub peak: f64,
+    /// Seconds of the busiest hour to simulate
+    #[arg(long, default_value_t = 600)]
+    pub seconds: u32,
+    /// Exponent of the Zipf distribution of requests over users
+    #[arg(long, default_value_t = 0.5, value_parser = ui::amount)]
+    pub user_exponent: f64,
+    /// Exponent of the Zipf distribution of users over networks
+    #[arg(long, default_value_t = 1.0, value_parser = ui::amount)]
+    pub network_exponent: f64,
+    /// Seed of the random numbers
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// A kind of item, and how often a request touches it.
+struct Kind {
+    name: &'static str,
+    of: Of,
+    /// Reads and writes by a login, a refresh, and a request to a checked route.
+    touched: [(f64, f64); 3],
+}
+
+/// By what callers share an item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    User,
+    Network,
+    /// A session gets as many requests as its user, if the user has one session.
+    Session,
+}
+
+/// Reads and writes of a request; those of a login as the deployment test has recorded them.
+const KINDS: [Kind; 5] = [
+    Kind { name: "account", of: Of::User, touched: [(1.0, 0.0), (1.0, 0.0), (1.0, 0.0)] },
+    Kind { name: "name and password", of: Of::User, touched: [(2.0, 0.0), (0.0, 0.0), (0.0, 0.0)] },
+    Kind { name: "session", of: Of::Session, touched: [(1.0, 1.0), (0.0, 1.0), (1.0, 0.0)] },
+    Kind { name: "counter of a name", of: Of::User, touched: [(0.0, 2.0), (0.0, 0.0), (0.0, 0.0)] },
+    Kind {
+        name: "counter of a network",
+        of: Of::Network,
+        touched: [(0.0, 2.0), (0.0, 0.0), (0.0, 0.0)],
+    },
+];
+
+/// The requests of one second, by caller.
+type Requests = HashMap<u64, [f64; 3]>;
+
+/// The result of the simulation, as text.
+///
+/// # Errors
+/// When the options describe no distribution, or the template lacks a function.
+fn render(template: &Template, options: &ScaleOptions) -> anyhow::Result<String> {
+    let load = Load::of(options.users);
+    #[expect(clippy::cast_precision_loss, reason = "there are no 2^52 users")]
+    let (users, networks) = (options.users as f64, options.networks as f64);
+    let rate = |monthly: f64| users * monthly / MONTH_SECONDS * options.peak;
+    let rates = [rate(load.logins), rate(load.refreshes), rate(load.checked)];
+    let by_user =
+        Zipf::new(users, options.user_exponent).context("invalid distribution of users")?;
+    let by_network = Zipf::new(networks, options.network_exponent)
+        .context("invalid distribution of networks")?;
+    let mut random = StdRng::seed_from_u64(options.seed);
+    // The hottest of each kind in any second: reads and writes.
+    let mut hottest = [(0.0_f64, 0.0_f64); KINDS.len()];
+    for _ in 0..options.seconds {
+        let (mut of_users, mut of_networks) = (Requests::new(), Requests::new());
+        for (index, rate) in rates.iter().enumerate() {
+            let count = Poisson::new(*rate).context("invalid rate")?.sample(&mut random);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a count, and ranks from 1 on"
+            )]
+            for _ in 0..count as u64 {
+                let user = by_user.sample(&mut random) as u64;
+                let network = by_network.sample(&mut random) as u64;
+                for (requests, who) in [(&mut of_users, user), (&mut of_networks, network)] {
+                    if let Some(counted) = requests.entry(who).or_default().get_mut(index) {
+                        *counted += 1.0;
+                    }
+                }
+            }
+        }
+        for (kind, hottest) in KINDS.iter().zip(&mut hottest) {
+            let requests = if kind.of == Of::Network { &of_networks } else { &of_users };
+            for counted in requests.values() {
+                let sum = |of: fn(&(f64, f64)) -> f64| {
+                    counted.iter().zip(&kind.touched).map(|(n, it)| n * of(it)).sum::<f64>()
+                };
+                hottest.0 = hottest.0.max(sum(|it| it.0));
+                hottest.1 = hottest.1.max(sum(|it| it.1));
+            }
+        }
+    }
+    let mut lines = vec![format!(
+        "at the peak: {:.0} logins, {:.0} refreshes, {:.0} requests to checked routes per second",
+        rates[0], rates[1], rates[2]
+    )];
+    let header = ["item", "reads/s", "writes/s", "of an item's limit"];
+    let mut rows = vec![header.map(str::to_owned)];
+    for (kind, (reads, writes)) in KINDS.iter().zip(hottest) {
+        let used = (reads / ITEM_READS).max(writes / ITEM_WRITES);
+        rows.push([
+            kind.name.to_owned(),
+            format!("{reads:.0}"),
+            format!("{writes:.0}"),
+            format!("{:.1} %", used * 100.0),
+        ]);
+    }
+    let keys = keys_reads(&rates);
+    rows.push([
+        "the key set".to_owned(),
+        format!("{keys:.0}"),
+        "0".to_owned(),
+        format!("{:.1} %", keys / ITEM_READS * 100.0),
+    ]);
+    lines.extend(ui::columns(&rows));
+    lines.push(format!(
+        "an item supports {ITEM_WRITES} writes or {ITEM_READS} strongly consistent reads per second"
+    ));
+    lines.push(format!(
+        "one network supports {:.0} logins per second, one user {:.0} refreshes or {:.0} checked requests per \
+         second",
+        ITEM_WRITES / 2.0,
+        ITEM_WRITES,
+        ITEM_READS
+    ));
+    lines.push(format!(
+        "the key set supports {:.0} instances, or {:.0} cold starts per second; Lambda adds {:.0} per \
+         second to a function",
+        ITEM_READS * f64::from(KEYS_CACHE_SECONDS),
+        ITEM_READS,
+        NEW_INSTANCES / 10.0
+    ));
+    let login = login_seconds(template)?;
+    lines.push(format!(
+        "{INSTANCES} instances, an account's default limit, support {:.0} logins per second of {:.1} ms each",
+        (INSTANCES / login / 1e3).floor() * 1e3,
+        login * 1e3
+    ));
+    Ok(lines.join("\n"))
+}
+
+/// The reads of the key set per second: by busy instances, which take 10 ms for a request, and by cold starts, one
+/// per second for every hundred busy instances.
+fn keys_reads(rates: &[f64; 3]) -> f64 {
+    let busy: f64 = rates.iter().sum::<f64>() * 0.010;
+    busy.max(25.0) / f64::from(KEYS_CACHE_SECONDS) + busy / 100.0
+}
+
+/// Simulates the load and prints the result.
+///
+/// # Errors
+/// When the options describe no distribution, or the template cannot be used.
+pub fn run(project: &Project, options: &ScaleOptions) -> anyhow::Result<()> {
+    let template = Template::read(&project.template()).context("template.yaml")?;
+    ui::line(render(&template, options)?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small(users: u64, networks: u64) -> ScaleOptions {
+        ScaleOptions { users, networks, seconds: 5, ..crate::defaults() }
+    }
+
+    fn simulate(options: &ScaleOptions) -> String {
+        render(&Template::read(&Project::here().template()).unwrap(), options).unwrap()
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_result() {
+        let options = small(100_000, 1_000);
+        assert_eq!(simulate(&options), simulate(&options));
+        let other = ScaleOptions { seed: 2, ..options.clone() };
+        assert_ne!(simulate(&options), simulate(&other));
+    }
+
+    #[test]
+    fn the_key_set_is_cached_as_long_as_the_functions_cache_it() {
+        assert_eq!(i64::from(KEYS_CACHE_SECONDS), keys::FRESH_SECONDS);
+    }
+
+    /// The counter of a network has two writes for each login.
+    #[test]
+    fn a_single_network_gets_the_writes_of_all_logins() {
+        let text = simulate(&small(10_000_000, 1));
+        let row = text.lines().find(|line| line.starts_with("counter of a network")).unwrap();
+        let writes: f64 = row.split_whitespace().nth(5).unwrap().parse().unwrap();
+        // 77 logins a second on average.
+        assert!((120.0..260.0).contains(&writes), "{row}");
+    }
+}

@@ -1,0 +1,129 @@
+//! Building the functions' binaries, and asking them what they are.
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, bail};
+use cargo_metadata::Message;
+use serde::Deserialize;
+use template::process::{Group, cargo, command};
+use template::project::Project;
+use tokio::io::AsyncReadExt;
+
+/// What a function's binary says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Description {
+    /// The function's name.
+    pub name: String,
+    /// Its methods and paths. A function that serves no HTTP has none.
+    pub endpoints: Vec<Endpoint>,
+    /// Who may call it: `anyone`, `by token, role admin`, `checked` …
+    pub access: String,
+}
+
+/// A method and a path.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Endpoint {
+    /// The method.
+    pub method: String,
+    /// The path.
+    pub path: String,
+}
+
+/// Builds all binaries of the workspace, by name. Cargo's progress and errors go to standard error.
+///
+/// # Errors
+/// When the build fails.
+pub async fn build(project: &Project, release: bool) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    check_compiler().await?;
+    let (success, binaries) = cargo_build(project, release, &["--workspace", "--bins"]).await?;
+    if !success {
+        bail!("the build failed: see the errors above");
+    }
+    Ok(binaries)
+}
+
+/// Builds the binaries of these functions, as far as their sources compile: those that are built, by name.
+///
+/// It names no package, so that cargo chooses the same features as for the whole workspace and builds
+/// nothing twice.
+///
+/// # Errors
+/// When cargo cannot be run.
+pub async fn build_functions(
+    project: &Project,
+    release: bool,
+    functions: &[String],
+) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    check_compiler().await?;
+    let mut arguments = vec!["--keep-going"];
+    arguments.extend(functions.iter().flat_map(|function| ["--bin", function]));
+    let (_, binaries) = cargo_build(project, release, &arguments).await?;
+    Ok(binaries)
+}
+
+/// Whether cargo could build everything, and what it did build.
+async fn cargo_build(
+    project: &Project,
+    release: bool,
+    arguments: &[&str],
+) -> anyhow::Result<(bool, BTreeMap<String, PathBuf>)> {
+    let mut build = cargo();
+    build
+        .current_dir(project.root())
+        .args(["build", "--message-format=json-render-diagnostics"])
+        .args(arguments)
+        .stdout(Stdio::piped());
+    if release {
+        build.arg("--release");
+    }
+    let mut build = Group::spawn(&mut build).context("cannot run cargo")?;
+    let mut output = Vec::new();
+    if let Some(stdout) = &mut build.child().stdout {
+        stdout.read_to_end(&mut output).await.context("cannot read cargo's output")?;
+    }
+    let success = build.wait().await?.success();
+    let mut binaries = BTreeMap::new();
+    for message in Message::parse_stream(BufReader::new(output.as_slice())) {
+        if let Ok(Message::CompilerArtifact(artifact)) = message
+            && let Some(executable) = artifact.executable
+        {
+            binaries.insert(artifact.target.name.clone(), executable.into_std_path_buf());
+        }
+    }
+    Ok((success, binaries))
+}
+
+/// Cargo would say it too, but on a hundred lines of a build script.
+async fn check_compiler() -> anyhow::Result<()> {
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let name = compiler.to_string_lossy().into_owned();
+    // `CC` may hold a wrapper and arguments.
+    let program = name.split_whitespace().next().unwrap_or("cc").to_owned();
+    let run = command(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .await;
+    if run.is_err() {
+        bail!("the C compiler {name} is missing: install it (Debian, Ubuntu: apt-get install gcc)");
+    }
+    Ok(())
+}
+
+/// Asks a function's binary what it is.
+///
+/// # Errors
+/// When it does not say.
+pub async fn describe(binary: &PathBuf) -> anyhow::Result<Description> {
+    let output = command(binary)
+        .arg("--describe")
+        .output()
+        .await
+        .with_context(|| format!("cannot run {}", binary.display()))?;
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("{} --describe printed no valid description", binary.display()))
+}

@@ -1,0 +1,514 @@
+//! An embedded DynamoDB with the tables of the template.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use dynoxide::Database;
+use dynoxide::errors::DynoxideError;
+use process::{ConfigErrors, Env};
+use serde_json::{Value, json};
+use template::{Table, ui};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::loopback;
+
+/// The name of the database file in the folder of local state.
+pub const FILE: &str = "latchkey.db";
+
+/// How every `SQLite` database begins.
+const HEADER: &[u8] = b"SQLite format 3\0";
+
+/// Where the database keeps its items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In a file, where they outlive the process.
+    File(PathBuf),
+    /// In memory.
+    Memory,
+}
+
+impl FromStr for Storage {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text == "memory" { Self::Memory } else { Self::File(text.into()) })
+    }
+}
+
+/// A running database, which ends when it is dropped.
+pub struct LocalDatabase {
+    address: SocketAddr,
+    database: Database,
+    servers: [JoinHandle<()>; 2],
+    lock: Option<File>,
+}
+
+/// Why the database cannot be used, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// Another process has it open. The message names the file and the process.
+    #[error("the database {0}")]
+    InUse(String),
+    /// The file cannot be opened.
+    #[error("cannot open the database {path}: {problem}")]
+    Open {
+        /// The file.
+        path: String,
+        /// Why.
+        problem: String,
+    },
+    /// The template's definition of a table is refused.
+    #[error("cannot create the table {table}: {problem}")]
+    Table {
+        /// The logical id.
+        table: String,
+        /// Why.
+        problem: String,
+    },
+    /// The file does not hold a database, or a part of it is unreadable.
+    #[error(
+        "the database {0} is damaged, or is not a database: replace it with a backup, delete it to start \
+         with an empty one, or choose another with --db"
+    )]
+    Damaged(String),
+    /// A table of the file has another key than in the template.
+    #[error(
+        "the table {0} of the database differs from the one in template.yaml: delete the file, or \
+         choose another with --db"
+    )]
+    OtherForm(String),
+    /// There is no port to listen on.
+    #[error("cannot listen for the database: {0}")]
+    Listen(std::io::Error),
+}
+
+impl LocalDatabase {
+    /// Opens or creates the database, creates missing tables, and serves it on a free port of the loopback
+    /// interface.
+    ///
+    /// # Errors
+    /// When one of these fails.
+    pub async fn start(storage: &Storage, tables: &[Table]) -> Result<Self, DatabaseError> {
+        let (database, lock) = match storage {
+            Storage::Memory => {
+                (Database::memory().map_err(|error| open(Path::new("memory"), &error))?, None)
+            }
+            Storage::File(path) => {
+                check_header(path)?;
+                let lock = lock(path)?;
+                private(path)?;
+                let name = path.display().to_string();
+                (Database::new(&name).map_err(|error| open(path, &error))?, Some(lock))
+            }
+        };
+        for table in tables {
+            make(&database, table).map_err(|error| match (storage, error) {
+                (Storage::File(path), DatabaseError::Table { problem, .. })
+                    if is_damage(&problem) =>
+                {
+                    DatabaseError::Damaged(path.display().to_string())
+                }
+                (_, error) => error,
+            })?;
+        }
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DatabaseError::Listen)?;
+        let address = listener.local_addr().map_err(DatabaseError::Listen)?;
+        // The emulator answers pages of every origin, so a guard that does not stands in front of it.
+        let hidden = loopback::hidden().await.map_err(DatabaseError::Listen)?;
+        let emulator = hidden.local_addr().map_err(DatabaseError::Listen)?;
+        let servers = [
+            tokio::spawn(dynoxide::server::serve_on(hidden, database.clone())),
+            tokio::spawn(loopback::guard(listener, address.port(), emulator)),
+        ];
+        Ok(Self { address, database, servers, lock })
+    }
+
+    /// Records which process has the database, for the message that others get.
+    ///
+    /// # Errors
+    /// When the file next to the database cannot be written.
+    pub fn held_by(&self, holder: &str) -> std::io::Result<()> {
+        self.lock.as_ref().map_or(Ok(()), |lock| write_holder(lock, holder))
+    }
+
+    /// The URL of the database.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The database itself, for its streams.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+}
+
+impl std::fmt::Debug for LocalDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalDatabase").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Drop for LocalDatabase {
+    fn drop(&mut self) {
+        self.servers.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// The variables with which a client finds the database at `endpoint`, which accepts all credentials.
+pub(crate) fn environment(endpoint: &str) -> BTreeMap<String, String> {
+    [
+        ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// A client of the database at `endpoint`.
+///
+/// # Errors
+/// When the configuration of the client is invalid.
+pub fn connect(endpoint: &str) -> Result<dynamo::Client, ConfigErrors> {
+    let config = Env::from_iter(environment(endpoint)).settings::<dynamo::Config>()?;
+    Ok(dynamo::connect(&config))
+}
+
+fn open(path: &Path, problem: &DynoxideError) -> DatabaseError {
+    let path_text = path.display().to_string();
+    let problem = problem.to_string().replace('\n', " ");
+    if is_damage(&problem) {
+        return DatabaseError::Damaged(path_text);
+    }
+    let problem = if path.is_dir() {
+        "it is a folder"
+    } else {
+        problem.strip_prefix("Internal error: ").unwrap_or(&problem)
+    };
+    DatabaseError::Open { path: path_text, problem: problem.to_owned() }
+}
+
+/// Whether the emulator or `SQLite` reports a damaged file. The type of the error does not say so.
+fn is_damage(problem: &str) -> bool {
+    ["not a valid SQLite database", "not a valid database", "is not a database", "is malformed"]
+        .iter()
+        .any(|damage| problem.contains(damage))
+}
+
+/// Refuses a file of another program before anything is written next to it.
+fn check_header(path: &Path) -> Result<(), DatabaseError> {
+    let mut header = Vec::new();
+    // What cannot be read is reported when it is opened.
+    let read =
+        File::open(path).and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut header));
+    if read.is_ok() && !header.is_empty() && header != HEADER {
+        return Err(DatabaseError::Damaged(path.display().to_string()));
+    }
+    Ok(())
+}
+
+/// Creates a missing file for its owner alone, since it holds password hashes. `SQLite` gives its other
+/// files the same mode.
+fn private(path: &Path) -> Result<(), DatabaseError> {
+    let created = File::options().write(true).create_new(true).mode(0o600).open(path);
+    match created {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(DatabaseError::Open {
+                path: path.display().to_string(),
+                problem: ui::reason(&error),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One process at a time: the emulator keeps part of its state in memory.
+fn lock(path: &Path) -> Result<File, DatabaseError> {
+    let name = path.display().to_string();
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let unusable = |error| DatabaseError::Open { path: name.clone(), problem: ui::reason(&error) };
+    // Not emptied: it says who has the lock.
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(beside).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {
+            let holder = format!("process {}", std::process::id());
+            write_holder(&file, &holder).map_err(unusable)?;
+            Ok(file)
+        }
+        Err(std::fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // A process that has just taken the lock may not have written yet.
+            let read = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
+            let holder = if read { holder.trim() } else { "another process" };
+            Err(DatabaseError::InUse(format!("{name} is in use by {holder}")))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
+fn write_holder(mut lock: &File, holder: &str) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    lock.write_all(holder.as_bytes())
+}
+
+fn make(database: &Database, table: &Table) -> Result<(), DatabaseError> {
+    let fault = |problem: String| DatabaseError::Table {
+        table: table.name.clone(),
+        problem: problem.replace('\n', " "),
+    };
+    let mut request = table.definition.clone();
+    request["TableName"] = json!(table.name);
+    let request = serde_json::from_value(request).map_err(|error| fault(error.to_string()))?;
+    match database.create_table(request) {
+        Ok(_) => {}
+        Err(DynoxideError::ResourceInUseException(_)) => return check(database, table),
+        Err(error) => return Err(fault(error.to_string())),
+    }
+    if let Some(attribute) = &table.ttl {
+        let request = json!({
+            "TableName": table.name,
+            "TimeToLiveSpecification": {"AttributeName": attribute, "Enabled": true},
+        });
+        let request = serde_json::from_value(request).map_err(|error| fault(error.to_string()))?;
+        database.update_time_to_live(request).map_err(|error| fault(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// That a table which is there has the keys of the template.
+fn check(database: &Database, table: &Table) -> Result<(), DatabaseError> {
+    let fault = |problem: String| DatabaseError::Table { table: table.name.clone(), problem };
+    let request = serde_json::from_value(json!({"TableName": table.name}))
+        .map_err(|error| fault(error.to_string()))?;
+    let described = database.describe_table(request).map_err(|error| fault(error.to_string()))?;
+    let described: Value =
+        serde_json::to_value(described).map_err(|error| fault(error.to_string()))?;
+    if described["Table"]["KeySchema"] != table.definition["KeySchema"] {
+        return Err(DatabaseError::OtherForm(table.name.clone()));
+    }
+    // A table from before the template had a stream gets it, as a deployment would give it.
+    let stream = &table.definition["StreamSpecification"];
+    if !stream.is_null() && described["Table"]["StreamSpecification"].is_null() {
+        let request = json!({"TableName": table.name, "StreamSpecification": stream});
+        let request = serde_json::from_value(request).map_err(|error| fault(error.to_string()))?;
+        database.update_table(request).map_err(|error| fault(error.to_string()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use dynoxide::actions::list_streams::ListStreamsRequest;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    fn table(key: &str) -> Table {
+        Table {
+            name: "UsersTable".to_owned(),
+            definition: json!({
+                "BillingMode": "PAY_PER_REQUEST",
+                "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+                "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
+            }),
+            ttl: Some("expires_at".to_owned()),
+        }
+    }
+
+    #[tokio::test]
+    async fn is_made_once_and_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::File(folder.path().join("test.db"));
+        let first = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
+        let second = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap_err();
+        assert!(matches!(second, DatabaseError::InUse(_)), "{second}");
+        assert!(
+            second.to_string().ends_with(&format!("process {}", std::process::id())),
+            "{second}"
+        );
+        first.held_by("the dev server at http://127.0.0.1:1").unwrap();
+        let third = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap_err();
+        assert!(
+            third.to_string().ends_with("in use by the dev server at http://127.0.0.1:1"),
+            "{third}"
+        );
+        drop(first);
+        LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
+        let other = LocalDatabase::start(&storage, &[table("id")]).await.unwrap_err();
+        assert!(matches!(other, DatabaseError::OtherForm(_)), "{other}");
+    }
+
+    #[tokio::test]
+    async fn every_file_of_a_new_database_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::File(folder.path().join("test.db"));
+        let _database = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
+        let mut files = 0;
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let file = file.unwrap();
+            let mode = file.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", file.path().display());
+            files += 1;
+        }
+        assert!(files >= 2, "the database and its lock: {files}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_beside_a_file_of_another_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("README.md");
+        std::fs::write(&path, "# Not a database\n").unwrap();
+        let error = LocalDatabase::start(&Storage::File(path), &[]).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Damaged(_)), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// The emulator itself answers every page, and allows it to read the answer.
+    #[tokio::test]
+    async fn no_page_reaches_the_database() {
+        let database = LocalDatabase::start(&Storage::Memory, &[table("pk")]).await.unwrap();
+        let address = database.address;
+        let port = address.port();
+        let ask = async |method: &str, headers: &str| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!(
+                "{method} / HTTP/1.1\r\n{headers}\r\nX-Amz-Target: DynamoDB_20120810.ListTables\r\n\
+                 X-Amz-Date: 20260101T000000Z\r\nContent-Type: application/x-amz-json-1.0\r\n\
+                 Authorization: AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/\
+                 aws4_request, SignedHeaders=host, Signature=0\r\n\
+                 Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+            );
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let own = format!("Host: 127.0.0.1:{port}");
+        let answer = ask("POST", &own).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("UsersTable"), "{answer}");
+        for headers in [
+            format!("{own}\r\nOrigin: http://evil.example"),
+            format!("{own}\r\nOrigin: null"),
+            format!("{own}\r\nSec-Fetch-Site: cross-site"),
+            format!("Host: evil.example:{port}"),
+        ] {
+            for method in ["POST", "OPTIONS"] {
+                let answer = ask(method, &headers).await;
+                assert!(answer.starts_with("HTTP/1.1 403"), "{method} {headers}: {answer}");
+                assert!(!answer.contains("access-control-"), "{answer}");
+            }
+        }
+    }
+
+    /// What is announced is refused at once, and what is not announced as soon as it is too much.
+    #[tokio::test]
+    async fn a_request_that_is_too_large_is_refused_and_not_collected() {
+        let database = LocalDatabase::start(&Storage::Memory, &[table("pk")]).await.unwrap();
+        let host = format!("Host: {}", database.address);
+        let too_large = loopback::MAX_GUARDED_BYTES + 1;
+        let chunk = format!("{too_large:x}\r\n{}\r\n", "x".repeat(too_large));
+        for (length, body) in [
+            (format!("Content-Length: {too_large}"), String::new()),
+            ("Transfer-Encoding: chunked".to_owned(), chunk),
+        ] {
+            let stream = TcpStream::connect(database.address).await.unwrap();
+            let (mut read, mut write) = stream.into_split();
+            let request = format!("POST / HTTP/1.1\r\n{host}\r\n{length}\r\n\r\n{body}");
+            // The server may close before it has read everything. This end stays open.
+            let sending = tokio::spawn(async move {
+                drop(write.write_all(request.as_bytes()).await);
+                std::future::pending::<()>().await;
+            });
+            let mut start = [0; 12];
+            read.read_exact(&mut start).await.unwrap();
+            assert_eq!(&start, b"HTTP/1.1 413", "{length}");
+            sending.abort();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_added_to_a_table_that_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::File(folder.path().join("test.db"));
+        drop(LocalDatabase::start(&storage, &[table("pk")]).await.unwrap());
+        let mut streaming = table("pk");
+        streaming.definition["StreamSpecification"] =
+            json!({"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"});
+        let streams = |database: &LocalDatabase| {
+            let listed = database.database().list_streams(ListStreamsRequest::default()).unwrap();
+            listed.streams.into_iter().map(|stream| stream.table_name).collect::<Vec<_>>()
+        };
+        for _ in 0..2 {
+            let database = LocalDatabase::start(&storage, &[streaming.clone()]).await.unwrap();
+            assert_eq!(streams(&database), ["UsersTable"]);
+        }
+    }
+
+    /// A file of another program, and Latchkey's databases that were truncated or overwritten.
+    #[tokio::test]
+    async fn a_damaged_database_is_reported_in_one_line_with_advice() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = folder.path().join("whole.db");
+        // Not by a server, which may keep the file open for a while.
+        let database = Database::new(&whole.to_string_lossy()).unwrap();
+        make(&database, &table("pk")).unwrap();
+        drop(database);
+        let whole = std::fs::read(&whole).unwrap();
+        let mut overwritten = whole.clone();
+        overwritten[100..].fill(0xff);
+        for (name, content) in [
+            ("text", "x".repeat(5_000).into_bytes()),
+            ("cut", whole[..whole.len() / 2].to_vec()),
+            ("overwritten", overwritten),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            let storage = Storage::File(path.clone());
+            let Err(error) = LocalDatabase::start(&storage, &[table("pk")]).await else {
+                panic!("{name}")
+            };
+            assert!(matches!(error, DatabaseError::Damaged(_)), "{name}: {error}");
+            let error = error.to_string();
+            let advises = error.contains("delete it") && error.contains("--db");
+            assert!(advises && error.contains(&*path.to_string_lossy()), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_path_that_cannot_be_a_database_is_reported_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        for (path, reason) in [
+            (folder.path().to_owned(), "it is a folder"),
+            (folder.path().join("missing/test.db"), "No such file or directory"),
+        ] {
+            let error = LocalDatabase::start(&Storage::File(path), &[]).await.unwrap_err();
+            let error = error.to_string();
+            assert!(error.ends_with(reason), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn refuses_a_table_that_dynamodb_would_refuse() {
+        let mut table = table("pk");
+        table.definition["AttributeDefinitions"] = json!([]);
+        let error = LocalDatabase::start(&Storage::Memory, &[table]).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Table { .. }), "{error}");
+    }
+}

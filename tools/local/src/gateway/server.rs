@@ -1,0 +1,296 @@
+//! The HTTP server of the gateway.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use process::{Clock, Random};
+use template::ui;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::event::decoded_path;
+use super::{Cors, EventContext, InvokeError, Invoker, Matched, Routes, event, pages, reply};
+use crate::loopback::{self, BodyError, Foreign};
+
+/// The largest request body, in bytes: the payload quota of API Gateway, 10 MB.
+pub const MAX_BODY_BYTES: usize = 10_000_000;
+
+/// The largest request line and headers together, in bytes: a quota of HTTP APIs.
+pub const MAX_HEADER_BYTES: usize = 10_240;
+
+/// How long a function may take: the longest integration timeout of an HTTP API.
+const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The gateway: routes in front of functions.
+pub struct Gateway<I> {
+    routes: Routes,
+    cors: Cors,
+    invoker: I,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    integration_timeout: Duration,
+}
+
+impl<I: Invoker> Gateway<I> {
+    /// A gateway that maps `routes` to functions behind `invoker`. It sends no CORS headers.
+    #[must_use]
+    pub fn new(routes: Routes, invoker: I, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        let integration_timeout = INTEGRATION_TIMEOUT;
+        Self { routes, cors: Cors::default(), invoker, clock, random, integration_timeout }
+    }
+
+    /// The same gateway with CORS.
+    #[must_use]
+    pub fn with_cors(self, cors: Cors) -> Self {
+        Self { cors, ..self }
+    }
+
+    /// The same gateway with less patience for functions than an HTTP API has.
+    #[must_use]
+    pub fn with_integration_timeout(self, integration_timeout: Duration) -> Self {
+        Self { integration_timeout, ..self }
+    }
+
+    /// Serves `listeners` until this future is dropped. Connections that are open then go on until
+    /// the runtime ends.
+    pub async fn serve(self: Arc<Self>, listeners: Vec<TcpListener>) {
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            let port = listener.local_addr().map_or(0, |address| address.port());
+            let gateway = Arc::clone(&self);
+            // Room to read requests that are refused below for their size; hyper answers 431 beyond that.
+            let buffer = 16 * MAX_HEADER_BYTES;
+            accepting.spawn(loopback::serve(listener, buffer, move |request, peer| {
+                let gateway = Arc::clone(&gateway);
+                async move { gateway.answer(request, port, peer).await }
+            }));
+        }
+        while accepting.join_next().await.is_some() {}
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        port: u16,
+        peer: SocketAddr,
+    ) -> Response<Full<Bytes>> {
+        let request_id = Uuid::from_bytes(self.random.bytes()).to_string();
+        let origin = self.cors.origin(request.headers());
+        let mut response = match self.respond(request, port, peer, &request_id).await {
+            Ok(response) => response,
+            Err(refusal) => refusal.response(),
+        };
+        self.cors.finish(response.headers_mut(), origin);
+        if let Ok(id) = HeaderValue::try_from(&request_id) {
+            response.headers_mut().insert("apigw-requestid", id);
+        }
+        response.map(Full::new)
+    }
+
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        port: u16,
+        peer: SocketAddr,
+        request_id: &str,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let (parts, body) = request.into_parts();
+        if header_bytes(&parts) > MAX_HEADER_BYTES {
+            return Err(Refusal::Headers);
+        }
+        if let Some(function) = invoked(&parts.method, parts.uri.path()) {
+            // On AWS, no page can invoke a function except through API Gateway. The API's own routes answer
+            // every `Host`: they trust only a token, and tests show that they ignore the header.
+            loopback::check(&parts, port)?;
+            let body = loopback::collect(body, MAX_BODY_BYTES).await?;
+            return Ok(invocation(self.invoker.invoke(function, body).await));
+        }
+        if let Some(advice) = self.cors.advice(&parts) {
+            ui::note(advice);
+        }
+        if let Some(response) = self.cors.preflight(&parts) {
+            return Ok(response);
+        }
+        let path = decoded_path(parts.uri.path());
+        let Some(matched) = self.routes.find(&parts.method, &path) else {
+            if pages::has(&path) {
+                // They receive codes. With the page of a foreign name, another site could read them.
+                loopback::check(&parts, port)?;
+            }
+            return pages::page(&parts.method, &path).ok_or(Refusal::NotFound);
+        };
+        let body = loopback::collect(body, MAX_BODY_BYTES).await?;
+        let context = EventContext { peer, time: self.clock.now(), request_id };
+        let event = event(&parts, &body, &matched, context).to_string();
+        let result = self.invoke(&matched, event.into()).await?;
+        reply(&result).map_err(|_| Refusal::Function)
+    }
+
+    async fn invoke(&self, matched: &Matched, event: Bytes) -> Result<Bytes, Refusal> {
+        let invoker = self.invoker.clone();
+        let function = matched.function.clone();
+        let patience = self.integration_timeout;
+        // On its own, so that a client that goes away does not end it: Lambda does not, either.
+        let invocation =
+            tokio::spawn(async move { timeout(patience, invoker.invoke(&function, event)).await });
+        let result = invocation.await.map_err(|_| Refusal::Function)?;
+        Ok(result.map_err(|_| Refusal::Timeout)??)
+    }
+}
+
+impl<I> std::fmt::Debug for Gateway<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("routes", &self.routes).finish_non_exhaustive()
+    }
+}
+
+/// An answer of the gateway's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    NotFound,
+    /// The body is larger than the quota.
+    Body,
+    /// Request line and headers are larger than the quota.
+    Headers,
+    /// The client did not send its body in time, or not as announced.
+    Client,
+    /// The function failed, or its result is no response.
+    Function,
+    /// The function does not start.
+    Start,
+    /// The source of the function does not compile.
+    Compile,
+    /// The request is not for this server, or not from where it may be made.
+    Foreign,
+    Timeout,
+}
+
+impl From<InvokeError> for Refusal {
+    fn from(error: InvokeError) -> Self {
+        match error {
+            InvokeError::DoesNotCompile => Self::Compile,
+            InvokeError::DoesNotStart => Self::Start,
+            InvokeError::Unknown
+            | InvokeError::Failed(_)
+            | InvokeError::Ended
+            | InvokeError::TimedOut => Self::Function,
+        }
+    }
+}
+
+impl From<Foreign> for Refusal {
+    fn from(_: Foreign) -> Self {
+        Self::Foreign
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::Body,
+            BodyError::Unsent => Self::Client,
+        }
+    }
+}
+
+impl Refusal {
+    fn response(self) -> Response<Bytes> {
+        let (status, message) = match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "Not Found"),
+            Self::Body => (StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+            Self::Headers => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large")
+            }
+            Self::Client => (StatusCode::BAD_REQUEST, "Bad Request"),
+            Self::Function => (StatusCode::BAD_GATEWAY, "Internal Server Error"),
+            Self::Foreign => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::Start => {
+                let detail = "The function does not start. See the terminal of the dev server.";
+                return problem(StatusCode::BAD_GATEWAY, "does_not_start", detail);
+            }
+            Self::Compile => {
+                let detail = "The source of the function does not compile. See the terminal of \
+                              the dev server.";
+                return problem(StatusCode::SERVICE_UNAVAILABLE, "does_not_compile", detail);
+            }
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),
+        };
+        let body = serde_json::json!({ "message": message }).to_string();
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if matches!(self, Self::Body | Self::Client) {
+            // What is left of the body is not read.
+            response
+                .headers_mut()
+                .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// The size of request line and headers as they came, but for the version.
+fn header_bytes(parts: &Parts) -> usize {
+    let line = parts.method.as_str().len() + parts.uri.to_string().len() + "  HTTP/1.1".len();
+    let fields = |headers: &HeaderMap| -> usize {
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": ".len()).sum()
+    };
+    line + fields(&parts.headers)
+}
+
+/// An answer that only a dev server gives, in the form of the functions' own problems.
+fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Bytes> {
+    let body = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "detail": detail,
+        "code": code,
+    });
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// The function that this call of the Lambda API invokes, as `cargo lambda invoke` makes it.
+fn invoked<'a>(method: &Method, path: &'a str) -> Option<&'a str> {
+    let name = path.strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")?;
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (method == Method::POST && !name.is_empty() && name.bytes().all(usual)).then_some(name)
+}
+
+/// What the Lambda API answers, in the form that `cargo lambda invoke` reads.
+fn invocation(result: Result<Bytes, InvokeError>) -> Response<Bytes> {
+    let (status, body) = match result {
+        Ok(result) => (StatusCode::OK, result),
+        Err(InvokeError::Failed(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error),
+        Err(error) => {
+            let (status, kind) = match error {
+                InvokeError::Unknown => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
+                InvokeError::DoesNotCompile => (StatusCode::SERVICE_UNAVAILABLE, "DoesNotCompile"),
+                InvokeError::DoesNotStart => (StatusCode::BAD_GATEWAY, "DoesNotStart"),
+                InvokeError::TimedOut => (StatusCode::INTERNAL_SERVER_ERROR, "Sandbox.Timedout"),
+                InvokeError::Ended | InvokeError::Failed(_) => {
+                    (StatusCode::INTERNAL_SERVER_ERROR, "Runtime.ExitError")
+                }
+            };
+            let body = serde_json::json!({"errorType": kind, "errorMessage": error.to_string()});
+            (status, body.to_string().into())
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,13 @@
+//! `cargo xtask dev`: the API on this machine, from the compiled functions, an embedded `DynamoDB` and a gateway
+//! that sends the events of an HTTP API.
+
+pub mod binaries;
+pub mod database;
+pub mod dev;
+pub mod gateway;
+pub mod lambda;
+pub mod local_secrets;
+mod loopback;
+pub mod rebuild;
+pub mod streams;
+mod variables;

@@ -1,0 +1,281 @@
+//! Both secrets of a local stack: made at the first run, kept for the owner's eyes.
+//!
+//! What is in Secrets Manager in an account is in two files here. The code that makes and rotates them
+//! is the same.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keys::KeysTable;
+use process::{Clock, Env, SystemClock, SystemRandom};
+use rotation::{PepperRotation, PepperRotationError, Plan, Rotation, RotationError};
+use secrets::{Secret, SecretError, Versions};
+use tempfile::NamedTempFile;
+use template::project::Project;
+use template::ui;
+
+/// Where both secrets are.
+#[derive(Clone, Debug)]
+pub struct LocalSecrets {
+    signing_keys: PathBuf,
+    peppers: PathBuf,
+}
+
+/// A secret is unusable. The message is one line and reveals nothing of the secret.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalSecretError {
+    /// A file cannot be read, regardless of its content.
+    #[error("cannot read {path}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The signing keys.
+    #[error("the key file {path} is unusable ({reason}): delete it, and a new one is created")]
+    SigningKeys {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: RotationError,
+    },
+    /// The peppers.
+    #[error("the pepper file {path} is unusable ({reason}): delete it, and a new one is created")]
+    Peppers {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: PepperRotationError,
+    },
+    /// The keys cannot be made or published.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
+    /// The peppers cannot be made.
+    #[error(transparent)]
+    PepperRotation(#[from] PepperRotationError),
+}
+
+impl LocalSecretError {
+    fn unreadable(path: String, reason: &dyn std::error::Error) -> Self {
+        Self::Unreadable { path, reason: ui::without_numbers(&reason.to_string()) }
+    }
+}
+
+/// The secrets of a stack, wherever they are.
+#[derive(Clone)]
+pub struct StackSecrets {
+    /// The private signing keys.
+    pub signing_keys: Versions,
+    /// The peppers.
+    pub peppers: Versions,
+    /// The clock of those who use them.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl StackSecrets {
+    /// What rotates the signing keys, with `table` and the settings in `env`.
+    ///
+    /// # Errors
+    /// When a setting is not usable.
+    pub fn rotation(&self, table: KeysTable, env: &Env) -> Result<Rotation, process::ConfigErrors> {
+        let config = env.settings::<rotation::Config>()?;
+        let (versions, clock) = (self.signing_keys.clone(), Arc::clone(&self.clock));
+        Ok(Rotation::new(config, versions, table, clock, Arc::new(SystemRandom)))
+    }
+
+    /// What adds peppers, with the settings in `env`.
+    ///
+    /// # Errors
+    /// When a setting is not usable.
+    pub fn pepper_rotation(&self, env: &Env) -> Result<PepperRotation, process::ConfigErrors> {
+        let kept_for = env.read(rotation::peppers_kept_for)?;
+        let (peppers, clock) = (self.peppers.clone(), Arc::clone(&self.clock));
+        Ok(PepperRotation::new(peppers, kept_for, clock, Arc::new(SystemRandom)))
+    }
+}
+
+/// The variable with the digests by which functions recognize the proxy in front of them.
+pub const EDGE_DIGESTS: &str = "EDGE_SECRET_SHA256";
+
+impl LocalSecrets {
+    /// Those of `project`.
+    #[must_use]
+    pub fn of(project: &Project) -> Self {
+        // Absolute: functions run in other folders.
+        let local = |name| {
+            let path = project.local(name);
+            std::path::absolute(&path).unwrap_or(path)
+        };
+        Self { signing_keys: local("signing-keys.json"), peppers: local("peppers.json") }
+    }
+
+    /// The variables by which functions find them.
+    #[must_use]
+    pub fn variables(&self) -> [(String, String); 2] {
+        let file = |path: &Path| format!("file:{}", path.display());
+        [
+            ("SIGNING_KEYS_SECRET".to_owned(), file(&self.signing_keys)),
+            ("PEPPERS_SECRET".to_owned(), file(&self.peppers)),
+        ]
+    }
+
+    /// The versions of both.
+    #[must_use]
+    pub fn versions(&self) -> StackSecrets {
+        let versions = |path| Versions::of(Secret::new(&secrets::Config::file(path)));
+        StackSecrets {
+            signing_keys: versions(&self.signing_keys),
+            peppers: versions(&self.peppers),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Creates what is missing, and publishes the public keys if the table does not contain them.
+    ///
+    /// # Errors
+    /// When an existing secret is unusable, or something cannot be created.
+    pub async fn make(
+        &self,
+        rotation: &Rotation,
+        peppers: &PepperRotation,
+    ) -> Result<(), LocalSecretError> {
+        let unusable = |reason: RotationError| {
+            let path = self.signing_keys.display().to_string();
+            match reason {
+                RotationError::Secret(SecretError::Unavailable(reason)) => {
+                    LocalSecretError::unreadable(path, &*reason)
+                }
+                RotationError::SigningKeys(_) | RotationError::Secret(SecretError::Unusable(_)) => {
+                    LocalSecretError::SigningKeys { path, reason }
+                }
+                other => other.into(),
+            }
+        };
+        if rotation.has_keys().await.map_err(unusable)? {
+            // What was begun first: it may be the revocation of a key, which must not come back.
+            rotation.resume().await?;
+            rotation.reconcile().await?;
+        } else {
+            rotation.perform(&Plan::Rotate).await?;
+        }
+        let unusable = |reason: PepperRotationError| {
+            let path = self.peppers.display().to_string();
+            match reason {
+                PepperRotationError::Secret(SecretError::Unavailable(reason)) => {
+                    LocalSecretError::unreadable(path, &*reason)
+                }
+                reason => LocalSecretError::Peppers { path, reason },
+            }
+        };
+        if peppers.current().await.map_err(unusable)?.is_none() {
+            peppers.add().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file whole or not at all, with mode 0600 from its first byte on.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::database::{LocalDatabase, Storage};
+    use template::Template;
+
+    struct Bench {
+        _folder: tempfile::TempDir,
+        _database: LocalDatabase,
+        secrets: LocalSecrets,
+        rotation: Rotation,
+        peppers: PepperRotation,
+    }
+
+    async fn bench() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let project = Project::here().with_local(folder.path().to_owned());
+        let template = Template::read(&project.template()).unwrap();
+        let database = LocalDatabase::start(&Storage::Memory, &template.tables).await.unwrap();
+        let client = crate::database::connect(&database.endpoint()).unwrap();
+        let secrets = LocalSecrets::of(&project);
+        let env = Env::default();
+        let both = secrets.versions();
+        let rotation = both.rotation(KeysTable::new("KeysTable", client), &env).unwrap();
+        let peppers = both.pepper_rotation(&env).unwrap();
+        Bench { _folder: folder, _database: database, secrets, rotation, peppers }
+    }
+
+    impl Bench {
+        async fn make(&self) -> Result<(), LocalSecretError> {
+            self.secrets.make(&self.rotation, &self.peppers).await
+        }
+    }
+
+    #[tokio::test]
+    async fn are_made_once_for_the_owner_alone() {
+        let bench = bench().await;
+        bench.make().await.unwrap();
+        let files = [&bench.secrets.signing_keys, &bench.secrets.peppers];
+        let read = || files.map(|path| fs::read_to_string(path).unwrap());
+        let made = read();
+        for path in files {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        bench.make().await.unwrap();
+        assert_eq!(read(), made);
+        for path in files {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(bench.rotation.record().await.unwrap().keys.len(), 2);
+    }
+
+    /// Deleting it would lose the keys, so the advice for a damaged file does not apply.
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_is_reported_as_such() {
+        for which in ["signing-keys.json", "peppers.json"] {
+            let bench = bench().await;
+            bench.make().await.unwrap();
+            let path = bench.secrets.signing_keys.with_file_name(which);
+            fs::remove_file(&path).unwrap();
+            // Which even root cannot read: it leads to itself.
+            std::os::unix::fs::symlink(&path, &path).unwrap();
+            let error = bench.make().await.unwrap_err().to_string();
+            let expected =
+                format!("cannot read {}: Too many levels of symbolic links", path.display());
+            assert!(error.starts_with(&expected), "{error}");
+            assert!(!error.contains("delete it") && !error.contains("os error"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn say_in_one_line_that_they_are_not_usable() {
+        for content in ["", "{", r#"{"keys":[{"kty":"OKP"}]}"#, "{\n\n}", "[]"] {
+            for which in ["signing-keys.json", "peppers.json"] {
+                let bench = bench().await;
+                bench.make().await.unwrap();
+                let path = bench.secrets.signing_keys.with_file_name(which);
+                fs::write(&path, content).unwrap();
+                let error = bench.make().await.unwrap_err().to_string();
+                assert!(error.contains("delete it") && error.contains(which), "{content}: {error}");
+                assert!(!error.contains('\n'), "{error}");
+                assert_eq!(fs::read_to_string(&path).unwrap(), content, "nothing is overwritten");
+            }
+        }
+    }
+}

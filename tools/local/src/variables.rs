@@ -1,0 +1,209 @@
+//! The environment variables of the functions: which there are, and whether the values of some are valid.
+//!
+//! A function names a variable where it reads it, so the sources are the list.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use auth::TokenRules;
+use process::{Env, Reader, Settings};
+use template::Template;
+use template::project::Project;
+
+/// The folders of packages whose code functions link.
+const FOLDERS: [&str; 2] = ["functions", "shared"];
+
+/// A variable that the user set cannot have an effect, or not that one. In one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum VariableError {
+    /// Nothing reads it.
+    #[error("--env {name}: no function reads this variable{}", suggestion.as_ref().map_or(String::new(), |name| format!("; did you mean {name}?")))]
+    Unknown { name: String, suggestion: Option<String> },
+    /// A value is invalid.
+    #[error("--env: {0}")]
+    Invalid(process::ConfigErrors),
+}
+
+/// The names of all variables that functions read.
+#[derive(Clone, Debug)]
+pub(crate) struct Variables(BTreeSet<String>);
+
+impl Variables {
+    /// Finds them in the sources of `project` and in its template.
+    ///
+    /// # Errors
+    /// When the sources cannot be read.
+    pub(crate) fn of(project: &Project, template: &Template) -> io::Result<Self> {
+        let mut names = BTreeSet::new();
+        for function in &template.functions {
+            names.extend(function.environment.keys().cloned());
+        }
+        for folder in FOLDERS {
+            for package in fs::read_dir(project.root().join(folder))? {
+                let package = package?;
+                let sources = package.path().join("src");
+                if sources.is_dir() {
+                    for source in rust_files(&sources)? {
+                        names.extend(read_in(&fs::read_to_string(source)?));
+                    }
+                }
+            }
+        }
+        Ok(Self(names))
+    }
+
+    /// Refuses a variable that no function reads.
+    pub(crate) fn check(&self, set: &[(String, String)]) -> Result<(), VariableError> {
+        match set.iter().find(|(name, _)| !self.0.contains(name)) {
+            None => Ok(()),
+            Some((name, _)) => Err(VariableError::Unknown {
+                name: name.clone(),
+                suggestion: self.nearest(name).map(str::to_owned),
+            }),
+        }
+    }
+
+    /// The known name that differs least, unless it differs too much to be meant.
+    fn nearest(&self, name: &str) -> Option<&str> {
+        let name = name.to_ascii_uppercase();
+        let distance = |known: &String| strsim::damerau_levenshtein(&name, known);
+        let nearest = self.0.iter().min_by_key(|known| distance(known))?;
+        (distance(nearest) <= name.len() / 3).then_some(nearest)
+    }
+}
+
+fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(rust_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// The names of variables in a source: string literals of capital letters, digits and `_`. In a source that
+/// reads no settings, only those with `_`, because a name may be a constant there. A superfluous name does
+/// less harm than refusing a variable that a function reads.
+fn read_in(source: &str) -> BTreeSet<String> {
+    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let reads = ["Reader", "reader", ".read("].iter().any(|sign| code.contains(sign));
+    let is_name = |text: &&str| {
+        text.starts_with(|c: char| c.is_ascii_uppercase())
+            && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+            && (reads || text.contains('_'))
+    };
+    code.split('"').filter(is_name).map(str::to_owned).collect()
+}
+
+/// Checks values by the parsers of the functions, as far as these are not in the functions' own packages. A
+/// fault of a variable that the user did not set is none of this check's.
+pub(crate) fn check_values(env: &Env, set: &[(String, String)]) -> Result<(), VariableError> {
+    let Err(error) = env.read(|reader| read_all(reader).into_iter().collect::<Option<Vec<()>>>())
+    else {
+        return Ok(());
+    };
+    let said = error.to_string();
+    if set.iter().any(|(name, _)| said.contains(name.as_str())) {
+        Err(VariableError::Invalid(error))
+    } else {
+        Ok(())
+    }
+}
+
+fn read_all(reader: &Reader<'_>) -> [Option<()>; 9] {
+    [
+        TokenRules::read(reader).map(drop),
+        issuer::Config::read(reader).map(drop),
+        keys::Config::read(reader).map(drop),
+        passwords::Policy::read(reader).map(drop),
+        rotation::Config::read(reader).map(drop),
+        rotation::peppers_kept_for(reader).map(drop),
+        store::Grace::read(reader).map(drop),
+        store::SessionLimits::read(reader).map(drop),
+        throttle::Config::read(reader).map(drop),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known() -> Variables {
+        let project = Project::here();
+        Variables::of(&project, &Template::read(&project.template()).unwrap()).unwrap()
+    }
+
+    fn set(name: &str) -> [(String, String); 1] {
+        [(name.to_owned(), "x".to_owned())]
+    }
+
+    /// The page describes what the functions read; abbreviated and composed names apart.
+    #[test]
+    fn every_documented_variable_is_known() {
+        let page = Project::here().root().join("docs/configuration.md");
+        let page = fs::read_to_string(page).unwrap();
+        let (_, section) = page.split_once("## Variables of the functions").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let known = known();
+        let mut documented = 0;
+        for row in section.lines().filter_map(|line| line.strip_prefix("| `")) {
+            let (names, _) = row.split_once(" | ").unwrap();
+            for name in names.split('`').filter(|name| {
+                name.len() > 4
+                    && name
+                        .bytes()
+                        .all(|b| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit())
+            }) {
+                assert_eq!(known.check(&set(name)), Ok(()), "{name}");
+                documented += 1;
+            }
+        }
+        assert!(documented > 40, "{documented}");
+    }
+
+    #[test]
+    fn a_variable_is_known_wherever_its_name_is_written() {
+        for (source, known) in [
+            (r#"reader.required("WORD")"#, true),
+            (r#"env.read(|r| r.maybe("WORD"))"#, true),
+            (r#"const NAME: &str = "A_NAME";"#, true),
+            ("#[cfg(test)]\nuse x;\nreader.required(\"WORD\")", true),
+            (r#"const KIND: &str = "WORD";"#, false),
+            (r#"reader.required("word")"#, false),
+            ("reader\n#[cfg(test)]\nmod tests {\n\"WORD\"", false),
+        ] {
+            assert_eq!(!read_in(source).is_empty(), known, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_misspelled_variable_is_refused_with_the_one_that_is_meant() {
+        let known = known();
+        for (name, meant) in [
+            ("AUDIANCE", Some("AUDIENCE")),
+            ("PASSWORD_MIN_CHAR", Some("PASSWORD_MIN_CHARS")),
+            ("password_min_chars", Some("PASSWORD_MIN_CHARS")),
+            ("THROTTLE_REGISTER", Some("THROTTLE_REGISTER_FREE")),
+            ("ACCESS_TOKEN_SECS", Some("ACCESS_TOKEN_SECONDS")),
+            ("COLOUR_OF_THE_SKY", None),
+            // Of tests.
+            ("SFTP_ENABLED", None),
+        ] {
+            let expected = VariableError::Unknown {
+                name: name.to_owned(),
+                suggestion: meant.map(str::to_owned),
+            };
+            assert_eq!(known.check(&set(name)), Err(expected));
+        }
+        let error = known.check(&set("AUDIANCE")).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "--env AUDIANCE: no function reads this variable; did you mean AUDIENCE?"
+        );
+    }
+}

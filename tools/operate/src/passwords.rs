@@ -1,0 +1,234 @@
+//! `cargo xtask passwords`: builds the filter of breached passwords from files, and queries it.
+
+use std::fmt::Display;
+use std::fs::{File, Permissions};
+use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write, stdin};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use passwords::{
+    BreachedFilter, FALSE_POSITIVE_ONE_IN, FilterBuilder, MAX_PASSWORD_BYTES, Password,
+};
+use tempfile::NamedTempFile;
+use template::project::Project;
+use template::ui;
+
+/// What to do.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum PasswordsCommand {
+    /// Build a filter of breached passwords from text files
+    Filter {
+        /// Text files with one entry per line: a SHA-1 hash in hex, as Have I Been Pwned publishes
+        /// them (HASH or HASH:COUNT), or a plaintext password
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Write the filter to this file [default: .local/breached-passwords.filter]
+        #[arg(long, value_name = "PATH")]
+        out: Option<PathBuf>,
+        /// Omit hashes with a smaller COUNT
+        #[arg(long, value_name = "COUNT", default_value_t = 0)]
+        min_count: u64,
+    },
+    /// Report whether passwords are in a filter: one from a prompt, or each line of standard input
+    Check {
+        /// File of the filter
+        #[arg(value_name = "FILTER")]
+        filter: PathBuf,
+    },
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// When a file is missing or not what it should be. In one line.
+pub fn run(project: &Project, command: PasswordsCommand) -> anyhow::Result<()> {
+    match command {
+        PasswordsCommand::Filter { files, out, min_count } => {
+            let out = if let Some(out) = out {
+                out
+            } else {
+                project.make_local()?;
+                project.local("breached-passwords.filter")
+            };
+            make(&files, &out, min_count)
+        }
+        PasswordsCommand::Check { filter } => check(&filter),
+    }
+}
+
+fn make(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
+    // All of them are there, before the first takes its hour.
+    let opened: Vec<_> = files
+        .iter()
+        .map(|path| Ok((path, File::open(path).with_context(|| cannot("read", path))?)))
+        .collect::<anyhow::Result<_>>()?;
+    let begun = Instant::now();
+    let mut builder = FilterBuilder::new(min_count);
+    for (path, file) in opened {
+        let size = file.metadata().map_or(0, |metadata| metadata.len());
+        add(&mut builder, path, size, &mut BufReader::with_capacity(1 << 20, file))?;
+    }
+    let (hashes, words) = (builder.hashes(), builder.words());
+    ui::note(format_args!(
+        "building the filter from {hashes} hashes and {words} plaintext passwords"
+    ));
+    let filter = builder.build().context("no filter was built")?;
+    write(out, &filter).with_context(|| cannot("write", out))?;
+    // By the way that functions go.
+    BreachedFilter::read(out).with_context(|| format!("{} is unusable", out.display()))?;
+
+    let shown = out.canonicalize().unwrap_or_else(|_| out.to_owned());
+    let shown = shown.display();
+    ui::line(format_args!(
+        "{shown}: {} entries, {} bytes, in {:.1} s",
+        filter.entries(),
+        filter.bytes(),
+        begun.elapsed().as_secs_f64()
+    ));
+    ui::line(format_args!(
+        "from {hashes} hashes and {words} plaintext passwords, without duplicates"
+    ));
+    ui::line(format_args!(
+        "one in {FALSE_POSITIVE_ONE_IN} passwords that are not listed is refused nevertheless"
+    ));
+    ui::line("to use it here:");
+    ui::line(format_args!("  cargo xtask dev --env PASSWORD_BREACHED_FILTER={shown}"));
+    ui::line("to publish it as a layer, which docs/passwords.md explains:");
+    ui::line(format_args!("  zip -j breached-passwords.zip {shown}"));
+    ui::line(
+        "  aws lambda publish-layer-version --layer-name breached-passwords --zip-file \
+         fileb://breached-passwords.zip",
+    );
+    Ok(())
+}
+
+fn cannot(verb: &str, path: &Path) -> String {
+    format!("cannot {verb} {}", path.display())
+}
+
+/// Adds every line of a file, which is never in memory as a whole.
+fn add(
+    builder: &mut FilterBuilder,
+    path: &Path,
+    size: u64,
+    input: &mut dyn BufRead,
+) -> anyhow::Result<()> {
+    // A count makes a hash longer than itself, but a password may be longer still. With a byte too
+    // many for either, and the line's end.
+    let limit = u64::try_from(MAX_PASSWORD_BYTES).unwrap_or(u64::MAX).saturating_add(3);
+    let at = |line: u64, what: &dyn Display| format!("{}, line {line}: {what}", path.display());
+    let mut progress = Progress::new(path, size);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let read = Read::take(&mut *input, limit).read_until(b'\n', &mut line);
+        let read = read.with_context(|| cannot("read", path))?;
+        if read == 0 {
+            break;
+        }
+        // What editors of Windows begin a file with.
+        let text = match number {
+            1 => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line),
+            _ => &line,
+        };
+        builder.add(text).map_err(|error| anyhow::anyhow!(at(number, &error)))?;
+        progress.read(number, read);
+    }
+    Ok(())
+}
+
+/// Says how far it is, every few seconds.
+struct Progress<'a> {
+    path: &'a Path,
+    size: u64,
+    done: u64,
+    said: Instant,
+}
+
+impl<'a> Progress<'a> {
+    /// How often something is said.
+    const EVERY: Duration = Duration::from_secs(3);
+    /// After how many lines it looks at the clock.
+    const LINES: u64 = 100_000;
+
+    fn new(path: &'a Path, size: u64) -> Self {
+        Self { path, size, done: 0, said: Instant::now() }
+    }
+
+    fn read(&mut self, line: u64, bytes: usize) {
+        self.done += u64::try_from(bytes).unwrap_or_default();
+        if !line.is_multiple_of(Self::LINES) || self.said.elapsed() < Self::EVERY {
+            return;
+        }
+        self.said = Instant::now();
+        // A pipe has no size.
+        let percent = (self.done * 100).checked_div(self.size);
+        let percent = percent.map_or(String::new(), |percent| format!(", {percent} %"));
+        ui::note(format_args!("{}: {line} lines{percent}", self.path.display()));
+    }
+}
+
+/// Writes it whole or not at all. Anybody may read it: what is in it is public, and Lambda runs a
+/// function as a user who does not own the layer.
+fn write(path: &Path, filter: &BreachedFilter) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    let mut output = BufWriter::new(&file);
+    filter.write(&mut output)?;
+    output.flush()?;
+    drop(output);
+    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn check(path: &Path) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let filter =
+        BreachedFilter::read(path).with_context(|| format!("{} is unusable", path.display()))?;
+    let loaded = begun.elapsed();
+    let mut asked = Asked { filter: &filter, count: 0, took: Duration::ZERO };
+    if stdin().is_terminal() {
+        let given = rpassword::prompt_password("Password: ").context("cannot read a password")?;
+        asked.say(given)?;
+    } else {
+        for line in stdin().lock().lines() {
+            asked.say(line.context("cannot read standard input")?)?;
+        }
+    }
+    if asked.count == 0 {
+        bail!("there is no password to look up");
+    }
+    ui::note(format_args!(
+        "read {} entries in {:.1} ms; looked {} up in {:.2} µs each",
+        filter.entries(),
+        loaded.as_secs_f64() * 1e3,
+        asked.count,
+        asked.took.as_secs_f64() * 1e6 / f64::from(asked.count)
+    ));
+    Ok(())
+}
+
+/// What has been looked up.
+struct Asked<'a> {
+    filter: &'a BreachedFilter,
+    count: u32,
+    took: Duration,
+}
+
+impl Asked<'_> {
+    /// The answer alone: a password is not shown.
+    fn say(&mut self, given: String) -> anyhow::Result<()> {
+        let password =
+            Password::parse(given).map_err(|error| anyhow::anyhow!("the password {error}"))?;
+        let begun = Instant::now();
+        let listed = self.filter.contains(&password);
+        self.took += begun.elapsed();
+        self.count += 1;
+        ui::line(if listed { "yes" } else { "no" });
+        Ok(())
+    }
+}

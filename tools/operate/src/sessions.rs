@@ -1,0 +1,47 @@
+//! `cargo xtask sessions`: what concerns the sessions of all accounts.
+
+use anyhow::Context;
+use auth::GlobalEpoch;
+use jiff::Timestamp;
+use template::project::Project;
+use template::ui;
+
+use crate::target::Target;
+
+/// What to do.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum SessionsCommand {
+    /// End every session of every account, for example after a restore from a backup
+    EndAll {
+        /// Do not ask for confirmation
+        #[arg(long)]
+        yes: bool,
+        /// The database.
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// When it cannot be done, or is not confirmed. In one line.
+pub async fn run(project: &Project, command: SessionsCommand) -> anyhow::Result<()> {
+    let SessionsCommand::EndAll { yes, target } = command;
+    let tables = target.open(project).await?;
+    if !yes {
+        ui::line(
+            "Everybody has to sign in again. Refresh and checked routes refuse the ended sessions \
+             within 5 minutes, because functions cache the keys' table that long. Routes by token \
+             accept the access tokens until they expire.",
+        );
+        ui::confirm("End every session of every account?")?;
+    }
+    let epoch = GlobalEpoch::after(tables.clock.now());
+    tables.keys.raise_epoch(epoch).await.map_err(anyhow::Error::new)?;
+    // It may have been raised further before.
+    let epoch = tables.keys.record().await.map_err(anyhow::Error::new)?.epoch;
+    let from = Timestamp::from_second(epoch.second()).context("the clock is out of range")?;
+    ui::line(format_args!("every session that began before {from} has ended"));
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! `cargo xtask admin` as a person or a script uses it, without a running dev server.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// With the default database of a folder of local state.
+fn admin(local: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_operate"))
+        .arg("admin")
+        .args(arguments)
+        .arg("--local")
+        .arg(local)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn good(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The one line of a refusal.
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+#[test]
+fn makes_shows_and_raises_an_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path();
+    let create = ["create", "Root", "--email", "root@example.com", "--password-stdin"];
+    let made = good(&admin(database, &create, "a long passphrase\n"));
+    assert!(made.contains("Root"), "{made}");
+
+    let again = refused(&admin(database, &create, "a long passphrase\n"));
+    assert!(again.contains("the username is taken"), "{again}");
+
+    // Another spelling of the name is the same account.
+    let shown = good(&admin(database, &["show", "ROOT"], ""));
+    for part in ["Root", "root@example.com (not verified)", "active", "ago)"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(shown.contains("roles       user\n"), "{shown}");
+
+    let raise = ["set-roles", "root", "--roles", "admin,super_admin"];
+    let unconfirmed = refused_after_showing(&admin(database, &raise, "y\n"));
+    assert!(unconfirmed.contains("--yes"), "{unconfirmed}");
+    let shown = good(&admin(database, &["show", "root"], ""));
+    assert!(shown.contains("roles       user\n"), "{shown}");
+
+    good(&admin(database, &[&raise[..], &["--yes"]].concat(), ""));
+    let shown = good(&admin(database, &["show", "root"], ""));
+    assert!(shown.contains("roles       admin,super_admin\n"), "{shown}");
+}
+
+/// Who is about to be raised is shown even where nobody can be asked.
+fn refused_after_showing(output: &Output) -> String {
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Root"), "{output:?}");
+    refused(output)
+}
+
+#[test]
+fn takes_the_hash_of_an_account_that_is_moved_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path();
+    // What Werkzeug makes of `password`, with few iterations; and with so many that a login would be a
+    // denial of service.
+    let hash = |iterations: u32| {
+        let digest = "5f4dcc3b5aa765d61d8327deb882cf995f4dcc3b5aa765d61d8327deb882cf99";
+        format!("pbkdf2:sha256:{iterations}$c29tZXNhbHQ${digest}\n")
+    };
+    let create = ["create", "mover", "--hash-stdin"];
+    let costly = refused(&admin(database, &create, &hash(100_000_000)));
+    assert!(costly.contains("the password hash is too expensive to verify: "), "{costly}");
+    let broken = refused(&admin(database, &create, "md5$abc\n"));
+    for format in ["argon2id", "bcrypt", "pbkdf2:sha256:", "scrypt:", "pbkdf2_sha256$"] {
+        assert!(broken.contains(format), "{format}: {broken}");
+    }
+    good(&admin(database, &create, &hash(1_000)));
+    assert!(good(&admin(database, &["show", "mover"], "")).contains("mover"));
+}
+
+#[test]
+fn refuses_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path();
+    good(&admin(database, &["create", "other", "--password-stdin"], "a long passphrase\n"));
+    for (arguments, input, reason) in [
+        (&["create", "someone", "--password-stdin"][..], "short\n", "the password must have"),
+        (&["create", "someone", "--password-stdin"], "password1\n", "most common"),
+        (&["create", "someone"], "", "--password-stdin"),
+        (&["create", "a@b", "--password-stdin"], "a long passphrase\n", "the username"),
+        (&["create", "someone", "--email", "x", "--password-stdin"], "", "the e-mail address"),
+        (&["show", "nobody"], "", "there is no account nobody"),
+        (&["set-roles", "nobody", "--roles", "admin", "--yes"], "", "there is no account nobody"),
+    ] {
+        let said = refused(&admin(database, arguments, input));
+        assert!(said.contains(reason), "{arguments:?}: {said}");
+    }
+    let broken = folder.path().join("broken.db");
+    std::fs::write(&broken, "x".repeat(5_000)).unwrap();
+    let named = ["show", "nobody", "--db", broken.to_str().unwrap()];
+    let said = refused(&admin(database, &named, ""));
+    assert!(said.contains("is damaged"), "{said}");
+}
+
+/// A misspelled path, and a dev server that has never run.
+#[test]
+fn no_command_creates_a_database_by_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = folder.path();
+    let path = local.join("latchky.db");
+    let typed = path.to_str().unwrap();
+    for (arguments, input) in [
+        (&["create", "someone", "--password-stdin"][..], "a long passphrase\n"),
+        (&["set-roles", "someone", "--roles", "admin", "--yes"], ""),
+        (&["disable", "someone"], ""),
+        (&["enable", "someone"], ""),
+        (&["show", "someone"], ""),
+    ] {
+        let said = refused(&admin(local, &[arguments, &["--db", typed]].concat(), input));
+        assert!(said.contains(&format!("there is no database {typed}")), "{said}");
+        if arguments[0] != "create" {
+            let said = refused(&admin(local, arguments, input));
+            assert!(said.contains("there is no database"), "{said}");
+        }
+    }
+    assert_eq!(std::fs::read_dir(local).unwrap().count(), 0, "nothing was created");
+    let create = ["create", "someone", "--password-stdin"];
+    good(&admin(local, &create, "a long passphrase\n"));
+    assert!(local.join("latchkey.db").exists());
+}
+
+#[test]
+fn an_unusable_folder_of_local_state_is_refused_with_advice() {
+    let create = ["create", "someone", "--password-stdin"];
+    for local in ["/proc", "/dev/null/local"] {
+        let said = refused(&admin(Path::new(local), &create, "a long passphrase\n"));
+        assert!(said.contains(local) && said.contains("--local"), "{said}");
+        assert!(!said.contains("os error"), "{said}");
+    }
+}

@@ -1,0 +1,142 @@
+//! `cargo xtask passwords` as a person or a script uses it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// SHA-1 of "password", and another one, as Have I Been Pwned writes them.
+const HASHES: &str = "5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8:10434004\r\n\
+                      EA77C2CE1CBAFA6DB6E3B57D8A9C8D2E6E8F3B7C:2\r\n";
+
+fn passwords(folder: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_operate"))
+        .arg("passwords")
+        .args(arguments)
+        .arg("--local")
+        .arg(folder.join("local"))
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // One that refuses its arguments does not wait for its input.
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    child.wait_with_output().unwrap()
+}
+
+fn good(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The last line of what was said, which is the refusal.
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    said.lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn makes_a_filter_of_several_files_and_asks_it() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("hashes.txt"), HASHES).unwrap();
+    // The mark of an editor, a password that is there twice, one that is not composed.
+    fs::write(at("words.txt"), "\u{feff}hunter22\nhunter22\n\npassword\ncafe\u{301} am see")
+        .unwrap();
+    let files = ["filter", "hashes.txt", "words.txt"];
+    let said = good(&passwords(folder.path(), &files, ""));
+    for part in
+        ["breached-passwords.filter: 4 entries, ", "2 hashes and 4 plaintext passwords", "65536"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let filter = at("local").join("breached-passwords.filter");
+    let metadata = fs::metadata(&filter).unwrap();
+    assert!(said.contains(&format!(" {} bytes", metadata.len())), "{said}");
+    // A function is another user than who unpacks the layer.
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o644);
+
+    let asked = "password\nhunter22\nhunter23\ncaf\u{e9} am see\nPassword\n";
+    let check = ["check", filter.to_str().unwrap()];
+    assert_eq!(good(&passwords(folder.path(), &check, asked)), "yes\nyes\nno\nyes\nno\n");
+
+    // Elsewhere, and without what was seen rarely.
+    let files = ["filter", "hashes.txt", "--min-count", "3", "--out", "other.filter"];
+    let said = good(&passwords(folder.path(), &files, ""));
+    assert!(said.contains("other.filter: 1 entries"), "{said}");
+    assert!(at("other.filter").exists());
+    // Nothing is left beside what was asked for.
+    assert_eq!(fs::read_dir(at("local")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+}
+
+#[test]
+fn refuses_in_one_line_and_writes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for (name, content) in [
+        ("good.txt", &b"hunter22\n"[..]),
+        ("empty.txt", b"\n\n"),
+        ("latin.txt", b"one\ntwo\ncaf\xe9\n"),
+        ("ntlm.txt", b"8846F7EAEE8FB117AD06BDD830B7586C:3\n"),
+    ] {
+        fs::write(at(name), content).unwrap();
+    }
+    fs::create_dir(at("folder")).unwrap();
+    for (arguments, reason) in [
+        (
+            &["filter", "good.txt", "missing.txt"][..],
+            "error: cannot read missing.txt: No such file",
+        ),
+        (&["filter", "folder"], "error: cannot read folder: "),
+        (&["filter", "empty.txt"], "error: no filter was built: the list contains no password"),
+        (&["filter", "good.txt", "latin.txt"], "error: latin.txt, line 3: is not UTF-8"),
+        (&["filter", "ntlm.txt"], "error: ntlm.txt, line 1: is a hash, but not SHA-1"),
+        // A line without end, of which no more is read than a password may have.
+        (&["filter", "/dev/zero"], "error: /dev/zero, line 1: is longer than 1024 bytes"),
+        (&["filter", "good.txt", "--out", "no/where"], "error: cannot write no/where: "),
+        (&["check", "missing.filter"], "error: missing.filter is unusable: cannot be read: No"),
+        (&["check", "good.txt"], "error: good.txt is unusable: is not a filter"),
+    ] {
+        let said = refused(&passwords(folder.path(), arguments, "hunter22\n"));
+        assert!(said.starts_with(reason), "{arguments:?}: {said}");
+        assert!(!at("local/breached-passwords.filter").exists(), "{arguments:?}");
+    }
+    good(&passwords(folder.path(), &["filter", "good.txt"], ""));
+    let check = ["check", "local/breached-passwords.filter"];
+    let said = refused(&passwords(folder.path(), &check, ""));
+    assert!(said.contains("no password to look up"), "{said}");
+}
+
+/// A reader of the old file still reads all of it.
+#[test]
+fn an_old_filter_stays_until_the_new_one_is_whole() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("old.txt"), "hunter22").unwrap();
+    fs::write(at("bad.txt"), b"hunter23\n\xff\n").unwrap();
+    fs::write(at("new.txt"), "hunter23").unwrap();
+    let answers = || {
+        let check = ["check", "a.filter"];
+        good(&passwords(folder.path(), &check, "hunter22\nhunter23\n"))
+    };
+    good(&passwords(folder.path(), &["filter", "old.txt", "--out", "a.filter"], ""));
+    refused(&passwords(folder.path(), &["filter", "bad.txt", "--out", "a.filter"], ""));
+    assert_eq!(answers(), "yes\nno\n");
+    let old = fs::read(at("a.filter")).unwrap();
+    let mut reading = fs::File::open(at("a.filter")).unwrap();
+    good(&passwords(folder.path(), &["filter", "new.txt", "--out", "a.filter"], ""));
+    assert_eq!(answers(), "no\nyes\n");
+    let mut read = Vec::new();
+    reading.read_to_end(&mut read).unwrap();
+    assert!(read == old, "what is open has been written to");
+}

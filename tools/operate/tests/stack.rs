@@ -1,0 +1,166 @@
+//! Commands with `--stack`, on tables that CloudFormation names and by its clock: played by this test.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+
+use jiff::fmt::rfc2822::DateTimePrinter;
+use jiff::{SignedDuration, Timestamp};
+use local::database::{LocalDatabase, Storage};
+use process::{Clock, SystemClock};
+use template::Template;
+use template::project::Project;
+
+/// A deployed stack.
+struct Stack {
+    database: LocalDatabase,
+    cloudformation: String,
+}
+
+impl Stack {
+    /// With these parameters, in a cloud whose clock is that far ahead of this machine's.
+    async fn start(parameters: &[(&str, &str)], ahead: SignedDuration) -> Self {
+        let template = Template::read(&Project::here().template()).unwrap();
+        let database = LocalDatabase::start(&Storage::Memory, &template.tables).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let cloudformation = format!("http://{}", listener.local_addr().unwrap());
+        let description = description(parameters);
+        // It ends with the test.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                answer(stream.unwrap(), &description, SystemClock.now() + ahead);
+            }
+        });
+        Self { database, cloudformation }
+    }
+
+    fn run(&self, arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_operate"))
+            .args(arguments)
+            .args(["--stack", "mine", "--region", "us-east-1"])
+            .env("AWS_ENDPOINT_URL_CLOUDFORMATION", &self.cloudformation)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", self.database.endpoint())
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that refuses earlier does not read it.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+}
+
+/// The answer to `DescribeStacks`.
+fn description(parameters: &[(&str, &str)]) -> String {
+    let members = |kind: &str, pairs: &[(&str, &str)]| {
+        let member = |(key, value): &(&str, &str)| {
+            format!(
+                "<member><{kind}Key>{key}</{kind}Key><{kind}Value>{value}</{kind}Value></member>"
+            )
+        };
+        pairs.iter().map(member).collect::<String>()
+    };
+    let outputs = [
+        ("UsersTableName", "UsersTable"),
+        ("KeysTableName", "KeysTable"),
+        ("SigningKeysSecret", "signing-keys"),
+        ("PeppersSecret", "peppers"),
+    ];
+    format!(
+        "<DescribeStacksResponse xmlns=\"http://cloudformation.amazonaws.com/doc/2010-05-15/\">\
+         <DescribeStacksResult><Stacks><member>\
+         <StackName>mine</StackName><StackStatus>CREATE_COMPLETE</StackStatus>\
+         <StackId>arn:aws:cloudformation:us-east-1:123456789012:stack/mine/id</StackId>\
+         <CreationTime>2026-01-01T00:00:00Z</CreationTime>\
+         <Outputs>{}</Outputs><Parameters>{}</Parameters>\
+         </member></Stacks></DescribeStacksResult></DescribeStacksResponse>",
+        members("Output", &outputs),
+        members("Parameter", parameters)
+    )
+}
+
+/// Reads a request and answers it.
+fn answer(mut stream: TcpStream, body: &str, date: Timestamp) {
+    let mut request = BufReader::new(stream.try_clone().unwrap());
+    let mut length = 0;
+    for line in request.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty()) {
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+    }
+    request.take(length).read_to_end(&mut Vec::new()).unwrap();
+    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes()).unwrap();
+}
+
+fn good(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Otherwise an operator whose clock is ahead would lock everybody out, and one whose clock is behind would
+/// end no session.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_end_by_the_clock_of_the_stack() {
+    for ahead in [SignedDuration::from_hours(-72), SignedDuration::from_hours(2)] {
+        let stack = Stack::start(&[], ahead).await;
+        let before = SystemClock.now() + ahead;
+        let said = good(&stack.run(&["sessions", "end-all", "--yes"], &[], ""));
+        let after = SystemClock.now() + ahead;
+        let epoch =
+            said.split_whitespace().find_map(|word| word.parse::<Timestamp>().ok()).unwrap();
+        let late = SignedDuration::from_secs(3);
+        assert!(before < epoch && epoch < after + late, "{before} {epoch} {after}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_of_a_stack_keeps_the_rules_of_the_stack() {
+    let rules = [("PasswordMinChars", "20"), ("EmailVerification", "required")];
+    let ahead = SignedDuration::from_hours(48);
+    let stack = Stack::start(&rules, ahead).await;
+    let create = ["admin", "create", "root", "--email", "root@example.com", "--password-stdin"];
+    let laptop = [("PASSWORD_MIN_CHARS", "8"), ("EMAIL_VERIFICATION", "optional")];
+    let said = refused(&stack.run(&create, &laptop, "nineteen characters\n"));
+    assert!(said.contains("must have at least 20 characters"), "{said}");
+
+    let strict = [("PASSWORD_MIN_CHARS", "64")];
+    let made = good(&stack.run(&create, &strict, "a password of many characters\n"));
+    assert!(made.contains("root@example.com (not confirmed yet)"), "{made}");
+    // By the clock of the stack, so that it is not two days old.
+    assert!(made.contains("(0 seconds ago)") || made.contains("(1 second ago)"), "{made}");
+}
+
+/// The lists are in a layer, which is not on this machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_the_stack_is_read_from_the_copy_that_the_operator_names() {
+    let rules = [("CommonPasswordsFile", "/opt/common-passwords.txt")];
+    let stack = Stack::start(&rules, SignedDuration::ZERO).await;
+    let create = ["admin", "create", "root", "--password-stdin"];
+    let said = refused(&stack.run(&create, &[], "a long walk by the river\n"));
+    assert!(said.contains("PASSWORD_COMMON_FILE"), "{said}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("common.txt");
+    std::fs::write(&copy, "a long walk by the river\n").unwrap();
+    let copy = [("PASSWORD_COMMON_FILE", copy.to_str().unwrap())];
+    let said = refused(&stack.run(&create, &copy, "a long walk by the river\n"));
+    assert!(said.contains("most common passwords"), "{said}");
+    good(&stack.run(&create, &copy, "a short walk by the sea\n"));
+}

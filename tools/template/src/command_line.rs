@@ -1,0 +1,41 @@
+//! The parts of a command line that all tools share.
+
+use std::path::PathBuf;
+use std::process::{ExitCode, Termination};
+
+use crate::project::{NotInProject, Project};
+use crate::ui;
+
+/// The options that choose the checkout.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Checkout {
+    /// Use this folder for the local database, keys and mails [default: .local]
+    #[arg(long, global = true, value_name = "PATH")]
+    local: Option<PathBuf>,
+}
+
+impl Checkout {
+    /// The checkout that the current directory is in.
+    ///
+    /// # Errors
+    /// When it is in none.
+    pub fn find(self) -> Result<Project, NotInProject> {
+        let project = Project::find()?;
+        Ok(match self.local {
+            Some(local) => project.with_local(local),
+            None => project,
+        })
+    }
+}
+
+/// The exit code of a command. Prints an error with all its reasons in one line.
+pub fn exit_code(result: anyhow::Result<impl Termination>) -> ExitCode {
+    match result {
+        Ok(outcome) => outcome.report(),
+        Err(error) => {
+            let reasons = format!("error: {error:#}");
+            ui::note(ui::without_numbers(&reasons));
+            ExitCode::FAILURE
+        }
+    }
+}

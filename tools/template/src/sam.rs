@@ -1,0 +1,640 @@
+//! `template.yaml` as data: routes, functions with their environment, tables.
+//!
+//! The template is the only source of these facts, so the tools use what is deployed. Only the parts that the
+//! tools need are read; CloudFormation and the linters check the rest.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_saphyr::Tagged;
+
+/// The parts of the template that the tools use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// The functions, in the order of their names.
+    pub functions: Vec<Function>,
+    /// The tables, in the order of their logical ids.
+    pub tables: Vec<Table>,
+    /// What the HTTP API allows pages of the origins in `CorsOrigins`.
+    pub cors: CorsConfiguration,
+    /// The number of metrics that the alarms watch.
+    pub alarm_metrics: usize,
+}
+
+/// `CorsConfiguration` of the HTTP API, but for the origins, which a deployment names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CorsConfiguration {
+    /// The methods that pages may use.
+    #[serde(rename = "AllowMethods")]
+    pub methods: Vec<String>,
+    /// The headers that pages may send.
+    #[serde(rename = "AllowHeaders")]
+    pub headers: Vec<String>,
+    /// The headers that pages may read.
+    #[serde(rename = "ExposeHeaders")]
+    pub exposed: Vec<String>,
+    /// How many seconds a browser may keep these answers.
+    pub max_age: Option<u32>,
+    /// Whether pages may send cookies.
+    #[serde(rename = "AllowCredentials")]
+    pub credentials: bool,
+}
+
+/// A function and the routes that lead to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// The name of folder, package, binary and event file: the last part of `CodeUri`.
+    pub name: String,
+    /// The logical id of the resource.
+    pub resource: String,
+    /// Its routes. Empty for a function that serves no HTTP.
+    pub routes: Vec<Route>,
+    /// The streams whose records it is invoked with.
+    pub streams: Vec<StreamSource>,
+    /// Its environment, that of `Globals` included.
+    pub environment: BTreeMap<String, Setting>,
+    /// How long one invocation may take.
+    pub timeout: Duration,
+    /// Its memory in MB, on which its share of a processor depends.
+    pub memory_mb: u32,
+}
+
+/// A route of the HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The method; `None` for `ANY`.
+    pub method: Option<Method>,
+    /// The path as the template writes it: `/admin/users/{id}`, `/files/{proxy+}`.
+    pub path: String,
+}
+
+impl Route {
+    /// The route key as events carry it: `GET /auth/me`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{} {}", self.method.as_ref().map_or("ANY", Method::as_str), self.path)
+    }
+}
+
+/// The stream of a table, as a source of a function's events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSource {
+    /// The logical id of the table.
+    pub table: String,
+    /// A record is for the function if one of these patterns fits it; all are if there is none.
+    pub filters: Vec<Value>,
+    /// How many records it gets at a time, at most.
+    pub batch_size: usize,
+}
+
+impl StreamSource {
+    /// Whether the filter of this event source accepts a record.
+    #[must_use]
+    pub fn takes(&self, record: &Value) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|pattern| matches(pattern, record))
+    }
+}
+
+/// Whether a pattern fits a value: of an object each member, of a list one of the alternatives, which are
+/// values or `{"prefix": …}`. The part of the language of event patterns that the template uses.
+fn matches(pattern: &Value, value: &Value) -> bool {
+    match pattern {
+        Value::Object(members) => {
+            members.iter().all(|(name, pattern)| matches(pattern, &value[name.as_str()]))
+        }
+        Value::Array(alternatives) => {
+            alternatives.iter().any(|alternative| match alternative["prefix"].as_str() {
+                Some(prefix) => value.as_str().is_some_and(|text| text.starts_with(prefix)),
+                None => alternative == value,
+            })
+        }
+        _ => false,
+    }
+}
+
+/// The value of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// A literal, or the default of the parameter that `!Ref` names.
+    Text(String),
+    /// The name of the table with this logical id.
+    Table(String),
+    /// Something that only a deployment knows.
+    Deployed,
+}
+
+/// A table, as `CreateTable` and `UpdateTimeToLive` want it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// The logical id, which is the table's name locally.
+    pub name: String,
+    /// `KeySchema`, `AttributeDefinitions`, `BillingMode`, the indexes and the stream, as the template
+    /// has them.
+    pub definition: Value,
+    /// The attribute that says when an item expires.
+    pub ttl: Option<String>,
+}
+
+/// The template cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// Not YAML, or not of the form of a template. Says where.
+    #[error("not a valid template: {0}")]
+    Syntax(String),
+    /// A resource lacks something, or has it in a form that is not understood here.
+    #[error("{resource}: {problem}")]
+    Resource {
+        /// The logical id.
+        resource: String,
+        /// What is the matter.
+        problem: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document {
+    #[serde(default)]
+    parameters: BTreeMap<String, Parameter>,
+    #[serde(default)]
+    globals: Globals,
+    resources: BTreeMap<String, Resource>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Parameter {
+    default: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Globals {
+    function: GlobalFunction,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct GlobalFunction {
+    environment: Environment,
+    timeout: Option<Value>,
+    memory_size: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Environment {
+    variables: BTreeMap<String, Tagged<Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Resource {
+    r#type: String,
+    #[serde(default)]
+    properties: Properties,
+}
+
+/// The properties of functions and tables together; a resource has those of its type.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Properties {
+    code_uri: Option<Value>,
+    environment: Environment,
+    timeout: Option<Value>,
+    memory_size: Option<u32>,
+    metrics: Vec<Value>,
+    cors_configuration: Option<Value>,
+    events: BTreeMap<String, Event>,
+    function_name: Option<Tagged<Value>>,
+    event_source_arn: Option<Tagged<Value>>,
+    batch_size: Option<usize>,
+    filter_criteria: FilterCriteria,
+    key_schema: Option<Value>,
+    attribute_definitions: Option<Value>,
+    billing_mode: Option<Value>,
+    global_secondary_indexes: Option<Value>,
+    local_secondary_indexes: Option<Value>,
+    time_to_live_specification: Option<TimeToLive>,
+    stream_specification: Option<StreamSpecification>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct StreamSpecification {
+    stream_view_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Event {
+    r#type: String,
+    #[serde(default)]
+    properties: EventProperties,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct EventProperties {
+    method: Option<String>,
+    path: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct FilterCriteria {
+    filters: Vec<Filter>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Filter {
+    pattern: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TimeToLive {
+    attribute_name: String,
+    enabled: bool,
+}
+
+impl Template {
+    /// Reads the template in the file at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not a template that can be served locally.
+    pub fn read(path: &Path) -> Result<Self, TemplateError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|reason| TemplateError::Read { path: path.display().to_string(), reason })?;
+        Self::parse(&text)
+    }
+
+    /// Parses the text of a template.
+    ///
+    /// # Errors
+    /// When it is not a template that can be served locally.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let document: Document = serde_saphyr::from_str(text).map_err(|error| {
+            // The parser adds an excerpt of the file, which one line cannot hold.
+            let message = error.to_string();
+            TemplateError::Syntax(message.lines().next().unwrap_or_default().to_owned())
+        })?;
+        let mut functions = Vec::new();
+        let mut tables = Vec::new();
+        let mut cors = CorsConfiguration::default();
+        let mut alarm_metrics = 0;
+        for (id, resource) in &document.resources {
+            match resource.r#type.as_str() {
+                "AWS::Serverless::Function" => {
+                    functions.push(document.function(id, &resource.properties)?);
+                }
+                "AWS::DynamoDB::Table" => tables.push(table(id, &resource.properties)?),
+                "AWS::CloudWatch::Alarm" => alarm_metrics += watched(&resource.properties),
+                "AWS::Serverless::HttpApi" => cors = cors_of(id, &resource.properties)?,
+                _ => {}
+            }
+        }
+        functions.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { functions, tables, cors, alarm_metrics })
+    }
+
+    /// The function called `name`.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<&Function> {
+        self.functions.iter().find(|function| function.name == name)
+    }
+
+    /// The name of the local table that the variable `variable` of any function holds.
+    #[must_use]
+    pub fn table_of(&self, variable: &str) -> Option<&str> {
+        self.functions.iter().find_map(|function| match function.environment.get(variable)? {
+            Setting::Table(name) => Some(name.as_str()),
+            Setting::Text(_) | Setting::Deployed => None,
+        })
+    }
+}
+
+/// Lambda's default for `Timeout`, in seconds.
+const DEFAULT_TIMEOUT: u64 = 3;
+
+/// Lambda's default for `MemorySize`, in MB.
+const DEFAULT_MEMORY: u32 = 128;
+
+/// The number of metrics that an alarm watches: one, or those from which it computes a value.
+fn watched(alarm: &Properties) -> usize {
+    let measured = alarm.metrics.iter().filter(|metric| metric.get("MetricStat").is_some());
+    measured.count().max(1)
+}
+
+/// What the API allows pages, whether or not the configuration depends on a condition (`!If`).
+fn cors_of(id: &str, properties: &Properties) -> Result<CorsConfiguration, TemplateError> {
+    let configured = match &properties.cors_configuration {
+        None => return Ok(CorsConfiguration::default()),
+        Some(Value::Array(branches)) => branches.iter().find(|branch| branch.is_object()),
+        Some(configured) => Some(configured),
+    };
+    configured
+        .and_then(|configured| serde_json::from_value(configured.clone()).ok())
+        .ok_or_else(|| fault(id, "CorsConfiguration has an unsupported form"))
+}
+
+/// The logical id of the function `name`: `protected-route` is `ProtectedRouteFunction`.
+#[must_use]
+pub fn resource(name: &str) -> String {
+    let words = name.split('-').map(|word| {
+        let (first, rest) = word.split_at(1.min(word.len()));
+        first.to_uppercase() + rest
+    });
+    words.collect::<String>() + "Function"
+}
+
+impl Document {
+    fn function(&self, id: &str, properties: &Properties) -> Result<Function, TemplateError> {
+        let name = properties
+            .code_uri
+            .as_ref()
+            .and_then(Value::as_str)
+            .and_then(|uri| uri.trim_end_matches('/').rsplit('/').next())
+            .filter(|name| !name.is_empty() && *name != ".")
+            .ok_or_else(|| fault(id, "CodeUri is not the folder of a function"))?;
+        let routes = properties
+            .events
+            .values()
+            .filter(|event| event.r#type == "HttpApi")
+            .map(|event| route(id, &event.properties))
+            .collect::<Result<_, _>>()?;
+        let streams = self
+            .resources
+            .iter()
+            .filter(|(_, resource)| resource.r#type == "AWS::Lambda::EventSourceMapping")
+            .filter(|(_, resource)| match &resource.properties.function_name {
+                Some(Tagged(function, tag)) => function == id && tag.as_deref() == Some("!Ref"),
+                None => false,
+            })
+            .map(|(mapping, resource)| stream(mapping, &resource.properties))
+            .collect::<Result<_, _>>()?;
+        let globals = &self.globals.function.environment.variables;
+        let environment = globals
+            .iter()
+            .chain(&properties.environment.variables)
+            .map(|(name, value)| (name.clone(), self.setting(value)))
+            .collect();
+        let (name, resource) = (name.to_owned(), id.to_owned());
+        let timeout = properties.timeout.as_ref().or(self.globals.function.timeout.as_ref());
+        let timeout = timeout.map_or(Some(DEFAULT_TIMEOUT), Value::as_u64);
+        let timeout = timeout.ok_or_else(|| fault(id, "Timeout is not a number of seconds"))?;
+        let timeout = Duration::from_secs(timeout);
+        let memory = properties.memory_size.or(self.globals.function.memory_size);
+        let memory_mb = memory.unwrap_or(DEFAULT_MEMORY);
+        Ok(Function { name, resource, routes, streams, environment, timeout, memory_mb })
+    }
+
+    fn setting(&self, Tagged(value, tag): &Tagged<Value>) -> Setting {
+        // Both spellings of a reference: `!Ref X` and `{Ref: X}`.
+        let referred = match tag.as_deref() {
+            Some("!Ref") => value.as_str(),
+            Some(tag) if tag.starts_with('!') => return Setting::Deployed,
+            _ => value.get("Ref").and_then(Value::as_str),
+        };
+        if let Some(id) = referred {
+            return match (self.resources.get(id), self.parameters.get(id)) {
+                (Some(resource), _) if resource.r#type == "AWS::DynamoDB::Table" => {
+                    Setting::Table(id.to_owned())
+                }
+                (None, Some(Parameter { default: Some(default) })) => {
+                    scalar(default).map_or(Setting::Deployed, Setting::Text)
+                }
+                _ => Setting::Deployed,
+            };
+        }
+        scalar(value).map_or(Setting::Deployed, Setting::Text)
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn route(id: &str, properties: &EventProperties) -> Result<Route, TemplateError> {
+    let (Some(method), Some(path)) = (&properties.method, &properties.path) else {
+        return Err(fault(id, "an HttpApi event without Method and Path"));
+    };
+    let method = match method.to_ascii_uppercase().as_str() {
+        "ANY" | "X-AMAZON-APIGATEWAY-ANY-METHOD" => None,
+        method => Some(method.parse().map_err(|_| fault(id, "Method is not an HTTP method"))?),
+    };
+    if !path.starts_with('/') {
+        return Err(fault(id, "Path does not begin with /"));
+    }
+    Ok(Route { method, path: path.clone() })
+}
+
+/// How many records a function gets at a time where the template does not say: as Lambda has it.
+const BATCH_SIZE: usize = 100;
+
+fn stream(id: &str, properties: &Properties) -> Result<StreamSource, TemplateError> {
+    let table = match &properties.event_source_arn {
+        Some(Tagged(Value::String(attribute), Some(tag))) if tag == "!GetAtt" => {
+            attribute.strip_suffix(".StreamArn")
+        }
+        _ => None,
+    };
+    let table =
+        table.ok_or_else(|| fault(id, "EventSourceArn is not !GetAtt of a table's StreamArn"))?;
+    let filters = properties.filter_criteria.filters.iter().map(|filter| {
+        serde_json::from_str(&filter.pattern).map_err(|_| fault(id, "a Pattern is not JSON"))
+    });
+    Ok(StreamSource {
+        table: table.to_owned(),
+        filters: filters.collect::<Result<_, _>>()?,
+        batch_size: properties.batch_size.unwrap_or(BATCH_SIZE),
+    })
+}
+
+fn table(id: &str, properties: &Properties) -> Result<Table, TemplateError> {
+    let mut definition = serde_json::Map::new();
+    for (name, value, needed) in [
+        ("KeySchema", &properties.key_schema, true),
+        ("AttributeDefinitions", &properties.attribute_definitions, true),
+        ("BillingMode", &properties.billing_mode, false),
+        ("GlobalSecondaryIndexes", &properties.global_secondary_indexes, false),
+        ("LocalSecondaryIndexes", &properties.local_secondary_indexes, false),
+    ] {
+        match value {
+            Some(value) => drop(definition.insert(name.to_owned(), value.clone())),
+            None if needed => return Err(fault(id, &format!("{name} is missing"))),
+            None => {}
+        }
+    }
+    if let Some(stream) = &properties.stream_specification {
+        let view = stream.stream_view_type.as_str();
+        let stream = serde_json::json!({"StreamEnabled": true, "StreamViewType": view});
+        definition.insert("StreamSpecification".to_owned(), stream);
+    }
+    let ttl = properties
+        .time_to_live_specification
+        .as_ref()
+        .filter(|ttl| ttl.enabled)
+        .map(|ttl| ttl.attribute_name.clone());
+    Ok(Table { name: id.to_owned(), definition: Value::Object(definition), ttl })
+}
+
+fn fault(resource: &str, problem: &str) -> TemplateError {
+    TemplateError::Resource { resource: resource.to_owned(), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SMALL: &str = r#"
+Parameters:
+  Issuer: { Type: String, Default: '' }
+  Seconds: { Type: Number, Default: 900 }
+  NoDefault: { Type: String }
+Globals:
+  Function: { Environment: { Variables: { LOG_LEVEL: info, SECONDS: 1 } } }
+Resources:
+  Api: { Type: AWS::Serverless::HttpApi }
+  AdminUserFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: functions/admin-user/
+      Environment:
+        Variables:
+          USERS_TABLE: !Ref Users
+          LONG: { Ref: Users }
+          ISSUER: !Ref Issuer
+          SECONDS: !Ref Seconds
+          UNKNOWN: !Ref NoDefault
+          URL: !GetAtt Api.ApiEndpoint
+          SUB: !Sub 'x${Api}'
+      Events:
+        Read: { Type: HttpApi, Properties: { Method: get, Path: '/admin/users/{id}' } }
+        Rest: { Type: HttpApi, Properties: { Method: ANY, Path: '/files/{proxy+}' } }
+        Tick: { Type: Schedule, Properties: { Schedule: rate(1 day) } }
+  Changes:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties:
+      FunctionName: !Ref AdminUserFunction
+      EventSourceArn: !GetAtt Users.StreamArn
+      BatchSize: 10
+      FilterCriteria: { Filters: [{ Pattern: '{"eventName":["INSERT"]}' }] }
+  Users:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      KeySchema: [{ AttributeName: pk, KeyType: HASH }]
+      AttributeDefinitions: [{ AttributeName: pk, AttributeType: S }]
+      TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }
+      StreamSpecification: { StreamViewType: KEYS_ONLY }
+      SSESpecification: { SSEEnabled: true }
+"#;
+
+    #[test]
+    fn reads_functions() {
+        let template = Template::parse(SMALL).unwrap();
+        let function = template.function("admin-user").unwrap();
+        assert_eq!(function.resource, "AdminUserFunction");
+        let keys: Vec<_> = function.routes.iter().map(Route::key).collect();
+        assert_eq!(keys, ["GET /admin/users/{id}", "ANY /files/{proxy+}"]);
+        let stream = StreamSource {
+            table: "Users".to_owned(),
+            filters: vec![json!({"eventName": ["INSERT"]})],
+            batch_size: 10,
+        };
+        assert_eq!(function.streams, [stream]);
+        assert_eq!(template.functions.len(), 1);
+        assert_eq!(template.table_of("USERS_TABLE"), Some("Users"));
+        assert_eq!(template.table_of("ISSUER"), None);
+    }
+
+    #[test]
+    fn resolves_the_environment() {
+        let template = Template::parse(SMALL).unwrap();
+        let environment = &template.function("admin-user").unwrap().environment;
+        let text = |text: &str| Setting::Text(text.to_owned());
+        for (name, expected) in [
+            ("LOG_LEVEL", text("info")),
+            ("USERS_TABLE", Setting::Table("Users".to_owned())),
+            ("LONG", Setting::Table("Users".to_owned())),
+            ("ISSUER", text("")),
+            ("SECONDS", text("900")),
+            ("UNKNOWN", Setting::Deployed),
+            ("URL", Setting::Deployed),
+            ("SUB", Setting::Deployed),
+        ] {
+            assert_eq!(environment.get(name), Some(&expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn reads_tables() {
+        let template = Template::parse(SMALL).unwrap();
+        let [table] = template.tables.as_slice() else { panic!("one table") };
+        assert_eq!(table.name, "Users");
+        assert_eq!(table.ttl.as_deref(), Some("expires_at"));
+        assert_eq!(
+            table.definition,
+            json!({
+                "BillingMode": "PAY_PER_REQUEST",
+                "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+                "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+                "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"},
+            })
+        );
+    }
+
+    #[test]
+    fn says_in_one_line_what_is_wrong() {
+        for (from, to, expected) in [
+            ("functions/admin-user/", ".", "AdminUserFunction: CodeUri is not"),
+            ("Method: get, ", "", "AdminUserFunction: an HttpApi event without Method and Path"),
+            ("Method: get", "Method: 'G T'", "AdminUserFunction: Method is not an HTTP method"),
+            ("'/admin/users/{id}'", "admin", "AdminUserFunction: Path does not begin with /"),
+            ("KeySchema:", "Keys:", "Users: KeySchema is missing"),
+            ("!GetAtt Users.StreamArn", "x", "Changes: EventSourceArn is not !GetAtt of"),
+            ("'{\"eventName\"", "'{", "Changes: a Pattern is not JSON"),
+            ("Resources:", "Resources: [", "not a valid template: "),
+        ] {
+            let error = Template::parse(&SMALL.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_project_template_is_read() {
+        let path = crate::project::Project::here().template();
+        let template = Template::read(&path).unwrap();
+        assert_eq!(template.table_of("USERS_TABLE"), Some("UsersTable"));
+        assert_eq!(template.table_of("KEYS_TABLE"), Some("KeysTable"));
+        assert!(template.function("login").is_some());
+        let mut without = template.functions.iter().filter(|function| function.routes.is_empty());
+        assert!(
+            without
+                .all(|function| ["authorizer", "mailer", "rotate-keys"].contains(&&*function.name))
+        );
+    }
+}

@@ -1,0 +1,588 @@
+//! Least privilege: compares what the functions of a template may do with what they do.
+//!
+//! SAM's own translator creates the roles, including managed policies, and an independent evaluator of IAM
+//! decides requests by them. This module answers the one question that no evaluator answers: which grants
+//! does nothing need? A grant is needed if a call is refused without it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use develop::tools::Tools;
+
+/// Translates a template into the policies of its functions.
+const ROLES: &str = include_str!("privilege/roles.py");
+
+/// Decides requests.
+const DECIDE: &str = include_str!("privilege/decide.mjs");
+
+/// The functions of a template, with all that they may do.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Roles {
+    functions: BTreeMap<String, Attached>,
+    /// The ARNs that policies name resources by; of an attribute, by `Resource.Attribute`.
+    arns: BTreeMap<String, String>,
+}
+
+/// The policies of a function's role.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Attached {
+    policies: Vec<Value>,
+    /// The ARNs of policies that the template does not have, such as those of AWS.
+    foreign: Vec<String>,
+}
+
+/// A question to IAM: may this function do this?
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Authorization {
+    /// The logical id of the function.
+    pub function: String,
+    /// The action.
+    pub action: String,
+    /// The logical id of the resource, or an ARN.
+    pub resource: String,
+    /// The values of condition keys.
+    pub context: BTreeMap<&'static str, BTreeSet<String>>,
+}
+
+/// The answer to an [`Authorization`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may.
+    Allowed,
+    /// It may not.
+    Denied,
+    /// AWS has no such action, or the action has no such resource or condition key.
+    Senseless(String),
+}
+
+/// The smallest part of a policy: one action on one resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    /// The logical id of the function.
+    pub function: String,
+    /// The action, such as `dynamodb:GetItem`.
+    pub action: String,
+    /// The ARN of the resource.
+    pub resource: String,
+    condition: Conditions,
+}
+
+/// Operators, their condition keys, and the values that these may have.
+type Conditions = BTreeMap<String, BTreeMap<String, OneOrMany>>;
+
+/// A part of a policy that this module does not understand.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotUnderstood(String);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Policy {
+    #[serde(rename = "Version")]
+    _version: String,
+    statement: Vec<Statement>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Statement {
+    effect: String,
+    action: OneOrMany,
+    resource: OneOrMany,
+    #[serde(default)]
+    condition: Conditions,
+}
+
+/// A list, which IAM lets be written as its one item.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn items(&self) -> &[String] {
+        match self {
+            Self::One(item) => std::slice::from_ref(item),
+            Self::Many(items) => items,
+        }
+    }
+}
+
+/// A question as the evaluator takes it.
+#[derive(Serialize)]
+struct Question<'a> {
+    policies: Vec<&'a Value>,
+    action: &'a str,
+    resource: &'a str,
+    context: BTreeMap<&'a str, Vec<String>>,
+}
+
+impl Roles {
+    /// What CloudFormation would make of `template` with these values of its parameters.
+    ///
+    /// # Errors
+    /// When SAM refuses the template, or a role has something that is not understood.
+    pub fn of(tools: &Tools, template: &Path, parameters: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut python = Command::new(tools.program("python"));
+        python.args(["-c", ROLES]).arg(template);
+        let parameters: BTreeMap<_, _> = parameters.iter().copied().collect();
+        let said = run(&mut python, &json!(parameters)).context("the roles of the template")?;
+        serde_json::from_str(&said).context("the roles of the template")
+    }
+
+    /// The logical ids of the functions.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.functions.keys().map(String::as_str)
+    }
+
+    /// The policies of a function that the template does not define, so that their grants are unknown.
+    pub fn foreign(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.functions.iter().flat_map(|(function, attached)| {
+            attached.foreign.iter().map(move |arn| (function.as_str(), arn.as_str()))
+        })
+    }
+
+    /// All grants.
+    ///
+    /// # Errors
+    /// When a policy has anything other than grants of named actions.
+    pub fn grants(&self) -> Result<Vec<Grant>, NotUnderstood> {
+        let mut grants = Vec::new();
+        for (function, attached) in &self.functions {
+            for policy in &attached.policies {
+                grants.extend(grants_of(function, policy)?);
+            }
+        }
+        Ok(grants)
+    }
+
+    /// Whether functions may do things, in the order of the questions.
+    ///
+    /// # Errors
+    /// When the evaluator cannot be run.
+    pub fn decide(&self, tools: &Tools, asked: &[Authorization]) -> anyhow::Result<Vec<Decision>> {
+        let questions = asked.iter().map(|asked| {
+            let attached = self.functions.get(&asked.function);
+            let policies = attached.map(|attached| attached.policies.iter().collect());
+            self.question(asked, policies.unwrap_or_default())
+        });
+        decide(tools, &questions.collect::<Vec<_>>())
+    }
+
+    /// The grants that can let nothing through: AWS knows no such action on such a resource.
+    ///
+    /// # Errors
+    /// When a policy is not understood, or the evaluator cannot be run.
+    pub fn void(&self, tools: &Tools) -> anyhow::Result<Vec<String>> {
+        let grants = self.grants()?;
+        let policies: Vec<_> = grants.iter().map(|grant| policy([grant])).collect();
+        let questions = grants.iter().zip(&policies).map(|(grant, policy)| {
+            let keys = grant.condition.values().flatten();
+            let context = keys.map(|(key, values)| {
+                let values = values.items().iter().map(|value| value.replace('*', "x"));
+                (key.as_str(), values.collect())
+            });
+            Question {
+                policies: vec![policy],
+                action: &grant.action,
+                resource: &grant.resource,
+                context: context.collect(),
+            }
+        });
+        let decisions = decide(tools, &questions.collect::<Vec<_>>())?;
+        let void = grants.iter().zip(decisions).filter(|(_, it)| *it != Decision::Allowed);
+        Ok(void.map(|(grant, decision)| format!("{grant} allows nothing: {decision:?}")).collect())
+    }
+
+    /// What is wrong with the grants, given all calls that the functions made: calls that are refused, and
+    /// grants and values of their conditions that no call needs. Each line names function and action.
+    ///
+    /// # Errors
+    /// When a policy is not understood, or the evaluator cannot be run.
+    pub fn faults(
+        &self,
+        tools: &Tools,
+        calls: &BTreeSet<Authorization>,
+    ) -> anyhow::Result<Vec<String>> {
+        let calls: Vec<_> = calls.iter().cloned().collect();
+        let mut faults = Vec::new();
+        for (call, decision) in calls.iter().zip(self.decide(tools, &calls)?) {
+            let Authorization { function, action, resource, context } = call;
+            match decision {
+                Decision::Allowed => {}
+                Decision::Denied => {
+                    faults.push(format!(
+                        "{function} is not granted {action} on {resource} {context:?}"
+                    ));
+                }
+                Decision::Senseless(reason) => {
+                    faults.push(format!(
+                        "{function} calls {action} on {resource}, which IAM cannot decide: {reason}"
+                    ));
+                }
+            }
+        }
+        let grants = self.grants()?;
+        let less: Vec<_> = grants.iter().flat_map(|grant| self.without(&grants, grant)).collect();
+        let mut questions = Vec::new();
+        for less in &less {
+            for call in less.concerned(&calls) {
+                questions.push(self.question(call, vec![&less.policy]));
+            }
+        }
+        let decisions = decide(tools, &questions)?;
+        let mut rest = decisions.as_slice();
+        for less in &less {
+            let (decided, next) = rest.split_at(less.concerned(&calls).count());
+            rest = next;
+            if decided.iter().all(|decision| *decision == Decision::Allowed) {
+                faults.push(less.fault.clone());
+            }
+        }
+        Ok(faults)
+    }
+
+    fn question<'a>(&'a self, asked: &'a Authorization, policies: Vec<&'a Value>) -> Question<'a> {
+        let resource = self.arns.get(&asked.resource).unwrap_or(&asked.resource);
+        let context = asked.context.iter();
+        let context = context.map(|(key, values)| (*key, values.iter().cloned().collect()));
+        Question { policies, action: &asked.action, resource, context: context.collect() }
+    }
+
+    /// The policy of a function with less than it has, in each way to take something of `grant` away.
+    fn without(&self, grants: &[Grant], grant: &Grant) -> Vec<Less> {
+        let Grant { function, action, condition, .. } = grant;
+        if BY_LAMBDA.contains(&action.as_str()) {
+            return Vec::new();
+        }
+        let resource = self.name_of(&grant.resource);
+        let others =
+            || grants.iter().filter(|other| other.function == *function && *other != grant);
+        let less = |policy, fault| Less {
+            function: function.clone(),
+            action: action.clone(),
+            policy,
+            fault,
+        };
+        let mut all =
+            vec![less(policy(others()), format!("{function} never uses {action} on {resource}"))];
+        for (operator, keys) in condition {
+            for (key, values) in keys {
+                let values = values.items();
+                for value in values.iter().filter(|_| values.len() > 1) {
+                    let rest = values.iter().filter(|other| *other != value).cloned().collect();
+                    let mut narrowed = grant.clone();
+                    let keys = narrowed.condition.entry(operator.clone()).or_default();
+                    keys.insert(key.clone(), OneOrMany::Many(rest));
+                    all.push(less(
+                        policy(&others().cloned().chain([narrowed]).collect::<Vec<_>>()),
+                        format!("{function} never uses {action} on {resource} with {key} {value}"),
+                    ));
+                }
+            }
+        }
+        all
+    }
+
+    /// The logical id of the resource with this ARN.
+    fn name_of<'a>(&'a self, arn: &'a str) -> &'a str {
+        self.arns.iter().find(|(_, it)| *it == arn).map_or(arn, |(name, _)| name)
+    }
+}
+
+/// A policy without something that a function has.
+struct Less {
+    function: String,
+    action: String,
+    policy: Value,
+    /// What to say if nothing needed it.
+    fault: String,
+}
+
+impl Less {
+    /// The calls that may be refused by it.
+    fn concerned<'a>(
+        &'a self,
+        calls: &'a [Authorization],
+    ) -> impl Iterator<Item = &'a Authorization> {
+        calls.iter().filter(|call| (&call.function, &call.action) == (&self.function, &self.action))
+    }
+}
+
+impl std::fmt::Display for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} on {}", self.function, self.action, self.resource)
+    }
+}
+
+/// The grants of a policy, one for each action and each resource.
+fn grants_of(function: &str, policy: &Value) -> Result<Vec<Grant>, NotUnderstood> {
+    let policy: Policy = serde_json::from_value(policy.clone())
+        .map_err(|error| NotUnderstood(format!("{function}: {error}")))?;
+    let mut grants = Vec::new();
+    for Statement { effect, action, resource, condition } in policy.statement {
+        if effect != "Allow" {
+            return Err(NotUnderstood(format!("{function}: {effect}")));
+        }
+        for action in action.items() {
+            if action.contains(['*', '?']) {
+                return Err(NotUnderstood(format!(
+                    "{function} has a wildcard permission: {action}"
+                )));
+            }
+            for resource in resource.items() {
+                grants.push(Grant {
+                    function: function.to_owned(),
+                    action: action.clone(),
+                    resource: resource.clone(),
+                    condition: condition.clone(),
+                });
+            }
+        }
+    }
+    Ok(grants)
+}
+
+/// A policy of these grants.
+fn policy<'a>(grants: impl IntoIterator<Item = &'a Grant>) -> Value {
+    let statements = grants.into_iter().map(|grant| {
+        let mut statement =
+            json!({"Effect": "Allow", "Action": grant.action, "Resource": grant.resource});
+        if !grant.condition.is_empty() {
+            statement["Condition"] = json!(grant.condition);
+        }
+        statement
+    });
+    json!({"Version": "2012-10-17", "Statement": statements.collect::<Vec<_>>()})
+}
+
+fn decide(tools: &Tools, questions: &[Question<'_>]) -> anyhow::Result<Vec<Decision>> {
+    let folder = tools.node_modules();
+    let mut node = Command::new(tools.node());
+    // Libraries are found next to the folder of libraries.
+    node.args(["--input-type=module", "-e", DECIDE])
+        .current_dir(folder.parent().unwrap_or(&folder));
+    let said = run(&mut node, &json!(questions)).context("the evaluator of IAM")?;
+    let decisions: Vec<String> = serde_json::from_str(&said).context("the evaluator of IAM")?;
+    let decision = |text: String| match text.as_str() {
+        "Allowed" => Decision::Allowed,
+        "ImplicitlyDenied" | "ExplicitlyDenied" => Decision::Denied,
+        _ => Decision::Senseless(text),
+    };
+    Ok(decisions.into_iter().map(decision).collect())
+}
+
+/// Runs a program on `input` and returns its output.
+fn run(command: &mut Command, input: &Value) -> anyhow::Result<String> {
+    let mut process = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let mut stdin = process.stdin.take().context("standard input is piped")?;
+    stdin.write_all(input.to_string().as_bytes())?;
+    drop(stdin);
+    let output = process.wait_with_output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// What Lambda does by a function's rights, and the function itself does not: reading a stream (Amazon
+/// `DynamoDB` Developer Guide, "IAM policy to allow an AWS Lambda function to access `DynamoDB` stream
+/// records") and reporting what is given up of it, writing the log, and writing traces.
+const BY_LAMBDA: [&str; 9] = [
+    "dynamodb:DescribeStream",
+    "dynamodb:GetRecords",
+    "dynamodb:GetShardIterator",
+    "dynamodb:ListStreams",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "sqs:SendMessage",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+];
+
+/// What a recorded call is.
+#[derive(Deserialize)]
+struct Recorded {
+    caller: String,
+    service: String,
+    operation: String,
+    body: String,
+}
+
+/// The authorizations of recorded calls, one object of JSON a line with `caller`, `service`, `operation` and
+/// `body`: those of the functions of the stack `stack`, which name things `stack-LogicalId-suffix`.
+///
+/// # Errors
+/// When a function makes a call that is not understood here.
+pub fn authorizations(stack: &str, calls: &str) -> Result<BTreeSet<Authorization>, NotUnderstood> {
+    let mut all = BTreeSet::new();
+    for line in calls.lines() {
+        let call: Recorded =
+            serde_json::from_str(line).map_err(|error| NotUnderstood(error.to_string()))?;
+        let Some(function) = logical(stack, &call.caller) else { continue };
+        let body: Value = serde_json::from_str(&call.body)
+            .map_err(|error| NotUnderstood(format!("{function}: {error}")))?;
+        let operation = call.operation.rsplit('.').next().unwrap_or_default();
+        let needed = match call.service.as_str() {
+            "dynamodb" => dynamodb(operation, &body),
+            "secretsmanager" => secretsmanager(operation, &body),
+            "ses" if operation == "/v2/email/outbound-emails" => ses(&body),
+            _ => None,
+        };
+        let needed = needed.ok_or_else(|| {
+            NotUnderstood(format!(
+                "{function} calls {}, operation {}, which this test does not know",
+                call.service, call.operation
+            ))
+        })?;
+        for (action, resource, context) in needed {
+            let resource = logical(stack, &resource).unwrap_or(resource);
+            all.insert(Authorization { function: function.clone(), action, resource, context });
+        }
+    }
+    Ok(all)
+}
+
+/// The logical id in a physical one, or in an ARN with it.
+fn logical(stack: &str, physical: &str) -> Option<String> {
+    let (_, rest) = physical.split_once(&format!("{stack}-"))?;
+    Some(rest.split_once('-')?.0.to_owned())
+}
+
+type Needed = Vec<(String, String, BTreeMap<&'static str, BTreeSet<String>>)>;
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// Transactions have no action of their own: each part is authorized as what it does
+/// (Amazon `DynamoDB` Developer Guide, "IAM and `DynamoDB` transactions").
+fn dynamodb(operation: &str, body: &Value) -> Option<Needed> {
+    let one = |operation: &str, body: &Value| {
+        let table = text(&body["TableName"])?;
+        let key = match operation {
+            "GetItem" | "UpdateItem" | "DeleteItem" | "ConditionCheckItem" => &body["Key"]["pk"],
+            "PutItem" => &body["Item"]["pk"],
+            // By the placeholder that every query of Latchkey uses for it.
+            "Query" => &body["ExpressionAttributeValues"][":pk"],
+            _ => return None,
+        };
+        // The kind of item, which is all that a policy can go by: the rest is somebody's.
+        let key = text(&key["S"])?;
+        let kind = key.split_inclusive('#').next().unwrap_or_default().to_owned();
+        let context = [("dynamodb:LeadingKeys", BTreeSet::from([kind]))];
+        Some((format!("dynamodb:{operation}"), table, context.into()))
+    };
+    if operation != "TransactWriteItems" {
+        return Some(vec![one(operation, body)?]);
+    }
+    let parts = body["TransactItems"].as_array()?.iter();
+    parts
+        .map(|part| {
+            let (kind, part) = part.as_object()?.iter().next()?;
+            let operation = match kind.as_str() {
+                "ConditionCheck" => "ConditionCheckItem".to_owned(),
+                kind => format!("{kind}Item"),
+            };
+            one(&operation, part)
+        })
+        .collect()
+}
+
+fn secretsmanager(operation: &str, body: &Value) -> Option<Needed> {
+    let secret = text(&body["SecretId"])?;
+    let mut context = BTreeMap::new();
+    if operation == "GetSecretValue" {
+        let stage = text(&body["VersionStage"]).unwrap_or_else(|| "AWSCURRENT".to_owned());
+        context.insert("secretsmanager:VersionStage", BTreeSet::from([stage]));
+    }
+    Some(vec![(format!("secretsmanager:{operation}"), secret, context)])
+}
+
+/// The identity is an address or its domain: which one, only the account knows. If the identity has a default
+/// configuration set, that is asked for too.
+fn ses(body: &Value) -> Option<Needed> {
+    let from = text(&body["FromEmailAddress"])?;
+    let address = from.rsplit('<').next()?.trim_end_matches('>').to_owned();
+    let needed = |resource: &str| {
+        let arn = format!("arn:aws:ses:us-east-1:000000000000:{resource}");
+        let context = [("ses:FromAddress", BTreeSet::from([address.clone()]))].into();
+        ("ses:SendEmail".to_owned(), arn, context)
+    };
+    Some(vec![needed(&format!("identity/{address}")), needed("configuration-set/default")])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(service: &str, operation: &str, body: &Value) -> String {
+        let call = json!({
+            "caller": "my-stack-AFunction-1A2B",
+            "service": service,
+            "operation": operation,
+            "body": body.to_string(),
+        });
+        format!("{call}\n")
+    }
+
+    #[test]
+    fn a_grant_is_one_action_on_one_resource() {
+        let condition = json!({"StringEquals": {"k": "v"}});
+        let statement = json!({
+            "Effect": "Allow", "Action": ["a:B", "a:C"], "Resource": ["r", "s"], "Condition": condition,
+        });
+        let whole = json!({"Version": "2012-10-17", "Statement": [statement]});
+        let grants = grants_of("F", &whole).unwrap();
+        let said: Vec<_> = grants.iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["F: a:B on r", "F: a:B on s", "F: a:C on r", "F: a:C on s"]);
+        let again = policy(&grants);
+        assert_eq!(again["Statement"][3]["Condition"], condition);
+        assert_eq!(grants_of("F", &again).unwrap(), grants);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error() {
+        let good = json!({"Effect": "Allow", "Action": "a:B", "Resource": "r"});
+        let policy = |statement: &Value| json!({"Version": "2012-10-17", "Statement": [statement]});
+        assert!(grants_of("F", &policy(&good)).is_ok());
+        for bad in [
+            json!({"Effect": "Deny", "Action": "a:B", "Resource": "r"}),
+            json!({"Effect": "Allow", "Action": "a:*", "Resource": "r"}),
+            json!({"Effect": "Allow", "Action": "a:Get?tem", "Resource": "r"}),
+            json!({"Effect": "Allow", "NotAction": "a:B", "Resource": "r"}),
+            json!({"Effect": "Allow", "Action": "a:B", "NotResource": "r"}),
+        ] {
+            assert!(grants_of("F", &policy(&bad)).is_err(), "{bad}");
+        }
+        let scan = call("dynamodb", "DynamoDB_20120810.Scan", &json!({"TableName": "x"}));
+        assert!(authorizations("my-stack", &scan).is_err());
+        let queue = call("sqs", "AmazonSQS.SendMessage", &json!({}));
+        assert!(authorizations("my-stack", &queue).is_err());
+    }
+
+    #[test]
+    fn calls_of_others_are_ignored() {
+        let read = call(
+            "dynamodb",
+            "DynamoDB_20120810.GetItem",
+            &json!({"TableName": "my-stack-Users-1", "Key": {"pk": {"S": "A#1"}}}),
+        );
+        assert_eq!(authorizations("my-stack", &read).unwrap().len(), 1);
+        let other = read.replace("my-stack-AFunction-1A2B", "local");
+        assert!(authorizations("my-stack", &other).unwrap().is_empty());
+    }
+}
