@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
@@ -166,6 +167,38 @@ fn readme_has_every_route() {
             assert!(readme.contains(&format!("`{key}`")), "README.md does not name {key}");
         }
     }
+}
+
+/// The text of every source file in a folder and its subfolders.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+    text
+}
+
+/// A renamed test is renamed in `docs/invariants.md` too.
+#[test]
+fn every_test_that_the_invariants_name_exists() {
+    let root = Project::here().root().to_owned();
+    let page = std::fs::read_to_string(root.join("docs/invariants.md")).unwrap();
+    let code: String =
+        ["functions", "shared", "tools"].map(|folder| sources(&root.join(folder))).concat();
+    let is_test = |name: &&str| {
+        name.matches('_').count() > 1
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let named: BTreeSet<_> = page.split('`').filter(is_test).collect();
+    assert!(named.len() > 50, "{named:?}");
+    let missing: Vec<_> =
+        named.iter().filter(|name| !code.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "docs/invariants.md names tests that do not exist: {missing:#?}");
 }
 
 /// They hold tokens.
