@@ -55,12 +55,12 @@ impl Route for EmailChangeRoute {
     ) -> Result<Self::Output, Problem> {
         let account = caller.account();
         let (password, address) = validate(change)?;
-        let network = client.network.map(|network| network.to_string());
-        let proof = self.reauthentication.prove(account, &password, network.as_deref());
+        let network = client.network;
+        let proof = self.reauthentication.prove(account, &password, network);
         Box::pin(proof).await?;
         let throttle = self.reauthentication.throttle();
-        let asked = throttle.mail_request(network.as_deref()).await?;
-        let postage = throttle.postage(address.canonical(), network.as_deref());
+        let asked = throttle.mail_request(network).await?;
+        let postage = throttle.postage(address.canonical(), network);
         let (postage, asked) = asked.besides(Box::pin(postage)).await?;
         if let Postal::Paid(paid) = postage {
             let mails = self.mails(account, address);

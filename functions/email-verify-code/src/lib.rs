@@ -46,9 +46,9 @@ impl Route for EmailVerifyCodeRoute {
         (client, Body(verify)): Self::Input,
     ) -> Result<Self::Output, Problem> {
         let digits = Digits::parse(&verify.code).ok_or_else(not_eight_digits)?;
-        let network = client.network.map(|network| network.to_string());
+        let network = client.network;
         let presented = PresentedCode::OwnDigits { account: caller.account().id, digits };
-        let confirmed = self.confirmations.confirm(&presented, network.as_deref());
+        let confirmed = self.confirmations.confirm(&presented, network);
         Box::pin(confirmed).await?;
         Ok(NoContent)
     }

@@ -41,10 +41,10 @@ impl Route for EmailVerifySendRoute {
         (client, NoBody): Self::Input,
     ) -> Result<Self::Output, Problem> {
         let account = caller.account();
-        let network = client.network.map(|network| network.to_string());
-        let asked = self.throttle.mail_request(network.as_deref()).await?;
+        let network = client.network;
+        let asked = self.throttle.mail_request(network).await?;
         if let Some(address) = unverified(account) {
-            let postage = self.throttle.postage(address.canonical(), network.as_deref());
+            let postage = self.throttle.postage(address.canonical(), network);
             let (postage, asked) = asked.besides(Box::pin(postage)).await?;
             if let Postal::Paid(paid) = postage {
                 let (now, address) = (self.world.clock.now(), address.clone());

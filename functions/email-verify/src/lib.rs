@@ -40,9 +40,9 @@ impl Route for EmailVerifyRoute {
         (): (),
         (client, Body(verify)): Self::Input,
     ) -> Result<Self::Output, Problem> {
-        let network = client.network.map(|network| network.to_string());
+        let network = client.network;
         let presented = PresentedCode::Token(verify.token);
-        let confirmed = self.confirmations.confirm(&presented, network.as_deref());
+        let confirmed = self.confirmations.confirm(&presented, network);
         Box::pin(confirmed).await?;
         Ok(NoContent)
     }

@@ -156,7 +156,7 @@ async fn no_network_stays_known_by_an_address_that_is_given_up() {
     let world = &World::system();
     let throttle = Throttle::open(&config, bench.stack.client(), peppers.open(world), world);
     let owner = Presented::Username(account.username.canonical());
-    let attempt = throttle.attempt(owner, Some("203.0.113.7")).await.unwrap();
+    let attempt = throttle.attempt(owner, Some("203.0.113.7".parse().unwrap())).await.unwrap();
     attempt.succeeded(&account).await;
     let known = async || {
         let items = bench.stack.items().await;

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use identity::{Account, CanonicalName, Email, SessionId, Standing, UserId, Username};
+use identity::{Account, CanonicalName, Email, Network, SessionId, Standing, UserId, Username};
 use issuer::{Issuer, SessionGrant, Tokens};
 use passwords::{Hasher, Password, PasswordHash, Verdict};
 use process::Metric;
@@ -129,9 +129,9 @@ impl LoginRoute {
         let (presented, password) = validate(login)?;
         // Before the attempt is reserved and the session begins: without keys, neither may happen.
         let issuer = self.issuer.ready().await?;
-        let network = client.network.map(|network| network.to_string());
+        let network = client.network;
         let (Authenticated { account, sessions, outdated }, attempt) =
-            Box::pin(self.authenticate(&presented, &password, network.as_deref())).await?;
+            Box::pin(self.authenticate(&presented, &password, network)).await?;
         let session = NewSession {
             id: SessionId::new(&*self.world.random),
             ver: account.ver,
@@ -174,7 +174,7 @@ impl LoginRoute {
         &self,
         presented: &Presented,
         password: &Password,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<(Authenticated, Attempt<'_>), Problem> {
         let credential = async {
             match presented {

@@ -61,10 +61,10 @@ impl Route for PasswordChangeRoute {
     ) -> Result<Self::Output, Problem> {
         let account = caller.account();
         let (current, new) = self.validate(change, account)?;
-        let network = client.network.map(|network| network.to_string());
+        let network = client.network;
         // Before the attempt is reserved: without keys no password is checked, so nothing must be counted.
         let issuer = self.issuer.ready().await?;
-        let proof = self.reauthentication.prove(account, &current, network.as_deref());
+        let proof = self.reauthentication.prove(account, &current, network);
         let proven = Box::pin(proof).await?;
         let password = self.reauthentication.hasher().hash(&new, &*self.world.random).await?;
         let now = self.world.clock.now();

@@ -53,9 +53,9 @@ impl Route for PasswordForgotRoute {
     ) -> Result<Self::Output, Problem> {
         // The syntax of an address reveals nothing about accounts.
         let address = Email::parse(forgot.email.trim()).map_err(malformed)?;
-        let network = client.network.map(|network| network.to_string());
-        let asked = self.throttle.mail_request(network.as_deref()).await?;
-        let postage = self.throttle.postage(address.canonical(), network.as_deref());
+        let network = client.network;
+        let asked = self.throttle.mail_request(network).await?;
+        let postage = self.throttle.postage(address.canonical(), network);
         let (postage, asked) = asked.besides(Box::pin(postage)).await?;
         if let Postal::Paid(paid) = postage {
             let now = self.world.clock.now();

@@ -70,8 +70,8 @@ impl Route for PasswordResetRoute {
         let password =
             Password::parse(new_password).map_err(|error| refused(invalid_password(&error)))?;
         self.check(&password, None)?;
-        let network = client.network.map(|network| network.to_string());
-        let found = self.redemption.find(MailedFor::PasswordReset, &presented, network.as_deref());
+        let network = client.network;
+        let found = self.redemption.find(MailedFor::PasswordReset, &presented, network);
         let found = Box::pin(found).await?;
         // Only the current owner of the address that the code went to may use it.
         let has = |account: &Account| {
@@ -89,7 +89,7 @@ impl Route for PasswordResetRoute {
         let reset = Box::pin(self.reset(&code, &account, &password));
         let ((), found) = found.carry_out(reset).await?;
         // The password is set. A failure to update the counters must not turn that into an error.
-        let recovered = self.redemption.throttle().recovered(&account, network.as_deref());
+        let recovered = self.redemption.throttle().recovered(&account, network);
         let ((), recovered) = futures_util::join!(found.succeeded(), recovered);
         match recovered {
             Ok(Familiarity::New) => {

@@ -3,7 +3,9 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use identity::{Account, Email, MailId, NameError, ReservedNames, Role, Roles, UserId, Username};
+use identity::{
+    Account, Email, MailId, NameError, Network, ReservedNames, Role, Roles, UserId, Username,
+};
 use jiff::{Timestamp, Unit};
 use passwords::{HashError, Hasher, Password, PasswordHash, Policy};
 use peppers::{CodeKind, CodeTag, Peppers};
@@ -133,13 +135,13 @@ impl Route for RegisterRoute {
         let Valid { username, password, email } = self.validate(registration)?;
         // Only once the input is valid, because hashing is expensive. The reservation is made concurrently,
         // and nothing is stored if it is refused.
-        let network = client.network.map(|network| network.to_string());
+        let network = client.network;
         // To the millisecond, as precise as the id.
         let now =
             self.world.clock.now().round(Unit::Millisecond).map_err(|_| Problem::internal())?;
         let reserved = async {
-            let registration = self.throttle.registration(network.as_deref()).await?;
-            let postage = Box::pin(self.postage(email.as_ref(), network.as_deref()));
+            let registration = self.throttle.registration(network).await?;
+            let postage = Box::pin(self.postage(email.as_ref(), network));
             registration.besides(postage).await
         };
         // The error of a failed hash is returned later. Here it would drop the reservation half-way, and a
@@ -197,7 +199,7 @@ impl RegisterRoute {
     async fn postage(
         &self,
         address: Option<&Email>,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<Postal<'_>, Problem> {
         match (self.rules.claim, address) {
             (AddressClaim::OnceVerified, Some(address)) => {

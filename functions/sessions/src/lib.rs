@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
-use identity::{Anyone, SessionId};
+use identity::{Anyone, Network, SessionId};
 use jiff::Timestamp;
 use process::Clock;
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ struct SessionBody {
     last_used_at: Timestamp,
     expires_at: Timestamp,
     user_agent: Option<String>,
-    network: Option<String>,
+    network: Option<Network>,
     current: bool,
 }
 

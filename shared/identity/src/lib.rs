@@ -1,14 +1,16 @@
 //! The identity of a user: ids ([`UserId`], [`SessionId`]), names ([`Username`], [`Email`]), roles ([`Role`],
-//! [`Roles`]) and the [`Account`].
+//! [`Roles`]), the [`Account`] and the [`Network`] of a client.
 
 mod account;
 mod id;
 mod mailed;
 mod names;
+mod network;
 mod role;
 
 pub use account::{Account, EmailStanding, Standing};
 pub use id::{IdError, MailId, SessionId, TokenId, UserId, any_case};
 pub use mailed::MailedFor;
 pub use names::{CanonicalName, Email, NameError, ReservedNames, Username, is_hidden};
+pub use network::{Network, NetworkError};
 pub use role::*;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dynamo::Client;
-use identity::Account;
+use identity::{Account, Network};
 use passwords::{HashError, Hasher, Password, PasswordHash, Verdict};
 use peppers::Peppers;
 use process::{Clock, Fault, FaultKind, Random, World};
@@ -68,7 +68,7 @@ impl Reauthentication {
         &self,
         account: &Account,
         password: &Password,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<Secret, ReauthenticationError> {
         let presented = Presented::Username(account.username.canonical());
         let attempt = async { Ok(Box::pin(self.throttle.attempt(presented, network)).await?) };

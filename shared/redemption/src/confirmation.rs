@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dynamo::Client;
-use identity::{Account, Email, MailedFor};
+use identity::{Account, Email, MailedFor, Network};
 use peppers::Peppers;
 use process::{Clock, Fault, FaultKind, Random, World};
 use secrets::Cached;
@@ -53,7 +53,7 @@ impl Confirmations {
     pub async fn confirm(
         &self,
         presented: &PresentedCode,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<(), ConfirmationError> {
         const PURPOSE: MailedFor = MailedFor::EmailVerification;
         let Self { redemption, .. } = self;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use confirmation::{ConfirmationError, Confirmations};
 pub use digits::Digits;
 use dynamo::Client;
-use identity::{Account, Email, MailId, MailedFor, Standing, UserId};
+use identity::{Account, Email, MailId, MailedFor, Network, Standing, UserId};
 use peppers::Peppers;
 use process::{Clock, Fault, FaultKind, Outage, World};
 use secrets::{Cached, SecretError};
@@ -160,7 +160,7 @@ impl Redemption {
         &self,
         purpose: MailedFor,
         presented: &PresentedCode,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<Found<'_>, RedemptionError> {
         let located = Box::pin(self.locate(presented, purpose, network)).await?;
         located.load(purpose).await
@@ -171,7 +171,7 @@ impl Redemption {
         &self,
         presented: &PresentedCode,
         purpose: MailedFor,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<Located<'_>, RedemptionError> {
         // Loaded before anything is reserved.
         let peppers = self.peppers.get().await?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use auth::LiveSession;
 use aws_sdk_dynamodb::types::AttributeValue;
-use identity::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
+use identity::{Account, Email, EmailStanding, Network, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -153,7 +153,7 @@ pub(crate) struct SessionItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user_agent: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) network: Option<String>,
+    pub(crate) network: Option<Network>,
 }
 
 impl TryFrom<&SessionItem> for LiveSession {
@@ -168,6 +168,8 @@ impl TryFrom<&SessionItem> for LiveSession {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use identity::{Role, SessionId};
     use process::{Clock, SystemClock, SystemRandom};
     use proptest::prelude::*;
@@ -256,7 +258,7 @@ mod tests {
             (rotated_at, rotated_before) in (any::<i64>(), any::<i64>()),
             pepper in "[A-Za-z0-9_-]{1,16}",
             user_agent in proptest::option::of(".{0,40}"),
-            network in proptest::option::of("[0-9.:/]{1,40}"),
+            network in proptest::option::of(any::<IpAddr>().prop_map(Network::of)),
             user in id(),
         ) {
             let item = SessionItem {

@@ -2,7 +2,7 @@
 
 use dynamo::Client;
 use futures_util::future::join_all;
-use identity::{Account, CanonicalName, SessionId, UserId};
+use identity::{Account, CanonicalName, Network, SessionId, UserId};
 use jiff::Timestamp;
 
 use crate::Secret;
@@ -60,7 +60,7 @@ pub struct NewSession {
     /// The client's description of itself.
     pub user_agent: Option<String>,
     /// The network that the login came from.
-    pub network: Option<String>,
+    pub network: Option<Network>,
 }
 
 impl NewSession {

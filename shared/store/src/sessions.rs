@@ -2,7 +2,7 @@
 
 use auth::LiveSession;
 use dynamo::Client;
-use identity::{Account, MailId, SessionId, UserId};
+use identity::{Account, MailId, Network, SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
 use process::{Reader, Settings};
 
@@ -124,7 +124,7 @@ pub struct Session {
     /// The client's description of itself at login.
     pub user_agent: Option<String>,
     /// The network from which it was begun.
-    pub network: Option<String>,
+    pub network: Option<Network>,
 }
 
 impl Session {

@@ -17,7 +17,6 @@ mod refusals;
 
 use std::fmt;
 use std::future::Future;
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dynamo::Client;
 use futures_util::future::{join_all, try_join_all};
-use identity::{Account, CanonicalName, Email, EmailStanding};
+use identity::{Account, CanonicalName, Email, EmailStanding, Network};
 use jiff::{SignedDuration, Timestamp};
 pub use limits::Limits;
 use limits::{Postage, wider};
@@ -140,7 +139,7 @@ pub struct Reservation<'a> {
 #[must_use = "record a success, or the attempt counts as a failure"]
 pub struct Attempt<'a> {
     key: MacKey,
-    network: Network,
+    network: NetworkTags,
     /// The counters of the name and the network together.
     pairs: Vec<CounterKey>,
     of_pairs: Reservation<'a>,
@@ -148,25 +147,21 @@ pub struct Attempt<'a> {
     now: Timestamp,
 }
 
-/// A network, as tags.
+/// The tags of a network.
 #[derive(Debug)]
-struct Network {
+struct NetworkTags {
     /// The tag of an IPv4 address or an IPv6 /64.
     tag: String,
     /// The tag of the IPv6 /48 that contains it.
     wide: Option<String>,
 }
 
-impl Network {
-    fn of(key: &MacKey, network: Option<&str>) -> Self {
-        let wide = network.and_then(|network| {
-            let address: Ipv6Addr = network.strip_suffix("/64")?.parse().ok()?;
-            let [a, b, c, ..] = address.segments();
-            Some(format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)))
-        });
+impl NetworkTags {
+    fn of(key: &MacKey, network: Option<Network>) -> Self {
+        let tag = |network: &str| tag(key, "network", network);
         Self {
-            tag: tag(key, "network", network.unwrap_or("unknown")),
-            wide: wide.map(|wide| tag(key, "network", &wide)),
+            tag: network.map_or_else(|| tag("unknown"), |network| tag(&network.to_string())),
+            wide: network.and_then(Network::wider).map(|wide| tag(&wide.to_string())),
         }
     }
 
@@ -298,8 +293,8 @@ impl Throttle {
         }
     }
 
-    /// Reserves an attempt at the password of the account that the caller names by `presented`, from
-    /// `network`, as the gateway or the edge reports it.
+    /// Reserves an attempt at the password of the account that the caller names by `presented`, from `network`.
+    /// Requests from an unknown network count as one network.
     ///
     /// # Errors
     /// [`ThrottleError::TooMany`] when a counter refuses the attempt, which then counts on none. Another
@@ -307,12 +302,12 @@ impl Throttle {
     pub async fn attempt(
         &self,
         presented: Presented<'_>,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<Attempt<'_>, ThrottleError> {
         let now = self.clock.now();
         let key = self.key(now).await?;
         let who = who(&key, presented);
-        let network = Network::of(&key, network);
+        let network = NetworkTags::of(&key, network);
         let Limits { pair: pair_limit, name: name_limit, network: network_limit, .. } = self.limits;
         let mut own = network.pairs("PAIR", &key, &who, pair_limit);
         let pairs: Vec<_> = own.iter().map(|(counter, _)| counter.clone()).collect();
@@ -348,7 +343,7 @@ impl Throttle {
     /// As [`Self::attempt`].
     pub async fn bare_attempt(
         &self,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<Reservation<'_>, ThrottleError> {
         self.of_network("NETWORK", self.limits.network, network).await
     }
@@ -360,7 +355,7 @@ impl Throttle {
     /// cannot be reached.
     pub async fn registration(
         &self,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<Reservation<'_>, ThrottleError> {
         self.of_network("REGISTER", self.limits.register, network).await
     }
@@ -371,7 +366,7 @@ impl Throttle {
     /// As [`Self::registration`].
     pub async fn mail_request(
         &self,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<Reservation<'_>, ThrottleError> {
         self.of_network("MAIL", self.limits.mail, network).await
     }
@@ -380,11 +375,11 @@ impl Throttle {
         &self,
         kind: &'static str,
         limit: Limit,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<Reservation<'_>, ThrottleError> {
         let now = self.clock.now();
         let key = self.key(now).await?;
-        let counters = Network::of(&key, network).counters(kind, limit);
+        let counters = NetworkTags::of(&key, network).counters(kind, limit);
         let receipts = self.all_or_none(self.reserve(counters, now).await).await?;
         Ok(Reservation { throttle: self, receipts })
     }
@@ -399,12 +394,12 @@ impl Throttle {
     pub async fn postage(
         &self,
         address: &CanonicalName,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<Postal<'_>, ThrottleError> {
         let now = self.clock.now();
         let key = self.key(now).await?;
         let who = who(&key, Presented::Email(address));
-        let network = Network::of(&key, network);
+        let network = NetworkTags::of(&key, network);
         let known = self.networks.known_until(&who, &network.tag, now).await?;
         let (own, shared) = if known.is_some() {
             (network.pairs("MAIL_KNOWN", &key, &who, Postage::KNOWN), Vec::new())
@@ -437,11 +432,11 @@ impl Throttle {
     pub async fn recovered(
         &self,
         account: &Account,
-        network: Option<&str>,
+        network: Option<Network>,
     ) -> Result<Familiarity, ThrottleError> {
         let now = self.clock.now();
         let key = self.key(now).await?;
-        let network = Network::of(&key, network);
+        let network = NetworkTags::of(&key, network);
         let names = Names::of(&key, account, account.email.as_ref());
         let pairs = names.all().flat_map(|who| network.pairs("PAIR", &key, who, self.limits.pair));
         let pairs = pairs.map(|(counter, _)| counter).collect();

@@ -3,11 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
-use identity::{Account, CanonicalName, Email, EmailStanding, Role, Username};
+use identity::{Account, CanonicalName, Email, EmailStanding, Network, Role, Username};
 use jiff::SignedDuration;
 use process::{Clock, Env, SystemRandom, World};
 use secrets::{CacheSeconds, Cached, Secret};
@@ -17,8 +18,12 @@ use throttle::{
     CausedBy, Familiarity, Limits, NoticeBudget, Postal, Presented, Throttle, ThrottleError,
 };
 
-const HOME: Option<&str> = Some("203.0.113.7");
-const ELSEWHERE: Option<&str> = Some("198.51.100.1");
+const HOME: Option<Network> = Some(v4([203, 0, 113, 7]));
+const ELSEWHERE: Option<Network> = Some(v4([198, 51, 100, 1]));
+
+const fn v4([a, b, c, d]: [u8; 4]) -> Network {
+    Network::of(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
+}
 
 struct Bench {
     stack: Stack,
@@ -106,7 +111,11 @@ fn name(name: &str) -> CanonicalName {
 }
 
 /// A wrong password. The error says how long to wait, if the password was not even checked.
-async fn fail(throttle: &Throttle, who: Presented<'_>, network: Option<&str>) -> Result<(), u64> {
+async fn fail(
+    throttle: &Throttle,
+    who: Presented<'_>,
+    network: Option<Network>,
+) -> Result<(), u64> {
     match throttle.attempt(who, network).await {
         Ok(attempt) => {
             drop(attempt);
@@ -120,7 +129,7 @@ async fn fail(throttle: &Throttle, who: Presented<'_>, network: Option<&str>) ->
 async fn succeed(
     throttle: &Throttle,
     who: Presented<'_>,
-    network: Option<&str>,
+    network: Option<Network>,
     account: &Account,
 ) -> Result<(), u64> {
     match throttle.attempt(who, network).await {
@@ -212,13 +221,13 @@ async fn strangers_cannot_lock_the_owner_out() {
     assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
     let mut held = 0;
     for n in 0..40 {
-        let network = format!("192.0.2.{n}");
-        if fail(&throttle, bench.owner(), Some(&network)).await.is_err() {
+        let network = v4([192, 0, 2, n]);
+        if fail(&throttle, bench.owner(), Some(network)).await.is_err() {
             held += 1;
         }
     }
     assert_eq!(held, 20, "twenty for the name, and no more");
-    let new = Some("198.51.100.99");
+    let new = Some(v4([198, 51, 100, 99]));
     assert_eq!(succeed(&throttle, bench.owner(), new, &bench.account).await, Err(1));
     for _ in 0..5 {
         assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
@@ -227,16 +236,16 @@ async fn strangers_cannot_lock_the_owner_out() {
     let email = Email::parse("owner@example.com").unwrap();
     let by_email = Presented::Email(email.canonical());
     for n in 0..25 {
-        let network = format!("192.0.2.{n}");
-        let _ = fail(&throttle, by_email, Some(&network)).await;
+        let network = v4([192, 0, 2, n]);
+        let _ = fail(&throttle, by_email, Some(network)).await;
     }
     assert_eq!(fail(&throttle, by_email, new).await, Err(1));
     assert_eq!(succeed(&throttle, by_email, HOME, &bench.account).await, Ok(()));
     // For ninety days.
     bench.wait(90 * 24 * 60 * 60 + 1);
     for n in 0..25 {
-        let network = format!("192.0.2.{n}");
-        let _ = fail(&throttle, bench.owner(), Some(&network)).await;
+        let network = v4([192, 0, 2, n]);
+        let _ = fail(&throttle, bench.owner(), Some(network)).await;
     }
     assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Err(1));
 }
@@ -362,11 +371,11 @@ fn all_that_is_bad_in_the_configuration_is_told_at_once() {
 }
 
 /// Of mails asked for as soon as each may be: which were paid for.
-async fn mails(throttle: &Throttle, network: &str, count: usize) -> Vec<bool> {
+async fn mails(throttle: &Throttle, network: Option<Network>, count: usize) -> Vec<bool> {
     let address = Email::parse("owner@example.com").unwrap();
     let mut paid = Vec::new();
     for _ in 0..count {
-        let postage = throttle.postage(address.canonical(), Some(network)).await.unwrap();
+        let postage = throttle.postage(address.canonical(), network).await.unwrap();
         paid.push(matches!(postage, Postal::Paid(_)));
     }
     paid
@@ -376,22 +385,22 @@ async fn mails(throttle: &Throttle, network: &str, count: usize) -> Vec<bool> {
 async fn an_address_gets_three_an_hour_from_one_network_five_from_all_and_ten_a_day() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
-    assert_eq!(mails(&throttle, "203.0.113.7", 5).await, [true, true, true, false, false]);
+    assert_eq!(mails(&throttle, HOME, 5).await, [true, true, true, false, false]);
     // What was refused counts nowhere: two more are left in this hour.
-    assert_eq!(mails(&throttle, "198.51.100.1", 3).await, [true, true, false]);
-    assert_eq!(mails(&throttle, "198.51.100.2", 1).await, [false]);
+    assert_eq!(mails(&throttle, ELSEWHERE, 3).await, [true, true, false]);
+    assert_eq!(mails(&throttle, Some(v4([198, 51, 100, 2])), 1).await, [false]);
     // Others are not held by it.
     let other = Email::parse("other@example.com").unwrap();
     let postage = throttle.postage(other.canonical(), HOME).await.unwrap();
     assert!(matches!(postage, Postal::Paid(_)));
     bench.wait(60 * 60 + 1);
-    assert_eq!(mails(&throttle, "203.0.113.7", 4).await, [true, true, true, false]);
-    assert_eq!(mails(&throttle, "198.51.100.1", 3).await, [true, true, false]);
+    assert_eq!(mails(&throttle, HOME, 4).await, [true, true, true, false]);
+    assert_eq!(mails(&throttle, ELSEWHERE, 3).await, [true, true, false]);
     // The day's ten are used up.
     bench.wait(60 * 60 + 1);
-    assert_eq!(mails(&throttle, "203.0.113.7", 1).await, [false]);
+    assert_eq!(mails(&throttle, HOME, 1).await, [false]);
     bench.wait(22 * 60 * 60 + 1);
-    assert_eq!(mails(&throttle, "203.0.113.7", 1).await, [true]);
+    assert_eq!(mails(&throttle, HOME, 1).await, [true]);
 }
 
 #[tokio::test]
@@ -399,25 +408,25 @@ async fn a_known_network_has_five_of_its_own_that_strangers_cannot_use_up() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
-    for network in ["198.51.100.1", "198.51.100.2", "198.51.100.3"] {
-        mails(&throttle, network, 5).await;
+    for n in 1..=3 {
+        mails(&throttle, Some(v4([198, 51, 100, n])), 5).await;
     }
     let expected = [true, true, true, true, true, false];
-    assert_eq!(mails(&throttle, "203.0.113.7", 6).await, expected);
+    assert_eq!(mails(&throttle, HOME, 6).await, expected);
     bench.wait(60 * 60 + 1);
-    assert_eq!(mails(&throttle, "203.0.113.7", 1).await, [true]);
+    assert_eq!(mails(&throttle, HOME, 1).await, [true]);
 }
 
 /// As many at the same moment as there are, over clients of their own that wait for one another.
 async fn burst_of_mails(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let faults = Faults::together(RACERS, fault);
-    let asked = (0..RACERS).map(|n| {
+    let asked = (0_u8..).take(RACERS).map(|n| {
         let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
         tokio::spawn(async move {
             let address = Email::parse("owner@example.com").unwrap();
-            let network = format!("198.51.100.{n}");
-            let postage = throttle.postage(address.canonical(), Some(&network)).await.unwrap();
+            let network = v4([198, 51, 100, n]);
+            let postage = throttle.postage(address.canonical(), Some(network)).await.unwrap();
             matches!(postage, Postal::Paid(_))
         })
     });
@@ -485,7 +494,7 @@ async fn what_has_passed_is_given_back_and_makes_no_network_known() {
 /// Strangers use up the free attempts of a name, each from a different network.
 async fn use_up(throttle: &Throttle, who: Presented<'_>) {
     for n in 0..25 {
-        let _ = fail(throttle, who, Some(&format!("192.0.2.{n}"))).await;
+        let _ = fail(throttle, who, Some(v4([192, 0, 2, n]))).await;
     }
 }
 
@@ -604,7 +613,7 @@ async fn an_address_that_an_account_gives_up_knows_none_of_its_networks() {
     assert_eq!(bench.known().await, 1);
     use_up(&throttle, Presented::Email(&old)).await;
     assert_eq!(fail(&throttle, Presented::Email(&old), HOME).await, Err(1));
-    assert_eq!(mails(&throttle, "203.0.113.7", 4).await, [true, true, true, false]);
+    assert_eq!(mails(&throttle, HOME, 4).await, [true, true, true, false]);
     use_up(&throttle, bench.owner()).await;
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
 }
@@ -621,7 +630,7 @@ async fn an_unconfirmed_address_makes_no_network_known() {
         assert_eq!(succeed(&throttle, who, HOME, &account).await, Ok(()));
     }
     let strangers = [true, true, true, false];
-    assert_eq!(mails(&throttle, "203.0.113.7", 4).await, strangers, "as a stranger's");
+    assert_eq!(mails(&throttle, HOME, 4).await, strangers, "as a stranger's");
     use_up(&throttle, by_email()).await;
     assert_eq!(fail(&throttle, by_email(), HOME).await, Err(1));
     // By its own name the account has signed in from there.
@@ -635,8 +644,8 @@ async fn an_unconfirmed_address_makes_no_network_known() {
 }
 
 /// The /64 number `n` of a /48.
-fn of_48(site: u8, n: usize) -> String {
-    format!("2001:db8:{site}:{n:x}::/64")
+fn of_48(site: u16, n: u16) -> Network {
+    Network::of(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, site, n, 0, 0, 0, 1)))
 }
 
 #[tokio::test]
@@ -652,50 +661,50 @@ async fn an_ipv6_48_has_ten_times_the_limits_of_a_64() {
     let throttle = bench.throttle(&settings);
     // One name, from a /64 of its own each time.
     for n in 0..20 {
-        assert_eq!(fail(&throttle, bench.owner(), Some(&of_48(1, n))).await, Ok(()), "{n}");
+        assert_eq!(fail(&throttle, bench.owner(), Some(of_48(1, n))).await, Ok(()), "{n}");
     }
-    assert_eq!(fail(&throttle, bench.owner(), Some(&of_48(1, 20))).await, Err(1));
-    assert_eq!(fail(&throttle, bench.owner(), Some(&of_48(2, 0))).await, Ok(()), "another /48");
+    assert_eq!(fail(&throttle, bench.owner(), Some(of_48(1, 20))).await, Err(1));
+    assert_eq!(fail(&throttle, bench.owner(), Some(of_48(2, 0))).await, Ok(()), "another /48");
     // Many names.
     for n in 0..30 {
         let nobody = name(&format!("nobody-{n}"));
         let who = Presented::Username(&nobody);
-        assert_eq!(fail(&throttle, who, Some(&of_48(3, n))).await, Ok(()), "{n}");
+        assert_eq!(fail(&throttle, who, Some(of_48(3, n))).await, Ok(()), "{n}");
     }
     let nobody = name("nobody-30");
-    assert!(fail(&throttle, Presented::Username(&nobody), Some(&of_48(3, 30))).await.is_err());
+    assert!(fail(&throttle, Presented::Username(&nobody), Some(of_48(3, 30))).await.is_err());
     // A single /64 has what an IPv4 address has.
     let one = of_48(4, 0);
     for _ in 0..2 {
-        assert_eq!(fail(&throttle, bench.owner(), Some(&one)).await, Ok(()));
-        assert!(throttle.registration(Some(&one)).await.is_ok());
+        assert_eq!(fail(&throttle, bench.owner(), Some(one)).await, Ok(()));
+        assert!(throttle.registration(Some(one)).await.is_ok());
     }
-    assert_eq!(fail(&throttle, bench.owner(), Some(&one)).await, Err(1));
-    assert!(throttle.registration(Some(&one)).await.is_err());
+    assert_eq!(fail(&throttle, bench.owner(), Some(one)).await, Err(1));
+    assert!(throttle.registration(Some(one)).await.is_err());
     // Registrations and mails, of which that one has two.
     for n in 1..19 {
-        assert!(throttle.registration(Some(&of_48(4, n))).await.is_ok(), "{n}");
+        assert!(throttle.registration(Some(of_48(4, n))).await.is_ok(), "{n}");
     }
-    assert!(throttle.registration(Some(&of_48(4, 19))).await.is_err());
+    assert!(throttle.registration(Some(of_48(4, 19))).await.is_err());
     for n in 0..20 {
-        assert!(throttle.mail_request(Some(&of_48(5, n))).await.is_ok(), "{n}");
+        assert!(throttle.mail_request(Some(of_48(5, n))).await.is_ok(), "{n}");
     }
-    assert!(throttle.mail_request(Some(&of_48(5, 20))).await.is_err());
+    assert!(throttle.mail_request(Some(of_48(5, 20))).await.is_err());
 }
 
 #[tokio::test]
 async fn mails_to_an_address_are_counted_for_an_ipv6_48_too() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
-    assert_eq!(mails(&throttle, &of_48(1, 0), 1).await, [true]);
+    assert_eq!(mails(&throttle, Some(of_48(1, 0)), 1).await, [true]);
     let counted = bench.counted().await;
     let pairs = counted.keys().filter(|key| key.starts_with("COUNTER#MAIL_PAIR#")).count();
     assert_eq!(pairs, 2, "{counted:?}");
     // Each /64 has five when it is known, and their /48 has fifty.
     for n in 0..11 {
         let network = of_48(2, n);
-        assert_eq!(succeed(&throttle, bench.owner(), Some(&network), &bench.account).await, Ok(()));
-        assert_eq!(mails(&throttle, &network, 5).await, [n < 10; 5], "{n}");
+        assert_eq!(succeed(&throttle, bench.owner(), Some(network), &bench.account).await, Ok(()));
+        assert_eq!(mails(&throttle, Some(network), 5).await, [n < 10; 5], "{n}");
     }
 }
 
@@ -706,7 +715,7 @@ async fn successes_in_a_48_use_nothing_up() {
     let throttle = bench.throttle(&settings);
     for n in 0..25 {
         let network = of_48(1, n);
-        assert_eq!(succeed(&throttle, bench.owner(), Some(&network), &bench.account).await, Ok(()));
+        assert_eq!(succeed(&throttle, bench.owner(), Some(network), &bench.account).await, Ok(()));
     }
     assert_eq!(bench.counted().await, BTreeMap::new());
 }
@@ -755,9 +764,9 @@ async fn a_flood_of_requests_for_mail_reserves_nothing_on_the_counters_of_the_ad
     let bench = Bench::start().await;
     let faults = Faults::script(&[]);
     let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
-    assert_eq!(mails(&throttle, "203.0.113.7", 4).await, [true, true, true, false]);
+    assert_eq!(mails(&throttle, HOME, 4).await, [true, true, true, false]);
     let before = faults.requests();
-    assert_eq!(mails(&throttle, "203.0.113.7", 5).await, [false; 5]);
+    assert_eq!(mails(&throttle, HOME, 5).await, [false; 5]);
     let flood = requests(&faults, before);
     assert!(flood.contains("COUNTER#MAIL_PAIR#"));
     assert!(!flood.contains("COUNTER#MAIL_HOUR#") && !flood.contains("COUNTER#MAIL_DAY#"));
@@ -769,7 +778,7 @@ async fn a_reservation_that_fails_anywhere_counts_nowhere() {
     let bench = Bench::start().await;
     let good = bench.throttle(&[]);
     let home = of_48(1, 1);
-    let home = Some(home.as_str());
+    let home = Some(home);
     for _ in 0..2 {
         assert_eq!(fail(&good, bench.owner(), home).await, Ok(()));
     }

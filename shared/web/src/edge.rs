@@ -12,9 +12,9 @@ use std::str::FromStr;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use http::HeaderMap;
+use identity::Network;
 use process::{Reader, Settings};
 
-use crate::request::Network;
 use crate::{Event, Problem};
 
 /// The header in which the edge sends its secret.
@@ -40,7 +40,7 @@ impl Edge {
         let digests = match self {
             Self::Absent => {
                 let source_ip = event.request_context.http.source_ip.as_deref();
-                return Ok(source_ip.and_then(Network::of));
+                return Ok(source_ip.and_then(|ip| Some(Network::of(ip.parse().ok()?))));
             }
             Self::Trusted(digests) => digests,
         };
@@ -55,7 +55,7 @@ impl Edge {
             .and_then(|value| viewer_address(str::from_utf8(value).ok()?));
         let viewer =
             viewer.ok_or_else(|| refused("the edge did not report the viewer's address"))?;
-        Ok(Some(Network::of_address(viewer)))
+        Ok(Some(Network::of(viewer)))
     }
 }
 

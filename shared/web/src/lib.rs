@@ -159,7 +159,7 @@ pub use lambda_http::aws_lambda_events::apigw::{
 pub(crate) use problem::Part;
 pub use problem::{FieldError, Problem};
 pub use process::{BootError, World};
-pub use request::{Client, Network, Request};
+pub use request::{Client, Request};
 pub use response::{
     Accepted, AnyOrigin, Content, Created, Either, Json, Message, NoContent, Output,
     Public as PublicDocument, Redirect,

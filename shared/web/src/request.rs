@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method};
-use identity::is_hidden;
+use identity::{Network, is_hidden};
 use percent_encoding::percent_decode_str;
 
 use crate::{Edge, Endpoint, Event, Problem};
@@ -145,36 +144,6 @@ pub struct Client {
     pub network: Option<Network>,
 }
 
-/// The network that a request comes from: an IPv4 address, or an IPv6 /64, the usual prefix of one customer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Network(IpAddr);
-
-impl Network {
-    /// The network of the address that the gateway reports.
-    pub(crate) fn of(source_ip: &str) -> Option<Self> {
-        Some(Self::of_address(source_ip.parse().ok()?))
-    }
-
-    pub(crate) fn of_address(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            v4 @ IpAddr::V4(_) => v4,
-            IpAddr::V6(v6) => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-        })
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            IpAddr::V4(v4) => v4.fmt(f),
-            IpAddr::V6(v6) => write!(f, "{v6}/64"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,14 +206,5 @@ mod tests {
         event.path_parameters.insert("id".to_owned(), "%41".to_owned());
         let request = Request::new(event, &Edge::default(), ENDPOINTS).0;
         assert_eq!(request.path_parameters().unwrap()["id"], "%41");
-    }
-
-    #[test]
-    fn networks_are_addresses_and_prefixes() {
-        let network = |ip: &str| Network::of(ip).map(|network| network.to_string());
-        assert_eq!(network("203.0.113.7").as_deref(), Some("203.0.113.7"));
-        assert_eq!(network("::ffff:203.0.113.7").as_deref(), Some("203.0.113.7"));
-        assert_eq!(network("2001:db8:1:2:3:4:5:6").as_deref(), Some("2001:db8:1:2::/64"));
-        assert_eq!(network("unknown"), None);
     }
 }
