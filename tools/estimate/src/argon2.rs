@@ -1,4 +1,4 @@
-//! `cargo xtask argon2`: what a hash costs where it is to run.
+//! `cargo xtask argon2`: measures the time of a hash, and estimates it for Lambda.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use anyhow::{Context, bail};
 use passwords::{Costs, Trial};
 use template::ui;
 
-/// What Lambda gives one whole processor for, in MB (AWS Lambda Developer Guide, "Configure Lambda function
-/// memory"). Below it is a share of one; above it there is a second one, which a hash of one lane
-/// does not use.
+/// The memory with which Lambda provides one whole processor, in MB (AWS Lambda Developer Guide, "Configure Lambda
+/// function memory"). Less memory provides a share of one; more provides a second one, which a hash of one lane does
+/// not use.
 pub const WHOLE_PROCESSOR_MB: u32 = 1_769;
 
-/// Choices that the OWASP Password Storage Cheat Sheet calls equal, with one lane.
+/// The parameters of one lane that the OWASP Password Storage Cheat Sheet calls equivalent.
 const CHOICES: [Costs; 5] = [
     Costs { memory_kib: 47_104, passes: 1 },
     Costs { memory_kib: 19_456, passes: 2 },
@@ -20,7 +20,7 @@ const CHOICES: [Costs; 5] = [
     Costs { memory_kib: 7_168, passes: 5 },
 ];
 
-/// What to do.
+/// The commands on hashing.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Argon2Command {
     /// Measure the hashing time on one processor of this machine, and estimate it for Lambda
@@ -37,10 +37,10 @@ pub enum Argon2Command {
     },
 }
 
-/// Carries the command out.
+/// Runs a command.
 ///
 /// # Errors
-/// When the costs are not allowed. In one line.
+/// When argon2 refuses the parameters, in one line.
 pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
     let Argon2Command::Calibrate { memory_size, target_ms, hashes } = *command;
     if cfg!(debug_assertions) {
@@ -50,7 +50,7 @@ pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
     let mut rows = vec![header.map(str::to_owned)];
     for costs in CHOICES {
         let mut trial = Trial::new(costs).context("argon2 refuses these costs")?;
-        // Not measured: the pages are new.
+        // The first hash is slower, because its memory is new, and is not measured.
         trial.hash()?;
         let mut times = (0..hashes).map(|_| trial.hash()).collect::<Result<Vec<_>, _>>()?;
         times.sort_unstable();
@@ -78,12 +78,12 @@ pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether costs are possible.
+/// Whether a function can hash with given costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fit {
     Fits,
     TooSlow,
-    /// Argon2's memory, and as much again for the rest, is more than there is.
+    /// The function has less than twice argon2's memory, of which the rest needs half.
     TooLarge,
 }
 
@@ -107,7 +107,7 @@ fn fits(costs: Costs, time: Duration, memory_mb: u32, target_ms: u32) -> Fit {
     }
 }
 
-/// Which share of a processor a function with so much memory has, of one that it can use.
+/// The share of a processor that a hash can use in a function with this memory.
 #[must_use]
 pub fn share(memory_mb: u32) -> f64 {
     (f64::from(memory_mb) / f64::from(WHOLE_PROCESSOR_MB)).min(1.0)
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_of_a_processor_takes_longer_and_two_are_not_used() {
+    fn less_memory_takes_longer_and_a_second_processor_is_not_used() {
         let here = Duration::from_millis(20);
         assert_eq!(on_lambda(here, 1_769), here);
         assert_eq!(on_lambda(here, 3_538), here);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_fast_and_small_enough() {
+    fn costs_fit_if_they_are_fast_and_small_enough() {
         let (costs, time) = (Costs::OURS, Duration::from_millis(50));
         assert_eq!(fits(costs, time, 1_769, 50), Fit::Fits);
         assert_eq!(fits(costs, time, 1_769, 49), Fit::TooSlow);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_is_one_of_the_choices() {
+    fn the_current_costs_are_one_of_the_choices() {
         assert!(CHOICES.contains(&Costs::OURS));
         for costs in CHOICES {
             assert!(Trial::new(costs).is_ok(), "{costs:?}");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn quartiles_are_of_the_sorted() {
+    fn quartiles_split_sorted_times() {
         let times: Vec<_> = (1..=8).map(Duration::from_millis).collect();
         assert_eq!(quartiles(&times).unwrap(), [3, 5, 7].map(Duration::from_millis));
         assert!(quartiles(&[]).is_err());

@@ -1,4 +1,4 @@
-//! Building the functions' binaries, and asking them what they are.
+//! Builds the functions' binaries and reads their descriptions.
 
 use std::collections::BTreeMap;
 use std::io::BufReader;
@@ -12,14 +12,14 @@ use template::process::{Group, cargo, command};
 use template::project::Project;
 use tokio::io::AsyncReadExt;
 
-/// What a function's binary says of itself.
+/// The description that a function's binary prints with `--describe`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Description {
     /// The function's name.
     pub name: String,
-    /// Its methods and paths. A function that serves no HTTP has none.
+    /// Its methods and paths. Empty for a function without HTTP.
     pub endpoints: Vec<Endpoint>,
-    /// Who may call it: `anyone`, `by token, role admin`, `checked` …
+    /// Its access rule: `anyone`, `by token, role admin`, `checked` …
     pub access: String,
 }
 
@@ -45,7 +45,7 @@ pub async fn build(project: &Project, release: bool) -> anyhow::Result<BTreeMap<
     Ok(binaries)
 }
 
-/// Builds the binaries of these functions, as far as their sources compile: those that are built, by name.
+/// Builds the binaries of these functions. Returns those whose sources compile, by name.
 ///
 /// It names no package, so that cargo chooses the same features as for the whole workspace and builds
 /// nothing twice.
@@ -64,7 +64,7 @@ pub async fn build_functions(
     Ok(binaries)
 }
 
-/// Whether cargo could build everything, and what it did build.
+/// Whether cargo built everything, and the binaries that it built.
 async fn cargo_build(
     project: &Project,
     release: bool,
@@ -96,7 +96,7 @@ async fn cargo_build(
     Ok((success, binaries))
 }
 
-/// Cargo would say it too, but on a hundred lines of a build script.
+/// Without a compiler, cargo would print a hundred lines of a build script.
 async fn check_compiler() -> anyhow::Result<()> {
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let name = compiler.to_string_lossy().into_owned();
@@ -114,10 +114,10 @@ async fn check_compiler() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks a function's binary what it is.
+/// The description of a function's binary.
 ///
 /// # Errors
-/// When it does not say.
+/// When the binary cannot be run or prints no description.
 pub async fn describe(binary: &PathBuf) -> anyhow::Result<Description> {
     let output = command(binary)
         .arg("--describe")

@@ -22,7 +22,7 @@ use crate::loopback;
 /// The name of the database file in the folder of local state.
 pub const FILE: &str = "latchkey.db";
 
-/// How every `SQLite` database begins.
+/// The first bytes of every `SQLite` database.
 const HEADER: &[u8] = b"SQLite format 3\0";
 
 /// Where the database keeps its items.
@@ -42,7 +42,7 @@ impl FromStr for Storage {
     }
 }
 
-/// A running database, which ends when it is dropped.
+/// A running database. Dropping it stops it.
 pub struct LocalDatabase {
     address: SocketAddr,
     database: Database,
@@ -94,7 +94,7 @@ impl LocalDatabase {
     /// interface.
     ///
     /// # Errors
-    /// When one of these fails.
+    /// When the file, a table or the port cannot be used.
     pub async fn start(storage: &Storage, tables: &[Table]) -> Result<Self, DatabaseError> {
         let (database, lock) = match storage {
             Storage::Memory => {
@@ -121,7 +121,7 @@ impl LocalDatabase {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DatabaseError::Listen)?;
         let address = listener.local_addr().map_err(DatabaseError::Listen)?;
-        // The emulator answers pages of every origin, so a guard that does not stands in front of it.
+        // The emulator answers pages of every origin. A guard in front of it refuses them.
         let hidden = loopback::hidden().await.map_err(DatabaseError::Listen)?;
         let emulator = hidden.local_addr().map_err(DatabaseError::Listen)?;
         let servers = [
@@ -205,10 +205,10 @@ fn is_damage(problem: &str) -> bool {
         .any(|damage| problem.contains(damage))
 }
 
-/// Refuses a file of another program before anything is written next to it.
+/// Refuses a file of another program before writing anything next to it.
 fn check_header(path: &Path) -> Result<(), DatabaseError> {
     let mut header = Vec::new();
-    // What cannot be read is reported when it is opened.
+    // An unreadable file is reported when it is opened.
     let read =
         File::open(path).and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut header));
     if read.is_ok() && !header.is_empty() && header != HEADER {
@@ -217,7 +217,7 @@ fn check_header(path: &Path) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Creates a missing file for its owner alone, since it holds password hashes. `SQLite` gives its other
+/// Creates a missing file for its owner alone, because it will hold password hashes. `SQLite` gives its other
 /// files the same mode.
 fn private(path: &Path) -> Result<(), DatabaseError> {
     let created = File::options().write(true).create_new(true).mode(0o600).open(path);
@@ -235,13 +235,13 @@ fn private(path: &Path) -> Result<(), DatabaseError> {
 /// One process at a time: the emulator keeps part of its state in memory.
 fn lock(path: &Path) -> Result<File, DatabaseError> {
     let name = path.display().to_string();
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lock");
+    let mut lock_file = path.as_os_str().to_owned();
+    lock_file.push(".lock");
     let unusable = |error| DatabaseError::Open { path: name.clone(), problem: ui::reason(&error) };
-    // Not emptied: it says who has the lock.
+    // It is not truncated, because it names the process that has the lock.
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let mut file = options.open(beside).map_err(unusable)?;
+    let mut file = options.open(lock_file).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {
             let holder = format!("process {}", std::process::id());
@@ -250,7 +250,7 @@ fn lock(path: &Path) -> Result<File, DatabaseError> {
         }
         Err(std::fs::TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            // A process that has just taken the lock may not have written yet.
+            // A process that has just taken the lock may not have written its name yet.
             let read = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
             let holder = if read { holder.trim() } else { "another process" };
             Err(DatabaseError::InUse(format!("{name} is in use by {holder}")))
@@ -289,7 +289,7 @@ fn make(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// That a table which is there has the keys of the template.
+/// Checks that an existing table has the keys of the template.
 fn check(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     let fault = |problem: String| DatabaseError::Table { table: table.name.clone(), problem };
     let request = serde_json::from_value(json!({"TableName": table.name}))
@@ -300,7 +300,7 @@ fn check(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     if described["Table"]["KeySchema"] != table.definition["KeySchema"] {
         return Err(DatabaseError::OtherForm(table.name.clone()));
     }
-    // A table from before the template had a stream gets it, as a deployment would give it.
+    // A deployment would add a stream that the template has since got, and so does this.
     let stream = &table.definition["StreamSpecification"];
     if !stream.is_null() && described["Table"]["StreamSpecification"].is_null() {
         let request = json!({"TableName": table.name, "StreamSpecification": stream});
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn is_made_once_and_opened_again() {
+    async fn a_database_is_created_once_and_opened_again() {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::File(folder.path().join("test.db"));
         let first = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_file_of_a_new_database_is_for_its_owner_alone() {
+    async fn only_its_owner_can_read_the_files_of_a_new_database() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::File(folder.path().join("test.db"));
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_written_beside_a_file_of_another_program() {
+    async fn nothing_is_written_next_to_a_file_of_another_program() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("README.md");
         std::fs::write(&path, "# Not a database\n").unwrap();
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
-    /// The emulator itself answers every page, and allows it to read the answer.
+    /// The emulator answers every page, and allows it to read the answer.
     #[tokio::test]
     async fn no_page_reaches_the_database() {
         let database = LocalDatabase::start(&Storage::Memory, &[table("pk")]).await.unwrap();
@@ -416,9 +416,9 @@ mod tests {
         }
     }
 
-    /// What is announced is refused at once, and what is not announced as soon as it is too much.
+    /// By its announced length at once, and without one as soon as the limit is exceeded.
     #[tokio::test]
-    async fn a_request_that_is_too_large_is_refused_and_not_collected() {
+    async fn a_request_that_is_too_large_is_refused_before_it_is_read() {
         let database = LocalDatabase::start(&Storage::Memory, &[table("pk")]).await.unwrap();
         let host = format!("Host: {}", database.address);
         let too_large = loopback::MAX_GUARDED_BYTES + 1;
@@ -465,7 +465,7 @@ mod tests {
     async fn a_damaged_database_is_reported_in_one_line_with_advice() {
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().join("whole.db");
-        // Not by a server, which may keep the file open for a while.
+        // A server could keep the file open for a while.
         let database = Database::new(&whole.to_string_lossy()).unwrap();
         make(&database, &table("pk")).unwrap();
         drop(database);

@@ -1,7 +1,7 @@
-//! Both secrets of a local stack: made at the first run, kept for the owner's eyes.
+//! The two secrets of a stack: signing keys and peppers.
 //!
-//! What is in Secrets Manager in an account is in two files here. The code that makes and rotates them
-//! is the same.
+//! A deployed stack has them in Secrets Manager, a local one in two files that only their owner can read. The same
+//! code creates and rotates both.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,44 +15,44 @@ use tempfile::NamedTempFile;
 use template::project::Project;
 use template::ui;
 
-/// Where both secrets are.
+/// The files of both secrets.
 #[derive(Clone, Debug)]
 pub struct LocalSecrets {
     signing_keys: PathBuf,
     peppers: PathBuf,
 }
 
-/// A secret is unusable. The message is one line and reveals nothing of the secret.
+/// Why a secret is unusable. The message is one line and contains nothing of the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalSecretError {
-    /// A file cannot be read, regardless of its content.
+    /// A file cannot be read, so its content is unknown.
     #[error("cannot read {path}: {reason}")]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The fault.
         reason: String,
     },
-    /// The signing keys.
+    /// The file of the signing keys is damaged.
     #[error("the key file {path} is unusable ({reason}): delete it, and a new one is created")]
     SigningKeys {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The fault.
         reason: RotationError,
     },
-    /// The peppers.
+    /// The file of the peppers is damaged.
     #[error("the pepper file {path} is unusable ({reason}): delete it, and a new one is created")]
     Peppers {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The fault.
         reason: PepperRotationError,
     },
-    /// The keys cannot be made or published.
+    /// The keys cannot be created or published.
     #[error(transparent)]
     Rotation(#[from] RotationError),
-    /// The peppers cannot be made.
+    /// The peppers cannot be created.
     #[error(transparent)]
     PepperRotation(#[from] PepperRotationError),
 }
@@ -70,25 +70,25 @@ pub struct StackSecrets {
     pub signing_keys: Versions,
     /// The peppers.
     pub peppers: Versions,
-    /// The clock of those who use them.
+    /// The clock of the functions that use them.
     pub clock: Arc<dyn Clock>,
 }
 
 impl StackSecrets {
-    /// What rotates the signing keys, with `table` and the settings in `env`.
+    /// The rotation of the signing keys, which publishes to `table`, with the settings in `env`.
     ///
     /// # Errors
-    /// When a setting is not usable.
+    /// When a setting is invalid.
     pub fn rotation(&self, table: KeysTable, env: &Env) -> Result<Rotation, process::ConfigErrors> {
         let config = env.settings::<rotation::Config>()?;
         let (versions, clock) = (self.signing_keys.clone(), Arc::clone(&self.clock));
         Ok(Rotation::new(config, versions, table, clock, Arc::new(SystemRandom)))
     }
 
-    /// What adds peppers, with the settings in `env`.
+    /// The rotation of the peppers, with the settings in `env`.
     ///
     /// # Errors
-    /// When a setting is not usable.
+    /// When a setting is invalid.
     pub fn pepper_rotation(&self, env: &Env) -> Result<PepperRotation, process::ConfigErrors> {
         let kept_for = env.read(rotation::peppers_kept_for)?;
         let (peppers, clock) = (self.peppers.clone(), Arc::clone(&self.clock));
@@ -96,14 +96,14 @@ impl StackSecrets {
     }
 }
 
-/// The variable with the digests by which functions recognize the proxy in front of them.
+/// The variable with the digests of the secrets by which functions recognize the proxy in front of them.
 pub const EDGE_DIGESTS: &str = "EDGE_SECRET_SHA256";
 
 impl LocalSecrets {
-    /// Those of `project`.
+    /// The secrets in the folder of local state of `project`.
     #[must_use]
     pub fn of(project: &Project) -> Self {
-        // Absolute: functions run in other folders.
+        // Absolute, because functions run in other folders.
         let local = |name| {
             let path = project.local(name);
             std::path::absolute(&path).unwrap_or(path)
@@ -111,7 +111,7 @@ impl LocalSecrets {
         Self { signing_keys: local("signing-keys.json"), peppers: local("peppers.json") }
     }
 
-    /// The variables by which functions find them.
+    /// The variables with which functions find the secrets.
     #[must_use]
     pub fn variables(&self) -> [(String, String); 2] {
         let file = |path: &Path| format!("file:{}", path.display());
@@ -121,7 +121,7 @@ impl LocalSecrets {
         ]
     }
 
-    /// The versions of both.
+    /// The versions of both secrets.
     #[must_use]
     pub fn versions(&self) -> StackSecrets {
         let versions = |path| Versions::of(Secret::new(&secrets::Config::file(path)));
@@ -154,7 +154,7 @@ impl LocalSecrets {
             }
         };
         if rotation.has_keys().await.map_err(unusable)? {
-            // What was begun first: it may be the revocation of a key, which must not come back.
+            // An interrupted rotation may be the revocation of a key, which must not become valid again.
             rotation.resume().await?;
             rotation.reconcile().await?;
         } else {
@@ -176,7 +176,7 @@ impl LocalSecrets {
     }
 }
 
-/// Writes a file whole or not at all, with mode 0600 from its first byte on.
+/// Writes a file atomically, with mode 0600 from its first byte.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn are_made_once_for_the_owner_alone() {
+    async fn secrets_are_created_once_for_their_owner_alone() {
         let bench = bench().await;
         bench.make().await.unwrap();
         let files = [&bench.secrets.signing_keys, &bench.secrets.peppers];
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(bench.rotation.record().await.unwrap().keys.len(), 2);
     }
 
-    /// Deleting it would lose the keys, so the advice for a damaged file does not apply.
+    /// Its keys may be intact, so the advice to delete a damaged file does not apply.
     #[tokio::test]
     async fn a_file_that_cannot_be_read_is_reported_as_such() {
         for which in ["signing-keys.json", "peppers.json"] {
@@ -253,7 +253,7 @@ mod tests {
             bench.make().await.unwrap();
             let path = bench.secrets.signing_keys.with_file_name(which);
             fs::remove_file(&path).unwrap();
-            // Which even root cannot read: it leads to itself.
+            // A link to itself, which not even root can read.
             std::os::unix::fs::symlink(&path, &path).unwrap();
             let error = bench.make().await.unwrap_err().to_string();
             let expected =
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn say_in_one_line_that_they_are_not_usable() {
+    async fn a_damaged_secret_is_reported_in_one_line() {
         for content in ["", "{", r#"{"keys":[{"kty":"OKP"}]}"#, "{\n\n}", "[]"] {
             for which in ["signing-keys.json", "peppers.json"] {
                 let bench = bench().await;

@@ -53,7 +53,7 @@ pub(crate) enum BodyError {
     /// It is larger than the server accepts.
     #[error("the body is too large")]
     TooLarge,
-    /// The client did not send it in time, or not as announced.
+    /// The client sent it too slowly, or not with the announced length.
     #[error("the client did not send its body")]
     Unsent,
 }
@@ -120,13 +120,13 @@ where
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(max_buffer)
             .serve_connection(TokioIo::new(stream), service);
-        // An error here is the client's: it went away, or did not speak HTTP, which hyper answers.
+        // An error means that the client disconnected, or did not speak HTTP, which hyper answers.
         tokio::spawn(async move { drop(connection.await) });
     }
 }
 
-/// Returns the next connection that `next` gives. It reports every failure but those of clients, and waits
-/// after them: without a free file descriptor, each attempt fails immediately.
+/// Returns the next connection of `next`. After a failure of the server, it reports the failure and waits: without
+/// a free file descriptor, each attempt fails immediately.
 async fn accept<T, F: Future<Output = io::Result<T>>>(
     mut next: impl FnMut() -> F,
     mut report: impl FnMut(io::Error),
@@ -135,7 +135,7 @@ async fn accept<T, F: Future<Output = io::Result<T>>>(
     loop {
         match next().await {
             Ok(connection) => return connection,
-            // The client has already gone.
+            // The client has disconnected.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -184,7 +184,7 @@ pub(crate) async fn hidden() -> io::Result<TcpListener> {
     }
 }
 
-/// Forwards requests that are not foreign to `server`, until this future is dropped.
+/// Forwards requests to `server` and refuses foreign ones, until this future is dropped.
 pub(crate) async fn guard(listener: TcpListener, port: u16, server: SocketAddr) {
     /// Room for the headers of the AWS SDK.
     const BUFFER: usize = 64 * 1024;
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_goes_away_delays_no_other() {
+    async fn a_client_that_disconnects_delays_no_other() {
         let mut failures = vec![io::ErrorKind::ConnectionAborted; 1_000];
         let next = || {
             let failure = failures.pop();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_loopback_interface_with_the_own_port_is_a_host() {
+    fn only_loopback_names_with_the_port_of_the_server_are_hosts() {
         for (host, own) in [
             ("127.0.0.1:9000", true),
             ("localhost:9000", true),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_page_of_the_server_itself_is_no_foreign_page() {
+    fn pages_of_every_other_origin_are_foreign() {
         for (name, value, own) in [
             ("origin", "http://localhost:9000", true),
             ("origin", "http://127.0.0.1:9000", true),

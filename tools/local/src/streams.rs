@@ -1,7 +1,7 @@
-//! The streams of the local tables, and the functions that are invoked with their records.
+//! The streams of the local tables: invokes functions with their records.
 //!
-//! As Lambda does it: in order, in batches, only what fits the filters of the template, and again from the
-//! first record that failed.
+//! Like Lambda, it delivers the records in order and in batches, applies the filters of the template, and after a
+//! failure delivers again from the first record that failed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,13 +20,13 @@ use crate::gateway::Invoker;
 /// How often a stream is read.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long to wait before records are delivered again that failed.
+/// How long to wait before failed records are delivered again.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// How often records are delivered before they are given up.
+/// The most deliveries of a record.
 const TRIES: usize = 10;
 
-/// Delivers the records of all streams, forever. `mails` is the folder of mails: each new one is reported.
+/// Delivers the records of all streams, and never returns. Reports each new mail in the folder `mails`.
 ///
 /// # Errors
 /// When a stream of the template does not exist.
@@ -64,10 +64,10 @@ pub async fn deliver(
     }
 }
 
-/// The records of a table's stream, all that there are.
+/// All records of a table's stream.
 ///
 /// # Errors
-/// When it has none, or it cannot be read.
+/// When the table has no stream, or it cannot be read.
 pub fn records(database: &Database, table: &str) -> anyhow::Result<Vec<Value>> {
     let mut from = start(database, table)?;
     let mut all = Vec::new();
@@ -85,7 +85,7 @@ pub fn records(database: &Database, table: &str) -> anyhow::Result<Vec<Value>> {
     }
 }
 
-/// Where a stream begins.
+/// The iterator at the beginning of a stream.
 fn start(database: &Database, table: &str) -> anyhow::Result<String> {
     let request = ListStreamsRequest { table_name: Some(table.to_owned()), ..Default::default() };
     let stream_arn =
@@ -101,7 +101,7 @@ fn start(database: &Database, table: &str) -> anyhow::Result<String> {
     database.get_shard_iterator(request)?.shard_iterator.context("the stream cannot be read")
 }
 
-/// Invokes a function with records until it has taken them all, or too often.
+/// Invokes a function until it has accepted all records, or a record has failed too often.
 async fn deliver_batch(invoker: &impl Invoker, function: &str, records: &[Value]) {
     let mut rest = records;
     for _ in 0..TRIES {
@@ -120,7 +120,7 @@ async fn deliver_batch(invoker: &impl Invoker, function: &str, records: &[Value]
     ui::note(format_args!("{function} cannot process {} records: they are given up", rest.len()));
 }
 
-/// The place of the first record that a function says has failed.
+/// The index of the first record that the function reports as failed.
 fn first_failure(answer: &Value, records: &[Value]) -> Option<usize> {
     let failures = answer["batchItemFailures"].as_array()?;
     let failed = |record: &Value| {
@@ -130,8 +130,8 @@ fn first_failure(answer: &Value, records: &[Value]) -> Option<usize> {
     records.iter().position(failed)
 }
 
-/// Delivers a batch and returns the mails that this sent. A stream keeps its records for a day, so those of
-/// an earlier run come again.
+/// Delivers a batch and returns the mails that this sent. A stream keeps its records for a day, so it also has
+/// those of an earlier run.
 async fn deliver_and_find(
     invoker: &impl Invoker,
     function: &str,
@@ -144,7 +144,7 @@ async fn deliver_and_find(
     sent
 }
 
-/// The files of the mails of these records, once they are sent.
+/// The files that the mails of these records are written to.
 fn mails_of(records: &[Value], mails: &Path) -> impl Iterator<Item = PathBuf> {
     records.iter().filter_map(|record| {
         let (_, id) = record["dynamodb"]["Keys"]["pk"]["S"].as_str()?.split_once('#')?;
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_fits_the_patterns_of_the_template() {
+    fn the_filter_of_the_template_accepts_new_mails_alone() {
         let path = template::project::Project::here().template();
         let template = Template::read(&path).unwrap();
         let [source] = template.function("mailer").unwrap().streams.as_slice() else {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_delivered_again_from_the_first_on() {
+    fn delivery_resumes_at_the_first_record_that_failed() {
         let records = [record("a", "1"), record("b", "2"), record("c", "3")];
         let failed = |ids: &[&str]| {
             let failures: Vec<_> = ids.iter().map(|id| json!({"itemIdentifier": id})).collect();

@@ -1,6 +1,6 @@
-//! The environment variables of the functions: which there are, and whether the values of some are valid.
+//! The environment variables of the functions, for checking `--env`.
 //!
-//! A function names a variable where it reads it, so the sources are the list.
+//! The names are found in the sources, because a function names a variable where it reads it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use template::project::Project;
 /// The folders of packages whose code functions link.
 const FOLDERS: [&str; 2] = ["functions", "shared"];
 
-/// A variable that the user set cannot have an effect, or not that one. In one line.
+/// Why a variable that the user set is refused, in one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum VariableError {
-    /// Nothing reads it.
+    /// No function reads it.
     #[error("--env {name}: no function reads this variable{}", suggestion.as_ref().map_or(String::new(), |name| format!("; did you mean {name}?")))]
     Unknown { name: String, suggestion: Option<String> },
-    /// A value is invalid.
+    /// Its value is invalid.
     #[error("--env: {0}")]
     Invalid(process::ConfigErrors),
 }
@@ -64,7 +64,7 @@ impl Variables {
         }
     }
 
-    /// The known name that differs least, unless it differs too much to be meant.
+    /// The most similar known name, if it is similar enough to be the intended one.
     fn nearest(&self, name: &str) -> Option<&str> {
         let name = name.to_ascii_uppercase();
         let distance = |known: &String| strsim::damerau_levenshtein(&name, known);
@@ -86,9 +86,9 @@ fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The names of variables in a source: string literals of capital letters, digits and `_`. In a source that
-/// reads no settings, only those with `_`, because a name may be a constant there. A superfluous name does
-/// less harm than refusing a variable that a function reads.
+/// The names of variables in a source: string literals of capital letters, digits and `_`. A source that reads no
+/// settings may still name a variable in a constant; there, only literals with `_` are names. A superfluous name
+/// does less harm than refusing a variable that a function reads.
 fn read_in(source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let reads = ["Reader", "reader", ".read("].iter().any(|sign| code.contains(sign));
@@ -100,8 +100,7 @@ fn read_in(source: &str) -> BTreeSet<String> {
     code.split('"').filter(is_name).map(str::to_owned).collect()
 }
 
-/// Checks values by the parsers of the functions, as far as these are not in the functions' own packages. A
-/// fault of a variable that the user did not set is none of this check's.
+/// Checks values with the parsers of the shared crates. Ignores faults of variables that the user did not set.
 pub(crate) fn check_values(env: &Env, set: &[(String, String)]) -> Result<(), VariableError> {
     let Err(error) = env.read(|reader| read_all(reader).into_iter().collect::<Option<Vec<()>>>())
     else {
@@ -142,7 +141,7 @@ mod tests {
         [(name.to_owned(), "x".to_owned())]
     }
 
-    /// The page describes what the functions read; abbreviated and composed names apart.
+    /// Except for abbreviated and composed names.
     #[test]
     fn every_documented_variable_is_known() {
         let page = Project::here().root().join("docs/configuration.md");
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_is_known_wherever_its_name_is_written() {
+    fn names_are_found_wherever_a_source_reads_settings() {
         for (source, known) in [
             (r#"reader.required("WORD")"#, true),
             (r#"env.read(|r| r.maybe("WORD"))"#, true),
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelled_variable_is_refused_with_the_one_that_is_meant() {
+    fn a_misspelled_variable_is_refused_with_a_suggestion() {
         let known = known();
         for (name, meant) in [
             ("AUDIANCE", Some("AUDIENCE")),
@@ -191,7 +190,7 @@ mod tests {
             ("THROTTLE_REGISTER", Some("THROTTLE_REGISTER_FREE")),
             ("ACCESS_TOKEN_SECS", Some("ACCESS_TOKEN_SECONDS")),
             ("COLOUR_OF_THE_SKY", None),
-            // Of tests.
+            // Only tests read it.
             ("SFTP_ENABLED", None),
         ] {
             let expected = VariableError::Unknown {

@@ -169,7 +169,7 @@ async fn a_function_gets_the_event_of_its_route() {
 }
 
 #[tokio::test]
-async fn answers_by_itself_where_no_function_can() {
+async fn the_gateway_answers_when_no_function_can() {
     let address = gateway().await;
     let too_large = MAX_BODY_BYTES + 1;
     let chunk = format!("{too_large:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(too_large));
@@ -212,7 +212,7 @@ async fn answers_by_itself_where_no_function_can() {
 }
 
 #[tokio::test]
-async fn says_what_a_developer_has_to_do() {
+async fn a_broken_function_is_reported_to_the_developer() {
     let address = gateway().await;
     for (path, expected, code, detail) in [
         ("/broken", "503", "does_not_compile", "does not compile"),
@@ -233,7 +233,7 @@ async fn says_what_a_developer_has_to_do() {
 }
 
 #[tokio::test]
-async fn invokes_functions_as_the_lambda_api_does() {
+async fn functions_can_be_invoked_through_the_lambda_api() {
     let address = gateway().await;
     let of = |path: &str| {
         format!(
@@ -336,7 +336,7 @@ fn headers<'a>(answer: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn pages_of_the_named_origins_may_call_and_no_others() {
+async fn only_pages_of_allowed_origins_may_call() {
     const OURS: &str = "http://localhost:5173";
     let address = gateway_with(&["https://app.example.com", OURS]).await;
     let ask = async |line: &str, headers: &str| {
@@ -388,7 +388,7 @@ async fn pages_of_the_named_origins_may_call_and_no_others() {
 }
 
 #[tokio::test]
-async fn without_an_origin_the_gateway_answers_no_cors() {
+async fn without_allowed_origins_no_answer_has_cors_headers() {
     let address = gateway().await;
     let preflight = "OPTIONS /echo HTTP/1.1\r\nHost: h\r\nOrigin: http://localhost:5173\r\n\
                      Access-Control-Request-Method: POST\r\nConnection: close\r\n\r\n";

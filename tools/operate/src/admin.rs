@@ -18,7 +18,7 @@ use template::ui;
 use crate::tables::Tables;
 use crate::target::{IfMissing, Target};
 
-/// What to do.
+/// The commands on accounts.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum AdminCommand {
     /// Create an account. Reserved usernames such as `root` are allowed
@@ -83,10 +83,10 @@ pub enum AdminCommand {
     },
 }
 
-/// Carries the command out.
+/// Runs a command.
 ///
 /// # Errors
-/// When it cannot be done, or is not confirmed. In one line.
+/// When it fails or is not confirmed, in one line.
 pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()> {
     match command {
         AdminCommand::Create { username, email, roles, password_stdin, hash_stdin, target } => {
@@ -101,7 +101,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
             let settings = place.settings();
             let claim = settings.read(AddressClaim::read)?;
             let hash = if hash_stdin {
-                // A hash that costs too much is refused here, not when its owner signs in.
+                // An expensive hash is refused here, and not when its owner signs in.
                 hash(read_line(&mut stdin().lock())?)?
             } else {
                 let policy = settings.settings::<Policy>()?;
@@ -155,7 +155,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
 struct Users {
     administration: Administration,
     registrations: Registrations,
-    /// A database that this process runs ends with this value.
+    /// Dropping it stops an embedded database.
     tables: Tables,
 }
 
@@ -215,12 +215,12 @@ impl Users {
     }
 }
 
-/// The chain of reasons as an error: those of the store say what failed, their sources why.
+/// An error of the store with its sources, which contain the reason.
 fn in_one_line(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
     anyhow::Error::new(error)
 }
 
-/// A hash of an account that is moved in.
+/// The hash of an imported account.
 fn hash(text: String) -> anyhow::Result<PasswordHash> {
     PasswordHash::from_stored(text).map_err(|error| match error {
         HashError::Stored => anyhow::anyhow!("unknown hash format: expected one of {HASH_FORMATS}"),
@@ -259,10 +259,10 @@ fn password(
     Ok(password)
 }
 
-/// The first line, without its end. A longer one than any password is not read to its end.
+/// The first line without its end. Reads no further than the longest password.
 fn read_line(input: &mut dyn BufRead) -> anyhow::Result<String> {
     let mut line = String::new();
-    // Room for one byte too many, so that the rule about length sees it, and for the line's end.
+    // One byte more than the longest password, which the rule about its length refuses, and the line's end.
     let limit = u64::try_from(MAX_PASSWORD_BYTES).unwrap_or(u64::MAX).saturating_add(3);
     std::io::Read::take(input, limit)
         .read_line(&mut line)
@@ -299,7 +299,7 @@ fn show(account: &Account, now: Timestamp) {
     }
 }
 
-/// A length of time, precise enough to recognize the intended account.
+/// The age of an account, by which an operator recognizes it.
 fn age(from: Timestamp, to: Timestamp) -> String {
     let seconds = (to.as_second() - from.as_second()).max(0);
     let (count, unit) = match seconds {

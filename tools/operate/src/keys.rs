@@ -1,4 +1,4 @@
-//! `cargo xtask keys`: rotation by hand, and what to do when a key has leaked.
+//! `cargo xtask keys`: rotates keys by hand, and revokes leaked ones.
 
 use anyhow::{Context, bail};
 use auth::Algorithm;
@@ -11,7 +11,7 @@ use template::ui;
 
 use crate::target::Target;
 
-/// What to do.
+/// The commands on keys and peppers.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum KeysCommand {
     /// Activate the next key and create its successor
@@ -62,10 +62,10 @@ pub enum KeysCommand {
     },
 }
 
-/// Carries the command out.
+/// Runs a command.
 ///
 /// # Errors
-/// When it cannot be done, has to wait, or is not confirmed. In one line.
+/// When it fails, has to wait or is not confirmed, in one line.
 pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> {
     match command {
         KeysCommand::Rotate { peppers: true, target, .. } => {

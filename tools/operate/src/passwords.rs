@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 use template::project::Project;
 use template::ui;
 
-/// What to do.
+/// The commands on the breached-password filter.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum PasswordsCommand {
     /// Build a filter of breached passwords from text files
@@ -39,10 +39,10 @@ pub enum PasswordsCommand {
     },
 }
 
-/// Carries the command out.
+/// Runs a command.
 ///
 /// # Errors
-/// When a file is missing or not what it should be. In one line.
+/// When a file is missing or malformed, in one line.
 pub fn run(project: &Project, command: PasswordsCommand) -> anyhow::Result<()> {
     match command {
         PasswordsCommand::Filter { files, out, min_count } => {
@@ -59,7 +59,7 @@ pub fn run(project: &Project, command: PasswordsCommand) -> anyhow::Result<()> {
 }
 
 fn make(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
-    // All of them are there, before the first takes its hour.
+    // Open all files before reading the first one, which may take an hour.
     let opened: Vec<_> = files
         .iter()
         .map(|path| Ok((path, File::open(path).with_context(|| cannot("read", path))?)))
@@ -76,7 +76,7 @@ fn make(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
     ));
     let filter = builder.build().context("no filter was built")?;
     write(out, &filter).with_context(|| cannot("write", out))?;
-    // By the way that functions go.
+    // Read the file as functions do.
     BreachedFilter::read(out).with_context(|| format!("{} is unusable", out.display()))?;
 
     let shown = out.canonicalize().unwrap_or_else(|_| out.to_owned());
@@ -108,15 +108,15 @@ fn cannot(verb: &str, path: &Path) -> String {
     format!("cannot {verb} {}", path.display())
 }
 
-/// Adds every line of a file, which is never in memory as a whole.
+/// Adds every line of a file, one at a time.
 fn add(
     builder: &mut FilterBuilder,
     path: &Path,
     size: u64,
     input: &mut dyn BufRead,
 ) -> anyhow::Result<()> {
-    // A count makes a hash longer than itself, but a password may be longer still. With a byte too
-    // many for either, and the line's end.
+    // The longest password is longer than a hash with its count. One byte more, which the rule about its length
+    // refuses, and the line's end.
     let limit = u64::try_from(MAX_PASSWORD_BYTES).unwrap_or(u64::MAX).saturating_add(3);
     let at = |line: u64, what: &dyn Display| format!("{}, line {line}: {what}", path.display());
     let mut progress = Progress::new(path, size);
@@ -128,7 +128,7 @@ fn add(
         if read == 0 {
             break;
         }
-        // What editors of Windows begin a file with.
+        // Editors on Windows write a byte order mark.
         let text = match number {
             1 => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line),
             _ => &line,
@@ -139,7 +139,7 @@ fn add(
     Ok(())
 }
 
-/// Says how far it is, every few seconds.
+/// Reports the progress every few seconds.
 struct Progress<'a> {
     path: &'a Path,
     size: u64,
@@ -148,9 +148,9 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// How often something is said.
+    /// The time between two reports.
     const EVERY: Duration = Duration::from_secs(3);
-    /// After how many lines it looks at the clock.
+    /// The number of lines between two looks at the clock.
     const LINES: u64 = 100_000;
 
     fn new(path: &'a Path, size: u64) -> Self {
@@ -170,8 +170,8 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// Writes it whole or not at all. Anybody may read it: what is in it is public, and Lambda runs a
-/// function as a user who does not own the layer.
+/// Writes the filter atomically. All users may read it: its content is public, and Lambda runs a function as a user
+/// who does not own the layer.
 fn write(path: &Path, filter: &BreachedFilter) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
@@ -212,7 +212,7 @@ fn check(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What has been looked up.
+/// The lookups so far, with their number and duration.
 struct Asked<'a> {
     filter: &'a BreachedFilter,
     count: u32,
@@ -220,7 +220,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The answer alone: a password is not shown.
+    /// Prints the answer without the password.
     fn say(&mut self, given: String) -> anyhow::Result<()> {
         let password =
             Password::parse(given).map_err(|error| anyhow::anyhow!("the password {error}"))?;

@@ -1,4 +1,4 @@
-//! `cargo xtask sessions`: what concerns the sessions of all accounts.
+//! `cargo xtask sessions`: ends the sessions of all accounts.
 
 use anyhow::Context;
 use auth::GlobalEpoch;
@@ -8,7 +8,7 @@ use template::ui;
 
 use crate::target::Target;
 
-/// What to do.
+/// The commands on sessions.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum SessionsCommand {
     /// End every session of every account, for example after a restore from a backup
@@ -22,10 +22,10 @@ pub enum SessionsCommand {
     },
 }
 
-/// Carries the command out.
+/// Runs a command.
 ///
 /// # Errors
-/// When it cannot be done, or is not confirmed. In one line.
+/// When it fails or is not confirmed, in one line.
 pub async fn run(project: &Project, command: SessionsCommand) -> anyhow::Result<()> {
     let SessionsCommand::EndAll { yes, target } = command;
     let tables = target.open(project).await?;
@@ -39,7 +39,7 @@ pub async fn run(project: &Project, command: SessionsCommand) -> anyhow::Result<
     }
     let epoch = GlobalEpoch::after(tables.clock.now());
     tables.keys.raise_epoch(epoch).await.map_err(anyhow::Error::new)?;
-    // It may have been raised further before.
+    // The epoch may already have been later.
     let epoch = tables.keys.record().await.map_err(anyhow::Error::new)?.epoch;
     let from = Timestamp::from_second(epoch.second()).context("the clock is out of range")?;
     ui::line(format_args!("every session that began before {from} has ended"));

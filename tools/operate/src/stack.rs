@@ -1,4 +1,4 @@
-//! A deployed stack: its tables and secrets, by the outputs that CloudFormation reports.
+//! A deployed stack: finds its tables and secrets in the outputs that `CloudFormation` reports.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -20,7 +20,7 @@ use template::ui;
 
 use crate::tables::Tables;
 
-/// Settings that commands need, by the parameters from which the functions get them.
+/// The settings that commands need, with the parameters of the stack that contain them.
 const SETTINGS: [(&str, &str); 7] = [
     ("SigningAlgorithm", "SIGNING_ALGORITHM"),
     ("SessionIdleSeconds", "SESSION_IDLE_SECONDS"),
@@ -35,7 +35,7 @@ const SETTINGS: [(&str, &str); 7] = [
 const BREACHED_FILTER: &str = "PASSWORD_BREACHED_FILTER";
 const COMMON_FILE: &str = "PASSWORD_COMMON_FILE";
 
-/// A deployed stack.
+/// The options that choose a deployed stack.
 #[derive(Clone, Debug, clap::Args)]
 pub struct StackArguments {
     /// Use the deployed stack of this name instead of a local database, with the credentials that
@@ -52,7 +52,7 @@ pub struct StackArguments {
     profile: Option<String>,
 }
 
-/// A stack that there is.
+/// An existing stack.
 pub(crate) struct DeployedStack {
     config: SdkConfig,
     outputs: Outputs,
@@ -60,19 +60,18 @@ pub(crate) struct DeployedStack {
     clock: Arc<ServiceClock>,
 }
 
-/// The clock of AWS, which the functions of the stack also use: this machine's clock, corrected by its
-/// difference.
+/// The clock of AWS, which the functions of the stack use: this machine's clock and its difference.
 #[derive(Clone, Copy, Debug)]
 struct ServiceClock {
     ahead: SignedDuration,
 }
 
 impl ServiceClock {
-    /// By the `Date` of an answer that has just arrived at `here`.
+    /// The clock by the `Date` of an answer that arrived at `here`.
     fn of(date: &str, here: Timestamp) -> Option<Self> {
         let there = DateTimeParser::new().parse_timestamp(date).ok()?;
-        // `Date` has no fraction of a second. Rather a second too late: what begins before a time that a
-        // command writes down must not seem to begin after it.
+        // `Date` has no fraction of a second, so it may be up to a second early. Late is safer: a session that began
+        // before the end of all sessions must not seem to have begun after it.
         let there = there.checked_add(SignedDuration::from_secs(1)).ok()?;
         Some(Self { ahead: there.duration_since(here) })
     }
@@ -109,7 +108,7 @@ impl Intercept for ReadClock {
 }
 
 impl StackArguments {
-    /// The stack; `None` if none was named. Prints its name.
+    /// The stack, or `None` if the user named none. Prints its name.
     ///
     /// # Errors
     /// When the stack does not exist or cannot be queried. In one line.
@@ -131,7 +130,7 @@ impl StackArguments {
         let described = client.describe_stacks().stack_name(name).customize();
         let described = match described.interceptor(clock.clone()).send().await {
             Ok(described) => described,
-            // There is no code of its own for this.
+            // CloudFormation has no specific code for a missing stack.
             Err(error) if error.code() == Some("ValidationError") => {
                 bail!("{region}: {}", error.message().unwrap_or("there is no such stack"));
             }
@@ -213,7 +212,7 @@ impl Outputs {
     }
 }
 
-/// The settings of the stack. Files in its layer are not on this machine, where `local` names copies of them.
+/// The settings of the stack. Its layer is not on this machine, so `local` names copies of files in it.
 fn settings(stack: &Stack, local: &Env) -> Env {
     let value = |name: &str| {
         let mut parameters = stack.parameters().iter();
@@ -269,12 +268,12 @@ mod tests {
         assert!(settings.read(|reader| reader.required::<String>("ISSUER")).is_err());
         let text = |name| settings.read(|reader| reader.maybe::<String>(name)).unwrap();
         assert_eq!(text("PASSWORD_MIN_CHARS").as_deref(), Some("12"));
-        // A file in a layer is on this machine where the user says. One that the stack has not is none.
+        // The user names copies of files in the layer. A file that the stack does not use has no copy.
         assert_eq!(text(COMMON_FILE).as_deref(), Some("/home/common.txt"));
         assert_eq!(text(BREACHED_FILTER), None);
     }
 
-    /// Otherwise a command would go by the default where the stack has another value.
+    /// A command would otherwise use the default instead of the value of the stack.
     #[test]
     fn every_parameter_of_a_setting_that_a_command_reads_is_listed() {
         let template =

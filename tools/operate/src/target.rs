@@ -52,7 +52,7 @@ impl Target {
     /// Opens the tables of an existing database.
     ///
     /// # Errors
-    /// When there is no usable database. In one line.
+    /// When there is no usable database, in one line.
     pub async fn open(&self, project: &Project) -> anyhow::Result<Tables> {
         self.find(project, IfMissing::Refuse).await?.open(project).await
     }
@@ -60,7 +60,7 @@ impl Target {
     /// Finds the tables, and creates nothing.
     ///
     /// # Errors
-    /// When the stack does not exist, or there is no database and `if_missing` requires one. In one line.
+    /// When the stack does not exist, or `if_missing` requires a database and there is none, in one line.
     pub(crate) async fn find(
         &self,
         project: &Project,
@@ -106,7 +106,7 @@ impl Place {
     /// Opens the tables.
     ///
     /// # Errors
-    /// When they cannot be used. In one line.
+    /// When they cannot be used, in one line.
     pub(crate) async fn open(self, project: &Project) -> anyhow::Result<Tables> {
         let env = self.settings();
         let secrets = LocalSecrets::of(project).versions();

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// With the default database of a folder of local state.
+/// Runs a command on the default database of a folder of local state.
 fn admin(local: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_operate"))
         .arg("admin")
@@ -36,7 +36,7 @@ fn refused(output: &Output) -> String {
 }
 
 #[test]
-fn makes_shows_and_raises_an_account() {
+fn an_account_is_created_shown_and_given_roles() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path();
     let create = ["create", "Root", "--email", "root@example.com", "--password-stdin"];
@@ -64,18 +64,18 @@ fn makes_shows_and_raises_an_account() {
     assert!(shown.contains("roles       admin,super_admin\n"), "{shown}");
 }
 
-/// Who is about to be raised is shown even where nobody can be asked.
+/// The account is shown even without a terminal to confirm on.
 fn refused_after_showing(output: &Output) -> String {
     assert!(String::from_utf8_lossy(&output.stdout).contains("Root"), "{output:?}");
     refused(output)
 }
 
 #[test]
-fn takes_the_hash_of_an_account_that_is_moved_in() {
+fn an_imported_hash_is_accepted_if_it_is_cheap_to_verify() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path();
-    // What Werkzeug makes of `password`, with few iterations; and with so many that a login would be a
-    // denial of service.
+    // A hash of Werkzeug for `password`, with few iterations, and with so many that a login would be a denial of
+    // service.
     let hash = |iterations: u32| {
         let digest = "5f4dcc3b5aa765d61d8327deb882cf995f4dcc3b5aa765d61d8327deb882cf99";
         format!("pbkdf2:sha256:{iterations}$c29tZXNhbHQ${digest}\n")
@@ -92,7 +92,7 @@ fn takes_the_hash_of_an_account_that_is_moved_in() {
 }
 
 #[test]
-fn refuses_in_one_line() {
+fn every_refusal_is_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path();
     good(&admin(database, &["create", "other", "--password-stdin"], "a long passphrase\n"));
@@ -115,7 +115,7 @@ fn refuses_in_one_line() {
     assert!(said.contains("is damaged"), "{said}");
 }
 
-/// A misspelled path, and a dev server that has never run.
+/// Neither for a misspelled path nor before the first run of the dev server.
 #[test]
 fn no_command_creates_a_database_by_mistake() {
     let folder = tempfile::tempdir().unwrap();

@@ -53,7 +53,7 @@ fn a_command_works_on_the_checkout_that_it_is_run_in() {
 }
 
 #[test]
-fn outside_of_a_checkout_a_command_says_so() {
+fn a_command_outside_of_a_checkout_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let said = show(folder.path(), None);
     assert!(said.contains("not in a checkout of Latchkey"), "{said}");

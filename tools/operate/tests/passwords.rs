@@ -45,7 +45,7 @@ fn refused(output: &Output) -> String {
 }
 
 #[test]
-fn makes_a_filter_of_several_files_and_asks_it() {
+fn a_filter_of_several_files_is_built_and_queried() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("hashes.txt"), HASHES).unwrap();
@@ -74,13 +74,13 @@ fn makes_a_filter_of_several_files_and_asks_it() {
     let said = good(&passwords(folder.path(), &files, ""));
     assert!(said.contains("other.filter: 1 entries"), "{said}");
     assert!(at("other.filter").exists());
-    // Nothing is left beside what was asked for.
+    // No other file is left.
     assert_eq!(fs::read_dir(at("local")).unwrap().count(), 1);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
 }
 
 #[test]
-fn refuses_in_one_line_and_writes_nothing() {
+fn a_refusal_is_one_line_and_writes_nothing() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     for (name, content) in [
@@ -119,7 +119,7 @@ fn refuses_in_one_line_and_writes_nothing() {
 
 /// A reader of the old file still reads all of it.
 #[test]
-fn an_old_filter_stays_until_the_new_one_is_whole() {
+fn an_old_filter_stays_until_the_new_one_is_complete() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("old.txt"), "hunter22").unwrap();

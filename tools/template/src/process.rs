@@ -1,4 +1,4 @@
-//! Programs that we start, and that must end with us.
+//! Programs that a tool starts, and that must end with it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,11 +13,11 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long a program may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How often to look whether it has.
+/// How often to check whether it has ended.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A command that runs a program of Rust's tool chain or one that will. Without the variables that
-/// `cargo run` set for us: build scripts that look at them would all run again.
+/// A command without the variables that `cargo run` has set for this process. Build scripts that read them would
+/// all run again.
 #[must_use]
 pub fn command(program: impl Into<OsString>) -> Command {
     let mut command = Command::new(program.into());
@@ -34,17 +34,16 @@ pub fn command(program: impl Into<OsString>) -> Command {
     command
 }
 
-/// `cargo`, the one that started us if it did.
+/// The `cargo` that started this process, or else the one on the path.
 #[must_use]
 pub fn cargo() -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Returns at Ctrl-C, SIGTERM or SIGHUP. After the first call, none of these signals ends this process by
-/// itself.
+/// Returns at Ctrl-C, SIGTERM or SIGHUP. After the first call, these signals no longer end this process.
 ///
 /// # Errors
-/// When they cannot be waited for.
+/// When the signals cannot be received.
 pub async fn interrupted() -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -57,10 +56,10 @@ pub async fn interrupted() -> io::Result<()> {
     Ok(())
 }
 
-/// A program in a process group of its own. Dropping it ends the program and all that it started:
-/// SIGTERM, and after a grace SIGKILL.
+/// A program in its own process group. Dropping it ends the program and all its descendants: by SIGTERM, and
+/// after a grace by SIGKILL.
 ///
-/// A group of its own keeps a terminal's Ctrl-C from it, so that things end in our order.
+/// A terminal's Ctrl-C does not reach the group, so the tool decides in which order its programs end.
 #[derive(Debug)]
 pub struct Group {
     child: Child,
@@ -68,7 +67,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// Starts a program.
+    /// Starts a program in a new group.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -78,15 +77,15 @@ impl Group {
         Ok(Self { child, pid })
     }
 
-    /// The program's streams and status.
+    /// The process, for its streams.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    /// Waits until the program has ended by itself.
+    /// Waits until the program exits.
     ///
     /// # Errors
-    /// When that cannot be found out.
+    /// When its status cannot be read.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
@@ -99,8 +98,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         let Some(pid) = self.pid else { return };
-        // Some of them lead groups of their own, and lose their parent when it ends: so find them
-        // while the family is whole.
+        // A descendant in another group cannot be found once its parent has ended, so list them first.
         let descendants = descendants(pid);
         if !self.ended() {
             let _ = kill_process_group(pid, Signal::TERM);
@@ -126,8 +124,7 @@ pub fn is_alive(pid: Pid) -> bool {
     test_kill_process(pid).is_ok()
 }
 
-/// The processes that `root` started, and those that they did. Where there is no `/proc` none are
-/// found.
+/// All descendants of the process `root`. Empty where there is no `/proc`.
 fn descendants(root: Pid) -> Vec<Pid> {
     let mut children = BTreeMap::<i32, Vec<i32>>::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -135,7 +132,7 @@ fn descendants(root: Pid) -> Vec<Pid> {
             continue;
         };
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // "pid (name) state parent …", where the name may hold anything (proc_pid_stat(5)).
+        // "pid (name) state parent …", where the name may contain any character (proc_pid_stat(5)).
         let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
         if let Some(parent) = parent.and_then(|parent| parent.parse().ok()) {
             children.entry(parent).or_default().push(pid);

@@ -1,26 +1,26 @@
-//! Where things are in the repository.
+//! The folders and files of a checkout.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::ui;
 
-/// The files by which the top folder is recognized.
+/// The files that identify the top folder of a checkout.
 const LANDMARKS: [&str; 3] = ["Cargo.toml", "template.yaml", "tools/xtask/Cargo.toml"];
 
-/// The repository.
+/// A checkout of Latchkey with its folder of local state.
 #[derive(Clone, Debug)]
 pub struct Project {
     root: PathBuf,
     local: PathBuf,
 }
 
-/// The current directory is in no checkout.
+/// The current directory is not in a checkout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the current directory is not in a checkout of Latchkey: change to one")]
 pub struct NotInProject;
 
-/// The folder of local state cannot be used. In one line.
+/// Why the folder of local state cannot be used, in one line.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot write to {folder}: {reason}. Make the folder writable, or choose another with --local"
@@ -31,11 +31,10 @@ pub struct LocalFolderError {
 }
 
 impl Project {
-    /// The checkout that the current directory is in. Failing that, the one that `cargo run
-    /// --manifest-path` was pointed at.
+    /// The checkout of the current directory, or else the one that `cargo run --manifest-path` was given.
     ///
-    /// It is never the checkout that this program was compiled in: a copied or moved checkout brings its
-    /// compiled programs along.
+    /// Never the checkout in which this program was compiled, because a copied checkout contains programs that
+    /// were compiled in the original.
     ///
     /// # Errors
     /// When there is neither.
@@ -61,13 +60,13 @@ impl Project {
         Self::find().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The innermost top folder that has `start` in it.
+    /// The innermost top folder that contains `start`.
     fn root_of(start: &Path) -> Option<PathBuf> {
         let is_root = |folder: &&Path| LANDMARKS.iter().all(|file| folder.join(file).is_file());
         start.ancestors().find(is_root).map(Path::to_owned)
     }
 
-    /// The same with another folder of local state.
+    /// The same checkout with another folder of local state.
     #[must_use]
     pub fn with_local(self, local: PathBuf) -> Self {
         Self { local, ..self }
@@ -79,28 +78,28 @@ impl Project {
         &self.root
     }
 
-    /// `template.yaml`.
+    /// The path of `template.yaml`.
     #[must_use]
     pub fn template(&self) -> PathBuf {
         self.root.join("template.yaml")
     }
 
-    /// The folder of tools that were installed for this repository alone.
+    /// The folder of the tools that are installed for this checkout alone.
     #[must_use]
     pub fn tools(&self) -> PathBuf {
         self.root.join(".tools")
     }
 
-    /// A file in the folder of local state: database, development keys, the running server.
+    /// A file in the folder of local state, which holds the database, development keys and mails.
     #[must_use]
     pub fn local(&self, name: &str) -> PathBuf {
         self.local.join(name)
     }
 
-    /// Makes the folder of local state, for its owner alone, since it holds password hashes and keys.
+    /// Creates the folder of local state for its owner alone, because it holds password hashes and keys.
     ///
     /// # Errors
-    /// When it cannot be made, or cannot be written to.
+    /// When it cannot be created or written to.
     pub fn make_local(&self) -> Result<(), LocalFolderError> {
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -120,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder with the landmarks, and a package.
+    /// A folder with the landmarks and a package.
     fn checkout() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for package in ["tools/xtask", "functions/a/src"] {
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_is_found_from_every_folder_in_it() {
+    fn the_root_is_found_from_every_folder_of_the_checkout() {
         let checkout = checkout();
         for start in ["", "tools/xtask", "functions", "functions/a/src"] {
             let found = Project::root_of(&checkout.path().join(start));

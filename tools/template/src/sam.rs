@@ -25,7 +25,7 @@ pub struct Template {
     pub alarm_metrics: usize,
 }
 
-/// `CorsConfiguration` of the HTTP API, but for the origins, which a deployment names.
+/// The `CorsConfiguration` of the HTTP API without its origins, which are a parameter of the deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct CorsConfiguration {
@@ -38,25 +38,25 @@ pub struct CorsConfiguration {
     /// The headers that pages may read.
     #[serde(rename = "ExposeHeaders")]
     pub exposed: Vec<String>,
-    /// How many seconds a browser may keep these answers.
+    /// How many seconds a browser may cache the answer to a preflight.
     pub max_age: Option<u32>,
     /// Whether pages may send cookies.
     #[serde(rename = "AllowCredentials")]
     pub credentials: bool,
 }
 
-/// A function and the routes that lead to it.
+/// A function with its routes and environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
     /// The name of folder, package, binary and event file: the last part of `CodeUri`.
     pub name: String,
     /// The logical id of the resource.
     pub resource: String,
-    /// Its routes. Empty for a function that serves no HTTP.
+    /// Its routes. Empty for a function without HTTP.
     pub routes: Vec<Route>,
     /// The streams whose records it is invoked with.
     pub streams: Vec<StreamSource>,
-    /// Its environment, that of `Globals` included.
+    /// Its environment, including that of `Globals`.
     pub environment: BTreeMap<String, Setting>,
     /// How long one invocation may take.
     pub timeout: Duration,
@@ -86,9 +86,9 @@ impl Route {
 pub struct StreamSource {
     /// The logical id of the table.
     pub table: String,
-    /// A record is for the function if one of these patterns fits it; all are if there is none.
+    /// The function gets the records that match one of these patterns; without a pattern, all of them.
     pub filters: Vec<Value>,
-    /// How many records it gets at a time, at most.
+    /// The most records of one invocation.
     pub batch_size: usize,
 }
 
@@ -100,8 +100,8 @@ impl StreamSource {
     }
 }
 
-/// Whether a pattern fits a value: of an object each member, of a list one of the alternatives, which are
-/// values or `{"prefix": …}`. The part of the language of event patterns that the template uses.
+/// Whether a value matches a pattern of an event filter. Every member of an object must match, and one alternative
+/// of a list. Supports the part of the language that the template uses: values and `{"prefix": …}`.
 fn matches(pattern: &Value, value: &Value) -> bool {
     match pattern {
         Value::Object(members) => {
@@ -124,42 +124,41 @@ pub enum Setting {
     Text(String),
     /// The name of the table with this logical id.
     Table(String),
-    /// Something that only a deployment knows.
+    /// A value that is known only after deployment.
     Deployed,
 }
 
-/// A table, as `CreateTable` and `UpdateTimeToLive` want it.
+/// A table in the form that `CreateTable` and `UpdateTimeToLive` take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// The logical id, which is the table's name locally.
+    /// The logical id, which is the name of the local table.
     pub name: String,
-    /// `KeySchema`, `AttributeDefinitions`, `BillingMode`, the indexes and the stream, as the template
-    /// has them.
+    /// `KeySchema`, `AttributeDefinitions`, `BillingMode`, indexes and stream, unchanged.
     pub definition: Value,
-    /// The attribute that says when an item expires.
+    /// The attribute with the time at which an item expires.
     pub ttl: Option<String>,
 }
 
-/// The template cannot be used.
+/// Why the template cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The file cannot be read.
     #[error("cannot read {path}: {reason}")]
     Read {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The error of the operating system.
         reason: std::io::Error,
     },
-    /// Not YAML, or not of the form of a template. Says where.
+    /// It is not YAML or not a template. The message contains the place.
     #[error("not a valid template: {0}")]
     Syntax(String),
-    /// A resource lacks something, or has it in a form that is not understood here.
+    /// A resource lacks a property, or has one in an unsupported form.
     #[error("{resource}: {problem}")]
     Resource {
         /// The logical id.
         resource: String,
-        /// What is the matter.
+        /// The property and its fault.
         problem: String,
     },
 }
@@ -208,7 +207,7 @@ struct Resource {
     properties: Properties,
 }
 
-/// The properties of functions and tables together; a resource has those of its type.
+/// The properties of all supported types; a resource has those of its own type.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Properties {
@@ -289,7 +288,7 @@ impl Template {
     /// When it is not a template that can be served locally.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let document: Document = serde_saphyr::from_str(text).map_err(|error| {
-            // The parser adds an excerpt of the file, which one line cannot hold.
+            // The parser appends an excerpt of several lines.
             let message = error.to_string();
             TemplateError::Syntax(message.lines().next().unwrap_or_default().to_owned())
         })?;
@@ -312,13 +311,13 @@ impl Template {
         Ok(Self { functions, tables, cors, alarm_metrics })
     }
 
-    /// The function called `name`.
+    /// The function `name`.
     #[must_use]
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.functions.iter().find(|function| function.name == name)
     }
 
-    /// The name of the local table that the variable `variable` of any function holds.
+    /// The local table whose name functions read from `variable`.
     #[must_use]
     pub fn table_of(&self, variable: &str) -> Option<&str> {
         self.functions.iter().find_map(|function| match function.environment.get(variable)? {
@@ -340,7 +339,7 @@ fn watched(alarm: &Properties) -> usize {
     measured.count().max(1)
 }
 
-/// What the API allows pages, whether or not the configuration depends on a condition (`!If`).
+/// The CORS configuration, also if it depends on a condition (`!If`).
 fn cors_of(id: &str, properties: &Properties) -> Result<CorsConfiguration, TemplateError> {
     let configured = match &properties.cors_configuration {
         None => return Ok(CorsConfiguration::default()),
@@ -448,7 +447,7 @@ fn route(id: &str, properties: &EventProperties) -> Result<Route, TemplateError>
     Ok(Route { method, path: path.clone() })
 }
 
-/// How many records a function gets at a time where the template does not say: as Lambda has it.
+/// Lambda's default for `BatchSize`.
 const BATCH_SIZE: usize = 100;
 
 fn stream(id: &str, properties: &Properties) -> Result<StreamSource, TemplateError> {

@@ -1,4 +1,4 @@
-//! `.local/dev.json`: where the running dev server is.
+//! `.local/dev.json`: how other commands find the running dev server.
 //!
 //! The server holds a lock on the file for as long as it runs, and the system releases the lock however the
 //! server ends. So a file without a lock belongs to a server that has ended, even if another process now
@@ -16,10 +16,10 @@ use tempfile::NamedTempFile;
 use crate::project::Project;
 use crate::ui;
 
-/// What other commands need to know of the running dev server.
+/// The addresses and settings of the running dev server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DevState {
-    /// Its process.
+    /// The id of its process.
     pub pid: i32,
     /// The URL of the API.
     pub url: String,
@@ -29,11 +29,11 @@ pub struct DevState {
     pub users_table: String,
     /// The keys' table.
     pub keys_table: String,
-    /// The variables of its functions. None is a secret.
+    /// The environment of its functions, which contains no secret.
     pub environment: BTreeMap<String, String>,
 }
 
-/// The file, which goes with this value, unless another server has put its own in place of it.
+/// The published file. Dropping this value deletes it, unless another server has replaced it.
 #[derive(Debug)]
 pub struct Published {
     path: PathBuf,
@@ -41,7 +41,7 @@ pub struct Published {
     file: File,
 }
 
-/// The file cannot be read, so that nobody knows whether a dev server runs. In one line.
+/// The file cannot be read, so it is unknown whether a dev server runs. In one line.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}: {reason}. Make it readable, or choose another folder with --local")]
 pub struct StateError {
@@ -60,7 +60,7 @@ impl DevState {
     /// When the file cannot be written.
     pub fn publish(&self, project: &Project) -> io::Result<Published> {
         let path = path(project);
-        // Private to its owner, and locked before anybody can see it.
+        // Readable by its owner alone, and locked before it is visible.
         let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
         file.write_all(serde_json::to_string(self)?.as_bytes())?;
         file.as_file().lock()?;
@@ -81,7 +81,7 @@ impl DevState {
     }
 }
 
-/// What the file at `path` says, if the server that wrote it runs.
+/// The content of the file at `path`, if the server that wrote it still runs.
 fn read(path: &Path) -> io::Result<Option<DevState>> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn goes_with_its_server() {
+    fn the_file_is_deleted_with_its_server() {
         let folder = tempfile::tempdir().unwrap();
         let project = Project::here().with_local(folder.path().to_owned());
         let own = std::process::id().cast_signed();
@@ -136,15 +136,15 @@ mod tests {
         assert_eq!(DevState::of_running(&project).unwrap(), None);
     }
 
-    /// The id of a process says nothing: another program may have it by now, or this very one.
+    /// The process id proves nothing: another program may have it by now, even this one.
     #[test]
-    fn a_file_that_nobody_holds_is_not_trusted() {
+    fn a_file_without_a_lock_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let project = Project::here().with_local(folder.path().to_owned());
         let own = state(std::process::id().cast_signed(), "http://127.0.0.1:1");
         let published = own.publish(&project).unwrap();
         let path = folder.path().join("dev.json");
-        // As a server leaves it that was killed.
+        // The file of a server that was killed.
         let left = fs::read(&path).unwrap();
         assert_eq!(read(&path).unwrap(), Some(own));
         drop(published);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_for_its_owner_alone() {
+    fn only_its_owner_can_read_the_file() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let project = Project::here().with_local(folder.path().to_owned());

@@ -1,28 +1,28 @@
-//! What a person sees: one line at a time.
+//! Terminal output and confirmation.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr, stdin};
 
 use anyhow::bail;
 
-/// Writes a line to standard output. A reader that has gone away is no error.
+/// Writes a line to standard output. A closed pipe is not an error.
 pub fn line(text: impl Display) {
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
-/// Writes a line to standard error: progress, warnings, what functions log.
+/// Writes a line to standard error: progress, warnings, logs of functions.
 pub fn note(text: impl Display) {
     drop(writeln!(stderr().lock(), "{text}"));
 }
 
-/// Why the operating system refused, in words: without the number that Rust adds.
+/// An error of the operating system in words, without the number that Rust appends.
 #[must_use]
 pub fn reason(error: &std::io::Error) -> String {
     without_numbers(&error.to_string())
 }
 
-/// A chain of reasons without the numbers of the operating system's errors, and without the names of
-/// temporary files that follow them.
+/// A chain of reasons without the numbers of operating system errors and the names of temporary files that
+/// follow them.
 #[must_use]
 pub fn without_numbers(text: &str) -> String {
     let mut plain = String::new();
@@ -51,7 +51,7 @@ pub fn amount(text: &str) -> Result<f64, String> {
 /// Asks for confirmation.
 ///
 /// # Errors
-/// When the answer is not yes, or there is nobody to ask.
+/// When the answer is not yes, or standard input is not a terminal.
 pub fn confirm(question: &str) -> anyhow::Result<()> {
     if !stdin().is_terminal() {
         bail!("cannot ask for confirmation without a terminal: use --yes to confirm");
@@ -68,7 +68,7 @@ pub fn confirm(question: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Lays rows out in columns, each as wide as its widest cell.
+/// Formats rows as columns, each as wide as its widest cell.
 #[must_use]
 pub fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let widths: [usize; N] = std::array::from_fn(|column| {

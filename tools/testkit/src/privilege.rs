@@ -1,8 +1,8 @@
 //! Least privilege: compares what the functions of a template may do with what they do.
 //!
 //! SAM's own translator creates the roles, including managed policies, and an independent evaluator of IAM
-//! decides requests by them. This module answers the one question that no evaluator answers: which grants
-//! does nothing need? A grant is needed if a call is refused without it.
+//! decides requests by them. This module adds what no evaluator tells: which grants are superfluous. A grant is
+//! needed if a call is refused without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -21,11 +21,11 @@ const ROLES: &str = include_str!("privilege/roles.py");
 /// Decides requests.
 const DECIDE: &str = include_str!("privilege/decide.mjs");
 
-/// The functions of a template, with all that they may do.
+/// The functions of a template with their policies.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Roles {
     functions: BTreeMap<String, Attached>,
-    /// The ARNs that policies name resources by; of an attribute, by `Resource.Attribute`.
+    /// The ARNs of resources, by logical id or by `Resource.Attribute`.
     arns: BTreeMap<String, String>,
 }
 
@@ -53,9 +53,9 @@ pub struct Authorization {
 /// The answer to an [`Authorization`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It may.
+    /// The policies allow the call.
     Allowed,
-    /// It may not.
+    /// The policies refuse the call.
     Denied,
     /// AWS has no such action, or the action has no such resource or condition key.
     Senseless(String),
@@ -73,7 +73,7 @@ pub struct Grant {
     condition: Conditions,
 }
 
-/// Operators, their condition keys, and the values that these may have.
+/// The allowed values of condition keys, by operator and key.
 type Conditions = BTreeMap<String, BTreeMap<String, OneOrMany>>;
 
 /// A part of a policy that this module does not understand.
@@ -99,7 +99,7 @@ struct Statement {
     condition: Conditions,
 }
 
-/// A list, which IAM lets be written as its one item.
+/// A list, which IAM also accepts as a single item.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
 enum OneOrMany {
@@ -116,7 +116,7 @@ impl OneOrMany {
     }
 }
 
-/// A question as the evaluator takes it.
+/// A question in the form of the evaluator.
 #[derive(Serialize)]
 struct Question<'a> {
     policies: Vec<&'a Value>,
@@ -126,10 +126,10 @@ struct Question<'a> {
 }
 
 impl Roles {
-    /// What CloudFormation would make of `template` with these values of its parameters.
+    /// The roles that `CloudFormation` would create from `template` with these parameters.
     ///
     /// # Errors
-    /// When SAM refuses the template, or a role has something that is not understood.
+    /// When SAM refuses the template, or a part of a role is not supported.
     pub fn of(tools: &Tools, template: &Path, parameters: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut python = Command::new(tools.program("python"));
         python.args(["-c", ROLES]).arg(template);
@@ -164,7 +164,7 @@ impl Roles {
         Ok(grants)
     }
 
-    /// Whether functions may do things, in the order of the questions.
+    /// The decisions on calls, in the order of the questions.
     ///
     /// # Errors
     /// When the evaluator cannot be run.
@@ -177,10 +177,10 @@ impl Roles {
         decide(tools, &questions.collect::<Vec<_>>())
     }
 
-    /// The grants that can let nothing through: AWS knows no such action on such a resource.
+    /// The grants without effect: AWS has no such action on such a resource.
     ///
     /// # Errors
-    /// When a policy is not understood, or the evaluator cannot be run.
+    /// When a policy is not supported, or the evaluator cannot be run.
     pub fn void(&self, tools: &Tools) -> anyhow::Result<Vec<String>> {
         let grants = self.grants()?;
         let policies: Vec<_> = grants.iter().map(|grant| policy([grant])).collect();
@@ -202,11 +202,11 @@ impl Roles {
         Ok(void.map(|(grant, decision)| format!("{grant} allows nothing: {decision:?}")).collect())
     }
 
-    /// What is wrong with the grants, given all calls that the functions made: calls that are refused, and
-    /// grants and values of their conditions that no call needs. Each line names function and action.
+    /// The faults of the grants, given all calls that the functions made: refused calls, and grants and condition
+    /// values that no call needs. Each line names function and action.
     ///
     /// # Errors
-    /// When a policy is not understood, or the evaluator cannot be run.
+    /// When a policy is not supported, or the evaluator cannot be run.
     pub fn faults(
         &self,
         tools: &Tools,
@@ -257,7 +257,7 @@ impl Roles {
         Question { policies, action: &asked.action, resource, context: context.collect() }
     }
 
-    /// The policy of a function with less than it has, in each way to take something of `grant` away.
+    /// The policies of a function without `grant`, and without each value of its conditions.
     fn without(&self, grants: &[Grant], grant: &Grant) -> Vec<Less> {
         let Grant { function, action, condition, .. } = grant;
         if BY_LAMBDA.contains(&action.as_str()) {
@@ -298,17 +298,17 @@ impl Roles {
     }
 }
 
-/// A policy without something that a function has.
+/// A policy that lacks one part.
 struct Less {
     function: String,
     action: String,
     policy: Value,
-    /// What to say if nothing needed it.
+    /// The message if no call needs the part.
     fault: String,
 }
 
 impl Less {
-    /// The calls that may be refused by it.
+    /// The calls that may be refused without the part.
     fn concerned<'a>(
         &'a self,
         calls: &'a [Authorization],
@@ -351,7 +351,7 @@ fn grants_of(function: &str, policy: &Value) -> Result<Vec<Grant>, NotUnderstood
     Ok(grants)
 }
 
-/// A policy of these grants.
+/// The policy with these grants.
 fn policy<'a>(grants: impl IntoIterator<Item = &'a Grant>) -> Value {
     let statements = grants.into_iter().map(|grant| {
         let mut statement =
@@ -398,9 +398,9 @@ fn run(command: &mut Command, input: &Value) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// What Lambda does by a function's rights, and the function itself does not: reading a stream (Amazon
+/// The calls that Lambda makes with a function's role: reading a stream (Amazon
 /// `DynamoDB` Developer Guide, "IAM policy to allow an AWS Lambda function to access `DynamoDB` stream
-/// records") and reporting what is given up of it, writing the log, and writing traces.
+/// records") and reporting records that it gives up, writing logs, and writing traces.
 const BY_LAMBDA: [&str; 9] = [
     "dynamodb:DescribeStream",
     "dynamodb:GetRecords",
@@ -413,7 +413,7 @@ const BY_LAMBDA: [&str; 9] = [
     "xray:PutTraceSegments",
 ];
 
-/// What a recorded call is.
+/// A recorded call.
 #[derive(Deserialize)]
 struct Recorded {
     caller: String,
@@ -422,11 +422,11 @@ struct Recorded {
     body: String,
 }
 
-/// The authorizations of recorded calls, one object of JSON a line with `caller`, `service`, `operation` and
-/// `body`: those of the functions of the stack `stack`, which name things `stack-LogicalId-suffix`.
+/// The authorizations that the functions of `stack` needed for recorded calls. Each line is a JSON object with
+/// `caller`, `service`, `operation` and `body`; physical ids have the form `stack-LogicalId-suffix`.
 ///
 /// # Errors
-/// When a function makes a call that is not understood here.
+/// When a function makes a call that is not supported here.
 pub fn authorizations(stack: &str, calls: &str) -> Result<BTreeSet<Authorization>, NotUnderstood> {
     let mut all = BTreeSet::new();
     for line in calls.lines() {
@@ -468,7 +468,7 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// Transactions have no action of their own: each part is authorized as what it does
+/// Transactions have no action of their own: each part needs the action of its operation
 /// (Amazon `DynamoDB` Developer Guide, "IAM and `DynamoDB` transactions").
 fn dynamodb(operation: &str, body: &Value) -> Option<Needed> {
     let one = |operation: &str, body: &Value| {
@@ -476,11 +476,11 @@ fn dynamodb(operation: &str, body: &Value) -> Option<Needed> {
         let key = match operation {
             "GetItem" | "UpdateItem" | "DeleteItem" | "ConditionCheckItem" => &body["Key"]["pk"],
             "PutItem" => &body["Item"]["pk"],
-            // By the placeholder that every query of Latchkey uses for it.
+            // Every query of Latchkey uses this placeholder for the key.
             "Query" => &body["ExpressionAttributeValues"][":pk"],
             _ => return None,
         };
-        // The kind of item, which is all that a policy can go by: the rest is somebody's.
+        // A policy can depend on the kind of item alone, because the rest of the key identifies an account.
         let key = text(&key["S"])?;
         let kind = key.split_inclusive('#').next().unwrap_or_default().to_owned();
         let context = [("dynamodb:LeadingKeys", BTreeSet::from([kind]))];
@@ -512,8 +512,8 @@ fn secretsmanager(operation: &str, body: &Value) -> Option<Needed> {
     Some(vec![(format!("secretsmanager:{operation}"), secret, context)])
 }
 
-/// The identity is an address or its domain: which one, only the account knows. If the identity has a default
-/// configuration set, that is asked for too.
+/// The identity is an address or its domain, depending on the account. If it has a default configuration set, the
+/// call needs that too.
 fn ses(body: &Value) -> Option<Needed> {
     let from = text(&body["FromEmailAddress"])?;
     let address = from.rsplit('<').next()?.trim_end_matches('>').to_owned();
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_an_error() {
+    fn an_unsupported_policy_is_an_error() {
         let good = json!({"Effect": "Allow", "Action": "a:B", "Resource": "r"});
         let policy = |statement: &Value| json!({"Version": "2012-10-17", "Statement": [statement]});
         assert!(grants_of("F", &policy(&good)).is_ok());
@@ -575,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_others_are_ignored() {
+    fn calls_of_other_stacks_are_ignored() {
         let read = call(
             "dynamodb",
             "DynamoDB_20120810.GetItem",

@@ -1,4 +1,4 @@
-//! CORS as an HTTP API implements it: by its configuration alone, regardless of what the functions answer.
+//! CORS as an HTTP API implements it: by its configuration alone, whatever the functions answer.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -49,7 +49,7 @@ impl Cors {
         Self { origins, configuration }
     }
 
-    /// The origin of a request, if it is an allowed one.
+    /// The origin of a request, if it is allowed.
     pub(super) fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
         self.origins
@@ -58,8 +58,8 @@ impl Cors {
             .then(|| origin.clone())
     }
 
-    /// The message to the developer about a preflight from an origin that is not allowed: the answer does not
-    /// contain the reason, and the browser says only that there is no permission.
+    /// The message to the developer about a preflight from an origin that is not allowed. The answer contains no
+    /// reason, and the browser reports only the missing permission.
     pub(super) fn advice(&self, parts: &Parts) -> Option<String> {
         let origin = parts.headers.get(ORIGIN)?.to_str().ok()?;
         let refused = parts.method == Method::OPTIONS

@@ -17,12 +17,12 @@ use serde_json::{Map, Value, json};
 
 use super::Matched;
 
-/// What an event says that is not in the request itself.
+/// The facts about a request that its event contains in addition.
 #[derive(Clone, Copy, Debug)]
 pub struct EventContext<'a> {
-    /// Who sent the request.
+    /// The address of the client.
     pub peer: SocketAddr,
-    /// When it came.
+    /// The time of arrival.
     pub time: Timestamp,
     /// The gateway's id of the request.
     pub request_id: &'a str,
@@ -39,8 +39,8 @@ pub(super) const HOP_BY_HOP: [HeaderName; 7] = [
     UPGRADE,
 ];
 
-/// The path as an HTTP API matches and hands it on: percent-decoded, and cut at a `?` that decoding
-/// brought to light. Bytes that are not UTF-8 become U+FFFD.
+/// The path as an HTTP API matches and forwards it: percent-decoded, and cut at a `?` that results from decoding.
+/// Bytes that are not UTF-8 become U+FFFD.
 pub(super) fn decoded_path(path: &str) -> String {
     let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
     decoded.split('?').next().unwrap_or_default().to_owned()
@@ -51,7 +51,7 @@ pub(super) fn decoded_path(path: &str) -> String {
 /// Members, joining and encoding as in "Payload format version 2.0" of the developer guide:
 /// headers in lower case with duplicates joined by commas, cookies apart, query parameters decoded
 /// and joined, the body as text for types of text and in base64 for others. A body of a text type
-/// that is not UTF-8 goes in base64 too, since JSON could not carry it.
+/// that is not UTF-8 is in base64 too, because JSON cannot contain it.
 #[must_use]
 pub fn event(parts: &Parts, body: &[u8], matched: &Matched, context: EventContext<'_>) -> Value {
     let query = parts.uri.query().unwrap_or_default();
@@ -113,8 +113,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
     headers.get(name).map_or(Cow::Borrowed(""), readable)
 }
 
-/// A header as text, because JSON carries nothing else: decoded as UTF-8, or else as ISO 8859-1, the former
-/// encoding of headers (RFC 9110 §5.5).
+/// A header as text for JSON: decoded as UTF-8, or else as ISO 8859-1, the former encoding of headers (RFC 9110
+/// §5.5).
 fn readable(value: &HeaderValue) -> Cow<'_, str> {
     match str::from_utf8(value.as_bytes()) {
         Ok(text) => Cow::Borrowed(text),
@@ -133,7 +133,7 @@ fn headers(parts: &Parts, peer: SocketAddr) -> Map<String, Value> {
         .filter(|name| **name != COOKIE && !HOP_BY_HOP.contains(name))
         .map(|name| (name.to_string(), json!(joined(name))))
         .collect();
-    // What the client says of itself is kept in front of what the gateway saw.
+    // The client's own value stays in front of the address that the gateway saw.
     let forwarded = match headers.get("x-forwarded-for").and_then(Value::as_str) {
         Some(claimed) => format!("{claimed}, {}", peer.ip().to_canonical()),
         None => peer.ip().to_canonical().to_string(),

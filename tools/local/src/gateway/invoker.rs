@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 /// Invokes a function and waits for its result.
 pub trait Invoker: Clone + Send + Sync + 'static {
-    /// The result of `function` for `event`, both as JSON.
+    /// Returns the result of `function` for `event`, both as JSON.
     fn invoke(
         &self,
         function: &str,
@@ -12,22 +12,22 @@ pub trait Invoker: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Bytes, InvokeError>> + Send;
 }
 
-/// A function gave no result.
+/// Why a function returned no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvokeError {
-    /// There is none of this name.
+    /// There is no function of this name.
     #[error("there is no such function")]
     Unknown,
-    /// It answered with an error, which this is.
+    /// It returned this error.
     #[error("the function failed")]
     Failed(Bytes),
-    /// Its process ended before it answered.
+    /// Its process exited before it returned a result.
     #[error("the function ended before it answered")]
     Ended,
-    /// It did not answer within its timeout.
+    /// It returned no result within its timeout.
     #[error("the function did not answer within its timeout")]
     TimedOut,
-    /// Its process exits, or does not poll for work, when it is started.
+    /// Its process exits at its start, or does not poll for work.
     #[error("the function does not start: see the terminal of the dev server")]
     DoesNotStart,
     /// Its source does not compile.

@@ -1,11 +1,11 @@
 //! A small local gateway that behaves as an API Gateway HTTP API in front of Lambda functions.
 //!
-//! What it imitates, from the developer guide of API Gateway ("Working with HTTP APIs"): routes of
-//! method and path, events of payload format 2.0, the mapping of a function's result to a response,
-//! its own answers for unknown routes, large requests and failing functions, CORS by the template's
-//! configuration. What it leaves out: stages other than `$default`, authorizers, throttling. What it adds:
-//! the pages that links in local mails lead to, the call of the Lambda API that `cargo lambda invoke`
-//! makes, problems that say what a developer has to do, and a refusal of requests from other sites.
+//! It follows the developer guide of API Gateway ("Working with HTTP APIs"): routes by method and path, events of
+//! payload format 2.0, the mapping of a function's result to a response, its own answers to unknown routes, large
+//! requests and failing functions, and CORS by the template's configuration. It has no stages other than
+//! `$default`, no authorizers and no throttling. In addition it serves the pages that local mails link to and the
+//! call of the Lambda API that `cargo lambda invoke` makes, tells the developer how to fix a function, and refuses
+//! requests from other sites.
 
 mod cors;
 mod event;

@@ -1,14 +1,13 @@
-//! The pages that links in local mails lead to. Deployed they are the owner's own; these are for trying it
-//! out, and take the place of a front end.
+//! The pages that local mails link to. A deployment links to the owner's front end, which these pages replace.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 use http::{HeaderValue, Method, Response};
 
-/// What `MAIL_LINK_BASE` adds to the API's address.
+/// The path of `MAIL_LINK_BASE`.
 pub(crate) const BASE: &str = "/dev";
 
-/// Whether `path` is among the pages, even if there is none there.
+/// Whether `path` is below [`PAGES`], even if no page has it.
 pub(super) fn has(path: &str) -> bool {
     path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -24,7 +23,7 @@ pub(super) fn page(method: &Method, path: &str) -> Option<Response<Bytes>> {
         return None;
     }
     let mut response = Response::new(Bytes::from_static(text.as_bytes()));
-    // The token is in the address: it is not to be kept or handed on.
+    // The address contains the token, which must not be stored or passed on.
     let policy = "default-src 'none'; script-src 'unsafe-inline'; connect-src 'self'; \
                   form-action 'none'; frame-ancestors 'none'";
     for (name, value) in [

@@ -1,4 +1,4 @@
-//! From a function's result to a response.
+//! Maps a function's result to a response.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,13 +10,12 @@ use serde_json::{Map, Value};
 
 use super::event::HOP_BY_HOP;
 
-/// A result that an HTTP API cannot make a response of.
+/// The result is not a response of an HTTP API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the function's result is not a response: {0}")]
 pub struct MalformedReply(&'static str);
 
-/// A result with `statusCode`, in format 2.0. Its `multiValueHeaders`, if there are any, are
-/// ignored as the real gateway ignores them: that format has none.
+/// A result with `statusCode`, in format 2.0. Its `multiValueHeaders` are ignored, because that format has none.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Structured {
@@ -33,11 +32,11 @@ struct Structured {
 
 /// The response for the result of a function.
 ///
-/// An object with `statusCode` says what to answer; any other JSON is itself the body of a 200
+/// An object with `statusCode` describes the response; any other JSON is the body of a 200
 /// ("Lambda function response for format 2.0" of the developer guide).
 ///
 /// # Errors
-/// When the result is neither.
+/// When the result is not JSON, or not a response.
 pub fn reply(result: &[u8]) -> Result<Response<Bytes>, MalformedReply> {
     let result: Value = serde_json::from_slice(result).map_err(|_| MalformedReply("not JSON"))?;
     if result.get("statusCode").is_none() {
@@ -91,7 +90,7 @@ fn header(headers: &mut HeaderMap, name: &str, value: &Value) -> Result<(), Malf
     };
     let value =
         HeaderValue::try_from(value).map_err(|_| MalformedReply("a header value is invalid"))?;
-    // The length is that of the body as sent, and the connection belongs to the gateway.
+    // The gateway sets the length of the body as it is sent, and headers of the connection.
     if name != CONTENT_LENGTH && !HOP_BY_HOP.contains(&name) {
         headers.append(name, value);
     }

@@ -1,4 +1,4 @@
-//! Which function a request is for.
+//! Finds the function of a request.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use template::{Route, Template};
 
 /// The routes of an API.
 ///
-/// A full match wins over a path parameter, that over a greedy one (`{proxy+}`), and a route with
-/// the method over one of `ANY`.
+/// A literal path takes precedence over a path parameter, a parameter over a greedy one (`{proxy+}`), and a route
+/// with the method over one with `ANY`.
 #[derive(Debug, Default)]
 pub struct Routes {
     by_method: BTreeMap<String, matchit::Router<Target>>,
@@ -21,7 +21,7 @@ struct Target {
     function: String,
 }
 
-/// What a request matched.
+/// The route that a request matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matched {
     /// The route key: `GET /admin/users/{id}`.
@@ -32,13 +32,13 @@ pub struct Matched {
     pub parameters: BTreeMap<String, String>,
 }
 
-/// A route conflicts with another one.
+/// A route of the template cannot be served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the route {key}: {problem}")]
 pub struct RouteError {
     /// The route key.
     pub key: String,
-    /// What is the matter.
+    /// The reason.
     pub problem: String,
 }
 
@@ -46,7 +46,7 @@ impl Routes {
     /// The routes of a template.
     ///
     /// # Errors
-    /// When two of them are the same, or a path is not of the form that an HTTP API takes.
+    /// When two routes are the same, or an HTTP API would refuse a path.
     pub fn of(template: &Template) -> Result<Self, RouteError> {
         let mut routes = Self::default();
         for function in &template.functions {
@@ -69,7 +69,7 @@ impl Routes {
         Ok(())
     }
 
-    /// The route of a request, `path` being decoded already.
+    /// The route of a request, whose `path` is decoded.
     #[must_use]
     pub fn find(&self, method: &Method, path: &str) -> Option<Matched> {
         let found = self
@@ -85,7 +85,7 @@ impl Routes {
     }
 }
 
-/// The path in the router's notation, where `{proxy+}` is `{*proxy}`.
+/// The path in the router's notation, in which `{proxy+}` is `{*proxy}`.
 fn pattern(path: &str) -> String {
     match path.strip_suffix("+}").and_then(|path| path.rsplit_once('{')) {
         Some((front, name)) => format!("{front}{{*{name}}}"),

@@ -54,20 +54,19 @@ impl<I: Invoker> Gateway<I> {
         Self { cors, ..self }
     }
 
-    /// The same gateway with less patience for functions than an HTTP API has.
+    /// The same gateway with another integration timeout, for tests.
     #[must_use]
     pub fn with_integration_timeout(self, integration_timeout: Duration) -> Self {
         Self { integration_timeout, ..self }
     }
 
-    /// Serves `listeners` until this future is dropped. Connections that are open then go on until
-    /// the runtime ends.
+    /// Serves `listeners` until this future is dropped. Open connections continue until the runtime ends.
     pub async fn serve(self: Arc<Self>, listeners: Vec<TcpListener>) {
         let mut accepting = JoinSet::new();
         for listener in listeners {
             let port = listener.local_addr().map_or(0, |address| address.port());
             let gateway = Arc::clone(&self);
-            // Room to read requests that are refused below for their size; hyper answers 431 beyond that.
+            // Large enough to read requests that are refused below; beyond it, hyper answers 431.
             let buffer = 16 * MAX_HEADER_BYTES;
             accepting.spawn(loopback::serve(listener, buffer, move |request, peer| {
                 let gateway = Arc::clone(&gateway);
@@ -123,7 +122,7 @@ impl<I: Invoker> Gateway<I> {
         let path = decoded_path(parts.uri.path());
         let Some(matched) = self.routes.find(&parts.method, &path) else {
             if pages::has(&path) {
-                // They receive codes. With the page of a foreign name, another site could read them.
+                // The pages receive codes, which another site could read through a foreign name of this host.
                 loopback::check(&parts, port)?;
             }
             return pages::page(&parts.method, &path).ok_or(Refusal::NotFound);
@@ -139,7 +138,7 @@ impl<I: Invoker> Gateway<I> {
         let invoker = self.invoker.clone();
         let function = matched.function.clone();
         let patience = self.integration_timeout;
-        // On its own, so that a client that goes away does not end it: Lambda does not, either.
+        // A separate task: like on Lambda, the invocation continues if the client disconnects.
         let invocation =
             tokio::spawn(async move { timeout(patience, invoker.invoke(&function, event)).await });
         let result = invocation.await.map_err(|_| Refusal::Function)?;
@@ -153,23 +152,23 @@ impl<I> std::fmt::Debug for Gateway<I> {
     }
 }
 
-/// An answer of the gateway's own.
+/// An answer that the gateway itself gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     NotFound,
     /// The body is larger than the quota.
     Body,
-    /// Request line and headers are larger than the quota.
+    /// The request line and headers are larger than the quota.
     Headers,
-    /// The client did not send its body in time, or not as announced.
+    /// The client sent the body too slowly, or not with the announced length.
     Client,
-    /// The function failed, or its result is no response.
+    /// The function failed, or its result is not a response.
     Function,
     /// The function does not start.
     Start,
     /// The source of the function does not compile.
     Compile,
-    /// The request is not for this server, or not from where it may be made.
+    /// The request is for another host, or a page of another site sent it.
     Foreign,
     Timeout,
 }
@@ -229,7 +228,7 @@ impl Refusal {
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if matches!(self, Self::Body | Self::Client) {
-            // What is left of the body is not read.
+            // The rest of the body is not read.
             response
                 .headers_mut()
                 .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
@@ -238,7 +237,7 @@ impl Refusal {
     }
 }
 
-/// The size of request line and headers as they came, but for the version.
+/// The size of the request line and headers as received, without the version.
 fn header_bytes(parts: &Parts) -> usize {
     let line = parts.method.as_str().len() + parts.uri.to_string().len() + "  HTTP/1.1".len();
     let fields = |headers: &HeaderMap| -> usize {
@@ -247,7 +246,7 @@ fn header_bytes(parts: &Parts) -> usize {
     line + fields(&parts.headers)
 }
 
-/// An answer that only a dev server gives, in the form of the functions' own problems.
+/// An answer that only a dev server gives, in the form of the functions' problems.
 fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Bytes> {
     let body = serde_json::json!({
         "type": "about:blank",
@@ -270,7 +269,7 @@ fn invoked<'a>(method: &Method, path: &'a str) -> Option<&'a str> {
     (method == Method::POST && !name.is_empty() && name.bytes().all(usual)).then_some(name)
 }
 
-/// What the Lambda API answers, in the form that `cargo lambda invoke` reads.
+/// An answer of the Lambda API, in the form that `cargo lambda invoke` reads.
 fn invocation(result: Result<Bytes, InvokeError>) -> Response<Bytes> {
     let (status, body) = match result {
         Ok(result) => (StatusCode::OK, result),
