@@ -2,13 +2,13 @@
 //! The old address gets notices if its owner has confirmed it.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
+use credentials::Reauthentication;
 use identity::{Account, Anyone, Email};
-use passwords::Password;
-use reauthentication::Reauthentication;
+use passwords::{Hasher, Password};
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{NewMail, Notice, Outbox};
-use throttle::Postal;
+use store::{Hashes, NewMail, Notice, Outbox};
+use throttle::{Postal, Throttle};
 use web::{
     Accepted, Body, BootError, Client, Endpoint, FieldError, Message, Problem, Route, World,
 };
@@ -16,6 +16,7 @@ use web::{
 /// The route.
 pub struct EmailChangeRoute {
     reauthentication: Reauthentication,
+    throttle: Throttle,
     outbox: Outbox,
     world: World,
 }
@@ -40,10 +41,19 @@ impl Route for EmailChangeRoute {
         guard: &AccountGuard,
         world: &World,
     ) -> Result<Self, BootError> {
-        let (database, peppers) = (guard.database(), peppers.open(world));
+        let (users, database) = (guard.users(), guard.database());
+        let outbox = Outbox::new(users, database.clone());
+        let throttle = Throttle::open(&attempts, database.clone(), peppers.open(world), world);
         Ok(Self {
-            outbox: Outbox::new(guard.users(), database.clone()),
-            reauthentication: Reauthentication::open(&attempts, database.clone(), peppers, world),
+            reauthentication: Reauthentication::new(
+                Hashes::new(users, database.clone()),
+                outbox.clone(),
+                throttle.clone(),
+                Hasher::new(),
+                world,
+            ),
+            throttle,
+            outbox,
             world: world.clone(),
         })
     }
@@ -56,16 +66,14 @@ impl Route for EmailChangeRoute {
         let account = caller.account();
         let (password, address) = validate(change)?;
         let network = client.network;
-        let proof = self.reauthentication.prove(account, &password, network);
-        Box::pin(proof).await?;
-        let throttle = self.reauthentication.throttle();
-        let asked = throttle.mail_request(network).await?;
-        let postage = throttle.postage(address.canonical(), network);
-        let (postage, asked) = asked.besides(Box::pin(postage)).await?;
+        self.reauthentication.prove(account, &password, network).await?;
+        let asked = self.throttle.mail_request(network).await?;
+        let postage = self.throttle.postage(address.canonical(), network);
+        let (postage, asked) = asked.besides(postage).await?;
         if let Postal::Paid(paid) = postage {
             let mails = self.mails(account, address);
             let put = async { Ok::<_, Problem>(self.outbox.put(&mails).await?) };
-            asked.and(paid).carry_out(Box::pin(put)).await?;
+            asked.and(paid).carry_out(put).await?;
         }
         Ok(Accepted(Message::new(
             "A mail to the new address is on its way. The address takes effect when it is confirmed.",

@@ -49,7 +49,7 @@ impl Route for EmailVerifyCodeRoute {
         let network = client.network;
         let presented = PresentedCode::OwnDigits { account: caller.account().id, digits };
         let confirmed = self.confirmations.confirm(&presented, network);
-        Box::pin(confirmed).await?;
+        confirmed.await?;
         Ok(NoContent)
     }
 }

@@ -45,13 +45,13 @@ impl Route for EmailVerifySendRoute {
         let asked = self.throttle.mail_request(network).await?;
         if let Some(address) = unverified(account) {
             let postage = self.throttle.postage(address.canonical(), network);
-            let (postage, asked) = asked.besides(Box::pin(postage)).await?;
+            let (postage, asked) = asked.besides(postage).await?;
             if let Postal::Paid(paid) = postage {
                 let (now, address) = (self.world.clock.now(), address.clone());
                 let (user, random) = (account.id, &*self.world.random);
                 let mail = [NewMail::verification(user, account.ver, address, now, random)];
                 let put = async { Ok::<_, Problem>(self.outbox.put(&mail).await?) };
-                asked.and(paid).carry_out(Box::pin(put)).await?;
+                asked.and(paid).carry_out(put).await?;
             }
         }
         Ok(Accepted(Message::new(

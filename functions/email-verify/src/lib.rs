@@ -43,7 +43,7 @@ impl Route for EmailVerifyRoute {
         let network = client.network;
         let presented = PresentedCode::Token(verify.token);
         let confirmed = self.confirmations.confirm(&presented, network);
-        Box::pin(confirmed).await?;
+        confirmed.await?;
         Ok(NoContent)
     }
 }

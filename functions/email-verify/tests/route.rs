@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use email_verify::EmailVerifyRoute;
-use identity::{Account, Email, EmailStanding, MailId, Role};
+use identity::{Account, Email, EmailStanding, MailId, Presented, Role};
 use mailer::MailerFunction;
 use process::{Clock, Env, SystemClock, SystemRandom};
 use secrets::PeppersSecret;
@@ -15,7 +15,7 @@ use testkit::{
     Fault, Interceptor, NewUser, Received, Stack, body, deliver, event, events_of, json_request,
     load, readable, status,
 };
-use throttle::{Presented, Throttle};
+use throttle::Throttle;
 use web::{EventResponse, Service, World, answer};
 
 struct Bench {
@@ -155,8 +155,8 @@ async fn no_network_stays_known_by_an_address_that_is_given_up() {
     let (config, peppers) = settings.unwrap();
     let world = &World::system();
     let throttle = Throttle::open(&config, bench.stack.client(), peppers.open(world), world);
-    let owner = Presented::Username(account.username.canonical());
-    let attempt = throttle.attempt(owner, Some("203.0.113.7".parse().unwrap())).await.unwrap();
+    let owner = Presented::Username(account.username.canonical().clone());
+    let attempt = throttle.attempt(&owner, Some("203.0.113.7".parse().unwrap())).await.unwrap();
     attempt.succeeded(&account).await;
     let known = async || {
         let items = bench.stack.items().await;

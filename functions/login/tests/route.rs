@@ -8,12 +8,11 @@ use std::time::Instant;
 
 use auth::{AccountCheck, TokenRules, Verifier};
 use aws_sdk_dynamodb::types::AttributeValue;
-use identity::{Account, Role};
+use identity::{Account, Presented, Role};
 use login::LoginRoute;
 use mailer::MailerFunction;
 use process::{Clock, Env, SystemClock};
 use serde_json::{Value, json};
-use store::Identifier;
 use testkit::{
     AUDIENCE, Fault, Forge, ISSUER, Interceptor, Meanwhile, NewUser, PASSWORD, Stack, body,
     deliver, event, events_of, from_network, json_body, json_request, load, readable, status,
@@ -681,7 +680,7 @@ async fn an_account_from_before_the_binding_signs_in_and_is_bound_by_the_next_ch
     }
     assert_eq!(status(&bench.login("testuser", PASSWORD).await), 200);
     let logins = bench.stack.logins();
-    let name = Identifier::Username(bench.account.username.canonical().clone());
+    let name = Presented::Username(bench.account.username.canonical().clone());
     let read = logins.credential(&name).await.unwrap().unwrap();
     assert!(logins.account(bench.account.id, read.set_in).await.unwrap().is_some());
     let (reset, done) = Meanwhile::Reset.prepare(&bench.stack, &bench.account).await;

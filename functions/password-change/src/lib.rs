@@ -1,22 +1,24 @@
 //! `POST /auth/password`: replaces the current password by a new one. All sessions end, and a new one
 //! begins.
 
-use std::sync::Arc;
-
 use account_guard::{AccountGuard, Checked, CheckedCaller};
+use credentials::Reauthentication;
 use identity::{Account, Anyone, SessionId};
 use issuer::{Issuer, SessionGrant, Tokens};
-use passwords::{Password, Policy};
-use reauthentication::Reauthentication;
+use passwords::{Hasher, Password, Policy};
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{Changed, NewMail, NewSession, Notice, Passwords, Secret, SessionLimits};
+use store::{
+    Changed, Hashes, NewMail, NewSession, Notice, Outbox, Passwords, Secret, SessionLimits,
+};
+use throttle::Throttle;
 use web::{Body, BootError, Client, Endpoint, FieldError, Json, Problem, Route, World};
 
 /// The route.
 pub struct PasswordChangeRoute {
     passwords: Passwords,
     reauthentication: Reauthentication,
+    hasher: Hasher,
     policy: Policy,
     issuer: Issuer,
     world: World,
@@ -42,12 +44,18 @@ impl Route for PasswordChangeRoute {
         guard: &AccountGuard,
         world: &World,
     ) -> Result<Self, BootError> {
-        let (database, peppers) = (guard.database(), peppers.open(world));
-        let reauthentication =
-            Reauthentication::open(&attempts, database.clone(), Arc::clone(&peppers), world);
+        let (users, database, peppers) = (guard.users(), guard.database(), peppers.open(world));
+        let hasher = Hasher::new();
         Ok(Self {
-            passwords: Passwords::new(guard.users(), database.clone(), sessions),
-            reauthentication,
+            passwords: Passwords::new(users, database.clone(), sessions),
+            reauthentication: Reauthentication::new(
+                Hashes::new(users, database.clone()),
+                Outbox::new(users, database.clone()),
+                Throttle::open(&attempts, database.clone(), peppers.clone(), world),
+                hasher.clone(),
+                world,
+            ),
+            hasher,
             policy,
             issuer: Issuer::open(tokens, peppers, world).await,
             world: world.clone(),
@@ -64,9 +72,8 @@ impl Route for PasswordChangeRoute {
         let network = client.network;
         // Before the attempt is reserved: without keys no password is checked, so nothing must be counted.
         let issuer = self.issuer.ready().await?;
-        let proof = self.reauthentication.prove(account, &current, network);
-        let proven = Box::pin(proof).await?;
-        let password = self.reauthentication.hasher().hash(&new, &*self.world.random).await?;
+        let proven = self.reauthentication.prove(account, &current, network).await?;
+        let password = self.hasher.hash(&new, &*self.world.random).await?;
         let now = self.world.clock.now();
         let session = NewSession {
             id: SessionId::new(&*self.world.random),

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 
 use auth::AccountCheck;
-use identity::{Account, MailId, Role, SessionId};
+use identity::{Account, MailId, Presented, Role, SessionId};
 use mailer::MailerFunction;
 use password_change::PasswordChangeRoute;
 use passwords::{Hasher, Password, PasswordHash, Verdict};
 use process::{Clock, Env, SystemClock, SystemRandom};
 use serde_json::{Value, json};
-use store::{Hashes, Identifier, Mail, NewMail, Notice, Passwords};
+use store::{Hashes, Mail, NewMail, Notice, Passwords};
 use testkit::{
     Fault, Interceptor, Meanwhile, NewUser, PASSWORD, Stack, bearer, body, claims, deliver, event,
     events_of, from_network, json_body, load, readable, signed_in, status,
@@ -117,7 +117,7 @@ async fn the_new_password_counts_and_all_other_sessions_end() {
     assert!(bench.counts(new).await);
     let refresh = tokens["refresh_token"].as_str().unwrap();
     // A login finds the account in the epoch in which the new password was set.
-    let name = Identifier::Username(bench.account.username.canonical().clone());
+    let name = Presented::Username(bench.account.username.canonical().clone());
     let logins = bench.stack.logins();
     let credential = logins.credential(&name).await.unwrap().unwrap();
     assert!(logins.account(bench.account.id, credential.set_in).await.unwrap().is_some());

@@ -56,13 +56,13 @@ impl Route for PasswordForgotRoute {
         let network = client.network;
         let asked = self.throttle.mail_request(network).await?;
         let postage = self.throttle.postage(address.canonical(), network);
-        let (postage, asked) = asked.besides(Box::pin(postage)).await?;
+        let (postage, asked) = asked.besides(postage).await?;
         if let Postal::Paid(paid) = postage {
             let now = self.world.clock.now();
             let mail = Mail::PasswordReset { address };
             let mail = [NewMail { id: MailId::new(now, &*self.world.random), mail, asked_at: now }];
             let put = async { Ok::<_, Problem>(self.outbox.put(&mail).await?) };
-            asked.and(paid).carry_out(Box::pin(put)).await?;
+            asked.and(paid).carry_out(put).await?;
         }
         Ok(Accepted(Message::new(
             "If an account has this address, a mail to set a new password is on its way.",

@@ -72,7 +72,7 @@ impl Route for PasswordResetRoute {
         self.check(&password, None)?;
         let network = client.network;
         let found = self.redemption.find(MailedFor::PasswordReset, &presented, network);
-        let found = Box::pin(found).await?;
+        let found = found.await?;
         // Only the current owner of the address that the code went to may use it.
         let has = |account: &Account| {
             let email = account.email.as_ref();
@@ -86,17 +86,14 @@ impl Route for PasswordResetRoute {
             return Err(problem);
         }
         let (code, account) = (found.code.clone(), found.account.clone());
-        let reset = Box::pin(self.reset(&code, &account, &password));
+        let reset = self.reset(&code, &account, &password);
         let ((), found) = found.carry_out(reset).await?;
         // The password is set. A failure to update the counters must not turn that into an error.
         let recovered = self.redemption.throttle().recovered(&account, network);
         let ((), recovered) = futures_util::join!(found.succeeded(), recovered);
         match recovered {
             Ok(Familiarity::New) => {
-                let now = self.world.clock.now();
-                let notice =
-                    NewMail::notice(&account, Notice::NewNetwork, now, &*self.world.random);
-                self.outbox.notify(notice).await;
+                self.outbox.notify(&account, Notice::NewNetwork, &self.world).await;
             }
             Ok(Familiarity::Usual) => {}
             Err(error) => {

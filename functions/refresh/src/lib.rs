@@ -9,7 +9,7 @@ use keys::TableKeys;
 use process::Metric;
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{Grace, Presented, Refreshed, Rotations, Session, SessionLimits};
+use store::{Grace, Refreshed, Rotation, Rotations, Session, SessionLimits};
 use web::{Body, BootError, ByRefreshToken, Endpoint, Json, Problem, Route, World};
 
 /// The route.
@@ -48,8 +48,8 @@ impl Route for RefreshRoute {
         let database = dynamo::connect(&database.within(grace.operation_deadline()));
         // Boxed: together they would be too large for a stack to hold gladly.
         let (keys, issuer) = futures_util::join!(
-            Box::pin(TableKeys::open(&keys, database.clone(), Arc::clone(&world.clock))),
-            Box::pin(Issuer::open(tokens, peppers.open(world), world)),
+            TableKeys::open(&keys, database.clone(), Arc::clone(&world.clock)),
+            Issuer::open(tokens, peppers.open(world), world),
         );
         let rotations = Rotations::new(&table, database, limits, grace);
         Ok(Self { rotations, issuer, keys, world: world.clone() })
@@ -63,14 +63,14 @@ impl Route for RefreshRoute {
         let token = issuer.presented(&body.refresh_token)?;
         let epoch = self.keys.epoch().await?;
         let now = self.world.clock.now();
-        let presented = Presented {
+        let rotation = Rotation {
             user: token.sub,
             session: token.sid,
             counter: token.counter,
             pepper: issuer.pepper(),
             notice: MailId::new(now, &*self.world.random),
         };
-        let refreshed = self.rotations.refresh(presented, now);
+        let refreshed = self.rotations.refresh(rotation, now);
         let account = self.rotations.account(token.sub);
         let (refreshed, account) = futures_util::try_join!(refreshed, account)?;
         let session = live(refreshed, token)?;

@@ -141,14 +141,14 @@ impl Route for RegisterRoute {
             self.world.clock.now().round(Unit::Millisecond).map_err(|_| Problem::internal())?;
         let reserved = async {
             let registration = self.throttle.registration(network).await?;
-            let postage = Box::pin(self.postage(email.as_ref(), network));
+            let postage = self.postage(email.as_ref(), network);
             registration.besides(postage).await
         };
         // The error of a failed hash is returned later. Here it would drop the reservation half-way, and a
         // dropped reservation cannot be withdrawn.
         let hash =
             async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.world.random).await) };
-        let (reserved, hash) = futures_util::try_join!(Box::pin(reserved), hash)?;
+        let (reserved, hash) = futures_util::try_join!(reserved, hash)?;
         let (reservation, mail) = match reserved {
             (Postal::Paid(paid), registration) => {
                 (registration.and(paid), Some(MailId::new(now, &*self.world.random)))
@@ -156,7 +156,7 @@ impl Route for RegisterRoute {
             (Postal::Spent, registration) => (registration, None),
         };
         let create = self.create(username, email, hash, mail, invite, now);
-        let (account, _) = reservation.carry_out(Box::pin(create)).await?;
+        let (account, _) = reservation.carry_out(create).await?;
         Ok(match self.rules.claim {
             AddressClaim::AtOnce => {
                 let message = "User registered successfully";
@@ -203,7 +203,7 @@ impl RegisterRoute {
     ) -> Result<Postal<'_>, Problem> {
         match (self.rules.claim, address) {
             (AddressClaim::OnceVerified, Some(address)) => {
-                Ok(Box::pin(self.throttle.postage(address.canonical(), network)).await?)
+                Ok(self.throttle.postage(address.canonical(), network).await?)
             }
             (AddressClaim::OnceVerified, None) | (AddressClaim::AtOnce, _) => Ok(Postal::Spent),
         }

@@ -11,6 +11,6 @@ mod role;
 pub use account::{Account, EmailStanding, Standing};
 pub use id::{IdError, MailId, SessionId, TokenId, UserId, any_case};
 pub use mailed::MailedFor;
-pub use names::{CanonicalName, Email, NameError, ReservedNames, Username, is_hidden};
+pub use names::{CanonicalName, Email, NameError, Presented, ReservedNames, Username, is_hidden};
 pub use network::{Network, NetworkError};
 pub use role::*;

@@ -7,12 +7,14 @@
 mod canonical;
 mod email;
 mod hidden;
+mod presented;
 mod reserved;
 mod username;
 
 pub use canonical::CanonicalName;
 pub use email::Email;
 pub use hidden::is_hidden;
+pub use presented::Presented;
 pub use reserved::ReservedNames;
 pub use username::Username;
 

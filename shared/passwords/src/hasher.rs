@@ -12,7 +12,8 @@ use crate::cost::{OUTPUT_OCTETS, PARAMS, SALT_OCTETS};
 use crate::hash::{Argon2id, Kind};
 use crate::{HashError, Password, PasswordHash};
 
-/// Hashes passwords with argon2id and verifies them, one at a time, on a separate thread.
+/// Hashes passwords with argon2id and verifies them, one at a time, on a separate thread. A clone shares the memory.
+#[derive(Clone)]
 pub struct Hasher {
     memory: Arc<Mutex<Memory>>,
     /// The hash against which the password of an unknown user is verified. It costs as much as any other.

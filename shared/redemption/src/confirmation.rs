@@ -57,19 +57,19 @@ impl Confirmations {
     ) -> Result<(), ConfirmationError> {
         const PURPOSE: MailedFor = MailedFor::EmailVerification;
         let Self { redemption, .. } = self;
-        let located = Box::pin(redemption.locate(presented, PURPOSE, network)).await?;
+        let located = redemption.locate(presented, PURPOSE, network).await?;
         let mail = located.mail;
         let has_confirmed =
             async { Ok::<_, RedemptionError>(redemption.codes.has_confirmed(mail).await?) };
         // Checked first, because a used code is not found below.
-        let (has_confirmed, located) = located.carry_out(Box::pin(has_confirmed)).await?;
+        let (has_confirmed, located) = located.carry_out(has_confirmed).await?;
         if has_confirmed {
             located.succeeded().await;
             return Ok(());
         }
         let found = located.load(PURPOSE).await?;
         let (code, account) = (found.code.clone(), found.account.clone());
-        let claim = Box::pin(self.claim(&code, &account));
+        let claim = self.claim(&code, &account);
         let (redeemed, found) = found.carry_out(claim).await?;
         match redeemed {
             Redeemed::Done => {
@@ -77,7 +77,7 @@ impl Confirmations {
                 let old = account.email.as_ref().map(Email::canonical);
                 let new = code.address.canonical();
                 if old != Some(new) {
-                    Box::pin(redemption.throttle.moved(old, new)).await;
+                    redemption.throttle.moved(old, new).await;
                 }
                 Ok(())
             }

@@ -14,12 +14,12 @@ use std::sync::Arc;
 pub use confirmation::{ConfirmationError, Confirmations};
 pub use digits::Digits;
 use dynamo::Client;
-use identity::{Account, Email, MailId, MailedFor, Network, Standing, UserId};
+use identity::{Account, MailId, MailedFor, Network, Presented, Standing, UserId};
 use peppers::Peppers;
 use process::{Clock, Fault, FaultKind, Outage, World};
 use secrets::{Cached, SecretError};
 use store::{Code, Codes, DigitsOf, DigitsTry, StoreError};
-use throttle::{Attempt, Presented, Reservation, Throttle, ThrottleError};
+use throttle::{Attempt, Reservation, Throttle, ThrottleError};
 
 /// A code as a caller presents it.
 pub enum PresentedCode {
@@ -162,7 +162,7 @@ impl Redemption {
         presented: &PresentedCode,
         network: Option<Network>,
     ) -> Result<Found<'_>, RedemptionError> {
-        let located = Box::pin(self.locate(presented, purpose, network)).await?;
+        let located = self.locate(presented, purpose, network).await?;
         located.load(purpose).await
     }
 
@@ -183,17 +183,13 @@ impl Redemption {
                 (mail, Attempted::Bare(attempt), None)
             }
             PresentedCode::Digits { address, digits } => {
-                // Forms and keyboards put white space around an address.
-                let address = address.trim();
-                let email = Email::parse(address);
-                let presented = match &email {
-                    Ok(email) => Presented::Email(email.canonical()),
-                    Err(_) => Presented::Neither(address),
+                let presented = Presented::email(address);
+                let attempt = self.throttle.attempt(&presented, network).await?;
+                let Presented::Email(address) = &presented else {
+                    return Err(RedemptionError::Wrong("the address is invalid"));
                 };
-                let attempt = Box::pin(self.throttle.attempt(presented, network)).await?;
-                let email = email.map_err(|_| RedemptionError::Wrong("the address is invalid"))?;
-                let compare = self.compare(&peppers, DigitsOf::Reset(email.canonical()), digits);
-                let (tried, attempt) = attempt.carry_out(Box::pin(compare)).await?;
+                let compare = self.compare(&peppers, DigitsOf::Reset(address), digits);
+                let (tried, attempt) = attempt.carry_out(compare).await?;
                 (tried.mail(), Attempted::AtPassword(Box::new(attempt)), Some(tried))
             }
             PresentedCode::OwnDigits { account, digits } => {
@@ -201,7 +197,7 @@ impl Redemption {
                 // counters of the password, a mistyped code could lock the owner out.
                 let attempt = self.throttle.bare_attempt(network).await?;
                 let compare = self.compare(&peppers, DigitsOf::Confirmation(*account), digits);
-                let (tried, attempt) = attempt.carry_out(Box::pin(compare)).await?;
+                let (tried, attempt) = attempt.carry_out(compare).await?;
                 (tried.mail(), Attempted::Bare(attempt), Some(tried))
             }
         };
@@ -245,7 +241,7 @@ impl<'a> Located<'a> {
             }
             Ok((code, account))
         };
-        let ((code, account), located) = self.carry_out(Box::pin(load)).await?;
+        let ((code, account), located) = self.carry_out(load).await?;
         Ok(Found { code, account, located })
     }
 

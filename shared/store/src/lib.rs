@@ -56,7 +56,7 @@ pub use counters::{CounterKey, Counters, Receipt, Reserved};
 pub use invites::Invites;
 pub use item::PasswordVer;
 pub use limit::{Beyond, Limit};
-pub use logins::{Credential, Identifier, Logins, NewSession};
+pub use logins::{Credential, Logins, NewSession};
 pub use networks::KnownNetworks;
 pub use outbox::{CODE_VALID_FOR, ConfirmedEmail, Mail, NewMail, Notice, Outbox};
 pub use passwords::{Changed, Hashes, Passwords};
@@ -66,6 +66,6 @@ pub use registrations::{
 pub use resets::{Redeemed, Resets, Verifications};
 pub use secret::Secret;
 pub use sessions::{
-    Endings, Epochs, Grace, Presented, Refreshed, Rotations, Session, SessionLimits, Sessions,
+    Endings, Epochs, Grace, Refreshed, Rotation, Rotations, Session, SessionLimits, Sessions,
 };
 pub use table::{Config, StoreError};

@@ -2,7 +2,7 @@
 
 use dynamo::Client;
 use futures_util::future::join_all;
-use identity::{Account, CanonicalName, Network, SessionId, UserId};
+use identity::{Account, CanonicalName, Network, Presented, SessionId, UserId};
 use jiff::Timestamp;
 
 use crate::Secret;
@@ -25,15 +25,6 @@ const SWEPT: usize = 25;
 /// The number of concurrent logins to one account that is expected. An account this close to its limit is
 /// checked again after its new session has begun.
 const CROWD: usize = 10;
-
-/// The name by which a caller signs in.
-#[derive(Clone, Debug)]
-pub enum Identifier {
-    /// A username.
-    Username(CanonicalName),
-    /// An e-mail address.
-    Email(CanonicalName),
-}
 
 /// The stored data with which a password is checked.
 #[derive(Clone, Debug)]
@@ -93,22 +84,23 @@ impl Logins {
     /// Reads the credential of the account with this name, or `None` if no account has it.
     ///
     /// A username takes one round trip. An address takes two, even if no account has it, so that the time
-    /// reveals nothing.
+    /// reveals nothing. Nothing is read for a name that no account can have.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn credential(&self, by: &Identifier) -> Result<Option<Credential>, StoreError> {
+    pub async fn credential(&self, by: &Presented) -> Result<Option<Credential>, StoreError> {
         let (claim, password) = match by {
-            Identifier::Username(name) => tokio::try_join!(
+            Presented::Username(name) => tokio::try_join!(
                 self.table.get::<ClaimItem>(Key::username(name)),
                 self.table.get::<PasswordItem>(Key::password(name)),
             )?,
-            Identifier::Email(address) => {
+            Presented::Email(address) => {
                 let claim = self.table.get::<ClaimItem>(Key::email(address)).await?;
                 let name = claim.as_ref().map_or(address, |claim| claim.username.canonical());
                 let password = self.table.get::<PasswordItem>(Key::password(name)).await?;
                 (claim, password)
             }
+            Presented::Impossible(_) => return Ok(None),
         };
         Ok(claim.zip(password).map(|(claim, password)| Credential {
             user_id: claim.user_id,

@@ -7,7 +7,7 @@
 use dynamo::Client;
 use identity::{Account, Email, EmailStanding, MailId, UserId};
 use jiff::{SignedDuration, Timestamp};
-use process::Random;
+use process::{Random, World};
 use serde::{Deserialize, Serialize};
 
 use crate::key::Key;
@@ -184,13 +184,13 @@ impl Outbox {
         self.0.transact(puts.collect::<Result<_, StoreError>>()?).await.map(drop)
     }
 
-    /// Requests a notice, if there is one. A failure is only logged: the event has already happened, and must
-    /// not fail because its notice cannot be written.
-    pub async fn notify(&self, notice: Option<NewMail>) {
+    /// Notifies the owner of an account of an event, if the account has a confirmed address. A failure is only
+    /// logged: the event has already happened, and must not fail because its notice cannot be written.
+    pub async fn notify(&self, account: &Account, notice: Notice, world: &World) {
+        let notice = NewMail::notice(account, notice, world.clock.now(), &*world.random);
         let Some(notice) = notice else { return };
-        if let Err(error) = self.put(std::slice::from_ref(&notice)).await {
-            let Mail::Notice { user_id, .. } = notice.mail else { return };
-            not_told(user_id, &error);
+        if let Err(error) = self.put(&[notice]).await {
+            not_told(account.id, &error);
         }
     }
 }

@@ -187,7 +187,7 @@ pub enum Refreshed {
 
 /// A refresh to be made.
 #[derive(Clone, Copy, Debug)]
-pub struct Presented<'a> {
+pub struct Rotation<'a> {
     /// The user.
     pub user: UserId,
     /// The session.
@@ -225,10 +225,10 @@ impl Rotations {
     /// When the table cannot be written.
     pub async fn refresh(
         &self,
-        presented: Presented<'_>,
+        rotation: Rotation<'_>,
         now: Timestamp,
     ) -> Result<Refreshed, StoreError> {
-        let Presented { user, session, counter, pepper, notice } = presented;
+        let Rotation { user, session, counter, pepper, notice } = rotation;
         let now = whole_millis(now);
         let rested = now.saturating_sub(self.grace.0).unwrap_or(Timestamp::MIN);
         let may_rotate = attribute("counter")

@@ -24,7 +24,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use dynamo::Client;
 use futures_util::future::{join_all, try_join_all};
-use identity::{Account, CanonicalName, Email, EmailStanding, Network};
+use identity::{Account, CanonicalName, Email, EmailStanding, Network, Presented};
 use jiff::{SignedDuration, Timestamp};
 pub use limits::Limits;
 use limits::{Postage, wider};
@@ -55,17 +55,6 @@ const NOTE: Duration = Duration::from_secs(1);
 /// How often a release is tried, each time with the client's own retries.
 const RELEASE_TRIES: usize = 2;
 
-/// The name under which a caller signs in.
-#[derive(Clone, Copy, Debug)]
-pub enum Presented<'a> {
-    /// A username.
-    Username(&'a CanonicalName),
-    /// An e-mail address.
-    Email(&'a CanonicalName),
-    /// Text that can be neither.
-    Neither(&'a str),
-}
-
 /// The table of the counters, and the limits.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -90,12 +79,13 @@ impl Settings for Config {
     }
 }
 
-/// Throttles guesses.
+/// Throttles guesses. A clone shares the memory of recent refusals.
+#[derive(Clone)]
 pub struct Throttle {
     counters: Counters,
     networks: KnownNetworks,
     limits: Limits,
-    refusals: Refusals,
+    refusals: Arc<Refusals>,
     peppers: Arc<Cached<Peppers>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -203,7 +193,7 @@ impl Throttle {
             counters: Counters::new(&config.table, client.clone()),
             networks: KnownNetworks::new(&config.table, client),
             limits: config.limits,
-            refusals: Refusals::default(),
+            refusals: Arc::default(),
             peppers,
             clock: Arc::clone(&world.clock),
             random: Arc::clone(&world.random),
@@ -220,9 +210,8 @@ impl Throttle {
         counters: Vec<(CounterKey, Limit)>,
         now: Timestamp,
     ) -> Vec<Result<Reserved, StoreError>> {
-        // Boxed: the SDK's futures are large, and there are several of them.
-        let reservations = counters.into_iter().map(|(key, limit)| {
-            Box::pin(async move { self.counters.reserve(key, limit, now, &*self.random).await })
+        let reservations = counters.into_iter().map(|(key, limit)| async move {
+            self.counters.reserve(key, limit, now, &*self.random).await
         });
         join_all(reservations).await
     }
@@ -286,7 +275,7 @@ impl Throttle {
     async fn release(&self, receipts: Vec<Receipt>, counters: Vec<CounterKey>) {
         let receipts = receipts.into_iter().map(Release::GiveBack);
         let all = receipts.chain(counters.into_iter().map(Release::Clear));
-        let done = join_all(all.map(|it| Box::pin(it.carry_out(&self.counters))));
+        let done = join_all(all.map(|it| it.carry_out(&self.counters)));
         match timeout(RELEASE, done).await {
             Ok(done) => done.into_iter().filter_map(Result::err).for_each(not_told),
             Err(error) => not_told(error),
@@ -301,7 +290,7 @@ impl Throttle {
     /// error when the counters cannot be reached: the attempt is refused and not counted.
     pub async fn attempt(
         &self,
-        presented: Presented<'_>,
+        presented: &Presented,
         network: Option<Network>,
     ) -> Result<Attempt<'_>, ThrottleError> {
         let now = self.clock.now();
@@ -314,7 +303,7 @@ impl Throttle {
         own.extend(network.counters("NETWORK", network_limit));
         let name = vec![(CounterKey::new("NAME", who.clone()), name_limit)];
         let shared = async {
-            let known = Box::pin(self.networks.known_until(&who, &network.tag, now));
+            let known = self.networks.known_until(&who, &network.tag, now);
             let (of_name, known) = tokio::join!(self.reserve(name, now), known);
             let is_known = matches!(known, Ok(Some(_)));
             // The counter of the name does not refuse a network that the account knows.
@@ -398,7 +387,7 @@ impl Throttle {
     ) -> Result<Postal<'_>, ThrottleError> {
         let now = self.clock.now();
         let key = self.key(now).await?;
-        let who = who(&key, Presented::Email(address));
+        let who = of_email(&key, address);
         let network = NetworkTags::of(&key, network);
         let known = self.networks.known_until(&who, &network.tag, now).await?;
         let (own, shared) = if known.is_some() {
@@ -441,21 +430,21 @@ impl Throttle {
         let pairs = names.all().flat_map(|who| network.pairs("PAIR", &key, who, self.limits.pair));
         let pairs = pairs.map(|(counter, _)| counter).collect();
         let after = Account { ver: account.ver + 1, ..account.clone() };
-        let recovered = Box::pin(async {
+        let recovered = async {
             let before = familiarity(&self.networks, &names.username, &network.tag, now).await;
             let forgotten = self.forget(names.all()).await;
             let whos: Vec<_> = names.all().collect();
             try_to_note(&self.networks, &after, &whos, &network.tag, now).await;
             forgotten?;
             before
-        });
+        };
         let (recovered, ()) = tokio::join!(recovered, self.release(Vec::new(), pairs));
         Ok(recovered?)
     }
 
     /// Forgets the networks that are known by these names.
     async fn forget(&self, whos: impl Iterator<Item = &str>) -> Result<(), StoreError> {
-        let forgotten = whos.map(|who| Box::pin(self.networks.forget(who)));
+        let forgotten = whos.map(|who| self.networks.forget(who));
         join_all(forgotten).await.into_iter().collect()
     }
 
@@ -466,7 +455,7 @@ impl Throttle {
         let forgotten = async {
             let key = self.key(self.clock.now()).await?;
             let addresses = old.into_iter().chain([new]);
-            let whos: Vec<_> = addresses.map(|it| who(&key, Presented::Email(it))).collect();
+            let whos: Vec<_> = addresses.map(|it| of_email(&key, it)).collect();
             Ok::<_, ThrottleError>(self.forget(whos.iter().map(String::as_str)).await?)
         };
         match timeout(RELEASE, forgotten).await {
@@ -486,8 +475,8 @@ struct Names {
 impl Names {
     fn of(key: &MacKey, account: &Account, email: Option<&Email>) -> Self {
         Self {
-            username: who(key, Presented::Username(account.username.canonical())),
-            email: email.map(|email| who(key, Presented::Email(email.canonical()))),
+            username: of_username(key, account.username.canonical()),
+            email: email.map(|email| of_email(key, email.canonical())),
         }
     }
 
@@ -614,7 +603,7 @@ impl Attempt<'_> {
         let networks = &throttle.networks;
         let confirmed = account.email_standing == EmailStanding::Verified;
         let names = Names::of(&key, account, account.email.as_ref().filter(|_| confirmed));
-        let noted = Box::pin(know(networks, account, &names, &network.tag, now));
+        let noted = know(networks, account, &names, &network.tag, now);
         let ((), noted) = tokio::join!(throttle.release(receipts, pairs), timeout(RELEASE, noted));
         match noted {
             Ok(Ok(familiarity)) => return familiarity,
@@ -696,7 +685,7 @@ async fn know(
     now: Timestamp,
 ) -> Result<Familiarity, StoreError> {
     let fresh = now.saturating_add(days(KNOWN_DAYS - NOTED_ANEW_DAYS)).unwrap_or(Timestamp::MAX);
-    let known = names.all().map(|who| Box::pin(networks.known_until(who, network, now)));
+    let known = names.all().map(|who| networks.known_until(who, network, now));
     let known = try_join_all(known).await?;
     let is_stale = |until: &Option<Timestamp>| until.is_none_or(|until| until <= fresh);
     let stale = names.all().zip(&known).filter(|(_, until)| is_stale(until));
@@ -712,12 +701,22 @@ async fn know(
 }
 
 /// The tag of the name that a caller presents. All spellings of a name have the same tag.
-fn who(key: &MacKey, presented: Presented<'_>) -> String {
+fn who(key: &MacKey, presented: &Presented) -> String {
     match presented {
-        Presented::Username(name) => tag(key, "username", name.as_str()),
-        Presented::Email(address) => tag(key, "email", address.as_str()),
-        Presented::Neither(text) => tag(key, "neither", CanonicalName::of_unchecked(text).as_str()),
+        Presented::Username(name) => of_username(key, name),
+        Presented::Email(address) => of_email(key, address),
+        Presented::Impossible(text) => {
+            tag(key, "neither", CanonicalName::of_unchecked(text).as_str())
+        }
     }
+}
+
+fn of_username(key: &MacKey, name: &CanonicalName) -> String {
+    tag(key, "username", name.as_str())
+}
+
+fn of_email(key: &MacKey, address: &CanonicalName) -> String {
+    tag(key, "email", address.as_str())
 }
 
 /// The tag of a name and a network together.

@@ -110,7 +110,7 @@ impl NoticeReceipt<'_> {
     /// When a counter cannot be reached. The reservations on the others are given back nevertheless.
     pub async fn give_back(self) -> Result<(), ThrottleError> {
         let counters = &self.budget.counters;
-        let given_back = self.receipts.iter().map(|it| Box::pin(counters.give_back(it)));
+        let given_back = self.receipts.iter().map(|it| counters.give_back(it));
         join_all(given_back).await.into_iter().collect::<Result<(), _>>()?;
         Ok(())
     }

@@ -2,21 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::join_all;
-use identity::{Account, CanonicalName, Email, EmailStanding, Network, Role, Username};
+use identity::{Account, CanonicalName, Email, EmailStanding, Network, Presented, Role, Username};
 use jiff::SignedDuration;
 use process::{Clock, Env, SystemRandom, World};
 use secrets::{CacheSeconds, Cached, Secret};
 use store::{Counters, Epochs, KnownNetworks, StoreError};
 use testkit::{Fault, Faults, Interceptor, NewUser, Stack, TestClock};
-use throttle::{
-    CausedBy, Familiarity, Limits, NoticeBudget, Postal, Presented, Throttle, ThrottleError,
-};
+use throttle::{CausedBy, Familiarity, Limits, NoticeBudget, Postal, Throttle, ThrottleError};
 
 const HOME: Option<Network> = Some(v4([203, 0, 113, 7]));
 const ELSEWHERE: Option<Network> = Some(v4([198, 51, 100, 1]));
@@ -101,8 +100,8 @@ impl Bench {
         self.clock.advance(SignedDuration::from_secs(seconds));
     }
 
-    fn owner(&self) -> Presented<'_> {
-        Presented::Username(self.account.username.canonical())
+    fn owner(&self) -> Presented {
+        Presented::Username(self.account.username.canonical().clone())
     }
 }
 
@@ -113,10 +112,10 @@ fn name(name: &str) -> CanonicalName {
 /// A wrong password. The error says how long to wait, if the password was not even checked.
 async fn fail(
     throttle: &Throttle,
-    who: Presented<'_>,
+    who: impl Borrow<Presented>,
     network: Option<Network>,
 ) -> Result<(), u64> {
-    match throttle.attempt(who, network).await {
+    match throttle.attempt(who.borrow(), network).await {
         Ok(attempt) => {
             drop(attempt);
             Ok(())
@@ -128,11 +127,11 @@ async fn fail(
 
 async fn succeed(
     throttle: &Throttle,
-    who: Presented<'_>,
+    who: impl Borrow<Presented>,
     network: Option<Network>,
     account: &Account,
 ) -> Result<(), u64> {
-    match throttle.attempt(who, network).await {
+    match throttle.attempt(who.borrow(), network).await {
         Ok(attempt) => {
             attempt.succeeded(account).await;
             Ok(())
@@ -160,7 +159,7 @@ async fn three_are_free_and_then_each_waits_twice_as_long() {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     }
     // Others are not held, from there or elsewhere.
-    assert_eq!(fail(&throttle, Presented::Username(&name("other")), HOME).await, Ok(()));
+    assert_eq!(fail(&throttle, Presented::Username(name("other")), HOME).await, Ok(()));
     assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Ok(()));
     // And it is forgotten after a day.
     bench.wait(24 * 60 * 60 + 1);
@@ -193,9 +192,9 @@ async fn burst(fault: Fault) -> usize {
     let attempts = (0..RACERS).map(|_| {
         let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
         let owner = bench.account.username.canonical().clone();
-        tokio::spawn(
-            async move { fail(&throttle, Presented::Username(&owner), HOME).await.is_ok() },
-        )
+        tokio::spawn(async move {
+            fail(&throttle, Presented::Username(owner.clone()), HOME).await.is_ok()
+        })
     });
     let granted = join_all(attempts).await.into_iter().filter(|granted| *granted.as_ref().unwrap());
     let granted = granted.count();
@@ -234,13 +233,13 @@ async fn strangers_cannot_lock_the_owner_out() {
     }
     // By whichever of their names.
     let email = Email::parse("owner@example.com").unwrap();
-    let by_email = Presented::Email(email.canonical());
+    let by_email = Presented::Email(email.canonical().clone());
     for n in 0..25 {
         let network = v4([192, 0, 2, n]);
-        let _ = fail(&throttle, by_email, Some(network)).await;
+        let _ = fail(&throttle, &by_email, Some(network)).await;
     }
-    assert_eq!(fail(&throttle, by_email, new).await, Err(1));
-    assert_eq!(succeed(&throttle, by_email, HOME, &bench.account).await, Ok(()));
+    assert_eq!(fail(&throttle, &by_email, new).await, Err(1));
+    assert_eq!(succeed(&throttle, &by_email, HOME, &bench.account).await, Ok(()));
     // For ninety days.
     bench.wait(90 * 24 * 60 * 60 + 1);
     for n in 0..25 {
@@ -258,7 +257,7 @@ async fn one_network_has_so_many_failures() {
     let mut refused = 0;
     for n in 0..150 {
         let name = name(&format!("nobody-{n}"));
-        if let Err(wait) = fail(&throttle, Presented::Username(&name), HOME).await {
+        if let Err(wait) = fail(&throttle, Presented::Username(name.clone()), HOME).await {
             assert!(wait > 590, "until the window ends: {wait}");
             refused += 1;
         }
@@ -279,7 +278,7 @@ async fn successes_behind_one_address_use_nothing_up() {
             let (throttle, account) = (Arc::clone(&throttle), bench.account.clone());
             tokio::spawn(async move {
                 let name = name(&format!("colleague-{n}"));
-                succeed(&throttle, Presented::Username(&name), HOME, &account).await
+                succeed(&throttle, Presented::Username(name.clone()), HOME, &account).await
             })
         });
         for login in join_all(logins).await {
@@ -294,18 +293,28 @@ async fn names_that_nobody_has_are_counted_alike() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let nobody = name("nobody");
-    for who in [bench.owner(), Presented::Username(&nobody), Presented::Neither("no\u{0}name")] {
+    for who in [
+        bench.owner(),
+        Presented::Username(nobody.clone()),
+        Presented::Impossible("no\u{0}name".to_owned()),
+    ] {
         let mut answers = Vec::new();
         for _ in 0..6 {
-            answers.push(fail(&throttle, who, HOME).await);
+            answers.push(fail(&throttle, &who, HOME).await);
         }
         assert_eq!(answers, [Ok(()), Ok(()), Ok(()), Err(1), Err(1), Err(1)]);
     }
     // In every spelling, like a name that somebody can have.
     for text in ["caf\u{e9}!?", "CAFE\u{301}!\u{ff1f}", "Caf\u{e9}!?"] {
-        assert_eq!(fail(&throttle, Presented::Neither(text), ELSEWHERE).await, Ok(()));
+        assert_eq!(
+            fail(&throttle, Presented::Impossible(text.to_owned()), ELSEWHERE).await,
+            Ok(())
+        );
     }
-    assert_eq!(fail(&throttle, Presented::Neither("Cafe\u{301}!?"), ELSEWHERE).await, Err(1));
+    assert_eq!(
+        fail(&throttle, Presented::Impossible("Cafe\u{301}!?".to_owned()), ELSEWHERE).await,
+        Err(1)
+    );
 }
 
 #[tokio::test]
@@ -325,7 +334,7 @@ async fn without_its_counters_nothing_is_let_through() {
     let bench = Bench::start().await;
     let faults = Faults::always(Fault::Throttled);
     let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
-    assert!(matches!(throttle.attempt(bench.owner(), HOME).await, Err(ThrottleError::Store(_))));
+    assert!(matches!(throttle.attempt(&bench.owner(), HOME).await, Err(ThrottleError::Store(_))));
     assert!(throttle.registration(HOME).await.is_err());
 }
 
@@ -348,7 +357,7 @@ async fn counters_say_nothing_of_whom_they_are_about() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let secretive = name("secretive");
-    assert_eq!(fail(&throttle, Presented::Username(&secretive), HOME).await, Ok(()));
+    assert_eq!(fail(&throttle, Presented::Username(secretive.clone()), HOME).await, Ok(()));
     let scanned = bench.stack.client().scan().table_name("UsersTable").send().await.unwrap();
     let text = format!("{scanned:?}");
     assert!(text.contains("COUNTER#PAIR") && !text.contains("secretive"));
@@ -485,16 +494,16 @@ async fn what_has_passed_is_given_back_and_makes_no_network_known() {
     for _ in 0..2 {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     }
-    throttle.attempt(bench.owner(), HOME).await.unwrap().passed().await;
+    throttle.attempt(&bench.owner(), HOME).await.unwrap().passed().await;
     // The pair is cleared, and one is left of the name's.
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     assert!(fail(&throttle, bench.owner(), HOME).await.is_err(), "held by the name");
 }
 
 /// Strangers use up the free attempts of a name, each from a different network.
-async fn use_up(throttle: &Throttle, who: Presented<'_>) {
+async fn use_up(throttle: &Throttle, who: impl Borrow<Presented>) {
     for n in 0..25 {
-        let _ = fail(throttle, who, Some(v4([192, 0, 2, n]))).await;
+        let _ = fail(throttle, who.borrow(), Some(v4([192, 0, 2, n]))).await;
     }
 }
 
@@ -503,7 +512,7 @@ async fn a_reset_lets_the_owner_in_from_its_network_and_forgets_the_others() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let email = bench.account.email.clone().unwrap();
-    let by_email = || Presented::Email(email.canonical());
+    let by_email = || Presented::Email(email.canonical().clone());
     assert_eq!(succeed(&throttle, bench.owner(), ELSEWHERE, &bench.account).await, Ok(()));
     for _ in 0..3 {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
@@ -514,9 +523,9 @@ async fn a_reset_lets_the_owner_in_from_its_network_and_forgets_the_others() {
     assert_eq!(recovered, Familiarity::New);
     // Its own failures are forgiven, and those of strangers do not hold it, by either name.
     for who in [bench.owner(), by_email()] {
-        use_up(&throttle, who).await;
-        assert_eq!(fail(&throttle, who, HOME).await, Ok(()));
-        assert_eq!(fail(&throttle, who, ELSEWHERE).await, Err(1), "a network of before");
+        use_up(&throttle, &who).await;
+        assert_eq!(fail(&throttle, &who, HOME).await, Ok(()));
+        assert_eq!(fail(&throttle, &who, ELSEWHERE).await, Err(1), "a network of before");
     }
     // The mail showed that the address is its owner's, whether or not it was confirmed before.
     let bench = Bench::start().await;
@@ -565,7 +574,7 @@ async fn a_network_that_cannot_be_forgotten_does_not_keep_the_others_known() {
 async fn a_login_whose_password_is_replaced_meanwhile_makes_no_network_known() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
-    let attempt = throttle.attempt(bench.owner(), ELSEWHERE).await.unwrap();
+    let attempt = throttle.attempt(&bench.owner(), ELSEWHERE).await.unwrap();
     bench.raise_epoch().await;
     throttle.recovered(&bench.account, HOME).await.unwrap();
     attempt.succeeded(&bench.account).await;
@@ -591,7 +600,7 @@ async fn a_network_is_new_even_if_it_cannot_be_noted() {
         let is_transaction = call.body.get("TransactItems").is_some();
         if is_transaction { Fault::AccessDenied } else { Fault::None }
     });
-    let attempt = throttle.attempt(bench.owner(), ELSEWHERE).await.unwrap();
+    let attempt = throttle.attempt(&bench.owner(), ELSEWHERE).await.unwrap();
     assert_eq!(attempt.succeeded(&bench.account).await, Familiarity::New);
     assert_eq!(throttle.recovered(&bench.account, ELSEWHERE).await.unwrap(), Familiarity::New);
 }
@@ -604,15 +613,15 @@ async fn an_address_that_an_account_gives_up_knows_none_of_its_networks() {
     let [old, new] = ["owner@example.com", "new@example.com"]
         .map(|address| Email::parse(address).unwrap().canonical().clone());
     assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
-    let late = throttle.attempt(bench.owner(), ELSEWHERE).await.unwrap();
+    let late = throttle.attempt(&bench.owner(), ELSEWHERE).await.unwrap();
     bench.move_to("new@example.com").await;
     throttle.moved(Some(&old), &new).await;
     assert_eq!(bench.known().await, 1, "by the username");
     // A login that read the account before.
     late.succeeded(&bench.account).await;
     assert_eq!(bench.known().await, 1);
-    use_up(&throttle, Presented::Email(&old)).await;
-    assert_eq!(fail(&throttle, Presented::Email(&old), HOME).await, Err(1));
+    use_up(&throttle, Presented::Email(old.clone())).await;
+    assert_eq!(fail(&throttle, Presented::Email(old.clone()), HOME).await, Err(1));
     assert_eq!(mails(&throttle, HOME, 4).await, [true, true, true, false]);
     use_up(&throttle, bench.owner()).await;
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
@@ -625,9 +634,9 @@ async fn an_unconfirmed_address_makes_no_network_known() {
     let throttle = bench.throttle(&[]);
     let account = Account { email_standing: EmailStanding::Unverified, ..bench.account.clone() };
     let email = account.email.clone().unwrap();
-    let by_email = || Presented::Email(email.canonical());
+    let by_email = || Presented::Email(email.canonical().clone());
     for who in [bench.owner(), by_email()] {
-        assert_eq!(succeed(&throttle, who, HOME, &account).await, Ok(()));
+        assert_eq!(succeed(&throttle, &who, HOME, &account).await, Ok(()));
     }
     let strangers = [true, true, true, false];
     assert_eq!(mails(&throttle, HOME, 4).await, strangers, "as a stranger's");
@@ -668,11 +677,13 @@ async fn an_ipv6_48_has_ten_times_the_limits_of_a_64() {
     // Many names.
     for n in 0..30 {
         let nobody = name(&format!("nobody-{n}"));
-        let who = Presented::Username(&nobody);
+        let who = Presented::Username(nobody.clone());
         assert_eq!(fail(&throttle, who, Some(of_48(3, n))).await, Ok(()), "{n}");
     }
     let nobody = name("nobody-30");
-    assert!(fail(&throttle, Presented::Username(&nobody), Some(of_48(3, 30))).await.is_err());
+    assert!(
+        fail(&throttle, Presented::Username(nobody.clone()), Some(of_48(3, 30))).await.is_err()
+    );
     // A single /64 has what an IPv4 address has.
     let one = of_48(4, 0);
     for _ in 0..2 {
@@ -788,7 +799,7 @@ async fn a_reservation_that_fails_anywhere_counts_nowhere() {
     for n in 0..6 {
         let faults = Faults::script(&[vec![Fault::None; n], vec![Fault::AccessDenied]].concat());
         let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
-        let refused = throttle.attempt(bench.owner(), home).await.err();
+        let refused = throttle.attempt(&bench.owner(), home).await.err();
         assert!(matches!(refused, Some(ThrottleError::Store(_))), "{n}: {refused:?}");
         assert_eq!(bench.counted().await, before, "{n}");
     }
@@ -802,12 +813,12 @@ async fn what_the_server_could_not_carry_out_does_not_count() {
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     let before = bench.counted().await;
     let outage = || StoreError::Contradiction;
-    let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
+    let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
     let failed = attempt.carry_out(async { Err::<(), ThrottleError>(outage().into()) }).await;
     assert!(failed.is_err());
     assert_eq!(bench.counted().await, before);
     // Neither what took too long.
-    let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
+    let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
     let late = attempt.carry_out(std::future::pending::<Result<(), ThrottleError>>()).await;
     assert!(matches!(late, Err(ThrottleError::Overdue)));
     assert_eq!(bench.counted().await, before);
@@ -816,7 +827,7 @@ async fn what_the_server_could_not_carry_out_does_not_count() {
     assert!(failed.is_err());
     assert_eq!(bench.counted().await, before);
     let wrong = ThrottleError::TooMany { retry_after: 1 };
-    let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
+    let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
     assert!(attempt.carry_out(async { Err::<(), _>(wrong) }).await.is_err());
     assert_ne!(bench.counted().await, before, "a failure of the caller's");
 }
@@ -832,14 +843,14 @@ async fn a_lost_answer_gives_back_once() {
     }
     let before = bench.counted().await;
     for fault in [Fault::LostAnswer, Fault::AccessDenied, Fault::Lost, Fault::ServerError] {
-        let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
+        let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
         faults.then(&[fault]);
         attempt.withdraw().await;
         assert_eq!(bench.counted().await, before, "{fault:?}");
     }
     // Another caller comes in between, so that the counter is lowered and not restored.
-    let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
-    let other = throttle.attempt(bench.owner(), ELSEWHERE).await.unwrap();
+    let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
+    let other = throttle.attempt(&bench.owner(), ELSEWHERE).await.unwrap();
     faults.then(&[Fault::LostAnswer; 6]);
     attempt.withdraw().await;
     other.withdraw().await;
@@ -858,7 +869,7 @@ async fn an_attempt_whose_reservation_was_retried_leaves_no_wait() {
     let before = bench.counted().await;
     // Three counters and the known network; then the counter of the pair is compared and written, and waits.
     faults.then(&[&[Fault::None; 4][..], &[Fault::LostAnswer]].concat());
-    let attempt = throttle.attempt(bench.owner(), HOME).await.unwrap();
+    let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
     assert_eq!(faults.operations().iter().filter(|it| *it == "UpdateItem").count(), 11);
     attempt.withdraw().await;
     assert_eq!(bench.counted().await, before);
@@ -869,7 +880,7 @@ async fn a_network_is_new_when_others_were_known() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let sign_in = async |network| {
-        let attempt = throttle.attempt(bench.owner(), network).await.unwrap();
+        let attempt = throttle.attempt(&bench.owner(), network).await.unwrap();
         attempt.succeeded(&bench.account).await
     };
     assert_eq!(sign_in(HOME).await, Familiarity::Usual, "the first one ever");
@@ -878,7 +889,8 @@ async fn a_network_is_new_when_others_were_known() {
     assert_eq!(sign_in(ELSEWHERE).await, Familiarity::Usual);
     // By the name or by the address: it is the account that knows it.
     let email = bench.account.email.clone().unwrap();
-    let attempt = throttle.attempt(Presented::Email(email.canonical()), HOME).await.unwrap();
+    let attempt =
+        throttle.attempt(&Presented::Email(email.canonical().clone()), HOME).await.unwrap();
     assert_eq!(attempt.succeeded(&bench.account).await, Familiarity::Usual);
     // What has not been used for 90 days is forgotten.
     bench.wait(91 * 24 * 60 * 60);

@@ -331,6 +331,7 @@ fn shared_crates_depend_as_documented() {
         ("auth", &["identity", "process"]),
         ("aws", &["process"]),
         ("cache", &["process"]),
+        ("credentials", &["identity", "passwords", "process", "store", "throttle"]),
         ("dynamo", &["aws", "process"]),
         ("issuer", &["auth", "identity", "keys", "peppers", "process", "secrets"]),
         ("keys", &["auth", "cache", "dynamo", "process"]),
@@ -338,19 +339,6 @@ fn shared_crates_depend_as_documented() {
         ("mail", &["aws", "identity", "process"]),
         ("passwords", &["identity", "process"]),
         ("peppers", &["identity", "process"]),
-        (
-            "reauthentication",
-            &[
-                "dynamo",
-                "identity",
-                "passwords",
-                "peppers",
-                "process",
-                "secrets",
-                "store",
-                "throttle",
-            ],
-        ),
         (
             "redemption",
             &["dynamo", "identity", "peppers", "process", "secrets", "store", "throttle"],

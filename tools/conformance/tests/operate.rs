@@ -224,7 +224,7 @@ fn functions_that_hash_have_a_processor_of_their_own() {
         let manifest = fs::read_to_string(manifest).unwrap();
         let (dependencies, _) =
             manifest.split_once("[dev-dependencies]").unwrap_or((&manifest, ""));
-        let hashes = ["passwords.workspace", "reauthentication.workspace"]
+        let hashes = ["passwords.workspace", "credentials.workspace"]
             .iter()
             .any(|dependency| dependencies.contains(dependency));
         let properties = &resource["Properties"];

@@ -13,7 +13,7 @@ use super::{CanonicalName, NameError, canonical};
 
 /// How many octets an address has at most: the path of 256 octets that RFC 5321 §4.5.3.1.3 allows,
 /// without its angle brackets.
-const MAX_OCTETS: usize = 254;
+pub(super) const MAX_OCTETS: usize = 254;
 
 /// The maximum length of the local part, in octets (RFC 5321 §4.5.3.1.1).
 const MAX_LOCAL_OCTETS: usize = 64;

@@ -16,7 +16,7 @@ use super::hidden::is_hidden;
 use super::{CanonicalName, NameError};
 
 /// The allowed length of a username's canonical form, in characters (Unicode scalar values).
-const CHARS: RangeInclusive<usize> = 3..=80;
+pub(super) const CHARS: RangeInclusive<usize> = 3..=80;
 
 /// A username: RFC 8265 `UsernameCaseMapped`, 3 to 80 characters, without `@` and without invisible
 /// characters. It is displayed as it was first given and compared by [`Username::canonical`].

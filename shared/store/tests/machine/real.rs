@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use dynamo::Client;
-use identity::{MailId, Role, Roles, UserId, Username};
+use identity::{MailId, Presented, Role, Roles, UserId, Username};
 use process::{Clock, Env, SystemClock, SystemRandom};
 use proptest_state_machine::StateMachineTest;
 use store::{
-    Endings, Epochs, Grace, Identifier, Logins, NewAccount, NewSession, Presented, Registrations,
-    Rotations, Secret, SessionLimits, Sessions,
+    Endings, Epochs, Grace, Logins, NewAccount, NewSession, Registrations, Rotation, Rotations,
+    Secret, SessionLimits, Sessions,
 };
 use testkit::{Fault, Faults, Stack};
 use tokio::runtime::Runtime;
@@ -132,7 +132,7 @@ impl Real {
         let answer = match transition {
             Transition::Login { faults } => {
                 let name = Username::parse("testuser").unwrap().canonical().clone();
-                let credential = self.logins.credential(&Identifier::Username(name)).await;
+                let credential = self.logins.credential(&Presented::Username(name)).await;
                 let set_in = credential.unwrap().unwrap().set_in;
                 let account = self.logins.account(user, set_in).await.unwrap().unwrap();
                 let before = self.logins.sessions(user).await.unwrap();
@@ -151,9 +151,9 @@ impl Real {
                 let counter = token.counter(self.before.counter(*session));
                 let session = session_id(*session);
                 let notice = MailId::new(SystemClock.now(), &SystemRandom);
-                let presented = Presented { user, session, counter, pepper, notice };
+                let rotation = Rotation { user, session, counter, pepper, notice };
                 meet(faults);
-                Answer::Refreshed(self.rotations.refresh(presented, model.now).await.unwrap())
+                Answer::Refreshed(self.rotations.refresh(rotation, model.now).await.unwrap())
             }
             Transition::Logout { session, faults } => {
                 meet(faults);

@@ -2,12 +2,12 @@
 
 use auth::AccountCheck;
 use futures_util::future::join_all;
-use identity::{Account, CanonicalName, Email, MailId, MailedFor, UserId};
+use identity::{Account, CanonicalName, Email, MailId, MailedFor, Presented, UserId};
 use jiff::{SignedDuration, Timestamp};
 use process::{Clock, Fault as _, FaultKind, SystemClock, SystemRandom};
 use store::{
-    Accounts, CODE_VALID_FOR, Code, Codes, DIGITS_TRIES, DigitsOf, Epochs, Hashes, Identifier,
-    Mail, Mailings, NewMail, Notice, Redeemed, Resets, Secret, Verifications,
+    Accounts, CODE_VALID_FOR, Code, Codes, DIGITS_TRIES, DigitsOf, Epochs, Hashes, Mail, Mailings,
+    NewMail, Notice, Redeemed, Resets, Secret, Verifications,
 };
 use testkit::{Fault, Faults, Stack};
 
@@ -322,7 +322,7 @@ async fn an_address_is_claimed_and_the_old_one_given_up() {
     assert_eq!(now.ver, bench.account.ver, "no session ends");
     let logins = bench.stack.logins();
     let credential = async |address: &str| {
-        logins.credential(&Identifier::Email(canonical(address))).await.unwrap()
+        logins.credential(&Presented::Email(canonical(address))).await.unwrap()
     };
     assert_eq!(credential("new@example.com").await.unwrap().user_id, bench.account.id);
     assert!(credential("owner@example.com").await.is_none());

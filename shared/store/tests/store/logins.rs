@@ -1,9 +1,9 @@
 //! Finding accounts by name, and beginning sessions.
 
 use auth::AccountCheck;
-use identity::{CanonicalName, Email, Username};
+use identity::{CanonicalName, Email, Presented, Username};
 use process::{Fault as _, FaultKind};
-use store::{Accounts, Identifier, Logins, PasswordVer, Secret, StoreError};
+use store::{Accounts, Logins, PasswordVer, Secret, StoreError};
 use testkit::{Fault, Faults, Stack};
 
 use crate::{keys, new_account, registrations};
@@ -27,16 +27,16 @@ async fn a_credential_is_found_by_name_and_by_address() {
     let account = registrations(&stack).create(account).await.unwrap();
     let logins = stack.logins();
     for by in [
-        Identifier::Username(name("STRASSE")),
-        Identifier::Username(name("straße")),
-        Identifier::Email(address("S@EXAMPLE.COM")),
+        Presented::Username(name("STRASSE")),
+        Presented::Username(name("straße")),
+        Presented::Email(address("S@EXAMPLE.COM")),
     ] {
         let credential = logins.credential(&by).await.unwrap().unwrap();
         assert_eq!(credential.user_id, account.id);
         assert_eq!(credential.secret.expose(), "the hash of Straße");
         assert!(!format!("{credential:?}").contains("the hash"), "a secret is not shown");
     }
-    let set_in = logins.credential(&Identifier::Username(name("strasse"))).await.unwrap();
+    let set_in = logins.credential(&Presented::Username(name("strasse"))).await.unwrap();
     let set_in = set_in.unwrap().set_in;
     assert_eq!(logins.account(account.id, set_in).await.unwrap(), Some(account));
 }
@@ -45,7 +45,7 @@ async fn a_credential_is_found_by_name_and_by_address() {
 async fn nobody_has_no_credential() {
     let stack = Stack::start().await;
     let logins = stack.logins();
-    for by in [Identifier::Username(name("nobody")), Identifier::Email(address("n@example.com"))] {
+    for by in [Presented::Username(name("nobody")), Presented::Email(address("n@example.com"))] {
         assert!(logins.credential(&by).await.unwrap().is_none());
     }
 }
@@ -62,7 +62,7 @@ async fn a_hash_is_replaced_unless_it_has_changed_meanwhile() {
     assert!(!logins.rehash(&user, &before, &secret("too late")).await.unwrap());
     // Nor does it make a password for whom nobody knows.
     assert!(!logins.rehash(&name("nobody"), &before, &secret("of nobody")).await.unwrap());
-    let stored = logins.credential(&Identifier::Username(user)).await.unwrap().unwrap();
+    let stored = logins.credential(&Presented::Username(user)).await.unwrap().unwrap();
     assert_eq!(stored.secret.expose(), "by argon2id");
 }
 
@@ -73,10 +73,10 @@ async fn a_name_takes_one_wait_and_an_address_two_whoever_has_it() {
     let account = new_account("testuser", Some("t@example.com"));
     registrations(&stack).create(account).await.unwrap();
     for (by, at_once) in [
-        (Identifier::Username(name("testuser")), 2),
-        (Identifier::Username(name("nobody")), 2),
-        (Identifier::Email(address("t@example.com")), 1),
-        (Identifier::Email(address("n@example.com")), 1),
+        (Presented::Username(name("testuser")), 2),
+        (Presented::Username(name("nobody")), 2),
+        (Presented::Email(address("t@example.com")), 1),
+        (Presented::Email(address("n@example.com")), 1),
     ] {
         let faults = Faults::script(&[]);
         let logins = Logins::new(&stack.users(), stack.faulty_client(&faults), stack.limits());
@@ -98,7 +98,7 @@ async fn an_outage_is_no_unknown_name() {
     ] {
         let client = stack.faulty_client(&Faults::always(fault));
         let logins = Logins::new(&stack.users(), client, stack.limits());
-        let by = Identifier::Username(name("testuser"));
+        let by = Presented::Username(name("testuser"));
         assert_eq!(kind(logins.credential(&by).await), expected, "{fault:?}");
         let account = new_account("testuser", None);
         assert_eq!(

@@ -8,7 +8,7 @@ use identity::{Account, MailId, SessionId};
 use jiff::SignedDuration;
 use process::{Clock, Env, SystemClock, SystemRandom};
 use store::{
-    Endings, Grace, Judgement, Logins, Presented, Refreshed, Rotations, Session, SessionLimits,
+    Endings, Grace, Judgement, Logins, Refreshed, Rotation, Rotations, Session, SessionLimits,
     Sessions,
 };
 use testkit::{Fault, Faults, Stack};
@@ -46,9 +46,9 @@ impl Bench {
         Rotations::new(&self.stack.users(), client, self.stack.limits(), grace())
     }
 
-    fn presented(&self, session: SessionId, counter: u64) -> Presented<'static> {
+    fn rotation(&self, session: SessionId, counter: u64) -> Rotation<'static> {
         let notice = MailId::new(SystemClock.now(), &SystemRandom);
-        Presented { user: self.account.id, session, counter, pepper: "p", notice }
+        Rotation { user: self.account.id, session, counter, pepper: "p", notice }
     }
 
     async fn stored(&self, id: SessionId) -> Option<Session> {
@@ -63,8 +63,8 @@ impl Bench {
         let now = SystemClock.now();
         let tasks = (0..racers).map(|_| {
             let rotations = self.faulty(&faults);
-            let presented = self.presented(session, 0);
-            tokio::spawn(async move { rotations.refresh(presented, now).await.unwrap() })
+            let rotation = self.rotation(session, 0);
+            tokio::spawn(async move { rotations.refresh(rotation, now).await.unwrap() })
         });
         let results = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
         assert_eq!(faults.most_at_once(), racers, "they did not race");
@@ -110,8 +110,8 @@ async fn a_logout_that_races_refreshes_leaves_nothing() {
         let now = SystemClock.now();
         let refreshes = (0..3).map(|_| {
             let rotations = bench.faulty(&faults);
-            let presented = bench.presented(session, 0);
-            tokio::spawn(async move { drop(rotations.refresh(presented, now).await.unwrap()) })
+            let rotation = bench.rotation(session, 0);
+            tokio::spawn(async move { drop(rotations.refresh(rotation, now).await.unwrap()) })
         });
         let endings = Endings::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
         let user = bench.account.id;
@@ -123,7 +123,7 @@ async fn a_logout_that_races_refreshes_leaves_nothing() {
         assert_eq!(faults.most_at_once(), 4, "they did not race in round {round}");
         assert_eq!(bench.stored(session).await, None, "round {round}");
         for counter in 0..2 {
-            let late = bench.rotations().refresh(bench.presented(session, counter), now).await;
+            let late = bench.rotations().refresh(bench.rotation(session, counter), now).await;
             assert_eq!(late.unwrap(), Refreshed::Ended, "round {round}");
         }
     }
@@ -137,7 +137,7 @@ async fn a_lost_answer_gets_the_successor() {
         let session = bench.begin().await;
         let faults = Faults::script(&vec![Fault::LostAnswer; lost]);
         let now = SystemClock.now();
-        let refreshed = bench.faulty(&faults).refresh(bench.presented(session, 0), now).await;
+        let refreshed = bench.faulty(&faults).refresh(bench.rotation(session, 0), now).await;
         let Refreshed::Live(live, judgement) = refreshed.unwrap() else { panic!("lost {lost}") };
         assert_eq!((live.chain.counter, judgement), (1, Judgement::Successor));
         assert_eq!(faults.requests(), lost + 1);
@@ -152,7 +152,7 @@ async fn an_outage_changes_nothing_and_is_told_as_one() {
     for fault in [Fault::Throttled, Fault::ServerError, Fault::Lost] {
         let faults = Faults::always(fault);
         let now = SystemClock.now();
-        let refreshed = bench.faulty(&faults).refresh(bench.presented(session, 0), now).await;
+        let refreshed = bench.faulty(&faults).refresh(bench.rotation(session, 0), now).await;
         assert!(refreshed.is_err(), "{fault:?}");
         assert_eq!(bench.stored(session).await, before, "{fault:?}");
     }
@@ -166,7 +166,7 @@ async fn it_lives_as_long_as_it_is_used_and_never_longer_than_it_may() {
     let session = bench.begin().await;
     let at = |days: i32| begun + day * days;
     let refresh = async |counter, days| {
-        bench.rotations().refresh(bench.presented(session, counter), at(days)).await.unwrap()
+        bench.rotations().refresh(bench.rotation(session, counter), at(days)).await.unwrap()
     };
     let ends = |refreshed: Refreshed| match refreshed {
         Refreshed::Live(session, _) => session.ends_at.as_second(),
@@ -180,7 +180,7 @@ async fn it_lives_as_long_as_it_is_used_and_never_longer_than_it_may() {
     assert_eq!(refresh(3, 91).await, Refreshed::Ended);
     // Unused for 30 days.
     let unused = bench.begin().await;
-    let late = bench.rotations().refresh(bench.presented(unused, 0), at(31)).await.unwrap();
+    let late = bench.rotations().refresh(bench.rotation(unused, 0), at(31)).await.unwrap();
     assert_eq!(late, Refreshed::Ended);
 }
 
@@ -189,8 +189,8 @@ async fn another_users_session_is_not_theirs_to_refresh() {
     let bench = Bench::start().await;
     let session = bench.begin().await;
     let other = registrations(&bench.stack).create(new_account("other", None)).await.unwrap();
-    let presented = Presented { user: other.id, ..bench.presented(session, 0) };
-    let refreshed = bench.rotations().refresh(presented, SystemClock.now()).await.unwrap();
+    let rotation = Rotation { user: other.id, ..bench.rotation(session, 0) };
+    let refreshed = bench.rotations().refresh(rotation, SystemClock.now()).await.unwrap();
     assert_eq!(refreshed, Refreshed::Ended);
     assert_eq!(bench.stored(session).await.unwrap().chain.counter, 0);
 }

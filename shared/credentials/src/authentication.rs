@@ -1,0 +1,149 @@
+//! Checks the password of a user who signs in.
+
+use std::error::Error;
+use std::fmt;
+
+use identity::{Account, Network, Presented, Standing, UserId};
+use passwords::{Hasher, Password, Verdict};
+use process::World;
+use store::{Credential, Logins, Outbox, PasswordVer, Secret, Session, StoreError};
+use throttle::{Attempt, Throttle};
+
+use crate::{CredentialError, parse, succeed};
+
+/// Checks the passwords of users who sign in.
+pub struct Authentication {
+    logins: Logins,
+    outbox: Outbox,
+    throttle: Throttle,
+    hasher: Hasher,
+    world: World,
+}
+
+impl fmt::Debug for Authentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authentication").finish_non_exhaustive()
+    }
+}
+
+/// A user whose password was right.
+#[derive(Debug)]
+pub struct Authenticated<'a> {
+    /// The account, which is active.
+    pub account: Account,
+    /// The sessions of the account, including those that have ended.
+    pub sessions: Vec<Session>,
+    /// The success, to be recorded.
+    pub success: Success<'a>,
+}
+
+/// The success of an attempt. If this is dropped, the attempt counts as a failure.
+#[derive(Debug)]
+#[must_use = "record the success, or the attempt counts as a failure"]
+pub struct Success<'a> {
+    by: &'a Authentication,
+    attempt: Attempt<'a>,
+    /// The stored hash, if a new hash would have another format or other costs.
+    outdated: Option<Secret>,
+}
+
+impl Authentication {
+    /// Checks passwords against the accounts of `logins`, and requests notices through `outbox`.
+    #[must_use]
+    pub fn new(
+        logins: Logins,
+        outbox: Outbox,
+        throttle: Throttle,
+        hasher: Hasher,
+        world: &World,
+    ) -> Self {
+        Self { logins, outbox, throttle, hasher, world: world.clone() }
+    }
+
+    /// Finds the active account with this name and password.
+    ///
+    /// Every failure returns the same answer after the same work: even an unknown name costs a hash.
+    ///
+    /// # Errors
+    /// [`CredentialError::WrongCredentials`] when no active account has this name and password;
+    /// [`CredentialError::Throttle`] when there have been too many attempts; another error when the check
+    /// cannot be carried out, which does not count as an attempt.
+    pub async fn authenticate(
+        &self,
+        presented: &Presented,
+        password: &Password,
+        network: Option<Network>,
+    ) -> Result<Authenticated<'_>, CredentialError> {
+        // Concurrently. A failed read is returned later: here it would drop the reservation half-way, and a
+        // dropped reservation cannot be released.
+        let (credential, attempt) = futures_util::join!(
+            self.logins.credential(presented),
+            self.throttle.attempt(presented, network),
+        );
+        let check = self.check(credential, password);
+        let ((account, sessions, outdated), attempt) = attempt?.carry_out(check).await?;
+        let success = Success { by: self, attempt, outdated };
+        Ok(Authenticated { account, sessions, success })
+    }
+
+    async fn check(
+        &self,
+        credential: Result<Option<Credential>, StoreError>,
+        password: &Password,
+    ) -> Result<(Account, Vec<Session>, Option<Secret>), CredentialError> {
+        let credential = credential?;
+        let hash = parse(credential.as_ref().map(|credential| &credential.secret))?;
+        // The account and its sessions are read while the password is hashed. For an unknown name, those of a
+        // nonexistent account are read, because on a small machine the reads delay the hash measurably.
+        let (user, set_in) = match &credential {
+            Some(credential) => (credential.user_id, credential.set_in),
+            None => {
+                (UserId::new(self.world.clock.now(), &*self.world.random), PasswordVer::default())
+            }
+        };
+        let account = async { Ok(self.logins.account(user, set_in).await?) };
+        let sessions = async { Ok(self.logins.sessions(user).await?) };
+        let verdict = async { Ok(self.hasher.verify(password, hash.as_ref()).await?) };
+        let checked = futures_util::try_join!(account, sessions, verdict);
+        let (account, sessions, verdict) = checked.map_err(|error: CredentialError| error)?;
+        match (account, verdict) {
+            (Some(account), Verdict::Right) if account.standing == Standing::Active => {
+                let is_outdated = hash.is_some_and(|hash| !hash.is_current());
+                let outdated = credential.filter(|_| is_outdated).map(|it| it.secret);
+                Ok((account, sessions, outdated))
+            }
+            _ => Err(CredentialError::WrongCredentials),
+        }
+    }
+
+    /// Replaces an outdated hash: one of another format, or from before the costs were raised. Only a login
+    /// knows the password. If it fails, the login succeeds nevertheless, and the next one tries again.
+    async fn renew(&self, account: &Account, old: &Secret, password: &Password) {
+        let renewed: Result<(), Box<dyn Error + Send + Sync>> = async {
+            let new = self.hasher.hash(password, &*self.world.random).await?;
+            let new = Secret::new(new.expose().to_owned());
+            // If the password has been changed concurrently, its hash stays: this login used the old one.
+            self.logins.rehash(account.username.canonical(), old, &new).await?;
+            Ok(())
+        }
+        .await;
+        if let Err(error) = renewed {
+            let (user_id, error) = (account.id.to_string(), &*error as &dyn Error);
+            tracing::warn!(event = "hash_not_renewed", user_id, error, "an old hash is left");
+        }
+    }
+}
+
+impl Success<'_> {
+    /// Records the success: releases the reservations, notifies the owner of a new network, and replaces an
+    /// outdated hash. Failures are only logged.
+    pub async fn record(self, account: &Account, password: &Password) {
+        let Self { by, attempt, outdated } = self;
+        let renewal = async {
+            if let Some(old) = &outdated {
+                by.renew(account, old, password).await;
+            }
+        };
+        futures_util::join!(succeed(attempt, account, &by.outbox, &by.world), renewal);
+    }
+}

@@ -1,0 +1,78 @@
+//! Checks passwords, under the throttle: of users who sign in ([`Authentication`]), and again of users who are
+//! signed in ([`Reauthentication`]).
+//!
+//! The attempt is reserved before the password is checked. If the server cannot carry the check out, the
+//! reservation is released.
+
+mod authentication;
+mod reauthentication;
+
+pub use authentication::{Authenticated, Authentication, Success};
+use identity::Account;
+use passwords::{HashError, PasswordHash};
+use process::{Fault, FaultKind, World};
+pub use reauthentication::Reauthentication;
+use store::{Notice, Outbox, Secret, StoreError};
+use throttle::{Attempt, Familiarity, ThrottleError};
+
+/// A stored hash in the form in which passwords are verified against it.
+fn parse(stored: Option<&Secret>) -> Result<Option<PasswordHash>, HashError> {
+    stored.map(|secret| PasswordHash::from_stored(secret.expose().to_owned())).transpose()
+}
+
+/// Records that the password of `account` was right. If the network is new to the account, its owner gets a
+/// notice.
+async fn succeed(attempt: Attempt<'_>, account: &Account, outbox: &Outbox, world: &World) {
+    if attempt.succeeded(account).await == Familiarity::New {
+        outbox.notify(account, Notice::NewNetwork, world).await;
+    }
+}
+
+/// A password was not proven.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// The name or the password is wrong, or the account is disabled.
+    #[error("the name or the password is wrong")]
+    WrongCredentials,
+    /// The password of the signed-in user is wrong, or the account has none.
+    #[error("the password is wrong")]
+    WrongPassword,
+    /// There have been too many attempts, or the counters cannot be reached.
+    #[error(transparent)]
+    Throttle(#[from] ThrottleError),
+    /// The table cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The password cannot be hashed, or the stored hash is not usable.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+}
+
+impl Fault for CredentialError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::WrongCredentials => FaultKind::Unauthenticated,
+            Self::WrongPassword => FaultKind::Forbidden,
+            Self::Throttle(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Hash(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::WrongCredentials => "invalid_credentials",
+            Self::WrongPassword => "wrong_password",
+            Self::Throttle(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Hash(error) => error.code(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Throttle(error) => error.retry_after(),
+            Self::WrongCredentials | Self::WrongPassword | Self::Store(_) | Self::Hash(_) => None,
+        }
+    }
+}
