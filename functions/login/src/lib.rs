@@ -1,13 +1,13 @@
 //! `POST /auth/login`: begins a session and returns its first tokens.
 
 use credentials::{Authenticated, Authentication};
-use identity::{NameError, Presented, SessionId};
-use issuer::{Issuer, SessionGrant, Tokens};
+use identity::{NameError, Presented};
 use passwords::{Hasher, Password, PasswordError};
 use process::Metric;
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{Logins, NewSession, Outbox, SessionLimits};
+use signin::{Origin, SignIn, Tokens};
+use store::{Logins, Outbox, SessionLimits};
 use throttle::Throttle;
 use web::{
     Body, BootError, Client, Endpoint, FieldError, Json, Problem, Public, Route, StatusCode, World,
@@ -17,8 +17,7 @@ use web::{
 pub struct LoginRoute {
     authentication: Authentication,
     logins: Logins,
-    issuer: Issuer,
-    world: World,
+    signin: SignIn,
 }
 
 /// The body of a request: `username` or `email`, and `password`.
@@ -38,7 +37,7 @@ impl Route for LoginRoute {
     type Settings = (
         dynamo::Config,
         store::Config,
-        issuer::Config,
+        signin::Config,
         SessionLimits,
         throttle::Config,
         PeppersSecret,
@@ -62,8 +61,7 @@ impl Route for LoginRoute {
                 world,
             ),
             logins,
-            issuer: Issuer::open(tokens, peppers, world).await,
-            world: world.clone(),
+            signin: SignIn::open(tokens, peppers, world).await,
         })
     }
 
@@ -93,34 +91,16 @@ impl LoginRoute {
         (client, Body(login)): <Self as Route>::Input,
     ) -> Result<Json<Tokens>, Problem> {
         let (presented, password) = validate(login)?;
-        // Before the attempt is reserved and the session begins: without keys, neither may happen.
-        let issuer = self.issuer.ready().await?;
-        let network = client.network;
-        let authenticated = self.authentication.authenticate(&presented, &password, network);
+        // Before the attempt is reserved: without keys, no session can begin, and no attempt may be counted.
+        let signin = self.signin.ready().await?;
+        let authenticated = self.authentication.authenticate(&presented, &password, client.network);
         let Authenticated { account, sessions, success } = authenticated.await?;
-        let session = NewSession {
-            id: SessionId::new(&*self.world.random),
-            ver: account.ver,
-            created_at: self.world.clock.now(),
-            pepper: issuer.pepper().to_owned(),
-            user_agent: client.user_agent,
-            network,
-        };
+        let origin = Origin { user_agent: client.user_agent, network: client.network };
         // Concurrently. Neither depends on the outcome of the other.
-        let (begun, ()) = futures_util::join!(
-            self.logins.begin(account.id, session, &sessions),
+        let (tokens, ()) = futures_util::join!(
+            signin.begin(&self.logins, &account, &sessions, origin),
             success.record(&account, &password),
         );
-        let session = begun?;
-        let tokens = issuer.issue(SessionGrant {
-            account: &account,
-            session: session.id,
-            ver: session.ver,
-            auth_time: session.created_at,
-            counter: session.chain.counter,
-            pepper: &session.pepper,
-            ends_at: session.ends_at,
-        });
         Ok(Json(tokens?))
     }
 }
@@ -151,5 +131,5 @@ fn validate(login: Login) -> Result<(Presented, Password), Problem> {
 }
 
 fn too_long(field: &'static str) -> FieldError {
-    FieldError { field, code: "too_long", detail: format!("The {field} is too long.") }
+    FieldError::new(field, field, &NameError::TooLong)
 }

@@ -3,24 +3,22 @@
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use credentials::Reauthentication;
-use identity::{Account, Anyone, SessionId};
-use issuer::{Issuer, SessionGrant, Tokens};
+use identity::{Account, Anyone};
 use passwords::{Hasher, Password, Policy};
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{
-    Changed, Hashes, NewMail, NewSession, Notice, Outbox, Passwords, Secret, SessionLimits,
-};
+use signin::{Origin, SignIn, Tokens};
+use store::{Hashes, Outbox, Passwords, Secret, SessionLimits};
 use throttle::Throttle;
 use web::{Body, BootError, Client, Endpoint, FieldError, Json, Problem, Route, World};
 
-/// The route.
+/// Changes passwords.
 pub struct PasswordChangeRoute {
     passwords: Passwords,
     reauthentication: Reauthentication,
     hasher: Hasher,
     policy: Policy,
-    issuer: Issuer,
+    signin: SignIn,
     world: World,
 }
 
@@ -35,7 +33,7 @@ impl Route for PasswordChangeRoute {
     const NAME: &'static str = "password-change";
     const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/password")];
     type Access = Checked<Anyone>;
-    type Settings = (issuer::Config, SessionLimits, throttle::Config, PeppersSecret, Policy);
+    type Settings = (signin::Config, SessionLimits, throttle::Config, PeppersSecret, Policy);
     type Input = (Client, Body<Change>);
     type Output = Json<Tokens>;
 
@@ -57,7 +55,7 @@ impl Route for PasswordChangeRoute {
             ),
             hasher,
             policy,
-            issuer: Issuer::open(tokens, peppers, world).await,
+            signin: SignIn::open(tokens, peppers, world).await,
             world: world.clone(),
         })
     }
@@ -69,41 +67,14 @@ impl Route for PasswordChangeRoute {
     ) -> Result<Self::Output, Problem> {
         let account = caller.account();
         let (current, new) = self.validate(change, account)?;
-        let network = client.network;
-        // Before the attempt is reserved: without keys no password is checked, so nothing must be counted.
-        let issuer = self.issuer.ready().await?;
-        let proven = self.reauthentication.prove(account, &current, network).await?;
-        let password = self.hasher.hash(&new, &*self.world.random).await?;
-        let now = self.world.clock.now();
-        let session = NewSession {
-            id: SessionId::new(&*self.world.random),
-            // All earlier sessions belong to the previous epoch.
-            ver: account.ver + 1,
-            created_at: now,
-            pepper: issuer.pepper().to_owned(),
-            user_agent: client.user_agent,
-            network,
-        };
-        let password = Secret::new(password.expose().to_owned());
-        let notice = NewMail::notice(account, Notice::PasswordChanged, now, &*self.world.random);
-        let changed = self.passwords.change(account, &proven, password, session, notice.as_ref());
-        let session = match changed.await? {
-            Changed::Done(session) => *session,
-            // Another request has ended the caller's sessions or changed the password.
-            Changed::Meanwhile => {
-                return Err(Problem::invalid_token().because("the account changed concurrently"));
-            }
-        };
-        let tokens = issuer.issue(SessionGrant {
-            account,
-            session: session.id,
-            ver: session.ver,
-            auth_time: session.created_at,
-            counter: session.chain.counter,
-            pepper: &session.pepper,
-            ends_at: session.ends_at,
-        });
-        Ok(Json(tokens?))
+        // Before the attempt is reserved: without keys, no session can begin, and no attempt may be counted.
+        let signin = self.signin.ready().await?;
+        let proven = self.reauthentication.prove(account, &current, client.network).await?;
+        let new = self.hasher.hash(&new, &*self.world.random).await?;
+        let new = Secret::new(new.expose().to_owned());
+        let origin = Origin { user_agent: client.user_agent, network: client.network };
+        let tokens = signin.begin_with_password(&self.passwords, account, &proven, new, origin);
+        Ok(Json(tokens.await?))
     }
 }
 

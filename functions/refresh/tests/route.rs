@@ -1,5 +1,6 @@
 //! `refresh` over an embedded DynamoDB, from the gateway's event to its answer.
 
+#![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;

@@ -345,6 +345,7 @@ fn shared_crates_depend_as_documented() {
         ),
         ("rotation", &["auth", "issuer", "keys", "peppers", "process", "secrets"]),
         ("secrets", &["aws", "cache", "process"]),
+        ("signin", &["auth", "identity", "issuer", "peppers", "process", "secrets", "store"]),
         ("store", &["auth", "dynamo", "identity", "process"]),
         ("throttle", &["dynamo", "identity", "peppers", "process", "secrets", "store"]),
         ("web", &["auth", "identity", "lambda", "process"]),

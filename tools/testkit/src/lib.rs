@@ -4,6 +4,8 @@
 //! A [`Stack`] is what most tests want: an embedded DynamoDB of their own with the tables of the
 //! template, a key set published in it, and the environment of a function that runs against it.
 
+#![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
+
 mod answers;
 mod aws;
 mod clock;

@@ -1,6 +1,7 @@
 //! Sessions, from login to their end, against a model: whatever happens in whatever order, each answer
 //! and all that is stored afterwards are the model's.
 
+#![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod model;

@@ -1,5 +1,6 @@
 //! The users' table over an embedded DynamoDB, with the faults that only the real one has.
 
+#![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accounts;

@@ -1,0 +1,171 @@
+//! Begins sessions, refreshes them, and issues their tokens. No other crate that a route links can.
+//!
+//! The caller of this crate has proven who the user is. It gets [`Ready`] before it checks a proof or writes
+//! anything: if the keys cannot be loaded, nothing else may happen.
+
+mod refresh;
+
+use std::fmt;
+use std::sync::Arc;
+
+use auth::KeyError;
+use identity::{Account, Network, SessionId};
+pub use issuer::{Config, Tokens};
+use issuer::{IssueError, Issuer, RefreshTokenError, SessionGrant};
+use peppers::Peppers;
+use process::{Fault, FaultKind, World};
+use secrets::Cached;
+use store::{Changed, Logins, NewMail, NewSession, Notice, Passwords, Secret, Session, StoreError};
+
+/// Begins and refreshes sessions.
+#[derive(Debug)]
+pub struct SignIn {
+    issuer: Issuer,
+    world: World,
+}
+
+/// The keys with which tokens are issued, loaded.
+pub struct Ready<'a> {
+    issuer: issuer::Ready<'a>,
+    world: &'a World,
+}
+
+impl fmt::Debug for Ready<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").finish_non_exhaustive()
+    }
+}
+
+/// The client that a session begins for, as its owner sees it in the list of sessions.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The client's description of itself.
+    pub user_agent: Option<String>,
+    /// The client's network.
+    pub network: Option<Network>,
+}
+
+impl SignIn {
+    /// Reads the keys. If that fails, each request tries again.
+    pub async fn open(config: Config, peppers: Arc<Cached<Peppers>>, world: &World) -> Self {
+        Self { issuer: Issuer::open(config, peppers, world).await, world: world.clone() }
+    }
+
+    /// Loads everything that can fail for lack of a key.
+    ///
+    /// # Errors
+    /// When a secret cannot be read, or no signing key exists yet.
+    pub async fn ready(&self) -> Result<Ready<'_>, SignInError> {
+        Ok(Ready { issuer: self.issuer.ready().await?, world: &self.world })
+    }
+}
+
+impl Ready<'_> {
+    /// Begins a session of `account`, whose user has proven the password, and issues its tokens. `before` holds
+    /// the sessions that the account had a moment ago; the excess ones end.
+    ///
+    /// # Errors
+    /// When the session cannot be written.
+    #[expect(clippy::disallowed_methods, reason = "this crate begins the sessions")]
+    pub async fn begin(
+        &self,
+        logins: &Logins,
+        account: &Account,
+        before: &[Session],
+        origin: Origin,
+    ) -> Result<Tokens, SignInError> {
+        let session = self.new_session(account.ver, origin);
+        let session = logins.begin(account.id, session, before).await?;
+        self.tokens(account, &session)
+    }
+
+    /// Replaces the hash `old` of the password of `account` by `new`, notifies the owner, ends all sessions, and
+    /// begins a new one: all of this or nothing.
+    ///
+    /// # Errors
+    /// [`SignInError::Refused`] when the account or its password has changed concurrently; another error when
+    /// the table cannot be written.
+    #[expect(clippy::disallowed_methods, reason = "this crate begins the sessions")]
+    pub async fn begin_with_password(
+        &self,
+        passwords: &Passwords,
+        account: &Account,
+        old: &Secret,
+        new: Secret,
+        origin: Origin,
+    ) -> Result<Tokens, SignInError> {
+        // All earlier sessions belong to the previous epoch.
+        let session = self.new_session(account.ver + 1, origin);
+        let (now, random) = (session.created_at, &*self.world.random);
+        let notice = NewMail::notice(account, Notice::PasswordChanged, now, random);
+        match passwords.change(account, old, new, session, notice.as_ref()).await? {
+            Changed::Done(session) => self.tokens(account, &session),
+            Changed::Meanwhile => Err(SignInError::Refused("the account changed concurrently")),
+        }
+    }
+
+    fn new_session(&self, ver: u64, origin: Origin) -> NewSession {
+        NewSession {
+            id: SessionId::new(&*self.world.random),
+            ver,
+            created_at: self.world.clock.now(),
+            pepper: self.issuer.pepper().to_owned(),
+            user_agent: origin.user_agent,
+            network: origin.network,
+        }
+    }
+
+    fn tokens(&self, account: &Account, session: &Session) -> Result<Tokens, SignInError> {
+        Ok(self.issuer.issue(SessionGrant {
+            account,
+            session: session.id,
+            ver: session.ver,
+            auth_time: session.created_at,
+            counter: session.chain.counter,
+            pepper: &session.pepper,
+            ends_at: session.ends_at,
+        })?)
+    }
+}
+
+/// No tokens were issued.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// The session is over, or the account has changed. The reason is only for the log.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// This service did not issue the refresh token.
+    #[error(transparent)]
+    RefreshToken(#[from] RefreshTokenError),
+    /// The tokens cannot be issued.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// The global epoch cannot be read.
+    #[error(transparent)]
+    Epoch(#[from] KeyError),
+    /// The table cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fault for SignInError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Refused(_) => FaultKind::Unauthenticated,
+            Self::RefreshToken(error) => error.kind(),
+            Self::Issue(error) => error.kind(),
+            Self::Epoch(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => self.kind().code(),
+            Self::RefreshToken(error) => error.code(),
+            Self::Issue(error) => error.code(),
+            Self::Epoch(error) => error.code(),
+            Self::Store(error) => error.code(),
+        }
+    }
+}
