@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Response};
 /// The path of `MAIL_LINK_BASE`.
 pub(crate) const BASE: &str = "/dev";
 
-/// Whether `path` is below [`PAGES`], even if no page has it.
+/// Whether `path` is below [`BASE`], even if no page has it.
 pub(super) fn has(path: &str) -> bool {
     path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
