@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
-use develop::shipping::SAMPLES;
 use local::binaries;
 use serde_json::Value;
 use template::project::Project;
@@ -262,13 +261,25 @@ fn estimates_link_no_client_of_aws_and_no_database() {
     }
 }
 
-/// The test of the shipping profile builds them together, and SAM one by one: these are the same binaries.
+/// `cargo xtask test` builds no test program for a `main.rs`.
 #[test]
-fn functions_that_are_built_together_have_the_same_features() {
+fn no_main_file_has_tests() {
+    for package in metadata().packages {
+        for target in package.targets.iter().filter(|target| target.is_bin()) {
+            let source = std::fs::read_to_string(&target.src_path).unwrap();
+            assert!(!source.contains("test]"), "move the tests of {} to lib.rs", target.src_path);
+        }
+    }
+}
+
+/// Otherwise `sam build`, which builds them one by one, compiles a crate whose features differ twice. Only
+/// `discovery` links no AWS SDK, and is a fifth of the others' size.
+#[test]
+fn functions_share_the_features_of_their_crates() {
     let mut known = BTreeMap::new();
-    for function in SAMPLES {
+    for function in functions().into_iter().filter(|name| name != "discovery") {
         let edges = "normal,no-proc-macro";
-        for line in tree(&["--package", function, "--edges", edges, "--format", "{p}|{f}"]) {
+        for line in tree(&["--package", &function, "--edges", edges, "--format", "{p}|{f}"]) {
             let (package, features) = line.split_once('|').unwrap();
             let features = features.to_owned();
             let first = known.entry(package.to_owned()).or_insert_with(|| features.clone());

@@ -1,62 +1,110 @@
-//! The release profile as it is shipped: fat LTO, one codegen unit, stripped.
+//! The size of the functions' binaries as they are shipped.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use template::process::{Group, cargo};
 use template::project::Project;
 use template::{Template, ui};
 
-/// The largest that a function's binary may be, in MiB: the larger, the longer its cold start.
-const LARGEST_MIB: f64 = 9.5;
-
-/// What the tests build: one that hashes, one that mails, one that does neither. The others are made of the
-/// same, and these have the same features of all that they share.
-pub const SAMPLES: [&str; 3] = ["login", "mailer", "protected-route"];
-
-/// The names of all functions.
-///
-/// # Errors
-/// When the template cannot be read.
-pub fn all(project: &Project) -> anyhow::Result<Vec<String>> {
-    let template = Template::read(&project.template()).context("template.yaml")?;
-    Ok(template.functions.into_iter().map(|function| function.name).collect())
+/// How the release profile links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// As it is shipped: without link-time optimization.
+    Shipped,
+    /// With optimization across all crates, for comparison.
+    Fat,
 }
 
-/// Builds functions, says how large they are, and whether none is too large. Those of one of `builds` are
-/// built together: several are linked at a time, and each has the features of all of them.
-///
-/// # Errors
-/// When the build fails.
-pub async fn sizes(project: &Project, builds: &[&[&str]]) -> anyhow::Result<bool> {
-    let folder = project.root().join("target/release");
-    let mut rows = Vec::new();
-    let mut good = true;
-    for functions in builds {
-        let mut build = cargo();
-        build.current_dir(project.root()).args(["build", "--release"]);
-        build.args(functions.iter().flat_map(|function| ["--package", function]));
-        if !Group::spawn(&mut build).context("cannot run cargo")?.wait().await?.success() {
-            bail!("cannot build {}: see the errors above", functions.join(", "));
-        }
-        for function in *functions {
-            let size = mebibytes(&folder.join(function))?;
-            good &= size <= LARGEST_MIB;
-            let verdict = if size <= LARGEST_MIB { "" } else { "TOO LARGE" };
-            rows.push([(*function).to_owned(), format!("{size:.1} MiB"), verdict.to_owned()]);
+impl Link {
+    /// The maximum size of a binary in MiB: a larger binary makes a cold start slower.
+    fn limit(self) -> f64 {
+        match self {
+            Self::Shipped => 11.0,
+            Self::Fat => 9.5,
         }
     }
+}
+
+/// Builds all functions one by one and prints their sizes. Returns whether all are small enough.
+///
+/// # Errors
+/// When the template cannot be read or the build fails.
+pub async fn build(project: &Project, link: Link) -> anyhow::Result<bool> {
+    let template = Template::read(&project.template()).context("template.yaml")?;
+    let mut binaries = Vec::new();
+    for function in template.functions {
+        let mut build = cargo();
+        build.current_dir(project.root()).args(["build", "--release", "--package", &function.name]);
+        if link == Link::Fat {
+            build.env("CARGO_PROFILE_RELEASE_LTO", "fat");
+        }
+        if !Group::spawn(&mut build).context("cannot run cargo")?.wait().await?.success() {
+            bail!("cannot build {}: see the errors above", function.name);
+        }
+        let binary = project.root().join("target/release").join(&function.name);
+        // Now, since a build with the other link puts its binary in the same place.
+        binaries.push((function.name, mebibytes(&binary)?));
+    }
+    Ok(report(&binaries, link))
+}
+
+/// Prints the sizes of functions that `sam build` has built. Returns whether all are small enough.
+///
+/// # Errors
+/// When one has not been built.
+pub fn check_built(project: &Project, functions: &[&str]) -> anyhow::Result<bool> {
+    let size = |function: &&str| {
+        let binary = project.root().join("target/lambda").join(function).join("bootstrap");
+        Ok(((*function).to_owned(), mebibytes(&binary)?))
+    };
+    let binaries: Vec<_> = functions.iter().map(size).collect::<anyhow::Result<_>>()?;
+    Ok(report(&binaries, Link::Shipped))
+}
+
+/// Prints names and sizes. Returns whether none exceeds the limit.
+fn report(binaries: &[(String, f64)], link: Link) -> bool {
+    let limit = link.limit();
+    let row = |(name, size): &(String, f64)| {
+        let verdict = if *size <= limit { "" } else { "TOO LARGE" };
+        [name.clone(), format!("{size:.1} MiB"), verdict.to_owned()]
+    };
+    let rows: Vec<_> = binaries.iter().map(row).collect();
     for row in ui::columns(&rows) {
         ui::line(row);
     }
-    ui::line(format_args!("none may have more than {LARGEST_MIB} MiB"));
-    Ok(good)
+    ui::line(format_args!("the limit is {limit} MiB"));
+    binaries.iter().all(|(_, size)| *size <= limit)
 }
 
-fn mebibytes(binary: &PathBuf) -> anyhow::Result<f64> {
+fn mebibytes(binary: &Path) -> anyhow::Result<f64> {
     let size = std::fs::metadata(binary)
         .with_context(|| format!("there is no {}", binary.display()))?
         .len();
     #[expect(clippy::cast_precision_loss, reason = "no binary has 2^52 bytes")]
     Ok(size as f64 / 1_048_576.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_above_the_limit_is_reported() {
+        let sizes = |size| [("small".to_owned(), 2.0), ("login".to_owned(), size)];
+        assert!(report(&sizes(11.0), Link::Shipped));
+        assert!(!report(&sizes(11.1), Link::Shipped));
+        assert!(!report(&sizes(9.6), Link::Fat));
+    }
+
+    #[test]
+    fn a_binary_that_was_not_built_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = Project::at(folder.path().to_owned());
+        assert!(check_built(&project, &["a"]).is_err());
+        let built = folder.path().join("target/lambda/a");
+        std::fs::create_dir_all(&built).unwrap();
+        std::fs::write(built.join("bootstrap"), "x").unwrap();
+        assert!(check_built(&project, &["a"]).unwrap());
+    }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must pass, with a summary.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,7 +13,6 @@ use template::ui;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::shipping;
 use crate::snapshots;
 use crate::tools::{ToolSet, Tools};
 
@@ -25,13 +24,16 @@ pub struct TestOptions {
     pub fast: bool,
 }
 
-/// The part of test names by which `--fast` leaves tests out.
+/// The part of test names that `--fast` leaves out.
 const SLOW: &str = "end_to_end";
 
-/// The same, of the one that deploys.
+/// The name of the test that deploys.
 const DEPLOYMENT: &str = "deployed_as_documented";
 
-/// A step: its title, and how it is carried out.
+/// The output of the deployment, in the folder of the tools.
+const DEPLOYMENT_LOG: &str = "deployment.log";
+
+/// A step of a run.
 struct Step {
     title: &'static str,
     work: Work,
@@ -40,13 +42,11 @@ struct Step {
 enum Work {
     /// A command that passes by exiting with 0.
     Run(Command),
-    /// The same, of tests: the summary repeats the names of those that fail.
+    /// A command that runs tests: the summary repeats the names of those that fail.
     Tests(Command),
-    /// That the functions that stand for all build as they are shipped, and are small enough.
-    Shipping,
-    /// That every snapshot is one that a test of an earlier step compared with.
+    /// Checks that a test of an earlier step used every snapshot.
     Snapshots(PathBuf),
-    /// Left out, and why.
+    /// A step that is left out, with the reason.
     Skip(String),
 }
 
@@ -64,48 +64,69 @@ impl Outcome {
     }
 }
 
+/// A step's title, outcome and duration.
+type Finished = (&'static str, Outcome, Duration);
+
 /// Runs all steps, even if earlier ones fail. Returns whether all succeeded.
 ///
 /// # Errors
 /// When the steps cannot be prepared.
 pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool> {
     let require_all = std::env::var_os("REQUIRE_ALL").is_some_and(|value| value == "1");
-    let mut results = Vec::new();
-    for step in steps(project, options).await? {
-        let start = Instant::now();
-        ui::line(format_args!("\n=== {}", step.title));
-        let outcome = match step.work {
-            Work::Run(mut command) => execute(project, &mut command).await.map(Outcome::of),
-            Work::Tests(mut command) => {
-                execute_tests(project, &mut command, &mut std::io::stdout()).await
-            }
-            Work::Shipping => {
-                shipping::sizes(project, &[&shipping::SAMPLES]).await.map(Outcome::of)
-            }
-            Work::Snapshots(used) => snapshots::unused(project.root(), &used).map(|unused| {
-                for path in &unused {
-                    ui::line(format_args!("no test uses {}", path.display()));
-                }
-                Outcome::of(unused.is_empty())
-            }),
-            Work::Skip(reason) => {
-                ui::line(format_args!("skipped: {reason}"));
-                results.push((step.title, Outcome::Skipped(reason), Duration::ZERO));
-                continue;
-            }
-        };
-        let outcome = outcome.unwrap_or_else(|error| {
-            ui::line(format_args!("{error:#}"));
-            Outcome::of(false)
-        });
-        results.push((step.title, outcome, start.elapsed()));
+    let Plan { checks, tests, mut deployment, last } = plan_for(project, options).await?;
+    let mut results = carry_out(project, checks, &mut std::io::stdout()).await;
+    let path = project.tools().join(DEPLOYMENT_LOG);
+    let mut log = File::create(&path).context("cannot write to .tools")?;
+    for step in &mut deployment {
+        if let Work::Tests(command) = &mut step.work {
+            command.stderr(log.try_clone().context("cannot write to .tools")?);
+        }
+        ui::line(format_args!("\n=== Deployment, concurrently: see {}", path.display()));
     }
+    // The deployment waits for the emulator most of the time, and the tests keep the processors busy.
+    let (tested, deployed) = tokio::join!(
+        async { carry_out(project, tests, &mut std::io::stdout()).await },
+        carry_out(project, deployment, &mut log),
+    );
+    // A reader that has gone away is no error.
+    drop(std::io::copy(&mut File::open(&path)?, &mut std::io::stdout()));
+    results.extend(tested.into_iter().chain(deployed));
+    results.extend(carry_out(project, last, &mut std::io::stdout()).await);
     let summary = Summary::of(&results, require_all && !options.fast);
     ui::line("\n=== Summary");
     for line in summary.lines {
         ui::line(line);
     }
     Ok(summary.good)
+}
+
+/// Carries out steps one after another. What tests print goes to `shown`.
+async fn carry_out(project: &Project, steps: Vec<Step>, shown: &mut impl Write) -> Vec<Finished> {
+    let mut results = Vec::new();
+    for step in steps {
+        let start = Instant::now();
+        drop(writeln!(shown, "\n=== {}", step.title));
+        let outcome = match step.work {
+            Work::Run(mut command) => execute(project, &mut command).await.map(Outcome::of),
+            Work::Tests(mut command) => execute_tests(project, &mut command, shown).await,
+            Work::Snapshots(used) => snapshots::unused(project.root(), &used).map(|unused| {
+                for path in &unused {
+                    drop(writeln!(shown, "no test uses {}", path.display()));
+                }
+                Outcome::of(unused.is_empty())
+            }),
+            Work::Skip(reason) => {
+                drop(writeln!(shown, "skipped: {reason}"));
+                Ok(Outcome::Skipped(reason))
+            }
+        };
+        let outcome = outcome.unwrap_or_else(|error| {
+            drop(writeln!(shown, "{error:#}"));
+            Outcome::of(false)
+        });
+        results.push((step.title, outcome, start.elapsed()));
+    }
+    results
 }
 
 /// Deploys to an emulator of AWS as the documentation says, and tests the deployment. Returns whether all
@@ -173,7 +194,17 @@ impl Failures {
     }
 }
 
-async fn steps(project: &Project, options: TestOptions) -> anyhow::Result<Vec<Step>> {
+/// The steps of a run. Tests and deployment run concurrently.
+struct Plan {
+    /// Take seconds and come first, so that a mistake that they find costs no half hour.
+    checks: Vec<Step>,
+    tests: Vec<Step>,
+    deployment: Vec<Step>,
+    /// Examine what the tests have left.
+    last: Vec<Step>,
+}
+
+async fn plan_for(project: &Project, options: TestOptions) -> anyhow::Result<Plan> {
     // First, since tests use them too.
     let test = tools(project, options, ToolSet::Test).await;
     let checkov = tools(project, options, ToolSet::Checkov).await;
@@ -193,51 +224,56 @@ async fn tools(project: &Project, options: TestOptions, set: ToolSet) -> Result<
     }
 }
 
-/// All steps. First those that take seconds, so that a fault that they find costs no half hour.
 fn plan(
     options: TestOptions,
     test: &Result<Tools, String>,
     checkov: &Result<Tools, String>,
     used: PathBuf,
-) -> Vec<Step> {
-    let mut steps = Vec::new();
+) -> Plan {
     let scan = ["--file", "template.yaml", "edge.yaml", "--config-file", ".checkov.yaml"];
     let validate = ["validate", "--lint", "--region", "us-east-1"];
     let validate_edge = [&validate[..], &["--template", "edge.yaml"]].concat();
-    for (title, tools, program, arguments) in [
-        ("cfn-lint", test, "cfn-lint", &["-c", "I", "--", "template.yaml", "edge.yaml"][..]),
-        ("sam validate --lint", test, "sam", &validate),
-        ("sam validate --lint, edge.yaml", test, "sam", &validate_edge),
-        ("checkov", checkov, "checkov", &scan),
-    ] {
+    let check = |title, tools: &Result<Tools, String>, program, arguments: &[&str]| {
         let work = match tools {
             Ok(tools) => Work::Run(linter(tools.program(program), arguments)),
             Err(reason) => Work::Skip(reason.clone()),
         };
-        steps.push(Step { title, work });
-    }
+        Step { title, work }
+    };
+    let checks = vec![
+        check("cfn-lint", test, "cfn-lint", &["-c", "I", "--", "template.yaml", "edge.yaml"]),
+        check("sam validate --lint", test, "sam", &validate),
+        check("sam validate --lint, edge.yaml", test, "sam", &validate_edge),
+        check("checkov", checkov, "checkov", &scan),
+    ];
     let run = |title, command| Step { title, work: Work::Tests(command) };
-    // The whole workspace each time, so that features are unified once, and nothing is built twice.
-    let tests = |arguments: &[&str]| {
+    // The whole workspace each time, so that features are unified once, and nothing is built twice. A test
+    // ensures that no `main.rs` has tests, which would be a program to link for each.
+    let cargo_test = |arguments: &[&str]| {
         let mut tests = cargo();
         tests
-            .args(["test", "--workspace", "--all-targets", "--no-fail-fast", "--"])
+            .args(["test", "--workspace", "--lib", "--test", "*", "--no-fail-fast", "--"])
             .args(arguments)
             .env("INSTA_SNAPSHOT_REFERENCES_FILE", &used);
         tests
     };
     let mut documented = cargo();
     documented.args(["test", "--workspace", "--doc"]);
-    steps.push(run("Tests", tests(&["--skip", SLOW, "--skip", DEPLOYMENT])));
-    steps.push(run("Examples in the documentation", documented));
+    let mut plan = Plan {
+        checks,
+        tests: vec![
+            run("Tests", cargo_test(&["--skip", SLOW, "--skip", DEPLOYMENT])),
+            run("Examples in the documentation", documented),
+        ],
+        deployment: Vec::new(),
+        last: Vec::new(),
+    };
     if !options.fast {
-        steps.push(run("Tests, end to end", tests(&[SLOW])));
-        steps.push(run("Deployment", tests(&[DEPLOYMENT, "--nocapture"])));
-        steps.push(Step { title: "Shipping profile", work: Work::Shipping });
-        // It looks at what the tests have left.
-        steps.push(Step { title: "Snapshots", work: Work::Snapshots(used) });
+        plan.tests.push(run("Tests, end to end", cargo_test(&[SLOW])));
+        plan.deployment.push(run("Deployment", cargo_test(&[DEPLOYMENT, "--nocapture"])));
+        plan.last.push(Step { title: "Snapshots", work: Work::Snapshots(used) });
     }
-    steps
+    plan
 }
 
 fn linter(program: PathBuf, arguments: &[&str]) -> Command {
@@ -254,7 +290,7 @@ struct Summary {
 
 impl Summary {
     /// The last line has the form that CI reads: `N passed, N failed, N skipped`.
-    fn of(results: &[(&str, Outcome, Duration)], require_all: bool) -> Self {
+    fn of(results: &[Finished], require_all: bool) -> Self {
         let (mut passed, mut failed, mut skipped) = (0, 0, 0);
         let mut names = Vec::new();
         let rows: Vec<_> = results
@@ -373,18 +409,38 @@ test result: FAILED. 0 passed; 1 failed
     #[test]
     fn checks_that_take_seconds_come_before_tests_that_take_minutes() {
         let missing = || Err("no tool".to_owned());
+        let titles = |steps: &[Step]| steps.iter().map(|step| step.title).collect::<Vec<_>>();
         for fast in [false, true] {
-            let steps = plan(TestOptions { fast }, &missing(), &missing(), PathBuf::new());
-            let titles: Vec<_> = steps.iter().map(|step| step.title).collect();
-            let (checks, tests) = titles.split_at(4);
-            let expected =
+            let plan = plan(TestOptions { fast }, &missing(), &missing(), PathBuf::new());
+            let checks =
                 ["cfn-lint", "sam validate --lint", "sam validate --lint, edge.yaml", "checkov"];
-            assert_eq!(checks, expected);
-            assert_eq!(tests[0], "Tests");
+            assert_eq!(titles(&plan.checks), checks);
+            assert_eq!(plan.tests[0].title, "Tests");
+            assert_eq!(plan.deployment.is_empty(), fast);
             // It looks at what the tests have used.
-            let last = if fast { "Examples in the documentation" } else { "Snapshots" };
-            assert_eq!(tests.last(), Some(&last));
+            assert_eq!(titles(&plan.last), if fast { &[][..] } else { &["Snapshots"] });
         }
+    }
+
+    #[tokio::test]
+    async fn a_step_that_fails_stops_none_after_it() {
+        let script = |title, script| {
+            let mut tests = command("sh");
+            tests.args(["-c", script]);
+            Step { title, work: Work::Tests(tests) }
+        };
+        let steps = vec![
+            script("first", "echo error; exit 1"),
+            script("second", "echo fine"),
+            Step { title: "third", work: Work::Skip("no tool".to_owned()) },
+        ];
+        let mut shown = Vec::new();
+        let finished = carry_out(&Project::here(), steps, &mut shown).await;
+        let outcomes: Vec<_> = finished.into_iter().map(|(_, outcome, _)| outcome).collect();
+        let skipped = Outcome::Skipped("no tool".to_owned());
+        assert_eq!(outcomes, [Outcome::of(false), Outcome::Passed, skipped]);
+        let expected = "\n=== first\nerror\n\n=== second\nfine\n\n=== third\nskipped: no tool\n";
+        assert_eq!(String::from_utf8(shown).unwrap(), expected);
     }
 
     #[test]

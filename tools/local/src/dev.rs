@@ -278,19 +278,23 @@ impl HeldPort {
     }
 }
 
-/// Every function of the template, as its binary describes it.
+/// Asks the binaries of all functions with routes for their descriptions, concurrently: the first start of
+/// each reads its binary from the disk.
 async fn describe(
     template: &Template,
     binaries: &BTreeMap<String, PathBuf>,
 ) -> anyhow::Result<Vec<Description>> {
-    let mut descriptions = Vec::new();
-    for function in &template.functions {
+    let mut asked = Vec::new();
+    for function in template.functions.iter().filter(|function| !function.routes.is_empty()) {
         let binary = binaries.get(&function.name).with_context(|| {
             format!("template.yaml has {}, but there is no binary {0}", function.name)
         })?;
-        if !function.routes.is_empty() {
-            descriptions.push(binaries::describe(binary).await?);
-        }
+        let binary = binary.clone();
+        asked.push(tokio::spawn(async move { binaries::describe(&binary).await }));
+    }
+    let mut descriptions = Vec::new();
+    for description in asked {
+        descriptions.push(description.await??);
     }
     Ok(descriptions)
 }

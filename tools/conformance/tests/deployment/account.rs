@@ -1,27 +1,38 @@
 //! Somebody's shell, and an account that it works on.
 
-use std::fs::File;
+use std::fs::{self, File, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use develop::tools::{ToolSet, Tools};
+use local::binaries;
 use tempfile::TempDir;
 use template::project::Project;
 use testkit::Aws;
 
-/// A release profile that is cheap to build: what is deployed here is not measured.
-const CHEAP_RELEASE: [(&str, &str); 3] = [
-    ("CARGO_PROFILE_RELEASE_LTO", "off"),
-    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
-    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
-];
+/// What `sam build` compiles as it is shipped: one that hashes, one that mails, one that does neither. Their
+/// crates are those of the others, which take minutes to compile again.
+pub(crate) const SHIPPED: [&str; 3] = ["login", "mailer", "protected-route"];
+
+/// Stands in front of cargo-lambda: for all other functions, it takes the binaries that the tests use.
+const CARGO_LAMBDA: &str = r#"#!/bin/sh
+set -eu
+function=$(basename "$PWD")
+case " $SHIPPED " in
+    *" $function "*) exec "$CARGO_LAMBDA" "$@" ;;
+esac
+mkdir -p "../../target/lambda/$function"
+exec objcopy --strip-all "$BINARIES/$function" "../../target/lambda/$function/bootstrap"
+"#;
 
 /// An emulated account of AWS, and a shell that is configured for it.
 pub(crate) struct AwsAccount {
     aws: Aws,
     home: TempDir,
-    bin: PathBuf,
+    tools: Tools,
+    binaries: PathBuf,
 }
 
 impl AwsAccount {
@@ -29,8 +40,14 @@ impl AwsAccount {
         let project = Project::here();
         let tools = Tools::install(&project, ToolSet::Test).await.unwrap();
         Tools::install(&project, ToolSet::Dev).await.unwrap();
-        let bin = tools.program("sam").parent().unwrap().to_owned();
-        Self { aws: Aws::start().await, home: tempfile::tempdir().unwrap(), bin }
+        let built = binaries::build(&project, false).await.unwrap();
+        let binaries = built["login"].parent().unwrap().to_owned();
+        let home = tempfile::tempdir().unwrap();
+        let shim = home.path().join("bin/cargo-lambda");
+        fs::create_dir(shim.parent().unwrap()).unwrap();
+        fs::write(&shim, CARGO_LAMBDA).unwrap();
+        fs::set_permissions(&shim, Permissions::from_mode(0o755)).unwrap();
+        Self { aws: Aws::start().await, home, tools, binaries }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -51,10 +68,13 @@ impl AwsAccount {
         if !variables.exists() {
             File::create(&variables).unwrap();
         }
+        // `sam` alone finds our cargo-lambda: the documentation puts the tools first in the path.
         let script = format!(
-            "set -euo pipefail\n. {0}\nPATH=\"{1}:$PATH\"\n{commands}\nexport -p > {0}\n",
+            "set -euo pipefail\n. {0}\nPATH=\"{1}:$PATH\"\n\
+             sam() {{ PATH=\"{2}:$PATH\" command sam \"$@\"; }}\n{commands}\nexport -p > {0}\n",
             variables.display(),
-            self.bin.display(),
+            self.tools.program("sam").parent().unwrap().display(),
+            self.home.path().join("bin").display(),
         );
         let mut bash = template::process::command("bash").into_std();
         bash.args(["-c", &script]).current_dir(Project::here().root());
@@ -72,7 +92,9 @@ impl AwsAccount {
             .env("CURL_CA_BUNDLE", self.aws.certificate())
             .env("SAM_CLI_TELEMETRY", "0")
             .env("CARGO_INCREMENTAL", "0")
-            .envs(CHEAP_RELEASE);
+            .env("CARGO_LAMBDA", self.tools.program("cargo-lambda"))
+            .env("BINARIES", &self.binaries)
+            .env("SHIPPED", SHIPPED.join(" "));
         bash
     }
 

@@ -8,7 +8,9 @@ mod stack;
 mod walkthrough;
 
 use account::AwsAccount;
+use develop::shipping;
 use stack::Deployed;
+use template::project::Project;
 use walkthrough::Walkthrough;
 
 use crate::journeys::{self, PASSWORD};
@@ -23,6 +25,8 @@ async fn deployed_as_documented() {
     assert_eq!(walkthrough.titles(), sections, "there is nothing that is not run");
     let section = |title| walkthrough.section(title);
     section("Deploy").run(&account, "");
+    let small = shipping::check_built(&Project::here(), &account::SHIPPED).unwrap();
+    assert!(small, "a binary is too large");
     section("The first administrator").run(&account, &format!("{PASSWORD}\n"));
     section("Mail").run(&account, "");
     operations::origins(&Deployed::of(&account), "none").await;
