@@ -2,23 +2,22 @@
 //! The old address gets notices if its owner has confirmed it.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
+use codes::Requests;
 use credentials::Reauthentication;
-use identity::{Account, Anyone, Email};
+use identity::{Anyone, Email};
 use passwords::{Hasher, Password};
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{Hashes, NewMail, Notice, Outbox};
-use throttle::{Postal, Throttle};
+use store::{Hashes, Outbox};
+use throttle::Throttle;
 use web::{
     Accepted, Body, BootError, Client, Endpoint, FieldError, Message, Problem, Route, World,
 };
 
-/// The route.
+/// Requests other addresses.
 pub struct EmailChangeRoute {
     reauthentication: Reauthentication,
-    throttle: Throttle,
-    outbox: Outbox,
-    world: World,
+    requests: Requests,
 }
 
 /// The body of a request.
@@ -52,9 +51,7 @@ impl Route for EmailChangeRoute {
                 Hasher::new(),
                 world,
             ),
-            throttle,
-            outbox,
-            world: world.clone(),
+            requests: Requests::new(outbox, throttle, world),
         })
     }
 
@@ -67,33 +64,14 @@ impl Route for EmailChangeRoute {
         let (password, address) = validate(change)?;
         let network = client.network;
         self.reauthentication.prove(account, &password, network).await?;
-        let asked = self.throttle.mail_request(network).await?;
-        let postage = self.throttle.postage(address.canonical(), network);
-        let (postage, asked) = asked.besides(postage).await?;
-        if let Postal::Paid(paid) = postage {
-            let mails = self.mails(account, address);
-            let put = async { Ok::<_, Problem>(self.outbox.put(&mails).await?) };
-            asked.and(paid).carry_out(put).await?;
-        }
+        self.requests.change(account, &address, network).await?;
         Ok(Accepted(Message::new(
             "A mail to the new address is on its way. The address takes effect when it is confirmed.",
         )))
     }
 }
 
-impl EmailChangeRoute {
-    /// The mail to the new address, and the one to the old address if its owner has confirmed it.
-    fn mails(&self, account: &Account, address: Email) -> Vec<NewMail> {
-        let (now, random) = (self.world.clock.now(), &*self.world.random);
-        let old = account.email.as_ref().map(Email::canonical);
-        let is_another = old != Some(address.canonical());
-        let told = NewMail::notice(account, Notice::EmailChangeRequested, now, random);
-        let asked = NewMail::verification(account.id, account.ver, address, now, random);
-        [Some(asked), told.filter(|_| is_another)].into_iter().flatten().collect()
-    }
-}
-
-/// Shape and size of the password, and all the rules of the address.
+/// Checks shape and size of the password, and the address against all rules.
 fn validate(change: Change) -> Result<(Password, Email), Problem> {
     match (Password::parse(change.password), Email::parse(&change.new_email)) {
         (Ok(password), Ok(address)) => Ok((password, address)),

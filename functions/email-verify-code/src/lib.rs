@@ -5,13 +5,15 @@
 //! owner, who types the newest digits, must not confirm the address for the other account.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
+use codes::{Confirmations, Digits, PresentedCode, Redemption};
 use identity::Anyone;
-use redemption::{Confirmations, Digits, PresentedCode};
 use secrets::PeppersSecret;
 use serde::Deserialize;
+use store::{Codes, Verifications};
+use throttle::Throttle;
 use web::{Body, BootError, Client, Endpoint, FieldError, NoContent, Problem, Route, World};
 
-/// The route.
+/// Confirms addresses by digits.
 pub struct EmailVerifyCodeRoute {
     confirmations: Confirmations,
 }
@@ -35,9 +37,12 @@ impl Route for EmailVerifyCodeRoute {
         guard: &AccountGuard,
         world: &World,
     ) -> Result<Self, BootError> {
-        let database = guard.database().clone();
-        let confirmations = Confirmations::open(&attempts, database, peppers.open(world), world);
-        Ok(Self { confirmations })
+        let (users, database, peppers) = (guard.users(), guard.database(), peppers.open(world));
+        let codes = Codes::new(users, database.clone());
+        let verifications = Verifications::new(users, database.clone());
+        let throttle = Throttle::open(&attempts, database.clone(), peppers.clone(), world);
+        let redemption = Redemption::new(codes, throttle, peppers, world);
+        Ok(Self { confirmations: Confirmations::new(redemption, verifications, world) })
     }
 
     async fn handle(

@@ -1,12 +1,14 @@
 //! `POST /auth/email/verify`: confirms an address by the link that was mailed to it, and claims it for the
 //! account that requested the mail.
 
-use redemption::{Confirmations, PresentedCode};
+use codes::{Confirmations, PresentedCode, Redemption};
 use secrets::PeppersSecret;
 use serde::Deserialize;
+use store::{Codes, Verifications};
+use throttle::Throttle;
 use web::{Body, BootError, Client, Endpoint, NoContent, Problem, Public, Route, World};
 
-/// The route.
+/// Confirms addresses by links.
 pub struct EmailVerifyRoute {
     confirmations: Confirmations,
 }
@@ -21,18 +23,21 @@ impl Route for EmailVerifyRoute {
     const NAME: &'static str = "email-verify";
     const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/email/verify")];
     type Access = Public;
-    type Settings = (dynamo::Config, throttle::Config, PeppersSecret);
+    type Settings = (dynamo::Config, store::Config, throttle::Config, PeppersSecret);
     type Input = (Client, Body<Verify>);
     type Output = NoContent;
 
     async fn open(
-        (database, attempts, peppers): Self::Settings,
+        (database, table, attempts, peppers): Self::Settings,
         (): &(),
         world: &World,
     ) -> Result<Self, BootError> {
-        let database = dynamo::connect(&database);
-        let confirmations = Confirmations::open(&attempts, database, peppers.open(world), world);
-        Ok(Self { confirmations })
+        let (database, peppers) = (dynamo::connect(&database), peppers.open(world));
+        let codes = Codes::new(&table, database.clone());
+        let verifications = Verifications::new(&table, database.clone());
+        let throttle = Throttle::open(&attempts, database, peppers.clone(), world);
+        let redemption = Redemption::new(codes, throttle, peppers, world);
+        Ok(Self { confirmations: Confirmations::new(redemption, verifications, world) })
     }
 
     async fn handle(

@@ -3,20 +3,19 @@
 //! The function does not look up whether anybody has the address, so neither the answer nor its time
 //! reveals that.
 
-use identity::{Email, MailId, NameError};
+use codes::Requests;
+use identity::{Email, NameError};
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{Mail, NewMail, Outbox};
-use throttle::{Postal, Throttle};
+use store::Outbox;
+use throttle::Throttle;
 use web::{
     Accepted, Body, BootError, Client, Endpoint, FieldError, Message, Problem, Public, Route, World,
 };
 
-/// The route.
+/// Requests codes for a new password.
 pub struct PasswordForgotRoute {
-    outbox: Outbox,
-    throttle: Throttle,
-    world: World,
+    requests: Requests,
 }
 
 /// The body of a request.
@@ -39,11 +38,9 @@ impl Route for PasswordForgotRoute {
         world: &World,
     ) -> Result<Self, BootError> {
         let database = dynamo::connect(&database);
-        Ok(Self {
-            outbox: Outbox::new(&table, database.clone()),
-            throttle: Throttle::open(&attempts, database, peppers.open(world), world),
-            world: world.clone(),
-        })
+        let outbox = Outbox::new(&table, database.clone());
+        let throttle = Throttle::open(&attempts, database, peppers.open(world), world);
+        Ok(Self { requests: Requests::new(outbox, throttle, world) })
     }
 
     async fn handle(
@@ -54,16 +51,7 @@ impl Route for PasswordForgotRoute {
         // The syntax of an address reveals nothing about accounts.
         let address = Email::parse(forgot.email.trim()).map_err(malformed)?;
         let network = client.network;
-        let asked = self.throttle.mail_request(network).await?;
-        let postage = self.throttle.postage(address.canonical(), network);
-        let (postage, asked) = asked.besides(postage).await?;
-        if let Postal::Paid(paid) = postage {
-            let now = self.world.clock.now();
-            let mail = Mail::PasswordReset { address };
-            let mail = [NewMail { id: MailId::new(now, &*self.world.random), mail, asked_at: now }];
-            let put = async { Ok::<_, Problem>(self.outbox.put(&mail).await?) };
-            asked.and(paid).carry_out(put).await?;
-        }
+        self.requests.reset(address, network).await?;
         Ok(Accepted(Message::new(
             "If an account has this address, a mail to set a new password is on its way.",
         )))

@@ -1,20 +1,21 @@
 //! `POST /auth/password/reset`: sets a new password by a code by mail.
 
+use codes::{PresentedCode, PresentedError, Redemption};
 use identity::{Account, MailedFor};
 use passwords::{Hasher, Password, Policy};
 use process::Fault;
-use redemption::{PresentedCode, PresentedError, Redemption};
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{Code, NewMail, Notice, Outbox, Redeemed, Resets, Secret};
-use throttle::Familiarity;
+use store::{Code, Codes, NewMail, Notice, Outbox, Redeemed, Resets, Secret};
+use throttle::{Familiarity, Throttle};
 use web::{
     Body, BootError, Client, Endpoint, FieldError, NoContent, Problem, Public, Route, World,
 };
 
-/// The route.
+/// Sets passwords by codes.
 pub struct PasswordResetRoute {
     redemption: Redemption,
+    throttle: Throttle,
     resets: Resets,
     outbox: Outbox,
     hasher: Hasher,
@@ -47,10 +48,12 @@ impl Route for PasswordResetRoute {
         (): &(),
         world: &World,
     ) -> Result<Self, BootError> {
-        let database = dynamo::connect(&database);
-        let peppers = peppers.open(world);
+        let (database, peppers) = (dynamo::connect(&database), peppers.open(world));
+        let codes = Codes::new(&table, database.clone());
+        let throttle = Throttle::open(&attempts, database.clone(), peppers.clone(), world);
         Ok(Self {
-            redemption: Redemption::open(&attempts, database.clone(), peppers, world),
+            redemption: Redemption::new(codes, throttle.clone(), peppers, world),
+            throttle,
             resets: Resets::new(&table, database.clone()),
             outbox: Outbox::new(&table, database),
             hasher: Hasher::new(),
@@ -89,7 +92,7 @@ impl Route for PasswordResetRoute {
         let reset = self.reset(&code, &account, &password);
         let ((), found) = found.carry_out(reset).await?;
         // The password is set. A failure to update the counters must not turn that into an error.
-        let recovered = self.redemption.throttle().recovered(&account, network);
+        let recovered = self.throttle.recovered(&account, network);
         let ((), recovered) = futures_util::join!(found.succeeded(), recovered);
         match recovered {
             Ok(Familiarity::New) => {

@@ -62,14 +62,6 @@ pub struct Config {
     limits: Limits,
 }
 
-impl Config {
-    /// The users' table.
-    #[must_use]
-    pub fn table(&self) -> &store::Config {
-        &self.table
-    }
-}
-
 impl Settings for Config {
     /// From `USERS_TABLE` and the variables of [`Limits::read`].
     fn read(reader: &Reader<'_>) -> Option<Self> {

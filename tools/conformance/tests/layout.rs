@@ -350,10 +350,7 @@ fn shared_crates_depend_as_documented() {
         ("mail", &["aws", "identity", "process"]),
         ("passwords", &["identity", "process"]),
         ("peppers", &["identity", "process"]),
-        (
-            "redemption",
-            &["dynamo", "identity", "peppers", "process", "secrets", "store", "throttle"],
-        ),
+        ("codes", &["identity", "peppers", "process", "secrets", "store", "throttle"]),
         ("rotation", &["auth", "issuer", "keys", "peppers", "process", "secrets"]),
         ("secrets", &["aws", "cache", "process"]),
         ("signin", &["auth", "identity", "issuer", "peppers", "process", "secrets", "store"]),

@@ -1,23 +1,18 @@
 //! Confirms addresses by codes.
 
 use std::fmt;
-use std::sync::Arc;
 
-use dynamo::Client;
 use identity::{Account, Email, MailedFor, Network};
-use peppers::Peppers;
-use process::{Clock, Fault, FaultKind, Random, World};
-use secrets::Cached;
+use process::World;
 use store::{Code, NewMail, Notice, Redeemed, Verifications};
 
-use crate::{PresentedCode, Redemption, RedemptionError};
+use crate::{CodeError, PresentedCode, Redemption};
 
 /// Confirms addresses by codes.
 pub struct Confirmations {
     redemption: Redemption,
     verifications: Verifications,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    world: World,
 }
 
 impl fmt::Debug for Confirmations {
@@ -29,18 +24,10 @@ impl fmt::Debug for Confirmations {
 }
 
 impl Confirmations {
-    /// Confirmations by the codes in the table that `config` names, under its limits. Nothing is read yet.
+    /// Confirms addresses in `verifications` by the codes that `redemption` finds.
     #[must_use]
-    pub fn open(
-        config: &throttle::Config,
-        client: Client,
-        peppers: Arc<Cached<Peppers>>,
-        world: &World,
-    ) -> Self {
-        let verifications = Verifications::new(config.table(), client.clone());
-        let redemption = Redemption::open(config, client, peppers, world);
-        let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
-        Self { redemption, verifications, clock, random }
+    pub fn new(redemption: Redemption, verifications: Verifications, world: &World) -> Self {
+        Self { redemption, verifications, world: world.clone() }
     }
 
     /// Confirms the address that the code was mailed to, and claims it for the account that asked for the
@@ -48,19 +35,19 @@ impl Confirmations {
     /// had confirmed it. Presenting the same code again succeeds as long as the account has the address.
     ///
     /// # Errors
-    /// [`ConfirmationError::Taken`] when another account uses the e-mail address; otherwise as
+    /// [`CodeError::Taken`] when another account uses the e-mail address; otherwise as
     /// [`Redemption::find`].
     pub async fn confirm(
         &self,
         presented: &PresentedCode,
         network: Option<Network>,
-    ) -> Result<(), ConfirmationError> {
+    ) -> Result<(), CodeError> {
         const PURPOSE: MailedFor = MailedFor::EmailVerification;
         let Self { redemption, .. } = self;
         let located = redemption.locate(presented, PURPOSE, network).await?;
         let mail = located.mail;
         let has_confirmed =
-            async { Ok::<_, RedemptionError>(redemption.codes.has_confirmed(mail).await?) };
+            async { Ok::<_, CodeError>(redemption.codes.has_confirmed(mail).await?) };
         // Checked first, because a used code is not found below.
         let (has_confirmed, located) = located.carry_out(has_confirmed).await?;
         if has_confirmed {
@@ -83,20 +70,20 @@ impl Confirmations {
             }
             Redeemed::Taken => {
                 found.keep().await;
-                Err(ConfirmationError::Taken)
+                Err(CodeError::Taken)
             }
             Redeemed::Meanwhile => {
                 let reason = "the code or the account changed concurrently";
-                Err(RedemptionError::Wrong(reason).into())
+                Err(CodeError::Wrong(reason))
             }
         }
     }
 
-    async fn claim(&self, code: &Code, account: &Account) -> Result<Redeemed, RedemptionError> {
-        let now = self.clock.now();
+    async fn claim(&self, code: &Code, account: &Account) -> Result<Redeemed, CodeError> {
+        let now = self.world.clock.now();
         let address = account.email.as_ref().map(Email::canonical);
         let is_another = address != Some(code.address.canonical());
-        let notice = NewMail::notice(account, Notice::EmailChanged, now, &*self.random);
+        let notice = NewMail::notice(account, Notice::EmailChanged, now, &*self.world.random);
         let notice = notice.filter(|_| is_another);
         let redeemed = self.verifications.verify(code, account, notice.as_ref(), now).await?;
         // Of two concurrent requests with this code, the other one may have confirmed the address.
@@ -105,46 +92,5 @@ impl Confirmations {
             return Ok(Redeemed::Done);
         }
         Ok(redeemed)
-    }
-}
-
-/// An address has not been confirmed.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfirmationError {
-    /// Another account has the address.
-    #[error("another account uses the e-mail address")]
-    Taken,
-    /// The code is wrong, or could not be checked.
-    #[error(transparent)]
-    Redemption(#[from] RedemptionError),
-}
-
-impl Fault for ConfirmationError {
-    fn kind(&self) -> FaultKind {
-        match self {
-            Self::Taken => FaultKind::Conflict,
-            Self::Redemption(error) => error.kind(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Taken => "already_exists",
-            Self::Redemption(error) => error.code(),
-        }
-    }
-
-    fn detail(&self) -> Option<&'static str> {
-        match self {
-            Self::Taken => Some("Another account uses this e-mail address."),
-            Self::Redemption(error) => error.detail(),
-        }
-    }
-
-    fn retry_after(&self) -> Option<u64> {
-        match self {
-            Self::Taken => None,
-            Self::Redemption(error) => error.retry_after(),
-        }
     }
 }

@@ -1,99 +1,22 @@
-//! Finds codes by mail, and confirms addresses by them.
-//!
-//! Before a code is looked up, the attempt is reserved: for a link token only on the counter of the network,
-//! because nobody can guess 128 bits; for the digits of a reset on the same counters as a password. In
-//! addition, digits have their own counter, which allows five tries. Every wrong code gets the same answer.
-
-mod confirmation;
-mod digits;
+//! Finds the codes that callers present.
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-pub use confirmation::{ConfirmationError, Confirmations};
-pub use digits::Digits;
-use dynamo::Client;
-use identity::{Account, MailId, MailedFor, Network, Presented, Standing, UserId};
+use identity::{Account, MailId, MailedFor, Network, Presented, Standing};
 use peppers::Peppers;
-use process::{Clock, Fault, FaultKind, Outage, World};
-use secrets::{Cached, SecretError};
-use store::{Code, Codes, DigitsOf, DigitsTry, StoreError};
+use process::{Clock, Outage, World};
+use secrets::Cached;
+use store::{Code, Codes, DigitsOf, DigitsTry};
 use throttle::{Attempt, Reservation, Throttle, ThrottleError};
 
-/// A code as a caller presents it.
-pub enum PresentedCode {
-    /// The token of a link.
-    Token(String),
-    /// The digits that were mailed to an address, for a reset.
-    Digits {
-        /// The address.
-        address: String,
-        /// The digits.
-        digits: Digits,
-    },
-    /// The digits with which a signed-in account confirms its own address.
-    OwnDigits {
-        /// The account.
-        account: UserId,
-        /// The digits.
-        digits: Digits,
-    },
-}
-
-/// The code is not shown.
-impl fmt::Debug for PresentedCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Token(_) => f.write_str("Token(..)"),
-            Self::Digits { .. } => f.write_str("Digits(..)"),
-            Self::OwnDigits { .. } => f.write_str("OwnDigits(..)"),
-        }
-    }
-}
-
-impl PresentedCode {
-    /// The code in the members of a body: either `token`, or `email` and `code`.
-    ///
-    /// # Errors
-    /// When a member is missing or too many are given, or `code` is not eight digits.
-    pub fn of(
-        token: Option<String>,
-        email: Option<String>,
-        code: Option<String>,
-    ) -> Result<Self, PresentedError> {
-        match (token, email, code) {
-            (Some(token), None, None) => Ok(Self::Token(token)),
-            (None, Some(address), Some(digits)) => {
-                let digits = Digits::parse(&digits).ok_or(PresentedError::NotEightDigits)?;
-                Ok(Self::Digits { address, digits })
-            }
-            (None, None, None) => Err(PresentedError::Missing("token")),
-            (None, Some(_), None) => Err(PresentedError::Missing("code")),
-            (None, None, Some(_)) => Err(PresentedError::Missing("email")),
-            (Some(_), _, _) => Err(PresentedError::Both),
-        }
-    }
-}
-
-/// The members of a body do not form a code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PresentedError {
-    /// This member is missing.
-    #[error("{0} is missing")]
-    Missing(&'static str),
-    /// There is a `token`, and `email` or `code` too.
-    #[error("specify either `token`, or `email` and `code`, not both")]
-    Both,
-    /// `code` is not eight digits.
-    #[error("the code is not eight digits")]
-    NotEightDigits,
-}
+use crate::{CodeError, Digits, PresentedCode};
 
 /// Finds codes.
 pub struct Redemption {
-    codes: Codes,
-    throttle: Throttle,
+    pub(crate) codes: Codes,
+    pub(crate) throttle: Throttle,
     peppers: Arc<Cached<Peppers>>,
     clock: Arc<dyn Clock>,
 }
@@ -107,7 +30,7 @@ impl fmt::Debug for Redemption {
 /// A valid code, and the attempt by which it was presented. If this is dropped, the attempt has failed.
 #[derive(Debug)]
 #[must_use = "record a success, or the attempt counts as a failure"]
-pub struct Found<'a> {
+pub struct ValidCode<'a> {
     /// The code.
     pub code: Code,
     /// The current state of the account that the code is for.
@@ -117,8 +40,8 @@ pub struct Found<'a> {
 
 /// The mail whose code is presented, and the attempt, which is reserved before the code is looked up.
 #[derive(Debug)]
-struct Located<'a> {
-    mail: MailId,
+pub(crate) struct Located<'a> {
+    pub(crate) mail: MailId,
     redemption: &'a Redemption,
     attempt: Attempted<'a>,
     tried: Option<DigitsTry>,
@@ -131,29 +54,21 @@ enum Attempted<'a> {
 }
 
 impl Redemption {
-    /// Of the codes in the table that `config` names, throttled as it says. Nothing is read yet.
+    /// Finds the codes in `codes`.
     #[must_use]
-    pub fn open(
-        config: &throttle::Config,
-        client: Client,
+    pub fn new(
+        codes: Codes,
+        throttle: Throttle,
         peppers: Arc<Cached<Peppers>>,
         world: &World,
     ) -> Self {
-        let codes = Codes::new(config.table(), client.clone());
-        let throttle = Throttle::open(config, client, Arc::clone(&peppers), world);
         Self { codes, throttle, peppers, clock: Arc::clone(&world.clock) }
-    }
-
-    /// What throttles it.
-    #[must_use]
-    pub fn throttle(&self) -> &Throttle {
-        &self.throttle
     }
 
     /// The presented code and its account, if the code is valid and the account is active.
     ///
     /// # Errors
-    /// [`RedemptionError::Wrong`] when the code is not valid, for any reason; [`RedemptionError::Throttle`]
+    /// [`CodeError::Wrong`] when the code is not valid, for any reason; [`CodeError::Throttle`]
     /// when there have been too many attempts; another error when a service cannot be reached, which does not
     /// count as an attempt.
     pub async fn find(
@@ -161,32 +76,32 @@ impl Redemption {
         purpose: MailedFor,
         presented: &PresentedCode,
         network: Option<Network>,
-    ) -> Result<Found<'_>, RedemptionError> {
+    ) -> Result<ValidCode<'_>, CodeError> {
         let located = self.locate(presented, purpose, network).await?;
         located.load(purpose).await
     }
 
     /// The mail whose code is presented.
-    async fn locate(
+    pub(crate) async fn locate(
         &self,
         presented: &PresentedCode,
         purpose: MailedFor,
         network: Option<Network>,
-    ) -> Result<Located<'_>, RedemptionError> {
+    ) -> Result<Located<'_>, CodeError> {
         // Loaded before anything is reserved.
         let peppers = self.peppers.get().await?;
         let (mail, attempt, tried) = match presented {
             PresentedCode::Token(token) => {
                 let attempt = self.throttle.bare_attempt(network).await?;
                 let mail = peppers.mail_of_token(purpose, token);
-                let mail = mail.ok_or(RedemptionError::Wrong("the token is invalid"))?;
+                let mail = mail.ok_or(CodeError::Wrong("the token is invalid"))?;
                 (mail, Attempted::Bare(attempt), None)
             }
             PresentedCode::Digits { address, digits } => {
                 let presented = Presented::email(address);
                 let attempt = self.throttle.attempt(&presented, network).await?;
                 let Presented::Email(address) = &presented else {
-                    return Err(RedemptionError::Wrong("the address is invalid"));
+                    return Err(CodeError::Wrong("the address is invalid"));
                 };
                 let compare = self.compare(&peppers, DigitsOf::Reset(address), digits);
                 let (tried, attempt) = attempt.carry_out(compare).await?;
@@ -210,11 +125,11 @@ impl Redemption {
         peppers: &Peppers,
         of: DigitsOf<'_>,
         digits: &Digits,
-    ) -> Result<DigitsTry, RedemptionError> {
+    ) -> Result<DigitsTry, CodeError> {
         let tried = self.codes.try_digits(of, self.clock.now()).await?;
-        let tried = tried.ok_or(RedemptionError::Wrong("no digits are pending"))?;
+        let tried = tried.ok_or(CodeError::Wrong("no digits are pending"))?;
         if !peppers.are_digits_of(of.purpose(), tried.mail(), tried.pepper(), digits.expose()) {
-            return Err(RedemptionError::Wrong("the digits are wrong"));
+            return Err(CodeError::Wrong("the digits are wrong"));
         }
         Ok(tried)
     }
@@ -231,22 +146,22 @@ impl Redemption {
 
 impl<'a> Located<'a> {
     /// The code and its account, if they are valid.
-    async fn load(self, purpose: MailedFor) -> Result<Found<'a>, RedemptionError> {
+    pub(crate) async fn load(self, purpose: MailedFor) -> Result<ValidCode<'a>, CodeError> {
         let (mail, redemption) = (self.mail, self.redemption);
         let load = async {
             let found = redemption.codes.find(purpose, mail, redemption.clock.now()).await?;
-            let (code, account) = found.ok_or(RedemptionError::Wrong("the code is not valid"))?;
+            let (code, account) = found.ok_or(CodeError::Wrong("the code is not valid"))?;
             if account.standing != Standing::Active {
-                return Err(RedemptionError::Wrong("the account is disabled"));
+                return Err(CodeError::Wrong("the account is disabled"));
             }
             Ok((code, account))
         };
         let ((code, account), located) = self.carry_out(load).await?;
-        Ok(Found { code, account, located })
+        Ok(ValidCode { code, account, located })
     }
 
-    /// As [`Found::carry_out`].
-    async fn carry_out<T, E: Outage + From<ThrottleError>>(
+    /// As [`ValidCode::carry_out`].
+    pub(crate) async fn carry_out<T, E: Outage + From<ThrottleError>>(
         self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<(T, Self), E> {
@@ -265,7 +180,7 @@ impl<'a> Located<'a> {
         }
     }
 
-    async fn succeeded(self) {
+    pub(crate) async fn succeeded(self) {
         match self.attempt {
             Attempted::Bare(attempt) => attempt.withdraw().await,
             Attempted::AtPassword(attempt) => attempt.passed().await,
@@ -273,7 +188,7 @@ impl<'a> Located<'a> {
     }
 }
 
-impl Found<'_> {
+impl ValidCode<'_> {
     /// Awaits `work`, which uses the code. If the server cannot carry it out in time, neither the attempt nor
     /// the try at the digits counts.
     ///
@@ -299,49 +214,5 @@ impl Found<'_> {
         let mut located = self.located;
         located.redemption.give_back(located.tried.take()).await;
         located.succeeded().await;
-    }
-}
-
-/// No valid code was found.
-#[derive(Debug, thiserror::Error)]
-pub enum RedemptionError {
-    /// The code is not valid. The reason is only for the log.
-    #[error("{0}")]
-    Wrong(&'static str),
-    /// There have been too many attempts, or the counters cannot be reached.
-    #[error(transparent)]
-    Throttle(#[from] ThrottleError),
-    /// The codes.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The peppers.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-}
-
-impl Fault for RedemptionError {
-    fn kind(&self) -> FaultKind {
-        match self {
-            Self::Wrong(_) => FaultKind::Invalid,
-            Self::Throttle(error) => error.kind(),
-            Self::Store(error) => error.kind(),
-            Self::Secret(error) => error.kind(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Wrong(_) => "invalid_code",
-            Self::Throttle(error) => error.code(),
-            Self::Store(error) => error.code(),
-            Self::Secret(error) => error.code(),
-        }
-    }
-
-    fn retry_after(&self) -> Option<u64> {
-        match self {
-            Self::Throttle(error) => error.retry_after(),
-            Self::Wrong(_) | Self::Store(_) | Self::Secret(_) => None,
-        }
     }
 }

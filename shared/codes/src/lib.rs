@@ -1,0 +1,78 @@
+//! Codes by mail: requests the mails with codes ([`Requests`]), finds codes ([`Redemption`]), and confirms
+//! addresses by them ([`Confirmations`]).
+//!
+//! Before a code is looked up, the attempt is reserved: for a link token only on the counter of the network,
+//! because nobody can guess 128 bits; for the digits of a reset on the same counters as a password. In
+//! addition, digits have their own counter, which allows five tries. Every wrong code gets the same answer.
+
+mod confirmation;
+mod digits;
+mod presented;
+mod redemption;
+mod requests;
+
+pub use confirmation::Confirmations;
+pub use digits::Digits;
+pub use presented::{PresentedCode, PresentedError};
+use process::{Fault, FaultKind};
+pub use redemption::{Redemption, ValidCode};
+pub use requests::Requests;
+use secrets::SecretError;
+use store::StoreError;
+use throttle::ThrottleError;
+
+/// No code was found, used or requested.
+#[derive(Debug, thiserror::Error)]
+pub enum CodeError {
+    /// The code is not valid. The reason is only for the log.
+    #[error("{0}")]
+    Wrong(&'static str),
+    /// Another account uses the e-mail address that the code confirms.
+    #[error("another account uses the e-mail address")]
+    Taken,
+    /// There have been too many attempts, or the counters cannot be reached.
+    #[error(transparent)]
+    Throttle(#[from] ThrottleError),
+    /// The table cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The peppers cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+impl Fault for CodeError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Wrong(_) => FaultKind::Invalid,
+            Self::Taken => FaultKind::Conflict,
+            Self::Throttle(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Secret(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Wrong(_) => "invalid_code",
+            Self::Taken => self.kind().code(),
+            Self::Throttle(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Secret(error) => error.code(),
+        }
+    }
+
+    fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::Taken => Some("Another account uses this e-mail address."),
+            Self::Wrong(_) | Self::Throttle(_) | Self::Store(_) | Self::Secret(_) => None,
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Throttle(error) => error.retry_after(),
+            Self::Wrong(_) | Self::Taken | Self::Store(_) | Self::Secret(_) => None,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Requests mails with codes.
+
+use std::fmt;
+
+use identity::{Account, CanonicalName, Email, EmailStanding, MailId, Network};
+use process::World;
+use store::{Mail, NewMail, Notice, Outbox};
+use throttle::{Postal, Throttle};
+
+use crate::CodeError;
+
+/// Requests mails with codes. Each request counts for its network, and each mail for its address. The caller does
+/// not learn whether the address has reached its limit.
+pub struct Requests {
+    outbox: Outbox,
+    throttle: Throttle,
+    world: World,
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").finish_non_exhaustive()
+    }
+}
+
+impl Requests {
+    /// Requests mails through `outbox`.
+    #[must_use]
+    pub fn new(outbox: Outbox, throttle: Throttle, world: &World) -> Self {
+        Self { outbox, throttle, world: world.clone() }
+    }
+
+    /// Requests a mail with which the owner of `address` can set a new password. This does not look up whether
+    /// an account has the address.
+    ///
+    /// # Errors
+    /// When there have been too many requests from the network, or a service cannot be reached.
+    pub async fn reset(&self, address: Email, network: Option<Network>) -> Result<(), CodeError> {
+        let (now, random) = (self.world.clock.now(), &*self.world.random);
+        let to = address.canonical().clone();
+        let mail = Mail::PasswordReset { address };
+        let mails = vec![NewMail { id: MailId::new(now, random), mail, asked_at: now }];
+        self.request(Some((&to, mails)), network).await
+    }
+
+    /// Requests a mail that confirms the address which `account` has or wants to have, unless it is confirmed.
+    ///
+    /// # Errors
+    /// As [`Self::reset`].
+    pub async fn verification(
+        &self,
+        account: &Account,
+        network: Option<Network>,
+    ) -> Result<(), CodeError> {
+        let address = unverified(account);
+        let mail =
+            address.map(|address| (address.canonical(), vec![self.confirm(account, address)]));
+        self.request(mail, network).await
+    }
+
+    /// Requests a mail that confirms `address` as another address of `account`, and a notice to the present one
+    /// if its owner has confirmed it.
+    ///
+    /// # Errors
+    /// As [`Self::reset`].
+    pub async fn change(
+        &self,
+        account: &Account,
+        address: &Email,
+        network: Option<Network>,
+    ) -> Result<(), CodeError> {
+        let (now, random) = (self.world.clock.now(), &*self.world.random);
+        let present = account.email.as_ref().map(Email::canonical);
+        let is_another = present != Some(address.canonical());
+        let notice = NewMail::notice(account, Notice::EmailChangeRequested, now, random);
+        let mut mails = vec![self.confirm(account, address)];
+        mails.extend(notice.filter(|_| is_another));
+        self.request(Some((address.canonical(), mails)), network).await
+    }
+
+    fn confirm(&self, account: &Account, address: &Email) -> NewMail {
+        let (now, random) = (self.world.clock.now(), &*self.world.random);
+        NewMail::verification(account.id, account.ver, address.clone(), now, random)
+    }
+
+    /// Counts the request, and writes the mails to the outbox if the address may receive one.
+    async fn request(
+        &self,
+        mails: Option<(&CanonicalName, Vec<NewMail>)>,
+        network: Option<Network>,
+    ) -> Result<(), CodeError> {
+        let asked = self.throttle.mail_request(network).await?;
+        let Some((address, mails)) = mails else { return Ok(()) };
+        let (postage, asked) = asked.besides(self.throttle.postage(address, network)).await?;
+        if let Postal::Paid(paid) = postage {
+            let put = async { Ok::<_, CodeError>(self.outbox.put(&mails).await?) };
+            asked.and(paid).carry_out(put).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The address that an account has or wants to have, if it is not verified.
+fn unverified(account: &Account) -> Option<&Email> {
+    match (&account.email, account.email_standing) {
+        (Some(email), EmailStanding::Unverified) => Some(email),
+        (Some(_), EmailStanding::Verified) => None,
+        (None, _) => account.pending_email.as_ref(),
+    }
+}
