@@ -9,6 +9,7 @@ mod measured;
 mod verdict;
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+pub use aws_sdk_dynamodb::types::AttributeValue as Value;
 use process::{AwsEnvironment, Fault, FaultKind, Reader, Settings};
 use verdict::Verdict;
 
@@ -87,6 +89,9 @@ pub fn deadlines(
         .timeout_config(aws::timeouts(operation))
         .interceptor(aws::WithinDeadline)
 }
+
+/// The attributes of an item by name.
+pub type Item = HashMap<String, Value>;
 
 /// DynamoDB did not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]

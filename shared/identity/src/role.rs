@@ -28,7 +28,7 @@ macro_rules! roles {
                 }
             }
 
-            /// The permissions, which appear in the token as `scope` (RFC 9068 §2.2.3).
+            /// The permissions, for the claim `scope` (RFC 9068 §2.2.3).
             #[must_use]
             pub const fn permissions(self) -> &'static [&'static str] {
                 match self {
@@ -55,7 +55,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// There is no role of that name.
+/// No role has that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown role: expected {}", expected())]
 pub struct RoleError;
@@ -84,7 +84,7 @@ impl FromStr for Role {
 pub struct Roles(BTreeSet<Role>);
 
 impl Roles {
-    /// Whether `role` is among them.
+    /// Whether the set contains `role`.
     #[must_use]
     pub fn contains(&self, role: Role) -> bool {
         self.0.contains(&role)
@@ -95,7 +95,7 @@ impl Roles {
         self.0.iter().copied()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -124,9 +124,9 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// What a route asks of a caller's roles, as a type. Sealed: the requirements are those here.
+/// The role that a route requires, as a type. Sealed: only this module declares requirements.
 pub trait RoleRequirement: sealed::Sealed + Send + Sync + 'static {
-    /// The role that the caller must have; `None` when any account will do.
+    /// The role that the caller must have; `None` if every account is admitted.
     const REQUIRED: Option<Role>;
 }
 
@@ -147,7 +147,7 @@ requirement! {
     Anyone, None
 }
 
-// To add a role, add a line: type, name and permissions. No role implies another.
+// To add a role, add a line (type, name and permissions) and run `cargo xtask roles`. No role implies another.
 roles! {
     /// `user`: every new account has it.
     User = "user" [];

@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn account() -> impl Strategy<Value = Account> {
-        let roles = proptest::sample::subsequence(Role::ALL.to_vec(), 0..=3);
+        let roles = proptest::sample::subsequence(Role::ALL.to_vec(), 0..=Role::ALL.len());
         let about = (any::<bool>(), any::<bool>(), any::<u64>());
         let emails = (proptest::option::of(email()), proptest::option::of(email()));
         (id(), username(), emails, roles, time(), about).prop_map(

@@ -143,6 +143,17 @@ fn openapi_has_every_route_and_no_other() {
     assert_eq!(documented, routes());
 }
 
+/// A role is one line in `shared/identity/src/role.rs`; these files repeat the names.
+#[test]
+fn every_file_has_the_roles_of_identity() {
+    let outdated: Vec<_> =
+        develop::roles::outdated(&Project::here()).unwrap().into_keys().collect();
+    assert!(
+        outdated.is_empty(),
+        "the roles in {outdated:?} differ from shared/identity/src/role.rs: run `cargo xtask roles`"
+    );
+}
+
 /// The router of `cargo lambda watch` on its own.
 #[test]
 fn the_watch_router_is_the_template() {

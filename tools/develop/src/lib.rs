@@ -1,8 +1,9 @@
-//! The commands for working on Latchkey itself: `cargo xtask new-route`, `bench`, `tools`, `deploy-test` and
+//! The commands for working on Latchkey itself: `cargo xtask new-route`, `roles`, `bench`, `tools`, `deploy-test` and
 //! `test`.
 
 pub mod bench;
 pub mod new_route;
+pub mod roles;
 pub mod shipping;
 pub mod snapshots;
 pub mod test;

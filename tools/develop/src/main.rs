@@ -1,9 +1,9 @@
-//! `cargo xtask new-route`, `bench`, `tools`, `deploy-test` and `test`.
+//! `cargo xtask new-route`, `roles`, `bench`, `tools`, `deploy-test` and `test`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use develop::{bench, new_route, test, tools};
+use develop::{bench, new_route, roles, test, tools};
 use template::command_line::{self, Checkout};
 use template::process::interrupted;
 
@@ -19,8 +19,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Create a protected route: its package, template resource, event and API description
+    /// Create a route: its package, template resource, event and API description
     NewRoute(new_route::NewRoute),
+    /// Write the roles of shared/identity/src/role.rs into the files that repeat them
+    Roles,
     /// Measure binary sizes and login times
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -50,6 +52,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let of = |passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     match arguments.command {
         Command::NewRoute(new) => new_route::run(&project, &new).await?,
+        Command::Roles => roles::run(&project)?,
         Command::Bench(command) => bench::run(&project, command).await?,
         Command::Tools => tools::install(&project).await?,
         Command::DeployTest => return test::deploy(&project).await.map(of),

@@ -1,4 +1,4 @@
-//! `cargo xtask new-route`: everything that a new protected route consists of, in one step.
+//! `cargo xtask new-route`: writes everything that a new route consists of, in one step.
 //!
 //! In addition to the package, these are the places that tests compare with each other: the template, an
 //! event, the API description, the table in the README, the router of `cargo lambda watch`, and the row of the
@@ -11,85 +11,42 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use identity::Role;
 use serde_json::{Value, json};
+
 use template::process::cargo;
 use template::project::Project;
+use template::state::DevState;
 use template::{Template, resource, ui};
+
+use crate::roles::{self, ACCESS_MATRIX};
 
 /// The longest name of a function that leaves room for the stack's name before it.
 const MAX_NAME_CHARS: usize = 40;
 
-/// What is no name of a crate: Rust's keywords, of today and reserved, and its own crates.
-const NO_CRATE: [&str; 56] = [
-    "abstract",
-    "alloc",
-    "as",
-    "async",
-    "await",
-    "become",
-    "box",
-    "break",
-    "const",
-    "continue",
-    "core",
-    "crate",
-    "do",
-    "dyn",
-    "else",
-    "enum",
-    "extern",
-    "false",
-    "final",
-    "fn",
-    "for",
-    "gen",
-    "if",
-    "impl",
-    "in",
-    "let",
-    "loop",
-    "macro",
-    "match",
-    "mod",
-    "move",
-    "mut",
-    "override",
-    "priv",
-    "proc-macro",
-    "pub",
-    "ref",
-    "return",
-    "self",
-    "static",
-    "std",
-    "struct",
-    "super",
-    "test",
-    "trait",
-    "true",
-    "try",
-    "type",
-    "typeof",
-    "unsafe",
-    "unsized",
-    "use",
-    "virtual",
-    "where",
-    "while",
-    "yield",
-];
+/// Names that no package can have: Rust's keywords, current and reserved, and its own crates.
+const NO_CRATE: &str = "abstract alloc as async await become box break const continue core crate do dyn else enum extern \
+    false final fn for gen if impl in let loop macro match mod move mut override priv proc-macro pub ref \
+    return self static std struct super test trait true try type typeof unsafe unsized use virtual where \
+    while yield";
 
-/// The snapshot of who may call what.
-const ACCESS_MATRIX: &str = "tools/conformance/tests/journeys/snapshots/access_matrix.snap";
+/// The list of public routes, which a reviewer sees.
+const PUBLIC_ROUTES: &str = "tools/conformance/tests/journeys/access.rs";
 
-/// A route to be made.
+/// A route to be written.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask new-route reports --access admin
+  cargo xtask new-route notes --access user --method POST --table notes
+  cargo xtask new-route payment-webhook --access public --method POST")]
 pub struct NewRoute {
     /// Name of the function, its folder, package and event: lower-case words joined by hyphens
     pub name: Name,
 
-    /// Who may call the route: every signed-in user, or users with this role
-    #[arg(long, value_name = "user|admin|super_admin|signed-in")]
+    /// Who may call the route: anyone, every signed-in user, or users with a role
+    #[arg(long, value_parser = access())]
     pub access: Access,
 
     /// Check the account and the session on every call instead of trusting the token until it expires
@@ -100,9 +57,14 @@ pub struct NewRoute {
     #[arg(long, value_name = "PATH")]
     pub path: Option<RoutePath>,
 
-    /// Method of the route
+    /// Method of the route: GET, POST, PUT, PATCH or DELETE. POST, PUT and PATCH have a body
     #[arg(long, default_value = "GET")]
     pub method: RouteMethod,
+
+    /// DynamoDB table of the route, which is created if the template has none of that name: GET lists the entries of
+    /// the caller, POST stores one
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<Name>,
 }
 
 /// The name of a function.
@@ -124,7 +86,7 @@ impl FromStr for Name {
         if text.len() > MAX_NAME_CHARS {
             return Err("expected at most 40 characters");
         }
-        if NO_CRATE.contains(&text) {
+        if NO_CRATE.split(' ').any(|taken| taken == text) {
             return Err("expected a name that is neither a keyword nor a standard crate of Rust");
         }
         Ok(Self(text.to_owned()))
@@ -147,59 +109,43 @@ impl Name {
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody who is signed in.
+    /// Anyone.
+    Public,
+    /// Everyone who is signed in.
     SignedIn,
-    /// Callers with the role `user`.
-    User,
-    /// Callers with the role `admin`.
-    Admin,
-    /// Callers with the role `super_admin`.
-    SuperAdmin,
+    /// Callers with this role.
+    Role(Role),
+}
+
+fn access() -> impl TypedValueParser<Value = Access> {
+    let names = ["public", "signed-in"].into_iter().chain(Role::ALL.map(Role::as_str));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Access>())
 }
 
 impl FromStr for Access {
-    type Err = &'static str;
+    type Err = identity::RoleError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
+            "public" => Ok(Self::Public),
             "signed-in" => Ok(Self::SignedIn),
-            "user" => Ok(Self::User),
-            "admin" => Ok(Self::Admin),
-            "super_admin" => Ok(Self::SuperAdmin),
-            _ => Err("expected `user`, `admin`, `super_admin` or `signed-in`"),
+            role => role.parse().map(Self::Role),
         }
     }
 }
 
 impl Access {
-    /// The name of the role, if one is required.
-    const fn role(self) -> Option<&'static str> {
+    /// The required role.
+    const fn role(self) -> Option<Role> {
         match self {
-            Self::SignedIn => None,
-            Self::User => Some("user"),
-            Self::Admin => Some("admin"),
-            Self::SuperAdmin => Some("super_admin"),
+            Self::Public | Self::SignedIn => None,
+            Self::Role(role) => Some(role),
         }
     }
 
-    /// The users whom the route greets.
-    const fn users(self) -> &'static str {
-        match self {
-            Self::SignedIn => "signed-in users",
-            Self::User => "users",
-            Self::Admin => "administrators",
-            Self::SuperAdmin => "super administrators",
-        }
-    }
-
-    /// The type that a route names.
-    const fn requirement(self) -> &'static str {
-        match self {
-            Self::SignedIn => "Anyone",
-            Self::User => "User",
-            Self::Admin => "Admin",
-            Self::SuperAdmin => "SuperAdmin",
-        }
+    /// The name of the requirement's type.
+    fn requirement(self) -> &'static str {
+        self.role().map_or("Anyone", Role::requirement)
     }
 }
 
@@ -243,13 +189,14 @@ impl FromStr for RouteMethod {
     }
 }
 
-/// Makes the route.
+/// Writes the route.
 ///
 /// # Errors
-/// When there is something of that name or path, or a file is not as it is expected. Then nothing has been
-/// written.
+/// When a function or route of that name or path exists, or a file does not have the expected form. Then nothing
+/// has been written.
 pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
-    let files = files(project, new)?;
+    let plan = Plan::of(new)?;
+    let files = files(project, &plan)?;
     let report = report(project, files.keys());
     for (path, text) in &files {
         let path = project.root().join(path);
@@ -264,28 +211,28 @@ pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     update.current_dir(project.root()).args(["update", "--workspace", "--offline", "--quiet"]);
     let locked = update.status().await.context("cannot run cargo")?;
     anyhow::ensure!(locked.success(), "cargo rejects the new package: see the error above");
-    // Names are of any length, so where lines break is for rustfmt to say.
+    // Names are of any length, so rustfmt breaks the lines.
     let mut format = cargo();
-    format.current_dir(project.root()).args(["fmt", "--package", &new.name.0]);
+    format.current_dir(project.root()).args(["fmt", "--package", plan.name]);
     if !format.status().await.is_ok_and(|formatted| formatted.success()) {
         ui::note("cannot run cargo fmt: run it yourself");
     }
     for line in report {
         ui::line(line);
     }
-    let Plan { method, path, .. } = Plan::of(new);
-    ui::line(format_args!(
-        "\nThe route greets its callers. Write the handler in functions/{name}/src/lib.rs, and describe its answers \
-         in openapi.yaml. Then:\n  \
-         cargo xtask dev      # restart it, because the template has changed\n  \
-         curl -i -X {method} http://127.0.0.1:9000{path} -H \"Authorization: Bearer $TOKEN\"\n  \
-         cargo xtask test",
-        name = new.name.0,
-    ));
+    ui::line(plan.hint(running_at(project)));
     Ok(())
 }
 
-/// What the command says of each file that it is about to write.
+/// The address of the dev server: of the one that is running, or of one that is started without options.
+fn running_at(project: &Project) -> (String, bool) {
+    match DevState::of_running(project) {
+        Ok(Some(server)) => (server.url, true),
+        Ok(None) | Err(_) => ("http://127.0.0.1:9000".to_owned(), false),
+    }
+}
+
+/// A line for each file that the command is about to write.
 fn report<'a>(project: &Project, paths: impl Iterator<Item = &'a PathBuf>) -> Vec<String> {
     let line = |path: &PathBuf| {
         let verb = if project.root().join(path).exists() { "changed" } else { "created" };
@@ -294,37 +241,167 @@ fn report<'a>(project: &Project, paths: impl Iterator<Item = &'a PathBuf>) -> Ve
     paths.map(line).collect()
 }
 
-/// What is made, in words and names.
+/// The gate of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    None,
+    Token,
+    Account,
+}
+
+/// A table of the route's own.
+struct OwnTable<'a> {
+    name: &'a Name,
+    /// The logical id in the template: `NotesTable`.
+    resource: String,
+    /// The environment variable: `NOTES_TABLE`.
+    variable: String,
+}
+
+/// The route in words and names.
 struct Plan<'a> {
-    new: &'a NewRoute,
+    name: &'a str,
+    snake: String,
+    camel: String,
     method: &'a str,
     path: String,
-    /// As the tables say it.
-    access: String,
+    gate: Gate,
+    access: Access,
+    table: Option<OwnTable<'a>>,
 }
 
 impl<'a> Plan<'a> {
-    fn of(new: &'a NewRoute) -> Self {
+    fn of(new: &'a NewRoute) -> anyhow::Result<Self> {
         let path = match &new.path {
             Some(RoutePath(path)) => path.clone(),
             None => format!("/api/{}", new.name.snake()),
         };
-        let how = if new.checked { "checked" } else { "by token" };
-        let access = match new.access.role() {
+        let gate = match (new.access, new.checked) {
+            (Access::Public, true) => {
+                bail!("--checked needs a signed-in caller; use another --access than `public`")
+            }
+            (Access::Public, false) => Gate::None,
+            (_, false) => Gate::Token,
+            (_, true) => Gate::Account,
+        };
+        let RouteMethod(method) = &new.method;
+        if new.table.is_some() && gate == Gate::None {
+            bail!("--table stores entries by user; use another --access than `public`");
+        }
+        if new.table.is_some() && !["GET", "POST"].contains(&method.as_str()) {
+            bail!("--table needs --method GET, which lists entries, or POST, which stores one");
+        }
+        let table = new.table.as_ref().map(|name| OwnTable {
+            name,
+            resource: format!("{}Table", name.camel()),
+            variable: format!("{}_TABLE", name.snake().to_uppercase()),
+        });
+        if let Some(OwnTable { resource, name, .. }) = &table
+            && ["UsersTable", "KeysTable"].contains(&resource.as_str())
+        {
+            bail!("--table {}: this table belongs to Latchkey; choose another name", name.0);
+        }
+        Ok(Self {
+            name: &new.name.0,
+            snake: new.name.snake(),
+            camel: new.name.camel(),
+            method,
+            path,
+            gate,
+            access: new.access,
+            table,
+        })
+    }
+
+    /// The access in words, as in the tables.
+    fn access(&self) -> String {
+        let how = match self.gate {
+            Gate::None => "anyone",
+            Gate::Token => "by token",
+            Gate::Account => "checked",
+        };
+        match self.access.role() {
             Some(role) => format!("{how}, role `{role}`"),
             None => how.to_owned(),
+        }
+    }
+
+    fn has_body(&self) -> bool {
+        ["POST", "PUT", "PATCH"].contains(&self.method)
+    }
+
+    /// The names of the parameters in the path.
+    fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+
+    /// The path with every parameter replaced by a value.
+    fn example_path(&self) -> String {
+        self.path.replace(['{', '}'], "")
+    }
+
+    /// The body of the event, of the hint and of the test.
+    fn example_body(&self) -> Option<Value> {
+        let body = match self.table {
+            Some(_) => json!({"name": "first", "text": "Hello!"}),
+            None => json!({"text": "Hello!"}),
         };
-        Self { new, method: &new.method.0, path, access }
+        self.has_body().then_some(body)
+    }
+
+    /// The status and the words of the successful answer.
+    fn success(&self) -> (u16, &'static str, &'static str) {
+        match (&self.table, self.method) {
+            (Some(_), "POST") => (201, "Stores an entry", "The stored entry."),
+            (Some(_), _) => (200, "Lists the entries of the caller", "The entries."),
+            (None, _) => (200, "Answers a message", "A message."),
+        }
+    }
+
+    fn hint(&self, (address, running): (String, bool)) -> String {
+        let mut curl = format!("curl -i -X {} {address}{}", self.method, self.example_path());
+        if self.gate != Gate::None {
+            curl.push_str(" -H \"Authorization: Bearer $TOKEN\"");
+        }
+        if let Some(body) = self.example_body() {
+            let _ = write!(curl, " \\\n    -H 'Content-Type: application/json' -d '{body}'");
+        }
+        let mut hint = format!(
+            "\nWrite the handler in functions/{}/src/lib.rs, and describe its answers in openapi.yaml. Then:\n",
+            self.name
+        );
+        let start = if running {
+            "restart the dev server, because the template has changed"
+        } else {
+            "start the API"
+        };
+        let _ = writeln!(hint, "  cargo xtask dev    # {start}");
+        if self.gate != Gate::None {
+            let _ = writeln!(
+                hint,
+                "  TOKEN=…            # `access_token` of POST {address}/auth/login{}",
+                match self.access.role() {
+                    None | Some(Role::User) => String::new(),
+                    Some(role) => format!(
+                        "; first `cargo xtask admin set-roles USERNAME --roles user,{role}`"
+                    ),
+                }
+            );
+        }
+        let _ = write!(hint, "  {curl}\n  cargo test -p {}\n  cargo xtask test", self.name);
+        hint
     }
 }
 
-/// All files with what is to be in them, new ones and changed ones.
-fn files(project: &Project, new: &NewRoute) -> anyhow::Result<BTreeMap<PathBuf, String>> {
-    let Name(name) = &new.name;
-    let plan = Plan::of(new);
+/// All files with their text, new ones and changed ones.
+fn files(project: &Project, plan: &Plan<'_>) -> anyhow::Result<BTreeMap<PathBuf, String>> {
+    let name = plan.name;
     let template = Template::read(&project.template()).context("template.yaml")?;
     for function in &template.functions {
-        if let Some(route) = function.routes.iter().find(|route| route.path == plan.path) {
+        // With other names of its parameters, a path is the same.
+        if let Some(route) =
+            function.routes.iter().find(|route| shape(&route.path) == shape(&plan.path))
+        {
             bail!("{} already exists, in the function {}", route.key(), function.name);
         }
     }
@@ -338,78 +415,111 @@ fn files(project: &Project, new: &NewRoute) -> anyhow::Result<BTreeMap<PathBuf, 
             bail!("{taken} already exists");
         }
     }
+    let read = |file: &str| {
+        fs::read_to_string(project.root().join(file)).with_context(|| format!("cannot read {file}"))
+    };
     // A package of the same name as another in the build is ambiguous to cargo.
-    let lock = fs::read_to_string(project.root().join("Cargo.lock")).context("Cargo.lock")?;
-    if lock.lines().any(|line| line == format!("name = \"{name}\"")) {
+    if read("Cargo.lock")?.lines().any(|line| line == format!("name = \"{name}\"")) {
         bail!("a package {name} already exists");
     }
     let mut files = BTreeMap::new();
-    let mut put = |path: String, text: String| drop(files.insert(PathBuf::from(path), text));
-    put(format!("functions/{name}/Cargo.toml"), package(&plan));
-    put(format!("functions/{name}/src/main.rs"), main_file(&plan));
-    put(format!("functions/{name}/src/lib.rs"), library(&plan));
-    put(format!("functions/{name}/tests/route.rs"), test(&plan));
-    put(format!("events/{name}.json"), event(&plan));
-    let checked = new.checked;
-    let before = |file: &str, line: &str, text: String| -> anyhow::Result<String> {
-        let old = fs::read_to_string(project.root().join(file)).context(file.to_owned())?;
-        insert(&old, line, &text)
-            .with_context(|| format!("{file} has no line that begins with {line}"))
+    let mut put = |path: &str, text: String| drop(files.insert(PathBuf::from(path), text));
+    put(&format!("functions/{name}/Cargo.toml"), package(plan));
+    put(&format!("functions/{name}/src/main.rs"), main_file(plan));
+    put(&format!("functions/{name}/src/lib.rs"), library(plan));
+    put(&format!("functions/{name}/tests/route.rs"), test(plan));
+    put(&format!("events/{name}.json"), event(plan));
+    let before = |file: &str, text: &str, line: &str, new: &str| {
+        insert(text, line, new)
+            .with_context(|| format!("{file} has no line that begins with `{line}`"))
     };
-    let section = if checked { "  # --- Administration " } else { "  # --- For everyone " };
-    let of_template = before("template.yaml", section, resource_of(&plan))?;
-    put("template.yaml".to_owned(), of_template);
-    put("openapi.yaml".to_owned(), before("openapi.yaml", "components:", operation(&plan))?);
-    let row = format!(
-        "| `{} {}` | {} | `{name}` | 200 `{{\"message\":…}}` |\n",
-        plan.method, plan.path, plan.access
-    );
-    put("README.md".to_owned(), before("README.md", "| `GET /.well-known/jwks.json`", row)?);
-    let line = format!(
-        "\"{}\" = [{{ method = \"{}\", function = \"{name}\" }}]\n",
-        plan.path, plan.method
-    );
-    put("Cargo.toml".to_owned(), before("Cargo.toml", "\"/.well-known/jwks.json\" = [", line)?);
-    put(ACCESS_MATRIX.to_owned(), access_matrix(project, &plan)?);
+    let section = match plan.gate {
+        Gate::None => "  # --- For functions outside ",
+        Gate::Token => "  # --- For everyone ",
+        Gate::Account => "  # --- Administration ",
+    };
+    let mut resources =
+        before("template.yaml", &read("template.yaml")?, section, &resources(plan))?;
+    if let Some(table) = &plan.table
+        && !template.tables.iter().any(|known| known.name == table.resource)
+    {
+        resources = before("template.yaml", &resources, "Outputs:", &table_resource(table))?;
+    }
+    put("template.yaml", resources);
+    for (file, line, text) in [
+        ("openapi.yaml", "components:", operation(plan)),
+        (
+            "README.md",
+            "| `GET /.well-known/jwks.json`",
+            format!(
+                "| `{} {}` | {} | `{name}` | {} |\n",
+                plan.method,
+                plan.path,
+                plan.access(),
+                plan.success().0
+            ),
+        ),
+        (
+            "Cargo.toml",
+            "\"/.well-known/jwks.json\" = [",
+            format!(
+                "\"{}\" = [{{ method = \"{}\", function = \"{name}\" }}]\n",
+                plan.path, plan.method
+            ),
+        ),
+    ] {
+        put(file, before(file, &read(file)?, line, &text)?);
+    }
+    if plan.gate == Gate::None {
+        let line = format!("    \"{} {}\",\n", plan.method, plan.path);
+        let list = before(PUBLIC_ROUTES, &read(PUBLIC_ROUTES)?, "    // By the code", &line)?;
+        put(PUBLIC_ROUTES, list);
+    }
+    put(ACCESS_MATRIX, access_matrix(&read(ACCESS_MATRIX)?, plan)?);
     Ok(files)
+}
+
+/// The path without the names of its parameters.
+fn shape(path: &str) -> Vec<&str> {
+    path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part }).collect()
 }
 
 /// `text` before the first line that begins with `line`.
 fn insert(old: &str, line: &str, text: &str) -> Option<String> {
-    let at = match old.find(&format!("\n{line}")) {
-        Some(at) => at + 1,
-        None => return None,
-    };
+    let at = old.find(&format!("\n{line}"))? + 1;
     Some(format!("{}{text}{}", &old[..at], &old[at..]))
 }
 
+/// A text with its blanks filled in.
+fn fill(text: &str, blanks: &[(&str, &str)]) -> String {
+    blanks.iter().fold(text.to_owned(), |text, (blank, value)| text.replace(blank, value))
+}
+
 fn package(plan: &Plan<'_>) -> String {
-    let guard = if plan.new.checked { "account-guard" } else { "token-guard" };
-    let mut dependencies = [guard, "identity", "web"];
+    let mut dependencies = vec!["web"];
+    match plan.gate {
+        Gate::None => {}
+        Gate::Token => dependencies.extend(["identity", "token-guard"]),
+        Gate::Account => dependencies.extend(["account-guard", "identity"]),
+    }
+    if plan.has_body() || plan.table.is_some() || plan.parameters().next().is_some() {
+        dependencies.push("serde");
+    }
+    if plan.table.is_some() {
+        dependencies.extend(["dynamo", "process"]);
+    }
     dependencies.sort_unstable();
-    let dependencies = dependencies.map(|name| format!("{name}.workspace = true\n")).concat();
-    format!(
-        r#"[package]
-name = "{name}"
-description = "{method} {path}"
-version.workspace = true
-edition.workspace = true
-rust-version.workspace = true
-license.workspace = true
-publish.workspace = true
-
-[lints]
-workspace = true
-
-[dependencies]
-{dependencies}
-[dev-dependencies]
-testkit.workspace = true
-tokio = {{ workspace = true, features = ["macros", "rt"] }}
-"#,
-        name = plan.new.name.0,
-        method = plan.method,
-        path = plan.path,
+    let lines: Vec<_> =
+        dependencies.iter().map(|name| format!("{name}.workspace = true\n")).collect();
+    let dependencies = lines.concat();
+    fill(
+        include_str!("new_route/Cargo.toml.txt"),
+        &[
+            ("@name@", plan.name),
+            ("@method@", plan.method),
+            ("@path@", &plan.path),
+            ("@dependencies@", &dependencies),
+        ],
     )
 }
 
@@ -417,81 +527,224 @@ fn main_file(plan: &Plan<'_>) -> String {
     format!(
         "//! The binary of the function `{}`: see the library.\n\n\
          fn main() -> std::process::ExitCode {{\n    web::serve::<{}::{}Route>()\n}}\n",
-        plan.new.name.0,
-        plan.new.name.snake(),
-        plan.new.name.camel(),
+        plan.name, plan.snake, plan.camel,
     )
 }
 
+/// The types by which a route names its guard.
+struct Types {
+    module: Option<&'static str>,
+    gate: &'static str,
+    access: String,
+    caller: String,
+}
+
+impl Types {
+    fn of(plan: &Plan<'_>) -> Self {
+        let requirement = plan.access.requirement();
+        let (module, gate, access, caller) = match plan.gate {
+            Gate::None => (None, "()", "Public".to_owned(), "()".to_owned()),
+            Gate::Token => (
+                Some("token_guard"),
+                "TokenGuard",
+                match plan.access.role() {
+                    None => "SignedIn".to_owned(),
+                    Some(_) => format!("Has<{requirement}>"),
+                },
+                format!("Caller<{requirement}>"),
+            ),
+            Gate::Account => (
+                Some("account_guard"),
+                "AccountGuard",
+                format!("Checked<{requirement}>"),
+                format!("CheckedCaller<{requirement}>"),
+            ),
+        };
+        Self { module, gate, access, caller }
+    }
+}
+
+/// The input of a route.
+struct InputCode {
+    /// The declarations of its types.
+    items: String,
+    /// The type, and the pattern that takes it apart.
+    input: String,
+    pattern: String,
+    /// The names from `web`.
+    from_web: Vec<&'static str>,
+}
+
+impl InputCode {
+    fn of(plan: &Plan<'_>) -> Self {
+        let (mut items, mut from_web) = (String::new(), Vec::new());
+        let (mut inputs, mut patterns) = (Vec::new(), Vec::new());
+        let members: Vec<_> = plan
+            .parameters()
+            .map(|name| format!("    /// The parameter `{name}`.\n    pub {name}: String,\n"))
+            .collect();
+        if !members.is_empty() {
+            from_web.push("Path");
+            inputs.push(format!("Path<{}Path>", plan.camel));
+            patterns.push("Path(_)");
+            let _ = write!(
+                items,
+                "/// The parameters of the path.\n#[derive(Deserialize)]\npub struct {}Path {{\n{}}}\n\n",
+                plan.camel,
+                members.concat()
+            );
+        }
+        if plan.has_body() {
+            from_web.push("Body");
+            let stores = plan.table.is_some();
+            inputs.push(if stores { "Body<Entry>" } else { "Body<Input>" }.to_owned());
+            patterns.push(if stores { "Body(entry)" } else { "Body(input)" });
+            if !stores {
+                items.push_str(
+                    "/// The body of a request.\n#[derive(Deserialize)]\npub struct Input {\n    text: String,\n}\n\n",
+                );
+            }
+        }
+        let (input, pattern) = match (inputs.len(), inputs.join(", "), patterns.join(", ")) {
+            (0, ..) => {
+                from_web.push("NoBody");
+                ("NoBody".to_owned(), "_".to_owned())
+            }
+            (1, input, pattern) => (input, pattern),
+            (_, inputs, patterns) => (format!("({inputs})"), format!("({patterns})")),
+        };
+        Self { items, input, pattern, from_web }
+    }
+}
+
 fn library(plan: &Plan<'_>) -> String {
-    let (name, requirement) = (&plan.new.name, plan.new.access.requirement());
-    let checked = plan.new.checked;
-    let (guard, gate) =
-        if checked { ("account_guard", "AccountGuard") } else { ("token_guard", "TokenGuard") };
-    let caller = if checked { "CheckedCaller" } else { "Caller" };
-    let access = match (checked, plan.new.access) {
-        (true, _) => format!("Checked<{requirement}>"),
-        (false, Access::SignedIn) => "SignedIn".to_owned(),
-        (false, _) => format!("Has<{requirement}>"),
-    };
-    let kind = access.split('<').next().unwrap_or(&access);
-    // Names in the order of rustfmt.
-    let mut names = [gate, kind, caller];
-    names.sort_unstable();
-    let how = if checked {
-        "Account and session are read on every call."
-    } else {
-        "Nothing about the caller is read."
-    };
-    let users = plan.new.access.users();
-    let summary = format!("`{} {}`: greets {users}. {how}", plan.method, plan.path);
-    [
-        ("@summary@", summary),
-        ("@guard@", guard.to_owned()),
-        ("@names@", names.join(", ")),
-        ("@gate@", gate.to_owned()),
-        ("@route@", format!("{}Route", name.camel())),
-        ("@name@", name.0.clone()),
-        ("@verb@", plan.method.to_lowercase()),
-        ("@method@", plan.method.to_owned()),
-        ("@path@", plan.path.clone()),
-        ("@access@", access.clone()),
-        ("@caller@", format!("{caller}<{requirement}>")),
-        ("@requirement@", requirement.to_owned()),
-    ]
-    .iter()
-    .fold(include_str!("new_route/route.rs.txt").to_owned(), |text, (blank, value)| {
-        text.replace(blank, value)
-    })
+    let Types { module, gate, access, caller } = Types::of(plan);
+    let InputCode { mut items, input, pattern, mut from_web } = InputCode::of(plan);
+    let without_requirement = |name: &str| name.split('<').next().unwrap_or_default().to_owned();
+    let mut uses = String::new();
+    match module {
+        None => from_web.push("Public"),
+        Some(module) => {
+            let (access, caller) = (without_requirement(&access), without_requirement(&caller));
+            let requirement = plan.access.requirement();
+            let _ = write!(
+                uses,
+                "use {module}::{{{gate}, {access}, {caller}}};\nuse identity::{requirement};\n"
+            );
+        }
+    }
+    let unused = if plan.gate == Gate::None { "()" } else { "_" };
+    let summary = format!("{}: {}", plan.success().1, plan.access());
+    let mut blanks = vec![
+        ("@summary@", summary.as_str()),
+        ("@pattern@", pattern.as_str()),
+        ("@gate@", gate),
+        ("@name@", plan.name),
+        ("@method@", plan.method),
+        ("@path@", plan.path.as_str()),
+        ("@access@", access.as_str()),
+        ("@caller@", caller.as_str()),
+        ("@input@", input.as_str()),
+    ];
+    let verb = plan.method.to_lowercase();
+    let route = format!("{}Route", plan.camel);
+    blanks.extend([("@verb@", verb.as_str()), ("@route@", route.as_str())]);
+    match &plan.table {
+        None => {
+            from_web.extend(["Json", "Message"]);
+            if !items.is_empty() {
+                uses.push_str("use serde::Deserialize;\n");
+            }
+            let echo = "Ok(Json(Message::new(input.text)))";
+            let greet = "Ok(Json(Message::new(\"Hello!\")))";
+            blanks.extend([
+                ("@handler@", if plan.has_body() { echo } else { greet }),
+                ("@output@", "Json<Message>"),
+                ("@fields@", ";"),
+                ("@settings@", "()"),
+                ("@open_settings@", "()"),
+                ("@open_gate@", unused),
+                ("@opened@", "Self"),
+                ("@caller_name@", unused),
+            ]);
+        }
+        Some(own) => {
+            let stores = plan.method == "POST";
+            from_web.extend(if stores { &["Created", "FieldError"][..] } else { &["Json"] });
+            let item = if stores { "" } else { ", Item" };
+            let _ = write!(
+                uses,
+                "use dynamo::{{Client, DynamoError, Value{item}}};\nuse process::{{Reader, Settings}};\n\
+                 use serde::{{Deserialize, Serialize}};\n"
+            );
+            items.push_str(&fill(
+                include_str!("new_route/table.rs.txt"),
+                &[("@table@", &own.resource), ("@variable@", &own.variable)],
+            ));
+            blanks.extend([
+                (
+                    "@handler@",
+                    if stores {
+                        include_str!("new_route/store.rs.txt").trim_end()
+                    } else {
+                        include_str!("new_route/list.rs.txt").trim_end()
+                    },
+                ),
+                ("@output@", if stores { "Created<Entry>" } else { "Json<Vec<Entry>>" }),
+                ("@fields@", " {\n    database: Client,\n    table: @settings@,\n}"),
+                ("@settings@", &own.resource),
+                ("@open_settings@", "table"),
+                ("@open_gate@", "guard"),
+                ("@opened@", "Self { database: guard.database().clone(), table }"),
+                ("@caller_name@", "caller"),
+            ]);
+        }
+    }
+    from_web.extend(["BootError", "Endpoint", "Problem", "Route", "World"]);
+    let _ = writeln!(uses, "use web::{{{}}};", from_web.join(", "));
+    blanks.extend([("@uses@", uses.as_str()), ("@items@", items.as_str())]);
+    fill(include_str!("new_route/route.rs.txt"), &blanks)
 }
 
 fn test(plan: &Plan<'_>) -> String {
-    let name = &plan.new.name;
-    let guarded = if plan.new.checked { "guarded_by_account" } else { "guarded_by_token" };
-    [
-        ("@snake@", name.snake()),
-        ("@route@", format!("{}Route", name.camel())),
-        ("@name@", name.0.clone()),
-        ("@guarded@", guarded.to_owned()),
-    ]
-    .iter()
-    .fold(include_str!("new_route/test.rs.txt").to_owned(), |text, (blank, value)| {
-        text.replace(blank, value)
-    })
+    let guarded = match plan.gate {
+        Gate::None => None,
+        Gate::Token => Some("guarded_by_token"),
+        Gate::Account => Some("guarded_by_account"),
+    };
+    let mut text = fill(
+        if guarded.is_some() {
+            include_str!("new_route/test.rs.txt")
+        } else {
+            include_str!("new_route/test_public.rs.txt")
+        },
+        &[
+            ("@guarded@", guarded.unwrap_or_default()),
+            ("@snake@", &plan.snake),
+            ("@route@", &format!("{}Route", plan.camel)),
+            ("@name@", plan.name),
+            ("@status@", &plan.success().0.to_string()),
+        ],
+    );
+    let expected = match (&plan.table, plan.method) {
+        (None, _) => "assert_eq!(testkit::body(&answer)[\"message\"], \"Hello!\");",
+        (Some(_), "POST") => "assert_eq!(testkit::body(&answer)[\"text\"], \"Hello!\");",
+        (Some(_), _) => "assert_eq!(testkit::body(&answer).as_array().map(Vec::len), Some(0));",
+    };
+    text = text.replace("@expected@", expected);
+    text
 }
 
 fn event(plan: &Plan<'_>) -> String {
     let key = format!("{} {}", plan.method, plan.path);
-    // A parameter has some value in what a client asks for.
-    let asked = plan.path.replace(['{', '}'], "");
-    let event = json!({
+    let asked = plan.example_path();
+    let mut event = json!({
         "version": "2.0",
         "routeKey": key,
         "rawPath": asked,
         "rawQueryString": "",
         "headers": {
             "accept": "*/*",
-            "authorization": "Bearer REPLACE_WITH_A_TOKEN",
             "host": "api.example.com",
             "user-agent": "curl/8.14.1",
             "x-amzn-trace-id": "Root=1-69b30ede-1f3a5c7e9b2d4f6081a3c5ef",
@@ -519,64 +772,76 @@ fn event(plan: &Plan<'_>) -> String {
         },
         "isBase64Encoded": false,
     });
+    if plan.gate != Gate::None {
+        event["headers"]["authorization"] = json!("Bearer REPLACE_WITH_A_TOKEN");
+    }
+    for parameter in plan.parameters() {
+        event["pathParameters"][parameter] = json!(parameter);
+    }
+    if let Some(body) = plan.example_body() {
+        event["headers"]["content-type"] = json!("application/json");
+        event["headers"]["content-length"] = json!(body.to_string().len().to_string());
+        event["body"] = json!(body.to_string());
+    }
     format!("{event:#}\n")
 }
 
-fn resource_of(plan: &Plan<'_>) -> String {
-    let name = &plan.new.name.0;
-    let (variable, statement) = if plan.new.checked {
-        (
-            "          USERS_TABLE: !Ref UsersTable\n",
+/// The function and its role.
+fn resources(plan: &Plan<'_>) -> String {
+    let resource = resource(plan.name);
+    let (mut variables, mut statements) = (String::new(), String::new());
+    if let Some(table) = &plan.table {
+        let _ = writeln!(variables, "          {}: !Ref {}", table.variable, table.resource);
+        let action = if plan.method == "POST" { "PutItem" } else { "Query" };
+        let _ = write!(
+            statements,
+            "              - Effect: Allow\n                Action: dynamodb:{action}\n                \
+             Resource: !GetAtt {}.Arn\n",
+            table.resource
+        );
+    }
+    if plan.gate == Gate::Account {
+        variables.push_str("          USERS_TABLE: !Ref UsersTable\n");
+        statements.push_str(
             "              - Effect: Allow\n                Action: dynamodb:GetItem\n                \
              Resource: !GetAtt UsersTable.Arn\n                Condition:\n                  \
              ForAllValues:StringLike:\n                    dynamodb:LeadingKeys: [\"USER#*\"]\n",
-        )
-    } else {
-        ("", "")
-    };
-    format!(
-        r#"  {resource}:
-    Type: AWS::Serverless::Function
-    Metadata:
-      BuildMethod: rust-cargolambda
-    Properties:
-      CodeUri: functions/{name}
-      Role: !GetAtt {resource}Role.Arn
-      Environment:
-        Variables:
-{variable}          KEYS_TABLE: !Ref KeysTable
-          ISSUER: !Ref Issuer
-          AUDIENCE: !Ref Audience
-      Events:
-        Route:
-          Type: HttpApi
-          Properties:
-            ApiId: !Ref Api
-            Method: {method}
-            Path: {path}
-            PayloadFormatVersion: "2.0"
-
-  {resource}Role:
-    Type: AWS::IAM::Role
-    Properties:
-      AssumeRolePolicyDocument:
-        Version: "2012-10-17"
-        Statement: [{{Effect: Allow, Principal: {{Service: lambda.amazonaws.com}}, Action: sts:AssumeRole}}]
-      ManagedPolicyArns: [!Ref FunctionsPolicy]
-      Policies:
-        - PolicyName: own
-          PolicyDocument:
-            Version: "2012-10-17"
-            Statement:
-{statement}              - Effect: Allow
-                Action: dynamodb:GetItem
-                Resource: !GetAtt KeysTable.Arn
-
-"#,
-        resource = resource(name),
-        method = plan.method,
-        path = quoted(&plan.path),
+        );
+    }
+    if plan.gate != Gate::None {
+        variables.push_str(
+            "          KEYS_TABLE: !Ref KeysTable\n          ISSUER: !Ref Issuer\n          AUDIENCE: !Ref Audience\n",
+        );
+        statements.push_str(
+            "              - Effect: Allow\n                Action: dynamodb:GetItem\n                \
+             Resource: !GetAtt KeysTable.Arn\n",
+        );
+    }
+    if !variables.is_empty() {
+        variables.insert_str(0, "      Environment:\n        Variables:\n");
+    }
+    if !statements.is_empty() {
+        statements.insert_str(
+            0,
+            "      Policies:\n        - PolicyName: own\n          PolicyDocument:\n            \
+             Version: \"2012-10-17\"\n            Statement:\n",
+        );
+    }
+    fill(
+        include_str!("new_route/function.yaml.txt"),
+        &[
+            ("@resource@", &resource),
+            ("@name@", plan.name),
+            ("@variables@", &variables),
+            ("@statements@", &statements),
+            ("@method@", plan.method),
+            ("@path@", &quoted(&plan.path)),
+        ],
     )
+}
+
+fn table_resource(table: &OwnTable<'_>) -> String {
+    fill(include_str!("new_route/table.yaml.txt"), &[("@resource@", &table.resource)])
 }
 
 /// A path with a parameter would begin a mapping in YAML.
@@ -585,89 +850,120 @@ fn quoted(path: &str) -> String {
 }
 
 fn operation(plan: &Plan<'_>) -> String {
-    let mut text = String::new();
-    let tag = if plan.new.checked { "checked" } else { "by token" };
-    let (first, rest) = plan.access.split_at(1);
-    let described = format!("{}{rest}.", first.to_uppercase());
-    let mut parameters = String::new();
-    for parameter in plan.path.split('/').filter_map(|part| part.strip_prefix('{')) {
-        let parameter = parameter.trim_end_matches('}');
-        // Writing into a string does not fail.
-        let _ = write!(
-            parameters,
-            "        - name: {parameter}\n          in: path\n          required: true\n          \
-             schema: {{ type: string }}\n"
-        );
-    }
-    if !parameters.is_empty() {
-        parameters.insert_str(0, "      parameters:\n");
-    }
-    let forbidden = match plan.new.access {
-        Access::SignedIn => "",
-        _ => "        \"403\": { $ref: \"#/components/responses/InsufficientRole\" }\n",
+    let access = plan.access();
+    let (first, rest) = access.split_at(1);
+    let (status, summary, answer) = plan.success();
+    let (tag, security) = match plan.gate {
+        Gate::None => ("public", "      security: []\n"),
+        Gate::Token => ("by token", ""),
+        Gate::Account => ("checked", ""),
     };
-    let _ = write!(
-        text,
-        r##"  {path}:
-    {method}:
-      operationId: {name}
-      tags: [{tag}]
-      summary: Greets {users}
-      description: {described}
-{parameters}      responses:
-        "200":
-          description: A greeting.
-          headers:
-            X-Request-Id: {{ $ref: "#/components/headers/RequestId" }}
-            Cache-Control: {{ $ref: "#/components/headers/NoStore" }}
-          content:
-            application/json:
-              schema: {{ $ref: "#/components/schemas/Message" }}
-        "401": {{ $ref: "#/components/responses/Unauthorized" }}
-{forbidden}        "500": {{ $ref: "#/components/responses/Internal" }}
-        "503": {{ $ref: "#/components/responses/Unavailable" }}
-
-"##,
-        path = plan.path,
-        method = plan.method.to_lowercase(),
-        name = plan.new.name.0,
-        users = plan.new.access.users(),
-    );
-    text
+    let parameters: Vec<_> = plan
+        .parameters()
+        .map(|name| {
+            format!(
+                "        - name: {name}\n          in: path\n          required: true\n          \
+                 schema: {{ type: string }}\n"
+            )
+        })
+        .collect();
+    let parameters = if parameters.is_empty() {
+        String::new()
+    } else {
+        format!("      parameters:\n{}", parameters.concat())
+    };
+    let entry = "{ type: object, required: [name, text], properties: { name: { type: string }, text: { type: string } } }";
+    let text = "{ type: object, required: [text], properties: { text: { type: string } } }";
+    let listed = format!("{{ type: array, items: {entry} }}");
+    let (schema, body) = match (&plan.table, plan.method) {
+        (Some(_), "POST") => (entry, entry),
+        (Some(_), _) => (listed.as_str(), entry),
+        (None, _) => ("{ $ref: \"#/components/schemas/Message\" }", text),
+    };
+    let body = if plan.has_body() {
+        format!(
+            "      requestBody:\n        required: true\n        content:\n          application/json:\n            \
+             schema: {body}\n"
+        )
+    } else {
+        String::new()
+    };
+    let mut responses = BTreeMap::from([(500, "Internal"), (503, "Unavailable")]);
+    if plan.has_body() {
+        responses.extend([(400, "InvalidInput"), (413, "TooLarge"), (415, "UnsupportedMediaType")]);
+    }
+    if plan.gate != Gate::None {
+        responses.insert(401, "Unauthorized");
+    }
+    if plan.access.role().is_some() {
+        responses.insert(403, "InsufficientRole");
+    }
+    if status == 201 {
+        responses.insert(409, "AlreadyExists");
+    }
+    let responses: Vec<_> = responses
+        .iter()
+        .map(|(status, name)| {
+            format!("        \"{status}\": {{ $ref: \"#/components/responses/{name}\" }}\n")
+        })
+        .collect();
+    fill(
+        include_str!("new_route/operation.yaml.txt"),
+        &[
+            ("@verb@", &plan.method.to_lowercase()),
+            ("@name@", plan.name),
+            ("@tag@", tag),
+            ("@summary@", summary),
+            ("@described@", &format!("{}{rest}.", first.to_uppercase())),
+            ("@security@", security),
+            ("@parameters@", &parameters),
+            ("@body@", &body),
+            ("@status@", &status.to_string()),
+            ("@answer@", answer),
+            ("@schema@", schema),
+            ("@responses@", &responses.concat()),
+            ("@path@", &plan.path),
+        ],
+    )
 }
 
-/// The access matrix with the row that this route is meant to have: a test compares it with what it does.
-fn access_matrix(project: &Project, plan: &Plan<'_>) -> anyhow::Result<String> {
-    let old =
-        fs::read_to_string(project.root().join(ACCESS_MATRIX)).context("the access matrix")?;
-    let (head, body) = old.rsplit_once("---\n").context("the access matrix is not a snapshot")?;
-    let mut matrix: BTreeMap<String, Value> =
-        serde_json::from_str(body).context("the access matrix is not JSON")?;
-    let says = |role: &str| match plan.new.access.role() {
-        Some(asked) if asked != role => format!("{role}: 403 insufficient_role"),
-        _ => format!("{role}: 200"),
-    };
-    let [user, admin, super_admin] = ["user", "admin", "super_admin"].map(says);
-    let row = format!("no token: 401 missing_token | {user} | {admin} | {super_admin}");
-    matrix.insert(format!("{} {}", plan.path, plan.method), row.into());
-    Ok(format!("{head}---\n{}\n", serde_json::to_string_pretty(&matrix)?))
+/// The access matrix with the row that this route is meant to have: a test compares it with the route.
+fn access_matrix(old: &str, plan: &Plan<'_>) -> anyhow::Result<String> {
+    // The matrix sends an empty object to every method but GET.
+    let answer = if plan.has_body() { "400 invalid_request" } else { "200" };
+    let nobody = if plan.gate == Gate::None { answer } else { "401 missing_token" };
+    let row = roles::row(nobody, plan.access.role(), answer);
+    roles::edit_matrix(old, |rows| {
+        rows.insert(format!("{} {}", plan.path, plan.method), row.into());
+        Ok(())
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use template::Setting;
+
     use super::*;
 
-    fn new(name: &str, access: &str, checked: bool, path: Option<&str>) -> NewRoute {
-        NewRoute {
-            name: name.parse().unwrap(),
-            access: access.parse().unwrap(),
-            checked,
-            path: path.map(|path| path.parse().unwrap()),
-            method: "get".parse().unwrap(),
-        }
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        new: NewRoute,
     }
 
-    /// What is written, by the end of its path.
+    fn new(arguments: &str) -> NewRoute {
+        let arguments = std::iter::once("new-route").chain(arguments.split_whitespace());
+        Arguments::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).new
+    }
+
+    fn error(arguments: &str) -> String {
+        let new = new(arguments);
+        let files = Plan::of(&new).and_then(|plan| files(&Project::here(), &plan));
+        files.unwrap_err().to_string()
+    }
+
+    /// The written text, by the end of its path.
     fn file(files: &BTreeMap<PathBuf, String>, end: &str) -> String {
         files.iter().find(|(path, _)| path.ends_with(end)).unwrap().1.clone()
     }
@@ -692,71 +988,121 @@ mod tests {
     }
 
     #[test]
-    fn the_template_of_before_and_the_new_route_are_read_together() {
+    fn an_unknown_access_lists_the_known_ones() {
+        let arguments = ["new-route", "a", "--access", "root"];
+        let error = Arguments::try_parse_from(arguments).err().unwrap().to_string();
+        for name in ["public", "signed-in"].into_iter().chain(Role::ALL.map(Role::as_str)) {
+            assert!(error.contains(name), "{name}: {error}");
+        }
+    }
+
+    /// Everything that is compared with the route: the template, event, description, README and router.
+    fn assert_complete(arguments: &str, tables: &[(&str, &str)]) -> BTreeMap<PathBuf, String> {
         let project = Project::here();
-        for (route, tables) in [
-            (new("greet-all", "signed-in", false, None), vec!["KEYS_TABLE"]),
+        let new = new(arguments);
+        let plan = Plan::of(&new).unwrap();
+        let files = files(&project, &plan).unwrap();
+        let before = Template::read(&project.template()).unwrap();
+        let after = Template::parse(&file(&files, "template.yaml")).unwrap();
+        assert_eq!(after.functions.len(), before.functions.len() + 1);
+        let function = after.function(plan.name).unwrap();
+        let (method, path) = (plan.method, plan.path.as_str());
+        assert_eq!(function.routes[0].key(), format!("{method} {path}"));
+        let expected: BTreeMap<_, _> = tables.iter().copied().collect();
+        let read = function.environment.iter().filter_map(|(name, setting)| match setting {
+            Setting::Table(table) => Some((name.as_str(), table.as_str())),
+            Setting::Text(_) | Setting::Deployed => None,
+        });
+        assert_eq!(read.collect::<BTreeMap<_, _>>(), expected);
+        for (_, table) in tables {
+            assert!(after.tables.iter().any(|known| known.name == *table), "{table}");
+        }
+        let api: Value = serde_saphyr::from_str(&file(&files, "openapi.yaml")).unwrap();
+        let operation = &api["paths"][path][method.to_lowercase()];
+        assert_eq!(operation["operationId"], plan.name);
+        assert_eq!(operation["requestBody"].is_object(), plan.has_body());
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            if let Some(reference) = response["$ref"].as_str() {
+                let name = reference.strip_prefix("#/components/responses/").unwrap();
+                assert!(api["components"]["responses"][name].is_object(), "{status}: {name}");
+            }
+        }
+        let event: Value =
+            serde_json::from_str(&file(&files, &format!("events/{}.json", plan.name))).unwrap();
+        assert_eq!(event["requestContext"]["routeKey"], format!("{method} {path}"));
+        assert_eq!(event["body"].is_string(), plan.has_body());
+        assert!(file(&files, "README.md").contains(&format!("| `{method} {path}` |")));
+        assert!(file(&files, "Cargo.toml").contains(&format!("function = \"{}\"", plan.name)));
+        let library = file(&files, &format!("functions/{}/src/lib.rs", plan.name));
+        assert!(!library.contains('@'), "{library}");
+        // Existing lines stay as they were.
+        for path in ["template.yaml", "openapi.yaml", "README.md", "Cargo.toml"] {
+            let old = fs::read_to_string(project.root().join(path)).unwrap();
+            let text = file(&files, path);
+            let mut new = text.lines();
+            assert!(old.lines().all(|line| new.any(|other| other == line)), "{path}");
+        }
+        files
+    }
+
+    #[test]
+    fn every_kind_of_route_is_complete() {
+        let keys = ("KEYS_TABLE", "KeysTable");
+        let users = ("USERS_TABLE", "UsersTable");
+        let notes = ("NOTES_TABLE", "NotesTable");
+        assert_complete("greet --access signed-in", &[keys]);
+        assert_complete("greet --access admin --checked --path /greet/{who}", &[keys, users]);
+        assert_complete("greet --access user --method PUT --path /greet/{who}", &[keys]);
+        assert_complete("greet --access user --table notes", &[keys, notes]);
+        assert_complete(
+            "greet --access user --method POST --checked --table notes",
+            &[keys, notes, users],
+        );
+        let files = assert_complete("greet --access public --method POST", &[]);
+        assert!(file(&files, PUBLIC_ROUTES).contains("    \"POST /api/greet\",\n"));
+    }
+
+    #[test]
+    fn a_role_restricts_the_row_of_the_access_matrix() {
+        for (arguments, row) in [
+            ("greet --access admin", roles::row("401 missing_token", Some(Role::Admin), "200")),
             (
-                new("greet-all", "admin", true, Some("/greet/{who}")),
-                vec!["KEYS_TABLE", "USERS_TABLE"],
+                "greet --access signed-in --method DELETE",
+                roles::row("401 missing_token", None, "200"),
+            ),
+            (
+                "greet --access public --method PATCH",
+                roles::row("400 invalid_request", None, "400 invalid_request"),
             ),
         ] {
-            let files = files(&project, &route).unwrap();
-            let before = Template::read(&project.template()).unwrap();
-            let after = Template::parse(&file(&files, "template.yaml")).unwrap();
-            assert_eq!(after.functions.len(), before.functions.len() + 1);
-            let function = after.function("greet-all").unwrap();
-            assert_eq!(function.resource, "GreetAllFunction");
-            let path = Plan::of(&route).path;
-            assert_eq!(function.routes[0].key(), format!("GET {path}"));
-            for table in ["KEYS_TABLE", "USERS_TABLE"] {
-                let has = function.environment.contains_key(table);
-                assert_eq!(has, tables.contains(&table), "{table}");
-            }
-            let api: Value = serde_saphyr::from_str(&file(&files, "openapi.yaml")).unwrap();
-            assert_eq!(api["paths"][path.as_str()]["get"]["operationId"], "greet-all");
-            let operation = &api["paths"][path.as_str()]["get"];
-            let (summary, described) = if route.checked {
-                ("Greets administrators", "Checked, role `admin`.")
-            } else {
-                ("Greets signed-in users", "By token.")
-            };
-            assert_eq!(operation["summary"], summary);
-            assert_eq!(operation["description"], described);
-            assert_eq!(operation["responses"]["200"]["description"], "A greeting.");
-            let library = file(&files, "functions/greet-all/src/lib.rs");
-            let first = format!("//! `GET {path}`: greets {}.", route.access.users());
-            assert!(library.starts_with(&first), "{library}");
-            let event: Value =
-                serde_json::from_str(&file(&files, "events/greet-all.json")).unwrap();
-            assert_eq!(event["requestContext"]["routeKey"], format!("GET {path}"));
-            assert!(file(&files, "README.md").contains(&format!("| `GET {path}` |")));
-            assert!(file(&files, "Cargo.toml").contains("function = \"greet-all\""));
-            let rows = |text: &str| -> BTreeMap<String, Value> {
-                serde_json::from_str(text.rsplit_once("---\n").unwrap().1).unwrap()
-            };
-            let matrix = fs::read_to_string(project.root().join(ACCESS_MATRIX)).unwrap();
-            let mut rows_of_now = rows(&file(&files, ACCESS_MATRIX));
-            let row = rows_of_now.remove(&format!("{path} GET")).unwrap();
-            let admin_alone = "user: 403 insufficient_role | admin: 200 | super_admin: 403";
-            assert_eq!(row.as_str().unwrap().contains(admin_alone), route.checked, "{row}");
-            assert_eq!(rows_of_now, rows(&matrix));
-            // All that was there is there, as it was.
-            let kept = |file: &str, new: &str| {
-                let old = fs::read_to_string(project.root().join(file)).unwrap();
-                let mut new = new.lines();
-                old.lines().all(|line| new.any(|other| other == line))
-            };
-            for path in ["template.yaml", "openapi.yaml", "README.md", "Cargo.toml"] {
-                assert!(kept(path, &file(&files, path)), "{path}");
-            }
+            let new = new(arguments);
+            let files = files(&Project::here(), &Plan::of(&new).unwrap()).unwrap();
+            assert!(file(&files, ACCESS_MATRIX).contains(&format!(": \"{row}\"")), "{row}");
+        }
+        let admins = roles::row("401", Some(Role::Admin), "200");
+        assert!(admins.starts_with("no token: 401 | user: 403 insufficient_role | admin: 200 |"));
+    }
+
+    #[test]
+    fn the_hint_has_the_address_of_the_running_server() {
+        let new = new("greet --access admin --method POST");
+        let plan = Plan::of(&new).unwrap();
+        let hint = plan.hint(("http://127.0.0.1:8123".to_owned(), true));
+        for part in [
+            "curl -i -X POST http://127.0.0.1:8123/api/greet -H \"Authorization: Bearer $TOKEN\"",
+            r#"-d '{"text":"Hello!"}'"#,
+            "set-roles USERNAME --roles user,admin",
+            "restart the dev server",
+        ] {
+            assert!(hint.contains(part), "{part}: {hint}");
         }
     }
 
     #[test]
-    fn the_report_tells_new_files_from_changed_ones() {
+    fn the_report_distinguishes_new_files_from_changed_ones() {
         let project = Project::here();
-        let files = files(&project, &new("greet", "admin", true, None)).unwrap();
+        let new = new("greet --access admin --checked");
+        let files = files(&project, &Plan::of(&new).unwrap()).unwrap();
         let report = report(&project, files.keys());
         for line in ["created functions/greet/src/lib.rs", "created events/greet.json"] {
             assert!(report.iter().any(|said| said == line), "{line}: {report:?}");
@@ -767,19 +1113,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_already_is_not_written_over() {
-        let project = Project::here();
-        for (route, reason) in [
-            (new("login", "user", false, None), "functions/login already exists"),
-            (new("store", "user", false, None), "shared/store already exists"),
-            (new("local", "user", false, None), "tools/local already exists"),
-            (new("serde", "user", false, None), "a package serde already exists"),
+    fn what_exists_is_not_overwritten() {
+        for (arguments, reason) in [
+            ("login --access user", "functions/login already exists"),
+            ("store --access user", "shared/store already exists"),
+            ("testkit --access user", "tools/testkit already exists"),
+            ("serde --access user", "a package serde already exists"),
             (
-                new("greet", "user", false, Some("/auth/me")),
+                "greet --access user --path /auth/me",
                 "GET /auth/me already exists, in the function me",
             ),
+            (
+                "greet --access user --path /auth/sessions/{id}",
+                "DELETE /auth/sessions/{sid} already exists, in the function sessions",
+            ),
         ] {
-            assert_eq!(files(&project, &route).unwrap_err().to_string(), reason);
+            assert_eq!(error(arguments), reason);
+        }
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        for (arguments, reason) in [
+            ("greet --access public --checked", "--checked needs a signed-in caller"),
+            ("greet --access public --table notes", "--table stores entries by user"),
+            ("greet --access user --table notes --method PUT", "--table needs --method GET"),
+            ("greet --access user --table users", "this table belongs to Latchkey"),
+        ] {
+            assert!(error(arguments).contains(reason), "{}", error(arguments));
         }
     }
 }

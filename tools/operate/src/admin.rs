@@ -3,6 +3,7 @@
 use std::io::{BufRead, IsTerminal, stdin};
 
 use anyhow::{Context, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use identity::{Account, Email, EmailStanding, Role, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
 use passwords::{
@@ -18,6 +19,11 @@ use template::ui;
 use crate::tables::Tables;
 use crate::target::{IfMissing, Target};
 
+/// Parses a role. The help and an error list the names.
+fn role() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(Role::ALL.map(Role::as_str)).try_map(|name| name.parse::<Role>())
+}
+
 /// The commands on accounts.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum AdminCommand {
@@ -28,8 +34,8 @@ pub enum AdminCommand {
         /// E-mail address of the account
         #[arg(long)]
         email: Option<String>,
-        /// Complete set of roles, separated by commas: `user`, `admin`, `super_admin`
-        #[arg(long, value_delimiter = ',', default_value = "user")]
+        /// Complete set of roles, separated by commas
+        #[arg(long, value_delimiter = ',', default_value = "user", value_parser = role())]
         roles: Vec<Role>,
         /// Read the password from the first line of standard input
         #[arg(long)]
@@ -47,8 +53,8 @@ pub enum AdminCommand {
     SetRoles {
         /// Username of the account
         username: String,
-        /// Complete set of roles, separated by commas: `user`, `admin`, `super_admin`
-        #[arg(long, value_delimiter = ',', required = true)]
+        /// Complete set of roles, separated by commas
+        #[arg(long, value_delimiter = ',', required = true, value_parser = role())]
         roles: Vec<Role>,
         /// Do not ask for confirmation
         #[arg(long)]

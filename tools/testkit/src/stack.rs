@@ -18,7 +18,7 @@ use secrets::Versions;
 use serde_json::{Value, json};
 use store::{Logins, NewAccount, NewEmail, NewSession, Registrations, Secret, SessionLimits};
 use tempfile::TempDir;
-use template::Template;
+use template::{Setting, Template};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use web::{Route, Service};
@@ -44,6 +44,7 @@ pub struct Stack {
     peppers: Peppers,
     secrets: TempDir,
     database: EmbeddedDatabase,
+    template: Template,
     _stop: oneshot::Sender<()>,
 }
 
@@ -111,9 +112,9 @@ impl Stack {
     pub async fn start() -> Self {
         let database = Database::memory().expect("an embedded database in memory");
         let template = Template::read(&workspace().join("template.yaml")).expect("a template");
-        for table in template.tables {
-            let mut definition = table.definition;
-            definition["TableName"] = table.name.into();
+        for table in &template.tables {
+            let mut definition = table.definition.clone();
+            definition["TableName"] = table.name.clone().into();
             let request = serde_json::from_value(definition).expect("a table's definition");
             database.create_table(request).expect("a new table");
         }
@@ -130,7 +131,7 @@ impl Stack {
         let secrets = tempfile::tempdir().expect("a folder");
         let (forge, peppers) = make_secrets(&endpoint, secrets.path()).await;
         let database = EmbeddedDatabase(database);
-        Self { endpoint, forge, peppers, secrets, database, _stop: stop }
+        Self { endpoint, forge, peppers, secrets, database, template, _stop: stop }
     }
 
     /// Where the database is.
@@ -138,7 +139,7 @@ impl Stack {
         &self.endpoint
     }
 
-    /// The environment of a function: all that any of them reads.
+    /// The environment of a function: the tables of the template, and the other variables that functions read.
     #[must_use]
     pub fn env(&self) -> Env {
         self.env_with(&[])
@@ -155,8 +156,6 @@ impl Stack {
             ("AWS_ACCESS_KEY_ID", "local"),
             ("AWS_SECRET_ACCESS_KEY", "local"),
             ("AWS_ENDPOINT_URL_DYNAMODB", &self.endpoint),
-            ("USERS_TABLE", "UsersTable"),
-            ("KEYS_TABLE", "KeysTable"),
             ("ISSUER", ISSUER),
             ("AUDIENCE", AUDIENCE),
             ("SIGNING_KEYS_SECRET", &signing_keys),
@@ -165,7 +164,12 @@ impl Stack {
             ("MAIL_FROM", "no-reply@example.com"),
             ("MAIL_LINK_BASE", LINK_BASE),
         ];
-        variables.into_iter().chain(changes.iter().copied()).collect()
+        let settings = self.template.functions.iter().flat_map(|function| &function.environment);
+        let tables = settings.filter_map(|(name, setting)| match setting {
+            Setting::Table(table) => Some((name.as_str(), table.as_str())),
+            Setting::Text(_) | Setting::Deployed => None,
+        });
+        tables.chain(variables).chain(changes.iter().copied()).collect()
     }
 
     /// The environment of a function whose database is out of reach.
@@ -232,8 +236,7 @@ impl Stack {
     /// they have been sent.
     #[must_use]
     pub fn mailer_event(&self) -> Value {
-        let template = Template::read(&workspace().join("template.yaml")).expect("a template");
-        let mailer = template.function("mailer").expect("a mailer");
+        let mailer = self.template.function("mailer").expect("a mailer");
         let fitting = |record: &Value| mailer.streams.iter().any(|source| source.takes(record));
         let records: Vec<_> = self.stream_records().into_iter().filter(fitting).collect();
         json!({ "Records": records })

@@ -24,7 +24,7 @@ const fn entry(tool: &'static str, command: &'static str, about: &'static str) -
 }
 
 /// All commands. A test compares them with the commands of the tools.
-const ENTRIES: [Entry; 13] = [
+const ENTRIES: [Entry; 14] = [
     entry(
         "local",
         "dev",
@@ -44,7 +44,12 @@ const ENTRIES: [Entry; 13] = [
     entry(
         "develop",
         "new-route",
-        "Create a protected route: its package, template resource, event and API description",
+        "Create a route: its package, template resource, event and API description",
+    ),
+    entry(
+        "develop",
+        "roles",
+        "Write the roles of shared/identity/src/role.rs into the files that repeat them",
     ),
     entry("develop", "bench", "Measure binary sizes and login times"),
     entry(

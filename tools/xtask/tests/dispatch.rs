@@ -147,7 +147,7 @@ fn without_a_known_command_nothing_is_built() {
     let checkout = Checkout::new();
     for (arguments, code, stdout, stderr) in [
         (&["--help"][..], 0, "Usage: cargo xtask [OPTIONS] <COMMAND>", ""),
-        (&["-h"], 0, "  new-route    Create a protected route", ""),
+        (&["-h"], 0, "  new-route    Create a route", ""),
         (&["help"], 0, "--local <PATH>", ""),
         (&[], 2, "", "Usage: cargo xtask"),
         (&["--local", "dev"], 2, "", "Usage: cargo xtask"),
