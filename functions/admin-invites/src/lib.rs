@@ -1,4 +1,4 @@
-//! `POST /admin/invites`: makes an invitation to register.
+//! `POST /admin/invites`: creates an invitation to register.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use web::{BootError, Created, Endpoint, NoBody, Problem, Route, World};
 /// How long an invitation is valid.
 const VALID_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// The route.
+/// Creates invitations.
 pub struct AdminInvitesRoute {
     invites: Invites,
     peppers: Arc<Cached<Peppers>>,
     world: World,
 }
 
-/// The body of an answer. The code is shown only here, once.
+/// A new invitation. Only this answer contains the code; the table has its MAC.
 #[derive(Serialize)]
 pub struct Invite {
     invite_code: String,
@@ -54,7 +54,7 @@ impl Route for AdminInvitesRoute {
         _: NoBody,
     ) -> Result<Self::Output, Problem> {
         let now = self.world.clock.now();
-        // In whole seconds, as it is stored.
+        // In whole seconds, as in the table.
         let expires_at = Timestamp::from_second((now + VALID_FOR).as_second())
             .map_err(|_| Problem::internal())?;
         let peppers = self.peppers.get().await?;

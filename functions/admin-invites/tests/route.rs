@@ -1,5 +1,5 @@
-//! `admin-invites` over an embedded DynamoDB, from the gateway's event to its answer, and what
-//! `register` makes of an invitation.
+//! `admin-invites` over an embedded DynamoDB, from the gateway's event to its answer, and the use of an
+//! invitation in `register`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -29,7 +29,7 @@ async fn ask(route: &Service<AdminInvitesRoute>, token: &str) -> EventResponse {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let token = admin(&stack).await;
     let route = route(&stack).await;
@@ -61,11 +61,11 @@ async fn an_invitation_registers_once_and_is_stored_as_a_mac() {
         (status(&answer), body(&answer)["code"].as_str().unwrap_or_default().to_owned())
     };
     let invalid = || (403, "invalid_invite".to_owned());
-    // Before anything else is checked.
+    // The invitation is checked first.
     for bad in [json!(null), json!("x"), json!(format!("{}A", codes[0])), json!("a.b"), json!("")] {
         assert_eq!(asked("no", &bad).await, invalid(), "{bad}");
     }
-    // A registration that is refused leaves the invitation.
+    // A refused registration does not use up the invitation.
     assert_eq!(asked("no", &json!(codes[0])).await.0, 400);
     assert_eq!(asked("administrator-one", &json!(codes[0])).await.0, 409);
     assert_eq!(asked("newcomer", &json!(codes[0])).await.0, 201);
@@ -74,7 +74,7 @@ async fn an_invitation_registers_once_and_is_stored_as_a_mac() {
 }
 
 #[tokio::test]
-async fn of_two_with_one_invitation_one_registers() {
+async fn only_one_of_two_concurrent_registrations_uses_an_invitation() {
     let stack = Stack::start().await;
     let answer = ask(&route(&stack).await, &admin(&stack).await).await;
     let code = body(&answer)["invite_code"].as_str().unwrap().to_owned();
@@ -93,7 +93,7 @@ async fn of_two_with_one_invitation_one_registers() {
         };
         registrations.create(new).await
     };
-    // Both have seen that it counts.
+    // Both have read a valid invitation.
     assert!(register("one").await.is_ok());
     let late = register("two").await;
     assert!(matches!(late, Err(store::RegisterError::InvalidInvite)), "{late:?}");
@@ -104,7 +104,7 @@ fn peppers_tag(stack: &Stack, code: &str) -> String {
 }
 
 #[tokio::test]
-async fn closed_is_closed() {
+async fn closed_registration_refuses_even_an_invitation() {
     let stack = Stack::start().await;
     let env = stack.env_with(&[("REGISTRATION", "closed")]);
     let register = Service::<RegisterRoute>::open(&env, &World::system()).await.unwrap();
@@ -114,7 +114,7 @@ async fn closed_is_closed() {
 }
 
 #[tokio::test]
-async fn another_role_does_not_do() {
+async fn other_roles_are_refused() {
     let stack = Stack::start().await;
     let roles = [Role::User, Role::SuperAdmin];
     let user = NewUser { username: "testuser", email: None, roles: &roles };
@@ -123,12 +123,12 @@ async fn another_role_does_not_do() {
 }
 
 #[tokio::test]
-async fn it_is_guarded() {
+async fn the_guard_refuses_every_bad_token() {
     testkit::guarded_by_account::<AdminInvitesRoute>().await;
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let error =
         Service::<AdminInvitesRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());

@@ -4,7 +4,7 @@ use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::Admin;
 use web::{BootError, Endpoint, Json, Message, NoBody, Problem, Route, World};
 
-/// The route.
+/// Greets administrators.
 pub struct AdminRoute;
 
 impl Route for AdminRoute {

@@ -13,7 +13,7 @@ use process::{Reader, Settings};
 use serde::Serialize;
 use web::{Access, AuthorizerRequest, AuthorizerResponse, ByToken, Gate, Problem};
 
-/// The function.
+/// Decides whether API Gateway may invoke the guarded function.
 pub struct Authorizer {
     guard: AccountGuard,
     rules: AuthorizerRules,
@@ -26,7 +26,7 @@ pub struct AuthorizerRules {
 }
 
 impl Settings for AuthorizerRules {
-    /// From `AUTHORIZER_ACCESS` (`by_token`) and `AUTHORIZER_ROLES` (none).
+    /// Reads `AUTHORIZER_ACCESS` (default `by_token`) and `AUTHORIZER_ROLES` (default none).
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let access = reader.optional("AUTHORIZER_ACCESS", Admission::ByToken);
         let required = reader.optional("AUTHORIZER_ROLES", Required(Roles::default()));
@@ -34,7 +34,7 @@ impl Settings for AuthorizerRules {
     }
 }
 
-/// How a caller is admitted.
+/// How much of a caller is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Admission {
     ByToken,
@@ -53,7 +53,7 @@ impl FromStr for Admission {
     }
 }
 
-/// Roles, separated by commas.
+/// The required roles, separated by commas.
 struct Required(Roles);
 
 impl FromStr for Required {
@@ -68,10 +68,10 @@ impl FromStr for Required {
 /// caller is refused.
 #[derive(Clone, Debug, Default, Serialize, serde::Deserialize)]
 pub struct Context {
-    /// The user's id.
+    /// The user id (`sub`).
     #[serde(skip_serializing_if = "Option::is_none")]
     sub: Option<String>,
-    /// The session.
+    /// The session id (`sid`).
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<String>,
     /// The roles, separated by commas.
@@ -80,7 +80,7 @@ pub struct Context {
 }
 
 impl Authorizer {
-    /// Who the caller is, and the roles that apply.
+    /// Identifies the caller and the roles to compare.
     async fn admit(&self, request: &AuthorizerRequest) -> Result<(Context, Roles), Problem> {
         let headers = &request.headers;
         let (sub, sid, roles) = match self.rules.access {
@@ -124,7 +124,8 @@ impl EventHandler for Authorizer {
                 answer.context = context;
             }
             Ok(_) => tracing::info!(code = "insufficient_role", "access denied"),
-            // Nothing is known of the caller: the gateway answers 500, and the client may try again.
+            // The caller is neither valid nor invalid: an error makes the gateway answer 500, so the client may
+            // retry.
             Err(problem) if problem.status().is_server_error() => return Err(Unavailable(problem)),
             Err(problem) => {
                 tracing::info!(code = problem.code(), reason = problem.reason(), "access denied");
@@ -134,7 +135,7 @@ impl EventHandler for Authorizer {
     }
 }
 
-/// The caller could not be checked.
+/// Keys or account could not be read, so the caller is neither valid nor invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("the caller could not be checked: {0}")]
 pub struct Unavailable(Problem);

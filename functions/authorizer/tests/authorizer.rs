@@ -25,13 +25,13 @@ async fn ask(authorizer: &Authorizer, event: Value) -> Value {
 async fn admits(authorizer: &Authorizer, token: &str) -> bool {
     let answer = ask(authorizer, bearer(load("authorizer"), token)).await;
     if answer["isAuthorized"] == false {
-        assert_eq!(answer["context"], json!({}), "nothing is said of whoever is not let in");
+        assert_eq!(answer["context"], json!({}), "a refused caller gets no context");
     }
     answer["isAuthorized"].as_bool().unwrap()
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack, &[Role::User]).await).await;
     let authorizer = start(&stack, &[]).await;
@@ -47,7 +47,7 @@ async fn its_events_are_answered() {
 }
 
 #[tokio::test]
-async fn the_function_behind_is_told_who_it_is() {
+async fn the_context_names_the_caller() {
     let stack = Stack::start().await;
     let account = testuser(&stack, &[Role::User, Role::Admin]).await;
     let token = stack.sign_in(&account).await;
@@ -56,16 +56,16 @@ async fn the_function_behind_is_told_who_it_is() {
     assert_eq!(answer, json!({"isAuthorized": true, "context": context}));
 }
 
-/// Every way for a token to be bad, as on our own routes.
+/// The same bad tokens that Latchkey's own routes refuse.
 #[tokio::test]
-async fn a_bad_token_is_not_admitted() {
+async fn every_bad_token_is_refused() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack, &Role::ALL).await).await;
     for access in ["by_token", "checked"] {
         let authorizer = start(&stack, &[("AUTHORIZER_ACCESS", access)]).await;
         assert!(admits(&authorizer, &token).await);
         for bad in stack.forge().bad_tokens(&claims(&token), SystemClock.now()) {
-            // A header cannot hold a line break, so neither can an event.
+            // A header cannot contain a line break, so no event has one.
             if !bad.token.contains('\n') {
                 assert!(!admits(&authorizer, &bad.token).await, "{access}: {}", bad.fault);
             }
@@ -76,7 +76,7 @@ async fn a_bad_token_is_not_admitted() {
 }
 
 #[tokio::test]
-async fn the_roles_that_are_asked_for_are_needed_all_of_them() {
+async fn every_required_role_is_needed() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack, &[Role::User, Role::Admin]).await).await;
     for (roles, expected) in [
@@ -93,7 +93,7 @@ async fn the_roles_that_are_asked_for_are_needed_all_of_them() {
 }
 
 #[tokio::test]
-async fn checked_means_account_and_session_of_now() {
+async fn checked_reads_the_current_account_and_session() {
     let stack = Stack::start().await;
     let account = testuser(&stack, &[Role::Admin]).await;
     let token = stack.sign_in(&account).await;
@@ -110,9 +110,9 @@ async fn checked_means_account_and_session_of_now() {
     assert!(admits(&by_token, &token).await && !admits(&checked, &token).await);
 }
 
-/// Neither yes nor no: a no would be a 403 for somebody who may.
+/// An answer of "no" would become a 403 for a caller with a valid token.
 #[tokio::test]
-async fn when_the_caller_cannot_be_looked_at_it_fails() {
+async fn a_caller_who_cannot_be_checked_is_an_error() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack, &[Role::User]).await).await;
     let authorizer =
@@ -123,7 +123,7 @@ async fn when_the_caller_cannot_be_looked_at_it_fails() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let cold_start = async |env: Env| {
         open_handler::<Authorizer>(&env, &World::system()).await.err().unwrap().to_string()
     };

@@ -18,7 +18,7 @@ impl Settings for IssuerUrl {
     }
 }
 
-/// Serves the metadata.
+/// Serves the authorization server metadata.
 pub struct DiscoveryRoute {
     document: Metadata,
 }

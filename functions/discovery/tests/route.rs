@@ -14,16 +14,16 @@ async fn route(issuer: &str) -> Service<DiscoveryRoute> {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     let route = route("https://api.example.com").await;
     for (name, of_file) in events_of("discovery") {
         insta::assert_json_snapshot!(name, readable(&answer(&route, event(of_file)).await));
     }
 }
 
-/// The issuer is compared byte for byte, so it is answered as it is configured.
+/// Verifiers compare the issuer byte for byte.
 #[tokio::test]
-async fn the_issuer_is_as_configured() {
+async fn the_issuer_is_returned_exactly_as_configured() {
     for issuer in ["https://api.example.com/", "http://127.0.0.1:9000"] {
         let document = body(&answer(&route(issuer).await, event(load("discovery"))).await);
         assert_eq!(document["issuer"], issuer);
@@ -44,7 +44,7 @@ async fn head_gets_the_headers_of_get() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let error =
         Service::<DiscoveryRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());

@@ -45,7 +45,7 @@ impl Bench {
         self.ask(&json!({"password": password, "new_email": new_email})).await
     }
 
-    /// To whom mails have been sent, and about what.
+    /// The recipients and subjects of the sent mails.
     async fn mailed(&self) -> Vec<(String, String)> {
         let mails = deliver::<MailerFunction>(&self.stack).await;
         let subject = |text: &str| text.strip_prefix("Latchkey: ").unwrap().to_owned();
@@ -62,7 +62,7 @@ const REQUESTED: &str = "another e-mail address was requested";
 const CHANGED: &str = "your e-mail address has been changed";
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     for (name, of_file) in events_of("email-change") {
         let bench = Bench::start(Some("testuser@example.com")).await;
         let answer = answer(&bench.route, event(signed_in(of_file, &bench.token))).await;
@@ -71,7 +71,7 @@ async fn its_events_are_answered() {
 }
 
 #[tokio::test]
-async fn the_new_address_is_asked_and_the_old_one_told_before_and_after() {
+async fn the_new_address_gets_a_code_and_the_old_one_two_notices() {
     let bench = Bench::start(Some("old@example.com")).await;
     bench.stack.confirm(&bench.account).await;
     assert_eq!(status(&bench.change(PASSWORD, "New@example.com").await), 202);
@@ -89,7 +89,7 @@ async fn the_new_address_is_asked_and_the_old_one_told_before_and_after() {
 }
 
 #[tokio::test]
-async fn a_first_address_and_another_spelling_tell_nobody_else() {
+async fn a_first_address_or_a_new_spelling_sends_no_notice() {
     let bench = Bench::start(None).await;
     assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 202);
     assert_eq!(bench.mailed().await, told(&[("new@example.com", CONFIRM)]));
@@ -98,17 +98,17 @@ async fn a_first_address_and_another_spelling_tell_nobody_else() {
     assert_eq!(bench.mailed().await, told(&[("TestUser@example.com", CONFIRM)]));
 }
 
-/// An unconfirmed address may belong to a stranger, who has nothing to do with the account.
+/// An unconfirmed address may belong to a stranger.
 #[tokio::test]
-async fn an_old_address_that_is_not_confirmed_is_told_nothing() {
+async fn an_unconfirmed_old_address_gets_no_notice() {
     let bench = Bench::start(Some("victim@example.com")).await;
     assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 202);
     assert_eq!(bench.mailed().await, told(&[("new@example.com", CONFIRM)]));
 }
 
-/// As for a login: someone who knows the password and comes from a new network does not go unnoticed.
+/// As at login: the owner notices a thief who knows the password and comes from a new network.
 #[tokio::test]
-async fn the_owner_is_told_of_a_network_that_is_new() {
+async fn a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start(Some("old@example.com")).await;
     bench.stack.confirm(&bench.account).await;
     let change = async |network: &str, address: &str| {
@@ -125,9 +125,9 @@ async fn the_owner_is_told_of_a_network_that_is_new() {
     assert_eq!((change("198.51.100.1", "c@example.com").await, new().await), (202, 1));
 }
 
-/// No answer reveals whether it is taken; its owner gets a mail.
+/// The answer does not reveal whether an address is taken; the address's owner gets a mail.
 #[tokio::test]
-async fn an_address_that_somebody_has_is_answered_like_any_other() {
+async fn a_taken_address_gets_the_same_answer_as_a_free_one() {
     let bench = Bench::start(Some("old@example.com")).await;
     let user = NewUser { username: "other", email: Some("Other@example.com"), roles: &[] };
     let other = bench.stack.user(user).await;
@@ -142,7 +142,7 @@ async fn an_address_that_somebody_has_is_answered_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_changes_nothing_and_is_held_as_at_login() {
+async fn a_wrong_password_changes_nothing_and_is_throttled_as_at_login() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     for _ in 0..3 {
         let answer = bench.change("another password", "new@example.com").await;
@@ -154,7 +154,7 @@ async fn a_wrong_password_changes_nothing_and_is_held_as_at_login() {
 }
 
 #[tokio::test]
-async fn what_is_no_address_or_no_password_is_told() {
+async fn malformed_addresses_and_passwords_are_reported() {
     let bench = Bench::start(None).await;
     for (email, code) in [
         ("new", "invalid_format"),
@@ -177,7 +177,7 @@ async fn what_is_no_address_or_no_password_is_told() {
 }
 
 #[tokio::test]
-async fn beyond_three_an_hour_nobody_is_written_to() {
+async fn more_than_three_requests_an_hour_send_no_mail() {
     let bench = Bench::start(Some("old@example.com")).await;
     bench.stack.confirm(&bench.account).await;
     for _ in 0..5 {
@@ -194,12 +194,12 @@ async fn a_disabled_account_changes_nothing() {
 }
 
 #[tokio::test]
-async fn it_is_guarded() {
+async fn the_guard_refuses_every_bad_token() {
     testkit::guarded_by_account::<EmailChangeRoute>().await;
 }
 
 #[tokio::test]
-async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+async fn an_unreachable_database_answers_503() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_out_of_reach();
     let route = Box::pin(Service::<EmailChangeRoute>::open(&env, &World::system())).await.unwrap();
@@ -208,7 +208,7 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let started =
         Box::pin(Service::<EmailChangeRoute>::open(&Env::default(), &World::system())).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
@@ -216,7 +216,7 @@ async fn what_its_environment_lacks_is_told_at_once() {
 
 /// An outage uses up no limit, whichever database call fails.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_nobody() {
+async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {
         let mut bench = Bench::start(Some("old@example.com")).await;
         let interceptor = Interceptor::of(&bench.stack).await;

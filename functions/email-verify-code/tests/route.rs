@@ -35,7 +35,7 @@ impl Bench {
         Self { stack, route, account, token }
     }
 
-    /// A mail with a code for this address, which an account asks for.
+    /// Has a mail with a code sent to this address on behalf of an account.
     async fn mail_for(&self, account: &Account, address: &str, asked_at: Timestamp) -> Received {
         let id = MailId::new(asked_at, &SystemRandom);
         let address = Email::parse(address).unwrap();
@@ -86,14 +86,14 @@ fn verified(address: &str) -> (Option<String>, EmailStanding) {
 
 const NONE: (Option<String>, EmailStanding) = (None, EmailStanding::Unverified);
 
-/// Digits that are not those of the mail.
+/// Digits other than those in the mail.
 fn wrong(mail: &Received, n: u64) -> String {
     let digits: u64 = mail.digits().unwrap().parse().unwrap();
     format!("{:08}", (digits + 1 + n) % 100_000_000)
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     for (name, of_file) in events_of("email-verify-code") {
         let bench = Bench::start(Some("testuser@example.com")).await;
         let answer = answer(&bench.route, event(signed_in(of_file, &bench.token))).await;
@@ -113,7 +113,7 @@ async fn digits_confirm_the_callers_address() {
 }
 
 #[tokio::test]
-async fn digits_claim_another_address_and_the_old_one_is_told_if_it_was_confirmed() {
+async fn digits_claim_a_new_address_and_notify_a_confirmed_old_one() {
     let bench = Bench::start(Some("old@example.com")).await;
     let mail = bench.mail("New@example.com").await;
     assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204);
@@ -126,10 +126,10 @@ async fn digits_claim_another_address_and_the_old_one_is_told_if_it_was_confirme
     assert_eq!(told[0].to, "New@example.com");
 }
 
-/// Two accounts claim one address. Its owner, signed in, types the newest digits, which are those of the
-/// other account: nothing is confirmed for anybody. Their own digits confirm the address for them.
+/// Two accounts claim one address. If its owner signs in and types the newest digits, which belong to the other
+/// account, neither account gets the address. The owner's own digits confirm it.
 #[tokio::test]
-async fn digits_confirm_an_address_for_the_account_that_is_signed_in_and_no_other() {
+async fn digits_confirm_an_address_only_for_the_signed_in_account() {
     let bench = Bench::start(None).await;
     let user = NewUser { username: "squatter", email: None, roles: &[Role::User] };
     let squatter = bench.stack.user(user).await;
@@ -148,7 +148,7 @@ async fn digits_confirm_an_address_for_the_account_that_is_signed_in_and_no_othe
 }
 
 #[tokio::test]
-async fn an_address_that_was_taken_meanwhile_is_not_claimed_and_costs_no_try() {
+async fn an_address_taken_since_the_mail_is_not_claimed_and_costs_no_try() {
     let bench = Bench::start(Some("old@example.com")).await;
     let mail = bench.mail("new@example.com").await;
     let user = NewUser { username: "other", email: Some("new@example.com"), roles: &[] };
@@ -169,15 +169,15 @@ async fn digits_are_void_after_five_wrong_tries() {
     }
     assert!(is_wrong(&bench.code(mail.digits().unwrap()).await));
     assert_eq!(bench.email().await, NONE);
-    // Those of the next mail are tried from the beginning.
+    // The digits of the next mail have five tries again.
     let next = bench.mail("new@example.com").await;
     assert!(is_wrong(&bench.code(&wrong(&next, 0)).await));
     assert_eq!(status(&bench.code(next.digits().unwrap()).await), 204);
 }
 
-/// Digits are accepted as people and phones type them. Other input is reported as such and costs no try.
+/// Digits are accepted as people and phones type them. Other input is reported as malformed and costs no try.
 #[tokio::test]
-async fn white_space_hyphens_and_full_width_digits_do_and_malformed_values_are_no_try() {
+async fn spaces_hyphens_and_full_width_digits_are_accepted_and_malformed_values_cost_no_try() {
     let bench = Bench::start(None).await;
     let mail = bench.mail("new@example.com").await;
     for malformed in ["", " ", "1234567", "123456789", "1234567x", "١٢٣٤٥٦٧٨", "1234.5678"]
@@ -203,7 +203,7 @@ async fn white_space_hyphens_and_full_width_digits_do_and_malformed_values_are_n
     }
 }
 
-/// Ten minutes (ASVS 6.5.5).
+/// ASVS 6.5.5 demands at most ten minutes.
 #[tokio::test]
 async fn digits_expire_after_ten_minutes() {
     assert_eq!(CODE_VALID_FOR.as_secs(), 600);
@@ -215,7 +215,7 @@ async fn digits_expire_after_ten_minutes() {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_is_one_answer() {
+async fn every_failure_gets_the_same_answer() {
     let bench = Bench::start(None).await;
     let other = NewUser { username: "other", email: None, roles: &[Role::User] };
     let other = bench.stack.user(other).await;
@@ -230,7 +230,7 @@ async fn whatever_is_wrong_is_one_answer() {
 }
 
 #[tokio::test]
-async fn a_network_that_guesses_is_held() {
+async fn a_network_that_guesses_is_throttled() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_with(&[("THROTTLE_NETWORK_FREE", "3")]);
     let bench = Bench {
@@ -246,7 +246,7 @@ async fn a_network_that_guesses_is_held() {
 }
 
 #[tokio::test]
-async fn it_is_guarded() {
+async fn the_guard_refuses_every_bad_token() {
     testkit::guarded_by_account::<EmailVerifyCodeRoute>().await;
 }
 
@@ -260,7 +260,7 @@ async fn an_ended_session_and_a_disabled_account_confirm_nothing() {
 }
 
 #[tokio::test]
-async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+async fn an_unreachable_database_answers_503() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_out_of_reach();
     let route = Service::<EmailVerifyCodeRoute>::open(&env, &World::system()).await.unwrap();
@@ -270,7 +270,7 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 
 /// An outage uses up no limit, no try at the digits and no code, whichever database call fails.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_nobody() {
+async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {
         let mut bench = Bench::start(Some("old@example.com")).await;
         let mail = bench.mail("new@example.com").await;
@@ -282,7 +282,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
         assert!(matches!(status_of_first, 204 | 500 | 503), "{call}: {status_of_first}");
         let mut counted = bench.stack.counted().await;
         if status_of_first == 204 {
-            // The digits are used, so nobody needs this try.
+            // The digits are used up, so their counter no longer matters.
             counted.retain(|key, _| !key.starts_with("DIGITS#"));
         }
         assert_eq!(counted, BTreeMap::new(), "{call}");
@@ -297,7 +297,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let started = Service::<EmailVerifyCodeRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }

@@ -57,7 +57,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     for (name, of_file) in events_of("email-verify-send") {
         let answer = answer(&bench.route, event(signed_in(of_file, &bench.token))).await;
@@ -66,18 +66,18 @@ async fn its_events_are_answered() {
 }
 
 #[tokio::test]
-async fn a_mail_goes_to_an_address_that_is_not_verified() {
+async fn an_unverified_address_gets_a_mail() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     assert_eq!(status(&bench.ask().await), 202);
     assert_eq!(bench.mailed().await, ["testuser@example.com"]);
-    // Not to one that is.
+    // A verified address gets none.
     bench.set("email_verified", AttributeValue::Bool(true)).await;
     assert_eq!(status(&bench.ask().await), 202);
     assert_eq!(bench.mailed().await.len(), 1);
 }
 
 #[tokio::test]
-async fn one_that_is_to_be_claimed_gets_one_and_no_address_none() {
+async fn a_new_address_gets_a_mail_and_an_account_without_address_none() {
     let bench = Bench::start(None).await;
     assert_eq!(status(&bench.ask().await), 202);
     assert_eq!(bench.mailed().await, [""; 0]);
@@ -87,7 +87,7 @@ async fn one_that_is_to_be_claimed_gets_one_and_no_address_none() {
 }
 
 #[tokio::test]
-async fn beyond_three_an_hour_nothing_is_sent_and_beyond_twenty_it_says_so() {
+async fn more_than_three_an_hour_send_nothing_and_more_than_twenty_answer_429() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     for _ in 0..20 {
         assert_eq!(status(&bench.ask().await), 202);
@@ -97,12 +97,12 @@ async fn beyond_three_an_hour_nothing_is_sent_and_beyond_twenty_it_says_so() {
 }
 
 #[tokio::test]
-async fn it_is_guarded() {
+async fn the_guard_refuses_every_bad_token() {
     testkit::guarded_by_account::<EmailVerifySendRoute>().await;
 }
 
 #[tokio::test]
-async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+async fn an_unreachable_database_answers_503() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_out_of_reach();
     let route = Service::<EmailVerifySendRoute>::open(&env, &World::system()).await.unwrap();
@@ -112,7 +112,7 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 
 /// An outage uses up no limit, whichever database call fails.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_nobody() {
+async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {
         let mut bench = Bench::start(Some("testuser@example.com")).await;
         let interceptor = Interceptor::of(&bench.stack).await;
@@ -133,7 +133,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let started = Service::<EmailVerifySendRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }

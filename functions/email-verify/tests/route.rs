@@ -34,7 +34,7 @@ impl Bench {
         Self { stack, route, account }
     }
 
-    /// A mail with a code for this address.
+    /// Has a mail with a code sent to this address.
     async fn mail(&self, address: &str) -> Received {
         let now = SystemClock.now();
         let id = MailId::new(now, &SystemRandom);
@@ -56,7 +56,7 @@ impl Bench {
         self.ask(&json!({"token": mail.token().unwrap()})).await
     }
 
-    /// All items but the counters, in the form of text.
+    /// All items except counters, as text.
     async fn stored(&self) -> Vec<String> {
         let items = self.stack.items().await.into_iter();
         let sorted = items.map(BTreeMap::from_iter).map(|item| format!("{item:?}"));
@@ -81,7 +81,7 @@ fn verified(address: &str) -> (Option<String>, EmailStanding) {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     for (name, of_file) in events_of("email-verify") {
         let bench = Bench::start(None).await;
         insta::assert_json_snapshot!(name, readable(&answer(&bench.route, event(of_file)).await));
@@ -89,7 +89,7 @@ async fn its_events_are_answered() {
 }
 
 #[tokio::test]
-async fn a_link_confirms_the_address_that_an_account_has() {
+async fn a_link_confirms_the_address_of_an_account() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     let mail = bench.mail("testuser@example.com").await;
     let answer = bench.by_token(&mail).await;
@@ -104,7 +104,7 @@ async fn a_link_confirms_the_address_that_an_account_has() {
 async fn a_link_succeeds_again_while_the_account_still_has_the_address() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     let mail = bench.mail("testuser@example.com").await;
-    // Both at the same moment, and once more.
+    // Twice concurrently, and once more.
     let (first, second) = tokio::join!(bench.by_token(&mail), bench.by_token(&mail));
     assert_eq!((status(&first), status(&second)), (204, 204));
     assert_eq!(status(&bench.by_token(&mail).await), 204);
@@ -117,9 +117,9 @@ async fn a_link_succeeds_again_while_the_account_still_has_the_address() {
     assert_eq!(status(&bench.by_token(&next).await), 204);
 }
 
-/// However much later: an old mail, a tab that is opened again. A link that has confirmed nothing expires.
+/// A user may open an old mail or tab again much later. A link that has confirmed nothing expires.
 #[tokio::test]
-async fn a_link_that_has_confirmed_succeeds_again_long_after() {
+async fn a_used_link_still_succeeds_long_afterwards() {
     for (has, confirms) in
         [("testuser@example.com", "testuser@example.com"), ("old@example.com", "new@example.com")]
     {
@@ -148,7 +148,7 @@ async fn a_link_that_has_confirmed_succeeds_again_long_after() {
 
 /// A later owner of the address must not be exposed to the networks of its previous owner.
 #[tokio::test]
-async fn no_network_stays_known_by_an_address_that_is_given_up() {
+async fn changing_the_address_forgets_the_networks_known_by_it() {
     let bench = Bench::start(Some("old@example.com")).await;
     let account = bench.stack.confirm(&bench.account).await;
     let settings = bench.stack.env().settings::<(throttle::Config, PeppersSecret)>();
@@ -169,7 +169,7 @@ async fn no_network_stays_known_by_an_address_that_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_link_claims_another_address_and_the_old_one_is_told() {
+async fn a_link_claims_a_new_address_and_notifies_the_old_one() {
     let bench = Bench::start(Some("old@example.com")).await;
     bench.stack.confirm(&bench.account).await;
     let mail = bench.mail("New@example.com").await;
@@ -178,7 +178,7 @@ async fn a_link_claims_another_address_and_the_old_one_is_told() {
     let told = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
     assert_eq!(told.to, "old@example.com");
     assert_eq!(told.subject, "Latchkey: your e-mail address has been changed");
-    // The old address is anybody's.
+    // Any account may claim the old address.
     let user = NewUser { username: "other", email: Some("old@example.com"), roles: &[] };
     bench.stack.user(user).await;
 }
@@ -200,13 +200,13 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_confirmation() {
     });
     assert_eq!(status(&bench.by_token(&mail).await), 204);
     let told = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
-    assert!(told, "a notice was asked for");
+    assert!(told, "the route tried to write a notice");
     assert_eq!(bench.email().await, verified("new@example.com"));
 }
 
-/// An unconfirmed address may belong to a stranger, who has nothing to do with the account.
+/// An unconfirmed address may belong to a stranger.
 #[tokio::test]
-async fn an_old_address_that_was_never_confirmed_is_told_nothing() {
+async fn an_old_address_that_was_never_confirmed_gets_no_notice() {
     let bench = Bench::start(Some("victim@example.com")).await;
     let mail = bench.mail("new@example.com").await;
     assert_eq!(status(&bench.by_token(&mail).await), 204);
@@ -214,23 +214,23 @@ async fn an_old_address_that_was_never_confirmed_is_told_nothing() {
     assert!(mails.iter().all(|mail| mail.to == "new@example.com"), "{mails:?}");
 }
 
-/// Digits are for the account that is signed in: here they would confirm an address for the account that
-/// mailed last.
+/// Digits need a signed-in account: here they would confirm an address for whichever account requested the
+/// latest mail.
 #[tokio::test]
-async fn digits_confirm_nothing_without_a_session() {
+async fn digits_without_a_session_confirm_nothing() {
     let bench = Bench::start(None).await;
     let mail = bench.mail("new@example.com").await;
     let digits = json!({"email": "new@example.com", "code": mail.digits().unwrap()});
     let answer = bench.ask(&digits).await;
     assert_eq!((status(&answer), &body(&answer)["code"]), (400, &json!("invalid_request")));
     assert_eq!(bench.email().await, (None, EmailStanding::Unverified));
-    // Next to a token, these are unknown members and ignored.
+    // Together with a token, they are unknown members, which are ignored.
     let both = json!({"token": mail.token().unwrap(), "email": "x", "code": "1"});
     assert_eq!(status(&bench.ask(&both).await), 204);
 }
 
 #[tokio::test]
-async fn an_address_that_was_taken_meanwhile_is_not_claimed() {
+async fn an_address_taken_since_the_mail_is_not_claimed() {
     let bench = Bench::start(Some("old@example.com")).await;
     let mail = bench.mail("new@example.com").await;
     let user = NewUser { username: "other", email: Some("new@example.com"), roles: &[] };
@@ -244,7 +244,7 @@ async fn an_address_that_was_taken_meanwhile_is_not_claimed() {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_is_one_answer() {
+async fn every_failure_gets_the_same_answer() {
     let bench = Bench::start(None).await;
     let mail = bench.mail("new@example.com").await;
     bench.stack.disable(bench.account.id).await;
@@ -267,7 +267,7 @@ async fn whatever_is_wrong_is_one_answer() {
 }
 
 #[tokio::test]
-async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+async fn an_unreachable_database_answers_503() {
     let stack = Stack::start().await;
     let route = Service::<EmailVerifyRoute>::open(&stack.env_out_of_reach(), &World::system())
         .await
@@ -277,7 +277,7 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 
 /// An outage uses up no limit and no code, whichever database call fails.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_nobody() {
+async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {
         let mut bench = Bench::start(Some("old@example.com")).await;
         let mail = bench.mail("new@example.com").await;
@@ -299,7 +299,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let started = Service::<EmailVerifyRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }

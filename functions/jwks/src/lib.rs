@@ -9,7 +9,7 @@ use web::{AnyOrigin, BootError, Endpoint, NoBody, Problem, Public, PublicDocumen
 /// Serves the public key set.
 pub struct JwksRoute {
     keys: TableKeys,
-    /// A key is public for longer than this before it signs.
+    /// How long clients may cache the key set. A new key is published for longer than this before it signs.
     max_age: MaxAgeSeconds,
 }
 

@@ -7,7 +7,7 @@ use testkit::{Stack, body, event, events_of, head, load, readable};
 use web::{Service, World, answer};
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let route = Service::<JwksRoute>::open(&stack.env(), &World::system()).await.unwrap();
     for (name, of_file) in events_of("jwks") {
@@ -17,7 +17,7 @@ async fn its_events_are_answered() {
 }
 
 #[tokio::test]
-async fn the_keys_are_those_that_are_published_and_public_alone() {
+async fn the_answer_has_the_published_keys_without_private_parts() {
     let stack = Stack::start().await;
     let route = Service::<JwksRoute>::open(&stack.env(), &World::system()).await.unwrap();
     let published = body(&answer(&route, event(load("jwks"))).await);
@@ -27,7 +27,7 @@ async fn the_keys_are_those_that_are_published_and_public_alone() {
     assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x", "y"]);
 }
 
-/// As for GET, without the body, whether it succeeds or not.
+/// HEAD answers like GET without the body, for successes and failures.
 #[tokio::test]
 async fn head_gets_the_headers_of_get() {
     let stack = Stack::start().await;
@@ -41,7 +41,7 @@ async fn head_gets_the_headers_of_get() {
 }
 
 #[tokio::test]
-async fn without_a_database_it_answers_that_it_cannot() {
+async fn an_unreachable_database_answers_503() {
     let stack = Stack::start().await;
     let route =
         Service::<JwksRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
@@ -49,7 +49,7 @@ async fn without_a_database_it_answers_that_it_cannot() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let error = Service::<JwksRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());
 }

@@ -1,5 +1,5 @@
-//! Users who come from elsewhere with the hashes that their old application had: they sign in with the
-//! old password, and the hash is ours afterwards. The hashes are made by the very libraries.
+//! Imported users sign in with their old password, and the login replaces the imported hash by Argon2id. The
+//! hashes come from the original libraries.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,10 +12,10 @@ use template::project::Project;
 use testkit::{NewUser, Stack, json_request, status};
 use web::{Service, World, answer};
 
-/// With what a name and an accent are.
+/// Contains non-ASCII letters, an emoji and a space.
 const PASSWORD: &str = "Frühling, \u{1f339} und 17 Bäume";
 
-/// Prints the hashes of a password, by name.
+/// Prints one hash of the password per scheme, as JSON.
 const HASHES: &str = r#"
 import sys, json
 from argon2 import PasswordHasher
@@ -69,7 +69,7 @@ async fn stored_hash(stack: &Stack, account: &Account) -> String {
 }
 
 #[tokio::test]
-async fn end_to_end_old_hashes_open_their_accounts_and_are_replaced() {
+async fn end_to_end_imported_hashes_are_accepted_and_then_replaced() {
     let stack = Stack::start().await;
     let env = stack.env_with(&[("THROTTLE_PAIR_FREE", "1000")]);
     let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
@@ -87,14 +87,18 @@ async fn end_to_end_old_hashes_open_their_accounts_and_are_replaced() {
         assert_eq!(
             stored_hash(&stack, &account).await,
             hash,
-            "{name}: a wrong one changes nothing"
+            "{name}: a wrong password replaced the hash"
         );
         assert_eq!(login(PASSWORD).await, 200, "{name}: {hash}");
         let renewed = stored_hash(&stack, &account).await;
         assert!(renewed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{name}: {renewed}");
-        // And by that one the same password.
+        // The new hash accepts the same password.
         assert_eq!(login(PASSWORD).await, 200, "{name}");
-        assert_eq!(stored_hash(&stack, &account).await, renewed, "{name}: it stays");
+        assert_eq!(
+            stored_hash(&stack, &account).await,
+            renewed,
+            "{name}: the new hash was replaced again"
+        );
         assert_eq!(login("another password").await, 401, "{name}");
     }
 }

@@ -34,7 +34,7 @@ impl Bench {
 
     async fn start_with_password(password: &str) -> Self {
         let stack = Stack::start().await;
-        // Throttling has tests of its own.
+        // Other tests cover throttling.
         let free = ["PAIR", "NAME", "NETWORK"].map(|kind| format!("THROTTLE_{kind}_FREE"));
         let free: Vec<_> = free.iter().map(|name| (name.as_str(), "1000")).collect();
         let route =
@@ -76,7 +76,7 @@ fn token(answer: &EventResponse) -> String {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     let bench = Bench::start().await;
     for (name, of_file) in events_of("login") {
         let answer = answer(&bench.route, event(of_file)).await;
@@ -85,7 +85,7 @@ async fn its_events_are_answered() {
 }
 
 #[tokio::test]
-async fn a_login_is_by_name_or_address_in_any_spelling() {
+async fn a_name_or_address_is_accepted_in_any_spelling() {
     let bench = Bench::start().await;
     for by in [
         json!({"username": "testuser"}),
@@ -112,9 +112,9 @@ async fn a_login_is_by_name_or_address_in_any_spelling() {
     }
 }
 
-/// Phones put a space after a word, and forms with one field send addresses as usernames.
+/// Phones add a space after a word, and forms with a single field send an address as `username`.
 #[tokio::test]
-async fn a_login_is_what_sign_in_forms_send() {
+async fn a_login_accepts_what_sign_in_forms_send() {
     let bench = Bench::start().await;
     for by in [
         json!({"username": "testuser "}),
@@ -131,7 +131,7 @@ async fn a_login_is_what_sign_in_forms_send() {
     }
     // A password is never trimmed.
     assert_eq!(status(&bench.login("testuser", &format!("{PASSWORD} ")).await), 401);
-    // It is as long as an address may be, and the member that was sent is named.
+    // An address in `username` may have an address's length; an error names the member that was sent.
     let address = |octets: usize| format!("{}@example.com", "y".repeat(octets - 12));
     for (username, expected) in [(address(254), 401), (address(255), 400), ("y".repeat(81), 400)] {
         let answer = bench.login(&username, PASSWORD).await;
@@ -142,9 +142,9 @@ async fn a_login_is_what_sign_in_forms_send() {
     }
 }
 
-/// The folded form is measured: what is typed may be longer or shorter.
+/// The limit applies to the folded form, which may be longer or shorter than the input.
 #[tokio::test]
-async fn a_name_is_treated_alike_in_every_spelling_of_whatever_length() {
+async fn every_spelling_of_a_name_has_the_same_length_limit() {
     let bench = Bench::start().await;
     let domain = [&*"a".repeat(63), &*"b".repeat(63), &*"c".repeat(61)].join(".");
     let (name, address) = ("\u{e9}".repeat(80), format!("{}@{domain}", "\u{e9}".repeat(32)));
@@ -166,15 +166,15 @@ async fn a_name_is_treated_alike_in_every_spelling_of_whatever_length() {
             assert_eq!(status(&bench.ask(&login).await), expected, "{member} {text}");
         }
     }
-    // Thirty ligatures are ninety letters.
+    // Thirty ligatures fold to ninety letters.
     for text in ["\u{fb03}".repeat(30), "ffi".repeat(30)] {
         assert_eq!(status(&bench.login(&text, PASSWORD).await), 400, "{text}");
     }
 }
 
-/// Both members count as guesses at the same address.
+/// Guesses in `email` and in `username` share one counter.
 #[tokio::test]
-async fn an_address_is_throttled_in_whichever_member_it_comes() {
+async fn an_address_has_one_throttle_in_both_members() {
     let stack = Stack::start().await;
     let env = stack.env_with(&[("THROTTLE_PAIR_BASE_SECONDS", "300")]);
     let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
@@ -193,7 +193,7 @@ async fn an_address_is_throttled_in_whichever_member_it_comes() {
 }
 
 #[tokio::test]
-async fn its_token_and_session_let_the_user_in() {
+async fn a_login_begins_a_session_and_returns_its_token() {
     let bench = Bench::start().await;
     let answer = bench.login("testuser", PASSWORD).await;
     assert_eq!(body(&answer)["expires_in"], 900);
@@ -201,7 +201,7 @@ async fn its_token_and_session_let_the_user_in() {
     assert_eq!((claims.sub, claims.ver), (bench.account.id, bench.account.ver));
     assert_eq!(claims.roles, bench.account.roles);
     assert_eq!(claims.exp - claims.iat, 900);
-    // The session begins before the token is made, maybe in another second.
+    // The session begins before the token is issued, perhaps in an earlier second.
     assert!((0..60).contains(&(claims.iat - claims.auth_time)), "{claims:?}");
     assert_eq!(claims.amr, ["pwd"]);
     assert_eq!(claims.preferred_username, "testuser");
@@ -212,7 +212,7 @@ async fn its_token_and_session_let_the_user_in() {
 
 /// Anyone can read a token, so nothing in it is secret.
 #[tokio::test]
-async fn a_token_says_what_the_contract_says_and_no_more() {
+async fn a_token_has_exactly_the_claims_of_the_contract() {
     let bench = Bench::start().await;
     let token = token(&bench.login("testuser", PASSWORD).await);
     let claims = testkit::decode(token.split('.').nth(1).unwrap());
@@ -237,9 +237,9 @@ async fn a_token_says_what_the_contract_says_and_no_more() {
     assert!(!claims.to_string().contains("testuser@example.com"));
 }
 
-/// Neither tokens nor ids repeat.
+/// Tokens, token ids and session ids never repeat.
 #[tokio::test]
-async fn each_login_is_a_new_session() {
+async fn every_login_begins_a_new_session() {
     let bench = Bench::start().await;
     let (mut tokens, mut ids, mut sessions) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for _ in 0..5 {
@@ -253,9 +253,9 @@ async fn each_login_is_a_new_session() {
     assert_eq!(bench.sessions().await, 5);
 }
 
-/// Every failure has the same answer, and begins no session.
+/// No failure begins a session.
 #[tokio::test]
-async fn whatever_is_wrong_is_one_answer() {
+async fn every_failure_gets_the_same_answer() {
     let bench = Bench::start().await;
     let gone = NewUser { username: "disabled", email: None, roles: &[Role::User] };
     bench.stack.disable(bench.stack.user(gone).await.id).await;
@@ -277,14 +277,14 @@ async fn whatever_is_wrong_is_one_answer() {
         json!({"username": "testuser", "password": "y".repeat(1_024)}),
     ] {
         let answer = bench.ask(&login).await;
-        // Status, headers and body, to the letter: the events have one request id.
+        // Compares status, headers and body exactly: all events have the same request id.
         assert_eq!(answer, wrong_password, "{login}");
         assert_eq!(readable(&answer), readable_wrong, "{login}");
     }
     assert_eq!(bench.sessions().await, 0);
 }
 
-/// Stands before the database and notes what is asked of it.
+/// A proxy before the database that records all requests.
 struct Wiretap {
     url: String,
     heard: Arc<Mutex<Vec<u8>>>,
@@ -319,7 +319,7 @@ impl Wiretap {
         }
     }
 
-    /// The operations since the last call, by name.
+    /// Takes the names of the operations since the last call.
     fn operations(&self) -> Vec<String> {
         let heard = std::mem::take(&mut *self.heard.lock().unwrap());
         let heard = String::from_utf8(heard).unwrap();
@@ -333,7 +333,7 @@ impl Wiretap {
 
 /// The database requests do not depend on whether the name or the account exists.
 #[tokio::test]
-async fn whatever_is_wrong_asks_the_same_of_the_database() {
+async fn every_failure_makes_the_same_database_requests() {
     let stack = Stack::start().await;
     let tap = Wiretap::before(&stack).await;
     let env = stack.env_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &tap.url)]);
@@ -362,9 +362,9 @@ async fn whatever_is_wrong_asks_the_same_of_the_database() {
 
 /// After the free attempts no password is checked, whether or not the name exists.
 #[tokio::test]
-async fn guesses_are_throttled_by_whatever_spelling() {
+async fn all_spellings_of_a_name_share_one_throttle() {
     let stack = Stack::start().await;
-    // The wait is longer than a slow machine takes for the guesses.
+    // The wait must outlast the guesses on a slow machine.
     let env = stack.env_with(&[("THROTTLE_PAIR_BASE_SECONDS", "300")]);
     let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
@@ -378,7 +378,7 @@ async fn guesses_are_throttled_by_whatever_spelling() {
         for name in names {
             assert_eq!(status(&ask(name, "another password", "192.0.2.1").await), 401, "{name}");
         }
-        // Nor does a header of the client's own help, nor the right password.
+        // Neither a forged `x-forwarded-for` nor the right password lifts the wait.
         for (password, forwarded) in [("another password", "192.0.2.2"), (PASSWORD, "192.0.2.3")] {
             let held = ask(names[0], password, forwarded).await;
             assert_eq!(status(&held), 429);
@@ -391,7 +391,7 @@ async fn guesses_are_throttled_by_whatever_spelling() {
 
 /// A password is neither trimmed nor truncated, and upper and lower case differ.
 #[tokio::test]
-async fn a_password_counts_as_it_was_set() {
+async fn only_the_exact_password_is_accepted() {
     let long = format!("{}Q{}", "y".repeat(500), "z".repeat(523));
     for (set, others) in [
         (
@@ -415,7 +415,7 @@ async fn a_password_counts_as_it_was_set() {
                 long.replace('Q', "q"),
             ],
         ),
-        // NFC is the one thing that is done to it.
+        // NFC is the only normalization.
         ("p\u{e4}ssw\u{f6}rter", vec!["passworter".to_owned(), "P\u{e4}ssw\u{f6}rter".to_owned()]),
     ] {
         let bench = Bench::start_with_password(set).await;
@@ -449,7 +449,7 @@ async fn there_is_no_default_account() {
 
 /// Only a JSON object with the documented members and types is accepted.
 #[tokio::test]
-async fn the_body_has_its_shape() {
+async fn only_the_documented_body_is_accepted() {
     let bench = Bench::start().await;
     let name = "testuser";
     for (bad, code) in [
@@ -478,9 +478,9 @@ async fn the_body_has_its_shape() {
     assert_eq!(bench.sessions().await, 0);
 }
 
-/// A hash takes its time, so every tenth of the strings is tried with a password that makes one.
+/// Hashing is slow, so only every tenth string comes with a password that is hashed.
 #[tokio::test]
-async fn naughty_strings_are_no_defect() {
+async fn naughty_strings_cause_no_server_error() {
     let bench = Bench::start().await;
     let too_long = "y".repeat(1_025);
     for (n, text) in testkit::naughty_strings().into_iter().enumerate() {
@@ -495,23 +495,21 @@ async fn naughty_strings_are_no_defect() {
     }
 }
 
-/// Its refresh token is that of the session, which has never rotated.
 #[tokio::test]
-async fn it_answers_a_refresh_token_of_the_session() {
+async fn the_refresh_token_belongs_to_the_session() {
     let bench = Bench::start().await;
     let answer = bench.login("testuser", PASSWORD).await;
     let refresh = body(&answer)["refresh_token"].as_str().unwrap().to_owned();
     let said = issuer::RefreshToken::verify(&refresh, bench.stack.peppers()).unwrap();
     let claims = bench.verifier().verify(&token(&answer)).await.unwrap();
     assert_eq!((said.sub, said.sid, said.counter), (claims.sub, claims.sid, 0));
-    // 30 days, less what has gone by since, which is cut to whole seconds.
+    // 30 days minus the time since the login, in whole seconds.
     let expires_in = body(&answer)["refresh_expires_in"].as_i64().unwrap();
     assert!((30 * 86_400 - 60..=30 * 86_400).contains(&expires_in), "{expires_in}");
 }
 
-/// The oldest ends.
 #[tokio::test]
-async fn an_account_has_so_many_sessions() {
+async fn the_oldest_session_ends_at_the_limit() {
     let stack = Stack::start().await;
     let env = stack.env_with(&[("SESSIONS_PER_ACCOUNT", "3")]);
     let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
@@ -529,9 +527,9 @@ async fn an_account_has_so_many_sessions() {
     assert_eq!(left, begun[2..].iter().cloned().collect());
 }
 
-/// Where a session comes from is kept, as the gateway saw it and not as the client says.
+/// The network comes from the gateway, not from a header of the client.
 #[tokio::test]
-async fn a_session_knows_its_client() {
+async fn a_session_records_network_and_user_agent() {
     let bench = Bench::start().await;
     let event_json = testkit::header(load("login"), "x-forwarded-for", "198.51.100.1");
     let event_json = testkit::header(event_json, "user-agent", &"a".repeat(1_000));
@@ -542,9 +540,9 @@ async fn a_session_knows_its_client() {
     assert_eq!(session["user_agent"].as_s().unwrap().len(), 256);
 }
 
-/// A client whose name is not ASCII, or holds what a reader cannot see, has a name all the same.
+/// Invisible characters are removed.
 #[tokio::test]
-async fn a_client_may_have_a_name_in_any_script() {
+async fn a_user_agent_may_be_in_any_script() {
     let bench = Bench::start().await;
     let event_json =
         testkit::header(load("login"), "user-agent", "Br\u{f6}wser \u{202e}\u{540d}/1");
@@ -554,9 +552,9 @@ async fn a_client_may_have_a_name_in_any_script() {
     assert_eq!(session["user_agent"].as_s().unwrap(), "Br\u{f6}wser \u{540d}/1");
 }
 
-/// Not of the first one, nor of one that is known, nor of a login that fails.
+/// No notice is sent for the first network, a known one, or a failed login.
 #[tokio::test]
-async fn the_owner_is_told_of_a_login_from_somewhere_new() {
+async fn a_login_from_a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start().await;
     bench.stack.confirm(&bench.account).await;
     let login = async |network: &str, password: &str| {
@@ -585,7 +583,7 @@ async fn the_owner_is_told_of_a_login_from_somewhere_new() {
 }
 
 #[tokio::test]
-async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+async fn an_unreachable_database_answers_503() {
     let stack = Stack::start().await;
     let route =
         Service::<LoginRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
@@ -596,7 +594,7 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let cold_start = async |env: Env| {
         Service::<LoginRoute>::open(&env, &World::system()).await.err().unwrap().to_string()
     };
@@ -652,7 +650,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
                 }
                 other => panic!("{case}: {other}"),
             }
-            // Nor does the login end the session that the change has begun.
+            // The login does not end the session that the change began.
             if let Some(other) = other {
                 assert!(bench.stack.lives(account.id, other).await, "{case}");
             }
@@ -662,7 +660,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
 
 /// Accounts created before the two items shared an epoch can sign in, and get one with the next change.
 #[tokio::test]
-async fn an_account_from_before_the_binding_signs_in_and_is_bound_by_the_next_change() {
+async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_change() {
     let bench = Bench::start().await;
     let client = bench.stack.client();
     for (pk, sk, attribute) in [
@@ -691,10 +689,9 @@ async fn an_account_from_before_the_binding_signs_in_and_is_bound_by_the_next_ch
     assert!(logins.account(bench.account.id, now.set_in).await.unwrap().is_some());
 }
 
-/// An outage uses up no limit, whichever database call fails. A login that can be answered nevertheless is a
-/// success.
+/// A login that succeeds in spite of the failed call is a success.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_nobody() {
+async fn an_outage_at_any_call_uses_up_no_limit() {
     let stack = Stack::start().await;
     let interceptor = Interceptor::of(&stack).await;
     let route =
@@ -706,7 +703,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
         answer(&route, event(from_network(json_body(load("login"), &login), network))).await
     };
     for fault in [Fault::AccessDenied, Fault::LostAnswer, Fault::ServerError] {
-        // From a network that is new each time, so that all there can be to do is done.
+        // A new network each time, so that the login makes every possible call.
         for (call, network) in (0..).zip(1_u32..) {
             interceptor.fail_at(call, fault);
             let answer = ask(&format!("2001:db8:{network:x}::1")).await;
@@ -720,7 +717,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
             }
         }
     }
-    // Lasting failures too: of one counter, the session, or the account.
+    // Lasting failures of one counter, the session or the account.
     for pk in ["COUNTER#NAME", "COUNTER#PAIR", "COUNTER#NETWORK", "USER#"] {
         interceptor.fail_when(move |call| {
             let written = call.operation == "UpdateItem" || call.operation == "PutItem";
@@ -734,15 +731,15 @@ async fn an_outage_at_any_call_counts_against_nobody() {
     }
     interceptor.reset();
     assert_eq!(status(&ask("203.0.113.7").await), 200);
-    // A wrong password still counts.
+    // A wrong password still uses up an attempt.
     let wrong = json!({"username": "testuser", "password": "another password"});
     assert_eq!(status(&answer(&route, json_request("login", &wrong)).await), 401);
     assert_eq!(stack.counted().await.len(), 3);
 }
 
-/// Without keys nobody can be admitted, so no guess is accepted.
+/// Without keys no token can be issued, so a check would only help a guesser.
 #[tokio::test]
-async fn without_its_secrets_it_takes_no_guess() {
+async fn without_secrets_no_password_is_checked() {
     for secret in ["SIGNING_KEYS_SECRET", "PEPPERS_SECRET"] {
         let stack = Stack::start().await;
         let env = stack.env_with(&[(secret, "file:/nowhere")]);
@@ -757,9 +754,9 @@ async fn without_its_secrets_it_takes_no_guess() {
     }
 }
 
-/// The new hash is only desirable: the password is right, so its owner is admitted without it.
+/// A new hash is desirable, not necessary: the password is right.
 #[tokio::test]
-async fn a_hash_that_cannot_be_renewed_holds_up_no_login() {
+async fn a_login_succeeds_although_its_hash_cannot_be_renewed() {
     let stack = Stack::start().await;
     let interceptor = Interceptor::of(&stack).await;
     let route =
@@ -769,7 +766,7 @@ async fn a_hash_that_cannot_be_renewed_holds_up_no_login() {
     let logins = stack.logins();
     let hashes = store::Hashes::new(&stack.users(), stack.client());
     let current = hashes.of(&account).await.unwrap().unwrap();
-    // Of the same password, by Python's hashlib.
+    // The same password, hashed by Python's hashlib.
     let outdated = "pbkdf2:sha256:1$salt$\
                     e2763edab07e474ded914e067a82079268b4575025b5c4b67d8f09f6e6783629";
     let outdated = store::Secret::new(outdated.to_owned());

@@ -1,11 +1,11 @@
-//! `POST /auth/logout-all`: ends all sessions of the caller, at once.
+//! `POST /auth/logout-all`: ends all sessions of the caller at once.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::Anyone;
 use store::Epochs;
 use web::{BootError, Endpoint, NoBody, NoContent, Problem, Route, World};
 
-/// The route.
+/// Ends all sessions of the caller.
 pub struct LogoutAllRoute {
     epochs: Epochs,
 }

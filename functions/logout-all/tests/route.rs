@@ -22,7 +22,7 @@ async fn ask(route: &Service<LogoutAllRoute>, token: &str) -> EventResponse {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let route = route(&stack).await;
@@ -32,7 +32,7 @@ async fn its_events_are_answered() {
     }
 }
 
-/// Whether the session of a token is there and counts.
+/// Whether the session of a token exists and is valid.
 async fn counts(stack: &Stack, token: &str) -> bool {
     let claims = testkit::claims(token);
     let id = |name: &str| claims[name].as_str().unwrap().to_owned();
@@ -43,7 +43,7 @@ async fn counts(stack: &Stack, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn it_ends_all_sessions_of_the_caller_and_nobody_elses() {
+async fn only_the_sessions_of_the_caller_end() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let account = testuser(&stack).await;
@@ -54,9 +54,9 @@ async fn it_ends_all_sessions_of_the_caller_and_nobody_elses() {
     assert_eq!((status(&answer), answer.body), (204, None));
     assert!(!counts(&stack, &one).await && !counts(&stack, &other).await);
     assert!(counts(&stack, &stranger).await);
-    // Checked: what has ended ends nothing.
+    // An ended session is refused.
     assert_eq!(status(&ask(&route, &other).await), 401);
-    // Who signs in afterwards is signed in.
+    // A later login is valid.
     let accounts = store::Accounts::new(&stack.users(), stack.client());
     let session = identity::SessionId::new(&process::SystemRandom);
     let account = accounts.find(account.id, session).await.unwrap().account.unwrap();
@@ -64,12 +64,12 @@ async fn it_ends_all_sessions_of_the_caller_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn it_is_guarded() {
+async fn the_guard_refuses_every_bad_token() {
     testkit::guarded_by_account::<LogoutAllRoute>().await;
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let error =
         Service::<LogoutAllRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());

@@ -1,11 +1,11 @@
-//! `POST /auth/logout`: ends the session of the access token. Again is harmless.
+//! `POST /auth/logout`: ends the session of the access token. The operation is idempotent.
 
 use identity::Anyone;
 use store::Endings;
 use token_guard::{Caller, SignedIn, TokenGuard};
 use web::{BootError, Endpoint, NoBody, NoContent, Problem, Route, World};
 
-/// The route.
+/// Ends the session of the access token.
 pub struct LogoutRoute {
     endings: Endings,
 }
@@ -13,7 +13,7 @@ pub struct LogoutRoute {
 impl Route for LogoutRoute {
     const NAME: &'static str = "logout";
     const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/logout")];
-    // By token: whose session has ended, or whose account is disabled, may still end it.
+    // By token: a caller whose session has ended or whose account is disabled may still sign out.
     type Access = SignedIn;
     type Settings = store::Config;
     type Input = NoBody;
@@ -24,7 +24,6 @@ impl Route for LogoutRoute {
     }
 
     async fn handle(&self, caller: Caller<Anyone>, _: NoBody) -> Result<NoContent, Problem> {
-        // Whose session it is, and which one, says the token alone.
         self.endings.end(caller.user_id(), caller.session_id()).await?;
         Ok(NoContent)
     }

@@ -22,7 +22,7 @@ async fn ask(route: &Service<LogoutRoute>, token: &str) -> EventResponse {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let route = route(&stack).await;
@@ -32,7 +32,7 @@ async fn its_events_are_answered() {
     }
 }
 
-/// Whether the session of a token is there and counts.
+/// Whether the session of a token exists and is valid.
 async fn counts(stack: &Stack, token: &str) -> bool {
     let claims = testkit::claims(token);
     let id = |name: &str| claims[name].as_str().unwrap().to_owned();
@@ -42,9 +42,9 @@ async fn counts(stack: &Stack, token: &str) -> bool {
     found.session.is_some_and(|session| Some(session.ver) == found.account.map(|it| it.ver))
 }
 
-/// Other sessions of the user stay valid, and signing out twice is no error.
+/// Signing out twice is no error.
 #[tokio::test]
-async fn it_ends_the_session_of_the_token_and_no_other() {
+async fn only_the_session_of_the_token_ends() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let account = testuser(&stack).await;
@@ -53,11 +53,11 @@ async fn it_ends_the_session_of_the_token_and_no_other() {
     let (one, other) = (stack.sign_in(&account).await, stack.sign_in(&account).await);
     for _ in 0..2 {
         let answer = ask(&route, &one).await;
-        assert_eq!((status(&answer), answer.body), (204, None), "and again");
+        assert_eq!((status(&answer), answer.body), (204, None), "the second call too");
     }
     assert!(!counts(&stack, &one).await);
     assert!(counts(&stack, &other).await && counts(&stack, &stranger).await);
-    // Somebody else's session is not one of the caller's, whatever the token claims.
+    // A token that names another user's session does not end it.
     let mut claims = testkit::claims(&other);
     claims["sid"] = testkit::claims(&stranger)["sid"].clone();
     let mixed = stack.forge().sign(&stack.forge().header(), &claims);
@@ -65,9 +65,9 @@ async fn it_ends_the_session_of_the_token_and_no_other() {
     assert!(counts(&stack, &stranger).await);
 }
 
-/// A user whose account is disabled may still end a session: nothing about the caller is read.
+/// The route reads nothing about the caller.
 #[tokio::test]
-async fn it_reads_nothing_about_the_caller() {
+async fn a_disabled_account_can_end_its_session() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let account = testuser(&stack).await;
@@ -78,7 +78,7 @@ async fn it_reads_nothing_about_the_caller() {
 }
 
 #[tokio::test]
-async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+async fn an_unreachable_database_answers_503() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let route =
@@ -87,12 +87,12 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 }
 
 #[tokio::test]
-async fn it_is_guarded() {
+async fn the_guard_refuses_every_bad_token() {
     testkit::guarded_by_token::<LogoutRoute>().await;
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let error =
         Service::<LogoutRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());

@@ -39,7 +39,7 @@ mod notices;
 /// it, storing its code, and sending it, each with a deadline of 6 s. The template's timeout covers a batch.
 pub const MAIL_DEADLINE: Duration = Duration::from_secs(50);
 
-/// The function.
+/// Sends the mails of the outbox.
 pub struct MailerFunction {
     mailings: Mailings,
     mailer: Mailer,
@@ -78,7 +78,7 @@ struct Attribute {
     s: String,
 }
 
-/// The records that Lambda has to deliver again (`ReportBatchItemFailures`).
+/// The records that Lambda must deliver again (`ReportBatchItemFailures`).
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BatchAnswer {
     #[serde(rename = "batchItemFailures")]
@@ -184,7 +184,7 @@ impl MailerFunction {
             tracing::error!(event = "mail_failed", mail_id, error, "mail");
             return Some(Failure { sequence_number: dynamodb.sequence_number });
         }
-        // It will not be sent. If it cannot be deleted here, the table's TTL deletes it.
+        // It will never be sent. If this deletion fails, the table's TTL deletes it.
         if let Err(error) = self.mailings.done(id).await {
             let (mail_id, error) = (id.to_string(), &error as &dyn Error);
             tracing::warn!(event = "mail_not_deleted", mail_id, error, "mail");
@@ -285,7 +285,7 @@ impl MailerFunction {
         let reserved = self.budget.reserve(to.email().canonical(), by).await?;
         let Some(receipt) = reserved else { return Ok(Posted::OverBudget) };
         let posted = self.deliver(id, to.email(), letter).await;
-        // It was not sent. The next try reserves it again.
+        // The mail was not sent; the next try reserves again.
         if posted.is_err()
             && let Err(error) = receipt.give_back().await
         {
@@ -353,7 +353,7 @@ fn coded(code: &MailedCode) -> Coded<'_> {
 #[derive(Debug, thiserror::Error)]
 enum MailerError {
     /// The record's key is not the key of a mail.
-    #[error("the record is of no mail")]
+    #[error("the record's key is not the key of a mail")]
     NoMail,
     /// The table could not be read or written.
     #[error(transparent)]
@@ -367,8 +367,8 @@ enum MailerError {
     /// The mail could not be rendered or sent.
     #[error(transparent)]
     Mail(#[from] MailError),
-    /// It took too long.
-    #[error("the mail has taken too long")]
+    /// The mail took longer than [`MAIL_DEADLINE`].
+    #[error("the mail took too long")]
     Deadline,
     /// The code has a defect.
     #[error("a panic")]

@@ -1,4 +1,4 @@
-//! Which notices are sent.
+//! The switches of the notices.
 
 use std::str::FromStr;
 
@@ -33,7 +33,7 @@ impl FromStr for Switch {
 }
 
 impl Notices {
-    /// Whether this one is sent.
+    /// Whether this notice is sent.
     pub(crate) fn wants(self, notice: Notice) -> bool {
         let switch = match notice {
             Notice::PasswordChanged => self.password_changed,
@@ -46,7 +46,7 @@ impl Notices {
 }
 
 impl Settings for Notices {
-    /// From `NOTICE_PASSWORD_CHANGED`, `NOTICE_EMAIL_CHANGED`, `NOTICE_SESSION_REUSED` and
+    /// Reads `NOTICE_PASSWORD_CHANGED`, `NOTICE_EMAIL_CHANGED`, `NOTICE_SESSION_REUSED` and
     /// `NOTICE_NEW_NETWORK`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let password_changed = reader.optional("NOTICE_PASSWORD_CHANGED", Switch::On);
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_switched_by_itself() {
+    fn each_notice_has_its_own_switch() {
         let all = [
             ("NOTICE_PASSWORD_CHANGED", &[Notice::PasswordChanged][..]),
             ("NOTICE_EMAIL_CHANGED", &[Notice::EmailChangeRequested, Notice::EmailChanged]),

@@ -98,7 +98,7 @@ impl Bench {
 
     async fn run(&self) -> Vec<Received> {
         assert_eq!(self.deliver(&self.mailer).await, json!([]));
-        assert_eq!(self.waiting().await, 0, "what is done is deleted");
+        assert_eq!(self.waiting().await, 0, "sent mails are deleted");
         self.stack.mails()
     }
 
@@ -150,16 +150,16 @@ const RESET: MailedFor = MailedFor::PasswordReset;
 const VERIFY: MailedFor = MailedFor::EmailVerification;
 
 #[tokio::test]
-async fn its_event_is_handled() {
+async fn the_event_file_is_handled() {
     let bench = Bench::start().await;
     let event = serde_json::from_value(load("mailer")).unwrap();
     let answer = bench.mailer.handle(event).await.unwrap();
     assert_eq!(serde_json::to_value(answer).unwrap(), json!({"batchItemFailures": []}));
-    assert!(bench.stack.mails().is_empty(), "there is no such mail");
+    assert!(bench.stack.mails().is_empty(), "no item has this key");
 }
 
 #[tokio::test]
-async fn a_reset_goes_to_the_address_as_its_owner_gave_it() {
+async fn a_reset_goes_to_the_address_as_its_owner_spelled_it() {
     let bench = Bench::start().await;
     let id = bench.ask(reset("OWNER@EXAMPLE.COM")).await;
     let mails = bench.run().await;
@@ -180,13 +180,13 @@ async fn a_reset_goes_to_the_address_as_its_owner_gave_it() {
 }
 
 #[tokio::test]
-async fn for_an_address_that_nobody_has_nothing_is_sent_and_nothing_stays() {
+async fn an_unknown_address_gets_no_mail_and_leaves_no_item() {
     let bench = Bench::start().await;
     let before = bench.stack.items().await.len();
     bench.ask(reset("nobody@example.com")).await;
     assert_eq!(bench.run().await, []);
     assert_eq!(bench.stack.items().await.len(), before);
-    // Nor for an account that is disabled.
+    // A disabled account gets none either.
     bench.stack.disable(bench.account.id).await;
     bench.ask(reset("owner@example.com")).await;
     bench.ask(bench.verification("new@example.com")).await;
@@ -208,9 +208,9 @@ async fn a_verification_goes_to_the_new_address() {
     assert_eq!((code.address.as_str(), account.id), ("New@example.com", bench.account.id));
 }
 
-/// The owner of the address gets a mail instead, at the address as they entered it, without a code.
+/// The notice goes to the address as its owner spelled it, and contains no code.
 #[tokio::test]
-async fn of_an_address_that_is_taken_its_owner_is_told() {
+async fn the_owner_of_a_taken_address_gets_a_notice() {
     let bench = Bench::start().await;
     let email = Some("Other@example.com");
     let other = bench.stack.user(NewUser { username: "other", email, roles: &[Role::User] }).await;
@@ -224,10 +224,9 @@ async fn of_an_address_that_is_taken_its_owner_is_told() {
     assert!(!bench.find(VERIFY, id).await);
 }
 
-/// A code is void if the session that requested it has been ended since: a thief who has been thrown out of
-/// an account cannot confirm an address for it.
+/// Otherwise a thief whose sessions have been ended could still confirm an address for the account.
 #[tokio::test]
-async fn what_was_asked_for_before_all_sessions_ended_is_void() {
+async fn a_mail_requested_before_all_sessions_ended_is_not_sent() {
     let bench = Bench::start().await;
     let (before, after) =
         (bench.verification("a@example.com"), bench.verification("b@example.com"));
@@ -242,12 +241,12 @@ async fn what_was_asked_for_before_all_sessions_ended_is_void() {
 }
 
 #[tokio::test]
-async fn notices_are_told_and_can_be_switched_off() {
+async fn notices_are_sent_and_can_be_switched_off() {
     let bench = Bench::start().await;
     for notice in ALL_NOTICES {
         bench.ask(bench.notice(notice)).await;
     }
-    // To the address of the time when it was asked for.
+    // It goes to the address at the time of the request.
     let before = Account { email: Some(address("old@example.com")), ..bench.account.clone() };
     let now = SystemClock.now();
     let notice = NewMail::notice(&before, Notice::EmailChanged, now, &SystemRandom).unwrap();
@@ -271,7 +270,7 @@ async fn notices_are_told_and_can_be_switched_off() {
         off.ask(off.notice(notice)).await;
     }
     assert_eq!(off.run().await, []);
-    // And an account without an address gets nothing.
+    // An account without an address gets nothing.
     let bench = Bench::start().await;
     let user = NewUser { username: "nowhere", email: None, roles: &[Role::User] };
     let user_id = bench.stack.user(user).await.id;
@@ -279,10 +278,10 @@ async fn notices_are_told_and_can_be_switched_off() {
     assert_eq!(bench.run().await, []);
 }
 
-/// A mail of which the stream tells twice, and one whose function died after it was sent: the same mail
-/// with the same code, and what has become of the code meanwhile is kept.
+/// The stream may deliver a record twice, or the function may die after sending. The second mail has the same
+/// code, and the number of tries is kept.
 #[tokio::test]
-async fn a_mail_that_is_sent_twice_is_the_same_mail() {
+async fn sending_a_mail_twice_sends_the_same_code() {
     let bench = Bench::start().await;
     let mail = reset("owner@example.com");
     let now = SystemClock.now();
@@ -290,12 +289,12 @@ async fn a_mail_that_is_sent_twice_is_the_same_mail() {
     let [first] = bench.run().await.try_into().unwrap();
     assert_eq!(bench.run().await.len(), 1, "nothing is left to be sent");
 
-    // All tries but one are used up.
+    // Uses up all tries but one.
     let owner = name("owner@example.com");
     for _ in 0..store::DIGITS_TRIES - 1 {
         assert!(bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().is_some());
     }
-    // As if it had not been deleted.
+    // Restores the item, as if it had not been deleted.
     let outbox = Outbox::new(&bench.stack.users(), bench.stack.client());
     outbox.put(&[NewMail { id, mail, asked_at: now }]).await.unwrap();
     assert_eq!(bench.run().await, [Received { id: id.to_string(), ..first }]);
@@ -304,7 +303,7 @@ async fn a_mail_that_is_sent_twice_is_the_same_mail() {
 }
 
 #[tokio::test]
-async fn a_used_code_is_not_brought_back() {
+async fn sending_a_mail_again_does_not_restore_a_used_code() {
     let bench = Bench::start().await;
     let (mail, now) = (bench.verification("owner@example.com"), SystemClock.now());
     let id = bench.ask_at(mail.clone(), now).await;
@@ -313,16 +312,16 @@ async fn a_used_code_is_not_brought_back() {
     let verifications = Verifications::new(&bench.stack.users(), bench.stack.client());
     let used = verifications.verify(&code, &account, None, now).await.unwrap();
     assert_eq!(used, Redeemed::Done);
-    // Sent once more, as if it had not been deleted.
+    // Restores the item, as if it had not been deleted, and sends it again.
     let outbox = Outbox::new(&bench.stack.users(), bench.stack.client());
     outbox.put(&[NewMail { id, mail, asked_at: now }]).await.unwrap();
     bench.run().await;
     assert!(!bench.find(VERIFY, id).await);
 }
 
-/// Also when the mails are sent in the other order.
+/// The order of sending does not matter.
 #[tokio::test]
-async fn of_two_mails_the_digits_of_the_later_one_count_and_both_links() {
+async fn after_two_mails_both_links_and_the_later_digits_are_valid() {
     let bench = Bench::start().await;
     let now = SystemClock.now();
     let earlier = now - SignedDuration::from_secs(1);
@@ -346,7 +345,7 @@ async fn of_two_mails_the_digits_of_the_later_one_count_and_both_links() {
 }
 
 #[tokio::test]
-async fn what_is_too_late_is_not_sent() {
+async fn an_expired_mail_is_not_sent() {
     let bench = Bench::start().await;
     let late = SystemClock.now() - CODE_VALID_FOR;
     bench.ask_at(reset("owner@example.com"), late).await;
@@ -354,13 +353,13 @@ async fn what_is_too_late_is_not_sent() {
 }
 
 #[tokio::test]
-async fn what_fails_is_told_by_its_number_and_sent_later() {
+async fn a_failed_record_is_reported_and_sent_later() {
     let bench = Bench::start().await;
     bench.ask(bench.notice(Notice::NewNetwork)).await;
     bench.ask(reset("owner@example.com")).await;
     let event = bench.stack.mailer_event();
     let number = |at: usize| event["Records"][at]["dynamodb"]["SequenceNumber"].clone();
-    // The peppers cannot be read, so there is neither a code nor a counter of notices.
+    // Without peppers there is neither a code nor a counter of notices.
     let env = bench.stack.env_with(&[("PEPPERS_SECRET", "file:/nowhere/at/all")]);
     let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
     let failed = json!([{"itemIdentifier": number(0)}, {"itemIdentifier": number(1)}]);
@@ -368,19 +367,19 @@ async fn what_fails_is_told_by_its_number_and_sent_later() {
     assert_eq!((bench.stack.mails().len(), bench.waiting().await), (0, 2));
     assert_eq!(bench.run().await.len(), 2);
 
-    // And without the database all fail.
+    // Without the database all fail.
     bench.ask(bench.notice(Notice::NewNetwork)).await;
     let env = bench.stack.env_out_of_reach();
     let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
     assert_eq!(bench.deliver(&broken).await.as_array().unwrap().len(), 3);
 }
 
-/// Stopped after the code is stored and before the mail is sent: neither table nor stream holds it.
+/// The function stops after storing the code and before sending the mail.
 #[tokio::test]
-async fn stopped_in_the_middle_nothing_holds_a_code() {
+async fn after_a_crash_neither_table_nor_stream_holds_a_code() {
     let bench = Bench::start().await;
     let id = bench.ask(reset("owner@example.com")).await;
-    // A folder below a file cannot be made.
+    // A folder cannot be created below a file.
     let nowhere = format!("file:{}/outbox", bench.stack.peppers_file().display());
     let env = bench.stack.env_with(&[("MAIL_TRANSPORT", &nowhere)]);
     let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
@@ -388,14 +387,14 @@ async fn stopped_in_the_middle_nothing_holds_a_code() {
     assert!(bench.find(RESET, id).await, "the code is stored");
     assert_eq!((bench.waiting().await, bench.stack.mails().len()), (1, 0));
 
-    // Sent later it is the one that was stored.
+    // The later mail has the stored code.
     let held = format!("{:?} {:?}", bench.stack.items().await, bench.stack.stream_records());
     let [mail] = bench.run().await.try_into().unwrap();
     let mac = mail.token().unwrap().rsplit_once('.').unwrap().1;
     for secret in [mail.token().unwrap(), mac, mail.digits().unwrap()] {
         assert!(!held.contains(secret), "{held}");
     }
-    assert!(held.contains(&id.to_string()), "it was looked for in the right place");
+    assert!(held.contains(&id.to_string()), "the search covers the mail's item");
     let (codes, owner) = (bench.codes(), name("owner@example.com"));
     let tried =
         codes.try_digits(DigitsOf::Reset(&owner), SystemClock.now()).await.unwrap().unwrap();
@@ -403,10 +402,10 @@ async fn stopped_in_the_middle_nothing_holds_a_code() {
     assert!(peppers.are_digits_of(RESET, id, tried.pepper(), mail.digits().unwrap()));
 }
 
-/// An unconfirmed address gets codes and nothing else, whatever happens to the account, and no mail contains
-/// the name that a stranger chose.
+/// No notice goes to an unconfirmed address, and no mail to it contains the username, which a stranger may have
+/// chosen.
 #[tokio::test]
-async fn an_address_that_is_not_confirmed_gets_codes_and_no_name() {
+async fn an_unconfirmed_address_gets_codes_without_the_username() {
     let bench = Bench::start().await;
     let email = Some("victim@example.com");
     let user = NewUser { username: "call-me-maybe", email, roles: &[Role::User] };
@@ -415,7 +414,7 @@ async fn an_address_that_is_not_confirmed_gets_codes_and_no_name() {
         assert_eq!(NewMail::notice(&account, notice, SystemClock.now(), &SystemRandom), None);
         bench.ask(Mail::Notice { user_id: account.id, notice, address: None }).await;
     }
-    // Another account gives the same address.
+    // Another account registers with the same address.
     bench.ask(bench.verification("victim@example.com")).await;
     assert_eq!(bench.run().await, []);
     bench.ask(reset("victim@example.com")).await;
@@ -427,7 +426,7 @@ async fn an_address_that_is_not_confirmed_gets_codes_and_no_name() {
         assert!(mail.token().is_some() && mail.text.starts_with("Hello,"), "{}", mail.text);
         assert!(!format!("{mail:?}").contains("maybe"), "{mail:?}");
     }
-    // Once it is confirmed, they are told.
+    // A confirmed address gets notices.
     bench.stack.confirm(&account).await;
     bench.ask(reset("victim@example.com")).await;
     bench.ask(Mail::Notice { user_id, notice: Notice::NewNetwork, address: None }).await;
@@ -436,7 +435,7 @@ async fn an_address_that_is_not_confirmed_gets_codes_and_no_name() {
 }
 
 #[tokio::test]
-async fn an_address_gets_ten_notices_a_day_and_its_codes_besides() {
+async fn an_address_gets_at_most_ten_notices_a_day_but_all_codes() {
     let bench = Bench::start().await;
     for _ in 0..4 {
         for notice in ALL_NOTICES {
@@ -444,7 +443,7 @@ async fn an_address_gets_ten_notices_a_day_and_its_codes_besides() {
         }
     }
     assert_eq!(bench.run().await.len(), 10);
-    // A mail about a taken address is one of them.
+    // A mail about a taken address is also a notice.
     let user = NewUser { username: "other", email: None, roles: &[] };
     let other = bench.stack.user(user).await;
     let (user_id, ver, address) = (other.id, other.ver, address("owner@example.com"));
@@ -473,10 +472,10 @@ async fn strangers_cannot_use_up_the_notices_of_an_address() {
 }
 
 #[tokio::test]
-async fn a_notice_that_could_not_be_sent_does_not_count() {
+async fn an_unsent_notice_uses_up_no_limit() {
     let bench = Bench::start().await;
     bench.ask(bench.notice(Notice::NewNetwork)).await;
-    // A folder below a file cannot be made.
+    // A folder cannot be created below a file.
     let nowhere = format!("file:{}/outbox", bench.stack.peppers_file().display());
     let env = bench.stack.env_with(&[("MAIL_TRANSPORT", &nowhere)]);
     let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
@@ -486,10 +485,10 @@ async fn a_notice_that_could_not_be_sent_does_not_count() {
     assert_eq!(bench.run().await.len(), 1);
 }
 
-/// An item, or a notice, of a newer version, and a record of no mail: none of them holds up the mails behind
-/// them, and none is tried again.
+/// An item or notice of a newer version and a record that is not a mail hold up no later mail and are not tried
+/// again.
 #[tokio::test]
-async fn what_can_never_be_sent_is_given_up_at_once() {
+async fn an_unsendable_mail_is_given_up_at_once() {
     let bench = Bench::start().await;
     let client = bench.stack.client();
     for attribute in ["kind", "notice", "asked_at"] {
@@ -523,7 +522,7 @@ async fn what_can_never_be_sent_is_given_up_at_once() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let started = Box::pin(open_handler::<MailerFunction>(&Env::default(), &World::system())).await;
     let lacks = started.err().unwrap().to_string();
     for name in ["USERS_TABLE", "MAIL_FROM", "MAIL_LINK_BASE", "PEPPERS_SECRET", "AWS_REGION"] {

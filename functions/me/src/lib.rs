@@ -1,10 +1,10 @@
-//! `GET /auth/me`: who the caller is, as the table has it now.
+//! `GET /auth/me`: returns the caller's current account.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::Anyone;
 use web::{BootError, Endpoint, Json, NoBody, Problem, Route, UserBody, World};
 
-/// The route.
+/// Returns the caller's account.
 pub struct MeRoute;
 
 impl Route for MeRoute {

@@ -83,7 +83,7 @@ impl Bench {
         Hasher::new().verify(&password, Some(&hash)).await.unwrap() == Verdict::Right
     }
 
-    /// Whether the session of a token counts.
+    /// Whether the session of a token is valid.
     async fn counts(&self, token: &str) -> bool {
         let said = claims(token);
         let session: SessionId = said["sid"].as_str().unwrap().parse().unwrap();
@@ -95,7 +95,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     for (name, of_file) in events_of("password-change") {
         let bench = Bench::start().await;
         let token = bench.token().await;
@@ -105,7 +105,7 @@ async fn its_events_are_answered() {
 }
 
 #[tokio::test]
-async fn the_new_password_counts_and_all_other_sessions_end() {
+async fn a_change_sets_the_password_and_ends_all_other_sessions() {
     let bench = Bench::start().await;
     bench.stack.confirm(&bench.account).await;
     let (mine, other) = (bench.token().await, bench.token().await);
@@ -128,7 +128,7 @@ async fn the_new_password_counts_and_all_other_sessions_end() {
     let [mail] = deliver::<MailerFunction>(&bench.stack).await.try_into().unwrap();
     assert_eq!(mail.to, "testuser@example.com");
     assert_eq!(mail.subject, "Latchkey: your password has been changed");
-    // What has ended changes nothing.
+    // An ended session changes nothing.
     assert_eq!(status(&bench.change(&other, NEW, PASSWORD).await), 401);
     assert!(bench.is(NEW).await);
     assert_eq!(status(&bench.change(new, NEW, PASSWORD).await), 200);
@@ -136,7 +136,7 @@ async fn the_new_password_counts_and_all_other_sessions_end() {
 
 /// An unconfirmed address gets no notice; a confirmed one gets at most ten a day.
 #[tokio::test]
-async fn changes_in_a_loop_send_no_more_mails_than_the_budget() {
+async fn repeated_changes_send_no_more_notices_than_the_limit() {
     for (confirmed, budget) in [(false, 0), (true, 10)] {
         let bench = Bench::start().await;
         if confirmed {
@@ -154,9 +154,9 @@ async fn changes_in_a_loop_send_no_more_mails_than_the_budget() {
     }
 }
 
-/// As for a login: the change tells the owner, and so does the new network.
+/// As at login. The notice of the change is a separate mail.
 #[tokio::test]
-async fn the_owner_is_told_of_a_network_that_is_new() {
+async fn a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start().await;
     bench.stack.confirm(&bench.account).await;
     let change = async |network: &str, current: &str, new: &str| {
@@ -175,7 +175,7 @@ async fn the_owner_is_told_of_a_network_that_is_new() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_changes_nothing_and_is_held_as_at_login() {
+async fn a_wrong_password_changes_nothing_and_is_throttled_as_at_login() {
     let bench = Bench::start().await;
     let token = bench.token().await;
     for _ in 0..3 {
@@ -188,7 +188,7 @@ async fn a_wrong_password_changes_nothing_and_is_held_as_at_login() {
 }
 
 #[tokio::test]
-async fn the_new_password_keeps_the_rules_and_all_faults_are_told_at_once() {
+async fn a_new_password_must_follow_the_rules_and_all_errors_are_reported_at_once() {
     let bench = Bench::start().await;
     let token = bench.token().await;
     let long = "x".repeat(1_025);
@@ -212,9 +212,8 @@ async fn the_new_password_keeps_the_rules_and_all_faults_are_told_at_once() {
     assert!(bench.is(PASSWORD).await);
 }
 
-/// Of two concurrent changes, one succeeds, and the other one is answered that it is too late.
 #[tokio::test]
-async fn of_two_at_once_one_counts() {
+async fn only_one_of_two_concurrent_changes_succeeds() {
     let bench = Bench::start().await;
     let stored = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     let change = async |name: &str| {
@@ -230,7 +229,7 @@ async fn of_two_at_once_one_counts() {
     let sessions = store::Sessions::new(&bench.stack.users(), bench.stack.client());
     let before = sessions.of(bench.account.id).await.unwrap();
     assert_eq!(change("two").await, store::Changed::Meanwhile);
-    assert_eq!(sessions.of(bench.account.id).await.unwrap(), before, "nothing at all");
+    assert_eq!(sessions.of(bench.account.id).await.unwrap(), before, "the loser changes nothing");
     let kept = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     assert_eq!(kept.expose(), "the hash of one");
 }
@@ -241,7 +240,7 @@ async fn a_disabled_account_changes_nothing() {
     let token = bench.token().await;
     bench.stack.disable(bench.account.id).await;
     assert_eq!(status(&bench.change(&token, PASSWORD, NEW).await), 401);
-    // Nor one that is disabled while it is asked.
+    // Nor does an account that is disabled during the request.
     let stored = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     let session = bench.stack.new_session(bench.account.ver + 1);
     let new = store::Secret::new("hash".to_owned());
@@ -254,12 +253,12 @@ async fn a_disabled_account_changes_nothing() {
 }
 
 #[tokio::test]
-async fn it_is_guarded() {
+async fn the_guard_refuses_every_bad_token() {
     testkit::guarded_by_account::<PasswordChangeRoute>().await;
 }
 
 #[tokio::test]
-async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+async fn an_unreachable_database_answers_503() {
     let bench = Bench::start().await;
     let token = bench.token().await;
     let env = bench.stack.env_out_of_reach();
@@ -270,7 +269,7 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let started =
         Box::pin(Service::<PasswordChangeRoute>::open(&Env::default(), &World::system())).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
@@ -279,7 +278,7 @@ async fn what_its_environment_lacks_is_told_at_once() {
 /// If all sessions end during a change, the change does not happen and begins no session: of two concurrent
 /// changes, one wins.
 #[tokio::test]
-async fn a_change_that_races_another_gets_no_session_that_outlives_it() {
+async fn a_change_that_loses_a_race_begins_no_session() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let free = [("THROTTLE_NETWORK_FREE", "1000")];
@@ -315,9 +314,8 @@ async fn a_change_that_races_another_gets_no_session_that_outlives_it() {
     }
 }
 
-/// An outage uses up no limit, whichever database call fails.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_nobody() {
+async fn an_outage_at_any_call_uses_up_no_limit() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[]);
@@ -356,7 +354,7 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_change() {
     let answer = bench.change(&mine, PASSWORD, NEW).await;
     assert_eq!(status(&answer), 200);
     let told = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
-    assert!(told, "a notice was asked for");
+    assert!(told, "the route tried to write a notice");
     assert!(bench.is(NEW).await && !bench.counts(&other).await);
     assert!(bench.counts(body(&answer)["access_token"].as_str().unwrap()).await);
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await, []);

@@ -39,7 +39,7 @@ impl Bench {
         status(&answer(&self.route, event(from_network(of_file, network))).await)
     }
 
-    /// What there is in the table, by the kind of its key, and which attributes it has.
+    /// The kinds of items in the table, with their attributes.
     async fn kinds(&self) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();
         for item in self.stack.items().await {
@@ -53,16 +53,16 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     for (name, of_file) in events_of("password-forgot") {
         let bench = Bench::start().await;
         insta::assert_json_snapshot!(name, readable(&answer(&bench.route, event(of_file)).await));
     }
 }
 
-/// What is written is the same too, and none of it is a code.
+/// The same items are written, and none holds a code.
 #[tokio::test]
-async fn whether_anybody_has_the_address_shows_in_nothing() {
+async fn neither_answer_nor_table_reveals_whether_an_account_has_the_address() {
     let (known, unknown) = (Bench::start().await, Bench::start().await);
     let answers = [known.ask("testuser@EXAMPLE.com").await, unknown.ask("n@example.com").await];
     let [known_answer, unknown_answer] = answers.each_ref().map(readable);
@@ -70,7 +70,7 @@ async fn whether_anybody_has_the_address_shows_in_nothing() {
     assert_eq!(known.kinds().await, unknown.kinds().await);
     let outbox = "OUTBOX: address asked_at expires_at kind pk sk";
     assert_eq!(known.kinds().await[outbox], 1);
-    // The mailer finds out.
+    // Only the mailer looks for the account.
     let mails = deliver::<MailerFunction>(&known.stack).await;
     assert_eq!(
         mails.iter().map(|mail| mail.to.as_str()).collect::<Vec<_>>(),
@@ -80,7 +80,7 @@ async fn whether_anybody_has_the_address_shows_in_nothing() {
 }
 
 #[tokio::test]
-async fn beyond_three_an_hour_it_answers_and_sends_nothing() {
+async fn more_than_three_an_hour_are_answered_but_send_nothing() {
     let bench = Bench::start().await;
     let mut answers = Vec::new();
     for _ in 0..5 {
@@ -88,7 +88,7 @@ async fn beyond_three_an_hour_it_answers_and_sends_nothing() {
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]));
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 3);
-    // In any spelling, and two more from elsewhere.
+    // All spellings and networks share the limit.
     for _ in 0..5 {
         assert_eq!(bench.ask_from("198.51.100.1", "TESTUSER@example.com").await, 202);
     }
@@ -96,7 +96,7 @@ async fn beyond_three_an_hour_it_answers_and_sends_nothing() {
 }
 
 #[tokio::test]
-async fn a_network_that_asks_too_often_is_told_so() {
+async fn a_network_that_asks_too_often_gets_429() {
     let bench = Bench::start().await;
     for n in 0..20 {
         let email = format!("n{n}@example.com");
@@ -110,9 +110,9 @@ async fn a_network_that_asks_too_often_is_told_so() {
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// Syntax reveals nothing about accounts. A malformed address is counted nowhere.
+/// Syntax reveals nothing about accounts. A malformed address uses up no limit.
 #[tokio::test]
-async fn a_malformed_address_is_told() {
+async fn a_malformed_address_is_reported() {
     let bench = Bench::start().await;
     let long = format!("{}@example.com", "x".repeat(254));
     for (odd, code) in [
@@ -133,7 +133,7 @@ async fn a_malformed_address_is_told() {
         }
         assert_eq!(bench.stack.items().await.len(), before);
     }
-    // White space around it is dropped.
+    // White space around the address is ignored.
     assert_eq!(status(&bench.ask(" testuser@example.com\n").await), 202);
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
     for bad in [json!({}), json!({"email": null}), json!({"email": 7}), json!({"email": ["a"]})] {
@@ -144,7 +144,7 @@ async fn a_malformed_address_is_told() {
 }
 
 #[tokio::test]
-async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+async fn an_unreachable_database_answers_503() {
     let stack = Stack::start().await;
     let route = Service::<PasswordForgotRoute>::open(&stack.env_out_of_reach(), &World::system())
         .await
@@ -153,14 +153,14 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let started = Service::<PasswordForgotRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
 /// A mail that could not be requested does not use up the limit of its address.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_nobody() {
+async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {
         let mut bench = Bench::start().await;
         let interceptor = Interceptor::of(&bench.stack).await;
@@ -183,9 +183,8 @@ async fn an_outage_at_any_call_counts_against_nobody() {
     }
 }
 
-/// The same holds if the database never answers, whichever call it is.
 #[tokio::test]
-async fn a_call_that_is_never_answered_counts_against_nobody() {
+async fn an_unanswered_call_uses_up_no_limit() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     bench.route =

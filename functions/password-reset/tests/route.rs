@@ -53,7 +53,7 @@ impl Bench {
         deliver::<MailerFunction>(&self.stack).await.pop().unwrap()
     }
 
-    /// A mail with a code.
+    /// Has a mail with a code sent.
     async fn mail(&self) -> Received {
         self.put(Mail::PasswordReset { address: Email::parse("testuser@example.com").unwrap() })
             .await
@@ -93,14 +93,14 @@ fn is_wrong(answer: &EventResponse) -> bool {
     status(answer) == 400 && body(answer)["code"] == "invalid_code"
 }
 
-/// Digits that are not those of the mail.
+/// Digits other than those in the mail.
 fn other_digits(mail: &Received) -> String {
     let digits: u64 = mail.digits().unwrap().parse().unwrap();
     format!("{:08}", (digits + 1) % 100_000_000)
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     for (name, of_file) in events_of("password-reset") {
         let bench = Bench::start().await;
         insta::assert_json_snapshot!(name, readable(&answer(&bench.route, event(of_file)).await));
@@ -127,7 +127,7 @@ async fn a_link_sets_the_password_once_and_ends_all_sessions() {
 }
 
 #[tokio::test]
-async fn digits_do_with_the_address_in_any_spelling() {
+async fn digits_work_with_any_spelling_of_the_address() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
     let digits = mail.digits().unwrap();
@@ -137,9 +137,9 @@ async fn digits_do_with_the_address_in_any_spelling() {
     assert!(is_wrong(&bench.by_token(&mail, NEW).await));
 }
 
-/// Digits are accepted as people and phones type them. Other input is reported as such and costs no try.
+/// Digits are accepted as people and phones type them. Other input is reported as malformed and costs no try.
 #[tokio::test]
-async fn digits_may_be_typed_in_groups_and_malformed_values_are_no_try() {
+async fn digits_may_be_grouped_and_malformed_values_cost_no_try() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
     let mine = "testuser@example.com";
@@ -160,16 +160,16 @@ async fn digits_may_be_typed_in_groups_and_malformed_values_are_no_try() {
 
 /// An unconfirmed address may belong to a stranger: it gets the code and nothing else.
 #[tokio::test]
-async fn an_address_that_is_not_confirmed_is_told_nothing_of_a_reset() {
+async fn an_unconfirmed_address_gets_no_notice_of_a_reset() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
     assert_eq!(status(&bench.by_token(&mail, NEW).await), 204);
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// As for a login: the reset tells the owner, and so does the new network.
+/// As at login. The notice of the reset is a separate mail.
 #[tokio::test]
-async fn the_owner_is_told_of_a_reset_from_a_network_that_is_new() {
+async fn a_reset_from_a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start().await;
     bench.stack.confirm(&bench.account).await;
     assert_eq!(bench.login(PASSWORD).await, 200);
@@ -187,9 +187,9 @@ async fn the_owner_is_told_of_a_reset_from_a_network_that_is_new() {
     assert_eq!((reset("198.51.100.1", PASSWORD).await, new().await), (204, 1));
 }
 
-/// A reset voids what was mailed before it too.
+/// A reset voids all codes that were mailed before it.
 #[tokio::test]
-async fn of_two_links_the_one_that_is_used_voids_the_other() {
+async fn using_one_link_voids_the_other() {
     let bench = Bench::start().await;
     let (first, second) = (bench.mail().await, bench.mail().await);
     let digits = first.digits().unwrap();
@@ -199,8 +199,8 @@ async fn of_two_links_the_one_that_is_used_voids_the_other() {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_is_one_answer() {
-    // From networks of their own, or the fourth would be held.
+async fn every_failure_gets_the_same_answer() {
+    // Each request has its own network; otherwise the throttle would refuse the fourth.
     let bench = Bench::start_with(&[("THROTTLE_PAIR_FREE", "100")]).await;
     let mail = bench.mail().await;
     let other = bench.stack.user(NewUser { username: "other", email: None, roles: &[] }).await;
@@ -233,17 +233,17 @@ async fn whatever_is_wrong_is_one_answer() {
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     assert_eq!(bench.login(PASSWORD).await, 200);
-    // Three of those were tries at the digits.
+    // Three of the requests above were tries at the digits.
     for _ in 0..2 {
         assert!(is_wrong(&bench.by_digits(mine, &wrong).await));
     }
     let digits = mail.digits().unwrap();
     assert_eq!(readable(&bench.by_digits(mine, digits).await), answers[0], "the sixth try");
-    assert_eq!(status(&bench.by_token(&mail, NEW).await), 204, "the link is not guessed");
+    assert_eq!(status(&bench.by_token(&mail, NEW).await), 204, "wrong digits do not void the link");
 }
 
 #[tokio::test]
-async fn guesses_are_held_as_at_login_and_a_success_lets_the_owner_in() {
+async fn guesses_are_throttled_as_at_login_and_a_reset_lifts_the_wait() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
     let wrong = other_digits(&mail);
@@ -254,7 +254,7 @@ async fn guesses_are_held_as_at_login_and_a_success_lets_the_owner_in() {
     let held = bench.by_digits("testuser@example.com", digits).await;
     assert_eq!((status(&held), &body(&held)["code"]), (429, &json!("too_many_attempts")));
     assert!(held.headers.contains_key("retry-after"));
-    // Passwords are guessed on the same counter, here by the name.
+    // Guesses at the password use the same counter, here by the name.
     for _ in 0..3 {
         assert_eq!(bench.login("a wrong password").await, 401);
     }
@@ -264,7 +264,7 @@ async fn guesses_are_held_as_at_login_and_a_success_lets_the_owner_in() {
 }
 
 #[tokio::test]
-async fn a_password_that_is_refused_spends_no_code() {
+async fn a_refused_password_does_not_use_up_the_code() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
     let long = "x".repeat(1_025);
@@ -291,7 +291,7 @@ async fn a_password_that_is_refused_spends_no_code() {
     // would reveal the owner.
     let wrong = json!({"token": "x", "new_password": "testuser"});
     assert!(is_wrong(&bench.ask(&wrong).await));
-    // Many more than five times.
+    // More often than the five tries allow.
     for _ in 0..8 {
         let of_name = json!({
             "email": "testuser@example.com", "code": mail.digits().unwrap(), "new_password": "testuser",
@@ -303,7 +303,7 @@ async fn a_password_that_is_refused_spends_no_code() {
 }
 
 #[tokio::test]
-async fn a_disabled_account_gets_no_password() {
+async fn a_disabled_account_cannot_reset_its_password() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
     bench.stack.disable(bench.account.id).await;
@@ -312,7 +312,7 @@ async fn a_disabled_account_gets_no_password() {
 
 /// Reading an old mailbox does not give access to an account that has moved to another address.
 #[tokio::test]
-async fn a_code_that_went_to_an_address_of_before_is_void() {
+async fn a_code_sent_to_a_former_address_is_void() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
     let moved = bench
@@ -333,7 +333,7 @@ async fn a_code_that_went_to_an_address_of_before_is_void() {
 }
 
 #[tokio::test]
-async fn one_way_to_present_a_code_is_to_be_given() {
+async fn exactly_one_form_of_the_code_must_be_given() {
     let bench = Bench::start().await;
     for bad in [
         json!({"new_password": NEW}),
@@ -351,7 +351,7 @@ async fn one_way_to_present_a_code_is_to_be_given() {
 }
 
 #[tokio::test]
-async fn a_member_that_is_missing_or_has_the_wrong_type_is_named() {
+async fn a_missing_or_mistyped_member_is_named() {
     let bench = Bench::start().await;
     let email = "testuser@example.com";
     for (bad, field, code) in [
@@ -371,13 +371,13 @@ async fn a_member_that_is_missing_or_has_the_wrong_type_is_named() {
         let error = (errors[0]["field"].as_str(), errors[0]["code"].as_str());
         assert_eq!(error, (Some(field), Some(code)), "{bad}");
     }
-    // Nothing is missing here.
+    // This body is complete.
     let both = json!({"token": "t", "email": email, "code": "12345678", "new_password": NEW});
     assert_eq!(body(&bench.ask(&both).await)["errors"], Value::Null);
 }
 
 #[tokio::test]
-async fn a_network_that_guesses_links_is_held() {
+async fn a_network_that_guesses_links_is_throttled() {
     let bench = Bench::start_with(&[("THROTTLE_NETWORK_FREE", "5")]).await;
     let mail = bench.mail().await;
     for _ in 0..5 {
@@ -390,7 +390,7 @@ async fn a_network_that_guesses_links_is_held() {
 }
 
 #[tokio::test]
-async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+async fn an_unreachable_database_answers_503() {
     let stack = Stack::start().await;
     let route = Service::<PasswordResetRoute>::open(&stack.env_out_of_reach(), &World::system())
         .await
@@ -402,14 +402,14 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let started = Service::<PasswordResetRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
 /// An outage uses up no limit and no try at the digits, whichever database call fails.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_nobody() {
+async fn an_outage_at_any_call_uses_up_no_limit() {
     for by_digits in [false, true] {
         for call in 0.. {
             let mut bench = Bench::start().await;
@@ -428,7 +428,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
             assert!(matches!(status(&answer), 204 | 500), "{call}: {}", status(&answer));
             let mut counted = bench.stack.counted().await;
             if status(&answer) == 204 {
-                // Used up, and so no longer to be tried.
+                // The code is used up, so its counter no longer matters.
                 counted.retain(|key, _| !key.starts_with("DIGITS#"));
             }
             assert_eq!(counted, BTreeMap::new(), "{by_digits} {call}");
@@ -438,7 +438,11 @@ async fn an_outage_at_any_call_counts_against_nobody() {
             }
             interceptor.reset();
             if status(&answer) == 500 {
-                assert_eq!(status(&bench.by_token(&mail, NEW).await), 204, "the code is not spent");
+                assert_eq!(
+                    status(&bench.by_token(&mail, NEW).await),
+                    204,
+                    "the code is still valid"
+                );
             }
         }
     }
@@ -461,16 +465,16 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
     });
     assert_eq!(status(&bench.by_token(&mail, NEW).await), 204);
     let told = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
-    assert!(told, "a notice was asked for");
+    assert!(told, "the route tried to write a notice");
     assert_eq!(bench.sessions_that_count().await, 0);
     assert_eq!((bench.login(PASSWORD).await, bench.login(NEW).await), (401, 200));
 }
 
 /// Strangers who use up the name's free attempts do not hold up the owner, who has just set the password.
 #[tokio::test]
-async fn the_network_of_a_reset_is_known_and_those_before_are_forgotten() {
+async fn a_reset_makes_its_network_known_and_forgets_all_others() {
     let bench = Bench::start().await;
-    // The wait is longer than a slow machine takes for the guesses.
+    // The wait must outlast the guesses on a slow machine.
     let settings = [
         ("THROTTLE_NAME_FREE", "2"),
         ("THROTTLE_NAME_BASE_SECONDS", "300"),
@@ -495,7 +499,7 @@ async fn the_network_of_a_reset_is_known_and_those_before_are_forgotten() {
 }
 
 #[tokio::test]
-async fn white_space_around_an_address_is_dropped() {
+async fn white_space_around_an_address_is_ignored() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
     let digits = mail.digits().unwrap();

@@ -5,7 +5,7 @@ use identity::Admin;
 use token_guard::{Caller, Has, TokenGuard};
 use web::{BootError, Endpoint, Json, Message, NoBody, Problem, Route, World};
 
-/// The route.
+/// Answers callers whose token has the role `admin`.
 pub struct ProtectedRouteAdmin;
 
 impl Route for ProtectedRouteAdmin {

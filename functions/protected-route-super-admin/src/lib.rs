@@ -5,7 +5,7 @@ use identity::SuperAdmin;
 use token_guard::{Caller, Has, TokenGuard};
 use web::{BootError, Endpoint, Json, Message, NoBody, Problem, Route, World};
 
-/// The route.
+/// Answers callers whose token has the role `super_admin`.
 pub struct ProtectedRouteSuperAdmin;
 
 impl Route for ProtectedRouteSuperAdmin {

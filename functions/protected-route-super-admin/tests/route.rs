@@ -5,12 +5,12 @@ use protected_route_super_admin::ProtectedRouteSuperAdmin;
 use testkit::{Stack, event, events_of, readable, signed_in};
 
 #[tokio::test]
-async fn it_is_guarded() {
+async fn the_guard_refuses_every_bad_token() {
     testkit::guarded_by_token::<ProtectedRouteSuperAdmin>().await;
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let service = stack.open::<ProtectedRouteSuperAdmin>().await.unwrap();
     let token = stack.token_of_nobody(&[Role::SuperAdmin]);

@@ -4,7 +4,7 @@ use identity::User;
 use token_guard::{Caller, Has, TokenGuard};
 use web::{BootError, Endpoint, Json, Message, NoBody, Problem, Route, World};
 
-/// The route.
+/// Answers callers whose token has the role `user`.
 pub struct ProtectedRouteUser;
 
 impl Route for ProtectedRouteUser {

@@ -4,7 +4,7 @@ use identity::Anyone;
 use token_guard::{Caller, SignedIn, TokenGuard};
 use web::{BootError, Endpoint, Json, Message, NoBody, Problem, Route, World};
 
-/// The route.
+/// Answers any signed-in user.
 pub struct ProtectedRoute;
 
 impl Route for ProtectedRoute {

@@ -4,7 +4,7 @@ use account_guard::{AccountGuard, Checked, CheckedCaller};
 use identity::Anyone;
 use web::{BootError, Endpoint, Json, Message, NoBody, Problem, Route, World};
 
-/// The route.
+/// Greets signed-in users.
 pub struct ProtectedRoute;
 
 impl Route for ProtectedRoute {

@@ -5,7 +5,7 @@ use protected::ProtectedRoute;
 use testkit::{NewUser, Stack, event, events_of, readable, signed_in};
 
 #[tokio::test]
-async fn it_is_guarded() {
+async fn the_guard_refuses_every_bad_token() {
     testkit::guarded_by_account::<ProtectedRoute>().await;
 }
 
@@ -15,7 +15,7 @@ async fn testuser(stack: &Stack) -> Account {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let service = stack.open::<ProtectedRoute>().await.unwrap();

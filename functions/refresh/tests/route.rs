@@ -38,13 +38,13 @@ impl Bench {
         Self { stack, route, account }
     }
 
-    /// A session that has never rotated.
+    /// Begins a session, which has never rotated.
     async fn begin(&self) -> SessionId {
         let session = self.stack.new_session(self.account.ver);
         self.stack.logins().begin(self.account.id, session, &[]).await.unwrap().id
     }
 
-    /// The token that says so of a session.
+    /// The refresh token of a session with this counter.
     fn token(&self, sid: SessionId, counter: u64) -> String {
         token_by(self.stack.peppers(), RefreshToken { sub: self.account.id, sid, counter })
     }
@@ -53,13 +53,13 @@ impl Bench {
         answer(&self.route, json_request("refresh", &json!({"refresh_token": token}))).await
     }
 
-    /// The status, and the refresh token of a success.
+    /// Returns the status and, on success, the refresh token.
     async fn refresh(&self, token: &str) -> (i64, Option<String>) {
         let answer = self.ask(token).await;
         (status(&answer), body(&answer)["refresh_token"].as_str().map(str::to_owned))
     }
 
-    /// Sets an attribute of a session: time goes by.
+    /// Sets an attribute of a session, for example to simulate the passing of time.
     async fn set(&self, sid: SessionId, name: &str, number: i64) {
         self.stack
             .client()
@@ -76,7 +76,7 @@ impl Bench {
             .unwrap();
     }
 
-    /// The last rotation is longer ago than the grace.
+    /// Moves the last rotation before the grace period.
     async fn rest(&self, sid: SessionId) {
         self.set(sid, "rotated_at", 1).await;
     }
@@ -86,7 +86,7 @@ impl Bench {
         sessions.of(self.account.id).await.unwrap().iter().any(|session| session.id == sid)
     }
 
-    /// All that is in the users' table.
+    /// All items of the users' table.
     async fn table(&self) -> BTreeMap<String, String> {
         let scanned = self.stack.client().scan().table_name("UsersTable").send().await.unwrap();
         let row = |item: &std::collections::HashMap<String, AttributeValue>| {
@@ -107,7 +107,7 @@ fn claims(answer: &EventResponse) -> Value {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     let bench = Bench::start().await;
     let token = bench.token(bench.begin().await, 0);
     for (name, mut of_file) in events_of("refresh") {
@@ -119,33 +119,33 @@ async fn its_events_are_answered() {
     }
 }
 
-/// Each rule of [`store::Chain::judge`], over the route.
+/// Covers each rule of [`store::Chain::judge`].
 #[tokio::test]
-async fn a_presented_counter_gets_what_the_table_says() {
+async fn every_counter_is_judged_by_the_rotation_rules() {
     let bench = Bench::start().await;
     let (sid, other) = (bench.begin().await, bench.begin().await);
     let [zero, one, two] = [0, 1, 2].map(|counter| bench.token(sid, counter));
-    // The first refresh after a login always may.
+    // The first refresh after a login always rotates.
     assert_eq!(bench.refresh(&zero).await, (200, Some(one.clone())));
     // Within the grace, the current token and the previous one get the same answer.
     assert_eq!(bench.refresh(&one).await, (200, Some(one.clone())));
     assert_eq!(bench.refresh(&zero).await, (200, Some(one.clone())));
-    // After it the session rotates again.
+    // After the grace, the session rotates again.
     bench.rest(sid).await;
     assert_eq!(bench.refresh(&one).await, (200, Some(two.clone())));
-    // One that is ahead, as after a restore: refused, and the session lives.
+    // A counter that is ahead, as after a restore, is refused, and the session stays valid.
     assert_eq!(bench.refresh(&bench.token(sid, 3)).await, (401, None));
     assert!(bench.lives(sid).await);
     // A replay after the grace ends this session and no other.
     bench.rest(sid).await;
     assert_eq!(bench.refresh(&one).await, (401, None));
     assert!(!bench.lives(sid).await && bench.lives(other).await);
-    assert_eq!(bench.refresh(&two).await, (401, None), "the owner's too");
+    assert_eq!(bench.refresh(&two).await, (401, None), "the owner's token is void too");
     assert_eq!(bench.refresh(&bench.token(other, 0)).await.0, 200);
 }
 
 #[tokio::test]
-async fn two_behind_is_reuse_also_within_the_grace() {
+async fn a_token_two_behind_is_reuse_even_within_the_grace() {
     let bench = Bench::start().await;
     let sid = bench.begin().await;
     assert_eq!(bench.refresh(&bench.token(sid, 0)).await.0, 200);
@@ -155,9 +155,9 @@ async fn two_behind_is_reuse_also_within_the_grace() {
     assert!(!bench.lives(sid).await);
 }
 
-/// Once, however often and in whatever order the tokens are presented again.
+/// One notice is sent, no matter how often and in which order the old tokens are presented.
 #[tokio::test]
-async fn the_owner_is_told_that_a_session_was_ended_for_reuse() {
+async fn a_session_ended_for_reuse_is_reported_to_the_owner_once() {
     let bench = Bench::start().await;
     let sid = bench.begin().await;
     let zero = bench.token(sid, 0);
@@ -174,7 +174,7 @@ async fn the_owner_is_told_that_a_session_was_ended_for_reuse() {
 }
 
 #[tokio::test]
-async fn its_access_token_is_of_the_session_and_the_roles_are_of_now() {
+async fn the_access_token_has_the_same_session_and_the_current_roles() {
     let bench = Bench::start().await;
     let sid = bench.begin().await;
     let roles: Roles = [Role::User, Role::Admin].into_iter().collect();
@@ -189,9 +189,9 @@ async fn its_access_token_is_of_the_session_and_the_roles_are_of_now() {
     assert_ne!(first["jti"], again["jti"], "a new access token each time");
 }
 
-/// Each of these is refused at once, and is not a reuse.
+/// None of these cases is treated as reuse.
 #[tokio::test]
-async fn what_does_not_count_any_more_refreshes_nothing() {
+async fn ended_and_expired_sessions_cannot_be_refreshed() {
     for what in ["disabled", "epoch of the account", "gone", "idle", "absolute", "ended"] {
         let bench = Bench::start().await;
         let sid = bench.begin().await;
@@ -201,7 +201,7 @@ async fn what_does_not_count_any_more_refreshes_nothing() {
             "disabled" => {
                 let administration = store::Administration::new(&users, client);
                 administration.disable(bench.account.id).await.unwrap();
-                // Not even once it is enabled again.
+                // Enabling the account does not revive the session.
                 administration.enable(bench.account.id).await.unwrap();
             }
             "epoch of the account" => {
@@ -231,7 +231,7 @@ async fn what_does_not_count_any_more_refreshes_nothing() {
 }
 
 #[tokio::test]
-async fn a_disabled_account_refreshes_nothing() {
+async fn a_disabled_account_cannot_refresh() {
     let bench = Bench::start().await;
     let token = bench.token(bench.begin().await, 0);
     bench.stack.disable(bench.account.id).await;
@@ -239,20 +239,19 @@ async fn a_disabled_account_refreshes_nothing() {
 }
 
 #[tokio::test]
-async fn the_global_epoch_refuses_what_began_before_it() {
+async fn sessions_older_than_the_global_epoch_are_refused() {
     let bench = Bench::start().await;
     let token = bench.token(bench.begin().await, 0);
     let epoch = GlobalEpoch::after(process::Clock::now(&process::SystemClock));
     bench.stack.keys_table().raise_epoch(epoch).await.unwrap();
-    // A function that starts now reads it now.
+    // A new process reads the new epoch.
     let route = Service::<RefreshRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
     let request = json_request("refresh", &json!({"refresh_token": token}));
     assert_eq!(status(&answer(&route, request).await), 401);
 }
 
-/// A refresh token that this deployment did not issue changes nothing.
 #[tokio::test]
-async fn a_token_of_no_making_of_ours_touches_nothing() {
+async fn a_forged_token_changes_nothing() {
     let bench = Bench::start().await;
     let sid = bench.begin().await;
     let good = bench.token(sid, 0);
@@ -278,12 +277,12 @@ async fn a_token_of_no_making_of_ours_touches_nothing() {
     }
     assert_eq!(bench.table().await, with_access);
     assert!(before.iter().all(|(key, item)| with_access[key] == *item));
-    assert_eq!(bench.refresh(&good).await.0, 200, "and the good one still counts");
+    assert_eq!(bench.refresh(&good).await.0, 200, "the good token is still valid");
 }
 
-/// Nothing is read for a bad token: it is refused without a database too.
+/// The answer is the same when the database is unreachable.
 #[tokio::test]
-async fn a_bad_token_is_refused_before_anything_is_read() {
+async fn a_bad_token_is_refused_without_a_database_read() {
     let bench = Bench::start().await;
     let good = bench.token(bench.begin().await, 0);
     let route = Service::<RefreshRoute>::open(&bench.stack.env_out_of_reach(), &World::system())
@@ -301,7 +300,7 @@ async fn a_bad_token_is_refused_before_anything_is_read() {
 }
 
 #[tokio::test]
-async fn without_its_secrets_it_answers_that_it_cannot() {
+async fn unreadable_secrets_answer_503() {
     let bench = Bench::start().await;
     let token = bench.token(bench.begin().await, 0);
     for missing in ["SIGNING_KEYS_SECRET", "PEPPERS_SECRET"] {
@@ -310,12 +309,12 @@ async fn without_its_secrets_it_answers_that_it_cannot() {
         let request = json_request("refresh", &json!({"refresh_token": token}));
         assert_eq!(status(&answer(&route, request).await), 503, "{missing}");
     }
-    // It was not lost: a client that gets this answer tries again.
+    // The session is intact, so the client can retry.
     assert_eq!(bench.refresh(&token).await.0, 200);
 }
 
 #[tokio::test]
-async fn the_body_has_its_shape() {
+async fn only_the_documented_body_is_accepted() {
     let bench = Bench::start().await;
     for bad in [
         json!({}),
@@ -331,7 +330,7 @@ async fn the_body_has_its_shape() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let cold_start = async |env: Env| {
         Service::<RefreshRoute>::open(&env, &World::system()).await.err().unwrap().to_string()
     };
@@ -347,9 +346,9 @@ async fn what_its_environment_lacks_is_told_at_once() {
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
 }
 
-/// If all sessions end during a refresh, the refreshed one ends too, whatever the answer is.
+/// If all sessions end during a refresh, the refreshed one ends too, regardless of the answer.
 #[tokio::test]
-async fn a_refresh_that_races_a_change_continues_no_session_that_outlives_it() {
+async fn a_refresh_that_races_a_change_does_not_revive_its_session() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     bench.route =
@@ -386,7 +385,7 @@ async fn a_refresh_that_races_a_change_continues_no_session_that_outlives_it() {
 
 /// A thief's session must end; notifying its owner is only desirable.
 #[tokio::test]
-async fn a_reused_session_ends_also_when_its_owner_cannot_be_told() {
+async fn a_reused_session_ends_even_if_its_notice_cannot_be_written() {
     for fault in [Fault::AccessDenied, Fault::ServerError, Fault::Lost] {
         let mut bench = Bench::start().await;
         let interceptor = Interceptor::of(&bench.stack).await;

@@ -9,7 +9,7 @@ use rotation::{Rotation, RotationError, Step};
 use secrets::{Secret, SigningKeysSecret, Versions};
 use serde::{Deserialize, Serialize};
 
-/// The function.
+/// Performs one step of a key rotation.
 pub struct RotateKeys {
     rotation: Rotation,
 }
@@ -23,7 +23,7 @@ pub struct Event {
     step: Step,
 }
 
-/// Nothing: Secrets Manager looks only for success.
+/// An empty answer: Secrets Manager evaluates only success.
 #[derive(Debug, Serialize)]
 pub struct Done {}
 

@@ -17,7 +17,7 @@ async fn handle(function: &RotateKeys, event: Value) -> Result<Value, String> {
     answer.map(|done| serde_json::to_value(done).unwrap()).map_err(|error| error.to_string())
 }
 
-/// Before any key is there, as at deployment.
+/// Starts without keys, as after a deployment.
 async fn nothing_yet() -> Stack {
     let stack = Stack::start().await;
     std::fs::write(stack.signing_keys(), r#"{"keys":[]}"#).unwrap();
@@ -32,7 +32,7 @@ async fn the_four_steps_make_the_first_keys() {
     let stack = nothing_yet().await;
     let function = open_handler::<RotateKeys>(&stack.env(), &World::system()).await.unwrap();
     for step in STEPS {
-        // Secrets Manager may repeat each.
+        // Secrets Manager may repeat every step.
         for _ in 0..2 {
             assert_eq!(handle(&function, load(step)).await, Ok(json!({})), "{step}");
         }
@@ -48,7 +48,7 @@ async fn the_four_steps_make_the_first_keys() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_comes_too_early_says_when() {
+async fn a_rotation_that_comes_too_early_names_the_earliest_time() {
     let stack = Stack::start().await;
     let function = open_handler::<RotateKeys>(&stack.env(), &World::system()).await.unwrap();
     let before = std::fs::read_to_string(stack.signing_keys()).unwrap();
@@ -72,7 +72,7 @@ async fn a_step_out_of_order_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_step_is_refused() {
+async fn an_unknown_step_is_refused() {
     for bad in [json!({}), json!({"ClientRequestToken": "a"}), json!({"Step": "createSecret"})] {
         assert!(serde_json::from_value::<<RotateKeys as EventHandler>::Event>(bad).is_err());
     }
@@ -82,7 +82,7 @@ async fn what_is_no_step_is_refused() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let cold_start = async |env: Env| {
         open_handler::<RotateKeys>(&env, &World::system()).await.err().unwrap().to_string()
     };

@@ -13,7 +13,7 @@ use web::{
     World,
 };
 
-/// The route.
+/// Lists and ends the sessions of the caller.
 pub struct SessionsRoute {
     guard: AccountGuard,
     sessions: Sessions,
@@ -25,7 +25,7 @@ pub struct SessionsRoute {
 pub enum Asked {
     /// List the sessions.
     List,
-    /// End this session.
+    /// End the session with this id.
     End(SessionId),
 }
 

@@ -44,7 +44,7 @@ fn sid(token: &str) -> Value {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let route = route(&stack).await;
@@ -55,7 +55,7 @@ async fn its_events_are_answered() {
 }
 
 #[tokio::test]
-async fn the_callers_are_listed_latest_first_and_the_current_one_is_marked() {
+async fn sessions_are_listed_latest_first_with_the_current_one_marked() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let account = testuser(&stack).await;
@@ -76,7 +76,7 @@ async fn the_callers_are_listed_latest_first_and_the_current_one_is_marked() {
 }
 
 #[tokio::test]
-async fn one_of_the_callers_own_can_be_ended() {
+async fn only_the_callers_own_sessions_can_be_ended() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let account = testuser(&stack).await;
@@ -85,7 +85,7 @@ async fn one_of_the_callers_own_can_be_ended() {
     let (one, other) = (stack.sign_in(&account).await, stack.sign_in(&account).await);
     let other_id = sid(&other);
     let other_id = other_id.as_str().unwrap();
-    // Another's, an unknown one, and what is no id: the same answer.
+    // Another user's session, an unknown one and a malformed id get the same answer.
     for unknown in [
         sid(&stranger).as_str().unwrap(),
         "5f0c8a3e-2b1d-4c6f-9a7e-3d2b1c0f9e8d",
@@ -102,14 +102,14 @@ async fn one_of_the_callers_own_can_be_ended() {
         assert_eq!(end(&route, &one, &no_form).await, 404, "{no_form}");
     }
     assert_eq!(end(&route, &one, &other_id.to_uppercase()).await, 204, "RFC 9562: in any case");
-    assert_eq!(end(&route, &one, other_id).await, 404, "it is gone");
+    assert_eq!(end(&route, &one, other_id).await, 404, "the session has ended");
     assert_eq!(status(&list(&route, &other).await), 401);
     assert_eq!(listed(&route, &one).await, [sid(&one)]);
 }
 
 /// The first attempt ends the session and its answer is lost, so the retry finds nothing.
 #[tokio::test]
-async fn a_session_has_ended_also_if_the_answer_of_the_first_attempt_is_lost() {
+async fn a_retry_after_a_lost_answer_reports_success() {
     let stack = Stack::start().await;
     let interceptor = Interceptor::of(&stack).await;
     let route = Service::<SessionsRoute>::open(&interceptor.env(&stack, &[]), &World::system())
@@ -132,19 +132,18 @@ async fn a_session_has_ended_also_if_the_answer_of_the_first_attempt_is_lost() {
     let deletes = interceptor.calls().iter().filter(|it| it.operation == "DeleteItem").count();
     assert_eq!(deletes, 2);
     assert_eq!(listed(&route, &one).await, [sid(&one)]);
-    // Another account's session lives on, whichever answer is lost.
+    // Another account's session stays valid, whichever answer is lost.
     lose_the_first();
     end(&route, &one, sid(&stranger).as_str().unwrap()).await;
     assert_eq!(listed(&route, &stranger).await, [sid(&stranger)]);
-    // When no answer is lost, an unknown session is an unknown one.
+    // Without a lost answer, an unknown session gets a 404.
     interceptor.reset();
     assert_eq!(end(&route, &one, other.as_str().unwrap()).await, 404);
     assert_eq!(end(&route, &one, sid(&stranger).as_str().unwrap()).await, 404);
 }
 
-/// The path alone says which session, where the gateway gives no parameters.
 #[tokio::test]
-async fn it_works_without_a_gateway_that_matches_parameters() {
+async fn the_session_id_comes_from_the_path_if_the_gateway_gives_no_parameters() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let account = testuser(&stack).await;
@@ -158,7 +157,7 @@ async fn it_works_without_a_gateway_that_matches_parameters() {
 }
 
 #[tokio::test]
-async fn what_does_not_count_is_not_listed() {
+async fn expired_and_ended_sessions_are_not_listed() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let account = testuser(&stack).await;
@@ -170,12 +169,12 @@ async fn what_does_not_count_is_not_listed() {
 }
 
 #[tokio::test]
-async fn it_is_guarded() {
+async fn the_guard_refuses_every_bad_token() {
     testkit::guarded_by_account::<SessionsRoute>().await;
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let error =
         Service::<SessionsRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());

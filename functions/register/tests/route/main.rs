@@ -31,7 +31,7 @@ impl Bench {
 
     async fn start_with(variables: &[(&str, &str)]) -> Self {
         let stack = Stack::start().await;
-        // Some tests register more than one network may.
+        // Some tests exceed the usual limit of a network.
         let free = [&[("THROTTLE_REGISTER_FREE", "100000")], variables].concat();
         let route =
             Service::<RegisterRoute>::open(&stack.env_with(&free), &World::system()).await.unwrap();
@@ -42,7 +42,7 @@ impl Bench {
         answer(&self.route, json_request("register", &registration)).await
     }
 
-    /// The status, and of a refusal the codes: of each field, or of the whole.
+    /// Returns the status and, for a refusal, the codes of the fields or of the whole request.
     async fn outcome(&self, registration: Value) -> (i64, Vec<String>) {
         let answer = self.ask(registration).await;
         let body = body(&answer);
@@ -58,7 +58,7 @@ impl Bench {
         (status(&answer), codes)
     }
 
-    /// How many items there are besides counters.
+    /// The number of items, without counters.
     async fn items(&self) -> usize {
         let scanned = self.stack.client().scan().table_name("UsersTable").send().await.unwrap();
         let counter = |pk: &str| pk.starts_with("COUNTER#");
@@ -75,7 +75,7 @@ fn refused(status: i64, codes: &[&str]) -> (i64, Vec<String>) {
 }
 
 #[tokio::test]
-async fn its_events_are_answered() {
+async fn every_event_file_gets_its_recorded_answer() {
     for (name, of_file) in events_of("register") {
         let bench = Bench::start().await;
         let answer = answer(&bench.route, event(of_file)).await;
@@ -86,7 +86,7 @@ async fn its_events_are_answered() {
 }
 
 #[tokio::test]
-async fn a_taken_name_and_a_taken_address_are_told_and_nothing_is_stored() {
+async fn a_taken_name_or_address_is_reported_and_stores_nothing() {
     let bench = Bench::start().await;
     let full =
         |name: &str, email: &str| json!({"username": name, "password": PASSWORD, "email": email});
@@ -100,10 +100,10 @@ async fn a_taken_name_and_a_taken_address_are_told_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn a_network_may_register_so_many() {
+async fn registrations_of_a_network_are_limited() {
     let bench = Bench::start_with(&[("THROTTLE_REGISTER_FREE", "2")]).await;
     let user = |n: usize| json!({"username": format!("user{n}"), "password": PASSWORD});
-    // What breaks a rule is refused before it counts.
+    // An invalid registration is refused before it uses up the limit.
     assert_eq!(bench.outcome(json!({"username": "a", "password": PASSWORD})).await.0, 400);
     for n in 0..2 {
         assert_eq!(bench.outcome(user(n)).await, registered());
@@ -116,7 +116,7 @@ async fn a_network_may_register_so_many() {
 }
 
 #[tokio::test]
-async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
+async fn an_unreachable_database_answers_503() {
     let stack = Stack::start().await;
     let route =
         Service::<RegisterRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
@@ -128,7 +128,7 @@ async fn with_its_database_out_of_reach_it_answers_that_it_cannot() {
 }
 
 #[tokio::test]
-async fn what_its_environment_lacks_is_told_at_once() {
+async fn every_missing_setting_is_reported_at_once() {
     let cold_start = async |env: Env| {
         Service::<RegisterRoute>::open(&env, &World::system()).await.err().unwrap().to_string()
     };
@@ -137,9 +137,9 @@ async fn what_its_environment_lacks_is_told_at_once() {
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
 }
 
-/// An outage uses up neither the network's registrations nor the address's mails.
+/// Neither the network's registrations nor the address's mails.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_nobody() {
+async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {
         let mut bench = Bench::start().await;
         let interceptor = Interceptor::of(&bench.stack).await;
@@ -156,7 +156,7 @@ async fn an_outage_at_any_call_counts_against_nobody() {
             break;
         }
     }
-    // A transaction that was refused is sent again without the mail, so both have to fail.
+    // A refused transaction is sent again without the mail, so both must fail.
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[("EMAIL_VERIFICATION", "required")]);
@@ -170,9 +170,9 @@ async fn an_outage_at_any_call_counts_against_nobody() {
     assert_eq!(bench.stack.counted().await, BTreeMap::new());
 }
 
-/// The owner can ask for the mail again, and not for the name.
+/// The owner can request the mail again, but could not register the name again.
 #[tokio::test]
-async fn a_mail_that_cannot_be_asked_for_does_not_prevent_the_registration() {
+async fn a_mail_that_cannot_be_requested_does_not_prevent_the_registration() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[("EMAIL_VERIFICATION", "required")]);

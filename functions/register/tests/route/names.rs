@@ -38,7 +38,7 @@ async fn one_name_is_one_account_in_every_spelling() {
             assert_eq!(outcome, refused(409, &["already_exists"]), "{other}");
         }
     }
-    // Invisible characters: not a username.
+    // A username has no invisible characters.
     for other in ["test\u{200b}user", "test\u{ad}user"] {
         let outcome = bench.outcome(named(other)).await;
         assert_eq!(outcome, refused(400, &["username invalid_characters"]), "{other}");
@@ -79,7 +79,7 @@ async fn a_domain_is_one_account_in_u_labels_and_a_labels() {
     }
 }
 
-/// Names that look alike must not differ in characters that nobody sees.
+/// Names that look alike must not differ in invisible characters.
 #[tokio::test]
 async fn control_and_invisible_characters_are_refused() {
     let bench = Bench::start().await;
@@ -126,7 +126,7 @@ async fn control_and_invisible_characters_are_refused() {
 }
 
 #[tokio::test]
-async fn names_have_their_lengths() {
+async fn usernames_have_a_least_and_a_greatest_length() {
     let bench = Bench::start().await;
     for (name, expected) in [
         ("ab".to_owned(), refused(400, &["username too_short"])),
@@ -150,9 +150,9 @@ async fn names_have_their_lengths() {
     );
 }
 
-/// A name may be short as it is given and long as it is compared. The key of an item has an end.
+/// A short name may fold to a long one, and the key of an item has a maximum length.
 #[tokio::test]
-async fn names_that_grow_are_no_defect() {
+async fn names_that_grow_when_folded_cause_no_server_error() {
     let bench = Bench::start().await;
     for (n, grows) in ['\u{fdfa}', '\u{1e9e}', '\u{df}', '\u{390}', '\u{ff21}'].iter().enumerate() {
         let name = grows.to_string().repeat(80);
@@ -179,10 +179,10 @@ async fn some_names_are_reserved() {
     assert_eq!(bench.outcome(named("root")).await, registered());
 }
 
-/// Every string of the list as a name and as an address. A hash takes its time, so four of five
-/// names come with a password that is refused once the name has been looked at.
+/// Each string is sent as a name and as an address. Hashing is slow, so four of five names come with a password
+/// that is refused after the name is checked.
 #[tokio::test]
-async fn naughty_strings_are_no_defect() {
+async fn naughty_strings_cause_no_server_error() {
     let bench = Bench::start().await;
     for (n, text) in testkit::naughty_strings().into_iter().enumerate() {
         let password = if n % 5 == 0 { PASSWORD } else { "password" };
@@ -191,7 +191,7 @@ async fn naughty_strings_are_no_defect() {
             201 => assert_eq!(body(&answer)["user"]["username"], json!(text)),
             status => assert!(matches!(status, 400 | 409), "string {n}: {status}"),
         }
-        // The name is too short, so this is about the address alone, and no hash is made.
+        // The name is too short, so only the address is tested and nothing is hashed.
         for email in [text.clone(), format!("{text}@example.com"), format!("a@{text}")] {
             let (status, _) = bench.outcome(addressed("a", &email)).await;
             assert_eq!(status, 400, "string {n}");

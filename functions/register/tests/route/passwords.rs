@@ -1,4 +1,4 @@
-//! Passwords that are set.
+//! The rules for new passwords.
 
 use std::fs;
 use std::path::Path;
@@ -16,9 +16,9 @@ fn with_password(username: &str, password: &str) -> Value {
     json!({"username": username, "password": password})
 }
 
-/// Only the length matters, in characters and in bytes: no rule requires digits or capitals.
+/// The limits are in characters and in bytes. No rule requires digits or capitals.
 #[tokio::test]
-async fn length_decides_and_nothing_else() {
+async fn only_the_length_of_a_password_matters() {
     let bench = Bench::start().await;
     let good = [
         "xq7vfk2p".to_owned(),
@@ -68,7 +68,7 @@ async fn common_passwords_are_refused() {
 
 /// A password must not be the user's own name or address.
 #[tokio::test]
-async fn own_names_are_no_password() {
+async fn a_password_equal_to_an_own_name_is_refused() {
     let bench = Bench::start().await;
     let mine = |password: &str| json!({"username": "Wintergarten", "email": "rosa.luxemburg@example.com", "password": password});
     for (password, code) in [
@@ -82,7 +82,7 @@ async fn own_names_are_no_password() {
 }
 
 #[tokio::test]
-async fn the_least_length_can_be_raised() {
+async fn the_minimum_length_can_be_raised() {
     let bench = Bench::start_with(&[("PASSWORD_MIN_CHARS", "15")]).await;
     let outcome = bench.outcome(with_password("testuser", "y1y2y3y4y5y6y7")).await;
     assert_eq!(outcome, refused(400, &["password too_short"]));
@@ -90,9 +90,9 @@ async fn the_least_length_can_be_raised() {
     assert_eq!(outcome, registered());
 }
 
-/// A hash takes its time, so every tenth of those that are long enough is set.
+/// Hashing is slow, so only every tenth string that is long enough is set.
 #[tokio::test]
-async fn naughty_strings_are_no_defect() {
+async fn naughty_strings_cause_no_server_error() {
     let bench = Bench::start().await;
     let (long, short): (Vec<_>, Vec<_>) =
         testkit::naughty_strings().into_iter().partition(|text| text.chars().count() >= 8);
@@ -135,7 +135,7 @@ async fn breached_passwords_are_refused() {
 }
 
 #[tokio::test]
-async fn a_further_list_of_common_passwords_counts_besides() {
+async fn an_additional_list_of_common_passwords_is_used_too() {
     let folder = TempDir::new().unwrap();
     let list = folder.path().join("common.txt");
     fs::write(&list, "Sommerregen\n").unwrap();
@@ -148,9 +148,9 @@ async fn a_further_list_of_common_passwords_counts_besides() {
     assert_eq!(outcome, registered());
 }
 
-/// A check that cannot be made is none that was passed. The client is not told why.
+/// A check that fails must not pass. The client does not learn the cause.
 #[tokio::test]
-async fn a_list_that_cannot_be_read_lets_no_password_pass() {
+async fn an_unreadable_list_accepts_no_password() {
     let folder = TempDir::new().unwrap();
     let missing = folder.path().join("missing");
     for variable in ["PASSWORD_BREACHED_FILTER", "PASSWORD_COMMON_FILE"] {

@@ -1,4 +1,4 @@
-//! The shape of the body.
+//! The members of the request body.
 
 use serde_json::{Value, json};
 use testkit::{body, status};
@@ -7,7 +7,7 @@ use crate::{Bench, PASSWORD, refused, registered};
 
 /// Only a JSON object with the documented members and types is accepted.
 #[tokio::test]
-async fn members_are_there_and_of_their_types() {
+async fn missing_and_mistyped_members_are_named() {
     let bench = Bench::start().await;
     let whole = json!({"username": "testuser", "password": PASSWORD, "email": "t@example.com"});
     for name in ["username", "password", "email"] {
@@ -36,7 +36,7 @@ async fn members_are_there_and_of_their_types() {
         assert_eq!(bench.outcome(body.clone()).await, refused(400, &["invalid_request"]), "{body}");
     }
     assert_eq!(bench.items().await, 0);
-    // An address may be left out.
+    // The address is optional.
     let mut body = whole;
     body["email"] = Value::Null;
     assert_eq!(bench.outcome(body).await, registered());
@@ -44,7 +44,7 @@ async fn members_are_there_and_of_their_types() {
 }
 
 #[tokio::test]
-async fn all_faults_are_told_at_once_and_nothing_is_quoted() {
+async fn all_errors_are_reported_at_once_and_quote_no_input() {
     let bench = Bench::start().await;
     let bad = json!({"username": "hush hush", "password": "hush".repeat(300), "email": "hush"});
     let answer = bench.ask(bad).await;
@@ -54,7 +54,7 @@ async fn all_faults_are_told_at_once_and_nothing_is_quoted() {
 
 /// A client cannot set roles, id or any other attribute of the account.
 #[tokio::test]
-async fn other_members_are_not_bound() {
+async fn unknown_members_are_ignored() {
     let bench = Bench::start().await;
     let id = "01890000-0000-7000-8000-000000000000";
     let answer = bench
@@ -84,9 +84,9 @@ async fn other_members_are_not_bound() {
     assert!(!body(&answer).to_string().contains(PASSWORD));
 }
 
-/// RFC 3339 in UTC with a `Z`; the id is a UUIDv7 of that moment.
+/// Times are RFC 3339 in UTC with a `Z`; the id is a UUIDv7 of the same moment.
 #[tokio::test]
-async fn times_and_ids_are_of_their_forms() {
+async fn times_and_ids_have_the_documented_formats() {
     let bench = Bench::start().await;
     let answer = bench.ask(json!({"username": "testuser", "password": PASSWORD})).await;
     let user = body(&answer)["user"].clone();

@@ -1,4 +1,4 @@
-//! Addresses that count once they are verified.
+//! Addresses become usable once they are verified.
 
 use email_verify::EmailVerifyRoute;
 use login::LoginRoute;
@@ -26,7 +26,7 @@ async fn login(bench: &Bench, by: &str, name: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn an_address_counts_once_it_is_verified() {
+async fn an_address_is_usable_once_verified() {
     let bench = bench().await;
     let registered = bench.ask(registration("testuser", "Testuser@example.com")).await;
     assert_eq!(status(&registered), 202);
@@ -42,9 +42,9 @@ async fn an_address_counts_once_it_is_verified() {
     assert_eq!(login(&bench, "email", "testuser@example.com").await, 200);
 }
 
-/// Not in the answer, nor in what is stored; who has it gets a mail instead.
+/// The owner of a taken address gets a mail instead.
 #[tokio::test]
-async fn whether_an_address_is_taken_shows_in_nothing() {
+async fn neither_answer_nor_table_reveals_whether_an_address_is_taken() {
     let bench = bench().await;
     let email = Some("Taken@example.com");
     let owner = bench.stack.user(NewUser { username: "owner", email, roles: &[] }).await;
@@ -61,16 +61,17 @@ async fn whether_an_address_is_taken_shows_in_nothing() {
     assert_eq!(to, ["free@example.com", "Taken@example.com"]);
     assert!(mails[0].token().is_some() && mails[1].token().is_none());
     assert!(mails[1].text.starts_with("Hello owner,"));
-    // The account is there all the same.
+    // The account exists nevertheless.
     assert_eq!(login(&bench, "username", "second").await, 200);
-    // A name that is taken is another matter.
+    // A taken name, however, is refused.
     let answer = bench.ask(registration("owner", "other@example.com")).await;
     assert_eq!((status(&answer), &body(&answer)["code"]), (409, &json!("already_exists")));
 }
 
-/// If two accounts give one address, the one whose owner reads the mail gets it, whichever was first.
+/// If two accounts register with one address, the account whose owner reads the mail gets it, even if it was
+/// second.
 #[tokio::test]
-async fn of_two_with_one_address_the_one_who_verifies_has_it() {
+async fn an_address_belongs_to_the_account_that_verifies_it() {
     let bench = bench().await;
     for username in ["squatter", "rightful"] {
         assert_eq!(status(&bench.ask(registration(username, "a@example.com")).await), 202);
@@ -79,7 +80,7 @@ async fn of_two_with_one_address_the_one_who_verifies_has_it() {
     let verify =
         Service::<EmailVerifyRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
     let mut answers = Vec::new();
-    // The mails do not say for which account they are: its name is a stranger's text.
+    // The mails do not name the account: a stranger may have chosen its name.
     assert!(mails.iter().all(|mail| mail.text.starts_with("Hello,")));
     for mail in mails.iter().rev() {
         let token = json!({"token": mail.token().unwrap()});
@@ -108,7 +109,7 @@ async fn without_an_address_the_answer_is_the_same() {
 }
 
 #[tokio::test]
-async fn a_verification_that_is_none_of_ours_is_told() {
+async fn an_unknown_verification_setting_is_refused() {
     let stack = testkit::Stack::start().await;
     let env = stack.env_with(&[("EMAIL_VERIFICATION", "always")]);
     let started = Service::<register::RegisterRoute>::open(&env, &World::system())
