@@ -1,47 +1,47 @@
-//! An account.
+//! The account of a user.
 
 use jiff::Timestamp;
 
 use crate::{Email, Roles, UserId, Username};
 
-/// An account as everybody but the hasher of passwords knows it.
+/// An account, without its password hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// `sub` of its tokens.
+    /// The user id: `sub` of the account's tokens.
     pub id: UserId,
-    /// The name in the form first given.
+    /// The username as it was first given.
     pub username: Username,
-    /// The address, if it has one.
+    /// The e-mail address, if the account has one.
     pub email: Option<Email>,
-    /// Whether the owner has shown that mail to the address arrives.
+    /// Whether the address has been verified.
     pub email_standing: EmailStanding,
-    /// An address that it was registered with and that is not claimed before it is verified. Until
-    /// then it is nobody's: it proves nothing, and nothing but the mail that verifies it is sent there.
+    /// An address given at registration that the account claims only once it is verified. Until then it
+    /// belongs to no account, and only the mail that verifies it is sent there.
     pub pending_email: Option<Email>,
-    /// What it may do.
+    /// The roles, which determine what the account may do.
     pub roles: Roles,
-    /// When it was registered.
+    /// The time of registration.
     pub created_at: Timestamp,
-    /// Whether it may act at all.
+    /// Whether the account is active or disabled.
     pub standing: Standing,
-    /// The session epoch (`ver` of a token): raised to end every session at once.
+    /// The session epoch (`ver` of a token). Raising it ends every session at once.
     pub ver: u64,
 }
 
 /// Whether an account may act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It may.
+    /// The account may act.
     Active,
-    /// An administrator has disabled it.
+    /// An administrator has disabled the account.
     Disabled,
 }
 
 /// Whether the address of an account has been verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmailStanding {
-    /// Mail to it has been shown to arrive.
+    /// The owner has used a code that was mailed to the address.
     Verified,
-    /// It has only been claimed.
+    /// The account has claimed the address, but the owner has not confirmed it.
     Unverified,
 }

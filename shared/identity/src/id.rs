@@ -10,12 +10,12 @@ use uuid::{Builder, Uuid};
 
 use process::Random;
 
-/// An identifier is not of the form that we make: a hyphenated lower-case UUID (RFC 9562).
+/// The text is not a hyphenated lower-case UUID (RFC 9562).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid identifier")]
 pub struct IdError;
 
-/// Parses the one spelling that [`fmt::Display`] writes; braces, upper case and the simple form are
+/// Parses only the spelling that [`fmt::Display`] writes; braces, upper case and the simple form are
 /// refused, so that an identifier has one spelling wherever it is a key.
 fn parse(text: &str) -> Result<Uuid, IdError> {
     let uuid = Uuid::try_parse(text).map_err(|_| IdError)?;
@@ -27,7 +27,7 @@ fn parse(text: &str) -> Result<Uuid, IdError> {
 /// `#[serde(deserialize_with = "identity::any_case")]`.
 ///
 /// # Errors
-/// When the text is not an identifier.
+/// The text is not an identifier.
 pub fn any_case<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -44,13 +44,13 @@ macro_rules! identifier {
         pub struct $name(Uuid);
 
         impl $name {
-            /// The 128 bits.
+            /// Returns the 128 bits.
             #[must_use]
             pub fn to_bytes(self) -> [u8; 16] {
                 self.0.into_bytes()
             }
 
-            /// The identifier of these 128 bits.
+            /// Creates the identifier with these 128 bits.
             #[must_use]
             pub fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
@@ -94,34 +94,33 @@ macro_rules! identifier {
 }
 
 identifier! {
-    /// A user: `sub` of a token, `id` of USER. A UUIDv7, so that ids sort by the time of
-    /// registration.
+    /// Identifies a user: `sub` of a token. A UUIDv7, so that ids sort by the time of registration.
     UserId
 }
 
 identifier! {
-    /// A session: `sid` of a token. A UUIDv4: 122 random bits.
+    /// Identifies a session: `sid` of a token. A UUIDv4: 122 random bits.
     SessionId
 }
 
 identifier! {
-    /// A token: `jti` (RFC 7519 §4.1.7). A UUIDv4.
+    /// Identifies a token: `jti` (RFC 7519 §4.1.7). A UUIDv4.
     TokenId
 }
 
 identifier! {
-    /// A mail to be sent. A UUIDv7, so that of two mails the later one has the greater id.
+    /// Identifies a mail to be sent. A UUIDv7, so that a later mail has a greater id.
     MailId
 }
 
-/// A UUIDv7 (RFC 9562 §5.7). Times before 1970 are treated as 1970, because it has no others.
+/// A UUIDv7 (RFC 9562 §5.7). Times before 1970 are treated as 1970, because a UUIDv7 cannot represent them.
 fn ordered(now: Timestamp, random: &dyn Random) -> Uuid {
     let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
     Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid()
 }
 
 impl MailId {
-    /// A new identifier, of the millisecond `now`.
+    /// Creates an identifier for the millisecond of `now`.
     #[must_use]
     pub fn new(now: Timestamp, random: &dyn Random) -> Self {
         Self(ordered(now, random))
@@ -129,7 +128,7 @@ impl MailId {
 }
 
 impl UserId {
-    /// A new identifier, of the millisecond `now`.
+    /// Creates an identifier for the millisecond of `now`.
     #[must_use]
     pub fn new(now: Timestamp, random: &dyn Random) -> Self {
         Self(ordered(now, random))
@@ -137,7 +136,7 @@ impl UserId {
 }
 
 impl SessionId {
-    /// A new identifier.
+    /// Creates a random identifier.
     #[must_use]
     pub fn new(random: &dyn Random) -> Self {
         Self(Builder::from_random_bytes(random.bytes()).into_uuid())
@@ -145,7 +144,7 @@ impl SessionId {
 }
 
 impl TokenId {
-    /// A new identifier.
+    /// Creates a random identifier.
     #[must_use]
     pub fn new(random: &dyn Random) -> Self {
         Self(Builder::from_random_bytes(random.bytes()).into_uuid())

@@ -1,19 +1,19 @@
-//! What a code by mail is good for.
+//! The purposes of mailed codes.
 
 use serde::{Deserialize, Serialize};
 
-/// What a code by mail is good for. One for the one is none for the other.
+/// The purpose of a mailed code. A code for one purpose is invalid for every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MailedFor {
     /// Setting a new password.
     PasswordReset,
-    /// Showing that mail to an address arrives.
+    /// Confirming an e-mail address.
     EmailVerification,
 }
 
 impl MailedFor {
-    /// Its name, in what is authenticated and where it is stored. Never changed.
+    /// The name in MACs and in the table. It must never change.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
-//! The names that people give themselves: user names and e-mail addresses.
+//! Usernames and e-mail addresses.
 //!
-//! A name is kept as it was first given, for display, and is unique by its canonical form
+//! A name is displayed as it was first given and is unique by its canonical form
 //! ([`CanonicalName`]), so that `ß` and `ss`, composed and decomposed, full and half width, upper
 //! and lower case are one account.
 
@@ -20,23 +20,23 @@ pub use username::Username;
 
 use process::{Fault, FaultKind};
 
-/// Why a name is refused. The texts are for people and never repeat what was given.
+/// The reason why a name is refused. Its texts are for people and never repeat the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Fewer characters than a name needs.
+    /// The name has too few characters.
     #[error("is too short")]
     TooShort,
-    /// More than a name may have.
+    /// The name has too many characters.
     #[error("is too long")]
     TooLong,
-    /// A character that names may not have, such as a space, a control or an invisible character.
+    /// The name contains a forbidden character, such as a space, a control or an invisible character.
     #[error("contains a character that is not allowed")]
     InvalidCharacters,
-    /// Allowed characters in an order that is not: no e-mail address, a combining mark at the
-    /// start, mixed writing directions.
+    /// The characters are allowed, but not in this order: not an e-mail address, a combining mark at the start,
+    /// or mixed writing directions.
     #[error("has an invalid format")]
     InvalidFormat,
-    /// The name is kept for the operator of the service ([`ReservedNames`]).
+    /// The name is reserved for the operator of the service ([`ReservedNames`]).
     #[error("is reserved")]
     Reserved,
 }

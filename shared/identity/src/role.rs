@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// and its permissions.
 macro_rules! roles {
     ($($(#[$doc:meta])* $role:ident = $name:literal [$($permission:literal),*];)*) => {
-        /// A role that an account may have.
+        /// A role of an account.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Role {
             $($(#[$doc])* #[serde(rename = $name)] $role,)*
@@ -143,7 +143,7 @@ macro_rules! requirement {
 }
 
 requirement! {
-    /// Any signed-in account, whatever its roles.
+    /// Accepts every signed-in account, regardless of its roles.
     Anyone, None
 }
 

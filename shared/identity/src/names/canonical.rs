@@ -1,4 +1,4 @@
-//! The form by which names are compared.
+//! The canonical form, by which names are compared.
 
 use std::fmt;
 
@@ -7,36 +7,34 @@ use icu_normalizer::{ComposingNormalizer, DecomposingNormalizer};
 
 use super::hidden::is_ignorable;
 
-/// The form by which a name is unique: `NFKC_Casefold` (Unicode Standard, §3.13, D146 and what
-/// follows it), folded fully, without what Unicode calls default-ignorable. In an address this is the
-/// form of the local part; the domain is in A-labels.
+/// The form by which a name is unique: `NFKC_Casefold` (Unicode Standard, §3.13, D146 ff.), fully folded and
+/// without default-ignorable characters. In an address, only the local part has this form; the domain is in
+/// A-labels.
 ///
-/// It may be an e-mail address, so it is not shown by [`fmt::Debug`], and there is no
-/// [`fmt::Display`].
+/// [`fmt::Debug`] does not show it and there is no [`fmt::Display`], because it may be an e-mail address.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CanonicalName(String);
 
-/// The maximum number of octets that are read and kept.
+/// The maximum length of the input and of the result, in octets.
 ///
 /// Every canonical form of a [`Username`](super::Username) (80 characters) or an
-/// [`Email`](super::Email) (254 octets) is shorter, and a key of DynamoDB takes 2,048.
+/// [`Email`](super::Email) (254 octets) is shorter, and a DynamoDB key holds 2,048.
 pub(super) const MAX_OCTETS: usize = 1_024;
 
-/// How often a name is mapped at most. Two rounds reach the fixpoint for every assigned character
-/// (a test looks at all of them) and a third one finds it unchanged; the bound says that it ends.
+/// The maximum number of mapping rounds. Two rounds reach the fixpoint for every assigned character (a test
+/// tries all of them), and a third one finds it unchanged. The bound guarantees termination.
 const MAX_ROUNDS: usize = 4;
 
 impl CanonicalName {
-    /// The canonical form of any text, to compare it with a name. Equal to
+    /// Returns the canonical form of any text, to compare it with a name. Equal to
     /// [`Username::canonical`](super::Username::canonical) for every text that parses as a username.
     ///
-    /// Never fails. The result has at most 1,024 octets; a longer text is cut before and after it is
-    /// mapped, so the caller need not bound it, and the result of a cut text is never the name of an
-    /// account.
+    /// Never fails. A text of more than 1,024 octets is truncated before and after the mapping, so callers need
+    /// not limit it. A truncated text never equals the name of an account.
     #[must_use]
     pub fn of_unchecked(text: &str) -> Self {
         let mut name = text[..text.floor_char_boundary(MAX_OCTETS)].to_owned();
-        // A folding may leave what normalization changes (`ŉ`), and a compatibility mapping what
+        // Folding may leave text that normalization changes (`ŉ`), and a compatibility mapping text that
         // folding changes (`℡` becomes `TEL`), so the steps are repeated until nothing moves, as
         // the derivation of the property NFKC_Casefold (UAX #44) does.
         for _ in 0..MAX_ROUNDS {
@@ -55,7 +53,7 @@ impl CanonicalName {
         Self(format!("{}@{a_labels}", local.0))
     }
 
-    /// The canonical text. Of an e-mail it is personal data, and never to be logged.
+    /// The canonical text. Never log it: the canonical form of an address is personal data.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -89,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_are_one() {
+    fn all_spellings_have_one_canonical_form() {
         for (one, other) in [
             ("ß", "ss"),
             ("ẞ", "SS"),
@@ -116,15 +114,15 @@ mod tests {
     }
 
     #[test]
-    fn different_names_are_different() {
-        // No folding beyond Unicode's: dotless ı is a letter of its own, marks count.
+    fn different_names_have_different_canonical_forms() {
+        // Nothing is folded beyond Unicode: dotless ı is a separate letter, and marks are significant.
         for (one, other) in [("ı", "i"), ("e", "é"), ("a", "а"), ("ab", "a b"), ("o", "ø")] {
             assert_ne!(canonical(one), canonical(other), "{one:?} {other:?}");
         }
     }
 
-    /// Against the property `Changes_When_NFKC_Casefolded` of the Unicode Character Database,
-    /// which other data than our steps derive. The ranges hold all that changes.
+    /// Compares with the property `Changes_When_NFKC_Casefolded` of the Unicode Character Database, which is
+    /// derived from other data. The ranges contain every character that changes.
     #[test]
     fn every_character_is_mapped_as_unicode_says() {
         let changes = CodePointSetData::new::<ChangesWhenNfkcCasefolded>();

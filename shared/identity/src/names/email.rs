@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::hidden::{is_hidden, is_joiner};
 use super::{CanonicalName, NameError, canonical};
 
-/// How many octets an address has at most: the path of 256 octets that RFC 5321 §4.5.3.1.3 allows,
-/// without its angle brackets.
+/// The maximum length of an address, in octets: the 256 octets of a path (RFC 5321 §4.5.3.1.3) without its
+/// angle brackets.
 pub(super) const MAX_OCTETS: usize = 254;
 
 /// The maximum length of the local part, in octets (RFC 5321 §4.5.3.1.1).
@@ -22,8 +22,7 @@ const MAX_LOCAL_OCTETS: usize = 64;
 /// domain is a dotted IDNA2008 name. A display name, a comment or an address literal is not part of it.
 ///
 /// It keeps its original spelling, because only the receiving server knows whether case matters in a local
-/// part.
-/// Two addresses are the same account if [`Email::canonical`] is the same.
+/// part. Two addresses belong to the same account if [`Email::canonical`] is equal.
 ///
 /// Personal data: [`fmt::Debug`] does not show it, and there is no [`fmt::Display`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +59,7 @@ impl Email {
             return Err(NameError::TooLong);
         }
         let folded = CanonicalName::of_unchecked(local);
-        // The folded form has to be a local part as well: `＠` and `（` are letters, and fold to `@` and `(`.
+        // The folded form must be a local part too: `＠` and `（` are letters, and fold to `@` and `(`.
         if !is_local_part(&sent) || !is_local_part(folded.as_str()) {
             return Err(NameError::InvalidFormat);
         }
@@ -79,8 +78,8 @@ impl Email {
         &self.given
     }
 
-    /// The address that a mail server takes: the local part in NFC (RFC 6532 §3.1), and the domain in
-    /// A-labels, since a server without SMTPUTF8 takes no others. Never log it.
+    /// The address for a mail server: the local part in NFC (RFC 6532 §3.1), the domain in A-labels, because a
+    /// server without SMTPUTF8 accepts no others. Never log it.
     #[must_use]
     pub fn deliverable(&self) -> String {
         let local = self.given.rsplit_once('@').map_or("", |(local, _)| local);
@@ -128,7 +127,7 @@ fn a_labels(domain: &str) -> Result<String, NameError> {
 /// Whether `text` is a `Local-part` (RFC 5321 §4.1.2) in its plain spelling. `"alice"@` and `alice@` are
 /// one mailbox, so only the plain one is accepted.
 fn is_local_part(text: &str) -> bool {
-    // RFC 6531 §3.3 adds every non-ASCII character to `atext` and to `qtextSMTP`, which hold letters too.
+    // RFC 6531 §3.3 adds every non-ASCII character to `atext` and to `qtextSMTP`, both of which contain letters too.
     let ascii: String = text.chars().map(|c| if c.is_ascii() { c } else { 'x' }).collect();
     EmailAddress::is_valid_local_part(&ascii) && !is_quoted_needlessly(&ascii)
 }
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_are_one() {
+    fn all_spellings_have_one_canonical_form() {
         for (one, other) in [
             ("Test@Example.COM", "test@example.com"),
             ("JOS\u{c9}@example.com", "jose\u{301}@example.com"),
@@ -247,9 +246,9 @@ mod tests {
         }
     }
 
-    /// IDNA2003 mapped these letters away; IDNA2008 registers domains with them.
+    /// IDNA2003 mapped these letters to others; IDNA2008 allows domains with them.
     #[test]
-    fn domains_that_idna2008_tells_apart_are_two() {
+    fn domains_that_differ_in_idna2008_are_different_addresses() {
         for (one, other) in [
             ("a@straße.example", "a@strasse.example"),
             ("a@βόλος.example", "a@βόλοσ.example"),
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_address() {
+    fn refuses_malformed_addresses() {
         for address in [
             "",
             "@",
@@ -326,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_cannot_be_seen() {
+    fn refuses_invisible_characters() {
         for hidden in [
             '\0',
             '\r',
@@ -418,7 +417,7 @@ mod tests {
         }
 
         #[test]
-        fn what_parsed_once_parses_again(text in texts()) {
+        fn every_parsed_name_parses_again(text in texts()) {
             if let Ok(email) = Email::parse(&text) {
                 let again = Email::parse(email.as_str());
                 prop_assert_eq!(again.as_ref(), Ok(&email));

@@ -14,10 +14,9 @@ pub(super) fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-/// Whether no name may have `c`, because a reader cannot recognize it: controls, invisible
-/// characters, characters that set the writing direction, and
-/// code points that mean nothing to everybody (private, unassigned). The plain space is left to
-/// the grammar of each name.
+/// Whether `c` is forbidden in names because a reader cannot recognize it: controls, invisible characters,
+/// characters that set the writing direction, and private or unassigned code points. Each name's grammar
+/// decides about the plain space.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     let category = CodePointMapData::<GeneralCategory>::new().get(c);
@@ -30,7 +29,7 @@ pub fn is_hidden(c: char) -> bool {
             | GeneralCategory::PrivateUse
             | GeneralCategory::Unassigned
     );
-    // U+2800 is a letter cell of Braille without a dot: a symbol by category, blank to the eye.
+    // U+2800 is a letter cell of Braille without a dot: its category is symbol, but it looks blank.
     let blank = c == '\u{2800}' || (category == GeneralCategory::SpaceSeparator && c != ' ');
     unseen || blank || is_ignorable(c) || CodePointSetData::new::<BidiControl>().contains(c)
 }

@@ -5,14 +5,14 @@ use std::str::FromStr;
 
 use super::{CanonicalName, NameError, Username};
 
-/// Names that others would take for the service itself or its operator. Whole names only:
-/// `adminuser` is free where `admin` is not.
+/// Names that users could mistake for the service or its operator. Only whole names are reserved: `adminuser`
+/// is free although `admin` is not.
 ///
-/// What the owner makes by the command line is exempt, so this is asked by registration alone.
+/// Only registration checks them: an administrator may create any account by command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservedNames(BTreeSet<CanonicalName>);
 
-/// The mailboxes of RFC 2142 that speak for a service, and what systems call their operators.
+/// The mailboxes of RFC 2142 that represent a service, and the usual names of operators.
 const DEFAULT: &str = "\
     abuse, hostmaster, noc, postmaster, security, support, webmaster, \
     admin, administrator, anonymous, daemon, moderator, nobody, no-reply, noreply, official, \
@@ -28,18 +28,17 @@ impl ReservedNames {
 
 impl Default for ReservedNames {
     fn default() -> Self {
-        DEFAULT.parse().expect("the default list is made of user names, says a test")
+        DEFAULT.parse().expect("a test parses the default list")
     }
 }
 
-/// A list separated by commas, which replaces the default one. Blanks around names and empty
-/// entries are passed over; `,` reserves nothing.
+/// Parses a comma-separated list, which replaces the default one. Spaces around names and empty
+/// entries are ignored; `,` reserves nothing.
 impl FromStr for ReservedNames {
     type Err = NameError;
 
     /// # Errors
-    /// An entry could not be the name of anybody, so it is a slip: a list separated by something
-    /// else, say.
+    /// An entry is not a valid username, for example because the list has another separator.
     fn from_str(list: &str) -> Result<Self, NameError> {
         list.split(',')
             .map(str::trim)
@@ -63,7 +62,7 @@ mod tests {
         let names = ReservedNames::default();
         for name in ["root", "Admin", "ADMINISTRATOR", "ｓｙｓｔｅｍ", "poſtmaster", "super_admin"]
         {
-            // Some spellings are no user names at all, which does as well.
+            // Some spellings are not valid usernames, which is as good as reserved.
             assert!(Username::parse(name).is_err() || refuses(&names, name), "{name}");
         }
         assert!(refuses(&names, "ｓｙｓｔｅｍ"));

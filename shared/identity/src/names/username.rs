@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_cannot_be_seen() {
+    fn refuses_invisible_characters() {
         for hidden in [
             '\0',
             '\r',
@@ -251,7 +251,7 @@ mod tests {
                 format!("test{hidden}user"),
                 format!("{hidden}testuser"),
                 format!("testuser{hidden}"),
-                // Where RFC 5892 lets joiners through: after a virama.
+                // RFC 5892 allows joiners after a virama.
                 format!("क्{hidden}षक"),
             ] {
                 assert_eq!(Username::parse(&name), Err(NameError::InvalidCharacters), "{name:?}");
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn counts_characters() {
         assert!(Username::parse("abc").is_ok());
-        // However a character is spelled: Hangul from jamo, a letter and its marks, two letters in one.
+        // Spelling does not matter: Hangul from jamo, a letter with marks, two letters in one character.
         for (spelling, longest) in [
             ("a", 80),
             ("é", 80),
@@ -320,14 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn serde_takes_no_way_around() {
+    fn deserializing_checks_the_rules() {
         let name = Username::parse("Alice").unwrap();
         assert_eq!(serde_json::to_string(&name).unwrap(), r#""Alice""#);
         assert_eq!(serde_json::from_str::<Username>(r#""Alice""#).unwrap(), name);
         assert!(serde_json::from_str::<Username>(r#""a\u0000b""#).is_err());
     }
 
-    /// Texts that often are names, and texts that seldom are.
+    /// Generates texts that are often names and texts that seldom are.
     fn texts() -> impl Strategy<Value = String> {
         prop_oneof![
             "[a-zA-Z0-9ßİſéΣςσא-תａ-ｚＡ-Ｚ\u{300}-\u{345}_.-]{1,90}",
@@ -351,7 +351,7 @@ mod tests {
         }
 
         #[test]
-        fn what_parsed_once_parses_again(text in texts()) {
+        fn every_parsed_name_parses_again(text in texts()) {
             if let Ok(name) = Username::parse(&text) {
                 let again = Username::parse(name.as_str());
                 prop_assert_eq!(again.as_ref(), Ok(&name));
@@ -364,14 +364,13 @@ mod tests {
         fn login_finds_what_was_registered(text in texts()) {
             if let Ok(name) = Username::parse(&text) {
                 prop_assert_eq!(&CanonicalName::of_unchecked(&text), name.canonical());
-                // Far below where an unchecked name is cut.
+                // Far below the length at which an unchecked name is truncated.
                 prop_assert!(name.canonical().as_str().len() < 1_000);
             }
         }
 
-        /// What the profile takes for one name is one account.
-        #[test]
-        fn is_no_finer_than_the_profile(text in texts()) {
+                #[test]
+        fn names_equal_by_the_profile_are_one_account(text in texts()) {
             if let (Ok(name), Ok(enforced)) =
                 (Username::parse(&text), UsernameCaseMapped::enforce(text.as_str()))
             {
@@ -393,7 +392,7 @@ mod tests {
                 text.chars().map(full_width).collect(),
                 canonical.as_str().to_owned(),
             ] {
-                // Upper case makes one letter of `ı` and `i`, and folding drops invisible characters.
+                // Upper case merges `ı` and `i`, and folding drops invisible characters.
                 if CanonicalName::of_unchecked(&spelling) == canonical
                     && spelling.chars().any(is_hidden) == text.chars().any(is_hidden)
                 {
