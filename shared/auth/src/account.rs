@@ -1,4 +1,4 @@
-//! The check of whether an account and a session may still act.
+//! The check that account and session are still valid.
 
 use std::future::Future;
 
@@ -6,32 +6,32 @@ use identity::{Account, SessionId, UserId};
 use jiff::Timestamp;
 use process::{Fault, FaultKind};
 
-/// What a session is at the moment of a check.
+/// A session as it was read during a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveSession {
     /// The account's epoch at the time of login.
     pub ver: u64,
-    /// When it ends by itself. Compared here: a table's TTL only sweeps.
+    /// When the session expires. This crate compares it with the clock, because a table's TTL only cleans up later.
     pub expires_at: Timestamp,
 }
 
-/// What a check found: either may be gone.
+/// The account and the session that a check found. Either may no longer exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The account, unless it is gone.
+    /// The account, if it still exists.
     pub account: Option<Account>,
-    /// The session, unless it has ended.
+    /// The session, if it has not ended.
     pub session: Option<LiveSession>,
 }
 
-/// Reads an account and a session as they are now, strongly consistent.
+/// Reads the current account and session, strongly consistently.
 ///
-/// It reads; what follows from what it finds is decided in this crate.
+/// An implementation only reads; this crate decides what follows.
 pub trait AccountCheck: Send + Sync + 'static {
     /// Reads both concurrently.
     ///
     /// # Errors
-    /// When either could not be read: the caller is then refused.
+    /// Either could not be read. The caller is then refused.
     fn find(
         &self,
         user: UserId,

@@ -1,4 +1,4 @@
-//! Callers: who has been admitted, and with which rights.
+//! Admitted callers and their rights.
 
 use std::marker::PhantomData;
 
@@ -7,7 +7,7 @@ use crate::{AccountCheck, CheckError, Claims, KeySource, TokenError, Verifier};
 use identity::{Account, Role, RoleRequirement, Roles, SessionId, Standing, UserId};
 use process::{Fault, FaultKind};
 
-/// A caller whose access token has been verified and who, by the token, has what `R` requires.
+/// A caller with a verified access token that contains the role required by `R`.
 ///
 /// Only [`Verifier::admit`] can create one:
 ///
@@ -21,7 +21,7 @@ pub struct Caller<R> {
 }
 
 impl<R> Caller<R> {
-    /// The user's id.
+    /// The user id.
     #[must_use]
     pub fn user_id(&self) -> UserId {
         self.claims.sub
@@ -33,14 +33,14 @@ impl<R> Caller<R> {
         self.claims.sid
     }
 
-    /// All that the token says. Its roles are those of the time of issue.
+    /// All claims of the token. Its roles are those of the time of issue.
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 }
 
-/// A caller whose account and session have also been read, and who currently has what `R` requires.
+/// A caller whose account and session have also been read, and who currently has the role required by `R`.
 #[derive(Clone, Debug)]
 pub struct CheckedCaller<R> {
     caller: Caller<R>,
@@ -48,13 +48,13 @@ pub struct CheckedCaller<R> {
 }
 
 impl<R> CheckedCaller<R> {
-    /// The account as it is now.
+    /// The account as it was read for this request.
     #[must_use]
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// The user's id.
+    /// The user id.
     #[must_use]
     pub fn user_id(&self) -> UserId {
         self.account.id
@@ -67,13 +67,13 @@ impl<R> CheckedCaller<R> {
     }
 }
 
-/// Why a caller was refused.
+/// The reason why a caller was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The token is invalid.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The account is gone.
+    /// The account no longer exists.
     #[error("the account no longer exists")]
     AccountGone,
     /// The account is disabled.
@@ -82,10 +82,10 @@ pub enum Refusal {
     /// The session does not exist or has ended.
     #[error("the session has ended")]
     SessionEnded,
-    /// The token or its session is of an older epoch, the account's or the global one.
+    /// The token or its session has an older epoch than the account, or began before the global epoch.
     #[error("the session epoch has passed")]
     EpochPassed,
-    /// A role is missing.
+    /// The required role is missing.
     #[error("the role {0} is missing")]
     RoleMissing(Role),
     /// The account could not be read.
@@ -136,7 +136,7 @@ impl<K: KeySource> Verifier<K> {
     ) -> Result<CheckedCaller<R>, Refusal> {
         let claims = self.verify(token).await?;
         let Found { account, session } = accounts.find(claims.sub, claims.sid).await?;
-        // Out of the cache that the key came from a moment ago.
+        // Verification has just filled the cache.
         if self.keys().epoch().await.map_err(TokenError::Keys)?.refuses(claims.auth_time) {
             return Err(Refusal::EpochPassed);
         }

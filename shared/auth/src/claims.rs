@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use identity::{Roles, SessionId, TokenId, UserId};
 
-/// The `typ` of our access tokens (RFC 9068 §2.1).
+/// The `typ` of access tokens (RFC 9068 §2.1).
 pub const TOKEN_TYPE: &str = "at+jwt";
 
 /// The content of an access token: the claims of RFC 9068 §2.2, and Latchkey's own. It contains no e-mail
@@ -13,34 +13,34 @@ pub const TOKEN_TYPE: &str = "at+jwt";
 /// Times are `NumericDate`s (RFC 7519 §2) in whole seconds; Latchkey issues no others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who issued it.
+    /// The issuer.
     pub iss: String,
-    /// The user's id.
+    /// The user id.
     pub sub: UserId,
-    /// For whom it is.
+    /// The audience: the services that may accept the token.
     pub aud: Audience,
-    /// When it ends.
+    /// The time of expiry.
     pub exp: i64,
-    /// When it was issued.
+    /// The time of issue.
     pub iat: i64,
     /// The time before which the token is not valid, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<i64>,
-    /// The token's own id.
+    /// The id of the token.
     pub jti: TokenId,
     /// The client that the token was issued to (RFC 9068 §2.2).
     pub client_id: String,
-    /// The session.
+    /// The session to which the token belongs.
     pub sid: SessionId,
     /// The account's session epoch at the time of login.
     pub ver: u64,
     /// The account's roles at the time of issue.
     pub roles: Roles,
-    /// When the user authenticated.
+    /// The time at which the user authenticated.
     pub auth_time: i64,
-    /// How (RFC 8176): `pwd`.
+    /// The methods by which the user authenticated (RFC 8176): `pwd`.
     pub amr: Vec<String>,
-    /// The username in the form first given: for display alone.
+    /// The username as it was first given, only for display.
     pub preferred_username: String,
 }
 
@@ -48,14 +48,14 @@ pub struct Claims {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Audience {
-    /// One.
+    /// A single audience, as a string.
     One(String),
-    /// Several.
+    /// A list of audiences.
     Many(Vec<String>),
 }
 
 impl Audience {
-    /// Whether `audience` is among them.
+    /// Whether the token names `audience`.
     #[must_use]
     pub fn contains(&self, audience: &str) -> bool {
         match self {

@@ -17,7 +17,7 @@ use jsonwebtoken::errors::{ErrorKind, Result, new_error};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey};
 use signature::{Error, Verifier};
 
-/// Makes a signer for a key.
+/// Creates a signer for a key.
 pub type SignerFactory = fn(&Algorithm, &EncodingKey) -> Result<Box<dyn JwtSigner>>;
 
 static SIGNERS: OnceLock<SignerFactory> = OnceLock::new();
@@ -25,20 +25,20 @@ static SIGNERS: OnceLock<SignerFactory> = OnceLock::new();
 static PROVIDER: CryptoProvider =
     CryptoProvider { signer_factory, verifier_factory, key_utils: KeyUtils::new_unimplemented() };
 
-/// Makes this the provider of the process. Again is harmless.
+/// Installs this provider for the process. Idempotent.
 pub fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        // An error says that there is a provider already. Nothing else in this workspace installs
+        // An error means that a provider is installed already. Nothing else in this workspace installs
         // one.
         let _ = PROVIDER.install_default();
     });
 }
 
-/// Lets this process sign. For the crate `issuer` alone.
+/// Lets this process sign. Only the crate `issuer` may call it.
 pub fn enable_signing(signers: SignerFactory) {
     install();
-    // Set already: by the same caller, with the same value.
+    // An error means that the same caller has set the same value already.
     let _ = SIGNERS.set(signers);
 }
 
@@ -67,7 +67,7 @@ fn verifier_factory(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn 
     Ok(Box::new(PublicKeyVerifier { algorithm: *algorithm, key: verifier }))
 }
 
-/// Verifies by a public key, by the one algorithm that goes with it.
+/// Verifies signatures with a public key and its algorithm.
 struct PublicKeyVerifier {
     algorithm: Algorithm,
     key: Kind,

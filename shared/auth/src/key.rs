@@ -1,4 +1,4 @@
-//! Public keys, and where they come from.
+//! Public keys and their source.
 
 use std::fmt;
 use std::future::Future;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::crypto;
 use process::{Fault, FaultKind};
 
-/// A signature algorithm that we sign with and accept (RFC 7518, RFC 8037).
+/// A supported signature algorithm (RFC 7518, RFC 8037).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     /// `ES256`: ECDSA with P-256 and SHA-256. The default, since nearly every verifier supports it.
@@ -42,7 +42,7 @@ impl Algorithm {
         }
     }
 
-    /// The same for `jsonwebtoken`.
+    /// The algorithm as `jsonwebtoken` names it.
     #[must_use]
     pub const fn to_jwt(self) -> jsonwebtoken::Algorithm {
         match self {
@@ -52,7 +52,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of a key, which its kind determines.
+    /// Returns the algorithm of a key, which its kind determines.
     fn of(key: &AlgorithmParameters) -> Option<Self> {
         match key {
             AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
@@ -76,7 +76,7 @@ impl Algorithm {
     }
 }
 
-/// No algorithm has that name.
+/// The text is not the name of a supported algorithm.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected ES256, EdDSA or RS256")]
 pub struct AlgorithmError;
@@ -110,13 +110,13 @@ impl PublicKey {
         &self.kid
     }
 
-    /// The one algorithm that this key is for.
+    /// The only algorithm for which this key is valid.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// Whether `signature`, in base64url, is this key's over `message`.
+    /// Whether `signature` (base64url) is a valid signature of `message` by this key.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
         crypto::install();
@@ -158,11 +158,10 @@ impl Default for PublicKeySet {
 }
 
 impl PublicKeySet {
-    /// A set of `jwks`.
+    /// Creates a set of the published keys.
     ///
     /// # Errors
-    /// When one of them is not a public signature key of a supported algorithm, or a `kid` stands
-    /// twice.
+    /// A key is not a public signature key of a supported algorithm, or two keys have the same `kid`.
     pub fn new(published: JwkSet) -> Result<Self, KeySetError> {
         let mut keys: Vec<Arc<PublicKey>> = Vec::with_capacity(published.keys.len());
         for jwk in &published.keys {
@@ -178,12 +177,12 @@ impl PublicKeySet {
     /// Reads a JWK Set.
     ///
     /// # Errors
-    /// When it is not one, or as [`PublicKeySet::new`] says.
+    /// The text is not a JWK Set, or [`PublicKeySet::new`] fails.
     pub fn from_json(json: &str) -> Result<Self, KeySetError> {
         Self::new(serde_json::from_str(json).map_err(|_| KeySetError::NotAKeySet)?)
     }
 
-    /// The set as it is published: public members alone.
+    /// The set as it is published, with public members only.
     #[must_use]
     pub fn as_jwks(&self) -> &JwkSet {
         &self.published
@@ -195,36 +194,36 @@ impl PublicKeySet {
         self.keys.iter().find(|key| key.kid == kid)
     }
 
-    /// Whether there is no key in it.
+    /// Whether the set has no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 }
 
-/// A key set is not usable.
+/// The reason why a key set is unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
-    /// Not a JWK Set at all.
+    /// The text is not a JWK Set.
     #[error("not a JWK Set")]
     NotAKeySet,
     /// A key has no identifier.
     #[error("a key has no kid")]
     NoKid,
-    /// Two keys have one identifier.
+    /// Two keys have the same identifier.
     #[error("duplicate kid {0}")]
     DoubleKid(String),
-    /// A key is of a kind that we do not use.
+    /// A key is not for a supported signature algorithm.
     #[error("the key {0} is not a signature key of a supported algorithm")]
     Unsupported(String),
 }
 
-/// Where public keys come from.
+/// A source of public keys.
 pub trait KeySource: Send + Sync + 'static {
-    /// The key named `kid`, or `None` when there is none of that name.
+    /// The key named `kid`, or `None` if it is unknown.
     ///
     /// # Errors
-    /// When the keys cannot be read at present.
+    /// The keys cannot be read at present.
     fn key(
         &self,
         kid: &str,
@@ -233,17 +232,17 @@ pub trait KeySource: Send + Sync + 'static {
     /// The global epoch, which is read with the keys.
     ///
     /// # Errors
-    /// When it cannot be read at present.
+    /// The epoch cannot be read at present.
     fn epoch(&self) -> impl Future<Output = Result<GlobalEpoch, KeyError>> + Send;
 }
 
 /// The time before which every session of every account is invalid. It is raised after a restore from a
-/// backup, which brings ended sessions and old counters back. In whole seconds, as `auth_time` is.
+/// backup, which brings back ended sessions and old counters. In whole seconds, like `auth_time`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GlobalEpoch(i64);
 
 impl GlobalEpoch {
-    /// Nothing has been refused yet.
+    /// Refuses nothing: the epoch has never been raised.
     pub const NEVER_RAISED: Self = Self(0);
 
     /// The epoch that begins at this second since 1970.
@@ -252,20 +251,20 @@ impl GlobalEpoch {
         Self(second)
     }
 
-    /// The epoch that refuses all that has begun until `now`: it begins with the next second, since
-    /// a token says no more than the second.
+    /// The epoch that refuses every session begun until `now`. It begins with the next second, because tokens
+    /// have times in whole seconds.
     #[must_use]
     pub fn after(now: Timestamp) -> Self {
         Self(now.as_second().saturating_add(1))
     }
 
-    /// Its first second, since 1970.
+    /// The first second that is not refused, since 1970.
     #[must_use]
     pub fn second(self) -> i64 {
         self.0
     }
 
-    /// Whether what has begun in this second since 1970 (`auth_time`) is refused.
+    /// Whether a session that began in this second since 1970 (`auth_time`) is refused.
     #[must_use]
     pub fn refuses(self, begun: i64) -> bool {
         begun < self.0
@@ -302,8 +301,8 @@ mod tests {
     }
 
     #[test]
-    fn the_algorithm_follows_from_the_kind_of_the_key() {
-        // The curve of RFC 7517, appendix A.1, and one that we do not use.
+    fn the_kind_of_a_key_determines_its_algorithm() {
+        // The curve of RFC 7517, appendix A.1, and an unsupported one.
         let ec = r#"{"kty":"EC","crv":"P-256","kid":"a",
             "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
             "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}"#;
@@ -332,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_cannot_use() {
+    fn unusable_keys_are_refused() {
         let set = |jwk: &str| PublicKeySet::from_json(&format!(r#"{{"keys":[{jwk}]}}"#));
         let unsupported = || KeySetError::Unsupported("a".to_owned());
         assert_eq!(PublicKeySet::from_json("[]").unwrap_err(), KeySetError::NotAKeySet);

@@ -27,7 +27,7 @@ pub struct TokenRules {
 }
 
 impl TokenRules {
-    /// Tokens of `issuer` for `audience`.
+    /// Accepts tokens of `issuer` for `audience`.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self { issuer: issuer.into(), audience: audience.into() }
     }
@@ -68,7 +68,7 @@ impl TokenRules {
 }
 
 impl Settings for TokenRules {
-    /// From `ISSUER` and `AUDIENCE`.
+    /// Reads `ISSUER` and `AUDIENCE`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let issuer = reader.required("ISSUER");
         let audience = reader.required("AUDIENCE");
@@ -116,7 +116,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Presence, D::Er
 }
 
 impl<K: KeySource> Verifier<K> {
-    /// A verifier by `rules`, with keys from `keys`.
+    /// Creates a verifier with these rules, keys and clock.
     pub fn new(rules: TokenRules, keys: K, clock: Arc<dyn Clock>) -> Self {
         Self { rules, keys, clock }
     }
@@ -126,7 +126,7 @@ impl<K: KeySource> Verifier<K> {
         self.clock.now()
     }
 
-    /// Where this verifier's keys come from.
+    /// The source of this verifier's keys.
     pub fn keys(&self) -> &K {
         &self.keys
     }
@@ -173,7 +173,7 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)
 }
 
-/// Why a token was refused. For logs: a client learns only that it was.
+/// The reason why a token was refused. Only for logs: a client learns only that the token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Longer than [`MAX_TOKEN_BYTES`].
@@ -182,7 +182,7 @@ pub enum TokenError {
     /// Not three parts of base64url, or an invalid header.
     #[error("the token is malformed")]
     Malformed,
-    /// It has `crit` (RFC 7515 §4.1.11), and we understand no extension.
+    /// The header has `crit` (RFC 7515 §4.1.11); no extension is supported.
     #[error("the token has critical extensions")]
     Critical,
     /// `typ` is not `at+jwt`.
@@ -194,10 +194,10 @@ pub enum TokenError {
     /// `alg` is not the algorithm of the key.
     #[error("the token's algorithm does not match its key")]
     Algorithm,
-    /// The signature is not the key's.
+    /// The signature does not match the key.
     #[error("the token's signature is invalid")]
     Signature,
-    /// A claim is missing or not of its type.
+    /// A claim is missing or has the wrong type.
     #[error("the token's claims are missing or malformed")]
     Claims,
     /// `iss` names another issuer.

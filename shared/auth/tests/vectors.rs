@@ -1,4 +1,4 @@
-//! The verifier against collections of signatures and tokens that others have made.
+//! The verifier against published test vectors.
 //!
 //! `vectors/wycheproof`: C2SP Wycheproof, Apache-2.0. `vectors/rfc7520`: the JWS of RFC 7520 as files.
 
@@ -15,7 +15,7 @@ use process::Clock;
 use serde_json::Value;
 use testkit::{AUDIENCE, Forge, ISSUER, TestClock, encode, encode_json, json_test_suite};
 
-/// From the folder of the package, in which cargo runs tests.
+/// Paths are relative to the package, where cargo runs tests.
 const FOLDER: &str = "tests/vectors";
 
 fn read(path: impl AsRef<Path>) -> Value {
@@ -23,7 +23,7 @@ fn read(path: impl AsRef<Path>) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// Each test of each group, with its group.
+/// Returns every test together with its group.
 fn tests(vectors: &Value) -> impl Iterator<Item = (&Value, &Value)> {
     let groups = vectors["testGroups"].as_array().unwrap().iter();
     groups
@@ -56,9 +56,9 @@ impl Bench {
     }
 }
 
-/// Through the very call that the verifier makes.
+/// Uses the same call as the verifier.
 #[test]
-fn wycheproof_signatures_are_told_apart() {
+fn wycheproof_signatures_are_judged_correctly() {
     auth::crypto::install();
     let vectors = read("wycheproof/ed25519_test.json");
     let (mut valid, mut invalid) = (0, 0);
@@ -105,7 +105,7 @@ fn the_tokens_of_rfc_7520_are_refused() {
     }
 }
 
-/// Every text, and every object as text: JSON in place of a token must be refused too.
+/// Every text and every object as text: JSON instead of a token must be refused too.
 fn collect(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::String(text) => texts.push(text.clone()),
@@ -140,9 +140,9 @@ fn no_file_of_json_test_suite_is_a_payload() {
     }
 }
 
-/// A member that we know nothing of does no harm, whatever JSON it is; what is not JSON does.
+/// Unknown members are ignored, but the payload must be JSON.
 #[test]
-fn what_json_test_suite_says_of_json_holds_inside_a_token() {
+fn an_unknown_claim_may_hold_any_valid_json_and_no_invalid_json() {
     let bench = Bench::new();
     let claims = bench.claims.to_string();
     for (name, bytes) in json_test_suite() {
