@@ -1,11 +1,11 @@
-//! Time, passed in.
+//! The source of time, which is passed in.
 
 use jiff::Timestamp;
 
-/// Where the time comes from. Everything that compares or records a time asks this, so that a
-/// test can set it; `clippy.toml` bans the alternatives.
+/// A source of time. All code that compares or records a time uses one, so that a test can set it;
+/// `clippy.toml` bans the alternatives.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now, in UTC.
+    /// The current time, in UTC.
     fn now(&self) -> Timestamp;
 }
 

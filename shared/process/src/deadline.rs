@@ -16,7 +16,7 @@ tokio::task_local! {
     static CURRENT: Deadline;
 }
 
-/// When the work of an invocation has to end. It ends in two steps:
+/// When the work of an invocation must end. It ends in two steps:
 ///
 /// 1. Calls to services end. A handler that waits for one gets an error, as in an outage, and has time for
 ///    more, short calls.
@@ -48,7 +48,7 @@ impl Deadline {
     /// Runs `work` under this deadline.
     ///
     /// # Errors
-    /// When the deadline passes first.
+    /// The deadline passes first.
     pub async fn bound<F: Future>(self, work: F) -> Result<F::Output, DeadlinePassed> {
         timeout_at(self.ends, self.known_to(work)).await.map_err(|_| DeadlinePassed)
     }
@@ -59,7 +59,7 @@ impl Deadline {
         CURRENT.scope(self, work).await
     }
 
-    /// How long a call to a service that begins now may take, or `None` where no deadline is known. A task
+    /// How long a call to a service that begins now may take, or `None` if no deadline is known. A task
     /// that the work spawns does not know the deadline of the work.
     #[must_use]
     pub fn left_for_a_call() -> Option<Duration> {

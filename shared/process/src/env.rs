@@ -1,4 +1,4 @@
-//! The environment, read once, and everything that is wrong with it, said at once.
+//! The environment, which is read once. All errors in it are reported together.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[derive(Clone, Default)]
 pub struct Env(BTreeMap<String, String>);
 
-/// Values may be secrets, so names alone are shown.
+/// Shows only names, because values may be secrets.
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
@@ -17,7 +17,7 @@ impl fmt::Debug for Env {
 }
 
 impl Env {
-    /// The environment of this process. Variables that are not Unicode are left out.
+    /// Reads the environment of this process. Variables that are not Unicode are ignored.
     #[must_use]
     pub fn of_process() -> Self {
         std::env::vars_os()
@@ -25,10 +25,10 @@ impl Env {
             .collect()
     }
 
-    /// Reads a configuration out of the environment, collecting every fault before it gives up.
+    /// Reads a configuration with `read` and reports all faults together.
     ///
     /// # Errors
-    /// All variables that are missing or bad, together.
+    /// All variables that are missing or invalid, together.
     pub fn read<T>(&self, read: impl FnOnce(&Reader<'_>) -> Option<T>) -> Result<T, ConfigErrors> {
         let reader = Reader { env: self, errors: RefCell::default() };
         let value = read(&reader);
@@ -41,7 +41,7 @@ impl Env {
 }
 
 impl Env {
-    /// Reads settings, collecting every fault before it gives up.
+    /// Reads settings and reports all faults together.
     ///
     /// # Errors
     /// All variables that are missing or invalid, together.
@@ -56,7 +56,7 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
     }
 }
 
-/// Reads variables and remembers what was wrong with each.
+/// Reads variables and collects the faults of each.
 #[derive(Debug)]
 pub struct Reader<'a> {
     env: &'a Env,
@@ -64,7 +64,7 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// A variable that must be there and not be empty. `None` when a fault has been noted.
+    /// Reads a variable that must be set and not be empty. Returns `None` if a fault was noted.
     pub fn required<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Option<T> {
         if self.get(name).is_none() {
             self.fault(name, "is missing");
@@ -72,7 +72,7 @@ impl Reader<'_> {
         self.parsed(name)
     }
 
-    /// A variable that may be left out. `None` when a fault has been noted.
+    /// Reads an optional variable with a default. Returns `None` if a fault was noted.
     pub fn optional<T: FromStr<Err: fmt::Display>>(
         &self,
         name: &'static str,
@@ -81,17 +81,16 @@ impl Reader<'_> {
         if self.get(name).is_none() { Some(default) } else { self.parsed(name) }
     }
 
-    /// A variable that may be left out and has no default. The outer `None` says that a fault has
-    /// been noted, the inner one that it is not set.
+    /// Reads an optional variable without a default. The outer `None` means that a fault was noted, the inner one
+    /// that the variable is not set.
     pub fn maybe<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Option<Option<T>> {
         if self.get(name).is_none() { Some(None) } else { self.parsed(name).map(Some) }
     }
 
-    /// Notes a fault of the variable `name`. The reason is shown in logs: it must not quote the
-    /// value.
+    /// Notes a fault of the variable `name`. The reason appears in logs, so it must not quote the value.
     pub fn fault(&self, name: &str, reason: impl fmt::Display) {
         let fault = format!("{name} {reason}");
-        // Two crates may read one variable; its fault is reported once.
+        // Two crates may read the same variable, but its fault is reported once.
         let mut errors = self.errors.borrow_mut();
         if !errors.contains(&fault) {
             errors.push(fault);
@@ -117,7 +116,7 @@ impl Reader<'_> {
 ///
 /// A tuple of settings is settings: every member is read, so that one error reports the faults of all.
 pub trait Settings: Sized + Send {
-    /// Reads the settings. `None` when a fault has been noted in the reader.
+    /// Reads the settings. Returns `None` if a fault was noted in the reader.
     fn read(reader: &Reader<'_>) -> Option<Self>;
 }
 
@@ -126,7 +125,7 @@ macro_rules! settings_of_tuples {
         impl<$($name: Settings),*> Settings for ($($name,)*) {
             #[expect(non_snake_case, reason = "each variable has the name of its type")]
             fn read(reader: &Reader<'_>) -> Option<Self> {
-                // All of them first: a `?` here would hide the faults of those that follow.
+                // Read all members first: a `?` here would hide the faults of those that follow.
                 $(let $name = $name::read(reader);)*
                 Some(($($name?,)*))
             }
@@ -142,7 +141,7 @@ impl Settings for () {
     }
 }
 
-/// What Lambda sets for every function so that it can speak to AWS.
+/// The region, credentials and endpoint that Lambda sets for every function.
 #[derive(Clone)]
 pub struct AwsEnvironment {
     /// `AWS_REGION`.
@@ -153,11 +152,11 @@ pub struct AwsEnvironment {
     pub secret_access_key: String,
     /// `AWS_SESSION_TOKEN`.
     pub session_token: Option<String>,
-    /// For an emulator: the variable of the service, or `AWS_ENDPOINT_URL`.
+    /// The endpoint of an emulator: the variable of the service, or `AWS_ENDPOINT_URL`.
     pub endpoint: Option<String>,
 }
 
-/// Credentials are not shown.
+/// Shows no credentials.
 impl fmt::Debug for AwsEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AwsEnvironment")
@@ -168,7 +167,7 @@ impl fmt::Debug for AwsEnvironment {
 }
 
 impl AwsEnvironment {
-    /// Reads it. `endpoint` names the service's own variable: `AWS_ENDPOINT_URL_DYNAMODB`.
+    /// Reads the variables. `endpoint` names the service's own variable, such as `AWS_ENDPOINT_URL_DYNAMODB`.
     pub fn read(reader: &Reader<'_>, endpoint: &'static str) -> Option<Self> {
         let region = reader.required("AWS_REGION");
         let access_key_id = reader.required("AWS_ACCESS_KEY_ID");
@@ -186,7 +185,7 @@ impl AwsEnvironment {
     }
 }
 
-/// Every variable that was missing or bad.
+/// Every variable that is missing or invalid, with its fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<String>);
 
@@ -198,13 +197,13 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// A function could not start. The one moment at which a function may fail instead of answering.
+/// A function could not start. Only a cold start may fail; after it, a function always answers.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
-    /// The environment is not usable.
+    /// The environment is invalid.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// Something else was not usable: say what, never a secret.
+    /// Something else is unusable. The text names it, but never contains a secret.
     #[error("cannot start: {0}")]
     Start(String),
 }
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_beside_a_value_still_fails() {
+    fn a_fault_fails_even_if_a_value_was_read() {
         let env = Env::from_iter([("A", "1")]);
         let read = env.read(|r| {
             r.fault("A", "is too small");

@@ -6,48 +6,48 @@
 /// The target of the events.
 pub const TARGET: &str = "latchkey::metrics";
 
-/// What is measured. Names and units are those in `CloudWatch`.
+/// A metric, with its name and unit in `CloudWatch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
     /// Requests and events that were handled.
     Requests,
-    /// Of these, the first of their process.
+    /// Requests and events that were the first of their process.
     ColdStarts,
-    /// How long one took, from its event to its answer, in milliseconds.
+    /// The time from an event to its answer, in milliseconds.
     Duration,
-    /// Answers from 500 on, and events whose handling failed.
+    /// Answers with a status of 500 or higher, and events whose handling failed.
     ServerErrors,
     /// Requests and events that were aborted because their deadline had passed.
     DeadlinesPassed,
-    /// Answers 429.
+    /// Answers with the status 429.
     Throttled,
     /// Logins that succeeded.
     LoginsSucceeded,
-    /// Logins with credentials that are not right.
+    /// Logins with wrong credentials.
     LoginsFailed,
-    /// Logins that had to wait.
+    /// Logins that the throttle refused.
     LoginsThrottled,
-    /// Refresh tokens that came after their successor had been used, so that the session was ended.
+    /// Sessions that were ended because a superseded refresh token was presented.
     ReuseDetected,
-    /// How long hashing passwords took, in milliseconds.
+    /// The time spent on hashing passwords, in milliseconds.
     HashTime,
-    /// How long operations of the database took, retries included, in milliseconds: the sum, although some
-    /// of them run concurrently.
+    /// The time spent on database operations, including retries, in milliseconds. Concurrent operations are added
+    /// up.
     DatabaseTime,
-    /// Attempts of such operations after their first ones.
+    /// Retries of database operations.
     DatabaseRetries,
-    /// How long ago the key that signs was published, in seconds.
+    /// The age of the signing key since its publication, in seconds.
     SigningKeyAge,
-    /// Mails that SES took.
+    /// Mails that SES accepted.
     MailsSent,
-    /// Mails that it did not take, each time.
+    /// Attempts to send a mail that SES did not accept.
     MailsFailed,
     /// Mails that were given up because they could never be sent.
     MailsGivenUp,
 }
 
 impl Metric {
-    /// All of them.
+    /// Every metric.
     pub const ALL: [Self; 17] = [
         Self::Requests,
         Self::ColdStarts,
@@ -68,7 +68,7 @@ impl Metric {
         Self::MailsGivenUp,
     ];
 
-    /// Its name.
+    /// The name in `CloudWatch`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -92,7 +92,7 @@ impl Metric {
         }
     }
 
-    /// Its unit, by the names of `CloudWatch`'s `MetricDatum`.
+    /// The unit, as named by `CloudWatch`'s `MetricDatum`.
     #[must_use]
     pub const fn unit(self) -> &'static str {
         match self {
@@ -102,7 +102,7 @@ impl Metric {
         }
     }
 
-    /// The one of this name.
+    /// Finds the metric with this name.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|metric| metric.name() == name)
@@ -118,7 +118,7 @@ impl Metric {
         }
     }
 
-    /// Measures `value` in the request in hand.
+    /// Records `value` for the current request.
     pub fn add(self, value: f64) {
         tracing::info!(target: TARGET, metric = self.name(), value);
     }

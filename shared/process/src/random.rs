@@ -1,4 +1,4 @@
-//! Randomness, passed in.
+//! The source of randomness, which is passed in.
 
 /// A source of random bytes fit for keys and identifiers.
 pub trait Random: Send + Sync + 'static {
@@ -7,7 +7,7 @@ pub trait Random: Send + Sync + 'static {
 }
 
 impl dyn Random {
-    /// `N` random bytes.
+    /// Returns `N` random bytes.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         self.fill(&mut bytes);
@@ -21,9 +21,12 @@ pub struct SystemRandom;
 
 impl Random for SystemRandom {
     /// # Panics
-    /// When the operating system has no randomness to give, which on Linux means that the
-    /// process may not go on: no identifier or key would be safe.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the system")]
+    /// The operating system has no randomness. The process must not continue, because no identifier or key would
+    /// be safe.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the system's randomness"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
         getrandom::fill(bytes).expect("the operating system gives random bytes");
     }
