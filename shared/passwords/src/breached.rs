@@ -1,9 +1,7 @@
-//! Passwords that have been breached, as a filter in a file: what a function asks, and how the file is
-//! made.
+//! The breached-password filter: its file, its look-up and its builder.
 //!
-//! A filter answers whether a password is in the list, within the file's own bytes and without the
-//! list. Of those that are in it, it finds all. Of others it takes one in 65,536 for one of them, whose
-//! owner has to think of another.
+//! A filter states whether a password is in a list, without containing the list. It recognizes every listed
+//! password. It also refuses one in 65,536 of all other passwords; those users must choose another one.
 //!
 //! The file, with numbers in little-endian order:
 //!
@@ -17,8 +15,8 @@
 //! | 48 to 80 | SHA-256 of everything before and after it |
 //! | from 80 | the fingerprints, of 16 bits |
 //!
-//! An entry is the first eight bytes of the password's SHA-1, which is what the lists of
-//! Have I Been Pwned hold. SHA-1 protects nothing here: the lists are public.
+//! An entry is the first eight bytes of the password's SHA-1, as in the lists of
+//! Have I Been Pwned. SHA-1 protects nothing here: the lists are public.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -34,18 +32,17 @@ use crate::list::List;
 const MAGIC: [u8; 8] = *b"LKBREACH";
 const VERSION: u32 = 1;
 const DESCRIPTOR_LEN: usize = BinaryFuse16::DESCRIPTOR_LEN;
-/// What the checksum covers of the header.
+/// The part of the header that the checksum covers.
 const PREFIX_LEN: usize = MAGIC.len() + 4 + 8 + DESCRIPTOR_LEN + 8;
 const HEADER_LEN: usize = PREFIX_LEN + digest::SHA256_OUTPUT_LEN;
 
-/// How many other passwords there are for each that is taken for a listed one: fingerprints have 16
-/// bits.
+/// One in so many unlisted passwords is refused too, because fingerprints have 16 bits.
 pub const FALSE_POSITIVE_ONE_IN: u32 = 65_536;
 
 /// The maximum number of entries: at 18 bits each, they still fit next to a function in Lambda's 250 MB.
 const MAX_ENTRIES: usize = 100_000_000;
 
-// Fingerprints are used as they lie in the file.
+// Fingerprints are used directly from the file.
 const _: () = assert!(cfg!(target_endian = "little"), "the file is little-endian");
 
 /// A list of breached passwords, in which a password can be looked up.
@@ -55,15 +52,15 @@ pub struct BreachedFilter {
     fingerprints: Fingerprints,
 }
 
-/// Bytes that begin at an even address, so that they are 16-bit numbers where they lie.
+/// Bytes at an even address, so that they can be read as 16-bit numbers in place.
 struct Fingerprints {
-    /// One more than is needed: allocators begin at even addresses, but do not promise it.
+    /// One byte more than needed: allocators return even addresses, but do not guarantee it.
     bytes: Vec<u8>,
     start: usize,
 }
 
 impl Fingerprints {
-    /// `len` bytes that are all 0.
+    /// Creates `len` zero bytes.
     fn zeroed(len: usize) -> Self {
         let bytes = vec![0; len + 1];
         let start = bytes.as_ptr().addr() % 2;
@@ -84,7 +81,7 @@ impl BreachedFilter {
     /// Reads the file at `path`. Blocks.
     ///
     /// # Errors
-    /// When it cannot be read, or is not a whole filter as [`BreachedFilter::write`] wrote it.
+    /// The file cannot be read or is not a complete filter written by [`BreachedFilter::write`].
     pub fn read(path: &Path) -> Result<Self, FilterError> {
         let mut file = File::open(path)?;
         let mut header = [0; HEADER_LEN];
@@ -103,7 +100,7 @@ impl BreachedFilter {
         let entries = u64::from_le_bytes(take(&mut rest));
         let descriptor = take(&mut rest);
         let len = u64::from_le_bytes(take(&mut rest));
-        // Before that much memory is taken.
+        // Checked before the memory is allocated.
         if file.metadata()?.len().checked_sub(HEADER_LEN as u64) != Some(len) {
             return Err(FilterError::Length);
         }
@@ -117,17 +114,17 @@ impl BreachedFilter {
         if filter.header() == header { Ok(filter) } else { Err(FilterError::Damaged) }
     }
 
-    /// Writes it as [`BreachedFilter::read`] reads it.
+    /// Writes the filter in the format that [`BreachedFilter::read`] reads.
     ///
     /// # Errors
-    /// Those of `output`.
+    /// The errors of `output`.
     pub fn write(&self, output: &mut dyn Write) -> io::Result<()> {
         output.write_all(&self.header())?;
         output.write_all(self.fingerprints.get())
     }
 
-    /// Whether the password is in the list: exactly it, in NFC. One in [`FALSE_POSITIVE_ONE_IN`] that
-    /// is not in it is taken for one that is.
+    /// Whether exactly this password, in NFC, is in the list. Also true for one in [`FALSE_POSITIVE_ONE_IN`]
+    /// unlisted passwords.
     #[must_use]
     pub fn contains(&self, password: &Password) -> bool {
         self.has(key(password))
@@ -137,13 +134,13 @@ impl BreachedFilter {
         BinaryFuse16Ref::from_dma(&self.descriptor, self.fingerprints.get()).contains(&key)
     }
 
-    /// How many different passwords it was built from.
+    /// The number of different passwords in the filter.
     #[must_use]
     pub fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// How many bytes it is when written.
+    /// The size of the written file, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         HEADER_LEN + self.fingerprints.get().len()
@@ -179,21 +176,21 @@ impl fmt::Debug for BreachedFilter {
     }
 }
 
-/// The next `N` bytes of a header, which has them.
+/// Takes the next `N` bytes of a header.
 fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
     let (taken, after) = rest.split_first_chunk().expect("a header has all of its parts");
     *rest = after;
     *taken
 }
 
-/// Whether `len` bytes of fingerprints are what the descriptor speaks of: a look-up takes its word for
-/// it, and would look beyond the end.
+/// Whether `len` bytes of fingerprints match the descriptor. A look-up trusts the descriptor and would otherwise
+/// read beyond the end.
 fn fits(mut descriptor: &[u8], len: usize) -> bool {
     let _seed: [u8; 8] = take(&mut descriptor);
     let [segment, mask, segments] =
         std::array::from_fn(|_| u64::from(u32::from_le_bytes(take(&mut descriptor))));
-    // It looks at one place in each of three segments that follow each other, and the first of them is
-    // among those that `segments` counts.
+    // A look-up reads one place in each of three consecutive segments, of which the first is among the
+    // `segments`.
     segment.is_power_of_two()
         && mask == segment - 1
         && segments.is_multiple_of(segment)
@@ -207,10 +204,10 @@ fn key(password: &Password) -> u64 {
     u64::from_be_bytes(take(&mut hash.as_ref()))
 }
 
-/// A file is not a usable filter.
+/// The reason why a file is not a usable filter.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot be read")]
     Unreadable(#[from] io::Error),
     /// It does not begin with the header of a filter.
@@ -237,17 +234,17 @@ pub struct FilterBuilder {
 }
 
 impl FilterBuilder {
-    /// Takes everything but hashes that say that they have been seen fewer than `min_count` times.
+    /// Accepts everything except hashes with a count below `min_count`.
     #[must_use]
     pub fn new(min_count: u64) -> Self {
         Self { keys: Vec::new(), min_count, limit: MAX_ENTRIES, hashes: 0, words: 0 }
     }
 
-    /// Adds what stands in a line, with or without its end: a SHA-1 hash in 40 hex digits, which may be
-    /// followed by a colon and how often it was seen, or else a password. An empty line is nothing.
+    /// Adds the content of a line, with or without line end: a SHA-1 hash in 40 hex digits, optionally followed
+    /// by a colon and a count, or a password. Ignores empty lines.
     ///
     /// # Errors
-    /// When it is neither, or more than a filter may hold. The line is not added.
+    /// The line is neither, or the filter is full. The line is not added.
     pub fn add(&mut self, line: &[u8]) -> Result<(), BuildError> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -262,15 +259,15 @@ impl FilterBuilder {
         let is_hex = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         let key = match (hash.len(), count) {
             (40, count) if is_hex => {
-                // A number that is too large for one is no small one.
+                // A count that overflows is not small.
                 if count.is_some_and(|count| count.parse().unwrap_or(u64::MAX) < self.min_count) {
                     return Ok(());
                 }
                 self.hashes += 1;
                 u64::from_str_radix(&hash[..16], 16).map_err(|_| BuildError::OtherHash)?
             }
-            // NTLM, or the end of a hash as the ranges of Have I Been Pwned have it. As a password it
-            // would be good for nothing, and nobody would notice.
+            // An NTLM hash, or the suffix of a hash from a range of Have I Been Pwned. As a password it
+            // would be useless, and nobody would notice.
             (32.., Some(_)) if is_hex => return Err(BuildError::OtherHash),
             _ => {
                 let word = Password::parse(text.to_owned()).map_err(|_| BuildError::TooLong)?;
@@ -279,30 +276,30 @@ impl FilterBuilder {
             }
         };
         self.keys.push(key);
-        // Some of them may be there twice. Half of this room is free afterwards, so that it is not done
-        // at each further line.
+        // There may be duplicates. Half of this room is free afterwards, so that this is not repeated
+        // for each further line.
         if self.keys.len() > 2 * self.limit {
             self.sort()?;
         }
         Ok(())
     }
 
-    /// How many hashes it has taken.
+    /// The number of hashes added.
     #[must_use]
     pub fn hashes(&self) -> u64 {
         self.hashes
     }
 
-    /// How many passwords in clear it has taken.
+    /// The number of plain passwords added.
     #[must_use]
     pub fn words(&self) -> u64 {
         self.words
     }
 
-    /// Makes the filter.
+    /// Builds the filter.
     ///
     /// # Errors
-    /// When there is no password, or there are too many.
+    /// There are no passwords, or too many.
     pub fn build(mut self) -> Result<BreachedFilter, BuildError> {
         self.sort()?;
         if self.keys.is_empty() {
@@ -316,7 +313,7 @@ impl FilterBuilder {
         Ok(BreachedFilter { entries: self.keys.len() as u64, descriptor, fingerprints })
     }
 
-    /// Brings them in order, each once.
+    /// Sorts the entries and removes duplicates.
     fn sort(&mut self) -> Result<(), BuildError> {
         self.keys.sort_unstable();
         self.keys.dedup();
@@ -352,7 +349,7 @@ pub enum BuildError {
     /// More than fit into a layer.
     #[error("there are more than {MAX_ENTRIES} passwords, which do not fit into a Lambda layer")]
     TooMany,
-    /// No filter was found, for which one would have to try a thousand times.
+    /// A thousand attempts found no filter.
     #[error("the filter could not be built")]
     Failed,
 }
@@ -395,7 +392,7 @@ mod tests {
         BreachedFilter::read(&path)
     }
 
-    /// Distinct texts without end.
+    /// An endless iterator over distinct texts.
     fn texts(prefix: &str) -> impl Iterator<Item = String> {
         (0..).map(move |n| format!("{prefix}{n}"))
     }
@@ -416,7 +413,7 @@ mod tests {
             assert_eq!(filter.entries(), 1, "{line:?}");
             assert!(filter.contains(&password("password")), "{line:?}");
         }
-        // What is nearly a hash, or has a colon, is a password as it stands there.
+        // A line that is almost a hash, or contains a colon, is a password.
         for line in [
             &PASSWORD[..39],
             &format!("{PASSWORD}0"),
@@ -435,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_count_in_nfc_and_exactly() {
+    fn passwords_match_exactly_in_nfc() {
         let filter = build(["cafe\u{301} am see"]).unwrap();
         for given in ["cafe\u{301} am see", "caf\u{e9} am see"] {
             assert!(filter.contains(&password(given)));
@@ -446,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_twice_is_one_entry() {
+    fn duplicates_are_one_entry() {
         let line = format!("{PASSWORD}:3");
         let filter = build(["password", "other", &line, "", "password\n", "\r\n"]).unwrap();
         assert_eq!(filter.entries(), 2);
@@ -472,11 +469,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_refused() {
+    fn unusable_input_is_refused() {
         let mut builder = FilterBuilder::new(0);
         assert_eq!(builder.add(b"caf\xe9"), Err(BuildError::NotUtf8));
         assert_eq!(builder.add(&[b'x'; 1_025]), Err(BuildError::TooLong));
-        // NTLM, and what the ranges of Have I Been Pwned hold.
+        // An NTLM hash, and a suffix from a range of Have I Been Pwned.
         for hash in ["8846F7EAEE8FB117AD06BDD830B7586C:3", &format!("{}:3", &PASSWORD[5..])] {
             assert_eq!(builder.add(hash.as_bytes()), Err(BuildError::OtherHash));
         }
@@ -485,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_layer_holds_and_duplicates_do_not_count() {
+    fn distinct_passwords_are_limited_to_what_a_layer_holds() {
         let limited = || FilterBuilder { limit: 10, ..FilterBuilder::new(0) };
         let mut builder = limited();
         for n in 0..1_000 {
@@ -504,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_all_that_are_listed_and_hardly_any_other() {
+    fn finds_every_listed_password_and_hardly_any_other() {
         let listed: Vec<_> = texts("listed").take(100_000).collect();
         let filter = build(listed.iter().map(String::as_str)).unwrap();
         let filter = read(&file(&filter)).unwrap();
@@ -512,12 +509,12 @@ mod tests {
         assert!(listed.iter().all(|text| filter.contains(&password(text))));
         let others = texts("other").take(100_000);
         let wrong = others.filter(|text| filter.contains(&password(text))).count();
-        // One or two are to be expected. The texts are always the same, so is the number.
+        // One or two are expected. The texts are constant, so the number is too.
         assert!(wrong < 10, "{wrong} of 100,000");
     }
 
     #[test]
-    fn a_file_is_refused_unless_it_is_whole() {
+    fn an_incomplete_file_is_refused() {
         let good = file(&build(["password", "other", "third"]).unwrap());
         assert!(read(&good).is_ok());
         for len in [0, 1, 79] {
@@ -538,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bit_of_a_file_counts() {
+    fn changing_any_bit_of_a_file_is_detected() {
         let good = file(&build(["password", "other", "third"]).unwrap());
         for bit in 0..8 * good.len() {
             let mut bad = good.clone();
@@ -547,9 +544,9 @@ mod tests {
         }
     }
 
-    /// With the right checksum: a look-up must stay within the file whatever it says.
+    /// The checksum is right, so only the check of the descriptor keeps a look-up within the file.
     #[test]
-    fn a_descriptor_of_another_filter_is_refused() {
+    fn a_descriptor_that_does_not_fit_is_refused() {
         let filter = |descriptor: [u32; 3], len: usize| BreachedFilter {
             entries: 3,
             descriptor: {
@@ -589,7 +586,7 @@ mod tests {
     }
 
     proptest! {
-        /// Small filters are laid out otherwise than large ones.
+        /// Small filters have a different layout than large ones.
         #[test]
         fn any_number_of_entries_is_found(keys in proptest::collection::btree_set(any::<u64>(), 1..3_000)) {
             let lines: BTreeSet<_> = keys.iter().map(|key| format!("{key:016x}{:024x}:1", 0)).collect();

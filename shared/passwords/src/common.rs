@@ -14,8 +14,7 @@ const LIST: &str = include_str!("../data/common-passwords.txt");
 
 /// Whether `text`, which the caller has lower-cased, is in the list.
 ///
-/// A binary search in the text of the file, so that nothing has to be built at the start and no table is
-/// needed.
+/// Searches the text of the file directly, so that the cold start builds no table.
 pub(crate) fn contains(text: &str) -> bool {
     let mut rest = LIST;
     while !rest.is_empty() {
@@ -32,7 +31,7 @@ pub(crate) fn contains(text: &str) -> bool {
     false
 }
 
-/// A further list, from a file: one password a line, in UTF-8.
+/// An additional list from a file: one password a line, in UTF-8.
 pub(crate) struct CommonList(HashSet<Box<str>>);
 
 impl CommonList {
@@ -54,7 +53,7 @@ impl List for CommonList {
         let list: HashSet<_> = text
             .lines()
             .filter(|line| !line.is_empty())
-            // A line that is longer than any password is none.
+            // A line longer than any password is ignored.
             .filter_map(|line| Password::parse(line.to_owned()).ok())
             .map(|password| password.text().to_lowercase().into_boxed_str())
             .collect();
@@ -62,7 +61,7 @@ impl List for CommonList {
     }
 }
 
-/// A file is not a list of common passwords.
+/// The reason why a file is not a list of common passwords.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommonListError {
     #[error("cannot be read")]
@@ -80,11 +79,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_as_the_search_needs_it() {
+    fn the_list_is_sorted_unique_and_ascii() {
         let lines: Vec<&str> = LIST.lines().collect();
         assert_eq!(lines.len(), 3_000);
-        assert!(lines.is_sorted_by(|a, b| a < b), "sorted, and none is there twice");
-        assert!(LIST.is_ascii(), "so that any byte may be the middle");
+        assert!(lines.is_sorted_by(|a, b| a < b), "sorted, without duplicates");
+        assert!(LIST.is_ascii(), "a binary search may land on any byte");
         assert!(LIST.ends_with('\n') && !LIST.contains('\r'));
         for line in lines {
             assert!(line.len() >= 8, "{line}");
@@ -103,14 +102,14 @@ mod tests {
         for text in ["", "\n", "a", "~~~~~~~~~", "!", "é", "zzzzzzzzzzzzzzzzz", "password\n"] {
             assert!(!contains(text), "{text:?}");
         }
-        // Known to be frequent, so that the list cannot be another one.
+        // These are known to be frequent, so the list is the right one.
         for text in ["password", "12345678", "qwertyuiop", "trustno1", "password123"] {
             assert!(contains(text), "{text}");
         }
     }
 
     #[test]
-    fn a_further_list_is_read_in_nfc_and_lower_case() {
+    fn an_additional_list_is_read_in_nfc_and_lower_case() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("list");
         let read = |bytes: &[u8]| {

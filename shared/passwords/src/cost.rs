@@ -15,7 +15,7 @@ pub struct Costs {
 impl Costs {
     /// The costs of new hashes: the OWASP Password Storage Cheat Sheet gives 19 MiB and two passes, with one
     /// lane, as a minimum for argon2id. Of its equivalent choices this is the one with a medium amount of
-    /// memory, which a function with 128 MiB has to spare.
+    /// memory, which a function with 128 MiB can spare.
     pub const OURS: Self = Self { memory_kib: 19_456, passes: 2 };
 }
 

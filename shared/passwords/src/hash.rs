@@ -78,7 +78,7 @@ impl PasswordHash {
         }
     }
 
-    /// A new hash.
+    /// Creates a new hash.
     pub(crate) fn new(params: Params, salt: Salt, output: Output) -> Result<Self, HashError> {
         let text = phc::PasswordHash {
             algorithm: ARGON2ID_IDENT,

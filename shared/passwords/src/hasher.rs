@@ -47,7 +47,8 @@ impl Hasher {
     pub fn new() -> Self {
         let salt = Salt::new(&[0; SALT_OCTETS]).expect("a salt of 16 octets is within bounds");
         let output = Output::new(&[0; OUTPUT_OCTETS]).expect("32 octets are within bounds");
-        let dummy = PasswordHash::new(PARAMS, salt, output).expect("our parameters can be written");
+        let dummy =
+            PasswordHash::new(PARAMS, salt, output).expect("the parameters can be written as text");
         Self {
             memory: Arc::new(Mutex::new(Memory(vec![Block::new(); PARAMS.block_count()]))),
             dummy,
@@ -118,7 +119,7 @@ impl Hasher {
     }
 }
 
-/// What a hash gives, once it has been told how long it took.
+/// Awaits a hash and records the time it took.
 fn measured<T>(hash: impl FnOnce() -> T) -> T {
     let begun = Instant::now();
     let result = hash();
@@ -251,7 +252,7 @@ mod tests {
         let hasher = Hasher::new();
         let long = "x".repeat(1_000);
         for (right, wrong) in [
-            // After the bytes that bcrypt uses, after a NUL, at the very end.
+            // Differences after the bytes that bcrypt uses, after a NUL and at the very end.
             (format!("{}ab", "x".repeat(72)), format!("{}ac", "x".repeat(72))),
             ("x".repeat(72), "x".repeat(73)),
             (format!("{long}a"), format!("{long}b")),
@@ -289,12 +290,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_password_is_right_for_an_unknown_user() {
+    async fn every_password_of_an_unknown_user_is_wrong() {
         let hasher = Hasher::new();
         for text in ["", "hunter22", "\0"] {
             assert_eq!(hasher.verify(&password(text), None).await, Ok(Verdict::Wrong));
         }
-        // Not even the password of the dummy itself.
+        // Not even the dummy's own password.
         let (x, Argon2id { salt, .. }) = (password("x"), parts(&hasher.dummy));
         let output = hasher.compute(&x, PARAMS, salt, OUTPUT_OCTETS).await.unwrap();
         let dummy = PasswordHash::new(PARAMS, salt, output).unwrap();

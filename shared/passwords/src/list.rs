@@ -1,4 +1,4 @@
-//! Lists of passwords that nobody may set, in files, which are read when the first password is set.
+//! Files with forbidden passwords, which are read when the first password is set.
 
 use std::error::Error;
 use std::fmt;
@@ -9,16 +9,16 @@ use process::{Fault, FaultKind};
 
 /// A list that can be read from a file.
 pub(crate) trait List: Sized {
-    /// Why a file is no such list.
+    /// The reason why a file is not such a list.
     type Error: Error + Send + Sync + 'static;
 
-    /// Reads it. Blocks.
+    /// Reads the file. Blocks.
     fn read(path: &Path) -> Result<Self, Self::Error>;
 }
 
 /// A file with a list. It is not read until the list is needed.
 pub(crate) struct ListFile<L> {
-    /// The variable that names it.
+    /// The variable that names the file.
     variable: &'static str,
     path: PathBuf,
     list: OnceLock<L>,
@@ -29,7 +29,7 @@ impl<L: List> ListFile<L> {
         Self { variable, path, list: OnceLock::new() }
     }
 
-    /// The list, which the first call reads. While that fails, each call tries again.
+    /// Returns the list, which the first call reads. If reading fails, the next call tries again.
     ///
     /// The first call blocks its thread, for some thirty milliseconds with ten million breached passwords. An
     /// instance handles one request at a time, so no other request waits.
@@ -39,7 +39,7 @@ impl<L: List> ListFile<L> {
         }
         let list = L::read(&self.path)
             .map_err(|reason| ListError { variable: self.variable, reason: reason.into() })?;
-        // Of two that have read it at the same time one list is kept, and they are the same.
+        // If two calls read the file concurrently, either result is kept: they are equal.
         Ok(self.list.get_or_init(|| list))
     }
 }
@@ -50,8 +50,7 @@ impl<L> fmt::Debug for ListFile<L> {
     }
 }
 
-/// A list of passwords is configured and cannot be asked. Then no password is good: a check that fails
-/// must not pass for one that was made.
+/// A configured list cannot be used. No password is accepted then, because a check that fails must not pass.
 #[derive(Debug, thiserror::Error)]
 #[error("the file of {variable} is unusable")]
 pub struct ListError {

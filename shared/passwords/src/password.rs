@@ -1,4 +1,4 @@
-//! A password as it was presented.
+//! A password as the client sent it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use icu_normalizer::ComposingNormalizer;
 use process::{Fault, FaultKind};
 use zeroize::Zeroizing;
 
-/// How many bytes of UTF-8 a password has at most, as given and in NFC. Bounds what is hashed
-/// before it is (OWASP ASVS 15.2.2).
+/// The maximum length of a password in bytes of UTF-8, as given and in NFC. It limits the work before hashing
+/// (OWASP ASVS 15.2.2).
 pub const MAX_PASSWORD_BYTES: usize = 1_024;
 
-/// The most that NFC lengthens a text of UTF-8 (Unicode Standard Annex #15, §9.1).
+/// The maximum factor by which NFC lengthens a UTF-8 text (Unicode Standard Annex #15, §9.1).
 const NFC_MAX_EXPANSION: usize = 3;
 
 /// A password: any Unicode text of at most 1,024 bytes, in NFC and otherwise exactly as given:
@@ -25,11 +25,11 @@ pub struct Password(
 );
 
 impl Password {
-    /// Takes a password for what it is. This is all that login asks: whether it is good is for
-    /// [`Policy`](crate::Policy), and even an empty one may be presented, and is wrong.
+    /// Parses a password without judging it, which is sufficient for a login: [`Policy`](crate::Policy) judges new
+    /// passwords. Even an empty password is accepted here; at login, it is simply wrong.
     ///
     /// # Errors
-    /// It is longer than 1,024 bytes.
+    /// The password is longer than 1,024 bytes.
     ///
     /// # Panics
     /// Never: writing into a string does not fail.
@@ -42,7 +42,7 @@ impl Password {
         if normalizer.is_normalized(&given) {
             return Ok(Self(Arc::new(given)));
         }
-        // Room for all of it, since a string that grows leaves copies behind.
+        // Reserve all the memory now: a string that grows leaves copies behind.
         let mut composed = Zeroizing::new(String::with_capacity(NFC_MAX_EXPANSION * given.len()));
         normalizer
             .normalize_to(&given, &mut *composed)
@@ -58,7 +58,7 @@ impl Password {
         &self.0
     }
 
-    /// The same password for another thread; wiped when the last one is dropped.
+    /// Shares the password with another thread. It is wiped when the last reference is dropped.
     pub(crate) fn share(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
@@ -70,10 +70,10 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A text that cannot be a password.
+/// The reason why a text cannot be a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
-    /// More than [`MAX_PASSWORD_BYTES`].
+    /// The text is longer than [`MAX_PASSWORD_BYTES`].
     #[error("is longer than {MAX_PASSWORD_BYTES} bytes")]
     TooLong,
 }
@@ -101,9 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn is_composed_and_otherwise_untouched() {
+    fn a_password_is_composed_and_otherwise_unchanged() {
         assert_eq!(text("cafe\u{301}"), "caf\u{e9}");
-        // NFC, not NFKC, no case, no trimming.
+        // NFC only: no NFKC, no case folding, no trimming.
         for given in ["", "  a b  ", "PaSs", "ﬁ ＡＢＣ ß", "a\0b\r\n", "\u{feff}\u{200b}x", "🔑"]
         {
             assert_eq!(text(given), given);

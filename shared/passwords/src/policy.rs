@@ -1,4 +1,4 @@
-//! What a new password must be.
+//! The rules for new passwords.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -12,24 +12,23 @@ use crate::common::{self, CommonList};
 use crate::list::{List, ListFile};
 use crate::{BreachedFilter, ListError, Password};
 
-/// The variable that raises the least number of characters.
+/// The variable that raises the minimum number of characters.
 const MIN_CHARS: &str = "PASSWORD_MIN_CHARS";
 
-/// What it may be: never below 8 (OWASP ASVS 6.2.1, NIST SP 800-63B), and never so high that a
+/// The allowed range: never below 8 (OWASP ASVS 6.2.1, NIST SP 800-63B), and never so high that a
 /// password of 64 characters is refused (ASVS 6.2.9).
 const MIN_CHARS_RANGE: RangeInclusive<usize> = 8..=64;
 
-/// The variable that names a file with further common passwords.
+/// The variable that names a file with additional common passwords.
 const COMMON_FILE: &str = "PASSWORD_COMMON_FILE";
 
 /// The variable that names the filter of breached passwords.
 const BREACHED_FILTER: &str = "PASSWORD_BREACHED_FILTER";
 
-/// The rules for a password that is being set. Login has none, so that passwords from before a
-/// stricter policy still open their accounts.
+/// The rules for setting a password. Login has no rules, so that passwords older than a stricter policy stay
+/// valid.
 ///
-/// Its files are read by the first [`Policy::check`], never before: an instance that sets no password
-/// does not pay for them.
+/// The first [`Policy::check`] reads the files, so that an instance that sets no password does not pay for them.
 #[derive(Clone, Debug)]
 pub struct Policy {
     min_chars: usize,
@@ -38,22 +37,22 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// At least 8 characters, and no files.
+    /// Requires at least 8 characters and reads no files.
     fn default() -> Self {
         Self { min_chars: *MIN_CHARS_RANGE.start(), common: None, breached: None }
     }
 }
 
 impl Policy {
-    /// Whether the account of these names may have this password; a name that is not known cannot be
-    /// compared with. No rule asks for kinds of characters (ASVS 6.2.5).
+    /// Checks whether the account with these names may have this password. No rule requires kinds of characters
+    /// (ASVS 6.2.5).
     ///
-    /// The inner result is the answer, with every rule that the password breaks, at least one.
+    /// The inner error lists every rule that the password breaks.
     ///
     /// The first call reads the configured files, and blocks for that.
     ///
     /// # Errors
-    /// There is no answer, since a configured file is not usable.
+    /// A configured file is unusable, so nothing could be checked.
     pub fn check(
         &self,
         password: &Password,
@@ -64,13 +63,13 @@ impl Policy {
         let lower = Zeroizing::new(text.to_lowercase());
         let in_file = listed(self.common.as_deref(), |list| list.contains(&lower))?;
         let is_breached = listed(self.breached.as_deref(), |list| list.contains(password))?;
-        // Compared as names are, so that another spelling of the name is the name.
+        // Compare canonical forms, so that every spelling of the name is refused.
         let canonical = CanonicalName::of_unchecked(text);
         let matches_email = |email: &Email| {
             let address = email.canonical().as_str();
             let local = address.rsplit_once('@').map_or(address, |(local, _)| local);
             [address, local].contains(&canonical.as_str())
-                // A domain has other spellings than its folded text.
+                // A domain has more spellings than its folded text.
                 || Email::parse(text).is_ok_and(|other| other.canonical() == email.canonical())
         };
         let min_chars = self.min_chars;
@@ -93,9 +92,8 @@ impl Policy {
 }
 
 impl Settings for Policy {
-    /// Reads `PASSWORD_MIN_CHARS`, 8 when it is not set, and the names of the files in
-    /// `PASSWORD_COMMON_FILE` and `PASSWORD_BREACHED_FILTER`, none when they are not set. `None` when a
-    /// fault has been noted: no number, or not from 8 to 64.
+    /// Reads `PASSWORD_MIN_CHARS` (8 to 64, default 8) and the file names in `PASSWORD_COMMON_FILE` and
+    /// `PASSWORD_BREACHED_FILTER` (default none). Returns `None` if a fault was noted.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let min_chars = reader.optional(MIN_CHARS, Self::default().min_chars)?;
         if MIN_CHARS_RANGE.contains(&min_chars) {
@@ -110,13 +108,13 @@ impl Settings for Policy {
     }
 }
 
-/// The file that a variable names. Any text is a path, so there is no fault besides having none.
+/// Reads the file name in a variable. Any text is a path, so only a missing value is a fault.
 fn file<L: List>(reader: &Reader<'_>, name: &'static str) -> Option<Arc<ListFile<L>>> {
     let path: PathBuf = reader.maybe(name).flatten()?;
     Some(Arc::new(ListFile::new(name, path)))
 }
 
-/// Whether the list says so. Where none is configured it does not.
+/// Whether the list contains the password; false if no list is configured.
 fn listed<L: List>(
     file: Option<&ListFile<L>>,
     says: impl FnOnce(&L) -> bool,
@@ -124,27 +122,27 @@ fn listed<L: List>(
     file.map_or(Ok(false), |file| file.get().map(says))
 }
 
-/// A rule that a new password breaks. The texts are for people and never repeat the password.
+/// A rule that a new password breaks. Its texts are for people and never repeat the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyViolation {
-    /// Fewer characters (Unicode scalar values of the NFC form) than the policy asks for.
+    /// The password has fewer characters (Unicode scalar values in NFC) than required.
     #[error("must have at least {min_chars} characters")]
     TooShort {
-        /// What the policy asks for.
+        /// The required number of characters.
         min_chars: usize,
     },
-    /// Lower-cased, it is among the 3,000 most common passwords of at least 8 characters, or in the
-    /// configured list of common ones.
+    /// In lower case, the password is among the 3,000 most common ones of at least 8 characters or in the
+    /// configured list.
     #[error("is among the most common passwords")]
     TooCommon,
-    /// It is in the configured list of breached passwords; or it is one of the few that
-    /// [`BreachedFilter`] takes for one of them.
+    /// The password is in the configured list of breached passwords, or one of the few others that
+    /// [`BreachedFilter`] refuses.
     #[error("is in a list of passwords that have been breached")]
     Breached,
-    /// It is the account's own name.
+    /// The password is the username.
     #[error("must not be the username")]
     MatchesUsername,
-    /// It is the account's e-mail address, or what stands before the `@`.
+    /// The password is the e-mail address or its local part.
     #[error("must not be the e-mail address or a part of it")]
     MatchesEmail,
 }
@@ -202,13 +200,13 @@ mod tests {
         assert_eq!(codes("xq7vfk2p"), [""; 0]);
         assert_eq!(codes("🔑🔒🔓🗝🔏🔐🔑"), ["too_short"]);
         assert_eq!(codes("🔑🔒🔓🗝🔏🔐🔑🔒"), [""; 0]);
-        // Eight given, four composed.
+        // Eight characters as given, four in NFC.
         assert_eq!(codes(&"e\u{301}".repeat(4)), ["too_short"]);
         assert_eq!(codes(&"y".repeat(1_024)), [""; 0]);
     }
 
     #[test]
-    fn nothing_is_asked_of_the_kinds_of_characters() {
+    fn no_kind_of_character_is_required() {
         for password in ["qmzpwlxkdjv", "83920174650", "zw ei wo rte", "контрасепшн", "        x"]
         {
             assert_eq!(codes(password), [""; 0], "{password}");
@@ -223,7 +221,7 @@ mod tests {
             assert_eq!(codes(password), ["too_common"], "{password}");
             assert_eq!(codes(&password.to_uppercase()), ["too_common"], "{password}");
         }
-        // In NFC, lower-cased, and not mapped otherwise.
+        // Only NFC and lower case are applied.
         assert_eq!(codes("ｐａｓｓｗｏｒｄ"), [""; 0]);
         assert_eq!(codes(" password"), [""; 0]);
     }
@@ -255,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn all_violations_are_told() {
+    fn all_violations_are_reported() {
         let (username, email) =
             (Username::parse("baseball").unwrap(), Email::parse("baseball@example.com").unwrap());
         let policy = Policy { min_chars: 9, ..Policy::default() };
@@ -273,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn is_configured_upwards_only() {
+    fn the_minimum_length_can_only_be_raised() {
         let read = |value| Env::from_iter([(MIN_CHARS, value)]).settings::<Policy>();
         assert_eq!(Env::default().settings::<Policy>().unwrap().min_chars, 8);
         for (value, min_chars) in [("", 8), ("8", 8), ("64", 64)] {
@@ -305,13 +303,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_files_list_is_refused() {
+    fn listed_passwords_are_refused() {
         let folder = TempDir::new().unwrap();
         let (common, breached) = (folder.path().join("common"), folder.path().join("breached"));
         fs::write(&common, "Sommerregen\nNieselregen\n").unwrap();
         write_filter(&breached, &["Nieselregen", "Cafe\u{301} am See", "password1", "kurz"]);
         let policy = with_files(&common, &breached);
-        // Common ones count in any case, breached ones exactly.
+        // Common passwords match in any case, breached ones exactly.
         for (password, expected) in [
             ("SOMMERREGEN", &["too_common"][..]),
             ("Nieselregen", &["too_common", "breached_password"]),
@@ -328,11 +326,11 @@ mod tests {
     }
 
     #[test]
-    fn files_are_read_once_and_by_the_first_check() {
+    fn the_first_check_reads_the_files_and_no_later_one() {
         let folder = TempDir::new().unwrap();
         let (common, breached) = (folder.path().join("common"), folder.path().join("breached"));
         let policy = with_files(&common, &breached);
-        // They are not there yet.
+        // The files do not exist yet.
         fs::write(&common, "Sommerregen").unwrap();
         write_filter(&breached, &["Nieselregen"]);
         let same = policy.clone();
@@ -347,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_usable_is_no_answer_until_it_is() {
+    fn an_unusable_file_fails_every_check_until_it_is_repaired() {
         let folder = TempDir::new().unwrap();
         let (common, breached) = (folder.path().join("common"), folder.path().join("breached"));
         let policy = with_files(&common, &breached);
