@@ -1,4 +1,4 @@
-//! Codes that are given to somebody and stored as MACs.
+//! Codes that are handed out and stored as MACs.
 
 use std::fmt;
 
@@ -10,21 +10,21 @@ use zeroize::Zeroizing;
 
 use crate::{Peppers, Purpose};
 
-/// How much of a code cannot be guessed, in bytes: 128 bits.
+/// The random part of a code, in bytes: 128 bits.
 const CODE_BYTES: usize = 16;
 
 /// The maximum length of a code, in characters. Latchkey's own codes are under 40.
 const MAX_CODE_CHARS: usize = 64;
 
-/// What a code is for.
+/// The purpose of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeKind {
-    /// Registering.
+    /// An invitation to register.
     Invite,
 }
 
 impl CodeKind {
-    /// Its name in what is authenticated. Never changed.
+    /// The name in the MAC. It must never change.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Invite => "invite",
@@ -32,14 +32,14 @@ impl CodeKind {
     }
 }
 
-/// A code as it is given to somebody: `<pepper id>.<128 bits in base64url>`. It is a secret.
+/// A code as it is handed out: `<pepper id>.<128 bits in base64url>`. It is a secret.
 pub struct Code(Zeroizing<String>);
 
-/// What is stored of a code, and looked for. A copy of the table does not lead back to the code.
+/// The stored form of a code, by which it is found. A copy of the table does not reveal the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeTag(String);
 
-/// The code is not shown.
+/// Does not show the code.
 impl fmt::Debug for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Code(..)")
@@ -47,7 +47,7 @@ impl fmt::Debug for Code {
 }
 
 impl Code {
-    /// A new code, and what is to be stored of it.
+    /// Creates a code, together with its stored form.
     #[must_use]
     pub fn generate(
         kind: CodeKind,
@@ -62,7 +62,7 @@ impl Code {
         (Self(Zeroizing::new(code)), tag)
     }
 
-    /// Hands it out, to whomever it is for.
+    /// Exposes the code, to hand it out.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -85,14 +85,14 @@ impl CodeTag {
         Some(Self::by(&key.mac(message(kind, code).as_bytes())))
     }
 
-    /// As a part of a key.
+    /// The text as a part of a database key.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A code of one kind is none of another.
+/// A code of one kind is invalid for every other.
 fn message(kind: CodeKind, code: &str) -> String {
     format!("{}\0{code}", kind.as_str())
 }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_leads_to_its_tag_and_nothing_else_does() {
+    fn only_the_exact_code_yields_its_tag() {
         let peppers = Peppers::generate("a", &SystemRandom);
         let now = SystemClock.now();
         let (code, tag) = Code::generate(CodeKind::Invite, &peppers, now, &SystemRandom);
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(of(""), None);
         assert_eq!(of(&"x.".repeat(100)), None);
         assert!(!format!("{code:?} {tag:?}").contains(code.expose()));
-        // By another's peppers it is another.
+        // With other peppers, the tag differs.
         let others = Peppers::generate("b", &SystemRandom);
         assert_eq!(CodeTag::of(CodeKind::Invite, code.expose(), &others), None);
     }

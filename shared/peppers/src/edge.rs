@@ -31,7 +31,7 @@ impl EdgeSecret {
         &self.0
     }
 
-    /// The SHA-256 digest of [`EdgeSecret::expose`], in hexadecimal. It is no secret.
+    /// The SHA-256 digest of [`EdgeSecret::expose`], in hexadecimal. It is not a secret.
     fn digest(&self) -> String {
         hex::encode(digest::digest(&digest::SHA256, self.0.as_bytes()))
     }
@@ -51,7 +51,7 @@ impl Peppers {
     }
 
     /// The digests of the secrets that functions accept, separated by commas: those of all peppers, so that
-    /// the proxy may change from one secret to the next at any time.
+    /// the proxy can change to the next secret at any time.
     #[must_use]
     pub fn edge_digests(&self) -> String {
         self.all().map(|pepper| pepper.edge_secret().digest()).collect::<Vec<_>>().join(",")
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn both_peppers_of_a_rotation_have_one_that_is_accepted() {
+    fn the_secrets_of_both_peppers_of_a_rotation_are_accepted() {
         let (start, kept) = (SystemClock.now(), SignedDuration::from_hours(24));
         let first = Peppers::generate("a", &SystemRandom);
         let both = first.with_new("b", start, kept, &SystemRandom).unwrap();
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_no_key_of_another_purpose_and_debug_does_not_show_it() {
+    fn the_secret_differs_from_all_other_keys_and_debug_does_not_show_it() {
         let peppers = Peppers::generate("a", &SystemRandom);
         let secret = peppers.edge_secret(SystemClock.now());
         let token = peppers.current(Purpose::RefreshToken, SystemClock.now());

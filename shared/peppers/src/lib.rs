@@ -1,7 +1,7 @@
-//! Peppers: secrets that are in no table, and the keys that are derived from them.
+//! Peppers, which are secrets outside the tables, and the keys derived from them.
 //!
-//! Nobody who has only a copy of the tables can make what a pepper authenticates. Each use has its own key,
-//! derived by HKDF (RFC 5869) with a label, so that a MAC for one use is worthless in another.
+//! A copy of the tables is not enough to forge anything that a pepper authenticates. Each use has its own key,
+//! derived by HKDF (RFC 5869) with a label, so that a MAC for one use is invalid for every other.
 //!
 //! Peppers overlap by id. A new one is announced for [`ANNOUNCE_SECONDS`] before anything is made with it,
 //! because functions do not all read the secret at the same moment. An old one is kept for as long as
@@ -25,27 +25,27 @@ use process::Random;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// How long a pepper is known before anything is made with it, in seconds: longer than any function uses an
-/// old copy of the secret (60 s fresh, 300 s more while it cannot be read).
+/// How long a pepper is known before its first use, in seconds: longer than any function uses an old copy of the
+/// secret (60 s fresh, 300 s more while it cannot be read).
 pub const ANNOUNCE_SECONDS: i64 = 600;
 
-/// The least entropy that a pepper may have, by its length in characters of base64url: 192 bits.
+/// The minimum length of a pepper in characters of base64url: 192 bits.
 const MIN_SECRET_CHARS: usize = 32;
 
-/// The longest id of a pepper, in characters.
+/// The maximum length of a pepper's id, in characters.
 const MAX_ID_CHARS: usize = 16;
 
 /// The length of a MAC, in bytes: that of SHA-256.
 pub const MAC_BYTES: usize = 32;
 
-/// What something is authenticated for.
+/// The purpose of a MAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A refresh token.
     RefreshToken,
     /// An invitation, and other codes that are stored as MACs.
     Code,
-    /// The key of a counter of attempts. Lost when the pepper is replaced: counters begin anew.
+    /// The key of a counter of attempts. Replacing the pepper resets the counters.
     Throttle,
     /// The token of a link in a mail.
     MailLink,
@@ -54,7 +54,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The label of the subkey (`info` of RFC 5869). Never changed: what was made would be void.
+    /// The label of the subkey (`info` of RFC 5869). It must never change, or all existing MACs would be void.
     const fn label(self) -> &'static [u8] {
         match self {
             Self::RefreshToken => b"latchkey/v1/refresh-token",
@@ -66,19 +66,19 @@ impl Purpose {
     }
 }
 
-/// One pepper.
+/// A pepper with its id and the time of its first use.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 struct Pepper {
     id: String,
     secret: String,
-    /// From when on things are made with it; the first one always was.
+    /// The time of its first use; the first pepper has none, because it is in use from the start.
     #[zeroize(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     starts_at: Option<Timestamp>,
 }
 
 /// The peppers as they are stored. The first one has the two members that `GenerateSecretString` of
-/// CloudFormation can make; those that came later are in `later`.
+/// CloudFormation can make; later ones are in `later`.
 #[derive(Clone, Serialize, Deserialize)]
 struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,7 +93,7 @@ struct Stored {
 #[derive(Clone)]
 pub struct Peppers(Stored);
 
-/// Ids alone.
+/// Shows only ids.
 impl fmt::Debug for Peppers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.ids()).finish()
@@ -107,7 +107,7 @@ pub struct MacKey {
     key: hmac::Key,
 }
 
-/// The pepper's id alone.
+/// Shows only the pepper's id.
 impl fmt::Debug for MacKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MacKey").field("id", &self.id).finish_non_exhaustive()
@@ -121,14 +121,14 @@ impl MacKey {
         &self.id
     }
 
-    /// HMAC-SHA-256 (RFC 2104) over `message`.
+    /// Computes HMAC-SHA-256 (RFC 2104) over `message`.
     #[must_use]
     pub fn mac(&self, message: &[u8]) -> [u8; MAC_BYTES] {
         let tag = hmac::sign(&self.key, message);
         tag.as_ref().try_into().expect("HMAC-SHA-256 has 32 bytes")
     }
 
-    /// Whether `mac` is that of `message`. In constant time.
+    /// Whether `mac` is the MAC of `message`. Compares in constant time.
     #[must_use]
     pub fn verifies(&self, message: &[u8], mac: &[u8]) -> bool {
         hmac::verify(&self.key, message, mac).is_ok()
@@ -136,20 +136,20 @@ impl MacKey {
 }
 
 impl Peppers {
-    /// A set of one new pepper.
+    /// Creates a set with one new pepper.
     #[must_use]
     pub fn generate(version: &str, random: &dyn Random) -> Self {
         let first = Pepper::generate(None, random);
         Self(Stored { version: Some(version.to_owned()), first, later: Vec::new() })
     }
 
-    /// This set with one more pepper, which is used once it is known everywhere, and without those that
-    /// were replaced so long ago that nothing made with them is still valid.
+    /// Returns this set with another pepper, which is used once it is known everywhere, and without peppers that
+    /// were replaced so long ago that nothing made with them is valid.
     ///
     /// `kept_for` is the maximum time for which anything made with a pepper is valid.
     ///
     /// # Errors
-    /// When the newest pepper is not in use yet: only one can be added at a time.
+    /// The newest pepper is not in use yet: only one can be added at a time.
     pub fn with_new(
         &self,
         version: &str,
@@ -165,7 +165,7 @@ impl Peppers {
         let announced = SignedDuration::from_secs(ANNOUNCE_SECONDS);
         let mut all: Vec<_> = self.all().cloned().collect();
         all.push(Pepper::generate(Some(now + announced), random));
-        // A function may go by the old one for as long as it is announced, after it was replaced.
+        // A function may still use the old pepper for the time of the announcement after it was replaced.
         let kept = kept_for.saturating_add(announced);
         let replaced = |next: &Pepper| {
             next.starts_at.is_some_and(|starts_at| now.duration_since(starts_at) > kept)
@@ -177,7 +177,7 @@ impl Peppers {
         Ok(Self(Stored { version: Some(version.to_owned()), first, later: all }))
     }
 
-    /// The set as JSON: for a secret, and nowhere else.
+    /// The set as JSON, only for the secret.
     #[must_use]
     pub fn to_json(&self) -> Zeroizing<String> {
         Zeroizing::new(serde_json::to_string(&self.0).expect("peppers are JSON"))
@@ -188,25 +188,25 @@ impl Peppers {
         self.all().map(|pepper| pepper.id.as_str())
     }
 
-    /// When the last one begins to be used, if it has not.
+    /// When the newest pepper comes into use, if it is not in use yet.
     #[must_use]
     pub fn begins_at(&self) -> Option<Timestamp> {
         self.0.later.last().and_then(|last| last.starts_at)
     }
 
-    /// The key that things are made with now.
+    /// The key for new MACs.
     #[must_use]
     pub fn current(&self, purpose: Purpose, now: Timestamp) -> MacKey {
         self.in_use(now).key(purpose)
     }
 
-    /// The key of the pepper `id`, or `None` when there is no such pepper.
+    /// The key of the pepper `id`, or `None` if it is unknown.
     #[must_use]
     pub fn by_id(&self, id: &str, purpose: Purpose) -> Option<MacKey> {
         self.all().find(|pepper| pepper.id == id).map(|pepper| pepper.key(purpose))
     }
 
-    /// The pepper that things are made with now.
+    /// The pepper in use.
     fn in_use(&self, now: Timestamp) -> &Pepper {
         let begun = |pepper: &&Pepper| pepper.starts_at.is_none_or(|starts_at| starts_at <= now);
         self.0.later.iter().rev().find(begun).unwrap_or(&self.0.first)
@@ -262,7 +262,7 @@ impl Pepper {
             .extract(self.secret.as_bytes())
             .expand(&[label], hkdf::HKDF_SHA256)
             .and_then(|okm| okm.fill(&mut *subkey))
-            .expect("32 bytes are within what HKDF gives (RFC 5869 §2.3)");
+            .expect("HKDF can produce 32 bytes (RFC 5869 §2.3)");
         subkey
     }
 }
@@ -271,11 +271,11 @@ impl Pepper {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the newest pepper is used from {starts_at} on; no other can be added before then")]
 pub struct NotBegun {
-    /// When it does.
+    /// When the newest pepper comes into use.
     pub starts_at: Timestamp,
 }
 
-/// A set of peppers is unusable. Reveals nothing of its content.
+/// The reason why a set of peppers is unusable. Reveals none of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PepperError {
     /// Not JSON with the expected members.
@@ -284,10 +284,10 @@ pub enum PepperError {
     /// An id is not of the form that fits into a token.
     #[error("a pepper's id is not 1 to 16 characters of base64url")]
     Id,
-    /// Two have one id.
+    /// Two peppers have the same id.
     #[error("two peppers have the same id")]
     DoubleId,
-    /// One is too short to be a secret.
+    /// A pepper is too short to be a secret.
     #[error("a pepper is shorter than 32 characters")]
     Short,
 }
@@ -304,9 +304,8 @@ mod tests {
         SystemClock.now()
     }
 
-    /// What CloudFormation makes is a set of one.
     #[test]
-    fn a_generated_secret_string_is_a_set() {
+    fn a_generated_secret_string_is_a_set_of_one_pepper() {
         let json = format!(r#"{{"id":"1","secret":"{}"}}"#, "a1B2".repeat(16));
         let peppers: Peppers = json.parse().unwrap();
         assert_eq!(peppers.current(Purpose::RefreshToken, now()).id(), "1");
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mac_is_of_its_message_and_its_pepper() {
+    fn a_mac_depends_on_message_and_pepper() {
         let (one, other) =
             (Peppers::generate("a", &SystemRandom), Peppers::generate("b", &SystemRandom));
         let key = one.current(Purpose::RefreshToken, now());
@@ -343,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_one_is_announced_then_used_and_the_old_one_kept() {
+    fn a_new_pepper_is_announced_before_use_and_the_old_one_is_kept() {
         let start = now();
         let first = Peppers::generate("a", &SystemRandom);
         let old = first.current(Purpose::RefreshToken, start);
@@ -357,7 +356,7 @@ mod tests {
         let mac = old.mac(b"m");
         let kept = both.by_id(old.id(), Purpose::RefreshToken).unwrap();
         assert!(kept.verifies(b"m", &mac));
-        // As long as anything counts that was made with it, and no longer.
+        // Kept as long as anything made with it may be valid, and no longer.
         for (after, expected) in [(KEPT, 3), (KEPT + SignedDuration::from_hours(1), 2)] {
             let later = both.with_new("c", begun + after, KEPT, &SystemRandom).unwrap();
             assert_eq!(later.ids().count(), expected, "{after:?}");
@@ -365,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_usable_is_refused_and_not_quoted() {
+    fn unusable_peppers_are_refused_without_being_quoted() {
         let long = "s".repeat(40);
         for (json, expected) in [
             ("hush".to_owned(), PepperError::Form),
@@ -387,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_for_one_purpose_says_nothing_in_another() {
+    fn a_mac_for_one_purpose_is_invalid_for_every_other() {
         let peppers = Peppers::generate("a", &SystemRandom);
         let [token, throttle] = [Purpose::RefreshToken, Purpose::Throttle]
             .map(|purpose| peppers.current(purpose, now()));

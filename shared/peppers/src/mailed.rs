@@ -2,7 +2,7 @@
 //!
 //! Neither is stored. Both are MACs over the mail's id, so the mail can be created again with the same
 //! content, and the id in the tables reveals neither without the pepper. A link token names pepper and id
-//! itself, so a token that this service did not make is refused before anything is read. Eight digits can
+//! itself, so a forged token is refused before anything is read. Eight digits can
 //! be guessed, so the table counts the tries.
 
 use std::fmt;
@@ -16,20 +16,20 @@ use zeroize::Zeroizing;
 
 use crate::{MacKey, Peppers, Purpose};
 
-/// How much of a link token cannot be guessed, in bytes: 128 bits.
+/// The secret part of a link token, in bytes: 128 bits.
 const TOKEN_BYTES: usize = 16;
 
 /// The maximum length of a link token, in characters. Latchkey's own tokens have at most 61.
 const MAX_TOKEN_CHARS: usize = 64;
 
-/// The code of a mail, in both its forms. Secrets, for the mail and nothing else.
+/// The code of a mail in both forms. Both are secrets, which only the mail may contain.
 pub struct MailedCode {
     token: Zeroizing<String>,
     digits: Zeroizing<String>,
     pepper: String,
 }
 
-/// The pepper's id alone.
+/// Shows only the pepper's id.
 impl fmt::Debug for MailedCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MailedCode").field("pepper", &self.pepper).finish_non_exhaustive()
@@ -37,8 +37,7 @@ impl fmt::Debug for MailedCode {
 }
 
 impl MailedCode {
-    /// The code of the mail `id`, which was requested at the time `asked_at`: always the same, however
-    /// often it is derived.
+    /// Derives the code of the mail `id`, which was requested at `asked_at`. Repeating this returns the same code.
     #[must_use]
     pub fn derive(purpose: MailedFor, id: MailId, peppers: &Peppers, asked_at: Timestamp) -> Self {
         let key = peppers.current(Purpose::MailLink, asked_at);
@@ -62,7 +61,7 @@ impl MailedCode {
         &self.digits
     }
 
-    /// The id of the pepper that it was made with: what has to be stored to know the digits again.
+    /// The id of the code's pepper, which must be stored to verify the digits later.
     #[must_use]
     pub fn pepper(&self) -> &str {
         &self.pepper
@@ -70,8 +69,8 @@ impl MailedCode {
 }
 
 impl Peppers {
-    /// The mail whose link token this is, or `None` when it is none that we made for this purpose. In
-    /// constant time as far as the MAC goes.
+    /// Returns the mail to which a link token belongs, or `None` if this service did not make the token for this
+    /// purpose. Compares the MAC in constant time.
     #[must_use]
     pub fn mail_of_token(&self, purpose: MailedFor, token: &str) -> Option<MailId> {
         if token.len() > MAX_TOKEN_CHARS {
@@ -89,8 +88,8 @@ impl Peppers {
         Some(id)
     }
 
-    /// Whether `presented` are the digits of the mail `id`, made with this pepper. In constant time for
-    /// eight characters, whatever they are.
+    /// Whether `presented` are the digits of the mail `id`, made with this pepper. Takes constant time for
+    /// any eight characters.
     #[must_use]
     pub fn are_digits_of(
         &self,
@@ -120,7 +119,7 @@ fn token_mac(key: &MacKey, purpose: MailedFor, id: MailId) -> [u8; TOKEN_BYTES] 
     *half
 }
 
-/// Eight digits. Of 2^128 values each comes up as often as any other, to within 2^-100.
+/// Derives eight digits. Reducing a 128-bit number makes all values equally likely to within 2^-100.
 fn digits(key: &MacKey, purpose: MailedFor, id: MailId) -> Zeroizing<String> {
     let mac = key.mac(message(purpose, id).as_bytes());
     let (half, _) = mac.split_first_chunk().expect("a MAC of 32 bytes has 16");
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_its_mails_and_is_the_same_each_time() {
+    fn a_code_depends_on_its_mail_and_is_reproducible() {
         let (peppers, now) = (Peppers::generate("a", &SystemRandom), SystemClock.now());
         let (one, other) = (mail(), mail());
         let code = MailedCode::derive(RESET, one, &peppers, now);
@@ -151,7 +150,7 @@ mod tests {
         assert!(peppers.are_digits_of(RESET, one, code.pepper(), code.digits()));
         assert!(code.digits().len() == 8 && code.digits().bytes().all(|b| b.is_ascii_digit()));
 
-        // Another mail's, another purpose's, another's peppers.
+        // The code of another mail, for another purpose, and with other peppers.
         let of_other = MailedCode::derive(RESET, other, &peppers, now);
         assert_ne!(code.token(), of_other.token());
         assert!(!peppers.are_digits_of(RESET, other, code.pepper(), code.digits()));
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_further_pepper_changes_no_code_that_was_asked_for_before() {
+    fn another_pepper_changes_no_code_requested_before() {
         let now = SystemClock.now();
         let before = Peppers::generate("a", &SystemRandom);
         let after =
