@@ -5,7 +5,7 @@
 //! then the answer is 503. A `kid` that is not in it causes one more read, at most every
 //! [`UNKNOWN_KID_SECONDS`], so that a stranger with invented key ids cannot turn every request into a read.
 //!
-//! Anyone who can write this table can forge any user's tokens. Only the function that makes keys may.
+//! Anyone who can write this table can forge any user's tokens, so only the function that rotates keys may write it.
 
 mod record;
 
@@ -21,13 +21,13 @@ pub use record::{KeyState, KeysError, KeysTable, Published, PublishedKey, Record
 /// How long a set that has been read counts as fresh, in seconds, unless configured.
 pub const FRESH_SECONDS: i64 = 300;
 
-/// How much longer it is served while reads fail, in seconds: at most as long again as it is fresh.
+/// How much longer a set is served while reads fail, in seconds: at most as long as it is fresh.
 pub const STALE_SECONDS: i64 = 300;
 
 /// The shortest time between two reads for unknown key ids, in seconds.
 pub const UNKNOWN_KID_SECONDS: i64 = cache::RETRY_SECONDS;
 
-/// Which table holds the keys, and how long they are kept.
+/// The table of the keys and how long they are cached.
 #[derive(Clone, Debug)]
 pub struct Config {
     table: String,
@@ -35,7 +35,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The table.
+    /// The name of the table.
     #[must_use]
     pub fn table(&self, client: Client) -> KeysTable {
         KeysTable::new(&self.table, client)
@@ -43,7 +43,7 @@ impl Config {
 }
 
 impl Settings for Config {
-    /// From `KEYS_TABLE` and `KEYS_CACHE_SECONDS`.
+    /// Reads `KEYS_TABLE` and `KEYS_CACHE_SECONDS`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let table = reader.required("KEYS_TABLE");
         let fresh = CacheSeconds::read(reader);
@@ -61,8 +61,8 @@ impl CacheSeconds {
         Lifetime { fresh, stale: fresh.min(SignedDuration::from_secs(STALE_SECONDS)) }
     }
 
-    /// The longest time for which a function uses a set that it has read: while it is fresh, and then while
-    /// reads fail.
+    /// The maximum time for which a function uses a set after reading it: while it is fresh, and then while reads
+    /// fail.
     #[must_use]
     pub fn longest(self) -> SignedDuration {
         self.lifetime().longest()
@@ -70,7 +70,7 @@ impl CacheSeconds {
 }
 
 impl Settings for CacheSeconds {
-    /// From `KEYS_CACHE_SECONDS`: 1 to 300, 300 by default.
+    /// Reads `KEYS_CACHE_SECONDS` (1 to 300, default 300).
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let seconds = reader.optional("KEYS_CACHE_SECONDS", FRESH_SECONDS)?;
         if !(1..=FRESH_SECONDS).contains(&seconds) {
@@ -80,12 +80,12 @@ impl Settings for CacheSeconds {
     }
 }
 
-/// For how long anyone may keep the published set (`Cache-Control: max-age`), in seconds.
+/// How long clients may cache the published set (`Cache-Control: max-age`), in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxAgeSeconds(u32);
 
 impl MaxAgeSeconds {
-    /// The most, and the default.
+    /// The maximum, and the default.
     const DEFAULT: u32 = 600;
 
     /// The number of seconds.
@@ -94,7 +94,7 @@ impl MaxAgeSeconds {
         self.0
     }
 
-    /// As a length of time.
+    /// The time as a duration.
     #[must_use]
     pub fn duration(self) -> SignedDuration {
         SignedDuration::from_secs(self.0.into())
@@ -102,7 +102,7 @@ impl MaxAgeSeconds {
 }
 
 impl Settings for MaxAgeSeconds {
-    /// From `JWKS_MAX_AGE_SECONDS`: 1 to 600, 600 by default.
+    /// Reads `JWKS_MAX_AGE_SECONDS` (1 to 600, default 600).
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let seconds = reader.optional("JWKS_MAX_AGE_SECONDS", Self::DEFAULT)?;
         if !(1..=Self::DEFAULT).contains(&seconds) {
@@ -112,13 +112,13 @@ impl Settings for MaxAgeSeconds {
     }
 }
 
-/// The keys of the table, kept for a while.
+/// The cached keys of the table.
 #[derive(Debug)]
 pub struct TableKeys {
     cache: Cache<PublishedKeys>,
 }
 
-/// The item of the table, as a source.
+/// The item of the table, as a source of the cache.
 struct PublishedKeys {
     table: KeysTable,
     clock: Arc<dyn Clock>,
@@ -139,14 +139,14 @@ impl Source for PublishedKeys {
     }
 }
 
-/// The set and the epoch that were read with it.
+/// The set and the epoch, which are read together.
 struct KeysInUse {
     set: Arc<PublicKeySet>,
     epoch: GlobalEpoch,
 }
 
 impl TableKeys {
-    /// The keys of the table. Nothing is read yet.
+    /// Creates an empty cache of the table's keys. Reads nothing yet.
     #[must_use]
     pub fn new(config: &Config, client: Client, clock: Arc<dyn Clock>) -> Self {
         let source = PublishedKeys { table: config.table(client), clock: Arc::clone(&clock) };
@@ -160,17 +160,17 @@ impl TableKeys {
         let _ = self.cache.get().await;
     }
 
-    /// The keys of the table, read as by [`warm`](Self::warm).
+    /// Creates a cache of the table's keys and calls [`warm`](Self::warm).
     pub async fn open(config: &Config, client: Client, clock: Arc<dyn Clock>) -> Self {
         let keys = Self::new(config, client, clock);
         keys.warm().await;
         keys
     }
 
-    /// The whole set, fresh or at least not too old.
+    /// Returns the whole set, fresh or at least not too old.
     ///
     /// # Errors
-    /// When it cannot be read and what was read before is too old.
+    /// The set cannot be read, and the previous one is too old.
     pub async fn set(&self) -> Result<Arc<PublicKeySet>, KeyError> {
         let kept = self.cache.get().await.map_err(unreadable)?;
         Ok(Arc::clone(&kept.set))

@@ -1,4 +1,4 @@
-//! The one item of the `KeysTable`: what it holds, and how it is read and written.
+//! The only item of the `KeysTable`: its content, and how it is read and written.
 
 use auth::{GlobalEpoch, KeySetError, PublicKeySet};
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -9,23 +9,23 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use process::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
 
-/// The key of the one item.
+/// The key of the only item.
 const KEY_SET: &str = "KEY_SET";
 
-/// What a key is there for.
+/// The state of a published key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyState {
-    /// Published, and not signing yet.
+    /// The key is published, but does not sign yet.
     Next,
-    /// It signs.
+    /// The key signs.
     Active,
-    /// It signs no more. Published until the last token that it may have signed has expired.
+    /// The key no longer signs. It stays published until the last token that it may have signed has expired.
     Retired,
 }
 
 impl KeyState {
-    /// Its name.
+    /// The name in the table.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,16 +36,16 @@ impl KeyState {
     }
 }
 
-/// A public key as it is published.
+/// A published key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublishedKey {
-    /// The key: public members alone.
+    /// The key, with public members only.
     pub jwk: Jwk,
-    /// What it is there for.
+    /// The state of the key.
     pub state: KeyState,
-    /// Since when it has been public.
+    /// The time of publication.
     pub published_at: Timestamp,
-    /// Until when it is, once that is known.
+    /// The end of publication, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
 }
@@ -57,23 +57,23 @@ impl PublishedKey {
         self.jwk.common.key_id.as_deref().unwrap_or_default()
     }
 
-    /// Whether it is still public.
+    /// Whether the key is still published.
     #[must_use]
     pub fn is_public(&self, now: Timestamp) -> bool {
         self.not_after.is_none_or(|not_after| now < not_after)
     }
 }
 
-/// The item. Nothing in it is a secret.
+/// The content of the item. Nothing in it is secret.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
-    /// The keys.
+    /// The published keys.
     pub keys: Vec<PublishedKey>,
-    /// The version of the secret that they were published for.
+    /// The version of the secret for which they were published.
     pub version: String,
     /// The global epoch.
     pub epoch: GlobalEpoch,
-    /// How often the keys have been published: by it a writer knows that nobody was in between.
+    /// The number of publications, by which a writer notices a concurrent one.
     revision: u64,
 }
 
@@ -84,10 +84,10 @@ impl Record {
         self.keys.iter().find(|key| key.kid() == kid)
     }
 
-    /// What verifiers go by.
+    /// The keys and the epoch that verifiers use.
     ///
     /// # Errors
-    /// When there is no key, or one that is not usable.
+    /// There are no keys, or a key is unusable.
     pub fn published(&self, now: Timestamp) -> Result<Published, KeysError> {
         if self.keys.is_empty() {
             return Err(KeysError::Unpublished);
@@ -99,18 +99,18 @@ impl Record {
     }
 }
 
-/// What verifiers go by.
+/// The keys and the epoch that verifiers use.
 #[derive(Clone, Debug)]
 pub struct Published {
-    /// The keys that are public now.
+    /// The currently published keys.
     pub set: PublicKeySet,
     /// The global epoch.
     pub epoch: GlobalEpoch,
-    /// Since when the key that signs is public.
+    /// When the signing key was published.
     pub signing_since: Option<Timestamp>,
 }
 
-/// The table.
+/// The `KeysTable`.
 #[derive(Clone, Debug)]
 pub struct KeysTable {
     client: Client,
@@ -118,7 +118,7 @@ pub struct KeysTable {
 }
 
 impl KeysTable {
-    /// The table called `name`.
+    /// Uses the table `name`.
     pub fn new(name: impl Into<String>, client: Client) -> Self {
         Self { client, name: name.into() }
     }
@@ -126,15 +126,15 @@ impl KeysTable {
     /// What verifiers go by, strongly consistent.
     ///
     /// # Errors
-    /// When the table cannot be read, or what it holds is not a key set.
+    /// The table cannot be read, or its content is not a key set.
     pub async fn published(&self, now: Timestamp) -> Result<Published, KeysError> {
         self.record().await?.published(now)
     }
 
-    /// The item, read with strong consistency; an empty one if there is none.
+    /// Reads the item with strong consistency. Returns an empty record if there is none.
     ///
     /// # Errors
-    /// When the table cannot be read, or the item is malformed.
+    /// The table cannot be read, or the item is malformed.
     pub async fn record(&self) -> Result<Record, KeysError> {
         let read = self
             .client
@@ -168,12 +168,12 @@ impl KeysTable {
         })
     }
 
-    /// Publishes `keys` in place of those in `seen`, for the version `version` of the secret. The
-    /// epoch stays as it is.
+    /// Publishes `keys` instead of those in `seen`, for the version `version` of the secret. The epoch does not
+    /// change.
     ///
     /// # Errors
-    /// [`KeysError::Meanwhile`] when anything has been published since `seen` was read; or when the
-    /// table cannot be written.
+    /// [`KeysError::Meanwhile`] if another set has been published since `seen` was read; or the table cannot be
+    /// written.
     pub async fn publish(
         &self,
         seen: &Record,
@@ -214,10 +214,10 @@ impl KeysTable {
         }
     }
 
-    /// Raises the global epoch. It is never lowered: a lower one changes nothing.
+    /// Raises the global epoch. A lower epoch changes nothing.
     ///
     /// # Errors
-    /// When the table cannot be written.
+    /// The table cannot be written.
     pub async fn raise_epoch(&self, epoch: GlobalEpoch) -> Result<(), KeysError> {
         let raised = self
             .client
@@ -247,7 +247,7 @@ impl KeysTable {
 /// The key set could not be read or published.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum KeysError {
-    /// The database.
+    /// The database call failed.
     #[error(transparent)]
     Dynamo(#[from] DynamoError),
     /// No set has been published yet.

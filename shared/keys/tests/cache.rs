@@ -1,4 +1,4 @@
-//! How long the public keys are kept, and when they are read again.
+//! How long the public keys are cached, and when they are read again.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use keys::{Config, KeysError, KeysTable, PublishedKey, TableKeys};
 use process::{Clock, Env, Fault as _, FaultKind, SystemClock, SystemRandom};
 use testkit::{Fault, Faults, Stack, TestClock};
 
-/// A fault that the SDK does not try again: one request for each read.
+/// A fault that the SDK does not retry, so that each read makes one request.
 const FAULT: Fault = Fault::AccessDenied;
 
 struct Bench {
@@ -36,7 +36,7 @@ impl Bench {
         self.clock.advance(SignedDuration::from_secs(seconds));
     }
 
-    /// From now on every read fails.
+    /// Makes every later read fail.
     fn fail(&self) {
         self.faults.then(&[FAULT; 100]);
     }
@@ -87,7 +87,7 @@ async fn the_set_is_read_once_at_the_start_and_kept() {
 }
 
 #[tokio::test]
-async fn many_that_need_a_read_share_it() {
+async fn concurrent_requests_share_a_read() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     bench.wait(300);
@@ -105,7 +105,7 @@ async fn invented_kids_cause_a_read_every_ten_seconds_at_most() {
     for n in 0..10_000 {
         assert_eq!(has(&keys, &format!("invented-{n}")).await, Ok(false));
     }
-    assert_eq!(bench.faults.requests(), 1, "the one of the start was just now");
+    assert_eq!(bench.faults.requests(), 1, "the read at the start was less than ten seconds ago");
     for second in 1..=100 {
         bench.wait(1);
         for n in 0..100 {
@@ -116,7 +116,7 @@ async fn invented_kids_cause_a_read_every_ten_seconds_at_most() {
 }
 
 #[tokio::test]
-async fn a_new_key_counts_within_ten_seconds() {
+async fn a_new_key_is_known_within_ten_seconds() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     let new = SigningKeys::generate(Algorithm::EdDsa, "new", &SystemRandom);
@@ -126,7 +126,11 @@ async fn a_new_key_counts_within_ten_seconds() {
     assert_eq!(has(&keys, &kid).await, Ok(false));
     bench.wait(1);
     assert_eq!(has(&keys, &kid).await, Ok(true));
-    assert_eq!(has(&keys, bench.kid()).await, Ok(false), "what is no longer published is gone");
+    assert_eq!(
+        has(&keys, bench.kid()).await,
+        Ok(false),
+        "a key that is no longer published is unknown"
+    );
 }
 
 #[tokio::test]
@@ -161,7 +165,7 @@ async fn a_failed_read_for_an_unknown_kid_leaves_the_set_as_it_was() {
     assert_eq!(bench.faults.requests(), 2);
 }
 
-/// One failed read, as in a moment without a database, costs no more than the answers that waited for it.
+/// A failed read fails only the requests that waited for it.
 #[tokio::test]
 async fn after_a_cold_start_with_one_failed_read_the_next_request_is_answered() {
     let bench = Bench::start().await;
@@ -175,7 +179,7 @@ async fn after_a_cold_start_with_one_failed_read_the_next_request_is_answered() 
 }
 
 #[tokio::test]
-async fn a_function_without_a_database_asks_for_each_request_until_it_recovers() {
+async fn without_a_key_set_every_request_reads_until_one_succeeds() {
     let bench = Bench::start().await;
     bench.fail();
     let keys = bench.open().await;
@@ -192,19 +196,19 @@ async fn a_clock_that_is_set_back_neither_keeps_a_set_nor_stops_the_reads() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     bench.wait(-3600);
-    assert_eq!(has(&keys, bench.kid()).await, Ok(true), "it still serves");
+    assert_eq!(has(&keys, bench.kid()).await, Ok(true), "the old set is served");
     bench.wait(10);
     assert_eq!(has(&keys, "unknown").await, Ok(false));
-    assert_eq!(bench.faults.requests(), 2, "ten seconds later it is read for an unknown kid");
+    assert_eq!(bench.faults.requests(), 2, "ten seconds later, an unknown kid causes a read");
     bench.fail();
     bench.wait(-3600);
     assert_eq!(has(&keys, bench.kid()).await, Ok(true));
     bench.wait(600);
-    assert_eq!(has(&keys, bench.kid()).await, Err(KeyError), "and it does not serve for ever");
+    assert_eq!(has(&keys, bench.kid()).await, Err(KeyError), "the old set is not served forever");
 }
 
 #[tokio::test]
-async fn a_clock_that_leaps_ahead_makes_a_read_and_nothing_else() {
+async fn a_clock_that_leaps_ahead_only_causes_a_read() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     bench.wait(1_000_000_000);
@@ -213,7 +217,7 @@ async fn a_clock_that_leaps_ahead_makes_a_read_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_is_not_published_or_not_a_key_set_is_an_outage() {
+async fn a_missing_or_invalid_key_set_is_an_outage() {
     let bench = Bench::start().await;
     let client = bench.stack.client();
     let published = async |table: &str| {
@@ -244,7 +248,7 @@ async fn what_is_not_published_or_not_a_key_set_is_an_outage() {
     let keys = bench.open().await;
     assert_eq!(has(&keys, bench.kid()).await, Err(KeyError));
     bench.publish(bench.stack.forge().keys()).await;
-    assert_eq!(has(&keys, bench.kid()).await, Ok(true), "published meanwhile");
+    assert_eq!(has(&keys, bench.kid()).await, Ok(true), "published in the meantime");
 }
 
 fn text(text: &str) -> aws_sdk_dynamodb::types::AttributeValue {
@@ -252,7 +256,7 @@ fn text(text: &str) -> aws_sdk_dynamodb::types::AttributeValue {
 }
 
 #[tokio::test]
-async fn a_published_set_is_public_alone_and_reads_back() {
+async fn a_published_set_has_only_public_members_and_reads_back() {
     let bench = Bench::start().await;
     let read = bench.stack.keys_table().published(SystemClock.now()).await.unwrap();
     assert_eq!(read.set.as_jwks(), bench.stack.forge().public().as_jwks());
@@ -261,9 +265,9 @@ async fn a_published_set_is_public_alone_and_reads_back() {
     assert!(!format!("{items:?}").contains(r#"\"d\""#));
 }
 
-/// Of two who publish on what they saw, one does: the other must look again.
+/// Of two writers that have read the same set, one publishes. The other must read again.
 #[tokio::test]
-async fn nobody_publishes_over_what_they_have_not_seen() {
+async fn publishing_over_an_unseen_key_set_is_refused() {
     let bench = Bench::start().await;
     let table = bench.stack.keys_table();
     let seen = table.record().await.unwrap();
@@ -271,7 +275,7 @@ async fn nobody_publishes_over_what_they_have_not_seen() {
     let late = table.publish(&seen, &[], "two").await;
     assert!(matches!(late, Err(KeysError::Meanwhile)), "{late:?}");
     assert_eq!(table.record().await.unwrap().version, "one");
-    // Nor when both saw nothing.
+    // The same holds if both have read an empty table.
     let nothing = keys::Record::default();
     let late = table.publish(&nothing, &[], "three").await;
     assert!(matches!(late, Err(KeysError::Meanwhile)), "{late:?}");
@@ -285,18 +289,18 @@ async fn the_epoch_is_read_with_the_keys_and_never_lowered() {
     assert_eq!(keys.epoch().await, Ok(GlobalEpoch::NEVER_RAISED));
     let raised = GlobalEpoch::at(1_000);
     table.raise_epoch(raised).await.unwrap();
-    assert_eq!(keys.epoch().await, Ok(GlobalEpoch::NEVER_RAISED), "kept for a while");
+    assert_eq!(keys.epoch().await, Ok(GlobalEpoch::NEVER_RAISED), "still cached");
     bench.wait(300);
     assert_eq!(keys.epoch().await, Ok(raised));
     table.raise_epoch(GlobalEpoch::at(999)).await.unwrap();
     assert_eq!(table.record().await.unwrap().epoch, raised);
-    // And publishing leaves it.
+    // Publishing keys does not change the epoch.
     bench.publish(bench.stack.forge().keys()).await;
     assert_eq!(table.record().await.unwrap().epoch, raised);
 }
 
 #[tokio::test]
-async fn what_is_over_is_not_published() {
+async fn a_key_past_its_end_is_not_published() {
     let bench = Bench::start().await;
     let table = bench.stack.keys_table();
     let mut record = table.record().await.unwrap();
@@ -307,7 +311,7 @@ async fn what_is_over_is_not_published() {
 }
 
 #[tokio::test]
-async fn a_shorter_cache_is_read_as_often_as_it_says() {
+async fn a_shorter_cache_time_causes_more_frequent_reads() {
     let bench = Bench::start().await;
     let env = [("KEYS_TABLE", "KeysTable"), ("KEYS_CACHE_SECONDS", "1")];
     let config = Env::from_iter(env).settings::<Config>().unwrap();
@@ -319,7 +323,7 @@ async fn a_shorter_cache_is_read_as_often_as_it_says() {
         assert_eq!(has(&keys, bench.kid()).await, Ok(true));
     }
     assert_eq!(bench.faults.requests(), 1 + 5);
-    // And while reads fail, it serves for as long again.
+    // While reads fail, it is served for the same time again.
     bench.fail();
     bench.wait(1);
     assert_eq!(has(&keys, bench.kid()).await, Ok(true));
