@@ -1,4 +1,4 @@
-//! Private keys as JWKs (RFC 7517, RFC 7518 §6, RFC 8037), and what signs by them.
+//! Private keys as JWKs (RFC 7517, RFC 7518 §6, RFC 8037), and signing with them.
 
 use auth::Algorithm;
 use aws_lc_rs::encoding::AsDer;
@@ -22,7 +22,7 @@ use crate::SigningKeyError;
 /// The coordinates of P-256, in bytes (RFC 7518 §6.2.1.2).
 const P256_BYTES: usize = 32;
 
-/// A private JWK, and what it is there for.
+/// A private JWK and its state.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct PrivateJwk {
     #[serde(flatten)]
@@ -59,9 +59,9 @@ enum Material {
 }
 
 impl PrivateJwk {
-    /// A new key.
+    /// Generates a key.
     ///
-    /// Ed25519 keys are made of `random`; `aws-lc-rs` takes randomness for the others from nobody.
+    /// Ed25519 keys come from `random`; for other kinds, `aws-lc-rs` uses its own source of randomness.
     pub(crate) fn generate(algorithm: Algorithm, state: KeyState, random: &dyn Random) -> Self {
         let material = match algorithm {
             Algorithm::EdDsa => Material::ed25519(random),
@@ -83,15 +83,15 @@ impl PrivateJwk {
 
     /// The public half.
     ///
-    /// Through JSON on purpose: what we publish is parsed just as a verifier will parse it, and a
-    /// private member has no place to go.
+    /// It deliberately goes through JSON: the published key is parsed as a verifier will parse it, and the public
+    /// type has no private members.
     pub(crate) fn public(&self) -> Result<Jwk, SigningKeyError> {
         serde_json::to_value(self)
             .and_then(serde_json::from_value)
             .map_err(|_| SigningKeyError::Unusable(self.kid.clone()))
     }
 
-    /// The key as `jsonwebtoken` takes it. Fails when the halves do not belong together.
+    /// The key in the form that `jsonwebtoken` needs. Fails if the halves do not belong together.
     pub(crate) fn encoding(&self) -> Result<EncodingKey, SigningKeyError> {
         self.material.encoding(self.alg).ok_or_else(|| SigningKeyError::Unusable(self.kid.clone()))
     }

@@ -20,26 +20,26 @@ use crate::sign::signer;
 struct Stored {
     /// The active key, then the next one.
     keys: Vec<PrivateJwk>,
-    /// The version of the secret that this is.
+    /// The id of this version of the secret.
     #[serde(default)]
     version: String,
-    /// The version that it replaces.
+    /// The version that this one replaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaces: Option<String>,
-    /// Keys that this version takes out of the published set at once.
+    /// Revoked keys, which this version removes from the published set at once.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     revoked: BTreeSet<String>,
 }
 
-/// A set of private keys: one that signs, and the next one, which is public before it does. A set may
-/// be empty, before the first rotation has made keys.
+/// A set of private keys: the active one, which signs, and the next one, which is published before it signs. The
+/// set is empty before the first rotation.
 #[derive(Clone, Default)]
 pub struct SigningKeys {
     stored: Stored,
     active: Option<SigningKey>,
 }
 
-/// Key ids alone.
+/// Shows only key ids.
 impl fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.stored.keys.iter().map(|key| (&key.kid, key.state))).finish()
@@ -47,16 +47,16 @@ impl fmt::Debug for SigningKeys {
 }
 
 impl SigningKeys {
-    /// A set of two new keys, one active and one next.
+    /// Generates a set of two keys, one active and one next.
     ///
     /// # Panics
-    /// Never: generated keys are good keys.
+    /// Never: generated keys are valid.
     #[must_use]
     pub fn generate(algorithm: Algorithm, version: &str, random: &dyn Random) -> Self {
         let keys = [KeyState::Active, KeyState::Next];
         let keys = keys.map(|state| PrivateJwk::generate(algorithm, state, random)).into();
         let stored = Stored { keys, version: version.to_owned(), ..Stored::default() };
-        Self::new(stored).expect("generated keys are good keys")
+        Self::new(stored).expect("generated keys are valid")
     }
 
     fn new(stored: Stored) -> Result<Self, SigningKeyError> {
@@ -77,10 +77,11 @@ impl SigningKeys {
         Ok(set)
     }
 
-    /// This set after a rotation: the next key is active, the active one gone, and a new one next.
+    /// Returns this set after a rotation: the next key becomes active, the active one is removed, and a new key is
+    /// next.
     ///
     /// # Errors
-    /// [`SigningKeyError::NoNext`] when there is no next key.
+    /// [`SigningKeyError::NoNext`] if there is no next key.
     pub fn rotated(
         &self,
         algorithm: Algorithm,
@@ -94,11 +95,11 @@ impl SigningKeys {
         Self::next_version(keys, version, BTreeSet::new())
     }
 
-    /// This set without the keys `revoked`, with new ones in their place. When the active key is
-    /// revoked, the next one takes over at once, unless it is revoked too.
+    /// Returns this set with new keys instead of those in `revoked`. If the active key is revoked, the next one
+    /// becomes active at once, unless it is revoked too.
     ///
     /// # Panics
-    /// Never: generated keys are good keys.
+    /// Never: generated keys are valid.
     #[must_use]
     pub fn without(
         &self,
@@ -118,7 +119,7 @@ impl SigningKeys {
         if !keys.iter().any(|key| key.state == KeyState::Next) {
             keys.push(PrivateJwk::generate(algorithm, KeyState::Next, random));
         }
-        Self::next_version(keys, version, revoked).expect("its keys are good keys")
+        Self::next_version(keys, version, revoked).expect("the keys of a valid set are valid")
     }
 
     fn next_version(
@@ -130,7 +131,7 @@ impl SigningKeys {
         Self::new(Stored { keys, version, replaces, revoked })
     }
 
-    /// The same set, noted as what replaces the version `id`.
+    /// Returns this set as the replacement of the version `id`.
     #[must_use]
     pub fn replacing(mut self, id: &str) -> Self {
         self.stored.replaces = Some(id.to_owned());
@@ -143,7 +144,7 @@ impl SigningKeys {
         self.stored.replaces.as_deref()
     }
 
-    /// The set as JSON, private members and all: for a secret, and nowhere else.
+    /// The set as JSON with private members, only for the secret.
     ///
     /// # Panics
     /// Never: a JWK Set is JSON.
@@ -157,45 +158,46 @@ impl SigningKeys {
     /// # Panics
     /// Never: the keys were validated when the set was created.
     pub fn public(&self) -> impl Iterator<Item = (Jwk, KeyState)> {
-        let public =
-            |key: &PrivateJwk| (key.public().expect("looked at when the set was made"), key.state);
+        let public = |key: &PrivateJwk| {
+            (key.public().expect("validated when the set was created"), key.state)
+        };
         self.stored.keys.iter().map(public)
     }
 
     /// The public halves as a set.
     ///
     /// # Errors
-    /// Never for a set that was accepted.
+    /// Never for a validated set.
     pub fn public_set(&self) -> Result<PublicKeySet, SigningKeyError> {
         let keys = self.stored.keys.iter().map(PrivateJwk::public).collect::<Result<_, _>>()?;
         PublicKeySet::new(JwkSet { keys }).map_err(|_| SigningKeyError::NotAKeySet)
     }
 
-    /// Whether there is no key in it.
+    /// Whether the set has no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.stored.keys.is_empty()
     }
 
-    /// The ids of its keys.
+    /// The ids of the keys.
     pub fn kids(&self) -> impl Iterator<Item = &str> {
         self.stored.keys.iter().map(|key| key.kid.as_str())
     }
 
-    /// The ids of the keys that this version takes out of the published set.
+    /// The ids of the keys that this version removes from the published set.
     #[must_use]
     pub fn revoked(&self) -> &BTreeSet<String> {
         &self.stored.revoked
     }
 
-    /// The next key's id.
+    /// The id of the next key.
     #[must_use]
     pub fn next_kid(&self) -> Option<&str> {
         let next = self.stored.keys.iter().find(|key| key.state == KeyState::Next);
         next.map(|key| key.kid.as_str())
     }
 
-    /// The key that signs, if there is one yet.
+    /// The active key, if there is one yet.
     #[must_use]
     pub fn active(&self) -> Option<&SigningKey> {
         self.active.as_ref()
@@ -224,16 +226,16 @@ impl SigningKey {
         Ok(Self { kid, algorithm, encoding: jwk.encoding()? })
     }
 
-    /// Its identifier.
+    /// The key id (`kid`).
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// Looks whether what it signs is accepted by `public`.
+    /// Checks that `public` accepts a signature of this key.
     ///
     /// # Errors
-    /// When it is not.
+    /// The signature is not accepted.
     pub fn signs_for(&self, public: &PublicKey) -> Result<(), SigningKeyError> {
         const PROBE: &[u8] = b"latchkey: does this key sign for that one?";
         auth::crypto::enable_signing(signer);
@@ -252,19 +254,19 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// A private key set is unusable. Reveals none of its content except a key id.
+/// The reason why a private key set is unusable. Reveals only a key id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningKeyError {
-    /// Not a JWK Set of private keys.
+    /// The text is not a JWK Set of private keys.
     #[error("not a JWK Set of private keys with their states")]
     NotAKeySet,
-    /// Not one active key and next ones.
+    /// The set does not have exactly one active key.
     #[error("the JWK Set does not have exactly one active key")]
     States,
     /// A rotation needs a next key.
     #[error("the JWK Set has no next key")]
     NoNext,
-    /// A key that cannot sign, or whose halves do not belong together.
+    /// A key cannot sign, or its halves do not belong together.
     #[error("the key {0} is invalid")]
     Unusable(String),
 }
@@ -332,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_cannot_sign() {
+    fn unusable_private_keys_are_refused() {
         for algorithm in Algorithm::ALL {
             let good = json(&SigningKeys::generate(algorithm, "v1", &SystemRandom));
             for member in ["d", "kid", "alg", "kty", "state"] {
@@ -340,12 +342,12 @@ mod tests {
                 bad["keys"][0].as_object_mut().unwrap().remove(member);
                 assert!(parse(&bad).is_err(), "without {member}");
             }
-            // Halves of two keys.
+            // The halves of two different keys.
             let other = json(&SigningKeys::generate(algorithm, "v1", &SystemRandom));
             let mut bad = good.clone();
             bad["keys"][0]["d"] = other["keys"][0]["d"].clone();
             assert!(matches!(parse(&bad), Err(SigningKeyError::Unusable(_))), "{algorithm}");
-            // Two that sign, or none.
+            // Two active keys, or none.
             let mut bad = good.clone();
             bad["keys"][1]["state"] = json!("active");
             assert_eq!(parse(&bad).unwrap_err(), SigningKeyError::States);

@@ -1,5 +1,5 @@
-//! Private keys, and the making of tokens: access tokens, signed by a private key, and refresh tokens,
-//! authenticated by a pepper. Only functions that issue tokens depend on this.
+//! Private keys and the issuing of tokens: access tokens, signed by a private key, and refresh tokens, authenticated
+//! by a pepper. Only functions that issue tokens depend on this.
 
 mod jwk;
 mod keys;

@@ -11,17 +11,16 @@ use process::{Fault, FaultKind, Random, Reader, Settings};
 use crate::SigningKey;
 use crate::sign::signer;
 
-/// How long an access token lives unless configured, in seconds.
+/// The default lifetime of an access token, in seconds.
 const DEFAULT_SECONDS: u64 = 900;
 
-/// The longest that it may live, in seconds: until then a changed role does not show on the routes
-/// that decide by token.
+/// The maximum lifetime of an access token, in seconds. Routes by token notice a changed role only after it.
 pub const MAX_SECONDS: u64 = 3600;
 
 /// The value of `amr` after a login by password (RFC 8176).
 const PASSWORD_METHOD: &str = "pwd";
 
-/// As whom, for whom and for how long to issue tokens.
+/// The issuer, audience, client and lifetime of access tokens.
 #[derive(Clone, Debug)]
 pub struct Config {
     rules: TokenRules,
@@ -30,8 +29,8 @@ pub struct Config {
 }
 
 impl Settings for Config {
-    /// From `ISSUER`, `AUDIENCE`, `CLIENT_ID` (`latchkey`) and `ACCESS_TOKEN_SECONDS` (900, at most
-    /// 3600).
+    /// Reads `ISSUER`, `AUDIENCE`, `CLIENT_ID` (default `latchkey`) and `ACCESS_TOKEN_SECONDS` (1 to 3600, default
+    /// 900).
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let rules = TokenRules::read(reader);
         let client_id = reader.optional("CLIENT_ID", "latchkey".to_owned());
@@ -49,20 +48,20 @@ pub struct AccessTokens {
     config: Config,
 }
 
-/// For whom a token is, and of which login.
+/// The account and the login for which a token is minted.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant<'a> {
-    /// The account as it is now.
+    /// The current account.
     pub account: &'a Account,
-    /// The session.
+    /// The session of the token.
     pub session: SessionId,
     /// The account's epoch at the time of login.
     pub ver: u64,
-    /// When the user authenticated.
+    /// The time at which the user authenticated.
     pub auth_time: Timestamp,
 }
 
-/// A token that was just made. `Debug` does not show it.
+/// A new access token. `Debug` does not show it.
 #[derive(Clone)]
 pub struct Minted {
     token: String,
@@ -82,7 +81,7 @@ impl Minted {
         self.token
     }
 
-    /// How long it lives (`expires_in`).
+    /// The lifetime (`expires_in`).
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.lifetime
@@ -90,7 +89,7 @@ impl Minted {
 }
 
 impl AccessTokens {
-    /// By `config`.
+    /// Creates a minter.
     #[must_use]
     pub fn new(config: Config) -> Self {
         auth::crypto::enable_signing(signer);
@@ -100,7 +99,7 @@ impl AccessTokens {
     /// Mints an access token, signed by `key`.
     ///
     /// # Errors
-    /// When it cannot be signed, which with a key set that was accepted does not happen.
+    /// The token cannot be signed, which never happens with a validated key.
     pub fn mint(
         &self,
         key: &SigningKey,

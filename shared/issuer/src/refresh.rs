@@ -1,9 +1,9 @@
 //! Refresh tokens: `v1.<pepper id>.<sub>.<sid>.<counter>.<MAC>`.
 //!
-//! A token says which session it is of and how often that had rotated, and a MAC says that we made it.
-//! The pepper of the MAC is in no table, so a copy of the tables refreshes nothing; and the MAC is
-//! checked before anything is read or written, so no stranger can move a session by knowing its id.
-//! What is in a token is no secret, and the same token can be made again.
+//! A token names its session and how often the session had rotated; a MAC proves that this service issued it.
+//! The pepper of the MAC is in no table, so a copy of the tables cannot forge a token. The MAC is checked before
+//! anything is read or written, so a stranger who knows a session id cannot rotate the session. The content of a
+//! token is not secret, and the same content always gives the same token.
 
 use std::fmt;
 
@@ -16,25 +16,25 @@ use process::{Fault, FaultKind};
 /// The maximum length of a refresh token, in bytes. Latchkey's own tokens are under 130.
 pub const MAX_REFRESH_TOKEN_BYTES: usize = 256;
 
-/// The form of the token, its first member.
+/// The version of the format: the first part of a token.
 const FORM: &str = "v1";
 
-/// What is authenticated before the token itself. Never changed.
+/// The prefix of the authenticated text. It must never change.
 const LABEL: &str = "latchkey refresh token:";
 
-/// What a refresh token says.
+/// The content of a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefreshToken {
-    /// The user.
+    /// The user id.
     pub sub: UserId,
-    /// The session.
+    /// The session id.
     pub sid: SessionId,
-    /// How often the session had rotated when the token was made.
+    /// How often the session had rotated when the token was issued.
     pub counter: u64,
 }
 
 impl RefreshToken {
-    /// The token as it is given to a client. It is the same again for the same `key`.
+    /// Encodes the token for the client. The same `key` always gives the same token.
     #[must_use]
     pub fn sign(&self, key: &MacKey) -> String {
         let mut token = format!(
@@ -50,10 +50,10 @@ impl RefreshToken {
         token
     }
 
-    /// What `token` says, if we made it.
+    /// Returns the content of `token` if this service issued it.
     ///
     /// # Errors
-    /// When we did not.
+    /// This service did not issue the token.
     pub fn verify(token: &str, peppers: &Peppers) -> Result<Self, RefreshTokenError> {
         if token.len() > MAX_REFRESH_TOKEN_BYTES {
             return Err(RefreshTokenError::Malformed);
@@ -94,12 +94,12 @@ fn bytes<const N: usize>(member: &str) -> Result<[u8; N], RefreshTokenError> {
     decode(member)?.try_into().map_err(|_| RefreshTokenError::Malformed)
 }
 
-/// Why a refresh token was refused. For logs: a client learns only that it was.
+/// The reason why a refresh token was refused. Only for logs: a client learns only that the token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshTokenError {
-    /// It does not have the form of a refresh token.
+    /// The text does not have the form of a refresh token.
     Malformed,
-    /// It names an unknown pepper.
+    /// The token names an unknown pepper.
     UnknownPepper,
     /// This service did not make the MAC.
     Mac,
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_it_was_made_of_and_is_the_same_again() {
+    fn a_token_round_trips_and_is_reproducible() {
         let peppers = peppers();
         for counter in [0, 1, u64::MAX] {
             let made = refresh_token(counter);
@@ -185,7 +185,7 @@ mod tests {
 
     /// The last character of 16, 8 and 32 bytes in base64url carries bits that must be zero.
     #[test]
-    fn spare_bits_are_not_another_spelling() {
+    fn a_token_with_nonzero_spare_bits_is_refused() {
         let peppers = peppers();
         let token = refresh_token(7).sign(&key(&peppers));
         for (member, part) in token.split('.').enumerate().skip(2) {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn another_pepper_is_another_maker() {
+    fn a_token_made_with_another_pepper_is_refused() {
         let (ours, other) = (peppers(), peppers());
         let token = refresh_token(7).sign(&key(&other));
         assert_eq!(RefreshToken::verify(&token, &ours), Err(RefreshTokenError::UnknownPepper));

@@ -1,4 +1,4 @@
-//! The issuer: tokens for a session, by the secrets of now.
+//! The issuer: tokens for a session, with the current secrets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::SigningKeys;
 use crate::mint::{self, AccessTokens, Grant, MintError};
 use crate::refresh::{RefreshToken, RefreshTokenError};
 
-/// How to issue, and where the secrets are.
+/// The settings of the issuer: claims, lifetimes and secrets.
 #[derive(Clone, Debug)]
 pub struct Config {
     access: mint::Config,
@@ -48,34 +48,34 @@ impl fmt::Debug for Issuer {
     }
 }
 
-/// The session that tokens are issued for, and its account as it is now.
+/// The session for which tokens are issued, with its current account.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionGrant<'a> {
-    /// The account.
+    /// The current account.
     pub account: &'a Account,
-    /// The session.
+    /// The session id.
     pub session: SessionId,
     /// The account's epoch at the time of login.
     pub ver: u64,
-    /// When the user authenticated.
+    /// The time at which the user authenticated.
     pub auth_time: Timestamp,
     /// How often the session has rotated.
     pub counter: u64,
-    /// The id of the pepper that this refresh token is made with.
+    /// The id of the pepper for this refresh token.
     pub pepper: &'a str,
     /// When the session ends if it is not used again.
     pub ends_at: Timestamp,
 }
 
-/// TOKENS (RFC 6749 §5.1). `Debug` does not show them.
+/// The token response (RFC 6749 §5.1). `Debug` does not show the tokens.
 #[derive(Clone, Serialize)]
 pub struct Tokens {
     access_token: String,
     token_type: &'static str,
-    /// In seconds.
+    /// The remaining lifetime, in seconds.
     expires_in: u64,
     refresh_token: String,
-    /// In seconds.
+    /// The remaining lifetime, in seconds.
     refresh_expires_in: u64,
 }
 
@@ -86,7 +86,7 @@ impl fmt::Debug for Tokens {
 }
 
 impl Issuer {
-    /// Reads both secrets. When that fails the function still starts, and each request tries again.
+    /// Reads both secrets. If that fails, the function still starts and each request tries again.
     pub async fn open(config: Config, peppers: Arc<Cached<Peppers>>, world: &World) -> Self {
         let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
         let signing_keys = Secret::new(&config.signing_keys);
@@ -97,16 +97,16 @@ impl Issuer {
             clock,
             random,
         };
-        // What was not read has been logged.
+        // The cache has logged a failure.
         let _ = tokio::join!(issuer.signing_keys.get(), issuer.peppers.get());
         issuer
     }
 
-    /// The keys with which tokens are issued now. Load them before anything is written for a token, because
-    /// the write is useless if they are not available.
+    /// Loads the current keys for issuing tokens. Call it before writing anything for a token: the write is useless
+    /// if the keys are not available.
     ///
     /// # Errors
-    /// When the secrets cannot be read, or there is no key yet.
+    /// The secrets cannot be read, or there is no key yet.
     pub async fn ready(&self) -> Result<Ready<'_>, IssueError> {
         let (keys, peppers) = tokio::try_join!(self.signing_keys.get(), self.peppers.get())?;
         if keys.active().is_none() {
@@ -117,7 +117,7 @@ impl Issuer {
     }
 }
 
-/// What tokens are issued with: a signing key and the peppers.
+/// The signing key and the peppers with which tokens are issued.
 pub struct Ready<'a> {
     issuer: &'a Issuer,
     keys: Arc<SigningKeys>,
@@ -132,15 +132,15 @@ impl fmt::Debug for Ready<'_> {
 }
 
 impl Ready<'_> {
-    /// The content of a refresh token, if this service issued it.
+    /// Returns the content of a refresh token if this service issued it.
     ///
     /// # Errors
-    /// When it is not.
+    /// This service did not issue the token.
     pub fn presented(&self, token: &str) -> Result<RefreshToken, RefreshTokenError> {
         RefreshToken::verify(token, &self.peppers)
     }
 
-    /// The id of the pepper that refresh tokens are made with now.
+    /// The id of the pepper for new refresh tokens.
     #[must_use]
     pub fn pepper(&self) -> &str {
         &self.pepper
@@ -149,7 +149,7 @@ impl Ready<'_> {
     /// Issues the tokens of a session.
     ///
     /// # Errors
-    /// When the session is of a pepper that there is no more.
+    /// The pepper of the session no longer exists.
     pub fn issue(&self, grant: SessionGrant<'_>) -> Result<Tokens, IssueError> {
         let Issuer { access: tokens, clock, random, .. } = self.issuer;
         let now = clock.now();
@@ -184,7 +184,7 @@ pub enum IssueError {
     /// A secret cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The key set is empty: the first rotation has not been.
+    /// The key set is empty: the first rotation has not happened yet.
     #[error("there is no signing key yet")]
     NoKey,
     /// The access token could not be signed.

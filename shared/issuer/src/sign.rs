@@ -1,4 +1,4 @@
-//! The signers of `jsonwebtoken`, by `aws-lc-rs`.
+//! The signers for `jsonwebtoken`, based on `aws-lc-rs`.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -9,7 +9,7 @@ use jsonwebtoken::errors::{ErrorKind, Result, new_error};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey};
 use signature::{Error, Signer};
 
-/// Makes a signer: the hook of [`auth::crypto::enable_signing`].
+/// Creates a signer: the hook of [`auth::crypto::enable_signing`].
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is jsonwebtoken's")]
 pub(crate) fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     let bytes = key.as_bytes();
@@ -27,7 +27,7 @@ pub(crate) fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn
     Ok(Box::new(PrivateKey { algorithm: *algorithm, pair }))
 }
 
-/// Signs by a private key, by the one algorithm that goes with it.
+/// Signs with a private key and its algorithm.
 struct PrivateKey {
     algorithm: Algorithm,
     pair: Pair,

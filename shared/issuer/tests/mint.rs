@@ -1,4 +1,4 @@
-//! What is minted: exactly what the contract says, and what our own verifier accepts.
+//! Minted tokens have exactly the contents of the contract, and the verifier accepts them.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -121,7 +121,7 @@ fn the_claims_are_those_of_the_contract_and_no_more() {
 }
 
 #[test]
-fn every_token_is_another() {
+fn every_token_has_its_own_id() {
     let bench = Bench::new();
     let jti = |_| part(&bench.mint(&[]), 1)["jti"].to_string();
     assert_eq!((0..100).map(jti).collect::<BTreeSet<_>>().len(), 100);
@@ -142,7 +142,7 @@ fn the_randomness_is_the_one_passed_in() {
     assert_ne!(mint(1), mint(2));
 }
 
-/// In every algorithm, across a rotation and a change-over: the active key signs, and all verify.
+/// Covers every algorithm, a rotation and a change of the algorithm.
 #[tokio::test]
 async fn the_active_key_signs_and_all_verify() {
     let bench = Bench::new();
@@ -165,7 +165,7 @@ async fn the_active_key_signs_and_all_verify() {
             let verifier =
                 Verifier::new(rules, Forge::of(keys.clone()), Arc::new(bench.clock.clone()));
             assert!(verifier.verify(&token).await.is_ok(), "{algorithm}");
-            // A signature of the right key over something else, and of another key.
+            // The right key's signature of another text, and a signature by another key.
             let (message, signature) = token.rsplit_once('.').unwrap();
             let other = message.replacen('.', ".e30", 1);
             let altered = verifier.verify(&format!("{other}.{signature}")).await;
@@ -193,7 +193,7 @@ fn the_lifetime_is_bounded() {
 }
 
 #[test]
-fn all_that_is_missing_is_told_at_once() {
+fn every_missing_setting_is_reported_at_once() {
     let bad = [("ISSUER", ""), ("AUDIENCE", ""), ("ACCESS_TOKEN_SECONDS", "x")];
     let error = config(&bad).unwrap_err().to_string();
     for (name, _) in bad {
@@ -216,7 +216,7 @@ fn debug_shows_no_secret() {
 }
 
 #[test]
-fn a_key_set_that_is_not_one_says_nothing_of_its_content() {
+fn the_error_for_an_invalid_key_set_reveals_no_content() {
     for bad in [
         "hush",
         r#"{"keys":["hush"]}"#,
