@@ -23,12 +23,12 @@ use tokio::sync::Mutex;
 /// The shortest time between the starts of two reads while an old value can be served, in seconds.
 pub const RETRY_SECONDS: i64 = 10;
 
-/// Where a value comes from.
+/// A source of a value.
 pub trait Source: Send + Sync + 'static {
-    /// The value.
+    /// The type of the value.
     type Value: Send + Sync + 'static;
 
-    /// Why the value could not be read. All requests that shared the read get a copy.
+    /// The reason why the value could not be read. All requests that shared the read get a copy.
     type Error: std::error::Error + Clone + Send + Sync + 'static;
 
     /// The name of the value in the log: `the key set`.
@@ -122,25 +122,25 @@ enum Wanted {
 }
 
 impl<S: Source> Cache<S> {
-    /// A cache of the value of `source`. Nothing is read yet.
+    /// Creates an empty cache. Reads nothing yet.
     pub fn new(source: S, lifetime: Lifetime, clock: Arc<dyn Clock>) -> Self {
         Self { source, lifetime, clock, reads: AtomicU64::new(0), state: Mutex::default() }
     }
 
-    /// The source.
+    /// The source of the value.
     pub fn source(&self) -> &S {
         &self.source
     }
 
-    /// The fresh value, or an old one while reads fail.
+    /// Returns the fresh value, or an old one while reads fail.
     ///
     /// # Errors
-    /// When the value cannot be read and no old one may be served.
+    /// The value cannot be read, and no old one may be served.
     pub async fn get(&self) -> Result<Arc<S::Value>, S::Error> {
         self.value(Wanted::Fresh).await
     }
 
-    /// The value after one more read, or without it if the last read began less than [`RETRY_SECONDS`]
+    /// Returns the value after another read, which is omitted if the last one began less than [`RETRY_SECONDS`]
     /// ago. If the read fails, the value stays the same.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! When a value is read again, and for whom.
+//! When a value is read again, and which requests share a read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -35,7 +35,7 @@ impl Source for Counted {
         if self.0.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        // So that the others arrive during the read.
+        // Lets the other requests arrive during the read.
         tokio::task::yield_now().await;
         if self.0.is_down.load(Ordering::SeqCst) { Err(OutOfReach) } else { Ok(number) }
     }
@@ -87,7 +87,7 @@ impl Bench {
 #[tokio::test]
 async fn a_fresh_value_is_served_without_a_read() {
     let bench = Bench::new();
-    assert_eq!(bench.reads(), 0, "nothing is read before it is wanted");
+    assert_eq!(bench.reads(), 0, "nothing is read before the first request");
     for _ in 0..FRESH {
         assert_eq!(bench.get().await, Ok(1));
         bench.wait(1);
@@ -108,7 +108,7 @@ async fn without_a_value_the_next_request_reads_again() {
 }
 
 #[tokio::test]
-async fn while_reads_fail_the_old_value_is_served_and_then_no_more() {
+async fn while_reads_fail_the_old_value_is_served_for_a_limited_time() {
     let bench = Bench::new();
     assert_eq!(bench.get().await, Ok(1));
     bench.is_down(true);
@@ -125,7 +125,7 @@ async fn while_reads_fail_the_old_value_is_served_and_then_no_more() {
 }
 
 #[tokio::test]
-async fn concurrent_requests_share_a_read_also_when_it_fails() {
+async fn concurrent_requests_share_a_read_even_if_it_fails() {
     for is_down in [false, true] {
         let bench = Bench::new();
         bench.is_down(is_down);
@@ -181,14 +181,14 @@ async fn a_clock_that_is_set_back_neither_keeps_a_value_nor_stops_the_reads() {
     let bench = Bench::new();
     assert_eq!(bench.get().await, Ok(1));
     bench.wait(-3600);
-    assert_eq!(bench.get().await, Ok(1), "it is still served");
+    assert_eq!(bench.get().await, Ok(1), "the old value is served");
     bench.wait(RETRY_SECONDS);
     assert_eq!(bench.renewed().await, Ok(2));
     bench.is_down(true);
     bench.wait(-3600);
     assert_eq!(bench.get().await, Ok(2));
     bench.wait(FRESH + STALE);
-    assert_eq!(bench.get().await, Err(OutOfReach), "not for ever");
+    assert_eq!(bench.get().await, Err(OutOfReach), "the old value is not served forever");
 }
 
 #[tokio::test]
