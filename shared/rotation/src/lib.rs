@@ -1,15 +1,15 @@
-//! Rotation: new signing keys and new peppers, without any request failing because of it.
+//! Rotation of signing keys and peppers, during which no request fails.
 //!
 //! A signing key is `next` first: public, but not signing. At the next rotation it becomes `active`, and
 //! the previously active key becomes `retired`: its private half is removed, and its public half stays
-//! until the last token that any signer may have made with it has expired. So every verifier, however long
-//! it caches the set, knows a key before it meets a token of it.
+//! until the last token that it may have signed has expired. So every verifier, however long
+//! it caches the set, knows a key before it sees a token signed by it.
 //!
-//! [`Rotation`] takes the four steps of Secrets Manager. Each of them may be repeated, and they complete a
+//! [`Rotation`] performs the four steps of Secrets Manager. Each of them may be repeated, and they complete a
 //! rotation that was interrupted at any point. The label `AWSCURRENT` determines which key signs. It moves
 //! from the version in use to one that names that version as the one it replaces: of two concurrent
 //! rotations, only one moves it. The published set is a function of that version and of the set that was
-//! published before, and it is written only if nobody else has written in between.
+//! published before, and it is written only if no other rotation has written it since.
 
 mod peppers;
 mod published;
@@ -28,13 +28,13 @@ use secrets::{SecretError, Version, Versions};
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// How often a publication is tried again after a concurrent one.
+/// How often a publication is retried after a concurrent one.
 const TRIES: usize = 8;
 
-/// The id of the version that a first version replaces, where there was none.
+/// The id that the first version replaces, because there is no earlier version.
 const NONE: &str = "none";
 
-/// What keys to make, and how long one is public before it signs.
+/// The kind of new keys, and how long a key is published before it signs.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     algorithm: Algorithm,
@@ -42,7 +42,7 @@ pub struct Config {
 }
 
 impl Settings for Config {
-    /// From `SIGNING_ALGORITHM` (`ES256`), and the two of which the lead follows:
+    /// Reads `SIGNING_ALGORITHM` (default `ES256`) and the settings that determine the lead:
     /// `JWKS_MAX_AGE_SECONDS` and `KEYS_CACHE_SECONDS`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let algorithm = reader.optional("SIGNING_ALGORITHM", Algorithm::default());
@@ -52,7 +52,7 @@ impl Settings for Config {
     }
 }
 
-/// How long a key is public before it signs: the longest time for which a verifier may use a set from before
+/// How long a key is published before it signs: the longest time for which a verifier may use a set from before
 /// the key was published. The function that serves the set may hold an old one, and a client that fetched it
 /// at the last moment keeps that answer.
 fn lead(max_age: keys::MaxAgeSeconds, cache: keys::CacheSeconds) -> SignedDuration {
@@ -63,23 +63,23 @@ fn lead(max_age: keys::MaxAgeSeconds, cache: keys::CacheSeconds) -> SignedDurati
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Step {
-    /// Makes the new version, and labels it `AWSPENDING`.
+    /// Creates the new version with the label `AWSPENDING`.
     CreateSecret,
-    /// Publishes its public keys.
+    /// Publishes the public keys of the new version.
     SetSecret,
-    /// Looks whether what it would sign would be accepted.
+    /// Checks that verifiers would accept tokens of the new version.
     TestSecret,
-    /// Labels it `AWSCURRENT`.
+    /// Moves the label `AWSCURRENT` to the new version.
     FinishSecret,
 }
 
-/// What the new version is to be.
+/// The change that a new version makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// The next key signs; if it has been public for long enough.
+    /// The next key signs, if it has been published for long enough.
     Rotate,
-    /// The next key signs, however short it has been public: verifiers that do not know it yet refuse
-    /// its tokens until they read the set again.
+    /// The next key signs at once. Verifiers that do not know it yet refuse its tokens until they read the set
+    /// again.
     RotateNow,
     /// This key is revoked: every token that it signed is refused.
     Retire(String),
@@ -120,49 +120,49 @@ impl Rotation {
         Self { versions, table, config, clock, random }
     }
 
-    /// The same, with new keys of another algorithm.
+    /// Makes new keys of another algorithm.
     #[must_use]
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
         self.config.algorithm = algorithm;
         self
     }
 
-    /// What is published, for display.
+    /// Reads the published record, for display.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// The table cannot be read.
     pub async fn record(&self) -> Result<Record, RotationError> {
         Ok(self.table.record().await?)
     }
 
-    /// Whether there are keys already.
+    /// Whether keys exist already.
     ///
     /// # Errors
-    /// When that cannot be read.
+    /// The secret cannot be read.
     pub async fn has_keys(&self) -> Result<bool, RotationError> {
         Ok(!self.current().await?.keys.is_empty())
     }
 
-    /// Carries out `plan`, all four steps, after completing any interrupted rotation.
+    /// Performs all four steps of `plan`, after completing any interrupted rotation.
     ///
     /// # Errors
-    /// When it cannot be done now, or has to wait.
+    /// The rotation is not possible now or must wait.
     pub async fn perform(&self, plan: &Plan) -> Result<(), RotationError> {
         self.resume().await?;
-        // A version's id must be of 32 to 64 characters.
+        // The id of a version must have 32 to 64 characters.
         let token = Uuid::from_bytes(self.random.bytes()).to_string();
         self.create(&token, plan).await?;
         self.complete(&token).await
     }
 
-    /// Completes a rotation that was begun and not completed. Whether there was one.
+    /// Completes an interrupted rotation. Returns whether there was one.
     ///
     /// # Errors
     /// When that cannot be done.
     pub async fn resume(&self) -> Result<bool, RotationError> {
         let Some(begun) = self.versions.pending().await? else { return Ok(false) };
         let current = self.current().await?;
-        // One that replaces another version than is in use can never be completed.
+        // A version that replaces another one than the version in use can never be completed.
         if begun.id == current.id || !replaces(&parse(&begun)?, &current) {
             return Ok(false);
         }
@@ -170,8 +170,8 @@ impl Rotation {
         Ok(true)
     }
 
-    /// Publishes what the version in use says, as the last step of a rotation does. Where it is already
-    /// so, nothing is written.
+    /// Publishes the keys of the version in use, like the last step of a rotation. Writes nothing if they are
+    /// published already.
     ///
     /// # Errors
     /// When that cannot be done.
@@ -187,10 +187,10 @@ impl Rotation {
         Ok(())
     }
 
-    /// Takes one step of the rotation that makes the version `token`.
+    /// Performs one step of the rotation that creates the version `token`.
     ///
     /// # Errors
-    /// When it cannot be taken now, or has to wait.
+    /// The step is not possible now or must wait.
     pub async fn step(&self, step: Step, token: &str) -> Result<(), RotationError> {
         match step {
             Step::CreateSecret => self.create(token, &Plan::Rotate).await,
@@ -214,7 +214,7 @@ impl Rotation {
             }
         }
         if !current.keys.is_empty() {
-            // A process may have been stopped right after putting this version into use. And a table that
+            // A process may have been stopped right after putting this version into use. Also, a table that
             // was lost or restored has to learn what is in use, or its next key would never be old enough
             // to sign.
             self.settle(&current.id).await?;
@@ -257,7 +257,7 @@ impl Rotation {
         Ok(current.keys.without(revoked, algorithm, token, random))
     }
 
-    /// That the next key has been public for long enough to sign.
+    /// Checks that the next key has been published for long enough to sign.
     fn may_sign(&self, keys: &SigningKeys, record: &Record) -> Result<(), RotationError> {
         let next = keys.next_kid().ok_or(SigningKeyError::NoNext)?;
         let published = record.key(next).map(|key| key.published_at);
@@ -273,7 +273,7 @@ impl Rotation {
             let record = self.table.record().await?;
             let current = self.current().await?;
             if current.id == token {
-                // The first version of a secret is in use as soon as it is made, and not yet public.
+                // The first version of a secret is in use as soon as it is created, but not published yet.
                 return self.settle(token).await;
             }
             let keys = self.pending(token, &current).await?;
@@ -314,20 +314,20 @@ impl Rotation {
         self.settle(token).await
     }
 
-    /// What is to be done once the version `token` is in use.
+    /// Cleans up after the version `token` has been put into use.
     async fn settle(&self, token: &str) -> Result<(), RotationError> {
         // The private half of the key that signed until now must be under no label.
         self.versions.drop_previous().await?;
         self.publish_current(token).await
     }
 
-    /// Publishes what the version `token` says, which is in use, and until when retired keys stay.
+    /// Publishes the keys of the version `token`, which is in use, and the end of retired keys.
     async fn publish_current(&self, token: &str) -> Result<(), RotationError> {
         for _ in 0..TRIES {
             let record = self.table.record().await?;
             let current = self.current().await?;
             if current.id != token {
-                // Somebody has gone on from it, and publishes.
+                // A later rotation has replaced it and publishes its own keys.
                 return Ok(());
             }
             let now = self.clock.now();
@@ -344,7 +344,7 @@ impl Rotation {
         Err(RotationError::Keys(KeysError::Meanwhile))
     }
 
-    /// The version in use. Before the first rotation it is an empty set.
+    /// Reads the version in use, which is an empty set before the first rotation.
     async fn current(&self) -> Result<Current, RotationError> {
         match self.versions.secret().current().await {
             Ok(version) => Ok(Current { keys: parse(&version)?, id: version.id }),
@@ -355,7 +355,7 @@ impl Rotation {
         }
     }
 
-    /// The version `token`, if it is what may replace the one in use.
+    /// Reads the version `token` if it may replace the one in use.
     async fn pending(&self, token: &str, current: &Current) -> Result<SigningKeys, RotationError> {
         let pending = self.versions.pending().await?.filter(|pending| pending.id == token);
         let keys = parse(&pending.ok_or(RotationError::Superseded)?)?;
@@ -367,7 +367,7 @@ fn parse(version: &Version) -> Result<SigningKeys, RotationError> {
     Ok(version.value.parse()?)
 }
 
-/// `at` rounded up to a whole second, so that nobody waits for a fraction.
+/// Rounds `at` up to a whole second, for display.
 fn whole_second(at: Timestamp) -> Timestamp {
     let up = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Ceil);
     at.round(up).unwrap_or(at)
@@ -377,16 +377,16 @@ fn replaces(keys: &SigningKeys, current: &Current) -> bool {
     keys.replaces() == Some(&current.id)
 }
 
-/// A rotation could not continue.
+/// The reason why a rotation could not continue.
 #[derive(Debug, thiserror::Error)]
 pub enum RotationError {
-    /// The next key has not been public for long enough.
+    /// The next key has not been published for long enough.
     #[error(
         "the next key must not sign before {}: until then, some verifiers may not know it",
         whole_second(*at)
     )]
     TooEarly {
-        /// When it may sign.
+        /// When the key may sign.
         at: Timestamp,
     },
     /// Another rotation has begun.
@@ -395,19 +395,19 @@ pub enum RotationError {
     /// Another rotation has already replaced the version that this one would replace.
     #[error("another rotation was completed concurrently")]
     Superseded,
-    /// There is no such key.
+    /// The key does not exist.
     #[error("unknown key {0}")]
     UnknownKey(String),
     /// A key is not published.
     #[error("the key {0} is not published")]
     NotPublished(String),
-    /// The secret.
+    /// The secret could not be read or written.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// Its content.
+    /// The content of the secret is invalid.
     #[error(transparent)]
     SigningKeys(#[from] SigningKeyError),
-    /// The keys' table.
+    /// The keys' table could not be read or written.
     #[error(transparent)]
     Keys(#[from] KeysError),
 }

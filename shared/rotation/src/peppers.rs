@@ -1,4 +1,4 @@
-//! A further pepper.
+//! Rotation of peppers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,10 +47,10 @@ impl PepperRotation {
         Self { versions, kept_for, clock, random }
     }
 
-    /// The peppers in use; `None` when there are none yet.
+    /// Reads the peppers in use; `None` if there are none yet.
     ///
     /// # Errors
-    /// When they cannot be read or are not usable.
+    /// The peppers cannot be read or are invalid.
     pub async fn current(&self) -> Result<Option<Peppers>, PepperRotationError> {
         match self.versions.secret().current().await {
             Ok(version) => Ok(Some(version.value.parse()?)),
@@ -59,10 +59,10 @@ impl PepperRotation {
         }
     }
 
-    /// Adds a pepper, or makes the first one. Nothing is made with it before it is known everywhere.
+    /// Adds a pepper or creates the first one. It is used only once it is known everywhere.
     ///
     /// # Errors
-    /// When the last one has not begun yet, or somebody else adds one at the same time.
+    /// The newest pepper is not in use yet, or another one is added concurrently.
     pub async fn add(&self) -> Result<Peppers, PepperRotationError> {
         let id = Uuid::from_bytes(self.random.bytes()).to_string();
         let (replaced, peppers) = match self.versions.secret().current().await {
@@ -81,16 +81,16 @@ impl PepperRotation {
     }
 }
 
-/// A pepper could not be added.
+/// The reason why a pepper could not be added.
 #[derive(Debug, thiserror::Error)]
 pub enum PepperRotationError {
-    /// The secret.
+    /// The secret could not be read or written.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// Its content.
+    /// The content of the secret is invalid.
     #[error(transparent)]
     Peppers(#[from] PepperError),
-    /// The last one has not begun.
+    /// The newest pepper is not in use yet.
     #[error(transparent)]
     NotBegun(#[from] NotBegun),
 }

@@ -1,4 +1,4 @@
-//! What is to be published, by what is in use and what was published before.
+//! Derives the keys to publish from the version in use and the keys published before.
 
 use issuer::{MAX_ACCESS_TOKEN_SECONDS, SigningKeys};
 use jiff::{SignedDuration, Timestamp};
@@ -13,9 +13,9 @@ pub(crate) fn retired_for() -> SignedDuration {
     SignedDuration::from_secs(signing + lifetime + auth::LEEWAY_SECONDS)
 }
 
-/// The keys of `keys`, each public since it first was, and those that were published before, retired,
-/// but for the revoked ones and those whose time is over. `until` is when those end that are retired
-/// now; `None` when they may still sign.
+/// Returns the keys of `keys`, with the time of their first publication, and the keys published before as retired,
+/// except revoked and expired ones. `until` is the end of the keys that are retired now; `None` if they may still
+/// sign.
 pub(crate) fn merge(
     record: &Record,
     keys: &SigningKeys,
@@ -26,7 +26,7 @@ pub(crate) fn merge(
         .public()
         .map(|(jwk, state)| {
             let kid = jwk.common.key_id.as_deref().unwrap_or_default();
-            // One whose time was over has not been public since it first was.
+            // If the publication of a key had ended, it begins again now.
             let known = record.key(kid).filter(|key| key.is_public(now));
             let published_at = known.map_or(now, |key| key.published_at);
             PublishedKey { jwk, state, published_at, not_after: None }
@@ -74,13 +74,13 @@ mod tests {
         let first = merge(&record(vec![]), &one, now, None);
         assert_eq!(states(&first), [KeyState::Active, KeyState::Next]);
         let two = one.rotated(Algorithm::EdDsa, "v2", &SystemRandom).unwrap();
-        // While it may still sign, its end is not known.
+        // While the key may still sign, its end is unknown.
         let second = merge(&record(first.clone()), &two, later, None);
         assert_eq!(states(&second), [KeyState::Active, KeyState::Next, KeyState::Retired]);
         assert_eq!(second[0].published_at, now, "public since it first was");
         assert_eq!(second[1].published_at, later);
         assert_eq!((second[2].kid(), second[2].not_after), (first[0].kid(), None));
-        // Then it is, and it does not move.
+        // Then it is known and does not change.
         let until = later + retired_for();
         let third = merge(&record(second), &two, later, Some(until));
         assert_eq!(third[2].not_after, Some(until));

@@ -1,4 +1,4 @@
-//! A secret and a table, and what must hold of both.
+//! A secret and a table, with the invariants of both.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,16 +16,16 @@ use secrets::{Secret, Version, Versions};
 use serde_json::Value;
 use testkit::{AUDIENCE, Faults, Forge, ISSUER, SecretsManager, Stack, TestClock};
 
-/// How long a key must have been public before it signs: as long as our functions go by a set
-/// (`KEYS_CACHE_SECONDS`, and as long again while they cannot read it), and as long as anyone keeps what
-/// they handed out (`JWKS_MAX_AGE_SECONDS`).
+/// How long a key must have been published before it signs: as long as functions use a set (`KEYS_CACHE_SECONDS`,
+/// and as long again while they cannot read it), plus the time for which clients cache it
+/// (`JWKS_MAX_AGE_SECONDS`).
 pub(crate) const LEAD: SignedDuration = SignedDuration::from_secs(300 + 300 + 600);
 
 /// The four steps, in order.
 pub(crate) const STEPS: [Step; 4] =
     [Step::CreateSecret, Step::SetSecret, Step::TestSecret, Step::FinishSecret];
 
-/// A token as Secrets Manager makes them: a UUID.
+/// Creates a token as Secrets Manager does: a UUID.
 pub(crate) fn token(n: u32) -> String {
     format!("00000000-0000-4000-8000-{n:012}")
 }
@@ -41,19 +41,19 @@ pub(crate) struct Bench {
     place: Place,
 }
 
-/// Where the secret is.
+/// The location of the secret.
 enum Place {
     File,
     Manager { manager: SecretsManager, arn: String },
 }
 
 impl Bench {
-    /// No key yet, the secret in a file.
+    /// Starts without keys, with the secret in a file.
     pub(crate) async fn new() -> Self {
         Self::at(Place::File).await
     }
 
-    /// No key yet, the secret in an emulated Secrets Manager. `value` is that of its first version.
+    /// Starts without keys, with the secret in an emulated Secrets Manager. `value` is its first version.
     pub(crate) async fn with_manager(value: Option<&str>) -> Self {
         let manager = SecretsManager::start().await;
         let arn = manager.create("SigningKeys", value).await;
@@ -68,21 +68,21 @@ impl Bench {
         bench
     }
 
-    /// A bench with a first rotation behind it, whose next key may sign.
+    /// Starts after a first rotation, when the next key may sign.
     pub(crate) async fn rotated() -> Self {
         let bench = Self::new().await;
         bench.begin_anew().await;
         bench
     }
 
-    /// All as if nothing had been, and then a first rotation, whose next key may sign.
+    /// Forgets all keys and performs a first rotation, whose next key may sign.
     pub(crate) async fn begin_anew(&self) {
         self.forget().await;
         self.rotate(&Plan::Rotate).await.unwrap();
         self.wait(LEAD);
     }
 
-    /// All as if nothing had been, but in Secrets Manager.
+    /// Deletes the files of the secret and clears the table. Leaves Secrets Manager unchanged.
     pub(crate) async fn forget(&self) {
         self.forget_table().await;
         for file in files(&self.folder()) {
@@ -93,7 +93,7 @@ impl Bench {
         }
     }
 
-    /// The table as if nothing had been published.
+    /// Clears the table.
     pub(crate) async fn forget_table(&self) {
         let key = AttributeValue::S("KEY_SET".to_owned());
         let delete = self.client.delete_item().table_name("KeysTable").key("pk", key);
@@ -144,7 +144,7 @@ impl Bench {
         self.rotation_of(self.versions(), self.table())
     }
 
-    /// One whose every request meets `faults`.
+    /// A rotation whose every request passes through `faults`.
     pub(crate) fn rotation_meeting(&self, faults: &Faults) -> Rotation {
         let table = KeysTable::new("KeysTable", self.stack.faulty_client(faults));
         self.rotation_of(self.versions_meeting(faults), table)
@@ -160,7 +160,7 @@ impl Bench {
         self.rotation().perform(plan).await
     }
 
-    /// When the next rotation may be, by which one is refused now.
+    /// The time that a rotation refused now names as the earliest.
     pub(crate) async fn too_early(&self) -> Timestamp {
         match self.rotate(&Plan::Rotate).await {
             Err(RotationError::TooEarly { at }) => at,
@@ -187,7 +187,7 @@ impl Bench {
         public.map(|key| (key.kid().to_owned(), key.state)).collect()
     }
 
-    /// A token that the key in use signs now.
+    /// Signs a token with the key in use.
     pub(crate) async fn sign(&self) -> String {
         sign(&self.current().await, self.now())
     }
@@ -201,8 +201,7 @@ impl Bench {
         verifier.verify(token).await.is_ok()
     }
 
-    /// Everything that the secret holds and somebody may read: all files, or all versions with a
-    /// label.
+    /// All readable contents of the secret: all files, or all versions with a label.
     pub(crate) async fn stored(&self) -> BTreeMap<String, String> {
         match &self.place {
             Place::File => {
@@ -214,15 +213,15 @@ impl Bench {
         }
     }
 
-    /// That the private half of a key is in nothing that somebody may read.
+    /// Asserts that no readable content has the private half of a key.
     pub(crate) async fn assert_nowhere(&self, private: &str) {
         for (name, text) in self.stored().await {
             assert!(!text.contains(private), "a private half is in {name}");
         }
     }
 
-    /// What must hold at any moment, rotations under way or not, once there are keys: verifiers know
-    /// the key that signs and the next one, and one key is said to be active.
+    /// Asserts what must hold at any moment, even during a rotation: verifiers know the active and the next key, and
+    /// exactly one key is active.
     pub(crate) async fn assert_usable(&self) {
         let (keys, record) = (self.current().await, self.record().await);
         assert_eq!(keys.kids().count(), 2, "{keys:?}");
@@ -234,8 +233,8 @@ impl Bench {
         assert_eq!(active.count(), 1, "{record:?}");
     }
 
-    /// What must hold besides when none is under way: what is published is what the version in use
-    /// says, the end of every retired key is known, and nothing is left of its private half.
+    /// Asserts what must also hold when no rotation is in progress: the published set matches the version in use, the
+    /// end of every retired key is known, and its private half is gone.
     pub(crate) async fn assert_settled(&self) {
         self.assert_usable().await;
         let (version, keys) = (self.version().await, self.current().await);
@@ -252,7 +251,7 @@ impl Bench {
     }
 }
 
-/// A token that the active key of `keys` signs at `now`.
+/// Signs a token with the active key of `keys` at `now`.
 pub(crate) fn sign(keys: &SigningKeys, now: Timestamp) -> String {
     let forge = Forge::of(keys.clone());
     forge.sign(&forge.header(), &Forge::claims(now, &identity::Roles::default()))

@@ -5,16 +5,16 @@ use testkit::Faults;
 
 use crate::bench::{Bench, LEAD, STEPS, active, token};
 
-/// Who goes on.
+/// Who continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
-    /// Secrets Manager: the same steps with the same token, from the one that failed or from the first.
+    /// Secrets Manager repeats the steps with the same token, from the failed one or from the first.
     Steps,
-    /// Somebody by hand.
+    /// An operator starts a rotation by hand.
     Hand,
 }
 
-/// What one whole rotation asks for, request by request.
+/// The requests of one complete rotation, in order.
 pub(crate) async fn operations(bench: &Bench) -> Vec<String> {
     bench.wait(LEAD);
     let faults = Faults::script(&[]);
@@ -23,7 +23,7 @@ pub(crate) async fn operations(bench: &Bench) -> Vec<String> {
     faults.operations()
 }
 
-/// The numbers of the requests that write, from 1, and what they write.
+/// The numbers of the writing requests, from 1, and what they write.
 pub(crate) fn writes(operations: &[String]) -> Vec<(usize, &str)> {
     let read = |name: &str| ["Get", "Describe"].iter().any(|verb| name.starts_with(verb));
     let numbered = operations.iter().enumerate().map(|(n, name)| (n + 1, name.as_str()));
@@ -37,7 +37,7 @@ async fn steps(bench: &Bench, faults: &Faults, token: &str) -> Result<(), Rotati
     Ok(())
 }
 
-/// Kills a rotation right after its request number `request`, goes on, and looks that nothing is lost.
+/// Kills a rotation right after its request number `request`, continues, and checks that nothing is lost.
 pub(crate) async fn kill_after(bench: &Bench, request: usize, then: Then) {
     let context = format!("killed after request {request}, then {then:?}");
     bench.wait(LEAD);
@@ -58,7 +58,7 @@ pub(crate) async fn kill_after(bench: &Bench, request: usize, then: Then) {
         Then::Steps => steps(bench, &Faults::script(&[]), &token).await.expect(&context),
         Then::Hand => match bench.rotate(&Plan::Rotate).await {
             Ok(()) => {}
-            // It has completed the one that was killed, whose new next key is too new.
+            // It has completed the killed rotation, whose next key is too new to sign.
             Err(RotationError::TooEarly { at }) => {
                 assert!(at > bench.now(), "{context}");
             }
@@ -77,7 +77,7 @@ pub(crate) async fn kill_after(bench: &Bench, request: usize, then: Then) {
     bench.assert_settled().await;
 }
 
-/// Also after each read, since between two of them are the writes of files.
+/// Reads are included, because files are written between two of them.
 #[tokio::test]
 async fn a_rotation_that_is_killed_after_any_request_is_completed() {
     let bench = Bench::rotated().await;
@@ -93,7 +93,6 @@ async fn a_rotation_that_is_killed_after_any_request_is_completed() {
     }
 }
 
-/// The first one of all.
 #[tokio::test]
 async fn a_first_rotation_that_is_killed_after_any_request_is_completed() {
     let bench = Bench::new().await;
@@ -123,7 +122,7 @@ async fn a_revocation_that_is_killed_after_any_request_is_completed() {
         let killed = bench.rotation_meeting(&Faults::killed_after(request)).perform(&plan).await;
         assert!(killed.is_err(), "request {request}");
         match bench.rotate(&plan).await {
-            // The one that was killed has been completed, and knew of it.
+            // The killed revocation has been completed.
             Ok(()) | Err(RotationError::UnknownKey(_)) => {}
             Err(error) => panic!("request {request}: {error:?}"),
         }

@@ -1,4 +1,4 @@
-//! What becomes of a key from rotation to rotation.
+//! The life of a key from rotation to rotation.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use testkit::{Fault, Faults};
 
 use crate::bench::{Bench, LEAD, STEPS, active, seconds, sign, token};
 
-/// How long a signer may go by an old version of the secret: fresh, and stale while it cannot be read.
+/// How long a signer may use an old version of the secret: while fresh, and while it cannot be read.
 const SIGNER: SignedDuration = SignedDuration::from_secs(60 + 300);
 
 /// How long a key stays public after it was retired.
@@ -21,7 +21,7 @@ async fn the_first_rotation_makes_and_publishes_an_active_and_a_next_key() {
     let bench = Bench::new().await;
     assert!(!bench.rotation().has_keys().await.unwrap());
     bench.rotation().reconcile().await.unwrap();
-    assert!(bench.record().await.keys.is_empty(), "there is nothing to publish yet");
+    assert!(bench.record().await.keys.is_empty(), "nothing is published yet");
     bench.rotate(&Plan::Rotate).await.unwrap();
     assert!(bench.rotation().has_keys().await.unwrap());
     bench.assert_settled().await;
@@ -32,7 +32,7 @@ async fn the_first_rotation_makes_and_publishes_an_active_and_a_next_key() {
 }
 
 #[tokio::test]
-async fn a_next_key_signs_once_everybody_knows_it_and_not_before() {
+async fn a_next_key_signs_only_once_every_verifier_knows_it() {
     let bench = Bench::new().await;
     let start = bench.now();
     bench.rotate(&Plan::Rotate).await.unwrap();
@@ -53,7 +53,7 @@ async fn a_next_key_signs_once_everybody_knows_it_and_not_before() {
 /// at the last moment at which `jwks` could still use a set older than the key because it could not read the
 /// table.
 #[tokio::test]
-async fn nobody_goes_by_a_set_from_before_a_key_that_signs() {
+async fn every_cached_key_set_contains_the_key_that_signs() {
     let bench = Bench::new().await;
     bench.rotate(&Plan::RotateNow).await.unwrap();
     let faults = Faults::script(&[]);
@@ -62,7 +62,7 @@ async fn nobody_goes_by_a_set_from_before_a_key_that_signs() {
     let clock = Arc::new(bench.clock());
     let jwks = TableKeys::open(&config, bench.stack.faulty_client(&faults), clock).await;
     bench.wait(LEAD);
-    // Read right before the next key is published, and never again.
+    // Reads right before the next key is published, and never again.
     assert!(!jwks.set().await.unwrap().is_empty());
     faults.then(&[Fault::AccessDenied; 100]);
     bench.rotate(&Plan::Rotate).await.unwrap();
@@ -73,7 +73,7 @@ async fn nobody_goes_by_a_set_from_before_a_key_that_signs() {
     }
     let last_answer = bench.now() - seconds(1);
     bench.wait(max_age.duration() - seconds(1));
-    assert_eq!(bench.too_early().await, published_at + LEAD, "the answer is still kept");
+    assert_eq!(bench.too_early().await, published_at + LEAD, "clients may still cache the answer");
     assert!(published_at + LEAD >= last_answer + max_age.duration());
     bench.wait(seconds(1));
     bench.rotate(&Plan::Rotate).await.unwrap();
@@ -113,33 +113,33 @@ async fn a_key_is_next_then_active_then_retired_then_gone() {
             assert_eq!(states[retired], KeyState::Retired);
         }
         let last = record.key(ahead.last().unwrap()).unwrap();
-        assert_eq!(last.not_after, Some(now + RETIRED), "it was retired just now");
+        assert_eq!(last.not_after, Some(now + RETIRED), "the key has just been retired");
         ahead.push(next);
         bench.wait(LEAD);
     }
-    // The first one was retired three times as long ago, and does not stay longer for that.
+    // Later rotations do not extend the time of the first key.
     let ends = bench.record().await.key(&ahead[0]).unwrap().not_after.unwrap();
     bench.wait(ends.duration_since(bench.now()) - seconds(1));
     assert!(bench.states().await.contains_key(&ahead[0]));
     bench.wait(seconds(1));
     assert!(!bench.states().await.contains_key(&ahead[0]));
-    // And the next rotation takes it out of the table.
+    // The next rotation removes it from the table.
     bench.rotate(&Plan::Rotate).await.unwrap();
     assert!(bench.record().await.key(&ahead[0]).is_none());
     assert!(bench.record().await.key(&ahead[1]).is_some());
 }
 
-/// The last one to sign by an old key is a function that has read the secret right before it was
-/// replaced, and has not been able to since; its tokens live as long as any may.
+/// The last signer with an old key is a function that read the secret right before it was replaced and could not
+/// read it since. Its tokens have the maximum lifetime.
 #[tokio::test]
-async fn a_token_is_accepted_until_it_expires() {
+async fn a_token_is_accepted_across_rotations_until_it_expires() {
     let bench = Bench::rotated().await;
     let old = bench.current().await;
     let early = bench.sign().await;
     bench.rotate(&Plan::Rotate).await.unwrap();
     assert!(bench.accepts(&early).await);
     bench.wait(SIGNER);
-    // A token of a forge lives for 900 s: as if this one had been signed with more time before it.
+    // Tokens of the forge live for 900 s, so this one stands for a token signed earlier with a longer lifetime.
     let lifetime = i64::try_from(MAX_ACCESS_TOKEN_SECONDS).unwrap();
     bench.wait(seconds(lifetime - 900));
     let late = sign(&old, bench.now());
@@ -149,7 +149,7 @@ async fn a_token_is_accepted_until_it_expires() {
     bench.wait(seconds(1));
     assert!(!bench.accepts(&late).await);
     let (kid, _) = active(&old);
-    assert!(!bench.states().await.contains_key(&kid), "nor is its key public any longer");
+    assert!(!bench.states().await.contains_key(&kid), "the key is no longer published");
 }
 
 #[tokio::test]
@@ -158,14 +158,17 @@ async fn the_private_half_of_a_retired_key_is_in_no_file() {
     for _ in 0..3 {
         let (_, private) = active(&bench.current().await);
         let stored = bench.stored().await;
-        assert!(stored.values().any(|text| text.contains(&private)), "so far it is in one");
+        assert!(
+            stored.values().any(|text| text.contains(&private)),
+            "before the rotation, a file has it"
+        );
         bench.rotate(&Plan::Rotate).await.unwrap();
         bench.assert_nowhere(&private).await;
         bench.wait(LEAD);
     }
 }
 
-/// A table that was lost, or is of an older backup.
+/// The table was lost or restored from an older backup.
 #[tokio::test]
 async fn a_next_key_that_is_not_published_is_published_and_signs_once_it_is_known() {
     let bench = Bench::rotated().await;
@@ -178,10 +181,10 @@ async fn a_next_key_that_is_not_published_is_published_and_signs_once_it_is_know
     bench.assert_settled().await;
 }
 
-/// Keys of a rotation that was begun and left, until another version than theirs was published for so
-/// long that they were forgotten: when it is completed after all, nobody knows them.
+/// A rotation was begun and abandoned, and another version was published for so long that its keys were removed.
+/// When it is completed after all, no verifier knows them.
 #[tokio::test]
-async fn a_key_that_was_forgotten_in_between_waits_again() {
+async fn a_key_that_was_unpublished_in_between_waits_again() {
     let bench = Bench::rotated().await;
     for step in [STEPS[0], STEPS[1]] {
         bench.rotation().step(step, &token(1)).await.unwrap();
@@ -196,11 +199,11 @@ async fn a_key_that_was_forgotten_in_between_waits_again() {
 }
 
 #[tokio::test]
-async fn what_is_published_follows_what_is_in_use() {
+async fn the_published_set_follows_the_version_in_use() {
     let bench = Bench::rotated().await;
     let record = bench.record().await;
     bench.rotation().reconcile().await.unwrap();
-    assert_eq!(bench.record().await, record, "nothing is written where it does already");
+    assert_eq!(bench.record().await, record, "an unchanged set is not written again");
     bench.forget_table().await;
     bench.rotation().reconcile().await.unwrap();
     bench.assert_settled().await;

@@ -1,4 +1,4 @@
-//! Further peppers.
+//! Rotation of peppers.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio::sync::Barrier;
 
 use crate::bench::seconds;
 
-/// 90 days, and what a function may be late.
+/// 90 days, plus the time for which a function may use an old copy.
 const KEPT: i64 = 90 * 24 * 60 * 60 + ANNOUNCE_SECONDS;
 
 struct Bench {
@@ -20,7 +20,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// One with no pepper yet.
+    /// Starts without a pepper.
     async fn new() -> Self {
         let bench = Self { stack: Stack::start().await, clock: TestClock::default() };
         std::fs::remove_file(bench.stack.peppers_file()).unwrap();
@@ -43,7 +43,7 @@ impl Bench {
         peppers.ids().map(str::to_owned).collect()
     }
 
-    /// The id of the pepper that things are made with now.
+    /// The id of the pepper in use.
     async fn used(&self) -> String {
         let peppers = self.rotation().current().await.unwrap().unwrap();
         peppers.current(Purpose::RefreshToken, self.clock.now()).id().to_owned()
@@ -60,7 +60,7 @@ async fn the_first_pepper_is_used_at_once() {
 }
 
 #[tokio::test]
-async fn a_further_one_is_known_before_it_is_used() {
+async fn another_pepper_is_known_before_it_is_used() {
     let bench = Bench::new().await;
     bench.add().await;
     let old = bench.used().await;
@@ -75,7 +75,7 @@ async fn a_further_one_is_known_before_it_is_used() {
 }
 
 #[tokio::test]
-async fn there_is_no_further_one_before_the_last_has_begun() {
+async fn no_pepper_is_added_before_the_last_one_is_in_use() {
     let bench = Bench::new().await;
     bench.add().await;
     let begins_at = bench.add().await.begins_at().unwrap();
@@ -91,12 +91,12 @@ async fn there_is_no_further_one_before_the_last_has_begun() {
 }
 
 #[tokio::test]
-async fn an_old_one_is_kept_as_long_as_anything_that_was_made_with_it() {
+async fn an_old_pepper_is_kept_while_anything_made_with_it_may_be_valid() {
     let bench = Bench::new().await;
     bench.add().await;
     let first = bench.used().await;
     bench.add().await;
-    // It is used until this one begins.
+    // The old pepper is used until the new one begins.
     bench.clock.advance(seconds(ANNOUNCE_SECONDS + KEPT));
     let second = bench.used().await;
     bench.add().await;
@@ -109,7 +109,7 @@ async fn an_old_one_is_kept_as_long_as_anything_that_was_made_with_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_set_of_peppers_is_not_replaced() {
+async fn an_invalid_set_of_peppers_is_not_replaced() {
     let bench = Bench::new().await;
     for bad in ["hush", "{}", r#"{"id":"1","secret":"hush"}"#] {
         std::fs::write(bench.stack.peppers_file(), bad).unwrap();
@@ -119,9 +119,8 @@ async fn what_is_not_a_set_of_peppers_is_not_replaced() {
     }
 }
 
-/// What CloudFormation has made is a first pepper.
 #[tokio::test]
-async fn a_pepper_of_cloudformation_is_followed_by_one_of_ours() {
+async fn a_pepper_can_follow_one_generated_by_cloudformation() {
     let bench = Bench::new().await;
     let made = format!(r#"{{"id":"1","secret":"{}"}}"#, "a1B2".repeat(16));
     std::fs::write(bench.stack.peppers_file(), made).unwrap();
@@ -131,7 +130,7 @@ async fn a_pepper_of_cloudformation_is_followed_by_one_of_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_add_one_at_the_same_time_none_loses_what_another_did() {
+async fn concurrent_additions_lose_no_pepper() {
     for before in 0..2 {
         for _ in 0..10 {
             let bench = Bench::new().await;
@@ -160,7 +159,7 @@ async fn of_many_who_add_one_at_the_same_time_none_loses_what_another_did() {
                 }
             }
             assert_eq!(bench.ids().await.len(), before + done);
-            // After a first one there may be a further one at once, and then none.
+            // After the first pepper, another one can be added at once, and then none.
             assert!((1..=2 - before).contains(&done), "{done} have added one");
         }
     }

@@ -1,4 +1,4 @@
-//! Two rotations at the same time.
+//! Concurrent rotations.
 
 use std::sync::Arc;
 
@@ -13,15 +13,14 @@ use tokio::sync::Barrier;
 
 use crate::bench::{Bench, LEAD, STEPS, active, token};
 
-/// All orders in which two rotations may take their four steps each: which of them is next. The one
-/// that begins is called 0.
+/// All interleavings of the four steps of two rotations. The rotation that begins is number 0.
 fn orders() -> Vec<[usize; 8]> {
     let half = |order: &u32| order.count_ones() == 4 && order & 1 == 0;
     let order = |order| std::array::from_fn(|n| usize::from(order >> n & 1 == 1));
     (0_u32..1 << 8).filter(half).map(order).collect()
 }
 
-/// What a rotation may say that another one has come in between.
+/// Whether an error reports a concurrent rotation.
 fn assert_in_between(error: &RotationError) {
     assert!(
         matches!(
@@ -36,17 +35,17 @@ fn assert_in_between(error: &RotationError) {
     );
 }
 
-/// What the first step of both rotations is.
+/// How both rotations perform their first step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Begin {
-    /// The step.
+    /// The whole step.
     Seeing,
-    /// Its writing alone: both have looked whether there is another one before either wrote.
+    /// Only its write: both have read before either wrote.
     Blind,
 }
 
-/// Lets two rotations take their steps in `order`. One that is refused a step takes the next one all
-/// the same: whoever gave up would do less harm.
+/// Lets two rotations take their steps in `order`. A rotation whose step is refused continues with the next one,
+/// which is the worst case.
 async fn interleave(bench: &Bench, order: [usize; 8], begin: Begin) {
     let in_use = bench.versions().secret().current().await.ok();
     let planned = |token: &str| {
@@ -106,8 +105,8 @@ async fn the_steps_of_two_first_rotations_in_any_order_make_one_active_key() {
     }
 }
 
-/// Lets `slow` begin, and the whole of `quick` go by while `slow` waits before its request number
-/// `request`. Whether there was such a request, and whether each of them was done.
+/// Starts `slow`, and runs `quick` completely while `slow` waits before its request number `request`. Returns
+/// whether there was such a request, and whether each of them succeeded.
 async fn overtake(bench: &Bench, request: usize, slow: Plan, quick: &Plan) -> (bool, [bool; 2]) {
     let faults = Faults::held_at(request);
     let rotation = bench.rotation_meeting(&faults);
@@ -126,7 +125,7 @@ async fn overtake(bench: &Bench, request: usize, slow: Plan, quick: &Plan) -> (b
     bench.assert_usable().await;
     faults.release();
     let done = [task.await.unwrap(), quick].map(|done| match done {
-        // A rotation that has overtaken a revocation has completed it.
+        // A rotation that overtakes a revocation completes it.
         Ok(()) | Err(RotationError::UnknownKey(_)) => true,
         Err(error) => {
             assert_in_between(&error);
@@ -137,8 +136,7 @@ async fn overtake(bench: &Bench, request: usize, slow: Plan, quick: &Plan) -> (b
     (held, done)
 }
 
-/// Two rotations, of which one waits before one of its requests while the other goes by; for each of
-/// its requests in turn, until it has made them all. How many there were.
+/// Lets one rotation overtake another before each of its requests in turn. Returns the number of requests.
 pub(crate) async fn overtake_at_every_request(bench: &Bench, slow: &Plan, quick: &Plan) -> usize {
     for request in 0.. {
         let (before, signed) = (bench.current().await, bench.sign().await);
@@ -153,10 +151,10 @@ pub(crate) async fn overtake_at_every_request(bench: &Bench, slow: &Plan, quick:
             return request;
         }
     }
-    unreachable!("there is an end to its requests")
+    unreachable!("a rotation makes finitely many requests")
 }
 
-/// The same of a rotation and a revocation of the key that signs.
+/// The same for a rotation and a revocation of the active key.
 pub(crate) async fn overtake_a_revocation_at_every_request(
     bench: &Bench,
     revocation_is_slow: bool,
@@ -200,7 +198,7 @@ async fn a_rotation_that_is_overtaken_at_any_request_makes_no_second_active_key(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_that_is_overtaken_by_a_revocation_does_not_bring_the_key_back() {
+async fn a_rotation_that_is_overtaken_by_a_revocation_does_not_restore_the_key() {
     overtake_a_revocation_at_every_request(&Bench::rotated().await, false).await;
 }
 
@@ -209,7 +207,7 @@ async fn a_revocation_that_is_overtaken_revokes() {
     overtake_a_revocation_at_every_request(&Bench::rotated().await, true).await;
 }
 
-/// Four at once.
+/// Four rotations run concurrently.
 async fn together(rotations: Vec<Rotation>, plan: &Plan) -> Vec<Result<(), RotationError>> {
     let start = Arc::new(Barrier::new(rotations.len()));
     let tasks: Vec<_> = rotations
@@ -230,11 +228,11 @@ async fn together(rotations: Vec<Rotation>, plan: &Plan) -> Vec<Result<(), Rotat
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn rotations_at_the_same_time_make_one_active_key() {
+async fn concurrent_rotations_make_one_active_key() {
     let bench = Bench::new().await;
     for round in 0..20 {
         for plan in [Plan::Rotate, Plan::RotateNow] {
-            // Now and then from nothing.
+            // Some rounds start without keys.
             if round % 4 == 0 {
                 bench.forget().await;
             } else {

@@ -7,7 +7,7 @@ use rotation::{Plan, RotationError, Step};
 
 use crate::bench::{Bench, LEAD, STEPS, active, private_halves, sign, token};
 
-/// A bench with an active, a next and a retired key: their ids in this order.
+/// Starts with an active, a next and a retired key, and returns their ids in this order.
 async fn three_keys() -> (Bench, [String; 3]) {
     let bench = Bench::rotated().await;
     let (retired, _) = active(&bench.current().await);
@@ -44,7 +44,7 @@ async fn a_revoked_next_key_is_gone_and_another_one_is_next() {
     let states = bench.states().await;
     assert!(!states.contains_key(&next));
     assert_eq!((states[&active_kid], states[&retired]), (KeyState::Active, KeyState::Retired));
-    assert_eq!(bench.too_early().await, bench.now() + LEAD, "it is new");
+    assert_eq!(bench.too_early().await, bench.now() + LEAD, "the next key is new");
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn a_revoked_retired_key_is_gone_and_the_others_stay() {
     let kids: BTreeSet<_> = bench.states().await.into_keys().collect();
     assert_eq!(kids, BTreeSet::from([active_kid, next]));
     assert_eq!(private_halves(&bench.current().await), before);
-    // And what was revoked does not come back.
+    // The revoked key does not come back.
     bench.wait(LEAD);
     bench.rotate(&Plan::Rotate).await.unwrap();
     assert!(!bench.states().await.contains_key(&retired));
@@ -79,7 +79,7 @@ async fn all_keys_are_revoked_at_once() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_there_is_not_revoked() {
+async fn an_unknown_key_cannot_be_revoked() {
     let (bench, _) = three_keys().await;
     let before = (bench.stored().await, bench.record().await);
     let revoked = bench.rotate(&Plan::Retire("unknown".to_owned())).await;
@@ -88,17 +88,17 @@ async fn a_key_that_is_not_there_is_not_revoked() {
     assert_eq!((bench.stored().await, bench.record().await), before);
 }
 
-/// However far a rotation has come, a revocation completes it and goes on from there, and what is
-/// left of the rotation's steps does not bring the key back.
+/// A revocation completes an interrupted rotation at any step and continues from there. The rotation's remaining
+/// steps do not restore the key.
 #[tokio::test]
-async fn a_rotation_under_way_does_not_bring_a_revoked_key_back() {
+async fn an_interrupted_rotation_does_not_restore_a_revoked_key() {
     for taken in 1..STEPS.len() {
         let bench = Bench::rotated().await;
         let old = bench.current().await;
         for step in &STEPS[..taken] {
             bench.rotation().step(*step, &token(1)).await.unwrap();
         }
-        // The one that is about to sign, and the one that does.
+        // The key that is about to sign, and the key that signs.
         let about = old.next_kid().unwrap().to_owned();
         for leaked in [about, active(&old).0] {
             bench.rotate(&Plan::Retire(leaked.clone())).await.unwrap();
@@ -115,12 +115,12 @@ async fn a_rotation_under_way_does_not_bring_a_revoked_key_back() {
 }
 
 #[tokio::test]
-async fn a_revocation_that_was_begun_is_completed_first() {
+async fn an_interrupted_revocation_is_completed_first() {
     let bench = Bench::rotated().await;
     let (leaked, _) = active(&bench.current().await);
     let known = bench.record().await;
     bench.rotate(&Plan::Retire(leaked.clone())).await.unwrap();
-    // As if it had been stopped before it was published.
+    // As if the process had been stopped before publishing.
     bench.forget_table().await;
     let nothing = bench.record().await;
     bench.table().publish(&nothing, &known.keys, &known.version).await.unwrap();

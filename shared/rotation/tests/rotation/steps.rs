@@ -1,20 +1,20 @@
-//! The four steps, taken again and in the wrong order.
+//! The four steps, repeated and in the wrong order.
 
 use rotation::{Plan, RotationError, Step};
 
 use crate::bench::{Bench, LEAD, STEPS, seconds, token};
 
 #[tokio::test]
-async fn a_step_that_is_taken_again_changes_nothing() {
+async fn repeating_a_step_changes_nothing() {
     let bench = Bench::new().await;
-    // From nothing, and from keys.
+    // Without keys, and with keys.
     for n in 0..2 {
         let mut taken = Vec::new();
         for step in STEPS {
             bench.rotation().step(step, &token(n)).await.unwrap();
             let after = (bench.stored().await, bench.record().await);
             taken.push(step);
-            // A while later, since an answer that was lost is waited for.
+            // Secrets Manager waits for a lost answer before it repeats a step.
             bench.wait(seconds(2));
             for again in &taken {
                 bench.rotation().step(*again, &token(n)).await.unwrap();
@@ -40,7 +40,7 @@ async fn a_step_of_a_rotation_that_was_not_begun_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_not_published_is_not_put_into_use() {
+async fn an_unpublished_version_is_not_put_into_use() {
     let bench = Bench::rotated().await;
     bench.rotation().step(Step::CreateSecret, &token(1)).await.unwrap();
     let tested = bench.rotation().step(Step::TestSecret, &token(1)).await;
@@ -59,9 +59,9 @@ async fn a_second_rotation_does_not_begin_before_the_first_is_completed() {
     assert_eq!(first, token(1));
 }
 
-/// By hand, what was begun is completed first. Its new next key is not known everywhere then.
+/// The interrupted rotation is completed first, so its next key is not known everywhere yet.
 #[tokio::test]
-async fn a_rotation_by_hand_completes_what_was_begun() {
+async fn a_rotation_by_hand_completes_an_interrupted_one() {
     for taken in 1..=STEPS.len() {
         let bench = Bench::rotated().await;
         for step in &STEPS[..taken] {
@@ -75,7 +75,7 @@ async fn a_rotation_by_hand_completes_what_was_begun() {
     }
 }
 
-/// So it is at the first version of a secret in Secrets Manager.
+/// The first version of a secret in Secrets Manager behaves like this.
 #[tokio::test]
 async fn a_version_that_is_in_use_as_soon_as_it_is_made_is_published_by_its_steps() {
     let bench = Bench::new().await;
@@ -90,7 +90,7 @@ async fn a_version_that_is_in_use_as_soon_as_it_is_made_is_published_by_its_step
 /// The file of a secret may be both in use and pending, if the process that put it into use was stopped in
 /// between.
 #[tokio::test]
-async fn a_version_that_is_pending_still_though_in_use_is_in_nobodys_way() {
+async fn a_version_that_is_both_pending_and_in_use_blocks_nothing() {
     let bench = Bench::rotated().await;
     let pending = bench.stack.signing_keys().with_extension("json.pending");
     bench.rotation().step(Step::CreateSecret, &token(1)).await.unwrap();
