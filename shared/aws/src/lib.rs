@@ -19,10 +19,10 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use process::Deadline;
 
-/// The longest that a connection may take to open.
+/// The maximum time to open a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The longest that one attempt may take, including opening the connection.
+/// The maximum time of one attempt, including opening the connection.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// How long an idle connection is kept. Lambda freezes an instance between two requests, and the other side
@@ -47,7 +47,7 @@ fn http_client_with(idle_timeout: Duration) -> SharedHttpClient {
     })
 }
 
-/// The timeouts of a client whose operations may take `operation`, retries included.
+/// The timeouts of a client whose operations may take `operation`, including retries.
 #[must_use]
 pub fn timeouts(operation: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
@@ -57,7 +57,7 @@ pub fn timeouts(operation: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// Up to `attempts` attempts, with short pauses, because a caller waits for the answer.
+/// Allows up to `attempts` attempts with short pauses, because a caller waits for the answer.
 #[must_use]
 pub fn retries(attempts: u32) -> RetryConfig {
     RetryConfig::standard()
@@ -132,7 +132,7 @@ mod tests {
         (address, connections)
     }
 
-    /// How many connections two requests open if more than a millisecond lies between them.
+    /// Counts the connections of two requests that are more than a millisecond apart.
     async fn connections(idle_timeout: Duration) -> usize {
         let (address, connections) = server().await;
         let config = Config::builder()
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_was_idle_for_too_long_is_not_used_again() {
+    async fn a_connection_idle_for_too_long_is_not_reused() {
         assert_eq!(IDLE_TIMEOUT, Duration::from_secs(20));
         assert_eq!(connections(Duration::from_millis(1)).await, 2);
         assert_eq!(connections(Duration::from_hours(1)).await, 1);
