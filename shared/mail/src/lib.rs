@@ -1,10 +1,10 @@
-//! Mails: their texts, and how they are sent.
+//! The texts of mails, and sending them.
 //!
 //! The texts are files in `templates`, two for each kind of mail: plain text, whose first line is the
-//! subject, and HTML, in which what is filled in is escaped. They are compiled in.
+//! subject, and HTML, in which inserted values are escaped. They are compiled into the binary.
 //!
-//! Where a mail goes is one variable: to Amazon SES, or, on a laptop, into a folder, a file for each.
-//! Links are made of configuration alone, never of what a request says of itself.
+//! One variable determines where mails go: to Amazon SES or, on a laptop, into a folder, one file per mail.
+//! Links are built from configuration only, never from a request.
 
 mod text;
 mod transport;
@@ -19,13 +19,13 @@ use process::{AwsEnvironment, Fault, FaultKind, Reader, Settings};
 pub use text::{Coded, Letter, Text, Told};
 use transport::Transport;
 
-/// The name that a product has unless it is configured.
+/// The default name of the product.
 const DEFAULT_PRODUCT: &str = "Latchkey";
 
-/// The longest name of a product, in characters: it stands in every subject.
+/// The maximum length of the product's name, in characters: every subject contains it.
 const MAX_PRODUCT_CHARS: usize = 60;
 
-/// Where mails go.
+/// The destination of mails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     /// Amazon SES.
@@ -46,7 +46,7 @@ impl FromStr for Place {
     }
 }
 
-/// What links in mails begin with: an `https` address without query and fragment; `http` on a laptop.
+/// The beginning of links in mails: an `https` URL without query and fragment; `http` on a laptop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkBase(String);
 
@@ -97,8 +97,8 @@ pub struct Config {
 }
 
 impl Settings for Config {
-    /// From `MAIL_FROM`, `MAIL_LINK_BASE`, `PRODUCT_NAME`, and `MAIL_TRANSPORT`, which is `ses` unless it
-    /// says otherwise; and for SES from what Lambda sets for every function.
+    /// Reads `MAIL_FROM`, `MAIL_LINK_BASE`, `PRODUCT_NAME` and `MAIL_TRANSPORT` (default `ses`) and, for SES, the
+    /// variables that Lambda sets for every function.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let from = reader.required("MAIL_FROM");
         let links = reader.required("MAIL_LINK_BASE");
@@ -122,7 +122,7 @@ pub struct Mailer {
 }
 
 impl Mailer {
-    /// By `config`. Nothing is sent yet.
+    /// Creates a sender. Sends nothing yet.
     #[must_use]
     pub fn connect(config: &Config) -> Self {
         let transport = match (&config.place, &config.aws) {
@@ -138,10 +138,10 @@ impl Mailer {
         }
     }
 
-    /// Sends a mail. The same `id` again is the same mail again.
+    /// Sends a mail. `id` identifies it: sending with the same `id` repeats the same mail.
     ///
     /// # Errors
-    /// When it has not been sent.
+    /// The mail was not sent.
     pub async fn send(
         &self,
         id: MailId,
@@ -154,13 +154,13 @@ impl Mailer {
     }
 }
 
-/// A mail has not been sent.
+/// The reason why a mail was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
-    /// It may be sent later.
+    /// The mail may be sent later.
     #[error("mail cannot be sent at the moment")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It can never be sent: the address or the text is refused.
+    /// The mail can never be sent: the address or the text is refused.
     #[error("the mail was refused")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A text cannot be rendered.
@@ -183,7 +183,7 @@ impl Fault for MailError {
     }
 }
 
-/// The address is not shown.
+/// Does not show the address.
 impl fmt::Debug for Letter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

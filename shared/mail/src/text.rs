@@ -5,21 +5,21 @@ use jiff::Timestamp;
 
 use crate::MailError;
 
-/// What the first line of a plain text begins with.
+/// The beginning of the first line of a plain text.
 const SUBJECT: &str = "Subject: ";
 
 /// A mail before its text is rendered.
 pub enum Letter<'a> {
     /// A code to set a new password.
     PasswordReset {
-        /// The account's name, if its owner has confirmed the address.
+        /// The username, if the owner has confirmed the address.
         username: Option<&'a str>,
-        /// The code.
+        /// The code to set the password.
         code: Coded<'a>,
     },
     /// A code to confirm an address. It has no name: anyone can register with the address of a stranger.
     EmailVerification(Coded<'a>),
-    /// Someone gave this address for another account.
+    /// Someone requested this address for another account.
     AddressTaken(Told<'a>),
     /// The password was changed.
     PasswordChanged(Told<'a>),
@@ -39,13 +39,13 @@ pub struct Coded<'a> {
     pub token: &'a str,
     /// The eight digits.
     pub digits: &'a str,
-    /// How long both are valid, in minutes.
+    /// The validity of both, in minutes.
     pub minutes: i64,
 }
 
 /// The content of a notice. Notices go only to addresses that their owners have confirmed.
 pub struct Told<'a> {
-    /// The account's name.
+    /// The username.
     pub username: &'a str,
     /// The time of the event.
     pub time: Timestamp,
@@ -71,7 +71,7 @@ pub struct Text {
     pub subject: String,
     /// The plain text.
     pub plain: String,
-    /// The same as HTML.
+    /// The same text as HTML.
     pub html: String,
 }
 
@@ -187,7 +187,7 @@ impl Letter<'_> {
     /// Renders the text. Every link begins with `links`.
     ///
     /// # Errors
-    /// When a template cannot be rendered.
+    /// A template cannot be rendered.
     pub(crate) fn render(&self, product: &str, links: &str) -> Result<Text, MailError> {
         // A token is base64url and dots, so a URL holds it without escaping.
         let link = |page: &str, with: &Coded<'_>| format!("{links}/{page}?token={}", with.token);
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_shown_if_no_program_makes_a_link_of_it() {
+    fn a_name_is_shown_only_if_no_program_makes_a_link_of_it() {
         for name in ["Rosa", "rosa-1", "rosa_luxemburg", "Роза", "罗莎", "x2026"] {
             assert_eq!(harmless(name), Some(name), "{name}");
         }

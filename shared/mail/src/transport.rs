@@ -1,4 +1,4 @@
-//! Sends mails by Amazon SES, or writes them to files.
+//! Sends mails via Amazon SES or writes them to files.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ const ATTEMPTS: u32 = 3;
 /// Says that no person wrote the mail, so that programs do not answer it (RFC 3834).
 const AUTO_SUBMITTED: (&str, &str) = ("Auto-Submitted", "auto-generated");
 
-/// Where mails go.
+/// The transport of mails.
 #[derive(Clone, Debug)]
 pub(crate) enum Transport {
     /// To Amazon SES (v2).

@@ -1,4 +1,4 @@
-//! Mails as they are received, from a folder and from an emulated SES.
+//! Received mails, in a folder and from an emulated SES.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -36,7 +36,7 @@ fn at() -> Timestamp {
     "2026-03-12T19:03:58Z".parse().unwrap()
 }
 
-/// A folder for mails, and a mailer that puts them there.
+/// A folder for mails, and a mailer that writes to it.
 struct Folder {
     path: PathBuf,
     mailer: Mailer,
@@ -75,7 +75,7 @@ fn letters(username: &str) -> Vec<Letter<'_>> {
 }
 
 #[tokio::test]
-async fn every_letter_reads_well() {
+async fn every_mail_matches_its_snapshot() {
     let folder = Folder::new("every-letter", &[("PRODUCT_NAME", "Example & Söhne")]);
     for letter in letters("Rosa") {
         let mail = folder.receive(&letter).await;
@@ -87,7 +87,7 @@ async fn every_letter_reads_well() {
 
 /// A username is text that a stranger chose, and mail programs make links of text.
 #[tokio::test]
-async fn a_name_that_may_become_a_link_is_left_out() {
+async fn a_name_that_could_become_a_link_is_omitted() {
     let folder = Folder::new("a-name", &[]);
     for username in
         ["https://evil.example/win-500", "evil.example", "<b>\"&{{ product }}", "18005551234"]
@@ -112,9 +112,9 @@ async fn a_name_that_may_become_a_link_is_left_out() {
     }
 }
 
-/// RFC 3834: an answering machine does not answer it.
+/// RFC 3834: automatic responders must not answer it.
 #[tokio::test]
-async fn a_mail_says_that_no_person_wrote_it() {
+async fn a_mail_is_marked_as_automatic() {
     let folder = Folder::new("auto-submitted", &[]);
     for letter in letters("Rosa") {
         let mail = folder.receive(&letter).await;
@@ -125,7 +125,7 @@ async fn a_mail_says_that_no_person_wrote_it() {
 }
 
 #[tokio::test]
-async fn a_link_begins_as_configured() {
+async fn every_link_begins_with_the_configured_base() {
     for (base, expected) in [
         ("https://app.example.com", "https://app.example.com/reset-password?token=p.id.mac"),
         ("https://app.example.com/#/a/", ""),
@@ -148,7 +148,7 @@ async fn a_link_begins_as_configured() {
 }
 
 #[test]
-fn what_is_not_usable_is_told() {
+fn invalid_settings_are_reported() {
     for (name, value) in [
         ("MAIL_FROM", "Example <no-reply@example.com>"),
         ("MAIL_FROM", "no-reply@example.com\r\nBcc: a@example.com"),
@@ -179,7 +179,7 @@ async fn every_part_names_its_charset_once() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_file_is_for_its_owner_alone() {
+async fn only_the_owner_can_read_a_mail_file() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new("for-its-owner", &[]);
     let mail = folder.receive(&letters("Rosa").swap_remove(0)).await;
@@ -187,7 +187,7 @@ async fn a_file_is_for_its_owner_alone() {
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
 }
 
-/// The body of the request by which SES is asked to send a mail.
+/// Captures the body of the request that asks SES to send a mail.
 async fn asked_of_ses(to: &Email) -> serde_json::Value {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -218,7 +218,7 @@ async fn asked_of_ses(to: &Email) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn ses_is_told_that_no_person_wrote_the_mail() {
+async fn a_mail_by_ses_is_marked_as_automatic() {
     let asked = asked_of_ses(&to()).await;
     let expected = serde_json::json!([{"Name": "Auto-Submitted", "Value": "auto-generated"}]);
     assert_eq!(asked["Content"]["Simple"]["Headers"], expected, "{asked}");
@@ -226,7 +226,7 @@ async fn ses_is_told_that_no_person_wrote_the_mail() {
 }
 
 #[tokio::test]
-async fn end_to_end_a_mail_goes_by_ses() {
+async fn end_to_end_ses_sends_a_mail() {
     let service = EmailService::start(FROM).await;
     let settings =
         [("AWS_ENDPOINT_URL_SESV2", service.url()), ("PRODUCT_NAME", "Example \"& Söhne")];
@@ -249,23 +249,23 @@ async fn end_to_end_a_mail_goes_by_ses() {
         assert!(whole.contains(part), "{whole}");
     }
 
-    // An identity that is not ours: SES will not send it, however often it is asked.
+    // SES never sends a mail of an unverified identity, so retrying is useless.
     let settings = [("AWS_ENDPOINT_URL_SESV2", service.url()), ("MAIL_FROM", "a@example.org")];
     let stranger = Mailer::connect(&config(&settings).unwrap());
     let refused = stranger.send(id, &to(), &letter, at()).await.unwrap_err();
     assert!(matches!(refused, MailError::Refused(_)), "{refused:?}");
-    // SES names the address in its message, and the log is not to.
+    // The message of SES contains the address, which must not appear in the log.
     let shown = format!("{refused} {refused:?}");
     assert!(shown.contains("MessageRejected") && !shown.contains('@'), "{shown}");
 
-    // Out of reach: later it may.
+    // SES is unreachable, so a later attempt may succeed.
     let settings = [("AWS_ENDPOINT_URL_SESV2", "http://127.0.0.1:1")];
     let lost = Mailer::connect(&config(&settings).unwrap());
     let lost = lost.send(id, &to(), &letter, at()).await.unwrap_err();
     assert_eq!(lost.kind(), FaultKind::Unavailable);
 }
 
-/// A mail server without SMTPUTF8, such as SES, takes no other form of a domain.
+/// A mail server without SMTPUTF8, such as SES, accepts no other form of a domain.
 #[tokio::test]
 async fn a_mail_goes_to_the_a_labels_of_a_domain() {
     let folder = Folder::new("a-labels", &[("MAIL_FROM", "no-reply@straße.example")]);
@@ -278,15 +278,15 @@ async fn a_mail_goes_to_the_a_labels_of_a_domain() {
     assert_eq!(mail.from, "no-reply@xn--strae-oqa.example");
 }
 
-/// The role of the mailer may send from the text of `MailFrom` alone, and IAM compares letter for letter.
+/// The mailer's role may send only from `MailFrom`, and IAM compares exactly.
 #[test]
-fn the_template_takes_a_sender_only_as_it_is_given_to_ses() {
+fn the_template_accepts_a_sender_only_in_the_form_sent_to_ses() {
     let template = include_str!("../../../template.yaml");
     let parameter = template.split("\n  MailFrom:\n").nth(1).unwrap();
     let pattern = parameter.lines().find_map(|line| line.trim().strip_prefix("AllowedPattern: "));
     let pattern = pattern.unwrap().strip_prefix("^(").unwrap().strip_suffix(")?$").unwrap();
     let (local, domain) = pattern.split_once('@').unwrap();
-    // Short parts, of which many are addresses.
+    // Short parts often form addresses.
     let pattern = format!(
         "{}{{1,4}}@{}{{1,4}}\\.[a-z]{{2}}",
         local.trim_end_matches('+'),
