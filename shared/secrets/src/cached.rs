@@ -1,4 +1,4 @@
-//! What a secret says, kept for a while.
+//! A parsed and cached secret.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,12 +19,12 @@ pub const STALE_SECONDS: i64 = 300;
 pub struct CacheSeconds(i64);
 
 impl CacheSeconds {
-    /// The most, and the default.
+    /// The maximum, and the default.
     pub const MAX: i64 = 60;
 }
 
 impl Settings for CacheSeconds {
-    /// From `SECRETS_CACHE_SECONDS`: 1 to 60, 60 by default.
+    /// Reads `SECRETS_CACHE_SECONDS` (1 to 60, default 60).
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let seconds = reader.optional("SECRETS_CACHE_SECONDS", Self::MAX)?;
         if !(1..=Self::MAX).contains(&seconds) {
@@ -72,7 +72,7 @@ impl<T: Parsed> Source for SecretOf<T> {
     }
 }
 
-/// Where a secret is, and how long to keep what it says.
+/// The location of a secret, and how long to cache its value.
 #[derive(Clone, Debug)]
 pub struct CachedConfig {
     secret: Config,
@@ -80,26 +80,26 @@ pub struct CachedConfig {
 }
 
 impl CachedConfig {
-    /// From the variable `name`, as [`Config::read`] says, and `SECRETS_CACHE_SECONDS`.
+    /// Reads the variable `name`, as for [`Config::read`], and `SECRETS_CACHE_SECONDS`.
     pub fn read(reader: &Reader<'_>, name: &'static str) -> Option<Self> {
         let secret = Config::read(reader, name);
         let fresh = CacheSeconds::read(reader);
         Some(Self { secret: secret?, fresh: fresh? })
     }
 
-    /// What the secret says, kept. Nothing is read yet.
+    /// Creates a cache of the secret. Reads nothing yet.
     #[must_use]
     pub fn open<T: Parsed>(&self, clock: Arc<dyn Clock>) -> Arc<Cached<T>> {
         Arc::new(Cached::new(Secret::new(&self.secret), self.fresh, clock))
     }
 }
 
-/// The secret of the peppers, and how long to keep them.
+/// The secret of the peppers, and how long to cache them.
 #[derive(Clone, Debug)]
 pub struct PeppersSecret(CachedConfig);
 
 impl PeppersSecret {
-    /// The peppers, cached. Nothing is read yet.
+    /// Creates a cache of the peppers. Reads nothing yet.
     #[must_use]
     pub fn open<T: Parsed>(&self, world: &World) -> Arc<Cached<T>> {
         self.0.open(Arc::clone(&world.clock))
@@ -107,7 +107,7 @@ impl PeppersSecret {
 }
 
 impl Settings for PeppersSecret {
-    /// From `PEPPERS_SECRET`, as [`Config::read`] says, and `SECRETS_CACHE_SECONDS`.
+    /// Reads `PEPPERS_SECRET`, as for [`Config::read`], and `SECRETS_CACHE_SECONDS`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         CachedConfig::read(reader, "PEPPERS_SECRET").map(Self)
     }
@@ -118,7 +118,7 @@ impl Settings for PeppersSecret {
 pub struct SigningKeysSecret(Config);
 
 impl SigningKeysSecret {
-    /// Where the secret is.
+    /// The location of the secret.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.0
@@ -126,14 +126,14 @@ impl SigningKeysSecret {
 }
 
 impl Settings for SigningKeysSecret {
-    /// From `SIGNING_KEYS_SECRET`, as [`Config::read`] says.
+    /// Reads `SIGNING_KEYS_SECRET`, as for [`Config::read`].
     fn read(reader: &Reader<'_>) -> Option<Self> {
         Config::read(reader, "SIGNING_KEYS_SECRET").map(Self)
     }
 }
 
 impl<T: Parsed> Cached<T> {
-    /// Keeps what `secret` says. Nothing is read yet.
+    /// Creates a cache of `secret`. Reads nothing yet.
     pub fn new(secret: Secret, fresh: CacheSeconds, clock: Arc<dyn Clock>) -> Self {
         let lifetime = Lifetime {
             fresh: SignedDuration::from_secs(fresh.0),
@@ -142,10 +142,10 @@ impl<T: Parsed> Cached<T> {
         Self(Cache::new(SecretOf { secret, of: PhantomData }, lifetime, clock))
     }
 
-    /// The value, fresh or at least not too old.
+    /// Returns the value, fresh or at least not too old.
     ///
     /// # Errors
-    /// When it cannot be read, and what was read before is too old.
+    /// The secret cannot be read, and the previous value is too old.
     pub async fn get(&self) -> Result<Arc<T>, SecretError> {
         self.0.get().await
     }

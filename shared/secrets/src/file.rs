@@ -1,4 +1,4 @@
-//! A secret in a file, on a laptop: what Secrets Manager is in an account.
+//! A secret in a file, which replaces Secrets Manager on a laptop.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::{SecretError, Version};
 
-/// The id of a version whose value names none: the first one.
+/// The id of the first version, whose value names no version.
 const FIRST: &str = "first";
 
 /// The file at `path` contains the value in use, unchanged. A version that is about to be put into use is
@@ -72,8 +72,8 @@ impl FileSecret {
         else {
             return Err(SecretError::Moved);
         };
-        // In use from the moment of this rename on; that a version is pending and in use at the same
-        // time, when we end before the next line, is what Secrets Manager has too.
+        // This rename puts the version into use. If the process ends before the next line, the version is both
+        // pending and in use, as may happen in Secrets Manager too.
         write(&self.path, pending.value.as_bytes())?;
         fs::remove_file(self.beside("pending")).map_err(unavailable)
     }
@@ -85,7 +85,7 @@ impl FileSecret {
         name.into()
     }
 
-    /// One writer at a time. Released when the file is closed, also by the end of the process.
+    /// Locks the secret for one writer. Closing the file releases the lock, as does the end of the process.
     fn lock(&self) -> Result<File, SecretError> {
         let mut options = File::options();
         options.create(true).truncate(false).write(true).mode(0o600);
@@ -101,7 +101,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SecretError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unavailable(error)),
     };
-    // It may have been copied here with the mode of the copier. Uses the open file, because the file at the
+    // The file may have been copied here with another mode. Uses the open file, because the file at the
     // path may have been removed or replaced in between.
     let mode = file.metadata().map_err(unavailable)?.permissions().mode();
     if mode & 0o077 != 0 {
@@ -112,7 +112,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SecretError> {
     Ok(Some(text))
 }
 
-/// Whole or not at all, with mode 0600 from its first byte on.
+/// Writes the file completely or not at all, with mode 0600 from the first byte.
 fn write(path: &Path, content: &[u8]) -> Result<(), SecretError> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let mut file = NamedTempFile::new_in(folder).map_err(unavailable)?;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_replaces_another_than_is_in_use_is_refused() {
+    fn a_version_that_replaces_another_than_the_one_in_use_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let secret = FileSecret::new(&folder.path().join("secret.json"));
         fs::write(&secret.path, "{}").unwrap();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_may_read_is_closed() {
+    fn a_file_readable_by_others_is_restricted() {
         let folder = tempfile::tempdir().unwrap();
         let secret = FileSecret::new(&folder.path().join("secret.json"));
         fs::write(&secret.path, "{}").unwrap();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_not_usable() {
+    fn a_file_that_is_not_json_is_unusable() {
         let folder = tempfile::tempdir().unwrap();
         let secret = FileSecret::new(&folder.path().join("secret.json"));
         fs::write(&secret.path, "hush").unwrap();

@@ -1,12 +1,11 @@
-//! Secrets that are in no table: in AWS Secrets Manager, or, on a laptop, in files.
+//! Secrets outside the tables: in AWS Secrets Manager or, on a laptop, in files.
 //!
-//! A [`Secret`] reads the version in use, a [`Versions`] makes the next one and puts it into use. Both
-//! are the same for either place but for where the bytes are; which one it is, is said by the value of
-//! one variable: the ARN of a secret, or `file:` and a path.
+//! [`Secret`] reads the version in use; [`Versions`] creates the next one and puts it into use. Both behave alike in
+//! either place. The value of one variable determines the place: the ARN of a secret, or `file:` and a path.
 //!
 //! Versions and their labels are those of Secrets Manager: `AWSCURRENT` is in use, `AWSPENDING` is
-//! about to be. Putting a version into use is conditional on which version it replaces, so that of two
-//! who do it at the same time one fails.
+//! about to be. Putting a version into use is conditional on the version that it replaces, so only one of two
+//! concurrent attempts succeeds.
 
 mod cached;
 mod file;
@@ -29,20 +28,20 @@ use zeroize::Zeroizing;
 /// A version of a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Version {
-    /// Its id: the `ClientRequestToken` that it was made with.
+    /// The id: the `ClientRequestToken` with which the version was created.
     pub id: String,
-    /// The secret itself.
+    /// The content of the secret.
     pub value: Zeroizing<String>,
 }
 
-/// The id alone.
+/// Shows only the id.
 impl fmt::Debug for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Version").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
-/// Where a secret is.
+/// The location of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// In Secrets Manager, by ARN or name.
@@ -62,7 +61,7 @@ impl FromStr for Location {
     }
 }
 
-/// Where a secret is, and as whom to read it.
+/// The location of a secret, and the credentials to read it.
 #[derive(Clone, Debug)]
 pub struct Config(Place);
 
@@ -73,7 +72,7 @@ enum Place {
 }
 
 impl Config {
-    /// From the variable `name`: the ARN of a secret, or `file:` and a path.
+    /// Reads the variable `name`: the ARN of a secret, or `file:` and a path.
     pub fn read(reader: &Reader<'_>, name: &'static str) -> Option<Self> {
         Some(Self(match reader.required::<Location>(name)? {
             Location::Manager(id) => Place::Manager(
@@ -84,13 +83,13 @@ impl Config {
         }))
     }
 
-    /// The file at `path`.
+    /// Uses the file at `path`.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Place::File(path.into()))
     }
 }
 
-/// A secret, to be read.
+/// A secret that can be read.
 #[derive(Clone, Debug)]
 pub struct Secret(Backend);
 
@@ -101,7 +100,7 @@ enum Backend {
 }
 
 impl Secret {
-    /// The secret that `config` names. Nothing is read yet.
+    /// Creates a reader of the secret that `config` names. Reads nothing yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self(match &config.0 {
@@ -110,15 +109,15 @@ impl Secret {
         })
     }
 
-    /// The secret `id` of Secrets Manager by a client of one's own.
+    /// Creates a reader of the secret `id` of Secrets Manager with the given client.
     pub fn with_client(id: impl Into<String>, client: Client) -> Self {
         Self(Backend::Manager(ManagedSecret::new(id.into(), client)))
     }
 
-    /// The version in use (`AWSCURRENT`).
+    /// Reads the version in use (`AWSCURRENT`).
     ///
     /// # Errors
-    /// When there is none, or it cannot be read.
+    /// There is no version in use, or it cannot be read.
     pub async fn current(&self) -> Result<Version, SecretError> {
         match &self.0 {
             Backend::Manager(secret) => secret.labelled(manager::Label::Current).await?,
@@ -128,27 +127,27 @@ impl Secret {
     }
 }
 
-/// A secret of which versions can be made.
+/// A secret whose versions can be created and put into use.
 #[derive(Clone, Debug)]
 pub struct Versions(Secret);
 
 impl Versions {
-    /// The versions of `secret`.
+    /// Manages the versions of `secret`.
     #[must_use]
     pub fn of(secret: Secret) -> Self {
         Self(secret)
     }
 
-    /// The secret itself.
+    /// The secret whose versions these are.
     #[must_use]
     pub fn secret(&self) -> &Secret {
         &self.0
     }
 
-    /// The version that is about to be put into use (`AWSPENDING`), or `None`.
+    /// Reads the version that is about to be put into use (`AWSPENDING`), if there is one.
     ///
     /// # Errors
-    /// When that cannot be read.
+    /// The secret cannot be read.
     pub async fn pending(&self) -> Result<Option<Version>, SecretError> {
         match &self.0.0 {
             Backend::Manager(secret) => secret.labelled(manager::Label::Pending).await,
@@ -156,10 +155,10 @@ impl Versions {
         }
     }
 
-    /// Makes a version that is about to be put into use.
+    /// Creates a version that is about to be put into use.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// The version cannot be written.
     pub async fn put_pending(&self, version: &Version) -> Result<(), SecretError> {
         match &self.0.0 {
             Backend::Manager(secret) => secret.put_pending(version).await,
@@ -167,10 +166,10 @@ impl Versions {
         }
     }
 
-    /// Puts the version `id` into use in place of the version `replaced`.
+    /// Puts the version `id` into use instead of the version `replaced`.
     ///
     /// # Errors
-    /// [`SecretError::Moved`] when another than `replaced` is in use; or when it cannot be written.
+    /// [`SecretError::Moved`] if another version than `replaced` is in use; or the secret cannot be written.
     pub async fn promote(&self, id: &str, replaced: &str) -> Result<(), SecretError> {
         match &self.0.0 {
             Backend::Manager(secret) => secret.promote(id, replaced).await,
@@ -179,35 +178,35 @@ impl Versions {
     }
 
     /// Removes the label from the version that was in use before (`AWSPREVIOUS`): a version without a label
-    /// is deprecated, and Secrets Manager deletes it at some time. Idempotent.
+    /// is deprecated, and Secrets Manager eventually deletes it. Idempotent.
     ///
     /// # Errors
-    /// When that cannot be done.
+    /// The label cannot be removed.
     pub async fn drop_previous(&self) -> Result<(), SecretError> {
         match &self.0.0 {
             Backend::Manager(secret) => secret.drop_previous().await,
-            // A file has no version before.
+            // A file keeps no previous version.
             Backend::File(_) => Ok(()),
         }
     }
 }
 
-/// A secret could not be read or written. Reveals nothing of its value.
+/// The reason why a secret could not be read or written. Reveals nothing of its value.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SecretError {
-    /// There is no such secret, or no version of it in use.
+    /// The secret does not exist, or no version of it is in use.
     #[error("there is no such secret")]
     Absent,
     /// Another version was activated concurrently.
     #[error("another version of the secret was activated concurrently")]
     Moved,
-    /// It cannot be reached at the moment.
+    /// The secret cannot be reached at the moment.
     #[error("the secret cannot be read")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The request is refused: a missing permission, a secret about to be deleted.
     #[error("access to the secret was refused")]
     Refused(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// Its value is not what it should be.
+    /// The value of the secret is invalid.
     #[error("the secret is invalid: {0}")]
     Unusable(String),
 }

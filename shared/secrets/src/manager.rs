@@ -14,20 +14,20 @@ use zeroize::Zeroizing;
 
 use crate::{SecretError, Version};
 
-/// The longest that one operation may take, retries included.
+/// The maximum time of one operation, including retries.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
 
-/// How often an operation is tried at most.
+/// The maximum number of attempts per operation.
 const ATTEMPTS: u32 = 4;
 
 /// A staging label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Label {
-    /// In use.
+    /// The version in use.
     Current,
-    /// About to be.
+    /// The version that is about to be put into use.
     Pending,
-    /// In use before.
+    /// The version that was in use before.
     Previous,
 }
 
@@ -58,7 +58,7 @@ impl ManagedSecret {
         Self { id, client }
     }
 
-    /// With a client straight from the environment. Nothing is sent yet.
+    /// Creates a client from the environment. Sends nothing yet.
     pub(crate) fn connect(id: &str, aws: &AwsEnvironment) -> Self {
         let mut builder = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -76,7 +76,7 @@ impl ManagedSecret {
         Self::new(id.to_owned(), Client::from_conf(deadlines(builder).build()))
     }
 
-    /// The version with a label, or `None`.
+    /// Reads the version with a label, if there is one.
     pub(crate) async fn labelled(&self, label: Label) -> Result<Option<Version>, SecretError> {
         let read = self
             .client
@@ -87,7 +87,7 @@ impl ManagedSecret {
             .await;
         let read = match read {
             Ok(read) => read,
-            // Also of a version that has its label and not yet a value, as at the start of a rotation.
+            // This also covers a version with a label but no value yet, as at the start of a rotation.
             Err(error)
                 if error
                     .as_service_error()
@@ -116,7 +116,7 @@ impl ManagedSecret {
     }
 
     pub(crate) async fn promote(&self, id: &str, replaced: &str) -> Result<(), SecretError> {
-        // The first version of a secret is in use as soon as it is made, and replaces none.
+        // The first version of a secret is in use as soon as it is created, and replaces none.
         if self.labelled(Label::Current).await?.is_some_and(|current| current.id == id) {
             return Ok(());
         }
@@ -131,7 +131,7 @@ impl ManagedSecret {
             .await;
         match moved {
             Ok(_) => Ok(()),
-            // Another than `replaced` is in use: `id` itself, when an answer was lost.
+            // Another version than `replaced` is in use: `id` itself, if an answer was lost.
             Err(error)
                 if error
                     .as_service_error()
@@ -162,7 +162,7 @@ impl ManagedSecret {
             .await;
         match removed {
             Ok(_) => Ok(()),
-            // It has been deleted in between.
+            // The version was deleted concurrently.
             Err(error)
                 if error
                     .as_service_error()
@@ -183,7 +183,7 @@ fn deadlines(builder: Builder) -> Builder {
         .interceptor(aws::WithinDeadline)
 }
 
-/// The codes by which Secrets Manager says that the request itself will not do.
+/// The error codes by which Secrets Manager refuses the request itself.
 const REFUSALS: [&str; 6] = [
     "AccessDeniedException",
     "DecryptionFailure",

@@ -1,4 +1,4 @@
-//! How long a secret is kept, and when it is read again.
+//! How long a secret is cached, and when it is read again.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,8 +13,8 @@ use secrets::{CacheSeconds, Cached, Config, STALE_SECONDS, Secret, SecretError};
 use tempfile::TempDir;
 use testkit::TestClock;
 
-/// A value that counts how often it has been read, by the counter that its text is the number of: a
-/// value is made of its text alone.
+/// A value that counts how often it has been parsed. Its text names the counter, because a value is parsed from
+/// its text only.
 #[derive(Debug)]
 struct Counted(String);
 
@@ -42,7 +42,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// With the counter that is this test's own.
+    /// Starts with a counter for this test.
     fn new(counter: usize) -> Self {
         Self::with_cache(counter, CacheSeconds::default())
     }
@@ -64,12 +64,12 @@ impl Bench {
         std::fs::write(self.path(), value.to_string()).unwrap();
     }
 
-    /// From now on the secret says `text`.
+    /// Changes the secret to `text`.
     fn put(&self, text: &str) {
         self.write(&serde_json::json!({"counter": self.counter, "text": text}));
     }
 
-    /// From now on the secret is read, and not usable.
+    /// Makes the secret unusable.
     fn spoil(&self) {
         self.write(&serde_json::json!({"counter": self.counter}));
     }
@@ -113,7 +113,7 @@ async fn a_secret_is_read_when_it_is_first_wanted_and_kept_for_a_minute() {
 }
 
 #[tokio::test]
-async fn it_is_kept_for_as_long_as_configured() {
+async fn a_secret_is_kept_for_the_configured_time() {
     let bench = Bench::with_cache(1, cache("3").unwrap());
     for _ in 0..30 {
         bench.assert_says("first").await;
@@ -128,7 +128,7 @@ async fn it_is_kept_for_as_long_as_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_who_want_it_at_once_share_a_read() {
+async fn concurrent_requests_share_a_read() {
     let bench = Arc::new(Bench::new(2));
     for round in 1..=3 {
         let tasks: Vec<_> = (0..20)
@@ -146,7 +146,7 @@ async fn many_who_want_it_at_once_share_a_read() {
 }
 
 #[tokio::test]
-async fn while_reads_fail_the_old_value_serves_for_five_minutes_more() {
+async fn while_reads_fail_the_old_value_serves_for_five_more_minutes() {
     let bench = Bench::new(3);
     bench.assert_says("first").await;
     bench.spoil();
@@ -179,7 +179,7 @@ async fn a_secret_that_can_be_read_again_is_fresh_again() {
     bench.assert_says("first").await;
     bench.wait(9);
     bench.assert_says("first").await;
-    assert_eq!(bench.reads(), 2, "ten seconds lie between two reads");
+    assert_eq!(bench.reads(), 2, "at least ten seconds lie between two reads");
     bench.wait(1);
     bench.assert_says("second").await;
     bench.spoil();
@@ -187,9 +187,8 @@ async fn a_secret_that_can_be_read_again_is_fresh_again() {
     bench.assert_says("second").await;
 }
 
-/// Whatever the reason is.
 #[tokio::test]
-async fn a_secret_is_out_of_reach_in_many_ways() {
+async fn every_kind_of_failed_read_serves_the_old_value() {
     let bench = Bench::new(5);
     let gone = || std::fs::remove_file(bench.path()).unwrap();
     let no_json = || std::fs::write(bench.path(), "hush").unwrap();
@@ -205,7 +204,7 @@ async fn a_secret_is_out_of_reach_in_many_ways() {
         fail();
         bench.wait(60 + STALE_SECONDS - 1);
         bench.assert_says("first").await;
-        // Then it is over, though the last read was a second ago.
+        // Now the value has expired, although the last read was a second ago.
         bench.wait(1);
         let error = bench.get().await.unwrap_err();
         let expected = match way {
@@ -215,7 +214,7 @@ async fn a_secret_is_out_of_reach_in_many_ways() {
         };
         assert!(expected, "{way}: {error:?}");
         assert!(!format!("{error} {error:?}").contains("hush"));
-        // For the next way, which is another one.
+        // Restores the secret for the next kind of failure.
         if bench.path().is_file() {
             std::fs::remove_file(bench.path()).unwrap();
         }
@@ -246,7 +245,7 @@ async fn a_clock_that_is_set_back_neither_keeps_a_value_nor_stops_the_reads() {
     bench.wait(-3600);
     bench.assert_says("second").await;
     bench.wait(60 + STALE_SECONDS);
-    assert!(bench.get().await.is_err(), "and it does not serve for ever");
+    assert!(bench.get().await.is_err(), "the old value is not served forever");
 }
 
 #[tokio::test]
