@@ -27,7 +27,7 @@
 //! }
 //! ```
 //!
-//! A handler that takes another caller than the one that the access admits does not compile:
+//! A handler whose caller does not match its access does not compile:
 //!
 //! ```compile_fail,E0053
 //! # use account_guard::*;
@@ -84,7 +84,7 @@ impl AccountGuard {
     /// The global epoch, which is read with the key set.
     ///
     /// # Errors
-    /// When the key set cannot be read and the previous one is too old.
+    /// The key set cannot be read, and the previous one is too old.
     pub async fn epoch(&self) -> Result<GlobalEpoch, KeyError> {
         self.tokens.epoch().await
     }
