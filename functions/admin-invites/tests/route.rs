@@ -87,7 +87,7 @@ async fn only_one_of_two_concurrent_registrations_uses_an_invitation() {
             username: identity::Username::parse(username).unwrap(),
             email: None,
             roles: [Role::User].into_iter().collect(),
-            password: store::Secret::new("hash".to_owned()),
+            password: identity::StoredHash::new("hash"),
             created_at: now,
             invite: Some(tag.clone()),
         };

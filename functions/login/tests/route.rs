@@ -769,7 +769,7 @@ async fn a_login_succeeds_although_its_hash_cannot_be_renewed() {
     // The same password, hashed by Python's hashlib.
     let outdated = "pbkdf2:sha256:1$salt$\
                     e2763edab07e474ded914e067a82079268b4575025b5c4b67d8f09f6e6783629";
-    let outdated = store::Secret::new(outdated.to_owned());
+    let outdated = identity::StoredHash::new(outdated);
     assert!(logins.rehash(account.username.canonical(), &current, &outdated).await.unwrap());
     let login = json!({"username": "testuser", "password": PASSWORD});
     let ask = async || status(&answer(&route, json_request("login", &login)).await);

@@ -8,7 +8,7 @@ use passwords::{Hasher, Password, Policy};
 use secrets::PeppersSecret;
 use serde::Deserialize;
 use signin::{Origin, SignIn, Tokens};
-use store::{Hashes, Outbox, Passwords, Secret, SessionLimits};
+use store::{Hashes, Outbox, Passwords, SessionLimits};
 use throttle::Throttle;
 use web::{Body, BootError, Client, Endpoint, FieldError, Json, Problem, Route, World};
 
@@ -71,7 +71,7 @@ impl Route for PasswordChangeRoute {
         let signin = self.signin.ready().await?;
         let proven = self.reauthentication.prove(account, &current, client.network).await?;
         let new = self.hasher.hash(&new, &*self.world.random).await?;
-        let new = Secret::new(new.expose().to_owned());
+        let new = new.into_stored();
         let origin = Origin { user_agent: client.user_agent, network: client.network };
         let tokens = signin.begin_with_password(&self.passwords, account, &proven, new, origin);
         Ok(Json(tokens.await?))

@@ -78,7 +78,7 @@ impl Bench {
     /// Whether the stored password is this one.
     async fn is(&self, password: &str) -> bool {
         let stored = self.hashes().of(&self.account).await.unwrap().unwrap();
-        let hash = PasswordHash::from_stored(stored.expose().to_owned()).unwrap();
+        let hash = PasswordHash::from_stored(&stored).unwrap();
         let password = Password::parse(password.to_owned()).unwrap();
         Hasher::new().verify(&password, Some(&hash)).await.unwrap() == Verdict::Right
     }
@@ -218,7 +218,7 @@ async fn only_one_of_two_concurrent_changes_succeeds() {
     let stored = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     let change = async |name: &str| {
         let session = bench.stack.new_session(bench.account.ver + 1);
-        let new = store::Secret::new(format!("the hash of {name}"));
+        let new = identity::StoredHash::new(format!("the hash of {name}"));
         {
             let passwords = bench.passwords();
             let notice = bench.notice();
@@ -243,7 +243,7 @@ async fn a_disabled_account_changes_nothing() {
     // Nor does an account that is disabled during the request.
     let stored = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     let session = bench.stack.new_session(bench.account.ver + 1);
-    let new = store::Secret::new("hash".to_owned());
+    let new = identity::StoredHash::new("hash");
     let late = {
         let passwords = bench.passwords();
         let notice = bench.notice();

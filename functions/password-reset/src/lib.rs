@@ -6,7 +6,7 @@ use passwords::{Hasher, Password, Policy};
 use process::Fault;
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{Code, Codes, NewMail, Notice, Outbox, Redeemed, Resets, Secret};
+use store::{Code, Codes, NewMail, Notice, Outbox, Redeemed, Resets};
 use throttle::{Familiarity, Throttle};
 use web::{
     Body, BootError, Client, Endpoint, FieldError, NoContent, Problem, Public, Route, World,
@@ -118,7 +118,7 @@ impl PasswordResetRoute {
         let hash = self.hasher.hash(password, &*self.world.random).await?;
         let now = self.world.clock.now();
         let notice = NewMail::notice(account, Notice::PasswordChanged, now, &*self.world.random);
-        let hash = Secret::new(hash.expose().to_owned());
+        let hash = hash.into_stored();
         let redeemed = self.resets.reset(code, account, hash, notice.as_ref(), now).await?;
         if redeemed != Redeemed::Done {
             let reason = "the code or the account changed concurrently";

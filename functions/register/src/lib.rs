@@ -14,7 +14,7 @@ use secrets::{Cached, PeppersSecret};
 use serde::{Deserialize, Serialize};
 use store::{
     AddressClaim, FIRST_VER, Invites, Mail, NewAccount, NewEmail, NewMail, RegisterError,
-    Registrations, Secret,
+    Registrations,
 };
 use throttle::{Postal, Throttle};
 use web::{
@@ -188,7 +188,7 @@ impl RegisterRoute {
             username,
             email: email.map(|address| self.new_email(id, address, mail, now)),
             roles: Roles::from_iter([Role::User]),
-            password: Secret::new(hash.expose().to_owned()),
+            password: hash.into_stored(),
             created_at: now,
             invite,
         };

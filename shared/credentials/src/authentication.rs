@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::fmt;
 
-use identity::{Account, Network, Presented, Standing, UserId};
+use identity::{Account, Network, Presented, Standing, StoredHash, UserId};
 use passwords::{Hasher, Password, Verdict};
 use process::World;
-use store::{Credential, Logins, Outbox, PasswordVer, Secret, Session, StoreError};
+use store::{Credential, Logins, Outbox, PasswordVer, Session, StoreError};
 use throttle::{Attempt, Throttle};
 
 use crate::{CredentialError, parse, succeed};
@@ -44,7 +44,7 @@ pub struct Success<'a> {
     by: &'a Authentication,
     attempt: Attempt<'a>,
     /// The stored hash, if a new hash would have another format or other costs.
-    outdated: Option<Secret>,
+    outdated: Option<StoredHash>,
 }
 
 impl Authentication {
@@ -90,7 +90,7 @@ impl Authentication {
         &self,
         credential: Result<Option<Credential>, StoreError>,
         password: &Password,
-    ) -> Result<(Account, Vec<Session>, Option<Secret>), CredentialError> {
+    ) -> Result<(Account, Vec<Session>, Option<StoredHash>), CredentialError> {
         let credential = credential?;
         let hash = parse(credential.as_ref().map(|credential| &credential.secret))?;
         // The account and its sessions are read while the password is hashed. For an unknown name, those of a
@@ -118,10 +118,10 @@ impl Authentication {
 
     /// Replaces an outdated hash: one of another format, or from before the costs were raised. Only a login
     /// knows the password. If it fails, the login succeeds nevertheless, and the next one tries again.
-    async fn renew(&self, account: &Account, old: &Secret, password: &Password) {
+    async fn renew(&self, account: &Account, old: &StoredHash, password: &Password) {
         let renewed: Result<(), Box<dyn Error + Send + Sync>> = async {
             let new = self.hasher.hash(password, &*self.world.random).await?;
-            let new = Secret::new(new.expose().to_owned());
+            let new = new.into_stored();
             // If the password has been changed concurrently, its hash stays: this login used the old one.
             self.logins.rehash(account.username.canonical(), old, &new).await?;
             Ok(())

@@ -8,16 +8,16 @@ mod authentication;
 mod reauthentication;
 
 pub use authentication::{Authenticated, Authentication, Success};
-use identity::Account;
+use identity::{Account, StoredHash};
 use passwords::{HashError, PasswordHash};
 use process::{Fault, FaultKind, World};
 pub use reauthentication::Reauthentication;
-use store::{Notice, Outbox, Secret, StoreError};
+use store::{Notice, Outbox, StoreError};
 use throttle::{Attempt, Familiarity, ThrottleError};
 
 /// A stored hash in the form in which passwords are verified against it.
-fn parse(stored: Option<&Secret>) -> Result<Option<PasswordHash>, HashError> {
-    stored.map(|secret| PasswordHash::from_stored(secret.expose().to_owned())).transpose()
+fn parse(stored: Option<&StoredHash>) -> Result<Option<PasswordHash>, HashError> {
+    stored.map(PasswordHash::from_stored).transpose()
 }
 
 /// Records that the password of `account` was right. If the network is new to the account, its owner gets a

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use identity::{Account, Network, Presented};
+use identity::{Account, Network, Presented, StoredHash};
 use passwords::{Hasher, Password, Verdict};
 use process::World;
-use store::{Hashes, Outbox, Secret};
+use store::{Hashes, Outbox};
 use throttle::Throttle;
 
 use crate::{CredentialError, parse, succeed};
@@ -50,7 +50,7 @@ impl Reauthentication {
         account: &Account,
         password: &Password,
         network: Option<Network>,
-    ) -> Result<Secret, CredentialError> {
+    ) -> Result<StoredHash, CredentialError> {
         let presented = Presented::Username(account.username.canonical().clone());
         // Concurrently. A failed read is returned later: here it would drop the reservation half-way, and a
         // dropped reservation cannot be released.

@@ -7,6 +7,7 @@ mod mailed;
 mod names;
 mod network;
 mod role;
+mod stored_hash;
 
 pub use account::{Account, EmailStanding, Standing};
 pub use id::{IdError, MailId, SessionId, TokenId, UserId, any_case};
@@ -14,3 +15,4 @@ pub use mailed::MailedFor;
 pub use names::{CanonicalName, Email, NameError, Presented, ReservedNames, Username, is_hidden};
 pub use network::{Network, NetworkError};
 pub use role::*;
+pub use stored_hash::StoredHash;

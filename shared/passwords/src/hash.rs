@@ -4,6 +4,7 @@ use std::fmt;
 
 use argon2::password_hash::phc::{self, Output, ParamsString, Salt};
 use argon2::{ARGON2ID_IDENT, Params, Version};
+use identity::StoredHash;
 use process::{Fault, FaultKind};
 
 use crate::cost;
@@ -27,7 +28,7 @@ pub const HASH_FORMATS: &str = "argon2id as a PHC string ($argon2id$v=19$..., al
 /// formats of Werkzeug (Flask) and Django.
 #[derive(Clone)]
 pub struct PasswordHash {
-    text: String,
+    stored: StoredHash,
     pub(crate) kind: Kind,
 }
 
@@ -45,19 +46,21 @@ pub(crate) struct Argon2id {
 }
 
 impl PasswordHash {
-    /// Parses a stored hash: one of [`PasswordHash::expose`], or one that was imported.
+    /// Parses a stored hash: one of [`PasswordHash::into_stored`], or one that was imported.
     ///
     /// # Errors
     /// [`HashError::Stored`] when this crate cannot verify the hash; [`HashError::TooCostly`] when verifying it
     /// would exhaust a function's memory or time, for argon2id with more than 128 MiB, 10 passes or 8 lanes.
-    pub fn from_stored(text: String) -> Result<Self, HashError> {
+    pub fn from_stored(stored: &StoredHash) -> Result<Self, HashError> {
+        let text = stored.expose();
         // Django writes the name of the algorithm before the PHC string.
         let phc = text.strip_prefix("argon2").filter(|phc| phc.starts_with("$argon2id$"));
-        let text = phc.map(str::to_owned).unwrap_or(text);
-        if let Some(foreign) = Foreign::parse(&text) {
-            return Ok(Self { kind: Kind::Foreign(foreign?), text });
+        let text = phc.unwrap_or(text);
+        let stored = StoredHash::new(text);
+        if let Some(foreign) = Foreign::parse(text) {
+            return Ok(Self { kind: Kind::Foreign(foreign?), stored });
         }
-        let parsed = phc::PasswordHash::new(&text).map_err(|_| HashError::Stored)?;
+        let parsed = phc::PasswordHash::new(text).map_err(|_| HashError::Stored)?;
         let params = Params::try_from(&parsed).map_err(|_| HashError::Stored)?;
         if parsed.algorithm != ARGON2ID_IDENT || parsed.version != Some(Version::V0x13.into()) {
             return Err(HashError::Stored);
@@ -72,7 +75,7 @@ impl PasswordHash {
         }
         match (parsed.salt, parsed.hash) {
             (Some(salt), Some(output)) => {
-                Ok(Self { kind: Kind::Argon2id(Argon2id { params, salt, output }), text })
+                Ok(Self { kind: Kind::Argon2id(Argon2id { params, salt, output }), stored })
             }
             _ => Err(HashError::Stored),
         }
@@ -88,7 +91,10 @@ impl PasswordHash {
             hash: Some(output),
         }
         .to_string();
-        Ok(Self { text, kind: Kind::Argon2id(Argon2id { params, salt, output }) })
+        Ok(Self {
+            stored: StoredHash::new(text),
+            kind: Kind::Argon2id(Argon2id { params, salt, output }),
+        })
     }
 
     /// Whether it has the costs of new hashes. If not, the next login, which knows the password, replaces it.
@@ -100,10 +106,10 @@ impl PasswordHash {
         }
     }
 
-    /// The PHC string, only for the store. Anyone who has it can guess at the password offline.
+    /// The stored form.
     #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.text
+    pub fn into_stored(self) -> StoredHash {
+        self.stored
     }
 }
 
@@ -144,17 +150,18 @@ mod tests {
 
     #[test]
     fn round_trips_and_debug_does_not_show_it() {
-        let hash = PasswordHash::from_stored(GOOD.to_owned()).unwrap();
-        assert_eq!(hash.expose(), GOOD);
+        let hash = PasswordHash::from_stored(&StoredHash::new(GOOD)).unwrap();
+        assert_eq!(hash.stored.expose(), GOOD);
         let Kind::Argon2id(Argon2id { params, salt, output }) = hash.kind.clone() else { panic!() };
         let again = PasswordHash::new(params, salt, output).unwrap();
-        assert_eq!(again.expose(), GOOD);
+        assert_eq!(again.stored.expose(), GOOD);
         assert_eq!(format!("{hash:?}"), "PasswordHash(..)");
     }
 
     #[test]
     fn only_hashes_with_the_costs_of_new_ones_are_current() {
-        let current = |text: &str| PasswordHash::from_stored(text.to_owned()).unwrap().is_current();
+        let current =
+            |text: &str| PasswordHash::from_stored(&StoredHash::new(text)).unwrap().is_current();
         assert!(current(GOOD));
         for (from, to) in [("m=19456", "m=19455"), ("t=2", "t=3"), ("p=1", "p=2")] {
             assert!(!current(&GOOD.replace(from, to)), "{to}");
@@ -197,7 +204,7 @@ mod tests {
             format!("{GOOD} "),
             format!(" {GOOD}"),
         ] {
-            let stored = PasswordHash::from_stored(text.clone());
+            let stored = PasswordHash::from_stored(&StoredHash::new(text.as_str()));
             let refused = matches!(stored, Err(HashError::Stored | HashError::TooCostly(_)));
             assert!(refused, "{text}");
         }
@@ -206,8 +213,8 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(text in "\\$argon2id\\$v=19\\$\\PC{0,40}|\\PC{0,60}", cut in 0..GOOD.len()) {
-            let _ = PasswordHash::from_stored(text.clone());
-            let _ = PasswordHash::from_stored(format!("{}{text}", &GOOD[..cut]));
+            let _ = PasswordHash::from_stored(&StoredHash::new(text.as_str()));
+            let _ = PasswordHash::from_stored(&StoredHash::new(format!("{}{text}", &GOOD[..cut])));
         }
     }
 }

@@ -9,13 +9,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use auth::KeyError;
-use identity::{Account, Network, SessionId};
+use identity::{Account, Network, SessionId, StoredHash};
 pub use issuer::{Config, Tokens};
 use issuer::{IssueError, Issuer, RefreshTokenError, SessionGrant};
 use peppers::Peppers;
 use process::{Fault, FaultKind, World};
 use secrets::Cached;
-use store::{Changed, Logins, NewMail, NewSession, Notice, Passwords, Secret, Session, StoreError};
+use store::{Changed, Logins, NewMail, NewSession, Notice, Passwords, Session, StoreError};
 
 /// Begins and refreshes sessions.
 #[derive(Debug)]
@@ -90,8 +90,8 @@ impl Ready<'_> {
         &self,
         passwords: &Passwords,
         account: &Account,
-        old: &Secret,
-        new: Secret,
+        old: &StoredHash,
+        new: StoredHash,
         origin: Origin,
     ) -> Result<Tokens, SignInError> {
         // All earlier sessions belong to the previous epoch.

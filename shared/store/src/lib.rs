@@ -43,7 +43,6 @@ mod outbox;
 mod passwords;
 mod registrations;
 mod resets;
-mod secret;
 mod sessions;
 mod table;
 mod write;
@@ -64,7 +63,6 @@ pub use registrations::{
     AddressClaim, FIRST_VER, NewAccount, NewEmail, RegisterError, Registrations,
 };
 pub use resets::{Redeemed, Resets, Verifications};
-pub use secret::Secret;
 pub use sessions::{
     Endings, Epochs, Grace, Refreshed, Rotation, Rotations, Session, SessionLimits, Sessions,
 };

@@ -2,10 +2,9 @@
 
 use dynamo::Client;
 use futures_util::future::join_all;
-use identity::{Account, CanonicalName, Network, Presented, SessionId, UserId};
+use identity::{Account, CanonicalName, Network, Presented, SessionId, StoredHash, UserId};
 use jiff::Timestamp;
 
-use crate::Secret;
 use crate::expression::attribute;
 use crate::item::{AccountItem, ClaimItem, PasswordItem, PasswordVer, SessionItem};
 use crate::key::Key;
@@ -32,7 +31,7 @@ pub struct Credential {
     /// The account with the password.
     pub user_id: UserId,
     /// The hash of the password.
-    pub secret: Secret,
+    pub secret: StoredHash,
     /// The epoch in which the password was set. The account must be read with the same one.
     pub set_in: PasswordVer,
 }
@@ -104,7 +103,7 @@ impl Logins {
         };
         Ok(claim.zip(password).map(|(claim, password)| Credential {
             user_id: claim.user_id,
-            secret: Secret::new(password.hash),
+            secret: StoredHash::new(password.hash),
             set_in: password.ver,
         }))
     }
@@ -132,8 +131,8 @@ impl Logins {
     pub async fn rehash(
         &self,
         username: &CanonicalName,
-        old: &Secret,
-        new: &Secret,
+        old: &StoredHash,
+        new: &StoredHash,
     ) -> Result<bool, StoreError> {
         let update = self
             .table

@@ -1,9 +1,8 @@
 //! Changing a password.
 
 use dynamo::Client;
-use identity::Account;
+use identity::{Account, StoredHash};
 
-use crate::Secret;
 use crate::expression::{absent, attribute};
 use crate::item::PasswordItem;
 use crate::key::Key;
@@ -34,10 +33,10 @@ impl Hashes {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn of(&self, account: &Account) -> Result<Option<Secret>, StoreError> {
+    pub async fn of(&self, account: &Account) -> Result<Option<StoredHash>, StoreError> {
         let key = Key::password(account.username.canonical());
         let password = self.0.get::<PasswordItem>(key).await?;
-        Ok(password.map(|password| Secret::new(password.hash)))
+        Ok(password.map(|password| StoredHash::new(password.hash)))
     }
 }
 
@@ -67,8 +66,8 @@ impl Passwords {
     pub async fn change(
         &self,
         account: &Account,
-        old: &Secret,
-        new: Secret,
+        old: &StoredHash,
+        new: StoredHash,
         session: NewSession,
         notice: Option<&NewMail>,
     ) -> Result<Changed, StoreError> {

@@ -4,12 +4,11 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use dynamo::Client;
-use identity::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
+use identity::{Account, Email, EmailStanding, Roles, Standing, StoredHash, UserId, Username};
 use jiff::Timestamp;
 use process::{Fault, FaultKind, Reader};
 use serde::Serialize;
 
-use crate::Secret;
 use crate::expression::{absent, attribute, exists};
 use crate::item::{AccountItem, ClaimItem, PasswordItem, PasswordVer};
 use crate::key::Key;
@@ -32,7 +31,7 @@ pub struct NewAccount {
     /// Its roles.
     pub roles: Roles,
     /// The hash of its password.
-    pub password: Secret,
+    pub password: StoredHash,
     /// The time of registration.
     pub created_at: Timestamp,
     /// The MAC of the code of the invitation that the registration uses up, if it needs one.

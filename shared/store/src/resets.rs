@@ -1,10 +1,9 @@
 //! The uses of a code by mail: setting a password without the old one, and claiming an address.
 
 use dynamo::Client;
-use identity::{Account, Email};
+use identity::{Account, Email, StoredHash};
 use jiff::Timestamp;
 
-use crate::Secret;
 use crate::codes::Code;
 use crate::expression::{Condition, absent, attribute};
 use crate::item::{ClaimItem, PasswordItem, PasswordVer};
@@ -59,7 +58,7 @@ impl Resets {
         &self,
         code: &Code,
         account: &Account,
-        new: Secret,
+        new: StoredHash,
         notice: Option<&NewMail>,
         now: Timestamp,
     ) -> Result<Redeemed, StoreError> {

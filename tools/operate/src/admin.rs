@@ -11,7 +11,7 @@ use passwords::{
 };
 use process::SystemRandom;
 use store::{
-    AddressClaim, Administration, FIRST_VER, NewAccount, NewEmail, NewMail, Registrations, Secret,
+    AddressClaim, Administration, FIRST_VER, NewAccount, NewEmail, NewMail, Registrations,
 };
 use template::project::Project;
 use template::ui;
@@ -116,7 +116,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
             };
             let users = Users::of(place.open(project).await?);
             let email = email.map(|address| (address, claim));
-            let account = users.create(username, email, roles.into_iter().collect(), &hash).await?;
+            let account = users.create(username, email, roles.into_iter().collect(), hash).await?;
             users.show(&account);
             Ok(())
         }
@@ -196,7 +196,7 @@ impl Users {
         username: Username,
         email: Option<(Email, AddressClaim)>,
         roles: Roles,
-        hash: &PasswordHash,
+        hash: PasswordHash,
     ) -> anyhow::Result<Account> {
         let now = self.tables.clock.now();
         let id = UserId::new(now, &SystemRandom);
@@ -213,7 +213,7 @@ impl Users {
             username,
             email,
             roles,
-            password: Secret::new(hash.expose().to_owned()),
+            password: hash.into_stored(),
             created_at: now,
             invite: None,
         };
@@ -228,7 +228,7 @@ fn in_one_line(error: impl std::error::Error + Send + Sync + 'static) -> anyhow:
 
 /// The hash of an imported account.
 fn hash(text: String) -> anyhow::Result<PasswordHash> {
-    PasswordHash::from_stored(text).map_err(|error| match error {
+    PasswordHash::from_stored(&identity::StoredHash::new(text)).map_err(|error| match error {
         HashError::Stored => anyhow::anyhow!("unknown hash format: expected one of {HASH_FORMATS}"),
         other => other.into(),
     })

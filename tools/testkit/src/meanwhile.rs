@@ -2,12 +2,12 @@
 
 use std::future::Future;
 
-use identity::{Account, MailId, MailedFor, SessionId};
+use identity::{Account, MailId, MailedFor, SessionId, StoredHash};
 use jiff::SignedDuration;
 use process::{Clock, SystemClock, SystemRandom};
 use store::{
     Administration, Changed, Code, Epochs, Hashes, Mail, Mailings, NewMail, NewSession, Notice,
-    Passwords, Redeemed, Resets, Secret,
+    Passwords, Redeemed, Resets,
 };
 use tokio::sync::oneshot;
 
@@ -55,7 +55,7 @@ impl Meanwhile {
         let at = new.len() - 10;
         let other = if new[at..].starts_with('A') { "B" } else { "A" };
         new.replace_range(at..=at, other);
-        let new = Secret::new(new);
+        let new = StoredHash::new(new);
         let session = NewSession { ver: account.ver + 1, ..stack.new_session(account.ver) };
         let notice = NewMail {
             id: MailId::new(now, &SystemRandom),

@@ -16,7 +16,7 @@ use process::{BootError, Clock, Env, SystemClock, SystemRandom, World};
 use rotation::{PepperRotation, Plan, Rotation};
 use secrets::Versions;
 use serde_json::{Value, json};
-use store::{Logins, NewAccount, NewEmail, NewSession, Registrations, Secret, SessionLimits};
+use store::{Logins, NewAccount, NewEmail, NewSession, Registrations, SessionLimits};
 use tempfile::TempDir;
 use template::{Setting, Template};
 use tokio::net::TcpListener;
@@ -403,7 +403,7 @@ impl Stack {
                 .email
                 .map(|email| NewEmail::Claimed(Email::parse(email).expect("an address"))),
             roles: new.roles.iter().copied().collect::<Roles>(),
-            password: Secret::new(hash.expose().to_owned()),
+            password: hash.into_stored(),
             created_at: now,
             invite: None,
         };

@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use dynamo::Client;
-use identity::{MailId, Presented, Role, Roles, UserId, Username};
+use identity::{MailId, Presented, Role, Roles, StoredHash, UserId, Username};
 use process::{Clock, Env, SystemClock, SystemRandom};
 use proptest_state_machine::StateMachineTest;
 use store::{
     Endings, Epochs, Grace, Logins, NewAccount, NewSession, Registrations, Rotation, Rotations,
-    Secret, SessionLimits, Sessions,
+    SessionLimits, Sessions,
 };
 use testkit::{Fault, Faults, Stack};
 use tokio::runtime::Runtime;
@@ -178,7 +178,7 @@ async fn register(stack: &Stack, model: &Model) -> UserId {
         username: Username::parse("testuser").unwrap(),
         email: None,
         roles: Roles::from_iter([Role::User]),
-        password: Secret::new("a hash".to_owned()),
+        password: StoredHash::new("a hash"),
         created_at: model.now,
         invite: None,
     };

@@ -2,12 +2,12 @@
 
 use auth::AccountCheck;
 use futures_util::future::join_all;
-use identity::{Account, CanonicalName, Email, MailId, MailedFor, Presented, UserId};
+use identity::{Account, CanonicalName, Email, MailId, MailedFor, Presented, StoredHash, UserId};
 use jiff::{SignedDuration, Timestamp};
 use process::{Clock, Fault as _, FaultKind, SystemClock, SystemRandom};
 use store::{
     Accounts, CODE_VALID_FOR, Code, Codes, DIGITS_TRIES, DigitsOf, Epochs, Hashes, Mail, Mailings,
-    NewMail, Notice, Redeemed, Resets, Secret, Verifications,
+    NewMail, Notice, Redeemed, Resets, Verifications,
 };
 use testkit::{Fault, Faults, Stack};
 
@@ -56,7 +56,7 @@ impl Bench {
 
     async fn reset(&self, code: &Code, hash: &str) -> Redeemed {
         let resets = Resets::new(&self.stack.users(), self.stack.client());
-        let (new, notice) = (Secret::new(hash.to_owned()), self.notice());
+        let (new, notice) = (StoredHash::new(hash), self.notice());
         resets.reset(code, &self.account, new, Some(&notice), self.now).await.unwrap()
     }
 
@@ -202,7 +202,7 @@ async fn race_to_reset(fault: Fault) -> usize {
     let resets = (0..RACERS).map(|n| {
         let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
         let (code, account, notice) = (code.clone(), bench.account.clone(), bench.notice());
-        let (new, now) = (Secret::new(format!("hash {n}")), bench.now);
+        let (new, now) = (StoredHash::new(format!("hash {n}")), bench.now);
         tokio::spawn(async move {
             resets.reset(&code, &account, new, Some(&notice), now).await.unwrap()
         })
@@ -263,7 +263,7 @@ async fn a_lost_answer_does_not_make_a_code_a_used_one() {
     let code = bench.mail(RESET, "owner@example.com").await;
     let faults = Faults::script(&[Fault::LostAnswer]);
     let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
-    let (new, notice) = (Secret::new("new".to_owned()), bench.notice());
+    let (new, notice) = (StoredHash::new("new"), bench.notice());
     let reset = resets.reset(&code, &bench.account, new, Some(&notice), bench.now).await.unwrap();
     assert_eq!((reset, faults.requests()), (Redeemed::Done, 2));
 }
@@ -282,7 +282,7 @@ async fn what_may_have_been_done_is_not_done_again_in_another_form() {
         let code = bench.mail(RESET, "owner@example.com").await;
         let faults = Faults::script(&[first, passing, passing, passing, passing]);
         let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
-        let (new, notice) = (Secret::new("new".to_owned()), bench.notice());
+        let (new, notice) = (StoredHash::new("new"), bench.notice());
         let reset = resets.reset(&code, &bench.account, new, Some(&notice), bench.now).await;
         let kind = reset.map_err(|error| error.kind());
         assert_eq!((kind, faults.requests()), (Err(FaultKind::Unavailable), 5), "{first:?}");
@@ -303,7 +303,7 @@ async fn what_has_not_been_done_is_done_without_its_notice() {
         let code = bench.mail(RESET, "owner@example.com").await;
         let faults = Faults::script(script);
         let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
-        let (new, notice) = (Secret::new("new".to_owned()), bench.notice());
+        let (new, notice) = (StoredHash::new("new"), bench.notice());
         let reset = resets.reset(&code, &bench.account, new, Some(&notice), bench.now).await;
         assert_eq!(reset.unwrap(), Redeemed::Done, "{script:?}");
         assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("new", 0), "{script:?}");

@@ -1,9 +1,9 @@
 //! Finding accounts by name, and beginning sessions.
 
 use auth::AccountCheck;
-use identity::{CanonicalName, Email, Presented, Username};
+use identity::{CanonicalName, Email, Presented, StoredHash, Username};
 use process::{Fault as _, FaultKind};
-use store::{Accounts, Logins, PasswordVer, Secret, StoreError};
+use store::{Accounts, Logins, PasswordVer, StoreError};
 use testkit::{Fault, Faults, Stack};
 
 use crate::{keys, new_account, registrations};
@@ -56,7 +56,7 @@ async fn a_hash_is_replaced_unless_it_has_changed_meanwhile() {
     let stack = Stack::start().await;
     registrations(&stack).create(new_account("testuser", None)).await.unwrap();
     let (logins, user) = (stack.logins(), name("testuser"));
-    let secret = |text: &str| Secret::new(text.to_owned());
+    let secret = |text: &str| StoredHash::new(text);
     let before = secret("the hash of testuser");
     assert!(logins.rehash(&user, &before, &secret("by argon2id")).await.unwrap());
     assert!(!logins.rehash(&user, &before, &secret("too late")).await.unwrap());

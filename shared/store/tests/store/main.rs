@@ -15,9 +15,9 @@ mod sessions;
 use std::collections::BTreeSet;
 
 use dynamo::Client;
-use identity::{Email, Role, Roles, UserId, Username};
+use identity::{Email, Role, Roles, StoredHash, UserId, Username};
 use process::{Clock, Fault, FaultKind, SystemClock, SystemRandom};
-use store::{NewAccount, NewEmail, RegisterError, Registrations, Secret};
+use store::{NewAccount, NewEmail, RegisterError, Registrations};
 use testkit::{Faults, Stack};
 
 /// An account to be made.
@@ -28,7 +28,7 @@ fn new_account(username: &str, email: Option<&str>) -> NewAccount {
         username: Username::parse(username).unwrap(),
         email: email.map(|email| NewEmail::Claimed(Email::parse(email).unwrap())),
         roles: Roles::from_iter([Role::User]),
-        password: Secret::new(format!("the hash of {username}")),
+        password: StoredHash::new(format!("the hash of {username}")),
         created_at: now,
         invite: None,
     }
