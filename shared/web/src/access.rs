@@ -15,17 +15,16 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// The parts that decide access to a route, opened once when the function starts: nothing, a verifier, or a
-/// verifier and accounts.
+/// The parts that decide access to a route: nothing, a verifier, or a verifier and a reader of accounts. They are
+/// opened once, when the function starts.
 pub trait Gate: Sized + Send + Sync + 'static {
     /// The settings of the gate.
     type Settings: Settings;
 
-    /// Creates the gate. Nothing is read yet.
+    /// Creates the gate, without any request to a service.
     fn new(settings: Self::Settings, world: &World) -> Self;
 
-    /// Reads what the gate will need, when the function starts. What cannot be read then is read at a later
-    /// request.
+    /// Preloads the data that the gate needs, when the function starts. If that fails, a later request loads it.
     fn warm(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -59,7 +58,7 @@ pub trait AccountGate: TokenGate {
 /// The rule that decides who may call a route. It is sealed: [`Public`], [`ByRefreshToken`], [`ByToken`] and
 /// [`CheckedBy`] are the only ones.
 pub trait Access: sealed::Sealed + Send + Sync + 'static {
-    /// The parts that decide.
+    /// The parts that decide access.
     type Gate: Gate;
 
     /// The admitted caller, as a handler gets it.
@@ -88,8 +87,8 @@ pub trait Access: sealed::Sealed + Send + Sync + 'static {
 #[derive(Debug)]
 pub enum Public {}
 
-/// Any holder of a refresh token. It is in the body, so it is the handler that verifies it, before it does
-/// anything else.
+/// Any holder of a refresh token. The token is in the body, so the handler verifies it before it does anything
+/// else.
 #[derive(Debug)]
 pub enum ByRefreshToken {}
 
@@ -101,7 +100,7 @@ pub enum ByRefreshToken {}
 pub struct ByToken<G, R>(PhantomData<fn() -> (G, R)>);
 
 /// Every holder of a valid access token whose account is active and has the role that `R` requires, and whose
-/// session has not ended. Both are read on every call.
+/// session has not ended. The account and the session are read on every call.
 ///
 /// Routes name it by the alias of the crate `account-guard`.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use crate::Problem;
 /// The token of `Authorization: Bearer TOKEN`.
 ///
 /// The scheme's case does not matter (RFC 9110 §11.1). With another scheme, or none, there are no
-/// credentials. Several values are refused, even if a gateway has joined them by a comma: which of them is
-/// used must not depend on who reads them.
+/// credentials. Several values are refused, even if a gateway has joined them with a comma, because different
+/// readers might choose different ones.
 pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {

@@ -80,8 +80,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
 /// address; other proxies may.
 ///
 /// A value without a port is refused, because an IPv6 address without a port can look like a shorter
-/// address with one. Such a value, as in `2001:db8::1:443`, is ambiguous by itself, and is read as an
-/// address and a port.
+/// address with one. A value such as `2001:db8::1:443` is ambiguous by itself, and is read as an address and a
+/// port.
 fn viewer_address(text: &str) -> Option<IpAddr> {
     let (address, port) = text.rsplit_once(':')?;
     if !is_port(port) {
@@ -93,7 +93,7 @@ fn viewer_address(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// Whether this is a port as proxies write one: 1 to 65535, without a leading zero.
+/// Whether the text is a port as proxies write it: 1 to 65535, without a leading zero.
 fn is_port(text: &str) -> bool {
     text.starts_with(|first: char| matches!(first, '1'..='9'))
         && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -130,7 +130,7 @@ impl fmt::Debug for SecretDigests {
 }
 
 impl SecretDigests {
-    /// Whether `secret` has one of the digests. In constant time.
+    /// Whether `secret` has one of the digests. Takes constant time.
     fn accept(&self, secret: &[u8]) -> bool {
         let presented = digest(&SHA256, secret);
         self.0.iter().fold(false, |accepted, digest| {

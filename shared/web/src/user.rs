@@ -1,4 +1,4 @@
-//! USER as it is answered.
+//! The user in an answer.
 
 use identity::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ impl From<Account> for UserBody {
         Self {
             id: account.id,
             username: account.username,
-            // What is still to be verified is shown too, as not verified.
+            // An address that is not confirmed yet is shown too, with `email_verified` false.
             email: account.email.or(account.pending_email),
             email_verified: account.email_standing == EmailStanding::Verified,
             roles: account.roles,
