@@ -17,7 +17,7 @@ use tokio::io::AsyncReadExt;
 pub struct Description {
     /// The function's name.
     pub name: String,
-    /// Its methods and paths. Empty for a function without HTTP.
+    /// The methods and paths that it serves. Empty for a function without HTTP.
     pub endpoints: Vec<Endpoint>,
     /// Its access rule: `anyone`, `by token, role admin`, `checked` …
     pub access: String,

@@ -25,10 +25,10 @@ pub const FILE: &str = "latchkey.db";
 /// The first bytes of every `SQLite` database.
 const HEADER: &[u8] = b"SQLite format 3\0";
 
-/// Where the database keeps its items.
+/// Where the database stores its items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// In a file, where they outlive the process.
+    /// In a file, which outlives the process.
     File(PathBuf),
     /// In memory.
     Memory,
@@ -59,32 +59,32 @@ pub enum DatabaseError {
     /// The file cannot be opened.
     #[error("cannot open the database {path}: {problem}")]
     Open {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The reason.
         problem: String,
     },
     /// The template's definition of a table is refused.
     #[error("cannot create the table {table}: {problem}")]
     Table {
-        /// The logical id.
+        /// The logical id of the table.
         table: String,
-        /// Why.
+        /// The reason.
         problem: String,
     },
-    /// The file does not hold a database, or a part of it is unreadable.
+    /// The file is not a database, or a part of it is unreadable.
     #[error(
         "the database {0} is damaged, or is not a database: replace it with a backup, delete it to start \
          with an empty one, or choose another with --db"
     )]
     Damaged(String),
-    /// A table of the file has another key than in the template.
+    /// A table in the file has a different key from the one in the template.
     #[error(
         "the table {0} of the database differs from the one in template.yaml: delete the file, or \
          choose another with --db"
     )]
     OtherForm(String),
-    /// There is no port to listen on.
+    /// No port is free.
     #[error("cannot listen for the database: {0}")]
     Listen(std::io::Error),
 }
@@ -121,7 +121,7 @@ impl LocalDatabase {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DatabaseError::Listen)?;
         let address = listener.local_addr().map_err(DatabaseError::Listen)?;
-        // The emulator answers pages of every origin. A guard in front of it refuses them.
+        // The emulator answers pages of every origin, so a guard in front of it refuses them.
         let hidden = loopback::hidden().await.map_err(DatabaseError::Listen)?;
         let emulator = hidden.local_addr().map_err(DatabaseError::Listen)?;
         let servers = [
@@ -131,7 +131,7 @@ impl LocalDatabase {
         Ok(Self { address, database, servers, lock })
     }
 
-    /// Records which process has the database, for the message that others get.
+    /// Records which process has the database, for the error message of other processes.
     ///
     /// # Errors
     /// When the file next to the database cannot be written.
@@ -205,7 +205,7 @@ fn is_damage(problem: &str) -> bool {
         .any(|damage| problem.contains(damage))
 }
 
-/// Refuses a file of another program before writing anything next to it.
+/// Refuses a file of another program, before anything is written next to it.
 fn check_header(path: &Path) -> Result<(), DatabaseError> {
     let mut header = Vec::new();
     // An unreadable file is reported when it is opened.
@@ -232,7 +232,7 @@ fn private(path: &Path) -> Result<(), DatabaseError> {
     }
 }
 
-/// One process at a time: the emulator keeps part of its state in memory.
+/// Locks the database for this process alone, because the emulator keeps part of its state in memory.
 fn lock(path: &Path) -> Result<File, DatabaseError> {
     let name = path.display().to_string();
     let mut lock_file = path.as_os_str().to_owned();
@@ -300,7 +300,7 @@ fn check(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     if described["Table"]["KeySchema"] != table.definition["KeySchema"] {
         return Err(DatabaseError::OtherForm(table.name.clone()));
     }
-    // A deployment would add a stream that the template has since got, and so does this.
+    // If the template has gained a stream since, add it, as a deployment would.
     let stream = &table.definition["StreamSpecification"];
     if !stream.is_null() && described["Table"]["StreamSpecification"].is_null() {
         let request = json!({"TableName": table.name, "StreamSpecification": stream});
@@ -416,7 +416,7 @@ mod tests {
         }
     }
 
-    /// By its announced length at once, and without one as soon as the limit is exceeded.
+    /// A request that announces its length is refused immediately, any other as soon as it exceeds the limit.
     #[tokio::test]
     async fn a_request_that_is_too_large_is_refused_before_it_is_read() {
         let database = LocalDatabase::start(&Storage::Memory, &[table("pk")]).await.unwrap();
@@ -430,7 +430,7 @@ mod tests {
             let stream = TcpStream::connect(database.address).await.unwrap();
             let (mut read, mut write) = stream.into_split();
             let request = format!("POST / HTTP/1.1\r\n{host}\r\n{length}\r\n\r\n{body}");
-            // The server may close before it has read everything. This end stays open.
+            // The server may close the connection before it has read everything. The client keeps its end open.
             let sending = tokio::spawn(async move {
                 drop(write.write_all(request.as_bytes()).await);
                 std::future::pending::<()>().await;
@@ -460,7 +460,7 @@ mod tests {
         }
     }
 
-    /// A file of another program, and Latchkey's databases that were truncated or overwritten.
+    /// A file of another program, and databases of Latchkey that were truncated or overwritten.
     #[tokio::test]
     async fn a_damaged_database_is_reported_in_one_line_with_advice() {
         let folder = tempfile::tempdir().unwrap();

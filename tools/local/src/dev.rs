@@ -27,10 +27,10 @@ use crate::rebuild::{self, Sources};
 use crate::streams;
 use crate::variables::{self, Variables};
 
-/// The most instances of each function: enough to show what happens between two of them.
+/// The default limit of instances per function: enough to show concurrency between two of them.
 const CONCURRENCY: NonZeroU16 = NonZeroU16::new(2).unwrap();
 
-/// The folder of mails, in `.local`.
+/// The folder of mails in `.local`.
 const MAILS: &str = "outbox";
 
 /// Options of the dev server.
@@ -88,9 +88,9 @@ fn variable(text: &str) -> Result<(String, String), String> {
 /// Runs the dev server until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// When something that it needs is missing or broken. In one line.
+/// When something that it needs is missing or broken, in one line.
 pub async fn run(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
-    // All that runs is owned by the future: whichever comes first, dropping it ends everything.
+    // The future owns everything that runs, so dropping it ends everything.
     tokio::select! {
         result = serve(project, options) => result,
         interrupted = interrupted() => Ok(interrupted?),
@@ -101,9 +101,9 @@ pub async fn run(project: &Project, options: &DevOptions) -> anyhow::Result<()> 
 /// Returns once the other end of standard input is closed.
 async fn stdin_closed() {
     let (sender, receiver) = oneshot::channel();
-    // Not by Tokio's own: that would keep the runtime from ending while it reads.
+    // Tokio's standard input would keep the runtime from shutting down while it reads.
     std::thread::spawn(move || {
-        // Nothing is expected: bytes are passed over, the end and an error are the end.
+        // Bytes are ignored. An error is treated like the end.
         drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
         let _ = sender.send(());
     });
@@ -111,7 +111,7 @@ async fn stdin_closed() {
 }
 
 async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
-    // First what fails fast.
+    // Checks that fail fast come first.
     let port = HeldPort::hold(options.port)?;
     let url = format!("http://127.0.0.1:{}", port.port);
     let template = Template::read(&project.template()).context("template.yaml")?;
@@ -129,7 +129,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
         Some(storage) => storage.clone(),
         None => Storage::File(project.local(database::FILE)),
     };
-    // A misspelled path is an empty database, so a new one is announced.
+    // A misspelled path would silently become an empty database, so announce a new one.
     let created = match &storage {
         Storage::File(path) if !path.try_exists().unwrap_or(true) => Some(path.display()),
         Storage::File(_) | Storage::Memory => None,
@@ -162,7 +162,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let programs = programs(&template, &binaries)?;
     let descriptions = describe(&template, &binaries).await?;
 
-    // For those who run `cargo lambda watch --env-file .local/functions.env` by hand.
+    // For `cargo lambda watch --env-file .local/functions.env`, run by hand.
     let public: Vec<_> =
         environment.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
     let public = public.join("\n");
@@ -214,10 +214,10 @@ fn programs(
     programs.context("some functions of template.yaml could not be built: see the errors above")
 }
 
-/// How to run a server that shares nothing with another one.
+/// The command that starts a server which shares nothing with another one.
 const INDEPENDENT: &str = "cargo xtask dev --local .local/second --port 0";
 
-/// What to do about a database that another process has.
+/// Adds advice to the error about a database that another process has open.
 fn in_use(error: anyhow::Error) -> anyhow::Error {
     if matches!(error.downcast_ref(), Some(DatabaseError::InUse(_))) {
         anyhow::anyhow!("{error}: stop that process, or start an independent server: {INDEPENDENT}")
@@ -237,9 +237,8 @@ fn taken(port: u16, error: &std::io::Error) -> anyhow::Error {
     }
 }
 
-/// The port on both loopback interfaces: clients that are given `localhost`, and `cargo lambda invoke` by
-/// default, try `::1` first. While it is held, nobody else can take it, and it refuses connections until
-/// this process listens on it.
+/// A port, bound on both loopback addresses: clients of `localhost`, among them `cargo lambda invoke` by default,
+/// try `::1` first. No other process can take it, and it refuses connections until this process listens on it.
 #[derive(Debug)]
 struct HeldPort {
     port: u16,
@@ -258,7 +257,7 @@ impl HeldPort {
         let v4 = TcpSocket::new_v4()
             .and_then(|socket| bind(socket, (Ipv4Addr::LOCALHOST, port).into()))
             .map_err(|error| taken(port, &error))?;
-        // The one that was chosen, if it was left open.
+        // The port that the system chose, if `port` is 0.
         let port = v4.local_addr().map_err(|error| taken(port, &error))?.port();
         let v6 =
             TcpSocket::new_v6().and_then(|socket| bind(socket, (Ipv6Addr::LOCALHOST, port).into()));
@@ -278,7 +277,7 @@ impl HeldPort {
     }
 }
 
-/// Asks the binaries of all functions with routes for their descriptions, concurrently: the first start of
+/// Asks the binaries of all functions with routes for their descriptions. Concurrently, because the first start of
 /// each reads its binary from the disk.
 async fn describe(
     template: &Template,
@@ -299,7 +298,7 @@ async fn describe(
     Ok(descriptions)
 }
 
-/// The environment of all functions together: `cargo lambda watch` on its own gives them one.
+/// The shared environment of all functions: `cargo lambda watch` on its own supports only one for all.
 fn environment(
     template: &Template,
     endpoint: &str,
@@ -313,7 +312,7 @@ fn environment(
             let value = match setting {
                 Setting::Text(value) => value.clone(),
                 Setting::Table(table) => table.clone(),
-                // Secrets are in files here.
+                // The dev server keeps secrets in files.
                 Setting::Deployed if name.ends_with("_SECRET") => continue,
                 Setting::Deployed => {
                     unknown.insert(name.clone());
@@ -327,7 +326,7 @@ fn environment(
             }
         }
     }
-    // There is no CloudWatch here: what is in the log is for a person.
+    // There is no CloudWatch here, and a person reads the log.
     unknown.remove("STACK_NAME");
     environment.extend(database::environment(endpoint));
     environment.insert("ISSUER".to_owned(), issuer.to_owned());
@@ -338,7 +337,7 @@ fn environment(
     Ok(environment)
 }
 
-/// Mails become files here, with links to pages that the gateway serves, unless the user says otherwise.
+/// By default, mails are written to files, with links to pages that the gateway serves.
 fn local_mail(
     environment: &mut BTreeMap<String, String>,
     mails: &Path,
@@ -356,8 +355,7 @@ fn local_mail(
     }
 }
 
-/// With `TRUSTED_EDGE=on`, functions accept the edge secrets of the local peppers, unless the user says
-/// otherwise.
+/// With `TRUSTED_EDGE=on`, functions accept the edge secrets of the local peppers, unless the user sets others.
 async fn local_edge(
     environment: &mut BTreeMap<String, String>,
     peppers: &PepperRotation,
@@ -389,11 +387,11 @@ fn welcome(url: &str, descriptions: &[Description]) {
     ui::line(attempt(url));
 }
 
-/// Commands to try the API with, which are those of the README.
+/// Commands to try the API with, the same as in the README.
 fn attempt(url: &str) -> String {
     let account = r#"'{"username":"testuser","password":"a long walk by the river","email":"t@example.com"}'"#;
     let body = r#"'{"username":"testuser","password":"a long walk by the river"}'"#;
-    // Answers end without a newline, which a terminal wants.
+    // Answers end without a newline, so curl adds one for the terminal.
     format!(
         "\nTry:\n  \
          curl -i -w '\\n' {url}/auth/register --json {account}\n  \
@@ -464,7 +462,7 @@ Resources:
         let readme = Project::here().root().join("README.md");
         let readme = std::fs::read_to_string(readme).unwrap();
         let block = attempt("$API");
-        // With the address, to which the README lets a mail go.
+        // With the address that the README sends a mail to.
         for (route, end) in [("register", "\n"), ("login", " |")] {
             let request = format!("$API/auth/{route} --json ");
             let body = block.split_once(&request).unwrap().1.split_once(end).unwrap().0;

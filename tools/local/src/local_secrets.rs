@@ -132,7 +132,7 @@ impl LocalSecrets {
         }
     }
 
-    /// Creates what is missing, and publishes the public keys if the table does not contain them.
+    /// Creates missing secrets, and publishes the public keys if the table does not contain them.
     ///
     /// # Errors
     /// When an existing secret is unusable, or something cannot be created.

@@ -42,7 +42,7 @@ pub(crate) const MAX_GUARDED_BYTES: usize = 6_000_000;
 /// The names of the loopback interface.
 const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
-/// The request is not for this server, or a page of another origin sent it.
+/// The request is for another server, or a page of another origin sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request comes from another site")]
 pub(crate) struct Foreign;
@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    /// Each attempt fails at once until a file descriptor is free.
+    /// Each attempt fails immediately until a file descriptor is free.
     #[tokio::test]
     async fn a_server_without_file_descriptors_waits_between_attempts_and_reports_once() {
         const EMFILE: i32 = 24;

@@ -27,13 +27,13 @@ const FILES: [&str; 3] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
 /// Folders that no binary is built from.
 const UNUSED: [&str; 3] = ["tests", "target", "node_modules"];
 
-/// The template. A running server does not adopt changes to it.
+/// The template. A running server does not apply changes to it.
 const TEMPLATE: &str = "template.yaml";
 
 /// Each source with the time of its last change and its size.
 type Look = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
 
-/// The sources of the functions, as they were last seen.
+/// The sources of the functions, in the state that was last seen.
 #[derive(Debug)]
 pub struct Sources {
     root: PathBuf,
@@ -41,7 +41,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Records the current state of the sources, with which later states are compared.
+    /// Records the current state of the sources, for comparison with later ones.
     #[must_use]
     pub fn watch(project: &Project) -> Self {
         let root = project.root().to_owned();
@@ -120,9 +120,10 @@ fn is_source(path: &Path) -> bool {
     !inner.any(ignored) && !is_temporary(&name)
 }
 
-/// Whether an editor, or a test that compares snapshots, writes a file of this name next to the real one.
+/// Whether a file of this name is temporary: editors, and tests that compare snapshots, write such files next to
+/// the real ones.
 fn is_temporary(name: &str) -> bool {
-    // `4913` is how Vim finds out whether it can write to a folder.
+    // Vim creates `4913` to find out whether it can write to a folder.
     name == "4913"
         || name.ends_with('~')
         || (name.starts_with('#') && name.ends_with('#'))

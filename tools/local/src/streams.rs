@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long to wait before failed records are delivered again.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// The most deliveries of a record.
+/// The maximum number of deliveries of a record.
 const TRIES: usize = 10;
 
 /// Delivers the records of all streams, and never returns. Reports each new mail in the folder `mails`.
@@ -101,7 +101,7 @@ fn start(database: &Database, table: &str) -> anyhow::Result<String> {
     database.get_shard_iterator(request)?.shard_iterator.context("the stream cannot be read")
 }
 
-/// Invokes a function until it has accepted all records, or a record has failed too often.
+/// Invokes a function until it has accepted all records or a record has failed too often.
 async fn deliver_batch(invoker: &impl Invoker, function: &str, records: &[Value]) {
     let mut rest = records;
     for _ in 0..TRIES {
@@ -130,8 +130,8 @@ fn first_failure(answer: &Value, records: &[Value]) -> Option<usize> {
     records.iter().position(failed)
 }
 
-/// Delivers a batch and returns the mails that this sent. A stream keeps its records for a day, so it also has
-/// those of an earlier run.
+/// Delivers a batch and returns the mails that this sent, without those of an earlier run, whose records a stream
+/// keeps for a day.
 async fn deliver_and_find(
     invoker: &impl Invoker,
     function: &str,

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::Matched;
 
-/// The facts about a request that its event contains in addition.
+/// Facts about a request that are in its event but not in the request itself.
 #[derive(Clone, Copy, Debug)]
 pub struct EventContext<'a> {
     /// The address of the client.

@@ -13,12 +13,12 @@ type Request = (Command, oneshot::Sender<io::Result<Child>>);
 
 /// Starts all processes from one thread.
 ///
-/// A process that asks for it (`PR_SET_PDEATHSIG`) ends when the *thread* that started it ends, and the
-/// threads of the runtime come and go. The thread of this value lives as long as the value.
+/// A process that requests it (`PR_SET_PDEATHSIG`) ends when the *thread* that started it ends, and the runtime
+/// starts and ends threads at any time. The thread of this value lives as long as the value.
 #[derive(Debug)]
 pub(super) struct Starter {
     requests: mpsc::Sender<Request>,
-    /// Whether `setpriv` of util-linux is available, which makes that request to the kernel.
+    /// Whether `setpriv` of util-linux is available, which makes that request.
     ends_with_us: bool,
 }
 
