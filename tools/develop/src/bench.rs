@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: figures that a test must not assert, since they hang on the machine.
+//! `cargo xtask bench`: measures figures that depend on the machine, so no test may assert them.
 
 use std::time::{Duration, Instant};
 
@@ -37,13 +37,13 @@ pub enum BenchCommand {
     },
 }
 
-/// Logins of each kind that are made and not measured.
+/// The number of unmeasured logins of each kind, to warm up.
 const WARM_UP: usize = 20;
 
-/// Carries the command out.
+/// Runs a command.
 ///
 /// # Errors
-/// When there is no running dev server, or it does not answer as it should. In one line.
+/// When no dev server is running, or it gives an unexpected answer, in one line.
 pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()> {
     let tries = match command {
         BenchCommand::LoginTiming { tries } => tries,
@@ -68,7 +68,7 @@ pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()>
     }
     let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
     for n in 0..tries + WARM_UP {
-        // Alternately, so that other load on the machine affects both.
+        // The kinds alternate, so that other load on the machine affects both.
         let kinds = [(&name, &mut wrong), (&nobody, &mut unknown)];
         for (who, times) in kinds {
             let body = json!({"username": who, "password": "another long walk"});
@@ -96,7 +96,7 @@ struct Api {
 }
 
 impl Api {
-    /// The status of an answer, and how long it took to its end.
+    /// The status of an answer, and the time until it was complete.
     async fn post(
         &self,
         path: &str,
@@ -121,8 +121,8 @@ fn quantile(times: &[Duration], n: usize, of: usize) -> Duration {
     sorted.get(sorted.len() * n / of).copied().unwrap_or_default()
 }
 
-/// The two-sided p-value of the Mann-Whitney test, by the normal approximation, which is good for more
-/// than twenty of each: how likely such a difference is between samples of one distribution.
+/// The two-sided p-value of the Mann-Whitney test: how likely such a difference is between samples of the same
+/// distribution. Uses the normal approximation, which is good for more than twenty samples of each.
 fn mann_whitney(left: &[Duration], right: &[Duration]) -> f64 {
     let count = |times: &[Duration]| u32::try_from(times.len()).map_or(f64::MAX, f64::from);
     let wins: f64 = left
@@ -157,7 +157,7 @@ mod tests {
         assert!(mann_whitney(&one, &later) < 0.001);
     }
 
-    /// By the formula of the normal approximation without correction, computed in Python.
+    /// The expected values were computed in Python, by the normal approximation without correction.
     #[test]
     fn agrees_with_the_formula() {
         let p = mann_whitney(&millis(0..20), &millis(3..23));

@@ -22,10 +22,10 @@ use template::{Template, resource, ui};
 
 use crate::roles::{self, ACCESS_MATRIX};
 
-/// The longest name of a function that leaves room for the stack's name before it.
+/// The maximum length of a function's name, which leaves room for the stack's name before it.
 const MAX_NAME_CHARS: usize = 40;
 
-/// Names that no package can have: Rust's keywords, current and reserved, and its own crates.
+/// Names that no package can have: Rust's current and reserved keywords, and its standard crates.
 const NO_CRATE: &str = "abstract alloc as async await become box break const continue core crate do dyn else enum extern \
     false final fn for gen if impl in let loop macro match mod move mut override priv proc-macro pub ref \
     return self static std struct super test trait true try type typeof unsafe unsized use virtual where \
@@ -211,7 +211,7 @@ pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     update.current_dir(project.root()).args(["update", "--workspace", "--offline", "--quiet"]);
     let locked = update.status().await.context("cannot run cargo")?;
     anyhow::ensure!(locked.success(), "cargo rejects the new package: see the error above");
-    // Names are of any length, so rustfmt breaks the lines.
+    // Names vary in length, so rustfmt wraps the lines.
     let mut format = cargo();
     format.current_dir(project.root()).args(["fmt", "--package", plan.name]);
     if !format.status().await.is_ok_and(|formatted| formatted.success()) {
@@ -224,7 +224,7 @@ pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The address of the dev server: of the one that is running, or of one that is started without options.
+/// The address of the running dev server, or else of one that is started without options.
 fn running_at(project: &Project) -> (String, bool) {
     match DevState::of_running(project) {
         Ok(Some(server)) => (server.url, true),
@@ -398,7 +398,7 @@ fn files(project: &Project, plan: &Plan<'_>) -> anyhow::Result<BTreeMap<PathBuf,
     let name = plan.name;
     let template = Template::read(&project.template()).context("template.yaml")?;
     for function in &template.functions {
-        // With other names of its parameters, a path is the same.
+        // Paths that differ only in the names of their parameters are the same path.
         if let Some(route) =
             function.routes.iter().find(|route| shape(&route.path) == shape(&plan.path))
         {
@@ -927,9 +927,9 @@ fn operation(plan: &Plan<'_>) -> String {
     )
 }
 
-/// The access matrix with the row that this route is meant to have: a test compares it with the route.
+/// The access matrix with the intended row of this route, which a test compares with the route.
 fn access_matrix(old: &str, plan: &Plan<'_>) -> anyhow::Result<String> {
-    // The matrix sends an empty object to every method but GET.
+    // The matrix test sends an empty object with every method except GET.
     let answer = if plan.has_body() { "400 invalid_request" } else { "200" };
     let nobody = if plan.gate == Gate::None { answer } else { "401 missing_token" };
     let row = roles::row(nobody, plan.access.role(), answer);

@@ -1,4 +1,4 @@
-//! The size of the functions' binaries as they are shipped.
+//! The sizes of the functions' binaries as shipped.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use template::{Template, ui};
 /// How the release profile links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// As it is shipped: without link-time optimization.
+    /// As shipped: without link-time optimization.
     Shipped,
     /// With optimization across all crates, for comparison.
     Fat,
@@ -43,7 +43,7 @@ pub async fn build(project: &Project, link: Link) -> anyhow::Result<bool> {
             bail!("cannot build {}: see the errors above", function.name);
         }
         let binary = project.root().join("target/release").join(&function.name);
-        // Now, since a build with the other link puts its binary in the same place.
+        // Measure now, because a build with the other setting writes its binary to the same place.
         binaries.push((function.name, mebibytes(&binary)?));
     }
     Ok(report(&binaries, link))
@@ -52,7 +52,7 @@ pub async fn build(project: &Project, link: Link) -> anyhow::Result<bool> {
 /// Prints the sizes of functions that `sam build` has built. Returns whether all are small enough.
 ///
 /// # Errors
-/// When one has not been built.
+/// When a function has not been built.
 pub fn check_built(project: &Project, functions: &[&str]) -> anyhow::Result<bool> {
     let size = |function: &&str| {
         let binary = project.root().join("target/lambda").join(function).join("bootstrap");

@@ -24,7 +24,7 @@ pub struct TestOptions {
     pub fast: bool,
 }
 
-/// The part of test names that `--fast` leaves out.
+/// Tests with this in their name are left out by `--fast`.
 const SLOW: &str = "end_to_end";
 
 /// The name of the test that deploys.
@@ -53,7 +53,7 @@ enum Work {
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Passed,
-    /// With the names of the tests that failed, where the step runs tests.
+    /// Contains the names of the failed tests, if the step runs tests.
     Failed(Vec<String>),
     Skipped(String),
 }
@@ -88,7 +88,7 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool
         async { carry_out(project, tests, &mut std::io::stdout()).await },
         carry_out(project, deployment, &mut log),
     );
-    // A reader that has gone away is no error.
+    // A closed pipe is not an error.
     drop(std::io::copy(&mut File::open(&path)?, &mut std::io::stdout()));
     results.extend(tested.into_iter().chain(deployed));
     results.extend(carry_out(project, last, &mut std::io::stdout()).await);
@@ -100,7 +100,7 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool
     Ok(summary.good)
 }
 
-/// Carries out steps one after another. What tests print goes to `shown`.
+/// Runs steps one after another. Writes the output of tests to `shown`.
 async fn carry_out(project: &Project, steps: Vec<Step>, shown: &mut impl Write) -> Vec<Finished> {
     let mut results = Vec::new();
     for step in steps {
@@ -129,7 +129,7 @@ async fn carry_out(project: &Project, steps: Vec<Step>, shown: &mut impl Write) 
     results
 }
 
-/// Deploys to an emulator of AWS as the documentation says, and tests the deployment. Returns whether all
+/// Deploys to an emulator of AWS as the documentation says, and tests the deployment. Returns whether everything
 /// succeeded.
 ///
 /// # Errors
@@ -150,7 +150,7 @@ async fn execute(project: &Project, command: &mut Command) -> anyhow::Result<boo
     Ok(group.wait().await?.success())
 }
 
-/// Runs tests, copies what they print to `shown`, and collects the names of those that fail.
+/// Runs tests, copies their output to `shown`, and collects the names of those that fail.
 async fn execute_tests(
     project: &Project,
     command: &mut Command,
@@ -166,7 +166,7 @@ async fn execute_tests(
         while output.read_until(b'\n', &mut line).await.context("cannot read the tests' output")?
             > 0
         {
-            // A reader that has gone away is no error.
+            // A closed pipe is not an error.
             drop(shown.write_all(&line));
             failures.read(&String::from_utf8_lossy(&line));
             line.clear();
@@ -186,7 +186,7 @@ struct Failures {
 impl Failures {
     fn read(&mut self, line: &str) {
         let line = line.trim_end();
-        // There are two lists: of what the tests printed, which begins with an empty line, and of names.
+        // There are two lists: the output of the tests, which begins with an empty line, and the names.
         match line.strip_prefix("    ") {
             Some(name) if self.in_list => self.names.push(name.to_owned()),
             _ => self.in_list = line == "failures:",
@@ -196,16 +196,16 @@ impl Failures {
 
 /// The steps of a run. Tests and deployment run concurrently.
 struct Plan {
-    /// Take seconds and come first, so that a mistake that they find costs no half hour.
+    /// Checks that take seconds. They come first, so that a mistake shows within seconds, not after half an hour.
     checks: Vec<Step>,
     tests: Vec<Step>,
     deployment: Vec<Step>,
-    /// Examine what the tests have left.
+    /// Steps that examine what the tests have left behind.
     last: Vec<Step>,
 }
 
 async fn plan_for(project: &Project, options: TestOptions) -> anyhow::Result<Plan> {
-    // First, since tests use them too.
+    // First, because the tests use the tools too.
     let test = tools(project, options, ToolSet::Test).await;
     let checkov = tools(project, options, ToolSet::Checkov).await;
     let used = project.tools().join("snapshots-used");
@@ -214,7 +214,7 @@ async fn plan_for(project: &Project, options: TestOptions) -> anyhow::Result<Pla
     Ok(plan(options, &test, &checkov, used))
 }
 
-/// The tools of a set, or why there are none.
+/// The tools of a set, or the reason why they are missing.
 async fn tools(project: &Project, options: TestOptions, set: ToolSet) -> Result<Tools, String> {
     if options.fast {
         let installed = Tools::installed(project, set).await;
@@ -247,8 +247,8 @@ fn plan(
         check("checkov", checkov, "checkov", &scan),
     ];
     let run = |title, command| Step { title, work: Work::Tests(command) };
-    // The whole workspace each time, so that features are unified once, and nothing is built twice. A test
-    // ensures that no `main.rs` has tests, which would be a program to link for each.
+    // Always the whole workspace, so that features are unified once and nothing is built twice. A test ensures that
+    // no `main.rs` has tests, because cargo would link a test program for each.
     let cargo_test = |arguments: &[&str]| {
         let mut tests = cargo();
         tests
@@ -282,7 +282,7 @@ fn linter(program: PathBuf, arguments: &[&str]) -> Command {
     linter
 }
 
-/// What is said at the end.
+/// The summary of a run.
 struct Summary {
     lines: Vec<String>,
     good: bool,
@@ -417,7 +417,7 @@ test result: FAILED. 0 passed; 1 failed
             assert_eq!(titles(&plan.checks), checks);
             assert_eq!(plan.tests[0].title, "Tests");
             assert_eq!(plan.deployment.is_empty(), fast);
-            // It looks at what the tests have used.
+            // It examines which snapshots the tests have used.
             assert_eq!(titles(&plan.last), if fast { &[][..] } else { &["Snapshots"] });
         }
     }
