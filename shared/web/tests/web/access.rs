@@ -1,4 +1,4 @@
-//! Who is admitted, and what refused callers are answered.
+//! Who is admitted, and the answers to refused callers.
 
 use auth::LiveSession;
 use identity::{Account, EmailStanding, Role, Roles, Standing, UserId, Username};
@@ -96,12 +96,12 @@ async fn without_a_token_the_challenge_has_no_error() {
 }
 
 #[tokio::test]
-async fn every_bad_token_is_one_answer() {
+async fn every_bad_token_gets_the_same_answer() {
     let bench = Bench::new(&[Role::User]);
     let route = bench.by_token();
     let mut first = None;
     let bad = bench.forge.bad_tokens(&bench.claims, bench.clock.now());
-    // A line break cannot stand in a header.
+    // A header cannot contain a line break.
     for bad in bad.into_iter().filter(|bad| !bad.token.contains('\n')) {
         let answered = ask(&route, &bad.token).await;
         let (status, code) = outcome(&answered);
@@ -137,7 +137,7 @@ async fn more_than_one_token_is_refused() {
 }
 
 #[tokio::test]
-async fn the_scheme_is_written_as_one_likes() {
+async fn the_case_of_the_scheme_does_not_matter() {
     let bench = Bench::new(&[]);
     for scheme in ["bearer", "BEARER", "bEaReR", "Bearer  "] {
         let value = format!("{scheme} {}", bench.token());
@@ -147,7 +147,7 @@ async fn the_scheme_is_written_as_one_likes() {
 }
 
 #[tokio::test]
-async fn a_missing_role_is_told_with_its_challenge() {
+async fn a_missing_role_gets_its_challenge() {
     let bench = Bench::new(&[Role::User, Role::SuperAdmin]);
     let by_token = ByTokenAdmin::new(&bench.forge, &bench.clock, Finding::Nothing);
     let found = Finding::Found(bench.account(&[Role::User]), bench.session());
@@ -160,7 +160,7 @@ async fn a_missing_role_is_told_with_its_challenge() {
 }
 
 #[tokio::test]
-async fn by_token_the_roles_of_the_token_decide_and_checked_those_of_now() {
+async fn by_token_the_roles_in_the_token_decide_and_checked_the_current_ones() {
     let admin_then = Bench::new(&[Role::Admin]);
     let by_token = ByTokenAdmin::new(&admin_then.forge, &admin_then.clock, Finding::Nothing);
     assert_eq!(outcome(&ask(&by_token, &admin_then.token()).await), let_in());
@@ -176,7 +176,7 @@ async fn by_token_the_roles_of_the_token_decide_and_checked_those_of_now() {
 }
 
 #[tokio::test]
-async fn an_account_and_a_session_that_count_now_are_needed() {
+async fn a_checked_route_requires_an_active_account_and_a_live_session() {
     let bench = Bench::new(&[Role::User]);
     let account = bench.account(&[Role::User]);
     let session = bench.session();
@@ -201,7 +201,7 @@ async fn an_account_and_a_session_that_count_now_are_needed() {
 }
 
 #[tokio::test]
-async fn a_check_that_fails_lets_nobody_in() {
+async fn a_failed_account_check_admits_no_caller() {
     let bench = Bench::new(&[Role::User]);
     assert_eq!(bench.checked(Finding::Outage).await, refused(503, "unavailable"));
     assert_eq!(bench.checked(Finding::Defect).await, refused(500, "internal"));
@@ -211,7 +211,7 @@ async fn a_check_that_fails_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn the_caller_is_let_in_before_the_body_is_read() {
+async fn the_caller_is_admitted_before_the_body_is_read() {
     let bench = Bench::new(&[]);
     let bad_bodies = [b"{".to_vec(), b"\xff".to_vec(), vec![b'a'; 1_000_000]];
     for body in bad_bodies {

@@ -1,4 +1,4 @@
-//! What every answer has, whatever it is.
+//! What all answers have in common.
 
 use serde_json::{Value, json};
 use testkit::event;
@@ -52,14 +52,14 @@ async fn every_answer_has_the_headers_of_the_contract_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_public_document_may_be_kept() {
+async fn a_public_document_may_be_cached() {
     let answered = answer(&open(Bodiless), event(post(b""))).await;
     assert_eq!(header(&answered, "cache-control"), Some("public, max-age=60"));
     assert_eq!(header(&answered, "x-content-type-options"), Some("nosniff"));
 }
 
 #[tokio::test]
-async fn a_problem_is_one_of_rfc_9457() {
+async fn a_problem_follows_rfc_9457() {
     for (mood, status, code) in [
         ("fail", 500, "internal"),
         ("unavailable", 503, "unavailable"),
@@ -81,11 +81,14 @@ async fn a_problem_is_one_of_rfc_9457() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_500_and_the_function_lives() {
+async fn a_panic_is_answered_500_and_the_function_survives() {
     for _ in 0..3 {
         let answered = moody("panic").await;
         assert_eq!(outcome(&answered), (500, "internal".to_owned()));
-        assert!(!format!("{answered:?}").contains("hush"), "what was panicked about is not told");
+        assert!(
+            !format!("{answered:?}").contains("hush"),
+            "the message of the panic is not answered"
+        );
         assert_eq!(moody("nothing").await.status_code, 204);
     }
 }
@@ -104,7 +107,7 @@ async fn the_request_id_is_the_gateways() {
     for odd in [json!(null), json!("a\r\nset-cookie: b"), json!("a\u{0}"), json!("\u{7f}")] {
         assert_eq!(with_id(odd).await, "unknown");
     }
-    // A client cannot choose it.
+    // A client cannot choose the id.
     let event_json = testkit::header(post(b"{}"), "x-request-id", "mine");
     let answered = answer(&open(Echo), event(event_json)).await;
     assert_eq!(header(&answered, "x-request-id"), Some(REQUEST_ID));

@@ -1,4 +1,4 @@
-//! Bodies: what is taken and what is refused, and as what.
+//! Which request bodies are accepted, and how others are refused.
 
 use serde_json::{Value, json};
 use testkit::{event, header as with_header, json_body, load};
@@ -19,7 +19,7 @@ fn refused(status: i64, code: &str) -> (i64, String) {
     (status, code.to_owned())
 }
 
-/// With this content type, or none.
+/// A request with this content type, or none.
 fn typed(content_type: Option<&str>) -> Value {
     let mut event = post(b"{}");
     if let Some(value) = content_type {
@@ -78,7 +78,7 @@ async fn the_content_type_is_json() {
 }
 
 #[tokio::test]
-async fn a_body_comes_in_no_further_encoding() {
+async fn an_encoded_body_is_refused() {
     let encoded = |value| with_header(post(b"{}"), "content-encoding", value);
     assert_eq!(echo(encoded("identity")).await, ok());
     for bad in ["gzip", "br", "deflate", "zstd", "gzip, identity", "identity, gzip", "", "\u{e4}"] {
@@ -89,16 +89,16 @@ async fn a_body_comes_in_no_further_encoding() {
     let mut event = with_header(base64(post(b"{}"), &gzip), "content-encoding", "gzip");
     assert_eq!(echo(event.clone()).await, refused(415, "unsupported_media_type"));
     event["headers"].as_object_mut().unwrap().remove("content-encoding");
-    assert_eq!(echo(event).await, refused(400, "invalid_request"), "and it is no JSON as it is");
+    assert_eq!(echo(event).await, refused(400, "invalid_request"), "compressed bytes are not JSON");
 }
 
-/// JSON of so many bytes.
+/// A JSON object of this many bytes.
 fn sized(bytes: usize) -> Vec<u8> {
     format!(r#"{{"a":"{}"}}"#, "a".repeat(bytes - 8)).into_bytes()
 }
 
 #[tokio::test]
-async fn a_body_has_sixteen_kibibytes_at_most() {
+async fn a_body_has_at_most_sixteen_kibibytes() {
     assert_eq!(MAX_BODY_BYTES, 16_384);
     assert_eq!(sized(MAX_BODY_BYTES).len(), 16_384);
     assert_eq!(echo(post(&sized(16_384))).await, ok());
@@ -167,7 +167,7 @@ async fn a_body_is_a_json_object() {
 }
 
 #[tokio::test]
-async fn a_member_name_stands_once() {
+async fn a_duplicate_member_name_is_refused() {
     for bad in [
         r#"{"a":1,"a":1}"#,
         r#"{"a":1,"b":2,"a":3}"#,
@@ -258,7 +258,7 @@ async fn a_refused_body_gets_the_reason() {
 }
 
 #[tokio::test]
-async fn a_surrogate_has_its_other_half() {
+async fn an_unpaired_surrogate_is_refused() {
     for bad in [r"\ud800", r"\udc00", r"\ud800a", r"\ud800\u0061", r"\udc00\ud800", r"\uD83D"] {
         for body in [format!(r#"{{"a":"{bad}"}}"#), format!(r#"{{"{bad}":1}}"#)] {
             assert_eq!(
@@ -281,7 +281,7 @@ async fn every_file_of_json_test_suite_is_answered() {
             match name.as_bytes()[0] {
                 _ if bytes.len() > MAX_BODY_BYTES => assert_eq!(status, 413, "{name}"),
                 b'n' => assert_eq!((status, code.as_str()), (400, "invalid_request"), "{name}"),
-                // What is JSON is taken when it is an object without a name twice.
+                // Valid JSON is accepted if it is an object without duplicate names.
                 b'y' => {
                     let object = bytes.trim_ascii().starts_with(b"{");
                     let twice = name.starts_with("y_object_duplicated_key");
@@ -297,7 +297,7 @@ async fn every_file_of_json_test_suite_is_answered() {
 }
 
 #[tokio::test]
-async fn members_have_their_types_and_others_are_not_bound() {
+async fn members_have_their_types_and_unknown_ones_are_ignored() {
     let shaped =
         async |body: Value| answer(&open(Shaped), event(json_body(post(b""), &body))).await;
     let said = async |body: Value| testkit::body(&shaped(body).await)["message"].clone();
@@ -316,7 +316,7 @@ async fn members_have_their_types_and_others_are_not_bound() {
         json!({"name": "hush", "number": 256}),
         json!({"name": "hush", "number": -1}),
         json!({"name": "hush", "number": 1.5}),
-        // A derived `Deserialize` would take these, member by member.
+        // A derived `Deserialize` would accept these arrays as structs.
         json!(["hush"]),
         json!(["hush", 7]),
     ] {
@@ -354,7 +354,7 @@ async fn a_member_that_is_missing_or_has_the_wrong_type_is_named() {
 }
 
 #[tokio::test]
-async fn a_route_without_a_body_does_not_look_at_one() {
+async fn a_route_without_a_body_ignores_the_body() {
     for body in [b"".to_vec(), b"{".to_vec(), b"\xff".to_vec(), sized(1_000_000)] {
         let mut event_json = post(&body);
         event_json["headers"] = load("jwks")["headers"].clone();

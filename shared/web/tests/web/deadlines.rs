@@ -1,4 +1,4 @@
-//! Work that does not end, or panics: it is answered, logged and counted, and the function lives on.
+//! Work that hangs or panics is answered, logged and counted, and the function survives.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::log::Lines;
 use crate::routes::{Mood, Moody, MoodyHandler};
 use crate::{header, open, post};
 
-/// Of an invocation that is killed in a moment.
+/// The deadline of an invocation that Lambda is about to kill.
 fn deadline() -> Deadline {
     Deadline::within(Duration::from_millis(50))
 }
@@ -35,7 +35,7 @@ async fn a_handler_that_hangs_is_answered_before_lambda_kills_the_function() {
     assert_eq!(line["reason"], "the invocation's deadline has passed");
     assert_eq!(lines.measured("DeadlinesPassed"), 1);
     assert_eq!(lines.measured("ServerErrors"), 1);
-    // And the next one is answered.
+    // The next request is answered.
     assert_eq!(moody("nothing").await.status_code, 204);
     assert_eq!(lines.measured("DeadlinesPassed"), 1);
 }
@@ -49,7 +49,7 @@ async fn handled(mood: Mood) -> (Result<&'static str, String>, Lines, Value) {
 }
 
 #[tokio::test]
-async fn an_event_is_a_line_and_a_failure_is_counted() {
+async fn an_event_is_one_log_line_and_a_failure_is_counted() {
     let (answer, lines, line) = handled(Mood::Good).await;
     assert_eq!(answer.as_deref(), Ok("done"));
     assert_eq!((&line["level"], &line["message"]), (&json!("INFO"), &json!("event")));
@@ -60,7 +60,7 @@ async fn an_event_is_a_line_and_a_failure_is_counted() {
         (Mood::Hang, "the invocation's deadline has passed", 1),
     ] {
         let (answer, lines, line) = handled(mood).await;
-        assert_eq!(answer, Err(reason.to_owned()), "whoever invoked it is told");
+        assert_eq!(answer, Err(reason.to_owned()), "the invoker gets the error");
         assert_eq!((&line["level"], &line["message"]), (&json!("ERROR"), &json!("event")));
         assert_eq!(
             (&line["route"], &line["request_id"]),

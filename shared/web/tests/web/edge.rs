@@ -1,4 +1,4 @@
-//! Behind the owner's proxy: whom the API answers, and from which network a request comes.
+//! Behind the owner's proxy: which requests the API answers, and which network it sees.
 
 use identity::Role;
 use process::Env;
@@ -12,16 +12,16 @@ use web::{
 use crate::routes::{Bodiless, ByToken, Echo, Finding};
 use crate::{open, outcome, post};
 
-/// Two secrets and their digests, as `sha256sum` prints them.
+/// Two secrets and their digests, computed with `sha256sum`.
 const SECRET: &str = "abc";
 const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 const OTHER_SECRET: &str = "";
 const OTHER_DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// What the edge reports.
+/// The viewer's address and port, as the edge reports them.
 const VIEWER: &str = "203.0.113.9:46532";
 
-/// Answers the network that a request comes from.
+/// Answers with the network that a request comes from.
 struct Whence;
 
 impl Route for Whence {
@@ -65,11 +65,11 @@ async fn whence(edge: &Edge, request: Value) -> String {
     }
 }
 
-/// What nobody gets past.
+/// The answer to every request that bypasses the edge.
 const REFUSED: &str = "403 forbidden";
 
 #[tokio::test]
-async fn behind_an_edge_the_network_is_that_of_the_viewer() {
+async fn behind_an_edge_the_viewers_network_is_used() {
     let edge = trusted(DIGEST);
     for (viewer, network) in [
         (VIEWER, "203.0.113.9"),
@@ -94,7 +94,7 @@ async fn a_request_without_the_edge_secret_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_without_one_viewer_is_refused() {
+async fn a_request_without_exactly_one_viewer_is_refused() {
     let edge = trusted(DIGEST);
     let without = with_header(post(b"{}"), EDGE_SECRET_HEADER, SECRET);
     assert_eq!(whence(&edge, without).await, REFUSED);
@@ -120,11 +120,11 @@ async fn while_a_pepper_is_rotated_both_secrets_are_accepted() {
 }
 
 #[tokio::test]
-async fn strangers_are_refused_before_anything_else() {
+async fn a_request_that_bypasses_the_edge_is_refused_before_anything_else() {
     let edge = trusted(DIGEST);
     let refused =
         |answered: EventResponse| assert_eq!(outcome(&answered), (403, "forbidden".into()));
-    // A public document, a body that is no JSON, and no token.
+    // A public document, an invalid body, and a missing token.
     refused(answer(&open(Bodiless).behind(edge.clone()), event(post(b""))).await);
     refused(answer(&open(Echo).behind(edge.clone()), event(post(b"{"))).await);
     let (forge, clock) = (Forge::new(), TestClock::default());
@@ -138,7 +138,7 @@ async fn strangers_are_refused_before_anything_else() {
 }
 
 #[tokio::test]
-async fn a_refusal_tells_nothing_and_carries_no_challenge() {
+async fn a_refusal_reveals_nothing_and_has_no_challenge() {
     let answered = answer(&open(Bodiless).behind(trusted(DIGEST)), event(post(b""))).await;
     assert!(!answered.headers.contains_key("www-authenticate"));
     let body = testkit::body(&answered).to_string();

@@ -11,7 +11,7 @@ use web::{
 
 use crate::{base64, open, outcome};
 
-/// A route that is the function in it.
+/// A route whose handler is the function that it contains.
 struct By<I, O>(fn(I) -> O);
 
 impl<I: Input + 'static, O: Output + 'static> Route for By<I, O> {

@@ -1,4 +1,4 @@
-//! The log: one line of JSON for a request, and no secret in any.
+//! The log: one line of JSON per request, without secrets.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ thread_local! {
     static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Writes to the thread's own lines: a test runs on one thread.
+/// Writes to the lines of the current thread, because a test runs on one thread.
 struct Writer;
 
 impl Write for Writer {
@@ -32,8 +32,8 @@ impl Write for Writer {
     }
 }
 
-/// Starts the log, for all threads: `tracing` remembers for each place of logging whether anybody
-/// listens, so a test without a log of its own would silence the others.
+/// Starts the log for all threads. `tracing` caches for each log statement whether any subscriber wants it, so a
+/// test without a log would silence the others.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -46,7 +46,7 @@ pub(crate) fn start() {
     });
 }
 
-/// What has been logged on this thread.
+/// The lines logged on this thread.
 pub(crate) struct Lines;
 
 impl Lines {
@@ -61,7 +61,7 @@ impl Lines {
         LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap())
     }
 
-    /// The one line there is, besides what is measured.
+    /// The only line, apart from metrics.
     pub(crate) fn line(&self) -> Value {
         let text = self.text();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -79,7 +79,7 @@ impl Lines {
 }
 
 #[tokio::test]
-async fn a_request_is_one_line() {
+async fn a_request_is_one_log_line() {
     let lines = Lines::start();
     let _: EventResponse = answer(&open(Echo), event(post(b"{}"))).await;
     let line = lines.line();
@@ -94,7 +94,7 @@ async fn a_request_is_one_line() {
 }
 
 #[tokio::test]
-async fn a_caller_is_named_by_id_alone_whatever_comes_of_the_request() {
+async fn the_log_names_a_caller_only_by_id_whatever_the_outcome() {
     for (body, status) in [("{}", 204), ("{", 400)] {
         let lines = Lines::start();
         let (forge, clock) = (Forge::new(), TestClock::default());
@@ -113,7 +113,7 @@ async fn a_caller_is_named_by_id_alone_whatever_comes_of_the_request() {
 }
 
 #[tokio::test]
-async fn no_secret_is_logged_whatever_is_wrong_with_it() {
+async fn no_secret_is_logged_even_if_it_is_invalid() {
     let lines = Lines::start();
     let (forge, clock) = (Forge::new(), TestClock::default());
     let claims = Forge::claims(clock.now(), &Roles::from_iter([Role::User]));
@@ -136,7 +136,7 @@ async fn no_secret_is_logged_whatever_is_wrong_with_it() {
     }
     let text = lines.text();
     let of_requests = text.lines().filter(|line| !line.contains(TARGET)).count();
-    assert_eq!(of_requests, tokens.len() + 8, "a line for each");
+    assert_eq!(of_requests, tokens.len() + 8, "one line per request");
     assert!(!text.contains("hush"));
     for part in tokens.iter().flat_map(|token| token.split('.')).filter(|part| part.len() > 20) {
         assert!(!text.contains(part), "{part}");
@@ -144,7 +144,7 @@ async fn no_secret_is_logged_whatever_is_wrong_with_it() {
 }
 
 #[tokio::test]
-async fn the_log_is_told_what_the_client_is_not() {
+async fn the_log_has_the_reason_that_the_client_does_not_get() {
     for (mood, level, code, reason) in [
         ("fail", "ERROR", "internal", "the inside story"),
         ("panic", "ERROR", "internal", "a panic"),

@@ -20,13 +20,13 @@ fn open<R: Route<Access: Access<Gate = ()>>>(route: R) -> Service<R> {
     Service::new((), route)
 }
 
-/// An event with a JSON body of these bytes, which need not be JSON nor text.
+/// An event whose content type is JSON, with these bytes as its body, which need not be JSON or even text.
 fn post(body: &[u8]) -> Value {
     log::start();
     let mut event = testkit::load("register");
     match std::str::from_utf8(body) {
         Ok(text) => event["body"] = json!(text),
-        // As the gateway does it with what is not text.
+        // The gateway encodes bodies that are not text.
         Err(_) => event = base64(event, body),
     }
     event
@@ -40,7 +40,7 @@ fn base64(mut event: Value, body: &[u8]) -> Value {
     event
 }
 
-/// Status and code.
+/// The status and code of an answer.
 fn outcome(answer: &EventResponse) -> (i64, String) {
     let code = testkit::body(answer)["code"].as_str().unwrap_or_default().to_owned();
     (answer.status_code, code)

@@ -1,4 +1,4 @@
-//! The routes that the tests are made with.
+//! The routes under test.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl Route for Echo {
     }
 }
 
-/// Takes a body of a shape.
+/// Accepts a typed body.
 pub(crate) struct Shaped;
 
 #[derive(Deserialize)]
@@ -61,7 +61,7 @@ impl Route for Shaped {
     }
 }
 
-/// Does what the body's member `do` says: answers nothing, fails, panics, never ends.
+/// Does what the member `do` of the body says: answers nothing, fails, panics or hangs.
 pub(crate) struct Moody;
 
 impl Route for Moody {
@@ -88,7 +88,7 @@ impl Route for Moody {
     }
 }
 
-/// What an account check finds.
+/// The result of an account check.
 #[derive(Clone, Default)]
 pub(crate) enum Finding {
     #[default]
@@ -113,7 +113,7 @@ impl AccountCheck for Finding {
     }
 }
 
-/// A gate with keys and a finding of the test's choice.
+/// A gate whose keys and account check the test chooses.
 pub(crate) struct TestGate {
     verifier: Verifier<Forge>,
     finding: Finding,
@@ -145,7 +145,7 @@ impl AccountGate for TestGate {
     }
 }
 
-/// A guarded route with the access `A`. Its answer says that the handler was reached.
+/// A guarded route with the access `A`. Its answer shows that the handler was reached.
 pub(crate) struct Closed<A>(std::marker::PhantomData<fn() -> A>);
 
 impl<A: Access<Gate = TestGate>> Closed<A> {
@@ -182,7 +182,7 @@ pub(crate) type ByTokenAdmin = Closed<Has<Admin>>;
 pub(crate) type ByAccount = Closed<Checked<Anyone>>;
 pub(crate) type ByAccountAdmin = Closed<Checked<Admin>>;
 
-/// The callers are of the types that the access names.
+/// The access type determines the type of the caller.
 const _: fn(<Has<Admin> as Access>::Caller) -> Caller<Admin> = |caller| caller;
 const _: fn(<Checked<Admin> as Access>::Caller) -> CheckedCaller<Admin> = |caller| caller;
 
@@ -206,10 +206,10 @@ impl Route for Bodiless {
     }
 }
 
-/// A handler of events that does what the event says.
+/// An event handler that does what the event says.
 pub(crate) struct MoodyHandler;
 
-/// What it does.
+/// The behaviour that an event requests.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Mood {

@@ -1,5 +1,4 @@
-//! Events that are not as they should be: whatever a client or a gateway makes of one, there is an
-//! answer, and it is not a 5xx.
+//! Malformed events: whatever a client or the gateway sends, the answer is not a 5xx.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -9,7 +8,7 @@ use web::{Event, answer};
 use crate::routes::{ByToken, Echo, Finding};
 use crate::{header, open, post};
 
-/// Answers whatever the mutated event is, if it is an event at all.
+/// The status of the answer to a mutated event. `None` if it is no longer an event.
 fn answered(event_json: &Value) -> Option<i64> {
     let event: Event = serde_json::from_value(event_json.clone()).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -25,7 +24,7 @@ fn answered(event_json: &Value) -> Option<i64> {
 }
 
 #[test]
-fn what_a_client_can_send_is_always_an_event() {
+fn every_request_of_a_client_parses_as_an_event() {
     let base = || post(b"{}");
     let set = |pointer: &str, value: Value| {
         let mut event_json = base();
@@ -81,7 +80,7 @@ fn parts_of_the_context_may_be_missing() {
     assert_eq!(answered(&no_headers), Some(415));
 }
 
-/// Every place in the event.
+/// Collects the JSON pointers of all members of the event.
 fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
     if let Value::Object(members) = value {
         for (name, member) in members {
@@ -108,7 +107,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn whatever_an_event_holds_there_is_an_answer(
+    fn any_value_in_an_event_is_answered(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), odd_value()), 1..4),
         (name, value) in ("[a-z-]{1,20}", ".{0,40}"),
     ) {
@@ -124,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_body_holds_there_is_an_answer(
+    fn any_body_is_answered(
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
         is_base64 in any::<bool>(),
     ) {
@@ -137,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_header_holds_there_is_an_answer(
+    fn any_header_is_answered(
         content_type in "[\\x20-\\x7e\u{80}-\u{ff}]{0,40}",
         authorization in "[\\x20-\\x7e\u{80}-\u{ff}]{0,80}",
         encoding in "[\\x20-\\x7e]{0,20}",
@@ -151,7 +150,7 @@ proptest! {
 }
 
 #[test]
-fn a_good_event_is_one_here_too() {
+fn a_valid_event_is_answered_200() {
     assert_eq!(answered(&post(b"{}")), Some(200));
     let _ = event(post(b"{}"));
 }
