@@ -1,4 +1,4 @@
-//! Every figure of the pages on cost and scale is printed by a command that is named there.
+//! Every figure on the pages about cost and scale is printed by a command that the page shows.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use template::project::Project;
 
-/// The blocks of a page that begin with a command of Latchkey: its arguments, and the output after it.
+/// The blocks of a page that begin with a command of Latchkey: its arguments and its output.
 fn commands(page: &str) -> Vec<(Vec<String>, String)> {
     let text = fs::read_to_string(Project::here().root().join("docs").join(page)).unwrap();
     let mut found = Vec::new();
@@ -24,7 +24,7 @@ fn commands(page: &str) -> Vec<(Vec<String>, String)> {
     found
 }
 
-/// The numbers that a page says outside of blocks, without commas.
+/// The numbers in a page's prose, without commas.
 fn said_in_prose(page: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(Project::here().root().join("docs").join(page)).unwrap();
     let prose: String = text.split("```").step_by(2).collect();

@@ -4,7 +4,7 @@
 
 use std::process::{Command, Stdio};
 
-/// The one line of a refusal.
+/// Runs the command, which must refuse the option, and returns its one line.
 fn refused(variable: &str) -> String {
     let local = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_local"))

@@ -1,4 +1,4 @@
-//! The gateway over real connections, in front of functions that do as they are told.
+//! The gateway over real connections, in front of functions whose behaviour their names determine.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -68,7 +68,7 @@ Resources:
         - !Ref AWS::NoValue
 ";
 
-/// Does what the function's name says.
+/// Functions that do what their names say.
 #[derive(Clone)]
 struct Functions;
 
@@ -91,12 +91,12 @@ impl Invoker for Functions {
     }
 }
 
-/// A gateway that serves as long as the test's runtime.
+/// Starts a gateway that serves until the test's runtime ends.
 async fn gateway() -> SocketAddr {
     gateway_with(&[]).await
 }
 
-/// The same with CORS for these origins.
+/// Starts a gateway with CORS for these origins.
 async fn gateway_with(origins: &[&str]) -> SocketAddr {
     let template = Template::parse(TEMPLATE).unwrap();
     let routes = Routes::of(&template).unwrap();
@@ -111,18 +111,18 @@ async fn gateway_with(origins: &[&str]) -> SocketAddr {
     address
 }
 
-/// What comes back for these bytes until the gateway closes the connection.
+/// Sends these bytes, and returns the answer once the gateway has closed the connection.
 async fn send_from(ip: Ipv4Addr, address: SocketAddr, bytes: &[u8]) -> String {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((IpAddr::V4(ip), 0).into()).unwrap();
     let (mut read, mut write) = socket.connect(address).await.unwrap().into_split();
-    // `h` stands for where the gateway is.
+    // `h` stands for the address of the gateway.
     let bytes = match str::from_utf8(bytes) {
         Ok(text) => text.replace("Host: h\r\n", &format!("Host: {address}\r\n")).into_bytes(),
         Err(_) => bytes.to_vec(),
     };
-    // The gateway may answer and close before it has read everything. Our end stays open: a client
-    // that closes it is one that went away.
+    // The gateway may answer and close the connection before it has read everything. Keep this end open: closing it
+    // would mean that the client has disconnected.
     let sending = tokio::spawn(async move {
         drop(write.write_all(&bytes).await);
         std::future::pending::<()>().await;
@@ -260,7 +260,7 @@ async fn functions_can_be_invoked_through_the_lambda_api() {
     }
 }
 
-/// A page can make a browser send these, and cannot make it send others in their place.
+/// A page can make a browser send these headers, but cannot replace them with others.
 #[tokio::test]
 async fn no_page_of_another_site_invokes_a_function() {
     let address = gateway_with(&["http://localhost:5173"]).await;
@@ -277,7 +277,7 @@ async fn no_page_of_another_site_invokes_a_function() {
         (format!("Host: [::1]:{port}"), "200"),
         (format!("Host: 127.0.0.1:{port}\r\nOrigin: http://evil.example"), "403"),
         (format!("Host: 127.0.0.1:{port}\r\nOrigin: null"), "403"),
-        // May call the API, but not go around it.
+        // A page of this origin may call the API, but not bypass it.
         (format!("Host: 127.0.0.1:{port}\r\nOrigin: http://localhost:5173"), "403"),
         (format!("Host: 127.0.0.1:{port}\r\nSec-Fetch-Site: cross-site"), "403"),
         (format!("Host: evil.example:{port}"), "403"),
@@ -286,12 +286,12 @@ async fn no_page_of_another_site_invokes_a_function() {
     ] {
         assert_eq!(status(&send(address, &invoke(&headers)).await), expected, "{headers}");
     }
-    // The routes of the API decide by tokens, whatever the host is called.
+    // The routes of the API decide by tokens alone, and answer every `Host`.
     let request = "GET /echo/1 HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert_eq!(status(&send(address, request).await), "200");
 }
 
-/// With the name of another site for this address, a page of that site could read them.
+/// If the name of another site resolves to this address, pages of that site could read them.
 #[tokio::test]
 async fn no_page_of_another_site_reads_the_pages_of_the_dev_server() {
     let address = gateway_with(&["http://localhost:5173"]).await;
@@ -323,7 +323,7 @@ async fn no_page_of_another_site_reads_the_pages_of_the_dev_server() {
             assert_eq!(body(&answer), json!({"message": "Forbidden"}), "{page} {headers}");
         }
     }
-    // Nor does an answer say which pages there are.
+    // The answer does not reveal which pages exist.
     assert_eq!(status(&get("/dev/nothing", "Host: evil.example").await), "403");
     assert_eq!(status(&get("/dev/nothing", &own).await), "404");
     assert_eq!(status(&get("/devices", "Host: evil.example").await), "404");
@@ -371,7 +371,7 @@ async fn only_pages_of_allowed_origins_may_call() {
         assert_eq!(status(&answer), "200", "{origin}");
         assert!(!answer.contains("access-control-allow"), "{origin}: {answer}");
     }
-    // Also where no function answers, and in place of what a function says.
+    // This applies even if no function answers, and replaces the headers of a function.
     for (line, expected) in [
         ("GET /echo/1", "200"),
         ("GET /nothing", "404"),
@@ -395,7 +395,7 @@ async fn without_allowed_origins_no_answer_has_cors_headers() {
     let answer = send(address, preflight).await;
     assert_eq!(status(&answer), "404");
     assert!(!answer.contains("access-control-"), "{answer}");
-    // What a function says stands.
+    // The headers of a function are unchanged.
     let request = "GET /allows HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     let answer = send(address, request).await;
     assert_eq!(headers(&answer, "access-control-allow-origin"), ["*"]);

@@ -1,7 +1,7 @@
-//! The local Lambda: what its instances are asked, and what happens when they fail.
+//! The local Lambda: how it passes work to instances, and what happens when they fail.
 //!
-//! A function here is a shell script that says where it asks for work and then does nothing; the test plays
-//! the rest of it. So each test decides what an instance does, and when.
+//! A function here is a shell script that reports the address at which it polls for work, and then sleeps. The
+//! test acts as the instance, so it decides what an instance does, and when.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,10 +21,10 @@ use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 
-/// Says where it asks for work.
+/// A script that reports the address at which it polls for work.
 const PLAYED: &str = "echo \"$$ $AWS_LAMBDA_RUNTIME_API\" > \"$STARTED\"; exec sleep 600";
 
-/// Far longer than a test takes.
+/// Far longer than a test.
 const LONG: Duration = Duration::from_mins(10);
 
 type Invoked = JoinHandle<Result<Bytes, InvokeError>>;
@@ -91,7 +91,7 @@ impl Bench {
         tokio::spawn(async move { lambda.invoke("played", event.into()).await })
     }
 
-    /// The next instance that has started.
+    /// Waits for the next instance to start.
     async fn instance(&mut self) -> Instance {
         let mut line = String::new();
         self.started.read_line(&mut line).await.unwrap();
@@ -105,7 +105,7 @@ impl Bench {
         [("played".to_owned(), self.folder.path().join("played"))].into()
     }
 
-    /// Replaces the binary as a linker does, and says that a build is over.
+    /// Replaces the binary as a linker does, and reports the end of the build.
     fn rebuild(&self) -> Replaced {
         let binary = self.folder.path().join("played");
         let new = self.folder.path().join("new");
@@ -201,7 +201,7 @@ async fn a_function_reports_its_own_error() {
     assert_eq!(unknown, Err(InvokeError::Unknown));
 }
 
-/// The largest is that of AWS Lambda.
+/// The maximum is that of AWS Lambda.
 #[tokio::test]
 async fn a_result_may_be_as_large_as_on_aws_and_no_larger() {
     let mut bench = Bench::played(1).await;
@@ -240,7 +240,7 @@ async fn a_function_that_says_that_it_cannot_start_is_reported_at_once() {
 async fn a_function_that_never_asks_for_work_is_ended_and_reported() {
     let mut bench = Bench::new(PLAYED, 1, Duration::from_millis(500), LONG).await;
     let mut invoked = bench.invoke("{}");
-    // On a slow machine it is ended before it can say where it is.
+    // On a slow machine, it is killed before it can report its address.
     let (instance, outcome) = tokio::select! {
         biased;
         instance = bench.instance() => (Some(instance), invoked.await),
@@ -308,7 +308,7 @@ async fn work_over_the_timeout_is_ended_and_the_next_has_a_new_instance() {
     assert_eq!(invoked.await.unwrap(), Err(InvokeError::TimedOut));
     instance.has_ended().await;
     assert_eq!(instance.respond(work.id(), "late").await, 403);
-    // Whether it answers in time depends on the machine.
+    // Whether this invocation is answered in time depends on the machine.
     let _invoked = bench.invoke("2");
     let new = bench.instance().await;
     assert_ne!(new.pid, instance.pid);
@@ -332,9 +332,9 @@ async fn a_rebuild_replaces_instances_and_fails_no_request() {
     let replaced = bench.rebuild();
     assert_eq!(replaced, Replaced { rebuilt: vec!["played".to_owned()], broken: vec![] });
     idle.has_ended().await;
-    assert!(!waiting.is_finished(), "a runtime panics at an answer that is no work");
+    assert!(!waiting.is_finished(), "a runtime panics at any answer other than work");
     waiting.abort();
-    // What runs goes on; what comes now is for the new binary, without waiting for the old.
+    // Running invocations continue. New ones go to the new binary, without waiting for the old one.
     let third = bench.invoke("3");
     let new = bench.instance().await;
     let next = new.next().await;
@@ -352,7 +352,7 @@ async fn a_rebuild_replaces_instances_and_fails_no_request() {
     for (invoked, by) in [(first, "\"old\""), (second, "\"old\""), (third, "\"new\"")] {
         assert_eq!(invoked.await.unwrap().unwrap(), by);
     }
-    // A build that changes nothing replaces nothing.
+    // A build without changes replaces no instance.
     let unchanged = bench.handle().build_ends(&bench.built());
     assert_eq!(unchanged, Replaced { rebuilt: vec![], broken: vec![] });
     assert!(new.runs());
@@ -369,7 +369,7 @@ async fn while_a_source_does_not_compile_requests_are_answered_at_once() {
     for invoked in [waiting, bench.invoke("3")] {
         assert_eq!(invoked.await.unwrap(), Err(InvokeError::DoesNotCompile));
     }
-    // What runs is not touched, and all is well once it compiles again.
+    // The running instance continues, and takes work again once the source compiles.
     assert_eq!(instance.respond(work.id(), "1").await, 202);
     assert_eq!(running.await.unwrap().unwrap(), "1");
     bench.handle().build_ends(&bench.built());
@@ -386,7 +386,7 @@ async fn a_binary_that_a_linker_is_replacing_is_waited_for() {
     let binary = bench.folder.path().join("played");
     fs::remove_file(&binary).unwrap();
     let invoked = bench.invoke("1");
-    // It looks for the binary before anything else can happen.
+    // The server looks for the binary now, before the build ends.
     tokio::task::yield_now().await;
     bench.rebuild();
     let instance = bench.instance().await;

@@ -1,4 +1,4 @@
-//! Editing sources while functions run, in a project of two functions that need no crate.
+//! Editing sources while functions run, in a project of two functions without dependencies.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -65,7 +65,7 @@ async fn invoke(lambda: &Lambda, name: &str) -> Result<Bytes, InvokeError> {
     lambda.invoke(name, "{}".into()).await
 }
 
-/// Invokes `name` until `expected` comes. Until then only `before` may.
+/// Invokes `name` until it returns `expected`. Every earlier result must be `before`.
 async fn until(
     lambda: &Lambda,
     name: &str,
@@ -99,7 +99,7 @@ async fn edits_fail_no_request_and_a_source_that_does_not_compile_is_answered_at
     let names = NAMES.map(str::to_owned);
     let mut sources = Sources::watch(&project);
     let built = binaries::build_functions(&project, false, &names).await.unwrap();
-    // The first build writes the lock file, which is a change.
+    // The first build writes the lock file, which counts as a change.
     sources.changed().await;
     let programs = names.iter().map(|name| Program {
         name: name.clone(),

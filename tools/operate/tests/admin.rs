@@ -27,7 +27,7 @@ fn good(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The one line of a refusal.
+/// The one line on standard error of a command that must fail.
 fn refused(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8(output.stderr.clone()).unwrap();
@@ -64,7 +64,7 @@ fn an_account_is_created_shown_and_given_roles() {
     assert!(shown.contains("roles       admin,super_admin\n"), "{shown}");
 }
 
-/// The account is shown even without a terminal to confirm on.
+/// The command shows the account even if there is no terminal for a confirmation.
 fn refused_after_showing(output: &Output) -> String {
     assert!(String::from_utf8_lossy(&output.stdout).contains("Root"), "{output:?}");
     refused(output)
@@ -74,8 +74,8 @@ fn refused_after_showing(output: &Output) -> String {
 fn an_imported_hash_is_accepted_if_it_is_cheap_to_verify() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path();
-    // A hash of Werkzeug for `password`, with few iterations, and with so many that a login would be a denial of
-    // service.
+    // Werkzeug's hash of `password`, once with few iterations, and once with so many that every login would be a
+    // denial of service.
     let hash = |iterations: u32| {
         let digest = "5f4dcc3b5aa765d61d8327deb882cf995f4dcc3b5aa765d61d8327deb882cf99";
         format!("pbkdf2:sha256:{iterations}$c29tZXNhbHQ${digest}\n")
@@ -115,7 +115,7 @@ fn every_refusal_is_one_line() {
     assert!(said.contains("is damaged"), "{said}");
 }
 
-/// Neither for a misspelled path nor before the first run of the dev server.
+/// A database is created neither for a misspelled path nor before the first run of the dev server.
 #[test]
 fn no_command_creates_a_database_by_mistake() {
     let folder = tempfile::tempdir().unwrap();

@@ -19,7 +19,7 @@ fn checkout(folder: &Path) {
     }
 }
 
-/// Asks for an account. Without a database the command fails, and names the database that it needs.
+/// Runs `admin show`. Without a database it fails, and names the database that it needs.
 fn show(folder: &Path, manifest: Option<&Path>) -> String {
     let mut operate = Command::new(env!("CARGO_BIN_EXE_operate"));
     operate.current_dir(folder).args(["admin", "show", "nobody"]).env_remove("CARGO_MANIFEST_DIR");
@@ -36,7 +36,7 @@ fn said(output: &Output) -> String {
 #[test]
 fn a_command_works_on_the_checkout_that_it_is_run_in() {
     let folder = tempfile::tempdir().unwrap();
-    // Without links, as the working directory is given.
+    // Resolve links, because the working directory is reported without them.
     let folder = folder.path().canonicalize().unwrap();
     checkout(&folder);
     let expected = folder.join(".local/latchkey.db").display().to_string();

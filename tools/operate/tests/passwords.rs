@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// SHA-1 of "password", and another one, as Have I Been Pwned writes them.
+/// The SHA-1 of "password", and another hash, in the format of Have I Been Pwned.
 const HASHES: &str = "5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8:10434004\r\n\
                       EA77C2CE1CBAFA6DB6E3B57D8A9C8D2E6E8F3B7C:2\r\n";
 
@@ -26,7 +26,7 @@ fn passwords(folder: &Path, arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // One that refuses its arguments does not wait for its input.
+    // A command with invalid arguments does not read its input.
     drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
     child.wait_with_output().unwrap()
 }
@@ -36,7 +36,7 @@ fn good(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The last line of what was said, which is the refusal.
+/// The last line on standard error, which is the refusal.
 fn refused(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
@@ -49,7 +49,7 @@ fn a_filter_of_several_files_is_built_and_queried() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("hashes.txt"), HASHES).unwrap();
-    // The mark of an editor, a password that is there twice, one that is not composed.
+    // A byte order mark, a duplicate password, and one with a decomposed character.
     fs::write(at("words.txt"), "\u{feff}hunter22\nhunter22\n\npassword\ncafe\u{301} am see")
         .unwrap();
     let files = ["filter", "hashes.txt", "words.txt"];
@@ -62,14 +62,14 @@ fn a_filter_of_several_files_is_built_and_queried() {
     let filter = at("local").join("breached-passwords.filter");
     let metadata = fs::metadata(&filter).unwrap();
     assert!(said.contains(&format!(" {} bytes", metadata.len())), "{said}");
-    // A function is another user than who unpacks the layer.
+    // A function runs as a different user from the owner of the layer's files.
     assert_eq!(metadata.permissions().mode() & 0o777, 0o644);
 
     let asked = "password\nhunter22\nhunter23\ncaf\u{e9} am see\nPassword\n";
     let check = ["check", filter.to_str().unwrap()];
     assert_eq!(good(&passwords(folder.path(), &check, asked)), "yes\nyes\nno\nyes\nno\n");
 
-    // Elsewhere, and without what was seen rarely.
+    // In another file, without rare passwords.
     let files = ["filter", "hashes.txt", "--min-count", "3", "--out", "other.filter"];
     let said = good(&passwords(folder.path(), &files, ""));
     assert!(said.contains("other.filter: 1 entries"), "{said}");
@@ -101,7 +101,7 @@ fn a_refusal_is_one_line_and_writes_nothing() {
         (&["filter", "empty.txt"], "error: no filter was built: the list contains no password"),
         (&["filter", "good.txt", "latin.txt"], "error: latin.txt, line 3: is not UTF-8"),
         (&["filter", "ntlm.txt"], "error: ntlm.txt, line 1: is a hash, but not SHA-1"),
-        // A line without end, of which no more is read than a password may have.
+        // An endless line, of which only the maximum length of a password is read.
         (&["filter", "/dev/zero"], "error: /dev/zero, line 1: is longer than 1024 bytes"),
         (&["filter", "good.txt", "--out", "no/where"], "error: cannot write no/where: "),
         (&["check", "missing.filter"], "error: missing.filter is unusable: cannot be read: No"),
@@ -117,7 +117,7 @@ fn a_refusal_is_one_line_and_writes_nothing() {
     assert!(said.contains("no password to look up"), "{said}");
 }
 
-/// A reader of the old file still reads all of it.
+/// A process that has the old file open can still read all of it.
 #[test]
 fn an_old_filter_stays_until_the_new_one_is_complete() {
     let folder = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! Commands with `--stack`, on tables that CloudFormation names and by its clock: played by this test.
+//! Commands with `--stack` against an imitation of CloudFormation, which provides the table names and the clock.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,14 +20,14 @@ struct Stack {
 }
 
 impl Stack {
-    /// With these parameters, in a cloud whose clock is that far ahead of this machine's.
+    /// Starts a stack with these parameters, whose clock is ahead of this machine's by `ahead`.
     async fn start(parameters: &[(&str, &str)], ahead: SignedDuration) -> Self {
         let template = Template::read(&Project::here().template()).unwrap();
         let database = LocalDatabase::start(&Storage::Memory, &template.tables).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let cloudformation = format!("http://{}", listener.local_addr().unwrap());
         let description = description(parameters);
-        // It ends with the test.
+        // The thread ends with the test.
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 answer(stream.unwrap(), &description, SystemClock.now() + ahead);
@@ -50,7 +50,7 @@ impl Stack {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A command that refuses earlier does not read it.
+        // A command that fails early does not read its input.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
     }
@@ -114,8 +114,8 @@ fn refused(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// Otherwise an operator whose clock is ahead would lock everybody out, and one whose clock is behind would
-/// end no session.
+/// By the operator's clock, a clock that is ahead would lock out all users, and one that is behind would end no
+/// session.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_end_by_the_clock_of_the_stack() {
     for ahead in [SignedDuration::from_hours(-72), SignedDuration::from_hours(2)] {
@@ -143,7 +143,7 @@ async fn an_account_of_a_stack_keeps_the_rules_of_the_stack() {
     let strict = [("PASSWORD_MIN_CHARS", "64")];
     let made = good(&stack.run(&create, &strict, "a password of many characters\n"));
     assert!(made.contains("root@example.com (not confirmed yet)"), "{made}");
-    // By the clock of the stack, so that it is not two days old.
+    // The age is by the clock of the stack: by this machine's, it would be two days.
     assert!(made.contains("(0 seconds ago)") || made.contains("(1 second ago)"), "{made}");
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask` up to the point where it becomes cargo, whose place a script takes.
+//! `cargo xtask` up to the point where it becomes cargo. A script takes cargo's place.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// A checkout with this program and without tools.
+/// A checkout with this program, but no tools.
 struct Checkout(TempDir);
 
 impl Checkout {
@@ -32,7 +32,7 @@ impl Checkout {
         self.0.path().canonicalize().unwrap().join(file)
     }
 
-    /// Writes a file that was last changed this many seconds ago.
+    /// Writes a file and sets its time of modification this many seconds back.
     fn write(&self, file: &str, content: &str, seconds: u64) {
         let path = self.path(file);
         fs::write(&path, content).unwrap();
@@ -41,7 +41,7 @@ impl Checkout {
         file.set_modified(now - Duration::from_secs(seconds)).unwrap();
     }
 
-    /// Runs a command. As cargo it gets a shell, which runs the script `run` of the current directory.
+    /// Runs a command, with a shell instead of cargo. The shell runs the script `run` in the current directory.
     fn xtask(&self, arguments: &[&str], script: &str) -> (u32, Output) {
         let folder = self.path("functions/a");
         fs::write(folder.join("run"), script).unwrap();
@@ -54,19 +54,19 @@ impl Checkout {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Without a command it reads nothing.
+        // Without a command, the program reads nothing.
         let _ = child.stdin.take().unwrap().write_all(b"a password");
         (child.id(), child.wait_with_output().unwrap())
     }
 
-    /// The lines on standard error, of which the last has the arguments of cargo.
+    /// The lines on standard error. The last one contains the arguments of cargo.
     fn said(&self, arguments: &[&str]) -> Vec<String> {
         let (_, output) = self.xtask(arguments, "echo $* >&2");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// Whether cargo was asked for silence, and nothing was said before.
+    /// Whether cargo runs with `--quiet`, and no line precedes its output.
     fn is_silent(&self) -> bool {
         let said = self.said(&["dev"]);
         let quiet = said.last().unwrap().contains("--quiet");
