@@ -1,4 +1,4 @@
-//! `POST /auth/register`: makes an account.
+//! `POST /auth/register`: creates an account.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use web::{
     Public, Route, UserBody, World,
 };
 
-/// The route.
+/// Registers users.
 pub struct RegisterRoute {
     registrations: Registrations,
     invites: Invites,
@@ -34,7 +34,7 @@ pub struct RegisterRoute {
     world: World,
 }
 
-/// Who may register.
+/// Whether registration is open, closed, or requires an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Open,
@@ -63,7 +63,7 @@ pub struct RegistrationRules {
 }
 
 impl Settings for RegistrationRules {
-    /// From `REGISTRATION` (`open`), `EMAIL_VERIFICATION` (`optional`) and `RESERVED_USERNAMES`.
+    /// Reads `REGISTRATION` (`open`), `EMAIL_VERIFICATION` (`optional`) and `RESERVED_USERNAMES`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let mode = reader.optional("REGISTRATION", Mode::Open);
         let claim = AddressClaim::read(reader);
@@ -72,7 +72,7 @@ impl Settings for RegistrationRules {
     }
 }
 
-/// The body of a request. What else it holds (`roles`, say) is never bound.
+/// The body of a request. Other members, such as `roles`, are ignored.
 #[derive(Deserialize)]
 pub struct Registration {
     username: String,
@@ -83,14 +83,14 @@ pub struct Registration {
     invite_code: Option<String>,
 }
 
-/// The body of an answer.
+/// The answer to a registration.
 #[derive(Debug, Serialize)]
 pub struct Registered {
     message: &'static str,
     user: UserBody,
 }
 
-/// A registration whose every field keeps the rules.
+/// A registration that complies with all rules.
 struct Valid {
     username: Username,
     password: Password,
@@ -112,7 +112,7 @@ impl Route for RegisterRoute {
         world: &World,
     ) -> Result<Self, BootError> {
         let (database, peppers) = (dynamo::connect(&database), peppers.open(world));
-        // Read now, so that the first request does not wait for it. When it fails, that one tries again.
+        // Read now, so that the first request need not wait. If this fails, the first request tries again.
         drop(peppers.get().await);
         Ok(Self {
             registrations: Registrations::new(&table, database.clone()),
@@ -133,10 +133,10 @@ impl Route for RegisterRoute {
     ) -> Result<Self::Output, Problem> {
         let invite = self.admit(registration.invite_code.as_deref()).await?;
         let Valid { username, password, email } = self.validate(registration)?;
-        // Only once the input is valid, because hashing is expensive. The reservation is made concurrently,
-        // and nothing is stored if it is refused.
+        // Hash only valid input, because hashing is expensive. The reservation is made concurrently, and nothing is
+        // stored if it is refused.
         let network = client.network;
-        // To the millisecond, as precise as the id.
+        // Rounded to the millisecond, the precision of the id.
         let now =
             self.world.clock.now().round(Unit::Millisecond).map_err(|_| Problem::internal())?;
         let reserved = async {
@@ -145,7 +145,7 @@ impl Route for RegisterRoute {
             registration.besides(postage).await
         };
         // The error of a failed hash is returned later. Here it would drop the reservation half-way, and a
-        // dropped reservation cannot be withdrawn.
+        // dropped reservation cannot be released.
         let hash =
             async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.world.random).await) };
         let (reserved, hash) = futures_util::try_join!(reserved, hash)?;
@@ -162,7 +162,7 @@ impl Route for RegisterRoute {
                 let message = "User registered successfully";
                 Either::Left(Created(Registered { message, user: account.into() }))
             }
-            // The same for everybody: also what is in the account could tell.
+            // The answer is the same for everybody: the account in it could reveal whether the address is taken.
             AddressClaim::OnceVerified => Either::Right(Accepted(Message::new(
                 "User registered successfully. If you specified an e-mail address, it takes effect once you \
                  confirm it; a mail is on its way.",
@@ -195,7 +195,7 @@ impl RegisterRoute {
         Ok(self.registrations.create(account).await?)
     }
 
-    /// Whether a mail may be sent to the address, where registering sends one.
+    /// Whether a mail may be sent to the address, if registering sends one.
     async fn postage(
         &self,
         address: Option<&Email>,
@@ -245,7 +245,7 @@ impl RegisterRoute {
         }
     }
 
-    /// Checks every field, so that the client learns all faults at once.
+    /// Checks every field, so that one answer names all errors.
     fn validate(&self, registration: Registration) -> Result<Valid, Problem> {
         let username = Username::parse(&registration.username).and_then(|name| {
             if self.rules.reserved.refuses(&name) { Err(NameError::Reserved) } else { Ok(name) }
