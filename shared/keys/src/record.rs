@@ -123,7 +123,7 @@ impl KeysTable {
         Self { client, name: name.into() }
     }
 
-    /// What verifiers go by, strongly consistent.
+    /// Reads the keys and the epoch that verifiers use, with strong consistency.
     ///
     /// # Errors
     /// The table cannot be read, or its content is not a key set.

@@ -36,7 +36,7 @@ const DESCRIPTOR_LEN: usize = BinaryFuse16::DESCRIPTOR_LEN;
 const PREFIX_LEN: usize = MAGIC.len() + 4 + 8 + DESCRIPTOR_LEN + 8;
 const HEADER_LEN: usize = PREFIX_LEN + digest::SHA256_OUTPUT_LEN;
 
-/// One in so many unlisted passwords is refused too, because fingerprints have 16 bits.
+/// One in this many unlisted passwords is refused too, because fingerprints have 16 bits.
 pub const FALSE_POSITIVE_ONE_IN: u32 = 65_536;
 
 /// The maximum number of entries: at 18 bits each, they still fit next to a function in Lambda's 250 MB.

@@ -120,7 +120,7 @@ impl Rotation {
         Self { versions, table, config, clock, random }
     }
 
-    /// Makes new keys of another algorithm.
+    /// Uses another algorithm for new keys.
     #[must_use]
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
         self.config.algorithm = algorithm;

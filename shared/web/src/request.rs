@@ -31,8 +31,8 @@ impl fmt::Debug for Request {
 }
 
 impl Request {
-    /// The request of `event`, and whether it came the way that `edge` requires. If not, the request is only
-    /// for the log.
+    /// Creates the request of `event`, and checks that it came through `edge`. If it did not, the request is used
+    /// only for the log.
     pub(crate) fn new(
         event: Event,
         edge: &Edge,

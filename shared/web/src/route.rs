@@ -1,4 +1,4 @@
-//! A route: what one Lambda function answers.
+//! A route: the requests that one Lambda function answers, and how.
 
 use std::future::Future;
 
@@ -25,10 +25,10 @@ pub trait Route: Sized + Send + Sync + 'static {
     /// The settings of the route. Those of the gate are read in the same pass.
     type Settings: Settings;
 
-    /// What it takes in of a request.
+    /// The parts of a request that the handler receives.
     type Input: Input;
 
-    /// What it answers.
+    /// The successful answer.
     type Output: Output;
 
     /// Creates the route when the function starts: the only moment at which a function may fail.
