@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_one_distribution_from_two() {
+    fn distinguishes_one_distribution_from_two() {
         let one = millis((0..300).map(|n| n * 7 % 300));
         let same = millis((0..300).map(|n| n * 11 % 300));
         let later = millis((0..300).map(|n| n * 11 % 300 + 40));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_of_the_sorted() {
+    fn quantiles_are_those_of_sorted_values() {
         let times = millis([5, 1, 4, 2, 3]);
         assert_eq!(quantile(&times, 2, 4), Duration::from_millis(3));
         assert_eq!(quantile(&[], 1, 2), Duration::ZERO);

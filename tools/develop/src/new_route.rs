@@ -969,7 +969,7 @@ mod tests {
     }
 
     #[test]
-    fn names_paths_and_methods_are_what_the_tools_take() {
+    fn only_names_paths_and_methods_that_the_tools_support_are_accepted() {
         for name in ["a", "monthly-report", "report2"] {
             assert!(name.parse::<Name>().is_ok(), "{name}");
         }
@@ -1113,7 +1113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exists_is_not_overwritten() {
+    fn nothing_that_exists_is_overwritten() {
         for (arguments, reason) in [
             ("login --access user", "functions/login already exists"),
             ("store --access user", "shared/store already exists"),

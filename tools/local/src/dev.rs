@@ -423,7 +423,7 @@ Resources:
     }
 
     #[test]
-    fn environment_is_the_templates_then_ours_then_the_users() {
+    fn the_users_variables_override_those_of_the_dev_server_and_of_the_template() {
         let overrides = [("AUDIENCE".to_owned(), "mine".to_owned())];
         let environment = environment(&template(), "http://db", "http://api", &overrides).unwrap();
         for (name, value) in [
@@ -438,7 +438,7 @@ Resources:
     }
 
     #[test]
-    fn a_concurrency_that_is_none_is_refused_in_words() {
+    fn an_invalid_concurrency_is_refused_in_words() {
         assert_eq!(concurrency("3"), Ok(NonZeroU16::new(3).unwrap()));
         for text in ["0", "-1", "many", "", "65536"] {
             assert_eq!(
@@ -450,7 +450,7 @@ Resources:
     }
 
     #[test]
-    fn a_port_that_is_none_is_refused_in_words() {
+    fn an_invalid_port_is_refused_in_words() {
         assert_eq!(port("0"), Ok(0));
         for text in ["65536", "-1", "http", ""] {
             assert_eq!(port(text).unwrap_err(), "expected a number from 0 to 65535", "{text}");
@@ -479,7 +479,7 @@ Resources:
     }
 
     #[tokio::test]
-    async fn a_held_port_refuses_and_cannot_be_held_while_served() {
+    async fn a_held_port_refuses_connections_and_a_served_port_cannot_be_held() {
         let held = HeldPort::hold(0).unwrap();
         let port = held.port;
         let connect = || tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port));

@@ -218,7 +218,7 @@ async fn a_result_may_be_as_large_as_on_aws_and_no_larger() {
 }
 
 #[tokio::test]
-async fn a_function_that_ends_at_its_start_is_reported_at_once() {
+async fn a_function_that_exits_at_startup_is_reported_immediately() {
     let bench = Bench::new("echo boom >&2; exit 3", 4, LONG, LONG).await;
     let invoked: Vec<_> = (0..8).map(|_| bench.invoke("{}")).collect();
     for invoked in invoked {
@@ -227,7 +227,7 @@ async fn a_function_that_ends_at_its_start_is_reported_at_once() {
 }
 
 #[tokio::test]
-async fn a_function_that_says_that_it_cannot_start_is_reported_at_once() {
+async fn an_initialization_error_is_reported_immediately() {
     let mut bench = Bench::played(1).await;
     let invoked = bench.invoke("{}");
     let instance = bench.instance().await;
@@ -237,7 +237,7 @@ async fn a_function_that_says_that_it_cannot_start_is_reported_at_once() {
 }
 
 #[tokio::test]
-async fn a_function_that_never_asks_for_work_is_ended_and_reported() {
+async fn a_function_that_never_polls_for_work_is_killed_and_reported() {
     let mut bench = Bench::new(PLAYED, 1, Duration::from_millis(500), LONG).await;
     let mut invoked = bench.invoke("{}");
     // On a slow machine, it is killed before it can report its address.
@@ -253,7 +253,7 @@ async fn a_function_that_never_asks_for_work_is_ended_and_reported() {
 }
 
 #[tokio::test]
-async fn a_burst_over_the_limit_waits_and_all_of_it_is_answered() {
+async fn a_burst_above_the_limit_waits_and_is_answered_completely() {
     let mut bench = Bench::played(2).await;
     let invoked: Vec<_> = (0..30).map(|_| bench.invoke("{}")).collect();
     let play = |instance: Instance| {
@@ -285,7 +285,7 @@ async fn a_burst_over_the_limit_waits_and_all_of_it_is_answered() {
 }
 
 #[tokio::test]
-async fn an_instance_that_dies_at_work_fails_that_request_alone() {
+async fn an_instance_that_dies_fails_only_its_current_request() {
     let mut bench = Bench::played(1).await;
     let (first, second) = (bench.invoke("1"), bench.invoke("2"));
     let instance = bench.instance().await;
@@ -300,7 +300,7 @@ async fn an_instance_that_dies_at_work_fails_that_request_alone() {
 }
 
 #[tokio::test]
-async fn work_over_the_timeout_is_ended_and_the_next_has_a_new_instance() {
+async fn an_invocation_over_its_timeout_is_killed_and_the_next_gets_a_new_instance() {
     let mut bench = Bench::new(PLAYED, 1, LONG, Duration::from_millis(100)).await;
     let invoked = bench.invoke("1");
     let instance = bench.instance().await;
@@ -359,7 +359,7 @@ async fn a_rebuild_replaces_instances_and_fails_no_request() {
 }
 
 #[tokio::test]
-async fn while_a_source_does_not_compile_requests_are_answered_at_once() {
+async fn while_a_source_does_not_compile_requests_are_answered_immediately() {
     let mut bench = Bench::played(1).await;
     let (running, waiting) = (bench.invoke("1"), bench.invoke("2"));
     let instance = bench.instance().await;
@@ -380,7 +380,7 @@ async fn while_a_source_does_not_compile_requests_are_answered_at_once() {
 }
 
 #[tokio::test]
-async fn a_binary_that_a_linker_is_replacing_is_waited_for() {
+async fn an_invocation_waits_for_a_binary_that_a_linker_is_replacing() {
     let mut bench = Bench::played(1).await;
     bench.handle().build_begins();
     let binary = bench.folder.path().join("played");
@@ -396,7 +396,7 @@ async fn a_binary_that_a_linker_is_replacing_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_invocation_that_nobody_waits_for_is_not_carried_out() {
+async fn an_abandoned_invocation_is_not_delivered() {
     let mut bench = Bench::played(1).await;
     let (_first, given_up, last) = (bench.invoke("1"), bench.invoke("2"), bench.invoke("3"));
     let instance = bench.instance().await;

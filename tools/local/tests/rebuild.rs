@@ -84,7 +84,7 @@ async fn until(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn edits_fail_no_request_and_a_source_that_does_not_compile_is_answered_at_once() {
+async fn edits_fail_no_request_and_a_source_that_does_not_compile_is_answered_immediately() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().to_owned();
     fs::write(

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_those_of_its_parameters() {
+    fn settings_come_from_the_parameters_of_the_stack() {
         let local =
             Env::from_iter([("PASSWORD_MIN_CHARS", "8"), (COMMON_FILE, "/home/common.txt")]);
         let settings = settings(&stack(), &local);

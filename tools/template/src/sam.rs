@@ -606,7 +606,7 @@ Resources:
     }
 
     #[test]
-    fn says_in_one_line_what_is_wrong() {
+    fn an_invalid_template_is_reported_in_one_line() {
         for (from, to, expected) in [
             ("functions/admin-user/", ".", "AdminUserFunction: CodeUri is not"),
             ("Method: get, ", "", "AdminUserFunction: an HttpApi event without Method and Path"),

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_taken_as_the_template_takes_it() {
+    fn an_origin_is_accepted_if_the_template_accepts_it() {
         for (text, taken) in [
             ("http://localhost:5173", true),
             ("https://app.example.com", true),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_may_not_call_is_named_with_what_to_do() {
+    fn a_refused_preflight_is_reported_with_advice() {
         let ours = ["http://localhost:5173".parse().unwrap()];
         let cors = Cors::new(ours.into(), CorsConfiguration::default());
         let advice = |cors: &Cors, method: Method, origin: &str, asks: bool| {

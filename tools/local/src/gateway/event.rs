@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn says_nothing_of_what_is_not_there() {
+    fn omits_absent_members() {
         let event = made(Request::get("/auth/me"), b"", "GET /auth/me");
         for absent in ["body", "cookies", "queryStringParameters", "pathParameters"] {
             assert_eq!(event.get(absent), None, "{absent}");
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn names_an_ipv4_peer_as_such() {
+    fn reports_an_ipv4_peer_as_ipv4() {
         let (parts, ()) = Request::get("/").body(()).unwrap().into_parts();
         let matched =
             Matched { key: "GET /".into(), function: "f".into(), parameters: BTreeMap::new() };

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_may_be_left_out() {
+    fn accepts_a_result_without_optional_members() {
         let response = of(&json!({
             "statusCode": 204, "headers": null, "cookies": null, "body": null
         }))
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn makes_a_body_of_a_bare_result() {
+    fn a_bare_result_becomes_the_body() {
         for (result, body) in [
             (json!({"a": 1}), r#"{"a":1}"#),
             (json!([1]), "[1]"),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_response() {
+    fn refuses_an_invalid_response() {
         assert!(reply(b"").is_err());
         assert!(reply(b"{").is_err());
         for result in [

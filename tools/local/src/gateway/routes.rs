@@ -157,21 +157,21 @@ mod tests {
     }
 
     #[test]
-    fn refuses_two_of_a_kind() {
+    fn refuses_duplicate_routes() {
         let error = routes(&["GET /a/{x}", "GET /a/{y}"]).unwrap_err();
         assert_eq!(error.key, "GET /a/{y}");
     }
 
     proptest! {
         #[test]
-        fn a_parameter_takes_one_segment_whatever_is_in_it(id in "[^/]+") {
+        fn a_parameter_matches_any_single_segment(id in "[^/]+") {
             let routes = routes(&["GET /users/{id}/roles"]).unwrap();
             let found = routes.find(&Method::GET, &format!("/users/{id}/roles")).unwrap();
             prop_assert_eq!(&found.parameters["id"], &id);
         }
 
         #[test]
-        fn a_fixed_path_matches_itself_alone(path in "/\\PC*") {
+        fn a_fixed_path_matches_only_itself(path in "/\\PC*") {
             let routes = routes(&["GET /auth/me"]).unwrap();
             prop_assert_eq!(routes.find(&Method::GET, &path).is_some(), path == "/auth/me");
         }

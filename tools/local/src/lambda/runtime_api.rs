@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_parsed_with_whose_they_are() {
+    fn calls_are_parsed_with_function_and_instance() {
         let at = |path| format!("/rt/login/i-1/2018-06-01/runtime/{path}");
         for (method, path, call) in [
             (Method::GET, at("invocation/next"), Some(Call::Next)),
