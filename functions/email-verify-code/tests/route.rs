@@ -39,7 +39,7 @@ impl Bench {
     async fn mail_for(&self, account: &Account, address: &str, asked_at: Timestamp) -> Received {
         let id = MailId::new(asked_at, &SystemRandom);
         let address = Email::parse(address).unwrap();
-        let mail = Mail::EmailVerification { user_id: account.id, ver: account.ver, address };
+        let mail = Mail::EmailVerification { user_id: account.id, epoch: account.epoch, address };
         let outbox = Outbox::new(&self.stack.users(), self.stack.client());
         outbox.put(&[NewMail { id, mail, asked_at }]).await.unwrap();
         let mails = deliver::<MailerFunction>(&self.stack).await;

@@ -40,7 +40,7 @@ impl Bench {
         let id = MailId::new(now, &SystemRandom);
         let mail = Mail::EmailVerification {
             user_id: self.account.id,
-            ver: self.account.ver,
+            epoch: self.account.epoch,
             address: Email::parse(address).unwrap(),
         };
         let outbox = Outbox::new(&self.stack.users(), self.stack.client());

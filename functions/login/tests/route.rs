@@ -198,7 +198,7 @@ async fn a_login_begins_a_session_and_returns_its_token() {
     let answer = bench.login("testuser", PASSWORD).await;
     assert_eq!(body(&answer)["expires_in"], 900);
     let claims = bench.verifier().verify(&token(&answer)).await.unwrap();
-    assert_eq!((claims.sub, claims.ver), (bench.account.id, bench.account.ver));
+    assert_eq!((claims.sub, claims.epoch), (bench.account.id, bench.account.epoch));
     assert_eq!(claims.roles, bench.account.roles);
     assert_eq!(claims.exp - claims.iat, 900);
     // The session begins before the token is issued, perhaps in an earlier second.
@@ -207,7 +207,7 @@ async fn a_login_begins_a_session_and_returns_its_token() {
     assert_eq!(claims.preferred_username, "testuser");
     let accounts = store::Accounts::new(&bench.stack.users(), bench.stack.client());
     let found = accounts.find(claims.sub, claims.sid).await.unwrap();
-    assert_eq!(found.session.unwrap().ver, bench.account.ver);
+    assert_eq!(found.session.unwrap().epoch, bench.account.epoch);
 }
 
 /// Anyone can read a token, so nothing in it is secret.

@@ -39,7 +39,7 @@ async fn counts(stack: &Stack, token: &str) -> bool {
     let accounts = store::Accounts::new(&stack.users(), stack.client());
     let (user, session) = (id("sub").parse().unwrap(), id("sid").parse().unwrap());
     let found = accounts.find(user, session).await.unwrap();
-    found.session.is_some_and(|session| Some(session.ver) == found.account.map(|it| it.ver))
+    found.session.is_some_and(|session| Some(session.epoch) == found.account.map(|it| it.epoch))
 }
 
 #[tokio::test]

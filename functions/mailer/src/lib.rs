@@ -232,9 +232,10 @@ impl MailerFunction {
                 let letter = Letter::PasswordReset { username, code: coded(&code) };
                 self.deliver(id, &to, &letter).await
             }
-            Mail::EmailVerification { user_id, ver, address } => {
+            Mail::EmailVerification { user_id, epoch, address } => {
                 let account = self.mailings.account(*user_id).await?;
-                let Some(account) = active(account).filter(|account| account.ver == *ver) else {
+                let Some(account) = active(account).filter(|account| account.epoch == *epoch)
+                else {
                     return Ok(Posted::Nobody);
                 };
                 let owner = self.mailings.owner(address.canonical()).await?;
@@ -311,7 +312,7 @@ impl MailerFunction {
                 mail: id,
                 purpose,
                 user: account.id,
-                ver: account.ver,
+                epoch: account.epoch,
                 address: to.clone(),
                 pepper: code.pepper().to_owned(),
                 expires_at: outgoing.expires_at,

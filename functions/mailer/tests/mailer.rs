@@ -109,8 +109,8 @@ impl Bench {
     }
 
     fn verification(&self, spelled: &str) -> Mail {
-        let (user_id, ver) = (self.account.id, self.account.ver);
-        Mail::EmailVerification { user_id, ver, address: address(spelled) }
+        let (user_id, epoch) = (self.account.id, self.account.epoch);
+        Mail::EmailVerification { user_id, epoch, address: address(spelled) }
     }
 
     fn notice(&self, notice: Notice) -> Mail {
@@ -418,8 +418,8 @@ async fn an_unconfirmed_address_gets_codes_without_the_username() {
     bench.ask(bench.verification("victim@example.com")).await;
     assert_eq!(bench.run().await, []);
     bench.ask(reset("victim@example.com")).await;
-    let (user_id, ver, address) = (account.id, account.ver, address("victim@example.com"));
-    bench.ask(Mail::EmailVerification { user_id, ver, address }).await;
+    let (user_id, epoch, address) = (account.id, account.epoch, address("victim@example.com"));
+    bench.ask(Mail::EmailVerification { user_id, epoch, address }).await;
     let mails = bench.run().await;
     assert_eq!(mails.len(), 2);
     for mail in &mails {
@@ -446,8 +446,8 @@ async fn an_address_gets_at_most_ten_notices_a_day_but_all_codes() {
     // A mail about a taken address is also a notice.
     let user = NewUser { username: "other", email: None, roles: &[] };
     let other = bench.stack.user(user).await;
-    let (user_id, ver, address) = (other.id, other.ver, address("owner@example.com"));
-    bench.ask(Mail::EmailVerification { user_id, ver, address }).await;
+    let (user_id, epoch, address) = (other.id, other.epoch, address("owner@example.com"));
+    bench.ask(Mail::EmailVerification { user_id, epoch, address }).await;
     assert_eq!(bench.run().await.len(), 10);
     bench.ask(reset("owner@example.com")).await;
     assert_eq!(bench.run().await.len(), 11);
@@ -461,8 +461,8 @@ async fn strangers_cannot_use_up_the_notices_of_an_address() {
     let user = NewUser { username: "other", email: None, roles: &[] };
     let other = bench.stack.user(user).await;
     for _ in 0..12 {
-        let (user_id, ver, address) = (other.id, other.ver, address("owner@example.com"));
-        bench.ask(Mail::EmailVerification { user_id, ver, address }).await;
+        let (user_id, epoch, address) = (other.id, other.epoch, address("owner@example.com"));
+        bench.ask(Mail::EmailVerification { user_id, epoch, address }).await;
     }
     assert_eq!(bench.run().await.len(), 3);
     for notice in [Notice::PasswordChanged, Notice::EmailChangeRequested] {

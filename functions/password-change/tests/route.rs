@@ -89,8 +89,8 @@ impl Bench {
         let session: SessionId = said["sid"].as_str().unwrap().parse().unwrap();
         let accounts = store::Accounts::new(&self.stack.users(), self.stack.client());
         let found = accounts.find(self.account.id, session).await.unwrap();
-        let ver = found.account.unwrap().ver;
-        found.session.is_some_and(|session| session.ver == ver) && said["ver"] == ver
+        let epoch = found.account.unwrap().epoch;
+        found.session.is_some_and(|session| session.epoch == epoch) && said["ver"] == json!(epoch)
     }
 }
 
@@ -217,7 +217,7 @@ async fn only_one_of_two_concurrent_changes_succeeds() {
     let bench = Bench::start().await;
     let stored = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     let change = async |name: &str| {
-        let session = bench.stack.new_session(bench.account.ver + 1);
+        let session = bench.stack.new_session(bench.account.epoch.next());
         let new = identity::StoredHash::new(format!("the hash of {name}"));
         {
             let passwords = bench.passwords();
@@ -242,7 +242,7 @@ async fn a_disabled_account_changes_nothing() {
     assert_eq!(status(&bench.change(&token, PASSWORD, NEW).await), 401);
     // Nor does an account that is disabled during the request.
     let stored = bench.hashes().of(&bench.account).await.unwrap().unwrap();
-    let session = bench.stack.new_session(bench.account.ver + 1);
+    let session = bench.stack.new_session(bench.account.epoch.next());
     let new = identity::StoredHash::new("hash");
     let late = {
         let passwords = bench.passwords();

@@ -82,10 +82,10 @@ impl Bench {
     async fn sessions_that_count(&self) -> usize {
         let accounts = store::Administration::new(&self.stack.users(), self.stack.client());
         let name = self.account.username.canonical();
-        let ver = accounts.account_by_name(name).await.unwrap().unwrap().ver;
+        let epoch = accounts.account_by_name(name).await.unwrap().unwrap().epoch;
         let sessions = Sessions::new(&self.stack.users(), self.stack.client());
         let sessions = sessions.of(self.account.id).await.unwrap();
-        sessions.iter().filter(|session| session.counts(ver, SystemClock.now())).count()
+        sessions.iter().filter(|session| session.counts(epoch, SystemClock.now())).count()
     }
 }
 
@@ -207,7 +207,7 @@ async fn every_failure_gets_the_same_answer() {
     let verification = bench
         .put(Mail::EmailVerification {
             user_id: other.id,
-            ver: other.ver,
+            epoch: other.epoch,
             address: Email::parse("new@example.com").unwrap(),
         })
         .await;
@@ -318,7 +318,7 @@ async fn a_code_sent_to_a_former_address_is_void() {
     let moved = bench
         .put(Mail::EmailVerification {
             user_id: bench.account.id,
-            ver: bench.account.ver,
+            epoch: bench.account.epoch,
             address: Email::parse("new@example.com").unwrap(),
         })
         .await;

@@ -40,7 +40,7 @@ impl Bench {
 
     /// Begins a session, which has never rotated.
     async fn begin(&self) -> SessionId {
-        let session = self.stack.new_session(self.account.ver);
+        let session = self.stack.new_session(self.account.epoch);
         self.stack.logins().begin(self.account.id, session, &[]).await.unwrap().id
     }
 

@@ -4,7 +4,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use identity::{
-    Account, Email, MailId, NameError, Network, ReservedNames, Role, Roles, UserId, Username,
+    Account, Email, MailId, NameError, Network, ReservedNames, Role, Roles, SessionEpoch, UserId,
+    Username,
 };
 use jiff::{Timestamp, Unit};
 use passwords::{HashError, Hasher, Password, PasswordHash, Policy};
@@ -13,8 +14,7 @@ use process::{Reader, Settings};
 use secrets::{Cached, PeppersSecret};
 use serde::{Deserialize, Serialize};
 use store::{
-    AddressClaim, FIRST_VER, Invites, Mail, NewAccount, NewEmail, NewMail, RegisterError,
-    Registrations,
+    AddressClaim, Invites, Mail, NewAccount, NewEmail, NewMail, RegisterError, Registrations,
 };
 use throttle::{Postal, Throttle};
 use web::{
@@ -221,7 +221,11 @@ impl RegisterRoute {
         }
         let mail = mail.map(|id| NewMail {
             id,
-            mail: Mail::EmailVerification { user_id, ver: FIRST_VER, address: address.clone() },
+            mail: Mail::EmailVerification {
+                user_id,
+                epoch: SessionEpoch::FIRST,
+                address: address.clone(),
+            },
             asked_at: now,
         });
         NewEmail::Pending { address, mail }

@@ -100,11 +100,11 @@ impl Route for SessionsRoute {
         let user = caller.user_id();
         match asked {
             Asked::List => {
-                let (ver, now) = (caller.account().ver, self.clock.now());
-                let epoch = self.guard.epoch().await?;
+                let (epoch, now) = (caller.account().epoch, self.clock.now());
+                let global = self.guard.epoch().await?;
                 let mut sessions = self.sessions.of(user).await?;
                 sessions.retain(|session| {
-                    session.counts(ver, now) && !epoch.refuses(session.created_at.as_second())
+                    session.counts(epoch, now) && !global.refuses(session.created_at.as_second())
                 });
                 sessions.sort_by_key(|session| std::cmp::Reverse((session.created_at, session.id)));
                 let current = caller.session_id();

@@ -163,7 +163,7 @@ async fn expired_and_ended_sessions_are_not_listed() {
     let account = testuser(&stack).await;
     stack.sign_in(&account).await;
     store::Epochs::new(&stack.users(), stack.client()).raise(account.id).await.unwrap();
-    let raised = Account { ver: account.ver + 1, ..account };
+    let raised = Account { epoch: account.epoch.next(), ..account };
     let token = stack.sign_in(&raised).await;
     assert_eq!(listed(&route, &token).await, [sid(&token)]);
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use identity::{Account, SessionId, UserId};
+use identity::{Account, SessionEpoch, SessionId, UserId};
 use jiff::Timestamp;
 use process::{Fault, FaultKind};
 
@@ -10,7 +10,7 @@ use process::{Fault, FaultKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveSession {
     /// The account's epoch at the time of login.
-    pub ver: u64,
+    pub epoch: SessionEpoch,
     /// When the session expires. This crate compares it with the clock, because a table's TTL only cleans up later.
     pub expires_at: Timestamp,
 }

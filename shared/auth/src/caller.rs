@@ -148,7 +148,7 @@ impl<K: KeySource> Verifier<K> {
         if session.expires_at <= self.now() {
             return Err(Refusal::SessionEnded);
         }
-        if session.ver != account.ver || claims.ver != account.ver {
+        if session.epoch != account.epoch || claims.epoch != account.epoch {
             return Err(Refusal::EpochPassed);
         }
         require::<R>(&account.roles)?;

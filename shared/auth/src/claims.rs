@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use identity::{Roles, SessionId, TokenId, UserId};
+use identity::{Roles, SessionEpoch, SessionId, TokenId, UserId};
 
 /// The `typ` of access tokens (RFC 9068 §2.1).
 pub const TOKEN_TYPE: &str = "at+jwt";
@@ -33,7 +33,8 @@ pub struct Claims {
     /// The session to which the token belongs.
     pub sid: SessionId,
     /// The account's session epoch at the time of login.
-    pub ver: u64,
+    #[serde(rename = "ver")]
+    pub epoch: SessionEpoch,
     /// The account's roles at the time of issue.
     pub roles: Roles,
     /// The time at which the user authenticated.

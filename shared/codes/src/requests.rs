@@ -80,7 +80,7 @@ impl Requests {
 
     fn confirm(&self, account: &Account, address: &Email) -> NewMail {
         let (now, random) = (self.world.clock.now(), &*self.world.random);
-        NewMail::verification(account.id, account.ver, address.clone(), now, random)
+        NewMail::verification(account.id, account.epoch, address.clone(), now, random)
     }
 
     /// Counts the request, and writes the mails to the outbox if the address may receive one.

@@ -6,7 +6,7 @@ use std::fmt;
 use identity::{Account, Network, Presented, Standing, StoredHash, UserId};
 use passwords::{Hasher, Password, Verdict};
 use process::World;
-use store::{Credential, Logins, Outbox, PasswordVer, Session, StoreError};
+use store::{Credential, Logins, Outbox, PasswordEpoch, Session, StoreError};
 use throttle::{Attempt, Throttle};
 
 use crate::{CredentialError, parse, succeed};
@@ -98,7 +98,7 @@ impl Authentication {
         let (user, set_in) = match &credential {
             Some(credential) => (credential.user_id, credential.set_in),
             None => {
-                (UserId::new(self.world.clock.now(), &*self.world.random), PasswordVer::default())
+                (UserId::new(self.world.clock.now(), &*self.world.random), PasswordEpoch::default())
             }
         };
         let account = async { Ok(self.logins.account(user, set_in).await?) };

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{Email, Roles, UserId, Username};
+use crate::{Email, Roles, SessionEpoch, UserId, Username};
 
 /// An account, without its password hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Account {
     /// Whether the account is active or disabled.
     pub standing: Standing,
     /// The session epoch (`ver` of a token). Raising it ends every session at once.
-    pub ver: u64,
+    pub epoch: SessionEpoch,
 }
 
 /// Whether an account may act.

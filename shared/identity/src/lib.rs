@@ -2,6 +2,7 @@
 //! [`Roles`]), the [`Account`] and the [`Network`] of a client.
 
 mod account;
+mod epoch;
 mod id;
 mod mailed;
 mod names;
@@ -10,6 +11,7 @@ mod role;
 mod stored_hash;
 
 pub use account::{Account, EmailStanding, Standing};
+pub use epoch::SessionEpoch;
 pub use id::{IdError, MailId, SessionId, TokenId, UserId, any_case};
 pub use mailed::MailedFor;
 pub use names::{CanonicalName, Email, NameError, Presented, ReservedNames, Username, is_hidden};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auth::{Audience, Claims, TOKEN_TYPE, TokenRules};
-use identity::{Account, SessionId, TokenId};
+use identity::{Account, SessionEpoch, SessionId, TokenId};
 use jiff::Timestamp;
 use jsonwebtoken::Header;
 use process::{Fault, FaultKind, Random, Reader, Settings};
@@ -56,7 +56,7 @@ pub struct Grant<'a> {
     /// The session of the token.
     pub session: SessionId,
     /// The account's epoch at the time of login.
-    pub ver: u64,
+    pub epoch: SessionEpoch,
     /// The time at which the user authenticated.
     pub auth_time: Timestamp,
 }
@@ -107,7 +107,7 @@ impl AccessTokens {
         now: Timestamp,
         random: &dyn Random,
     ) -> Result<Minted, MintError> {
-        let Grant { account, session, ver, auth_time } = grant;
+        let Grant { account, session, epoch, auth_time } = grant;
         let lifetime = self.config.lifetime;
         let issued = now.as_second();
         let claims = Claims {
@@ -120,7 +120,7 @@ impl AccessTokens {
             jti: TokenId::new(random),
             client_id: self.config.client_id.clone(),
             sid: session,
-            ver,
+            epoch,
             roles: account.roles.clone(),
             auth_time: auth_time.as_second(),
             amr: vec![PASSWORD_METHOD.to_owned()],

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use identity::{Account, SessionId};
+use identity::{Account, SessionEpoch, SessionId};
 use jiff::Timestamp;
 use peppers::{MacKey, Peppers, Purpose};
 use process::{Clock, Fault, FaultKind, Random, Reader, Settings, World};
@@ -56,7 +56,7 @@ pub struct SessionGrant<'a> {
     /// The session id.
     pub session: SessionId,
     /// The account's epoch at the time of login.
-    pub ver: u64,
+    pub epoch: SessionEpoch,
     /// The time at which the user authenticated.
     pub auth_time: Timestamp,
     /// How often the session has rotated.
@@ -156,7 +156,7 @@ impl Ready<'_> {
         let access = Grant {
             account: grant.account,
             session: grant.session,
-            ver: grant.ver,
+            epoch: grant.epoch,
             auth_time: grant.auth_time,
         };
         let key = self.keys.active().ok_or(IssueError::NoKey)?;

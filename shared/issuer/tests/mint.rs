@@ -9,7 +9,8 @@ use auth::{Algorithm, TokenError, TokenRules, Verifier};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use identity::{
-    Account, Admin, Email, EmailStanding, Role, Roles, SessionId, Standing, UserId, Username,
+    Account, Admin, Email, EmailStanding, Role, Roles, SessionEpoch, SessionId, Standing, UserId,
+    Username,
 };
 use issuer::{AccessConfig as Config, AccessTokens, Grant, SigningKeys};
 use jiff::{SignedDuration, Timestamp};
@@ -32,7 +33,7 @@ fn account(now: Timestamp) -> Account {
         roles: Roles::from_iter([Role::User, Role::Admin]),
         created_at: now,
         standing: Standing::Active,
-        ver: 3,
+        epoch: SessionEpoch::new(3),
     }
 }
 
@@ -52,9 +53,9 @@ impl Bench {
     }
 
     fn grant(&self) -> Grant<'_> {
-        let Account { ver, .. } = self.account;
+        let Account { epoch, .. } = self.account;
         let auth_time = self.clock.now() - SignedDuration::from_secs(60);
-        Grant { account: &self.account, session: self.session, ver, auth_time }
+        Grant { account: &self.account, session: self.session, epoch, auth_time }
     }
 
     fn mint(&self, changes: &[(&str, &str)]) -> String {

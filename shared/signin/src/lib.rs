@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use auth::KeyError;
-use identity::{Account, Network, SessionId, StoredHash};
+use identity::{Account, Network, SessionEpoch, SessionId, StoredHash};
 pub use issuer::{Config, Tokens};
 use issuer::{IssueError, Issuer, RefreshTokenError, SessionGrant};
 use peppers::Peppers;
@@ -74,7 +74,7 @@ impl Ready<'_> {
         before: &[Session],
         origin: Origin,
     ) -> Result<Tokens, SignInError> {
-        let session = self.new_session(account.ver, origin);
+        let session = self.new_session(account.epoch, origin);
         let session = logins.begin(account.id, session, before).await?;
         self.tokens(account, &session)
     }
@@ -95,7 +95,7 @@ impl Ready<'_> {
         origin: Origin,
     ) -> Result<Tokens, SignInError> {
         // All earlier sessions belong to the previous epoch.
-        let session = self.new_session(account.ver + 1, origin);
+        let session = self.new_session(account.epoch.next(), origin);
         let (now, random) = (session.created_at, &*self.world.random);
         let notice = NewMail::notice(account, Notice::PasswordChanged, now, random);
         match passwords.change(account, old, new, session, notice.as_ref()).await? {
@@ -104,10 +104,10 @@ impl Ready<'_> {
         }
     }
 
-    fn new_session(&self, ver: u64, origin: Origin) -> NewSession {
+    fn new_session(&self, epoch: SessionEpoch, origin: Origin) -> NewSession {
         NewSession {
             id: SessionId::new(&*self.world.random),
-            ver,
+            epoch,
             created_at: self.world.clock.now(),
             pepper: self.issuer.pepper().to_owned(),
             user_agent: origin.user_agent,
@@ -119,7 +119,7 @@ impl Ready<'_> {
         Ok(self.issuer.issue(SessionGrant {
             account,
             session: session.id,
-            ver: session.ver,
+            epoch: session.epoch,
             auth_time: session.created_at,
             counter: session.chain.counter,
             pepper: &session.pepper,

@@ -66,7 +66,7 @@ fn active(account: Option<Account>, session: &Session) -> Result<Account, SignIn
     if account.standing == Standing::Disabled {
         return Err(SignInError::Refused("the account is disabled"));
     }
-    if account.ver != session.ver {
+    if account.epoch != session.epoch {
         return Err(SignInError::Refused("the session epoch has passed"));
     }
     Ok(account)

@@ -4,7 +4,9 @@
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use dynamo::Client;
-use identity::{Account, CanonicalName, Email, EmailStanding, MailId, MailedFor, Standing, UserId};
+use identity::{
+    Account, CanonicalName, Email, EmailStanding, MailId, MailedFor, SessionEpoch, Standing, UserId,
+};
 use jiff::Timestamp;
 use process::{Random, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -30,7 +32,7 @@ pub struct Code {
     /// The account.
     pub user: UserId,
     /// The account's epoch: in a later one the code is void.
-    pub ver: u64,
+    pub epoch: SessionEpoch,
     /// The address that it was mailed to.
     pub address: Email,
     /// The id of the pepper that made it.
@@ -44,7 +46,8 @@ pub struct Code {
 struct CodeItem {
     purpose: MailedFor,
     user_id: UserId,
-    ver: u64,
+    #[serde(rename = "ver")]
+    epoch: SessionEpoch,
     address: Email,
     pepper: String,
     /// Whether it has been used. A used code stays stored, so that sending its mail again does not revive it.
@@ -217,7 +220,7 @@ impl Mailings {
         let stored = CodeItem {
             purpose: code.purpose,
             user_id: code.user,
-            ver: code.ver,
+            epoch: code.epoch,
             address: code.address.clone(),
             pepper: code.pepper.clone(),
             used: false,
@@ -346,14 +349,14 @@ impl Codes {
             return Ok(None);
         }
         let account = self.0.account(item.user_id).await?;
-        let Some(account) = account.filter(|account| account.ver == item.ver) else {
+        let Some(account) = account.filter(|account| account.epoch == item.epoch) else {
             return Ok(None);
         };
         let code = Code {
             mail,
             purpose,
             user: item.user_id,
-            ver: item.ver,
+            epoch: item.epoch,
             address: item.address,
             pepper: item.pepper,
             expires_at: Timestamp::from_second(expires_at).map_err(StoreError::unusable)?,

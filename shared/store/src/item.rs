@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use auth::LiveSession;
 use aws_sdk_dynamodb::types::AttributeValue;
-use identity::{Account, Email, EmailStanding, Network, Roles, Standing, UserId, Username};
+use identity::{
+    Account, Email, EmailStanding, Network, Roles, SessionEpoch, Standing, UserId, Username,
+};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -40,10 +42,11 @@ pub(crate) struct AccountItem {
     roles: Roles,
     created_at: Timestamp,
     disabled: bool,
-    ver: u64,
-    /// The epoch in which the password was set: see [`PasswordVer`].
-    #[serde(default, skip_serializing_if = "PasswordVer::is_absent")]
-    password_ver: PasswordVer,
+    #[serde(rename = "ver")]
+    epoch: SessionEpoch,
+    /// The epoch in which the password was set: see [`PasswordEpoch`].
+    #[serde(rename = "password_ver", default, skip_serializing_if = "PasswordEpoch::is_absent")]
+    password_epoch: PasswordEpoch,
 }
 
 /// The epoch in which a password was set. The account and the password item hold the same one, because
@@ -51,12 +54,12 @@ pub(crate) struct AccountItem {
 /// password was changed between them. In accounts created by an older version, both items lack it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct PasswordVer(Option<u64>);
+pub struct PasswordEpoch(Option<SessionEpoch>);
 
-impl PasswordVer {
-    /// A password that is set in the epoch `ver`.
-    pub(crate) fn of(ver: u64) -> Self {
-        Self(Some(ver))
+impl PasswordEpoch {
+    /// A password that is set in `epoch`.
+    pub(crate) fn of(epoch: SessionEpoch) -> Self {
+        Self(Some(epoch))
     }
 
     fn is_absent(&self) -> bool {
@@ -67,13 +70,13 @@ impl PasswordVer {
 impl AccountItem {
     /// A new account, whose password is set in its first epoch.
     pub(crate) fn new(account: Account) -> Self {
-        let password_ver = PasswordVer::of(account.ver);
-        Self { password_ver, ..account.into() }
+        let password_epoch = PasswordEpoch::of(account.epoch);
+        Self { password_epoch, ..account.into() }
     }
 
     /// The epoch in which the account's password was set.
-    pub(crate) fn password_ver(&self) -> PasswordVer {
-        self.password_ver
+    pub(crate) fn password_epoch(&self) -> PasswordEpoch {
+        self.password_epoch
     }
 }
 
@@ -88,8 +91,8 @@ impl From<Account> for AccountItem {
             roles: account.roles,
             created_at: account.created_at,
             disabled: account.standing == Standing::Disabled,
-            ver: account.ver,
-            password_ver: PasswordVer::default(),
+            epoch: account.epoch,
+            password_epoch: PasswordEpoch::default(),
         }
     }
 }
@@ -109,7 +112,7 @@ impl From<AccountItem> for Account {
             roles: item.roles,
             created_at: item.created_at,
             standing: if item.disabled { Standing::Disabled } else { Standing::Active },
-            ver: item.ver,
+            epoch: item.epoch,
         }
     }
 }
@@ -127,8 +130,8 @@ pub(crate) struct ClaimItem {
 pub(crate) struct PasswordItem {
     pub(crate) hash: String,
     /// The account's epoch in which the password was set.
-    #[serde(default, skip_serializing_if = "PasswordVer::is_absent")]
-    pub(crate) ver: PasswordVer,
+    #[serde(rename = "ver", default, skip_serializing_if = "PasswordEpoch::is_absent")]
+    pub(crate) epoch: PasswordEpoch,
 }
 
 /// A session.
@@ -149,7 +152,8 @@ pub(crate) struct SessionItem {
     /// The id of the pepper that the current refresh token is made with.
     pub(crate) pepper: String,
     /// The account's epoch at the time of login.
-    pub(crate) ver: u64,
+    #[serde(rename = "ver")]
+    pub(crate) epoch: SessionEpoch,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user_agent: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,7 +166,7 @@ impl TryFrom<&SessionItem> for LiveSession {
     fn try_from(item: &SessionItem) -> Result<Self, StoreError> {
         let ends = item.expires_at.min(item.absolute_expires_at);
         let expires_at = Timestamp::from_second(ends).map_err(StoreError::unusable)?;
-        Ok(Self { ver: item.ver, expires_at })
+        Ok(Self { epoch: item.epoch, expires_at })
     }
 }
 
@@ -212,7 +216,7 @@ mod tests {
                 roles: roles.into_iter().collect(),
                 created_at,
                 standing: if about.1 { Standing::Disabled } else { Standing::Active },
-                ver: about.2,
+                epoch: SessionEpoch::new(about.2),
             },
         )
     }
@@ -242,11 +246,11 @@ mod tests {
         }
 
         #[test]
-        fn passwords_round_trip(hash in ".{1,100}", username in username(), ver in any::<u64>()) {
-            for ver in [PasswordVer::default(), PasswordVer::of(ver)] {
-                let item = PasswordItem { hash: hash.clone(), ver };
+        fn passwords_round_trip(hash in ".{1,100}", username in username(), epoch in any::<u64>()) {
+            for epoch in [PasswordEpoch::default(), PasswordEpoch::of(SessionEpoch::new(epoch))] {
+                let item = PasswordItem { hash: hash.clone(), epoch };
                 let again = stored(Key::password(username.canonical()), &item);
-                prop_assert_eq!((&again.hash, again.ver), (&hash, ver));
+                prop_assert_eq!((&again.hash, again.epoch), (&hash, epoch));
             }
         }
 
@@ -263,7 +267,7 @@ mod tests {
         ) {
             let item = SessionItem {
                 created_at, last_used_at, expires_at, absolute_expires_at, counter, rotated_at,
-                rotated_before, pepper, ver, user_agent, network,
+                rotated_before, pepper, epoch: SessionEpoch::new(ver), user_agent, network,
             };
             let key = Key::session(user, SessionId::new(&SystemRandom));
             prop_assert_eq!(stored(key, &item), item);

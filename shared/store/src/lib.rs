@@ -53,15 +53,13 @@ pub use chain::{Chain, Judgement};
 pub use codes::{Code, Codes, DIGITS_TRIES, DigitsOf, DigitsTry, Mailings, Outgoing};
 pub use counters::{CounterKey, Counters, Receipt, Reserved};
 pub use invites::Invites;
-pub use item::PasswordVer;
+pub use item::PasswordEpoch;
 pub use limit::{Beyond, Limit};
 pub use logins::{Credential, Logins, NewSession};
 pub use networks::KnownNetworks;
 pub use outbox::{CODE_VALID_FOR, ConfirmedEmail, Mail, NewMail, Notice, Outbox};
 pub use passwords::{Changed, Hashes, Passwords};
-pub use registrations::{
-    AddressClaim, FIRST_VER, NewAccount, NewEmail, RegisterError, Registrations,
-};
+pub use registrations::{AddressClaim, NewAccount, NewEmail, RegisterError, Registrations};
 pub use resets::{Redeemed, Resets, Verifications};
 pub use sessions::{
     Endings, Epochs, Grace, Refreshed, Rotation, Rotations, Session, SessionLimits, Sessions,

@@ -2,11 +2,13 @@
 
 use dynamo::Client;
 use futures_util::future::join_all;
-use identity::{Account, CanonicalName, Network, Presented, SessionId, StoredHash, UserId};
+use identity::{
+    Account, CanonicalName, Network, Presented, SessionEpoch, SessionId, StoredHash, UserId,
+};
 use jiff::Timestamp;
 
 use crate::expression::attribute;
-use crate::item::{AccountItem, ClaimItem, PasswordItem, PasswordVer, SessionItem};
+use crate::item::{AccountItem, ClaimItem, PasswordEpoch, PasswordItem, SessionItem};
 use crate::key::Key;
 use crate::sessions::{Session, SessionLimits, whole_millis};
 use crate::table::{Config, StoreError, Table};
@@ -33,7 +35,7 @@ pub struct Credential {
     /// The hash of the password.
     pub secret: StoredHash,
     /// The epoch in which the password was set. The account must be read with the same one.
-    pub set_in: PasswordVer,
+    pub set_in: PasswordEpoch,
 }
 
 /// A session to be begun.
@@ -42,7 +44,7 @@ pub struct NewSession {
     /// Its id.
     pub id: SessionId,
     /// The account's epoch, as it was read.
-    pub ver: u64,
+    pub epoch: SessionEpoch,
     /// The time of login.
     pub created_at: Timestamp,
     /// The id of the pepper that makes its refresh token.
@@ -66,7 +68,7 @@ impl NewSession {
             rotated_at: 0,
             rotated_before: 0,
             pepper: self.pepper,
-            ver: self.ver,
+            epoch: self.epoch,
             user_agent: self.user_agent,
             network: self.network,
         }
@@ -104,7 +106,7 @@ impl Logins {
         Ok(claim.zip(password).map(|(claim, password)| Credential {
             user_id: claim.user_id,
             secret: StoredHash::new(password.hash),
-            set_in: password.ver,
+            set_in: password.epoch,
         }))
     }
 
@@ -117,10 +119,10 @@ impl Logins {
     pub async fn account(
         &self,
         id: UserId,
-        set_in: PasswordVer,
+        set_in: PasswordEpoch,
     ) -> Result<Option<Account>, StoreError> {
         let account = self.table.get::<AccountItem>(Key::account(id)).await?;
-        Ok(account.filter(|account| account.password_ver() == set_in).map(Account::from))
+        Ok(account.filter(|account| account.password_epoch() == set_in).map(Account::from))
     }
 
     /// Replaces the hash `old` by `new`, a hash of the same password. Returns whether `old` was still there:
@@ -165,19 +167,19 @@ impl Logins {
         session: NewSession,
         before: &[Session],
     ) -> Result<Session, StoreError> {
-        let (ver, now) = (session.ver, session.created_at);
+        let (epoch, now) = (session.epoch, session.created_at);
         let begun = self.put(user, session);
-        let sweep = self.sweep(user, ver, now, before, 1);
+        let sweep = self.sweep(user, epoch, now, before, 1);
         let (begun, swept) = tokio::join!(begun, sweep);
         let begun = begun?;
         not_swept(user, swept);
-        let counting = before.iter().filter(|session| session.counts(ver, now)).count();
+        let counting = before.iter().filter(|session| session.counts(epoch, now)).count();
         if counting + CROWD >= self.limits.per_account() {
             // Each concurrent login looks only after its own session is stored, so the last one to look sees
             // all sessions. All of them remove the same sessions, even if one of those is the login's own.
             let again = async {
                 let all = self.table.sessions(user).await?;
-                self.sweep(user, ver, now, &all, 0).await
+                self.sweep(user, epoch, now, &all, 0).await
             };
             not_swept(user, again.await);
         }
@@ -198,7 +200,7 @@ impl Logins {
     async fn sweep(
         &self,
         user: UserId,
-        ver: u64,
+        epoch: SessionEpoch,
         now: Timestamp,
         sessions: &[Session],
         more: usize,
@@ -207,8 +209,8 @@ impl Logins {
         // this login must not judge them.
         let (mut counting, over): (Vec<_>, Vec<_>) = sessions
             .iter()
-            .filter(|session| session.ver <= ver)
-            .partition(|session| session.counts(ver, now));
+            .filter(|session| session.epoch <= epoch)
+            .partition(|session| session.counts(epoch, now));
         counting.sort_by_key(|session| (session.created_at, session.id));
         let too_many = (counting.len() + more).saturating_sub(self.limits.per_account());
         let ended = counting.into_iter().take(too_many).chain(over).take(too_many.max(SWEPT));

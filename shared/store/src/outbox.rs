@@ -5,7 +5,7 @@
 //! the code from the item's id.
 
 use dynamo::Client;
-use identity::{Account, Email, EmailStanding, MailId, UserId};
+use identity::{Account, Email, EmailStanding, MailId, SessionEpoch, UserId};
 use jiff::{SignedDuration, Timestamp};
 use process::{Random, World};
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,8 @@ pub enum Mail {
         /// The account.
         user_id: UserId,
         /// The account's epoch at the time of the request: ending its sessions also voids this code.
-        ver: u64,
+        #[serde(rename = "ver")]
+        epoch: SessionEpoch,
         /// The address.
         address: Email,
     },
@@ -101,16 +102,16 @@ pub struct NewMail {
 }
 
 impl NewMail {
-    /// Sends a code to confirm an address for an account of the epoch `ver`.
+    /// Sends a code to confirm an address for an account in `epoch`.
     #[must_use]
     pub fn verification(
         user_id: UserId,
-        ver: u64,
+        epoch: SessionEpoch,
         address: Email,
         now: Timestamp,
         random: &dyn Random,
     ) -> Self {
-        let mail = Mail::EmailVerification { user_id, ver, address };
+        let mail = Mail::EmailVerification { user_id, epoch, address };
         Self { id: MailId::new(now, random), mail, asked_at: now }
     }
 
@@ -210,7 +211,14 @@ mod tests {
         let notice = Notice::EmailChanged;
         for (mail, seconds) in [
             (Mail::PasswordReset { address: address.clone() }, 600),
-            (Mail::EmailVerification { user_id, ver: u64::MAX, address: address.clone() }, 600),
+            (
+                Mail::EmailVerification {
+                    user_id,
+                    epoch: SessionEpoch::new(u64::MAX),
+                    address: address.clone(),
+                },
+                600,
+            ),
             (Mail::Notice { user_id, notice, address: Some(ConfirmedEmail(address)) }, 86_400),
             (Mail::Notice { user_id, notice: Notice::NewNetwork, address: None }, 86_400),
         ] {

@@ -72,10 +72,10 @@ impl Passwords {
         notice: Option<&NewMail>,
     ) -> Result<Changed, StoreError> {
         let Self { table, limits } = self;
-        let next = account.ver + 1;
+        let next = account.epoch.next();
         let raised = table
             .update(Key::account(account.id))
-            .when(attribute("ver").is(account.ver).and(attribute("disabled").is(false)))
+            .when(attribute("ver").is(account.epoch).and(attribute("disabled").is(false)))
             .set("ver", next)
             .set("password_ver", next);
         let replaced = table

@@ -4,13 +4,15 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use dynamo::Client;
-use identity::{Account, Email, EmailStanding, Roles, Standing, StoredHash, UserId, Username};
+use identity::{
+    Account, Email, EmailStanding, Roles, SessionEpoch, Standing, StoredHash, UserId, Username,
+};
 use jiff::Timestamp;
 use process::{Fault, FaultKind, Reader};
 use serde::Serialize;
 
 use crate::expression::{absent, attribute, exists};
-use crate::item::{AccountItem, ClaimItem, PasswordItem, PasswordVer};
+use crate::item::{AccountItem, ClaimItem, PasswordEpoch, PasswordItem};
 use crate::key::Key;
 use crate::outbox::NewMail;
 use crate::table::{Config, StoreError, Table};
@@ -80,9 +82,6 @@ impl FromStr for AddressClaim {
     }
 }
 
-/// The epoch of a new account.
-pub const FIRST_VER: u64 = 1;
-
 /// The position of the username's claim in the transaction.
 const USERNAME_CLAIM: usize = 0;
 /// The position of the first item that not every registration has.
@@ -121,14 +120,14 @@ impl Registrations {
             roles,
             created_at,
             standing: Standing::Active,
-            ver: FIRST_VER,
+            epoch: SessionEpoch::FIRST,
         };
         let hash = password.expose().to_owned();
         let mut puts = vec![
             self.put_new(Key::username(&name), &claim)?,
             self.put_new(
                 Key::password(&name),
-                &PasswordItem { hash, ver: PasswordVer::of(FIRST_VER) },
+                &PasswordItem { hash, epoch: PasswordEpoch::of(SessionEpoch::FIRST) },
             )?,
             self.put_new(Key::account(id), &AccountItem::new(account.clone()))?,
         ];

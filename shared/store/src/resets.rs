@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::codes::Code;
 use crate::expression::{Condition, absent, attribute};
-use crate::item::{ClaimItem, PasswordItem, PasswordVer};
+use crate::item::{ClaimItem, PasswordEpoch, PasswordItem};
 use crate::key::Key;
 use crate::outbox::NewMail;
 use crate::table::{Config, StoreError, Table};
@@ -37,7 +37,7 @@ pub(crate) fn unchanged(account: &Account) -> Condition {
         Some(email) => attribute("email").is(email),
         None => attribute("email").is_absent(),
     };
-    attribute("ver").is(account.ver).and(attribute("disabled").is(false)).and(has_same_email)
+    attribute("ver").is(account.epoch).and(attribute("disabled").is(false)).and(has_same_email)
 }
 
 impl Resets {
@@ -63,14 +63,14 @@ impl Resets {
         now: Timestamp,
     ) -> Result<Redeemed, StoreError> {
         let Self(table) = self;
-        let next = account.ver + 1;
+        let next = account.epoch.next();
         let raised = table
             .update(Key::account(account.id))
             .when(unchanged(account))
             .set("ver", next)
             .set("password_ver", next);
         let hash = new.expose().to_owned();
-        let password = PasswordItem { hash, ver: PasswordVer::of(next) };
+        let password = PasswordItem { hash, epoch: PasswordEpoch::of(next) };
         // Without a condition on purpose: the account is compared in the same transaction, and a reset
         // replaces any hash, or creates the first one.
         let password = table.put(Key::password(account.username.canonical()), &password)?;

@@ -2,7 +2,7 @@
 
 use auth::LiveSession;
 use dynamo::Client;
-use identity::{Account, MailId, Network, SessionId, UserId};
+use identity::{Account, MailId, Network, SessionEpoch, SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
 use process::{Reader, Settings};
 
@@ -116,7 +116,7 @@ pub struct Session {
     /// Its end if it is not refreshed: the earlier of the idle and the absolute one.
     pub ends_at: Timestamp,
     /// The account's epoch at the time of login.
-    pub ver: u64,
+    pub epoch: SessionEpoch,
     /// The number and the times of its rotations.
     pub chain: Chain,
     /// The id of the pepper that its current refresh token is made with.
@@ -128,14 +128,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Whether it is valid: it has not ended, and has the epoch `ver`.
+    /// Whether it is valid: it has not ended, and has this epoch.
     #[must_use]
-    pub fn counts(&self, ver: u64, now: Timestamp) -> bool {
-        now < self.ends_at && self.ver == ver
+    pub fn counts(&self, epoch: SessionEpoch, now: Timestamp) -> bool {
+        now < self.ends_at && self.epoch == epoch
     }
 
     pub(crate) fn of(id: SessionId, item: SessionItem) -> Result<Self, StoreError> {
-        let LiveSession { ver, expires_at } = LiveSession::try_from(&item)?;
+        let LiveSession { epoch, expires_at } = LiveSession::try_from(&item)?;
         let time = |ms| match ms {
             0 => Ok(None),
             ms => Timestamp::from_millisecond(ms).map(Some).map_err(StoreError::unusable),
@@ -150,7 +150,7 @@ impl Session {
             created_at: item.created_at,
             last_used_at: item.last_used_at,
             ends_at: expires_at,
-            ver,
+            epoch,
             chain,
             pepper: item.pepper,
             user_agent: item.user_agent,

@@ -421,7 +421,7 @@ impl Throttle {
         let names = Names::of(&key, account, account.email.as_ref());
         let pairs = names.all().flat_map(|who| network.pairs("PAIR", &key, who, self.limits.pair));
         let pairs = pairs.map(|(counter, _)| counter).collect();
-        let after = Account { ver: account.ver + 1, ..account.clone() };
+        let after = Account { epoch: account.epoch.next(), ..account.clone() };
         let recovered = async {
             let before = familiarity(&self.networks, &names.username, &network.tag, now).await;
             let forgotten = self.forget(names.all()).await;

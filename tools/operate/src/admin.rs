@@ -4,15 +4,15 @@ use std::io::{BufRead, IsTerminal, stdin};
 
 use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use identity::{Account, Email, EmailStanding, Role, Roles, Standing, UserId, Username};
+use identity::{
+    Account, Email, EmailStanding, Role, Roles, SessionEpoch, Standing, UserId, Username,
+};
 use jiff::Timestamp;
 use passwords::{
     HASH_FORMATS, HashError, Hasher, MAX_PASSWORD_BYTES, Password, PasswordHash, Policy,
 };
 use process::SystemRandom;
-use store::{
-    AddressClaim, Administration, FIRST_VER, NewAccount, NewEmail, NewMail, Registrations,
-};
+use store::{AddressClaim, Administration, NewAccount, NewEmail, NewMail, Registrations};
 use template::project::Project;
 use template::ui;
 
@@ -203,8 +203,13 @@ impl Users {
         let email = email.map(|(address, claim)| match claim {
             AddressClaim::AtOnce => NewEmail::Claimed(address),
             AddressClaim::OnceVerified => {
-                let mail =
-                    NewMail::verification(id, FIRST_VER, address.clone(), now, &SystemRandom);
+                let mail = NewMail::verification(
+                    id,
+                    SessionEpoch::FIRST,
+                    address.clone(),
+                    now,
+                    &SystemRandom,
+                );
                 NewEmail::Pending { address, mail: Some(mail) }
             }
         });

@@ -140,7 +140,7 @@ pub async fn guarded_by_account<R: Route>() {
     let of_other = claims(&stack.sign_in(&other).await);
     let mixed = stack.forge().with_claim(&of_other, "sub", json!(account.id));
     refused(&mixed, "the session of another account").await;
-    let raised = Account { ver: account.ver + 1, ..account.clone() };
+    let raised = Account { epoch: account.epoch.next(), ..account.clone() };
     refused(&stack.sign_in(&raised).await, "another session epoch").await;
     let ended = stack.sign_in(&account).await;
     end(&stack, &claims(&ended)).await;

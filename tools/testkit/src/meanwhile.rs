@@ -56,7 +56,8 @@ impl Meanwhile {
         let other = if new[at..].starts_with('A') { "B" } else { "A" };
         new.replace_range(at..=at, other);
         let new = StoredHash::new(new);
-        let session = NewSession { ver: account.ver + 1, ..stack.new_session(account.ver) };
+        let session =
+            NewSession { epoch: account.epoch.next(), ..stack.new_session(account.epoch) };
         let notice = NewMail {
             id: MailId::new(now, &SystemRandom),
             mail: Mail::Notice {
@@ -70,7 +71,7 @@ impl Meanwhile {
             mail: MailId::new(now, &SystemRandom),
             purpose: MailedFor::PasswordReset,
             user: account.id,
-            ver: account.ver,
+            epoch: account.epoch,
             address,
             pepper: "p".to_owned(),
             expires_at: now + SignedDuration::from_mins(5),

@@ -8,7 +8,9 @@ use auth::AccountCheck;
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
 use dynoxide::Database;
-use identity::{Account, Email, EmailStanding, Role, Roles, SessionId, UserId, Username};
+use identity::{
+    Account, Email, EmailStanding, Role, Roles, SessionEpoch, SessionId, UserId, Username,
+};
 use keys::KeysTable;
 use passwords::{Hasher, Password};
 use peppers::Peppers;
@@ -319,8 +321,8 @@ impl Stack {
     pub async fn lives(&self, user: UserId, session: SessionId) -> bool {
         let accounts = store::Accounts::new(&self.users(), self.client());
         let found = accounts.find(user, session).await.expect("a table that can be read");
-        let ver = found.account.expect("an account").ver;
-        found.session.is_some_and(|session| session.ver == ver)
+        let epoch = found.account.expect("an account").epoch;
+        found.session.is_some_and(|session| session.epoch == epoch)
     }
 
     /// The keys' table.
@@ -346,11 +348,11 @@ impl Stack {
 
     /// A session to be begun now.
     #[must_use]
-    pub fn new_session(&self, ver: u64) -> NewSession {
+    pub fn new_session(&self, epoch: SessionEpoch) -> NewSession {
         let now = SystemClock.now();
         NewSession {
             id: SessionId::new(&SystemRandom),
-            ver,
+            epoch,
             created_at: now,
             pepper: self.peppers.current(peppers::Purpose::RefreshToken, now).id().to_owned(),
             user_agent: Some("curl/8.14.1".to_owned()),
@@ -462,13 +464,13 @@ impl Stack {
     /// When the session cannot be begun.
     pub async fn sign_in(&self, account: &Account) -> String {
         let now = SystemClock.now();
-        let session = self.new_session(account.ver);
+        let session = self.new_session(account.epoch);
         let id = session.id;
         self.logins().begin(account.id, session, &[]).await.expect("a session");
         let mut claims = Forge::claims(now, &account.roles);
         claims["sub"] = json!(account.id);
         claims["sid"] = json!(id);
-        claims["ver"] = json!(account.ver);
+        claims["ver"] = json!(account.epoch);
         claims["preferred_username"] = json!(account.username);
         self.forge.sign(&self.forge.header(), &claims)
     }

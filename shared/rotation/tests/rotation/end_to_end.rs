@@ -259,7 +259,7 @@ async fn end_to_end_functions_issue_valid_tokens_with_both_secrets() {
         let grant = SessionGrant {
             account: &account,
             session: SessionId::new(&SystemRandom),
-            ver: account.ver,
+            epoch: account.epoch,
             auth_time: bench.now(),
             counter: 0,
             pepper: ready.pepper(),

@@ -1,6 +1,6 @@
 //! The model: what the table holds and what is answered, by [`store::Chain::judge`].
 
-use identity::SessionId;
+use identity::{SessionEpoch, SessionId};
 use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -22,7 +22,7 @@ pub(crate) const PEPPER: &str = "login";
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) now: Timestamp,
-    pub(crate) ver: u64,
+    pub(crate) epoch: SessionEpoch,
     /// Every session that ever began; `None` if it is no longer in the table.
     pub(crate) sessions: Vec<Option<Session>>,
     /// What the last transition was answered.
@@ -119,9 +119,9 @@ impl Model {
 
     /// Removes invalid sessions and, if there are too many valid ones, the oldest of them.
     fn login(&mut self) -> Session {
-        let (ver, now) = (self.ver, self.now);
+        let (epoch, now) = (self.epoch, self.now);
         for slot in &mut self.sessions {
-            slot.take_if(|session| !session.counts(ver, now));
+            slot.take_if(|session| !session.counts(epoch, now));
         }
         while self.sessions.iter().flatten().count() >= SESSIONS {
             let age = |slot: &&mut Option<Session>| {
@@ -135,7 +135,7 @@ impl Model {
             created_at: whole_millisecond(now),
             last_used_at: whole_millisecond(now),
             ends_at: self.ends_at(now),
-            ver,
+            epoch,
             chain: Chain::NEW,
             pepper: PEPPER.to_owned(),
             user_agent: None,
@@ -229,7 +229,7 @@ impl ReferenceStateMachine for Model {
         select(vec![0, 123_000_000, 123_456_789, 999_999_999])
             .prop_map(|nanosecond| Self {
                 now: Timestamp::new(1_767_225_600, nanosecond).unwrap(),
-                ver: 1,
+                epoch: SessionEpoch::new(1),
                 sessions: vec![],
                 answer: Answer::Done,
             })
@@ -290,7 +290,7 @@ impl ReferenceStateMachine for Model {
             }
             Transition::Raise { faults } => {
                 let mut faults = faults.iter().copied();
-                attempts(&mut faults, || model.ver += 1);
+                attempts(&mut faults, || model.epoch = model.epoch.next());
                 Answer::Done
             }
             Transition::Wait(time) => {

@@ -114,7 +114,7 @@ impl<I: Implementation> StateMachineTest for Machine<I> {
             let stored = real.sessions.of(real.user).await.unwrap();
             assert_eq!(stored, model.stored(), "what is stored");
             let account = real.rotations.account(real.user).await.unwrap().unwrap();
-            assert_eq!(account.ver, model.ver, "the account's epoch");
+            assert_eq!(account.epoch, model.epoch, "the account's epoch");
         });
     }
 }
@@ -138,7 +138,7 @@ impl Real {
                 let before = self.logins.sessions(user).await.unwrap();
                 let session = NewSession {
                     id: session_id(self.before.sessions.len()),
-                    ver: account.ver,
+                    epoch: account.epoch,
                     created_at: model.now,
                     pepper: PEPPER.to_owned(),
                     user_agent: None,
@@ -184,7 +184,7 @@ async fn register(stack: &Stack, model: &Model) -> UserId {
     };
     let registrations = Registrations::new(&stack.users(), stack.client());
     let account = registrations.create(account).await.unwrap();
-    assert_eq!(account.ver, model.ver);
+    assert_eq!(account.epoch, model.epoch);
     account.id
 }
 

@@ -2,7 +2,7 @@
 
 use auth::{AccountCheck, CheckError};
 use aws_sdk_dynamodb::types::AttributeValue;
-use identity::SessionId;
+use identity::{SessionEpoch, SessionId};
 use process::{Fault as _, FaultKind, SystemRandom};
 use store::Accounts;
 use testkit::{Fault, Faults, Stack};
@@ -14,14 +14,14 @@ async fn either_may_be_gone() {
     let stack = Stack::start().await;
     let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
     let stranger = new_account("stranger", None).id;
-    let session = stack.new_session(7);
+    let session = stack.new_session(SessionEpoch::new(7));
     let sid = session.id;
     stack.logins().begin(account.id, session, &[]).await.unwrap();
     let accounts = Accounts::new(&stack.users(), stack.client());
 
     let both = accounts.find(account.id, sid).await.unwrap();
     assert_eq!(both.account.as_ref(), Some(&account));
-    assert_eq!(both.session.unwrap().ver, 7);
+    assert_eq!(both.session.unwrap().epoch, SessionEpoch::new(7));
 
     let other = SessionId::new(&SystemRandom);
     let ended = accounts.find(account.id, other).await.unwrap();

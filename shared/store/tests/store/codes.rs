@@ -35,7 +35,7 @@ impl Bench {
             mail: MailId::new(SystemClock.now(), &SystemRandom),
             purpose,
             user: self.account.id,
-            ver: self.account.ver,
+            epoch: self.account.epoch,
             address: Email::parse(address).unwrap(),
             pepper: "p".to_owned(),
             expires_at: self.now + CODE_VALID_FOR,
@@ -244,7 +244,7 @@ async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
     let code = bench.mail(RESET, "owner@example.com").await;
     assert_eq!(bench.reset(&code, "new").await, Redeemed::Done);
     assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("new", 1));
-    assert_eq!(bench.now_is(bench.account.id).await.ver, bench.account.ver + 1);
+    assert_eq!(bench.now_is(bench.account.id).await.epoch, bench.account.epoch.next());
     assert_eq!(bench.codes().find(RESET, code.mail, bench.now).await.unwrap(), None);
     // Nor again, with the account as it is now.
     let bench = Bench { account: bench.now_is(bench.account.id).await, ..bench };
@@ -319,7 +319,7 @@ async fn an_address_is_claimed_and_the_old_one_given_up() {
     let now = bench.now_is(bench.account.id).await;
     assert_eq!(now.email.as_ref().unwrap().as_str(), "New@example.com");
     assert_eq!(now.email_standing, identity::EmailStanding::Verified);
-    assert_eq!(now.ver, bench.account.ver, "no session ends");
+    assert_eq!(now.epoch, bench.account.epoch, "no session ends");
     let logins = bench.stack.logins();
     let credential = async |address: &str| {
         logins.credential(&Presented::Email(canonical(address))).await.unwrap()
@@ -415,7 +415,7 @@ async fn a_code_has_confirmed_an_address_while_its_account_still_has_it() {
     assert!(confirmed(&code).await);
     // Another address does.
     let now = bench.now_is(bench.account.id).await;
-    let other = Code { ver: now.ver, ..bench.mail(verify, "other@example.com").await };
+    let other = Code { epoch: now.epoch, ..bench.mail(verify, "other@example.com").await };
     assert_eq!(bench.verify(&other, &now).await, Redeemed::Done);
     assert!(confirmed(&other).await && !confirmed(&code).await);
     bench.stack.disable(bench.account.id).await;

@@ -1,9 +1,9 @@
 //! Finding accounts by name, and beginning sessions.
 
 use auth::AccountCheck;
-use identity::{CanonicalName, Email, Presented, StoredHash, Username};
+use identity::{CanonicalName, Email, Presented, SessionEpoch, StoredHash, Username};
 use process::{Fault as _, FaultKind};
-use store::{Accounts, Logins, PasswordVer, StoreError};
+use store::{Accounts, Logins, PasswordEpoch, StoreError};
 use testkit::{Fault, Faults, Stack};
 
 use crate::{keys, new_account, registrations};
@@ -102,12 +102,12 @@ async fn an_outage_is_no_unknown_name() {
         assert_eq!(kind(logins.credential(&by).await), expected, "{fault:?}");
         let account = new_account("testuser", None);
         assert_eq!(
-            kind(logins.account(account.id, PasswordVer::default()).await),
+            kind(logins.account(account.id, PasswordEpoch::default()).await),
             expected,
             "{fault:?}"
         );
         assert_eq!(
-            kind(logins.begin(account.id, stack.new_session(1), &[]).await),
+            kind(logins.begin(account.id, stack.new_session(SessionEpoch::FIRST), &[]).await),
             expected,
             "{fault:?}"
         );
@@ -121,7 +121,7 @@ async fn a_session_begins_whatever_answer_is_lost() {
     for fault in [Fault::LostAnswer, Fault::Lost, Fault::Throttled, Fault::ServerError] {
         let before = keys(&stack.client()).await.len();
         let faults = Faults::script(&[fault; 2]);
-        let session = stack.new_session(account.ver);
+        let session = stack.new_session(account.epoch);
         let id = session.id;
         let logins = Logins::new(&stack.users(), stack.faulty_client(&faults), stack.limits());
         let begun = logins.begin(account.id, session, &[]).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_session_begins_whatever_answer_is_lost() {
         assert_eq!(keys(&stack.client()).await.len(), before + 1, "{fault:?}");
         let accounts = Accounts::new(&stack.users(), stack.client());
         let live = accounts.find(account.id, id).await.unwrap().session.unwrap();
-        assert_eq!(live.ver, account.ver);
+        assert_eq!(live.epoch, account.epoch);
         assert_eq!(live.expires_at, begun.ends_at);
     }
 }

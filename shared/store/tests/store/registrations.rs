@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use identity::{EmailStanding, Standing, Username};
+use identity::{EmailStanding, SessionEpoch, Standing, Username};
 use store::{Administration, RegisterError};
 use testkit::Stack;
 
@@ -17,7 +17,7 @@ async fn an_account_is_an_item_and_its_claims() {
     assert_eq!(account.username.as_str(), "Straße", "the form first given is kept");
     assert_eq!(account.standing, Standing::Active);
     assert_eq!(account.email_standing, EmailStanding::Unverified);
-    assert_eq!(account.ver, 1);
+    assert_eq!(account.epoch, SessionEpoch::FIRST);
     let expected = BTreeSet::from([
         format!("USER#{id} ACCOUNT"),
         "USERNAME#strasse CLAIM".to_owned(),

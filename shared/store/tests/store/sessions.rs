@@ -33,7 +33,7 @@ impl Bench {
     }
 
     async fn begin(&self) -> SessionId {
-        let session = self.stack.new_session(self.account.ver);
+        let session = self.stack.new_session(self.account.epoch);
         self.stack.logins().begin(self.account.id, session, &[]).await.unwrap().id
     }
 
@@ -206,7 +206,7 @@ async fn a_crowd_of_logins_keeps_the_limit() {
     let all_have_looked = Arc::new(Barrier::new(16));
     let tasks = (0..16).map(|_| {
         let logins = Logins::new(&users, bench.stack.faulty_client(&faults), limits);
-        let session = bench.stack.new_session(bench.account.ver);
+        let session = bench.stack.new_session(bench.account.epoch);
         let all_have_looked = Arc::clone(&all_have_looked);
         tokio::spawn(async move {
             // All have looked before any has begun.
@@ -232,7 +232,7 @@ async fn a_login_sweeps_what_is_over() {
         bench.begin().await;
     }
     store::Epochs::new(&bench.stack.users(), bench.stack.client()).raise(user).await.unwrap();
-    let kept = bench.stack.new_session(bench.account.ver + 1);
+    let kept = bench.stack.new_session(bench.account.epoch.next());
     let before = logins.sessions(user).await.unwrap();
     let kept = logins.begin(user, kept, &before).await.unwrap().id;
     let sessions = Sessions::new(&bench.stack.users(), bench.stack.client());

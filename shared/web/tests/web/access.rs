@@ -1,7 +1,7 @@
 //! Who is admitted, and the answers to refused callers.
 
 use auth::LiveSession;
-use identity::{Account, EmailStanding, Role, Roles, Standing, UserId, Username};
+use identity::{Account, EmailStanding, Role, Roles, SessionEpoch, Standing, UserId, Username};
 use jiff::SignedDuration;
 use process::Clock;
 use serde_json::{Value, json};
@@ -42,12 +42,15 @@ impl Bench {
             roles: roles.iter().copied().collect::<Roles>(),
             created_at: self.clock.now(),
             standing: Standing::Active,
-            ver: 1,
+            epoch: SessionEpoch::new(1),
         }
     }
 
     fn session(&self) -> LiveSession {
-        LiveSession { ver: 1, expires_at: self.clock.now() + SignedDuration::from_secs(1) }
+        LiveSession {
+            epoch: SessionEpoch::new(1),
+            expires_at: self.clock.now() + SignedDuration::from_secs(1),
+        }
     }
 
     async fn checked(&self, finding: Finding) -> (i64, String) {
@@ -184,16 +187,16 @@ async fn a_checked_route_requires_an_active_account_and_a_live_session() {
     assert_eq!(bench.checked(found(&account, session)).await, let_in());
 
     let disabled = Account { standing: Standing::Disabled, ..account.clone() };
-    let raised = Account { ver: 2, ..account.clone() };
+    let raised = Account { epoch: SessionEpoch::new(2), ..account.clone() };
     let over = LiveSession { expires_at: bench.clock.now(), ..session };
-    let older = LiveSession { ver: 0, ..session };
+    let older = LiveSession { epoch: SessionEpoch::new(0), ..session };
     for (why, finding) in [
         ("gone", Finding::Nothing),
         ("disabled", found(&disabled, session)),
         ("no session", Finding::AccountAlone(account.clone())),
         ("the session is over", found(&account, over)),
         ("an older session", found(&account, older)),
-        ("an older token", found(&raised, LiveSession { ver: 2, ..session })),
+        ("an older token", found(&raised, LiveSession { epoch: SessionEpoch::new(2), ..session })),
         ("an older token and session", found(&raised, session)),
     ] {
         assert_eq!(bench.checked(finding).await, refused(401, "invalid_token"), "{why}");
