@@ -35,7 +35,7 @@ impl Bench {
         Self { stack, route, account, token }
     }
 
-    /// Has a mail with a code sent to this address on behalf of an account.
+    /// Requests a mail with a code to this address for an account, and returns it.
     async fn mail_for(&self, account: &Account, address: &str, asked_at: Timestamp) -> Received {
         let id = MailId::new(asked_at, &SystemRandom);
         let address = Email::parse(address).unwrap();

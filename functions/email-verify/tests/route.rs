@@ -34,7 +34,7 @@ impl Bench {
         Self { stack, route, account }
     }
 
-    /// Has a mail with a code sent to this address.
+    /// Requests a mail with a code to this address, and returns it.
     async fn mail(&self, address: &str) -> Received {
         let now = SystemClock.now();
         let id = MailId::new(now, &SystemRandom);
@@ -214,8 +214,8 @@ async fn an_old_address_that_was_never_confirmed_gets_no_notice() {
     assert!(mails.iter().all(|mail| mail.to == "new@example.com"), "{mails:?}");
 }
 
-/// Digits need a signed-in account: here they would confirm an address for whichever account requested the
-/// latest mail.
+/// Digits require a signed-in account: without one, they would confirm the address for the account that requested
+/// the latest mail, even a stranger's.
 #[tokio::test]
 async fn digits_without_a_session_confirm_nothing() {
     let bench = Bench::start(None).await;

@@ -53,7 +53,7 @@ impl Bench {
         deliver::<MailerFunction>(&self.stack).await.pop().unwrap()
     }
 
-    /// Has a mail with a code sent.
+    /// Requests a mail with a code, and returns it.
     async fn mail(&self) -> Received {
         self.put(Mail::PasswordReset { address: Email::parse("testuser@example.com").unwrap() })
             .await

@@ -144,7 +144,7 @@ impl Route for RegisterRoute {
             let postage = self.postage(email.as_ref(), network);
             registration.besides(postage).await
         };
-        // The error of a failed hash is returned later. Here it would drop the reservation half-way, and a
+        // The error of a failed hash is returned later. Here it would drop the reservation halfway, and a
         // dropped reservation cannot be released.
         let hash =
             async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.world.random).await) };
