@@ -74,7 +74,7 @@ impl Authentication {
         password: &Password,
         network: Option<Network>,
     ) -> Result<Authenticated<'_>, CredentialError> {
-        // Concurrently. A failed read is returned later: here it would drop the reservation half-way, and a
+        // Concurrently. A failed read is returned later: here it would drop the reservation halfway, and a
         // dropped reservation cannot be released.
         let (credential, attempt) = futures_util::join!(
             self.logins.credential(presented),

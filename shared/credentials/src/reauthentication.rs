@@ -52,7 +52,7 @@ impl Reauthentication {
         network: Option<Network>,
     ) -> Result<StoredHash, CredentialError> {
         let presented = Presented::Username(account.username.canonical().clone());
-        // Concurrently. A failed read is returned later: here it would drop the reservation half-way, and a
+        // Concurrently. A failed read is returned later: here it would drop the reservation halfway, and a
         // dropped reservation cannot be released.
         let (stored, attempt) = futures_util::join!(
             self.stored.of(account),

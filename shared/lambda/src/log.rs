@@ -84,7 +84,7 @@ pub struct Record<'a> {
     pub duration: Duration,
     /// The code of the problem, if the answer is one.
     pub code: Option<&'static str>,
-    /// The cause of the problem, for the log alone.
+    /// The cause of the problem, which only the log gets.
     pub reason: Option<String>,
 }
 

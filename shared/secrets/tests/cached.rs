@@ -159,7 +159,7 @@ async fn while_reads_fail_the_old_value_serves_for_five_more_minutes() {
     let error = bench.get().await.unwrap_err();
     assert!(matches!(&error, SecretError::Unusable(reason) if reason == "there is no text"));
     assert_eq!(error.kind(), FaultKind::Unavailable);
-    // It is not brought back by being late.
+    // Further time does not restore the value.
     assert!(bench.get().await.is_err());
     bench.put("second");
     bench.assert_says("second").await;

@@ -48,7 +48,7 @@
 //! }
 //! ```
 //!
-//! A route can use the access types of the guards, and cannot bring one of its own:
+//! A route can use the access types of the guards, but cannot define one itself:
 //!
 //! ```
 //! # use web::*;
@@ -81,7 +81,7 @@
 //! }
 //! ```
 //!
-//! A gate verifies tokens with an [`auth::Verifier`], and cannot bring a verifier of its own:
+//! A gate verifies tokens with an [`auth::Verifier`], and cannot use another verifier:
 //!
 //! ```
 //! # use auth::{KeySource, Verifier};

@@ -30,7 +30,7 @@ pub struct FieldError {
     pub detail: String,
 }
 
-/// An error answer for the client, with a separate cause for the log alone.
+/// An error answer for the client, with a separate cause that only the log gets.
 ///
 /// | status | code | cause |
 /// |---|---|---|
@@ -144,7 +144,8 @@ impl Problem {
         self
     }
 
-    /// The request has the wrong form: its body is not JSON, or a value has the wrong type (400). `detail` must not quote the request.
+    /// The request has the wrong form: its body is not JSON, or a value has the wrong type (400). `detail` must not
+    /// quote the request.
     #[must_use]
     pub fn invalid_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", "Invalid request", detail)
@@ -308,7 +309,7 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
     }
 
-    /// Adds the cause, for the log alone. It must not contain a secret.
+    /// Adds the cause, which only the log gets. It must not contain a secret.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());

@@ -1,11 +1,11 @@
-//! Rotations that are killed half-way.
+//! Rotations that are killed partway.
 
 use rotation::{Plan, RotationError};
 use testkit::Faults;
 
 use crate::bench::{Bench, LEAD, STEPS, active, token};
 
-/// Who continues.
+/// The party that continues the rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
     /// Secrets Manager repeats the steps with the same token, from the failed one or from the first.

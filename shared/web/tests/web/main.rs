@@ -49,6 +49,6 @@ fn outcome(answer: &EventResponse) -> (i64, String) {
 fn header<'a>(answer: &'a EventResponse, name: &str) -> Option<&'a str> {
     let mut values = answer.headers.get_all(name).iter();
     let value = values.next()?.to_str().unwrap();
-    assert_eq!(values.next(), None, "{name} stands once");
+    assert_eq!(values.next(), None, "{name} occurs once");
     Some(value)
 }
