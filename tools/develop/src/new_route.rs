@@ -258,7 +258,7 @@ struct OwnTable<'a> {
     variable: String,
 }
 
-/// The route in words and names.
+/// The names and texts of a route.
 struct Plan<'a> {
     name: &'a str,
     snake: String,

@@ -217,7 +217,7 @@ fn check_header(path: &Path) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Creates a missing file for its owner alone, because it will hold password hashes. `SQLite` gives its other
+/// Creates a missing file that only its owner can read, because it will hold password hashes. `SQLite` gives its other
 /// files the same mode.
 fn private(path: &Path) -> Result<(), DatabaseError> {
     let created = File::options().write(true).create_new(true).mode(0o600).open(path);

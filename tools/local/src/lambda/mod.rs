@@ -413,7 +413,7 @@ impl Shared {
         Ok(())
     }
 
-    /// The next work of an instance. `None` if there is no such instance.
+    /// Waits for the next invocation for an instance. Returns `None` if the instance does not exist.
     ///
     /// A retired instance gets no answer until its process is killed: Rust's runtime panics at any answer
     /// other than work.
