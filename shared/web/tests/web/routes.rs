@@ -108,7 +108,7 @@ impl AccountCheck for Finding {
             }
             Self::AccountAlone(account) => Ok(Found { account: Some(account), session: None }),
             Self::Outage => Err(CheckError::Unavailable("out of reach".into())),
-            Self::Defect => Err(CheckError::Unusable("not an item of ours".into())),
+            Self::Defect => Err(CheckError::Unusable("the item is malformed".into())),
         }
     }
 }
