@@ -75,7 +75,7 @@ impl Route for LoginRoute {
             Err(problem) if problem.status() == StatusCode::TOO_MANY_REQUESTS => {
                 Some(Metric::LoginsThrottled)
             }
-            // Invalid requests are no logins, and server errors are not the caller's fault.
+            // Invalid requests are not counted as logins, and server errors are not the caller's fault.
             Err(_) => None,
         };
         if let Some(outcome) = outcome {

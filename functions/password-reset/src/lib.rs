@@ -1,4 +1,4 @@
-//! `POST /auth/password/reset`: sets a new password by a code by mail.
+//! `POST /auth/password/reset`: sets a new password with a code from a mail.
 
 use codes::{PresentedCode, PresentedError, Redemption};
 use identity::{Account, MailedFor};

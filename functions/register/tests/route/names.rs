@@ -126,7 +126,7 @@ async fn control_and_invisible_characters_are_refused() {
 }
 
 #[tokio::test]
-async fn usernames_have_a_least_and_a_greatest_length() {
+async fn usernames_have_a_minimum_and_a_maximum_length() {
     let bench = Bench::start().await;
     for (name, expected) in [
         ("ab".to_owned(), refused(400, &["username too_short"])),

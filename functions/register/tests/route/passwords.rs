@@ -68,7 +68,7 @@ async fn common_passwords_are_refused() {
 
 /// A password must not be the user's own name or address.
 #[tokio::test]
-async fn a_password_equal_to_an_own_name_is_refused() {
+async fn a_password_equal_to_the_users_name_or_address_is_refused() {
     let bench = Bench::start().await;
     let mine = |password: &str| json!({"username": "Wintergarten", "email": "rosa.luxemburg@example.com", "password": password});
     for (password, code) in [
