@@ -77,10 +77,10 @@ mod tests {
         // While the key may still sign, its end is unknown.
         let second = merge(&record(first.clone()), &two, later, None);
         assert_eq!(states(&second), [KeyState::Active, KeyState::Next, KeyState::Retired]);
-        assert_eq!(second[0].published_at, now, "public since it first was");
+        assert_eq!(second[0].published_at, now, "the time of the first publication is kept");
         assert_eq!(second[1].published_at, later);
         assert_eq!((second[2].kid(), second[2].not_after), (first[0].kid(), None));
-        // Then it is known and does not change.
+        // Once the end is known, it does not change.
         let until = later + retired_for();
         let third = merge(&record(second), &two, later, Some(until));
         assert_eq!(third[2].not_after, Some(until));

@@ -144,7 +144,7 @@ impl Bench {
         self.rotation_of(self.versions(), self.table())
     }
 
-    /// A rotation whose every request passes through `faults`.
+    /// A rotation whose requests all pass through `faults`.
     pub(crate) fn rotation_meeting(&self, faults: &Faults) -> Rotation {
         let table = KeysTable::new("KeysTable", self.stack.faulty_client(faults));
         self.rotation_of(self.versions_meeting(faults), table)
@@ -160,7 +160,7 @@ impl Bench {
         self.rotation().perform(plan).await
     }
 
-    /// The time that a rotation refused now names as the earliest.
+    /// Attempts a rotation, which must be refused, and returns the earliest time that the error names.
     pub(crate) async fn too_early(&self) -> Timestamp {
         match self.rotate(&Plan::Rotate).await {
             Err(RotationError::TooEarly { at }) => at,
@@ -213,7 +213,7 @@ impl Bench {
         }
     }
 
-    /// Asserts that no readable content has the private half of a key.
+    /// Asserts that no readable content contains the private half of a key.
     pub(crate) async fn assert_nowhere(&self, private: &str) {
         for (name, text) in self.stored().await {
             assert!(!text.contains(private), "a private half is in {name}");

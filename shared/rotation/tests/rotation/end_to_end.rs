@@ -31,7 +31,7 @@ async fn labels(bench: &Bench) -> Vec<(String, String)> {
     labels
 }
 
-/// What `GenerateSecretString` of CloudFormation makes for the peppers.
+/// The value that `GenerateSecretString` of CloudFormation creates for the peppers.
 fn pepper() -> String {
     format!(r#"{{"id":"1","secret":"{}"}}"#, "a1B2c3D4".repeat(8))
 }
@@ -66,7 +66,7 @@ async fn end_to_end_the_four_steps_move_the_labels_and_publish() {
     }
 }
 
-/// A secret created without a value has no version, and its first one is in use at once.
+/// A secret created without a value has no version, and its first one is in use immediately.
 #[tokio::test]
 async fn end_to_end_the_first_version_of_a_secret_is_published() {
     let bench = Bench::with_manager(None).await;
@@ -134,15 +134,15 @@ async fn end_to_end_a_rotation_that_is_killed_after_any_write_is_completed() {
     assert_eq!(
         names,
         [
-            // The new version,
+            // The new version.
             "PutSecretValue",
-            // its public keys,
+            // Its public keys.
             "UpdateItem",
-            // into use,
+            // The label that puts the version into use.
             "UpdateSecretVersionStage",
-            // the old version out of sight,
+            // The removal of the old version's label.
             "UpdateSecretVersionStage",
-            // and the end of the retired key.
+            // The end of the retired key.
             "UpdateItem",
         ]
     );
@@ -235,7 +235,7 @@ async fn end_to_end_peppers_are_added() {
     }
 }
 
-/// The function has only its environment to find both secrets.
+/// The functions find both secrets by their environment alone.
 #[tokio::test]
 async fn end_to_end_functions_issue_valid_tokens_with_both_secrets() {
     let bench = Bench::with_manager(Some(NO_KEYS)).await;

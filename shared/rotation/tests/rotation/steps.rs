@@ -61,7 +61,7 @@ async fn a_second_rotation_does_not_begin_before_the_first_is_completed() {
 
 /// The interrupted rotation is completed first, so its next key is not known everywhere yet.
 #[tokio::test]
-async fn a_rotation_by_hand_completes_an_interrupted_one() {
+async fn a_manual_rotation_completes_an_interrupted_one() {
     for taken in 1..=STEPS.len() {
         let bench = Bench::rotated().await;
         for step in &STEPS[..taken] {
@@ -77,7 +77,7 @@ async fn a_rotation_by_hand_completes_an_interrupted_one() {
 
 /// The first version of a secret in Secrets Manager behaves like this.
 #[tokio::test]
-async fn a_version_that_is_in_use_as_soon_as_it_is_made_is_published_by_its_steps() {
+async fn a_version_that_is_in_use_from_its_creation_is_published_by_its_steps() {
     let bench = Bench::new().await;
     bench.rotation().step(Step::CreateSecret, &token(1)).await.unwrap();
     bench.versions().promote(&token(1), "none").await.unwrap();
