@@ -1,4 +1,4 @@
-//! Events of an HTTP API: those of the folder `events`, and changed ones.
+//! Events of an HTTP API: loads them from the folder `events` and changes them.
 
 use std::path::PathBuf;
 
@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 use template::project::Project;
 use web::Event;
 
-/// The folder of the workspace.
+/// The root folder of the workspace.
 pub(crate) fn workspace() -> PathBuf {
     Project::here().root().to_owned()
 }
 
-/// `events/<name>.json`.
+/// Loads `events/<name>.json`.
 ///
 /// # Panics
-/// When there is no such event.
+/// When the event does not exist.
 #[must_use]
 pub fn load(name: &str) -> Value {
     let path = workspace().join("events").join(format!("{name}.json"));
@@ -25,7 +25,7 @@ pub fn load(name: &str) -> Value {
 /// The events of a function, `events/<function>.json` and `events/<function>-<case>.json`, by name.
 ///
 /// # Panics
-/// When there is none.
+/// When the function has no event.
 #[must_use]
 pub fn events_of(function: &str) -> Vec<(String, Value)> {
     let names = |folder: &str| -> Vec<String> {
@@ -34,7 +34,7 @@ pub fn events_of(function: &str) -> Vec<(String, Value)> {
         entries.map(|entry| name(entry.expect("a folder that can be read").path())).collect()
     };
     let functions = names("functions");
-    // One function's name may begin another's: an event is the one's with the longest.
+    // The name of one function may be a prefix of another's: the longest match owns the event.
     let owner = |event: &str| {
         let own = |name: &&String| event == **name || event.starts_with(&format!("{name}-"));
         functions.iter().filter(own).max_by_key(|name| name.len()).cloned()
@@ -48,10 +48,10 @@ pub fn events_of(function: &str) -> Vec<(String, Value)> {
     events.into_iter().map(|name| (name.clone(), load(&name))).collect()
 }
 
-/// The event with a header.
+/// Adds a header, or replaces it.
 ///
 /// # Panics
-/// When the value is no event.
+/// When the value is not an event.
 #[must_use]
 pub fn header(mut event: Value, name: &str, value: &str) -> Value {
     let headers = event["headers"].as_object_mut().expect("an event has headers");
@@ -59,10 +59,10 @@ pub fn header(mut event: Value, name: &str, value: &str) -> Value {
     event
 }
 
-/// The event with the method HEAD.
+/// Changes the method to HEAD.
 ///
 /// # Panics
-/// When the value is no event.
+/// When the value is not an event.
 #[must_use]
 pub fn head(mut event: Value) -> Value {
     let path = event["rawPath"].as_str().expect("an event has a path").to_owned();
@@ -73,36 +73,36 @@ pub fn head(mut event: Value) -> Value {
     event
 }
 
-/// The event with a bearer token.
+/// Adds a bearer token, or replaces it.
 #[must_use]
 pub fn bearer(event: Value, token: &str) -> Value {
     header(event, "authorization", &format!("Bearer {token}"))
 }
 
-/// The event with this token in place of the one that `events/` leaves to be filled in, if it has one.
+/// Replaces the placeholder of a bearer token in an event of `events/`, if the event has one.
 #[must_use]
 pub fn signed_in(event: Value, token: &str) -> Value {
     if event["headers"]["authorization"].is_string() { bearer(event, token) } else { event }
 }
 
-/// The event from another network.
+/// Changes the client's IP address.
 #[must_use]
 pub fn from_network(mut event: Value, address: &str) -> Value {
     event["requestContext"]["http"]["sourceIp"] = json!(address);
     event
 }
 
-/// The event without a token.
+/// Removes the bearer token.
 ///
 /// # Panics
-/// When the value is no event.
+/// When the value is not an event.
 #[must_use]
 pub fn without_token(mut event: Value) -> Value {
     event["headers"].as_object_mut().expect("an event has headers").remove("authorization");
     event
 }
 
-/// The event with another body.
+/// Replaces the body with JSON.
 #[must_use]
 pub fn json_body(mut event: Value, body: &Value) -> Value {
     event["body"] = json!(body.to_string());
@@ -110,16 +110,16 @@ pub fn json_body(mut event: Value, body: &Value) -> Value {
     event
 }
 
-/// `events/<name>.json` with another body.
+/// Loads `events/<name>.json` and replaces its body with JSON.
 #[must_use]
 pub fn json_request(name: &str, body: &Value) -> Event {
     event(json_body(load(name), body))
 }
 
-/// The event as a function gets it.
+/// Parses an event as a function receives it.
 ///
 /// # Panics
-/// When the value is no event.
+/// When the value is not an event.
 #[must_use]
 pub fn event(event: Value) -> Event {
     serde_json::from_value(event).expect("an event of an HTTP API")

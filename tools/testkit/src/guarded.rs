@@ -1,4 +1,4 @@
-//! The checks that every guarded route must pass.
+//! Checks that every guarded route must pass.
 
 use auth::AccountCheck;
 use identity::{Account, Role, Roles};
@@ -26,12 +26,12 @@ fn challenge(answer: &EventResponse) -> Option<&str> {
     answer.headers.get("www-authenticate").map(|value| value.to_str().expect("ASCII"))
 }
 
-/// The roles of callers that the route admits.
+/// Whether the route admits a caller with these roles.
 fn admits<R: Route>(roles: &[Role]) -> bool {
     R::Access::role().is_none_or(|role| roles.contains(&role))
 }
 
-/// Sets of roles, each of which a route admits or refuses: none, all, each role alone, all but one.
+/// The role sets to try: each role alone, all but one, none, and all.
 fn role_sets() -> Vec<Vec<Role>> {
     let but = |one: Role| Role::ALL.into_iter().filter(|role| *role != one).collect();
     let alone = Role::ALL.into_iter().map(|role| vec![role]);
@@ -39,10 +39,10 @@ fn role_sets() -> Vec<Vec<Role>> {
     sets.chain([vec![], Role::ALL.to_vec()]).collect()
 }
 
-/// The answer for a caller with these roles is what the access promises.
+/// Checks that the answer fits the access of the route and the roles of the caller.
 fn assert_admitted_by_role<R: Route>(answer: &EventResponse, roles: &[Role]) {
     if admits::<R>(roles) {
-        // The route itself may refuse what the event asks for.
+        // The route itself may still refuse the request.
         let code = body(answer)["code"].as_str().unwrap_or_default().to_owned();
         assert!(status(answer) != 401 && code != "insufficient_role", "{roles:?}: {code}");
         assert!(status(answer) < 500, "{roles:?}: {code}");
@@ -53,7 +53,7 @@ fn assert_admitted_by_role<R: Route>(answer: &EventResponse, roles: &[Role]) {
     }
 }
 
-/// No token, no forged token, and no incomplete environment passes.
+/// Checks that the route refuses missing and bad tokens, and an incomplete environment.
 async fn refuses_bad_tokens<R: Route>(stack: &Stack, service: &Service<R>) {
     let answer = service.answer(event(without_token(load(R::NAME)))).await;
     assert_problem(&answer, 401, "missing_token", "no token");
@@ -61,7 +61,7 @@ async fn refuses_bad_tokens<R: Route>(stack: &Stack, service: &Service<R>) {
     let now = SystemClock.now();
     let claims = Forge::claims(now, &Role::ALL.into_iter().collect::<Roles>());
     for bad in stack.forge().bad_tokens(&claims, now) {
-        // A header contains no line break.
+        // A header cannot contain a line break.
         if bad.token.contains('\n') {
             continue;
         }
@@ -77,17 +77,20 @@ async fn refuses_bad_tokens<R: Route>(stack: &Stack, service: &Service<R>) {
     }
 }
 
-/// Without its database the route answers 503, and soon.
+/// Checks that the route starts without its database, and answers 503 with `Retry-After`.
 async fn answers_without_its_database<R: Route>(stack: &Stack, token: &str) {
     let env = stack.env_out_of_reach();
-    let service = Service::<R>::open(&env, &stack.world()).await.expect("it starts nevertheless");
+    let service = Service::<R>::open(&env, &stack.world())
+        .await
+        .expect("the route starts without its database");
     let answer = ask(&service, token).await;
     assert_problem(&answer, 503, "unavailable", "the database is out of reach");
-    assert!(answer.headers.contains_key("retry-after"), "503 says when to try again");
+    assert!(answer.headers.contains_key("retry-after"), "503 needs Retry-After");
 }
 
-/// Checks that `R` admits by the token alone: it refuses each kind of bad token, requires its role of the
-/// token, and reads nothing about the caller.
+/// Checks that `R` admits by the token alone.
+///
+/// It refuses each kind of bad token, requires its role in the token, and reads nothing about the caller.
 ///
 /// # Panics
 /// When one of the checks fails.
@@ -106,8 +109,10 @@ pub async fn guarded_by_token<R: Route>() {
     answers_without_its_database::<R>(&stack, &stack.token_of_nobody(&Role::ALL)).await;
 }
 
-/// Checks that `R` admits by the account: in addition to the token, it requires a live session of an active
-/// account, and the account's current role.
+/// Checks that `R` admits by the account.
+///
+/// In addition to a valid token, it requires a live session of an active account, and its role among the
+/// account's current roles.
 ///
 /// # Panics
 /// When one of the checks fails.
@@ -120,7 +125,7 @@ pub async fn guarded_by_account<R: Route>() {
     };
     refused(&stack.token_of_nobody(&Role::ALL), "an account that does not exist").await;
 
-    // The current roles decide, not those of the token.
+    // The account's current roles decide, not the roles in the token.
     let administration = store::Administration::new(&stack.users(), stack.client());
     for (n, roles) in role_sets().into_iter().enumerate() {
         let username = &format!("user-{n}");
@@ -150,13 +155,13 @@ pub async fn guarded_by_account<R: Route>() {
     let env = stack.env_with(&[("USERS_TABLE", "NoSuchTable")]);
     let misconfigured = Service::<R>::open(&env, &stack.world()).await.expect("it starts");
     let answer = ask(&misconfigured, &token).await;
-    assert_problem(&answer, 500, "internal", "a wrong table is a defect");
+    assert_problem(&answer, 500, "internal", "the table does not exist");
 
     stack.disable(account.id).await;
     refused(&token, "a disabled account").await;
 }
 
-/// Ends the session of a token.
+/// Ends the session of an access token.
 async fn end(stack: &Stack, claims: &Value) {
     let id = |name: &str| claims[name].as_str().expect("an id");
     let user = id("sub").parse().expect("a user's id");

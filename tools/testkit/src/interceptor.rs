@@ -1,5 +1,5 @@
-//! Stands between a function and its database: records calls, runs an action before any one call, or makes
-//! any one call fail.
+//! A proxy between a function and its database. It records calls, runs an action before a chosen call, or
+//! makes a call fail.
 
 use std::future::Future;
 use std::io;
@@ -17,24 +17,24 @@ use crate::{Fault, Stack};
 type Action = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Fate = Box<dyn Fn(&Call) -> Fault + Send + Sync>;
 
-/// A call to the database.
+/// A recorded call to the database.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The operation: `UpdateItem`.
+    /// The operation, such as `UpdateItem`.
     pub operation: String,
-    /// The request.
+    /// The request as JSON.
     pub body: Value,
 }
 
 impl Call {
-    /// The partition key of the requested item, if one item is requested.
+    /// The partition key of the requested item; empty unless the call requests exactly one item.
     #[must_use]
     pub fn partition_key(&self) -> &str {
         let of = |member: &str| self.body[member]["pk"]["S"].as_str();
         of("Key").or_else(|| of("Item")).unwrap_or_default()
     }
 
-    /// The sort key, likewise.
+    /// The sort key of the requested item; empty unless the call requests exactly one item.
     #[must_use]
     pub fn sort_key(&self) -> &str {
         let of = |member: &str| self.body[member]["sk"]["S"].as_str();
@@ -42,7 +42,7 @@ impl Call {
     }
 }
 
-/// Sits between a function and the database of a [`Stack`]. It counts calls from 0.
+/// A proxy in front of the database of a [`Stack`]. It numbers calls from 0.
 pub struct Interceptor {
     url: String,
     script: Arc<Mutex<Script>>,
@@ -51,7 +51,7 @@ pub struct Interceptor {
 #[derive(Default)]
 struct Script {
     calls: Vec<Call>,
-    /// Of each call: whether it still waits for its answer.
+    /// For each call, a reference that is alive until the call has been answered.
     in_progress: Vec<Weak<()>>,
     action: Option<(usize, Action)>,
     fate: Option<Fate>,
@@ -68,10 +68,10 @@ fn locked(script: &Mutex<Script>) -> std::sync::MutexGuard<'_, Script> {
 }
 
 impl Interceptor {
-    /// One for this stack. It lets everything through.
+    /// Starts an interceptor for this stack that forwards every call.
     ///
     /// # Panics
-    /// When it cannot listen.
+    /// When no loopback port is free.
     pub async fn of(stack: &Stack) -> Self {
         let database = stack.endpoint().trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
@@ -81,33 +81,32 @@ impl Interceptor {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (database, script) = (database.clone(), Arc::clone(&shared));
-                // A client that has gone away is no failure of the test.
+                // A client that disconnects does not fail the test.
                 tokio::spawn(async move { drop(pass_on(client, &database, &script).await) });
             }
         });
         Self { url, script }
     }
 
-    /// The environment of a function whose calls go this way.
+    /// The environment of a function that calls its database through this interceptor.
     #[must_use]
     pub fn env(&self, stack: &Stack, changes: &[(&str, &str)]) -> Env {
         let url = [("AWS_ENDPOINT_URL_DYNAMODB", self.url.as_str())];
         stack.env_with(&[&url, changes].concat())
     }
 
-    /// Forgets the calls so far and lets everything through from now on.
+    /// Forgets all calls and the script; every later call is forwarded.
     pub fn reset(&self) {
         *locked(&self.script) = Script::default();
     }
 
-    /// As [`reset`](Self::reset), and lets `action` happen before call number `call` and after the answers to
-    /// all earlier ones.
+    /// Resets, then runs `action` before call number `call`, once all earlier calls have been answered.
     pub fn before(&self, call: usize, action: impl Future<Output = ()> + Send + 'static) {
         let action: Action = Box::pin(action);
         *locked(&self.script) = Script { action: Some((call, action)), ..Script::default() };
     }
 
-    /// As [`reset`](Self::reset), and call number `call` meets `fault`.
+    /// Resets, then injects `fault` into call number `call`.
     pub fn fail_at(&self, call: usize, fault: Fault) {
         let calls = AtomicUsize::new(0);
         self.fail_when(move |_| {
@@ -115,19 +114,19 @@ impl Interceptor {
         });
     }
 
-    /// As [`reset`](Self::reset), and each call meets what `fate` says.
+    /// Resets, then injects into each call the fault that `fate` returns for it.
     pub fn fail_when(&self, fate: impl Fn(&Call) -> Fault + Send + Sync + 'static) {
         *locked(&self.script) = Script { fate: Some(Box::new(fate)), ..Script::default() };
     }
 
-    /// The calls so far.
+    /// All calls since the last reset.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         locked(&self.script).calls.clone()
     }
 }
 
-/// Serves one call, and closes the connection.
+/// Serves one call and closes the connection.
 async fn pass_on(mut client: TcpStream, database: &str, script: &Mutex<Script>) -> io::Result<()> {
     let Some((head, body)) = request(&mut client).await? else { return Ok(()) };
     let call = Call {
@@ -171,7 +170,7 @@ async fn pass_on(mut client: TcpStream, database: &str, script: &Mutex<Script>) 
     client.write_all(&answer).await
 }
 
-/// The head of a request, and its body.
+/// Reads the head and the body of a request; `None` if the client closes the connection first.
 async fn request(client: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 65_536]);
     loop {
@@ -195,7 +194,7 @@ fn header<'a>(head: &'a str, name: &str) -> &'a str {
     values.next().map_or("", |(_, value)| value.trim())
 }
 
-/// What the database answers, with the end of the connection announced.
+/// Forwards a request to the database and adds `connection: close` to its answer.
 async fn forward(head: &str, body: &[u8], database: &str) -> io::Result<Vec<u8>> {
     let mut server = TcpStream::connect(database).await?;
     server.write_all(head.as_bytes()).await?;

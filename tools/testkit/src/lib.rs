@@ -1,8 +1,7 @@
-//! For tests: keys, clocks, events, an embedded DynamoDB, an emulated Secrets Manager, a client and an
-//! interceptor that inject faults.
+//! Test support: keys, clocks, events, an embedded DynamoDB, an emulated Secrets Manager, and fault injection.
 //!
-//! A [`Stack`] is what most tests want: an embedded DynamoDB of their own with the tables of the
-//! template, a key set published in it, and the environment of a function that runs against it.
+//! Most tests need a [`Stack`]: an embedded DynamoDB with the tables of the template and a published key
+//! set, and the environment of a function that uses it.
 
 #![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 

@@ -1,4 +1,4 @@
-//! An embedded DynamoDB with the tables of the template, and a function's environment against it.
+//! An embedded DynamoDB with the tables of the template, and the environment of a function that uses it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -28,17 +28,18 @@ use web::{Route, Service};
 use crate::events::workspace;
 use crate::{Faults, Forge, Received, mails_in};
 
-/// The issuer of a stack's tokens.
+/// The `iss` claim of a stack's tokens.
 pub const ISSUER: &str = "https://api.example.com";
 
-/// The audience of a stack's tokens.
+/// The `aud` claim of a stack's tokens.
 pub const AUDIENCE: &str = "latchkey";
 
-/// The password of a stack's users, unless another is given: that of `events/login.json`.
+/// The default password of a stack's users, which `events/login.json` also uses.
 pub const PASSWORD: &str = "a long walk by the river";
 
-/// An embedded DynamoDB of its own, on a port of its own, in memory, and secrets of its own, in
-/// files. They end with the stack.
+/// An in-memory DynamoDB on its own loopback port, and the secrets of a deployment in files.
+///
+/// Dropping the stack stops the database and deletes the secrets.
 #[derive(Debug)]
 pub struct Stack {
     endpoint: String,
@@ -50,7 +51,7 @@ pub struct Stack {
     _stop: oneshot::Sender<()>,
 }
 
-/// The database itself, which shows nothing of itself.
+/// The database with an opaque `Debug`.
 struct EmbeddedDatabase(Database);
 
 impl std::fmt::Debug for EmbeddedDatabase {
@@ -59,17 +60,17 @@ impl std::fmt::Debug for EmbeddedDatabase {
     }
 }
 
-/// What links in mails begin with.
+/// The prefix of links in mails.
 pub const LINK_BASE: &str = "https://app.example.com/account";
 
-/// The folder of mails, next to the secrets.
+/// The folder of sent mails, next to the secrets.
 const MAILS: &str = "outbox";
 
 /// The files of the two secrets.
 const SIGNING_KEYS: &str = "signing-keys.json";
 const PEPPERS: &str = "peppers.json";
 
-/// Makes both secrets as a deployment does, by the first rotation.
+/// Creates both secrets by a first rotation, as a deployment does.
 async fn make_secrets(endpoint: &str, folder: &std::path::Path) -> (Forge, Peppers) {
     let versions = |name| {
         let config = secrets::Config::file(folder.join(name));
@@ -95,22 +96,22 @@ async fn make_secrets(endpoint: &str, folder: &std::path::Path) -> (Forge, Peppe
     (Forge::of(keys.value.parse().expect("signing keys")), peppers.expect("the first pepper"))
 }
 
-/// A user to be made.
+/// The data of a user that a stack creates.
 #[derive(Clone, Debug)]
 pub struct NewUser<'a> {
-    /// The name.
+    /// The username.
     pub username: &'a str,
-    /// The address.
+    /// The email address, which starts unconfirmed.
     pub email: Option<&'a str>,
-    /// The roles.
+    /// The initial roles.
     pub roles: &'a [Role],
 }
 
 impl Stack {
-    /// Starts one, with a key set published.
+    /// Starts a stack that has signing keys, peppers, and a published key set.
     ///
     /// # Panics
-    /// When the embedded database does not work: then no test can continue.
+    /// When the embedded database does not start.
     pub async fn start() -> Self {
         let database = Database::memory().expect("an embedded database in memory");
         let template = Template::read(&workspace().join("template.yaml")).expect("a template");
@@ -136,12 +137,12 @@ impl Stack {
         Self { endpoint, forge, peppers, secrets, database, template, _stop: stop }
     }
 
-    /// Where the database is.
+    /// The URL of the database.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The environment of a function: the tables of the template, and the other variables that functions read.
+    /// The environment of a function: the tables of the template, and all other variables that functions read.
     #[must_use]
     pub fn env(&self) -> Env {
         self.env_with(&[])
@@ -174,14 +175,14 @@ impl Stack {
         tables.chain(variables).chain(changes.iter().copied()).collect()
     }
 
-    /// The environment of a function whose database is out of reach.
+    /// The environment of a function that cannot reach its database.
     #[must_use]
     pub fn env_out_of_reach(&self) -> Env {
-        // The port of a service that is not there (RFC 1078).
+        // No service listens on port 1 (TCPMUX, RFC 1078).
         self.env_with(&[("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")])
     }
 
-    /// The system's time and randomness, which functions get.
+    /// The system's clock and randomness, which functions also use.
     #[must_use]
     pub fn world(&self) -> World {
         World::system()
@@ -195,13 +196,13 @@ impl Stack {
         Service::open(&self.env(), &self.world()).await
     }
 
-    /// What signs tokens that this stack's functions accept.
+    /// The forge whose tokens this stack's functions accept.
     #[must_use]
     pub fn forge(&self) -> &Forge {
         &self.forge
     }
 
-    /// The peppers that refresh tokens are made with.
+    /// The peppers of refresh tokens.
     #[must_use]
     pub fn peppers(&self) -> &Peppers {
         &self.peppers
@@ -219,13 +220,13 @@ impl Stack {
         self.secrets.path().join(PEPPERS)
     }
 
-    /// The mails that have been sent.
+    /// All mails sent so far.
     #[must_use]
     pub fn mails(&self) -> Vec<Received> {
         mails_in(&self.secrets.path().join(MAILS))
     }
 
-    /// The records of the users' table's stream, all there ever were.
+    /// All records that the stream of the users' table has ever had.
     ///
     /// # Panics
     /// When they cannot be read.
@@ -234,8 +235,8 @@ impl Stack {
         local::streams::records(&self.database.0, "UsersTable").expect("a stream")
     }
 
-    /// The event that the mailer is invoked with: all mails that have ever been requested, whether or not
-    /// they have been sent.
+    /// An event for the mailer with all mails that have ever been requested, whether or not they have been
+    /// sent.
     #[must_use]
     pub fn mailer_event(&self) -> Value {
         let mailer = self.template.function("mailer").expect("a mailer");
@@ -254,7 +255,7 @@ impl Stack {
         items.expect("a table that can be read")
     }
 
-    /// Lets every code by mail that can expire expire, as ten minutes do.
+    /// Expires every mailed code that has an expiry, as if ten minutes had passed.
     ///
     /// # Panics
     /// When the table cannot be written.
@@ -278,7 +279,7 @@ impl Stack {
         }
     }
 
-    /// Deletes what has expired, as the table's TTL does.
+    /// Deletes expired items, as the table's TTL does.
     ///
     /// # Panics
     /// When the table cannot be written.
@@ -300,7 +301,7 @@ impl Stack {
         }
     }
 
-    /// What is counted against anybody now: counters of attempts, and tries at digits.
+    /// All attempt counters that are not zero, including the tries of mailed digits, by partition key.
     ///
     /// # Panics
     /// When the table cannot be read.
@@ -314,7 +315,7 @@ impl Stack {
         counted.filter(|(_, count)| count != "0").collect()
     }
 
-    /// Whether a session is there and of its account's epoch.
+    /// Whether a session exists and has the epoch of its account.
     ///
     /// # Panics
     /// When the table cannot be read, or the account no longer exists.
@@ -325,13 +326,13 @@ impl Stack {
         found.session.is_some_and(|session| session.epoch == epoch)
     }
 
-    /// The keys' table.
+    /// The table of public keys.
     #[must_use]
     pub fn keys_table(&self) -> KeysTable {
         KeysTable::new("KeysTable", self.client())
     }
 
-    /// How long sessions live and how many there may be, unless configured.
+    /// The default limits of sessions: their lifetime, and their number per account.
     ///
     /// # Panics
     /// Never: the defaults are good ones.
@@ -340,13 +341,13 @@ impl Stack {
         self.env().settings::<SessionLimits>().expect("good defaults")
     }
 
-    /// What signs users in.
+    /// The store that begins sessions.
     #[must_use]
     pub fn logins(&self) -> Logins {
         Logins::new(&self.users(), self.client(), self.limits())
     }
 
-    /// A session to be begun now.
+    /// A session that begins now, with a new id. It is not stored.
     #[must_use]
     pub fn new_session(&self, epoch: SessionEpoch) -> NewSession {
         let now = SystemClock.now();
@@ -360,13 +361,13 @@ impl Stack {
         }
     }
 
-    /// Which table holds the users.
+    /// The configuration of the users' table.
     #[must_use]
     pub fn users(&self) -> store::Config {
         store::Config::new("UsersTable")
     }
 
-    /// A client.
+    /// A client of the embedded database.
     ///
     /// # Panics
     /// Never: the environment is complete.
@@ -375,17 +376,17 @@ impl Stack {
         dynamo::connect(&self.env().settings::<dynamo::Config>().expect("a complete environment"))
     }
 
-    /// A client that meets faults.
+    /// A client of the embedded database that injects faults.
     #[must_use]
     pub fn faulty_client(&self, faults: &Faults) -> Client {
         let config = self.client().config().to_builder().http_client(faults.http_client());
         Client::from_conf(config.build())
     }
 
-    /// Makes a user with the password [`PASSWORD`].
+    /// Creates a user with the password [`PASSWORD`].
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When the user cannot be created.
     pub async fn user(&self, new: NewUser<'_>) -> Account {
         self.user_with_password(new, PASSWORD).await
     }
@@ -413,11 +414,11 @@ impl Stack {
         registrations.create(account).await.expect("a new account")
     }
 
-    /// Confirms the address of an account, as if its owner had followed the link. Gives the account as it
-    /// is then.
+    /// Confirms the address of an account, as if its owner had followed the link, and returns the changed
+    /// account.
     ///
     /// # Panics
-    /// When that cannot be written.
+    /// When the account has no address, or the table cannot be written.
     pub async fn confirm(&self, account: &Account) -> Account {
         self.client()
             .update_item()
@@ -433,10 +434,10 @@ impl Stack {
         Account { email_standing: EmailStanding::Verified, ..account.clone() }
     }
 
-    /// Disables an account.
+    /// Disables an account, and keeps its sessions.
     ///
     /// # Panics
-    /// When that cannot be written.
+    /// When the account does not exist, or the table cannot be written.
     pub async fn disable(&self, id: UserId) {
         self.client()
             .update_item()
@@ -451,14 +452,14 @@ impl Stack {
             .expect("an account");
     }
 
-    /// A valid token of a user who is in no table.
+    /// A valid token of a user who does not exist.
     #[must_use]
     pub fn token_of_nobody(&self, roles: &[Role]) -> String {
         let claims = Forge::claims(SystemClock.now(), &roles.iter().copied().collect());
         self.forge.sign(&self.forge.header(), &claims)
     }
 
-    /// Begins a session of an account and gives an access token of it.
+    /// Begins a session and returns an access token for it.
     ///
     /// # Panics
     /// When the session cannot be begun.
