@@ -1,11 +1,11 @@
-//! Answers of a function, for a test to read.
+//! Reads the answers of functions.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use web::EventResponse;
 
-/// The answer as a snapshot wants it: ids, times and tokens are replaced by what they are.
+/// The answer for a snapshot, with placeholders for ids, times, tokens and other varying values.
 #[must_use]
 pub fn readable(answer: &EventResponse) -> Value {
     let headers: BTreeMap<_, _> = answer
@@ -18,26 +18,26 @@ pub fn readable(answer: &EventResponse) -> Value {
     json!({"status": answer.status_code, "headers": headers, "body": body})
 }
 
-/// The status of the answer.
+/// The HTTP status code.
 #[must_use]
 pub fn status(answer: &EventResponse) -> i64 {
     answer.status_code
 }
 
-/// The body of the answer, `null` when it has none.
+/// The body as JSON; `null` if the answer has none.
 ///
 /// # Panics
-/// When there is one that is not JSON.
+/// When the body is not JSON.
 #[must_use]
 pub fn body(answer: &EventResponse) -> Value {
     let Some(body) = &answer.body else { return Value::Null };
     serde_json::from_slice(body).expect("every answer is JSON")
 }
 
-/// What an access token says, unverified.
+/// The claims of an access token, unverified.
 ///
 /// # Panics
-/// When it is no token.
+/// When the text is not a token.
 #[must_use]
 pub fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).expect("a token has three parts");
@@ -47,14 +47,14 @@ pub fn claims(token: &str) -> Value {
 /// The header of a token, unverified.
 ///
 /// # Panics
-/// When it is no token.
+/// When the text is not a token.
 #[must_use]
 pub fn token_header(token: &str) -> Value {
     let header = token.split('.').next().expect("a token has parts");
     serde_json::from_slice(&crate::decode(header)).expect("a header is JSON")
 }
 
-/// Replaces what differs from run to run.
+/// Replaces values that differ from run to run.
 fn redact(value: &mut Value) {
     match value {
         Value::Object(members) => {

@@ -1,14 +1,14 @@
-//! An emulator of AWS to deploy to, run by `ministack`.
+//! An emulated AWS account, served by `ministack`, to which a test deploys a stack.
 
 use std::path::PathBuf;
 
 use crate::ministack::Ministack;
 
-/// The services of AWS that a stack of Latchkey uses, and those that deploy it.
+/// The AWS services that a stack of Latchkey uses, or that deploy it.
 const SERVICES: &str = "apigateway,cloudformation,dynamodb,dynamodbstreams,events,iam,lambda,logs,\
                         monitoring,s3,secretsmanager,ses,sns,sts";
 
-/// What ministack does not do by itself: the routes of an HTTP API from its body, rotation, https.
+/// Features that ministack lacks: the routes of an HTTP API from its OpenAPI body, rotation, https.
 const PATCHES: &str = include_str!("ministack_aws.py");
 
 /// The name of the file of the certificate.
@@ -17,43 +17,44 @@ const CERTIFICATE: &str = "certificate.pem";
 /// The name of the file that records the requests.
 const CALLS: &str = "calls.jsonl";
 
-/// The name of the file of what does not answer.
+/// The name of the file that lists the broken services.
 const FAULTS: &str = "faults";
 
-/// An account of its own, empty. It runs the functions that are deployed to it as processes of this
-/// machine, keeps all in memory, and ends with this value.
+/// An empty emulated account, which dropping this value stops.
 ///
-/// It keeps what functions ask of it.
+/// It runs deployed functions as local processes, keeps its state in memory, and records all calls that
+/// functions make.
 #[derive(Debug)]
 pub struct Aws(Ministack);
 
 impl Aws {
-    /// Starts it.
+    /// Starts an empty account.
     ///
     /// # Panics
-    /// When `ministack` is not installed and cannot be, or does not start.
+    /// When `ministack` cannot be installed, or does not start.
     pub async fn start() -> Self {
         let variables = [("CERTIFICATE", CERTIFICATE), ("CALLS", CALLS), ("FAULTS", FAULTS)];
         Self(Ministack::start_with(SERVICES, PATCHES, &variables).await)
     }
 
-    /// Where it is.
+    /// The base URL of all its services.
     #[must_use]
     pub fn url(&self) -> &str {
         self.0.url()
     }
 
-    /// The signed requests, one JSON object per line: `caller` (a function by its own name), `service`,
-    /// `operation` and `body`.
+    /// The recorded signed requests, one JSON object per line.
+    ///
+    /// The members are `caller` (the name of a function), `service`, `operation` and `body`.
     ///
     /// # Panics
-    /// When the file no longer exists.
+    /// When the file cannot be read.
     #[must_use]
     pub fn calls(&self) -> String {
         std::fs::read_to_string(self.0.folder().join(CALLS)).expect("it is written to")
     }
 
-    /// Lets these services answer every request of a function by 500, and no others: `dynamodb`, `ses`.
+    /// Makes exactly these services, such as `dynamodb` or `ses`, answer 500 to every request of a function.
     ///
     /// # Panics
     /// When the folder cannot be written to.
@@ -63,7 +64,7 @@ impl Aws {
         std::fs::rename(new, faults).expect("a file in its place");
     }
 
-    /// The certificate of the addresses that its APIs have.
+    /// The file of the certificate for the addresses of the account's APIs.
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.0.folder().join(CERTIFICATE)

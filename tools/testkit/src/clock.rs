@@ -1,4 +1,4 @@
-//! A clock to set.
+//! A clock that a test moves.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,13 +10,13 @@ use process::Clock;
 pub struct TestClock(Arc<Mutex<Timestamp>>);
 
 impl TestClock {
-    /// A clock that says `now`.
+    /// A clock that stands at `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self(Arc::new(Mutex::new(now)))
     }
 
-    /// Moves it on.
+    /// Moves the clock and all its clones forward.
     pub fn advance(&self, by: SignedDuration) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *now += by;

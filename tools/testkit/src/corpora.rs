@@ -1,12 +1,13 @@
-//! Collections of bad input, stored next to the tests that they were made for.
+//! Public collections of difficult input, stored next to the tests that use them.
 
 use crate::events::workspace;
 
-/// The files of `JSONTestSuite` by name: `y_…` is JSON, `n_…` is not, and of `i_…` a reader may
-/// think as it likes.
+/// The files of `JSONTestSuite`, by name.
+///
+/// A parser must accept `y_…` and refuse `n_…`; it may do either with `i_…`.
 ///
 /// # Panics
-/// When they are not there.
+/// When the files cannot be read.
 #[must_use]
 pub fn json_test_suite() -> Vec<(String, Vec<u8>)> {
     let folder = workspace().join("shared/web/tests/JSONTestSuite/test_parsing");
@@ -25,7 +26,7 @@ pub fn json_test_suite() -> Vec<(String, Vec<u8>)> {
 /// The strings of the Big List of Naughty Strings.
 ///
 /// # Panics
-/// When they are not there.
+/// When the list cannot be read.
 #[must_use]
 pub fn naughty_strings() -> Vec<String> {
     let path = workspace().join("functions/register/tests/blns/blns.json");

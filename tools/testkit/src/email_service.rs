@@ -5,15 +5,15 @@ use aws_sdk_sesv2::{Client, Config};
 
 use crate::ministack::Ministack;
 
-/// An SES of its own, which keeps what is sent by it.
+/// An emulated SES that keeps every sent message, and stops when dropped.
 #[derive(Debug)]
 pub struct EmailService(Ministack);
 
 impl EmailService {
-    /// Starts one that takes mails from `identity`, and waits until it answers.
+    /// Starts a service that accepts mails from `identity`, and waits until it answers.
     ///
     /// # Panics
-    /// When `ministack` is not installed and cannot be, or does not start.
+    /// When `ministack` cannot be installed, or does not start.
     pub async fn start(identity: &str) -> Self {
         let started = Self(Ministack::start("ses").await);
         let config = Config::builder()
@@ -27,13 +27,13 @@ impl EmailService {
         started
     }
 
-    /// Where it is.
+    /// The endpoint for an SES client.
     #[must_use]
     pub fn url(&self) -> &str {
         self.0.url()
     }
 
-    /// Where what has been sent can be read.
+    /// The URL that returns all sent messages.
     #[must_use]
     pub fn messages(&self) -> String {
         format!("{}/_ministack/ses/messages", self.url())

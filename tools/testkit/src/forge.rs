@@ -1,4 +1,4 @@
-//! Tokens, good ones and every way to be bad.
+//! Valid tokens, and tokens with every kind of defect.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,28 +17,28 @@ use serde_json::{Value, json};
 
 use crate::stack::{AUDIENCE, ISSUER};
 
-/// Strict base64url.
+/// Encodes bytes as base64url without padding.
 #[must_use]
 pub fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A part of a token.
+/// Encodes JSON as one part of a token.
 #[must_use]
 pub fn encode_json(value: &Value) -> String {
     encode(value.to_string())
 }
 
-/// What [`encode`] made, taken apart again.
+/// Decodes base64url without padding.
 ///
 /// # Panics
-/// When it did not.
+/// When the text is not base64url.
 #[must_use]
 pub fn decode(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).expect("base64url")
 }
 
-/// Signs anything that it is given.
+/// Signs arbitrary headers and claims.
 #[derive(Clone, Debug)]
 pub struct Forge {
     keys: SigningKeys,
@@ -51,20 +51,20 @@ pub struct Forge {
 /// A token that must be refused, and why.
 #[derive(Clone, Debug)]
 pub struct BadToken {
-    /// What is wrong with it.
+    /// The defect.
     pub fault: &'static str,
-    /// The token.
+    /// The token with the defect.
     pub token: String,
 }
 
 impl Forge {
-    /// With a new key.
+    /// A forge with a new key.
     #[must_use]
     pub fn new() -> Self {
         Self::of(SigningKeys::generate(Algorithm::default(), "forged", &SystemRandom))
     }
 
-    /// With the active key of `keys`.
+    /// A forge with the active key of `keys`.
     ///
     /// # Panics
     /// Never: `keys` are a JWK Set.
@@ -76,25 +76,25 @@ impl Forge {
         Self { keys, public, jwk: jwks["keys"][0].clone(), issuer, audience }
     }
 
-    /// For a verifier with another issuer and audience than a stack's.
+    /// Sets the issuer and the audience of the verifier that bad tokens target.
     #[must_use]
     pub fn with_rules(self, issuer: &str, audience: &str) -> Self {
         Self { issuer: issuer.to_owned(), audience: audience.to_owned(), ..self }
     }
 
-    /// The keys.
+    /// The key set that signs.
     #[must_use]
     pub fn keys(&self) -> &SigningKeys {
         &self.keys
     }
 
-    /// The public keys.
+    /// The public halves of the keys.
     #[must_use]
     pub fn public(&self) -> &PublicKeySet {
         &self.public
     }
 
-    /// The identifier of the key.
+    /// The `kid` of the signing key.
     ///
     /// # Panics
     /// Never: every key has one.
@@ -135,10 +135,10 @@ impl Forge {
         self.sign_parts(&encode_json(header), &encode_json(claims))
     }
 
-    /// Signs two parts as they are.
+    /// Signs two encoded parts without any check.
     ///
     /// # Panics
-    /// Never: the key is a good one.
+    /// Never: the key is valid.
     #[must_use]
     pub fn sign_parts(&self, header: &str, payload: &str) -> String {
         let member = |name: &str| {
@@ -170,7 +170,7 @@ impl Forge {
         self.sign(&self.header(), &changed(claims, name, value))
     }
 
-    /// Every way for a token with these claims to be bad.
+    /// Tokens with these claims, each with one defect.
     #[must_use]
     pub fn bad_tokens(&self, claims: &Value, now: Timestamp) -> Vec<BadToken> {
         let good = self.sign(&self.header(), claims);

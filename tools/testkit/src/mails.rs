@@ -1,4 +1,4 @@
-//! Mails that have been put into a folder.
+//! Mails that the mailer has written to a folder.
 
 use std::path::Path;
 
@@ -11,17 +11,17 @@ use crate::Stack;
 /// A mail as its recipient reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// The name of its file: the mail's id.
+    /// The mail's id, which is also the name of its file.
     pub id: String,
-    /// To whom.
+    /// The recipient's address.
     pub to: String,
-    /// From whom.
+    /// The sender's address.
     pub from: String,
-    /// The subject.
+    /// The subject line.
     pub subject: String,
-    /// The plain text.
+    /// The plain-text body.
     pub text: String,
-    /// The HTML.
+    /// The HTML body.
     pub html: String,
 }
 
@@ -42,10 +42,10 @@ impl Received {
         }
     }
 
-    /// The link in it, if there is one. The HTML has the same.
+    /// The link in the text, if the mail has one.
     ///
     /// # Panics
-    /// When the HTML does not.
+    /// When the HTML lacks the same link.
     #[must_use]
     pub fn link(&self) -> Option<&str> {
         let link = self.text.lines().find(|line| line.starts_with("http"))?.trim();
@@ -53,13 +53,13 @@ impl Received {
         Some(link)
     }
 
-    /// The token of the link.
+    /// The token in the link, if the mail has one.
     #[must_use]
     pub fn token(&self) -> Option<&str> {
         self.link()?.split_once("?token=").map(|(_, token)| token)
     }
 
-    /// The eight digits in it.
+    /// The code of eight digits, if the mail has one.
     #[must_use]
     pub fn digits(&self) -> Option<&str> {
         let is_code = |line: &&str| line.len() == 8 && line.bytes().all(|b| b.is_ascii_digit());
@@ -82,7 +82,7 @@ pub async fn deliver<H: EventHandler>(stack: &Stack) -> Vec<Received> {
     stack.mails()
 }
 
-/// The mails in a folder, in the order of their requests. None if the folder does not exist.
+/// The mails in a folder, in the order of their requests; empty if the folder does not exist.
 ///
 /// # Panics
 /// When a file is not a mail.

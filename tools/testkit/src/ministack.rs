@@ -1,4 +1,4 @@
-//! Services of AWS, emulated by `ministack` in its own process on the loopback interface.
+//! AWS services, emulated by `ministack` in a separate process on the loopback interface.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -8,34 +8,34 @@ use develop::tools::{ToolSet, Tools};
 use tempfile::TempDir;
 use template::project::Project;
 
-/// What runs `ministack`: by itself it would take a port that must be free, and write down its process
-/// id.
+/// Starts `ministack` on a free port. Its own command needs a fixed port, and writes a file with its process id.
 const PROGRAM: &str = include_str!("ministack.py");
 
-/// Where the program takes what else ministack is to do.
+/// The line of the program that patches replace.
 const PATCHES: &str = "# PATCHES";
 
-/// An emulator of its own, on a loopback port of its own. It keeps all in memory, and ends with this value,
-/// or with the process when that is killed.
+/// An emulator on its own loopback port, which keeps its state in memory.
+///
+/// It ends when this value is dropped, or when the test process is killed.
 #[derive(Debug)]
 pub(crate) struct Ministack {
     url: String,
     process: Child,
-    // What it prints after the first line goes nowhere, and it does not fail by that.
+    // Keeps the pipe open: the emulator would fail when it prints to a closed pipe.
     _output: BufReader<ChildStdout>,
     folder: TempDir,
 }
 
 impl Ministack {
-    /// Starts one with these services, by the names that it knows.
+    /// Starts an emulator with these services, in ministack's names.
     ///
     /// # Panics
-    /// When `ministack` is not installed and cannot be, or does not start.
+    /// When `ministack` cannot be installed, or does not start.
     pub(crate) async fn start(services: &str) -> Self {
         Self::start_with(services, "", &[]).await
     }
 
-    /// The same, with `patches` applied to the emulator and with additional variables.
+    /// Starts an emulator with `patches` and additional environment variables.
     ///
     /// # Panics
     /// As [`Ministack::start`].
@@ -48,11 +48,11 @@ impl Ministack {
             panic!("ministack is missing, and `cargo xtask tools` cannot install it: {error:#}")
         });
         let folder = tempfile::tempdir().expect("a folder");
-        // There is none: ministack would tidy up containers.
+        // A socket that does not exist, so that ministack cannot remove Docker containers.
         let docker = format!("unix://{}", folder.path().join("docker.sock").display());
         let mut process = Command::new(tools.program("python"))
             .args(["-c", &PROGRAM.replace(PATCHES, patches)])
-            // Nothing from this process, such as real credentials or a proxy.
+            // Inherit nothing, such as real credentials or a proxy.
             .env_clear()
             .env("BIND_HOST", "127.0.0.1")
             .env("SERVICES", services)
@@ -78,12 +78,12 @@ impl Ministack {
         Self { url, process, _output: output, folder }
     }
 
-    /// Where it is.
+    /// The base URL of all services.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// A folder that goes with it.
+    /// The emulator's working folder, which is deleted with it.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -91,7 +91,7 @@ impl Ministack {
 
 impl Drop for Ministack {
     fn drop(&mut self) {
-        // It has nothing to save. An error says that it has ended already.
+        // It has nothing to save. An error means that it has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

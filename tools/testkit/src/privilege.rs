@@ -1,8 +1,8 @@
-//! Least privilege: compares what the functions of a template may do with what they do.
+//! Least privilege: compares the grants of a template's functions with their calls.
 //!
 //! SAM's own translator creates the roles, including managed policies, and an independent evaluator of IAM
-//! decides requests by them. This module adds what no evaluator tells: which grants are superfluous. A grant is
-//! needed if a call is refused without it.
+//! decides requests by them. This module finds superfluous grants, which no evaluator reports: a grant is needed
+//! if a call is refused without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Randomness that repeats.
+//! Reproducible randomness.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,12 +6,12 @@ use process::Random;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// Bytes that follow from a seed.
+/// A source of pseudorandom bytes that a seed determines.
 #[derive(Debug)]
 pub struct SeededRandom(Mutex<StdRng>);
 
 impl SeededRandom {
-    /// The bytes of `seed`.
+    /// A source that starts from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Mutex::new(StdRng::seed_from_u64(seed)))

@@ -1,4 +1,4 @@
-//! Secrets Manager, emulated by `ministack` in its own process on the loopback interface.
+//! Secrets Manager, emulated by `ministack` in a separate process on the loopback interface.
 
 use std::time::Duration;
 
@@ -9,29 +9,30 @@ use aws_sdk_secretsmanager::{Client, Config};
 use crate::Faults;
 use crate::ministack::Ministack;
 
-/// A Secrets Manager of its own, on a loopback port of its own. It keeps all in memory, and ends with
-/// this value, or with the process when that is killed.
+/// An emulated Secrets Manager on its own loopback port, which keeps its state in memory.
+///
+/// It ends when this value is dropped, or when the test process is killed.
 #[derive(Debug)]
 pub struct SecretsManager(Ministack);
 
 impl SecretsManager {
-    /// Starts one, and waits until it answers.
+    /// Starts an emulator and waits until it answers.
     ///
     /// # Panics
-    /// When `ministack` is not installed and cannot be, or does not start.
+    /// When `ministack` cannot be installed, or does not start.
     pub async fn start() -> Self {
         let started = Self(Ministack::start("secretsmanager").await);
         started.client().list_secrets().send().await.expect("it answers");
         started
     }
 
-    /// Where it is.
+    /// The endpoint for a client.
     #[must_use]
     pub fn url(&self) -> &str {
         self.0.url()
     }
 
-    /// A client.
+    /// A client of the emulator that retries quickly.
     #[must_use]
     pub fn client(&self) -> Client {
         let config = Config::builder()
@@ -43,26 +44,26 @@ impl SecretsManager {
         Client::from_conf(config.build())
     }
 
-    /// A client that meets faults.
+    /// A client of the emulator that injects faults.
     #[must_use]
     pub fn faulty_client(&self, faults: &Faults) -> Client {
         let config = self.client().config().to_builder().http_client(faults.http_client());
         Client::from_conf(config.build())
     }
 
-    /// Makes a secret and gives its ARN. `value` is that of its first version, which is in use;
-    /// without one there is no version.
+    /// Creates a secret and returns its ARN. `value` becomes the current version; without a value, the secret
+    /// has no version.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When the secret cannot be created.
     pub async fn create(&self, name: &str, value: Option<&str>) -> String {
         let create = self.client().create_secret().name(name);
         let created = create.set_secret_string(value.map(str::to_owned)).send().await;
         created.expect("a new secret").arn.expect("a secret has an ARN")
     }
 
-    /// The variables by which a function reads its secrets here, by their ARNs: for
-    /// [`Stack::env_with`](crate::Stack::env_with).
+    /// The changes for [`Stack::env_with`](crate::Stack::env_with) that make a function read these secrets, by
+    /// ARN, from the emulator.
     #[must_use]
     pub fn variables<'a>(
         &'a self,
