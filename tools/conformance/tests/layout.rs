@@ -1,4 +1,4 @@
-//! Folders, packages, binaries, template, events and OpenAPI agree.
+//! Consistency of folders, packages, binaries, template, events and OpenAPI, and rules for dependencies.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ fn template() -> Template {
     Template::read(&Project::here().template()).unwrap()
 }
 
-/// The packages in `functions/`: name and folder name.
+/// The names of the folders in `functions/`.
 fn functions() -> BTreeSet<String> {
     let root = Project::here().root().join("functions");
     let folders = std::fs::read_dir(root).unwrap();
@@ -70,7 +70,7 @@ fn a_function_has_one_name_everywhere() {
 }
 
 #[test]
-fn every_event_is_of_a_function_and_of_its_route() {
+fn every_event_matches_a_function_and_a_route_of_it() {
     let template = template();
     for (file, event) in events() {
         let of = |name: &str| {
@@ -81,9 +81,9 @@ fn every_event_is_of_a_function_and_of_its_route() {
             .iter()
             .filter(|function| of(&function.name))
             .max_by_key(|function| function.name.len())
-            .unwrap_or_else(|| panic!("events/{file}.json is of no function"));
+            .unwrap_or_else(|| panic!("events/{file}.json belongs to no function"));
         let routes: Vec<_> = function.routes.iter().map(template::Route::key).collect();
-        // A function that a service invokes, and that has no route, has events in that service's format.
+        // A function without routes is invoked by a service, whose events have another format.
         if routes.is_empty() {
             continue;
         }
@@ -97,7 +97,7 @@ fn every_event_is_of_a_function_and_of_its_route() {
 }
 
 #[tokio::test]
-async fn every_binary_is_what_the_template_says() {
+async fn every_binary_has_the_name_and_routes_of_the_template() {
     let project = Project::here();
     let binaries = binaries::build(&project, false).await.unwrap();
     for function in template().functions {
@@ -133,7 +133,7 @@ fn openapi_has_every_route_and_no_other() {
     let mut documented = BTreeSet::new();
     for (path, item) in api["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            // A function of several operations is named apart, since an operation's id is its own.
+            // Operation ids are unique, so a function with several operations is named in `x-function`.
             let function = &operation["x-function"];
             if let Some(id) = function.as_str().or(operation["operationId"].as_str()) {
                 documented.insert((format!("{} {path}", method.to_uppercase()), id.to_owned()));
@@ -154,9 +154,9 @@ fn every_file_has_the_roles_of_identity() {
     );
 }
 
-/// The router of `cargo lambda watch` on its own.
+/// `cargo lambda watch` reads its router from `Cargo.toml`.
 #[test]
-fn the_watch_router_is_the_template() {
+fn the_watch_router_has_the_routes_of_the_template() {
     let router = metadata().workspace_metadata["lambda"]["watch"]["router"].clone();
     let mut watched = BTreeSet::new();
     for (path, routes) in router.as_object().unwrap() {
@@ -211,9 +211,9 @@ fn every_test_that_the_invariants_name_exists() {
     assert!(missing.is_empty(), "docs/invariants.md names tests that do not exist: {missing:#?}");
 }
 
-/// They hold tokens.
+/// The files contain tokens.
 #[test]
-fn git_ignores_what_the_session_in_the_readme_writes() {
+fn git_ignores_the_files_that_the_session_in_the_readme_writes() {
     let read = |name| std::fs::read_to_string(Project::here().root().join(name)).unwrap();
     let (readme, ignored) = (read("README.md"), read(".gitignore"));
     let commands = readme.lines().filter_map(|line| line.strip_prefix("$ "));
@@ -238,31 +238,31 @@ fn tree(arguments: &[&str]) -> BTreeSet<String> {
     text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
 }
 
-/// Every crate that ends up in a function's binary.
+/// All crates that a package links, including itself.
 fn linked(package: &str) -> BTreeSet<String> {
     let lines = tree(&["--edges", "normal", "--format", "{p}", "--package", package]);
     lines.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
-/// Otherwise cargo builds a crate whose features differ, and every crate that depends on it, twice: for tests
-/// and for the dev server.
+/// Otherwise cargo builds crates with different features, and all their dependents, twice: for tests and for
+/// the dev server.
 #[test]
 fn features_are_the_same_with_tests_and_without() {
     let features = |edges| tree(&["--workspace", "--format", "{p} {f}", "--edges", edges]);
     let (without, with) = (features("normal,build"), features("normal,build,dev"));
     let differing: Vec<_> = without.difference(&with).collect();
-    assert!(differing.is_empty(), "tests have other features of {differing:#?}");
+    assert!(differing.is_empty(), "the features of these crates differ in tests: {differing:#?}");
 }
 
-/// So `cargo xtask` prints its first line within seconds on a fresh clone, and its package, which it names
-/// in order to work in every folder, shares no crate whose features could differ.
+/// `cargo xtask` prints its first line within seconds on a fresh clone. It selects its own package, which
+/// could otherwise change the features of shared crates.
 #[test]
 fn cargo_xtask_depends_on_the_standard_library_alone() {
     let crates = tree(&["--package", "xtask", "--edges", "normal,build"]);
     assert_eq!(crates.len(), 1, "{crates:?}");
 }
 
-/// `cargo xtask cost` would otherwise wait for minutes of builds that it does not need.
+/// Otherwise `cargo xtask cost` would wait minutes for builds that it does not need.
 #[test]
 fn estimates_link_no_client_of_aws_and_no_database() {
     let linked = linked("estimate");
@@ -283,8 +283,8 @@ fn no_main_file_has_tests() {
     }
 }
 
-/// Otherwise `sam build`, which builds them one by one, compiles a crate whose features differ twice. Only
-/// `discovery` links no AWS SDK, and is a fifth of the others' size.
+/// Otherwise `sam build`, which builds functions one by one, compiles crates with different features twice.
+/// `discovery` is exempt: it links no AWS SDK, and is a fifth of the others' size.
 #[test]
 fn functions_share_the_features_of_their_crates() {
     let mut known = BTreeMap::new();
@@ -320,7 +320,7 @@ fn routes_by_token_link_no_secrets() {
     }
 }
 
-/// Tools are for developers and operators. A function that linked one could carry its code into production.
+/// Tools are for developers and operators, and their code must not reach production.
 #[test]
 fn functions_and_shared_crates_depend_on_no_tool() {
     let packages = metadata().packages;
@@ -344,7 +344,7 @@ fn functions_and_shared_crates_depend_on_no_tool() {
     }
 }
 
-/// Which shared crate may depend on which. `deny.toml` lists the dependencies that functions may have.
+/// The table lists the permitted dependencies of each shared crate; `deny.toml` lists those of functions.
 #[test]
 fn shared_crates_depend_as_documented() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
@@ -372,7 +372,7 @@ fn shared_crates_depend_as_documented() {
         ("account-guard", &["auth", "dynamo", "keys", "process", "store", "token-guard", "web"]),
     ]);
     let metadata = metadata();
-    let ours: BTreeSet<_> =
+    let members: BTreeSet<_> =
         metadata.packages.iter().map(|package| package.name.to_string()).collect();
     for package in &metadata.packages {
         let is_shared = package.manifest_path.components().any(|part| part.as_str() == "shared");
@@ -382,10 +382,10 @@ fn shared_crates_depend_as_documented() {
         }
         let allowed = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in the table"));
         for dependency in &package.dependencies {
-            let of_ours =
-                dependency.kind == DependencyKind::Normal && ours.contains(&dependency.name);
+            let is_member =
+                dependency.kind == DependencyKind::Normal && members.contains(&dependency.name);
             assert!(
-                !of_ours || allowed.contains(&dependency.name.as_str()),
+                !is_member || allowed.contains(&dependency.name.as_str()),
                 "{name} may not depend on {}",
                 dependency.name
             );

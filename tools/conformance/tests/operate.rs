@@ -1,4 +1,4 @@
-//! What watches over a stack: alarms, their runbooks, the metrics that they look at, logs.
+//! Rules for operation: alarms and their runbooks, metrics, logs, time limits, memory and CORS.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use template::Template;
 use template::project::Project;
 
-/// AWS's own metrics that alarms watch, each with its dimensions. Sources: "Working with metrics for HTTP
+/// The metrics of AWS services that alarms may watch, each with its dimensions. Sources: "Working with metrics for HTTP
 /// APIs", "Types of metrics for Lambda functions", "`DynamoDB` metrics and dimensions", "Creating reputation
 /// monitoring alarms using `CloudWatch`", "Available `CloudWatch` metrics for Amazon SQS".
 const OF_AWS: [(&str, &str, &[&str]); 9] = [
@@ -39,8 +39,8 @@ fn alarms() -> BTreeMap<String, Value> {
     alarms
 }
 
-/// The metrics that an alarm looks at: properties with `Namespace`, `MetricName` and `Dimensions`.
-fn looked_at(alarm: &Value) -> Vec<&Value> {
+/// The metrics that an alarm watches: objects with `Namespace`, `MetricName` and `Dimensions`.
+fn watched_metrics(alarm: &Value) -> Vec<&Value> {
     let properties = &alarm["Properties"];
     match properties["Metrics"].as_array() {
         None => vec![properties],
@@ -75,9 +75,9 @@ fn every_alarm_has_a_runbook_and_every_runbook_an_alarm() {
 }
 
 #[test]
-fn alarms_look_at_metrics_that_there_are() {
+fn alarms_watch_metrics_that_exist() {
     for (id, alarm) in alarms() {
-        for metric in looked_at(&alarm) {
+        for metric in watched_metrics(&alarm) {
             let text = |name: &str| metric[name].as_str().unwrap();
             let (namespace, name) = (text("Namespace"), text("MetricName"));
             if namespace == lambda::METRICS_NAMESPACE {
@@ -91,15 +91,15 @@ fn alarms_look_at_metrics_that_there_are() {
     }
 }
 
-/// `cargo xtask cost` multiplies the price of a metric by their number.
+/// `cargo xtask cost` multiplies the price of a metric by this number.
 #[test]
 fn the_cost_of_alarms_includes_every_metric_that_they_watch() {
-    let count: usize = alarms().values().map(|alarm| looked_at(alarm).len()).sum();
+    let count: usize = alarms().values().map(|alarm| watched_metrics(alarm).len()).sum();
     assert_eq!(count, Template::read(&Project::here().template()).unwrap().alarm_metrics);
 }
 
 #[test]
-fn alarms_tell_somebody_and_can_be_left_out() {
+fn alarms_notify_the_operator_and_are_optional() {
     for (id, alarm) in alarms() {
         let properties = &alarm["Properties"];
         assert_eq!(properties["AlarmActions"], serde_json::json!(["AlarmTopic"]), "{id}");
@@ -110,7 +110,7 @@ fn alarms_tell_somebody_and_can_be_left_out() {
 }
 
 #[test]
-fn the_dashboard_shows_metrics_that_there_are() {
+fn the_dashboard_shows_every_metric_of_latchkey() {
     let resources = resources();
     let body = &resources["OperationsDashboard"]["Properties"]["DashboardBody"];
     let body: Value = serde_json::from_str(body.as_str().unwrap()).unwrap();
@@ -118,7 +118,7 @@ fn the_dashboard_shows_metrics_that_there_are() {
     for widget in body["widgets"].as_array().unwrap() {
         let mut namespace = "";
         for row in widget["properties"]["metrics"].as_array().unwrap() {
-            // "." is the same as in the row before, and "..." the whole row.
+            // "." repeats a field of the previous row, and "..." repeats all its fields.
             match row[0].as_str().unwrap() {
                 "." | "..." => {}
                 other => namespace = other,
@@ -131,18 +131,18 @@ fn the_dashboard_shows_metrics_that_there_are() {
         }
     }
     let all = Metric::ALL.map(|metric| metric.name().to_owned());
-    assert_eq!(shown, BTreeSet::from(all), "the dashboard shows all of ours");
+    assert_eq!(shown, BTreeSet::from(all), "the dashboard must show all metrics of Latchkey");
 }
 
 #[test]
-fn logs_are_kept_for_a_time() {
+fn logs_expire_after_the_configured_time() {
     let resources = resources();
     let logs = resources.iter().filter(|(_, it)| it["Type"] == "AWS::Logs::LogGroup");
     let kept: Vec<_> = logs.map(|(_, it)| &it["Properties"]["RetentionInDays"]).collect();
     assert_eq!(kept, ["LogRetentionDays", "LogRetentionDays"]);
 }
 
-/// Mails are sent in order, and a lost one is lost silently unless an alarm reports it.
+/// Mails are sent in order: a mail that fails must be retried, given up in time, and reported by an alarm.
 #[test]
 fn no_mail_is_lost_silently() {
     let resources = resources();
@@ -151,7 +151,7 @@ fn no_mail_is_lost_silently() {
     let (timeout, batch) = (&mailer["Properties"]["Timeout"], &source["BatchSize"]);
     let needed = batch.as_u64().unwrap() * mailer::MAIL_DEADLINE.as_secs();
     assert!(timeout.as_u64().unwrap() > needed, "{timeout} s for {needed} s");
-    // As long as a notice is worth sending.
+    // A notice is useful for a day.
     assert_eq!(source["MaximumRecordAgeInSeconds"], 24 * 60 * 60);
     assert_eq!(source["FunctionResponseTypes"], serde_json::json!(["ReportBatchItemFailures"]));
     let queue = source["DestinationConfig"]["OnFailure"]["Destination"].as_str().unwrap();
@@ -159,7 +159,7 @@ fn no_mail_is_lost_silently() {
     assert_eq!(resources[queue]["Type"], "AWS::SQS::Queue");
     let watched: BTreeSet<_> = alarms()
         .values()
-        .flat_map(|alarm| looked_at(alarm).into_iter().cloned().collect::<Vec<_>>())
+        .flat_map(|alarm| watched_metrics(alarm).into_iter().cloned().collect::<Vec<_>>())
         .map(|metric| {
             let value = metric["Dimensions"][0]["Value"].as_str().unwrap_or_default().to_owned();
             (metric["MetricName"].as_str().unwrap().to_owned(), value)
@@ -174,15 +174,15 @@ fn no_mail_is_lost_silently() {
     }
 }
 
-/// Without a base for its links the mailer does not start, and all mails are lost.
+/// Without a base for its links, the mailer does not start and all mails are lost.
 #[test]
 fn mail_without_links_is_refused() {
     let text = fs::read_to_string(Project::here().template()).unwrap();
     let template: Value = serde_saphyr::from_str(&text).unwrap();
     let rule = &template["Rules"]["MailHasLinks"]["Assertions"][0];
     let parts = rule["Assert"].as_array().unwrap();
-    assert_eq!(parts[0], serde_json::json!(["MailFrom", ""]), "no mail at all, or");
-    assert_eq!(parts[1], serde_json::json!([["MailLinkBase", ""]]), "a base");
+    assert_eq!(parts[0], serde_json::json!(["MailFrom", ""]), "mail is off");
+    assert_eq!(parts[1], serde_json::json!([["MailLinkBase", ""]]), "or links have a base");
     assert_eq!(rule["AssertDescription"], "MailFrom requires MailLinkBase");
     // The parsed value has no tags: `!And` would look the same.
     let (_, rule) = text.split_once("\n  MailHasLinks:\n").unwrap();
@@ -190,11 +190,10 @@ fn mail_without_links_is_refused() {
     assert_eq!(tags.collect::<Vec<_>>(), ["!Or", "!Equals", "!Ref", "!Not", "!Equals", "!Ref"]);
 }
 
-/// API Gateway gives up after 30 s, and after 10 s on an authorizer ("Quotas for configuring and running an
-/// HTTP API"). A function ends its calls 2 s before its timeout, which must leave time for at least one whole
-/// call.
+/// API Gateway waits 30 s for a route and 10 s for an authorizer ("Quotas for configuring and running an HTTP
+/// API"). A function ends its calls 2 s before its timeout, which must leave time for one complete call.
 #[test]
-fn functions_end_before_api_gateway_gives_up_and_after_a_call_of_a_service() {
+fn timeouts_are_within_the_limits_of_api_gateway_and_allow_one_complete_call() {
     let template = fs::read_to_string(Project::here().template()).unwrap();
     let template: Value = serde_saphyr::from_str(&template).unwrap();
     let usual = &template["Globals"]["Function"]["Timeout"];
@@ -212,9 +211,9 @@ fn functions_end_before_api_gateway_gives_up_and_after_a_call_of_a_service() {
     }
 }
 
-/// argon2 wants a whole processor, which is 1,769 MB; the rest waits.
+/// Argon2 needs a full vCPU, which Lambda assigns at 1,769 MB; other functions mostly wait.
 #[test]
-fn functions_that_hash_have_a_processor_of_their_own() {
+fn only_functions_that_hash_have_a_full_vcpu_and_reserved_concurrency() {
     for (id, resource) in resources() {
         if resource["Type"] != "AWS::Serverless::Function" {
             continue;
@@ -235,10 +234,10 @@ fn functions_that_hash_have_a_processor_of_their_own() {
     }
 }
 
-/// API Gateway answers preflights before any route does, and allows only these methods. A browser sends no
+/// API Gateway answers preflights itself, and allows only the configured methods. A browser sends no
 /// preflight for HEAD (Fetch Standard, "CORS-safelisted method").
 #[test]
-fn pages_of_other_origins_may_use_the_methods_of_all_routes() {
+fn cors_allows_the_methods_of_all_routes() {
     let resources = resources();
     let cors = &resources["Api"]["Properties"]["CorsConfiguration"][1];
     assert!(cors.get("AllowCredentials").is_none());

@@ -1,4 +1,4 @@
-//! Coming back from a backup: what of before must not count again, as `docs/operate.md` says.
+//! Restoring the users' table from a backup must not revive ended sessions, as `docs/operate.md` describes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,13 +20,13 @@ async fn login(stack: &Stack, password: &str) -> EventResponse {
     answer(&route, json_request("login", &credentials)).await
 }
 
-/// By an instance that has just started, and knows nothing of before.
+/// Refreshes by a new instance, which has cached nothing.
 async fn refresh(stack: &Stack, token: &Value) -> i64 {
     let route = Service::<RefreshRoute>::open(&stack.env(), &World::system()).await.unwrap();
     status(&answer(&route, json_request("refresh", &json!({"refresh_token": token}))).await)
 }
 
-/// Puts the users' table back to what it was.
+/// Replaces all items of the users' table with the backup.
 async fn restore(stack: &Stack, backup: Vec<HashMap<String, AttributeValue>>) {
     let client = stack.client();
     for item in stack.items().await {
@@ -40,7 +40,7 @@ async fn restore(stack: &Stack, backup: Vec<HashMap<String, AttributeValue>>) {
 }
 
 #[tokio::test]
-async fn sessions_that_had_ended_come_back_and_are_ended_by_the_epoch() {
+async fn the_global_epoch_ends_sessions_that_a_backup_revives() {
     let stack = Stack::start().await;
     let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
     let account = stack.user(user).await;
@@ -51,7 +51,7 @@ async fn sessions_that_had_ended_come_back_and_are_ended_by_the_epoch() {
     assert_eq!(refresh(&stack, &token).await, 401);
     assert_eq!(status(&login(&stack, PASSWORD).await), 401);
 
-    // What was disabled is enabled again, and what had ended lives.
+    // The backup enables the account again and revives its session.
     restore(&stack, backup).await;
     assert_eq!(refresh(&stack, &token).await, 200);
 
@@ -60,7 +60,7 @@ async fn sessions_that_had_ended_come_back_and_are_ended_by_the_epoch() {
     stack.keys_table().raise_epoch(epoch).await.unwrap();
     assert_eq!(refresh(&stack, &token).await, 401);
 
-    // A user who signs in from the second that the command names on has a valid session.
+    // Sessions are valid again if they begin in the second of the epoch, which the command prints, or later.
     while SystemClock.now().as_second() < epoch.second() {
         tokio::task::yield_now().await;
     }
