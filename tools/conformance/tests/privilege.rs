@@ -1,5 +1,4 @@
-//! The permissions of the functions, as given by the roles that SAM and CloudFormation would create from the
-//! template.
+//! The permissions of the functions in the roles that SAM and CloudFormation would create from the template.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,11 +10,11 @@ use template::project::Project;
 use testkit::privilege::{Authorization, Decision, Roles, authorizations};
 use tokio::sync::OnceCell;
 
-/// Who may read private signing keys: the functions that sign, and the one that rotates the keys.
+/// The functions that may read private signing keys: they sign tokens or rotate the keys.
 const SIGNERS: [&str; 4] =
     ["LoginFunction", "PasswordChangeFunction", "RefreshFunction", "RotateKeysFunction"];
 
-/// Who may read peppers: the functions that count attempts, store or look for a MAC, or make a code.
+/// The functions that may read peppers: they count attempts, store or look up a MAC, or create a code.
 const PEPPERED: [&str; 12] = [
     "AdminInvitesFunction",
     "EmailChangeFunction",
@@ -31,7 +30,7 @@ const PEPPERED: [&str; 12] = [
     "RegisterFunction",
 ];
 
-/// What only reads.
+/// The functions that only read.
 const READERS: [&str; 10] = [
     "AdminFunction",
     "AuthorizerFunction",
@@ -45,7 +44,7 @@ const READERS: [&str; 10] = [
     "ProtectedRouteUserFunction",
 ];
 
-/// What changes nothing.
+/// The actions that change nothing.
 const READS: [&str; 4] = [
     "dynamodb:GetItem",
     "dynamodb:Query",
@@ -53,13 +52,13 @@ const READS: [&str; 4] = [
     "secretsmanager:GetSecretValue",
 ];
 
-/// What Lambda needs to write the log.
+/// The actions that write the log.
 const LOGGING: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
 
-/// What Lambda needs to write traces.
+/// The actions that write traces.
 const TRACING: [&str; 2] = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
 
-/// Every function and every right that a parameter can add.
+/// Parameters that add every optional function and permission.
 const EVERYTHING: [(&str, &str); 5] = [
     ("Authorizer", "true"),
     ("AuthorizerAccess", "checked"),
@@ -68,7 +67,7 @@ const EVERYTHING: [(&str, &str); 5] = [
     ("Tracing", "Active"),
 ];
 
-/// The tools, and the roles of the template with all that a parameter can add.
+/// The tools, and the roles of the template with every optional function and permission.
 async fn everything() -> &'static (Tools, Roles) {
     static EVERYTHING_ONCE: OnceCell<(Tools, Roles)> = OnceCell::const_new();
     let translate = async || {
@@ -124,7 +123,7 @@ fn who_may<'a>(tools: &Tools, roles: &'a Roles, deeds: &[Deed<'_>]) -> Vec<BTree
 }
 
 #[tokio::test]
-async fn secrets_are_read_by_those_who_are_named() {
+async fn only_listed_functions_read_secrets() {
     const STAGE: &str = "secretsmanager:VersionStage";
     let (tools, roles) = everything().await;
     let current: Context<'_> = &[(STAGE, "AWSCURRENT")];
@@ -152,7 +151,7 @@ async fn secrets_are_read_by_those_who_are_named() {
 }
 
 #[tokio::test]
-async fn public_keys_are_written_by_rotation_alone() {
+async fn only_rotation_writes_public_keys() {
     let (tools, roles) = everything().await;
     let actions = [
         "dynamodb:PutItem",
@@ -167,7 +166,7 @@ async fn public_keys_are_written_by_rotation_alone() {
 }
 
 #[tokio::test]
-async fn what_only_reads_can_write_nothing_but_its_log_and_traces() {
+async fn readers_write_only_their_log_and_traces() {
     let (_, roles) = everything().await;
     let functions: BTreeSet<_> = roles.functions().collect();
     for reader in READERS {
@@ -181,7 +180,7 @@ async fn what_only_reads_can_write_nothing_but_its_log_and_traces() {
 }
 
 #[tokio::test]
-async fn what_only_reads_reads_no_password_hash() {
+async fn readers_cannot_read_password_hashes() {
     let (tools, roles) = everything().await;
     let hash: Context<'_> = &[("dynamodb:LeadingKeys", "USERNAME#testuser")];
     let may = who_may(tools, roles, &[("dynamodb:GetItem", "UsersTable", hash)]).remove(0);
@@ -190,7 +189,7 @@ async fn what_only_reads_reads_no_password_hash() {
 }
 
 #[tokio::test]
-async fn a_role_has_no_policy_that_others_may_change() {
+async fn roles_have_only_policies_of_the_template() {
     let tools = tools().await;
     for parameters in [&[][..], &EVERYTHING] {
         let roles = of_the_template(&tools, parameters);
@@ -220,7 +219,7 @@ async fn traces_are_written_only_if_tracing_is_on() {
 }
 
 #[tokio::test]
-async fn a_function_writes_the_log_of_the_stack_and_no_other() {
+async fn functions_write_only_the_log_of_the_stack() {
     let (tools, roles) = everything().await;
     let all: BTreeSet<_> = roles.functions().collect();
     let [ours, other] = ["FunctionsLog:log-stream:s", "ApiLog:log-stream:s"]
@@ -241,7 +240,7 @@ async fn a_function_writes_the_log_of_the_stack_and_no_other() {
 }
 
 #[tokio::test]
-async fn mail_is_sent_from_the_address_alone_also_by_a_default_configuration_set() {
+async fn only_the_mailer_sends_mail_and_only_from_the_configured_address() {
     let (tools, roles) = everything().await;
     let ours: Context<'_> = &[("ses:FromAddress", "no-reply@example.com")];
     let other: Context<'_> = &[("ses:FromAddress", "root@example.com")];
@@ -255,15 +254,15 @@ async fn mail_is_sent_from_the_address_alone_also_by_a_default_configuration_set
     }
 }
 
-/// A grant on a resource that the action does not know is a right that nobody has.
+/// A grant on a resource that its action does not support has no effect.
 #[tokio::test]
-async fn every_grant_lets_something_through() {
+async fn every_grant_has_an_effect() {
     let (tools, roles) = everything().await;
     let void = roles.void(tools).unwrap();
     assert!(void.is_empty(), "{}", void.join("\n"));
 }
 
-/// A template with a role that has neither too much nor too little.
+/// A template whose only role fits its calls exactly.
 const SMALL: &str = r#"
 Transform: AWS::Serverless-2016-10-31
 Parameters:
@@ -313,7 +312,7 @@ Resources:
   Hidden: { Type: AWS::SecretsManager::Secret }
 "#;
 
-/// Calls that need all of it, but what is there with `Some`.
+/// Calls that need every grant of [`SMALL`] except the one that `Some` adds.
 fn calls() -> BTreeSet<Authorization> {
     let get = |table: &str, key: &str| {
         let table = format!("my-stack-{table}-1");
@@ -352,7 +351,7 @@ fn translated(tools: &Tools, template: &str, parameters: &[(&str, &str)]) -> Rol
     Roles::of(tools, file.path(), parameters).unwrap()
 }
 
-/// The roles with another text in place of one that is there.
+/// The roles with one text replaced, which must occur.
 fn changed(roles: &Roles, from: &str, to: &str) -> Roles {
     let text = serde_json::to_string(roles).unwrap();
     assert!(text.contains(from), "{from} is not in {text}");
@@ -360,7 +359,7 @@ fn changed(roles: &Roles, from: &str, to: &str) -> Roles {
 }
 
 #[tokio::test]
-async fn what_is_granted_and_used_is_no_fault_and_all_else_is_named() {
+async fn missing_and_superfluous_grants_are_reported() {
     let tools = tools().await;
     let faults = |roles: &Roles| roles.faults(&tools, &calls()).unwrap().join("\n");
     let small = translated(&tools, SMALL, &[]);
@@ -396,7 +395,7 @@ async fn what_is_granted_and_used_is_no_fault_and_all_else_is_named() {
 }
 
 #[tokio::test]
-async fn what_sam_adds_to_a_role_is_seen() {
+async fn policies_that_sam_adds_are_reported() {
     let tools = tools().await;
     let sam = SMALL.replace("      Role: !GetAtt ARole.Arn\n", "      Tracing: Active\n");
     let roles = translated(&tools, &sam, &[]);
@@ -405,7 +404,7 @@ async fn what_sam_adds_to_a_role_is_seen() {
 }
 
 #[tokio::test]
-async fn a_grant_without_effect_is_seen() {
+async fn a_grant_without_effect_is_reported() {
     let tools = tools().await;
     let small = translated(&tools, SMALL, &[]);
     assert_eq!(small.void(&tools).unwrap(), Vec::<String>::new());

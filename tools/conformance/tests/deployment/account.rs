@@ -1,4 +1,4 @@
-//! Somebody's shell, and an account that it works on.
+//! An emulated AWS account, and an operator's shell that is configured for it.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -12,11 +12,11 @@ use tempfile::TempDir;
 use template::project::Project;
 use testkit::Aws;
 
-/// What `sam build` compiles as it is shipped: one that hashes, one that mails, one that does neither. Their
-/// crates are those of the others, which take minutes to compile again.
+/// The functions that `sam build` compiles as for a release: one hashes, one sends mail, one does neither. The
+/// other functions would take minutes, and use the same crates.
 pub(crate) const SHIPPED: [&str; 3] = ["login", "mailer", "protected-route"];
 
-/// Stands in front of cargo-lambda: for all other functions, it takes the binaries that the tests use.
+/// A replacement for `cargo-lambda`: for all other functions, it copies the binaries that the tests use.
 const CARGO_LAMBDA: &str = r#"#!/bin/sh
 set -eu
 function=$(basename "$PWD")
@@ -27,7 +27,7 @@ mkdir -p "../../target/lambda/$function"
 exec objcopy --strip-all "$BINARIES/$function" "../../target/lambda/$function/bootstrap"
 "#;
 
-/// An emulated account of AWS, and a shell that is configured for it.
+/// An emulated AWS account and a shell that is configured for it.
 pub(crate) struct AwsAccount {
     aws: Aws,
     home: TempDir,
@@ -58,7 +58,7 @@ impl AwsAccount {
         &self.aws
     }
 
-    /// Where the shell's variables are between two uses.
+    /// The file that keeps the shell's variables between two calls.
     fn variables(&self) -> PathBuf {
         self.home.path().join("variables.sh")
     }
@@ -68,7 +68,8 @@ impl AwsAccount {
         if !variables.exists() {
             File::create(&variables).unwrap();
         }
-        // `sam` alone finds our cargo-lambda: the documentation puts the tools first in the path.
+        // Only `sam` must find the replacement of cargo-lambda, although the documentation puts the tools first in
+        // the path.
         let script = format!(
             "set -euo pipefail\n. {0}\nPATH=\"{1}:$PATH\"\n\
              sam() {{ PATH=\"{2}:$PATH\" command sam \"$@\"; }}\n{commands}\nexport -p > {0}\n",
@@ -98,20 +99,20 @@ impl AwsAccount {
         bash
     }
 
-    /// Runs commands, which must succeed, with `input` for what they read.
+    /// Runs commands with this standard input. They must succeed.
     pub(crate) fn shell(&self, commands: &str, input: &str) {
         let mut bash = self.bash(commands).stdin(Stdio::piped()).spawn().unwrap();
         bash.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         assert!(bash.wait().unwrap().success(), "failed:\n{commands}");
     }
 
-    /// Deploys the stack of the shell again, with these parameters besides.
+    /// Deploys the shell's stack again and changes these parameters.
     pub(crate) fn deploy(&self, parameters: &str) {
         let deploy = "sam deploy --stack-name $STACK --no-confirm-changeset";
         self.shell(&format!("{deploy} --parameter-overrides {parameters}"), "");
     }
 
-    /// What a command prints.
+    /// The standard output of a command, which must succeed.
     pub(crate) fn output(&self, command: &str) -> String {
         let output = self.bash(command).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
         let output = output.unwrap();

@@ -1,6 +1,6 @@
-//! The whole stack, deployed by `sam` into an emulator of AWS as `docs/deploy.md` says, and used there.
+//! Deploys the whole stack with `sam` to an emulator of AWS, as `docs/deploy.md` describes, and uses it.
 
-#![expect(clippy::print_stdout, reason = "it takes minutes, and says what it does")]
+#![expect(clippy::print_stdout, reason = "the test takes minutes and prints its progress")]
 
 mod account;
 mod operations;
@@ -15,14 +15,19 @@ use walkthrough::Walkthrough;
 
 use crate::journeys::{self, PASSWORD};
 
-/// One test, since a deployment takes minutes: as a reader of the documentation who deploys, makes an
-/// administrator, upgrades and in the end deletes, with users in between.
+/// Follows the documentation: deploys, creates an administrator, serves users, upgrades and deletes.
+///
+/// This is one test because a deployment takes minutes.
 #[tokio::test(flavor = "multi_thread")]
 async fn deployed_as_documented() {
     let account = AwsAccount::open().await;
     let walkthrough = Walkthrough::read("docs/deploy.md");
     let sections = ["Deploy", "The first administrator", "Mail", "Upgrade", "Delete"];
-    assert_eq!(walkthrough.titles(), sections, "there is nothing that is not run");
+    assert_eq!(
+        walkthrough.titles(),
+        sections,
+        "this test must run every section that has commands"
+    );
     let section = |title| walkthrough.section(title);
     section("Deploy").run(&account, "");
     let small = shipping::check_built(&Project::here(), &account::SHIPPED).unwrap();
@@ -31,7 +36,7 @@ async fn deployed_as_documented() {
     section("Mail").run(&account, "");
     operations::origins(&Deployed::of(&account), "none").await;
 
-    // All comes from one network, and nobody waits for a grace of ten seconds.
+    // All requests come from one network, and a shorter grace saves time.
     account.deploy(
         "ThrottleRegisterFree=100000 ThrottleNetworkFree=100000 ThrottleMailFree=100000 \
          RefreshGraceSeconds=5 SessionsPerAccount=5 Authorizer=true AuthorizerAccess=checked \
@@ -60,7 +65,7 @@ async fn deployed_as_documented() {
     operations::every_metric_has_been_written(&deployed);
     operations::privilege_is_least(&deployed).await;
 
-    // Users are kept, by a deployment with a change, by an upgrade and by deletion.
+    // A changed parameter, an upgrade and even a deletion keep all users.
     let session = deployed.sign_in("root").await;
     account.deploy("Registration=closed");
     Walkthrough::read("docs/operate.md").section("Rolling out").run(&account, "");
@@ -74,5 +79,5 @@ async fn deployed_as_documented() {
     section("Delete").run(&account, "");
     assert_eq!(deployed.users(), users);
     let answer = deployed.get("/auth/admin", Some(&session.access)).await;
-    assert_eq!(answer.status, 404, "there is no API any more");
+    assert_eq!(answer.status, 404, "the API has been deleted");
 }

@@ -1,4 +1,4 @@
-//! What an operator sees: metrics, and whether functions may do what they do and no more.
+//! The operator's view of a deployed stack: access, limits, metrics, alarms and permissions.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use super::stack::Deployed;
 use crate::journeys::PASSWORD;
 use crate::journeys::mails::NEW;
 
-/// The authorizer admits a caller whose account and session it has read.
+/// The authorizer reads the caller's account and session, and admits the caller.
 pub(crate) async fn the_authorizer_admits(deployed: &Deployed<'_>) {
     let event = testkit::bearer(testkit::load("authorizer"), &deployed.login("root").await);
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -28,7 +28,7 @@ pub(crate) async fn the_authorizer_admits(deployed: &Deployed<'_>) {
     assert_eq!(answer["isAuthorized"], true, "{answer}");
 }
 
-/// What browsers on other origins get to read: that of `CorsOrigins`, and nothing of any other.
+/// Only pages of the origins in `CorsOrigins` may read answers.
 pub(crate) async fn origins(deployed: &Deployed<'_>, allowed: &str) {
     for origin in ["https://app.example.com", "https://app.example.com.evil.example"] {
         let preflight = deployed
@@ -50,7 +50,7 @@ pub(crate) async fn origins(deployed: &Deployed<'_>, allowed: &str) {
     }
 }
 
-/// One more session than an account may have ends the oldest.
+/// A session beyond the limit of its account ends the oldest session.
 pub(crate) async fn too_many_sessions(deployed: &Deployed<'_>) {
     assert_eq!(deployed.register("collector").await.status, 201);
     let first = deployed.sign_in("collector").await;
@@ -60,7 +60,7 @@ pub(crate) async fn too_many_sessions(deployed: &Deployed<'_>) {
     assert_eq!(deployed.refresh(&first.refresh).await.status, 401);
 }
 
-/// An invitation counts once. Nobody registers without one from then on.
+/// An invitation is valid once, and registration requires one.
 pub(crate) async fn by_invitation(deployed: &Deployed<'_>) {
     deployed.account().deploy("Registration=invite");
     let admin = deployed.login("root").await;
@@ -98,8 +98,8 @@ pub(crate) async fn elsewhere(deployed: &Deployed<'_>) {
     }
 }
 
-/// What is rare, so that each metric has something to say: wrong passwords until they are held, a
-/// database that does not answer, mails that SES does not take and one that can never be sent.
+/// Causes rare failures, so that each metric is written: throttled passwords, a broken database, mails that SES
+/// refuses, and a mail that can never be sent.
 pub(crate) async fn bad_day(deployed: &Deployed<'_>) {
     let account = deployed.account();
     assert_eq!(deployed.register("badday").await.status, 201);
@@ -149,7 +149,7 @@ async fn wait_for(deployed: &Deployed<'_>, metric: Metric) {
     assert!(waited.is_ok(), "{metric:?} was not written");
 }
 
-/// The metrics that are in the log of the functions.
+/// All metrics in the log of the functions.
 fn metrics(deployed: &Deployed<'_>) -> BTreeSet<Metric> {
     let group = deployed.output("FunctionsLogGroup");
     let events = deployed.account().output(&format!(
@@ -172,15 +172,14 @@ fn metrics(deployed: &Deployed<'_>) -> BTreeSet<Metric> {
     found
 }
 
-/// Whatever there is to measure has been measured, but for what does not happen: calls of services end
-/// before the deadline does.
+/// Every metric has been written, except for passed deadlines: no request reaches its deadline.
 pub(crate) fn every_metric_has_been_written(deployed: &Deployed<'_>) {
     let mut written = metrics(deployed);
-    assert!(written.insert(Metric::DeadlinesPassed), "something has not ended in time");
+    assert!(written.insert(Metric::DeadlinesPassed), "a request has passed its deadline");
     assert_eq!(written, BTreeSet::from(Metric::ALL));
 }
 
-/// CloudFormation has been told of two alarms that take a deployment back.
+/// CloudFormation received the two alarms that roll a deployment back.
 pub(crate) fn alarms_are_the_brake(account: &AwsAccount) {
     let calls = account.aws().calls();
     let told = calls.lines().filter(|call| call.contains("RollbackConfiguration"));
@@ -193,11 +192,11 @@ pub(crate) fn alarms_are_the_brake(account: &AwsAccount) {
     assert_eq!((watched, body.matches("RollbackTriggers.member.").count()), ([1, 1], 4), "{body}");
 }
 
-/// All that the functions have asked of AWS is granted, and all that is granted has been asked for.
+/// The functions' calls need all their permissions, and no other.
 pub(crate) async fn privilege_is_least(deployed: &Deployed<'_>) {
     let project = Project::here();
     let tools = Tools::install(&project, ToolSet::Test).await.unwrap();
-    // Those of the deployment on which a right depends.
+    // The deployed values of the parameters that change permissions.
     let parameters = [
         ("MailFrom", "no-reply@example.com"),
         ("Authorizer", "true"),

@@ -1,4 +1,4 @@
-//! The deployed stack, as users and its operator have it.
+//! The deployed stack, as users and its operator reach it.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -11,7 +11,7 @@ use testkit::{Forge, Received};
 use super::account::AwsAccount;
 use crate::journeys::{Api, Place};
 
-/// A stack in an account.
+/// A deployed stack in an account.
 pub(crate) struct Deployed<'a> {
     account: &'a AwsAccount,
     api: Api,
@@ -26,7 +26,7 @@ struct Output {
 }
 
 impl<'a> Deployed<'a> {
-    /// The one of which the shell has the name in `STACK`.
+    /// The stack that the shell's variable `STACK` names.
     pub(crate) fn of(account: &'a AwsAccount) -> Self {
         let outputs = account.output(
             "aws cloudformation describe-stacks --stack-name $STACK --query Stacks[0].Outputs",
@@ -39,7 +39,7 @@ impl<'a> Deployed<'a> {
         Self { account, api: Api::by_host(account.url(), host), outputs }
     }
 
-    /// The value of an output.
+    /// The value of an output of the stack.
     pub(crate) fn output(&self, name: &str) -> &str {
         &self.outputs[name]
     }

@@ -1,4 +1,4 @@
-//! Documentation as a script: its blocks of shell commands.
+//! Reads the shell commands of a documentation page and runs them.
 
 use std::fs;
 
@@ -6,16 +6,16 @@ use template::project::Project;
 
 use super::account::AwsAccount;
 
-/// A page.
+/// A documentation page.
 pub(crate) struct Walkthrough {
     sections: Vec<Section>,
 }
 
-/// What is between two headings of the second level.
+/// The commands below a second-level heading.
 #[derive(Debug)]
 pub(crate) struct Section {
     title: String,
-    /// Its blocks of `sh`, one after the other.
+    /// All `sh` blocks of the section, in order.
     commands: String,
 }
 
@@ -47,7 +47,7 @@ impl Walkthrough {
         self.sections.iter().find(|section| section.title == title).unwrap()
     }
 
-    /// The titles of those with commands.
+    /// The titles of all sections that have commands.
     pub(crate) fn titles(&self) -> Vec<&str> {
         let with_commands = self.sections.iter().filter(|section| !section.commands.is_empty());
         with_commands.map(|section| section.title.as_str()).collect()
@@ -55,8 +55,7 @@ impl Walkthrough {
 }
 
 impl Section {
-    /// Runs its commands as somebody who types them, in the shell in which the sections before were typed,
-    /// and types `input` when asked.
+    /// Runs the commands in the shell of the previous sections, with `input` as standard input.
     pub(crate) fn run(&self, account: &AwsAccount, input: &str) {
         assert!(!self.commands.is_empty(), "{} has no commands", self.title);
         println!("=== {}", self.title);

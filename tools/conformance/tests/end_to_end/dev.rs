@@ -68,7 +68,7 @@ pub(super) fn descendants(pid: u32) -> Vec<u32> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_port_is_one_clear_line() {
+async fn a_taken_port_is_reported_in_one_line() {
     let server = shared();
     let port = server.url().rsplit(':').next().unwrap();
     let output = std::process::Command::new(server.binaries().join("local"))
@@ -134,7 +134,7 @@ async fn a_server_takes_no_inotify_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_server_says_where_the_first_is_and_what_to_do() {
+async fn a_second_server_reports_the_first_and_the_remedy() {
     let server = Server::start(&[]);
     let output = server.run("local", &["dev", "--port", "0"]);
     assert_eq!(output.status.code(), Some(1));
@@ -151,7 +151,7 @@ async fn a_second_server_says_where_the_first_is_and_what_to_do() {
 
 /// Without our gateway: the router in Cargo.toml, and the variables in `functions.env`.
 #[tokio::test(flavor = "multi_thread")]
-async fn cargo_lambda_watch_on_its_own_signs_in_and_lets_in() {
+async fn cargo_lambda_watch_alone_serves_logins_and_guarded_routes() {
     let server = Server::start(&[]);
     assert_eq!(server.register("watcher").await.status, 201);
     let project = Project::here();

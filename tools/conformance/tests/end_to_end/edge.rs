@@ -29,7 +29,7 @@ fn edge_secret(server: &Server) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_an_edge_nobody_gets_around_it_and_the_viewer_is_throttled() {
+async fn the_edge_cannot_be_bypassed_and_viewers_are_throttled() {
     let waits = "THROTTLE_PAIR_BASE_SECONDS=600";
     let server = Server::start(&["--db", "memory", "--env", "TRUSTED_EDGE=on", "--env", waits]);
     let secret = edge_secret(&server);

@@ -74,7 +74,7 @@ async fn bodies_never_break_a_function() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_paths_and_methods_are_the_gateways() {
+async fn the_gateway_answers_unknown_paths_and_methods() {
     let server = shared();
     for (method, path) in [
         (Method::GET, "/"),
@@ -101,7 +101,7 @@ async fn unknown_paths_and_methods_are_the_gateways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rewriting_headers_open_nothing() {
+async fn rewriting_headers_bypass_no_check() {
     let server = shared();
     for name in ["x-original-url", "x-rewrite-url", "x-http-method-override", "x-forwarded-prefix"]
     {
@@ -158,7 +158,7 @@ async fn json_test_suite_never_breaks_a_function() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_say_nothing_of_the_implementation() {
+async fn answers_reveal_nothing_about_the_implementation() {
     let server = shared();
     for (path, origin) in
         [("/auth/protected", None), ("/.well-known/jwks.json", Some("*")), ("/nothing", None)]

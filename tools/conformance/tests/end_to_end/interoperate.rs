@@ -88,7 +88,7 @@ fn forged(token: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_libraries_accept_our_tokens_by_the_key_set_alone() {
+async fn other_libraries_verify_tokens_by_the_key_set_alone() {
     let scripts = tempfile::tempdir().unwrap();
     let libraries = libraries(scripts.path()).await;
     let settings = ["JWKS_MAX_AGE_SECONDS", "KEYS_CACHE_SECONDS", "SECRETS_CACHE_SECONDS"];

@@ -14,7 +14,7 @@ use testkit::Received;
 /// Of a thousand tries from two hundred networks, only five are checked; the right digits are among the
 /// rest. The link is not guessed and still works.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_thousand_tries_at_digits_five_are_looked_at() {
+async fn only_five_of_a_thousand_tries_at_digits_are_checked() {
     const DOMAIN: &str = "example.com";
     let raised: Vec<_> = ["PAIR", "NAME", "NETWORK"]
         .iter()

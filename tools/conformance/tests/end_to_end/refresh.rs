@@ -24,7 +24,7 @@ async fn crowd(server: &Server, username: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_refreshes_of_one_token_are_one_chain() {
+async fn twenty_refreshes_of_one_token_continue_one_chain() {
     let server = shared();
     assert_eq!(server.register("tabs").await.status, 201);
     crowd(server, "tabs").await;
@@ -53,7 +53,7 @@ async fn a_replay_after_the_grace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_logout_that_races_refreshes_leaves_nothing_alive() {
+async fn a_logout_that_races_refreshes_leaves_no_live_session() {
     let server = shared();
     assert_eq!(server.register("leaver").await.status, 201);
     crowd(server, "leaver").await;

@@ -42,7 +42,7 @@ async fn stream(server: &Server, username: &str, done: &AtomicBool, requests: &A
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_rotations_under_a_stream_of_requests_fail_nobody() {
+async fn three_rotations_under_load_fail_no_request() {
     let settings = [
         "JWKS_MAX_AGE_SECONDS=1",
         "KEYS_CACHE_SECONDS=1",
@@ -92,7 +92,7 @@ async fn three_rotations_under_a_stream_of_requests_fail_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_rotation_has_to_wait_and_says_how_long() {
+async fn an_early_second_rotation_reports_when_it_is_possible() {
     let server = shared();
     // One goes through where the server has run for longer than a key has to wait, as on a slow machine.
     server.operate(&["keys", "rotate"]);
@@ -222,7 +222,7 @@ async fn dump(server: &Server) -> BTreeMap<String, String> {
 /// A thief has a copy of both tables and the code. Each attack is refused and changes nothing; with
 /// the real pepper or key each succeeds, so it is they that stand in the way.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_of_the_tables_opens_nothing() {
+async fn a_copy_of_the_tables_gives_no_access() {
     let server = Server::start(&["--db", "memory"]);
     assert_eq!(server.register("owner").await.status, 201);
     let tokens = server.sign_in("owner").await;

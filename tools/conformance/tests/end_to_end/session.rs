@@ -4,7 +4,7 @@ use super::server::shared;
 use crate::journeys::{INSTANCES, at_once};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_fifty_gets_the_name() {
+async fn only_one_of_fifty_registrations_gets_the_username() {
     let server = shared();
     // More at once than there may be instances, so that all of them start.
     let round = async |round| {

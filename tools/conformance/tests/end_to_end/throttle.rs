@@ -19,7 +19,7 @@ fn count(answers: &[Answer], status: u16) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn guesses_are_held_and_nobody_else_is() {
+async fn guesses_are_throttled_and_other_requests_are_not() {
     // Waits longer than the test, or the burst's first wait ends while it runs.
     let waits = ["PAIR_BASE", "PAIR_MAX", "NAME_BASE", "NAME_MAX"];
     let waits = waits.map(|wait| format!("THROTTLE_{wait}_SECONDS=900"));

@@ -1,4 +1,4 @@
-//! Who may call what.
+//! Access to each route: by role, and with bad tokens.
 
 use std::collections::BTreeMap;
 
@@ -19,17 +19,17 @@ const PUBLIC: &[&str] = &[
     "HEAD /.well-known/jwks.json",
     "HEAD /.well-known/oauth-authorization-server",
     "HEAD /.well-known/openid-configuration",
-    // By the code in its body.
+    // The code in the body is the credential.
     "POST /auth/email/verify",
     "POST /auth/login",
     "POST /auth/password/forgot",
     "POST /auth/password/reset",
-    // By the token in its body.
+    // The token in the body is the credential.
     "POST /auth/refresh",
     "POST /auth/register",
 ];
 
-/// The path with its parameters filled in. `{sid}` is the caller's own session, if there is a caller.
+/// The path with values for its parameters. `{sid}` is the caller's own session, if there is a caller.
 fn filled(path: &str, token: Option<&str>) -> String {
     let own = token.map(|token| claims(token)["sid"].as_str().unwrap().to_owned());
     let sid = own.unwrap_or_else(|| "5f0c8a3e-2b1d-4c6f-9a7e-3d2b1c0f9e8d".to_owned());
@@ -63,14 +63,14 @@ pub(crate) async fn access_matrix(server: &impl Place) {
         let nobody = call(server, &method, &filled(&path, None), None).await;
         let mut row = vec![format!("no token: {}", nobody.short())];
         for role in Role::ALL {
-            // A session of its own for each: some routes end it.
+            // Each call needs a new session, because some routes end it.
             let token = server.login(&username(role)).await;
             let answer = call(server, &method, &filled(&path, Some(&token)), Some(&token)).await;
             row.push(format!("{role}: {}", answer.short()));
         }
         matrix.insert(format!("{path} {method}"), row.join(" | "));
     }
-    // One, wherever it is.
+    // The dev server and the deployed stack share the snapshot.
     insta::with_settings!({ prepend_module_to_snapshot => false }, {
         insta::assert_json_snapshot!("access_matrix", matrix);
     });
@@ -91,24 +91,24 @@ pub(crate) async fn every_bad_token_is_refused_by_every_route(server: &impl Plac
         let bad = forge.bad_tokens(&claims, SystemClock.now());
         let control = forge.sign(&forge.header(), &claims);
         let path = filled(&path, Some(&control));
-        // A line break cannot stand in a header.
+        // A header cannot contain a line break.
         let bad = bad.iter().filter(|bad| !bad.token.contains('\n'));
         let refused = async |bad: &BadToken| {
             let answer = call(server, &method, &path, Some(&bad.token)).await;
             assert_eq!(answer.status, 401, "{method} {path}: {}: {}", bad.fault, bad.token);
         };
-        // A few at once: an emulator takes its time for each.
+        // Only a few concurrent requests, because an emulator is slow.
         stream::iter(bad).for_each_concurrent(4, refused).await;
-        // Last for a route that ends the session, or it would refuse for that.
+        // The valid token comes last, because the route may end its session.
         let control = call(server, &method, &path, Some(&control)).await;
-        // Let in: what a route then says of an empty body is another matter.
+        // The route may still refuse the empty body.
         let let_in = ![401, 403].contains(&control.status) && control.status < 500;
         assert!(let_in, "{method} {path} with a good token: {}", control.text);
     }
     assert_eq!(guarded + PUBLIC.len(), routes().len());
 }
 
-pub(crate) async fn a_token_counts_in_its_header_alone(server: &impl Place) {
+pub(crate) async fn a_token_is_accepted_only_in_the_authorization_header(server: &impl Place) {
     assert_eq!(server.register("trent").await.status, 201);
     let token = server.login("trent").await;
     let path = "/api/protected_route";

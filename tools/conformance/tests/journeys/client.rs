@@ -1,4 +1,4 @@
-//! Requests to an API, and their answers.
+//! An HTTP client of the API.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
@@ -11,22 +11,22 @@ use template::project::Project;
 /// A password that the policy allows.
 pub(crate) const PASSWORD: &str = "a long walk by the river";
 
-/// Where an API is.
+/// A client of one API.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     url: String,
     reached: Reached,
 }
 
-/// How it is reached.
+/// The route to the API.
 #[derive(Clone, Debug)]
 enum Reached {
     Directly,
-    /// By an emulator, which knows it by this name, and the caller's address by a header.
+    /// Through an emulator, which identifies the API by this `Host`, and the caller by a header.
     ByHost(String),
 }
 
-/// What a login or a refresh gives.
+/// The tokens in the answer to a login or a refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tokens {
     pub(crate) access: String,
@@ -40,7 +40,7 @@ impl Tokens {
     }
 }
 
-/// An answer, read to its end.
+/// A completely received answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -54,12 +54,12 @@ impl Answer {
         Self { status, headers, text: response.text().await.unwrap() }
     }
 
-    /// The body as JSON, `null` when it is none.
+    /// The body as JSON; `null` if the body is not JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or(Value::Null)
     }
 
-    /// The status and the code of the problem, or nothing more.
+    /// The status, followed by the problem's code if there is one.
     pub(crate) fn short(&self) -> String {
         match self.json()["code"].as_str() {
             Some(code) => format!("{} {code}", self.status),
@@ -85,7 +85,7 @@ impl Api {
         &self.url
     }
 
-    /// Whether it answers whatever host it is asked for.
+    /// Whether the API answers requests with any `Host`.
     pub(crate) fn takes_any_host(&self) -> bool {
         matches!(self.reached, Reached::Directly)
     }
@@ -94,7 +94,7 @@ impl Api {
         self.request_from(Ipv4Addr::LOCALHOST, method, path)
     }
 
-    /// A request from another loopback address: another network.
+    /// A request from another loopback address, which represents another network.
     pub(crate) fn request_from(
         &self,
         from: Ipv4Addr,
@@ -133,12 +133,12 @@ impl Api {
         self.post("/auth/register", &json!({"username": username, "password": PASSWORD})).await
     }
 
-    /// Signs in and gives the access token.
+    /// Signs in and returns the access token.
     pub(crate) async fn login(&self, username: &str) -> String {
         self.sign_in(username).await.access
     }
 
-    /// Signs in.
+    /// Signs in and returns both tokens.
     pub(crate) async fn sign_in(&self, username: &str) -> Tokens {
         let body = json!({"username": username, "password": PASSWORD});
         let answer = self.post("/auth/login", &body).await;
@@ -150,14 +150,14 @@ impl Api {
         self.post("/auth/refresh", &json!({"refresh_token": token})).await
     }
 
-    /// A request without a body, by an access token.
+    /// Sends a request without a body, with an access token.
     pub(crate) async fn call(&self, method: Method, path: &str, token: &str) -> Answer {
         let request = self.request(method, path).header("authorization", format!("Bearer {token}"));
         self.send(request).await
     }
 }
 
-/// Method and path of every route of the template.
+/// The method and the path of every route of the template.
 pub(crate) fn routes() -> Vec<(Method, String)> {
     let template = Template::read(&Project::here().template()).unwrap();
     let mut routes: Vec<_> = template
@@ -170,10 +170,10 @@ pub(crate) fn routes() -> Vec<(Method, String)> {
     routes
 }
 
-/// How many instances a parallel test runs over, at least.
+/// The minimum number of instances in a parallel test.
 pub(crate) const INSTANCES: usize = 8;
 
-/// Makes requests at the same time, and sees to it that so many did overlap.
+/// Sends requests concurrently, and checks that at least [`INSTANCES`] of them, or all, overlapped.
 pub(crate) async fn at_once(
     requests: impl Iterator<Item = impl Future<Output = Answer>>,
 ) -> Vec<Answer> {

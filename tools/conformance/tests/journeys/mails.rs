@@ -1,4 +1,4 @@
-//! Passwords and addresses by mail: what is mailed, and that its links work.
+//! Passwords and addresses change by mail: the right mails arrive, and their links and digits work.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::{Answer, PASSWORD, Place, Tokens};
 
 pub(crate) const NEW: &str = "a longer walk along the coast";
 
-/// How long a mail may take to come, on a machine that is busy.
+/// The deadline for a mail to arrive on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// The mails that have come to this domain, once there are so many.
+/// Waits until exactly `count` mails have arrived at addresses of this domain.
 pub(crate) async fn mails(server: &impl Place, domain: &str, count: usize) -> Vec<Received> {
     let come = async || {
         let mut mails = server.mails().await;
@@ -32,12 +32,12 @@ pub(crate) async fn mails(server: &impl Place, domain: &str, count: usize) -> Ve
     mails
 }
 
-/// The one that has come last.
+/// Waits until `count` mails have arrived, and returns the last one.
 pub(crate) async fn last(server: &impl Place, domain: &str, count: usize) -> Received {
     mails(server, domain, count).await.pop().unwrap()
 }
 
-/// A request that claims to be for somewhere else.
+/// Sends a request with forged host headers.
 pub(crate) async fn spoofed(
     server: &impl Place,
     path: &str,
@@ -51,7 +51,7 @@ pub(crate) async fn spoofed(
         .header("forwarded", "host=evil.example;proto=http")
         .header("x-forwarded-proto", "gopher")
         .body(body.to_string());
-    // API Gateway finds the API by it, so that what comes there is for it.
+    // API Gateway finds the API by `Host`, so a forged one would not arrive.
     if server.takes_any_host() {
         request = request.header("host", "evil.example");
     }
@@ -61,7 +61,7 @@ pub(crate) async fn spoofed(
     server.send(request).await
 }
 
-/// The token of a link, which leads to where it should.
+/// Checks the link of a mail and returns its token.
 async fn follow(server: &impl Place, mail: &Received, page: &str) -> String {
     server.follow(mail, page).await;
     mail.token().unwrap().to_owned()
@@ -80,13 +80,13 @@ async fn me(server: &impl Place, token: &str) -> Value {
     server.get("/auth/me", Some(token)).await.json()
 }
 
-/// Every mail is in `.local/outbox`, its link works, and nothing that a request says of its host is in it.
-pub(crate) async fn a_password_and_an_address_by_mail(server: &impl Place) {
+/// Every mail arrives, its link works, and it contains nothing from the headers of a request.
+pub(crate) async fn a_password_and_an_address_change_by_mail(server: &impl Place) {
     const DOMAIN: &str = "reset.example.com";
     assert_eq!(register(server, "rosa-1", "rosa@reset.example.com").await.status, 201);
     let access = server.login("rosa-1").await;
 
-    // The address is verified.
+    // Verify the address.
     let sent = spoofed(server, "/auth/email/verify/send", &json!({}), Some(&access)).await;
     assert_eq!(sent.status, 202);
     let mail = last(server, DOMAIN, 1).await;
@@ -95,7 +95,7 @@ pub(crate) async fn a_password_and_an_address_by_mail(server: &impl Place) {
     assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
     assert_eq!(me(server, &access).await["email_verified"], true);
 
-    // A new password, by the link.
+    // Reset the password by the link.
     let forgot = json!({"email": "ROSA@reset.example.com"});
     assert_eq!(spoofed(server, "/auth/password/forgot", &forgot, None).await.status, 202);
     let mail = last(server, DOMAIN, 2).await;
@@ -109,7 +109,7 @@ pub(crate) async fn a_password_and_an_address_by_mail(server: &impl Place) {
     let tokens = Tokens::of(&login(server, "email", "rosa@reset.example.com", NEW).await);
     assert!(last(server, DOMAIN, 3).await.subject.ends_with("your password has been changed"));
 
-    // Another one by the digits, and the change of one by itself.
+    // Reset it again by the digits, then change it.
     assert_eq!(spoofed(server, "/auth/password/forgot", &forgot, None).await.status, 202);
     let digits = last(server, DOMAIN, 4).await.digits().unwrap().to_owned();
     let reset =
@@ -123,7 +123,7 @@ pub(crate) async fn a_password_and_an_address_by_mail(server: &impl Place) {
     assert_eq!(changed.status, 200);
     assert!(last(server, DOMAIN, 6).await.subject.ends_with("your password has been changed"));
 
-    // From somewhere new.
+    // Act from a new network.
     let body = json!({"username": "rosa-1", "password": NEW}).to_string();
     let elsewhere = server.request_from(Ipv4Addr::new(127, 0, 0, 9), Method::POST, "/auth/login");
     let elsewhere = elsewhere.header("content-type", "application/json").body(body);
@@ -140,14 +140,14 @@ pub(crate) async fn a_password_and_an_address_by_mail(server: &impl Place) {
     }
 }
 
-/// The mail by which an account confirms its own address, which it asks for.
+/// Requests a mail to confirm the account's own address, and returns it.
 async fn last_for(server: &impl Place, access: &str, domain: &str, count: usize) -> Received {
     let sent = spoofed(server, "/auth/email/verify/send", &json!({}), Some(access)).await;
     assert_eq!(sent.status, 202);
     last(server, domain, count).await
 }
 
-/// Confirms the address of the account that is signed in, by the digits of a mail.
+/// Confirms the address of the signed-in account by the digits of a mail.
 async fn confirm(server: &impl Place, access: &str, mail: &Received) {
     let (first, second) = mail.digits().unwrap().split_at(4);
     let code = json!({"code": format!("{first} {second}")});
@@ -156,12 +156,12 @@ async fn confirm(server: &impl Place, access: &str, mail: &Received) {
     assert_eq!(me(server, access).await["email_verified"], true);
 }
 
-/// Every way that a change of address can go.
+/// Covers every outcome of a change of address.
 pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place) {
     const DOMAIN: &str = "change.example.com";
     assert_eq!(register(server, "rosa-2", "old@change.example.com").await.status, 201);
     let access = server.login("rosa-2").await;
-    // Only a confirmed address gets notices. Confirmed by the digits, as a person types them.
+    // Only a confirmed address gets notices. Confirm it by the digits, as a person types them.
     confirm(server, &access, &last_for(server, &access, DOMAIN, 1).await).await;
     let change = async |new: &str| {
         let body = json!({"password": PASSWORD, "new_email": new});
@@ -171,7 +171,7 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     let with =
         |mails: &[Received], to: &str| mails.iter().rfind(|it| it.to == to).cloned().unwrap();
 
-    // Not confirmed: nothing has changed, and the old address has been told.
+    // Before the confirmation, nothing has changed, and the old address has a notice.
     change("unconfirmed@change.example.com").await;
     let came = mails(server, DOMAIN, 3).await;
     assert!(with(&came, "old@change.example.com").subject.ends_with("address was requested"));
@@ -186,11 +186,11 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     let wrong = spoofed(server, "/auth/email/verify/code", &wrong, Some(&access)).await;
     assert_eq!(wrong.short(), "400 invalid_code");
 
-    // Confirmed: the old address gets another notice, and is no longer of any use.
+    // After the confirmation, the old address has another notice and is no longer valid.
     change("New@change.example.com").await;
     let came = mails(server, DOMAIN, 5).await;
     let token = follow(server, &with(&came, "New@change.example.com"), "verify-email").await;
-    // A double click.
+    // A double click succeeds.
     for _ in 0..2 {
         assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
     }
@@ -203,14 +203,14 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     assert_eq!(login(server, "email", "new@change.example.com", PASSWORD).await.status, 200);
     assert_eq!(login(server, "email", "old@change.example.com", PASSWORD).await.status, 401);
 
-    // Taken meanwhile by somebody else: it stays with them. (The code of before still counts.)
+    // Another account has taken the address since, and keeps it. (The earlier code is still valid.)
     assert_eq!(register(server, "other-2", "unconfirmed@change.example.com").await.status, 201);
     let late = json!({"token": unconfirmed.token().unwrap()});
     assert_eq!(server.post("/auth/email/verify", &late).await.short(), "409 already_exists");
     assert_eq!(me(server, &access).await["email"], "New@change.example.com");
 
-    // Taken before: the answer is the same, there is no code, and the owner gets a mail once they have
-    // confirmed the address.
+    // Another account already has the address: the answer is the same, no code is sent, and the owner gets a mail
+    // if the address is confirmed.
     let other = server.login("other-2").await;
     confirm(server, &other, &last_for(server, &other, DOMAIN, 7).await).await;
     change("UNCONFIRMED@change.example.com").await;
@@ -219,7 +219,7 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     assert!(told.subject.ends_with("your address was given for another account"));
     assert_eq!((told.token(), told.digits()), (None, None));
 
-    // By the digits too: the account gives up its former address, which gets a notice.
+    // A change by the digits also releases the former address, which gets a notice.
     let body = json!({"password": PASSWORD, "new_email": "moved@change.example.com"});
     let asked = spoofed(server, "/auth/email/change", &body, Some(&other)).await;
     assert_eq!(asked.status, 202, "{}", asked.text);

@@ -1,4 +1,4 @@
-//! What users do, wherever the API is: on the dev server, or deployed.
+//! User journeys that run on the dev server and on a deployed stack.
 
 pub(crate) mod access;
 mod client;
@@ -12,42 +12,42 @@ pub(crate) use client::{Answer, Api, INSTANCES, PASSWORD, Tokens, at_once, route
 use identity::{Role, Roles};
 use testkit::{Forge, Received};
 
-/// Where the API is, and what its operator can do.
+/// A running API, and its operator's access to it.
 pub(crate) trait Place: Deref<Target = Api> + Sync {
-    /// Carries out `cargo xtask admin` there.
+    /// Runs `cargo xtask admin` on this API.
     fn administer(&self, arguments: &[&str]);
 
-    /// What signs tokens that it accepts: its own keys.
+    /// A forge with the API's own signing keys.
     fn forge(&self) -> Forge;
 
-    /// All mails that it has sent, in the order in which they were asked for.
+    /// All mails that the API has sent, in the order of their requests.
     async fn mails(&self) -> Vec<Received>;
 
-    /// Looks whether the link of `mail` leads to where its `page` is.
+    /// Checks that the link of `mail` leads to `page`.
     async fn follow(&self, mail: &Received, page: &str);
 
-    /// From whom its mails are.
+    /// The sender of the API's mails.
     fn sender(&self) -> &'static str;
 
-    /// Gives a user other roles.
+    /// Replaces the roles of a user.
     fn set_roles(&self, username: &str, roles: &[Role]) {
         let roles = roles.iter().copied().collect::<Roles>().to_string();
         self.administer(&["set-roles", username, "--roles", &roles, "--yes"]);
     }
 }
 
-/// Calls `$with` for all of them.
+/// Calls the macro `$with` with the list of all journeys.
 macro_rules! journeys {
     ($with:ident) => {
         $with! {
             access::access_matrix,
             access::every_bad_token_is_refused_by_every_route,
-            access::a_token_counts_in_its_header_alone,
-            mails::a_password_and_an_address_by_mail,
+            access::a_token_is_accepted_only_in_the_authorization_header,
+            mails::a_password_and_an_address_change_by_mail,
             mails::an_address_changes_once_it_is_confirmed,
-            refresh::sessions_are_listed_and_ended_at_once,
+            refresh::sessions_are_listed_and_ended_immediately,
             refresh::access_and_refresh_tokens_are_not_interchangeable,
-            refresh::disabling_and_enabling_by_command_counts_at_once,
+            refresh::disabling_and_enabling_by_command_take_effect_immediately,
             session::register_login_protected_admin,
             session::signs_in_by_address_and_shows_the_user,
         }

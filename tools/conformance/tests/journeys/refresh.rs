@@ -1,4 +1,4 @@
-//! Sessions.
+//! Sessions: rotation, replay, listing and ending.
 
 use reqwest::Method;
 
@@ -8,8 +8,7 @@ pub(crate) async fn status(server: &Api, tokens: &Tokens) -> u16 {
     server.get("/auth/protected", Some(&tokens.access)).await.status
 }
 
-/// Refreshes until the session has rotated, which it does once the grace is over: what comes before
-/// is the same token again.
+/// Refreshes until the session rotates. Until the grace period is over, each refresh returns the same token.
 pub(crate) async fn rotate(server: &Api, token: &str) -> String {
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(2);
     loop {
@@ -17,29 +16,29 @@ pub(crate) async fn rotate(server: &Api, token: &str) -> String {
         if next != token {
             return next;
         }
-        assert!(std::time::Instant::now() < deadline, "it does not rotate");
+        assert!(std::time::Instant::now() < deadline, "the session does not rotate");
     }
 }
 
-/// On a server with a short grace: it waits until that is over.
+/// Needs a server with a short grace period, because it waits for its end.
 pub(crate) async fn a_replay_after_the_grace_ends_that_session_alone(server: &impl Place) {
     assert_eq!(server.register("victim").await.status, 201);
     let (stolen, other) = (server.sign_in("victim").await, server.sign_in("victim").await);
     let owner = Tokens::of(&server.refresh(&stolen.refresh).await);
-    // Once the session has rotated a second time, the grace of the first is over for certain.
+    // The second rotation proves that the grace period of the first is over.
     let newest = rotate(server, &owner.refresh).await;
     let replay = server.refresh(&stolen.refresh).await;
     assert_eq!(replay.short(), "401 invalid_token");
     // The session has ended for the thief and the owner, on refresh and on checked routes.
     assert_eq!(server.refresh(&newest).await.short(), "401 invalid_token");
     assert_eq!(status(server, &owner).await, 401);
-    // By token it counts until it expires.
+    // Routes by token accept the access token until it expires.
     assert_eq!(server.get("/api/protected_route", Some(&owner.access)).await.status, 200);
     assert_eq!(status(server, &other).await, 200, "the other session lives");
     assert_eq!(server.refresh(&other.refresh).await.status, 200);
 }
 
-pub(crate) async fn sessions_are_listed_and_ended_at_once(server: &impl Place) {
+pub(crate) async fn sessions_are_listed_and_ended_immediately(server: &impl Place) {
     for name in ["lister", "other-lister"] {
         assert_eq!(server.register(name).await.status, 201);
     }
@@ -83,7 +82,7 @@ pub(crate) async fn access_and_refresh_tokens_are_not_interchangeable(server: &i
     assert_eq!(server.refresh(&tokens.refresh).await.status, 200);
 }
 
-pub(crate) async fn disabling_and_enabling_by_command_counts_at_once(server: &impl Place) {
+pub(crate) async fn disabling_and_enabling_by_command_take_effect_immediately(server: &impl Place) {
     assert_eq!(server.register("suspect").await.status, 201);
     let tokens = server.sign_in("suspect").await;
     server.administer(&["disable", "suspect"]);
@@ -92,7 +91,7 @@ pub(crate) async fn disabling_and_enabling_by_command_counts_at_once(server: &im
     let body = serde_json::json!({"username": "suspect", "password": PASSWORD});
     assert_eq!(server.post("/auth/login", &body).await.short(), "401 invalid_credentials");
     server.administer(&["enable", "suspect"]);
-    assert_eq!(server.refresh(&tokens.refresh).await.status, 401, "what has ended stays so");
+    assert_eq!(server.refresh(&tokens.refresh).await.status, 401, "ended sessions stay ended");
     assert_eq!(status(server, &tokens).await, 401);
     assert_eq!(status(server, &server.sign_in("suspect").await).await, 200);
 }

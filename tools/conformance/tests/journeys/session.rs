@@ -1,4 +1,4 @@
-//! What a newcomer does first.
+//! A new user registers, signs in and calls routes.
 
 use identity::Role;
 use serde_json::json;
