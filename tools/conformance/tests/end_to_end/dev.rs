@@ -1,4 +1,4 @@
-//! The dev server itself: it keeps what it should, ends what it started, and says what is wrong.
+//! The dev server itself: it keeps its data, ends its processes, and reports mistakes.
 
 use std::process::Stdio;
 
@@ -42,16 +42,16 @@ pub(super) fn wait_until_ended(processes: &[u32]) {
 }
 
 fn is_running(pid: u32) -> bool {
-    // A zombie that its new parent has not collected yet is not running.
+    // A zombie that its new parent has not reaped is not running.
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
 }
 
-/// All processes that `pid` started, and those they started.
+/// All descendants of the process `pid`.
 pub(super) fn descendants(pid: u32) -> Vec<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let mut all = Vec::new();
-    // A process of many threads lists each child under the thread that made it.
+    // Linux lists each child under the thread that created it.
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let listed = tasks
         .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
@@ -102,7 +102,7 @@ async fn cargo_lambda_invoke_works_at_the_same_port() {
     assert!(said.contains("access_token"), "{said}");
 }
 
-/// Not even one that is stuck: the kernel ends the functions with the server.
+/// The kernel ends the functions with the server, even a stopped one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_leaves_no_process() {
     let server = Server::start(&["--db", "memory"]);
@@ -118,7 +118,7 @@ async fn a_killed_server_leaves_no_process() {
     wait_until_ended(&family);
 }
 
-/// A user has few of them (128 on Debian), and other programs need them too.
+/// A Linux user has few inotify instances (128 on Debian), which other programs need.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_takes_no_inotify_instance() {
     let server = shared();
@@ -149,15 +149,15 @@ async fn a_second_server_reports_the_first_and_the_remedy() {
     assert!(said.contains("expected a number from 1"), "{said}");
 }
 
-/// Without our gateway: the router in Cargo.toml, and the variables in `functions.env`.
+/// It needs only the router in `Cargo.toml` and the variables in `functions.env`, without the local gateway.
 #[tokio::test(flavor = "multi_thread")]
 async fn cargo_lambda_watch_alone_serves_logins_and_guarded_routes() {
     let server = Server::start(&[]);
     assert_eq!(server.register("watcher").await.status, 201);
     let project = Project::here();
     let tools = Tools::install(&project, ToolSet::Dev).await.unwrap();
-    // Held until the end of the test: no other process gets this port by chance, but one that is given it
-    // may listen on it.
+    // Hold the port until the end of the test: the system assigns it to no other process, but a process that
+    // names it may listen on it.
     let held = tokio::net::TcpSocket::new_v4().unwrap();
     held.set_reuseaddr(true).unwrap();
     held.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
@@ -168,7 +168,7 @@ async fn cargo_lambda_watch_alone_serves_logins_and_guarded_routes() {
         .args(["lambda", "watch", "--disable-cors", "--invoke-address", "127.0.0.1"])
         .args(["--invoke-port", &port.to_string(), "--env-file"])
         .arg(server.local().join("functions.env"));
-    // Ends it, and what it has started, with the test.
+    // Dropping the group ends the process and its children.
     let _watch = template::process::Group::spawn(&mut watch).unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(5);
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {

@@ -1,4 +1,4 @@
-//! Behind the owner's proxy, whose part this test plays: it sends what `CloudFront` would.
+//! Requests through the owner's edge: the test sends the headers that `CloudFront` would.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
@@ -34,12 +34,12 @@ async fn the_edge_cannot_be_bypassed_and_viewers_are_throttled() {
     let server = Server::start(&["--db", "memory", "--env", "TRUSTED_EDGE=on", "--env", waits]);
     let secret = edge_secret(&server);
 
-    // Each route, without the secret and with a wrong one, whatever else is sent.
+    // Every route refuses a missing and a wrong secret, regardless of other headers.
     let wrong = secret.to_lowercase();
     let template = Template::read(&Project::here().template()).unwrap();
     for route in template.functions.iter().flat_map(|function| &function.routes) {
         let path = route.path.replace(['{', '}'], "");
-        // An answer to HEAD has no body, and so no code.
+        // An answer to HEAD has no body, and therefore no code.
         let forbidden = if route.method == Some(Method::HEAD) { "403" } else { "403 forbidden" };
         let request = || {
             let request = server.request(route.method.clone().unwrap(), &path);
@@ -58,14 +58,14 @@ async fn the_edge_cannot_be_bypassed_and_viewers_are_throttled() {
         assert_ne!(answer.short(), forbidden, "{}", route.key());
     }
 
-    // The viewer's network decides, and nothing that the viewer sends.
+    // Throttling depends on the viewer's network, and on no header of the viewer.
     let body = json!({"username": "target", "password": PASSWORD}).to_string();
     let register = server.request(Method::POST, "/auth/register");
     let register = register.header("content-type", "application/json").body(body);
     assert_eq!(through(&server, &secret, "203.0.113.2", register).await.status, 201);
     let mut answers = Vec::new();
     for n in 0..4 {
-        // Another address in the same network, and another pretence.
+        // Use another address in the same network, and another forged header.
         let guess =
             login(&server, "a wrong password").header("x-forwarded-for", format!("192.0.2.{n}"));
         let attacker = format!("2001:db8:1:2::{n}");

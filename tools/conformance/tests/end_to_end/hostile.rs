@@ -1,4 +1,4 @@
-//! Requests that no well-meaning client sends.
+//! Malformed and hostile requests.
 
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -7,12 +7,12 @@ use tokio::net::TcpStream;
 use super::server::{Server, address, shared};
 use crate::journeys::PASSWORD;
 
-/// Sends bytes as they are and gives the status.
+/// Sends raw bytes and returns the status.
 async fn raw(server: &Server, request: &[u8]) -> u16 {
     let mut stream = TcpStream::connect(address(server)).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
-    // The server may close before it has read all of a request that it refuses.
+    // The server may refuse a request and close the connection before it has read everything.
     drop(stream.read_to_end(&mut answer).await);
     let line = String::from_utf8_lossy(&answer);
     line.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! Our tokens and libraries that nobody here wrote, in each algorithm.
+//! Independent JWT libraries verify Latchkey's tokens, for each algorithm.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use template::project::Project;
 
 use super::server::{Server, shared};
 
-/// Fetches the key set by PyJWT's own client and verifies.
+/// Verifies a token with PyJWT, whose own client fetches the key set.
 const PYJWT: &str = r#"
 import sys, jwt
 url, issuer, token, algorithm = sys.argv[1:5]
@@ -20,7 +20,7 @@ assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
 print(claims["preferred_username"])
 "#;
 
-/// Fetches the key set by jose's own client and verifies.
+/// Verifies a token with jose, whose own client fetches the key set.
 const JOSE: &str = r#"
 import { createRemoteJWKSet, jwtVerify } from "jose";
 const [url, issuer, token, algorithm] = process.argv.slice(2);
@@ -29,7 +29,7 @@ const { payload } = await jwtVerify(token, createRemoteJWKSet(new URL(url)),
 console.log(payload.preferred_username);
 "#;
 
-/// By a verifier of AWS's. It fetches by https alone, so it is given the key set.
+/// Verifies a token with AWS's library. The script fetches the key set, because the library requires https.
 const AWS_JWT_VERIFY: &str = r#"
 import { JwtVerifier } from "aws-jwt-verify";
 const [url, issuer, token] = process.argv.slice(2);
@@ -38,7 +38,7 @@ verifier.cacheJwks(await (await fetch(url)).json());
 console.log((await verifier.verify(token)).preferred_username);
 "#;
 
-/// A library, as a command that takes the key set's URL, the issuer, a token and its algorithm.
+/// A library as a command. Its last arguments are the key set's URL, the issuer, a token and its algorithm.
 struct Library {
     name: &'static str,
     program: std::path::PathBuf,
@@ -46,7 +46,7 @@ struct Library {
 }
 
 impl Library {
-    /// Whom it says that the token is of, or why it refuses it.
+    /// Verifies a token and returns its username, or the library's error.
     fn verify(&self, server: &Server, token: &str, algorithm: Algorithm) -> Result<String, String> {
         let output = Command::new(&self.program)
             .args(&self.arguments)
@@ -68,7 +68,7 @@ async fn libraries(scripts: &std::path::Path) -> Vec<Library> {
     for (name, source) in [("jose", JOSE), ("aws-jwt-verify", AWS_JWT_VERIFY)] {
         let script = scripts.join(format!("{name}.mjs"));
         std::fs::write(&script, source).unwrap();
-        // Node looks for packages beside the script.
+        // Node looks for packages next to the script.
         let link = scripts.join("node_modules");
         if !link.exists() {
             std::os::unix::fs::symlink(tools.node_modules(), link).unwrap();
@@ -79,7 +79,7 @@ async fn libraries(scripts: &std::path::Path) -> Vec<Library> {
     libraries
 }
 
-/// The token with one character of its signature changed.
+/// Changes one character of a token's signature.
 fn forged(token: &str) -> String {
     let at = token.len() - 10;
     let mut forged = token.to_owned();
@@ -98,7 +98,7 @@ async fn other_libraries_verify_tokens_by_the_key_set_alone() {
     let server = Server::start(&arguments);
     assert_eq!(server.register("guido").await.status, 201);
     for algorithm in Algorithm::ALL {
-        // A key is made as next, and signs after one more rotation: until it does, the old one.
+        // A new key is first published as the next one, and signs only after another rotation.
         let token = loop {
             let token = server.login("guido").await;
             if testkit::token_header(&token)["alg"] == json!(algorithm) {
@@ -108,7 +108,7 @@ async fn other_libraries_verify_tokens_by_the_key_set_alone() {
             let output = server.operate(&rotate);
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         };
-        // Our own verifier, too.
+        // Latchkey's own verifier accepts the token too.
         assert_eq!(server.get("/auth/protected", Some(&token)).await.status, 200, "{algorithm}");
         for library in &libraries {
             let (name, forged) = (library.name, forged(&token));

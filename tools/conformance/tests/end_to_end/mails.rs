@@ -1,4 +1,4 @@
-//! Codes by mail, over HTTP: that they are not guessed, and are nowhere else.
+//! Codes by mail, over HTTP: guessing is limited, and no code is stored in clear.
 
 use std::net::Ipv4Addr;
 
@@ -11,8 +11,7 @@ use crate::journeys::mails::{NEW, last, login, mails, register, spoofed};
 use crate::journeys::{Answer, INSTANCES, PASSWORD, Place, Tokens, at_once};
 use testkit::Received;
 
-/// Of a thousand tries from two hundred networks, only five are checked; the right digits are among the
-/// rest. The link is not guessed and still works.
+/// The tries come from two hundred networks. Afterwards the right digits are refused, but the link works.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_five_of_a_thousand_tries_at_digits_are_checked() {
     const DOMAIN: &str = "example.com";
@@ -36,8 +35,8 @@ async fn only_five_of_a_thousand_tries_at_digits_are_checked() {
         server.send(request).await
     };
     let wrong = |n: u32| format!("{:08}", (right + 1 + n) % 100_000_000);
-    // Not all at once: on a slow machine, the requests that wait longest for an instance would exceed the
-    // gateway's limit of 30 s.
+    // Send crowds of 50: on a slow machine, more concurrent requests would wait for instances beyond the gateway's
+    // limit of 30 s.
     for crowd in 0..20 {
         let answers = at_once((crowd * 50..).take(50).map(|n| guess(n, wrong(n)))).await;
         for answer in answers {
@@ -56,7 +55,7 @@ async fn only_five_of_a_thousand_tries_at_digits_are_checked() {
     assert_eq!(login(&server, "username", "rosa", NEW).await.status, 200);
 }
 
-/// A request to the database itself, as the dev server has it.
+/// Sends a request directly to the dev server's database.
 async fn database(server: &Server, target: &str, body: &Value) -> Value {
     let state = std::fs::read_to_string(server.local().join("dev.json")).unwrap();
     let state: Value = serde_json::from_str(&state).unwrap();
@@ -91,7 +90,7 @@ async fn scan(server: &Server, table: &str) -> Vec<Value> {
     }
 }
 
-/// All records of the users' table's stream.
+/// All records of the stream of the users' table.
 async fn stream(server: &Server) -> Vec<Value> {
     let ask = async |operation: &str, body: Value| {
         database(server, &format!("DynamoDBStreams_20120810.{operation}"), &body).await
@@ -114,8 +113,7 @@ async fn stream(server: &Server) -> Vec<Value> {
     }
 }
 
-/// Whatever a client was ever given or has sent: none of it is in a table or in the stream, also while the
-/// mailer stands still.
+/// Neither a table nor the stream contains a secret that a client has sent or received, even while a mail waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_code_token_or_password_is_stored_in_clear() {
     const DOMAIN: &str = "example.com";
@@ -148,7 +146,7 @@ async fn no_code_token_or_password_is_stored_in_clear() {
     );
     mails(&server, DOMAIN, 3).await;
 
-    // The mailer stops, a reset is asked for, and its mail is waiting.
+    // Stop the mailer and request a reset, so that its mail waits.
     let mailers: Vec<_> = server.instances("mailer").into_iter().collect();
     let signal = |signal: Signal| {
         for mailer in &mailers {
@@ -172,7 +170,7 @@ async fn no_code_token_or_password_is_stored_in_clear() {
     secrets.extend([&first, &second, &third].into_iter().flat_map(of_tokens));
     secrets.extend([invite.to_owned(), invite.split_once('.').unwrap().1.to_owned()]);
     let (items, records) = (scan(&server, "UsersTable").await, stream(&server).await);
-    // It was looked in the right place: both know of the mail by its id.
+    // The search is valid: both the table and the stream contain the mail's id.
     assert!(format!("{items:?}").contains(&mail.id) && format!("{records:?}").contains(&mail.id));
     let keys = scan(&server, "KeysTable").await;
     let held = json!([waiting.0, waiting.1, items, records, keys]).to_string();

@@ -9,11 +9,11 @@ use super::server::{Server, shared};
 use crate::journeys::refresh::{a_replay_after_the_grace_ends_that_session_alone, rotate, status};
 use crate::journeys::{INSTANCES, Tokens, at_once};
 
-/// A server with a short grace, so that a test can wait until it is over. The deadline of the database is
-/// three fifths of it, which a busy machine must meet.
+/// A grace period that is short enough to wait for. Database calls get three fifths of it, which a busy machine
+/// must meet.
 const SHORT_GRACE: &str = "REFRESH_GRACE_SECONDS=4";
 
-/// Starts as many instances of `refresh` as there may be.
+/// Starts the maximum number of instances of `refresh`.
 async fn crowd(server: &Server, username: &str) {
     let round = async |_| {
         let token = server.sign_in(username).await.refresh;
@@ -40,8 +40,7 @@ async fn twenty_refreshes_of_one_token_continue_one_chain() {
     assert_eq!(successors.len(), 1);
     let [successor] = &successors.into_iter().collect::<Vec<_>>()[..] else { panic!() };
     assert_ne!(*successor, first.refresh);
-    // Only that token continues the session; a client that is late by less than the grace gets the same
-    // one.
+    // Within the grace period, both the new token and the old one return the new token.
     assert_eq!(Tokens::of(&server.refresh(successor).await).refresh, *successor);
     assert_eq!(Tokens::of(&server.refresh(&first.refresh).await).refresh, *successor);
 }
@@ -62,7 +61,7 @@ async fn a_logout_that_races_refreshes_leaves_no_live_session() {
         let requests = (0..8).map(|n| {
             let tokens = &tokens;
             async move {
-                // Somewhere among the refreshes.
+                // The logout's place among the refreshes varies.
                 if n == round % 8 {
                     server.call(Method::POST, "/auth/logout", &tokens.access).await
                 } else {
@@ -84,7 +83,7 @@ async fn a_logout_that_races_refreshes_leaves_no_live_session() {
     }
 }
 
-/// The database's process is killed between two refreshes: the chain goes on, and there is one.
+/// After the database's process is killed between two refreshes, the same chain continues.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_database_makes_no_second_chain() {
     let folder = tempfile::tempdir().unwrap();
@@ -97,13 +96,13 @@ async fn a_killed_database_makes_no_second_chain() {
     let two = rotate(&server, &one).await;
     let family = super::dev::descendants(server.pid().as_raw_nonzero().get().unsigned_abs());
     let (_, local) = server.end(Signal::KILL);
-    // What the killed process had started ends by itself; the next one needs its files.
+    // The children end by themselves; the next server needs their files.
     super::dev::wait_until_ended(&family);
 
     let server = Server::start_in(local, &arguments);
     let three = rotate(&server, &two).await;
     let four = rotate(&server, &three).await;
-    // What was superseded before is so after: there is no second chain.
+    // Replaced tokens are still refused: there is no second chain.
     assert_eq!(server.refresh(&zero).await.status, 401);
-    assert_eq!(server.refresh(&four).await.status, 401, "it was a replay");
+    assert_eq!(server.refresh(&four).await.status, 401, "the replay has ended the session");
 }

@@ -1,4 +1,4 @@
-//! Keys that rotate under load, and what a thief of tables can do.
+//! Rotation of keys under load, revocation, and attacks with a copy of the tables.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,11 +15,10 @@ use testkit::{Forge, claims, token_header};
 use super::server::{Server, shared};
 use crate::journeys::{Place, Tokens};
 
-/// How long the stream of requests runs at most.
+/// The time limit for the load.
 const BOUND: Duration = Duration::from_mins(10);
 
-/// Logins, refreshes and calls, one after the other, until `done`. How many there were; the first that
-/// fails ends it.
+/// Sends logins, refreshes and calls in sequence until `done`, and counts them. Panics when one fails.
 async fn stream(server: &Server, username: &str, done: &AtomicBool, requests: &AtomicUsize) {
     let mut tokens = server.sign_in(username).await;
     while !done.load(Ordering::SeqCst) {
@@ -47,13 +46,13 @@ async fn three_rotations_under_load_fail_no_request() {
         "JWKS_MAX_AGE_SECONDS=1",
         "KEYS_CACHE_SECONDS=1",
         "SECRETS_CACHE_SECONDS=1",
-        // Sessions rotate while the stream runs, and a busy machine meets the database's deadline, which
-        // is three fifths of this.
+        // Short enough that sessions rotate under load. Database calls get three fifths of it, which a busy
+        // machine must meet.
         "REFRESH_GRACE_SECONDS=4",
-        // One of them signs in again and again, and the first session is to live on.
+        // One user signs in repeatedly, and the first session must stay live.
         "SESSIONS_PER_ACCOUNT=500",
     ];
-    // One for each of the users, and one for the rotations.
+    // One instance for each user, and one for the rotations.
     let mut arguments = vec!["--db", "memory", "--concurrency", "4"];
     arguments.extend(settings.iter().flat_map(|setting| ["--env", *setting]));
     let server = Server::start(&arguments);
@@ -68,7 +67,7 @@ async fn three_rotations_under_load_fail_no_request() {
         let mut kids = vec![token_header(&before.access)["kid"].clone()];
         while kids.len() < 4 || requests.load(Ordering::SeqCst) <= 100 {
             assert!(started.elapsed() < BOUND, "only {kids:?}, {requests:?} requests");
-            // It goes through once the next key has been public for long enough, and not before.
+            // A rotation succeeds only once the next key has been public for long enough.
             let output = tokio::task::block_in_place(|| server.operate(&["keys", "rotate"]));
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success() || said.contains("must not sign before"), "{said}");
@@ -84,8 +83,8 @@ async fn three_rotations_under_load_fail_no_request() {
     let (kids, _) = tokio::join!(rotations, futures_util::future::join_all(streams));
     let requests = requests.load(Ordering::SeqCst);
     println!("{requests} requests over {} keys in {:?}", kids.len(), started.elapsed());
-    assert!(requests > 100, "a stream of {requests} requests");
-    // What was signed three rotations ago counts until it expires.
+    assert!(requests > 100, "only {requests} requests");
+    // A token that was signed three rotations ago is valid until it expires.
     for path in ["/auth/protected", "/api/protected_route"] {
         assert_eq!(server.get(path, Some(&before.access)).await.status, 200, "{path}");
     }
@@ -94,7 +93,7 @@ async fn three_rotations_under_load_fail_no_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_early_second_rotation_reports_when_it_is_possible() {
     let server = shared();
-    // One goes through where the server has run for longer than a key has to wait, as on a slow machine.
+    // The first rotation succeeds if the next key has already been public for long enough, as on a slow machine.
     server.operate(&["keys", "rotate"]);
     let output = server.operate(&["keys", "rotate"]);
     assert_eq!(output.status.code(), Some(1));
@@ -116,7 +115,7 @@ async fn a_leaked_key_is_retired_and_its_tokens_refused() {
         let output = server.operate(arguments);
         (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    // The cost is said before it is done, and nothing is done unasked.
+    // Without a confirmation, the command reports the consequence and changes nothing.
     let (done, said_before) = said(&["keys", "retire", &kid]);
     assert!(!done && said_before.contains("Every access token"), "{said_before}");
     assert_eq!(server.get("/auth/protected", Some(&tokens.access)).await.status, 200);
@@ -129,22 +128,22 @@ async fn a_leaked_key_is_retired_and_its_tokens_refused() {
     let deadline = Instant::now() + Duration::from_mins(2);
     for path in ["/auth/protected", "/api/protected_route"] {
         while server.get(path, Some(&tokens.access)).await.status != 401 {
-            assert!(Instant::now() < deadline, "{path} still accepts it");
+            assert!(Instant::now() < deadline, "{path} still accepts the token");
         }
     }
-    // The session lives, and its next token is of another key.
+    // The session stays live, and another key signs its next token.
     let next = loop {
         let refreshed = Tokens::of(&server.refresh(&tokens.refresh).await);
         if token_header(&refreshed.access)["kid"] != json!(kid) {
             break refreshed;
         }
-        assert!(Instant::now() < deadline, "functions still sign by it");
+        assert!(Instant::now() < deadline, "functions still sign with the retired key");
     };
     assert_eq!(server.get("/auth/protected", Some(&next.access)).await.status, 200);
-    // All of them.
+    // Retire all keys.
     assert!(said(&["keys", "retire", "--all", "--yes"]).0);
     while server.get("/auth/protected", Some(&next.access)).await.status != 401 {
-        assert!(Instant::now() < deadline, "it is still accepted");
+        assert!(Instant::now() < deadline, "the token is still accepted");
     }
 }
 
@@ -154,23 +153,23 @@ async fn the_global_epoch_ends_every_session() {
     assert_eq!(server.register("restored").await.status, 201);
     let tokens = server.sign_in("restored").await;
     let output = server.operate(&["sessions", "end-all"]);
-    assert_eq!(output.status.code(), Some(1), "it asks, and there is nobody to ask");
+    assert_eq!(output.status.code(), Some(1), "the command requires a confirmation");
     assert_eq!(server.refresh(&tokens.refresh).await.status, 200);
     assert!(server.operate(&["sessions", "end-all", "--yes"]).status.success());
     let deadline = Instant::now() + Duration::from_mins(2);
     while server.get("/auth/protected", Some(&tokens.access)).await.status != 401
         || server.refresh(&tokens.refresh).await.status != 401
     {
-        assert!(Instant::now() < deadline, "they still count");
+        assert!(Instant::now() < deadline, "the tokens are still accepted");
     }
-    // A user who signs in from the next second on is admitted.
+    // A user who signs in in a later second is admitted.
     loop {
         let again = server.sign_in("restored").await;
         if server.get("/auth/protected", Some(&again.access)).await.status == 200 {
             assert_eq!(server.refresh(&again.refresh).await.status, 200);
             break;
         }
-        assert!(Instant::now() < deadline, "nobody can sign in");
+        assert!(Instant::now() < deadline, "new sessions are still refused");
     }
 }
 
@@ -181,15 +180,15 @@ async fn a_further_pepper_ends_no_session() {
     let before = server.sign_in("salty").await;
     assert!(server.operate(&["keys", "rotate", "--peppers"]).status.success());
     let second = server.operate(&["keys", "rotate", "--peppers"]);
-    assert!(!second.status.success(), "one at a time");
+    assert!(!second.status.success(), "a second pepper must wait");
     assert_eq!(server.refresh(&before.refresh).await.status, 200);
     let after = server.sign_in("salty").await;
     assert_eq!(server.refresh(&after.refresh).await.status, 200);
     let pepper = |token: &str| token.split('.').nth(1).unwrap().to_owned();
-    assert_eq!(pepper(&before.refresh), pepper(&after.refresh), "it is announced first");
+    assert_eq!(pepper(&before.refresh), pepper(&after.refresh), "the new pepper must not sign yet");
 }
 
-/// All that is in both tables, as a thief of a copy has it.
+/// The items of both tables, as in a stolen copy.
 async fn dump(server: &Server) -> BTreeMap<String, String> {
     let state = std::fs::read_to_string(server.local().join("dev.json")).unwrap();
     let state: Value = serde_json::from_str(&state).unwrap();
@@ -219,8 +218,8 @@ async fn dump(server: &Server) -> BTreeMap<String, String> {
     items
 }
 
-/// A thief has a copy of both tables and the code. Each attack is refused and changes nothing; with
-/// the real pepper or key each succeeds, so it is they that stand in the way.
+/// An attacker has the code and a copy of both tables. Each attack is refused and changes nothing. As a control,
+/// each succeeds with the real pepper or key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_of_the_tables_gives_no_access() {
     let server = Server::start(&["--db", "memory"]);
@@ -228,7 +227,7 @@ async fn a_copy_of_the_tables_gives_no_access() {
     let tokens = server.sign_in("owner").await;
     let said = claims(&tokens.access);
     let before = dump(&server).await;
-    // It contains no secret of Latchkey.
+    // The copy contains no secret.
     let everything: String = before.values().map(String::as_str).collect();
     let peppers = std::fs::read_to_string(server.local().join("peppers.json")).unwrap();
     let keys = std::fs::read_to_string(server.local().join("signing-keys.json")).unwrap();
@@ -246,8 +245,7 @@ async fn a_copy_of_the_tables_gives_no_access() {
         assert!(!everything.contains(&secret));
     }
 
-    // What the thief knows: ids, counters, key ids; and can make: peppers and keys of his own, under
-    // the names of ours.
+    // The attacker knows ids, counters and key ids, and can create peppers and keys with the same ids.
     let (user, session) = (&said["sub"], &said["sid"]);
     let id = |value: &Value| value.as_str().unwrap().to_owned();
     let claim = RefreshToken {
@@ -272,7 +270,7 @@ async fn a_copy_of_the_tables_gives_no_access() {
         forge.with_claim(&said, "roles", json!(roles))
     };
 
-    // Refresh; forge; raise a role; end a session.
+    // Refresh, forge a token, raise a role, end sessions.
     let attacks = async |refresh: String, access: String| {
         let end = format!("/auth/sessions/{}", id(session));
         [
@@ -286,14 +284,14 @@ async fn a_copy_of_the_tables_gives_no_access() {
     };
     let refused = attacks(refresh_by(&guess.parse().unwrap()), as_admin(&forged)).await;
     assert_eq!(refused, [401; 6]);
-    // A pepper of the thief's own naming, and the values of the table in place of a MAC.
+    // A token by a pepper with a new id is refused too.
     let own = Peppers::generate("x", &SystemRandom);
     let own = claim.sign(&own.current(Purpose::RefreshToken, jiff::Timestamp::MAX));
     assert_eq!(server.refresh(&own).await.status, 401);
-    assert_eq!(dump(&server).await, before, "nothing has moved");
+    assert_eq!(dump(&server).await, before, "an attack has changed a table");
 
     let allowed = attacks(refresh_by(&real_peppers), as_admin(&real)).await;
-    // The session has ended by then, so the last one, which is checked, is refused for that.
+    // The last call is refused because the logout has ended its session.
     assert_eq!(allowed, [200, 200, 200, 204, 204, 401]);
     assert_ne!(dump(&server).await, before);
 }

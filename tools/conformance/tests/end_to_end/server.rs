@@ -1,4 +1,4 @@
-//! A dev server for the tests of this file, and requests to it.
+//! Starts dev servers for the end-to-end tests.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -15,17 +15,17 @@ use testkit::{Forge, Received, mails_in};
 
 use crate::journeys::{Api, Place};
 
-/// For a test that races requests: as many instances of each function as `INSTANCES`.
+/// Options for tests that race requests: as many instances of each function as `INSTANCES`.
 pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
 
-/// How many crowds may be needed until the maximum number of instances has started. How many requests of a
-/// crowd overlap depends on the machine.
+/// The maximum number of rounds to start all instances. The machine determines how many requests of a round
+/// overlap.
 const MOST_ROUNDS: usize = 50;
 
-/// The server that most tests share. It ends when this process does and its standard input closes.
+/// The server that most tests share. It ends with this process, which closes its standard input.
 pub(super) fn shared() -> &'static Server {
-    // All tests come from one network, and make more accounts than one may.
-    // A retry within the grace is answered with the same token, however slow the machine is.
+    // All tests come from one network, and exceed its usual limits. The long grace period lets a slow machine
+    // retry a refresh.
     const FREE: [&str; 8] = [
         "--env",
         "THROTTLE_REGISTER_FREE=100000",
@@ -42,7 +42,7 @@ pub(super) fn shared() -> &'static Server {
     &SHARED
 }
 
-/// A running dev server, with a folder of local state of its own.
+/// A running dev server with its own folder of local state.
 #[derive(Debug)]
 pub(super) struct Server {
     child: Child,
@@ -52,12 +52,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts one on a free port and waits until it is ready.
+    /// Starts a server on a free port and waits until it is ready.
     pub(super) fn start(arguments: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), arguments)
     }
 
-    /// The same on local state that is there already.
+    /// Starts a server on existing local state.
     pub(super) fn start_in(local: TempDir, arguments: &[&str]) -> Self {
         let project = Project::here();
         let binaries = build();
@@ -78,7 +78,7 @@ impl Server {
                 break url.to_owned();
             }
         };
-        // Kept open, or the functions' log lines would have nowhere to go.
+        // Keep the pipe open, because the functions write their log lines to it.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         Self { child, api: Api::new(url), binaries, local }
     }
@@ -87,23 +87,23 @@ impl Server {
         rustix::process::Pid::from_child(&self.child)
     }
 
-    /// Ends it as a user would, and waits for it.
+    /// Ends the server as a user would, and waits for it.
     pub(super) fn terminate(self) -> ExitStatus {
         self.end(rustix::process::Signal::TERM).0
     }
 
-    /// Ends it by a signal, waits for it, and leaves its local state.
+    /// Ends the server by a signal, waits for it, and returns its local state.
     pub(super) fn end(mut self, signal: rustix::process::Signal) -> (ExitStatus, TempDir) {
         rustix::process::kill_process(self.pid(), signal).unwrap();
         (self.child.wait().unwrap(), self.local)
     }
 
-    /// Its folder of local state.
+    /// The folder of local state.
     pub(super) fn local(&self) -> &Path {
         self.local.path()
     }
 
-    /// Calls `round` until at least so many instances of the function `name` run.
+    /// Calls `round` until at least this many instances of the function `name` run.
     pub(super) async fn fill(
         &self,
         name: &str,
@@ -120,7 +120,7 @@ impl Server {
         }
     }
 
-    /// The processes of this server that run the function `name`.
+    /// The ids of this server's processes that run the function `name`.
     pub(super) fn instances(&self, name: &str) -> BTreeSet<u32> {
         let binary = self.binaries.join(name);
         let runs = |pid: &u32| {
@@ -134,12 +134,12 @@ impl Server {
         &self.binaries
     }
 
-    /// A command of `operate` on the running server: `admin …`, `keys …`, `sessions …`.
+    /// Runs a command of `operate` on this server: `admin …`, `keys …`, `sessions …`.
     pub(super) fn operate(&self, arguments: &[&str]) -> std::process::Output {
         self.run("operate", arguments)
     }
 
-    /// A command of a tool, in the folder of local state of this server.
+    /// Runs a command of a tool on this server's local state.
     pub(super) fn run(&self, tool: &str, arguments: &[&str]) -> std::process::Output {
         Command::new(self.binaries.join(tool))
             .current_dir(Project::here().root())
@@ -176,7 +176,7 @@ impl Place for Server {
         mails_in(&self.local().join("outbox"))
     }
 
-    /// To a page of this server, which does nothing by itself.
+    /// The link leads to a page of this server. Opening it must not use the code.
     async fn follow(&self, mail: &Received, page: &str) {
         let link = mail.link().unwrap();
         let path = link.strip_prefix(self.url()).expect("a link to where the configuration says");
@@ -191,11 +191,11 @@ impl Place for Server {
     }
 }
 
-/// Builds all binaries, once (nothing to do when `cargo xtask test` has), and gives their folder.
+/// Builds all binaries, unless `cargo xtask test` already has, and returns their folder.
 fn build() -> PathBuf {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        // On a thread of its own: the caller may be within a runtime.
+        // The caller may be within a runtime, so build on another thread.
         let built = std::thread::spawn(move || {
             runtime.block_on(local::binaries::build(&Project::here(), false)).unwrap()
         });
@@ -204,7 +204,7 @@ fn build() -> PathBuf {
     FOLDER.clone()
 }
 
-/// The address of the server, for raw requests.
+/// The socket address of the server, for raw requests.
 pub(super) fn address(server: &Server) -> SocketAddr {
     server.url().strip_prefix("http://").unwrap().parse().unwrap()
 }

@@ -1,4 +1,4 @@
-//! A name that many want at once.
+//! Concurrent registrations of one username.
 
 use super::server::shared;
 use crate::journeys::{INSTANCES, at_once};
@@ -6,7 +6,7 @@ use crate::journeys::{INSTANCES, at_once};
 #[tokio::test(flavor = "multi_thread")]
 async fn only_one_of_fifty_registrations_gets_the_username() {
     let server = shared();
-    // More at once than there may be instances, so that all of them start.
+    // More concurrent requests than the maximum number of instances, so that all instances start.
     let round = async |round| {
         let many = (0..16).map(|n| format!("crowd-{round}-{n}")).collect::<Vec<_>>();
         let answers = many.iter().map(|name| server.register(name));

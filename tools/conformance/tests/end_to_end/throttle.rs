@@ -20,7 +20,7 @@ fn count(answers: &[Answer], status: u16) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guesses_are_throttled_and_other_requests_are_not() {
-    // Waits longer than the test, or the burst's first wait ends while it runs.
+    // The waits must outlast the test.
     let waits = ["PAIR_BASE", "PAIR_MAX", "NAME_BASE", "NAME_MAX"];
     let waits = waits.map(|wait| format!("THROTTLE_{wait}_SECONDS=900"));
     let mut arguments = vec!["--db", "memory"];
@@ -38,23 +38,27 @@ async fn guesses_are_throttled_and_other_requests_are_not() {
     // A burst from one network. Attempts that are checked are answered with 401, all others with 429.
     let burst = at_once((0..100).map(|_| login(&server, attacker, "target", "a wrong password")));
     let burst = burst.await;
-    let looked_at = count(&burst, 401);
-    assert!(looked_at <= 3, "{looked_at} were looked at");
-    assert_eq!(looked_at + count(&burst, 429), 100);
+    let checked = count(&burst, 401);
+    assert!(checked <= 3, "{checked} were checked");
+    assert_eq!(checked + count(&burst, 429), 100);
     for held in burst.iter().filter(|answer| answer.status == 429) {
         assert!(held.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
         assert_eq!(held.short(), "429 too_many_attempts");
     }
-    // With the right password too, from there; not from where the owner has signed in before.
+    // The right password is throttled from the attacker's network, but not from the owner's known network.
     assert_eq!(login(&server, attacker, "target", PASSWORD).await.status, 429);
     for n in 10..40 {
         let stranger = Ipv4Addr::new(127, 0, 1, n);
         login(&server, stranger, "target", "a wrong password").await;
     }
     let new = Ipv4Addr::new(127, 0, 2, 1);
-    assert_eq!(login(&server, new, "target", PASSWORD).await.status, 429, "held for the name");
+    assert_eq!(
+        login(&server, new, "target", PASSWORD).await.status,
+        429,
+        "the username is throttled"
+    );
     assert_eq!(login(&server, home, "target", PASSWORD).await.status, 200);
-    // Others, and sessions that live, are not touched.
+    // Other users and live sessions are not affected.
     assert_eq!(login(&server, attacker, "bystander", PASSWORD).await.status, 200);
     assert_eq!(server.refresh(&session.refresh).await.status, 200);
     assert_eq!(server.get("/auth/protected", Some(&session.access)).await.status, 200);
@@ -72,7 +76,7 @@ async fn one_password_on_many_names_meets_the_networks_counter() {
     assert!(statuses[..100].iter().all(|status| *status == 401));
     assert!(statuses[100..].iter().all(|status| *status == 429));
 
-    // Two hundred people behind one address, each with the right password.
+    // Two hundred people share one address, and each enters the right password.
     let office = Ipv4Addr::new(127, 0, 0, 4);
     let people: Vec<_> = (0..200).map(|n| format!("colleague-{n}")).collect();
     for crowd in people.chunks(20) {
