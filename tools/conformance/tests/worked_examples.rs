@@ -34,7 +34,7 @@ async fn open<R: Route>(stack: &Stack, variables: &[(&str, &str)]) -> Service<R>
     Service::open(&stack.env_with(variables), &stack.world()).await.unwrap()
 }
 
-/// Status, and the code of a problem.
+/// The status, and the problem's code or null.
 fn outcome(answer: &EventResponse) -> (i64, Value) {
     (status(answer), body(answer)["code"].take())
 }

@@ -138,5 +138,5 @@ fn an_old_filter_stays_until_the_new_one_is_complete() {
     assert_eq!(answers(), "no\nyes\n");
     let mut read = Vec::new();
     reading.read_to_end(&mut read).unwrap();
-    assert!(read == old, "what is open has been written to");
+    assert!(read == old, "the open file has changed");
 }

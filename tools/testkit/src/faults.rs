@@ -1,4 +1,4 @@
-//! A client that meets the faults that an embedded database, or an emulator, never has.
+//! An HTTP client that injects faults, which an embedded database or an emulator never has.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -274,7 +274,7 @@ impl HttpConnector for Faulty {
     }
 }
 
-/// Counts a request as long as it is under way, even if it is abandoned.
+/// Counts a request while it is in progress. Dropping it ends the count, even if the request is abandoned.
 struct UnderWay(Arc<Script>);
 
 impl UnderWay {
@@ -315,7 +315,7 @@ async fn meet(
     }
 }
 
-/// The request without its conditions. (An embedded database does not look at signatures.)
+/// Removes the conditions of a request. (An embedded database ignores signatures.)
 fn unconditional(mut request: HttpRequest) -> HttpRequest {
     let mut body = body(&request);
     strip(&mut body);
@@ -349,7 +349,7 @@ fn strip(value: &mut Value) {
     }
 }
 
-/// Takes out what only the condition named: DynamoDB refuses names and values that nothing uses.
+/// Removes names and values that only the condition used, because DynamoDB refuses unused ones.
 fn forget_unused(members: &mut serde_json::Map<String, Value>) {
     let used: Vec<String> = members
         .values()
@@ -371,7 +371,7 @@ fn lost() -> ConnectorError {
     ConnectorError::io("the connection was reset".into())
 }
 
-/// An error; one without a code comes from something in front of DynamoDB.
+/// An error answer. Without a code, it is as from a proxy in front of DynamoDB.
 fn error(status: u16, code: &str) -> HttpResponse {
     let body = if code.is_empty() {
         json!({})

@@ -1,10 +1,10 @@
-"""Serves ministack to the test that started this, and ends with it.
+"""Serves ministack to the test that started this process, and ends with the test.
 
-The test hands over a pipe as standard input and never writes to it: when it ends, however it does, so
-do we. We take a free port of the loopback and say which, in one line. From then on whoever connects
-waits until ministack is ready.
+Standard input is a pipe to which the test never writes. It closes when the test ends in any way, and then
+this process ends too. The process listens on a free loopback port and prints its number. A client that
+connects from then on waits until ministack is ready.
 
-As AWS to deploy to (ministack_aws.py) there is a second port, for TLS, which is said second.
+With ministack_aws.py, the process also prints a second port, which serves TLS.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ def listen():
 
 
 listener, port = listen()
-# By a second one, an API has an address that begins with https.
+# APIs have https addresses on the second port.
 secure_listener, secure_port = listen() if "CERTIFICATE" in os.environ else (None, None)
-# Read when ministack is imported.
+# ministack reads this when it is imported.
 os.environ["GATEWAY_PORT"] = str(secure_port or port)
 
 from hypercorn.asyncio import serve
@@ -40,14 +40,14 @@ from hypercorn.config import Config
 from ministack.app import app
 from ministack.services import secretsmanager
 
-# What the API reference says, and ministack does not do.
+# Behaviour that the API reference describes and ministack lacks.
 
 put = secretsmanager._put_secret_value
 create = secretsmanager._create_secret
 
 
 def create_secret(request):
-    """A secret that is made without a value has no version."""
+    """Creates a secret; without a value it has no version."""
     answer = create(request)
     if answer[0] == 200 and not {"SecretString", "SecretBinary"} & request.keys():
         _, secret = secretsmanager._resolve(request["Name"])
@@ -56,8 +56,8 @@ def create_secret(request):
 
 
 def put_secret_value(request):
-    """A version is never changed: the same request again does nothing, and another value is refused.
-    The first version is in use at once. A label is on one version: it leaves the one that had it."""
+    """Adds a version, which is immutable: a repeated request changes nothing, and another value is refused.
+    The first version becomes current. A label moves from the version that had it."""
     _, secret = secretsmanager._resolve(request["SecretId"])
     token, labels = request["ClientRequestToken"], request["VersionStages"]
     if secret and token in secret["Versions"]:
@@ -86,7 +86,7 @@ secretsmanager._put_secret_value = put_secret_value
 # PATCHES
 
 config = Config()
-# The listener itself, so that nobody can take the port in between.
+# Pass the listener itself, so that no other process can take the port.
 config.bind = [f"fd://{listener.fileno()}"]
 if secure_listener:
     config.insecure_bind = config.bind

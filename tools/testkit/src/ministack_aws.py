@@ -1,4 +1,4 @@
-# Goes into ministack.py where that says PATCHES: what a deployment needs of AWS, and ministack does not do.
+# Replaces the line PATCHES of ministack.py. Adds the features of AWS that a deployment needs and ministack lacks.
 
 import datetime
 import re
@@ -20,7 +20,7 @@ handlers = provisioners._RESOURCE_HANDLERS
 
 
 def make_certificate(path):
-    """A certificate for the addresses of APIs, which whoever is to trust it finds at `path`."""
+    """Creates a certificate for the addresses of APIs and writes it to `path`, where clients find it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "execute-api.localhost")])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -46,12 +46,12 @@ def make_certificate(path):
     return path, f"{path}.key"
 
 
-# An endpoint of API Gateway is https.
+# API Gateway serves its endpoints over https.
 apigateway._api_endpoint_scheme = lambda protocol: "https"
 
 
 def import_routes(api_id, body):
-    """The routes of an OpenAPI body, which is how SAM describes an HTTP API, and its CORS."""
+    """Creates the routes and the CORS settings of an HTTP API from its OpenAPI body, as SAM writes it."""
     apigateway._routes[api_id] = {}
     apigateway._integrations[api_id] = {}
     apigateway._apis[api_id]["corsConfiguration"] = body.get("x-amazon-apigateway-cors")
@@ -95,7 +95,7 @@ apply_transforms, sam_transform = engine._apply_transforms, transform.transform
 
 
 def apply_transforms_to(template, provided=None, previous=None):
-    """SAM writes the values of parameters into some places: those of the deployment, not the defaults."""
+    """Passes the parameters of the deployment to SAM, which would otherwise insert their defaults."""
     values = engine._transform_parameters(template, provided, previous)
     transform.transform = lambda template, _, loader: sam_transform(template, values, loader)
     return apply_transforms(template, provided, previous)
@@ -104,12 +104,12 @@ def apply_transforms_to(template, provided=None, previous=None):
 changesets._apply_transforms = handlers_of_stacks._apply_transforms = apply_transforms_to
 
 
-# Functions find AWS here.
+# The address at which functions find AWS.
 os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
 
 
 def execution_credentials(config):
-    """Credentials of the function's own, by which a recorder tells whose a call is."""
+    """Gives each function its own credentials, so that the recorder can identify the caller."""
     return {
         "AWS_ACCESS_KEY_ID": config["FunctionName"],
         "AWS_SECRET_ACCESS_KEY": "local",
@@ -124,7 +124,7 @@ run = apigateway.run_reentrant
 
 
 async def run_from(function, record, event, **options):
-    """Runs a function on an event from the address that the request names: there is none but ours."""
+    """Runs a function. The event has the client address of the header, because all requests are local."""
     address = event["headers"].pop("x-source-ip", None)
     if address:
         event["requestContext"]["http"]["sourceIp"] = address
@@ -135,7 +135,7 @@ apigateway.run_reentrant = run_from
 
 
 def rotate(secret_id, function, token):
-    """Takes the steps of a rotation, as Secrets Manager does: the first failure ends it."""
+    """Runs the steps of a rotation, as Secrets Manager does; a failure ends the rotation."""
     invoker = boto3.client(
         "lambda",
         endpoint_url=f"http://127.0.0.1:{port}",
@@ -152,7 +152,7 @@ def rotate(secret_id, function, token):
 
 
 def rotate_secret(request):
-    """Begins a rotation, which goes on after the answer."""
+    """Begins a rotation, which continues after the answer."""
     _, secret = secretsmanager._resolve(request["SecretId"])
     for name in ("RotationLambdaARN", "RotationRules"):
         secret[name] = request.get(name, secret.get(name))
@@ -168,7 +168,7 @@ secretsmanager._rotate_secret = rotate_secret
 
 
 def create_rotation(logical_id, props, stack_name):
-    # A parameter is a text here.
+    # Parameters are strings here.
     rules = {"AutomaticallyAfterDays": int(props["RotationRules"]["AutomaticallyAfterDays"])}
     names = ("SecretId", "RotationLambdaARN")
     rotate_secret({"RotationRules": rules, **{name: props[name] for name in names}})
@@ -179,7 +179,7 @@ alarm = handlers["AWS::CloudWatch::Alarm"]
 
 
 def create_alarm(logical_id, props, stack_name, create=alarm["create"]):
-    """One on an expression is not understood, and not made: it would not be judged in either case."""
+    """Skips an alarm on an expression, which ministack does not support. It evaluates no alarm anyway."""
     return (logical_id, {}) if "Metrics" in props else create(logical_id, props, stack_name)
 
 
@@ -201,8 +201,8 @@ handlers["AWS::SecretsManager::RotationSchedule"] = {
 
 
 def recorded(serve_http, calls, faults):
-    """Writes down who asks for what, one line of JSON each: by the credentials, which are a function's own.
-    Of a service that is named in the file `faults`, functions get no answer but a fault."""
+    """Records each signed request as a line of JSON, with the caller that its credentials identify.
+    Services that the file `faults` names answer functions with an error."""
 
     def is_broken(service):
         if not os.path.exists(faults):

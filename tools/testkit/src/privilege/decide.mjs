@@ -1,6 +1,6 @@
-// Decides requests by an evaluator of IAM policies: a list of requests on standard input, a list of decisions
-// on standard output. A decision is "Allowed", "ImplicitlyDenied", "ExplicitlyDenied", or, for a request that
-// AWS knows no such resource or no such action of, what the evaluator has against it.
+// Decides requests with an evaluator of IAM policies. Reads a list of requests from standard input and prints a
+// list of decisions: "Allowed", "ImplicitlyDenied", "ExplicitlyDenied", or the evaluator's error if AWS has no
+// such action or resource.
 import { readFileSync } from "node:fs";
 import { runSimulation } from "@cloud-copilot/iam-simulate";
 

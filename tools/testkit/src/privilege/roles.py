@@ -1,7 +1,7 @@
-"""What each function of a template may do, as SAM and CloudFormation would make it.
+"""Translates a template into the policies of its functions, as SAM and CloudFormation would.
 
-Takes the path of the template, and the values of its parameters as JSON on standard input. Prints JSON:
-for each function its policies, and for each resource the ARN that policies name it by.
+The argument is the path of the template; standard input has the values of its parameters as JSON. Prints
+JSON: the policies of each function, and the ARN of each resource.
 """
 
 import json
@@ -14,11 +14,11 @@ from ministack.services.cloudformation import engine
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
-# As the resolver of intrinsic functions has it.
+# The account id that the resolver of intrinsic functions uses.
 ACCOUNT = engine.get_account_id()
 ARN = f"arn:aws:%s:us-east-1:{ACCOUNT}:%s"
 
-# What `Ref` gives, and the attributes that policies may use, for a resource of this name.
+# For each type of resource: the value of `Ref`, and the attributes that policies may use.
 NAMES = {
     "AWS::DynamoDB::Table": lambda name: (
         name,
@@ -42,7 +42,7 @@ NAMES = {
 
 
 class NoManagedPolicies:
-    """SAM asks for the ARNs of AWS's policies that a template names. Ours names none."""
+    """Provides SAM with no ARNs of AWS policies, because the template names none."""
 
     def load(self):
         return {}
@@ -84,7 +84,7 @@ def main():
             value, physical, parameters, conditions, {}, "latchkey", "latchkey"
         )
 
-    # Ours, by the ARNs that roles attach them by.
+    # The template's own managed policies, by the ARNs with which roles attach them.
     managed = {
         arns[name]: resolved(resource["Properties"]["PolicyDocument"])
         for name, resource in resources.items()
