@@ -95,7 +95,7 @@ impl Fault {
     ];
 }
 
-/// A script of faults, one per request; after its end all goes well. Clones share it.
+/// A script of faults, one per request. Requests after its end succeed. Clones share the script.
 #[derive(Clone)]
 pub struct Faults(Arc<Script>);
 
@@ -114,7 +114,7 @@ struct Script {
     hold: Option<Hold>,
 }
 
-/// A request that waits until it is let go.
+/// A request that waits until it is released.
 struct Hold {
     /// Its number, from 0.
     request: usize,
@@ -133,7 +133,7 @@ impl Faults {
         Self(Arc::new(script))
     }
 
-    /// These faults, one per request.
+    /// A script of one fault per request.
     #[must_use]
     pub fn script(faults: &[Fault]) -> Self {
         Self::new(Script {
@@ -142,82 +142,82 @@ impl Faults {
         })
     }
 
-    /// This fault, again and again.
+    /// Injects the same fault into every request.
     #[must_use]
     pub fn always(fault: Fault) -> Self {
         Self::new(Script { always: Some(fault), ..Script::default() })
     }
 
-    /// This fault, again and again, and the first `requests` requests wait for each other: none of
-    /// them is carried out before the last of them has been made.
+    /// Injects the same fault into every request, and runs the first `requests` requests concurrently: none is
+    /// carried out before all of them have been sent.
     #[must_use]
     pub fn together(requests: usize, fault: Fault) -> Self {
         let gate = Some((requests, Barrier::new(requests)));
         Self::new(Script { always: Some(fault), gate, ..Script::default() })
     }
 
-    /// As if the process was killed right after its request number `requests`: that one is carried out
-    /// and its answer lost, and none after it arrives.
+    /// Imitates a process that is killed right after its request number `requests`: that request is carried out,
+    /// its answer is lost, and no later request arrives.
     #[must_use]
     pub fn killed_after(requests: usize) -> Self {
         Self::new(Script { killed_after: Some(requests), ..Script::default() })
     }
 
-    /// All goes well, and request number `request`, from 0, waits before it is carried out until
-    /// [`release`](Self::release).
+    /// Holds request number `request`, from 0, until [`release`](Self::release), and then carries it out. Injects
+    /// no fault.
     #[must_use]
     pub fn held_at(request: usize) -> Self {
         let hold = Hold { request, reached: Notify::new(), released: Notify::new() };
         Self::new(Script { hold: Some(hold), ..Script::default() })
     }
 
-    /// Returns when the request of [`held_at`](Self::held_at) waits. To be called once.
+    /// Waits until the request of [`held_at`](Self::held_at) is held. Call this once.
     ///
     /// # Panics
-    /// When there is no such request.
+    /// When `held_at` has not made this value.
     pub async fn held(&self) {
         self.0.hold.as_ref().expect("made by `held_at`").reached.notified().await;
     }
 
-    /// Lets the request of [`held_at`](Self::held_at) go.
+    /// Releases the request of [`held_at`](Self::held_at).
     ///
     /// # Panics
-    /// When there is no such request.
+    /// When `held_at` has not made this value.
     pub fn release(&self) {
         self.0.hold.as_ref().expect("made by `held_at`").released.notify_one();
     }
 
-    /// The requested operations, request by request: `UpdateItem`.
+    /// The operation of each request, in order, such as `UpdateItem`.
     #[must_use]
     pub fn operations(&self) -> Vec<String> {
         self.0.operations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many requests there have been, attempts of the SDK counted one by one.
+    /// The number of requests, including each retry of the SDK.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.0.requests.load(Ordering::SeqCst)
     }
 
-    /// The requests, in order.
+    /// The bodies of all requests, in order.
     #[must_use]
     pub fn bodies(&self) -> Vec<Value> {
         self.0.bodies.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many requests were under way at one time, at most.
+    /// The maximum number of concurrent requests.
     #[must_use]
     pub fn most_at_once(&self) -> usize {
         self.0.most_at_once.load(Ordering::SeqCst)
     }
 
-    /// Replaces what is left of the script.
+    /// Replaces the rest of the script.
     pub fn then(&self, faults: &[Fault]) {
         let mut script = self.0.faults.lock().unwrap_or_else(PoisonError::into_inner);
         *script = faults.iter().copied().collect();
     }
 
-    /// What becomes of the next request, and its number, from 0.
+    /// The number of the next request, from 0, and its fault.
     fn next(&self) -> (usize, Fault) {
         let number = self.0.requests.fetch_add(1, Ordering::SeqCst);
         match self.0.killed_after {
@@ -229,7 +229,7 @@ impl Faults {
         (number, self.0.always.or_else(|| script.pop_front()).unwrap_or(Fault::None))
     }
 
-    /// The HTTP client that meets them.
+    /// An HTTP client that injects the faults.
     #[must_use]
     pub fn http_client(&self) -> SharedHttpClient {
         let faults = self.clone();
