@@ -85,19 +85,19 @@ impl PasswordChangeRoute {
         let new = Password::parse(change.new_password);
         let violations = match &new {
             Ok(new) => {
-                self.policy.check(new, Some(&account.username), account.email.as_ref())?.err()
+                self.policy.violations(new, Some(&account.username), account.email.as_ref())?
             }
-            Err(_) => None,
+            Err(_) => Vec::new(),
         };
         match (current, new, violations) {
-            (Ok(current), Ok(new), None) => Ok((current, new)),
+            (Ok(current), Ok(new), violations) if violations.is_empty() => Ok((current, new)),
             (current, new, violations) => {
                 let shape = |field| move |error| FieldError::new(field, "password", &error);
                 let current = current.err().map(shape("current_password"));
                 let new = new.err().map(shape("new_password"));
                 let mut errors: Vec<_> = [current, new].into_iter().flatten().collect();
-                let violation = |error| FieldError::new("new_password", "password", &error);
-                errors.extend(violations.into_iter().flatten().map(violation));
+                let violation = |error| FieldError::new("new_password", "password", error);
+                errors.extend(violations.iter().map(violation));
                 Err(Problem::invalid_input(errors))
             }
         }

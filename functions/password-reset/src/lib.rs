@@ -130,10 +130,11 @@ impl PasswordResetRoute {
     fn check(&self, password: &Password, account: Option<&Account>) -> Result<(), Problem> {
         let username = account.map(|account| &account.username);
         let email = account.and_then(|account| account.email.as_ref());
-        let checked = self.policy.check(password, username, email)?;
-        checked.map_err(|violations| {
-            Problem::invalid_input(violations.iter().map(invalid_password).collect())
-        })
+        let violations = self.policy.violations(password, username, email)?;
+        if violations.is_empty() {
+            return Ok(());
+        }
+        Err(Problem::invalid_input(violations.iter().map(invalid_password).collect()))
     }
 }
 

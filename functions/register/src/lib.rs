@@ -4,18 +4,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use identity::{
-    Account, Email, MailId, NameError, Network, ReservedNames, Role, Roles, SessionEpoch, UserId,
-    Username,
+    Account, Email, NameError, Network, ReservedNames, Role, Roles, SessionEpoch, UserId, Username,
 };
 use jiff::{Timestamp, Unit};
 use passwords::{HashError, Hasher, Password, PasswordHash, Policy};
 use peppers::{CodeKind, CodeTag, Peppers};
-use process::{Reader, Settings};
+use process::{Fault, FaultKind, Reader, Settings};
 use secrets::{Cached, PeppersSecret};
 use serde::{Deserialize, Serialize};
-use store::{
-    AddressClaim, Invites, Mail, NewAccount, NewEmail, NewMail, RegisterError, Registrations,
-};
+use store::{AddressClaim, Invites, NewAccount, NewEmail, NewMail, RegisterError, Registrations};
 use throttle::{Postal, Throttle};
 use web::{
     Accepted, Body, BootError, Client, Created, Either, Endpoint, FieldError, Message, Problem,
@@ -97,6 +94,25 @@ struct Valid {
     email: Option<Email>,
 }
 
+/// Nobody may register.
+#[derive(Debug, thiserror::Error)]
+#[error("registration is closed")]
+struct RegistrationClosed;
+
+impl Fault for RegistrationClosed {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Forbidden
+    }
+
+    fn code(&self) -> &'static str {
+        "registration_closed"
+    }
+
+    fn detail(&self) -> Option<&'static str> {
+        Some("Registration is closed.")
+    }
+}
+
 impl Route for RegisterRoute {
     const NAME: &'static str = "register";
     const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/register")];
@@ -149,13 +165,18 @@ impl Route for RegisterRoute {
         let hash =
             async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.world.random).await) };
         let (reserved, hash) = futures_util::try_join!(reserved, hash)?;
+        let id = UserId::new(now, &*self.world.random);
+        let verification = |address| {
+            NewMail::verification(id, SessionEpoch::FIRST, address, now, &*self.world.random)
+        };
         let (reservation, mail) = match reserved {
             (Postal::Paid(paid), registration) => {
-                (registration.and(paid), Some(MailId::new(now, &*self.world.random)))
+                (registration.and(paid), email.clone().map(verification))
             }
             (Postal::Spent, registration) => (registration, None),
         };
-        let create = self.create(username, email, hash, mail, invite, now);
+        let email = email.map(|address| self.new_email(address, mail));
+        let create = self.create(id, username, email, hash, invite, now);
         let (account, _) = reservation.carry_out(create).await?;
         Ok(match self.rules.claim {
             AddressClaim::AtOnce => {
@@ -174,19 +195,18 @@ impl Route for RegisterRoute {
 impl RegisterRoute {
     async fn create(
         &self,
+        id: UserId,
         username: Username,
-        email: Option<Email>,
+        email: Option<NewEmail>,
         hash: Result<PasswordHash, HashError>,
-        mail: Option<MailId>,
         invite: Option<String>,
         now: Timestamp,
     ) -> Result<Account, Problem> {
         let hash = hash?;
-        let id = UserId::new(now, &*self.world.random);
         let account = NewAccount {
             id,
             username,
-            email: email.map(|address| self.new_email(id, address, mail, now)),
+            email,
             roles: Roles::from_iter([Role::User]),
             password: hash.into_stored(),
             created_at: now,
@@ -209,25 +229,10 @@ impl RegisterRoute {
         }
     }
 
-    fn new_email(
-        &self,
-        user_id: UserId,
-        address: Email,
-        mail: Option<MailId>,
-        now: Timestamp,
-    ) -> NewEmail {
+    fn new_email(&self, address: Email, mail: Option<NewMail>) -> NewEmail {
         if self.rules.claim == AddressClaim::AtOnce {
             return NewEmail::Claimed(address);
         }
-        let mail = mail.map(|id| NewMail {
-            id,
-            mail: Mail::EmailVerification {
-                user_id,
-                epoch: SessionEpoch::FIRST,
-                address: address.clone(),
-            },
-            asked_at: now,
-        });
         NewEmail::Pending { address, mail }
     }
 
@@ -236,7 +241,7 @@ impl RegisterRoute {
     async fn admit(&self, code: Option<&str>) -> Result<Option<String>, Problem> {
         match self.rules.mode {
             Mode::Open => Ok(None),
-            Mode::Closed => Err(Problem::registration_closed()),
+            Mode::Closed => Err(RegistrationClosed.into()),
             Mode::Invite => {
                 let peppers = self.peppers.get().await?;
                 let tag = code.and_then(|code| CodeTag::of(CodeKind::Invite, code, &peppers));
@@ -258,11 +263,13 @@ impl RegisterRoute {
         let password = Password::parse(registration.password);
         let known_email = email.as_ref().ok().and_then(Option::as_ref);
         let violations = match &password {
-            Ok(password) => self.policy.check(password, username.as_ref().ok(), known_email)?.err(),
-            Err(_) => None,
+            Ok(password) => {
+                self.policy.violations(password, username.as_ref().ok(), known_email)?
+            }
+            Err(_) => Vec::new(),
         };
         match (username, password, email, violations) {
-            (Ok(username), Ok(password), Ok(email), None) => {
+            (Ok(username), Ok(password), Ok(email), violations) if violations.is_empty() => {
                 Ok(Valid { username, password, email })
             }
             (username, password, email, violations) => {
@@ -274,8 +281,8 @@ impl RegisterRoute {
                 .into_iter()
                 .flatten()
                 .collect();
-                let violation = |error| FieldError::new("password", "password", &error);
-                errors.extend(violations.into_iter().flatten().map(violation));
+                let violation = |error| FieldError::new("password", "password", error);
+                errors.extend(violations.iter().map(violation));
                 Err(Problem::invalid_input(errors))
             }
         }

@@ -7,7 +7,7 @@ use identity::{Anyone, Network, SessionId};
 use jiff::Timestamp;
 use process::Clock;
 use serde::{Deserialize, Serialize};
-use store::{Session, Sessions};
+use store::{Endings, Session, Sessions};
 use web::{
     BootError, Either, Endpoint, Input, Json, Method, NoContent, Path, Problem, Request, Route,
     World,
@@ -17,6 +17,7 @@ use web::{
 pub struct SessionsRoute {
     guard: AccountGuard,
     sessions: Sessions,
+    endings: Endings,
     clock: Arc<dyn Clock>,
 }
 
@@ -89,7 +90,8 @@ impl Route for SessionsRoute {
 
     async fn open((): (), guard: &AccountGuard, world: &World) -> Result<Self, BootError> {
         let sessions = Sessions::new(guard.users(), guard.database().clone());
-        Ok(Self { guard: guard.clone(), sessions, clock: Arc::clone(&world.clock) })
+        let endings = Endings::new(guard.users(), guard.database().clone());
+        Ok(Self { guard: guard.clone(), sessions, endings, clock: Arc::clone(&world.clock) })
     }
 
     async fn handle(
@@ -113,7 +115,7 @@ impl Route for SessionsRoute {
                 Ok(Either::Left(Json(SessionList { sessions })))
             }
             Asked::End(session) => {
-                if self.sessions.end(user, session).await? {
+                if self.endings.end(user, session).await? {
                     Ok(Either::Right(NoContent))
                 } else {
                     Err(Problem::not_found())

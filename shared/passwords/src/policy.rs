@@ -28,7 +28,7 @@ const BREACHED_FILTER: &str = "PASSWORD_BREACHED_FILTER";
 /// The rules for setting a password. Login has no rules, so that passwords older than a stricter policy stay
 /// valid.
 ///
-/// The first [`Policy::check`] reads the files, so that an instance that sets no password does not pay for them.
+/// The first [`Policy::violations`] reads the files, so that an instance that sets no password does not pay for them.
 #[derive(Clone, Debug)]
 pub struct Policy {
     min_chars: usize,
@@ -44,21 +44,19 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Checks whether the account with these names may have this password. No rule requires kinds of characters
-    /// (ASVS 6.2.5).
-    ///
-    /// The inner error lists every rule that the password breaks.
+    /// Lists every rule that the password breaks. Only if there is none may the account with these names have
+    /// this password. No rule requires kinds of characters (ASVS 6.2.5).
     ///
     /// The first call reads the configured files, and blocks for that.
     ///
     /// # Errors
     /// A configured file is unusable, so nothing could be checked.
-    pub fn check(
+    pub fn violations(
         &self,
         password: &Password,
         username: Option<&Username>,
         email: Option<&Email>,
-    ) -> Result<Result<(), Vec<PolicyViolation>>, ListError> {
+    ) -> Result<Vec<PolicyViolation>, ListError> {
         let text = password.text();
         let lower = Zeroizing::new(text.to_lowercase());
         let in_file = listed(self.common.as_deref(), |list| list.contains(&lower))?;
@@ -74,7 +72,7 @@ impl Policy {
         };
         let min_chars = self.min_chars;
 
-        let violations: Vec<_> = [
+        Ok([
             (text.chars().count() < min_chars, PolicyViolation::TooShort { min_chars }),
             (in_file || common::contains(&lower), PolicyViolation::TooCommon),
             (is_breached, PolicyViolation::Breached),
@@ -86,8 +84,7 @@ impl Policy {
         ]
         .into_iter()
         .filter_map(|(broken, violation)| broken.then_some(violation))
-        .collect();
-        Ok(if violations.is_empty() { Ok(()) } else { Err(violations) })
+        .collect())
     }
 }
 
@@ -180,10 +177,8 @@ mod tests {
         let username = Username::parse("Wintergarten").unwrap();
         let email = Email::parse("Rosa.Straße@example.com").unwrap();
         policy
-            .check(&password, Some(&username), Some(&email))
+            .violations(&password, Some(&username), Some(&email))
             .unwrap()
-            .err()
-            .unwrap_or_default()
             .into_iter()
             .map(|violation| violation.code())
             .collect()
@@ -239,14 +234,14 @@ mod tests {
         let of_domain = |password: &str| {
             let email = Email::parse("Rosa@Bücher.example").unwrap();
             let password = Password::parse(password.to_owned()).unwrap();
-            Policy::default().check(&password, None, Some(&email)).unwrap()
+            Policy::default().violations(&password, None, Some(&email)).unwrap()
         };
         for password in
             ["rosa@bücher.example", "ROSA@BU\u{308}CHER.example", "rosa@xn--bcher-kva.example"]
         {
-            assert_eq!(of_domain(password), Err(vec![PolicyViolation::MatchesEmail]), "{password}");
+            assert_eq!(of_domain(password), [PolicyViolation::MatchesEmail], "{password}");
         }
-        assert_eq!(of_domain("rosa@bucher.example"), Ok(()));
+        assert_eq!(of_domain("rosa@bucher.example"), []);
         for password in ["wintergarten1", "rosa.strasse@", "@example.com", "example.com"] {
             assert_eq!(codes(password), [""; 0], "{password}");
         }
@@ -259,15 +254,15 @@ mod tests {
         let policy = Policy { min_chars: 9, ..Policy::default() };
         let password = Password::parse("Baseball".into()).unwrap();
         assert_eq!(
-            policy.check(&password, Some(&username), Some(&email)).unwrap(),
-            Err(vec![
+            policy.violations(&password, Some(&username), Some(&email)).unwrap(),
+            [
                 PolicyViolation::TooShort { min_chars: 9 },
                 PolicyViolation::TooCommon,
                 PolicyViolation::MatchesUsername,
                 PolicyViolation::MatchesEmail,
-            ])
+            ]
         );
-        assert_eq!(policy.check(&password, Some(&username), None).unwrap().unwrap_err().len(), 3);
+        assert_eq!(policy.violations(&password, Some(&username), None).unwrap().len(), 3);
     }
 
     #[test]
@@ -351,7 +346,7 @@ mod tests {
         let policy = with_files(&common, &breached);
         let password = Password::parse("Landregen".to_owned()).unwrap();
         let error = || {
-            let error = policy.check(&password, None, None).unwrap_err();
+            let error = policy.violations(&password, None, None).unwrap_err();
             assert_eq!(error.kind(), FaultKind::Internal);
             format!("{error}: {}", error.source().unwrap())
         };
@@ -361,6 +356,6 @@ mod tests {
         fs::write(&breached, "x".repeat(200)).unwrap();
         assert!(error().contains("PASSWORD_BREACHED_FILTER is unusable: is not a filter"));
         write_filter(&breached, &["Nieselregen"]);
-        assert_eq!(policy.check(&password, None, None).unwrap(), Ok(()));
+        assert_eq!(policy.violations(&password, None, None).unwrap(), []);
     }
 }

@@ -14,7 +14,7 @@
 //! | [`Counters`] | counts attempts | `UpdateItem`, `DeleteItem` |
 //! | [`KnownNetworks`] | remembers the networks from which an account signs in | `GetItem`, `Query`, `PutItem`, `DeleteItem`, `ConditionCheckItem` |
 //! | [`Endings`] | ends a session | `DeleteItem` |
-//! | [`Sessions`] | lists sessions, and ends one | `Query`, `DeleteItem` |
+//! | [`Sessions`] | lists the sessions of an account | `Query` |
 //! | [`Epochs`] | ends all sessions of an account | `UpdateItem` |
 //! | [`Accounts`] | reads an account and a session | `GetItem` |
 //! | [`Outbox`] | requests mails | `PutItem` |

@@ -351,7 +351,7 @@ impl Epochs {
     }
 }
 
-/// Lists and ends sessions.
+/// Lists sessions.
 #[derive(Clone, Debug)]
 pub struct Sessions(Table);
 
@@ -368,14 +368,6 @@ impl Sessions {
     /// When the table cannot be read.
     pub async fn of(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         self.0.sessions(user).await
-    }
-
-    /// Ends a session. Returns whether it existed. A retry after a lost answer also returns true.
-    ///
-    /// # Errors
-    /// When the table cannot be written.
-    pub async fn end(&self, user: UserId, session: SessionId) -> Result<bool, StoreError> {
-        self.0.delete(Key::session(user, session)).await
     }
 }
 

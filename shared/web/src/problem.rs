@@ -243,13 +243,6 @@ impl Problem {
             .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE_SCOPE))
     }
 
-    /// Registration is closed (403).
-    #[must_use]
-    pub fn registration_closed() -> Self {
-        let detail = "Registration is closed.";
-        Self::new(StatusCode::FORBIDDEN, "registration_closed", "Forbidden", detail)
-    }
-
     /// Registration requires an invitation, and the request has no valid one (403).
     #[must_use]
     pub fn invalid_invite() -> Self {

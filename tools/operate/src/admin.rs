@@ -259,14 +259,14 @@ fn password(
     };
     let password =
         Password::parse(given).map_err(|error| anyhow::anyhow!("the password {error}"))?;
-    let checked = policy.check(&password, Some(username), email).context(
+    let violations = policy.violations(&password, Some(username), email).context(
         "cannot check the password: set PASSWORD_BREACHED_FILTER and PASSWORD_COMMON_FILE to \
          local copies of the lists",
     )?;
-    checked.map_err(|violations| {
+    if !violations.is_empty() {
         let violations: Vec<_> = violations.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!("the password {}", violations.join(" and "))
-    })?;
+        bail!("the password {}", violations.join(" and "));
+    }
     Ok(password)
 }
 
