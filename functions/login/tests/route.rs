@@ -14,7 +14,7 @@ use mailer::MailerFunction;
 use process::{Clock, Env, SystemClock};
 use serde_json::{Value, json};
 use testkit::{
-    AUDIENCE, Fault, Forge, ISSUER, Interceptor, Meanwhile, NewUser, PASSWORD, Stack, body,
+    AUDIENCE, ConcurrentEvent, Fault, Forge, ISSUER, Interceptor, NewUser, PASSWORD, Stack, body,
     deliver, event, events_of, from_network, json_body, json_request, load, readable, status,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -617,9 +617,9 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
     let env = interceptor.env(&bench.stack, &free);
     bench.route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let mut users = 0;
-    for (by, meanwhile) in ["username", "email"]
+    for (by, concurrent) in ["username", "email"]
         .into_iter()
-        .flat_map(|by| Meanwhile::ALL.map(|meanwhile| (by, meanwhile)))
+        .flat_map(|by| ConcurrentEvent::ALL.map(|concurrent| (by, concurrent)))
     {
         for call in 0.. {
             users += 1;
@@ -627,7 +627,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
             let email = format!("{username}@example.com");
             let user = NewUser { username: &username, email: Some(&email), roles: &[Role::User] };
             let account = bench.stack.user(user).await;
-            let (action, begun) = meanwhile.prepare(&bench.stack, &account).await;
+            let (action, begun) = concurrent.prepare(&bench.stack, &account).await;
             interceptor.before(call, action);
             let name = if by == "email" { &email } else { &username };
             let answer = bench.ask(&json!({by: name, "password": PASSWORD})).await;
@@ -636,7 +636,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
                 assert!(call > 8, "{call}");
                 break;
             }
-            let case = format!("{meanwhile:?} before call {call} by {by}");
+            let case = format!("{concurrent:?} before call {call} by {by}");
             let other = begun.await.unwrap();
             match status(&answer) {
                 401 => assert_eq!(body(&answer)["code"], "invalid_credentials", "{case}"),
@@ -645,7 +645,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
                     let said = testkit::claims(&token(&answer));
                     let session = said["sid"].as_str().unwrap().parse().unwrap();
                     let lives = bench.stack.lives(account.id, session).await;
-                    let may_be_later = !meanwhile.replaces_the_password() && call <= read;
+                    let may_be_later = !concurrent.replaces_the_password() && call <= read;
                     assert!(!lives || may_be_later, "{case}");
                 }
                 other => panic!("{case}: {other}"),
@@ -681,7 +681,7 @@ async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_c
     let name = Presented::Username(bench.account.username.canonical().clone());
     let read = logins.credential(&name).await.unwrap().unwrap();
     assert!(logins.account(bench.account.id, read.set_in).await.unwrap().is_some());
-    let (reset, done) = Meanwhile::Reset.prepare(&bench.stack, &bench.account).await;
+    let (reset, done) = ConcurrentEvent::Reset.prepare(&bench.stack, &bench.account).await;
     reset.await;
     assert_eq!(done.await.unwrap(), None);
     assert_eq!(logins.account(bench.account.id, read.set_in).await.unwrap(), None);

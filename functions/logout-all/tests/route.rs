@@ -33,7 +33,7 @@ async fn every_event_file_gets_its_recorded_answer() {
 }
 
 /// Whether the session of a token exists and is valid.
-async fn counts(stack: &Stack, token: &str) -> bool {
+async fn is_valid(stack: &Stack, token: &str) -> bool {
     let claims = testkit::claims(token);
     let id = |name: &str| claims[name].as_str().unwrap().to_owned();
     let accounts = store::Accounts::new(&stack.users(), stack.client());
@@ -52,15 +52,15 @@ async fn only_the_sessions_of_the_caller_end() {
     let (one, other) = (stack.sign_in(&account).await, stack.sign_in(&account).await);
     let answer = ask(&route, &one).await;
     assert_eq!((status(&answer), answer.body), (204, None));
-    assert!(!counts(&stack, &one).await && !counts(&stack, &other).await);
-    assert!(counts(&stack, &stranger).await);
+    assert!(!is_valid(&stack, &one).await && !is_valid(&stack, &other).await);
+    assert!(is_valid(&stack, &stranger).await);
     // An ended session is refused.
     assert_eq!(status(&ask(&route, &other).await), 401);
     // A later login is valid.
     let accounts = store::Accounts::new(&stack.users(), stack.client());
     let session = identity::SessionId::new(&process::SystemRandom);
     let account = accounts.find(account.id, session).await.unwrap().account.unwrap();
-    assert!(counts(&stack, &stack.sign_in(&account).await).await);
+    assert!(is_valid(&stack, &stack.sign_in(&account).await).await);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn every_event_file_gets_its_recorded_answer() {
 }
 
 /// Whether the session of a token exists and is valid.
-async fn counts(stack: &Stack, token: &str) -> bool {
+async fn is_valid(stack: &Stack, token: &str) -> bool {
     let claims = testkit::claims(token);
     let id = |name: &str| claims[name].as_str().unwrap().to_owned();
     let accounts = store::Accounts::new(&stack.users(), stack.client());
@@ -55,14 +55,14 @@ async fn only_the_session_of_the_token_ends() {
         let answer = ask(&route, &one).await;
         assert_eq!((status(&answer), answer.body), (204, None), "the second call too");
     }
-    assert!(!counts(&stack, &one).await);
-    assert!(counts(&stack, &other).await && counts(&stack, &stranger).await);
+    assert!(!is_valid(&stack, &one).await);
+    assert!(is_valid(&stack, &other).await && is_valid(&stack, &stranger).await);
     // A token that names another user's session does not end it.
     let mut claims = testkit::claims(&other);
     claims["sid"] = testkit::claims(&stranger)["sid"].clone();
     let mixed = stack.forge().sign(&stack.forge().header(), &claims);
     assert_eq!(status(&ask(&route, &mixed).await), 204);
-    assert!(counts(&stack, &stranger).await);
+    assert!(is_valid(&stack, &stranger).await);
 }
 
 /// The route reads nothing about the caller.

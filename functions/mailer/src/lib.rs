@@ -29,7 +29,8 @@ use secrets::{Cached, PeppersSecret, SecretError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{
-    CODE_VALID_FOR, Code, ConfirmedEmail, Counters, Mail, Mailings, Notice, Outgoing, StoreError,
+    CODE_VALID_FOR, CodeRecord, ConfirmedEmail, Counters, Mail, Mailings, Notice, Outgoing,
+    StoreError,
 };
 use throttle::{CausedBy, NoticeBudget, ThrottleError};
 
@@ -308,7 +309,7 @@ impl MailerFunction {
         let peppers = self.peppers.get().await?;
         let code = MailedCode::derive(purpose, id, &peppers, outgoing.asked_at);
         self.mailings
-            .store(&Code {
+            .store(&CodeRecord {
                 mail: id,
                 purpose,
                 user: account.id,

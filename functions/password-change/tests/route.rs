@@ -14,8 +14,8 @@ use process::{Clock, Env, SystemClock, SystemRandom};
 use serde_json::{Value, json};
 use store::{Hashes, Mail, NewMail, Notice, Passwords};
 use testkit::{
-    Fault, Interceptor, Meanwhile, NewUser, PASSWORD, Stack, bearer, body, claims, deliver, event,
-    events_of, from_network, json_body, load, readable, signed_in, status,
+    ConcurrentEvent, Fault, Interceptor, NewUser, PASSWORD, Stack, bearer, body, claims, deliver,
+    event, events_of, from_network, json_body, load, readable, signed_in, status,
 };
 use web::{EventResponse, Service, World, answer};
 
@@ -84,7 +84,7 @@ impl Bench {
     }
 
     /// Whether the session of a token is valid.
-    async fn counts(&self, token: &str) -> bool {
+    async fn is_valid(&self, token: &str) -> bool {
         let said = claims(token);
         let session: SessionId = said["sid"].as_str().unwrap().parse().unwrap();
         let accounts = store::Accounts::new(&self.stack.users(), self.stack.client());
@@ -112,10 +112,10 @@ async fn a_change_sets_the_password_and_ends_all_other_sessions() {
     let answer = bench.change(&mine, PASSWORD, NEW).await;
     assert_eq!(status(&answer), 200, "{answer:?}");
     assert!(bench.is(NEW).await && !bench.is(PASSWORD).await);
-    assert!(!bench.counts(&mine).await && !bench.counts(&other).await);
+    assert!(!bench.is_valid(&mine).await && !bench.is_valid(&other).await);
     let tokens = body(&answer);
     let new = tokens["access_token"].as_str().unwrap();
-    assert!(bench.counts(new).await);
+    assert!(bench.is_valid(new).await);
     let refresh = tokens["refresh_token"].as_str().unwrap();
     // A login finds the account in the epoch in which the new password was set.
     let name = Presented::Username(bench.account.username.canonical().clone());
@@ -184,7 +184,7 @@ async fn a_wrong_password_changes_nothing_and_is_throttled_as_at_login() {
     }
     let held = bench.change(&token, PASSWORD, NEW).await;
     assert_eq!((status(&held), &body(&held)["code"]), (429, &json!("too_many_attempts")));
-    assert!(bench.is(PASSWORD).await && bench.counts(&token).await);
+    assert!(bench.is(PASSWORD).await && bench.is_valid(&token).await);
 }
 
 #[tokio::test]
@@ -228,7 +228,7 @@ async fn only_one_of_two_concurrent_changes_succeeds() {
     assert!(matches!(change("one").await, store::Changed::Done(_)));
     let sessions = store::Sessions::new(&bench.stack.users(), bench.stack.client());
     let before = sessions.of(bench.account.id).await.unwrap();
-    assert_eq!(change("two").await, store::Changed::Meanwhile);
+    assert_eq!(change("two").await, store::Changed::Conflict);
     assert_eq!(sessions.of(bench.account.id).await.unwrap(), before, "the loser changes nothing");
     let kept = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     assert_eq!(kept.expose(), "the hash of one");
@@ -249,7 +249,7 @@ async fn a_disabled_account_changes_nothing() {
         let notice = bench.notice();
         passwords.change(&bench.account, &stored, new, session, Some(&notice)).await.unwrap()
     };
-    assert_eq!(late, store::Changed::Meanwhile);
+    assert_eq!(late, store::Changed::Conflict);
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn a_change_that_loses_a_race_begins_no_session() {
     bench.route =
         Box::pin(Service::<PasswordChangeRoute>::open(&env, &World::system())).await.unwrap();
     let mut users = 0;
-    for meanwhile in Meanwhile::ALL {
+    for concurrent in ConcurrentEvent::ALL {
         for call in 0.. {
             users += 1;
             let username = format!("user-{users}");
@@ -294,7 +294,7 @@ async fn a_change_that_loses_a_race_begins_no_session() {
             let user = NewUser { username: &username, email: Some(&email), roles: &[Role::User] };
             let account = bench.stack.user(user).await;
             let token = bench.stack.sign_in(&account).await;
-            let (action, begun) = meanwhile.prepare(&bench.stack, &account).await;
+            let (action, begun) = concurrent.prepare(&bench.stack, &account).await;
             interceptor.before(call, action);
             let answer = bench.change(&token, PASSWORD, NEW).await;
             let calls = interceptor.calls();
@@ -302,7 +302,7 @@ async fn a_change_that_loses_a_race_begins_no_session() {
                 assert!(call > 5 && status(&answer) == 200, "{call}");
                 break;
             }
-            let case = format!("{meanwhile:?} before call {call}");
+            let case = format!("{concurrent:?} before call {call}");
             assert!(matches!(status(&answer), 401 | 403), "{case}: {}", status(&answer));
             let other = begun.await.unwrap();
             let sessions = store::Sessions::new(&bench.stack.users(), bench.stack.client());
@@ -355,7 +355,7 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_change() {
     assert_eq!(status(&answer), 200);
     let told = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
     assert!(told, "the route tried to write a notice");
-    assert!(bench.is(NEW).await && !bench.counts(&other).await);
-    assert!(bench.counts(body(&answer)["access_token"].as_str().unwrap()).await);
+    assert!(bench.is(NEW).await && !bench.is_valid(&other).await);
+    assert!(bench.is_valid(body(&answer)["access_token"].as_str().unwrap()).await);
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await, []);
 }

@@ -6,7 +6,7 @@ use passwords::{Hasher, Password, Policy};
 use process::Fault;
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use store::{Code, Codes, NewMail, Notice, Outbox, Redeemed, Resets};
+use store::{CodeRecord, Codes, NewMail, Notice, Outbox, Redeemed, Resets};
 use throttle::{Familiarity, Throttle};
 use web::{
     Body, BootError, Client, Endpoint, FieldError, NoContent, Problem, Public, Route, World,
@@ -111,7 +111,7 @@ impl Route for PasswordResetRoute {
 impl PasswordResetRoute {
     async fn reset(
         &self,
-        code: &Code,
+        code: &CodeRecord,
         account: &Account,
         password: &Password,
     ) -> Result<(), Problem> {

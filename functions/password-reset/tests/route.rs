@@ -85,7 +85,7 @@ impl Bench {
         let epoch = accounts.account_by_name(name).await.unwrap().unwrap().epoch;
         let sessions = Sessions::new(&self.stack.users(), self.stack.client());
         let sessions = sessions.of(self.account.id).await.unwrap();
-        sessions.iter().filter(|session| session.counts(epoch, SystemClock.now())).count()
+        sessions.iter().filter(|session| session.is_valid(epoch, SystemClock.now())).count()
     }
 }
 

@@ -16,8 +16,8 @@ use process::Env;
 use refresh::RefreshRoute;
 use serde_json::{Value, json};
 use testkit::{
-    Fault, Interceptor, Meanwhile, NewUser, Stack, body, deliver, event, events_of, json_body,
-    json_request, load, readable, status,
+    ConcurrentEvent, Fault, Interceptor, NewUser, Stack, body, deliver, event, events_of,
+    json_body, json_request, load, readable, status,
 };
 use web::{EventResponse, Service, World, answer};
 
@@ -356,7 +356,7 @@ async fn a_refresh_that_races_a_change_does_not_revive_its_session() {
             .await
             .unwrap();
     let mut users = 0;
-    for meanwhile in Meanwhile::ALL {
+    for concurrent in ConcurrentEvent::ALL {
         for call in 0.. {
             users += 1;
             let username = format!("user-{users}");
@@ -365,14 +365,14 @@ async fn a_refresh_that_races_a_change_does_not_revive_its_session() {
             bench.account = bench.stack.user(user).await;
             let sid = bench.begin().await;
             let token = bench.token(sid, 0);
-            let (action, begun) = meanwhile.prepare(&bench.stack, &bench.account).await;
+            let (action, begun) = concurrent.prepare(&bench.stack, &bench.account).await;
             interceptor.before(call, action);
             let (first, _) = bench.refresh(&token).await;
             if interceptor.calls().len() <= call {
                 assert!(call > 1 && first == 200, "{call}");
                 break;
             }
-            let case = format!("{meanwhile:?} before call {call}");
+            let case = format!("{concurrent:?} before call {call}");
             assert!(matches!(first, 200 | 401), "{case}: {first}");
             assert!(!bench.stack.lives(bench.account.id, sid).await, "{case}");
             assert_eq!(bench.refresh(&token).await, (401, None), "{case}");

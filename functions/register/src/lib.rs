@@ -246,7 +246,7 @@ impl RegisterRoute {
                 let peppers = self.peppers.get().await?;
                 let tag = code.and_then(|code| CodeTag::of(CodeKind::Invite, code, &peppers));
                 let tag = tag.ok_or(RegisterError::InvalidInvite)?;
-                if !self.invites.counts(tag.as_str(), self.world.clock.now()).await? {
+                if !self.invites.is_valid(tag.as_str(), self.world.clock.now()).await? {
                     return Err(RegisterError::InvalidInvite.into());
                 }
                 Ok(Some(tag.as_str().to_owned()))

@@ -106,7 +106,7 @@ impl Route for SessionsRoute {
                 let global = self.guard.epoch().await?;
                 let mut sessions = self.sessions.of(user).await?;
                 sessions.retain(|session| {
-                    session.counts(epoch, now) && !global.refuses(session.created_at.as_second())
+                    session.is_valid(epoch, now) && !global.refuses(session.created_at.as_second())
                 });
                 sessions.sort_by_key(|session| std::cmp::Reverse((session.created_at, session.id)));
                 let current = caller.session_id();

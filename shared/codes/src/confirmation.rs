@@ -4,7 +4,7 @@ use std::fmt;
 
 use identity::{Account, Email, MailedFor, Network};
 use process::World;
-use store::{Code, NewMail, Notice, Redeemed, Verifications};
+use store::{CodeRecord, NewMail, Notice, Redeemed, Verifications};
 
 use crate::{CodeError, PresentedCode, Redemption};
 
@@ -72,14 +72,14 @@ impl Confirmations {
                 found.keep().await;
                 Err(CodeError::Taken)
             }
-            Redeemed::Meanwhile => {
+            Redeemed::Conflict => {
                 let reason = "the code or the account changed concurrently";
                 Err(CodeError::Wrong(reason))
             }
         }
     }
 
-    async fn claim(&self, code: &Code, account: &Account) -> Result<Redeemed, CodeError> {
+    async fn claim(&self, code: &CodeRecord, account: &Account) -> Result<Redeemed, CodeError> {
         let now = self.world.clock.now();
         let address = account.email.as_ref().map(Email::canonical);
         let is_another = address != Some(code.address.canonical());
@@ -87,8 +87,7 @@ impl Confirmations {
         let notice = notice.filter(|_| is_another);
         let redeemed = self.verifications.verify(code, account, notice.as_ref(), now).await?;
         // Of two concurrent requests with this code, the other one may have confirmed the address.
-        if redeemed == Redeemed::Meanwhile && self.redemption.codes.has_confirmed(code.mail).await?
-        {
+        if redeemed == Redeemed::Conflict && self.redemption.codes.has_confirmed(code.mail).await? {
             return Ok(Redeemed::Done);
         }
         Ok(redeemed)

@@ -8,7 +8,7 @@ use identity::{Account, MailId, MailedFor, Network, Presented, Standing};
 use peppers::Peppers;
 use process::{Clock, Outage, World};
 use secrets::Cached;
-use store::{Code, Codes, DigitsOf, DigitsTry};
+use store::{CodeRecord, Codes, DigitsOf, DigitsTry};
 use throttle::{Attempt, Reservation, Throttle, ThrottleError};
 
 use crate::{CodeError, Digits, PresentedCode};
@@ -32,7 +32,7 @@ impl fmt::Debug for Redemption {
 #[must_use = "record a success, or the attempt counts as a failure"]
 pub struct ValidCode<'a> {
     /// The code.
-    pub code: Code,
+    pub code: CodeRecord,
     /// The current state of the account that the code is for.
     pub account: Account,
     located: Located<'a>,

@@ -172,7 +172,7 @@ impl KeysTable {
     /// change.
     ///
     /// # Errors
-    /// [`KeysError::Meanwhile`] if another set has been published since `seen` was read; or the table cannot be
+    /// [`KeysError::Conflict`] if another set has been published since `seen` was read; or the table cannot be
     /// written.
     pub async fn publish(
         &self,
@@ -208,7 +208,7 @@ impl KeysTable {
                     .as_service_error()
                     .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
             {
-                Err(KeysError::Meanwhile)
+                Err(KeysError::Conflict)
             }
             Err(error) => Err(DynamoError::from(error).into()),
         }
@@ -255,7 +255,7 @@ pub enum KeysError {
     Unpublished,
     /// Another set was published concurrently.
     #[error("another key set was published concurrently")]
-    Meanwhile,
+    Conflict,
     /// The item is malformed.
     #[error("the published key set is malformed")]
     Form,
@@ -268,7 +268,7 @@ impl Fault for KeysError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Dynamo(error) => error.kind(),
-            Self::Meanwhile => FaultKind::Conflict,
+            Self::Conflict => FaultKind::Conflict,
             Self::Unpublished | Self::Form | Self::Unusable(_) => FaultKind::Unavailable,
         }
     }

@@ -273,12 +273,12 @@ async fn publishing_over_an_unseen_key_set_is_refused() {
     let seen = table.record().await.unwrap();
     table.publish(&seen, &seen.keys, "one").await.unwrap();
     let late = table.publish(&seen, &[], "two").await;
-    assert!(matches!(late, Err(KeysError::Meanwhile)), "{late:?}");
+    assert!(matches!(late, Err(KeysError::Conflict)), "{late:?}");
     assert_eq!(table.record().await.unwrap().version, "one");
     // The same holds if both have read an empty table.
     let nothing = keys::Record::default();
     let late = table.publish(&nothing, &[], "three").await;
-    assert!(matches!(late, Err(KeysError::Meanwhile)), "{late:?}");
+    assert!(matches!(late, Err(KeysError::Conflict)), "{late:?}");
 }
 
 #[tokio::test]

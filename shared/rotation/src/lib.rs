@@ -282,11 +282,11 @@ impl Rotation {
                 return Ok(());
             }
             match self.table.publish(&record, &published, token).await {
-                Err(KeysError::Meanwhile) => {}
+                Err(KeysError::Conflict) => {}
                 done => return Ok(done?),
             }
         }
-        Err(RotationError::Keys(KeysError::Meanwhile))
+        Err(RotationError::Keys(KeysError::Conflict))
     }
 
     async fn test(&self, token: &str) -> Result<(), RotationError> {
@@ -337,11 +337,11 @@ impl Rotation {
                 return Ok(());
             }
             match self.table.publish(&record, &published, token).await {
-                Err(KeysError::Meanwhile) => {}
+                Err(KeysError::Conflict) => {}
                 done => return Ok(done?),
             }
         }
-        Err(RotationError::Keys(KeysError::Meanwhile))
+        Err(RotationError::Keys(KeysError::Conflict))
     }
 
     /// Reads the version in use, which is an empty set before the first rotation.

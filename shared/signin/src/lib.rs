@@ -100,7 +100,7 @@ impl Ready<'_> {
         let notice = NewMail::notice(account, Notice::PasswordChanged, now, random);
         match passwords.change(account, old, new, session, notice.as_ref()).await? {
             Changed::Done(session) => self.tokens(account, &session),
-            Changed::Meanwhile => Err(SignInError::Refused("the account changed concurrently")),
+            Changed::Conflict => Err(SignInError::Refused("the account changed concurrently")),
         }
     }
 

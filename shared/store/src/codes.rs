@@ -22,9 +22,9 @@ use crate::write::Written;
 /// The number of tries at digits.
 pub const DIGITS_TRIES: u32 = 5;
 
-/// The code of a mail.
+/// What is stored of a code by mail: everything except the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Code {
+pub struct CodeRecord {
     /// The mail.
     pub mail: MailId,
     /// The purpose.
@@ -80,7 +80,7 @@ impl DigitsOf<'_> {
     }
 }
 
-impl Code {
+impl CodeRecord {
     /// The purpose and the owner of its digits.
     #[must_use]
     pub fn digits_of(&self) -> DigitsOf<'_> {
@@ -156,7 +156,7 @@ impl Table {
 
     /// The part of a transaction that uses a code up. It cancels the transaction if the code has been used or
     /// has expired. A confirmation stays stored from then on: see [`Codes::has_confirmed`].
-    pub(crate) fn use_up(&self, code: &Code, now: Timestamp) -> TransactWriteItem {
+    pub(crate) fn use_up(&self, code: &CodeRecord, now: Timestamp) -> TransactWriteItem {
         let is_valid =
             attribute("used").is(false).and(attribute("expires_at").above(now.as_second()));
         let update = self.update(Key::code(code.mail)).when(is_valid).set("used", true);
@@ -211,11 +211,11 @@ impl Mailings {
     }
 
     /// Stores a code before its mail goes out. Storing it again is harmless: its tries and its use are kept.
-    /// Earlier digits ([`Code::digits_of`]) become void; those of a later mail stay valid.
+    /// Earlier digits ([`CodeRecord::digits_of`]) become void; those of a later mail stay valid.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn store(&self, code: &Code) -> Result<(), StoreError> {
+    pub async fn store(&self, code: &CodeRecord) -> Result<(), StoreError> {
         let expires_at = code.expires_at.as_second();
         let stored = CodeItem {
             purpose: code.purpose,
@@ -340,7 +340,7 @@ impl Codes {
         purpose: MailedFor,
         mail: MailId,
         now: Timestamp,
-    ) -> Result<Option<(Code, Account)>, StoreError> {
+    ) -> Result<Option<(CodeRecord, Account)>, StoreError> {
         let Some(item) = self.0.get::<CodeItem>(Key::code(mail)).await? else { return Ok(None) };
         let Some(expires_at) = item.expires_at.filter(|ends| *ends > now.as_second()) else {
             return Ok(None);
@@ -352,7 +352,7 @@ impl Codes {
         let Some(account) = account.filter(|account| account.epoch == item.epoch) else {
             return Ok(None);
         };
-        let code = Code {
+        let code = CodeRecord {
             mail,
             purpose,
             user: item.user_id,

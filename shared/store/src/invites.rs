@@ -52,7 +52,7 @@ impl Invites {
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn counts(&self, tag: &str, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn is_valid(&self, tag: &str, now: Timestamp) -> Result<bool, StoreError> {
         let invite = self.0.get::<InviteItem>(Key::invite(tag)).await?;
         Ok(invite.is_some_and(|invite| now.as_second() < invite.expires_at))
     }

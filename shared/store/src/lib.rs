@@ -50,7 +50,7 @@ mod write;
 pub use accounts::Accounts;
 pub use administration::Administration;
 pub use chain::{Chain, Judgement};
-pub use codes::{Code, Codes, DIGITS_TRIES, DigitsOf, DigitsTry, Mailings, Outgoing};
+pub use codes::{CodeRecord, Codes, DIGITS_TRIES, DigitsOf, DigitsTry, Mailings, Outgoing};
 pub use counters::{CounterKey, Counters, Receipt, Reserved};
 pub use invites::Invites;
 pub use item::PasswordEpoch;

@@ -173,8 +173,8 @@ impl Logins {
         let (begun, swept) = tokio::join!(begun, sweep);
         let begun = begun?;
         not_swept(user, swept);
-        let counting = before.iter().filter(|session| session.counts(epoch, now)).count();
-        if counting + CROWD >= self.limits.per_account() {
+        let valid = before.iter().filter(|session| session.is_valid(epoch, now)).count();
+        if valid + CROWD >= self.limits.per_account() {
             // Each concurrent login looks only after its own session is stored, so the last one to look sees
             // all sessions. All of them remove the same sessions, even if one of those is the login's own.
             let again = async {
@@ -207,13 +207,13 @@ impl Logins {
     ) -> Result<(), StoreError> {
         // Sessions of a later epoch began after the account was read, by a caller who knows the new password:
         // this login must not judge them.
-        let (mut counting, over): (Vec<_>, Vec<_>) = sessions
+        let (mut valid, over): (Vec<_>, Vec<_>) = sessions
             .iter()
             .filter(|session| session.epoch <= epoch)
-            .partition(|session| session.counts(epoch, now));
-        counting.sort_by_key(|session| (session.created_at, session.id));
-        let too_many = (counting.len() + more).saturating_sub(self.limits.per_account());
-        let ended = counting.into_iter().take(too_many).chain(over).take(too_many.max(SWEPT));
+            .partition(|session| session.is_valid(epoch, now));
+        valid.sort_by_key(|session| (session.created_at, session.id));
+        let too_many = (valid.len() + more).saturating_sub(self.limits.per_account());
+        let ended = valid.into_iter().take(too_many).chain(over).take(too_many.max(SWEPT));
         let ended = ended.map(|session| self.table.delete(Key::session(user, session.id)));
         join_all(ended).await.into_iter().try_for_each(|deleted| deleted.map(drop))
     }

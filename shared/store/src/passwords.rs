@@ -46,7 +46,7 @@ pub enum Changed {
     /// The password is the new one, all sessions have ended, and this one has begun.
     Done(Box<Session>),
     /// The account's epoch or its password had changed before, so nothing was changed.
-    Meanwhile,
+    Conflict,
 }
 
 impl Passwords {
@@ -91,7 +91,7 @@ impl Passwords {
         if failed.is_empty() {
             Ok(Changed::Done(Box::new(Session::of(id, item)?)))
         } else {
-            Ok(Changed::Meanwhile)
+            Ok(Changed::Conflict)
         }
     }
 }

@@ -4,7 +4,7 @@ use dynamo::Client;
 use identity::{Account, Email, StoredHash};
 use jiff::Timestamp;
 
-use crate::codes::Code;
+use crate::codes::CodeRecord;
 use crate::expression::{Condition, absent, attribute};
 use crate::item::{ClaimItem, PasswordEpoch, PasswordItem};
 use crate::key::Key;
@@ -25,7 +25,7 @@ pub enum Redeemed {
     /// The change has been made, and the code is used up.
     Done,
     /// The code has been used or the account has changed, so nothing was changed.
-    Meanwhile,
+    Conflict,
     /// Another account has the address, so nothing was changed.
     Taken,
 }
@@ -56,7 +56,7 @@ impl Resets {
     /// When the table cannot be written.
     pub async fn reset(
         &self,
-        code: &Code,
+        code: &CodeRecord,
         account: &Account,
         new: StoredHash,
         notice: Option<&NewMail>,
@@ -96,7 +96,7 @@ impl Verifications {
     /// When the table cannot be written.
     pub async fn verify(
         &self,
-        code: &Code,
+        code: &CodeRecord,
         account: &Account,
         notice: Option<&NewMail>,
         now: Timestamp,
@@ -128,6 +128,6 @@ fn redeemed(failed: &[usize], claim: Option<usize>) -> Redeemed {
     match failed {
         [] => Redeemed::Done,
         [only] if Some(*only) == claim => Redeemed::Taken,
-        _ => Redeemed::Meanwhile,
+        _ => Redeemed::Conflict,
     }
 }

@@ -130,7 +130,7 @@ pub struct Session {
 impl Session {
     /// Whether it is valid: it has not ended, and has this epoch.
     #[must_use]
-    pub fn counts(&self, epoch: SessionEpoch, now: Timestamp) -> bool {
+    pub fn is_valid(&self, epoch: SessionEpoch, now: Timestamp) -> bool {
         now < self.ends_at && self.epoch == epoch
     }
 

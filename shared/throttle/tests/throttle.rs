@@ -150,7 +150,7 @@ async fn three_are_free_and_then_each_waits_twice_as_long() {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     }
     for wait in [1, 2, 4, 8] {
-        // However often it is tried meanwhile, with the right password too: that lengthens nothing.
+        // Further tries, even with the right password, do not prolong the wait.
         for _ in 0..3 {
             assert_eq!(fail(&throttle, bench.owner(), HOME).await, Err(wait));
         }

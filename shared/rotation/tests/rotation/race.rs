@@ -29,7 +29,7 @@ fn assert_in_between(error: &RotationError) {
                 | RotationError::Superseded
                 | RotationError::TooEarly { .. }
                 | RotationError::Secret(SecretError::Moved)
-                | RotationError::Keys(KeysError::Meanwhile)
+                | RotationError::Keys(KeysError::Conflict)
         ),
         "{error:?}"
     );

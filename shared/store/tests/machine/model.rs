@@ -121,7 +121,7 @@ impl Model {
     fn login(&mut self) -> Session {
         let (epoch, now) = (self.epoch, self.now);
         for slot in &mut self.sessions {
-            slot.take_if(|session| !session.counts(epoch, now));
+            slot.take_if(|session| !session.is_valid(epoch, now));
         }
         while self.sessions.iter().flatten().count() >= SESSIONS {
             let age = |slot: &&mut Option<Session>| {

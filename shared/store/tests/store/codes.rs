@@ -6,8 +6,8 @@ use identity::{Account, CanonicalName, Email, MailId, MailedFor, Presented, Stor
 use jiff::{SignedDuration, Timestamp};
 use process::{Clock, Fault as _, FaultKind, SystemClock, SystemRandom};
 use store::{
-    Accounts, CODE_VALID_FOR, Code, Codes, DIGITS_TRIES, DigitsOf, Epochs, Hashes, Mail, Mailings,
-    NewMail, Notice, Redeemed, Resets, Verifications,
+    Accounts, CODE_VALID_FOR, CodeRecord, Codes, DIGITS_TRIES, DigitsOf, Epochs, Hashes, Mail,
+    Mailings, NewMail, Notice, Redeemed, Resets, Verifications,
 };
 use testkit::{Fault, Faults, Stack};
 
@@ -30,8 +30,8 @@ impl Bench {
     }
 
     /// A code that has been mailed.
-    async fn mail(&self, purpose: MailedFor, address: &str) -> Code {
-        let code = Code {
+    async fn mail(&self, purpose: MailedFor, address: &str) -> CodeRecord {
+        let code = CodeRecord {
             mail: MailId::new(SystemClock.now(), &SystemRandom),
             purpose,
             user: self.account.id,
@@ -54,13 +54,13 @@ impl Bench {
         NewMail { id: MailId::new(self.now, &SystemRandom), mail, asked_at: self.now }
     }
 
-    async fn reset(&self, code: &Code, hash: &str) -> Redeemed {
+    async fn reset(&self, code: &CodeRecord, hash: &str) -> Redeemed {
         let resets = Resets::new(&self.stack.users(), self.stack.client());
         let (new, notice) = (StoredHash::new(hash), self.notice());
         resets.reset(code, &self.account, new, Some(&notice), self.now).await.unwrap()
     }
 
-    async fn verify(&self, code: &Code, account: &Account) -> Redeemed {
+    async fn verify(&self, code: &CodeRecord, account: &Account) -> Redeemed {
         let verifications = Verifications::new(&self.stack.users(), self.stack.client());
         let notice = self.notice();
         verifications.verify(code, account, Some(&notice), self.now).await.unwrap()
@@ -228,9 +228,9 @@ async fn without_the_conditions_a_code_is_used_by_all() {
 async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
     let bench = Bench::start().await;
     let code = bench.mail(RESET, "owner@example.com").await;
-    // Whatever has happened meanwhile: nothing at all is done.
+    // After any concurrent change, nothing at all is done.
     let nothing = async |bench: &Bench| {
-        assert_eq!(bench.reset(&code, "new").await, Redeemed::Meanwhile);
+        assert_eq!(bench.reset(&code, "new").await, Redeemed::Conflict);
         assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("the hash of owner", 0));
     };
     let epochs = Epochs::new(&bench.stack.users(), bench.stack.client());
@@ -248,12 +248,12 @@ async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
     assert_eq!(bench.codes().find(RESET, code.mail, bench.now).await.unwrap(), None);
     // Nor again, with the account as it is now.
     let bench = Bench { account: bench.now_is(bench.account.id).await, ..bench };
-    assert_eq!(bench.reset(&code, "newer").await, Redeemed::Meanwhile);
-    // And its address has changed meanwhile.
+    assert_eq!(bench.reset(&code, "newer").await, Redeemed::Conflict);
+    // The same holds after a change of the address.
     let code = bench.mail(RESET, "owner@example.com").await;
     let moved = bench.mail(MailedFor::EmailVerification, "new@example.com").await;
     assert_eq!(bench.verify(&moved, &bench.account).await, Redeemed::Done);
-    assert_eq!(bench.reset(&code, "newer").await, Redeemed::Meanwhile);
+    assert_eq!(bench.reset(&code, "newer").await, Redeemed::Conflict);
     assert_eq!(bench.hash().await, "new");
 }
 
@@ -327,7 +327,7 @@ async fn an_address_is_claimed_and_the_old_one_given_up() {
     assert_eq!(credential("new@example.com").await.unwrap().user_id, bench.account.id);
     assert!(credential("owner@example.com").await.is_none());
     // Once.
-    assert_eq!(bench.verify(&code, &now).await, Redeemed::Meanwhile);
+    assert_eq!(bench.verify(&code, &now).await, Redeemed::Conflict);
 
     // Another spelling of one's own is claimed again.
     let code = bench.mail(verify, "NEW@example.com").await;
@@ -362,7 +362,7 @@ async fn of_two_who_claim_an_address_one_gets_it() {
     let mut claims = Vec::new();
     let faults = Faults::together(2, Fault::None);
     for account in [first, second] {
-        let code = Code { user: account.id, ..bench.mail(verify, "new@example.com").await };
+        let code = CodeRecord { user: account.id, ..bench.mail(verify, "new@example.com").await };
         let verifications =
             Verifications::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
         let now = bench.now;
@@ -383,7 +383,7 @@ async fn digits_that_confirm_an_address_count_for_the_account_that_asked_for_the
     let second = registrations(&bench.stack).create(new_account("second", None)).await.unwrap();
     let verify = MailedFor::EmailVerification;
     let mine = bench.mail(verify, "new@example.com").await;
-    let theirs = Code {
+    let theirs = CodeRecord {
         mail: MailId::new(SystemClock.now(), &SystemRandom),
         user: second.id,
         ..mine.clone()
@@ -401,7 +401,7 @@ async fn digits_that_confirm_an_address_count_for_the_account_that_asked_for_the
 async fn a_code_has_confirmed_an_address_while_its_account_still_has_it() {
     let bench = Bench::start().await;
     let verify = MailedFor::EmailVerification;
-    let confirmed = async |code: &Code| bench.codes().has_confirmed(code.mail).await.unwrap();
+    let confirmed = async |code: &CodeRecord| bench.codes().has_confirmed(code.mail).await.unwrap();
     let code = bench.mail(verify, "new@example.com").await;
     assert!(!confirmed(&code).await, "not used yet");
     assert_eq!(bench.verify(&code, &bench.account).await, Redeemed::Done);
@@ -415,7 +415,7 @@ async fn a_code_has_confirmed_an_address_while_its_account_still_has_it() {
     assert!(confirmed(&code).await);
     // Another address does.
     let now = bench.now_is(bench.account.id).await;
-    let other = Code { epoch: now.epoch, ..bench.mail(verify, "other@example.com").await };
+    let other = CodeRecord { epoch: now.epoch, ..bench.mail(verify, "other@example.com").await };
     assert_eq!(bench.verify(&other, &now).await, Redeemed::Done);
     assert!(confirmed(&other).await && !confirmed(&code).await);
     bench.stack.disable(bench.account.id).await;

@@ -50,7 +50,7 @@ async fn nobody_has_no_credential() {
     }
 }
 
-/// A login with the password of before must not set it again over one that was set meanwhile.
+/// A login with the previous password must not overwrite a password that was set concurrently.
 #[tokio::test]
 async fn a_hash_is_replaced_unless_it_has_changed_meanwhile() {
     let stack = Stack::start().await;

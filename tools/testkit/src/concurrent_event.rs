@@ -6,8 +6,8 @@ use identity::{Account, MailId, MailedFor, SessionId, StoredHash};
 use jiff::SignedDuration;
 use process::{Clock, SystemClock, SystemRandom};
 use store::{
-    Administration, Changed, Code, Epochs, Hashes, Mail, Mailings, NewMail, NewSession, Notice,
-    Passwords, Redeemed, Resets,
+    Administration, Changed, CodeRecord, Epochs, Hashes, Mail, Mailings, NewMail, NewSession,
+    Notice, Passwords, Redeemed, Resets,
 };
 use tokio::sync::oneshot;
 
@@ -15,7 +15,7 @@ use crate::Stack;
 
 /// A concurrent event in an account while one of its requests is in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meanwhile {
+pub enum ConcurrentEvent {
     /// The password is reset by mail.
     Reset,
     /// The password is changed, and a new session begins.
@@ -26,7 +26,7 @@ pub enum Meanwhile {
     Disabled,
 }
 
-impl Meanwhile {
+impl ConcurrentEvent {
     /// All events.
     pub const ALL: [Self; 4] = [Self::Reset, Self::Change, Self::LogoutAll, Self::Disabled];
 
@@ -67,7 +67,7 @@ impl Meanwhile {
             },
             asked_at: now,
         };
-        let code = account.email.clone().map(|address| Code {
+        let code = account.email.clone().map(|address| CodeRecord {
             mail: MailId::new(now, &SystemRandom),
             purpose: MailedFor::PasswordReset,
             user: account.id,
