@@ -100,15 +100,17 @@ async fn a_note_is_stored_once_for_its_owner() {
 }
 
 #[tokio::test]
-async fn a_webhook_accepts_only_signed_bodies() {
+async fn a_webhook_accepts_only_bodies_that_were_signed_recently() {
+    let key = "a shared key of 32 random characters";
     let stack = Stack::start().await;
-    let service = open::<PaymentWebhookRoute>(&stack, &[("WEBHOOK_KEY", "a shared key")]).await;
-    let sign = |key: &str, body: &str| {
+    let service = open::<PaymentWebhookRoute>(&stack, &[("WEBHOOK_KEY", key)]).await;
+    let now = stack.world().clock.now().as_second();
+    let sign = |key: &str, sent_at: i64, body: &str| {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
-        hex::encode(hmac::sign(&key, body.as_bytes()))
+        hex::encode(hmac::sign(&key, format!("{sent_at}.{body}").as_bytes()))
     };
-    let send = async |text: &str, signature: Option<String>| {
-        let mut request = load("register");
+    let send = async |sent_at: i64, text: &str, signature: Option<String>| {
+        let mut request = header(load("register"), "x-timestamp", &sent_at.to_string());
         request["body"] = json!(text);
         if let Some(signature) = signature {
             request = header(request, "x-signature", &signature);
@@ -116,12 +118,20 @@ async fn a_webhook_accepts_only_signed_bodies() {
         service.answer(event(request)).await
     };
     let paid = r#"{"paid": 7}"#;
-    assert_eq!(status(&send(paid, Some(sign("a shared key", paid))).await), 204);
     let wrong = (403, json!("wrong_signature"));
-    assert_eq!(outcome(&send(r#"{"paid": 8}"#, Some(sign("a shared key", paid))).await), wrong);
-    assert_eq!(outcome(&send(paid, Some(sign("another key", paid))).await), wrong);
-    assert_eq!(outcome(&send(paid, Some("not hexadecimal".to_owned())).await), wrong);
-    let unsigned = send(paid, None).await;
+    for sent_at in [now - 290, now, now + 290] {
+        assert_eq!(status(&send(sent_at, paid, Some(sign(key, sent_at, paid))).await), 204);
+    }
+    for sent_at in [i64::MIN, now - 310, now + 310] {
+        let answer = send(sent_at, paid, Some(sign(key, sent_at, paid))).await;
+        assert_eq!(outcome(&answer), wrong, "{sent_at}");
+    }
+    let signature = Some(sign(key, now, paid));
+    assert_eq!(outcome(&send(now + 1, paid, signature.clone()).await), wrong);
+    assert_eq!(outcome(&send(now, r#"{"paid": 8}"#, signature).await), wrong);
+    assert_eq!(outcome(&send(now, paid, Some(sign("another key", now, paid))).await), wrong);
+    assert_eq!(outcome(&send(now, paid, Some("not hexadecimal".to_owned())).await), wrong);
+    let unsigned = send(now, paid, None).await;
     assert_eq!(outcome(&unsigned), (400, json!("invalid_request")));
     assert_eq!(body(&unsigned)["errors"][0]["field"], "x-signature");
 }

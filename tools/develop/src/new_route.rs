@@ -4,11 +4,11 @@
 //! event, the API description, the table in the README, the router of `cargo lambda watch`, and the row of the
 //! access matrix for the reviewer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::{fs, io};
 
 use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -18,18 +18,20 @@ use serde_json::{Value, json};
 use template::process::cargo;
 use template::project::Project;
 use template::state::DevState;
-use template::{Template, resource, ui};
+use template::{Setting, Template, resource, ui};
 
 use crate::roles::{self, ACCESS_MATRIX};
 
 /// The maximum length of a function's name, which leaves room for the stack's name before it.
 const MAX_NAME_CHARS: usize = 40;
 
-/// Names that no package can have: Rust's current and reserved keywords, and its standard crates.
-const NO_CRATE: &str = "abstract alloc as async await become box break const continue core crate do dyn else enum extern \
-    false final fn for gen if impl in let loop macro match mod move mut override priv proc-macro pub ref \
-    return self static std struct super test trait true try type typeof unsafe unsized use virtual where \
-    while yield";
+/// Rust's current and reserved keywords.
+const KEYWORDS: &str = "abstract as async await become box break const continue crate do dyn else enum extern false final \
+    fn for gen if impl in let loop macro match mod move mut override priv pub ref return self static struct \
+    super trait true try type typeof unsafe unsized use virtual where while yield";
+
+/// Rust's standard crates, whose names no package can have.
+const STANDARD_CRATES: [&str; 5] = ["alloc", "core", "proc-macro", "std", "test"];
 
 /// The list of public routes, which a reviewer sees.
 const PUBLIC_ROUTES: &str = "tools/conformance/tests/journeys/access.rs";
@@ -67,6 +69,17 @@ pub struct NewRoute {
     pub table: Option<Name>,
 }
 
+fn is_keyword(text: &str) -> bool {
+    KEYWORDS.split(' ').any(|keyword| keyword == text)
+}
+
+/// Whether a text begins with a letter and consists of lower-case words joined by `joint`.
+fn is_words(text: &str, joint: char) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.split(joint).all(|word| !word.is_empty() && word.bytes().all(good))
+}
+
 /// The name of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name(String);
@@ -75,18 +88,13 @@ impl FromStr for Name {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let word = |word: &str| {
-            let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-            !word.is_empty() && word.bytes().all(good)
-        };
-        let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
-        if !begins || !text.split('-').all(word) {
+        if !is_words(text, '-') {
             return Err("expected lower-case words of letters and digits, joined by hyphens");
         }
         if text.len() > MAX_NAME_CHARS {
             return Err("expected at most 40 characters");
         }
-        if NO_CRATE.split(' ').any(|taken| taken == text) {
+        if is_keyword(text) || STANDARD_CRATES.contains(&text) {
             return Err("expected a name that is neither a keyword nor a standard crate of Rust");
         }
         Ok(Self(text.to_owned()))
@@ -157,18 +165,29 @@ impl FromStr for RoutePath {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let part = |part: &str| {
-            let inner = part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-            let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-            let inner = inner.unwrap_or(part);
-            !inner.is_empty() && inner.bytes().all(good)
-        };
-        match text.strip_prefix('/') {
-            Some(rest) if rest.split('/').all(part) => Ok(Self(text.to_owned())),
-            _ => Err(
-                "expected `/` and parts of letters, digits, `-._~` or `{parameter}`, separated by `/`",
-            ),
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let mut parameters = BTreeSet::new();
+        for part in text.strip_prefix('/').unwrap_or_default().split('/') {
+            match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+                None if part.is_empty() || !part.bytes().all(good) => {
+                    return Err(
+                        "expected `/` and parts of letters, digits, `-._~` or `{parameter}`, separated by `/`",
+                    );
+                }
+                None => {}
+                // A parameter becomes a member of a Rust type.
+                Some(name) if !is_words(name, '_') || is_keyword(name) => {
+                    return Err(
+                        "expected parameters such as `{note_id}`: lower-case words joined by `_`, no keyword of Rust",
+                    );
+                }
+                Some(name) if !parameters.insert(name) => {
+                    return Err("expected different names of the parameters");
+                }
+                Some(_) => {}
+            }
         }
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -192,35 +211,78 @@ impl FromStr for RouteMethod {
 /// Writes the route.
 ///
 /// # Errors
-/// When a function or route of that name or path exists, or a file does not have the expected form. Then nothing
-/// has been written.
+/// When a function or route of that name or path exists, a file does not have the expected form, or a file cannot be
+/// written. Then every file is as it was.
 pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     let plan = Plan::of(new)?;
     let files = files(project, &plan)?;
     let report = report(project, files.keys());
-    for (path, text) in &files {
-        let path = project.root().join(path);
+    write_or_restore(project.root(), plan.name, &files).await?;
+    for line in report {
+        ui::line(line);
+    }
+    ui::line(plan.hint(running_at(project)));
+    Ok(())
+}
+
+/// Writes all files and updates `Cargo.lock`, or leaves everything as it was. The folder of the package must be new.
+async fn write_or_restore(
+    root: &Path,
+    package: &str,
+    files: &BTreeMap<PathBuf, String>,
+) -> anyhow::Result<()> {
+    let mut before = Vec::new();
+    for path in files.keys().map(PathBuf::as_path).chain([Path::new("Cargo.lock")]) {
+        let old = match fs::read(root.join(path)) {
+            Ok(old) => Some(old),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        before.push((root.join(path), old));
+    }
+    let Err(error) = write(root, package, files).await else { return Ok(()) };
+    for (path, old) in before {
+        let restored = match old {
+            Some(old) => fs::write(&path, old),
+            None if path.exists() => fs::remove_file(&path),
+            None => Ok(()),
+        };
+        if restored.is_err() {
+            ui::note(format_args!("cannot restore {}", path.display()));
+        }
+    }
+    // Cargo rejects a folder of `functions/` without a package.
+    let folder = root.join("functions").join(package);
+    if folder.exists() && fs::remove_dir_all(&folder).is_err() {
+        ui::note(format_args!("cannot remove {}", folder.display()));
+    }
+    Err(error)
+}
+
+async fn write(
+    root: &Path,
+    package: &str,
+    files: &BTreeMap<PathBuf, String>,
+) -> anyhow::Result<()> {
+    for (path, text) in files {
+        let path = root.join(path);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
         }
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    // The new package belongs in Cargo.lock, which CI does not let change.
-    let mut update = cargo();
-    update.current_dir(project.root()).args(["update", "--workspace", "--offline", "--quiet"]);
-    let locked = update.status().await.context("cannot run cargo")?;
-    anyhow::ensure!(locked.success(), "cargo rejects the new package: see the error above");
-    // Names vary in length, so rustfmt wraps the lines.
-    let mut format = cargo();
-    format.current_dir(project.root()).args(["fmt", "--package", plan.name]);
-    if !format.status().await.is_ok_and(|formatted| formatted.success()) {
-        ui::note("cannot run cargo fmt: run it yourself");
+    // The new package belongs in Cargo.lock, which CI does not let change. Names vary in length, so rustfmt wraps
+    // the lines.
+    for arguments in
+        [&["update", "--workspace", "--offline", "--quiet"][..], &["fmt", "--package", package]]
+    {
+        let status = cargo().current_dir(root).args(arguments).status().await;
+        let succeeded = status.context("cannot run cargo")?.success();
+        anyhow::ensure!(succeeded, "cargo {} failed: see the error above", arguments[0]);
     }
-    for line in report {
-        ui::line(line);
-    }
-    ui::line(plan.hint(running_at(project)));
     Ok(())
 }
 
@@ -397,14 +459,6 @@ impl<'a> Plan<'a> {
 fn files(project: &Project, plan: &Plan<'_>) -> anyhow::Result<BTreeMap<PathBuf, String>> {
     let name = plan.name;
     let template = Template::read(&project.template()).context("template.yaml")?;
-    for function in &template.functions {
-        // Paths that differ only in the names of their parameters are the same path.
-        if let Some(route) =
-            function.routes.iter().find(|route| shape(&route.path) == shape(&plan.path))
-        {
-            bail!("{} already exists, in the function {}", route.key(), function.name);
-        }
-    }
     for taken in [
         format!("functions/{name}"),
         format!("shared/{name}"),
@@ -415,6 +469,7 @@ fn files(project: &Project, plan: &Plan<'_>) -> anyhow::Result<BTreeMap<PathBuf,
             bail!("{taken} already exists");
         }
     }
+    refuse_collisions(&template, plan)?;
     let read = |file: &str| {
         fs::read_to_string(project.root().join(file)).with_context(|| format!("cannot read {file}"))
     };
@@ -477,6 +532,34 @@ fn files(project: &Project, plan: &Plan<'_>) -> anyhow::Result<BTreeMap<PathBuf,
     }
     put(ACCESS_MATRIX, access_matrix(&read(ACCESS_MATRIX)?, plan)?);
     Ok(files)
+}
+
+/// Refuses a path, a resource or a table that the template already uses for something else.
+fn refuse_collisions(template: &Template, plan: &Plan<'_>) -> anyhow::Result<()> {
+    for function in &template.functions {
+        // Paths that differ only in the names of their parameters are the same path.
+        if let Some(route) =
+            function.routes.iter().find(|route| shape(&route.path) == shape(&plan.path))
+        {
+            bail!("{} already exists, in the function {}", route.key(), function.name);
+        }
+        // Logical ids have no hyphens: `report-1` and `report1` would be the same resource.
+        if resource(&function.name) == resource(plan.name) {
+            bail!("{} already exists, as {}", resource(plan.name), function.name);
+        }
+        let Some(own) = &plan.table else { continue };
+        for (variable, setting) in &function.environment {
+            if *setting == Setting::Table(own.resource.clone()) && *variable != own.variable {
+                bail!(
+                    "--table {}: {} is the {variable} of {}; choose another name",
+                    own.name.0,
+                    own.resource,
+                    function.name
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The path without the names of its parameters.
@@ -942,7 +1025,6 @@ fn access_matrix(old: &str, plan: &Plan<'_>) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use template::Setting;
 
     use super::*;
 
@@ -978,10 +1060,30 @@ mod tests {
         {
             assert!(name.parse::<Name>().is_err(), "{name}");
         }
-        for path in ["/a", "/api/things/{id}", "/a.b/c_d~e"] {
+        for path in ["/a", "/api/things/{id}", "/{a}/x/{note_id2}", "/a.b/c_d~e", "/Type/7"] {
             assert!(path.parse::<RoutePath>().is_ok(), "{path}");
         }
         for path in ["", "/", "a", "/a/", "//a", "/a b", "/a?b", "/{a", "/{}", "/{proxy+}"] {
+            assert!(path.parse::<RoutePath>().is_err(), "{path}");
+        }
+        // A parameter becomes a member of a Rust type.
+        for path in [
+            "/{note-id}",
+            "/{type}",
+            "/{self}",
+            "/{a.b}",
+            "/{7}",
+            "/{A}",
+            "/{_}",
+            "/{_a}",
+            "/{a__b}",
+            "/{id}/x/{id}",
+            "/a{b}",
+            "/{a}b",
+            "/{a}{b}",
+            "/{{a}}",
+            "/}{",
+        ] {
             assert!(path.parse::<RoutePath>().is_err(), "{path}");
         }
         assert!("patch".parse::<RouteMethod>().is_ok() && "TRACE".parse::<RouteMethod>().is_err());
@@ -1129,6 +1231,49 @@ mod tests {
             ),
         ] {
             assert_eq!(error(arguments), reason);
+        }
+    }
+
+    #[test]
+    fn names_with_the_same_logical_id_are_refused() {
+        let first = new("report-1 --access user --table note-1");
+        let files = files(&Project::here(), &Plan::of(&first).unwrap()).unwrap();
+        let template = Template::parse(&file(&files, "template.yaml")).unwrap();
+        for (arguments, refused) in [
+            ("report1 --access user", Some("Report1Function already exists, as report-1")),
+            (
+                "greet --access user --table note1",
+                Some("--table note1: Note1Table is the NOTE_1_TABLE of report-1"),
+            ),
+            ("greet --access user --table note-1", None),
+        ] {
+            let new = new(arguments);
+            let error = refuse_collisions(&template, &Plan::of(&new).unwrap()).err();
+            let error = error.map(|error| error.to_string());
+            assert_eq!(error.is_some(), refused.is_some(), "{arguments}: {error:?}");
+            assert!(error.unwrap_or_default().starts_with(refused.unwrap_or_default()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_leaves_every_file_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::write(root.join("Cargo.toml"), "not a manifest").unwrap();
+        fs::write(root.join("Cargo.lock"), "not a lock file").unwrap();
+        fs::create_dir(root.join("functions")).unwrap();
+        let new = ["events", "functions/greet/src/lib.rs"];
+        // Once cargo rejects the manifest, once a folder cannot be created because a file is in its place.
+        for last in ["functions/greet/tests/route.rs", "events/greet.json"] {
+            let files = ["Cargo.toml", last].into_iter().chain(new);
+            let files = files.map(|path| (PathBuf::from(path), "new".to_owned())).collect();
+            write_or_restore(root, "greet", &files).await.unwrap_err();
+            let text = |path| fs::read_to_string(root.join(path)).unwrap();
+            assert_eq!(text("Cargo.toml"), "not a manifest");
+            assert_eq!(text("Cargo.lock"), "not a lock file");
+            for path in ["events", "functions/greet"] {
+                assert!(!root.join(path).exists(), "{path}");
+            }
         }
     }
 
