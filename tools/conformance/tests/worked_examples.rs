@@ -64,9 +64,11 @@ async fn a_list_is_filtered_and_limited() {
     assert_eq!(outcome(&ask("limit=101", &[Role::User]).await), (400, json!("invalid_input")));
 }
 
-/// The table that `new-route --table notes` adds to the template.
+/// Like the table that `new-route --table notes` adds to the template, which may have that one already.
+const NOTES_TABLE: &str = "NotesTableOfTheExample";
+
 async fn create_notes_table(stack: &Stack) {
-    let mut create = stack.client().create_table().table_name("NotesTable");
+    let mut create = stack.client().create_table().table_name(NOTES_TABLE);
     for (name, kind) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
         let key = KeySchemaElement::builder().attribute_name(name).key_type(kind);
         let attribute = AttributeDefinition::builder()
@@ -83,7 +85,7 @@ async fn create_notes_table(stack: &Stack) {
 async fn a_note_is_stored_once_for_its_owner() {
     let stack = Stack::start().await;
     create_notes_table(&stack).await;
-    let service = open::<NotesRoute>(&stack, &[("NOTES_TABLE", "NotesTable")]).await;
+    let service = open::<NotesRoute>(&stack, &[("NOTES_TABLE", NOTES_TABLE)]).await;
     let store = async |name: &str, token: &str| {
         let note = json!({"name": name, "text": "Hello!"});
         let request = json_body(bearer(load("password-change"), token), &note);

@@ -174,7 +174,6 @@ impl FromStr for RoutePath {
                         "expected `/` and parts of letters, digits, `-._~` or `{parameter}`, separated by `/`",
                     );
                 }
-                None => {}
                 // A parameter becomes a member of a Rust type.
                 Some(name) if !is_words(name, '_') || is_keyword(name) => {
                     return Err(
@@ -184,7 +183,7 @@ impl FromStr for RoutePath {
                 Some(name) if !parameters.insert(name) => {
                     return Err("expected different names of the parameters");
                 }
-                Some(_) => {}
+                None | Some(_) => {}
             }
         }
         Ok(Self(text.to_owned()))
