@@ -526,7 +526,8 @@ fn files(project: &Project, plan: &Plan<'_>) -> anyhow::Result<BTreeMap<PathBuf,
     }
     if plan.gate == Gate::None {
         let line = format!("    \"{} {}\",\n", plan.method, plan.path);
-        let list = before(PUBLIC_ROUTES, &read(PUBLIC_ROUTES)?, "    // By the code", &line)?;
+        let list =
+            before(PUBLIC_ROUTES, &read(PUBLIC_ROUTES)?, "    // The code in the body", &line)?;
         put(PUBLIC_ROUTES, list);
     }
     put(ACCESS_MATRIX, access_matrix(&read(ACCESS_MATRIX)?, plan)?);
