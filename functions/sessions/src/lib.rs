@@ -33,7 +33,6 @@ pub enum Asked {
 /// The parameters of `/auth/sessions/{sid}`.
 #[derive(Deserialize)]
 struct OneSession {
-    #[serde(deserialize_with = "identity::any_case")]
     sid: SessionId,
 }
 

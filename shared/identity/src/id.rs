@@ -4,8 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
 use process::Random;
@@ -21,19 +20,6 @@ fn parse(text: &str) -> Result<Uuid, IdError> {
     let uuid = Uuid::try_parse(text).map_err(|_| IdError)?;
     let mut canonical = Uuid::encode_buffer();
     if uuid.hyphenated().encode_lower(&mut canonical) == text { Ok(uuid) } else { Err(IdError) }
-}
-
-/// Deserializes an identifier in upper or lower case (RFC 9562 §4), for identifiers that a client typed or copied:
-/// `#[serde(deserialize_with = "identity::any_case")]`.
-///
-/// # Errors
-/// The text is not an identifier.
-pub fn any_case<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err = IdError>,
-{
-    String::deserialize(deserializer)?.to_ascii_lowercase().parse().map_err(D::Error::custom)
 }
 
 macro_rules! identifier {
@@ -77,11 +63,12 @@ macro_rules! identifier {
             }
         }
 
+        /// Deserializes upper case too (RFC 9562 §4), because a client may send an id that a person typed.
         impl TryFrom<String> for $name {
             type Error = IdError;
 
             fn try_from(text: String) -> Result<Self, IdError> {
-                text.parse()
+                text.to_ascii_lowercase().parse()
             }
         }
 
@@ -170,6 +157,15 @@ mod tests {
         ] {
             assert_eq!(other.parse::<UserId>(), Err(IdError), "{other}");
         }
+    }
+
+    #[test]
+    fn is_deserialized_in_upper_and_lower_case() {
+        let text = "0190a0f0-7c3a-7abc-8def-0123456789ab";
+        let id = |text: &str| serde_json::from_value::<UserId>(text.into()).ok();
+        assert_eq!(id(&text.to_uppercase()), text.parse().ok());
+        assert_eq!(id(text), text.parse().ok());
+        assert_eq!(id(&text.replace('-', "")), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod stored_hash;
 
 pub use account::{Account, EmailStanding, Standing};
 pub use epoch::SessionEpoch;
-pub use id::{IdError, MailId, SessionId, TokenId, UserId, any_case};
+pub use id::{IdError, MailId, SessionId, TokenId, UserId};
 pub use mailed::MailedFor;
 pub use names::{CanonicalName, Email, NameError, Presented, ReservedNames, Username, is_hidden};
 pub use network::{Network, NetworkError};
