@@ -239,8 +239,7 @@ impl Mailings {
         let stored = self.0.put(Key::code(code.mail), &stored)?.when(absent());
         let digits = self.0.put(Key::digits(code.digits_of()), &digits)?.when(is_later);
         // If a condition fails, an item that must stay is already stored.
-        tokio::try_join!(stored.send(), digits.send())?;
-        Ok(())
+        tokio::try_join!(stored.send(), digits.send()).map(drop)
     }
 
     /// Deletes a mail that has been sent or will never be sent. Nothing else is ever stored under its id.

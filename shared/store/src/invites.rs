@@ -44,8 +44,7 @@ impl Invites {
         let invite = InviteItem { created_by, created_at, expires_at };
         // Without a condition on purpose: the code is new and has 128 random bits, so no item has this key,
         // and a retry after a lost answer must not fail because of the first attempt's write.
-        self.0.put(Key::invite(tag), &invite)?.send().await?;
-        Ok(())
+        self.0.put(Key::invite(tag), &invite)?.send().await.map(drop)
     }
 
     /// Whether the invitation exists and has not expired.

@@ -9,7 +9,7 @@ use identity::{
 };
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::StoreError;
 use crate::key::Key;
@@ -156,8 +156,14 @@ pub(crate) struct SessionItem {
     pub(crate) epoch: SessionEpoch,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user_agent: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub(crate) network: Option<Network>,
+}
+
+/// A network, or `None` if the text is none. It is only displayed, so it must not make a session unreadable.
+fn lenient<'de, D: Deserializer<'de>>(network: D) -> Result<Option<Network>, D::Error> {
+    let text = Option::<String>::deserialize(network)?;
+    Ok(text.and_then(|text| text.parse().ok()))
 }
 
 impl TryFrom<&SessionItem> for LiveSession {
@@ -271,6 +277,21 @@ mod tests {
             };
             let key = Key::session(user, SessionId::new(&SystemRandom));
             prop_assert_eq!(stored(key, &item), item);
+        }
+
+        /// A session is listed and ended even if its network is unreadable.
+        #[test]
+        fn a_session_is_read_whatever_its_network(text in "\\PC{0,40}") {
+            let item = SessionItem {
+                created_at: Timestamp::UNIX_EPOCH, last_used_at: Timestamp::UNIX_EPOCH, expires_at: 1,
+                absolute_expires_at: 1, counter: 0, rotated_at: 0, rotated_before: 0,
+                pepper: "a".to_owned(), epoch: SessionEpoch::FIRST, user_agent: None, network: None,
+            };
+            let key = Key::session(UserId::new(SystemClock.now(), &SystemRandom), SessionId::new(&SystemRandom));
+            let mut attributes = with_key(key, &item).unwrap();
+            attributes.insert("network".to_owned(), AttributeValue::S(text.clone()));
+            let expected = SessionItem { network: text.parse().ok(), ..item };
+            prop_assert_eq!(parse::<SessionItem>(attributes).unwrap(), expected);
         }
 
         #[test]

@@ -191,7 +191,7 @@ impl Logins {
         let item = session.item(&self.limits);
         // Without a condition on purpose: the id is new and random, and a retry after a lost answer must not
         // fail because of the first attempt's write.
-        self.table.put(Key::session(user, id), &item)?.send().await?;
+        self.table.put(Key::session(user, id), &item)?.send().await.map(drop)?;
         Session::of(id, item)
     }
 

@@ -14,6 +14,7 @@ use crate::table::{StoreError, Table};
 
 /// The outcome of a write with a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "the condition may have failed"]
 pub(crate) enum Written<T> {
     /// The condition held, and the write has happened.
     Done(T),
