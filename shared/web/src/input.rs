@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use http::header::AUTHORIZATION;
 use serde::de::DeserializeOwned;
 
 use crate::body::MAX_BODY_BYTES;
 use crate::request::{Client, Request};
 use crate::shape::bind;
 use crate::text::Texts;
-use crate::{Part, Problem};
+use crate::{EDGE_SECRET_HEADER, Part, Problem};
 
 /// A part of a request that a route reads after the caller has been admitted. A tuple of inputs is an input.
 pub trait Input: Sized + Send {
@@ -68,7 +69,7 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
 /// member `x_signature` into the header `x-signature`.
 ///
 /// A header that is missing or has the wrong type is answered with 400 and named. HTTP APIs join repeated
-/// headers by commas.
+/// headers by commas. `authorization` and the edge's secret are not among the headers: only the gate reads tokens.
 #[derive(Clone, Debug)]
 pub struct Headers<T>(pub T);
 
@@ -76,6 +77,10 @@ impl<T: DeserializeOwned + Send> Input for Headers<T> {
     fn read(request: &Request) -> Result<Self, Problem> {
         let mut values = BTreeMap::<String, Texts>::new();
         for (name, value) in request.headers() {
+            // Only the gate and the edge read these.
+            if name == AUTHORIZATION || name == EDGE_SECRET_HEADER {
+                continue;
+            }
             // Without its value, a header that is not text has the wrong type.
             let values = values.entry(name.as_str().to_owned()).or_default();
             if let Ok(value) = str::from_utf8(value.as_bytes()) {

@@ -14,6 +14,9 @@ use crate::shape::{MemberError, MemberErrors};
 /// How long a client should wait when a dependency does not answer, in seconds.
 const UNAVAILABLE_SECONDS: u64 = 2;
 
+/// The longest name of a value in an answer, in characters.
+const MAX_NAME_CHARS: usize = 64;
+
 /// The challenges of RFC 6750 §3: no token was sent, the token was refused, a role is missing.
 const CHALLENGE: &str = r#"Bearer realm="latchkey""#;
 const CHALLENGE_INVALID: &str = r#"Bearer realm="latchkey", error="invalid_token""#;
@@ -173,7 +176,9 @@ impl Problem {
                 MemberError::Missing => format!("The {noun} is required."),
                 MemberError::WrongType => format!("The {noun} has the wrong type."),
             };
-            ErrorEntry { field: name.into(), code: error.code(), detail: detail.into() }
+            // If the type is a map, the request determines the name.
+            let field: String = name.chars().take(MAX_NAME_CHARS).collect();
+            ErrorEntry { field: field.into(), code: error.code(), detail: detail.into() }
         };
         problem.0.errors = errors.into_iter().map(entry).collect();
         problem

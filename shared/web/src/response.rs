@@ -24,6 +24,17 @@ impl Response {
         let body = serde_json::to_string(value).expect("every answer serializes to JSON");
         Self { status, headers, body: Some(Body::Text(body)) }
     }
+
+    /// Refuses headers that the gateway's JSON cannot carry.
+    pub(crate) fn checked(self) -> Result<Self, Problem> {
+        let mut values = self.headers.iter();
+        match values.find(|(_, value)| str::from_utf8(value.as_bytes()).is_err()) {
+            None => Ok(self),
+            Some((name, _)) => {
+                Err(Problem::internal().because(format!("the value of {name} is not UTF-8")))
+            }
+        }
+    }
 }
 
 /// A successful answer of a route.

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use http::Method;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+};
 use identity::UserId;
 use lambda::{Function, Record, Unfinished};
 use lambda_http::aws_lambda_events::encodings::Body;
@@ -121,7 +123,7 @@ impl<R: Route> Service<R> {
         let caller = R::Access::admit(&self.gate, request.headers()).await?;
         *user_id = R::Access::user_id(&caller);
         let input = R::Input::read(request)?;
-        Ok(self.route.handle(caller, input).await?.into_response())
+        self.route.handle(caller, input).await?.into_response().checked()
     }
 }
 
@@ -165,7 +167,16 @@ fn finish(response: Response, request_id: &str) -> EventResponse {
     }
     let mut answer = EventResponse::default();
     answer.status_code = status.as_u16().into();
-    answer.headers = headers;
+    // The gateway takes one value per name. Cookies, which cannot be joined, have a member of their own.
+    for name in headers.keys() {
+        let values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        if name == SET_COOKIE {
+            answer.cookies = values.map(|value| String::from_utf8_lossy(value).into()).collect();
+        } else {
+            let joined = HeaderValue::from_bytes(&values.collect::<Vec<_>>().join(&b", "[..]));
+            answer.headers.insert(name, joined.expect("joined values are a value"));
+        }
+    }
     answer.is_base64_encoded = matches!(body, Some(Body::Binary(_)));
     answer.body = body;
     answer

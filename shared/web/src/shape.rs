@@ -30,6 +30,10 @@ impl MemberError {
     }
 }
 
+/// The number of errors at which binding stops. Each costs a few passes over all values, and if the type is a map,
+/// the request determines their number.
+const MAX_ERRORS: usize = 32;
+
 /// The errors of each value by name. They are empty if the type rejects the values as a whole.
 pub(crate) type MemberErrors = BTreeMap<String, MemberError>;
 
@@ -64,9 +68,9 @@ impl Bindable for Texts {
 /// Binds `values` to `T`. Values that `T` does not name are ignored.
 ///
 /// # Errors
-/// Every value that is missing or has the wrong type, by name. A name comes from `T`, never from the request,
-/// because serde skips values that `T` does not name. An error inside a value is reported as an error of that
-/// value.
+/// The first [`MAX_ERRORS`] values that are missing or have the wrong type, by name. A name comes from `T`, because
+/// serde skips values that `T` does not name, or from the request if `T` is a map. An error inside a value is
+/// reported as an error of that value.
 pub(crate) fn bind<T: DeserializeOwned, V: Bindable>(
     mut values: BTreeMap<String, V>,
 ) -> Result<T, MemberErrors> {
@@ -81,6 +85,9 @@ pub(crate) fn bind<T: DeserializeOwned, V: Bindable>(
         };
         if !errors.contains_key(&name) {
             errors.insert(name.clone(), error);
+            if errors.len() == MAX_ERRORS {
+                return Err(errors);
+            }
             placeholders = V::placeholders();
         }
         // serde stops at the first error. With a placeholder in its place, the next attempt reaches the
@@ -240,6 +247,13 @@ mod tests {
                 expected.iter().map(|&(name, error)| (name.to_owned(), error)).collect();
             assert_eq!(errors(body.clone()), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn the_number_of_errors_is_bounded() {
+        let values: BTreeMap<_, _> = (0..1_000).map(|n| (n.to_string(), json!("a"))).collect();
+        let errors = bind::<BTreeMap<String, u8>, _>(values).unwrap_err();
+        assert_eq!(errors.len(), MAX_ERRORS);
     }
 
     proptest! {

@@ -72,8 +72,16 @@ impl<'de> Deserializer<'de> for Values<'de> {
         deserialize_u32 visit_u32
         deserialize_u64 visit_u64
         deserialize_u128 visit_u128
-        deserialize_f32 visit_f32
-        deserialize_f64 visit_f64
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let number = self.one()?.parse().ok().filter(|number: &f32| number.is_finite());
+        visitor.visit_f32(number.ok_or_else(|| Error::custom("expected a finite number"))?)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let number = self.one()?.parse().ok().filter(|number: &f64| number.is_finite());
+        visitor.visit_f64(number.ok_or_else(|| Error::custom("expected a finite number"))?)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {

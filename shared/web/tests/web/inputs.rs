@@ -137,6 +137,59 @@ async fn headers_are_bound_to_a_type() {
     assert!(!body(&bad).to_string().contains("hush"));
 }
 
+#[tokio::test]
+async fn no_route_reads_the_credentials_in_headers() {
+    type All = std::collections::BTreeMap<String, String>;
+    let shown = |Headers(all): Headers<All>| Json(all);
+    let headers =
+        json!({"Authorization": "Bearer hush", "X-Latchkey-Edge": "hush", "accept": "*/*"});
+    assert_eq!(body(&answer(shown, get("", headers)).await), json!({"accept": "*/*"}));
+}
+
+#[tokio::test]
+async fn names_that_only_the_request_has_are_shortened() {
+    type All = std::collections::BTreeMap<String, u8>;
+    let shown = |Query(all): Query<All>| Json(all);
+    let answered = answer(shown, get(&format!("{}=a", "\u{f6}".repeat(1_000)), json!({}))).await;
+    assert_eq!(errors(&answered), [("\u{f6}".repeat(64), "wrong_type".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_number_is_finite() {
+    #[derive(Deserialize)]
+    struct Numbers {
+        single: f32,
+        double: f64,
+    }
+    let ask = async |single: &str, double: &str| {
+        let shown = |Query(Numbers { single, double }): Query<Numbers>| Json((single, double));
+        answer(shown, get(&format!("single={single}&double={double}"), json!({}))).await
+    };
+    assert_eq!(body(&ask("-0.5", "1e300").await), json!([-0.5, 1e300]));
+    for text in ["NaN", "inf", "-infinity", "1e999"] {
+        let wrong = |name: &str| (name.to_owned(), "wrong_type".to_owned());
+        assert_eq!(errors(&ask(text, text).await), [wrong("double"), wrong("single")], "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_in_a_path_is_accepted_in_upper_and_lower_case() {
+    #[derive(Deserialize)]
+    struct Owned {
+        id: identity::UserId,
+    }
+    let ask = async |id: &str| {
+        let mut request = get("", json!({}));
+        request["pathParameters"] = json!({ "id": id });
+        answer(|Path(Owned { id }): Path<Owned>| Json(id), request).await
+    };
+    let id = "0190a0f0-7c3a-7abc-8def-0123456789ab";
+    for text in [id, &id.to_uppercase()] {
+        assert_eq!(body(&ask(text).await), json!(id));
+    }
+    assert_eq!(ask(&id.replace('-', "")).await.status_code, 404);
+}
+
 #[derive(Deserialize)]
 struct Thing {
     id: u8,
@@ -196,6 +249,54 @@ async fn an_output_can_have_a_status_headers_and_a_content_type() {
     assert_eq!(crate::header(&answered, "x-content-type-options"), Some("nosniff"));
     assert_eq!(answered.body.as_deref(), Some(&b"a,b"[..]));
     assert!(!answered.is_base64_encoded);
+}
+
+#[tokio::test]
+async fn repeated_headers_reach_the_gateway() {
+    let answered = answer(
+        |_: NoBody| {
+            let headers = [
+                (header::SET_COOKIE, "a=1; Secure"),
+                (header::VARY, "origin"),
+                (header::SET_COOKIE, "b=2; Secure"),
+                (header::VARY, "accept"),
+            ];
+            let mut repeated = HeaderMap::new();
+            for (name, value) in headers {
+                repeated.append(name, HeaderValue::from_static(value));
+            }
+            (repeated, NoContent)
+        },
+        get("", json!({})),
+    )
+    .await;
+    let sent = serde_json::to_value(answered).unwrap();
+    assert_eq!(sent["cookies"], json!(["a=1; Secure", "b=2; Secure"]));
+    assert_eq!(sent["headers"]["vary"], "origin, accept");
+    assert!(sent["headers"].get("set-cookie").is_none(), "{sent}");
+}
+
+#[tokio::test]
+async fn a_header_that_the_gateway_cannot_take_is_a_defect() {
+    for name in [header::CONTENT_DISPOSITION, header::SET_COOKIE] {
+        let service = open(By(|Headers(Named { x_name }): Headers<Named>| {
+            let value = HeaderValue::from_bytes(b"a=\xff").unwrap();
+            (
+                HeaderMap::from_iter([(x_name.parse::<header::HeaderName>().unwrap(), value)]),
+                NoContent,
+            )
+        }));
+        let request = get("", json!({"x-name": name.as_str()}));
+        let answered = service.answer(event(request)).await;
+        assert_eq!(outcome(&answered), (500, "internal".to_owned()));
+        assert!(serde_json::to_string(&answered).is_ok());
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Named {
+    x_name: String,
 }
 
 #[tokio::test]
