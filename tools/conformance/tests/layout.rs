@@ -211,6 +211,30 @@ fn every_test_that_the_invariants_name_exists() {
     assert!(missing.is_empty(), "docs/invariants.md names tests that do not exist: {missing:#?}");
 }
 
+/// The traits of gates are open, because the guards are crates of their own. A gate in another crate could admit
+/// anyone.
+#[test]
+fn only_the_guards_name_the_parts_of_a_gate() {
+    let parts = ["TokenGate", "AccountGate", "KeySource", "AccountCheck", "Verifier"];
+    let names_one = |code: String| {
+        let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.any(|word| parts.contains(&word))
+    };
+    let root = Project::here().root().to_owned();
+    let crates = ["functions", "shared"].into_iter().flat_map(|folder| {
+        let crates = std::fs::read_dir(root.join(folder)).unwrap();
+        crates.map(|entry| entry.unwrap().path())
+    });
+    let naming: BTreeSet<_> = crates
+        .filter(|path| names_one(sources(&path.join("src"))))
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    // `signin` reads the global epoch from the source of the keys.
+    let expected = ["account-guard", "auth", "keys", "signin", "store", "token-guard", "web"]
+        .map(str::to_owned);
+    assert_eq!(naming, BTreeSet::from(expected));
+}
+
 /// The files contain tokens.
 #[test]
 fn git_ignores_the_files_that_the_session_in_the_readme_writes() {
