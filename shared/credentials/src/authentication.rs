@@ -67,7 +67,7 @@ impl Authentication {
     /// # Errors
     /// [`CredentialError::WrongCredentials`] when no active account has this name and password;
     /// [`CredentialError::Throttle`] when there have been too many attempts; another error when the check
-    /// cannot be carried out, which does not count as an attempt.
+    /// cannot be carried out; then no attempt is counted.
     pub async fn authenticate(
         &self,
         presented: &Presented,

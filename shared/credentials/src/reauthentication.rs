@@ -43,8 +43,8 @@ impl Reauthentication {
     ///
     /// # Errors
     /// [`CredentialError::WrongPassword`] when it is not; [`CredentialError::Throttle`] when there have been
-    /// too many attempts; another error when the check cannot be carried out, which does not count as an
-    /// attempt.
+    /// too many attempts; another error when the check cannot be carried out; then no attempt is
+    /// counted.
     pub async fn prove(
         &self,
         account: &Account,
