@@ -1,4 +1,4 @@
-//! `admin-invites` over an embedded DynamoDB, from the gateway's event to its answer, and the use of an
+//! `admin-invites` against an embedded DynamoDB, from the gateway's event to its answer, and the use of an
 //! invitation in `register`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -1,4 +1,4 @@
-//! `admin` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `admin` against an embedded DynamoDB, from the gateway's event to its answer.
 
 use admin::AdminRoute;
 use identity::{Account, Role};

@@ -1,4 +1,4 @@
-//! `authorizer` over an embedded DynamoDB, from API Gateway's event to its answer.
+//! `authorizer` against an embedded DynamoDB, from API Gateway's event to its answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -23,7 +23,7 @@ pub struct DiscoveryRoute {
     document: Metadata,
 }
 
-/// The members of RFC 8414 §2 that are required or apply here. There is neither an authorization endpoint
+/// The members defined in RFC 8414 §2 that are required or apply here. There is neither an authorization endpoint
 /// nor a token endpoint, so their members are absent.
 #[derive(Clone, Debug, Serialize)]
 pub struct Metadata {

@@ -1,4 +1,4 @@
-//! `POST /auth/email/verify/code`: confirms the caller's own address by the digits that were mailed to it.
+//! `POST /auth/email/verify/code`: confirms the caller's own address with the digits that were mailed to it.
 //! The account and the session are read on every call.
 //!
 //! Digits are valid only for the account that requested them. Two accounts may claim one address, and its

@@ -1,4 +1,4 @@
-//! `email-verify-code` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `email-verify-code` against an embedded DynamoDB, from the gateway's event to its answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! `POST /auth/email/verify`: confirms an address by the link that was mailed to it, and claims it for the
+//! `POST /auth/email/verify`: confirms an address with the link that was mailed to it, and claims it for the
 //! account that requested the mail.
 
 use codes::{Confirmations, PresentedCode, Redemption};

@@ -1,4 +1,4 @@
-//! `email-verify` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `email-verify` against an embedded DynamoDB, from the gateway's event to its answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -104,7 +104,7 @@ async fn a_link_confirms_the_address_of_an_account() {
 async fn a_link_succeeds_again_while_the_account_still_has_the_address() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     let mail = bench.mail("testuser@example.com").await;
-    // Twice concurrently, and once more.
+    // Twice concurrently, then once more.
     let (first, second) = tokio::join!(bench.by_token(&mail), bench.by_token(&mail));
     assert_eq!((status(&first), status(&second)), (204, 204));
     assert_eq!(status(&bench.by_token(&mail).await), 204);
@@ -162,10 +162,10 @@ async fn changing_the_address_forgets_the_networks_known_by_it() {
         let items = bench.stack.items().await;
         items.iter().filter(|item| item["pk"].as_s().unwrap().starts_with("KNOWN#")).count()
     };
-    assert_eq!(known().await, 2, "by the username and by the address");
+    assert_eq!(known().await, 2, "under the username and under the address");
     let mail = bench.mail("New@example.com").await;
     assert_eq!(status(&bench.by_token(&mail).await), 204);
-    assert_eq!(known().await, 1, "by the username");
+    assert_eq!(known().await, 1, "under the username");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `jwks` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `jwks` against an embedded DynamoDB, from the gateway's event to its answer.
 
 use auth::PublicKeySet;
 use jwks::JwksRoute;

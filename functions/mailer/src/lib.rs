@@ -7,7 +7,7 @@
 //! has been used, and how often its digits have been tried) is kept.
 //!
 //! Notices go only to addresses that their owners have confirmed, and an address gets at most ten of them
-//! a day. A mail that can never be sent is given up after the first attempt: Lambda delivers records in
+//! a day. A mail that can never be sent is abandoned after the first attempt: Lambda delivers records in
 //! order, so a record that keeps failing would hold up all others.
 
 use std::collections::HashMap;
@@ -140,7 +140,7 @@ enum Posted {
     Late,
 }
 
-/// Gives up a mail that can never be sent.
+/// Gives up on a mail that can never be sent.
 fn give_up(mail_id: Option<MailId>, error: &(dyn Error + 'static)) {
     let mail_id = mail_id.map(|id| id.to_string());
     Metric::MailsGivenUp.add(1.0);
@@ -372,14 +372,14 @@ enum MailerError {
     /// The mail took longer than [`MAIL_DEADLINE`].
     #[error("the mail took too long")]
     Deadline,
-    /// The code has a defect.
+    /// The program has a bug; it panicked.
     #[error("a panic")]
     Panic,
 }
 
 impl MailerError {
     /// Whether every further try would fail too: the item is of a newer version, the text cannot be rendered,
-    /// SES refuses the mail, or the code has a defect.
+    /// SES refuses the mail, or the program has a bug.
     fn is_final(&self) -> bool {
         match self {
             Self::NoMail | Self::Panic => true,

@@ -1,4 +1,4 @@
-//! `mailer` over an embedded DynamoDB, from the stream's event to the mail.
+//! `mailer` against an embedded DynamoDB, from the stream's event to the mail.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -89,7 +89,7 @@ impl Bench {
         id
     }
 
-    /// Passes all records of the stream to `mailer`, including earlier ones. Returns what failed.
+    /// Passes all records of the stream to `mailer`, including earlier ones. Returns the failures.
     async fn deliver(&self, mailer: &MailerFunction) -> Value {
         let event = serde_json::from_value(self.stack.mailer_event()).unwrap();
         serde_json::to_value(mailer.handle(event).await.unwrap()).unwrap()["batchItemFailures"]
@@ -367,7 +367,7 @@ async fn a_failed_record_is_reported_and_sent_later() {
     assert_eq!((bench.stack.mails().len(), bench.waiting().await), (0, 2));
     assert_eq!(bench.run().await.len(), 2);
 
-    // Without the database all fail.
+    // Without the database, all of them fail.
     bench.ask(bench.notice(Notice::NewNetwork)).await;
     let env = bench.stack.env_out_of_reach();
     let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
@@ -485,8 +485,8 @@ async fn an_unsent_notice_uses_up_no_limit() {
     assert_eq!(bench.run().await.len(), 1);
 }
 
-/// An item or notice of a newer version and a record that is not a mail hold up no later mail and are not tried
-/// again.
+/// An item or notice from a newer version, or a record that is not a mail, holds up no later mail and is not
+/// retried.
 #[tokio::test]
 async fn an_unsendable_mail_is_given_up_at_once() {
     let bench = Bench::start().await;

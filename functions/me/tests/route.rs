@@ -1,4 +1,4 @@
-//! `me` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `me` against an embedded DynamoDB, from the gateway's event to its answer.
 
 use identity::{Account, Role};
 use me::MeRoute;

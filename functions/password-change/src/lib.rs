@@ -1,4 +1,4 @@
-//! `POST /auth/password`: replaces the current password by a new one. All sessions end, and a new one
+//! `POST /auth/password`: replaces the current password with a new one. All sessions end, and a new one
 //! begins.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
@@ -67,7 +67,8 @@ impl Route for PasswordChangeRoute {
     ) -> Result<Self::Output, Problem> {
         let account = caller.account();
         let (current, new) = self.validate(change, account)?;
-        // Before the attempt is reserved: without keys, no session can begin, and no attempt may be counted.
+        // Before the attempt is reserved: without keys no session can begin, and then the attempt must not be
+        // counted.
         let signin = self.signin.ready().await?;
         let proven = self.reauthentication.prove(account, &current, client.network).await?;
         let new = self.hasher.hash(&new, &*self.world.random).await?;

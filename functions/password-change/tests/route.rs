@@ -1,4 +1,4 @@
-//! `password-change` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `password-change` against an embedded DynamoDB, from the gateway's event to its answer.
 
 #![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -1,4 +1,4 @@
-//! `password-forgot` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `password-forgot` against an embedded DynamoDB, from the gateway's event to its answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! `protected-route-admin` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `protected-route-admin` against an embedded DynamoDB, from the gateway's event to its answer.
 
 use identity::Role;
 use protected_route_admin::ProtectedRouteAdmin;

@@ -1,4 +1,4 @@
-//! `protected-route-super-admin` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `protected-route-super-admin` against an embedded DynamoDB, from the gateway's event to its answer.
 
 use identity::Role;
 use protected_route_super_admin::ProtectedRouteSuperAdmin;

@@ -1,4 +1,4 @@
-//! `protected-route-user` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `protected-route-user` against an embedded DynamoDB, from the gateway's event to its answer.
 
 use identity::Role;
 use protected_route_user::ProtectedRouteUser;

@@ -1,4 +1,4 @@
-//! `protected` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `protected` against an embedded DynamoDB, from the gateway's event to its answer.
 
 use identity::{Account, Role};
 use protected::ProtectedRoute;

@@ -1,4 +1,4 @@
-//! `refresh` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `refresh` against an embedded DynamoDB, from the gateway's event to its answer.
 
 #![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -76,7 +76,7 @@ impl Bench {
             .unwrap();
     }
 
-    /// Moves the last rotation before the grace period.
+    /// Moves the last rotation back to before the grace period.
     async fn rest(&self, sid: SessionId) {
         self.set(sid, "rotated_at", 1).await;
     }

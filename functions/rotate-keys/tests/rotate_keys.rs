@@ -1,4 +1,4 @@
-//! `rotate-keys` over a secret in a file and an embedded DynamoDB, from the event to its answer.
+//! `rotate-keys` with a secret in a file, against an embedded DynamoDB, from the event to its answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

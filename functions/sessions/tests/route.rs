@@ -1,4 +1,4 @@
-//! `sessions` over an embedded DynamoDB, from the gateway's event to its answer.
+//! `sessions` against an embedded DynamoDB, from the gateway's event to its answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -6,7 +6,7 @@ use identity::{Account, SessionEpoch, SessionId, UserId};
 use jiff::Timestamp;
 use process::{Fault, FaultKind};
 
-/// A session as it was read during a check.
+/// A session as read during a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveSession {
     /// The account's epoch at the time of login.

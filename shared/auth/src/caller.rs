@@ -48,7 +48,7 @@ pub struct CheckedCaller<R> {
 }
 
 impl<R> CheckedCaller<R> {
-    /// The account as it was read for this request.
+    /// The account as read for this request.
     #[must_use]
     pub fn account(&self) -> &Account {
         &self.account

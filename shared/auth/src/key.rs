@@ -182,7 +182,7 @@ impl PublicKeySet {
         Self::new(serde_json::from_str(json).map_err(|_| KeySetError::NotAKeySet)?)
     }
 
-    /// The set as it is published, with public members only.
+    /// The set as published, with public members only.
     #[must_use]
     pub fn as_jwks(&self) -> &JwkSet {
         &self.published
@@ -286,7 +286,7 @@ impl Fault for KeyError {
 mod tests {
     use super::*;
 
-    /// The key of RFC 8037, appendix A.2.
+    /// The key from RFC 8037, appendix A.2.
     const ED25519: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"a","alg":"EdDSA","use":"sig",
         "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_kind_of_a_key_determines_its_algorithm() {
-        // The curve of RFC 7517, appendix A.1, and an unsupported one.
+        // The curve from RFC 7517, appendix A.1, and an unsupported one.
         let ec = r#"{"kty":"EC","crv":"P-256","kid":"a",
             "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
             "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}"#;

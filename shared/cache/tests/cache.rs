@@ -161,7 +161,7 @@ async fn a_renewal_reads_at_most_every_ten_seconds() {
     }
     bench.is_down(true);
     bench.wait(RETRY_SECONDS);
-    assert_eq!(bench.renewed().await, Ok(11), "a failed renewal leaves the value as it was");
+    assert_eq!(bench.renewed().await, Ok(11), "a failed renewal leaves the value unchanged");
 }
 
 #[tokio::test]

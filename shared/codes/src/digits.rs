@@ -42,7 +42,7 @@ fn is_hyphen(c: char) -> bool {
     )
 }
 
-/// A digit of ASCII or a full-width digit, in ASCII.
+/// Converts an ASCII or full-width digit to ASCII.
 fn ascii(c: char) -> Option<char> {
     let value = match c {
         '0'..='9' => c.to_digit(10)?,

@@ -1,5 +1,5 @@
-//! Codes by mail: requests the mails with codes ([`Requests`]), finds codes ([`Redemption`]), and confirms
-//! addresses by them ([`Confirmations`]).
+//! Mailed codes: requests the mails with codes ([`Requests`]), finds codes ([`Redemption`]), and confirms
+//! addresses with them ([`Confirmations`]).
 //!
 //! Before a code is looked up, the attempt is reserved: for a link token only on the counter of the network,
 //! because nobody can guess 128 bits; for the digits of a reset on the same counters as a password. In
@@ -21,7 +21,7 @@ use secrets::SecretError;
 use store::StoreError;
 use throttle::ThrottleError;
 
-/// No code was found, used or requested.
+/// A code could not be found, used or requested.
 #[derive(Debug, thiserror::Error)]
 pub enum CodeError {
     /// The code is not valid. The reason is only for the log.

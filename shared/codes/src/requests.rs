@@ -9,8 +9,8 @@ use throttle::{Postal, Throttle};
 
 use crate::CodeError;
 
-/// Requests mails with codes. Each request counts for its network, and each mail for its address. The caller does
-/// not learn whether the address has reached its limit.
+/// Requests mails with codes. Each request counts against its network, and each mail against its address.
+/// The caller does not learn whether the address has reached its limit.
 pub struct Requests {
     outbox: Outbox,
     throttle: Throttle,

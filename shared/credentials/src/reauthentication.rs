@@ -10,7 +10,7 @@ use throttle::Throttle;
 
 use crate::{CredentialError, parse, succeed};
 
-/// Checks the passwords of signed-in users again. Guesses count on the same counters as at login.
+/// Checks the passwords of signed-in users again. Guesses count against the same limits as at login.
 pub struct Reauthentication {
     stored: Hashes,
     outbox: Outbox,

@@ -9,7 +9,7 @@ use crate::{Email, Roles, SessionEpoch, UserId, Username};
 pub struct Account {
     /// The user id: `sub` of the account's tokens.
     pub id: UserId,
-    /// The username as it was first given.
+    /// The username as first given.
     pub username: Username,
     /// The e-mail address, if the account has one.
     pub email: Option<Email>,

@@ -1,6 +1,6 @@
 //! Usernames and e-mail addresses.
 //!
-//! A name is displayed as it was first given and is unique by its canonical form
+//! A name is displayed as first given and is unique by its canonical form
 //! ([`CanonicalName`]), so that `ß` and `ss`, composed and decomposed, full and half width, upper
 //! and lower case are one account.
 

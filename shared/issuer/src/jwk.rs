@@ -161,7 +161,7 @@ impl Material {
             (Self::Rsa { n, e, d, p, q, dp, dq, qi }, Algorithm::Rs256) => {
                 let members = [n, e, d, p, q, dp, dq, qi].map(|member| decode(member));
                 let member = |at: usize| UintRef::new(members[at].as_deref()?).ok();
-                // In the order of RFC 8017, appendix A.1.2, which is that of the JWK's members.
+                // In the order of RFC 8017, appendix A.1.2, which is also that of the JWK's members.
                 let key = pkcs1::RsaPrivateKey {
                     modulus: member(0)?,
                     public_exponent: member(1)?,

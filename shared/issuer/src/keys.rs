@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::jwk::PrivateJwk;
 use crate::sign::signer;
 
-/// The set as it is stored: a JWK Set with additional members.
+/// The set as stored: a JWK Set with additional members.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Stored {
     /// The active key, then the next one.

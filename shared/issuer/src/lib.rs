@@ -1,4 +1,4 @@
-//! Private keys and the issuing of tokens: access tokens, signed by a private key, and refresh tokens, authenticated
+//! Private keys and the issuing of tokens: access tokens, signed with a private key, and refresh tokens, authenticated
 //! by a pepper. Only functions that issue tokens depend on this.
 
 mod jwk;

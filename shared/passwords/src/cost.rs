@@ -23,7 +23,7 @@ impl Costs {
 pub(crate) const LANES: u32 = 1;
 /// RFC 9106 §3.1 recommends 16 octets, so that no two hashes share a salt.
 pub(crate) const SALT_OCTETS: usize = 16;
-/// The 256-bit tag of RFC 9106 §4.
+/// The 256-bit tag recommended in RFC 9106 §4.
 pub(crate) const OUTPUT_OCTETS: usize = 32;
 
 /// The parameters of new hashes.

@@ -133,7 +133,7 @@ mod tests {
         Foreign::parse(text).ok_or(HashError::Stored)??.verify(&password)
     }
 
-    /// The vectors of RFC 7914 §11 and §12, in the forms of the frameworks.
+    /// The vectors from RFC 7914 §11 and §12, in the forms of the frameworks.
     #[test]
     fn published_vectors() {
         let scrypt = "scrypt:16:1:1$$77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442\

@@ -32,7 +32,7 @@ impl CodeKind {
     }
 }
 
-/// A code as it is handed out: `<pepper id>.<128 bits in base64url>`. It is a secret.
+/// A code as handed out: `<pepper id>.<128 bits in base64url>`. It is a secret.
 pub struct Code(Zeroizing<String>);
 
 /// The stored form of a code, by which it is found. A copy of the table does not reveal the code.

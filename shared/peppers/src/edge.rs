@@ -10,7 +10,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{Pepper, Peppers};
 
-/// The label of the subkey (`info` of RFC 5869). It must never change, or every proxy would be refused.
+/// The label of the subkey (`info` in RFC 5869). It must never change, or every proxy would be refused.
 const LABEL: &[u8] = b"latchkey/v1/edge";
 
 /// The edge secret of one pepper. The proxy gets the secret; functions get only its digest, so that a

@@ -54,7 +54,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The label of the subkey (`info` of RFC 5869). It must never change, or all existing MACs would be void.
+    /// The label of the subkey (`info` in RFC 5869). It must never change, or all existing MACs would be void.
     const fn label(self) -> &'static [u8] {
         match self {
             Self::RefreshToken => b"latchkey/v1/refresh-token",
@@ -77,7 +77,7 @@ struct Pepper {
     starts_at: Option<Timestamp>,
 }
 
-/// The peppers as they are stored. The first one has the two members that `GenerateSecretString` of
+/// The peppers as stored. The first one has the two members that `GenerateSecretString` of
 /// CloudFormation can make; later ones are in `later`.
 #[derive(Clone, Serialize, Deserialize)]
 struct Stored {
@@ -325,7 +325,7 @@ mod tests {
         assert!(!other.current(Purpose::RefreshToken, now()).verifies(b"message", &mac));
     }
 
-    /// The subkey is that of RFC 5869, computed by hand once: a changed derivation would void every
+    /// The subkey as RFC 5869 defines it, computed once by hand: a changed derivation would void every
     /// session.
     #[test]
     fn the_derivation_does_not_change() {

@@ -1,4 +1,4 @@
-//! Codes by mail: a link token, and eight digits that are valid only together with an address.
+//! Mailed codes: a link token, and eight digits that are valid only together with an address.
 //!
 //! Neither is stored. Both are MACs over the mail's id, so the mail can be created again with the same
 //! content, and the id in the tables reveals neither without the pepper. A link token names pepper and id

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// The environment of the process as it was at the start.
+/// The environment of the process at its start.
 #[derive(Clone, Default)]
 pub struct Env(BTreeMap<String, String>);
 

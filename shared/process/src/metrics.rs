@@ -42,7 +42,7 @@ pub enum Metric {
     MailsSent,
     /// Attempts to send a mail that SES did not accept.
     MailsFailed,
-    /// Mails that were given up because they could never be sent.
+    /// Mails that were abandoned because they could never be sent.
     MailsGivenUp,
 }
 

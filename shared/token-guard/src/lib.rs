@@ -1,4 +1,4 @@
-//! The gate of routes by token: a verifier over the public key set.
+//! The gate of routes by token: a verifier that uses the public key set.
 //!
 //! A route by token names [`Has`] or [`SignedIn`] as its access. The token's signature and claims decide, and
 //! nothing about the caller is read. Such a route links no accounts, no secrets and no private keys.
@@ -86,7 +86,7 @@ pub type Has<R> = web::ByToken<TokenGuard, R>;
 /// Every holder of a valid access token.
 pub type SignedIn = Has<identity::Anyone>;
 
-/// A verifier of access tokens over the public key set in the `KeysTable`.
+/// A verifier of access tokens that uses the public key set in the `KeysTable`.
 #[derive(Clone)]
 pub struct TokenGuard {
     verifier: Arc<Verifier<TableKeys>>,

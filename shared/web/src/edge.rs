@@ -50,7 +50,7 @@ impl Edge {
         if !digests.accept(secret) {
             return Err(refused("the edge secret is wrong"));
         }
-        // Without viewers' addresses, the limits by network would treat all viewers as one network.
+        // Without viewers' addresses, the limits per network would treat all viewers as one network.
         let viewer = only(&event.headers, VIEWER_ADDRESS_HEADER)
             .and_then(|value| viewer_address(str::from_utf8(value).ok()?));
         let viewer =

@@ -91,7 +91,7 @@ impl<T: DeserializeOwned + Send> Input for Headers<T> {
     }
 }
 
-/// The body as it was sent, of any content type, at most 16 KiB.
+/// The body as sent, of any content type, at most 16 KiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
 

@@ -74,7 +74,7 @@ impl<R: Route> Service<R> {
         self.respond(Some(deadline), event).await
     }
 
-    /// Uses the event as it is. `lambda_http`'s conversion to an `http::Request` builds a URI from what the
+    /// Uses the event unchanged. `lambda_http`'s conversion to an `http::Request` builds a URI from what the
     /// client sent, and panics if that is not a valid one.
     async fn respond(&self, deadline: Option<Deadline>, event: Event) -> EventResponse {
         let started = Instant::now();

@@ -142,7 +142,7 @@ fn logs_expire_after_the_configured_time() {
     assert_eq!(kept, ["LogRetentionDays", "LogRetentionDays"]);
 }
 
-/// Mails are sent in order: a mail that fails must be retried, given up in time, and reported by an alarm.
+/// Mails are sent in order: a mail that fails must be retried, abandoned in time, and reported by an alarm.
 #[test]
 fn no_mail_is_lost_silently() {
     let resources = resources();

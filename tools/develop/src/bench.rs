@@ -20,7 +20,7 @@ use crate::shipping::{self, Link};
 /// What to measure.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum BenchCommand {
-    /// Measure the sizes of the functions. Builds all of them as they are shipped, which takes about
+    /// Measure the sizes of the functions. Builds all of them as shipped, which takes about
     /// ten minutes on two processors
     Binaries {
         /// Optimize across all crates at the link, for comparison: takes half an hour

@@ -181,7 +181,7 @@ impl FromStr for RoutePath {
                     );
                 }
                 Some(name) if !parameters.insert(name) => {
-                    return Err("expected different names of the parameters");
+                    return Err("expected a different name for each parameter");
                 }
                 None | Some(_) => {}
             }
@@ -211,7 +211,7 @@ impl FromStr for RouteMethod {
 ///
 /// # Errors
 /// When a function or route of that name or path exists, a file does not have the expected form, or a file cannot be
-/// written. Then every file is as it was.
+/// written. In that case every file is left unchanged.
 pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     let plan = Plan::of(new)?;
     let files = files(project, &plan)?;
@@ -224,7 +224,7 @@ pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes all files and updates `Cargo.lock`, or leaves everything as it was. The folder of the package must be new.
+/// Writes all files and updates `Cargo.lock`, or leaves everything unchanged. The folder of the package must be new.
 async fn write_or_restore(
     root: &Path,
     package: &str,
@@ -1137,7 +1137,7 @@ mod tests {
         assert!(file(&files, "Cargo.toml").contains(&format!("function = \"{}\"", plan.name)));
         let library = file(&files, &format!("functions/{}/src/lib.rs", plan.name));
         assert!(!library.contains('@'), "{library}");
-        // Existing lines stay as they were.
+        // Existing lines stay unchanged.
         for path in ["template.yaml", "openapi.yaml", "README.md", "Cargo.toml"] {
             let old = fs::read_to_string(project.root().join(path)).unwrap();
             let text = file(&files, path);
@@ -1263,7 +1263,7 @@ mod tests {
         fs::write(root.join("Cargo.lock"), "not a lock file").unwrap();
         fs::create_dir(root.join("functions")).unwrap();
         let new = ["events", "functions/greet/src/lib.rs"];
-        // Once cargo rejects the manifest, once a folder cannot be created because a file is in its place.
+        // First cargo rejects the manifest; then a folder cannot be created because a file is in its place.
         for last in ["functions/greet/tests/route.rs", "events/greet.json"] {
             let files = ["Cargo.toml", last].into_iter().chain(new);
             let files = files.map(|path| (PathBuf::from(path), "new".to_owned())).collect();

@@ -129,7 +129,7 @@ async fn carry_out(project: &Project, steps: Vec<Step>, shown: &mut impl Write) 
     results
 }
 
-/// Deploys to an emulator of AWS as the documentation says, and tests the deployment. Returns whether everything
+/// Deploys to an emulator of AWS as documented, and tests the deployment. Returns whether everything
 /// succeeded.
 ///
 /// # Errors
@@ -176,7 +176,7 @@ async fn execute_tests(
     Ok(if passed { Outcome::Passed } else { Outcome::Failed(failures.names) })
 }
 
-/// The names in the lists with which libtest ends.
+/// The names in the lists at the end of libtest's output.
 #[derive(Debug, Default)]
 struct Failures {
     names: Vec<String>,

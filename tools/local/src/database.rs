@@ -131,7 +131,7 @@ impl LocalDatabase {
         Ok(Self { address, database, servers, lock })
     }
 
-    /// Records which process has the database, for the error message of other processes.
+    /// Records which process has the database, for the error messages of other processes.
     ///
     /// # Errors
     /// When the file next to the database cannot be written.
@@ -205,7 +205,7 @@ fn is_damage(problem: &str) -> bool {
         .any(|damage| problem.contains(damage))
 }
 
-/// Refuses a file of another program, before anything is written next to it.
+/// Refuses another program's file before anything is written next to it.
 fn check_header(path: &Path) -> Result<(), DatabaseError> {
     let mut header = Vec::new();
     // An unreadable file is reported when it is opened.
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
-    /// The emulator answers every page, and allows it to read the answer.
+    /// The emulator would answer every web page and let it read the answer.
     #[tokio::test]
     async fn no_page_reaches_the_database() {
         let database = LocalDatabase::start(&Storage::Memory, &[table("pk")]).await.unwrap();

@@ -214,7 +214,7 @@ fn programs(
     programs.context("some functions of template.yaml could not be built: see the errors above")
 }
 
-/// The command that starts a server which shares nothing with another one.
+/// The command that starts a server that shares nothing with another one.
 const INDEPENDENT: &str = "cargo xtask dev --local .local/second --port 0";
 
 /// Adds advice to the error about a database that another process has open.
@@ -298,7 +298,7 @@ async fn describe(
     Ok(descriptions)
 }
 
-/// The shared environment of all functions: `cargo lambda watch` on its own supports only one for all.
+/// The environment that all functions share: `cargo lambda watch` on its own supports only one.
 fn environment(
     template: &Template,
     endpoint: &str,

@@ -117,7 +117,7 @@ async fn deliver_batch(invoker: &impl Invoker, function: &str, records: &[Value]
         };
         tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
     }
-    ui::note(format_args!("{function} cannot process {} records: they are given up", rest.len()));
+    ui::note(format_args!("{function} cannot process {} records: they are abandoned", rest.len()));
 }
 
 /// The index of the first record that the function reports as failed.

@@ -177,9 +177,16 @@ async fn an_instance_gets_the_event_with_a_deadline_and_stays_for_the_next() {
         assert_eq!((work.status, &work.body), (200, &format!("{{\"n\":{n}}}")));
         let deadline: i64 = work.header("lambda-runtime-deadline-ms").parse().unwrap();
         let left = deadline - before;
-        assert!((10_000..=20_000).contains(&left), "a time of day: {left} ms are left");
+        assert!(
+            (10_000..=20_000).contains(&left),
+            "the deadline must be an absolute time; {left} ms left"
+        );
         assert_eq!(instance.respond(work.id(), "\"done\"").await, 202);
-        assert_eq!(instance.respond(work.id(), "\"again\"").await, 403, "once");
+        assert_eq!(
+            instance.respond(work.id(), "\"again\"").await,
+            403,
+            "a second response is refused"
+        );
         if let Some(invoked) = invoked {
             assert_eq!(invoked.await.unwrap().unwrap(), "\"done\"");
         }

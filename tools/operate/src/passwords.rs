@@ -203,7 +203,7 @@ fn check(path: &Path) -> anyhow::Result<()> {
         bail!("there is no password to look up");
     }
     ui::note(format_args!(
-        "read {} entries in {:.1} ms; looked {} up in {:.2} µs each",
+        "read {} entries in {:.1} ms; looked up {} in {:.2} µs each",
         filter.entries(),
         loaded.as_secs_f64() * 1e3,
         asked.count,

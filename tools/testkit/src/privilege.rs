@@ -400,7 +400,7 @@ fn run(command: &mut Command, input: &Value) -> anyhow::Result<String> {
 
 /// The calls that Lambda makes with a function's role: reading a stream (Amazon
 /// `DynamoDB` Developer Guide, "IAM policy to allow an AWS Lambda function to access `DynamoDB` stream
-/// records") and reporting records that it gives up, writing logs, and writing traces.
+/// records") and reporting records that it gives up on, writing logs, and writing traces.
 const BY_LAMBDA: [&str; 9] = [
     "dynamodb:DescribeStream",
     "dynamodb:GetRecords",

@@ -90,7 +90,7 @@ async fn the_minimum_length_can_be_raised() {
     assert_eq!(outcome, registered());
 }
 
-/// Hashing is slow, so only every tenth string that is long enough is set.
+/// Hashing is slow, so only every tenth string that is long enough is set as a password.
 #[tokio::test]
 async fn naughty_strings_cause_no_server_error() {
     let bench = Bench::start().await;
@@ -148,7 +148,7 @@ async fn an_additional_list_of_common_passwords_is_used_too() {
     assert_eq!(outcome, registered());
 }
 
-/// A check that fails must not pass. The client does not learn the cause.
+/// A check that cannot be carried out must not count as passed. The client does not learn the cause.
 #[tokio::test]
 async fn an_unreadable_list_accepts_no_password() {
     let folder = TempDir::new().unwrap();

@@ -33,7 +33,7 @@ pub struct Email {
 }
 
 impl Email {
-    /// Parses an address as a person enters it, or as it was stored.
+    /// Parses an address as a person enters it, or as stored.
     ///
     /// # Errors
     /// The first rule that the address breaks.
@@ -72,7 +72,7 @@ impl Email {
         Ok(email)
     }
 
-    /// The address as it was given, for display. Never log it.
+    /// The address as given, for display. Never log it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.given

@@ -12,7 +12,7 @@ use super::{CanonicalName, NameError, Username};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservedNames(BTreeSet<CanonicalName>);
 
-/// The mailboxes of RFC 2142 that represent a service, and the usual names of operators.
+/// The mailboxes defined in RFC 2142 that represent a service, and the usual names of operators.
 const DEFAULT: &str = "\
     abuse, hostmaster, noc, postmaster, security, support, webmaster, \
     admin, administrator, anonymous, daemon, moderator, nobody, no-reply, noreply, official, \

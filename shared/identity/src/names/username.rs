@@ -19,7 +19,7 @@ use super::{CanonicalName, NameError};
 pub(super) const CHARS: RangeInclusive<usize> = 3..=80;
 
 /// A username: RFC 8265 `UsernameCaseMapped`, 3 to 80 characters, without `@` and without invisible
-/// characters. It is displayed as it was first given and compared by [`Username::canonical`].
+/// characters. It is displayed as first given and compared by [`Username::canonical`].
 ///
 /// The rules examine the canonical form, so all spellings of one name are accepted or refused alike.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct Username {
 }
 
 impl Username {
-    /// Parses a username as a person enters it, or as it was stored: a name that parsed once parses
+    /// Parses a username as a person enters it, or as stored: a name that parsed once parses
     /// again from [`Username::as_str`]. [`ReservedNames`](super::ReservedNames) is a separate check.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Username {
             return Err(NameError::InvalidFormat);
         }
         UsernameCaseMapped::enforce(folded).map_err(|error| match error {
-            // The rule of RFC 5893 about writing directions.
+            // The rule about writing directions in RFC 5893.
             PrecisError::Invalid => NameError::InvalidFormat,
             _ => NameError::InvalidCharacters,
         })?;
@@ -71,7 +71,7 @@ impl Username {
         Ok(Self { given: given.to_owned(), canonical })
     }
 
-    /// The name as it was first given, for display.
+    /// The name as first given, for display.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.given

@@ -1,4 +1,4 @@
-//! The same tests over an emulated Secrets Manager, with its labels and writes.
+//! Rotation against an emulated Secrets Manager, including its labels and writes.
 
 use std::sync::Arc;
 
@@ -235,7 +235,7 @@ async fn end_to_end_peppers_are_added() {
     }
 }
 
-/// The functions find both secrets by their environment alone.
+/// The functions find both secrets from their environment alone.
 #[tokio::test]
 async fn end_to_end_functions_issue_valid_tokens_with_both_secrets() {
     let bench = Bench::with_manager(Some(NO_KEYS)).await;

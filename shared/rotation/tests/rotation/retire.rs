@@ -7,7 +7,7 @@ use rotation::{Plan, RotationError, Step};
 
 use crate::bench::{Bench, LEAD, STEPS, active, private_halves, sign, token};
 
-/// Starts with an active, a next and a retired key, and returns their ids in this order.
+/// Starts with an active, a next and a retired key, and returns their ids in that order.
 async fn three_keys() -> (Bench, [String; 3]) {
     let bench = Bench::rotated().await;
     let (retired, _) = active(&bench.current().await);

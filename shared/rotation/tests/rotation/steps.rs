@@ -87,8 +87,8 @@ async fn a_version_that_is_in_use_from_its_creation_is_published_by_its_steps() 
     bench.assert_settled().await;
 }
 
-/// The file of a secret may be both in use and pending, if the process that put it into use was stopped in
-/// between.
+/// The file of a secret may be both in use and pending, if the process that put it into use was stopped
+/// partway through.
 #[tokio::test]
 async fn a_version_that_is_both_pending_and_in_use_blocks_nothing() {
     let bench = Bench::rotated().await;

@@ -1,4 +1,4 @@
-//! Codes by mail, over HTTP: guessing is limited, and no code is stored in clear.
+//! Mailed codes, over HTTP: guessing is limited, and no code is stored in clear.
 
 use std::net::Ipv4Addr;
 

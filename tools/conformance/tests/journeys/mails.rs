@@ -161,7 +161,7 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     const DOMAIN: &str = "change.example.com";
     assert_eq!(register(server, "rosa-2", "old@change.example.com").await.status, 201);
     let access = server.login("rosa-2").await;
-    // Only a confirmed address gets notices. Confirm it by the digits, as a person types them.
+    // Only a confirmed address gets notices. Confirm it with the digits, as a person types them.
     confirm(server, &access, &last_for(server, &access, DOMAIN, 1).await).await;
     let change = async |new: &str| {
         let body = json!({"password": PASSWORD, "new_email": new});
@@ -219,7 +219,7 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     assert!(told.subject.ends_with("your address was given for another account"));
     assert_eq!((told.token(), told.digits()), (None, None));
 
-    // A change by the digits also releases the former address, which gets a notice.
+    // A change confirmed with the digits also releases the former address, which gets a notice.
     let body = json!({"password": PASSWORD, "new_email": "moved@change.example.com"});
     let asked = spoofed(server, "/auth/email/change", &body, Some(&other)).await;
     assert_eq!(asked.status, 202, "{}", asked.text);

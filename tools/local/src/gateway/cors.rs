@@ -99,7 +99,7 @@ impl Cors {
     }
 
     /// Replaces a function's CORS headers by those that a page of `origin` needs to read the answer. Without
-    /// CORS, leaves the answer as it is.
+    /// CORS, leaves the answer unchanged.
     pub(super) fn finish(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
         if self.origins.is_empty() {
             return;

@@ -90,7 +90,7 @@ fn header(headers: &mut HeaderMap, name: &str, value: &Value) -> Result<(), Malf
     };
     let value =
         HeaderValue::try_from(value).map_err(|_| MalformedReply("a header value is invalid"))?;
-    // The gateway sets the length of the body as it is sent, and headers of the connection.
+    // The gateway sets the length of the body as sent, and headers of the connection.
     if name != CONTENT_LENGTH && !HOP_BY_HOP.contains(&name) {
         headers.append(name, value);
     }

@@ -415,7 +415,7 @@ impl Shared {
 
     /// Waits for the next invocation for an instance. Returns `None` if the instance does not exist.
     ///
-    /// A retired instance gets no answer until its process is killed: Rust's runtime panics at any answer
+    /// A retired instance gets no answer until its process is killed: Rust's runtime panics on any answer
     /// other than work.
     async fn next(self: &Arc<Self>, function: &str, instance_id: &str) -> Option<Delivery> {
         let work = {
