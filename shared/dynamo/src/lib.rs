@@ -1,4 +1,4 @@
-//! The DynamoDB client as a function builds it, and what its errors mean.
+//! Builds the DynamoDB client of a function and classifies its errors.
 //!
 //! A Lambda function has its region and credentials in the environment, so the client is built directly
 //! from there: the SDK's default chain of providers would add milliseconds and megabytes to every cold
@@ -26,11 +26,11 @@ use verdict::Verdict;
 /// rotates once (10 s), so that no retry arrives after the grace.
 pub const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
 
-/// How often an operation is tried at most. Enough for many who register one name at the same
-/// moment, whose transactions conflict until the first of them is through.
+/// The maximum number of attempts at an operation. It is enough for many concurrent registrations of one
+/// name, whose transactions conflict until the first of them is complete.
 const ATTEMPTS: u32 = 5;
 
-/// Where DynamoDB is, as whom to speak to it, and how long one operation may take.
+/// The endpoint and the credentials of DynamoDB, and the deadline of an operation.
 #[derive(Clone, Debug)]
 pub struct Config {
     aws: AwsEnvironment,
@@ -38,7 +38,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// With a shorter deadline for a whole operation, if `deadline` is shorter.
+    /// Limits a whole operation to `deadline`, unless its deadline is already shorter.
     #[must_use]
     pub fn within(mut self, deadline: Duration) -> Self {
         self.deadline = self.deadline.min(deadline);
@@ -47,16 +47,16 @@ impl Config {
 }
 
 impl Settings for Config {
-    /// From what Lambda sets for every function: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
-    /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; and, for an emulator,
-    /// `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`.
+    /// From the variables that Lambda sets for every function: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
+    /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; and, for an emulator, `AWS_ENDPOINT_URL_DYNAMODB` or
+    /// `AWS_ENDPOINT_URL`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let aws = AwsEnvironment::read(reader, "AWS_ENDPOINT_URL_DYNAMODB")?;
         Some(Self { aws, deadline: OPERATION_DEADLINE })
     }
 }
 
-/// Builds the client. Nothing is sent yet.
+/// Builds the client without sending anything.
 #[must_use]
 pub fn connect(config: &Config) -> Client {
     let mut builder = aws_sdk_dynamodb::Config::builder()
@@ -76,8 +76,7 @@ pub fn connect(config: &Config) -> Client {
     Client::from_conf(builder.interceptor(measured::Measured).build())
 }
 
-/// Sets the deadlines and retries of a client, wherever its configuration comes from. `operation` limits a
-/// whole operation, retries included.
+/// Sets the deadlines and the retries of a client. `operation` limits a whole operation, retries included.
 #[must_use]
 pub fn deadlines(
     builder: aws_sdk_dynamodb::config::Builder,
@@ -93,13 +92,13 @@ pub fn deadlines(
 /// The attributes of an item by name.
 pub type Item = HashMap<String, Value>;
 
-/// DynamoDB did not do what was asked.
+/// A DynamoDB operation failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DynamoError {
-    /// It is throttled, out of reach or broken at present: later it may do it.
+    /// DynamoDB throttles, fails or cannot be reached. The same request may succeed later.
     #[error("the database does not answer")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// It refuses the request: a missing right or table, a request that is not valid.
+    /// DynamoDB refused the request: a permission or a table is missing, or the request is invalid.
     #[error("the database refused the request")]
     Refused(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
@@ -125,7 +124,7 @@ where
                 let response = (service.raw() as &dyn Any).downcast_ref::<HttpResponse>();
                 response.map_or(Verdict::Passing, Verdict::of)
             }
-            // No answer came.
+            // No answer arrived.
             _ => Verdict::Passing,
         };
         match verdict {
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn names_everything_that_is_missing() {
+    fn every_missing_variable_is_reported() {
         let error = Env::default().settings::<Config>().unwrap_err().to_string();
         for name in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
             assert!(error.contains(name), "{error}");

@@ -1,4 +1,4 @@
-//! How long operations take, and how often they are tried again.
+//! Measures the duration and the retries of operations.
 
 use std::time::Instant;
 
@@ -36,7 +36,7 @@ impl Intercept for Measured {
         Ok(())
     }
 
-    /// Also when it has failed.
+    /// Runs after failed operations too.
     fn read_after_execution(
         &self,
         _: &FinalizerInterceptorContextRef<'_>,

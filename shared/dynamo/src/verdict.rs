@@ -1,11 +1,11 @@
-//! What an error of DynamoDB means, judged by its code and alike for every operation.
+//! Classifies the errors of DynamoDB by their codes, independently of the operation.
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::interceptors::InterceptorContext;
 use aws_sdk_dynamodb::config::retry::{ClassifyRetry, RetryAction};
 use serde::Deserialize;
 
-/// The codes of transient errors. An operation that fails with one is tried again.
+/// The codes of transient errors. An operation that fails with one is retried.
 ///
 /// Sources: "Error handling with DynamoDB", "Amazon DynamoDB Transactions: How it works", and the errors
 /// of each operation in the API reference.
@@ -39,7 +39,7 @@ const PASSING_REASONS: [&str; 4] = [
     "TransactionConflict",
 ];
 
-/// What an error means.
+/// Whether an error is transient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The error is transient: the same request may succeed later.
@@ -49,7 +49,7 @@ pub(crate) enum Verdict {
     Final,
 }
 
-/// The body of an error.
+/// The body of an error response.
 #[derive(Debug, Default, Deserialize)]
 struct ErrorBody {
     #[serde(rename = "__type", default)]

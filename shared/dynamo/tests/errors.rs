@@ -1,4 +1,4 @@
-//! What an error of DynamoDB means, for every kind of operation.
+//! Tests the classification of errors for every kind of operation.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -73,13 +73,13 @@ fn connected() -> Client {
         ("AWS_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "local"),
         ("AWS_SECRET_ACCESS_KEY", "local"),
-        // Nothing is there: only what a fault answers is answered.
+        // Nothing listens here: every answer is an injected fault.
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
     ]);
     dynamo::connect(&env.settings::<dynamo::Config>().unwrap())
 }
 
-/// A client as a function builds it, but with short attempts and pauses, and operations without a limit.
+/// A client as a function builds it, but with short attempts and pauses, and without an operation deadline.
 fn client(faults: &Faults) -> Client {
     let connected = connected();
     let attempt = Duration::from_millis(100);
@@ -88,20 +88,20 @@ fn client(faults: &Faults) -> Client {
     let retries = retries
         .with_initial_backoff(Duration::from_millis(1))
         .with_max_backoff(Duration::from_millis(1));
-    // The clients of a process share a quota of retries, which all of these would use up.
+    // The clients of a process share a quota of retries, which these tests would use up.
     let quota = RetryPartition::custom("test").token_bucket(TokenBucket::unlimited()).build();
     let builder = connected.config().to_builder().http_client(faults.http_client());
     let builder = builder.timeout_config(timeouts.build()).retry_config(retries);
     Client::from_conf(builder.retry_partition(quota).build())
 }
 
-/// All but a lost answer, which takes a database that answers.
+/// All transient faults, except a lost answer, which requires a database that answers.
 fn passing() -> impl Iterator<Item = Fault> {
     Fault::PASSING.into_iter().filter(|fault| *fault != Fault::LostAnswer)
 }
 
 #[tokio::test]
-async fn whatever_passes_by_itself_is_tried_again() {
+async fn transient_errors_are_retried() {
     for operation in Operation::ALL {
         for fault in passing() {
             let faults = Faults::script(&[fault, fault, Fault::Empty]);
@@ -113,7 +113,7 @@ async fn whatever_passes_by_itself_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_does_not_pass_in_five_attempts_is_an_outage() {
+async fn five_transient_errors_in_a_row_are_an_outage() {
     for operation in Operation::ALL {
         for fault in passing() {
             let faults = Faults::always(fault);
@@ -125,7 +125,7 @@ async fn what_does_not_pass_in_five_attempts_is_an_outage() {
 }
 
 #[tokio::test]
-async fn what_would_fail_again_is_tried_once_and_is_a_defect() {
+async fn a_final_error_is_internal_and_not_retried() {
     for operation in Operation::ALL {
         for fault in Fault::FINAL {
             let faults = Faults::always(fault);
@@ -136,9 +136,9 @@ async fn what_would_fail_again_is_tried_once_and_is_a_defect() {
     }
 }
 
-/// The tests above would notice if our classifier were missing.
+/// The tests above would fail without the classifier of this crate.
 #[tokio::test]
-async fn the_sdk_alone_gives_up_at_a_conflict() {
+async fn the_sdk_alone_does_not_retry_a_conflict() {
     for (operation, fault) in [
         (Operation::Put, Fault::Code(400, "TransactionConflictException")),
         (Operation::TransactGet, Fault::Cancelled(&["TransactionConflict"])),
@@ -164,6 +164,6 @@ async fn an_operation_ends_before_the_handler_that_waits_for_it() {
     let client = Client::from_conf(config.build());
     let handler = Box::pin(Operation::Get.perform(&client));
     let ended = Deadline::within(Duration::from_secs(1)).bound(handler).await;
-    assert_eq!(ended.expect("the handler goes on").unwrap_err().kind(), FaultKind::Unavailable);
+    assert_eq!(ended.expect("the deadline passed").unwrap_err().kind(), FaultKind::Unavailable);
     assert_eq!(faults.requests(), 1, "an attempt of 2.5 s would have outlived both");
 }

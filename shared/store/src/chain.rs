@@ -1,15 +1,15 @@
 //! The rule of refreshing: which token answers a presented one.
 //!
-//! A session rotates at most once per grace. So within a grace after a rotation, an honest client may hold one
-//! of two tokens: the current one or, if an answer was lost or a second tab was slower, the previous one. Both
-//! get the current one. A caller who presents the previous one later holds a token that another client has
-//! used since. One of the two is a thief, and nothing shows which, so the session ends for both.
+//! A session rotates at most once per grace. So within a grace after a rotation, an honest client may hold
+//! one of two tokens: the current one or, if an answer was lost or a second tab was slower, the previous one.
+//! Both get the current one. A caller who presents the previous one later holds a token that another client
+//! has used since. One of the two is a thief, and nothing shows which, so the session ends for both.
 //!
 //! The time is that of the function that received the request. Its update, retries included, may reach the
 //! table after the session has rotated once more. Then the token is two rotations behind, although it was
 //! presented within the grace. So the time of the rotation before the last is stored too, and the grace of a
-//! token begins with the rotation that superseded it, whether it is one behind or two. (The model checker found
-//! that an honest client could otherwise lose its session: `protocol` in the tests.)
+//! token begins with the rotation that superseded it, whether it is one behind or two. (The model checker
+//! found that an honest client could otherwise lose its session: `protocol` in the tests.)
 //!
 //! This is the whole rule, without a database: the implementation, the model that it is tested against and
 //! the model checker's model all use it.
@@ -21,8 +21,8 @@ use jiff::{SignedDuration, Timestamp};
 pub struct Chain {
     /// The number of rotations.
     pub counter: u64,
-    /// The time of the last rotation. `None` if there was none, so that the first refresh after a login always
-    /// rotates.
+    /// The time of the last rotation. `None` if there was none, so that the first refresh after a login
+    /// always rotates.
     pub rotated_at: Option<Timestamp>,
     /// The time of the rotation before the last one. `None` if there were fewer than two.
     pub rotated_before: Option<Timestamp>,
@@ -40,8 +40,8 @@ pub enum Judgement {
     Successor,
     /// The counter was superseded longer than the grace ago: the session ends.
     Reuse,
-    /// The counter is ahead, which happens only if the table was restored from a backup: the client is refused,
-    /// and the session lives.
+    /// The counter is ahead, which happens only if the table was restored from a backup: the client is
+    /// refused, and the session lives.
     Ahead,
 }
 

@@ -22,26 +22,26 @@ use crate::write::Written;
 /// The number of tries at digits.
 pub const DIGITS_TRIES: u32 = 5;
 
-/// What is stored of a code by mail: everything except the code.
+/// The stored part of a code by mail: everything except the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeRecord {
-    /// The mail.
+    /// The id of the mail that contains the code.
     pub mail: MailId,
-    /// The purpose.
+    /// The change that the code authorizes.
     pub purpose: MailedFor,
-    /// The account.
+    /// The account that the code was requested for.
     pub user: UserId,
-    /// The account's epoch: in a later one the code is void.
+    /// The account's epoch at the time of the request: in a later one the code is void.
     pub epoch: SessionEpoch,
-    /// The address that it was mailed to.
+    /// The address that the code was mailed to.
     pub address: Email,
-    /// The id of the pepper that made it.
+    /// The id of the pepper that made the code.
     pub pepper: String,
-    /// When it expires.
+    /// When the code expires.
     pub expires_at: Timestamp,
 }
 
-/// A code as it is stored, by the mail's id.
+/// The stored form of a code. Its key is the id of the mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct CodeItem {
     purpose: MailedFor,
@@ -134,11 +134,11 @@ impl DigitsTry {
 /// A mail to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// Its purpose and its recipient.
+    /// The purpose and the recipient.
     pub mail: Mail,
-    /// When it was requested.
+    /// When the mail was requested.
     pub asked_at: Timestamp,
-    /// The time after which it is not worth sending.
+    /// The time after which the mail is not worth sending.
     pub expires_at: Timestamp,
 }
 
@@ -211,7 +211,7 @@ impl Mailings {
     }
 
     /// Stores a code before its mail goes out. Storing it again is harmless: its tries and its use are kept.
-    /// Earlier digits ([`CodeRecord::digits_of`]) become void; those of a later mail stay valid.
+    /// Earlier digits ([`CodeRecord::digits_of`]) become void; the digits of a later mail stay valid.
     ///
     /// # Errors
     /// When the table cannot be written.

@@ -16,8 +16,8 @@ use crate::limit::{Beyond, Counter, Decision, Limit};
 use crate::table::{Config, StoreError, Table};
 use crate::write::Written;
 
-/// The number of tries of a reservation that conflicts with concurrent ones. A caller that loses this often is
-/// part of a burst, and has to wait.
+/// The number of tries of a reservation that conflicts with concurrent ones. A caller that loses this often
+/// is part of a burst, and has to wait.
 const TRIES: usize = 16;
 
 /// The key of a counter. It reveals nothing about whom the counter concerns.
@@ -189,7 +189,8 @@ impl Counters {
             let mine = Counter { count, last: receipt.mark.clone(), ..before.clone() };
             match self.replace(&receipt.key, Some(&mine), before).await? {
                 Written::Done(_) => return Ok(()),
-                // Only giving back leads to this state: an earlier attempt succeeded, and its answer was lost.
+                // Only giving back leads to this state: an earlier attempt succeeded, and its answer was
+                // lost.
                 Written::Refused(Some(stored)) if stored == *before => return Ok(()),
                 Written::Refused(_) => {}
             }

@@ -12,7 +12,7 @@ use crate::table::{Config, StoreError, Table};
 #[derive(Clone, Debug)]
 pub struct Invites(Table);
 
-/// An invitation as it is stored: a MAC of its code is its key.
+/// The stored form of an invitation. Its key is a MAC of its code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct InviteItem {
     /// The user who created it.

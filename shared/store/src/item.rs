@@ -281,7 +281,7 @@ mod tests {
 
         /// A session is listed and ended even if its network is unreadable.
         #[test]
-        fn a_session_is_read_whatever_its_network(text in "\\PC{0,40}") {
+        fn a_session_is_readable_with_any_network_text(text in "\\PC{0,40}") {
             let item = SessionItem {
                 created_at: Timestamp::UNIX_EPOCH, last_used_at: Timestamp::UNIX_EPOCH, expires_at: 1,
                 absolute_expires_at: 1, counter: 0, rotated_at: 0, rotated_before: 0,

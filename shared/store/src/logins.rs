@@ -41,13 +41,13 @@ pub struct Credential {
 /// A session to be begun.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// Its id.
+    /// A new, random id.
     pub id: SessionId,
-    /// The account's epoch, as it was read.
+    /// The epoch of the account as read by the login.
     pub epoch: SessionEpoch,
     /// The time of login.
     pub created_at: Timestamp,
-    /// The id of the pepper that makes its refresh token.
+    /// The id of the pepper that makes the session's refresh token.
     pub pepper: String,
     /// The client's description of itself.
     pub user_agent: Option<String>,
@@ -125,8 +125,8 @@ impl Logins {
         Ok(account.filter(|account| account.password_epoch() == set_in).map(Account::from))
     }
 
-    /// Replaces the hash `old` by `new`, a hash of the same password. Returns whether `old` was still there:
-    /// if not, the password has been changed concurrently, and its hash stays as it is.
+    /// Replaces the hash `old` by `new`, a hash of the same password. Returns whether `old` was still stored.
+    /// If it was not, the password has been changed concurrently, and its hash is kept.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -195,8 +195,7 @@ impl Logins {
         Session::of(id, item)
     }
 
-    /// Removes those of `sessions` that are not valid, and the oldest of the valid ones, so that there is
-    /// room for `more` others.
+    /// Removes invalid `sessions`, and the oldest valid ones, to make room for `more` others.
     async fn sweep(
         &self,
         user: UserId,

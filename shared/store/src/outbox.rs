@@ -24,26 +24,26 @@ const NOTICE_VALID_FOR: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Mail {
-    /// A code to set a new password, for the owner of this address, if an account has it.
+    /// A code for setting a new password, sent to the owner of this address if an account has it.
     PasswordReset {
         /// The address as the request spelled it.
         address: Email,
     },
     /// A code to confirm an address for an account.
     EmailVerification {
-        /// The account.
+        /// The account that claims the address.
         user_id: UserId,
         /// The account's epoch at the time of the request: ending its sessions also voids this code.
         #[serde(rename = "ver")]
         epoch: SessionEpoch,
-        /// The address.
+        /// The address to confirm.
         address: Email,
     },
     /// A notice of an event in an account.
     Notice {
-        /// The account.
+        /// The account whose owner is notified.
         user_id: UserId,
-        /// The event.
+        /// The event that the notice reports.
         notice: Notice,
         /// The address to notify. Without one, the address that the account has when the mail is sent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +67,7 @@ impl ConfirmedEmail {
         }
     }
 
-    /// The address itself.
+    /// The confirmed address.
     #[must_use]
     pub fn email(&self) -> &Email {
         &self.0
@@ -93,11 +93,11 @@ pub enum Notice {
 /// A mail to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMail {
-    /// Its id, new and random.
+    /// A new, random id.
     pub id: MailId,
-    /// Its purpose and its recipient.
+    /// The purpose and the recipient.
     pub mail: Mail,
-    /// When it was requested. The lifetime of a code begins then.
+    /// When the mail was requested. The lifetime of a code begins then.
     pub asked_at: Timestamp,
 }
 
@@ -155,8 +155,8 @@ impl Table {
     /// The part of a transaction that requests a mail: it is sent if and only if the event that it reports
     /// has happened.
     ///
-    /// Without a condition on purpose: the id is new and random, and a retry after a lost answer must not fail
-    /// because of the first attempt's write.
+    /// Without a condition on purpose: the id is new and random, and a retry after a lost answer must not
+    /// fail because of the first attempt's write.
     pub(crate) fn mail(&self, new: &NewMail) -> Result<Put<'_>, StoreError> {
         self.put(Key::mail(new.id), &MailItem::from(new))
     }
@@ -185,8 +185,8 @@ impl Outbox {
         self.0.transact(puts.collect::<Result<_, StoreError>>()?).await.map(drop)
     }
 
-    /// Notifies the owner of an account of an event, if the account has a confirmed address. A failure is only
-    /// logged: the event has already happened, and must not fail because its notice cannot be written.
+    /// Notifies the owner of an account of an event, if the account has a confirmed address. A failure is
+    /// only logged: the event has already happened, and must not fail because its notice cannot be written.
     pub async fn notify(&self, account: &Account, notice: Notice, world: &World) {
         let notice = NewMail::notice(account, notice, world.clock.now(), &*world.random);
         let Some(notice) = notice else { return };

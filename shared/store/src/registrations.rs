@@ -24,15 +24,15 @@ pub struct Registrations(Table);
 /// An account to be created.
 #[derive(Clone, Debug)]
 pub struct NewAccount {
-    /// Its id.
+    /// A new, random id.
     pub id: UserId,
-    /// Its name.
+    /// The username in the spelling that the user chose.
     pub username: Username,
-    /// Its address.
+    /// The e-mail address, if one was given.
     pub email: Option<NewEmail>,
-    /// Its roles.
+    /// The initial roles.
     pub roles: Roles,
-    /// The hash of its password.
+    /// The hash of the password.
     pub password: StoredHash,
     /// The time of registration.
     pub created_at: Timestamp,
@@ -47,7 +47,7 @@ pub enum NewEmail {
     Claimed(Email),
     /// Claimed once it is verified. Registering succeeds even if another account has it.
     Pending {
-        /// The address.
+        /// The address that the mail confirms.
         address: Email,
         /// The mail with the code. `None` if the address has had too many mails.
         mail: Option<NewMail>,
@@ -178,7 +178,7 @@ pub enum RegisterError {
     /// The invitation does not exist, was used, or has expired.
     #[error("the invitation is invalid")]
     InvalidInvite,
-    /// The table.
+    /// The table could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

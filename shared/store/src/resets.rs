@@ -89,8 +89,8 @@ impl Verifications {
 
     /// Claims the address that the code was mailed to for the account, as verified, gives up its previous
     /// address, uses the code up, and requests `notice`; or does nothing at all. This is one transaction,
-    /// with the conditions that the code is valid, that `account` is still current, and that nobody else has
-    /// the address. A notice that cannot be written does not prevent the claim.
+    /// with the conditions that the code is valid, that `account` is still current, and that no other account
+    /// has the address. A notice that cannot be written does not prevent the claim.
     ///
     /// # Errors
     /// When the table cannot be written.

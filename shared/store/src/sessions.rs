@@ -79,7 +79,7 @@ impl Settings for SessionLimits {
 pub struct Grace(SignedDuration);
 
 impl Grace {
-    /// Its length.
+    /// The length of the grace.
     #[must_use]
     pub fn duration(self) -> SignedDuration {
         self.0
@@ -107,28 +107,28 @@ impl Settings for Grace {
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Its id.
+    /// The id, which refresh tokens contain.
     pub id: SessionId,
     /// When the user signed in.
     pub created_at: Timestamp,
-    /// When it was last refreshed, or begun.
+    /// When the session was last refreshed or, if never, begun.
     pub last_used_at: Timestamp,
-    /// Its end if it is not refreshed: the earlier of the idle and the absolute one.
+    /// When the session ends if it is not refreshed: the earlier of its idle and its absolute end.
     pub ends_at: Timestamp,
     /// The account's epoch at the time of login.
     pub epoch: SessionEpoch,
-    /// The number and the times of its rotations.
+    /// The number and the times of the rotations.
     pub chain: Chain,
-    /// The id of the pepper that its current refresh token is made with.
+    /// The id of the pepper that makes the current refresh token.
     pub pepper: String,
     /// The client's description of itself at login.
     pub user_agent: Option<String>,
-    /// The network from which it was begun.
+    /// The network that the login came from.
     pub network: Option<Network>,
 }
 
 impl Session {
-    /// Whether it is valid: it has not ended, and has this epoch.
+    /// Whether the session is valid: it has not ended, and has this epoch.
     #[must_use]
     pub fn is_valid(&self, epoch: SessionEpoch, now: Timestamp) -> bool {
         now < self.ends_at && self.epoch == epoch
@@ -185,18 +185,18 @@ pub enum Refreshed {
     Ended,
 }
 
-/// A refresh to be made.
+/// A refresh to be performed.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation<'a> {
-    /// The user.
+    /// The user whose account has the session.
     pub user: UserId,
-    /// The session.
+    /// The session that the token belongs to.
     pub session: SessionId,
     /// The counter of the token.
     pub counter: u64,
-    /// The id of the pepper that a new token is made with.
+    /// The id of the pepper that makes a new token.
     pub pepper: &'a str,
-    /// The id of the mail that notifies the owner if the session has to be ended.
+    /// The id of the mail that notifies the owner if the token is reused.
     pub notice: MailId,
 }
 

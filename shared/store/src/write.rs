@@ -27,7 +27,7 @@ impl<T> Written<T> {
         matches!(self, Self::Done(_))
     }
 
-    /// An error if the condition failed, which was that the account exists.
+    /// Converts a failed condition into [`StoreError::Absent`]: the condition was that the account exists.
     pub(crate) fn or_absent(self) -> Result<T, StoreError> {
         match self {
             Self::Done(done) => Ok(done),
@@ -178,7 +178,7 @@ impl Update<'_> {
         self.execute(Some(ReturnValue::AllOld)).await?.parse()
     }
 
-    /// Sends the update. Returns the item as it is afterwards, or as it was when the condition failed.
+    /// Sends the update. Returns the item after the update, or as it was when the condition failed.
     pub(crate) async fn returning_new<T: DeserializeOwned>(
         self,
     ) -> Result<Written<Option<T>>, StoreError> {

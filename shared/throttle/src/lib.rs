@@ -39,7 +39,7 @@ use tokio::time::timeout;
 /// How long an account knows a network after it has signed in from there, in days.
 const KNOWN_DAYS: i64 = 90;
 
-/// The age at which the note of a known network is renewed, in days.
+/// The age at which the record of a known network is renewed, in days.
 const NOTED_ANEW_DAYS: i64 = 1;
 
 /// How long the work that an attempt was reserved for may take: long enough for a retried database
@@ -49,10 +49,10 @@ const WORK: Duration = Duration::from_secs(5);
 /// How long releasing reservations may delay an answer.
 const RELEASE: Duration = Duration::from_secs(2);
 
-/// How long noting a known network may take: less than [`RELEASE`], which also bounds the reads before it.
+/// How long recording a known network may take: less than [`RELEASE`], which also bounds the reads before it.
 const NOTE: Duration = Duration::from_secs(1);
 
-/// How often a release is tried, each time with the client's own retries.
+/// The number of tries at a release, each with the client's own retries.
 const RELEASE_TRIES: usize = 2;
 
 /// The table of the counters, and the limits.
@@ -274,8 +274,8 @@ impl Throttle {
         }
     }
 
-    /// Reserves an attempt at the password of the account that the caller names by `presented`, from `network`.
-    /// Requests from an unknown network count as one network.
+    /// Reserves an attempt at the password of the account that the caller names by `presented`, from
+    /// `network`. Requests from an unknown network count as one network.
     ///
     /// # Errors
     /// [`ThrottleError::TooMany`] when a counter refuses the attempt, which then counts on none. Another
@@ -366,9 +366,9 @@ impl Throttle {
     }
 
     /// Reserves a mail with a code to `address`, requested from `network`. The limits are three an hour for
-    /// both together (thirty for an IPv6 /48), and five an hour and ten a day for the address. If the owner
-    /// of the confirmed address has signed in from the network before, the limit is instead five an hour,
-    /// which strangers cannot use up. This does not look up whether anybody has the address.
+    /// address and network together (thirty for an IPv6 /48), and five an hour and ten a day for the address.
+    /// If the owner of the confirmed address has signed in from the network before, the limit is instead five
+    /// an hour, which strangers cannot use up. This does not look up whether an account has the address.
     ///
     /// # Errors
     /// When the counters cannot be reached.
@@ -404,9 +404,9 @@ impl Throttle {
     ///
     /// This forgets the failures from that network at the account's names, so that the owner can sign in with
     /// the new password without waiting. It also forgets all known networks, and then makes `network` known,
-    /// even to an address that was not confirmed: only its owner could read the mail. `account` is the account
-    /// as it was before the reset. If its password or address has been replaced again, the network stays
-    /// unknown. Returns whether the network was new before.
+    /// even to an address that was not confirmed: only its owner could read the mail. `account` is the
+    /// account as it was before the reset. If its password or address has been replaced again, the network
+    /// stays unknown. Returns whether the network was new before.
     ///
     /// # Errors
     /// When the peppers or the table cannot be reached. What can be forgotten is forgotten nevertheless.
@@ -646,8 +646,9 @@ async fn familiarity(
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
-/// Notes that a network is known, unless `account` has changed since it was read. A failure is only logged: the
-/// notice to the owner must not depend on it, because the party that the notice reports can cause conflicts.
+/// Records that a network is known, unless `account` has changed since it was read. A failure is only logged:
+/// the notice to the owner must not depend on it, because the party that the notice reports can cause
+/// conflicts.
 async fn try_to_note(
     networks: &KnownNetworks,
     account: &Account,
@@ -667,8 +668,8 @@ fn days(days: i64) -> SignedDuration {
     SignedDuration::from_hours(24 * days)
 }
 
-/// Notes that a network is known by these names, except where that was noted recently. Returns whether it was
-/// new before.
+/// Records that a network is known by these names, unless that was recorded recently. Returns whether the
+/// network was new before.
 async fn know(
     networks: &KnownNetworks,
     account: &Account,

@@ -1,4 +1,4 @@
-//! The limits, by configuration.
+//! The configured limits.
 
 use jiff::SignedDuration;
 use process::{Reader, Settings};
@@ -14,14 +14,13 @@ pub struct Limits {
     pub(crate) mail: Limit,
 }
 
-/// The longest that a limit may make a caller wait, and the longest that a counter is remembered: 30 days,
-/// in seconds.
+/// The longest wait that a limit may impose, and the longest lifetime of a counter: 30 days, in seconds.
 const MOST_SECONDS: i64 = 30 * 24 * 60 * 60;
 
 /// The largest number of free attempts.
 const MOST_FREE: u32 = 1_000_000;
 
-/// How many times the limit of an IPv6 /64 applies to a /48.
+/// The factor by which the limit of an IPv6 /48 exceeds the limit of a /64.
 const WIDER: u32 = 10;
 
 /// The limit of an IPv6 /48, given the limit of a /64.
@@ -31,7 +30,7 @@ pub(crate) fn wider(limit: Limit) -> Limit {
 
 impl Settings for Limits {
     /// From `THROTTLE_PAIR_`, `THROTTLE_NAME_`, `THROTTLE_NETWORK_`, `THROTTLE_REGISTER_` and
-    /// `THROTTLE_MAIL_`, each with `FREE` and `WINDOW_SECONDS`; the first two also with `BASE_SECONDS` and
+    /// `THROTTLE_MAIL_`, each with `FREE` and `WINDOW_SECONDS`. The first two also have `BASE_SECONDS` and
     /// `MAX_SECONDS`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let pair = Doubling {
@@ -64,8 +63,8 @@ impl Settings for Limits {
     }
 }
 
-/// How many mails with codes an address gets. Not configurable: more would be a nuisance to the address's
-/// owner, who has five of their own from a known network.
+/// The limits of mails with codes to one address. They are not configurable: higher limits would let
+/// strangers annoy the owner of the address, who has a separate limit of five on a known network.
 pub(crate) struct Postage;
 
 impl Postage {

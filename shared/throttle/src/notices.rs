@@ -13,12 +13,12 @@ use store::{Beyond, CounterKey, Counters, Limit, Receipt, Reserved};
 
 use crate::{ThrottleError, not_told, tag};
 
-/// Notices to one address in a day, which begins with the first of them. Not configurable: a larger number
-/// would only help attackers who flood an address.
+/// The number of notices to one address in a day, which begins with the first notice. It is not configurable:
+/// a larger number would only help attackers who flood an address.
 const PER_DAY: Limit = a_day(10);
 
-/// How many of those anyone can cause. It is so low that strangers cannot use up the day's notices, and with
-/// them suppress the notice of an attack.
+/// The number of these notices that anyone can cause. It is low, so that strangers cannot use up the notices
+/// of a day and thereby suppress the notice of an attack.
 const BY_ANYONE: Limit = a_day(3);
 
 const fn a_day(free: u32) -> Limit {
@@ -57,7 +57,7 @@ pub struct NoticeReceipt<'a> {
 }
 
 impl NoticeBudget {
-    /// A budget on `counters`.
+    /// Creates a budget on `counters`.
     #[must_use]
     pub fn new(
         counters: Counters,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use store::CounterKey;
 
-/// How many counters are remembered at most.
+/// The maximum number of remembered counters.
 const MOST: usize = 1_024;
 
 /// The counters that have refused an attempt, each until its wait is over.
@@ -27,7 +27,7 @@ impl Refusals {
         counters.iter().any(|counter| refusals.get(counter).is_some_and(|until| now < *until))
     }
 
-    /// Remembers that a counter refuses attempts until then.
+    /// Remembers that a counter refuses attempts until the time `until`.
     pub(crate) fn remember(&self, counter: CounterKey, until: Timestamp, now: Timestamp) {
         let mut refusals = self.lock();
         if refusals.len() >= MOST {
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_expected_until_its_wait_is_over_and_no_more_than_so_many_are_kept() {
+    fn a_refusal_is_expected_until_its_wait_ends_and_the_memory_is_bounded() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let counter = |n: usize| CounterKey::new("PAIR", n.to_string());
         let refusals = Refusals::default();

@@ -1,4 +1,4 @@
-//! Attempts over an embedded DynamoDB: no burst gets more than may, and no stranger locks anybody out.
+//! Tests the throttle on an embedded DynamoDB: no burst exceeds its limit, and no stranger locks anyone out.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -37,7 +37,7 @@ impl Bench {
         let user = NewUser { username: "owner", email, roles: &[Role::User] };
         let account = stack.user(user).await;
         let account = stack.confirm(&account).await;
-        // The peppers were made a moment ago by the machine's clock.
+        // The peppers were created a moment ago by the system clock.
         let clock = TestClock::at(process::SystemClock.now());
         Self { stack, clock, account }
     }
@@ -109,7 +109,7 @@ fn name(name: &str) -> CanonicalName {
     Username::parse(name).unwrap().canonical().clone()
 }
 
-/// A wrong password. The error says how long to wait, if the password was not even checked.
+/// Tries a wrong password. The error is the wait in seconds, if the password was not even checked.
 async fn fail(
     throttle: &Throttle,
     who: impl Borrow<Presented>,
@@ -141,9 +141,8 @@ async fn succeed(
     }
 }
 
-/// Three attempts are free. Each further wait is twice as long as the previous one.
 #[tokio::test]
-async fn three_are_free_and_then_each_waits_twice_as_long() {
+async fn three_attempts_are_free_and_then_each_wait_is_twice_as_long() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     for _ in 0..3 {
@@ -158,10 +157,10 @@ async fn three_are_free_and_then_each_waits_twice_as_long() {
         bench.wait(i64::try_from(wait).unwrap());
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     }
-    // Others are not held, from there or elsewhere.
+    // Other names and other networks do not wait.
     assert_eq!(fail(&throttle, Presented::Username(name("other")), HOME).await, Ok(()));
     assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Ok(()));
-    // And it is forgotten after a day.
+    // The counter expires after a day.
     bench.wait(24 * 60 * 60 + 1);
     for _ in 0..3 {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
@@ -169,7 +168,7 @@ async fn three_are_free_and_then_each_waits_twice_as_long() {
 }
 
 #[tokio::test]
-async fn a_success_clears_what_failed_before() {
+async fn a_success_clears_earlier_failures() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     for _ in 0..10 {
@@ -180,14 +179,15 @@ async fn a_success_clears_what_failed_before() {
     }
 }
 
-/// How many attempts are made at the same moment: fewer than are free for a name, whose counter might
-/// otherwise refuse what that of the pair has let through.
+/// The number of concurrent attempts. It is smaller than the number of free attempts at a name: otherwise the
+/// counter of the name could refuse an attempt that the counter of the pair has granted.
 const RACERS: usize = 16;
 
-/// The same burst, each attempt with its own client. All requests wait for each other.
+/// Makes concurrent attempts, each with its own client. All requests wait for each other. Returns how many
+/// attempts were granted.
 async fn burst(fault: Fault) -> usize {
     let bench = Bench::start().await;
-    // Three requests reserve, and one looks whether the network is known.
+    // Each attempt makes three reservations and looks up whether the network is known.
     let faults = Faults::together(4 * RACERS, fault);
     let attempts = (0..RACERS).map(|_| {
         let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
@@ -203,16 +203,17 @@ async fn burst(fault: Fault) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_a_burst_three_are_looked_at() {
+async fn only_three_of_a_concurrent_burst_are_checked() {
     assert_eq!(burst(Fault::None).await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_all_are_looked_at() {
+async fn without_the_conditions_a_whole_burst_is_checked() {
     assert_eq!(burst(Fault::Unconditional).await, RACERS);
 }
 
-/// Strangers on many networks try the owner's name: the owner is held nowhere that they have been.
+/// Strangers on many networks try the owner's name. The owner does not wait on a network that the account
+/// knows.
 #[tokio::test]
 async fn strangers_cannot_lock_the_owner_out() {
     let bench = Bench::start().await;
@@ -225,13 +226,13 @@ async fn strangers_cannot_lock_the_owner_out() {
             held += 1;
         }
     }
-    assert_eq!(held, 20, "twenty for the name, and no more");
+    assert_eq!(held, 20, "the name has twenty free attempts");
     let new = Some(v4([198, 51, 100, 99]));
     assert_eq!(succeed(&throttle, bench.owner(), new, &bench.account).await, Err(1));
     for _ in 0..5 {
         assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
     }
-    // By whichever of their names.
+    // The same holds for the e-mail address.
     let email = Email::parse("owner@example.com").unwrap();
     let by_email = Presented::Email(email.canonical().clone());
     for n in 0..25 {
@@ -240,7 +241,7 @@ async fn strangers_cannot_lock_the_owner_out() {
     }
     assert_eq!(fail(&throttle, &by_email, new).await, Err(1));
     assert_eq!(succeed(&throttle, &by_email, HOME, &bench.account).await, Ok(()));
-    // For ninety days.
+    // A network is known for ninety days.
     bench.wait(90 * 24 * 60 * 60 + 1);
     for n in 0..25 {
         let network = v4([192, 0, 2, n]);
@@ -249,9 +250,9 @@ async fn strangers_cannot_lock_the_owner_out() {
     assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Err(1));
 }
 
-/// One password on many names.
+/// One network tries one password with many names.
 #[tokio::test]
-async fn one_network_has_so_many_failures() {
+async fn the_failures_of_one_network_are_limited() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let mut refused = 0;
@@ -270,7 +271,7 @@ async fn one_network_has_so_many_failures() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn successes_behind_one_address_use_nothing_up() {
+async fn successes_behind_one_ip_address_use_up_no_limit() {
     let bench = Bench::start().await;
     let throttle = Arc::new(bench.throttle(&[]));
     for _ in 0..10 {
@@ -287,9 +288,8 @@ async fn successes_behind_one_address_use_nothing_up() {
     }
 }
 
-/// Counters do not depend on whether the name exists.
 #[tokio::test]
-async fn names_that_nobody_has_are_counted_alike() {
+async fn unknown_names_are_counted_like_known_ones() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let nobody = name("nobody");
@@ -304,7 +304,7 @@ async fn names_that_nobody_has_are_counted_alike() {
         }
         assert_eq!(answers, [Ok(()), Ok(()), Ok(()), Err(1), Err(1), Err(1)]);
     }
-    // In every spelling, like a name that somebody can have.
+    // All spellings share a counter, as they do for a possible name.
     for text in ["caf\u{e9}!?", "CAFE\u{301}!\u{ff1f}", "Caf\u{e9}!?"] {
         assert_eq!(
             fail(&throttle, Presented::Impossible(text.to_owned()), ELSEWHERE).await,
@@ -330,7 +330,7 @@ async fn a_lost_answer_counts_once() {
 }
 
 #[tokio::test]
-async fn without_its_counters_nothing_is_let_through() {
+async fn nothing_is_granted_while_the_counters_cannot_be_reached() {
     let bench = Bench::start().await;
     let faults = Faults::always(Fault::Throttled);
     let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
@@ -339,7 +339,7 @@ async fn without_its_counters_nothing_is_let_through() {
 }
 
 #[tokio::test]
-async fn registrations_have_a_window_of_their_own() {
+async fn registrations_have_a_separate_window() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[("THROTTLE_REGISTER_FREE", "2")]);
     let registered = async |network| throttle.registration(network).await.is_ok();
@@ -351,9 +351,8 @@ async fn registrations_have_a_window_of_their_own() {
     assert!(registered(HOME).await);
 }
 
-/// A reader of the table learns neither names nor networks from it.
 #[tokio::test]
-async fn counters_say_nothing_of_whom_they_are_about() {
+async fn a_reader_of_the_table_learns_neither_names_nor_networks() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let secretive = name("secretive");
@@ -365,7 +364,7 @@ async fn counters_say_nothing_of_whom_they_are_about() {
 }
 
 #[test]
-fn all_that_is_bad_in_the_configuration_is_told_at_once() {
+fn all_invalid_variables_are_reported_together() {
     let bad = [
         ("THROTTLE_PAIR_FREE", "0"),
         ("THROTTLE_PAIR_BASE_SECONDS", "x"),
@@ -379,7 +378,7 @@ fn all_that_is_bad_in_the_configuration_is_told_at_once() {
     }
 }
 
-/// Of mails asked for as soon as each may be: which were paid for.
+/// Requests `count` mails without waiting. Returns which of them may be sent.
 async fn mails(throttle: &Throttle, network: Option<Network>, count: usize) -> Vec<bool> {
     let address = Email::parse("owner@example.com").unwrap();
     let mut paid = Vec::new();
@@ -391,14 +390,14 @@ async fn mails(throttle: &Throttle, network: Option<Network>, count: usize) -> V
 }
 
 #[tokio::test]
-async fn an_address_gets_three_an_hour_from_one_network_five_from_all_and_ten_a_day() {
+async fn an_address_gets_three_mails_an_hour_per_network_five_in_total_and_ten_a_day() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     assert_eq!(mails(&throttle, HOME, 5).await, [true, true, true, false, false]);
-    // What was refused counts nowhere: two more are left in this hour.
+    // A refused request counts nowhere: two more mails are left in this hour.
     assert_eq!(mails(&throttle, ELSEWHERE, 3).await, [true, true, false]);
     assert_eq!(mails(&throttle, Some(v4([198, 51, 100, 2])), 1).await, [false]);
-    // Others are not held by it.
+    // Other addresses are not limited.
     let other = Email::parse("other@example.com").unwrap();
     let postage = throttle.postage(other.canonical(), HOME).await.unwrap();
     assert!(matches!(postage, Postal::Paid(_)));
@@ -413,7 +412,7 @@ async fn an_address_gets_three_an_hour_from_one_network_five_from_all_and_ten_a_
 }
 
 #[tokio::test]
-async fn a_known_network_has_five_of_its_own_that_strangers_cannot_use_up() {
+async fn a_known_network_has_five_mails_that_strangers_cannot_use_up() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
@@ -426,7 +425,7 @@ async fn a_known_network_has_five_of_its_own_that_strangers_cannot_use_up() {
     assert_eq!(mails(&throttle, HOME, 1).await, [true]);
 }
 
-/// As many at the same moment as there are, over clients of their own that wait for one another.
+/// Requests mails concurrently, each with its own client and network. Returns how many may be sent.
 async fn burst_of_mails(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let faults = Faults::together(RACERS, fault);
@@ -445,18 +444,18 @@ async fn burst_of_mails(fault: Fault) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_a_burst_of_mails_no_more_than_five_are_paid_for() {
+async fn at_most_five_of_a_burst_of_mails_may_be_sent() {
     let paid = burst_of_mails(Fault::None).await;
     assert!((1..=5).contains(&paid), "{paid}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_a_burst_of_mails_is_paid_for() {
+async fn without_the_conditions_a_whole_burst_of_mails_may_be_sent() {
     assert_eq!(burst_of_mails(Fault::Unconditional).await, RACERS);
 }
 
 #[tokio::test]
-async fn a_network_asks_for_twenty_mails_in_ten_minutes() {
+async fn a_network_may_request_twenty_mails_in_ten_minutes() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     for _ in 0..20 {
@@ -472,7 +471,7 @@ async fn a_network_asks_for_twenty_mails_in_ten_minutes() {
 }
 
 #[tokio::test]
-async fn what_is_no_password_is_counted_for_its_network_alone() {
+async fn an_attempt_without_a_name_counts_only_for_its_network() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[("THROTTLE_NETWORK_FREE", "3")]);
     for _ in 0..5 {
@@ -486,18 +485,18 @@ async fn what_is_no_password_is_counted_for_its_network_alone() {
     drop(throttle.bare_attempt(ELSEWHERE).await.unwrap());
 }
 
-/// A code that was right is no login: the network is not known for it.
+/// A correct code is not a login, so it makes no network known.
 #[tokio::test]
-async fn what_has_passed_is_given_back_and_makes_no_network_known() {
+async fn a_passed_attempt_is_released_and_makes_no_network_known() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[("THROTTLE_NAME_FREE", "3")]);
     for _ in 0..2 {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     }
     throttle.attempt(&bench.owner(), HOME).await.unwrap().passed().await;
-    // The pair is cleared, and one is left of the name's.
+    // The counter of the pair is cleared, and one free attempt at the name is left.
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
-    assert!(fail(&throttle, bench.owner(), HOME).await.is_err(), "held by the name");
+    assert!(fail(&throttle, bench.owner(), HOME).await.is_err(), "refused by the name");
 }
 
 /// Strangers use up the free attempts of a name, each from a different network.
@@ -508,7 +507,7 @@ async fn use_up(throttle: &Throttle, who: impl Borrow<Presented>) {
 }
 
 #[tokio::test]
-async fn a_reset_lets_the_owner_in_from_its_network_and_forgets_the_others() {
+async fn a_reset_makes_its_network_known_and_forgets_the_others() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let email = bench.account.email.clone().unwrap();
@@ -521,13 +520,14 @@ async fn a_reset_lets_the_owner_in_from_its_network_and_forgets_the_others() {
     bench.raise_epoch().await;
     let recovered = throttle.recovered(&bench.account, HOME).await.unwrap();
     assert_eq!(recovered, Familiarity::New);
-    // Its own failures are forgiven, and those of strangers do not hold it, by either name.
+    // The failures of this network are forgotten, and failures of strangers do not make it wait, by either
+    // name.
     for who in [bench.owner(), by_email()] {
         use_up(&throttle, &who).await;
         assert_eq!(fail(&throttle, &who, HOME).await, Ok(()));
-        assert_eq!(fail(&throttle, &who, ELSEWHERE).await, Err(1), "a network of before");
+        assert_eq!(fail(&throttle, &who, ELSEWHERE).await, Err(1), "a former network");
     }
-    // The mail showed that the address is its owner's, whether or not it was confirmed before.
+    // The mail proved that the account's owner owns the address, even if it was not confirmed before.
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let account = Account { email_standing: EmailStanding::Unverified, ..bench.account.clone() };
@@ -561,7 +561,7 @@ async fn a_network_that_cannot_be_forgotten_does_not_keep_the_others_known() {
     for network in ["a", "b", "c"] {
         networks.know(&bench.account, &["somebody"], network, until).await.unwrap();
     }
-    // The first request looks for them.
+    // The first request lists the networks.
     let faults = Faults::script(&[Fault::None, Fault::AccessDenied]);
     let failing = KnownNetworks::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
     assert!(failing.forget("somebody").await.is_err());
@@ -571,14 +571,14 @@ async fn a_network_that_cannot_be_forgotten_does_not_keep_the_others_known() {
 /// A login proves a password. If the password is replaced before the network is recorded, nobody has signed
 /// in from there with the current password.
 #[tokio::test]
-async fn a_login_whose_password_is_replaced_meanwhile_makes_no_network_known() {
+async fn a_login_whose_password_is_replaced_concurrently_makes_no_network_known() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let attempt = throttle.attempt(&bench.owner(), ELSEWHERE).await.unwrap();
     bench.raise_epoch().await;
     throttle.recovered(&bench.account, HOME).await.unwrap();
     attempt.succeeded(&bench.account).await;
-    assert_eq!(bench.known().await, 2, "that of the reset, by both names");
+    assert_eq!(bench.known().await, 2, "the network of the reset, by both names");
     use_up(&throttle, bench.owner()).await;
     assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Err(1));
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
@@ -590,7 +590,7 @@ async fn a_login_whose_password_is_replaced_meanwhile_makes_no_network_known() {
 
 /// The party that the notice reports can make the recording of the network fail.
 #[tokio::test]
-async fn a_network_is_new_even_if_it_cannot_be_noted() {
+async fn a_network_is_new_even_if_it_cannot_be_recorded() {
     let bench = Bench::start().await;
     assert_eq!(succeed(&bench.throttle(&[]), bench.owner(), HOME, &bench.account).await, Ok(()));
     let interceptor = Interceptor::of(&bench.stack).await;
@@ -617,7 +617,7 @@ async fn an_address_that_an_account_gives_up_knows_none_of_its_networks() {
     bench.move_to("new@example.com").await;
     throttle.moved(Some(&old), &new).await;
     assert_eq!(bench.known().await, 1, "by the username");
-    // A login that read the account before.
+    // This login read the account before its address changed.
     late.succeeded(&bench.account).await;
     assert_eq!(bench.known().await, 1);
     use_up(&throttle, Presented::Email(old.clone())).await;
@@ -639,13 +639,13 @@ async fn an_unconfirmed_address_makes_no_network_known() {
         assert_eq!(succeed(&throttle, &who, HOME, &account).await, Ok(()));
     }
     let strangers = [true, true, true, false];
-    assert_eq!(mails(&throttle, HOME, 4).await, strangers, "as a stranger's");
+    assert_eq!(mails(&throttle, HOME, 4).await, strangers, "like a stranger's network");
     use_up(&throttle, by_email()).await;
     assert_eq!(fail(&throttle, by_email(), HOME).await, Err(1));
-    // By its own name the account has signed in from there.
+    // The account has signed in from there by its username.
     use_up(&throttle, bench.owner()).await;
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
-    // Once it is confirmed, a login makes the network known by it.
+    // Once the address is confirmed, a login by it makes the network known.
     bench.wait(24 * 60 * 60 + 1);
     assert_eq!(succeed(&throttle, by_email(), HOME, &bench.account).await, Ok(()));
     use_up(&throttle, by_email()).await;
@@ -668,7 +668,7 @@ async fn an_ipv6_48_has_ten_times_the_limits_of_a_64() {
         ("THROTTLE_MAIL_FREE", "2"),
     ];
     let throttle = bench.throttle(&settings);
-    // One name, from a /64 of its own each time.
+    // One name, each time from another /64.
     for n in 0..20 {
         assert_eq!(fail(&throttle, bench.owner(), Some(of_48(1, n))).await, Ok(()), "{n}");
     }
@@ -684,7 +684,7 @@ async fn an_ipv6_48_has_ten_times_the_limits_of_a_64() {
     assert!(
         fail(&throttle, Presented::Username(nobody.clone()), Some(of_48(3, 30))).await.is_err()
     );
-    // A single /64 has what an IPv4 address has.
+    // A single /64 has the limits of an IPv4 address.
     let one = of_48(4, 0);
     for _ in 0..2 {
         assert_eq!(fail(&throttle, bench.owner(), Some(one)).await, Ok(()));
@@ -692,7 +692,7 @@ async fn an_ipv6_48_has_ten_times_the_limits_of_a_64() {
     }
     assert_eq!(fail(&throttle, bench.owner(), Some(one)).await, Err(1));
     assert!(throttle.registration(Some(one)).await.is_err());
-    // Registrations and mails, of which that one has two.
+    // Registrations, of which the single /64 has used two, and requests for mails.
     for n in 1..19 {
         assert!(throttle.registration(Some(of_48(4, n))).await.is_ok(), "{n}");
     }
@@ -711,7 +711,7 @@ async fn mails_to_an_address_are_counted_for_an_ipv6_48_too() {
     let counted = bench.counted().await;
     let pairs = counted.keys().filter(|key| key.starts_with("COUNTER#MAIL_PAIR#")).count();
     assert_eq!(pairs, 2, "{counted:?}");
-    // Each /64 has five when it is known, and their /48 has fifty.
+    // A known /64 has five mails, and its /48 has fifty.
     for n in 0..11 {
         let network = of_48(2, n);
         assert_eq!(succeed(&throttle, bench.owner(), Some(network), &bench.account).await, Ok(()));
@@ -720,7 +720,7 @@ async fn mails_to_an_address_are_counted_for_an_ipv6_48_too() {
 }
 
 #[tokio::test]
-async fn successes_in_a_48_use_nothing_up() {
+async fn successes_in_an_ipv6_48_use_up_no_limit() {
     let bench = Bench::start().await;
     let settings = [("THROTTLE_PAIR_FREE", "1"), ("THROTTLE_NETWORK_FREE", "1")];
     let throttle = bench.throttle(&settings);
@@ -731,18 +731,18 @@ async fn successes_in_a_48_use_nothing_up() {
     assert_eq!(bench.counted().await, BTreeMap::new());
 }
 
-/// What the requests since the number `before` say.
+/// The bodies of the requests after the first `before`.
 fn requests(faults: &Faults, before: usize) -> String {
     format!("{:?}", &faults.bodies()[before..])
 }
 
-/// Otherwise one network could keep the counter of a name reserved by attempts that are all throttled, and an
-/// owner on a network that is not known would be refused.
+/// Otherwise one network could keep the counter of a name reserved by throttled attempts, and an owner on an
+/// unknown network would be refused.
 #[tokio::test]
 async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_name() {
     let bench = Bench::start().await;
     for (settings, held) in [
-        // By the counter of name and network, and by that of the network.
+        // Refused by the counter of name and network, and by the counter of the network.
         (&[][..], 3),
         (&[("THROTTLE_NETWORK_FREE", "2")][..], 2),
     ] {
@@ -759,7 +759,7 @@ async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_na
         let flood = requests(&faults, before);
         assert!(flood.contains("COUNTER#PAIR#") && flood.contains("COUNTER#NETWORK#"));
         assert!(!flood.contains("COUNTER#NAME#"), "{flood}");
-        // Another network, and this one after its wait, are counted everywhere.
+        // Attempts from another network, and from this one after its wait, reserve on every counter.
         for network in [HOME, ELSEWHERE] {
             let before = faults.requests();
             assert_eq!(fail(&throttle, bench.owner(), network).await, Ok(()));
@@ -783,9 +783,8 @@ async fn a_flood_of_requests_for_mail_reserves_nothing_on_the_counters_of_the_ad
     assert!(!flood.contains("COUNTER#MAIL_HOUR#") && !flood.contains("COUNTER#MAIL_DAY#"));
 }
 
-/// An attempt that could not be reserved everywhere is reserved nowhere.
 #[tokio::test]
-async fn a_reservation_that_fails_anywhere_counts_nowhere() {
+async fn an_attempt_that_fails_on_one_counter_counts_on_none() {
     let bench = Bench::start().await;
     let good = bench.throttle(&[]);
     let home = of_48(1, 1);
@@ -795,7 +794,7 @@ async fn a_reservation_that_fails_anywhere_counts_nowhere() {
     }
     let before = bench.counted().await;
     assert_eq!(before.len(), 5, "{before:?}");
-    // The fifth request looks whether the network is known.
+    // The fifth request looks up whether the network is known.
     for n in 0..6 {
         let faults = Faults::script(&[vec![Fault::None; n], vec![Fault::AccessDenied]].concat());
         let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
@@ -807,7 +806,7 @@ async fn a_reservation_that_fails_anywhere_counts_nowhere() {
 
 /// An attempt uses up a limit if and only if the guess was wrong.
 #[tokio::test]
-async fn what_the_server_could_not_carry_out_does_not_count() {
+async fn an_attempt_that_the_server_cannot_carry_out_does_not_count() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
@@ -817,7 +816,7 @@ async fn what_the_server_could_not_carry_out_does_not_count() {
     let failed = attempt.carry_out(async { Err::<(), ThrottleError>(outage().into()) }).await;
     assert!(failed.is_err());
     assert_eq!(bench.counted().await, before);
-    // Neither what took too long.
+    // A check that takes too long does not count either.
     let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
     let late = attempt.carry_out(std::future::pending::<Result<(), ThrottleError>>()).await;
     assert!(matches!(late, Err(ThrottleError::Overdue)));
@@ -829,12 +828,12 @@ async fn what_the_server_could_not_carry_out_does_not_count() {
     let wrong = ThrottleError::TooMany { retry_after: 1 };
     let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
     assert!(attempt.carry_out(async { Err::<(), _>(wrong) }).await.is_err());
-    assert_ne!(bench.counted().await, before, "a failure of the caller's");
+    assert_ne!(bench.counted().await, before, "the caller's failure counts");
 }
 
-/// Giving back is tried again after a lost answer, and must not give back what others reserved.
+/// A release that is retried after a lost answer must not release the reservations of others.
 #[tokio::test]
-async fn a_lost_answer_gives_back_once() {
+async fn a_reservation_is_released_once_despite_lost_answers() {
     let bench = Bench::start().await;
     let faults = Faults::script(&[]);
     let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
@@ -848,7 +847,7 @@ async fn a_lost_answer_gives_back_once() {
         attempt.withdraw().await;
         assert_eq!(bench.counted().await, before, "{fault:?}");
     }
-    // Another caller comes in between, so that the counter is lowered and not restored.
+    // Another attempt in between makes the release lower the counter instead of restoring its state.
     let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
     let other = throttle.attempt(&bench.owner(), ELSEWHERE).await.unwrap();
     faults.then(&[Fault::LostAnswer; 6]);
@@ -857,7 +856,7 @@ async fn a_lost_answer_gives_back_once() {
     assert_eq!(bench.counted().await, before);
 }
 
-/// A reservation made by a retry and then given back leaves neither a count nor a wait.
+/// A reservation that was retried and then released leaves neither a count nor a wait.
 #[tokio::test]
 async fn an_attempt_whose_reservation_was_retried_leaves_no_wait() {
     let bench = Bench::start().await;
@@ -867,7 +866,8 @@ async fn an_attempt_whose_reservation_was_retried_leaves_no_wait() {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     }
     let before = bench.counted().await;
-    // Three counters and the known network; then the counter of the pair is compared and written, and waits.
+    // The first four requests update three counters and look up the network. The fifth compares and writes
+    // the counter of the pair, which then imposes a wait.
     faults.then(&[&[Fault::None; 4][..], &[Fault::LostAnswer]].concat());
     let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
     assert_eq!(faults.operations().iter().filter(|it| *it == "UpdateItem").count(), 11);
@@ -876,29 +876,29 @@ async fn an_attempt_whose_reservation_was_retried_leaves_no_wait() {
 }
 
 #[tokio::test]
-async fn a_network_is_new_when_others_were_known() {
+async fn a_network_is_new_only_if_others_are_known() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let sign_in = async |network| {
         let attempt = throttle.attempt(&bench.owner(), network).await.unwrap();
         attempt.succeeded(&bench.account).await
     };
-    assert_eq!(sign_in(HOME).await, Familiarity::Usual, "the first one ever");
+    assert_eq!(sign_in(HOME).await, Familiarity::Usual, "the first network");
     assert_eq!(sign_in(HOME).await, Familiarity::Usual);
     assert_eq!(sign_in(ELSEWHERE).await, Familiarity::New);
     assert_eq!(sign_in(ELSEWHERE).await, Familiarity::Usual);
-    // By the name or by the address: it is the account that knows it.
+    // The account knows the network, whichever name the login uses.
     let email = bench.account.email.clone().unwrap();
     let attempt =
         throttle.attempt(&Presented::Email(email.canonical().clone()), HOME).await.unwrap();
     assert_eq!(attempt.succeeded(&bench.account).await, Familiarity::Usual);
-    // What has not been used for 90 days is forgotten.
+    // A network that has not been used for 90 days is forgotten.
     bench.wait(91 * 24 * 60 * 60);
-    assert_eq!(sign_in(HOME).await, Familiarity::Usual, "none is known");
+    assert_eq!(sign_in(HOME).await, Familiarity::Usual, "no network is known");
     assert_eq!(sign_in(ELSEWHERE).await, Familiarity::New);
 }
 
-/// Notices to an address, one after the other: how many may be sent.
+/// Reserves notices one after the other. Returns how many may be sent.
 async fn notices(budget: &NoticeBudget, address: &str, count: usize) -> usize {
     notices_by(CausedBy::Insiders, budget, address, count).await
 }
@@ -912,7 +912,7 @@ async fn notices_by(by: CausedBy, budget: &NoticeBudget, address: &str, count: u
     sent
 }
 
-/// And these are among the ten.
+/// These three are part of the ten notices of a day.
 #[tokio::test]
 async fn anyone_can_cause_three_notices_a_day() {
     let bench = Bench::start().await;
@@ -922,7 +922,7 @@ async fn anyone_can_cause_three_notices_a_day() {
     bench.wait(24 * 60 * 60 + 1);
     assert_eq!(notices(&budget, "owner@example.com", 9).await, 9);
     assert_eq!(notices_by(CausedBy::Anyone, &budget, "owner@example.com", 5).await, 1);
-    // What the ten refuse does not count among the three.
+    // A notice that the limit of ten refuses does not count towards the three.
     let counted = bench.counted().await;
     let count = counted.iter().find(|(key, _)| key.starts_with("COUNTER#NOTICE_ANYONE#"));
     assert_eq!(count.unwrap().1.0, "1");
@@ -933,7 +933,7 @@ async fn an_address_gets_ten_notices_a_day() {
     let bench = Bench::start().await;
     let budget = bench.budget(bench.stack.client());
     assert_eq!(notices(&budget, "owner@example.com", 8).await, 8);
-    // In any spelling.
+    // All spellings of an address share the limit.
     assert_eq!(notices(&budget, "OWNER@example.com", 8).await, 2);
     assert_eq!(notices(&budget, "other@example.com", 1).await, 1);
     bench.wait(23 * 60 * 60);
@@ -972,7 +972,7 @@ async fn a_notice_is_given_back_on_every_counter_that_can_be_reached() {
     }
 }
 
-/// Notices at the same moment, over clients of their own that wait for one another.
+/// Reserves notices concurrently, each with its own client. Returns how many may be sent.
 async fn burst_of_notices(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let faults = Faults::together(RACERS, fault);
@@ -986,11 +986,11 @@ async fn burst_of_notices(fault: Fault) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_a_burst_of_notices_no_more_than_ten_are_sent() {
+async fn at_most_ten_of_a_burst_of_notices_are_sent() {
     assert_eq!(burst_of_notices(Fault::None).await, 10);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_a_burst_of_notices_is_sent() {
+async fn without_the_conditions_a_whole_burst_of_notices_is_sent() {
     assert_eq!(burst_of_notices(Fault::Unconditional).await, RACERS);
 }

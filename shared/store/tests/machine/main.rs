@@ -1,5 +1,5 @@
-//! Sessions, from login to their end, against a model: whatever happens in whatever order, each answer
-//! and all that is stored afterwards are the model's.
+//! Compares sessions, from login to their end, with a model: after any sequence of operations and faults,
+//! every answer and all stored sessions must equal the model's.
 
 #![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -13,16 +13,16 @@ use std::collections::BTreeMap;
 use model::{Answer, Model, Token, Transition};
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
-use real::{AsItIs, Implementation, LongerGrace, Machine, WithoutConditions};
+use real::{Implementation, LongerGrace, Machine, Unmodified, WithoutConditions};
 use store::{Judgement, Refreshed};
 
 const CASES: u32 = 50;
 const TRANSITIONS: std::ops::Range<usize> = 20..50;
 
-/// How often each answer was given to a refresh.
+/// How often the model gave each answer to a refresh.
 type Tally = BTreeMap<String, usize>;
 
-/// Runs an implementation and the model side by side. What the model answered, or a difference.
+/// Runs an implementation and the model side by side. Returns the tally of the answers, or a difference.
 fn run<I: Implementation>(runner: &mut TestRunner) -> Result<Tally, String> {
     let tally = RefCell::new(Tally::new());
     let config = runner.config().clone();
@@ -40,7 +40,7 @@ fn run<I: Implementation>(runner: &mut TestRunner) -> Result<Tally, String> {
     }
 }
 
-/// Counts what the model answers to refreshes, and why.
+/// Counts the model's answers to refreshes, and their reasons.
 fn count(model: &Model, transitions: &[Transition], tally: &mut Tally) {
     let mut model = model.clone();
     for transition in transitions {
@@ -64,34 +64,35 @@ fn count(model: &Model, transitions: &[Transition], tally: &mut Tally) {
 }
 
 #[test]
-fn all_answers_and_all_that_is_stored_are_those_of_the_model() {
+fn answers_and_stored_sessions_equal_the_models() {
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
-    let tally = run::<AsItIs>(&mut TestRunner::new(config)).unwrap_or_else(|why| panic!("{why}"));
+    let tally =
+        run::<Unmodified>(&mut TestRunner::new(config)).unwrap_or_else(|why| panic!("{why}"));
     println!("{tally:#?}");
-    // Four ways to live on and three to have ended; reused; ahead.
+    // Four answers for a live session, three for an ended one, one for reuse, and one for a token ahead.
     assert_eq!(tally.len(), 9, "some answer was never given: {tally:?}");
 }
 
-/// Whether a difference is found to an implementation that is not right.
+/// Whether the test finds a difference between the model and a defective implementation.
 fn is_noticed<I: Implementation>() -> bool {
     let config = Config {
         cases: CASES,
         failure_persistence: None,
-        // Without any, `proptest-state-machine` panics.
+        // With 0, `proptest-state-machine` panics.
         max_shrink_iters: 1,
         ..Config::default()
     };
-    // It must not depend on luck.
+    // A fixed seed makes the result reproducible.
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     run::<I>(&mut TestRunner::new_with_rng(config, rng)).is_err()
 }
 
 #[test]
-fn that_conditions_are_missing_is_noticed() {
+fn missing_conditions_are_noticed() {
     assert!(is_noticed::<WithoutConditions>());
 }
 
 #[test]
-fn that_the_grace_is_another_is_noticed() {
+fn a_longer_grace_is_noticed() {
     assert!(is_noticed::<LongerGrace>());
 }

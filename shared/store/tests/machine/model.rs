@@ -1,4 +1,4 @@
-//! The model: what the table holds and what is answered, by [`store::Chain::judge`].
+//! The model of stored sessions and of answers. [`store::Chain::judge`] decides, as in the implementation.
 
 use identity::{SessionEpoch, SessionId};
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +15,7 @@ pub(crate) const IDLE: SignedDuration = SignedDuration::from_secs(30);
 pub(crate) const ABSOLUTE: SignedDuration = SignedDuration::from_secs(40);
 pub(crate) const SESSIONS: usize = 3;
 
-/// The pepper that a session begins with.
+/// The pepper of a new session.
 pub(crate) const PEPPER: &str = "login";
 
 /// An account and all its sessions.
@@ -23,25 +23,25 @@ pub(crate) const PEPPER: &str = "login";
 pub(crate) struct Model {
     pub(crate) now: Timestamp,
     pub(crate) epoch: SessionEpoch,
-    /// Every session that ever began; `None` if it is no longer in the table.
+    /// Every session that has begun. `None` once it is no longer in the table.
     pub(crate) sessions: Vec<Option<Session>>,
-    /// What the last transition was answered.
+    /// The answer to the last transition.
     pub(crate) answer: Answer,
 }
 
-/// What a transition is answered.
+/// The answer to a transition.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
-    /// Nothing.
+    /// The transition has no result.
     Done,
     Begun(Session),
     Refreshed(Refreshed),
-    /// Whether there was one to end.
+    /// Whether the session existed.
     Ended(bool),
 }
 
-/// What can happen. Sessions are meant by their number. `faults` are for one request after the other,
-/// and as few as the SDK's attempts at each outlast.
+/// A transition of model and implementation. Sessions are identified by number. `faults` apply to consecutive
+/// requests, and are few enough that the SDK's retries succeed.
 #[derive(Clone, Debug)]
 pub(crate) enum Transition {
     Login { faults: Vec<Fault> },
@@ -51,17 +51,17 @@ pub(crate) enum Transition {
     Wait(SignedDuration),
 }
 
-/// Which token is presented.
+/// The token to present.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Token {
-    /// So many behind the current one, which 0 is.
+    /// This many rotations behind the current token. 0 is the current token.
     Behind(u64),
-    /// So many ahead of it.
+    /// This many rotations ahead of the current token.
     Ahead(u64),
 }
 
 impl Token {
-    /// Its counter in a session whose counter is `current`.
+    /// The counter of the token in a session whose counter is `current`.
     pub(crate) fn counter(self, current: u64) -> u64 {
         match self {
             Self::Behind(by) => current.saturating_sub(by),
@@ -70,12 +70,12 @@ impl Token {
     }
 }
 
-/// The id of a session by its number, so that the model knows it too.
+/// Derives the id of a session from its number, so that the model knows it.
 pub(crate) fn session_id(number: usize) -> SessionId {
     SessionId::from_bytes((number as u128 + 1).to_be_bytes())
 }
 
-/// An operation, as often as its request arrives: what the attempt gives that is answered.
+/// Performs an operation once per attempt that arrives. Returns the result of the attempt that is answered.
 fn attempts<T>(faults: &mut impl Iterator<Item = Fault>, mut operation: impl FnMut() -> T) -> T {
     loop {
         match faults.next() {
@@ -91,12 +91,12 @@ fn whole_second(time: Timestamp) -> Timestamp {
 }
 
 impl Model {
-    /// The counter of a session, or of one that has never rotated when it is gone.
+    /// The counter of a session, or 0 if the session is no longer in the table.
     pub(crate) fn counter(&self, session: usize) -> u64 {
         self.sessions[session].as_ref().map_or(0, |session| session.chain.counter)
     }
 
-    /// Why a session is over, if it is.
+    /// Why a session has ended, or `None` if it is live.
     pub(crate) fn ending(&self, session: usize) -> Option<&'static str> {
         match &self.sessions[session] {
             None => Some("gone"),
@@ -108,7 +108,7 @@ impl Model {
         }
     }
 
-    /// What is in the table.
+    /// The sessions in the table.
     pub(crate) fn stored(&self) -> Vec<Session> {
         self.sessions.iter().flatten().cloned().collect()
     }
@@ -117,7 +117,8 @@ impl Model {
         whole_second(self.now + IDLE).min(whole_second(created_at + ABSOLUTE))
     }
 
-    /// Removes invalid sessions and, if there are too many valid ones, the oldest of them.
+    /// Begins a session. Removes invalid sessions and, if there are too many valid ones, the oldest valid
+    /// ones.
     fn login(&mut self) -> Session {
         let (epoch, now) = (self.epoch, self.now);
         for slot in &mut self.sessions {
@@ -145,7 +146,7 @@ impl Model {
         session
     }
 
-    /// One attempt of a refresh at the table.
+    /// Performs one attempt of a refresh.
     fn refresh(&mut self, session: usize, presented: u64, pepper: &str) -> Refreshed {
         let now = self.now;
         let Some(old) = self.sessions[session].as_ref().filter(|session| now < session.ends_at)
@@ -174,7 +175,7 @@ impl Model {
     }
 }
 
-/// The table keeps times in milliseconds.
+/// Truncates to milliseconds, the precision of the table.
 fn whole_millisecond(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap()
 }
@@ -197,8 +198,8 @@ fn token() -> impl Strategy<Value = Token> {
     ]
 }
 
-/// What matters is before, at and after an end: of the grace, and of the two lifetimes. And clocks of
-/// two machines disagree.
+/// Waits that end before, at and after the end of the grace and of both lifetimes. Some are negative, because
+/// the clocks of two machines disagree.
 fn wait() -> impl Strategy<Value = SignedDuration> {
     let ms = SignedDuration::from_millis(1);
     let some = [SignedDuration::from_micros(300), ms, GRACE / 2, -3 * ms, -GRACE / 3];
@@ -207,8 +208,8 @@ fn wait() -> impl Strategy<Value = SignedDuration> {
     prop_oneof![6 => select(some.to_vec()), 6 => select(grace.to_vec()), 3 => select(life.to_vec())]
 }
 
-/// The number of a session: mostly of one that is not over, then of one that is and is in the table,
-/// then of any.
+/// The number of a session: usually a live one, sometimes an ended one that is still in the table, rarely
+/// any.
 fn session(model: &Model) -> impl Strategy<Value = usize> + use<> {
     let all = 0..model.sessions.len();
     let (live, over): (Vec<_>, Vec<_>) = all
@@ -225,7 +226,7 @@ impl ReferenceStateMachine for Model {
     type Transition = Transition;
 
     fn init_state() -> BoxedStrategy<Self> {
-        // 2026. The table keeps some times in seconds and some in milliseconds.
+        // Times in 2026 with different precision: the table stores some in seconds and some in milliseconds.
         select(vec![0, 123_000_000, 123_456_789, 999_999_999])
             .prop_map(|nanosecond| Self {
                 now: Timestamp::new(1_767_225_600, nanosecond).unwrap(),
@@ -242,7 +243,7 @@ impl ReferenceStateMachine for Model {
             return login.boxed();
         }
         let refresh = (session(model), token(), select(vec!["one", "two"]), faults());
-        // More of them when there is nothing that a refresh could do.
+        // If no session is live, logins are more frequent, because a refresh could do nothing.
         let live = (0..model.sessions.len()).any(|number| model.ending(number).is_none());
         prop_oneof![
             if live { 2 } else { 8 } => login,
@@ -268,7 +269,7 @@ impl ReferenceStateMachine for Model {
 
     fn apply(mut model: Self, transition: &Transition) -> Self {
         model.answer = match transition {
-            // What a login writes and takes away is the same at each attempt.
+            // Every attempt of a login writes and removes the same sessions, so faults have no effect.
             Transition::Login { .. } => Answer::Begun(model.login()),
             Transition::Refresh { session, token, pepper, faults } => {
                 let mut faults = faults.iter().copied();
@@ -281,7 +282,7 @@ impl ReferenceStateMachine for Model {
                 Answer::Refreshed(refreshed)
             }
             Transition::Logout { session, faults } => {
-                // After an attempt of unknown outcome, an absent session is one that the attempt has ended.
+                // If the session is absent after an attempt of unknown outcome, that attempt has ended it.
                 let mut tried = faults.iter().take_while(|fault| **fault != Fault::None);
                 let unknown = tried.any(|fault| *fault != Fault::Throttled);
                 let mut faults = faults.iter().copied();

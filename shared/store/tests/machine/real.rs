@@ -1,4 +1,4 @@
-//! What is tested: the handles of `store`, over an embedded DynamoDB.
+//! The system under test: the handles of `store` on an embedded DynamoDB.
 
 use std::iter;
 use std::marker::PhantomData;
@@ -22,34 +22,34 @@ use crate::model::{
 /// More requests than any transition makes.
 const MANY: usize = 100;
 
-/// An implementation: `store`, configured or disturbed.
+/// A variant of `store`, unmodified or defective.
 pub(crate) trait Implementation {
-    /// By how much its grace is longer than the model's, in seconds.
+    /// The number of seconds by which its grace exceeds the model's.
     const GRACE: i64 = 0;
-    /// What becomes of a request that goes well in the model.
+    /// The fault that replaces every [`Fault::None`].
     const WELL: Fault = Fault::None;
 }
 
-/// `store`.
-pub(crate) struct AsItIs;
-impl Implementation for AsItIs {}
+/// `store` without changes.
+pub(crate) struct Unmodified;
+impl Implementation for Unmodified {}
 
-/// As if the conditions had been forgotten.
+/// `store` without the conditions of its writes.
 pub(crate) struct WithoutConditions;
 impl Implementation for WithoutConditions {
     const WELL: Fault = Fault::Unconditional;
 }
 
-/// With a grace that is a second longer.
+/// `store` with a grace that is one second longer.
 pub(crate) struct LongerGrace;
 impl Implementation for LongerGrace {
     const GRACE: i64 = 1;
 }
 
-/// An implementation against the model.
+/// Compares an implementation with the model.
 pub(crate) struct Machine<I>(PhantomData<I>);
 
-/// The handles, and what they work on.
+/// The handles under test, and the stack that they use.
 pub(crate) struct Real {
     runtime: Runtime,
     user: UserId,
@@ -58,7 +58,7 @@ pub(crate) struct Real {
     rotations: Rotations,
     endings: Endings,
     epochs: Epochs,
-    /// Meets no faults.
+    /// Reads the table without faults.
     sessions: Sessions,
     /// The model before the transition.
     before: Model,
@@ -112,7 +112,7 @@ impl<I: Implementation> StateMachineTest for Machine<I> {
     fn check_invariants(real: &Real, model: &Model) {
         real.runtime.block_on(async {
             let stored = real.sessions.of(real.user).await.unwrap();
-            assert_eq!(stored, model.stored(), "what is stored");
+            assert_eq!(stored, model.stored(), "the stored sessions");
             let account = real.rotations.account(real.user).await.unwrap().unwrap();
             assert_eq!(account.epoch, model.epoch, "the account's epoch");
         });
@@ -120,7 +120,7 @@ impl<I: Implementation> StateMachineTest for Machine<I> {
 }
 
 impl Real {
-    /// Does what the model has done. (`model` is as that left it.)
+    /// Performs the transition that has led to `model`.
     async fn perform<I: Implementation>(&self, model: &Model, transition: &Transition) -> Answer {
         let user = self.user;
         let meet = |faults: &[Fault]| {
@@ -171,7 +171,7 @@ impl Real {
     }
 }
 
-/// An account as the model has it.
+/// Registers the account of the model.
 async fn register(stack: &Stack, model: &Model) -> UserId {
     let account = NewAccount {
         id: UserId::new(model.now, &SystemRandom),
@@ -188,7 +188,7 @@ async fn register(stack: &Stack, model: &Model) -> UserId {
     account.id
 }
 
-/// The same client, but it does not wait for long before it tries again.
+/// The same client with a shorter pause before retries.
 fn hasty(client: &Client) -> Client {
     let retries = client.config().retry_config().unwrap().clone();
     let retries = retries.with_initial_backoff(Duration::from_millis(1));

@@ -1,61 +1,61 @@
-//! The session's item, and what one refresh does to it.
+//! The session's item, and the effect of one refresh on it.
 
 use jiff::{SignedDuration, Timestamp};
 use store::{Chain, Judgement};
 
-/// A time, in ticks after the present (before it, when negative), or a length of time.
+/// A time in ticks relative to the present, negative if it has passed, or a duration in ticks.
 pub(crate) type Ticks = i8;
 
-/// Where counters stop: beyond it all of them move down with the session's. What matters of a token
-/// is whether it is the current one, the one before, or older, and three values tell.
+/// The largest counter. Above it, all counters are lowered together. The rule distinguishes only the current
+/// token, the previous one and older ones, so three values are enough.
 const TOP: u8 = 2;
 
-/// The rule, and how it is broken.
+/// The rotation rule, with a mutation that tests the checker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule {
     pub(crate) grace: Ticks,
     pub(crate) mutation: Mutation,
 }
 
-/// What is taken away from the rule, to see that the checker notices.
+/// A change that breaks the rule: the checker must notice it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mutation {
-    /// Nothing.
+    /// The rule is unchanged.
     None,
-    /// The update has no `counter = presented`.
+    /// The update lacks the condition `counter = presented`.
     AnyCounter,
-    /// The update has no `rotated_at <= now - grace`.
+    /// The update lacks the condition `rotated_at <= now - grace`.
     NoRest,
-    /// The item is read and judged, and written later without a condition.
+    /// The function reads and judges the item, and writes it later without a condition.
     ReadThenWrite,
     /// The update writes even if the item no longer exists.
     Upsert,
-    /// The token before the current one never gets its successor.
+    /// The previous token never gets its successor.
     NoGrace,
-    /// The time of the rotation before the last is not kept.
+    /// The time of the rotation before the last one is not stored.
     ForgetsBefore,
-    /// The token before the current one always gets its successor.
+    /// The previous token always gets its successor.
     EndlessGrace,
-    /// A reuse is refused, and the session lives.
+    /// Reuse is refused, but does not end the session.
     ReuseLives,
 }
 
-/// What must never happen.
+/// A violated invariant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Violation {
-    /// A counter was rotated to that had been rotated to before: there are two chains.
+    /// The session rotated to the same counter twice, so there are two chains.
     Fork,
-    /// Less than a grace lay between two rotations.
+    /// Two rotations were less than a grace apart.
     TooSoon,
-    /// A token that had been superseded for a grace did not end the session.
+    /// A token that had been superseded for at least a grace did not end the session.
     Unnoticed,
-    /// A session that had been ended went on.
+    /// An ended session continued.
     Outlived,
-    /// A session ended, and all clients were honest.
+    /// A session ended although all clients were honest.
     Unjust,
 }
 
-/// The item. By the times of its rotations the model says for itself, too, since when a token has been
+/// The item. Its rotation times let the model determine, independently of `store`, when a token was
 /// superseded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Item {
@@ -64,18 +64,18 @@ pub(crate) struct Item {
     before: Option<Ticks>,
 }
 
-/// What the table says to a refresh.
+/// The table's answer to a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The token of this counter is current.
+    /// The token with this counter is current.
     Live(u8),
-    /// The session must end.
+    /// The token was reused, so the session must end.
     Reuse,
-    /// There is no such session, or the token is ahead of it.
+    /// The session does not exist, or the token is ahead of it.
     Refused,
 }
 
-/// A present for `store`'s clock, far enough from its beginning.
+/// Converts a time for `store`, far from the limits of `Timestamp`.
 fn at(time: Ticks) -> Timestamp {
     let second = 1_000_000 + i64::from(time);
     Timestamp::from_second(second).expect("within jiff's range")
@@ -86,16 +86,16 @@ fn length(ticks: Ticks) -> SignedDuration {
 }
 
 impl Item {
-    /// A session that has just begun.
+    /// A session that has never rotated.
     pub(crate) const NEW: Self = Self { counter: 0, last: None, before: None };
 
-    /// The session as `store` sees it.
+    /// The chain that `store` judges.
     fn chain(self) -> Chain {
         let (rotated_at, rotated_before) = (self.last.map(at), self.before.map(at));
         Chain { counter: self.counter.into(), rotated_at, rotated_before }
     }
 
-    /// When a token was superseded, at the latest; `None` when it has not been.
+    /// The latest time at which the token can have been superseded. `None` if it has not been superseded.
     pub(crate) fn superseded(self, token: u8) -> Option<Ticks> {
         match self.counter.checked_sub(token)? {
             0 => None,
@@ -104,26 +104,26 @@ impl Item {
         }
     }
 
-    /// A tick later. What is `horizon` ticks ago or more is all the same.
+    /// Advances the clock by one tick. Times that are `horizon` ticks ago or more become equal.
     pub(crate) fn tick(&mut self, horizon: Ticks) {
         for time in [&mut self.last, &mut self.before].into_iter().flatten() {
             *time = (*time - 1).max(-horizon);
         }
     }
 
-    /// By how much all counters are to be lowered.
+    /// The amount by which all counters must be lowered.
     pub(crate) fn excess(self) -> u8 {
         self.counter.saturating_sub(TOP)
     }
 }
 
 impl Rule {
-    /// What a token gets that is presented at `now`. All of it is `store`'s judgement; a mutation has
-    /// it judge something else.
+    /// Judges a token that is presented at `now`. `store` decides. A mutation passes it another chain or
+    /// another grace.
     fn judge(self, item: Item, presented: u8, now: Ticks) -> Judgement {
         let (chain, grace) = (item.chain(), length(self.grace));
         let judge = |chain: Chain, grace| chain.judge(presented.into(), at(now), grace);
-        // What the mutation has judged in its place, and which judgement of that it goes by.
+        // The judgement of the changed input, and the only judgement for which it replaces the original one.
         let (other, taken) = match self.mutation {
             Mutation::AnyCounter => {
                 (judge(Chain { counter: presented.into(), ..chain }, grace), Judgement::Rotate)
@@ -143,8 +143,8 @@ impl Rule {
         if other == taken { taken } else { judge(chain, grace) }
     }
 
-    /// One refresh as the table carries it out: the conditional update, and, since the old item comes
-    /// back with its failure, the judgement of a failure at the same moment.
+    /// Refreshes as the table does: applies the conditional update or, because a failed condition returns the
+    /// old item, judges the failure at the same moment.
     pub(crate) fn refresh(
         self,
         item: &mut Option<Item>,
@@ -167,13 +167,13 @@ impl Rule {
         }
     }
 
-    /// The judgement alone, of an implementation that reads first: whether it will write.
+    /// Whether an implementation that reads first would write.
     pub(crate) fn would_rotate(self, item: Item, presented: u8, now: Ticks) -> bool {
         self.judge(item, presented, now) == Judgement::Rotate
     }
 
-    /// What the update writes: the counter after the one that was presented, which the condition
-    /// says is the item's. Gives that counter.
+    /// Applies the update. It writes the counter after the presented one, which by the condition is the
+    /// current one. Returns the new counter.
     pub(crate) fn rotate(
         self,
         item: &mut Item,
@@ -181,7 +181,7 @@ impl Rule {
         now: Ticks,
     ) -> Result<u8, Violation> {
         let won = presented + 1;
-        // All counters up to the present one have been rotated to, one by one.
+        // The session has rotated to every counter up to the current one.
         if won <= item.counter {
             return Err(Violation::Fork);
         }

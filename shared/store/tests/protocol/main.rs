@@ -1,41 +1,40 @@
-//! The protocol of refreshing, in every schedule there is.
+//! Model-checks the refresh protocol in every schedule.
 //!
-//! A model checker goes through all that can happen between a few clients that share one session, the
-//! functions that they call and the table. What a token gets is asked of [`store::Chain::judge`], by
-//! which the implementation goes too. What the models leave out: the MAC (tokens cannot be guessed),
-//! lifetimes, accounts, and restoring the table.
+//! The model checker explores every interleaving of a few clients that share one session, the functions that
+//! they call, and the table. [`store::Chain::judge`] decides what a token gets, as in the implementation. The
+//! models omit the MAC (tokens cannot be guessed), lifetimes, accounts, and a restored table.
 //!
-//! # What can happen
+//! # Steps
 //!
-//! A client presents its token: a function reads its clock, once, and sends the conditional update.
-//! Attempts reach the table at any time up to the deadline of the operation; each is answered or not
-//! heard of and made again, with the time that was read. Then the answer goes to the client. Every
-//! message may be late or lost, and any number of them. Reuse deletes the session in a step of its
-//! own, which may be lost as well.
+//! A client presents its token. A function reads its clock once and sends the conditional update. Attempts
+//! reach the table at any time up to the deadline of the operation. If the answer to an attempt is lost, the
+//! function retries with the same time. Then the function answers the client. Any number of messages may be
+//! late or lost. Reuse deletes the session in a separate step, which may be lost too.
 //!
-//! Nothing is bounded, and still there is an end: counters are lowered so that the session's stays
-//! where it is, and all times that are longer ago than anything asks are one.
+//! The number of steps is unlimited, but the state space is finite: counters are lowered together so that
+//! they stay small, and all times that are older than any comparison needs are equal.
 //!
-//! # What honest clients are
+//! # Honest clients
 //!
-//! That their session goes on in every schedule ([`UNJUST`]) is said of clients which present a
-//! superseded token only within the grace, counted from when the function that superseded it read its
-//! clock, and less what clocks disagree by. So a client whose answer was lost asks again within the
-//! grace; and of several that share a store, one that was away for longer takes the newest token from
-//! there. To that end an answer that is late must not replace a newer token in the store.
+//! [`UNJUST`] says that honest clients keep their session in every schedule. An honest client presents a
+//! superseded token only within the grace, less the clock skew. The grace begins when the function that
+//! supersedes the token reads its clock. So a client whose answer was lost retries within the grace. If
+//! several clients share a token store, a client that was inactive for longer takes the newest token from it.
+//! A late answer must therefore not replace a newer token in the store.
 //!
-//! A tick more can cost the session.
+//! A client that is one tick later can lose the session.
 //!
-//! # What no such protocol can give
+//! # Limits of any such protocol
 //!
-//! Both are found, as examples, in the model of a theft:
+//! The model of a theft finds an example of each:
 //!
-//! - An answer that is lost, and not asked for again within the grace, costs its owner the session: a
+//! - If an answer is lost and the client does not retry within the grace, its owner loses the session: a
 //!   thief would look the same.
-//! - A thief who presents each token within the grace of its owner's rotation, or the other way round,
-//!   shares the session, until one of them comes later than that.
+//! - A thief who presents each token within the grace after the owner's rotation shares the session, and so
+//!   does one whose rotations the owner follows within the grace. The sharing lasts until one of them is
+//!   later than that.
 
-#![expect(clippy::print_stdout, reason = "how much has been explored")]
+#![expect(clippy::print_stdout, reason = "the tests print how much they explored")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod item;
@@ -54,17 +53,17 @@ use store::Grace;
 use world::Delays;
 
 const FORK: &str = "no counter is rotated to twice";
-const TOO_SOON: &str = "rotations are a grace apart";
-const UNNOTICED: &str = "a token that was superseded a grace ago gets nothing and ends the session";
-const OUTLIVED: &str = "a session that was ended stays so";
+const TOO_SOON: &str = "rotations are at least a grace apart";
+const UNNOTICED: &str = "a token superseded at least a grace ago gets nothing and ends the session";
+const OUTLIVED: &str = "an ended session stays ended";
 const UNJUST: &str = "honest clients keep their session";
 
-/// A state that may be wrong.
+/// A state that records a violation.
 trait Watched {
     fn violation(&self) -> Option<Violation>;
 }
 
-/// What holds whatever clients do.
+/// Properties that hold for any behaviour of the clients.
 fn invariants<M: Model<State: Watched>>() -> Vec<Property<M>> {
     fn never<S: Watched>(state: &S, violation: Violation) -> bool {
         state.violation() != Some(violation)
@@ -77,8 +76,8 @@ fn invariants<M: Model<State: Watched>>() -> Vec<Property<M>> {
     ]
 }
 
-/// The implementation's own figures, in ticks of a second: a grace of five, and the deadline that an
-/// operation has then.
+/// The values of the implementation, in ticks of one second: a grace of five, and the operation deadline that
+/// follows from it.
 fn figures() -> (Rule, Delays) {
     let grace = Env::from_iter([("REFRESH_GRACE_SECONDS", "5")]).settings::<Grace>().unwrap();
     let deadline = grace.operation_deadline();
@@ -89,7 +88,7 @@ fn figures() -> (Rule, Delays) {
     (rule, Delays { flight: Ticks::try_from(deadline.as_secs()).unwrap(), skew: 0 })
 }
 
-/// Explores all of a model: what must hold does, and what must be possible is.
+/// Explores the whole model. Checks that every invariant holds and that every required state is reachable.
 fn holds<M>(name: &str, model: M)
 where
     M: Model + Send + Sync + 'static,
@@ -103,7 +102,7 @@ where
     checker.assert_properties();
 }
 
-/// Explores a model until it is found that `property` does not hold.
+/// Explores the model until `property` is violated.
 fn fails<M>(name: &str, model: M, property: &'static str)
 where
     M: Model + Send + Sync + 'static,
@@ -111,10 +110,10 @@ where
     M::Action: Clone + Debug + PartialEq,
 {
     let found = HasDiscoveries::AnyOf(BTreeSet::from([property]));
-    // With one thread and breadth first, the trace is short. In it, tabs stand in the order in which
-    // each step leaves them.
+    // One thread and breadth-first search give a short trace. Every step sorts the tabs, so an index in the
+    // trace refers to the order after the previous step.
     let checker = model.checker().finish_when(found).spawn_bfs().join();
     let states = checker.unique_state_count();
     let trace = checker.assert_any_discovery(property).into_actions();
-    println!("{name}: not \"{property}\", after {states} states, by {trace:?}");
+    println!("{name}: violates \"{property}\" after {states} states: {trace:?}");
 }

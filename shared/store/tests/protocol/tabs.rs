@@ -1,4 +1,4 @@
-//! Several clients of one owner, all alike: say, the tabs of a browser.
+//! Several interchangeable clients of one owner, such as the tabs of a browser.
 
 use stateright::{Model, Property};
 
@@ -19,20 +19,20 @@ struct Tabs<const N: usize> {
 /// When a tab presents its token.
 #[derive(Clone, Copy, Debug)]
 enum Manners {
-    /// Whenever it likes.
+    /// At any time.
     Any,
-    /// When it was superseded less than `allowance` ago, or is current.
+    /// While the token is current, or was superseded less than `allowance` ago.
     Honest { allowance: Ticks },
 }
 
 impl<const N: usize> Tabs<N> {
-    /// Tabs that present anything at any time.
+    /// Tabs that present their tokens at any time.
     fn any() -> Self {
         let (rule, delays) = figures();
         Self { rule, delays, manners: Manners::Any }
     }
 
-    /// Honest ones, as strictly as it takes and no stricter.
+    /// Makes the tabs honest, with the longest allowance that keeps their session.
     fn honest(self) -> Self {
         let allowance = self.rule.grace - self.delays.skew;
         Self { manners: Manners::Honest { allowance }, ..self }
@@ -96,13 +96,13 @@ impl<const N: usize> Model for Tabs<N> {
                 world.violation != Some(Violation::Unjust)
             }));
         }
-        // Lest a model be quiet because little happens in it.
+        // These states must be reachable: otherwise the invariants could hold because little happens.
         properties.extend([
-            Property::sometimes("a session goes on and on", |_, world: &World<N>| {
+            Property::sometimes("a session rotates many times", |_, world: &World<N>| {
                 world.rotations == MANY
             }),
             Property::sometimes(
-                "all present one token, and each goes on",
+                "all clients get a newer token concurrently",
                 |_, world: &World<N>| world.clients.iter().all(|client| client.gets_newer()),
             ),
         ]);
@@ -111,7 +111,7 @@ impl<const N: usize> Model for Tabs<N> {
 }
 
 #[test]
-fn whatever_clients_do_there_is_one_chain_and_no_replay() {
+fn a_session_is_one_chain_without_replay_whatever_clients_do() {
     holds("any tabs", Tabs::<3>::any());
 }
 
@@ -121,13 +121,13 @@ fn honest_clients_keep_their_session() {
 }
 
 #[test]
-fn clocks_that_disagree_take_no_more_from_the_grace_than_that() {
+fn clock_skew_shortens_the_grace_only_by_the_skew() {
     let mut tabs = Tabs::<3>::any();
     tabs.delays = Delays { flight: tabs.delays.flight - 1, skew: 1 };
     holds("honest tabs, clocks a tick off", tabs.honest());
 }
 
-/// Honesty asks for no more than it must.
+/// The allowance of honest clients cannot be longer.
 #[test]
 fn presenting_a_token_after_the_grace_costs_the_session() {
     let mut tabs = Tabs::<3>::any().honest();
@@ -135,8 +135,8 @@ fn presenting_a_token_after_the_grace_costs_the_session() {
     fails("slow tabs", tabs, UNJUST);
 }
 
-/// Why [`store::Grace::operation_deadline`] is short: a request that is under way while the session
-/// rotates three times is three behind.
+/// [`store::Grace::operation_deadline`] is short because a request that is in flight while the session
+/// rotates three times has a token that is three behind.
 #[test]
 fn an_operation_that_takes_two_graces_can_cost_the_session() {
     let mut tabs = Tabs::<3>::any();
@@ -145,7 +145,7 @@ fn an_operation_that_takes_two_graces_can_cost_the_session() {
 }
 
 #[test]
-fn without_any_one_part_of_the_rule_an_invariant_breaks() {
+fn removing_any_part_of_the_rule_breaks_an_invariant() {
     let tabs = Tabs::<3>::any();
     for (tabs, mutation, invariant) in [
         (tabs, Mutation::AnyCounter, FORK),

@@ -1,4 +1,4 @@
-//! An owner and a thief who has copied a token.
+//! An owner, and a thief who has copied a token.
 
 use stateright::{Model, Property};
 
@@ -9,8 +9,8 @@ use crate::{OUTLIVED, UNNOTICED, Watched, fails, figures, holds, invariants};
 const OWNER: usize = 0;
 const THIEF: usize = 1;
 
-/// A theft, at any time, once. From then on both present what they have whenever they like, so the
-/// thief also as soon as he may.
+/// One theft, at any time. After it, owner and thief present their tokens at any time, so the thief may also
+/// be first.
 #[derive(Clone, Copy, Debug)]
 struct Theft {
     rule: Rule,
@@ -20,7 +20,7 @@ struct Theft {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct State {
     world: World<2>,
-    /// After how many rotations the token was copied.
+    /// The number of rotations before the token was copied. `None` before the theft.
     stolen: Option<u8>,
 }
 
@@ -31,7 +31,7 @@ enum Act {
 }
 
 impl State {
-    /// Whether somebody's token turns out to be reused while the other one has the current token.
+    /// Whether the token of `who` was found to be reused while the other client has the current token.
     fn caught_by(&self, who: usize) -> bool {
         let other = self.world.clients[1 - who].token;
         self.stolen.is_some()
@@ -97,16 +97,16 @@ impl Model for Theft {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        // Of these, UNNOTICED and OUTLIVED say that the owner's next refresh, a grace or more after the
-        // thief has rotated, ends the session for both; and the thief's, if he is the late one.
+        // UNNOTICED and OUTLIVED say that a refresh by the owner, at least a grace after the thief has
+        // rotated, ends the session for both. The same holds for a late refresh by the thief.
         let mut properties = invariants();
         properties.extend([
             Property::sometimes(
-                "the owner comes after the thief, and ends it",
+                "the owner is later than the thief and ends the session",
                 |_, state: &State| state.caught_by(OWNER),
             ),
             Property::sometimes(
-                "the thief comes after the owner, and ends it",
+                "the thief is later than the owner and ends the session",
                 |_, state: &State| state.caught_by(THIEF),
             ),
             Property::sometimes(
@@ -119,7 +119,7 @@ impl Model for Theft {
                 },
             ),
             Property::sometimes(
-                "without a thief, a lost answer costs the session",
+                "without a theft, a lost answer costs the session",
                 |_, state: &State| state.stolen.is_none() && state.world.over,
             ),
         ]);
@@ -128,12 +128,12 @@ impl Model for Theft {
 }
 
 #[test]
-fn whoever_comes_a_grace_after_the_other_ends_the_session_for_both() {
+fn the_later_of_owner_and_thief_ends_the_session_for_both_after_the_grace() {
     holds("theft", Theft::new());
 }
 
 #[test]
-fn without_its_part_of_the_rule_a_theft_goes_on() {
+fn removing_a_part_of_the_rule_lets_a_theft_continue() {
     for (mutation, invariant) in
         [(Mutation::EndlessGrace, UNNOTICED), (Mutation::ReuseLives, OUTLIVED)]
     {

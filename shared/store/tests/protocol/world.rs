@@ -2,100 +2,99 @@
 
 use crate::item::{Item, Mutation, Outcome, Rule, Ticks, Violation};
 
-/// How long a request may be under way, and how far clocks disagree.
+/// The maximum age of a request, and the maximum clock skew.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Delays {
-    /// The longest from when a function reads its clock until its last attempt reaches the table:
-    /// in `store`, the deadline of an operation.
+    /// The longest time from when a function reads its clock until its last attempt reaches the table. In
+    /// `store`, this is the operation deadline.
     pub(crate) flight: Ticks,
-    /// How far the clock of a function may be off, either way.
+    /// The maximum error of a function's clock, in either direction.
     pub(crate) skew: Ticks,
 }
 
 impl Delays {
-    /// By how much a clock may be off.
+    /// All errors that a clock may have.
     pub(crate) fn clocks(self) -> impl Iterator<Item = Ticks> {
         -self.skew..=self.skew
     }
 }
 
-/// A client: the token that it would present, and its request.
+/// A client, with the token that it would present and its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Client {
     pub(crate) token: u8,
     pub(crate) request: Request,
 }
 
-/// Where a client's request is. One that its client has given up and that is still under way looks
-/// like that of another client with the same token, so one for each is enough.
+/// The state of a client's request. A request that its client has abandoned but that is still in flight looks
+/// like the request of another client with the same token, so one request per client is enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Request {
-    /// There is none.
+    /// The client has no request.
     None,
-    /// The function has read its clock, which was off by `off`, `age` ticks ago. Attempts may reach
-    /// the table.
+    /// The function read its clock `age` ticks ago, with an error of `off`. Attempts may reach the table.
     Asked { presented: u8, age: Ticks, off: Ticks },
-    /// Has read the item and will write. In one mutation only.
+    /// The function has read the item and will write it. Only [`Mutation::ReadThenWrite`] does this.
     Read { presented: u8, age: Ticks, off: Ticks },
-    /// The token has been reused: the session is about to be deleted.
+    /// The token was reused, and the function is about to delete the session.
     Deleting,
-    /// The answer is on its way.
+    /// The answer is in flight.
     Answered { presented: u8, token: u8 },
 }
 
-/// What can happen. Clients are meant by their place.
+/// A step of the model. A `usize` is the index of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The clock.
+    /// The clock advances.
     Tick,
-    /// A client presents its token to a function whose clock is off by so much.
+    /// A client presents its token to a function whose clock has this error.
     Ask(usize, Ticks),
-    /// An attempt reaches the table and is answered.
+    /// An attempt reaches the table, and the function gets the answer.
     Reach(usize),
-    /// An attempt reaches the table, and the function does not hear of it: it tries again, with the
-    /// time that it has read.
+    /// An attempt reaches the table, and its answer is lost. The function retries with the time that it has
+    /// read.
     ReachUnheard(usize),
-    /// The write after a read. In one mutation only.
+    /// The function writes the item that it has read. Only [`Mutation::ReadThenWrite`] does this.
     Write(usize),
-    /// The session is deleted and the client told.
+    /// The function deletes the session and answers the client.
     Delete(usize),
-    /// The client gets its answer.
+    /// The client receives its answer.
     Deliver(usize),
-    /// Whatever is under way is lost: the request, the deletion, or the answer.
+    /// The request, the deletion or the answer in flight is lost.
     Lose(usize),
-    /// A client takes over the newest token that any of the others has.
+    /// A client takes the newest token that any client has.
     Learn(usize),
 }
 
-/// All there is.
+/// The state of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World<const N: usize> {
     pub(crate) item: Option<Item>,
     pub(crate) clients: [Client; N],
     /// Whether the session has been ended.
     pub(crate) over: bool,
-    /// How often it has rotated, up to [`MANY`].
+    /// The number of rotations, capped at [`MANY`].
     pub(crate) rotations: u8,
     pub(crate) violation: Option<Violation>,
 }
 
-/// As many rotations as any.
+/// The largest number of rotations that is counted.
 pub(crate) const MANY: u8 = 4;
 
 impl Client {
-    /// A client with a token.
+    /// A client that has `token` and no request.
     pub(crate) fn with(token: u8) -> Self {
         Self { token, request: Request::None }
     }
 
-    /// Whether its answer is a newer token than it presented.
+    /// Whether the answer in flight has a newer token than the client presented.
     pub(crate) fn gets_newer(self) -> bool {
         matches!(self.request, Request::Answered { presented, token } if token > presented)
     }
 }
 
 impl<const N: usize> World<N> {
-    /// A session that has just begun, and clients that all have its token.
+    /// A new session, whose token every client has.
     pub(crate) fn new() -> Self {
         Self {
             item: Some(Item::NEW),
@@ -106,14 +105,13 @@ impl<const N: usize> World<N> {
         }
     }
 
-    /// The same world with its clients in order: they are all alike.
+    /// Sorts the clients, which are interchangeable.
     pub(crate) fn sorted(mut self) -> Self {
         self.clients.sort_unstable();
         self
     }
 
-    /// The steps that a client's request can take, and the clock. Asking and learning are for the
-    /// models to allow.
+    /// Adds the steps of the clock and of requests. The models decide when a client may ask or learn.
     pub(crate) fn steps(&self, steps: &mut Vec<Step>) {
         steps.push(Step::Tick);
         for (i, client) in self.clients.iter().enumerate() {
@@ -182,11 +180,11 @@ impl<const N: usize> World<N> {
         Ok(())
     }
 
-    /// A request that is too old by now is given up.
+    /// Advances the clock and drops requests that are past their deadline.
     fn tick(&mut self, rule: Rule, delays: Delays) {
         let Delays { flight, skew } = delays;
         if let Some(item) = &mut self.item {
-            // By the oldest reading of a clock that is still under way, it is a grace ago.
+            // Even by the oldest clock reading in flight, a time at this horizon is a grace ago.
             item.tick(rule.grace + flight + skew);
         }
         for client in &mut self.clients {
@@ -199,7 +197,7 @@ impl<const N: usize> World<N> {
         }
     }
 
-    /// An attempt reaches the table.
+    /// Lets an attempt reach the table.
     fn reach(&mut self, i: usize, rule: Rule) -> Result<(), Violation> {
         let Request::Asked { presented, age, off } = self.clients[i].request else {
             return Ok(());
@@ -225,7 +223,7 @@ impl<const N: usize> World<N> {
         Ok(())
     }
 
-    /// Keeps counters small.
+    /// Lowers all counters together, so that the state space is finite.
     fn lower(&mut self) {
         let Some(item) = &mut self.item else { return };
         let by = item.excess();

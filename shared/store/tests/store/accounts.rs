@@ -1,4 +1,4 @@
-//! Reading an account and a session for a decision.
+//! Reads an account and a session to decide whether a caller is admitted.
 
 use auth::{AccountCheck, CheckError};
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -10,7 +10,7 @@ use testkit::{Fault, Faults, Stack};
 use crate::{new_account, registrations};
 
 #[tokio::test]
-async fn either_may_be_gone() {
+async fn a_missing_account_or_session_is_reported_as_none() {
     let stack = Stack::start().await;
     let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
     let stranger = new_account("stranger", None).id;
@@ -28,23 +28,23 @@ async fn either_may_be_gone() {
     assert_eq!((ended.account, ended.session), (Some(account), None));
 
     let gone = accounts.find(stranger, sid).await.unwrap();
-    assert_eq!((gone.account, gone.session), (None, None), "a session is its account's alone");
+    assert_eq!((gone.account, gone.session), (None, None), "a session belongs to one account");
 }
 
 #[tokio::test]
-async fn both_are_read_at_the_same_time() {
+async fn account_and_session_are_read_concurrently() {
     let stack = Stack::start().await;
     let faults = Faults::script(&[]);
     let accounts = Accounts::new(&stack.users(), stack.faulty_client(&faults));
     accounts.find(new_account("nobody", None).id, SessionId::new(&SystemRandom)).await.unwrap();
     assert_eq!((faults.requests(), faults.most_at_once()), (2, 2));
     for body in faults.bodies() {
-        assert_eq!(body["ConsistentRead"], true, "a decision is taken on what is there now");
+        assert_eq!(body["ConsistentRead"], true, "the decision needs the current state");
     }
 }
 
 #[tokio::test]
-async fn an_outage_lets_nobody_in() {
+async fn an_outage_admits_nobody() {
     let stack = Stack::start().await;
     let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
     for (fault, expected) in [
@@ -60,7 +60,7 @@ async fn an_outage_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn an_item_that_is_not_ours_lets_nobody_in() {
+async fn an_unreadable_account_admits_nobody() {
     let stack = Stack::start().await;
     let id = registrations(&stack).create(new_account("testuser", None)).await.unwrap().id;
     stack

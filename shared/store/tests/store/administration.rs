@@ -1,4 +1,4 @@
-//! Looking after accounts.
+//! Finds and changes accounts for administrators.
 
 use identity::{Role, Roles, Username};
 use store::{Administration, StoreError};
@@ -7,7 +7,7 @@ use testkit::{Fault, Faults, Stack};
 use crate::{keys, new_account, registrations};
 
 #[tokio::test]
-async fn roles_are_replaced_and_nothing_else() {
+async fn setting_roles_changes_nothing_else() {
     let stack = Stack::start().await;
     let account = new_account("testuser", Some("t@example.com"));
     let account = registrations(&stack).create(account).await.unwrap();
@@ -23,7 +23,7 @@ async fn roles_are_replaced_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn nobody_gets_no_roles_and_no_item() {
+async fn setting_the_roles_of_an_unknown_account_creates_no_item() {
     let stack = Stack::start().await;
     let administration = Administration::new(&stack.users(), stack.client());
     let set = administration.set_roles(new_account("n-n", None).id, &Roles::default()).await;
@@ -34,7 +34,7 @@ async fn nobody_gets_no_roles_and_no_item() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_asked_for_again() {
+async fn a_change_is_retried_after_a_lost_answer() {
     let stack = Stack::start().await;
     let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
     let client = stack.faulty_client(&Faults::script(&[Fault::LostAnswer]));

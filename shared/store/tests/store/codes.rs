@@ -1,4 +1,4 @@
-//! Codes by mail: how often one may be tried, and that it is used once.
+//! Codes by mail: their tries are limited, and each is used once.
 
 use auth::AccountCheck;
 use futures_util::future::join_all;
@@ -29,7 +29,7 @@ impl Bench {
         Self { stack, account, now: SystemClock.now() }
     }
 
-    /// A code that has been mailed.
+    /// Stores a code for a mail, as the mailer does.
     async fn mail(&self, purpose: MailedFor, address: &str) -> CodeRecord {
         let code = CodeRecord {
             mail: MailId::new(SystemClock.now(), &SystemRandom),
@@ -77,7 +77,7 @@ impl Bench {
         accounts.find(id, session).await.unwrap().account.unwrap()
     }
 
-    /// How many mails have been asked for.
+    /// The number of requested mails.
     async fn mails(&self) -> usize {
         keys(&self.stack.client()).await.iter().filter(|key| key.ends_with(" MAIL")).count()
     }
@@ -87,10 +87,10 @@ fn canonical(address: &str) -> CanonicalName {
     Email::parse(address).unwrap().canonical().clone()
 }
 
-/// How many at the same moment. More than there are tries.
+/// The number of concurrent callers, which exceeds the number of tries.
 const RACERS: usize = 50;
 
-/// Concurrent tries at digits, each by its own client. Returns how many may be checked.
+/// Races tries at digits, each with its own client. Returns how many may be checked.
 async fn race(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let mail = bench.mail(RESET, "owner@example.com").await.mail;
@@ -109,17 +109,17 @@ async fn race(fault: Fault) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_any_number_of_tries_five_are_looked_at() {
+async fn only_five_of_many_concurrent_tries_are_checked() {
     assert_eq!(race(Fault::None).await, DIGITS_TRIES as usize);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_condition_all_tries_are_looked_at() {
+async fn without_the_condition_all_concurrent_tries_are_checked() {
     assert_eq!(race(Fault::Unconditional).await, RACERS);
 }
 
 #[tokio::test]
-async fn digits_count_for_their_address_and_purpose_and_until_their_time_is_over() {
+async fn digits_are_valid_only_for_their_address_and_purpose_until_they_expire() {
     let bench = Bench::start().await;
     let (codes, owner) = (bench.codes(), canonical("owner@example.com"));
     let code = bench.mail(RESET, "owner@example.com").await;
@@ -136,7 +136,7 @@ async fn digits_count_for_their_address_and_purpose_and_until_their_time_is_over
     assert!(codes.find(RESET, code.mail, last).await.unwrap().is_some());
     assert_eq!(codes.find(RESET, code.mail, code.expires_at).await.unwrap(), None);
     assert_eq!(codes.find(verify, code.mail, last).await.unwrap(), None);
-    // Later digits are tried from the beginning, and what is given back may be tried again.
+    // A try that was given back may be used again, and later digits get all tries.
     for _ in 1..DIGITS_TRIES - 1 {
         assert!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap().is_some());
     }
@@ -145,7 +145,7 @@ async fn digits_count_for_their_address_and_purpose_and_until_their_time_is_over
     codes.give_back(tried).await.unwrap();
     let tried = codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap().unwrap();
     let later = bench.mail(RESET, "Owner@example.com").await;
-    // What is given back of earlier digits adds no try at later ones.
+    // Giving back a try at earlier digits adds no try at later ones.
     let first = codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap().unwrap();
     assert_eq!(first.mail(), later.mail);
     codes.give_back(tried).await.unwrap();
@@ -172,9 +172,9 @@ async fn a_try_whose_answer_is_lost_counts_once() {
     assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
 }
 
-/// Likewise: otherwise a lost answer would add a try at the digits.
+/// Giving the same try back twice would add a try at the digits.
 #[tokio::test]
-async fn a_try_is_given_back_once_whatever_answer_is_lost() {
+async fn a_try_is_given_back_once_despite_lost_answers() {
     let bench = Bench::start().await;
     bench.mail(RESET, "owner@example.com").await;
     let owner = canonical("owner@example.com");
@@ -194,7 +194,7 @@ async fn a_try_is_given_back_once_whatever_answer_is_lost() {
     assert_eq!(tried().await, None);
 }
 
-/// Many who use one code at the same moment.
+/// Races resets with one code. Returns how many succeed.
 async fn race_to_reset(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let code = bench.mail(RESET, "owner@example.com").await;
@@ -210,7 +210,7 @@ async fn race_to_reset(fault: Fault) -> usize {
     let reset: Vec<_> = join_all(resets).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(faults.most_at_once(), RACERS, "they did not race");
     let done = reset.iter().filter(|redeemed| **redeemed == Redeemed::Done).count();
-    assert_eq!(bench.mails().await, done, "a notice for each that was done");
+    assert_eq!(bench.mails().await, done, "one notice per successful reset");
     done
 }
 
@@ -220,7 +220,7 @@ async fn a_code_is_used_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_a_code_is_used_by_all() {
+async fn without_the_conditions_every_reset_uses_the_code() {
     assert_eq!(race_to_reset(Fault::Unconditional).await, RACERS);
 }
 
@@ -228,7 +228,7 @@ async fn without_the_conditions_a_code_is_used_by_all() {
 async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
     let bench = Bench::start().await;
     let code = bench.mail(RESET, "owner@example.com").await;
-    // After any concurrent change, nothing at all is done.
+    // A reset does nothing after a concurrent change.
     let nothing = async |bench: &Bench| {
         assert_eq!(bench.reset(&code, "new").await, Redeemed::Conflict);
         assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("the hash of owner", 0));
@@ -246,7 +246,7 @@ async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
     assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("new", 1));
     assert_eq!(bench.now_is(bench.account.id).await.epoch, bench.account.epoch.next());
     assert_eq!(bench.codes().find(RESET, code.mail, bench.now).await.unwrap(), None);
-    // Nor again, with the account as it is now.
+    // The code does not work again, even with the current account.
     let bench = Bench { account: bench.now_is(bench.account.id).await, ..bench };
     assert_eq!(bench.reset(&code, "newer").await, Redeemed::Conflict);
     // The same holds after a change of the address.
@@ -258,7 +258,7 @@ async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_does_not_make_a_code_a_used_one() {
+async fn a_retry_after_a_lost_answer_does_not_see_the_code_as_used() {
     let bench = Bench::start().await;
     let code = bench.mail(RESET, "owner@example.com").await;
     let faults = Faults::script(&[Fault::LostAnswer]);
@@ -268,11 +268,11 @@ async fn a_lost_answer_does_not_make_a_code_a_used_one() {
     assert_eq!((reset, faults.requests()), (Redeemed::Done, 2));
 }
 
-/// The first attempt succeeds but its answer is lost, and later attempts fail with errors that do not reveal
-/// that. If the change were sent again without the notice, it would conflict with itself and be answered as a
-/// wrong code.
+/// The first attempt succeeds, but its answer is lost, and later attempts fail with errors that do not reveal
+/// it. If the change were sent again without the notice, it would conflict with itself and look like a wrong
+/// code.
 #[tokio::test]
-async fn what_may_have_been_done_is_not_done_again_in_another_form() {
+async fn a_change_that_may_have_happened_is_not_sent_again_without_its_notice() {
     for (first, passing) in [
         (Fault::LostAnswer, Fault::Throttled),
         (Fault::LostAnswer, Fault::Code(400, "TransactionInProgressException")),
@@ -289,9 +289,9 @@ async fn what_may_have_been_done_is_not_done_again_in_another_form() {
     }
 }
 
-/// What refuses the notice for good, or cancels the transaction, has not carried it out before.
+/// If the database refuses the notice or cancels the transaction, no earlier attempt has carried it out.
 #[tokio::test]
-async fn what_has_not_been_done_is_done_without_its_notice() {
+async fn a_change_that_has_not_happened_is_made_without_its_notice() {
     let cancelled = Fault::Cancelled(&["None", "None", "None", "ThrottlingError"]);
     for script in [
         &[Fault::AccessDenied][..],
@@ -311,7 +311,7 @@ async fn what_has_not_been_done_is_done_without_its_notice() {
 }
 
 #[tokio::test]
-async fn an_address_is_claimed_and_the_old_one_given_up() {
+async fn claiming_an_address_gives_up_the_previous_one() {
     let bench = Bench::start().await;
     let verify = MailedFor::EmailVerification;
     let code = bench.mail(verify, "New@example.com").await;
@@ -326,10 +326,10 @@ async fn an_address_is_claimed_and_the_old_one_given_up() {
     };
     assert_eq!(credential("new@example.com").await.unwrap().user_id, bench.account.id);
     assert!(credential("owner@example.com").await.is_none());
-    // Once.
+    // The code works once.
     assert_eq!(bench.verify(&code, &now).await, Redeemed::Conflict);
 
-    // Another spelling of one's own is claimed again.
+    // An account may claim another spelling of its own address.
     let code = bench.mail(verify, "NEW@example.com").await;
     assert_eq!(bench.verify(&code, &now).await, Redeemed::Done);
     let now = bench.now_is(bench.account.id).await;
@@ -338,7 +338,7 @@ async fn an_address_is_claimed_and_the_old_one_given_up() {
 }
 
 #[tokio::test]
-async fn an_address_that_somebody_has_is_not_claimed() {
+async fn an_address_of_another_account_cannot_be_claimed() {
     let bench = Bench::start().await;
     let verify = MailedFor::EmailVerification;
     let code = bench.mail(verify, "other@example.com").await;
@@ -348,13 +348,12 @@ async fn an_address_that_somebody_has_is_not_claimed() {
     assert_eq!(bench.now_is(bench.account.id).await, bench.account);
     assert_eq!(bench.now_is(other.id).await.email, other.email);
     assert_eq!(bench.mails().await, 0);
-    // The code has not been used.
+    // The code has not been used up.
     assert!(bench.codes().find(verify, code.mail, bench.now).await.unwrap().is_some());
 }
 
-/// Of two accounts that verify one address at the same moment one has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_two_who_claim_an_address_one_gets_it() {
+async fn only_one_of_two_concurrent_claims_to_an_address_succeeds() {
     let bench = Bench::start().await;
     let second = registrations(&bench.stack).create(new_account("second", None)).await.unwrap();
     let verify = MailedFor::EmailVerification;
@@ -376,9 +375,9 @@ async fn of_two_who_claim_an_address_one_gets_it() {
     assert_eq!(claimed, [Redeemed::Done, Redeemed::Taken]);
 }
 
-/// Two accounts claim one address. Its owner types the newest digits, which are those of the other account.
+/// Two accounts claim one address. Its owner enters the newest digits, which belong to the other account.
 #[tokio::test]
-async fn digits_that_confirm_an_address_count_for_the_account_that_asked_for_them() {
+async fn digits_confirm_an_address_only_for_the_account_that_requested_them() {
     let bench = Bench::start().await;
     let second = registrations(&bench.stack).create(new_account("second", None)).await.unwrap();
     let verify = MailedFor::EmailVerification;
@@ -409,18 +408,18 @@ async fn a_code_has_confirmed_an_address_while_its_account_still_has_it() {
     bench.stack.expire_codes().await;
     bench.stack.remove_expired().await;
     assert!(confirmed(&code).await, "a used confirmation does not expire");
-    // The end of all sessions undoes no confirmation.
+    // Ending all sessions does not undo a confirmation.
     let epochs = Epochs::new(&bench.stack.users(), bench.stack.client());
     epochs.raise(bench.account.id).await.unwrap();
     assert!(confirmed(&code).await);
-    // Another address does.
+    // Confirming another address does.
     let now = bench.now_is(bench.account.id).await;
     let other = CodeRecord { epoch: now.epoch, ..bench.mail(verify, "other@example.com").await };
     assert_eq!(bench.verify(&other, &now).await, Redeemed::Done);
     assert!(confirmed(&other).await && !confirmed(&code).await);
     bench.stack.disable(bench.account.id).await;
     assert!(!confirmed(&other).await);
-    // A reset confirms nothing, and nothing of it stays.
+    // A reset confirms nothing, and its code is deleted after it expires.
     let bench = Bench::start().await;
     let code = bench.mail(RESET, "owner@example.com").await;
     assert_eq!(bench.reset(&code, "new").await, Redeemed::Done);

@@ -1,4 +1,4 @@
-//! Registering while the database has faults.
+//! Registers accounts while the database has faults.
 
 use process::FaultKind;
 use store::RegisterError;
@@ -7,7 +7,7 @@ use testkit::{Fault, Faults, Stack};
 use crate::{failure, faulty_registrations, keys, new_account, registrations};
 
 #[tokio::test]
-async fn a_passing_fault_is_tried_again() {
+async fn a_transient_fault_is_retried() {
     let stack = Stack::start().await;
     for (n, fault) in
         [Fault::Conflict, Fault::Throttled, Fault::ServerError, Fault::Lost].into_iter().enumerate()
@@ -23,7 +23,7 @@ async fn a_passing_fault_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_fault_that_stays_is_an_outage_and_nothing_is_stored() {
+async fn a_persistent_fault_is_an_outage_and_nothing_is_stored() {
     let stack = Stack::start().await;
     for fault in [Fault::Conflict, Fault::Throttled, Fault::ServerError, Fault::Lost] {
         let faults = Faults::always(fault);
@@ -36,7 +36,7 @@ async fn a_fault_that_stays_is_an_outage_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn a_missing_right_is_a_defect_and_not_tried_again() {
+async fn a_missing_permission_is_an_internal_error_and_not_retried() {
     let stack = Stack::start().await;
     let faults = Faults::always(Fault::AccessDenied);
     let created = faulty_registrations(&stack, &faults).create(new_account("testuser", None)).await;
@@ -45,7 +45,7 @@ async fn a_missing_right_is_a_defect_and_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_missing_table_is_a_defect() {
+async fn a_missing_table_is_an_internal_error() {
     let stack = Stack::start().await;
     let elsewhere = store::Config::new("NoSuchTable");
     let registrations = store::Registrations::new(&elsewhere, stack.client());
@@ -53,8 +53,8 @@ async fn a_missing_table_is_a_defect() {
     assert_eq!(failure(created), Some(FaultKind::Internal));
 }
 
-/// The transaction has a token of its own (`ClientRequestToken`), the same at each attempt: what the
-/// first one wrote does not look like somebody else's claim to the second.
+/// Every attempt sends the same `ClientRequestToken`, so a retry does not mistake the claim of the first
+/// attempt for the claim of another account.
 #[tokio::test]
 async fn a_lost_answer_does_not_take_the_name_from_its_owner() {
     let stack = Stack::start().await;
@@ -71,7 +71,7 @@ async fn a_lost_answer_does_not_take_the_name_from_its_owner() {
 }
 
 #[tokio::test]
-async fn when_no_answer_comes_the_account_is_whole_all_the_same() {
+async fn an_account_is_complete_even_if_no_answer_arrives() {
     let stack = Stack::start().await;
     let faults = Faults::always(Fault::LostAnswer);
     let new = new_account("testuser", Some("t@example.com"));
@@ -81,11 +81,11 @@ async fn when_no_answer_comes_the_account_is_whole_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_taken_name_is_an_answer_and_not_tried_again() {
+async fn a_taken_name_is_not_retried() {
     let stack = Stack::start().await;
     registrations(&stack).create(new_account("testuser", None)).await.unwrap();
     let faults = Faults::script(&[Fault::Conflict]);
     let created = faulty_registrations(&stack, &faults).create(new_account("testuser", None)).await;
     assert!(matches!(created, Err(RegisterError::UsernameTaken)), "{created:?}");
-    assert_eq!(faults.requests(), 2, "once for the conflict, once for the answer");
+    assert_eq!(faults.requests(), 2, "one for the conflict, one for the refusal");
 }

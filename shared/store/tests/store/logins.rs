@@ -1,4 +1,4 @@
-//! Finding accounts by name, and beginning sessions.
+//! Finds accounts by name and begins sessions.
 
 use auth::AccountCheck;
 use identity::{CanonicalName, Email, Presented, SessionEpoch, StoredHash, Username};
@@ -34,7 +34,7 @@ async fn a_credential_is_found_by_name_and_by_address() {
         let credential = logins.credential(&by).await.unwrap().unwrap();
         assert_eq!(credential.user_id, account.id);
         assert_eq!(credential.secret.expose(), "the hash of Straße");
-        assert!(!format!("{credential:?}").contains("the hash"), "a secret is not shown");
+        assert!(!format!("{credential:?}").contains("the hash"), "`Debug` shows no secret");
     }
     let set_in = logins.credential(&Presented::Username(name("strasse"))).await.unwrap();
     let set_in = set_in.unwrap().set_in;
@@ -42,7 +42,7 @@ async fn a_credential_is_found_by_name_and_by_address() {
 }
 
 #[tokio::test]
-async fn nobody_has_no_credential() {
+async fn an_unknown_name_has_no_credential() {
     let stack = Stack::start().await;
     let logins = stack.logins();
     for by in [Presented::Username(name("nobody")), Presented::Email(address("n@example.com"))] {
@@ -52,7 +52,7 @@ async fn nobody_has_no_credential() {
 
 /// A login with the previous password must not overwrite a password that was set concurrently.
 #[tokio::test]
-async fn a_hash_is_replaced_unless_it_has_changed_meanwhile() {
+async fn a_hash_is_replaced_unless_it_has_changed_concurrently() {
     let stack = Stack::start().await;
     registrations(&stack).create(new_account("testuser", None)).await.unwrap();
     let (logins, user) = (stack.logins(), name("testuser"));
@@ -60,15 +60,15 @@ async fn a_hash_is_replaced_unless_it_has_changed_meanwhile() {
     let before = secret("the hash of testuser");
     assert!(logins.rehash(&user, &before, &secret("by argon2id")).await.unwrap());
     assert!(!logins.rehash(&user, &before, &secret("too late")).await.unwrap());
-    // Nor does it make a password for whom nobody knows.
+    // An unknown name gets no password.
     assert!(!logins.rehash(&name("nobody"), &before, &secret("of nobody")).await.unwrap());
     let stored = logins.credential(&Presented::Username(user)).await.unwrap().unwrap();
     assert_eq!(stored.secret.expose(), "by argon2id");
 }
 
-/// How many waits there are must not tell whether somebody has the name.
+/// The number of round trips must not reveal whether a name exists.
 #[tokio::test]
-async fn a_name_takes_one_wait_and_an_address_two_whoever_has_it() {
+async fn a_name_takes_one_round_trip_and_an_address_two_even_if_unknown() {
     let stack = Stack::start().await;
     let account = new_account("testuser", Some("t@example.com"));
     registrations(&stack).create(account).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_name_takes_one_wait_and_an_address_two_whoever_has_it() {
 }
 
 #[tokio::test]
-async fn an_outage_is_no_unknown_name() {
+async fn an_outage_is_not_reported_as_an_unknown_name() {
     let stack = Stack::start().await;
     for (fault, expected) in [
         (Fault::Throttled, FaultKind::Unavailable),
@@ -115,7 +115,7 @@ async fn an_outage_is_no_unknown_name() {
 }
 
 #[tokio::test]
-async fn a_session_begins_whatever_answer_is_lost() {
+async fn a_session_begins_despite_transient_faults() {
     let stack = Stack::start().await;
     let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
     for fault in [Fault::LostAnswer, Fault::Lost, Fault::Throttled, Fault::ServerError] {

@@ -1,4 +1,4 @@
-//! The users' table over an embedded DynamoDB, with the faults that only the real one has.
+//! Tests the users' table on an embedded DynamoDB, with injected faults.
 
 #![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -20,7 +20,7 @@ use process::{Clock, Fault, FaultKind, SystemClock, SystemRandom};
 use store::{NewAccount, NewEmail, RegisterError, Registrations};
 use testkit::{Faults, Stack};
 
-/// An account to be made.
+/// An account to be created.
 fn new_account(username: &str, email: Option<&str>) -> NewAccount {
     let now = SystemClock.now();
     NewAccount {
@@ -42,7 +42,7 @@ fn faulty_registrations(stack: &Stack, faults: &Faults) -> Registrations {
     Registrations::new(&stack.users(), stack.faulty_client(faults))
 }
 
-/// The keys of all that is in the table.
+/// The keys of all stored items.
 async fn keys(client: &Client) -> BTreeSet<String> {
     let scanned =
         client.scan().table_name("UsersTable").consistent_read(true).send().await.unwrap();
@@ -52,7 +52,7 @@ async fn keys(client: &Client) -> BTreeSet<String> {
     scanned.items().iter().map(key).collect()
 }
 
-/// Why a registration failed, in a word.
+/// The kind of failure of a registration.
 fn failure<T>(result: Result<T, RegisterError>) -> Option<FaultKind> {
     result.err().map(|error| error.kind())
 }

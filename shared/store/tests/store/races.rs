@@ -1,4 +1,4 @@
-//! Many who register one name at the same time.
+//! Races registrations of one name.
 
 use futures_util::future::join_all;
 use store::RegisterError;
@@ -8,8 +8,8 @@ use crate::{faulty_registrations, keys, new_account};
 
 const RACERS: usize = 50;
 
-/// Registers one name [`RACERS`] times at the same time: how many got it, and how many were told
-/// that it is taken. Anything else fails.
+/// Registers one name [`RACERS`] times concurrently. Returns how many registrations succeeded, and how many
+/// were refused because the name is taken. Any other result fails the test.
 async fn race(fault: Fault) -> (usize, usize) {
     let stack = Stack::start().await;
     let faults = Faults::together(RACERS, fault);
@@ -25,18 +25,18 @@ async fn race(fault: Fault) -> (usize, usize) {
     assert_eq!(won + lost, RACERS, "{results:?}");
     let accounts = keys(&stack.client()).await;
     let accounts = accounts.iter().filter(|key| key.ends_with(" ACCOUNT")).count();
-    assert_eq!(accounts, won, "an account for each who was told so, and no other");
+    assert_eq!(accounts, won, "one account per successful registration");
     (won, lost)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_gets_the_name() {
+async fn only_one_of_a_concurrent_burst_gets_the_name() {
     assert_eq!(race(Fault::None).await, (1, RACERS - 1));
 }
 
-/// The same race without the conditions, to show that it is they that decide it, and that the race
-/// above would notice their absence.
+/// The same race without the conditions. It shows that they decide, and that the race above would notice
+/// their absence.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_all_get_it() {
+async fn without_the_conditions_a_whole_burst_gets_the_name() {
     assert_eq!(race(Fault::Unconditional).await, (RACERS, 0));
 }

@@ -1,4 +1,4 @@
-//! Creating accounts: all or nothing, and one account for all spellings of a name.
+//! Creates accounts completely or not at all, and one account for all spellings of a name.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ async fn an_account_is_an_item_and_its_claims() {
     let new = new_account("Straße", Some("S@Example.com"));
     let id = new.id;
     let account = registrations(&stack).create(new).await.unwrap();
-    assert_eq!(account.username.as_str(), "Straße", "the form first given is kept");
+    assert_eq!(account.username.as_str(), "Straße", "the given spelling is kept");
     assert_eq!(account.standing, Standing::Active);
     assert_eq!(account.email_standing, EmailStanding::Unverified);
     assert_eq!(account.epoch, SessionEpoch::FIRST);
@@ -29,7 +29,7 @@ async fn an_account_is_an_item_and_its_claims() {
         .account_by_name(Username::parse("STRASSE").unwrap().canonical())
         .await
         .unwrap();
-    assert_eq!(stored, Some(account), "what is read is what was answered");
+    assert_eq!(stored, Some(account), "the stored account equals the returned one");
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_taken_name_claims_no_address() {
 }
 
 #[tokio::test]
-async fn when_both_are_taken_the_name_is_told() {
+async fn if_name_and_address_are_taken_the_name_is_reported() {
     let stack = Stack::start().await;
     let registrations = registrations(&stack);
     registrations.create(new_account("first", Some("a@example.com"))).await.unwrap();
@@ -66,7 +66,7 @@ async fn when_both_are_taken_the_name_is_told() {
 }
 
 #[tokio::test]
-async fn all_spellings_of_a_name_are_one() {
+async fn all_spellings_of_a_name_are_the_same_name() {
     let stack = Stack::start().await;
     let registrations = registrations(&stack);
     for (first, second) in [
@@ -85,7 +85,7 @@ async fn all_spellings_of_a_name_are_one() {
 }
 
 #[tokio::test]
-async fn all_spellings_of_an_address_are_one() {
+async fn all_spellings_of_an_address_are_the_same_address() {
     let stack = Stack::start().await;
     let registrations = registrations(&stack);
     for (n, (first, second)) in [
@@ -103,7 +103,7 @@ async fn all_spellings_of_an_address_are_one() {
 }
 
 #[tokio::test]
-async fn names_and_addresses_are_told_apart() {
+async fn names_and_addresses_do_not_conflict() {
     let stack = Stack::start().await;
     let registrations = registrations(&stack);
     registrations.create(new_account("example.com", Some("a@example.com"))).await.unwrap();

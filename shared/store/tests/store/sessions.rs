@@ -1,4 +1,4 @@
-//! Sessions under concurrency and faults: one chain, whatever happens.
+//! Tests that a session stays one chain under concurrency and faults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Bench {
         sessions.into_iter().find(|session| session.id == id)
     }
 
-    /// Many refreshes of one token at the same time, each by a client of its own. What they got.
+    /// Refreshes with one token concurrently, each time by another client. Returns the results.
     async fn race(&self, session: SessionId, racers: usize, fault: Fault) -> Vec<Refreshed> {
         let faults = Faults::together(racers, fault);
         let now = SystemClock.now();
@@ -77,9 +77,8 @@ fn rotated(results: &[Refreshed]) -> usize {
     results.iter().filter(rotated).count()
 }
 
-/// Of concurrent refreshes with one token, exactly one rotates the session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_twenty_at_once_one_rotates_and_all_get_its_successor() {
+async fn only_one_of_twenty_concurrent_refreshes_rotates_and_all_get_its_successor() {
     let bench = Bench::start().await;
     let session = bench.begin().await;
     let results = bench.race(session, 20, Fault::None).await;
@@ -91,9 +90,9 @@ async fn of_twenty_at_once_one_rotates_and_all_get_its_successor() {
     assert_eq!(bench.stored(session).await.unwrap().chain.counter, 1);
 }
 
-/// The same without the condition, to show that it is the condition that decides.
+/// The same race without the condition. It shows that the condition decides.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_condition_all_rotate() {
+async fn without_the_condition_all_concurrent_refreshes_rotate() {
     let bench = Bench::start().await;
     let session = bench.begin().await;
     let results = bench.race(session, 20, Fault::Unconditional).await;
@@ -129,7 +128,7 @@ async fn a_logout_that_races_refreshes_leaves_nothing() {
     }
 }
 
-/// A retry after a lost answer is answered like a client's: nothing is lost.
+/// A retry after a lost answer gets the same answer as a client that retries, so the session is not lost.
 #[tokio::test]
 async fn a_lost_answer_gets_the_successor() {
     let bench = Bench::start().await;
@@ -145,7 +144,7 @@ async fn a_lost_answer_gets_the_successor() {
 }
 
 #[tokio::test]
-async fn an_outage_changes_nothing_and_is_told_as_one() {
+async fn an_outage_changes_nothing_and_is_reported() {
     let bench = Bench::start().await;
     let session = bench.begin().await;
     let before = bench.stored(session).await;
@@ -159,7 +158,7 @@ async fn an_outage_changes_nothing_and_is_told_as_one() {
 }
 
 #[tokio::test]
-async fn it_lives_as_long_as_it_is_used_and_never_longer_than_it_may() {
+async fn a_session_ends_when_idle_and_at_its_absolute_lifetime() {
     let bench = Bench::start().await;
     let day = SignedDuration::from_hours(24);
     let begun = SystemClock.now();
@@ -173,19 +172,19 @@ async fn it_lives_as_long_as_it_is_used_and_never_longer_than_it_may() {
         other => panic!("{other:?}"),
     };
     for (counter, days) in [(0, 29), (1, 58), (2, 87)] {
-        // 30 days more, and 90 days in all.
+        // 30 days from the refresh, but 90 days in total.
         let expected = at((days + 30).min(90)).as_second();
         assert_eq!(ends(refresh(counter, days).await), expected, "day {days}");
     }
     assert_eq!(refresh(3, 91).await, Refreshed::Ended);
-    // Unused for 30 days.
+    // This session has not been used for 31 days.
     let unused = bench.begin().await;
     let late = bench.rotations().refresh(bench.rotation(unused, 0), at(31)).await.unwrap();
     assert_eq!(late, Refreshed::Ended);
 }
 
 #[tokio::test]
-async fn another_users_session_is_not_theirs_to_refresh() {
+async fn a_user_cannot_refresh_the_session_of_another_user() {
     let bench = Bench::start().await;
     let session = bench.begin().await;
     let other = registrations(&bench.stack).create(new_account("other", None)).await.unwrap();
@@ -195,9 +194,9 @@ async fn another_users_session_is_not_theirs_to_refresh() {
     assert_eq!(bench.stored(session).await.unwrap().chain.counter, 0);
 }
 
-/// Many sign in at the same time, near the limit: afterwards there are not more than there may be.
+/// Concurrent logins near the limit leave no more sessions than it allows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_crowd_of_logins_keeps_the_limit() {
+async fn concurrent_logins_respect_the_session_limit() {
     let bench = Bench::start().await;
     let limits =
         Env::from_iter([("SESSIONS_PER_ACCOUNT", "5")]).settings::<SessionLimits>().unwrap();
@@ -209,7 +208,7 @@ async fn a_crowd_of_logins_keeps_the_limit() {
         let session = bench.stack.new_session(bench.account.epoch);
         let all_have_looked = Arc::clone(&all_have_looked);
         tokio::spawn(async move {
-            // All have looked before any has begun.
+            // Every login lists the sessions before any of them begins one.
             let before = logins.sessions(user).await.unwrap();
             assert!(before.is_empty());
             all_have_looked.wait().await;
@@ -225,7 +224,7 @@ async fn a_crowd_of_logins_keeps_the_limit() {
 }
 
 #[tokio::test]
-async fn a_login_sweeps_what_is_over() {
+async fn a_login_removes_invalid_sessions() {
     let bench = Bench::start().await;
     let (user, logins) = (bench.account.id, bench.stack.logins());
     for _ in 0..3 {
@@ -241,7 +240,7 @@ async fn a_login_sweeps_what_is_over() {
 }
 
 #[test]
-fn the_database_gives_up_before_the_grace_is_over() {
+fn a_database_operation_ends_before_the_grace() {
     for seconds in [1, 2, 10, 60] {
         let env = Env::from_iter([("REFRESH_GRACE_SECONDS", seconds.to_string())]);
         let grace = env.settings::<Grace>().unwrap();
