@@ -1,4 +1,4 @@
-//! The check that account and session are still valid.
+//! The check that an account and its session are still valid.
 
 use std::future::Future;
 
@@ -11,7 +11,7 @@ use process::{Fault, FaultKind};
 pub struct LiveSession {
     /// The account's epoch at the time of login.
     pub epoch: SessionEpoch,
-    /// When the session expires. This crate compares it with the clock, because a table's TTL only cleans up later.
+    /// When the session expires. This crate compares it with the clock, because the table's TTL deletes items late.
     pub expires_at: Timestamp,
 }
 
@@ -24,14 +24,14 @@ pub struct Found {
     pub session: Option<LiveSession>,
 }
 
-/// Reads the current account and session, strongly consistently.
+/// Reads the current account and session, with strong consistency.
 ///
-/// An implementation only reads; this crate decides what follows.
+/// An implementation only reads. This crate decides whether the caller is admitted.
 pub trait AccountCheck: Send + Sync + 'static {
     /// Reads both concurrently.
     ///
     /// # Errors
-    /// Either could not be read. The caller is then refused.
+    /// One of them could not be read. The caller is then refused.
     fn find(
         &self,
         user: UserId,
@@ -39,7 +39,7 @@ pub trait AccountCheck: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Found, CheckError>> + Send;
 }
 
-/// The account could not be read.
+/// The reason why the account or its session could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// The database does not answer.

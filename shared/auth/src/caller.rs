@@ -11,7 +11,7 @@ use process::{Fault, FaultKind};
 ///
 /// Only [`Verifier::admit`] can create one:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// let forged: auth::Caller<identity::Admin> = auth::Caller { claims: todo!(), requirement: todo!() };
 /// ```
 #[derive(Clone, Debug)]
@@ -33,14 +33,14 @@ impl<R> Caller<R> {
         self.claims.sid
     }
 
-    /// All claims of the token. Its roles are those of the time of issue.
+    /// All claims of the token. The roles are those that the account had at the time of issue.
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 }
 
-/// A caller whose account and session have also been read, and who currently has the role required by `R`.
+/// A caller whose account and session are valid as well, and whose account currently has the role required by `R`.
 #[derive(Clone, Debug)]
 pub struct CheckedCaller<R> {
     caller: Caller<R>,
@@ -114,10 +114,10 @@ impl Fault for Refusal {
 }
 
 impl<K: KeySource> Verifier<K> {
-    /// Admits a caller with a valid token that has the role that `R` requires.
+    /// Admits a caller whose token is valid and contains the role required by `R`.
     ///
     /// # Errors
-    /// When the token is invalid or does not have the role.
+    /// The token is invalid or does not contain the role.
     pub async fn admit<R: RoleRequirement>(&self, token: &str) -> Result<Caller<R>, Refusal> {
         let claims = self.verify(token).await?;
         require::<R>(&claims.roles)?;
@@ -125,10 +125,10 @@ impl<K: KeySource> Verifier<K> {
     }
 
     /// Admits a caller with a valid token, an active account and a live session, if the account currently
-    /// has the role that `R` requires.
+    /// has the role required by `R`.
     ///
     /// # Errors
-    /// When any of these conditions fails, or account and session cannot be read.
+    /// Any of these conditions fails, or the account and the session cannot be read.
     pub async fn admit_checked<R: RoleRequirement>(
         &self,
         token: &str,
@@ -136,7 +136,7 @@ impl<K: KeySource> Verifier<K> {
     ) -> Result<CheckedCaller<R>, Refusal> {
         let claims = self.verify(token).await?;
         let Found { account, session } = accounts.find(claims.sub, claims.sid).await?;
-        // Verification has just filled the cache.
+        // This reads nothing more: verification has just filled the cache.
         if self.keys().epoch().await.map_err(TokenError::Keys)?.refuses(claims.auth_time) {
             return Err(Refusal::EpochPassed);
         }

@@ -1,10 +1,10 @@
 //! The cryptographic back end of `jsonwebtoken`: verification for every process, and signing for those that
-//! provide it.
+//! enable it.
 //!
 //! `jsonwebtoken` has one provider per process, and its own back ends link every signer. This one verifies
-//! with `aws-lc-rs`, which the AWS SDK links anyway, and asks a hook for signers, which only the crate
-//! `issuer` sets. So a function that verifies links no signing code, and a process that does both (a test)
-//! does not depend on which of the two came first.
+//! with `aws-lc-rs`, which the AWS SDK links anyway, and gets signers from a hook, which only the crate
+//! `issuer` sets. So a function that only verifies links no signing code. A process that does both (a test)
+//! may set them up in either order.
 
 use std::sync::{Once, OnceLock};
 
@@ -29,20 +29,22 @@ static PROVIDER: CryptoProvider =
 pub fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        // An error means that a provider is installed already. Nothing else in this workspace installs
-        // one.
+        // An error means that a provider is already installed, but nothing else in this workspace installs one.
         let _ = PROVIDER.install_default();
     });
 }
 
-/// Lets this process sign. Only the crate `issuer` may call it.
+/// Enables signing in this process. Only the crate `issuer` may call this.
 pub fn enable_signing(signers: SignerFactory) {
     install();
-    // An error means that the same caller has set the same value already.
+    // An error means that `issuer` has already set the same value.
     let _ = SIGNERS.set(signers);
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is jsonwebtoken's")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "jsonwebtoken defines the type of the function"
+)]
 fn signer_factory(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     match SIGNERS.get() {
         Some(signers) => signers(algorithm, key),
@@ -50,7 +52,10 @@ fn signer_factory(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn Jw
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is jsonwebtoken's")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "jsonwebtoken defines the type of the function"
+)]
 fn verifier_factory(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
     let unsupported = || new_error(ErrorKind::UnsupportedAlgorithm);
     let verifier = match (algorithm, key.family()) {
@@ -74,11 +79,11 @@ struct PublicKeyVerifier {
 }
 
 enum Kind {
-    /// RFC 8032: 32 bytes.
+    /// The 32 bytes of RFC 8032.
     Ed25519(Vec<u8>),
-    /// An uncompressed point (SEC 1, 2.3.3); signatures are of fixed length (RFC 7518 §3.4).
+    /// An uncompressed point (SEC 1, 2.3.3). Signatures have a fixed length (RFC 7518 §3.4).
     P256(Vec<u8>),
-    /// Modulus and exponent (RFC 7518 §6.3.1).
+    /// The modulus and the exponent (RFC 7518 §6.3.1).
     Rsa(RsaPublicKeyComponents<Vec<u8>>),
 }
 

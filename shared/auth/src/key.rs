@@ -23,7 +23,7 @@ pub enum Algorithm {
     /// `EdDSA` with Ed25519.
     #[serde(rename = "EdDSA")]
     EdDsa,
-    /// `RS256`: RSASSA-PKCS1-v1_5 with SHA-256, of at least 2,048 bits.
+    /// `RS256`: RSASSA-PKCS1-v1_5 with SHA-256. Keys have at least 2,048 bits.
     #[serde(rename = "RS256")]
     Rs256,
 }
@@ -52,7 +52,7 @@ impl Algorithm {
         }
     }
 
-    /// Returns the algorithm of a key, which its kind determines.
+    /// Returns the algorithm that the kind of key determines, or `None` if it is not supported.
     fn of(key: &AlgorithmParameters) -> Option<Self> {
         match key {
             AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
@@ -201,7 +201,7 @@ impl PublicKeySet {
     }
 }
 
-/// The reason why a key set is unusable.
+/// The reason why a key set is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
     /// The text is not a JWK Set.
@@ -229,42 +229,42 @@ pub trait KeySource: Send + Sync + 'static {
         kid: &str,
     ) -> impl Future<Output = Result<Option<Arc<PublicKey>>, KeyError>> + Send;
 
-    /// The global epoch, which is read with the keys.
+    /// The global epoch, which is read together with the keys.
     ///
     /// # Errors
     /// The epoch cannot be read at present.
     fn epoch(&self) -> impl Future<Output = Result<GlobalEpoch, KeyError>> + Send;
 }
 
-/// The time before which every session of every account is invalid. It is raised after a restore from a
-/// backup, which brings back ended sessions and old counters. In whole seconds, like `auth_time`.
+/// A time that invalidates every session, of any account, that began before it. It is raised after a restore from
+/// a backup, which brings back ended sessions and old counters. It is in whole seconds, like `auth_time`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GlobalEpoch(i64);
 
 impl GlobalEpoch {
-    /// Refuses nothing: the epoch has never been raised.
+    /// The epoch before it is first raised. It refuses nothing.
     pub const NEVER_RAISED: Self = Self(0);
 
-    /// The epoch that begins at this second since 1970.
+    /// The epoch that begins at `second`, in seconds since 1970.
     #[must_use]
     pub fn at(second: i64) -> Self {
         Self(second)
     }
 
-    /// The epoch that refuses every session begun until `now`. It begins with the next second, because tokens
+    /// The epoch that refuses every session begun up to `now`. It begins with the next second, because tokens
     /// have times in whole seconds.
     #[must_use]
     pub fn after(now: Timestamp) -> Self {
         Self(now.as_second().saturating_add(1))
     }
 
-    /// The first second that is not refused, since 1970.
+    /// The first second that is not refused, in seconds since 1970.
     #[must_use]
     pub fn second(self) -> i64 {
         self.0
     }
 
-    /// Whether a session that began in this second since 1970 (`auth_time`) is refused.
+    /// Whether a session that began at `begun` (`auth_time`) is refused.
     #[must_use]
     pub fn refuses(self, begun: i64) -> bool {
         begun < self.0
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_kind_of_a_key_determines_its_algorithm() {
-        // The curve from RFC 7517, appendix A.1, and an unsupported one.
+        // The key from RFC 7517, appendix A.1.
         let ec = r#"{"kty":"EC","crv":"P-256","kid":"a",
             "x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
             "y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}"#;
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_refuses_what_began_before_it() {
+    fn an_epoch_refuses_sessions_begun_before_it() {
         let now = Timestamp::from_millisecond(1_000_999).unwrap();
         let epoch = GlobalEpoch::after(now);
         assert!(epoch.refuses(999) && epoch.refuses(1_000) && !epoch.refuses(1_001));
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_keys_are_refused() {
+    fn invalid_keys_are_refused() {
         let set = |jwk: &str| PublicKeySet::from_json(&format!(r#"{{"keys":[{jwk}]}}"#));
         let unsupported = || KeySetError::Unsupported("a".to_owned());
         assert_eq!(PublicKeySet::from_json("[]").unwrap_err(), KeySetError::NotAKeySet);

@@ -1,8 +1,8 @@
 //! The content of an access token ([`Claims`]), its verification ([`Verifier`]), and the admitted callers
 //! ([`Caller`], [`CheckedCaller`]), which only verification creates.
 //!
-//! This crate knows no HTTP and no database: keys come from a [`KeySource`], the state of an account from an
-//! [`AccountCheck`].
+//! This crate knows neither HTTP nor the database: keys come from a [`KeySource`], and the state of an account comes
+//! from an [`AccountCheck`].
 
 mod account;
 mod caller;

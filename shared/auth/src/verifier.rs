@@ -27,7 +27,7 @@ pub struct TokenRules {
 }
 
 impl TokenRules {
-    /// Accepts tokens of `issuer` for `audience`.
+    /// Accepts tokens from `issuer` for `audience`.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self { issuer: issuer.into(), audience: audience.into() }
     }
@@ -44,7 +44,7 @@ impl TokenRules {
         &self.audience
     }
 
-    /// The rules about claims, one error per rule.
+    /// Checks the claims. Each rule has its own error.
     fn check(&self, claims: &Claims, now: Timestamp) -> Result<(), TokenError> {
         let now = now.as_second();
         let later = now.saturating_add(LEEWAY_SECONDS);
@@ -76,7 +76,7 @@ impl Settings for TokenRules {
     }
 }
 
-/// Verifies access tokens. A concrete type on purpose: anyone could implement a trait falsely.
+/// Verifies access tokens. This is not a trait, because an implementation of a trait could admit anyone.
 pub struct Verifier<K> {
     rules: TokenRules,
     keys: K,
@@ -89,8 +89,8 @@ impl<K> fmt::Debug for Verifier<K> {
     }
 }
 
-/// The members of a token's header that are read. `jwk`, `jku`, `x5u` and `x5c` are not among them: a token
-/// never brings its own key.
+/// The members of a token's header that are read. `jwk`, `jku`, `x5u` and `x5c` are not among them, because a token
+/// must not bring its own key.
 #[derive(Deserialize)]
 struct Header<'a> {
     #[serde(borrow)]
@@ -110,7 +110,7 @@ enum Presence {
     Present,
 }
 
-/// A member that is present, even if its value is `null`.
+/// Notes that a member is present, even if its value is `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Presence, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| Presence::Present)
 }
@@ -134,7 +134,7 @@ impl<K: KeySource> Verifier<K> {
     /// Verifies a JWS in compact form (RFC 7515 §7.1) and returns its claims.
     ///
     /// # Errors
-    /// The first rule that the token breaks; [`TokenError::Keys`] when the keys are not available.
+    /// The first rule that the token breaks, or [`TokenError::Keys`] if the keys are not available.
     pub async fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
@@ -168,7 +168,7 @@ impl<K: KeySource> Verifier<K> {
     }
 }
 
-/// Strict base64url without padding (RFC 7515 §2): no line breaks, no spare bits.
+/// Decodes strict base64url without padding (RFC 7515 §2): no line breaks, no spare bits.
 fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)
 }

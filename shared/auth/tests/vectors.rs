@@ -1,4 +1,4 @@
-//! The verifier against published test vectors.
+//! Tests the verifier with published test vectors.
 //!
 //! `vectors/wycheproof`: C2SP Wycheproof, Apache-2.0. `vectors/rfc7520`: the JWS examples from RFC 7520 as files.
 
@@ -15,7 +15,7 @@ use process::Clock;
 use serde_json::Value;
 use testkit::{AUDIENCE, Forge, ISSUER, TestClock, encode, encode_json, json_test_suite};
 
-/// Paths are relative to the package, where cargo runs tests.
+/// The folder of the vectors, relative to the package, where cargo runs tests.
 const FOLDER: &str = "tests/vectors";
 
 fn read(path: impl AsRef<Path>) -> Value {
@@ -56,7 +56,7 @@ impl Bench {
     }
 }
 
-/// Uses the same call as the verifier.
+/// Makes the same call to `jsonwebtoken` as the verifier.
 #[test]
 fn wycheproof_signatures_are_judged_correctly() {
     auth::crypto::install();
@@ -105,7 +105,7 @@ fn the_tokens_of_rfc_7520_are_refused() {
     }
 }
 
-/// Every text and every object as text: JSON instead of a token must be refused too.
+/// Collects every string, and every object as text, because JSON in place of a token must be refused too.
 fn collect(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::String(text) => texts.push(text.clone()),
@@ -119,7 +119,7 @@ fn collect(value: &Value, texts: &mut Vec<String>) {
 }
 
 #[test]
-fn no_file_of_json_test_suite_is_a_header() {
+fn no_json_test_suite_file_is_accepted_as_a_header() {
     let bench = Bench::new();
     let payload = encode_json(&bench.claims);
     for (name, bytes) in json_test_suite() {
@@ -130,7 +130,7 @@ fn no_file_of_json_test_suite_is_a_header() {
 }
 
 #[test]
-fn no_file_of_json_test_suite_is_a_payload() {
+fn no_json_test_suite_file_is_accepted_as_a_payload() {
     let bench = Bench::new();
     let header = encode_json(&bench.forge.header());
     for (name, bytes) in json_test_suite() {
@@ -140,9 +140,9 @@ fn no_file_of_json_test_suite_is_a_payload() {
     }
 }
 
-/// Unknown members are ignored, but the payload must be JSON.
+/// Unknown claims are ignored, but the payload must still be JSON.
 #[test]
-fn an_unknown_claim_may_hold_any_valid_json_and_no_invalid_json() {
+fn an_unknown_claim_may_have_any_valid_json_value_but_no_invalid_one() {
     let bench = Bench::new();
     let claims = bench.claims.to_string();
     for (name, bytes) in json_test_suite() {

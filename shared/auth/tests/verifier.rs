@@ -1,4 +1,4 @@
-//! The verifier against valid tokens and every kind of invalid token.
+//! Tests the verifier with valid tokens and every kind of invalid token.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -55,7 +55,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn a_good_token_gives_its_claims() {
+fn a_valid_token_yields_its_claims() {
     let bench = bench();
     let claims = bench.verify(&bench.good()).unwrap();
     assert_eq!(serde_json::to_value(claims).unwrap(), bench.claims);
@@ -101,7 +101,7 @@ fn any_crit_is_refused() {
 }
 
 #[test]
-fn a_key_in_the_header_is_not_followed() {
+fn a_key_in_the_header_is_ignored() {
     let bench = bench();
     for name in ["jwk", "jku", "x5u", "x5c"] {
         assert!(bench.header(name, json!("http://127.0.0.1:1/")).is_ok(), "{name} must be ignored");
@@ -115,7 +115,7 @@ fn the_issuer_must_match_exactly() {
 }
 
 #[test]
-fn the_audience_must_be_among_those_named() {
+fn the_token_must_name_the_audience() {
     assert_eq!(bench().claim("aud", json!("other")), Err(TokenError::Audience));
     assert_eq!(bench().claim("aud", json!([])), Err(TokenError::Audience));
     let several = bench().claim("aud", json!(["other", AUDIENCE])).unwrap();
@@ -149,7 +149,7 @@ fn times_in_the_future_are_refused() {
 }
 
 #[test]
-fn every_claim_is_needed() {
+fn every_claim_is_required() {
     let bench = bench();
     for name in bench.claims.as_object().unwrap().keys() {
         assert_eq!(bench.claim(name, Value::Null), Err(TokenError::Claims), "{name}");
@@ -171,7 +171,7 @@ fn claims_must_have_the_right_types() {
 }
 
 #[test]
-fn a_long_token_is_not_read() {
+fn an_overlong_token_is_refused() {
     let bench = bench();
     let long = "a".repeat(auth::MAX_TOKEN_BYTES + 1);
     assert_eq!(bench.verify(&long), Err(TokenError::TooLong));
@@ -199,7 +199,7 @@ fn every_bit_is_protected() {
 }
 
 #[test]
-fn only_the_required_role_admits_and_none_implies_another() {
+fn only_the_required_role_admits_a_caller() {
     let bench = bench();
     let token = bench.forge.with_claim(&bench.claims, "roles", json!(["admin"]));
     assert!(block_on(bench.verifier.admit::<Anyone>(&token)).is_ok());

@@ -25,11 +25,11 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The maximum time of one attempt, including opening the connection.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// How long an idle connection is kept. Lambda freezes an instance between two requests, and the other side
-/// may close the connection while it is frozen. A request on such a connection wastes an attempt.
+/// How long an idle connection is kept. Lambda freezes an instance between two requests, and the server may
+/// close the connection in the meantime. A request on a closed connection wastes an attempt.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The HTTP client of a function: the SDK's own, except for [`IDLE_TIMEOUT`].
+/// The HTTP client of a function: the SDK's default client, but with [`IDLE_TIMEOUT`].
 #[must_use]
 pub fn http_client() -> SharedHttpClient {
     http_client_with(IDLE_TIMEOUT)
@@ -66,8 +66,8 @@ pub fn retries(attempts: u32) -> RetryConfig {
         .with_max_backoff(Duration::from_millis(500))
 }
 
-/// Ends each operation of a client before the [`Deadline`] of its invocation, so that the handler learns of
-/// the failure and can still act on it.
+/// Ends each operation of a client before the [`Deadline`] of its invocation, so that the handler gets
+/// the error and can still react to it.
 #[derive(Debug)]
 pub struct WithinDeadline;
 
@@ -107,7 +107,7 @@ mod tests {
 
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
 
-    /// Answers every request with an empty object. Each request arrives in one piece.
+    /// Answers every request with an empty object. Assumes that each request arrives in one piece.
     async fn answer(mut connection: TcpStream) {
         let mut request = [0; 8192];
         while connection.read(&mut request).await.is_ok_and(|read| read > 0) {

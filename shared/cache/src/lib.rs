@@ -1,4 +1,4 @@
-//! A cache of one value that is read from elsewhere. The key set and the secrets follow these rules:
+//! A cache of one value from a [`Source`]. The key set and the secrets are cached by these rules:
 //!
 //! 1. A value is *fresh* for some time after it was read. A fresh value is served without another read.
 //! 2. After that, the next request reads it again. While reads fail, the old value is served for some
@@ -7,8 +7,8 @@
 //!    A failed read therefore fails only the requests that waited for it, not later ones.
 //! 4. Concurrent requests share one read and its outcome, even if it fails.
 //!
-//! [`Cache::renewed`] reads even a fresh value again, for a caller who does not find something in it. It
-//! reads at most once in [`RETRY_SECONDS`].
+//! [`Cache::renewed`] reads even a fresh value again, for a caller that does not find a key in the key set.
+//! It reads at most once in [`RETRY_SECONDS`].
 
 use std::fmt;
 use std::future::Future;
@@ -31,7 +31,7 @@ pub trait Source: Send + Sync + 'static {
     /// The reason why the value could not be read. All requests that shared the read get a copy.
     type Error: std::error::Error + Clone + Send + Sync + 'static;
 
-    /// The name of the value in the log: `the key set`.
+    /// The name of the value in the log, such as `the key set`.
     const NAME: &'static str;
 
     /// Reads the value.
@@ -55,18 +55,18 @@ impl Lifetime {
     }
 }
 
-/// A value and the rules by which it is read again.
+/// A cached value, and the rules by which it is read again.
 pub struct Cache<S: Source> {
     source: S,
     lifetime: Lifetime,
     clock: Arc<dyn Clock>,
     /// How many reads have ended.
     reads: AtomicU64,
-    // Held during a read on purpose: concurrent requests wait for its outcome.
+    // Locked during a read, so that concurrent requests wait for its outcome.
     state: Mutex<State<S>>,
 }
 
-/// Shows no value: it may be a secret.
+/// Does not show the value, which may be a secret.
 impl<S: Source> fmt::Debug for Cache<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").field("lifetime", &self.lifetime).finish_non_exhaustive()
@@ -93,9 +93,9 @@ impl<S: Source> Default for State<S> {
 }
 
 impl<S: Source> State<S> {
-    /// Replaces times in the future by the current time, after the clock was set back. Otherwise a value
-    /// would stay fresh, and nothing would be read, until the clock has caught up.
-    fn follow(&mut self, now: Timestamp) {
+    /// Replaces times in the future by the current time, in case the clock was set back. Otherwise the value
+    /// would stay fresh, and nothing would be read, until the clock caught up.
+    fn clamp_times(&mut self, now: Timestamp) {
         self.tried_at = self.tried_at.map(|at| at.min(now));
         if let Some(kept) = &mut self.kept {
             kept.read_at = kept.read_at.min(now);
@@ -108,13 +108,13 @@ impl<S: Source> State<S> {
         Some(Arc::clone(&kept.value))
     }
 
-    /// Whether the last read began at least `ago` ago, or there was none.
+    /// Whether the last read began at least `ago` ago, or nothing has been read yet.
     fn tried_before(&self, ago: SignedDuration, now: Timestamp) -> bool {
         self.tried_at.is_none_or(|at| now.duration_since(at) >= ago)
     }
 }
 
-/// Whether a value that is still fresh is read again.
+/// Whether to read a value again that is still fresh.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Fresh,
@@ -132,7 +132,7 @@ impl<S: Source> Cache<S> {
         &self.source
     }
 
-    /// Returns the fresh value, or an old one while reads fail.
+    /// Returns a fresh value, or an old one while reads fail.
     ///
     /// # Errors
     /// The value cannot be read, and no old one may be served.
@@ -152,12 +152,12 @@ impl<S: Source> Cache<S> {
     async fn value(&self, wanted: Wanted) -> Result<Arc<S::Value>, S::Error> {
         let reads = self.reads.load(Ordering::SeqCst);
         let mut state = self.state.lock().await;
-        // Not before the lock: a request that waited for another's read must not compare with an older time.
+        // Read the clock after locking: a request that waited for another's read must not use an earlier time.
         let now = self.clock.now();
-        state.follow(now);
-        let failed_meanwhile =
+        state.clamp_times(now);
+        let shared_read_failed =
             self.reads.load(Ordering::SeqCst) != reads && state.failure.is_some();
-        if self.is_due(wanted, &state, now) && !failed_meanwhile {
+        if self.is_due(wanted, &state, now) && !shared_read_failed {
             self.read(&mut state, now).await;
         }
         match state.younger_than(self.lifetime.longest(), now) {
@@ -172,14 +172,14 @@ impl<S: Source> Cache<S> {
             return true;
         }
         if state.younger_than(self.lifetime.fresh, now).is_none() {
-            // A lifetime that is shorter than the pause also shortens the pause.
+            // A lifetime shorter than the pause shortens the pause too.
             return state.tried_before(retry.min(self.lifetime.fresh), now);
         }
         wanted == Wanted::Renewed && state.tried_before(retry, now)
     }
 
     async fn read(&self, state: &mut State<S>, now: Timestamp) {
-        // Set before the read: a read that never ends and is dropped with its request is an attempt too.
+        // Set before the read, because a read that hangs and is dropped with its request is an attempt too.
         state.tried_at = Some(now);
         // Boxed: reads are rare, and the SDK's futures are deeply nested.
         match self.source.read().boxed().await {

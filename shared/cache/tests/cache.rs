@@ -15,15 +15,15 @@ const STALE: i64 = 200;
 #[error("out of reach")]
 struct OutOfReach;
 
-/// A number that grows with every read.
+/// A remote number that grows with every read.
 #[derive(Default)]
-struct Elsewhere {
+struct Remote {
     reads: AtomicUsize,
     is_down: AtomicBool,
     hangs: AtomicBool,
 }
 
-struct Counted(Arc<Elsewhere>);
+struct Counted(Arc<Remote>);
 
 impl Source for Counted {
     type Value = usize;
@@ -42,7 +42,7 @@ impl Source for Counted {
 }
 
 struct Bench {
-    elsewhere: Arc<Elsewhere>,
+    remote: Arc<Remote>,
     clock: TestClock,
     cache: Cache<Counted>,
 }
@@ -53,18 +53,18 @@ impl Bench {
     }
 
     fn fresh_for(fresh: i64) -> Self {
-        let (elsewhere, clock) = (Arc::new(Elsewhere::default()), TestClock::default());
+        let (remote, clock) = (Arc::new(Remote::default()), TestClock::default());
         let lifetime = Lifetime {
             fresh: SignedDuration::from_secs(fresh),
             stale: SignedDuration::from_secs(STALE),
         };
-        let source = Counted(Arc::clone(&elsewhere));
+        let source = Counted(Arc::clone(&remote));
         let cache = Cache::new(source, lifetime, Arc::new(clock.clone()));
-        Self { elsewhere, clock, cache }
+        Self { remote, clock, cache }
     }
 
-    fn is_down(&self, is_down: bool) {
-        self.elsewhere.is_down.store(is_down, Ordering::SeqCst);
+    fn set_down(&self, is_down: bool) {
+        self.remote.is_down.store(is_down, Ordering::SeqCst);
     }
 
     fn wait(&self, seconds: i64) {
@@ -80,7 +80,7 @@ impl Bench {
     }
 
     fn reads(&self) -> usize {
-        self.elsewhere.reads.load(Ordering::SeqCst)
+        self.remote.reads.load(Ordering::SeqCst)
     }
 }
 
@@ -98,12 +98,12 @@ async fn a_fresh_value_is_served_without_a_read() {
 #[tokio::test]
 async fn without_a_value_the_next_request_reads_again() {
     let bench = Bench::new();
-    bench.is_down(true);
+    bench.set_down(true);
     for reads in 1..=3 {
         assert_eq!(bench.get().await, Err(OutOfReach));
         assert_eq!(bench.reads(), reads);
     }
-    bench.is_down(false);
+    bench.set_down(false);
     assert_eq!(bench.get().await, Ok(4), "in the same second");
 }
 
@@ -111,7 +111,7 @@ async fn without_a_value_the_next_request_reads_again() {
 async fn while_reads_fail_the_old_value_is_served_for_a_limited_time() {
     let bench = Bench::new();
     assert_eq!(bench.get().await, Ok(1));
-    bench.is_down(true);
+    bench.set_down(true);
     bench.wait(FRESH);
     for _ in 0..STALE {
         assert_eq!(bench.get().await, Ok(1));
@@ -120,7 +120,7 @@ async fn while_reads_fail_the_old_value_is_served_for_a_limited_time() {
     assert_eq!(bench.reads(), 1 + usize::try_from(STALE / RETRY_SECONDS).unwrap());
     assert_eq!(bench.get().await, Err(OutOfReach));
     assert_eq!(bench.get().await, Err(OutOfReach));
-    bench.is_down(false);
+    bench.set_down(false);
     assert!(bench.get().await.is_ok(), "without a pause");
 }
 
@@ -128,7 +128,7 @@ async fn while_reads_fail_the_old_value_is_served_for_a_limited_time() {
 async fn concurrent_requests_share_a_read_even_if_it_fails() {
     for is_down in [false, true] {
         let bench = Bench::new();
-        bench.is_down(is_down);
+        bench.set_down(is_down);
         let all = join_all((0..20).map(|_| bench.get())).await;
         let expected = if is_down { Err(OutOfReach) } else { Ok(1) };
         assert!(all.iter().all(|one| *one == expected), "{all:?}");
@@ -140,11 +140,11 @@ async fn concurrent_requests_share_a_read_even_if_it_fails() {
 }
 
 #[tokio::test]
-async fn a_read_that_was_dropped_leaves_the_others_able_to_read() {
+async fn a_dropped_read_does_not_prevent_later_ones() {
     let bench = Bench::new();
-    bench.elsewhere.hangs.store(true, Ordering::SeqCst);
+    bench.remote.hangs.store(true, Ordering::SeqCst);
     assert!(futures_util::FutureExt::now_or_never(bench.get()).is_none());
-    bench.elsewhere.hangs.store(false, Ordering::SeqCst);
+    bench.remote.hangs.store(false, Ordering::SeqCst);
     assert_eq!(bench.get().await, Ok(2));
 }
 
@@ -159,7 +159,7 @@ async fn a_renewal_reads_at_most_every_ten_seconds() {
         }
         assert_eq!(bench.reads(), 1 + second / 10);
     }
-    bench.is_down(true);
+    bench.set_down(true);
     bench.wait(RETRY_SECONDS);
     assert_eq!(bench.renewed().await, Ok(11), "a failed renewal leaves the value unchanged");
 }
@@ -168,7 +168,7 @@ async fn a_renewal_reads_at_most_every_ten_seconds() {
 async fn a_shorter_lifetime_shortens_the_pause_between_reads() {
     let bench = Bench::fresh_for(1);
     assert_eq!(bench.get().await, Ok(1));
-    bench.is_down(true);
+    bench.set_down(true);
     for reads in 2..=5 {
         bench.wait(1);
         assert_eq!(bench.get().await, Ok(1));
@@ -177,14 +177,14 @@ async fn a_shorter_lifetime_shortens_the_pause_between_reads() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_neither_keeps_a_value_nor_stops_the_reads() {
+async fn a_clock_set_back_neither_preserves_a_value_nor_stops_reads() {
     let bench = Bench::new();
     assert_eq!(bench.get().await, Ok(1));
     bench.wait(-3600);
     assert_eq!(bench.get().await, Ok(1), "the old value is served");
     bench.wait(RETRY_SECONDS);
     assert_eq!(bench.renewed().await, Ok(2));
-    bench.is_down(true);
+    bench.set_down(true);
     bench.wait(-3600);
     assert_eq!(bench.get().await, Ok(2));
     bench.wait(FRESH + STALE);

@@ -1,8 +1,8 @@
 //! Builds the DynamoDB client of a function and classifies its errors.
 //!
 //! A Lambda function has its region and credentials in the environment, so the client is built directly
-//! from there: the SDK's default chain of providers would add milliseconds and megabytes to every cold
-//! start to find the same values. Code that runs elsewhere (the command line) loads its configuration with
+//! from them. The SDK's default provider chain would find the same values, but it would add milliseconds and
+//! megabytes to every cold start. Code that runs elsewhere (the command line) loads its configuration with
 //! `aws-config` and passes the client in.
 
 mod measured;
@@ -22,15 +22,15 @@ pub use aws_sdk_dynamodb::types::AttributeValue as Value;
 use process::{AwsEnvironment, Fault, FaultKind, Reader, Settings};
 use verdict::Verdict;
 
-/// The maximum time of an operation, retries included. It is shorter than the grace in which a session
-/// rotates once (10 s), so that no retry arrives after the grace.
+/// The maximum time of an operation, including retries. It is shorter than the grace period of a refresh token that
+/// has been used (10 s), so that no retry arrives after that period.
 pub const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
 
 /// The maximum number of attempts at an operation. It is enough for many concurrent registrations of one
-/// name, whose transactions conflict until the first of them is complete.
+/// name, whose transactions conflict until the first of them completes.
 const ATTEMPTS: u32 = 5;
 
-/// The endpoint and the credentials of DynamoDB, and the deadline of an operation.
+/// The endpoint of DynamoDB, the credentials, and the deadline of an operation.
 #[derive(Clone, Debug)]
 pub struct Config {
     aws: AwsEnvironment,
@@ -38,7 +38,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Limits a whole operation to `deadline`, unless its deadline is already shorter.
+    /// Limits each operation, including retries, to `deadline`, unless the current limit is shorter.
     #[must_use]
     pub fn within(mut self, deadline: Duration) -> Self {
         self.deadline = self.deadline.min(deadline);
@@ -47,7 +47,7 @@ impl Config {
 }
 
 impl Settings for Config {
-    /// From the variables that Lambda sets for every function: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
+    /// Reads the variables that Lambda sets for every function: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
     /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; and, for an emulator, `AWS_ENDPOINT_URL_DYNAMODB` or
     /// `AWS_ENDPOINT_URL`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
@@ -76,14 +76,14 @@ pub fn connect(config: &Config) -> Client {
     Client::from_conf(builder.interceptor(measured::Measured).build())
 }
 
-/// Sets the deadlines and the retries of a client. `operation` limits a whole operation, retries included.
+/// Sets the deadlines and the retries of a client. `operation` limits each operation, including retries.
 #[must_use]
 pub fn deadlines(
     builder: aws_sdk_dynamodb::config::Builder,
     operation: Duration,
 ) -> aws_sdk_dynamodb::config::Builder {
     builder
-        .retry_classifier(verdict::PassingErrors)
+        .retry_classifier(verdict::TransientErrors)
         .retry_config(aws::retries(ATTEMPTS))
         .timeout_config(aws::timeouts(operation))
         .interceptor(aws::WithinDeadline)
@@ -92,7 +92,7 @@ pub fn deadlines(
 /// The attributes of an item by name.
 pub type Item = HashMap<String, Value>;
 
-/// A DynamoDB operation failed.
+/// The reason why a DynamoDB operation failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DynamoError {
     /// DynamoDB throttles, fails or cannot be reached. The same request may succeed later.
@@ -122,13 +122,13 @@ where
             SdkError::ConstructionFailure(_) => Verdict::Final,
             SdkError::ServiceError(service) => {
                 let response = (service.raw() as &dyn Any).downcast_ref::<HttpResponse>();
-                response.map_or(Verdict::Passing, Verdict::of)
+                response.map_or(Verdict::Transient, Verdict::of)
             }
             // No answer arrived.
-            _ => Verdict::Passing,
+            _ => Verdict::Transient,
         };
         match verdict {
-            Verdict::Passing => Self::Unavailable(Arc::new(error)),
+            Verdict::Transient => Self::Unavailable(Arc::new(error)),
             Verdict::Final => Self::Refused(Arc::new(error)),
         }
     }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_specific_endpoint_wins() {
+    fn the_endpoint_of_the_service_takes_precedence() {
         let both =
             env(&[("AWS_ENDPOINT_URL", "http://a"), ("AWS_ENDPOINT_URL_DYNAMODB", "http://b")]);
         assert_eq!(both.settings::<Config>().unwrap().aws.endpoint.as_deref(), Some("http://b"));

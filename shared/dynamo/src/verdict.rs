@@ -9,7 +9,7 @@ use serde::Deserialize;
 ///
 /// Sources: "Error handling with DynamoDB", "Amazon DynamoDB Transactions: How it works", and the errors
 /// of each operation in the API reference.
-const PASSING: [&str; 14] = [
+const TRANSIENT: [&str; 14] = [
     "InternalServerError",
     "LimitExceededException",
     "ProvisionedThroughputExceededException",
@@ -32,7 +32,7 @@ const PASSING: [&str; 14] = [
 const CANCELLED: &str = "TransactionCanceledException";
 
 /// Transient reasons for a cancelled transaction.
-const PASSING_REASONS: [&str; 4] = [
+const TRANSIENT_REASONS: [&str; 4] = [
     "ProvisionedThroughputExceeded",
     "RequestLimitExceeded",
     "ThrottlingError",
@@ -43,8 +43,8 @@ const PASSING_REASONS: [&str; 4] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The error is transient: the same request may succeed later.
-    Passing,
-    /// The same request would fail again: a condition does not hold, a permission is missing, or the request
+    Transient,
+    /// The same request would fail again: a condition failed, a permission is missing, or the request
     /// is invalid.
     Final,
 }
@@ -65,42 +65,41 @@ struct Reason {
 }
 
 impl Verdict {
-    /// The verdict on an answer. It does not depend on the operation. An answer with an unknown code is
-    /// judged by its status.
+    /// Judges an answer, independently of the operation. An answer with an unknown code is judged by its status.
     pub(crate) fn of(response: &HttpResponse) -> Self {
         let body = response.body().bytes().unwrap_or_default();
         let error: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
         // `com.amazonaws.dynamodb.v20120810#ThrottlingException`
         let code = error.kind.rsplit('#').next().unwrap_or_default();
-        let passes = if code == CANCELLED {
+        let is_transient = if code == CANCELLED {
             let reasons = error.reasons.iter().filter_map(|reason| reason.code.as_deref());
             let mut reasons = reasons.filter(|code| *code != "None").peekable();
             // A failed condition is final, even if other reasons are transient.
-            reasons.peek().is_some() && reasons.all(|code| PASSING_REASONS.contains(&code))
+            reasons.peek().is_some() && reasons.all(|code| TRANSIENT_REASONS.contains(&code))
         } else {
-            PASSING.contains(&code) || response.status().is_server_error()
+            TRANSIENT.contains(&code) || response.status().is_server_error()
         };
-        if passes { Self::Passing } else { Self::Final }
+        if is_transient { Self::Transient } else { Self::Final }
     }
 }
 
 /// Retries every operation that failed with a transient error, including those on which the SDK alone would
 /// give up.
 #[derive(Debug)]
-pub(crate) struct PassingErrors;
+pub(crate) struct TransientErrors;
 
-impl ClassifyRetry for PassingErrors {
+impl ClassifyRetry for TransientErrors {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         let failed = context.output_or_error().is_some_and(|output| output.is_err());
         match context.response() {
-            Some(response) if failed && Verdict::of(response) == Verdict::Passing => {
+            Some(response) if failed && Verdict::of(response) == Verdict::Transient => {
                 RetryAction::transient_error()
             }
             _ => RetryAction::NoActionIndicated,
         }
     }
 
-    /// Leaves an error that the SDK already retries to the SDK, so that the SDK's pause applies.
+    /// Leaves an error that the SDK retries anyway to the SDK, so that the SDK's backoff applies.
     fn classify_retry_v2(&self, context: &InterceptorContext, sdk: &RetryAction) -> RetryAction {
         match sdk {
             RetryAction::NoActionIndicated => self.classify_retry(context),
@@ -109,6 +108,6 @@ impl ClassifyRetry for PassingErrors {
     }
 
     fn name(&self) -> &'static str {
-        "passing errors of DynamoDB"
+        "transient errors of DynamoDB"
     }
 }

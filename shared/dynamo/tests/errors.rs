@@ -79,7 +79,7 @@ fn connected() -> Client {
     dynamo::connect(&env.settings::<dynamo::Config>().unwrap())
 }
 
-/// A client as a function builds it, but with short attempts and pauses, and without an operation deadline.
+/// The client of a function, but with short attempts and pauses, and without an operation deadline.
 fn client(faults: &Faults) -> Client {
     let connected = connected();
     let attempt = Duration::from_millis(100);
@@ -96,14 +96,14 @@ fn client(faults: &Faults) -> Client {
 }
 
 /// All transient faults, except a lost answer, which requires a database that answers.
-fn passing() -> impl Iterator<Item = Fault> {
+fn transient() -> impl Iterator<Item = Fault> {
     Fault::PASSING.into_iter().filter(|fault| *fault != Fault::LostAnswer)
 }
 
 #[tokio::test]
 async fn transient_errors_are_retried() {
     for operation in Operation::ALL {
-        for fault in passing() {
+        for fault in transient() {
             let faults = Faults::script(&[fault, fault, Fault::Empty]);
             let performed = operation.perform(&client(&faults)).await;
             assert!(performed.is_ok(), "{operation:?} {fault:?}: {performed:?}");
@@ -115,7 +115,7 @@ async fn transient_errors_are_retried() {
 #[tokio::test]
 async fn five_transient_errors_in_a_row_are_an_outage() {
     for operation in Operation::ALL {
-        for fault in passing() {
+        for fault in transient() {
             let faults = Faults::always(fault);
             let error = operation.perform(&client(&faults)).await.unwrap_err();
             assert_eq!(error.kind(), FaultKind::Unavailable, "{operation:?} {fault:?}");
@@ -136,7 +136,7 @@ async fn a_final_error_is_internal_and_not_retried() {
     }
 }
 
-/// The tests above would fail without the classifier of this crate.
+/// Shows that the tests above depend on the classifier of this crate.
 #[tokio::test]
 async fn the_sdk_alone_does_not_retry_a_conflict() {
     for (operation, fault) in [
@@ -165,5 +165,5 @@ async fn an_operation_ends_before_the_handler_that_waits_for_it() {
     let handler = Box::pin(Operation::Get.perform(&client));
     let ended = Deadline::within(Duration::from_secs(1)).bound(handler).await;
     assert_eq!(ended.expect("the deadline passed").unwrap_err().kind(), FaultKind::Unavailable);
-    assert_eq!(faults.requests(), 1, "an attempt of 2.5 s would have outlived both");
+    assert_eq!(faults.requests(), 1, "the deadline ended the first attempt, which may take 2.5 s");
 }

@@ -1,4 +1,4 @@
-//! The account of a user.
+//! User accounts.
 
 use jiff::Timestamp;
 
@@ -16,7 +16,7 @@ pub struct Account {
     /// Whether the address has been verified.
     pub email_standing: EmailStanding,
     /// An address given at registration that the account claims only once it is verified. Until then it
-    /// belongs to no account, and only the mail that verifies it is sent there.
+    /// belongs to no account, and only the verification email is sent there.
     pub pending_email: Option<Email>,
     /// The roles, which determine what the account may do.
     pub roles: Roles,
@@ -24,7 +24,7 @@ pub struct Account {
     pub created_at: Timestamp,
     /// Whether the account is active or disabled.
     pub standing: Standing,
-    /// The session epoch (`ver` of a token). Raising it ends every session at once.
+    /// The session epoch (`ver` of a token). Raising it ends every session immediately.
     pub epoch: SessionEpoch,
 }
 

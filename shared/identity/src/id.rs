@@ -14,7 +14,7 @@ use process::Random;
 #[error("not a valid identifier")]
 pub struct IdError;
 
-/// Parses only the spelling that [`fmt::Display`] writes; braces, upper case and the simple form are
+/// Parses only the spelling that [`fmt::Display`] writes. Braces, upper case and the form without hyphens are
 /// refused, so that an identifier has one spelling wherever it is a key.
 fn parse(text: &str) -> Result<Uuid, IdError> {
     let uuid = Uuid::try_parse(text).map_err(|_| IdError)?;
@@ -96,7 +96,7 @@ identifier! {
 }
 
 identifier! {
-    /// Identifies a mail to be sent. A UUIDv7, so that a later mail has a greater id.
+    /// Identifies an email to be sent. A UUIDv7, so that a later email has a greater id.
     MailId
 }
 
@@ -144,7 +144,7 @@ mod tests {
     use process::SystemRandom;
 
     #[test]
-    fn has_one_spelling() {
+    fn an_identifier_has_one_spelling() {
         let id = UserId::new(Timestamp::UNIX_EPOCH, &SystemRandom);
         let text = id.to_string();
         assert_eq!(text.parse(), Ok(id));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn is_deserialized_in_upper_and_lower_case() {
+    fn upper_case_is_deserialized_too() {
         let text = "0190a0f0-7c3a-7abc-8def-0123456789ab";
         let id = |text: &str| serde_json::from_value::<UserId>(text.into()).ok();
         assert_eq!(id(&text.to_uppercase()), text.parse().ok());
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn users_sort_by_time() {
+    fn user_ids_sort_by_time() {
         let early = UserId::new(Timestamp::from_second(1_000).unwrap(), &SystemRandom);
         let late = UserId::new(Timestamp::from_second(1_001).unwrap(), &SystemRandom);
         assert!(early.to_string() < late.to_string());
     }
 
     #[test]
-    fn versions_are_as_documented() {
+    fn uuid_versions_are_as_documented() {
         let version = |text: String| Uuid::parse_str(&text).unwrap().get_version_num();
         assert_eq!(version(UserId::new(Timestamp::UNIX_EPOCH, &SystemRandom).to_string()), 7);
         assert_eq!(version(SessionId::new(&SystemRandom).to_string()), 4);

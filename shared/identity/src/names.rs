@@ -1,8 +1,7 @@
 //! Usernames and e-mail addresses.
 //!
-//! A name is displayed as first given and is unique by its canonical form
-//! ([`CanonicalName`]), so that `ß` and `ss`, composed and decomposed, full and half width, upper
-//! and lower case are one account.
+//! A name is displayed as first given, and unique by its canonical form ([`CanonicalName`]). Spellings that differ
+//! only in case, width or composition belong to one account, and so do `ß` and `ss`.
 
 mod canonical;
 mod email;
@@ -32,8 +31,8 @@ pub enum NameError {
     /// The name contains a forbidden character, such as a space, a control or an invisible character.
     #[error("contains a character that is not allowed")]
     InvalidCharacters,
-    /// The characters are allowed, but not in this order: not an e-mail address, a combining mark at the start,
-    /// or mixed writing directions.
+    /// The characters are allowed, but not in this order: the text is not an e-mail address, begins with a
+    /// combining mark, or mixes writing directions.
     #[error("has an invalid format")]
     InvalidFormat,
     /// The name is reserved for the operator of the service ([`ReservedNames`]).

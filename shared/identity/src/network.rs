@@ -63,7 +63,7 @@ impl fmt::Display for Network {
 #[error("not a network")]
 pub struct NetworkError;
 
-/// Parses what [`fmt::Display`] writes.
+/// Parses only the form that [`fmt::Display`] writes.
 impl FromStr for Network {
     type Err = NetworkError;
 
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_written_form_is_parsed() {
+    fn only_the_displayed_form_is_parsed() {
         for text in [
             "",
             "unknown",

@@ -1,4 +1,4 @@
-//! Roles: a set per account, none implying another.
+//! Roles. An account has a set of them, and no role implies another.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Declares every role: its type, which a route names as its requirement; its name on the wire and in the table;
-/// and its permissions.
+/// Declares the roles. Each has a type, by which a route requires it, a name, on the wire and in the table, and
+/// permissions.
 macro_rules! roles {
     ($($(#[$doc:meta])* $role:ident = $name:literal [$($permission:literal),*];)*) => {
         /// A role of an account.
@@ -55,12 +55,12 @@ impl fmt::Display for Role {
     }
 }
 
-/// No role has that name.
+/// The text is not the name of a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown role: expected {}", expected())]
 pub struct RoleError;
 
-/// `user`, `admin` or `super_admin`.
+/// The names of all roles: `user`, `admin` or `super_admin`.
 fn expected() -> String {
     let names = Role::ALL.map(|role| format!("`{role}`"));
     match names.split_last() {
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_round_trip() {
+    fn role_names_round_trip() {
         for role in Role::ALL {
             assert_eq!(role.as_str().parse(), Ok(role));
             assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
@@ -171,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn none_implies_another() {
+    fn no_role_implies_another() {
         let roles = Roles::from_iter([Role::SuperAdmin]);
         assert!(!roles.contains(Role::Admin));
         assert!(!roles.contains(Role::User));
     }
 
     #[test]
-    fn are_a_set_in_order() {
+    fn roles_are_a_set_in_order() {
         let roles = Roles::from_iter([Role::Admin, Role::User, Role::Admin]);
         assert_eq!(serde_json::to_string(&roles).unwrap(), r#"["user","admin"]"#);
         assert_eq!(roles.to_string(), "user,admin");

@@ -19,7 +19,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::SigningKeyError;
 
-/// The coordinates of P-256, in bytes (RFC 7518 §6.2.1.2).
+/// The length of a coordinate in P-256, in bytes (RFC 7518 §6.2.1.2).
 const P256_BYTES: usize = 32;
 
 /// A private JWK and its state.
@@ -61,7 +61,7 @@ enum Material {
 impl PrivateJwk {
     /// Generates a key.
     ///
-    /// Ed25519 keys come from `random`; for other kinds, `aws-lc-rs` uses its own source of randomness.
+    /// Ed25519 keys are made from `random`. For other kinds, `aws-lc-rs` uses its own source of randomness.
     pub(crate) fn generate(algorithm: Algorithm, state: KeyState, random: &dyn Random) -> Self {
         let material = match algorithm {
             Algorithm::EdDsa => Material::ed25519(random),
@@ -83,7 +83,7 @@ impl PrivateJwk {
 
     /// The public half.
     ///
-    /// It deliberately goes through JSON: the published key is parsed as a verifier will parse it, and the public
+    /// The conversion goes through JSON on purpose: it parses the published key as a verifier will, and the public
     /// type has no private members.
     pub(crate) fn public(&self) -> Result<Jwk, SigningKeyError> {
         serde_json::to_value(self)
@@ -107,7 +107,7 @@ impl Material {
 
     fn p256() -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
-            .expect("the library makes keys");
+            .expect("aws-lc-rs generates keys");
         let point = pair.public_key().as_ref();
         let (x, y) = point[1..].split_at(P256_BYTES);
         let d: aws_lc_rs::encoding::EcPrivateKeyBin<'_> =
@@ -118,13 +118,13 @@ impl Material {
 
     fn rsa() -> Self {
         let pair =
-            aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).expect("the library makes keys");
+            aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).expect("aws-lc-rs generates keys");
         let document: aws_lc_rs::encoding::Pkcs8V1Der<'_> =
             pair.as_der().expect("an RSA key has a PKCS #8 form");
         let info = pkcs8::PrivateKeyInfoRef::from_der(document.as_ref())
-            .expect("the library writes PKCS #8");
+            .expect("aws-lc-rs writes PKCS #8");
         let key = pkcs1::RsaPrivateKey::from_der(info.private_key.as_bytes())
-            .expect("and within it PKCS #1");
+            .expect("PKCS #8 contains PKCS #1");
         let member = |integer: UintRef<'_>| encode(integer.as_bytes());
         Self::Rsa {
             n: member(key.modulus),
@@ -161,7 +161,7 @@ impl Material {
             (Self::Rsa { n, e, d, p, q, dp, dq, qi }, Algorithm::Rs256) => {
                 let members = [n, e, d, p, q, dp, dq, qi].map(|member| decode(member));
                 let member = |at: usize| UintRef::new(members[at].as_deref()?).ok();
-                // In the order of RFC 8017, appendix A.1.2, which is also that of the JWK's members.
+                // RFC 8017, appendix A.1.2, has the same order as the members of the JWK.
                 let key = pkcs1::RsaPrivateKey {
                     modulus: member(0)?,
                     public_exponent: member(1)?,

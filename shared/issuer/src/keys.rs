@@ -26,7 +26,7 @@ struct Stored {
     /// The version that this one replaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaces: Option<String>,
-    /// Revoked keys, which this version removes from the published set at once.
+    /// Revoked keys, which this version removes from the published set immediately.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     revoked: BTreeSet<String>,
 }
@@ -77,8 +77,8 @@ impl SigningKeys {
         Ok(set)
     }
 
-    /// Returns this set after a rotation: the next key becomes active, the active one is removed, and a new key is
-    /// next.
+    /// Returns this set after a rotation: the next key becomes active, the active key is removed, and a new next key
+    /// is added.
     ///
     /// # Errors
     /// [`SigningKeyError::NoNext`] if there is no next key.
@@ -96,7 +96,7 @@ impl SigningKeys {
     }
 
     /// Returns this set with new keys instead of those in `revoked`. If the active key is revoked, the next one
-    /// becomes active at once, unless it is revoked too.
+    /// becomes active immediately, unless it is revoked too.
     ///
     /// # Panics
     /// Never: generated keys are valid.
@@ -254,7 +254,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The reason why a private key set is unusable. Reveals only a key id.
+/// The reason why a private key set is invalid. It reveals nothing but a key id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningKeyError {
     /// The text is not a JWK Set of private keys.
@@ -263,7 +263,7 @@ pub enum SigningKeyError {
     /// The set does not have exactly one active key.
     #[error("the JWK Set does not have exactly one active key")]
     States,
-    /// A rotation needs a next key.
+    /// The set has no next key, so it cannot rotate.
     #[error("the JWK Set has no next key")]
     NoNext,
     /// A key cannot sign, or its halves do not belong together.
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn round_trips_in_every_algorithm() {
+    fn a_set_round_trips_and_publishes_no_private_member() {
         for algorithm in Algorithm::ALL {
             let keys = SigningKeys::generate(algorithm, "v1", &SystemRandom);
             let again: SigningKeys = keys.to_json().parse().unwrap();
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_private_keys_are_refused() {
+    fn invalid_private_keys_are_refused() {
         for algorithm in Algorithm::ALL {
             let good = json(&SigningKeys::generate(algorithm, "v1", &SystemRandom));
             for member in ["d", "kid", "alg", "kty", "state"] {

@@ -14,7 +14,7 @@ use crate::sign::signer;
 /// The default lifetime of an access token, in seconds.
 const DEFAULT_SECONDS: u64 = 900;
 
-/// The maximum lifetime of an access token, in seconds. Routes by token notice a changed role only after it.
+/// The maximum lifetime of an access token, in seconds. A route by token may act on outdated roles for as long.
 pub const MAX_SECONDS: u64 = 3600;
 
 /// The value of `amr` after a login by password (RFC 8176).
@@ -89,7 +89,7 @@ impl Minted {
 }
 
 impl AccessTokens {
-    /// Creates a minter.
+    /// Creates a minter and enables signing in this process.
     #[must_use]
     pub fn new(config: Config) -> Self {
         auth::crypto::enable_signing(signer);
@@ -134,7 +134,7 @@ impl AccessTokens {
     }
 }
 
-/// A token could not be signed.
+/// An access token could not be signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the token could not be signed")]
 pub struct MintError;

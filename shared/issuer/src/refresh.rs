@@ -1,9 +1,9 @@
 //! Refresh tokens: `v1.<pepper id>.<sub>.<sid>.<counter>.<MAC>`.
 //!
-//! A token names its session and how often the session had rotated; a MAC proves that this service issued it.
-//! The pepper of the MAC is in no table, so a copy of the tables cannot forge a token. The MAC is checked before
-//! anything is read or written, so a stranger who knows a session id cannot rotate the session. The content of a
-//! token is not secret, and the same content always gives the same token.
+//! A token contains the id of its session and how often the session had rotated. A MAC proves that this service
+//! issued the token. The pepper of the MAC is in no table, so a copy of the tables is not enough to forge a token.
+//! The MAC is checked before anything is read or written, so a stranger who knows a session id cannot rotate the
+//! session. The content of a token is not secret, and the same content always yields the same token.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// Encodes the token for the client. The same `key` always gives the same token.
+    /// Encodes the token for the client. The same `key` always yields the same token.
     #[must_use]
     pub fn sign(&self, key: &MacKey) -> String {
         let mut token = format!(
@@ -85,7 +85,7 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Strict base64url without padding or spare bits: a token has one spelling.
+/// Decodes strict base64url, without padding or spare bits, so that a token has one spelling.
 fn decode(member: &str) -> Result<Vec<u8>, RefreshTokenError> {
     URL_SAFE_NO_PAD.decode(member).map_err(|_| RefreshTokenError::Malformed)
 }
@@ -101,7 +101,7 @@ pub enum RefreshTokenError {
     Malformed,
     /// The token names an unknown pepper.
     UnknownPepper,
-    /// This service did not make the MAC.
+    /// The MAC is invalid, so this service did not issue the token.
     Mac,
 }
 
@@ -146,16 +146,16 @@ mod tests {
     fn a_token_round_trips_and_is_reproducible() {
         let peppers = peppers();
         for counter in [0, 1, u64::MAX] {
-            let made = refresh_token(counter);
-            let token = made.sign(&key(&peppers));
-            assert_eq!(RefreshToken::verify(&token, &peppers), Ok(made));
-            assert_eq!(made.sign(&key(&peppers)), token);
+            let issued = refresh_token(counter);
+            let token = issued.sign(&key(&peppers));
+            assert_eq!(RefreshToken::verify(&token, &peppers), Ok(issued));
+            assert_eq!(issued.sign(&key(&peppers)), token);
             assert!(token.len() < 130);
         }
     }
 
     #[test]
-    fn every_character_counts() {
+    fn a_token_altered_anywhere_is_refused() {
         let peppers = peppers();
         let token = refresh_token(7).sign(&key(&peppers));
         for at in 0..token.len() {
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// The last character of 16, 8 and 32 bytes in base64url carries bits that must be zero.
+    /// In base64url, the last character of 8, 16 or 32 bytes has spare bits, which must be zero.
     #[test]
     fn a_token_with_nonzero_spare_bits_is_refused() {
         let peppers = peppers();

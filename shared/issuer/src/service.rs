@@ -1,4 +1,4 @@
-//! The issuer: tokens for a session, with the current secrets.
+//! Issues the tokens of a session with the current secrets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ pub struct Config {
 }
 
 impl Settings for Config {
-    /// From `SIGNING_KEYS_SECRET`, `SECRETS_CACHE_SECONDS`, and as
-    /// [`AccessConfig::read`](crate::AccessConfig::read) says.
+    /// Reads `SIGNING_KEYS_SECRET`, `SECRETS_CACHE_SECONDS`, and the variables of
+    /// [`AccessConfig::read`](crate::AccessConfig::read).
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let access = mint::Config::read(reader);
         let signing_keys = secrets::Config::read(reader, "SIGNING_KEYS_SECRET");
@@ -86,7 +86,8 @@ impl fmt::Debug for Tokens {
 }
 
 impl Issuer {
-    /// Reads both secrets. If that fails, the function still starts and each request tries again.
+    /// Creates an issuer and reads both secrets. If that fails, the function still starts, and each request tries
+    /// again.
     pub async fn open(config: Config, peppers: Arc<Cached<Peppers>>, world: &World) -> Self {
         let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
         let signing_keys = Secret::new(&config.signing_keys);
@@ -97,13 +98,13 @@ impl Issuer {
             clock,
             random,
         };
-        // The cache has logged a failure.
+        // The cache logs a failure.
         let _ = tokio::join!(issuer.signing_keys.get(), issuer.peppers.get());
         issuer
     }
 
-    /// Loads the current keys for issuing tokens. Call it before writing anything for a token: the write is useless
-    /// if the keys are not available.
+    /// Loads the current keys for issuing tokens. Call this before writing anything for which tokens are issued: if
+    /// the keys are not available, the write is useless.
     ///
     /// # Errors
     /// The secrets cannot be read, or there is no key yet.
@@ -178,13 +179,13 @@ impl Ready<'_> {
     }
 }
 
-/// Tokens could not be issued.
+/// The reason why tokens could not be issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
     /// A secret cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The key set is empty: the first rotation has not happened yet.
+    /// The key set is empty, because the first rotation has not happened yet.
     #[error("there is no signing key yet")]
     NoKey,
     /// The access token could not be signed.

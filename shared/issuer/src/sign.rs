@@ -10,7 +10,10 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey};
 use signature::{Error, Signer};
 
 /// Creates a signer: the hook of [`auth::crypto::enable_signing`].
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is jsonwebtoken's")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "jsonwebtoken defines the type of the function"
+)]
 pub(crate) fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     let bytes = key.as_bytes();
     let pair = match (algorithm, key.family()) {

@@ -1,4 +1,4 @@
-//! Minted tokens have exactly the contents of the contract, and the verifier accepts them.
+//! Minted tokens have exactly the documented content, and the verifier accepts them.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -78,7 +78,7 @@ fn part(token: &str, at: usize) -> Value {
 }
 
 #[tokio::test]
-async fn a_minted_token_lets_its_owner_in_until_it_expires() {
+async fn a_minted_token_is_accepted_until_it_expires() {
     let bench = Bench::new();
     let token = bench.mint(&[]);
     let caller = bench.verifier().admit::<Admin>(&token).await.unwrap();
@@ -88,7 +88,7 @@ async fn a_minted_token_lets_its_owner_in_until_it_expires() {
 }
 
 #[test]
-fn the_header_is_that_of_an_access_token_and_no_more() {
+fn the_header_contains_only_alg_kid_and_typ() {
     let bench = Bench::new();
     let kid = bench.keys.active().unwrap().kid();
     let expected = json!({"alg": "EdDSA", "kid": kid, "typ": "at+jwt"});
@@ -96,7 +96,7 @@ fn the_header_is_that_of_an_access_token_and_no_more() {
 }
 
 #[test]
-fn the_claims_are_those_of_the_contract_and_no_more() {
+fn a_token_has_exactly_the_documented_claims() {
     let bench = Bench::new();
     let now = bench.clock.now().as_second();
     let token = bench.mint(&[("ACCESS_TOKEN_SECONDS", "60"), ("CLIENT_ID", "another")]);
@@ -129,7 +129,7 @@ fn every_token_has_its_own_id() {
 }
 
 #[test]
-fn the_randomness_is_the_one_passed_in() {
+fn the_token_id_comes_from_the_given_randomness() {
     let bench = Bench::new();
     let issuer = AccessTokens::new(config(&[]).unwrap());
     let mint = |seed| {
@@ -145,7 +145,7 @@ fn the_randomness_is_the_one_passed_in() {
 
 /// Covers every algorithm, a rotation and a change of the algorithm.
 #[tokio::test]
-async fn the_active_key_signs_and_all_verify() {
+async fn the_active_key_signs_with_every_algorithm() {
     let bench = Bench::new();
     for (first, then) in [
         (Algorithm::EdDsa, Algorithm::Es256),
@@ -166,7 +166,7 @@ async fn the_active_key_signs_and_all_verify() {
             let verifier =
                 Verifier::new(rules, Forge::of(keys.clone()), Arc::new(bench.clock.clone()));
             assert!(verifier.verify(&token).await.is_ok(), "{algorithm}");
-            // The right key's signature of another text, and a signature by another key.
+            // The signature must not be valid for other claims.
             let (message, signature) = token.rsplit_once('.').unwrap();
             let other = message.replacen('.', ".e30", 1);
             let altered = verifier.verify(&format!("{other}.{signature}")).await;
@@ -176,7 +176,7 @@ async fn the_active_key_signs_and_all_verify() {
 }
 
 #[test]
-fn the_lifetime_is_bounded() {
+fn the_lifetime_must_be_from_one_second_to_an_hour() {
     for good in ["1", "900", "3600"] {
         assert!(config(&[("ACCESS_TOKEN_SECONDS", good)]).is_ok(), "{good}");
     }

@@ -1,8 +1,8 @@
 //! The public key set in the `KeysTable`, as a [`KeySource`].
 //!
-//! The set is one item, which also contains the global epoch. A function reads it when it starts and keeps
-//! it by the rule of [`cache`]: for [`FRESH_SECONDS`], and while reads fail for [`STALE_SECONDS`] more;
-//! then the answer is 503. A `kid` that is not in it causes one more read, at most every
+//! The set is one item, which also contains the global epoch. A function reads it at startup and caches it by the
+//! rules of [`cache`]: for [`FRESH_SECONDS`], and for [`STALE_SECONDS`] more while reads fail. After that, the
+//! answer is 503. A `kid` that is not in the set causes another read, but at most one every
 //! [`UNKNOWN_KID_SECONDS`], so that a stranger with invented key ids cannot turn every request into a read.
 //!
 //! Anyone who can write this table can forge any user's tokens, so only the function that rotates keys may write it.
@@ -18,16 +18,16 @@ use jiff::SignedDuration;
 use process::{Clock, Metric, Reader, Settings};
 pub use record::{KeyState, KeysError, KeysTable, Published, PublishedKey, Record};
 
-/// How long a set that has been read counts as fresh, in seconds, unless configured.
+/// How long a set stays fresh after it was read, in seconds: the maximum, and the default.
 pub const FRESH_SECONDS: i64 = 300;
 
-/// How much longer a set is served while reads fail, in seconds: at most as long as it is fresh.
+/// How much longer a set is served while reads fail, in seconds. It is never served longer than it was fresh.
 pub const STALE_SECONDS: i64 = 300;
 
 /// The shortest time between two reads for unknown key ids, in seconds.
 pub const UNKNOWN_KID_SECONDS: i64 = cache::RETRY_SECONDS;
 
-/// The table of the keys and how long they are cached.
+/// The name of the keys' table, and how long the keys are cached.
 #[derive(Clone, Debug)]
 pub struct Config {
     table: String,
@@ -35,7 +35,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The name of the table.
+    /// Returns the table, accessed with `client`.
     #[must_use]
     pub fn table(&self, client: Client) -> KeysTable {
         KeysTable::new(&self.table, client)
@@ -51,7 +51,7 @@ impl Settings for Config {
     }
 }
 
-/// How long verifiers keep the key set, in seconds.
+/// How long verifiers cache the key set, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSeconds(i64);
 
@@ -118,7 +118,7 @@ pub struct TableKeys {
     cache: Cache<PublishedKeys>,
 }
 
-/// The item of the table, as a source of the cache.
+/// The item of the table, as the source of the cache.
 struct PublishedKeys {
     table: KeysTable,
     clock: Arc<dyn Clock>,
@@ -156,7 +156,7 @@ impl TableKeys {
     /// Reads the set when a function starts. If that fails, the function still starts, and the next request
     /// reads it.
     pub async fn warm(&self) {
-        // The cache has logged a failure.
+        // The cache logs a failure.
         let _ = self.cache.get().await;
     }
 
@@ -167,7 +167,7 @@ impl TableKeys {
         keys
     }
 
-    /// Returns the whole set, fresh or at least not too old.
+    /// Returns the whole set: a fresh one, or the previous one while reads fail.
     ///
     /// # Errors
     /// The set cannot be read, and the previous one is too old.
@@ -177,7 +177,7 @@ impl TableKeys {
     }
 }
 
-/// The cause is in the log.
+/// Drops the cause, which is in the log.
 fn unreadable(_: KeysError) -> KeyError {
     KeyError
 }

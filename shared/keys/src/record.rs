@@ -87,7 +87,7 @@ impl Record {
     /// The keys and the epoch that verifiers use.
     ///
     /// # Errors
-    /// There are no keys, or a key is unusable.
+    /// There are no keys, or a key is invalid.
     pub fn published(&self, now: Timestamp) -> Result<Published, KeysError> {
         if self.keys.is_empty() {
             return Err(KeysError::Unpublished);
@@ -168,12 +168,12 @@ impl KeysTable {
         })
     }
 
-    /// Publishes `keys` instead of those in `seen`, for the version `version` of the secret. The epoch does not
-    /// change.
+    /// Replaces the published keys, as they are in `seen`, by `keys`, which belong to the version `version` of the
+    /// secret. The epoch does not change.
     ///
     /// # Errors
-    /// [`KeysError::Conflict`] if another set has been published since `seen` was read; or the table cannot be
-    /// written.
+    /// [`KeysError::Conflict`] if another set has been published since `seen` was read, and other errors if the table
+    /// cannot be written.
     pub async fn publish(
         &self,
         seen: &Record,
@@ -244,7 +244,7 @@ impl KeysTable {
     }
 }
 
-/// The key set could not be read or published.
+/// The reason why the key set could not be read or published.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum KeysError {
     /// The database call failed.

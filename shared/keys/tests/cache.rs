@@ -70,7 +70,7 @@ async fn has(keys: &TableKeys, kid: &str) -> Result<bool, KeyError> {
 }
 
 #[tokio::test]
-async fn the_set_is_read_once_at_the_start_and_kept() {
+async fn the_set_is_read_once_at_the_start_and_cached() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     assert_eq!(bench.faults.requests(), 1);
@@ -99,7 +99,7 @@ async fn concurrent_requests_share_a_read() {
 }
 
 #[tokio::test]
-async fn invented_kids_cause_a_read_every_ten_seconds_at_most() {
+async fn unknown_kids_cause_at_most_one_read_every_ten_seconds() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     for n in 0..10_000 {
@@ -134,7 +134,7 @@ async fn a_new_key_is_known_within_ten_seconds() {
 }
 
 #[tokio::test]
-async fn while_reads_fail_the_old_set_serves_for_ten_minutes() {
+async fn while_reads_fail_the_old_set_is_served_until_it_is_ten_minutes_old() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     bench.fail();
@@ -143,7 +143,7 @@ async fn while_reads_fail_the_old_set_serves_for_ten_minutes() {
         assert_eq!(has(&keys, bench.kid()).await, Ok(true), "{second} s");
         bench.wait(1);
     }
-    assert_eq!(bench.faults.requests(), 1 + 30, "one try every ten seconds");
+    assert_eq!(bench.faults.requests(), 1 + 30, "one attempt every ten seconds");
     assert_eq!(has(&keys, bench.kid()).await, Err(KeyError));
     assert_eq!(keys.set().await.unwrap_err(), KeyError);
     assert_eq!(KeyError.kind(), FaultKind::Unavailable);
@@ -155,7 +155,7 @@ async fn while_reads_fail_the_old_set_serves_for_ten_minutes() {
 }
 
 #[tokio::test]
-async fn a_failed_read_for_an_unknown_kid_leaves_the_set_as_it_was() {
+async fn a_failed_read_for_an_unknown_kid_does_not_change_the_set() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     bench.fail();
@@ -172,7 +172,7 @@ async fn after_a_cold_start_with_one_failed_read_the_next_request_is_answered() 
     bench.faults.then(&[FAULT]);
     let keys = bench.open().await;
     assert_eq!(bench.faults.requests(), 1);
-    assert_eq!(has(&keys, bench.kid()).await, Ok(true), "without a wait");
+    assert_eq!(has(&keys, bench.kid()).await, Ok(true), "without a pause");
     assert_eq!(keys.epoch().await, Ok(GlobalEpoch::NEVER_RAISED));
     assert!(!keys.set().await.unwrap().is_empty());
     assert_eq!(bench.faults.requests(), 2);
@@ -192,7 +192,7 @@ async fn without_a_key_set_every_request_reads_until_one_succeeds() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_neither_keeps_a_set_nor_stops_the_reads() {
+async fn a_clock_set_back_neither_preserves_a_set_nor_stops_reads() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     bench.wait(-3600);
@@ -208,7 +208,7 @@ async fn a_clock_that_is_set_back_neither_keeps_a_set_nor_stops_the_reads() {
 }
 
 #[tokio::test]
-async fn a_clock_that_leaps_ahead_only_causes_a_read() {
+async fn a_clock_set_far_ahead_only_causes_a_read() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     bench.wait(1_000_000_000);
@@ -224,7 +224,7 @@ async fn a_missing_or_invalid_key_set_is_an_outage() {
         KeysTable::new(table, bench.stack.client()).published(SystemClock.now()).await
     };
     let read = published("NoSuchTable").await.unwrap_err();
-    assert_eq!(read.kind(), FaultKind::Internal, "a wrong name is a defect");
+    assert_eq!(read.kind(), FaultKind::Internal, "a wrong table name is a defect");
     let entry = |jwk: &str| {
         format!(r#"[{{"jwk":{jwk},"state":"active","published_at":"2026-01-01T00:00:00Z"}}]"#)
     };
@@ -256,7 +256,7 @@ fn text(text: &str) -> aws_sdk_dynamodb::types::AttributeValue {
 }
 
 #[tokio::test]
-async fn a_published_set_has_only_public_members_and_reads_back() {
+async fn a_published_set_round_trips_without_private_members() {
     let bench = Bench::start().await;
     let read = bench.stack.keys_table().published(SystemClock.now()).await.unwrap();
     assert_eq!(read.set.as_jwks(), bench.stack.forge().public().as_jwks());
@@ -300,7 +300,7 @@ async fn the_epoch_is_read_with_the_keys_and_never_lowered() {
 }
 
 #[tokio::test]
-async fn a_key_past_its_end_is_not_published() {
+async fn an_expired_key_is_not_published() {
     let bench = Bench::start().await;
     let table = bench.stack.keys_table();
     let mut record = table.record().await.unwrap();
@@ -323,7 +323,7 @@ async fn a_shorter_cache_time_causes_more_frequent_reads() {
         assert_eq!(has(&keys, bench.kid()).await, Ok(true));
     }
     assert_eq!(bench.faults.requests(), 1 + 5);
-    // While reads fail, it is served for the same time again.
+    // While reads fail, the set is served for one more second.
     bench.fail();
     bench.wait(1);
     assert_eq!(has(&keys, bench.kid()).await, Ok(true));

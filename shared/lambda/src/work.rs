@@ -63,7 +63,7 @@ pub enum Unfinished {
 
 /// Runs the start of an instance. Its calls to services end in time; the start itself may take longer.
 pub(crate) async fn start<F: Future>(work: F) -> F::Output {
-    Deadline::within(START).known_to(work).await
+    Deadline::within(START).scope(work).await
 }
 
 /// Runs the work of one invocation until its deadline, if it has one. A panic ends only this work.
@@ -100,7 +100,7 @@ mod tests {
         let millis = u64::try_from(now + from_now_ms).unwrap();
         let deadline = Invocations::default().deadline(millis, &SystemClock);
         // A call begins a moment after that.
-        let left = deadline.known_to(async { Deadline::left_for_a_call() }).await.unwrap();
+        let left = deadline.scope(async { Deadline::left_for_a_call() }).await.unwrap();
         (left + Duration::from_millis(500)).as_secs()
     }
 

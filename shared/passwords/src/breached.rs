@@ -1,22 +1,22 @@
 //! The breached-password filter: its file, its look-up and its builder.
 //!
-//! A filter states whether a password is in a list, without containing the list. It recognizes every listed
-//! password. It also refuses one in 65,536 of all other passwords; those users must choose another one.
+//! A filter tells whether a password is in a list, without containing the list. It recognizes every listed password.
+//! It also refuses one in 65,536 other passwords, whose users must choose another one.
 //!
 //! The file, with numbers in little-endian order:
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
 //! | 0 to 8 | `LKBREACH` |
 //! | 8 to 12 | the version, 1 |
 //! | 12 to 20 | the number of entries |
 //! | 20 to 40 | the descriptor of the binary fuse filter |
 //! | 40 to 48 | the length of the fingerprints, in bytes |
-//! | 48 to 80 | SHA-256 of everything before and after it |
+//! | 48 to 80 | the SHA-256 digest of all other bytes |
 //! | from 80 | the fingerprints, of 16 bits |
 //!
-//! An entry is the first eight bytes of the password's SHA-1, as in the lists of
-//! Have I Been Pwned. SHA-1 protects nothing here: the lists are public.
+//! An entry is the first eight bytes of the password's SHA-1 digest, which the lists of Have I Been Pwned contain.
+//! SHA-1 protects nothing here: the lists are public.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -39,13 +39,13 @@ const HEADER_LEN: usize = PREFIX_LEN + digest::SHA256_OUTPUT_LEN;
 /// One in this many unlisted passwords is refused too, because fingerprints have 16 bits.
 pub const FALSE_POSITIVE_ONE_IN: u32 = 65_536;
 
-/// The maximum number of entries: at 18 bits each, they still fit next to a function in Lambda's 250 MB.
+/// The maximum number of entries. With 18 bits each, they and a function fit into Lambda's 250 MB.
 const MAX_ENTRIES: usize = 100_000_000;
 
-// Fingerprints are used directly from the file.
+// Fingerprints are used as the file contains them, without conversion.
 const _: () = assert!(cfg!(target_endian = "little"), "the file is little-endian");
 
-/// A list of breached passwords, in which a password can be looked up.
+/// A filter in which a password can be looked up.
 pub struct BreachedFilter {
     entries: u64,
     descriptor: [u8; DESCRIPTOR_LEN],
@@ -117,14 +117,14 @@ impl BreachedFilter {
     /// Writes the filter in the format that [`BreachedFilter::read`] reads.
     ///
     /// # Errors
-    /// The errors of `output`.
+    /// Writing to `output` failed.
     pub fn write(&self, output: &mut dyn Write) -> io::Result<()> {
         output.write_all(&self.header())?;
         output.write_all(self.fingerprints.get())
     }
 
-    /// Whether exactly this password, in NFC, is in the list. Also true for one in [`FALSE_POSITIVE_ONE_IN`]
-    /// unlisted passwords.
+    /// Whether exactly this password, in NFC, is in the list. This is also true for one in
+    /// [`FALSE_POSITIVE_ONE_IN`] unlisted passwords.
     #[must_use]
     pub fn contains(&self, password: &Password) -> bool {
         self.has(key(password))
@@ -204,22 +204,22 @@ fn key(password: &Password) -> u64 {
     u64::from_be_bytes(take(&mut hash.as_ref()))
 }
 
-/// The reason why a file is not a usable filter.
+/// The reason why a file is not a valid filter.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// The file cannot be read.
     #[error("cannot be read")]
     Unreadable(#[from] io::Error),
-    /// It does not begin with the header of a filter.
+    /// The file does not begin with the header of a filter.
     #[error("is not a filter of breached passwords: build one with `cargo xtask passwords filter`")]
     Foreign,
-    /// This build does not support its version.
+    /// This build does not support the version of the file.
     #[error("has version {0}, but this build reads only version {VERSION}: build it again")]
     Version(u32),
-    /// Its length differs from the one in its header.
+    /// The length of the file differs from the one in its header.
     #[error("has the wrong length: data was cut off or added")]
     Length,
-    /// Its checksum does not match.
+    /// The checksum does not match the content.
     #[error("is damaged: its checksum does not match")]
     Damaged,
 }
@@ -234,17 +234,17 @@ pub struct FilterBuilder {
 }
 
 impl FilterBuilder {
-    /// Accepts everything except hashes with a count below `min_count`.
+    /// Creates an empty builder that ignores hashes with a count below `min_count`.
     #[must_use]
     pub fn new(min_count: u64) -> Self {
         Self { keys: Vec::new(), min_count, limit: MAX_ENTRIES, hashes: 0, words: 0 }
     }
 
-    /// Adds the content of a line, with or without line end: a SHA-1 hash in 40 hex digits, optionally followed
+    /// Adds the content of a line, with or without a line break: a SHA-1 hash in 40 hex digits, optionally followed
     /// by a colon and a count, or a password. Ignores empty lines.
     ///
     /// # Errors
-    /// The line is neither, or the filter is full. The line is not added.
+    /// The line is neither a hash nor a possible password and was not added, or the filter is full.
     pub fn add(&mut self, line: &[u8]) -> Result<(), BuildError> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -259,15 +259,15 @@ impl FilterBuilder {
         let is_hex = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         let key = match (hash.len(), count) {
             (40, count) if is_hex => {
-                // A count that overflows is not small.
+                // A count that overflows is above every minimum.
                 if count.is_some_and(|count| count.parse().unwrap_or(u64::MAX) < self.min_count) {
                     return Ok(());
                 }
                 self.hashes += 1;
                 u64::from_str_radix(&hash[..16], 16).map_err(|_| BuildError::OtherHash)?
             }
-            // An NTLM hash, or the suffix of a hash from a range of Have I Been Pwned. As a password it
-            // would be useless, and nobody would notice.
+            // This is an NTLM hash, or a suffix from a range of Have I Been Pwned. Adding it as a password would be
+            // useless, and nobody would notice.
             (32.., Some(_)) if is_hex => return Err(BuildError::OtherHash),
             _ => {
                 let word = Password::parse(text.to_owned()).map_err(|_| BuildError::TooLong)?;
@@ -276,8 +276,8 @@ impl FilterBuilder {
             }
         };
         self.keys.push(key);
-        // There may be duplicates. Half of this room is free afterwards, so that this is not repeated
-        // for each further line.
+        // There may be duplicates. At least half of the space is free after sorting, so this is not repeated for
+        // each further line.
         if self.keys.len() > 2 * self.limit {
             self.sort()?;
         }
@@ -331,7 +331,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A filter cannot be built from the input. Never quotes the input.
+/// The reason why a filter cannot be built from the input. It never quotes the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// A line is not text.
@@ -343,13 +343,13 @@ pub enum BuildError {
     /// A line is a hash of another kind.
     #[error("is a hash, but not SHA-1 in 40 hex digits")]
     OtherHash,
-    /// There is no password.
+    /// The input contains no password.
     #[error("the list contains no password")]
     Empty,
-    /// More than fit into a layer.
+    /// There are more passwords than fit into a Lambda layer.
     #[error("there are more than {MAX_ENTRIES} passwords, which do not fit into a Lambda layer")]
     TooMany,
-    /// A thousand attempts found no filter.
+    /// A thousand attempts to build the filter failed.
     #[error("the filter could not be built")]
     Failed,
 }
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn rarely_seen_hashes_can_be_left_out() {
+    fn hashes_below_the_minimum_count_are_left_out() {
         let mut builder = FilterBuilder::new(5);
         let hash = |text: &str| {
             hex::encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_input_is_refused() {
+    fn invalid_input_is_refused() {
         let mut builder = FilterBuilder::new(0);
         assert_eq!(builder.add(b"caf\xe9"), Err(BuildError::NotUtf8));
         assert_eq!(builder.add(&[b'x'; 1_025]), Err(BuildError::TooLong));
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn distinct_passwords_are_limited_to_what_a_layer_holds() {
+    fn the_number_of_distinct_passwords_is_limited() {
         let limited = || FilterBuilder { limit: 10, ..FilterBuilder::new(0) };
         let mut builder = limited();
         for n in 0..1_000 {
@@ -501,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_every_listed_password_and_hardly_any_other() {
+    fn every_listed_password_is_found_and_hardly_any_other() {
         let listed: Vec<_> = texts("listed").take(100_000).collect();
         let filter = build(listed.iter().map(String::as_str)).unwrap();
         let filter = read(&file(&filter)).unwrap();
@@ -509,7 +509,7 @@ mod tests {
         assert!(listed.iter().all(|text| filter.contains(&password(text))));
         let others = texts("other").take(100_000);
         let wrong = others.filter(|text| filter.contains(&password(text))).count();
-        // One or two are expected. The texts are constant, so the number is too.
+        // One or two are expected. The texts never change, so the number does not either.
         assert!(wrong < 10, "{wrong} of 100,000");
     }
 
@@ -544,9 +544,9 @@ mod tests {
         }
     }
 
-    /// The checksum is right, so only the check of the descriptor keeps a look-up within the file.
+    /// The checksums are correct, so only the check of the descriptor keeps a look-up within the file.
     #[test]
-    fn a_descriptor_that_does_not_fit_is_refused() {
+    fn a_descriptor_that_does_not_match_the_length_is_refused() {
         let filter = |descriptor: [u32; 3], len: usize| BreachedFilter {
             entries: 3,
             descriptor: {
@@ -588,7 +588,7 @@ mod tests {
     proptest! {
         /// Small filters have a different layout than large ones.
         #[test]
-        fn any_number_of_entries_is_found(keys in proptest::collection::btree_set(any::<u64>(), 1..3_000)) {
+        fn every_entry_is_found_at_any_size(keys in proptest::collection::btree_set(any::<u64>(), 1..3_000)) {
             let lines: BTreeSet<_> = keys.iter().map(|key| format!("{key:016x}{:024x}:1", 0)).collect();
             let filter = build(lines.iter().map(String::as_str)).unwrap();
             let filter = read(&file(&filter)).unwrap();

@@ -8,8 +8,8 @@ use std::{fs, io, str};
 use crate::Password;
 use crate::list::List;
 
-/// The first 3,000 passwords of at least 8 characters of a list by frequency (`data/README.md`),
-/// lower-case ASCII, one a line, sorted.
+/// The 3,000 most frequent passwords of at least 8 characters (`data/README.md`): lower-case ASCII, one per line,
+/// sorted.
 const LIST: &str = include_str!("../data/common-passwords.txt");
 
 /// Whether `text`, which the caller has lower-cased, is in the list.
@@ -31,11 +31,11 @@ pub(crate) fn contains(text: &str) -> bool {
     false
 }
 
-/// An additional list from a file: one password a line, in UTF-8.
+/// An additional list from a file, in UTF-8, with one password per line.
 pub(crate) struct CommonList(HashSet<Box<str>>);
 
 impl CommonList {
-    /// Whether `text`, which the caller has lower-cased, is in the list in any case.
+    /// Whether `text`, which the caller has lower-cased, is in the list, whatever the case there.
     pub(crate) fn contains(&self, text: &str) -> bool {
         self.0.contains(text)
     }
@@ -53,7 +53,7 @@ impl List for CommonList {
         let list: HashSet<_> = text
             .lines()
             .filter(|line| !line.is_empty())
-            // A line longer than any password is ignored.
+            // Lines that are too long for a password are ignored.
             .filter_map(|line| Password::parse(line.to_owned()).ok())
             .map(|password| password.text().to_lowercase().into_boxed_str())
             .collect();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_every_line_and_nothing_else() {
+    fn every_line_is_found_and_nothing_else() {
         for line in LIST.lines() {
             assert!(contains(line), "{line}");
             assert!(!contains(&line[1..]) || LIST.lines().any(|other| other == &line[1..]));
@@ -102,7 +102,7 @@ mod tests {
         for text in ["", "\n", "a", "~~~~~~~~~", "!", "é", "zzzzzzzzzzzzzzzzz", "password\n"] {
             assert!(!contains(text), "{text:?}");
         }
-        // These are known to be frequent, so the list is the right one.
+        // Well-known frequent passwords, to show that this is the right list.
         for text in ["password", "12345678", "qwertyuiop", "trustno1", "password123"] {
             assert!(contains(text), "{text}");
         }

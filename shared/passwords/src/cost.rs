@@ -13,17 +13,17 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// The costs of new hashes: the OWASP Password Storage Cheat Sheet gives 19 MiB and two passes, with one
-    /// lane, as a minimum for argon2id. Of its equivalent choices this is the one with a medium amount of
-    /// memory, which a function with 128 MiB can spare.
+    /// The costs of new hashes. The OWASP Password Storage Cheat Sheet recommends at least 19 MiB and two passes,
+    /// with one lane, for argon2id. Among its equivalent settings, this one needs a medium amount of memory, which
+    /// a function with 128 MiB can spare.
     pub const OURS: Self = Self { memory_kib: 19_456, passes: 2 };
 }
 
-/// One lane: a function of this size has less than one core.
+/// The number of lanes: one, because a function of this size has less than one core.
 pub(crate) const LANES: u32 = 1;
-/// RFC 9106 §3.1 recommends 16 octets, so that no two hashes share a salt.
+/// The length of a salt. RFC 9106 §3.1 recommends 16 octets, so that no two hashes share a salt.
 pub(crate) const SALT_OCTETS: usize = 16;
-/// The 256-bit tag recommended in RFC 9106 §4.
+/// The length of a hash: the 256 bits recommended in RFC 9106 §4.
 pub(crate) const OUTPUT_OCTETS: usize = 32;
 
 /// The parameters of new hashes.

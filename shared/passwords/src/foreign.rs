@@ -9,20 +9,21 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::{HashError, Password};
 
-/// The most iterations of PBKDF2: twice what the frameworks use today, and under a second.
+/// The maximum number of PBKDF2 iterations: twice what the frameworks use today, and less than a second of work.
 const MAX_ITERATIONS: u32 = 2_500_000;
 
-/// The most memory that scrypt may take, in bytes, and the most lanes.
+/// The maximum memory of scrypt, in bytes.
 const MAX_SCRYPT_BYTES: u64 = 64 * 1024 * 1024;
+/// The maximum number of scrypt lanes.
 const MAX_SCRYPT_LANES: u32 = 4;
 
-/// The highest cost of bcrypt, which takes about a second.
+/// The maximum cost of bcrypt, which takes about a second.
 const MAX_BCRYPT_COST: u32 = 14;
 
 /// The number of bytes of a password that bcrypt uses. It ignores the rest.
 const BCRYPT_BYTES: usize = 72;
 
-/// A hash by another framework.
+/// A hash created by another framework.
 #[derive(Clone)]
 pub(crate) enum Foreign {
     /// `$2b$12$…`, of bcrypt.
@@ -35,7 +36,7 @@ pub(crate) enum Foreign {
 }
 
 impl Foreign {
-    /// Parses a hash in one of these forms. `None` if it has another form.
+    /// Parses a hash, or returns `None` if it has none of these forms.
     pub(crate) fn parse(text: &str) -> Option<Result<Self, HashError>> {
         if text.starts_with("$2a$") || text.starts_with("$2b$") || text.starts_with("$2y$") {
             Some(Self::bcrypt(text))
@@ -96,14 +97,14 @@ impl Foreign {
         let log_n = u8::try_from(n.ilog2()).map_err(|_| HashError::Stored)?;
         let params = scrypt::Params::new(log_n, r, p).map_err(|_| HashError::Stored)?;
         let hash = hex::decode(hash).map_err(|_| HashError::Stored)?;
-        // The lengths that RFC 7914 allows. Werkzeug's is 64.
+        // Werkzeug's hashes have 64 bytes. A hash of fewer than 16 would be too easy to match.
         if !(16..=64).contains(&hash.len()) {
             return Err(HashError::Stored);
         }
         Ok(Self::Scrypt { params, salt: salt.as_bytes().to_vec(), hash })
     }
 
-    /// Whether this is a hash of `password`. It takes as long as its parameters require.
+    /// Whether this is a hash of `password`. The check takes as long as the hash's parameters require.
     pub(crate) fn verify(&self, password: &Password) -> Result<bool, HashError> {
         let password = password.text().as_bytes();
         match self {
@@ -135,7 +136,7 @@ mod tests {
 
     /// The vectors from RFC 7914 §11 and §12, in the forms of the frameworks.
     #[test]
-    fn published_vectors() {
+    fn published_vectors_are_verified() {
         let scrypt = "scrypt:16:1:1$$77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442\
                       fcd0069ded0948f8326a753a0fc81f17e8d3e0fb2e0d3628cf35e20c38d18906";
         assert_eq!(verify(scrypt, ""), Ok(true));

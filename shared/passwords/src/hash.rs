@@ -16,15 +16,15 @@ const MAX_MEMORY_KIB: u32 = 131_072;
 const MAX_PASSES: u32 = 10;
 const MAX_LANES: u32 = 8;
 
-/// The formats that [`PasswordHash::from_stored`] reads, in words.
+/// Describes the formats that [`PasswordHash::from_stored`] parses, for messages.
 pub const HASH_FORMATS: &str = "argon2id as a PHC string ($argon2id$v=19$..., also with Django's prefix \
     argon2), bcrypt ($2a$, $2b$ or $2y$), Werkzeug's pbkdf2:sha256:... and scrypt:..., Django's \
     pbkdf2_sha256$...";
 
-/// A hash, with its parameters and salt. It is opaque: [`Hasher::hash`](crate::Hasher::hash) creates it or
-/// the store contains it, and nothing displays it.
+/// A password hash, with its parameters and salt. It is opaque: it comes from [`Hasher::hash`](crate::Hasher::hash)
+/// or from the store, and nothing displays it.
 ///
-/// Latchkey's own hashes are argon2id, in the PHC string format. Foreign ones are read too: bcrypt, and the
+/// Latchkey's own hashes are argon2id, in the PHC string format. Foreign ones are accepted too: bcrypt, and the
 /// formats of Werkzeug (Flask) and Django.
 #[derive(Clone)]
 pub struct PasswordHash {
@@ -46,11 +46,11 @@ pub(crate) struct Argon2id {
 }
 
 impl PasswordHash {
-    /// Parses a stored hash: one of [`PasswordHash::into_stored`], or one that was imported.
+    /// Parses a stored hash, which comes from [`PasswordHash::into_stored`] or was imported.
     ///
     /// # Errors
-    /// [`HashError::Stored`] when this crate cannot verify the hash; [`HashError::TooCostly`] when verifying it
-    /// would exhaust a function's memory or time, for argon2id with more than 128 MiB, 10 passes or 8 lanes.
+    /// [`HashError::Stored`] if this crate cannot verify the hash. [`HashError::TooCostly`] if verifying it would
+    /// exhaust a function's memory or time: for argon2id, with more than 128 MiB, 10 passes or 8 lanes.
     pub fn from_stored(stored: &StoredHash) -> Result<Self, HashError> {
         let text = stored.expose();
         // Django writes the name of the algorithm before the PHC string.
@@ -97,7 +97,7 @@ impl PasswordHash {
         })
     }
 
-    /// Whether it has the costs of new hashes. If not, the next login, which knows the password, replaces it.
+    /// Whether this hash has the costs of new hashes. If not, the next login replaces it.
     #[must_use]
     pub fn is_current(&self) -> bool {
         match &self.kind {
@@ -119,7 +119,7 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// A password could not be hashed. The error reveals nothing about the password.
+/// The reason why a password could not be hashed or verified. It reveals nothing about the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// The stored value is not a hash that can be verified.
@@ -128,7 +128,7 @@ pub enum HashError {
     /// Verifying the hash would take too much memory or time.
     #[error("the password hash is too expensive to verify: {0}")]
     TooCostly(&'static str),
-    /// The hash was not computed: the process is ending, or there is a defect.
+    /// The hash was not computed, because the process is ending or has a defect.
     #[error("the password could not be hashed")]
     Failed,
 }
@@ -149,7 +149,7 @@ mod tests {
         $ISO7kkvFzh19GM8qB7patN3C3Y9HHsjlVTfEZ9T600Y";
 
     #[test]
-    fn round_trips_and_debug_does_not_show_it() {
+    fn a_hash_round_trips_and_debug_does_not_show_it() {
         let hash = PasswordHash::from_stored(&StoredHash::new(GOOD)).unwrap();
         assert_eq!(hash.stored.expose(), GOOD);
         let Kind::Argon2id(Argon2id { params, salt, output }) = hash.kind.clone() else { panic!() };
@@ -169,12 +169,12 @@ mod tests {
         assert!(!current(
             "pbkdf2:sha256:1$s$55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc"
         ));
-        // In Django's form.
+        // The same hash in Django's form is current too.
         assert!(current(&format!("argon2{GOOD}")));
     }
 
     #[test]
-    fn refuses_hashes_that_are_invalid_or_too_costly() {
+    fn invalid_and_too_costly_hashes_are_refused() {
         let changed = |from: &str, to: &str| {
             assert!(GOOD.contains(from));
             GOOD.replace(from, to)

@@ -1,4 +1,4 @@
-//! Hashing and verifying passwords, with memory that is reused.
+//! Hashing and verifying passwords, in memory that is reused.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +23,8 @@ pub struct Hasher {
 /// The blocks that argon2 fills, kept between invocations: with new pages, a hash takes up to 70 % longer.
 ///
 /// They are not wiped between hashes. Their content is derived from a password, but an attacker who can read
-/// this process can read the next password itself. The next hash overwrites all of it. And wiping takes 2.5
-/// million stores, while a login may cost at most 1 % (1.2 million instructions) more than the hash alone.
+/// this process can read the next password itself. The next hash overwrites all of it. Wiping would take 2.5
+/// million stores, but a login may cost at most 1 % (1.2 million instructions) more than the hash alone.
 struct Memory(Vec<Block>);
 
 /// The result of verifying a password.
@@ -38,8 +38,8 @@ pub enum Verdict {
 }
 
 impl Hasher {
-    /// Allocates the memory, 19 MiB, and touches every page of it. Call it once, at the cold start, when Lambda
-    /// gives a function more processor time than a request gets. So the first login need not wait for it.
+    /// Allocates the memory, 19 MiB, and touches every page of it. Call this once, at the cold start, when Lambda
+    /// gives a function more processor time than during a request. The first login then need not wait for it.
     ///
     /// # Panics
     /// Never: the parameters are constants, and a test uses them.
@@ -55,10 +55,10 @@ impl Hasher {
         }
     }
 
-    /// Hashes a password with a new salt. Call it within a Tokio runtime.
+    /// Hashes a password with a new salt. Call this within a Tokio runtime.
     ///
     /// # Errors
-    /// [`HashError::Failed`] when the runtime is shutting down.
+    /// [`HashError::Failed`] if the runtime is shutting down.
     pub async fn hash(
         &self,
         password: &Password,
@@ -73,10 +73,10 @@ impl Hasher {
 
     /// Verifies a password against an account's hash. `None` means that the account does not exist: the result
     /// is [`Verdict::Wrong`] after the same work, so that the time does not reveal which names exist (OWASP
-    /// ASVS 6.3.8). Call it within a Tokio runtime.
+    /// ASVS 6.3.8). Call this within a Tokio runtime.
     ///
     /// # Errors
-    /// [`HashError::Failed`] when the runtime is shutting down.
+    /// [`HashError::Failed`] if the runtime is shutting down.
     pub async fn verify(
         &self,
         password: &Password,
@@ -86,7 +86,7 @@ impl Hasher {
             Kind::Argon2id(Argon2id { params, salt, output }) => {
                 let octets = output.len();
                 let computed = self.compute(password, params.clone(), *salt, octets).await?;
-                // `Output` compares in constant time. It is compared even if the account does not exist.
+                // This comparison takes constant time, and is made even if the account does not exist.
                 computed == *output
             }
             Kind::Foreign(foreign) => {
@@ -99,8 +99,8 @@ impl Hasher {
         Ok(if equal && hash.is_some() { Verdict::Right } else { Verdict::Wrong })
     }
 
-    /// Computes a hash on a thread that may block. If the caller is dropped, the computation still finishes, and
-    /// the next one waits for the memory.
+    /// Computes a hash on a thread that may block. If the caller is dropped, the computation still finishes, and the
+    /// next computation waits for the memory.
     async fn compute(
         &self,
         password: &Password,
@@ -110,7 +110,7 @@ impl Hasher {
     ) -> Result<Output, HashError> {
         let (memory, password) = (Arc::clone(&self.memory), password.share());
         tokio::task::spawn_blocking(move || {
-            // A panic elsewhere leaves blocks that this computation overwrites.
+            // If an earlier computation panicked, this one overwrites the blocks that it left.
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
             measured(|| memory.argon2id(&password, params, &salt, octets))
         })
@@ -119,7 +119,7 @@ impl Hasher {
     }
 }
 
-/// Awaits a hash and records the time it took.
+/// Calls `hash` and records the time that it took.
 fn measured<T>(hash: impl FnOnce() -> T) -> T {
     let begun = Instant::now();
     let result = hash();
@@ -135,7 +135,7 @@ impl Memory {
         salt: &Salt,
         octets: usize,
     ) -> Result<Output, HashError> {
-        // A stored hash may need more memory than new ones do, within bounds. It is freed afterwards.
+        // A stored hash may need more memory than new ones, within bounds. That memory is freed afterwards.
         let mut larger = Vec::new();
         let blocks = if params.block_count() <= self.0.len() {
             &mut self.0
@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    /// A different byte for each call, so that no two salts are equal.
+    /// Fills with a different byte on each call, so that no two salts are equal.
     #[derive(Default)]
     struct Counting(AtomicU8);
 
@@ -198,7 +198,7 @@ mod tests {
         hasher.verify(&password(text), Some(hash)).await.unwrap()
     }
 
-    /// Hashes by another implementation (argon2-cffi 25.1, which uses the reference implementation):
+    /// Hashes from another implementation (argon2-cffi 25.1, which uses the reference implementation):
     /// `argon2.low_level.hash_secret(password, salt, time_cost=…, memory_cost=…, parallelism=…,
     /// hash_len=32, type=Type.ID, version=19)`, with our parameters and salt `somesaltsomesalt`,
     /// and with more memory, passes and lanes and salt `0123456789abcdef`.
@@ -216,7 +216,7 @@ mod tests {
     ];
 
     #[tokio::test]
-    async fn agrees_with_another_implementation() {
+    async fn hashes_from_another_implementation_are_verified() {
         let hasher = Hasher::new();
         // Twice, so that the larger memory comes between two hashes with the current costs.
         for (text, stored) in FOREIGN.into_iter().chain(FOREIGN) {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn writes_the_same_hash_as_another_implementation() {
+    async fn another_implementation_computes_the_same_hash() {
         struct Fixed;
         impl Random for Fixed {
             fn fill(&self, bytes: &mut [u8]) {
@@ -287,7 +287,7 @@ mod tests {
     fn parts(hash: &PasswordHash) -> Argon2id {
         match &hash.kind {
             Kind::Argon2id(parts) => parts.clone(),
-            Kind::Foreign(_) => panic!("not by this crate"),
+            Kind::Foreign(_) => panic!("a foreign hash"),
         }
     }
 
@@ -297,7 +297,7 @@ mod tests {
         for text in ["", "hunter22", "\0"] {
             assert_eq!(hasher.verify(&password(text), None).await, Ok(Verdict::Wrong));
         }
-        // Not even the dummy's own password.
+        // Even the password of the dummy hash is wrong.
         let (x, Argon2id { salt, .. }) = (password("x"), parts(&hasher.dummy));
         let output = hasher.compute(&x, PARAMS, salt, OUTPUT_OCTETS).await.unwrap();
         let dummy = PasswordHash::new(PARAMS, salt, output).unwrap();
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dummy_costs_as_much_as_a_hash() {
+    fn the_dummy_costs_as_much_as_a_real_hash() {
         let dummy = Hasher::new().dummy;
         let Argon2id { params, salt, output } = parts(&dummy);
         assert!(
@@ -320,7 +320,7 @@ mod tests {
     async fn hashing_does_not_block_the_async_thread() {
         let hasher = Hasher::new();
         let (right, random) = (password("hunter22"), Counting::default());
-        // The memory is locked, so that no computation can finish before the first poll.
+        // Lock the memory, so that the computation cannot finish before the first poll.
         let memory = Arc::clone(&hasher.memory);
         let held = memory.lock().unwrap();
         let mut hashing = pin!(hasher.hash(&right, &random));

@@ -1,4 +1,4 @@
-//! Files with forbidden passwords, which are read when the first password is set.
+//! Files with refused passwords, which are read when the first password is set.
 
 use std::error::Error;
 use std::fmt;
@@ -39,7 +39,7 @@ impl<L: List> ListFile<L> {
         }
         let list = L::read(&self.path)
             .map_err(|reason| ListError { variable: self.variable, reason: reason.into() })?;
-        // If two calls read the file concurrently, either result is kept: they are equal.
+        // If two calls read the file concurrently, one of the two equal results is kept.
         Ok(self.list.get_or_init(|| list))
     }
 }
@@ -50,9 +50,9 @@ impl<L> fmt::Debug for ListFile<L> {
     }
 }
 
-/// A configured list cannot be used. No password is accepted then, because a check that fails must not pass.
+/// A configured list cannot be read. No password is accepted until it can, because no password can be checked.
 #[derive(Debug, thiserror::Error)]
-#[error("the file of {variable} is unusable")]
+#[error("the file named by {variable} is unusable")]
 pub struct ListError {
     variable: &'static str,
     #[source]

@@ -14,19 +14,18 @@ pub const MAX_PASSWORD_BYTES: usize = 1_024;
 /// The maximum factor by which NFC lengthens a UTF-8 text (Unicode Standard Annex #15, §9.1).
 const NFC_MAX_EXPANSION: usize = 3;
 
-/// A password: any Unicode text of at most 1,024 bytes, in NFC and otherwise exactly as given:
-/// never trimmed, mapped or truncated (RFC 8265 §4.2.2 asks for NFC, so that one password typed on
-/// two keyboards is one).
+/// A password: any Unicode text of at most 1,024 bytes, in NFC and otherwise exactly as given. It is never trimmed,
+/// mapped or truncated. RFC 8265 §4.2.2 requires NFC, so that a password typed on two keyboards is the same.
 ///
-/// Wiped from memory when dropped. There is no equality: passwords are compared by their hashes.
+/// It is wiped from memory when dropped. It does not implement [`PartialEq`]: passwords are compared by their hashes.
 pub struct Password(
     /// Shared with the thread that hashes, instead of a copy.
     Arc<Zeroizing<String>>,
 );
 
 impl Password {
-    /// Parses a password without judging it, which is sufficient for a login: [`Policy`](crate::Policy) judges new
-    /// passwords. Even an empty password is accepted here; at login, it is simply wrong.
+    /// Parses a password without applying any rules, which is sufficient for a login. [`Policy`](crate::Policy) checks
+    /// new passwords. Even an empty password is accepted here, and is wrong at every login.
     ///
     /// # Errors
     /// The password is longer than 1,024 bytes.
@@ -111,15 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn is_bounded_before_and_after() {
+    fn the_length_is_limited_before_and_after_composition() {
         assert!(Password::parse("x".repeat(1_024)).is_ok());
         assert!(Password::parse("é".repeat(512)).is_ok());
-        // U+1D160: four bytes, three characters of four in NFC.
+        // U+1D160 has four bytes. In NFC, it becomes three characters of four bytes each.
         assert!(Password::parse("\u{1d160}".repeat(85)).is_ok());
         for given in ["x".repeat(1_025), "\u{1d160}".repeat(86), "x".repeat(10_000_000)] {
             assert!(matches!(Password::parse(given), Err(PasswordError::TooLong)));
         }
-        // Composed it would fit.
+        // Composed, it would fit.
         assert!(Password::parse("e\u{301}".repeat(500)).is_err());
         assert_eq!(PasswordError::TooLong.code(), "too_long");
     }
@@ -131,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn composing_stays_within_its_room(given in any::<String>()) {
+        fn composition_stays_within_the_reserved_memory(given in any::<String>()) {
             if let Ok(password) = Password::parse(given.clone()) {
                 prop_assert!(password.text().len() <= NFC_MAX_EXPANSION * given.len());
                 prop_assert_eq!(text(password.text()), password.text());

@@ -28,7 +28,7 @@ const BREACHED_FILTER: &str = "PASSWORD_BREACHED_FILTER";
 /// The rules for setting a password. Login has no rules, so that passwords older than a stricter policy stay
 /// valid.
 ///
-/// The first [`Policy::violations`] reads the files, so that an instance that sets no password does not pay for them.
+/// The first call to [`Policy::violations`] reads the files, so that an instance that sets no password does not.
 #[derive(Clone, Debug)]
 pub struct Policy {
     min_chars: usize,
@@ -44,13 +44,13 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Lists every rule that the password breaks. Only if there is none may the account with these names have
-    /// this password. No rule requires kinds of characters (ASVS 6.2.5).
+    /// Lists every rule that the password breaks. The account with these names may have this password only if there
+    /// are none. No rule requires particular kinds of characters (ASVS 6.2.5).
     ///
     /// The first call reads the configured files, and blocks for that.
     ///
     /// # Errors
-    /// A configured file is unusable, so nothing could be checked.
+    /// A configured file is unusable, so the password cannot be checked.
     pub fn violations(
         &self,
         password: &Password,
@@ -67,7 +67,7 @@ impl Policy {
             let address = email.canonical().as_str();
             let local = address.rsplit_once('@').map_or(address, |(local, _)| local);
             [address, local].contains(&canonical.as_str())
-                // A domain has more spellings than its folded text.
+                // A domain has spellings that differ even when folded, such as U-labels and A-labels.
                 || Email::parse(text).is_ok_and(|other| other.canonical() == email.canonical())
         };
         let min_chars = self.min_chars;
@@ -105,7 +105,7 @@ impl Settings for Policy {
     }
 }
 
-/// Reads the file name in a variable. Any text is a path, so only a missing value is a fault.
+/// Reads an optional variable that names a file. Any text is a valid path, so no fault can occur.
 fn file<L: List>(reader: &Reader<'_>, name: &'static str) -> Option<Arc<ListFile<L>>> {
     let path: PathBuf = reader.maybe(name).flatten()?;
     Some(Arc::new(ListFile::new(name, path)))
@@ -114,9 +114,9 @@ fn file<L: List>(reader: &Reader<'_>, name: &'static str) -> Option<Arc<ListFile
 /// Whether the list contains the password; false if no list is configured.
 fn listed<L: List>(
     file: Option<&ListFile<L>>,
-    says: impl FnOnce(&L) -> bool,
+    contains: impl FnOnce(&L) -> bool,
 ) -> Result<bool, ListError> {
-    file.map_or(Ok(false), |file| file.get().map(says))
+    file.map_or(Ok(false), |file| file.get().map(contains))
 }
 
 /// A rule that a new password breaks. Its texts are for people and never repeat the password.
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn own_names_are_refused_in_any_spelling() {
+    fn the_account_names_are_refused_in_any_spelling() {
         for password in
             ["Wintergarten", "WINTERGARTEN", "ｗｉｎｔｅｒｇａｒｔｅｎ", "winter\u{200b}garten"]
         {
@@ -321,11 +321,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_check_reads_the_files_and_no_later_one() {
+    fn only_the_first_check_reads_the_files() {
         let folder = TempDir::new().unwrap();
         let (common, breached) = (folder.path().join("common"), folder.path().join("breached"));
         let policy = with_files(&common, &breached);
-        // The files do not exist yet.
+        // The files are created only now, so creating the policy has not read them.
         fs::write(&common, "Sommerregen").unwrap();
         write_filter(&breached, &["Nieselregen"]);
         let same = policy.clone();
@@ -350,9 +350,12 @@ mod tests {
             assert_eq!(error.kind(), FaultKind::Internal);
             format!("{error}: {}", error.source().unwrap())
         };
-        assert_eq!(error(), "the file of PASSWORD_COMMON_FILE is unusable: cannot be read");
+        assert_eq!(error(), "the file named by PASSWORD_COMMON_FILE is unusable: cannot be read");
         fs::write(&common, "Sommerregen").unwrap();
-        assert_eq!(error(), "the file of PASSWORD_BREACHED_FILTER is unusable: cannot be read");
+        assert_eq!(
+            error(),
+            "the file named by PASSWORD_BREACHED_FILTER is unusable: cannot be read"
+        );
         fs::write(&breached, "x".repeat(200)).unwrap();
         assert!(error().contains("PASSWORD_BREACHED_FILTER is unusable: is not a filter"));
         write_filter(&breached, &["Nieselregen"]);

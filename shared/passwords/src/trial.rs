@@ -1,4 +1,4 @@
-//! Measures hashes with other costs than the current ones, to choose them.
+//! Measures hashing with other costs than the current ones, to help choose the costs.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ impl Trial {
     /// Allocates the memory.
     ///
     /// # Errors
-    /// When argon2 does not allow these costs.
+    /// Argon2 does not allow these costs.
     pub fn new(costs: Costs) -> Result<Self, HashError> {
         let params = Params::new(costs.memory_kib, costs.passes, LANES, Some(OUTPUT_OCTETS));
         let params = params.map_err(|_| HashError::Failed)?;
@@ -28,7 +28,7 @@ impl Trial {
     /// Hashes once, and returns the time that it took.
     ///
     /// # Errors
-    /// Never, since the costs are allowed.
+    /// Never, because the costs were checked before.
     pub fn hash(&mut self) -> Result<Duration, HashError> {
         let (salt, mut output) = ([0; SALT_OCTETS], [0; OUTPUT_OCTETS]);
         let begun = Instant::now();

@@ -32,7 +32,7 @@ impl CodeKind {
     }
 }
 
-/// A code as handed out: `<pepper id>.<128 bits in base64url>`. It is a secret.
+/// A code in the form that is handed out: `<pepper id>.<128 bits in base64url>`. It is a secret.
 pub struct Code(Zeroizing<String>);
 
 /// The stored form of a code, by which it is found. A copy of the table does not reveal the code.
@@ -74,7 +74,7 @@ impl CodeTag {
         Self(URL_SAFE_NO_PAD.encode(mac))
     }
 
-    /// The stored form of `code`, if it has the form of a code.
+    /// The stored form of `code`, or `None` if it does not have the form of a code or names an unknown pepper.
     #[must_use]
     pub fn of(kind: CodeKind, code: &str, peppers: &Peppers) -> Option<Self> {
         if code.len() > MAX_CODE_CHARS {
@@ -92,7 +92,7 @@ impl CodeTag {
     }
 }
 
-/// A code of one kind is invalid for every other.
+/// The text for the MAC. It contains the kind, so that a code of one kind is invalid for every other.
 fn message(kind: CodeKind, code: &str) -> String {
     format!("{}\0{code}", kind.as_str())
 }
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(of(""), None);
         assert_eq!(of(&"x.".repeat(100)), None);
         assert!(!format!("{code:?} {tag:?}").contains(code.expose()));
-        // With other peppers, the tag differs.
+        // Other peppers do not recognize the code.
         let others = Peppers::generate("b", &SystemRandom);
         assert_eq!(CodeTag::of(CodeKind::Invite, code.expose(), &others), None);
     }

@@ -51,7 +51,7 @@ impl Peppers {
     }
 
     /// The digests of the secrets that functions accept, separated by commas: those of all peppers, so that
-    /// the proxy can change to the next secret at any time.
+    /// the proxy can switch to the next secret at any time.
     #[must_use]
     pub fn edge_digests(&self) -> String {
         self.all().map(|pepper| pepper.edge_secret().digest()).collect::<Vec<_>>().join(",")
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::{ANNOUNCE_SECONDS, Purpose};
 
-    /// Computed by hand from RFC 5869: a changed derivation would lock the proxy out.
+    /// Computes the secret step by step, as in RFC 5869. A changed derivation would lock the proxy out.
     #[test]
     fn the_derivation_does_not_change() {
         use aws_lc_rs::hmac;
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secrets_of_both_peppers_of_a_rotation_are_accepted() {
+    fn the_secrets_of_both_peppers_are_accepted_during_a_rotation() {
         let (start, kept) = (SystemClock.now(), SignedDuration::from_hours(24));
         let first = Peppers::generate("a", &SystemRandom);
         let both = first.with_new("b", start, kept, &SystemRandom).unwrap();

@@ -3,7 +3,7 @@
 //! A copy of the tables is not enough to forge anything that a pepper authenticates. Each use has its own key,
 //! derived by HKDF (RFC 5869) with a label, so that a MAC for one use is invalid for every other.
 //!
-//! Peppers overlap by id. A new one is announced for [`ANNOUNCE_SECONDS`] before anything is made with it,
+//! Peppers have ids and overlap. A new one is announced for [`ANNOUNCE_SECONDS`] before anything is made with it,
 //! because functions do not all read the secret at the same moment. An old one is kept for as long as
 //! anything that was made with it may be valid.
 
@@ -47,14 +47,14 @@ pub enum Purpose {
     Code,
     /// The key of a counter of attempts. Replacing the pepper resets the counters.
     Throttle,
-    /// The token of a link in a mail.
+    /// The token of a link in an email.
     MailLink,
-    /// The digits in a mail.
+    /// The digits in an email.
     MailDigits,
 }
 
 impl Purpose {
-    /// The label of the subkey (`info` in RFC 5869). It must never change, or all existing MACs would be void.
+    /// The label of the subkey (`info` in RFC 5869). It must never change, or all existing MACs would become invalid.
     const fn label(self) -> &'static [u8] {
         match self {
             Self::RefreshToken => b"latchkey/v1/refresh-token",
@@ -71,14 +71,14 @@ impl Purpose {
 struct Pepper {
     id: String,
     secret: String,
-    /// The time of its first use; the first pepper has none, because it is in use from the start.
+    /// The time of its first use. The first pepper has none, because it is in use from the start.
     #[zeroize(skip)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     starts_at: Option<Timestamp>,
 }
 
 /// The peppers as stored. The first one has the two members that `GenerateSecretString` of
-/// CloudFormation can make; later ones are in `later`.
+/// CloudFormation can generate. Later ones are in `later`.
 #[derive(Clone, Serialize, Deserialize)]
 struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,7 +165,7 @@ impl Peppers {
         let announced = SignedDuration::from_secs(ANNOUNCE_SECONDS);
         let mut all: Vec<_> = self.all().cloned().collect();
         all.push(Pepper::generate(Some(now + announced), random));
-        // A function may still use the old pepper for the time of the announcement after it was replaced.
+        // After a pepper was replaced, functions may still use it for as long as a new one is announced.
         let kept = kept_for.saturating_add(announced);
         let replaced = |next: &Pepper| {
             next.starts_at.is_some_and(|starts_at| now.duration_since(starts_at) > kept)
@@ -188,7 +188,7 @@ impl Peppers {
         self.all().map(|pepper| pepper.id.as_str())
     }
 
-    /// When the newest pepper comes into use, if it is not in use yet.
+    /// When the newest pepper comes, or came, into use. `None` if it is the first one.
     #[must_use]
     pub fn begins_at(&self) -> Option<Timestamp> {
         self.0.later.last().and_then(|last| last.starts_at)
@@ -255,7 +255,7 @@ impl Pepper {
         MacKey { id: self.id.clone(), key: hmac::Key::new(hmac::HMAC_SHA256, &*subkey) }
     }
 
-    /// The key of the use that `label` names.
+    /// Derives the key for the use that `label` names.
     fn subkey(&self, label: &[u8]) -> Zeroizing<[u8; MAC_BYTES]> {
         let mut subkey = Zeroizing::new([0; MAC_BYTES]);
         hkdf::Salt::new(hkdf::HKDF_SHA256, &[])
@@ -267,7 +267,7 @@ impl Pepper {
     }
 }
 
-/// The newest pepper is not in use yet.
+/// The newest pepper is not in use yet, so no other can be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the newest pepper is used from {starts_at} on; no other can be added before then")]
 pub struct NotBegun {
@@ -275,13 +275,13 @@ pub struct NotBegun {
     pub starts_at: Timestamp,
 }
 
-/// The reason why a set of peppers is unusable. Reveals none of its content.
+/// The reason why a set of peppers is invalid. It reveals nothing of the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PepperError {
     /// Not JSON with the expected members.
     #[error("not a set of peppers")]
     Form,
-    /// An id is not of the form that fits into a token.
+    /// An id does not have a form that fits into a token.
     #[error("a pepper's id is not 1 to 16 characters of base64url")]
     Id,
     /// Two peppers have the same id.
@@ -325,8 +325,7 @@ mod tests {
         assert!(!other.current(Purpose::RefreshToken, now()).verifies(b"message", &mac));
     }
 
-    /// The subkey as RFC 5869 defines it, computed once by hand: a changed derivation would void every
-    /// session.
+    /// Computes the subkey step by step, as in RFC 5869. A changed derivation would end every session.
     #[test]
     fn the_derivation_does_not_change() {
         let json = format!(r#"{{"id":"1","secret":"{}"}}"#, "a".repeat(64));
@@ -356,7 +355,7 @@ mod tests {
         let mac = old.mac(b"m");
         let kept = both.by_id(old.id(), Purpose::RefreshToken).unwrap();
         assert!(kept.verifies(b"m", &mac));
-        // Kept as long as anything made with it may be valid, and no longer.
+        // The old pepper is kept for as long as anything made with it may be valid, and no longer.
         for (after, expected) in [(KEPT, 3), (KEPT + SignedDuration::from_hours(1), 2)] {
             let later = both.with_new("c", begun + after, KEPT, &SystemRandom).unwrap();
             assert_eq!(later.ids().count(), expected, "{after:?}");
@@ -364,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_peppers_are_refused_without_being_quoted() {
+    fn invalid_peppers_are_refused_without_being_quoted() {
         let long = "s".repeat(40);
         for (json, expected) in [
             ("hush".to_owned(), PepperError::Form),

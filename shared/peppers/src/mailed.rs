@@ -1,9 +1,9 @@
 //! Mailed codes: a link token, and eight digits that are valid only together with an address.
 //!
-//! Neither is stored. Both are MACs over the mail's id, so the mail can be created again with the same
-//! content, and the id in the tables reveals neither without the pepper. A link token names pepper and id
-//! itself, so a forged token is refused before anything is read. Eight digits can
-//! be guessed, so the table counts the tries.
+//! Neither is stored. Both are MACs over the id of the email, so the email can be created again with the same
+//! content, and without the pepper the id in the tables reveals neither. A link token contains the ids of the pepper
+//! and the email, so a forged token is refused before anything is read. Eight digits can be guessed, so the table
+//! counts the attempts.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ const TOKEN_BYTES: usize = 16;
 /// The maximum length of a link token, in characters. Latchkey's own tokens have at most 61.
 const MAX_TOKEN_CHARS: usize = 64;
 
-/// The code of a mail in both forms. Both are secrets, which only the mail may contain.
+/// A mailed code in both forms. Both are secrets, which only the email may contain.
 pub struct MailedCode {
     token: Zeroizing<String>,
     digits: Zeroizing<String>,
@@ -37,7 +37,7 @@ impl fmt::Debug for MailedCode {
 }
 
 impl MailedCode {
-    /// Derives the code of the mail `id`, which was requested at `asked_at`. Repeating this returns the same code.
+    /// Derives the code of the email `id`, which was requested at `asked_at`. The result is always the same.
     #[must_use]
     pub fn derive(purpose: MailedFor, id: MailId, peppers: &Peppers, asked_at: Timestamp) -> Self {
         let key = peppers.current(Purpose::MailLink, asked_at);
@@ -69,8 +69,8 @@ impl MailedCode {
 }
 
 impl Peppers {
-    /// Returns the mail to which a link token belongs, or `None` if this service did not make the token for this
-    /// purpose. Compares the MAC in constant time.
+    /// Returns the id of the email to which a link token belongs, or `None` if this service did not make the token
+    /// for this purpose. Compares the MAC in constant time.
     #[must_use]
     pub fn mail_of_token(&self, purpose: MailedFor, token: &str) -> Option<MailId> {
         if token.len() > MAX_TOKEN_CHARS {
@@ -88,7 +88,7 @@ impl Peppers {
         Some(id)
     }
 
-    /// Whether `presented` are the digits of the mail `id`, made with this pepper. Takes constant time for
+    /// Whether `presented` contains the digits of the email `id`, made with the given pepper. Takes constant time for
     /// any eight characters.
     #[must_use]
     pub fn are_digits_of(
@@ -104,7 +104,7 @@ impl Peppers {
     }
 }
 
-/// Decodes base64url without spare bits, of exactly `N` bytes.
+/// Decodes exactly `N` bytes of base64url, without spare bits.
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
@@ -150,7 +150,7 @@ mod tests {
         assert!(peppers.are_digits_of(RESET, one, code.pepper(), code.digits()));
         assert!(code.digits().len() == 8 && code.digits().bytes().all(|b| b.is_ascii_digit()));
 
-        // The code of another mail, for another purpose, and with other peppers.
+        // The code is invalid for another email, for another purpose, and with other peppers.
         let of_other = MailedCode::derive(RESET, other, &peppers, now);
         assert_ne!(code.token(), of_other.token());
         assert!(!peppers.are_digits_of(RESET, other, code.pepper(), code.digits()));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn every_character_of_a_token_counts() {
+    fn a_token_altered_in_any_character_is_refused() {
         let (peppers, now) = (Peppers::generate("a", &SystemRandom), SystemClock.now());
         let code = MailedCode::derive(RESET, mail(), &peppers, now);
         for at in 0..code.token().len() {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn another_pepper_changes_no_code_requested_before() {
+    fn a_new_pepper_does_not_change_codes_requested_earlier() {
         let now = SystemClock.now();
         let before = Peppers::generate("a", &SystemRandom);
         let after =

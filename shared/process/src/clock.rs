@@ -1,8 +1,8 @@
-//! The source of time, which is passed in.
+//! The source of the current time, which is passed in so that a test can set it.
 
 use jiff::Timestamp;
 
-/// A source of time. All code that compares or records a time uses one, so that a test can set it;
+/// A source of the current time. All other code gets the time from here, so that a test can set it.
 /// `clippy.toml` bans the alternatives.
 pub trait Clock: Send + Sync + 'static {
     /// The current time, in UTC.
@@ -14,7 +14,10 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the only place that reads the system clock"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

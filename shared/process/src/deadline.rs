@@ -5,21 +5,20 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-/// How long before the end of an invocation its handler is dropped. This time is for sending the answer.
-const FOR_THE_ANSWER: Duration = Duration::from_millis(500);
+/// The time reserved for sending the answer. The handler is dropped before it begins.
+const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 
-/// How long before that all calls to services end. In this time a handler can still undo its work, for
-/// example give back the reservations of an attempt.
-const FOR_UNDOING: Duration = Duration::from_millis(1_500);
+/// The time reserved before that for a handler to undo its work, for example to give back the reservations of an
+/// attempt. Calls to services end before it begins.
+const UNDO_MARGIN: Duration = Duration::from_millis(1_500);
 
 tokio::task_local! {
     static CURRENT: Deadline;
 }
 
-/// When the work of an invocation must end. It ends in two steps:
+/// The time by which the work of an invocation must end. The work ends in two steps:
 ///
-/// 1. Calls to services end. A handler that waits for one gets an error, as in an outage, and has time for
-///    more, short calls.
+/// 1. Calls to services fail, as in an outage. The handler still has time for a few short calls.
 /// 2. The handler is dropped, and the invocation is answered without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
@@ -33,39 +32,39 @@ pub struct Deadline {
 pub struct DeadlinePassed;
 
 impl Deadline {
-    /// The deadline of an invocation that will be killed after `left`. If that is short, the margins shrink.
+    /// The deadline of an invocation that Lambda will kill after `left`. If little time is left, the margins shrink.
     #[must_use]
     pub fn within(left: Duration) -> Self {
         Self::starting(Instant::now(), left)
     }
 
     fn starting(now: Instant, left: Duration) -> Self {
-        let work = left.saturating_sub(FOR_THE_ANSWER.min(left / 10));
-        let calls = work.saturating_sub(FOR_UNDOING.min(left / 5));
+        let work = left.saturating_sub(ANSWER_MARGIN.min(left / 10));
+        let calls = work.saturating_sub(UNDO_MARGIN.min(left / 5));
         Self { calls_end: now + calls, ends: now + work }
     }
 
     /// Runs `work` under this deadline.
     ///
     /// # Errors
-    /// The deadline passes first.
+    /// The deadline passed before `work` ended.
     pub async fn bound<F: Future>(self, work: F) -> Result<F::Output, DeadlinePassed> {
-        timeout_at(self.ends, self.known_to(work)).await.map_err(|_| DeadlinePassed)
+        timeout_at(self.ends, self.scope(work)).await.map_err(|_| DeadlinePassed)
     }
 
-    /// Runs `work` and ends its calls to services by this deadline, but never drops it: for the start of an
-    /// instance, which may take longer and still succeed.
-    pub async fn known_to<F: Future>(self, work: F) -> F::Output {
+    /// Runs `work` and ends its calls to services by this deadline, but never drops the work itself. The start of
+    /// an instance uses this, because it may take longer and still succeed.
+    pub async fn scope<F: Future>(self, work: F) -> F::Output {
         CURRENT.scope(self, work).await
     }
 
-    /// How long a call to a service that begins now may take, or `None` if no deadline is known. A task
-    /// that the work spawns does not know the deadline of the work.
+    /// How long a call to a service that begins now may take, or `None` without a deadline. A task spawned by the
+    /// work has no deadline.
     #[must_use]
     pub fn left_for_a_call() -> Option<Duration> {
         let Self { calls_end, ends } = CURRENT.try_get().ok()?;
         let now = Instant::now();
-        // A call that begins after the first step is one of the short ones.
+        // A call that begins after the first step is one of the few short ones.
         let end = if now < calls_end { calls_end } else { ends };
         Some(end.saturating_duration_since(now))
     }
@@ -88,13 +87,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_without_an_end_is_dropped() {
+    async fn work_that_never_ends_is_dropped() {
         let bound = Deadline::within(Duration::from_millis(10)).bound(std::future::pending::<()>());
         assert_eq!(bound.await, Err(DeadlinePassed));
     }
 
     #[tokio::test]
-    async fn a_call_has_until_the_first_step_and_a_later_one_until_the_second() {
+    async fn a_call_ends_at_the_first_step_and_a_later_call_at_the_second() {
         assert_eq!(Deadline::left_for_a_call(), None);
         let now = Instant::now();
         let (minute, hour) = (now + Duration::from_mins(1), now + Duration::from_hours(1));

@@ -1,11 +1,11 @@
-//! The environment, which is read once. All errors in it are reported together.
+//! Environment variables, read once. All faults in them are reported together.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// The environment of the process at its start.
+/// The environment variables of the process, as they were at its start.
 #[derive(Clone, Default)]
 pub struct Env(BTreeMap<String, String>);
 
@@ -25,10 +25,10 @@ impl Env {
             .collect()
     }
 
-    /// Reads a configuration with `read` and reports all faults together.
+    /// Reads a configuration with the closure `read`.
     ///
     /// # Errors
-    /// All variables that are missing or invalid, together.
+    /// Every variable that is missing or invalid.
     pub fn read<T>(&self, read: impl FnOnce(&Reader<'_>) -> Option<T>) -> Result<T, ConfigErrors> {
         let reader = Reader { env: self, errors: RefCell::default() };
         let value = read(&reader);
@@ -41,10 +41,10 @@ impl Env {
 }
 
 impl Env {
-    /// Reads settings and reports all faults together.
+    /// Reads settings of the type `T`.
     ///
     /// # Errors
-    /// All variables that are missing or invalid, together.
+    /// Every variable that is missing or invalid.
     pub fn settings<T: Settings>(&self) -> Result<T, ConfigErrors> {
         self.read(T::read)
     }
@@ -56,7 +56,7 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
     }
 }
 
-/// Reads variables and collects the faults of each.
+/// Reads variables and collects their faults.
 #[derive(Debug)]
 pub struct Reader<'a> {
     env: &'a Env,
@@ -90,7 +90,7 @@ impl Reader<'_> {
     /// Notes a fault of the variable `name`. The reason appears in logs, so it must not quote the value.
     pub fn fault(&self, name: &str, reason: impl fmt::Display) {
         let fault = format!("{name} {reason}");
-        // Two crates may read the same variable, but its fault is reported once.
+        // Two crates may read the same variable, but its fault must be reported once.
         let mut errors = self.errors.borrow_mut();
         if !errors.contains(&fault) {
             errors.push(fault);
@@ -114,7 +114,7 @@ impl Reader<'_> {
 
 /// Settings, read from the environment.
 ///
-/// A tuple of settings is settings: every member is read, so that one error reports the faults of all.
+/// Tuples of settings implement this trait too. They read every member, so that one error reports all faults.
 pub trait Settings: Sized + Send {
     /// Reads the settings. Returns `None` if a fault was noted in the reader.
     fn read(reader: &Reader<'_>) -> Option<Self>;
@@ -141,7 +141,7 @@ impl Settings for () {
     }
 }
 
-/// The region, credentials and endpoint that Lambda sets for every function.
+/// The region and the credentials, which Lambda sets for every function, and the endpoint of an emulator.
 #[derive(Clone)]
 pub struct AwsEnvironment {
     /// `AWS_REGION`.
@@ -152,7 +152,7 @@ pub struct AwsEnvironment {
     pub secret_access_key: String,
     /// `AWS_SESSION_TOKEN`.
     pub session_token: Option<String>,
-    /// The endpoint of an emulator: the variable of the service, or `AWS_ENDPOINT_URL`.
+    /// The endpoint of an emulator, from the service's own variable or `AWS_ENDPOINT_URL`.
     pub endpoint: Option<String>,
 }
 
@@ -197,13 +197,13 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// A function could not start. Only a cold start may fail; after it, a function always answers.
+/// The reason why a function could not start. Only a cold start may fail. After it, a function always answers.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
     /// The environment is invalid.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// Something else is unusable. The text names it, but never contains a secret.
+    /// Something else that the function needs is unusable. The text names it, but never contains a secret.
     #[error("cannot start: {0}")]
     Start(String),
 }
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_everything_at_once() {
+    fn all_faults_are_reported_together() {
         let env = Env::from_iter([("PORT", "many"), ("EMPTY", "")]);
         let error = env
             .read(|r| {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_fails_even_if_a_value_was_read() {
+    fn a_noted_fault_fails_the_read_even_if_there_is_a_value() {
         let env = Env::from_iter([("A", "1")]);
         let read = env.read(|r| {
             r.fault("A", "is too small");

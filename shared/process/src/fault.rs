@@ -18,7 +18,7 @@ pub enum FaultKind {
     Throttled,
     /// A dependency does not answer (503).
     Unavailable,
-    /// A defect of the service (500).
+    /// A defect in the service (500).
     Internal,
 }
 

@@ -1,9 +1,9 @@
-//! Measurements by the code that makes them; `lambda` reports them to `CloudWatch` once per request.
+//! Metrics, recorded where they are measured. The crate `lambda` reports them to `CloudWatch` once per request.
 //!
-//! A measurement is an event of `tracing` with its own target. So code that measures does not depend on
-//! code that collects, and nothing is kept if nothing collects.
+//! A measurement is a `tracing` event with the target [`TARGET`]. So the code that measures does not depend on
+//! the code that collects, and without a collector nothing is kept.
 
-/// The target of the events.
+/// The `tracing` target of all measurements.
 pub const TARGET: &str = "latchkey::metrics";
 
 /// A metric, with its name and unit in `CloudWatch`.
@@ -38,11 +38,11 @@ pub enum Metric {
     DatabaseRetries,
     /// The age of the signing key since its publication, in seconds.
     SigningKeyAge,
-    /// Mails that SES accepted.
+    /// Emails that SES accepted.
     MailsSent,
-    /// Attempts to send a mail that SES did not accept.
+    /// Attempts to send an email that SES did not accept.
     MailsFailed,
-    /// Mails that were abandoned because they could never be sent.
+    /// Emails that were abandoned because they could never be sent.
     MailsGivenUp,
 }
 
@@ -108,8 +108,8 @@ impl Metric {
         Self::ALL.into_iter().find(|metric| metric.name() == name)
     }
 
-    /// The value for a request that had `before` and now measures `value`: the sum, except for an age,
-    /// which does not grow with the number of measurements.
+    /// Combines the request's value so far, `before`, with the new measurement `value`. Values are added up, but
+    /// an age is replaced.
     #[must_use]
     pub fn after(self, before: f64, value: f64) -> f64 {
         match self {

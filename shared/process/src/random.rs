@@ -1,6 +1,6 @@
-//! The source of randomness, which is passed in.
+//! The source of randomness, which is passed in so that a test can set it.
 
-/// A source of random bytes fit for keys and identifiers.
+/// A source of random bytes that are fit for keys and identifiers.
 pub trait Random: Send + Sync + 'static {
     /// Fills `bytes` with unpredictable bytes.
     fn fill(&self, bytes: &mut [u8]);
@@ -21,13 +21,13 @@ pub struct SystemRandom;
 
 impl Random for SystemRandom {
     /// # Panics
-    /// The operating system has no randomness. The process must not continue, because no identifier or key would
-    /// be safe.
+    /// The operating system cannot provide random bytes. The process must not continue, because no identifier or
+    /// key would be safe.
     #[expect(
         clippy::disallowed_methods,
-        reason = "this is the one place that reads the system's randomness"
+        reason = "this is the only place that reads the system's randomness"
     )]
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("the operating system gives random bytes");
+        getrandom::fill(bytes).expect("the operating system provides random bytes");
     }
 }

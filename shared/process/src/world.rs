@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use crate::{Clock, Random, SystemClock, SystemRandom};
 
-/// The time and the randomness of a process. A function gets those of the system; a test passes its own.
+/// The sources of time and randomness. A function uses those of the system, and a test passes its own.
 #[derive(Clone)]
 pub struct World {
-    /// The source of the time.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
     /// The source of random bytes.
     pub random: Arc<dyn Random>,
 }
 
 impl World {
-    /// The system's clock and random number generator.
+    /// Uses the system's clock and random number generator.
     #[must_use]
     pub fn system() -> Self {
         Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) }

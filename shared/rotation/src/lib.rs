@@ -1,15 +1,15 @@
 //! Rotation of signing keys and peppers, during which no request fails.
 //!
-//! A signing key is `next` first: public, but not signing. At the next rotation it becomes `active`, and
-//! the previously active key becomes `retired`: its private half is removed, and its public half stays
-//! until the last token that it may have signed has expired. So every verifier, however long
-//! it caches the set, knows a key before it sees a token signed by it.
+//! A new signing key is `next`: public, but not signing yet. At the next rotation it becomes `active`, and the
+//! previously active key becomes `retired`. The private half of a retired key is removed, and its public half stays
+//! until the last token that it may have signed has expired. So every verifier, however long it caches the set,
+//! knows a key before it sees a token signed with it.
 //!
-//! [`Rotation`] performs the four steps of Secrets Manager. Each of them may be repeated, and they complete a
-//! rotation that was interrupted at any point. The label `AWSCURRENT` determines which key signs. It moves
-//! from the version in use to one that names that version as the one it replaces: of two concurrent
-//! rotations, only one moves it. The published set is a function of that version and of the set that was
-//! published before, and it is written only if no other rotation has written it since.
+//! [`Rotation`] performs the four steps of Secrets Manager. Each step may be repeated, and repeating them completes
+//! a rotation that was interrupted at any point. The label `AWSCURRENT` determines which key signs. A new version
+//! names the version that it replaces, and the label moves only from that version, so only one of two concurrent
+//! rotations can move it. The published set is derived from the version in use and from the previously published
+//! set. It is written only if no other rotation has written it since.
 
 mod peppers;
 mod published;
@@ -28,13 +28,13 @@ use secrets::{SecretError, Version, Versions};
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// How often a publication is retried after a concurrent one.
+/// The maximum number of attempts to publish. An attempt fails if another rotation publishes concurrently.
 const TRIES: usize = 8;
 
-/// The id that the first version replaces, because there is no earlier version.
+/// The id that the first version names as the one it replaces, because there is no earlier version.
 const NONE: &str = "none";
 
-/// The kind of new keys, and how long a key is published before it signs.
+/// The algorithm of new keys, and how long a key is published before it signs.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     algorithm: Algorithm,
@@ -53,8 +53,8 @@ impl Settings for Config {
 }
 
 /// How long a key is published before it signs: the longest time for which a verifier may use a set from before
-/// the key was published. The function that serves the set may hold an old one, and a client that fetched it
-/// at the last moment keeps that answer.
+/// the key was published. The function that serves the set may use an old one, and a client that fetches that set
+/// at the last moment caches it.
 fn lead(max_age: keys::MaxAgeSeconds, cache: keys::CacheSeconds) -> SignedDuration {
     cache.longest() + max_age.duration()
 }
@@ -78,10 +78,10 @@ pub enum Step {
 pub enum Plan {
     /// The next key signs, if it has been published for long enough.
     Rotate,
-    /// The next key signs at once. Verifiers that do not know it yet refuse its tokens until they read the set
+    /// The next key signs immediately. Verifiers that do not know it yet refuse its tokens until they read the set
     /// again.
     RotateNow,
-    /// This key is revoked: every token that it signed is refused.
+    /// This key is revoked: every token signed with it is refused.
     Retire(String),
     /// All keys are revoked: every token is refused.
     RetireAll,
@@ -135,7 +135,7 @@ impl Rotation {
         Ok(self.table.record().await?)
     }
 
-    /// Whether keys exist already.
+    /// Whether there are any keys.
     ///
     /// # Errors
     /// The secret cannot be read.
@@ -143,10 +143,10 @@ impl Rotation {
         Ok(!self.current().await?.keys.is_empty())
     }
 
-    /// Performs all four steps of `plan`, after completing any interrupted rotation.
+    /// Completes any interrupted rotation, and then performs all four steps of `plan`.
     ///
     /// # Errors
-    /// The rotation is not possible now or must wait.
+    /// The rotation is not possible, or not yet.
     pub async fn perform(&self, plan: &Plan) -> Result<(), RotationError> {
         self.resume().await?;
         // The id of a version must have 32 to 64 characters.
@@ -158,11 +158,11 @@ impl Rotation {
     /// Completes an interrupted rotation. Returns whether there was one.
     ///
     /// # Errors
-    /// When that cannot be done.
+    /// The interrupted rotation cannot be completed.
     pub async fn resume(&self) -> Result<bool, RotationError> {
         let Some(begun) = self.versions.pending().await? else { return Ok(false) };
         let current = self.current().await?;
-        // A version that replaces another one than the version in use can never be completed.
+        // A version that does not replace the version in use can never be put into use.
         if begun.id == current.id || !replaces(&parse(&begun)?, &current) {
             return Ok(false);
         }
@@ -171,10 +171,10 @@ impl Rotation {
     }
 
     /// Publishes the keys of the version in use, like the last step of a rotation. Writes nothing if they are
-    /// published already.
+    /// already published.
     ///
     /// # Errors
-    /// When that cannot be done.
+    /// The secret cannot be read, or the keys cannot be published.
     pub async fn reconcile(&self) -> Result<(), RotationError> {
         let current = self.current().await?;
         if current.keys.is_empty() { Ok(()) } else { self.settle(&current.id).await }
@@ -190,7 +190,7 @@ impl Rotation {
     /// Performs one step of the rotation that creates the version `token`.
     ///
     /// # Errors
-    /// The step is not possible now or must wait.
+    /// The step is not possible, or not yet.
     pub async fn step(&self, step: Step, token: &str) -> Result<(), RotationError> {
         match step {
             Step::CreateSecret => self.create(token, &Plan::Rotate).await,
@@ -214,9 +214,9 @@ impl Rotation {
             }
         }
         if !current.keys.is_empty() {
-            // A process may have been stopped right after putting this version into use. Also, a table that
-            // was lost or restored has to learn what is in use, or its next key would never be old enough
-            // to sign.
+            // The version in use may not be published: a process may have stopped right after putting it into
+            // use, or the table may have been lost or restored. Without publication, its next key would never
+            // be old enough to sign.
             self.settle(&current.id).await?;
         }
         let keys = self.planned(plan, &current, token).await?.replacing(&current.id);
@@ -268,8 +268,8 @@ impl Rotation {
 
     async fn set(&self, token: &str) -> Result<(), RotationError> {
         for _ in 0..TRIES {
-            // Read before the labels: if another rotation has continued since, it has published, and this
-            // publication fails.
+            // Read the record before the labels: if another rotation continues after this read, it publishes, and
+            // this publication fails.
             let record = self.table.record().await?;
             let current = self.current().await?;
             if current.id == token {
@@ -316,12 +316,12 @@ impl Rotation {
 
     /// Cleans up after the version `token` has been put into use.
     async fn settle(&self, token: &str) -> Result<(), RotationError> {
-        // The private half of the key that signed until now must be under no label.
+        // The private half of the key that signed until now must not be in a version with a label.
         self.versions.drop_previous().await?;
         self.publish_current(token).await
     }
 
-    /// Publishes the keys of the version `token`, which is in use, and the end of retired keys.
+    /// Publishes the keys of the version `token`, which is in use, and the time at which retired keys end.
     async fn publish_current(&self, token: &str) -> Result<(), RotationError> {
         for _ in 0..TRIES {
             let record = self.table.record().await?;
@@ -389,7 +389,7 @@ pub enum RotationError {
         /// When the key may sign.
         at: Timestamp,
     },
-    /// Another rotation has begun.
+    /// Another rotation has begun and is not complete.
     #[error("the rotation {0} has begun but is not complete")]
     InProgress(String),
     /// Another rotation has already replaced the version that this one would replace.

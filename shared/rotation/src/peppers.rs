@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::NONE;
 
-/// How long a pepper is kept after it was replaced: the maximum time for which anything made with one is
-/// valid, by `SESSION_ABSOLUTE_SECONDS` (90 days) or `NAME_QUARANTINE_DAYS` (90), whichever is longer.
+/// How long a pepper is kept after it was replaced: the longer of `SESSION_ABSOLUTE_SECONDS` (default 90 days) and
+/// `NAME_QUARANTINE_DAYS` (default 90). Nothing that is made with a pepper is valid for longer.
 pub fn peppers_kept_for(reader: &Reader<'_>) -> Option<SignedDuration> {
     let session = reader.optional("SESSION_ABSOLUTE_SECONDS", 90 * 24 * 60 * 60);
     let quarantine = reader.optional("NAME_QUARANTINE_DAYS", 90);
@@ -21,7 +21,7 @@ pub fn peppers_kept_for(reader: &Reader<'_>) -> Option<SignedDuration> {
     Some(SignedDuration::from_secs(session.into()).max(quarantine))
 }
 
-/// Adds peppers.
+/// Adds peppers to their secret.
 pub struct PepperRotation {
     versions: Versions,
     kept_for: SignedDuration,
@@ -36,8 +36,8 @@ impl fmt::Debug for PepperRotation {
 }
 
 impl PepperRotation {
-    /// Adds to the peppers in `versions`. `kept_for` is the maximum time for which anything made with one
-    /// is valid.
+    /// Adds to the peppers in `versions`. `kept_for` is the maximum time for which anything made with a pepper is
+    /// valid.
     pub fn new(
         versions: Versions,
         kept_for: SignedDuration,
@@ -47,7 +47,7 @@ impl PepperRotation {
         Self { versions, kept_for, clock, random }
     }
 
-    /// Reads the peppers in use; `None` if there are none yet.
+    /// Reads the peppers, or `None` if there are none yet.
     ///
     /// # Errors
     /// The peppers cannot be read or are invalid.
@@ -59,10 +59,10 @@ impl PepperRotation {
         }
     }
 
-    /// Adds a pepper or creates the first one. It is used only once it is known everywhere.
+    /// Adds a pepper, or creates the first one. An added pepper is used only once all functions know it.
     ///
     /// # Errors
-    /// The newest pepper is not in use yet, or another one is added concurrently.
+    /// The newest pepper is not in use yet, or another one was added concurrently.
     pub async fn add(&self) -> Result<Peppers, PepperRotationError> {
         let id = Uuid::from_bytes(self.random.bytes()).to_string();
         let (replaced, peppers) = match self.versions.secret().current().await {

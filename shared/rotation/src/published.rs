@@ -4,18 +4,17 @@ use issuer::{MAX_ACCESS_TOKEN_SECONDS, SigningKeys};
 use jiff::{SignedDuration, Timestamp};
 use keys::{KeyState, PublishedKey, Record};
 
-/// How long a key stays public after it has been retired: as long as any signer may still sign with it
-/// (it keeps the secret fresh, and stale while it cannot be read), and then until the last of those
-/// tokens has expired, leeway included.
+/// How long a key stays public after it was retired. A function may sign with its cached copy of the secret for
+/// some time, and the last token that it signs must be accepted until it expires, including the leeway.
 pub(crate) fn retired_for() -> SignedDuration {
     let signing = secrets::CacheSeconds::MAX + secrets::STALE_SECONDS;
     let lifetime = i64::try_from(MAX_ACCESS_TOKEN_SECONDS).expect("an hour");
     SignedDuration::from_secs(signing + lifetime + auth::LEEWAY_SECONDS)
 }
 
-/// Returns the keys of `keys`, with the time of their first publication, and the keys published before as retired,
-/// except revoked and expired ones. `until` is the end of the keys that are retired now; `None` if they may still
-/// sign.
+/// Returns the keys to publish: those in `keys`, with the time of their first publication, and as retired those
+/// published before, unless they are revoked or have expired. `until` is the end of the keys that are retired now, or
+/// `None` if they may still sign.
 pub(crate) fn merge(
     record: &Record,
     keys: &SigningKeys,
@@ -26,7 +25,7 @@ pub(crate) fn merge(
         .public()
         .map(|(jwk, state)| {
             let kid = jwk.common.key_id.as_deref().unwrap_or_default();
-            // If the publication of a key had ended, it begins again now.
+            // If the publication of a key has already ended, it begins again now.
             let known = record.key(kid).filter(|key| key.is_public(now));
             let published_at = known.map_or(now, |key| key.published_at);
             PublishedKey { jwk, state, published_at, not_after: None }
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_key_is_gone_at_once() {
+    fn a_revoked_key_is_removed_immediately() {
         let now = SystemClock.now();
         let one = SigningKeys::generate(Algorithm::EdDsa, "v1", &SystemRandom);
         let first = merge(&record(vec![]), &one, now, None);

@@ -1,4 +1,4 @@
-//! A parsed and cached secret.
+//! Secrets that are parsed and cached.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ use crate::{Config, Secret, SecretError};
 /// How much longer a value is served while reads fail, in seconds.
 pub const STALE_SECONDS: i64 = 300;
 
-/// How long a value that has been read counts as fresh, in seconds.
+/// How long a value stays fresh after it was read, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSeconds(i64);
 
@@ -50,7 +50,7 @@ impl<T: Parsed> fmt::Debug for Cached<T> {
     }
 }
 
-/// A type that a secret can be parsed as.
+/// A type that can be parsed from a secret.
 pub trait Parsed: FromStr<Err: fmt::Display> + Send + Sync + 'static {}
 
 impl<T: FromStr<Err: fmt::Display> + Send + Sync + 'static> Parsed for T {}
@@ -80,7 +80,7 @@ pub struct CachedConfig {
 }
 
 impl CachedConfig {
-    /// Reads the variable `name`, as for [`Config::read`], and `SECRETS_CACHE_SECONDS`.
+    /// Reads the variable `name`, as [`Config::read`] does, and `SECRETS_CACHE_SECONDS`.
     pub fn read(reader: &Reader<'_>, name: &'static str) -> Option<Self> {
         let secret = Config::read(reader, name);
         let fresh = CacheSeconds::read(reader);
@@ -94,7 +94,7 @@ impl CachedConfig {
     }
 }
 
-/// The secret of the peppers, and how long to cache them.
+/// The location of the peppers' secret, and how long to cache it.
 #[derive(Clone, Debug)]
 pub struct PeppersSecret(CachedConfig);
 
@@ -107,13 +107,13 @@ impl PeppersSecret {
 }
 
 impl Settings for PeppersSecret {
-    /// Reads `PEPPERS_SECRET`, as for [`Config::read`], and `SECRETS_CACHE_SECONDS`.
+    /// Reads `PEPPERS_SECRET`, as [`Config::read`] does, and `SECRETS_CACHE_SECONDS`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         CachedConfig::read(reader, "PEPPERS_SECRET").map(Self)
     }
 }
 
-/// The secret of the signing keys.
+/// The location of the signing keys' secret.
 #[derive(Clone, Debug)]
 pub struct SigningKeysSecret(Config);
 
@@ -126,7 +126,7 @@ impl SigningKeysSecret {
 }
 
 impl Settings for SigningKeysSecret {
-    /// Reads `SIGNING_KEYS_SECRET`, as for [`Config::read`].
+    /// Reads `SIGNING_KEYS_SECRET`, as [`Config::read`] does.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         Config::read(reader, "SIGNING_KEYS_SECRET").map(Self)
     }
@@ -142,7 +142,7 @@ impl<T: Parsed> Cached<T> {
         Self(Cache::new(SecretOf { secret, of: PhantomData }, lifetime, clock))
     }
 
-    /// Returns the value, fresh or at least not too old.
+    /// Returns a fresh value, or the previous one while reads fail.
     ///
     /// # Errors
     /// The secret cannot be read, and the previous value is too old.

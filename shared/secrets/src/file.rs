@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 
 use crate::{SecretError, Version};
 
-/// The id of the first version, whose value names no version.
+/// The id of the first version, whose value does not contain an id.
 const FIRST: &str = "first";
 
-/// The file at `path` contains the value in use, unchanged. A version that is about to be put into use is
-/// in a file next to it. A value in use names its version in its member `version`.
+/// A secret in a file. The file at `path` contains only the value in use, whose member `version` is the id of the
+/// version. The pending version is in a file next to it.
 #[derive(Clone, Debug)]
 pub(crate) struct FileSecret {
     path: PathBuf,
@@ -47,7 +47,7 @@ impl FileSecret {
     }
 
     pub(crate) fn pending(&self) -> Result<Option<Version>, SecretError> {
-        let Some(text) = read(&self.beside("pending"))? else { return Ok(None) };
+        let Some(text) = read(&self.sibling("pending"))? else { return Ok(None) };
         let pending: Pending = serde_json::from_str(&text)
             .map_err(|_| SecretError::Unusable("not a pending version".into()))?;
         Ok(Some(Version { id: pending.id, value: pending.value }))
@@ -57,7 +57,7 @@ impl FileSecret {
         let _lock = self.lock()?;
         let pending = Pending { id: version.id.clone(), value: version.value.clone() };
         let json = Zeroizing::new(serde_json::to_string(&pending).expect("two strings are JSON"));
-        write(&self.beside("pending"), json.as_bytes())
+        write(&self.sibling("pending"), json.as_bytes())
     }
 
     pub(crate) fn promote(&self, id: &str, replaced: &str) -> Result<(), SecretError> {
@@ -72,16 +72,16 @@ impl FileSecret {
         else {
             return Err(SecretError::Moved);
         };
-        // This rename puts the version into use. If the process ends before the next line, the version is both
-        // pending and in use, as may happen in Secrets Manager too.
+        // This puts the version into use. If the process ends before the next line, the version is both pending
+        // and in use, which may also happen in Secrets Manager.
         write(&self.path, pending.value.as_bytes())?;
-        fs::remove_file(self.beside("pending")).map_err(unavailable)
+        fs::remove_file(self.sibling("pending")).map_err(unavailable)
     }
 
-    fn beside(&self, what: &str) -> PathBuf {
+    fn sibling(&self, suffix: &str) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(".");
-        name.push(what);
+        name.push(suffix);
         name.into()
     }
 
@@ -89,7 +89,7 @@ impl FileSecret {
     fn lock(&self) -> Result<File, SecretError> {
         let mut options = File::options();
         options.create(true).truncate(false).write(true).mode(0o600);
-        let lock = options.open(self.beside("lock")).map_err(unavailable)?;
+        let lock = options.open(self.sibling("lock")).map_err(unavailable)?;
         lock.lock().map_err(unavailable)?;
         Ok(lock)
     }
@@ -101,8 +101,8 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SecretError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unavailable(error)),
     };
-    // The file may have been copied here with another mode. Uses the open file, because the file at the
-    // path may have been removed or replaced in between.
+    // The file may have been copied here with another mode. Its mode is changed through the open file, because
+    // the path may already lead to another file.
     let mode = file.metadata().map_err(unavailable)?.permissions().mode();
     if mode & 0o077 != 0 {
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(unavailable)?;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_made_and_then_put_into_use() {
+    fn a_pending_version_is_put_into_use() {
         let folder = tempfile::tempdir().unwrap();
         let secret = FileSecret::new(&folder.path().join("secret.json"));
         assert_eq!((secret.current().unwrap(), secret.pending().unwrap()), (None, None));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_replaces_another_than_the_one_in_use_is_refused() {
+    fn only_the_pending_version_replaces_the_version_in_use() {
         let folder = tempfile::tempdir().unwrap();
         let secret = FileSecret::new(&folder.path().join("secret.json"));
         fs::write(&secret.path, "{}").unwrap();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_json_is_unusable() {
+    fn a_file_that_is_not_json_is_refused_without_quoting_it() {
         let folder = tempfile::tempdir().unwrap();
         let secret = FileSecret::new(&folder.path().join("secret.json"));
         fs::write(&secret.path, "hush").unwrap();

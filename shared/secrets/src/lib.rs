@@ -1,10 +1,10 @@
 //! Secrets outside the tables: in AWS Secrets Manager or, on a laptop, in files.
 //!
-//! [`Secret`] reads the version in use; [`Versions`] creates the next one and puts it into use. Both behave alike in
-//! either place. The value of one variable determines the place: the ARN of a secret, or `file:` and a path.
+//! [`Secret`] reads the version in use. [`Versions`] creates the next one and puts it into use. Both work the same
+//! way in either place. A variable determines the place: its value is the ARN of a secret, or `file:` and a path.
 //!
-//! Versions and their labels are those of Secrets Manager: `AWSCURRENT` is in use, `AWSPENDING` is
-//! about to be. Putting a version into use is conditional on the version that it replaces, so only one of two
+//! Versions have the labels of Secrets Manager: `AWSCURRENT` is in use, and `AWSPENDING` is to be put into use
+//! next. Putting a version into use is conditional on the version that it replaces, so only one of two
 //! concurrent attempts succeeds.
 
 mod cached;
@@ -61,7 +61,7 @@ impl FromStr for Location {
     }
 }
 
-/// The location of a secret, and the credentials to read it.
+/// The location of a secret, and the credentials for reading it.
 #[derive(Clone, Debug)]
 pub struct Config(Place);
 
@@ -120,7 +120,7 @@ impl Secret {
     /// There is no version in use, or it cannot be read.
     pub async fn current(&self) -> Result<Version, SecretError> {
         match &self.0 {
-            Backend::Manager(secret) => secret.labelled(manager::Label::Current).await?,
+            Backend::Manager(secret) => secret.labeled(manager::Label::Current).await?,
             Backend::File(secret) => secret.current()?,
         }
         .ok_or(SecretError::Absent)
@@ -138,24 +138,24 @@ impl Versions {
         Self(secret)
     }
 
-    /// The secret whose versions these are.
+    /// The secret itself.
     #[must_use]
     pub fn secret(&self) -> &Secret {
         &self.0
     }
 
-    /// Reads the version that is about to be put into use (`AWSPENDING`), if there is one.
+    /// Reads the version that is to be put into use next (`AWSPENDING`), if there is one.
     ///
     /// # Errors
     /// The secret cannot be read.
     pub async fn pending(&self) -> Result<Option<Version>, SecretError> {
         match &self.0.0 {
-            Backend::Manager(secret) => secret.labelled(manager::Label::Pending).await,
+            Backend::Manager(secret) => secret.labeled(manager::Label::Pending).await,
             Backend::File(secret) => secret.pending(),
         }
     }
 
-    /// Creates a version that is about to be put into use.
+    /// Creates a version with the label `AWSPENDING`.
     ///
     /// # Errors
     /// The version cannot be written.
@@ -169,7 +169,8 @@ impl Versions {
     /// Puts the version `id` into use instead of the version `replaced`.
     ///
     /// # Errors
-    /// [`SecretError::Moved`] if another version than `replaced` is in use; or the secret cannot be written.
+    /// [`SecretError::Moved`] if a version other than `replaced` is in use, and other errors if the secret cannot be
+    /// written.
     pub async fn promote(&self, id: &str, replaced: &str) -> Result<(), SecretError> {
         match &self.0.0 {
             Backend::Manager(secret) => secret.promote(id, replaced).await,
@@ -177,8 +178,8 @@ impl Versions {
         }
     }
 
-    /// Removes the label from the version that was in use before (`AWSPREVIOUS`): a version without a label
-    /// is deprecated, and Secrets Manager eventually deletes it. Idempotent.
+    /// Removes the label `AWSPREVIOUS` from the version that was in use before. A version without a label is
+    /// deprecated, and Secrets Manager eventually deletes it. Idempotent.
     ///
     /// # Errors
     /// The label cannot be removed.
@@ -191,7 +192,7 @@ impl Versions {
     }
 }
 
-/// The reason why a secret could not be read or written. Reveals nothing of its value.
+/// The reason why a secret could not be read or written. It never reveals the value.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SecretError {
     /// The secret does not exist, or no version of it is in use.
@@ -203,7 +204,7 @@ pub enum SecretError {
     /// The secret cannot be reached at the moment.
     #[error("the secret cannot be read")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// The request is refused: a missing permission, a secret about to be deleted.
+    /// The request was refused, for example because a permission is missing or the secret will be deleted.
     #[error("access to the secret was refused")]
     Refused(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The value of the secret is invalid.

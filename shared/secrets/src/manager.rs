@@ -25,7 +25,7 @@ const ATTEMPTS: u32 = 4;
 pub(crate) enum Label {
     /// The version in use.
     Current,
-    /// The version that is about to be put into use.
+    /// The version that is to be put into use next.
     Pending,
     /// The version that was in use before.
     Previous,
@@ -76,8 +76,8 @@ impl ManagedSecret {
         Self::new(id.to_owned(), Client::from_conf(deadlines(builder).build()))
     }
 
-    /// Reads the version with a label, if there is one.
-    pub(crate) async fn labelled(&self, label: Label) -> Result<Option<Version>, SecretError> {
+    /// Reads the version with this label, if there is one.
+    pub(crate) async fn labeled(&self, label: Label) -> Result<Option<Version>, SecretError> {
         let read = self
             .client
             .get_secret_value()
@@ -87,7 +87,7 @@ impl ManagedSecret {
             .await;
         let read = match read {
             Ok(read) => read,
-            // This also covers a version with a label but no value yet, as at the start of a rotation.
+            // A version may also have a label but no value yet, as at the start of a rotation.
             Err(error)
                 if error
                     .as_service_error()
@@ -99,7 +99,7 @@ impl ManagedSecret {
         };
         match (read.version_id, read.secret_string) {
             (Some(id), Some(value)) => Ok(Some(Version { id, value: Zeroizing::new(value) })),
-            _ => Err(SecretError::Unusable("it is not a text".to_owned())),
+            _ => Err(SecretError::Unusable("not text".to_owned())),
         }
     }
 
@@ -117,7 +117,7 @@ impl ManagedSecret {
 
     pub(crate) async fn promote(&self, id: &str, replaced: &str) -> Result<(), SecretError> {
         // The first version of a secret is in use as soon as it is created, and replaces none.
-        if self.labelled(Label::Current).await?.is_some_and(|current| current.id == id) {
+        if self.labeled(Label::Current).await?.is_some_and(|current| current.id == id) {
             return Ok(());
         }
         let moved = self
@@ -131,13 +131,13 @@ impl ManagedSecret {
             .await;
         match moved {
             Ok(_) => Ok(()),
-            // Another version than `replaced` is in use: `id` itself, if an answer was lost.
+            // A version other than `replaced` is in use. It is `id` itself if an answer was lost.
             Err(error)
                 if error
                     .as_service_error()
                     .is_some_and(UpdateSecretVersionStageError::is_invalid_parameter_exception) =>
             {
-                match self.labelled(Label::Current).await? {
+                match self.labeled(Label::Current).await? {
                     Some(current) if current.id == id => Ok(()),
                     _ => Err(SecretError::Moved),
                 }
@@ -183,7 +183,7 @@ fn deadlines(builder: Builder) -> Builder {
         .interceptor(aws::WithinDeadline)
 }
 
-/// The error codes by which Secrets Manager refuses the request itself.
+/// The error codes with which Secrets Manager refuses the request itself.
 const REFUSALS: [&str; 6] = [
     "AccessDeniedException",
     "DecryptionFailure",

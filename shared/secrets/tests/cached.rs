@@ -13,8 +13,8 @@ use secrets::{CacheSeconds, Cached, Config, STALE_SECONDS, Secret, SecretError};
 use tempfile::TempDir;
 use testkit::TestClock;
 
-/// A value that counts how often it has been parsed. Its text names the counter, because a value is parsed from
-/// its text only.
+/// A value that counts how often it was parsed. The JSON contains the index of its counter, because `FromStr`
+/// receives nothing else.
 #[derive(Debug)]
 struct Counted(String);
 
@@ -42,7 +42,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Starts with a counter for this test.
+    /// Starts with a counter that no other test uses.
     fn new(counter: usize) -> Self {
         Self::with_cache(counter, CacheSeconds::default())
     }
@@ -69,7 +69,7 @@ impl Bench {
         self.write(&serde_json::json!({"counter": self.counter, "text": text}));
     }
 
-    /// Makes the secret unusable.
+    /// Makes the secret invalid.
     fn spoil(&self) {
         self.write(&serde_json::json!({"counter": self.counter}));
     }
@@ -82,7 +82,7 @@ impl Bench {
         Ok(self.cached.get().await?.0.clone())
     }
 
-    async fn assert_says(&self, text: &str) {
+    async fn assert_value(&self, text: &str) {
         assert_eq!(self.get().await.unwrap(), text);
     }
 
@@ -96,27 +96,27 @@ fn cache(seconds: &str) -> Result<CacheSeconds, process::ConfigErrors> {
 }
 
 #[tokio::test]
-async fn a_secret_is_read_when_it_is_first_wanted_and_kept_for_a_minute() {
+async fn a_secret_is_read_on_first_use_and_cached_for_a_minute() {
     let bench = Bench::new(0);
     assert_eq!(bench.reads(), 0);
-    bench.assert_says("first").await;
+    bench.assert_value("first").await;
     bench.put("second");
     for _ in 0..59 {
         bench.wait(1);
-        bench.assert_says("first").await;
+        bench.assert_value("first").await;
     }
     assert_eq!(bench.reads(), 1);
     bench.wait(1);
-    bench.assert_says("second").await;
-    bench.assert_says("second").await;
+    bench.assert_value("second").await;
+    bench.assert_value("second").await;
     assert_eq!(bench.reads(), 2);
 }
 
 #[tokio::test]
-async fn a_secret_is_kept_for_the_configured_time() {
+async fn a_secret_is_cached_for_the_configured_time() {
     let bench = Bench::with_cache(1, cache("3").unwrap());
     for _ in 0..30 {
-        bench.assert_says("first").await;
+        bench.assert_value("first").await;
         bench.wait(1);
     }
     assert_eq!(bench.reads(), 10);
@@ -134,7 +134,7 @@ async fn concurrent_requests_share_a_read() {
         let tasks: Vec<_> = (0..20)
             .map(|_| {
                 let bench = Arc::clone(&bench);
-                tokio::spawn(async move { bench.assert_says("first").await })
+                tokio::spawn(async move { bench.assert_value("first").await })
             })
             .collect();
         for task in tasks {
@@ -146,65 +146,65 @@ async fn concurrent_requests_share_a_read() {
 }
 
 #[tokio::test]
-async fn while_reads_fail_the_old_value_serves_for_five_more_minutes() {
+async fn while_reads_fail_the_old_value_is_served_for_five_more_minutes() {
     let bench = Bench::new(3);
-    bench.assert_says("first").await;
+    bench.assert_value("first").await;
     bench.spoil();
     bench.wait(60);
     for second in 0..STALE_SECONDS {
-        bench.assert_says("first").await;
+        bench.assert_value("first").await;
         bench.wait(1);
         assert_eq!(bench.reads(), 1 + usize::try_from(second / 10 + 1).unwrap(), "{second} s");
     }
     let error = bench.get().await.unwrap_err();
     assert!(matches!(&error, SecretError::Unusable(reason) if reason == "there is no text"));
     assert_eq!(error.kind(), FaultKind::Unavailable);
-    // Further time does not restore the value.
+    // A repeated request does not restore the value.
     assert!(bench.get().await.is_err());
     bench.put("second");
-    bench.assert_says("second").await;
+    bench.assert_value("second").await;
     bench.put("third");
     bench.wait(59);
-    bench.assert_says("second").await;
+    bench.assert_value("second").await;
 }
 
 #[tokio::test]
-async fn a_secret_that_can_be_read_again_is_fresh_again() {
+async fn a_value_read_after_an_outage_is_fresh() {
     let bench = Bench::new(4);
-    bench.assert_says("first").await;
+    bench.assert_value("first").await;
     bench.spoil();
     bench.wait(60 + STALE_SECONDS - 11);
-    bench.assert_says("first").await;
+    bench.assert_value("first").await;
     bench.put("second");
-    bench.assert_says("first").await;
+    bench.assert_value("first").await;
     bench.wait(9);
-    bench.assert_says("first").await;
-    assert_eq!(bench.reads(), 2, "at least ten seconds lie between two reads");
+    bench.assert_value("first").await;
+    assert_eq!(bench.reads(), 2, "reads are at least ten seconds apart");
     bench.wait(1);
-    bench.assert_says("second").await;
+    bench.assert_value("second").await;
     bench.spoil();
     bench.wait(60 + STALE_SECONDS - 1);
-    bench.assert_says("second").await;
+    bench.assert_value("second").await;
 }
 
 #[tokio::test]
-async fn every_kind_of_failed_read_serves_the_old_value() {
+async fn the_old_value_is_served_after_every_kind_of_failed_read() {
     let bench = Bench::new(5);
-    let gone = || std::fs::remove_file(bench.path()).unwrap();
+    let missing = || std::fs::remove_file(bench.path()).unwrap();
     let no_json = || std::fs::write(bench.path(), "hush").unwrap();
     let no_text = || std::fs::write(bench.path(), [0xff]).unwrap();
     let folder = || {
         std::fs::remove_file(bench.path()).unwrap();
         std::fs::create_dir(bench.path()).unwrap();
     };
-    let fail: [&dyn Fn(); 4] = [&no_json, &no_text, &gone, &folder];
+    let fail: [&dyn Fn(); 4] = [&no_json, &no_text, &missing, &folder];
     for (way, fail) in fail.into_iter().enumerate() {
         bench.put("first");
-        bench.assert_says("first").await;
+        bench.assert_value("first").await;
         fail();
         bench.wait(60 + STALE_SECONDS - 1);
-        bench.assert_says("first").await;
-        // Now the value has expired, although the last read was a second ago.
+        bench.assert_value("first").await;
+        // Now the value has expired, although the last attempt to read it was a second ago.
         bench.wait(1);
         let error = bench.get().await.unwrap_err();
         let expected = match way {
@@ -222,28 +222,28 @@ async fn every_kind_of_failed_read_serves_the_old_value() {
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_be_read_at_the_start_is_read_as_soon_as_it_can_be() {
+async fn a_secret_unreadable_at_the_start_is_read_once_it_is_readable() {
     let bench = Bench::new(6);
     bench.spoil();
     assert!(bench.get().await.is_err());
     bench.put("first");
-    bench.assert_says("first").await;
+    bench.assert_value("first").await;
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_neither_keeps_a_value_nor_stops_the_reads() {
+async fn a_clock_set_back_neither_preserves_a_value_nor_stops_reads() {
     let bench = Bench::new(7);
-    bench.assert_says("first").await;
+    bench.assert_value("first").await;
     bench.put("second");
     bench.wait(-3600);
-    bench.assert_says("first").await;
+    bench.assert_value("first").await;
     bench.wait(60);
-    bench.assert_says("second").await;
+    bench.assert_value("second").await;
     bench.spoil();
     bench.wait(60);
-    bench.assert_says("second").await;
+    bench.assert_value("second").await;
     bench.wait(-3600);
-    bench.assert_says("second").await;
+    bench.assert_value("second").await;
     bench.wait(60 + STALE_SECONDS);
     assert!(bench.get().await.is_err(), "the old value is not served forever");
 }
@@ -252,6 +252,6 @@ async fn a_clock_that_is_set_back_neither_keeps_a_value_nor_stops_the_reads() {
 async fn debug_shows_no_value() {
     let bench = Bench::new(8);
     bench.put("hush");
-    bench.assert_says("hush").await;
+    bench.assert_value("hush").await;
     assert!(!format!("{:?}", bench.cached).contains("hush"));
 }

@@ -18,7 +18,7 @@ pub struct CanonicalName(String);
 /// The maximum length of the input and of the result, in octets.
 ///
 /// Every canonical form of a [`Username`](super::Username) (80 characters) or an
-/// [`Email`](super::Email) (254 octets) is shorter, and a DynamoDB key holds 2,048.
+/// [`Email`](super::Email) (254 octets) is shorter, and a DynamoDB key may have 2,048.
 pub(super) const MAX_OCTETS: usize = 1_024;
 
 /// The maximum number of mapping rounds. Two rounds reach the fixpoint for every assigned character (a test
@@ -34,9 +34,9 @@ impl CanonicalName {
     #[must_use]
     pub fn of_unchecked(text: &str) -> Self {
         let mut name = text[..text.floor_char_boundary(MAX_OCTETS)].to_owned();
-        // Folding may leave text that normalization changes (`ŉ`), and a compatibility mapping text that
-        // folding changes (`℡` becomes `TEL`), so the steps are repeated until nothing moves, as
-        // the derivation of the property NFKC_Casefold (UAX #44) does.
+        // Folding may leave text that normalization changes (`ŉ`), and normalization may leave text that folding
+        // changes (`℡` becomes `TEL`). So the steps are repeated until nothing changes, as in the derivation of
+        // the property NFKC_Casefold (UAX #44).
         for _ in 0..MAX_ROUNDS {
             let next = mapped_once(&name);
             if next == name {
@@ -60,7 +60,8 @@ impl CanonicalName {
     }
 }
 
-/// NFD first: folding U+0345 gives a letter, so marks must be in canonical order before it.
+/// Performs one round of the mapping. It begins with NFD, because folding turns the mark U+0345 into a letter: by
+/// then, marks must be in canonical order.
 fn mapped_once(text: &str) -> String {
     let visible: String = text.chars().filter(|&c| !is_ignorable(c)).collect();
     let decomposed = DecomposingNormalizer::new_nfd().normalize(&visible);
@@ -135,8 +136,8 @@ mod tests {
     }
 
     #[test]
-    fn is_bounded() {
-        // U+FDFA is three octets and becomes 33.
+    fn the_canonical_form_is_bounded() {
+        // U+FDFA has three octets and becomes 33.
         for text in ["\u{fdfa}".repeat(10_000), "é".repeat(10_000), "x".repeat(1_000_000)] {
             assert!(canonical(&text).len() <= MAX_OCTETS);
             assert!(canonical(&text).len() > MAX_OCTETS - 4);

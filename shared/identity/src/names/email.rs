@@ -19,7 +19,7 @@ pub(super) const MAX_OCTETS: usize = 254;
 const MAX_LOCAL_OCTETS: usize = 64;
 
 /// An e-mail address: an `addr-spec` whose local part may be in any script (RFC 6531 §3.3) and whose
-/// domain is a dotted IDNA2008 name. A display name, a comment or an address literal is not part of it.
+/// domain is a dotted IDNA2008 name. Display names, comments and address literals are refused.
 ///
 /// It keeps its original spelling, because only the receiving server knows whether case matters in a local
 /// part. Two addresses belong to the same account if [`Email::canonical`] is equal.
@@ -38,16 +38,17 @@ impl Email {
     /// # Errors
     /// The first rule that the address breaks.
     pub fn parse(given: &str) -> Result<Self, NameError> {
-        // First, so that no later step processes a long text. Decomposed, or with a domain in U-labels, an
-        // address may have more octets than the forms that are measured below.
+        // Checked first, so that no later step processes a long text. The limit is generous: decomposed or in
+        // U-labels, a valid address may have more octets than the forms that are measured below.
         if given.len() > canonical::MAX_OCTETS {
             return Err(NameError::TooLong);
         }
         let too_long = given.len() > MAX_OCTETS;
-        Self::measured(given).map_err(|error| if too_long { NameError::TooLong } else { error })
+        Self::parse_bounded(given)
+            .map_err(|error| if too_long { NameError::TooLong } else { error })
     }
 
-    fn measured(given: &str) -> Result<Self, NameError> {
+    fn parse_bounded(given: &str) -> Result<Self, NameError> {
         let (local, domain) = given.rsplit_once('@').unwrap_or((given, ""));
         // IDNA2008 requires joiners in some words and refuses them elsewhere.
         let hidden = |c: char| is_hidden(c) && !is_joiner(c);
@@ -59,7 +60,7 @@ impl Email {
             return Err(NameError::TooLong);
         }
         let folded = CanonicalName::of_unchecked(local);
-        // The folded form must be a local part too: `＠` and `（` are letters, and fold to `@` and `(`.
+        // The folded form must be a local part too: `＠` and `（` are allowed as they are, but fold to `@` and `(`.
         if !is_local_part(&sent) || !is_local_part(folded.as_str()) {
             return Err(NameError::InvalidFormat);
         }
@@ -107,8 +108,8 @@ fn composed(text: &str) -> String {
 /// The domain in lower-case A-labels (UTS 46 `ToASCII`, non-transitional, `UseSTD3ASCIIRules`,
 /// `VerifyDnsLength`).
 ///
-/// Hyphens are checked at both ends of a label only. `CheckHyphens` would also refuse `--` in the third
-/// and fourth position, and registries have delegated such ASCII names. Symbols that UTS 46 maps to
+/// Hyphens are checked only at the two ends of a label. `CheckHyphens` would also refuse `--` in the third
+/// and fourth position, but registries have delegated such ASCII names. Symbols that UTS 46 maps to
 /// themselves, such as emoji, are accepted for the same reason.
 fn a_labels(domain: &str) -> Result<String, NameError> {
     let result = Uts46::new().to_ascii(
@@ -124,10 +125,11 @@ fn a_labels(domain: &str) -> Result<String, NameError> {
     }
 }
 
-/// Whether `text` is a `Local-part` (RFC 5321 §4.1.2) in its plain spelling. `"alice"@` and `alice@` are
-/// one mailbox, so only the plain one is accepted.
+/// Whether `text` is a `Local-part` (RFC 5321 §4.1.2) without needless quotes. `"alice"@` and `alice@` are one
+/// mailbox, so only the unquoted spelling is accepted.
 fn is_local_part(text: &str) -> bool {
-    // RFC 6531 §3.3 adds every non-ASCII character to `atext` and to `qtextSMTP`, both of which contain letters too.
+    // RFC 6531 §3.3 adds every non-ASCII character to `atext` and `qtextSMTP`. Both contain letters, so `x` can
+    // stand in for any of them.
     let ascii: String = text.chars().map(|c| if c.is_ascii() { c } else { 'x' }).collect();
     EmailAddress::is_valid_local_part(&ascii) && !is_quoted_needlessly(&ascii)
 }
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn accepts_addresses() {
+    fn valid_addresses_are_accepted() {
         for address in [
             "test@example.com",
             "Test.User+tag@Mail.Example.co.uk",
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_malformed_addresses() {
+    fn malformed_addresses_are_refused() {
         for address in [
             "",
             "@",
@@ -325,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_invisible_characters() {
+    fn invisible_characters_are_refused() {
         for hidden in [
             '\0',
             '\r',
@@ -364,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_octets() {
+    fn lengths_are_limited_in_octets() {
         let domain = [&*"a".repeat(63), &*"b".repeat(63), &*"c".repeat(61)].join(".");
         let address = |local: usize| format!("{}@{domain}", "x".repeat(local));
         assert_eq!(address(64).len(), MAX_OCTETS);
@@ -385,14 +387,14 @@ mod tests {
             let longer = decomposed.replace('@', "e\u{301}@");
             assert_eq!(Email::parse(&longer), Err(NameError::TooLong));
         }
-        // The limit holds for the A-labels too: 245 octets as given, 645 there.
+        // The limit applies to the A-labels too: 245 octets as given become 645.
         let grows = format!("x@{}com", "é.".repeat(80));
         assert!(grows.len() < MAX_OCTETS && Email::parse(&grows).is_err());
         assert_eq!(Email::parse(&"@".repeat(10_000_000)), Err(NameError::TooLong));
     }
 
     #[test]
-    fn is_never_shown() {
+    fn debug_and_errors_do_not_show_the_address() {
         let email = Email::parse("test@example.com").unwrap();
         assert_eq!(format!("{email:?} {:?}", email.canonical()), "Email(..) CanonicalName(..)");
         assert_eq!(serde_json::to_string(&email).unwrap(), r#""test@example.com""#);
@@ -417,7 +419,7 @@ mod tests {
         }
 
         #[test]
-        fn every_parsed_name_parses_again(text in texts()) {
+        fn every_parsed_address_parses_again(text in texts()) {
             if let Ok(email) = Email::parse(&text) {
                 let again = Email::parse(email.as_str());
                 prop_assert_eq!(again.as_ref(), Ok(&email));
@@ -427,7 +429,8 @@ mod tests {
             }
         }
 
-        /// Lower case, composed and decomposed, folded; U-labels and A-labels, upper and lower case.
+        /// Spells the local part decomposed, composed, in lower case and folded, and the domain as given, in U-labels
+        /// and in A-labels of both cases.
         #[test]
         fn every_spelling_is_the_same_address(text in texts()) {
             if let (Ok(email), Some((local, domain))) = (Email::parse(&text), text.rsplit_once('@')) {
@@ -445,7 +448,7 @@ mod tests {
                 for (local, domain) in locals.iter().flat_map(|l| domains.iter().map(move |d| (l, d))) {
                     match Email::parse(&format!("{local}@{domain}")) {
                         Ok(other) => prop_assert_eq!(other.canonical(), email.canonical()),
-                        // A limit of SMTP, which counts the octets of each spelling.
+                        // SMTP limits the octets of each spelling.
                         Err(error) => prop_assert_eq!(error, NameError::TooLong, "{}@{}", local, domain),
                     }
                 }

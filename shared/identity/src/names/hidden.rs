@@ -1,4 +1,4 @@
-//! Characters that a reader cannot see, or that change how others are shown.
+//! Characters that a reader cannot see, or that change how other characters are shown.
 
 use icu_properties::props::{BidiControl, DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
@@ -15,8 +15,8 @@ pub(super) fn is_joiner(c: char) -> bool {
 }
 
 /// Whether `c` is forbidden in names because a reader cannot recognize it: controls, invisible characters,
-/// characters that set the writing direction, and private or unassigned code points. Each name's grammar
-/// decides about the plain space.
+/// characters that set the writing direction, and private or unassigned code points. The plain space is not
+/// among them: the grammar of each kind of name decides about it.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     let category = CodePointMapData::<GeneralCategory>::new().get(c);
@@ -29,7 +29,7 @@ pub fn is_hidden(c: char) -> bool {
             | GeneralCategory::PrivateUse
             | GeneralCategory::Unassigned
     );
-    // U+2800 is a letter cell of Braille without a dot: its category is symbol, but it looks blank.
+    // U+2800 is the Braille pattern without dots: its category is symbol, but it looks blank.
     let blank = c == '\u{2800}' || (category == GeneralCategory::SpaceSeparator && c != ' ');
     unseen || blank || is_ignorable(c) || CodePointSetData::new::<BidiControl>().contains(c)
 }

@@ -2,7 +2,7 @@
 
 use super::{CanonicalName, Email, NameError, Username, email, username};
 
-/// The name that a caller presents. Whether an account has it is unknown.
+/// A name that a caller presents, which may or may not belong to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presented {
     /// A username.
@@ -14,12 +14,12 @@ pub enum Presented {
 }
 
 impl Presented {
-    /// Reads a username, without white space around it, which keyboards and forms add. Text that contains `@`
-    /// in any of its widths is read as an address: forms with one field send addresses as usernames, and no
+    /// Parses a username, ignoring surrounding white space, which keyboards and forms add. Text that contains `@`
+    /// in any width is parsed as an address: forms with a single field send addresses as usernames, and no
     /// username contains `@`.
     ///
     /// # Errors
-    /// [`NameError::TooLong`] when the text is longer, folded, than the name of any account.
+    /// [`NameError::TooLong`] if the folded text is longer than any account's name can be.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if text.contains(['@', '\u{fe6b}', '\u{ff20}']) {
             return Self::parse_email(text);
@@ -34,10 +34,10 @@ impl Presented {
         }
     }
 
-    /// Reads an address, without white space around it.
+    /// Parses an address, ignoring surrounding white space.
     ///
     /// # Errors
-    /// [`NameError::TooLong`] when the text is longer, folded, than the address of any account.
+    /// [`NameError::TooLong`] if the folded text is longer than any account's address can be.
     pub fn parse_email(text: &str) -> Result<Self, NameError> {
         match Self::email(text) {
             Self::Impossible(text) if folded(&text).len() > email::MAX_OCTETS => {
@@ -47,7 +47,7 @@ impl Presented {
         }
     }
 
-    /// Reads an address of any length, without white space around it.
+    /// Parses an address of any length, ignoring surrounding white space.
     #[must_use]
     pub fn email(text: &str) -> Self {
         let text = text.trim();
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_a_name_is_one_name() {
+    fn every_spelling_of_a_name_presents_the_same_name() {
         for text in ["testuser", "\t\u{a0}TestUser\u{3000}\r\n", "\u{ff54}estuser"] {
             assert_eq!(Presented::parse(text), Ok(username("testuser")), "{text}");
         }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_name_is_impossible_and_text_that_is_longer_than_any_name_is_refused() {
+    fn invalid_text_is_impossible_and_overlong_text_is_refused() {
         let impossible = |text: &str| Presented::Impossible(text.to_owned());
         for text in ["", "no\0name", "test user"] {
             assert_eq!(Presented::parse(text), Ok(impossible(text)), "{text}");

@@ -1,4 +1,4 @@
-//! Names that nobody may register.
+//! Names that users may not register.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use super::{CanonicalName, NameError, Username};
 /// Names that users could mistake for the service or its operator. Only whole names are reserved: `adminuser`
 /// is free although `admin` is not.
 ///
-/// Only registration checks them: an administrator may create any account by command.
+/// Only registration checks them. An administrator may create any account with a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservedNames(BTreeSet<CanonicalName>);
 
@@ -38,7 +38,7 @@ impl FromStr for ReservedNames {
     type Err = NameError;
 
     /// # Errors
-    /// An entry is not a valid username, for example because the list has another separator.
+    /// An entry is not a valid username, for example because the list uses another separator.
     fn from_str(list: &str) -> Result<Self, NameError> {
         list.split(',')
             .map(str::trim)
@@ -62,14 +62,14 @@ mod tests {
         let names = ReservedNames::default();
         for name in ["root", "Admin", "ADMINISTRATOR", "ｓｙｓｔｅｍ", "poſtmaster", "super_admin"]
         {
-            // Some spellings are not valid usernames, which is as good as reserved.
+            // Some spellings are not even valid usernames, which also prevents their registration.
             assert!(Username::parse(name).is_err() || refuses(&names, name), "{name}");
         }
         assert!(refuses(&names, "ｓｙｓｔｅｍ"));
     }
 
     #[test]
-    fn whole_names_only() {
+    fn only_whole_names_are_reserved() {
         let names = ReservedNames::default();
         for name in ["alice", "testuser", "adminuser", "admin1", "rooted", "user", "moderators"] {
             assert!(!refuses(&names, name), "{name}");

@@ -21,7 +21,7 @@ pub(super) const CHARS: RangeInclusive<usize> = 3..=80;
 /// A username: RFC 8265 `UsernameCaseMapped`, 3 to 80 characters, without `@` and without invisible
 /// characters. It is displayed as first given and compared by [`Username::canonical`].
 ///
-/// The rules examine the canonical form, so all spellings of one name are accepted or refused alike.
+/// The rules examine the canonical form, so either all spellings of a name are accepted or none.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Username {
@@ -30,19 +30,19 @@ pub struct Username {
 }
 
 impl Username {
-    /// Parses a username as a person enters it, or as stored: a name that parsed once parses
-    /// again from [`Username::as_str`]. [`ReservedNames`](super::ReservedNames) is a separate check.
+    /// Parses a username as a person enters it, or as stored: a name that was parsed once can be parsed again from
+    /// [`Username::as_str`]. Reserved names are a separate check ([`ReservedNames`](super::ReservedNames)).
     ///
     /// # Errors
     /// The first rule that the name breaks.
     pub fn parse(given: &str) -> Result<Self, NameError> {
-        // First, so that no later step processes a long text. No name of 80 characters is longer, however
-        // it is spelled: decomposed Hangul has nine octets for a character.
+        // Checked first, so that no later step processes a long text. Every spelling of a name of 80 characters
+        // is shorter: even decomposed Hangul has only nine octets per character.
         if given.len() > MAX_OCTETS {
             return Err(NameError::TooLong);
         }
-        // The only rule that examines the spelling, because folding drops invisible characters. RFC 8265
-        // allows joiners in some contexts; a reader cannot see them.
+        // This rule alone examines the spelling as given, because folding drops invisible characters. It also
+        // refuses the joiners that RFC 8265 allows in some contexts, because a reader cannot see them.
         if given.chars().any(is_hidden) {
             return Err(NameError::InvalidCharacters);
         }
@@ -55,12 +55,12 @@ impl Username {
         if chars > *CHARS.end() {
             return Err(NameError::TooLong);
         }
-        // RFC 5891 §4.2.3.2, for domain labels: a leading mark has no letter to be displayed on.
+        // A leading mark has no letter to be displayed on. RFC 5891 §4.2.3.2 forbids it in domain labels.
         if folded.chars().next().is_some_and(is_mark) {
             return Err(NameError::InvalidFormat);
         }
         UsernameCaseMapped::enforce(folded).map_err(|error| match error {
-            // The rule about writing directions in RFC 5893.
+            // The Bidi rule (RFC 5893).
             PrecisError::Invalid => NameError::InvalidFormat,
             _ => NameError::InvalidCharacters,
         })?;
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn accepts_names_of_many_scripts() {
+    fn names_in_many_scripts_are_accepted() {
         for name in [
             "alice",
             "testuser",
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_are_one_account() {
+    fn all_spellings_are_one_account() {
         for (one, other) in [
             ("TESTUSER", "testuser"),
             ("Straße", "STRASSE"),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_invisible_characters() {
+    fn invisible_characters_are_refused() {
         for hidden in [
             '\0',
             '\r',
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn all_spellings_of_a_bad_name_are_refused_alike() {
+    fn all_spellings_of_a_bad_name_get_the_same_error() {
         for spellings in [
             &["col·ega", "COL·EGA", "coŀega"][..],
             &["a@b.c", "A＠B．C", "ａ﹫ｂ.c"],
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_bad_forms() {
+    fn malformed_names_are_refused() {
         for (name, error) in [
             ("", NameError::TooShort),
             ("ab", NameError::TooShort),
@@ -296,9 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn counts_characters() {
+    fn lengths_are_limited_in_characters() {
         assert!(Username::parse("abc").is_ok());
-        // Spelling does not matter: Hangul from jamo, a letter with marks, two letters in one character.
+        // Characters of the canonical form are counted, not those of the spelling: here, Hangul in jamo, letters
+        // with marks, and characters that fold to several letters.
         for (spelling, longest) in [
             ("a", 80),
             ("é", 80),
@@ -327,7 +328,7 @@ mod tests {
         assert!(serde_json::from_str::<Username>(r#""a\u0000b""#).is_err());
     }
 
-    /// Generates texts that are often names and texts that seldom are.
+    /// Generates texts of which some are often valid names and others rarely.
     fn texts() -> impl Strategy<Value = String> {
         prop_oneof![
             "[a-zA-Z0-9ßİſéΣςσא-תａ-ｚＡ-Ｚ\u{300}-\u{345}_.-]{1,90}",
@@ -361,7 +362,7 @@ mod tests {
         }
 
         #[test]
-        fn login_finds_what_was_registered(text in texts()) {
+        fn login_finds_the_registered_name(text in texts()) {
             if let Ok(name) = Username::parse(&text) {
                 prop_assert_eq!(&CanonicalName::of_unchecked(&text), name.canonical());
                 // Far below the length at which an unchecked name is truncated.
@@ -369,7 +370,7 @@ mod tests {
             }
         }
 
-                #[test]
+        #[test]
         fn names_equal_by_the_profile_are_one_account(text in texts()) {
             if let (Ok(name), Ok(enforced)) =
                 (Username::parse(&text), UsernameCaseMapped::enforce(text.as_str()))
@@ -379,7 +380,7 @@ mod tests {
         }
 
         #[test]
-        fn all_spellings_of_one_name_are_accepted_or_refused_alike(text in texts()) {
+        fn either_all_spellings_of_a_name_are_accepted_or_none(text in texts()) {
             let parsed = Username::parse(&text);
             let canonical = CanonicalName::of_unchecked(&text);
             for spelling in [
@@ -392,7 +393,8 @@ mod tests {
                 text.chars().map(full_width).collect(),
                 canonical.as_str().to_owned(),
             ] {
-                // Upper case merges `ı` and `i`, and folding drops invisible characters.
+                // Skip spellings of other names: upper case merges `ı` and `i`, and folding drops invisible
+                // characters.
                 if CanonicalName::of_unchecked(&spelling) == canonical
                     && spelling.chars().any(is_hidden) == text.chars().any(is_hidden)
                 {

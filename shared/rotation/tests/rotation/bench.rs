@@ -16,9 +16,8 @@ use secrets::{Secret, Version, Versions};
 use serde_json::Value;
 use testkit::{AUDIENCE, Faults, Forge, ISSUER, SecretsManager, Stack, TestClock};
 
-/// How long a key must have been published before it signs: as long as functions use a set (`KEYS_CACHE_SECONDS`,
-/// and as long again while they cannot read it), plus the time for which clients cache it
-/// (`JWKS_MAX_AGE_SECONDS`).
+/// How long a key must have been published before it signs. Functions use a set for `KEYS_CACHE_SECONDS`, and for as
+/// long again while they cannot read it. Clients then cache it for `JWKS_MAX_AGE_SECONDS`.
 pub(crate) const LEAD: SignedDuration = SignedDuration::from_secs(300 + 300 + 600);
 
 /// The four steps, in order.
@@ -124,10 +123,10 @@ impl Bench {
     }
 
     pub(crate) fn versions(&self) -> Versions {
-        self.versions_meeting(&Faults::script(&[]))
+        self.versions_with(&Faults::script(&[]))
     }
 
-    fn versions_meeting(&self, faults: &Faults) -> Versions {
+    fn versions_with(&self, faults: &Faults) -> Versions {
         Versions::of(match &self.place {
             Place::File => Secret::new(&secrets::Config::file(self.stack.signing_keys())),
             Place::Manager { manager, arn } => {
@@ -145,9 +144,9 @@ impl Bench {
     }
 
     /// A rotation whose requests all pass through `faults`.
-    pub(crate) fn rotation_meeting(&self, faults: &Faults) -> Rotation {
+    pub(crate) fn rotation_with(&self, faults: &Faults) -> Rotation {
         let table = KeysTable::new("KeysTable", self.stack.faulty_client(faults));
-        self.rotation_of(self.versions_meeting(faults), table)
+        self.rotation_of(self.versions_with(faults), table)
     }
 
     fn rotation_of(&self, versions: Versions, table: KeysTable) -> Rotation {
@@ -209,7 +208,7 @@ impl Bench {
                 let name = |path: &Path| path.display().to_string();
                 files(&self.folder()).iter().map(|path| (name(path), text(path))).collect()
             }
-            Place::Manager { manager, arn } => labelled(manager, arn).await,
+            Place::Manager { manager, arn } => labeled(manager, arn).await,
         }
     }
 
@@ -220,7 +219,7 @@ impl Bench {
         }
     }
 
-    /// Asserts what must hold at any moment, even during a rotation: verifiers know the active and the next key, and
+    /// Asserts the invariants that hold even during a rotation: verifiers know the active and the next key, and
     /// exactly one key is active.
     pub(crate) async fn assert_usable(&self) {
         let (keys, record) = (self.current().await, self.record().await);
@@ -233,8 +232,8 @@ impl Bench {
         assert_eq!(active.count(), 1, "{record:?}");
     }
 
-    /// Asserts what must also hold when no rotation is in progress: the published set matches the version in use, the
-    /// end of every retired key is known, and its private half is gone.
+    /// Asserts the invariants that hold while no rotation is in progress: the published set matches the version in use,
+    /// the end of every retired key is known, and its private half is gone.
     pub(crate) async fn assert_settled(&self) {
         self.assert_usable().await;
         let (version, keys) = (self.version().await, self.current().await);
@@ -265,7 +264,7 @@ pub(crate) fn private_halves(keys: &SigningKeys) -> BTreeMap<String, String> {
     all.map(|key| (member(key, "kid"), member(key, "d"))).collect()
 }
 
-/// The key that signs, and its private half.
+/// The id of the key that signs, and its private half.
 pub(crate) fn active(keys: &SigningKeys) -> (String, String) {
     let kid = keys.active().unwrap().kid().to_owned();
     let private = private_halves(keys)[&kid].clone();
@@ -277,7 +276,7 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 }
 
 /// The values of all versions with a label, by their labels.
-async fn labelled(manager: &SecretsManager, arn: &str) -> BTreeMap<String, String> {
+async fn labeled(manager: &SecretsManager, arn: &str) -> BTreeMap<String, String> {
     let described = manager.client().describe_secret().secret_id(arn).send().await.unwrap();
     let mut values = BTreeMap::new();
     for (id, labels) in described.version_ids_to_stages.unwrap() {

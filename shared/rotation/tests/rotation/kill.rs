@@ -5,13 +5,13 @@ use testkit::Faults;
 
 use crate::bench::{Bench, LEAD, STEPS, active, token};
 
-/// The party that continues the rotation.
+/// The party that continues a killed rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// Secrets Manager repeats the steps with the same token, from the failed one or from the first.
-    Steps,
+pub(crate) enum ContinuedBy {
+    /// Secrets Manager repeats the steps with the same token.
+    SecretsManager,
     /// An operator starts a rotation by hand.
-    Hand,
+    Operator,
 }
 
 /// The requests of one complete rotation, in order.
@@ -23,7 +23,7 @@ pub(crate) async fn operations(bench: &Bench) -> Vec<String> {
     faults.operations()
 }
 
-/// The numbers of the writing requests, from 1, and what they write.
+/// The requests that write: their numbers, counted from 1, and their operations.
 pub(crate) fn writes(operations: &[String]) -> Vec<(usize, &str)> {
     let read = |name: &str| ["Get", "Describe"].iter().any(|verb| name.starts_with(verb));
     let numbered = operations.iter().enumerate().map(|(n, name)| (n + 1, name.as_str()));
@@ -32,33 +32,36 @@ pub(crate) fn writes(operations: &[String]) -> Vec<(usize, &str)> {
 
 async fn steps(bench: &Bench, faults: &Faults, token: &str) -> Result<(), RotationError> {
     for step in STEPS {
-        bench.rotation_meeting(faults).step(step, token).await?;
+        bench.rotation_with(faults).step(step, token).await?;
     }
     Ok(())
 }
 
-/// Kills a rotation right after its request number `request`, continues, and checks that nothing is lost.
-pub(crate) async fn kill_after(bench: &Bench, request: usize, then: Then) {
-    let context = format!("killed after request {request}, then {then:?}");
+/// Kills a rotation right after request number `request`, lets it be continued, and checks that nothing is lost.
+pub(crate) async fn kill_after(bench: &Bench, request: usize, by: ContinuedBy) {
+    let context = format!("killed after request {request}, continued by {by:?}");
     bench.wait(LEAD);
     bench.rotate(&Plan::RotateNow).await.unwrap();
     bench.wait(LEAD);
     let before = bench.current().await;
     let signed = bench.sign().await;
     let in_use = bench.version().await.id;
-    let token = token(u32::try_from(request).unwrap() * 2 + 1000 + u32::from(then == Then::Hand));
+    let token =
+        token(u32::try_from(request).unwrap() * 2 + 1000 + u32::from(by == ContinuedBy::Operator));
 
     let killed = steps(bench, &Faults::killed_after(request), &token).await;
     assert!(killed.is_err(), "{context}");
     bench.assert_usable().await;
     assert!(bench.accepts(&signed).await, "{context}");
 
-    // A new process.
-    match then {
-        Then::Steps => steps(bench, &Faults::script(&[]), &token).await.expect(&context),
-        Then::Hand => match bench.rotate(&Plan::Rotate).await {
+    // A new process continues.
+    match by {
+        ContinuedBy::SecretsManager => {
+            steps(bench, &Faults::script(&[]), &token).await.expect(&context)
+        }
+        ContinuedBy::Operator => match bench.rotate(&Plan::Rotate).await {
             Ok(()) => {}
-            // It has completed the killed rotation, whose next key is too new to sign.
+            // The killed rotation has been completed, and its next key is too new to sign.
             Err(RotationError::TooEarly { at }) => {
                 assert!(at > bench.now(), "{context}");
             }
@@ -77,7 +80,7 @@ pub(crate) async fn kill_after(bench: &Bench, request: usize, then: Then) {
     bench.assert_settled().await;
 }
 
-/// Reads are included, because files are written between two of them.
+/// Kills after reads too, because the files are written between two reads of the table.
 #[tokio::test]
 async fn a_rotation_that_is_killed_after_any_request_is_completed() {
     let bench = Bench::rotated().await;
@@ -87,8 +90,8 @@ async fn a_rotation_that_is_killed_after_any_request_is_completed() {
     let names: Vec<_> = writes.iter().map(|(_, name)| *name).collect();
     assert_eq!(names, ["UpdateItem", "UpdateItem"]);
     for request in 0..=operations.len() {
-        for then in [Then::Steps, Then::Hand] {
-            kill_after(&bench, request, then).await;
+        for by in [ContinuedBy::SecretsManager, ContinuedBy::Operator] {
+            kill_after(&bench, request, by).await;
         }
     }
 }
@@ -113,13 +116,13 @@ async fn a_revocation_that_is_killed_after_any_request_is_completed() {
     let bench = Bench::rotated().await;
     let faults = Faults::script(&[]);
     let (leaked, _) = active(&bench.current().await);
-    bench.rotation_meeting(&faults).perform(&Plan::Retire(leaked)).await.unwrap();
+    bench.rotation_with(&faults).perform(&Plan::Retire(leaked)).await.unwrap();
     for request in 0..=faults.requests() {
         bench.wait(LEAD);
         bench.rotate(&Plan::Rotate).await.unwrap();
         let (leaked, private) = active(&bench.current().await);
         let plan = Plan::Retire(leaked.clone());
-        let killed = bench.rotation_meeting(&Faults::killed_after(request)).perform(&plan).await;
+        let killed = bench.rotation_with(&Faults::killed_after(request)).perform(&plan).await;
         assert!(killed.is_err(), "request {request}");
         match bench.rotate(&plan).await {
             // The killed revocation has been completed.

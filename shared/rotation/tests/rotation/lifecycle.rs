@@ -10,14 +10,14 @@ use testkit::{Fault, Faults};
 
 use crate::bench::{Bench, LEAD, STEPS, active, seconds, sign, token};
 
-/// How long a signer may use an old version of the secret: while fresh, and while it cannot be read.
+/// How long a signer may use an old version of the secret: while its copy is fresh, and then while reads fail.
 const SIGNER: SignedDuration = SignedDuration::from_secs(60 + 300);
 
 /// How long a key stays public after it was retired.
 const RETIRED: SignedDuration = SignedDuration::from_secs(60 + 300 + 3600 + 30);
 
 #[tokio::test]
-async fn the_first_rotation_makes_and_publishes_an_active_and_a_next_key() {
+async fn the_first_rotation_publishes_an_active_and_a_next_key() {
     let bench = Bench::new().await;
     assert!(!bench.rotation().has_keys().await.unwrap());
     bench.rotation().reconcile().await.unwrap();
@@ -49,9 +49,8 @@ async fn a_next_key_signs_only_once_every_verifier_knows_it() {
     assert_eq!(Some(bench.current().await.active().unwrap().kid()), next.next_kid());
 }
 
-/// The last verifier to learn of a key is an external one that caches an answer of the function `jwks`, given
-/// at the last moment at which `jwks` could still use a set older than the key because it could not read the
-/// table.
+/// The last verifier to learn of a key is an external one. It caches the last answer that the function `jwks` gives
+/// from a set older than the key, while `jwks` cannot read the table.
 #[tokio::test]
 async fn every_cached_key_set_contains_the_key_that_signs() {
     let bench = Bench::new().await;
@@ -81,7 +80,7 @@ async fn every_cached_key_set_contains_the_key_that_signs() {
 }
 
 #[tokio::test]
-async fn a_rotation_now_does_not_wait() {
+async fn an_immediate_rotation_does_not_wait() {
     let bench = Bench::new().await;
     bench.rotate(&Plan::Rotate).await.unwrap();
     for _ in 0..3 {
@@ -97,7 +96,7 @@ async fn a_rotation_now_does_not_wait() {
 #[tokio::test]
 async fn a_key_is_next_then_active_then_retired_then_gone() {
     let bench = Bench::rotated().await;
-    let mut ahead = vec![bench.current().await.active().unwrap().kid().to_owned()];
+    let mut earlier = vec![bench.current().await.active().unwrap().kid().to_owned()];
     for _ in 0..3 {
         let next = bench.current().await.next_kid().unwrap().to_owned();
         assert_eq!(bench.states().await[&next], KeyState::Next);
@@ -106,31 +105,31 @@ async fn a_key_is_next_then_active_then_retired_then_gone() {
         let now = bench.now();
         let (record, states) = (bench.record().await, bench.states().await);
         assert_eq!(states[&next], KeyState::Active);
-        // A verifier that read the set at the last moment before this key was in it, and cached it for as
-        // long as permitted, knows the key now.
+        // Even a verifier that read the set right before this key was added, and cached it for as long as
+        // permitted, knows the key now.
         assert!(record.key(&next).unwrap().published_at + LEAD <= now);
-        for retired in &ahead {
+        for retired in &earlier {
             assert_eq!(states[retired], KeyState::Retired);
         }
-        let last = record.key(ahead.last().unwrap()).unwrap();
+        let last = record.key(earlier.last().unwrap()).unwrap();
         assert_eq!(last.not_after, Some(now + RETIRED), "the key has just been retired");
-        ahead.push(next);
+        earlier.push(next);
         bench.wait(LEAD);
     }
-    // Later rotations do not extend the time of the first key.
-    let ends = bench.record().await.key(&ahead[0]).unwrap().not_after.unwrap();
+    // Later rotations do not extend the publication of the first key.
+    let ends = bench.record().await.key(&earlier[0]).unwrap().not_after.unwrap();
     bench.wait(ends.duration_since(bench.now()) - seconds(1));
-    assert!(bench.states().await.contains_key(&ahead[0]));
+    assert!(bench.states().await.contains_key(&earlier[0]));
     bench.wait(seconds(1));
-    assert!(!bench.states().await.contains_key(&ahead[0]));
+    assert!(!bench.states().await.contains_key(&earlier[0]));
     // The next rotation removes it from the table.
     bench.rotate(&Plan::Rotate).await.unwrap();
-    assert!(bench.record().await.key(&ahead[0]).is_none());
-    assert!(bench.record().await.key(&ahead[1]).is_some());
+    assert!(bench.record().await.key(&earlier[0]).is_none());
+    assert!(bench.record().await.key(&earlier[1]).is_some());
 }
 
-/// The last signer with an old key is a function that read the secret right before it was replaced and could not
-/// read it since. Its tokens have the maximum lifetime.
+/// The last signer with an old key is a function that read the secret right before it was replaced and has not
+/// been able to read it since. Its tokens have the maximum lifetime.
 #[tokio::test]
 async fn a_token_is_accepted_across_rotations_until_it_expires() {
     let bench = Bench::rotated().await;
@@ -160,7 +159,7 @@ async fn the_private_half_of_a_retired_key_is_in_no_file() {
         let stored = bench.stored().await;
         assert!(
             stored.values().any(|text| text.contains(&private)),
-            "before the rotation, a file has it"
+            "before the rotation, a file contains it"
         );
         bench.rotate(&Plan::Rotate).await.unwrap();
         bench.assert_nowhere(&private).await;
@@ -168,9 +167,9 @@ async fn the_private_half_of_a_retired_key_is_in_no_file() {
     }
 }
 
-/// The table was lost or restored from an older backup.
+/// Simulates a table that was lost or restored from an older backup.
 #[tokio::test]
-async fn a_next_key_that_is_not_published_is_published_and_signs_once_it_is_known() {
+async fn an_unpublished_next_key_is_published_and_waits_before_it_signs() {
     let bench = Bench::rotated().await;
     bench.forget_table().await;
     let now = bench.now();
@@ -181,10 +180,10 @@ async fn a_next_key_that_is_not_published_is_published_and_signs_once_it_is_know
     bench.assert_settled().await;
 }
 
-/// A rotation was begun and abandoned, and another version was published for so long that its keys were removed.
-/// When it is completed after all, no verifier knows them.
+/// A rotation is begun and abandoned, and the version in use stays published until the keys of the abandoned one are
+/// removed. When that rotation is completed after all, no verifier knows its keys.
 #[tokio::test]
-async fn a_key_that_was_unpublished_in_between_waits_again() {
+async fn a_key_whose_publication_ended_waits_again() {
     let bench = Bench::rotated().await;
     for step in [STEPS[0], STEPS[1]] {
         bench.rotation().step(step, &token(1)).await.unwrap();

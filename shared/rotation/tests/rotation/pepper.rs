@@ -11,7 +11,7 @@ use tokio::sync::Barrier;
 
 use crate::bench::seconds;
 
-/// 90 days, plus the time for which a function may use an old copy.
+/// How long a pepper is kept: 90 days, plus the time for which a function may use an old copy of the secret.
 const KEPT: i64 = 90 * 24 * 60 * 60 + ANNOUNCE_SECONDS;
 
 struct Bench {
@@ -51,7 +51,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn the_first_pepper_is_used_at_once() {
+async fn the_first_pepper_is_used_immediately() {
     let bench = Bench::new().await;
     assert!(bench.rotation().current().await.unwrap().is_none());
     let made = bench.add().await;
@@ -60,7 +60,7 @@ async fn the_first_pepper_is_used_at_once() {
 }
 
 #[tokio::test]
-async fn another_pepper_is_known_before_it_is_used() {
+async fn a_new_pepper_is_known_before_it_is_used() {
     let bench = Bench::new().await;
     bench.add().await;
     let old = bench.used().await;
@@ -159,8 +159,8 @@ async fn concurrent_additions_lose_no_pepper() {
                 }
             }
             assert_eq!(bench.ids().await.len(), before + done);
-            // After the first pepper, another one can be added at once, and then none.
-            assert!((1..=2 - before).contains(&done), "{done} have added one");
+            // After the first pepper, a second one can be added immediately, but no third.
+            assert!((1..=2 - before).contains(&done), "{done} additions succeeded");
         }
     }
 }

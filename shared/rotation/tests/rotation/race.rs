@@ -13,15 +13,15 @@ use tokio::sync::Barrier;
 
 use crate::bench::{Bench, LEAD, STEPS, active, token};
 
-/// All interleavings of the four steps of two rotations. The rotation that begins is number 0.
+/// All interleavings of the four steps of two rotations. Rotation 0 begins.
 fn orders() -> Vec<[usize; 8]> {
     let half = |order: &u32| order.count_ones() == 4 && order & 1 == 0;
     let order = |order| std::array::from_fn(|n| usize::from(order >> n & 1 == 1));
     (0_u32..1 << 8).filter(half).map(order).collect()
 }
 
-/// Whether an error reports a concurrent rotation.
-fn assert_in_between(error: &RotationError) {
+/// Asserts that an error reports a concurrent rotation.
+fn assert_reports_concurrency(error: &RotationError) {
     assert!(
         matches!(
             error,
@@ -40,7 +40,7 @@ fn assert_in_between(error: &RotationError) {
 enum Begin {
     /// The whole step.
     Seeing,
-    /// Only its write: both have read before either wrote.
+    /// Only its write, as if both had read before either wrote.
     Blind,
 }
 
@@ -54,13 +54,14 @@ async fn interleave(bench: &Bench, order: [usize; 8], begin: Begin) {
         let rotated = keys.rotated(Algorithm::Es256, token, &SystemRandom).unwrap();
         Version { id: token.to_owned(), value: rotated.replacing(&in_use.id).to_json() }
     };
-    let mut ahead = [STEPS.iter(), STEPS.iter()];
+    let mut remaining = [STEPS.iter(), STEPS.iter()];
     for actor in order {
-        let (step, token) = (*ahead[actor].next().unwrap(), token(u32::try_from(actor).unwrap()));
+        let (step, token) =
+            (*remaining[actor].next().unwrap(), token(u32::try_from(actor).unwrap()));
         if step == Step::CreateSecret && begin == Begin::Blind {
             bench.versions().put_pending(&planned(&token)).await.unwrap();
         } else if let Err(error) = bench.rotation().step(step, &token).await {
-            assert_in_between(&error);
+            assert_reports_concurrency(&error);
         }
         if bench.versions().secret().current().await.is_ok() {
             bench.assert_usable().await;
@@ -69,7 +70,7 @@ async fn interleave(bench: &Bench, order: [usize; 8], begin: Begin) {
 }
 
 #[tokio::test]
-async fn the_steps_of_two_rotations_in_any_order_make_one_active_key() {
+async fn two_rotations_interleaved_in_any_order_leave_one_active_key() {
     assert_eq!(orders().len(), 35);
     let bench = Bench::new().await;
     for begin in [Begin::Seeing, Begin::Blind] {
@@ -93,7 +94,7 @@ async fn the_steps_of_two_rotations_in_any_order_make_one_active_key() {
 }
 
 #[tokio::test]
-async fn the_steps_of_two_first_rotations_in_any_order_make_one_active_key() {
+async fn two_first_rotations_interleaved_in_any_order_leave_one_active_key() {
     let bench = Bench::new().await;
     for order in orders() {
         bench.forget().await;
@@ -106,10 +107,10 @@ async fn the_steps_of_two_first_rotations_in_any_order_make_one_active_key() {
 }
 
 /// Starts `slow`, and runs `quick` completely while `slow` waits before its request number `request`. Returns
-/// whether there was such a request, and whether each of them succeeded.
+/// whether there was such a request, and whether each of the two rotations succeeded.
 async fn overtake(bench: &Bench, request: usize, slow: Plan, quick: &Plan) -> (bool, [bool; 2]) {
     let faults = Faults::held_at(request);
-    let rotation = bench.rotation_meeting(&faults);
+    let rotation = bench.rotation_with(&faults);
     let task = tokio::spawn(async move { rotation.perform(&slow).await });
     let ended = async {
         while !task.is_finished() {
@@ -128,7 +129,7 @@ async fn overtake(bench: &Bench, request: usize, slow: Plan, quick: &Plan) -> (b
         // A rotation that overtakes a revocation completes it.
         Ok(()) | Err(RotationError::UnknownKey(_)) => true,
         Err(error) => {
-            assert_in_between(&error);
+            assert_reports_concurrency(&error);
             false
         }
     });
@@ -154,7 +155,7 @@ pub(crate) async fn overtake_at_every_request(bench: &Bench, slow: &Plan, quick:
     unreachable!("a rotation makes finitely many requests")
 }
 
-/// The same for a rotation and a revocation of the active key.
+/// Lets a rotation overtake a revocation of the active key, or the other way round, before each request in turn.
 pub(crate) async fn overtake_a_revocation_at_every_request(
     bench: &Bench,
     revocation_is_slow: bool,
@@ -169,7 +170,7 @@ pub(crate) async fn overtake_a_revocation_at_every_request(
             assert!(!bench.states().await.contains_key(&leaked), "request {request}");
             bench.assert_nowhere(&private).await;
         }
-        // A revocation that meets a concurrent rotation is repeated, as its error advises.
+        // A revocation that failed because of a concurrent rotation must be repeated.
         match bench.rotate(&revocation).await {
             Ok(()) | Err(RotationError::UnknownKey(_)) => {}
             Err(error) => panic!("request {request}: {error:?}"),
@@ -203,11 +204,11 @@ async fn a_rotation_that_is_overtaken_by_a_revocation_does_not_restore_the_key()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revocation_that_is_overtaken_revokes() {
+async fn a_revocation_that_is_overtaken_still_removes_the_key() {
     overtake_a_revocation_at_every_request(&Bench::rotated().await, true).await;
 }
 
-/// Four rotations run concurrently.
+/// Runs all `rotations` concurrently.
 async fn together(rotations: Vec<Rotation>, plan: &Plan) -> Vec<Result<(), RotationError>> {
     let start = Arc::new(Barrier::new(rotations.len()));
     let tasks: Vec<_> = rotations
@@ -244,7 +245,7 @@ async fn concurrent_rotations_make_one_active_key() {
             };
             let rotations = (0..4).map(|_| bench.rotation()).collect();
             let done = together(rotations, &plan).await;
-            done.iter().filter_map(|done| done.as_ref().err()).for_each(assert_in_between);
+            done.iter().filter_map(|done| done.as_ref().err()).for_each(assert_reports_concurrency);
             bench.assert_usable().await;
             if let Some(before) = before {
                 assert!(bench.accepts(&crate::bench::sign(&before, bench.now())).await);

@@ -1,4 +1,4 @@
-//! Revocation.
+//! Revocation of signing keys.
 
 use std::collections::BTreeSet;
 
@@ -63,7 +63,7 @@ async fn a_revoked_retired_key_is_gone_and_the_others_stay() {
 }
 
 #[tokio::test]
-async fn all_keys_are_revoked_at_once() {
+async fn all_keys_can_be_revoked_together() {
     let (bench, before) = three_keys().await;
     let old = bench.current().await;
     let signed = bench.sign().await;
@@ -88,8 +88,8 @@ async fn an_unknown_key_cannot_be_revoked() {
     assert_eq!((bench.stored().await, bench.record().await), before);
 }
 
-/// A revocation completes an interrupted rotation at any step and continues from there. The rotation's remaining
-/// steps do not restore the key.
+/// A revocation first completes the interrupted rotation, whichever step comes next. Repeated steps of that rotation
+/// do not restore the key.
 #[tokio::test]
 async fn an_interrupted_rotation_does_not_restore_a_revoked_key() {
     for taken in 1..STEPS.len() {
@@ -98,9 +98,9 @@ async fn an_interrupted_rotation_does_not_restore_a_revoked_key() {
         for step in &STEPS[..taken] {
             bench.rotation().step(*step, &token(1)).await.unwrap();
         }
-        // The key that is about to sign, and the key that signs.
-        let about = old.next_kid().unwrap().to_owned();
-        for leaked in [about, active(&old).0] {
+        // The key that will sign next, and the key that signs.
+        let upcoming = old.next_kid().unwrap().to_owned();
+        for leaked in [upcoming, active(&old).0] {
             bench.rotate(&Plan::Retire(leaked.clone())).await.unwrap();
             for step in &STEPS[1..] {
                 let late = bench.rotation().step(*step, &token(1)).await;
@@ -120,7 +120,7 @@ async fn an_interrupted_revocation_is_completed_first() {
     let (leaked, _) = active(&bench.current().await);
     let known = bench.record().await;
     bench.rotate(&Plan::Retire(leaked.clone())).await.unwrap();
-    // As if the process had been stopped before publishing.
+    // Restore the table, as if the process had been stopped before publishing.
     bench.forget_table().await;
     let nothing = bench.record().await;
     bench.table().publish(&nothing, &known.keys, &known.version).await.unwrap();

@@ -7,7 +7,7 @@ use crate::bench::{Bench, LEAD, STEPS, seconds, token};
 #[tokio::test]
 async fn repeating_a_step_changes_nothing() {
     let bench = Bench::new().await;
-    // Without keys, and with keys.
+    // The first rotation starts without keys, the second one with keys.
     for n in 0..2 {
         let mut taken = Vec::new();
         for step in STEPS {
@@ -87,8 +87,7 @@ async fn a_version_that_is_in_use_from_its_creation_is_published_by_its_steps() 
     bench.assert_settled().await;
 }
 
-/// The file of a secret may be both in use and pending, if the process that put it into use was stopped
-/// partway through.
+/// A version may be both in use and pending if the process that put it into use was stopped partway through.
 #[tokio::test]
 async fn a_version_that_is_both_pending_and_in_use_blocks_nothing() {
     let bench = Bench::rotated().await;
