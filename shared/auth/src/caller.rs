@@ -136,7 +136,7 @@ impl<K: KeySource> Verifier<K> {
     ) -> Result<CheckedCaller<R>, Refusal> {
         let claims = self.verify(token).await?;
         let Found { account, session } = accounts.find(claims.sub, claims.sid).await?;
-        // This reads nothing more: verification has just filled the cache.
+        // This rarely reads, because verification has just filled the cache.
         if self.keys().epoch().await.map_err(TokenError::Keys)?.refuses(claims.auth_time) {
             return Err(Refusal::EpochPassed);
         }

@@ -114,7 +114,7 @@ impl<S: Source> State<S> {
     }
 }
 
-/// Whether to read a value again that is still fresh.
+/// Whether a value that is still fresh must be read again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Fresh,

@@ -48,7 +48,7 @@ impl Config {
 
 impl Settings for Config {
     /// Reads the variables that Lambda sets for every function: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
-    /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`; and, for an emulator, `AWS_ENDPOINT_URL_DYNAMODB` or
+    /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, and for an emulator `AWS_ENDPOINT_URL_DYNAMODB` or
     /// `AWS_ENDPOINT_URL`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let aws = AwsEnvironment::read(reader, "AWS_ENDPOINT_URL_DYNAMODB")?;

@@ -28,10 +28,10 @@ const TRANSIENT: [&str; 14] = [
     "TransactionInProgressException",
 ];
 
-/// The code of a cancelled transaction. The error lists the reasons separately.
+/// The code of a canceled transaction. The error lists the reasons separately.
 const CANCELLED: &str = "TransactionCanceledException";
 
-/// Transient reasons for a cancelled transaction.
+/// Transient reasons for a canceled transaction.
 const TRANSIENT_REASONS: [&str; 4] = [
     "ProvisionedThroughputExceeded",
     "RequestLimitExceeded",

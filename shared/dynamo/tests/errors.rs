@@ -164,6 +164,9 @@ async fn an_operation_ends_before_the_handler_that_waits_for_it() {
     let client = Client::from_conf(config.build());
     let handler = Box::pin(Operation::Get.perform(&client));
     let ended = Deadline::within(Duration::from_secs(1)).bound(handler).await;
-    assert_eq!(ended.expect("the deadline passed").unwrap_err().kind(), FaultKind::Unavailable);
+    assert_eq!(
+        ended.expect("the operation ends before the deadline").unwrap_err().kind(),
+        FaultKind::Unavailable
+    );
     assert_eq!(faults.requests(), 1, "the deadline ended the first attempt, which may take 2.5 s");
 }

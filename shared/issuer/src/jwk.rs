@@ -91,7 +91,7 @@ impl PrivateJwk {
             .map_err(|_| SigningKeyError::Unusable(self.kid.clone()))
     }
 
-    /// The key in the form that `jsonwebtoken` needs. Fails if the halves do not belong together.
+    /// The key in the form that `jsonwebtoken` needs. Fails if the private and the public half do not match.
     pub(crate) fn encoding(&self) -> Result<EncodingKey, SigningKeyError> {
         self.material.encoding(self.alg).ok_or_else(|| SigningKeyError::Unusable(self.kid.clone()))
     }

@@ -266,7 +266,7 @@ pub enum SigningKeyError {
     /// The set has no next key, so it cannot rotate.
     #[error("the JWK Set has no next key")]
     NoNext,
-    /// A key cannot sign, or its halves do not belong together.
+    /// A key cannot sign, or its private and public halves do not match.
     #[error("the key {0} is invalid")]
     Unusable(String),
 }

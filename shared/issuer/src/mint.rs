@@ -14,7 +14,7 @@ use crate::sign::signer;
 /// The default lifetime of an access token, in seconds.
 const DEFAULT_SECONDS: u64 = 900;
 
-/// The maximum lifetime of an access token, in seconds. A route by token may act on outdated roles for as long.
+/// The maximum lifetime of an access token, in seconds. A route by token may act on outdated roles for that long.
 pub const MAX_SECONDS: u64 = 3600;
 
 /// The value of `amr` after a login by password (RFC 8176).

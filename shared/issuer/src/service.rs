@@ -103,8 +103,8 @@ impl Issuer {
         issuer
     }
 
-    /// Loads the current keys for issuing tokens. Call this before writing anything for which tokens are issued: if
-    /// the keys are not available, the write is useless.
+    /// Loads the current keys for issuing tokens. Call this before any write that must be followed by tokens: without
+    /// the keys, that write would be useless.
     ///
     /// # Errors
     /// The secrets cannot be read, or there is no key yet.

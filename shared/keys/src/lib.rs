@@ -21,7 +21,7 @@ pub use record::{KeyState, KeysError, KeysTable, Published, PublishedKey, Record
 /// How long a set stays fresh after it was read, in seconds: the maximum, and the default.
 pub const FRESH_SECONDS: i64 = 300;
 
-/// How much longer a set is served while reads fail, in seconds. It is never served longer than it was fresh.
+/// How much longer a set is served while reads fail, in seconds, but never longer than it was fresh.
 pub const STALE_SECONDS: i64 = 300;
 
 /// The shortest time between two reads for unknown key ids, in seconds.

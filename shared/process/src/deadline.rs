@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-/// The time reserved for sending the answer. The handler is dropped before it begins.
+/// The time at the end of an invocation that is reserved for sending the answer. The handler is dropped before it.
 const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 
-/// The time reserved before that for a handler to undo its work, for example to give back the reservations of an
-/// attempt. Calls to services end before it begins.
+/// The time before that in which a handler can still undo its work, for example give back the reservations of an
+/// attempt. Calls to services that are pending when this time begins fail.
 const UNDO_MARGIN: Duration = Duration::from_millis(1_500);
 
 tokio::task_local! {

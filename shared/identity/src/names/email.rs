@@ -60,7 +60,7 @@ impl Email {
             return Err(NameError::TooLong);
         }
         let folded = CanonicalName::of_unchecked(local);
-        // The folded form must be a local part too: `＠` and `（` are allowed as they are, but fold to `@` and `(`.
+        // The folded form must be a local part too: `＠` and `（` are allowed like letters, but fold to `@` and `(`.
         if !is_local_part(&sent) || !is_local_part(folded.as_str()) {
             return Err(NameError::InvalidFormat);
         }

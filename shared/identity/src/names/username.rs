@@ -328,7 +328,7 @@ mod tests {
         assert!(serde_json::from_str::<Username>(r#""a\u0000b""#).is_err());
     }
 
-    /// Generates texts of which some are often valid names and others rarely.
+    /// Generates texts. Some of the patterns often yield valid names, others rarely.
     fn texts() -> impl Strategy<Value = String> {
         prop_oneof![
             "[a-zA-Z0-9ßİſéΣςσא-תａ-ｚＡ-Ｚ\u{300}-\u{345}_.-]{1,90}",
