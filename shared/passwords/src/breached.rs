@@ -13,7 +13,7 @@
 //! | 20 to 40 | the descriptor of the binary fuse filter |
 //! | 40 to 48 | the length of the fingerprints, in bytes |
 //! | 48 to 80 | the SHA-256 digest of all other bytes |
-//! | from 80 | the fingerprints, of 16 bits |
+//! | from 80 | the fingerprints, of 16 bits each |
 //!
 //! An entry is the first eight bytes of the password's SHA-1 digest, which the lists of Have I Been Pwned contain.
 //! SHA-1 protects nothing here: the lists are public.
@@ -189,8 +189,8 @@ fn fits(mut descriptor: &[u8], len: usize) -> bool {
     let _seed: [u8; 8] = take(&mut descriptor);
     let [segment, mask, segments] =
         std::array::from_fn(|_| u64::from(u32::from_le_bytes(take(&mut descriptor))));
-    // A look-up reads one place in each of three consecutive segments, of which the first is among the
-    // `segments`.
+    // A look-up reads one fingerprint in each of three consecutive segments. The first of them begins within the
+    // first `segments` fingerprints.
     segment.is_power_of_two()
         && mask == segment - 1
         && segments.is_multiple_of(segment)

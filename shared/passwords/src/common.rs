@@ -12,7 +12,7 @@ use crate::list::List;
 /// sorted.
 const LIST: &str = include_str!("../data/common-passwords.txt");
 
-/// Whether `text`, which the caller has lower-cased, is in the list.
+/// Whether the list contains `text`, which the caller has lower-cased.
 ///
 /// Searches the text of the file directly, so that the cold start builds no table.
 pub(crate) fn contains(text: &str) -> bool {
@@ -35,7 +35,7 @@ pub(crate) fn contains(text: &str) -> bool {
 pub(crate) struct CommonList(HashSet<Box<str>>);
 
 impl CommonList {
-    /// Whether `text`, which the caller has lower-cased, is in the list, whatever the case there.
+    /// Whether the list contains `text`, which the caller has lower-cased. The case of the list is ignored.
     pub(crate) fn contains(&self, text: &str) -> bool {
         self.0.contains(text)
     }

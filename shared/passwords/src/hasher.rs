@@ -16,7 +16,7 @@ use crate::{HashError, Password, PasswordHash};
 #[derive(Clone)]
 pub struct Hasher {
     memory: Arc<Mutex<Memory>>,
-    /// The hash against which the password of an unknown user is verified. It costs as much as any other.
+    /// The hash against which the password of an unknown user is verified. It costs as much as a new hash.
     dummy: PasswordHash,
 }
 
@@ -200,8 +200,8 @@ mod tests {
 
     /// Hashes from another implementation (argon2-cffi 25.1, which uses the reference implementation):
     /// `argon2.low_level.hash_secret(password, salt, time_cost=…, memory_cost=…, parallelism=…,
-    /// hash_len=32, type=Type.ID, version=19)`, with our parameters and salt `somesaltsomesalt`,
-    /// and with more memory, passes and lanes and salt `0123456789abcdef`.
+    /// hash_len=32, type=Type.ID, version=19)`. The first one has our parameters and the salt `somesaltsomesalt`, the
+    /// second one more memory, passes and lanes, and the salt `0123456789abcdef`.
     const FOREIGN: [(&str, &str); 2] = [
         (
             "correct horse battery staple",

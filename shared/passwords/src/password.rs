@@ -17,7 +17,7 @@ const NFC_MAX_EXPANSION: usize = 3;
 /// A password: any Unicode text of at most 1,024 bytes, in NFC and otherwise exactly as given. It is never trimmed,
 /// mapped or truncated. RFC 8265 §4.2.2 requires NFC, so that a password typed on two keyboards is the same.
 ///
-/// It is wiped from memory when dropped. It does not implement [`PartialEq`]: passwords are compared by their hashes.
+/// It is wiped from memory when dropped. It does not implement `PartialEq`: passwords are compared by their hashes.
 pub struct Password(
     /// Shared with the thread that hashes, instead of a copy.
     Arc<Zeroizing<String>>,

@@ -47,7 +47,7 @@ impl Policy {
     /// Lists every rule that the password breaks. The account with these names may have this password only if there
     /// are none. No rule requires particular kinds of characters (ASVS 6.2.5).
     ///
-    /// The first call reads the configured files, and blocks for that.
+    /// The first call reads the configured files, and blocks until they are read.
     ///
     /// # Errors
     /// A configured file is unusable, so the password cannot be checked.
@@ -111,7 +111,7 @@ fn file<L: List>(reader: &Reader<'_>, name: &'static str) -> Option<Arc<ListFile
     Some(Arc::new(ListFile::new(name, path)))
 }
 
-/// Whether the list contains the password; false if no list is configured.
+/// Whether the list contains the password. Returns false if no list is configured.
 fn listed<L: List>(
     file: Option<&ListFile<L>>,
     contains: impl FnOnce(&L) -> bool,

@@ -42,7 +42,7 @@ pub struct Config {
 }
 
 impl Settings for Config {
-    /// Reads `SIGNING_ALGORITHM` (default `ES256`) and the settings that determine the lead:
+    /// Reads `SIGNING_ALGORITHM` (default `ES256`) and the settings that determine the lead time:
     /// `JWKS_MAX_AGE_SECONDS` and `KEYS_CACHE_SECONDS`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let algorithm = reader.optional("SIGNING_ALGORITHM", Algorithm::default());
@@ -78,8 +78,8 @@ pub enum Step {
 pub enum Plan {
     /// The next key signs, if it has been published for long enough.
     Rotate,
-    /// The next key signs immediately. Verifiers that do not know it yet refuse its tokens until they read the set
-    /// again.
+    /// The next key signs immediately. Verifiers that do not know it yet refuse the tokens that it
+    /// signs until they read the set again.
     RotateNow,
     /// This key is revoked: every token signed with it is refused.
     Retire(String),

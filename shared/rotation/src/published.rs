@@ -8,13 +8,14 @@ use keys::{KeyState, PublishedKey, Record};
 /// some time, and the last token that it signs must be accepted until it expires, including the leeway.
 pub(crate) fn retired_for() -> SignedDuration {
     let signing = secrets::CacheSeconds::MAX + secrets::STALE_SECONDS;
-    let lifetime = i64::try_from(MAX_ACCESS_TOKEN_SECONDS).expect("an hour");
+    let lifetime =
+        i64::try_from(MAX_ACCESS_TOKEN_SECONDS).expect("an hour in seconds fits into an i64");
     SignedDuration::from_secs(signing + lifetime + auth::LEEWAY_SECONDS)
 }
 
-/// Returns the keys to publish: those in `keys`, with the time of their first publication, and as retired those
-/// published before, unless they are revoked or have expired. `until` is the end of the keys that are retired now, or
-/// `None` if they may still sign.
+/// Returns the keys to publish. Those in `keys` keep the time of their first publication. Others that were published
+/// before become retired, unless they are revoked or have expired. `until` is the end of the keys that are retired
+/// now, or `None` if they may still sign.
 pub(crate) fn merge(
     record: &Record,
     keys: &SigningKeys,

@@ -37,7 +37,7 @@ async fn steps(bench: &Bench, faults: &Faults, token: &str) -> Result<(), Rotati
     Ok(())
 }
 
-/// Kills a rotation right after request number `request`, lets it be continued, and checks that nothing is lost.
+/// Kills a rotation right after request number `request`, has it continued, and checks that nothing is lost.
 pub(crate) async fn kill_after(bench: &Bench, request: usize, by: ContinuedBy) {
     let context = format!("killed after request {request}, continued by {by:?}");
     bench.wait(LEAD);

@@ -14,7 +14,7 @@ async fn repeating_a_step_changes_nothing() {
             bench.rotation().step(step, &token(n)).await.unwrap();
             let after = (bench.stored().await, bench.record().await);
             taken.push(step);
-            // Secrets Manager waits for a lost answer before it repeats a step.
+            // Secrets Manager waits for the lost answer before it repeats a step.
             bench.wait(seconds(2));
             for again in &taken {
                 bench.rotation().step(*again, &token(n)).await.unwrap();
