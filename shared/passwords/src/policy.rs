@@ -28,7 +28,7 @@ const BREACHED_FILTER: &str = "PASSWORD_BREACHED_FILTER";
 /// The rules for setting a password. Login has no rules, so that passwords older than a stricter policy stay
 /// valid.
 ///
-/// The first call to [`Policy::violations`] reads the files, so that an instance that sets no password does not.
+/// The first call to [`Policy::violations`] reads the files, so that instances that set no password never read them.
 #[derive(Clone, Debug)]
 pub struct Policy {
     min_chars: usize,

@@ -8,7 +8,7 @@ use icu_normalizer::{ComposingNormalizer, DecomposingNormalizer};
 use super::hidden::is_ignorable;
 
 /// The form by which a name is unique: `NFKC_Casefold` (Unicode Standard, §3.13, D146 ff.), fully folded and
-/// without default-ignorable characters. In an address, only the local part has this form; the domain is in
+/// without default-ignorable characters. In an address, only the local part has this form. The domain is in
 /// A-labels.
 ///
 /// [`fmt::Debug`] does not show it and there is no [`fmt::Display`], because it may be an e-mail address.
@@ -26,10 +26,10 @@ pub(super) const MAX_OCTETS: usize = 1_024;
 const MAX_ROUNDS: usize = 4;
 
 impl CanonicalName {
-    /// Returns the canonical form of any text, to compare it with a name. Equal to
-    /// [`Username::canonical`](super::Username::canonical) for every text that parses as a username.
+    /// Returns the canonical form of any text, to compare it with a name. For every text that parses as a username,
+    /// the result equals [`Username::canonical`](super::Username::canonical).
     ///
-    /// Never fails. A text of more than 1,024 octets is truncated before and after the mapping, so callers need
+    /// This never fails. A text of more than 1,024 octets is truncated before and after the mapping, so callers need
     /// not limit it. A truncated text never equals the name of an account.
     #[must_use]
     pub fn of_unchecked(text: &str) -> Self {
