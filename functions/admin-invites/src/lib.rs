@@ -54,7 +54,7 @@ impl Route for AdminInvitesRoute {
         _: NoBody,
     ) -> Result<Self::Output, Problem> {
         let now = self.world.clock.now();
-        // Rounded down to a whole second, the precision of the table.
+        // Round down to a whole second, the precision of the table.
         let expires_at = Timestamp::from_second((now + VALID_FOR).as_second())
             .map_err(|_| Problem::internal())?;
         let peppers = self.peppers.get().await?;

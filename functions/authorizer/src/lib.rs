@@ -2,8 +2,8 @@
 //! tokens to functions in any language.
 //!
 //! It applies the same rules as Latchkey's own routes. It admits callers by token alone or, if
-//! `AUTHORIZER_ACCESS` is `checked`, only after reading their account and session. It answers only yes or no,
-//! and the gateway turns a no into the response to the client.
+//! `AUTHORIZER_ACCESS` is `checked`, only after reading their account and session. It answers only yes or no.
+//! For a no, the gateway chooses the response to the client.
 
 use std::str::FromStr;
 

@@ -106,7 +106,7 @@ async fn an_unconfirmed_old_address_gets_no_notice() {
     assert_eq!(bench.mailed().await, expected(&[("new@example.com", CONFIRM)]));
 }
 
-/// The owner learns of a thief who knows the password and uses a new network, as at login.
+/// As at login, the owner learns of a thief who knows the password and uses a new network.
 #[tokio::test]
 async fn a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start(Some("old@example.com")).await;

@@ -2,7 +2,8 @@
 //! The account and the session are read on every call.
 //!
 //! Digits are valid only for the account that requested them. If two accounts request confirmation of one
-//! address, its owner may type the digits of the other account, and these must not confirm the address for it.
+//! address, its owner may type the digits sent for the other account. These must not confirm the address for
+//! that account.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use codes::{Confirmations, Digits, PresentedCode, Redemption};

@@ -269,7 +269,7 @@ async fn an_unreachable_database_answers_503() {
     assert_eq!(status(&answer(&route, event).await), 503);
 }
 
-/// Neither a try at the digits nor the code is used up.
+/// An outage uses up neither a try at the digits nor the code.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {

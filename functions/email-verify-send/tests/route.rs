@@ -70,7 +70,7 @@ async fn an_unverified_address_gets_a_mail() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     assert_eq!(status(&bench.ask().await), 202);
     assert_eq!(bench.mailed().await, ["testuser@example.com"]);
-    // A verified address gets none.
+    // A verified address gets no email.
     bench.set("email_verified", AttributeValue::Bool(true)).await;
     assert_eq!(status(&bench.ask().await), 202);
     assert_eq!(bench.mailed().await.len(), 1);

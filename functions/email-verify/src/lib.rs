@@ -13,7 +13,7 @@ pub struct EmailVerifyRoute {
     confirmations: Confirmations,
 }
 
-/// The request body. It has no digits: they require a signed-in account (`email-verify-code`).
+/// The request body. Digits are not accepted here, because they require a signed-in account (`email-verify-code`).
 #[derive(Deserialize)]
 pub struct Verify {
     token: String,

@@ -120,7 +120,7 @@ async fn a_link_succeeds_again_while_the_account_still_has_the_address() {
     assert_eq!(status(&bench.by_token(&next).await), 204);
 }
 
-/// A user may open an old email or tab again much later. An unused link expires.
+/// A user may open an old email or tab again much later. An unused link, however, expires.
 #[tokio::test]
 async fn a_used_link_still_succeeds_long_afterwards() {
     for (has, confirms) in
@@ -228,7 +228,7 @@ async fn digits_without_a_session_confirm_nothing() {
     let answer = bench.ask(&digits).await;
     assert_eq!((status(&answer), &body(&answer)["code"]), (400, &json!("invalid_request")));
     assert_eq!(bench.email().await, (None, EmailStanding::Unverified));
-    // Next to a token, `email` and `code` are unknown members, which are ignored.
+    // If a token is given, `email` and `code` are ignored like other unknown members.
     let both = json!({"token": mail.token().unwrap(), "email": "x", "code": "1"});
     assert_eq!(status(&bench.ask(&both).await), 204);
 }
@@ -279,7 +279,7 @@ async fn an_unreachable_database_answers_503() {
     assert_eq!(status(&answer(&route, event(load("email-verify"))).await), 503);
 }
 
-/// The code stays valid, too.
+/// An outage does not use up the code, either.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {

@@ -334,7 +334,7 @@ impl Wiretap {
     }
 }
 
-/// Otherwise the response time could reveal whether an account exists or is disabled.
+/// Different requests would take different times and reveal whether an account exists or is disabled.
 #[tokio::test]
 async fn every_failure_makes_the_same_database_requests() {
     let stack = Stack::start().await;
@@ -351,15 +351,15 @@ async fn every_failure_makes_the_same_database_requests() {
     }
     tap.operations();
     for by in ["username", "email"] {
-        let mut asked = Vec::new();
+        let mut requests = Vec::new();
         for name in ["testuser", "disabled", "nobody-here"] {
             let name = if by == "email" { format!("{name}@example.com") } else { name.to_owned() };
             let login = json!({by: name, "password": "another password"});
             assert_eq!(status(&answer(&route, json_request("login", &login)).await), 401);
-            asked.push(tap.operations());
+            requests.push(tap.operations());
         }
-        assert!(asked[0].len() > 4, "{asked:?}");
-        assert!(asked.iter().all(|operations| *operations == asked[0]), "{asked:?}");
+        assert!(requests[0].len() > 4, "{requests:?}");
+        assert!(requests.iter().all(|operations| *operations == requests[0]), "{requests:?}");
     }
 }
 
@@ -661,7 +661,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
     }
 }
 
-/// Such accounts were created before the items of the account and of the password shared an epoch.
+/// Tests an account that was created before its account item and its password item shared an epoch.
 #[tokio::test]
 async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_change() {
     let bench = Bench::start().await;
@@ -692,7 +692,7 @@ async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_c
     assert!(logins.account(bench.account.id, now.set_in).await.unwrap().is_some());
 }
 
-/// If the login succeeds despite the failed call, it leaves no counter, either.
+/// A login that succeeds despite a failed call leaves no counter, either.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     let stack = Stack::start().await;

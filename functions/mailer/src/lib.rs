@@ -1,4 +1,5 @@
-//! Sends the emails that other functions request. New outbox items in the stream of the users table invoke it.
+//! Sends the emails that other functions request. It is invoked for new outbox items in the stream of the users
+//! table.
 //!
 //! The stream contains only keys. The function reads an outbox item by its key and deletes it after sending the
 //! email, so an event that is delivered again finds nothing. If an event is delivered again before the
@@ -167,7 +168,7 @@ impl MailerFunction {
             give_up(None, &MailerError::NoMail);
             return None;
         };
-        // Boxed: the SDK's futures are large.
+        // Box the future, because the SDK's futures are large.
         let process = AssertUnwindSafe(Box::pin(self.process(id))).catch_unwind();
         let posted = match tokio::time::timeout(MAIL_DEADLINE, process).await {
             Ok(Ok(posted)) => posted,
@@ -229,7 +230,8 @@ impl MailerFunction {
                 };
                 let purpose = MailedFor::PasswordReset;
                 let code = self.code(id, purpose, &account, &to, &outgoing).await?;
-                // Anyone can register with a stranger's address and put a message to them into the username.
+                // Anyone can register with a stranger's address and put a message into the username. So emails to
+                // unconfirmed addresses do not contain the username.
                 let username = (account.email_standing == EmailStanding::Verified)
                     .then(|| account.username.as_str());
                 let letter = Letter::PasswordReset { username, code: coded(&code) };

@@ -89,7 +89,7 @@ impl Bench {
         id
     }
 
-    /// Passes all records of the stream to `mailer`, including earlier ones. Returns the failures.
+    /// Passes all records of the stream to `mailer`, including those passed before. Returns the failures.
     async fn deliver(&self, mailer: &MailerFunction) -> Value {
         let event = serde_json::from_value(self.stack.mailer_event()).unwrap();
         serde_json::to_value(mailer.handle(event).await.unwrap()).unwrap()["batchItemFailures"]
@@ -186,7 +186,7 @@ async fn an_unknown_address_gets_no_mail_and_leaves_no_item() {
     bench.ask(reset("nobody@example.com")).await;
     assert_eq!(bench.run().await, []);
     assert_eq!(bench.stack.items().await.len(), before);
-    // A disabled account gets none either.
+    // A disabled account gets no email, either.
     bench.stack.disable(bench.account.id).await;
     bench.ask(reset("owner@example.com")).await;
     bench.ask(bench.verification("new@example.com")).await;
@@ -224,7 +224,7 @@ async fn the_owner_of_a_taken_address_gets_a_notice() {
     assert!(!bench.find(VERIFY, id).await);
 }
 
-/// Otherwise a thief whose sessions have been ended could still confirm an address for the account.
+/// A thief whose sessions have ended must not be able to confirm an address for the account.
 #[tokio::test]
 async fn a_mail_requested_before_all_sessions_ended_is_not_sent() {
     let bench = Bench::start().await;

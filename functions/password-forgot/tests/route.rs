@@ -113,7 +113,7 @@ async fn a_network_that_asks_too_often_gets_429() {
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// The report reveals nothing about accounts, and a malformed address uses up no limit.
+/// Reporting a malformed address reveals nothing about accounts and uses up no limit.
 #[tokio::test]
 async fn a_malformed_address_is_reported() {
     let bench = Bench::start().await;

@@ -411,7 +411,7 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// No try at the digits is used up, either.
+/// An outage does not use up a try at the digits, either.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     for by_digits in [false, true] {

@@ -152,7 +152,7 @@ impl Route for RegisterRoute {
         // Hash only valid input, because hashing is expensive. Reserve concurrently: if the reservation is refused,
         // nothing is stored.
         let network = client.network;
-        // Rounded to the millisecond, the precision of the id.
+        // Round to the millisecond, the precision of the id.
         let now =
             self.world.clock.now().round(Unit::Millisecond).map_err(|_| Problem::internal())?;
         let reserved = async {
@@ -215,7 +215,7 @@ impl RegisterRoute {
         Ok(self.registrations.create(account).await?)
     }
 
-    /// Reserves the email to the address, if this registration sends one.
+    /// Reserves an email to the address if this registration sends one.
     async fn postage(
         &self,
         address: Option<&Email>,

@@ -1,4 +1,4 @@
-//! The rotation function of the secret `SigningKeys`, which rotates the signing keys.
+//! Rotates the signing keys. This is the rotation function of the secret `SigningKeys`.
 //!
 //! Secrets Manager invokes it once for each of four steps, in order, and again if a step fails.
 

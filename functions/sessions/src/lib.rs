@@ -46,7 +46,7 @@ impl Input for Operation {
     }
 }
 
-/// The caller's sessions, the latest first.
+/// The caller's sessions, latest first.
 #[derive(Serialize)]
 pub struct SessionList {
     sessions: Vec<SessionBody>,

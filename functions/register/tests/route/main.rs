@@ -140,7 +140,7 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
 }
 
-/// These are the limits on registrations per network and on emails per address.
+/// Tests the limits on registrations per network and on emails per address.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {
