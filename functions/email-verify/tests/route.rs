@@ -179,10 +179,10 @@ async fn a_link_claims_a_new_address_and_notifies_the_old_one() {
     let mail = bench.mail("New@example.com").await;
     assert_eq!(status(&bench.by_token(&mail).await), 204);
     assert_eq!(bench.email().await, verified("New@example.com"));
-    let notice = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
-    assert_eq!(notice.to, "old@example.com");
-    assert_eq!(notice.subject, "Latchkey: your e-mail address has been changed");
-    // Another account may now claim the old address.
+    let told = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
+    assert_eq!(told.to, "old@example.com");
+    assert_eq!(told.subject, "Latchkey: your e-mail address has been changed");
+    // Any account may claim the old address.
     let user = NewUser { username: "other", email: Some("old@example.com"), roles: &[] };
     bench.stack.user(user).await;
 }

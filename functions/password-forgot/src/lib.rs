@@ -59,5 +59,5 @@ impl Route for PasswordForgotRoute {
 }
 
 fn malformed(error: NameError) -> Problem {
-    Problem::invalid_input(vec![FieldError::new("email", "e-mail address", &error)])
+    Problem::invalid_input(vec![FieldError::new("email", "email address", &error)])
 }

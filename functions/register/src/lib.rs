@@ -185,7 +185,7 @@ impl Route for RegisterRoute {
             }
             // The answer does not contain the account, which could reveal whether the address is taken.
             AddressClaim::OnceVerified => Either::Right(Accepted(Message::new(
-                "User registered successfully. If you specified an e-mail address, check its inbox: the address \
+                "User registered successfully. If you specified an email address, check its inbox: the address \
                  takes effect once you confirm it.",
             ))),
         })
