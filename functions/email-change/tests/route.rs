@@ -199,7 +199,7 @@ async fn the_guard_refuses_every_bad_token() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_out_of_reach();
     let route = Box::pin(Service::<EmailChangeRoute>::open(&env, &World::system())).await.unwrap();

@@ -261,7 +261,7 @@ async fn a_disabled_account_cannot_confirm_its_address() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_out_of_reach();
     let route = Service::<EmailVerifyCodeRoute>::open(&env, &World::system()).await.unwrap();

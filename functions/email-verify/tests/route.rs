@@ -271,7 +271,7 @@ async fn every_failure_gets_the_same_answer() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let route = Service::<EmailVerifyRoute>::open(&stack.env_out_of_reach(), &World::system())
         .await

@@ -41,7 +41,7 @@ async fn head_returns_the_headers_of_get() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let route =
         Service::<JwksRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();

@@ -586,7 +586,7 @@ async fn a_login_from_a_new_network_is_reported_to_the_owner() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let route =
         Service::<LoginRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();

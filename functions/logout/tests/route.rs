@@ -78,7 +78,7 @@ async fn a_disabled_account_can_end_its_session() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let route =

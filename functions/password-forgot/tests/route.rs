@@ -113,7 +113,7 @@ async fn a_network_that_asks_too_often_gets_429() {
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// Reporting a malformed address reveals nothing about accounts and uses up no limit.
+/// Reporting a malformed address reveals nothing about accounts. The request counts toward no limit.
 #[tokio::test]
 async fn a_malformed_address_is_reported() {
     let bench = Bench::start().await;
@@ -147,7 +147,7 @@ async fn a_malformed_address_is_reported() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let route = Service::<PasswordForgotRoute>::open(&stack.env_out_of_reach(), &World::system())
         .await

@@ -297,10 +297,10 @@ async fn a_refused_password_does_not_use_up_the_code() {
     assert!(is_wrong(&bench.ask(&wrong).await));
     // The code allows five tries, but a refused password does not cost one.
     for _ in 0..8 {
-        let of_name = json!({
+        let request = json!({
             "email": "testuser@example.com", "code": mail.digits().unwrap(), "new_password": "testuser",
         });
-        assert_eq!(status(&bench.ask(&of_name).await), 400);
+        assert_eq!(status(&bench.ask(&request).await), 400);
     }
     let digits = mail.digits().unwrap();
     assert_eq!(status(&bench.by_digits("testuser@example.com", digits).await), 204);
@@ -319,7 +319,7 @@ async fn a_disabled_account_cannot_reset_its_password() {
 async fn a_code_sent_to_a_former_address_is_void() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
-    let moved = bench
+    let verification = bench
         .put(Mail::EmailVerification {
             user_id: bench.account.id,
             epoch: bench.account.epoch,
@@ -328,7 +328,7 @@ async fn a_code_sent_to_a_former_address_is_void() {
         .await;
     let verify =
         Service::<EmailVerifyRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
-    let token = json!({"token": moved.token().unwrap()});
+    let token = json!({"token": verification.token().unwrap()});
     assert_eq!(status(&answer(&verify, json_request("email-verify", &token)).await), 204);
     assert!(is_wrong(&bench.by_token(&mail, NEW).await));
     let digits = mail.digits().unwrap();
@@ -394,7 +394,7 @@ async fn a_network_that_guesses_links_is_throttled() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let route = Service::<PasswordResetRoute>::open(&stack.env_out_of_reach(), &World::system())
         .await

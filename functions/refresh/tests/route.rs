@@ -299,7 +299,7 @@ async fn a_bad_token_is_refused_without_a_database_read() {
 }
 
 #[tokio::test]
-async fn unreadable_secrets_answer_503() {
+async fn unreadable_secrets_cause_a_503() {
     let bench = Bench::start().await;
     let token = bench.token(bench.begin().await, 0);
     for missing in ["SIGNING_KEYS_SECRET", "PEPPERS_SECRET"] {

@@ -122,7 +122,7 @@ async fn a_retry_after_a_lost_answer_reports_success() {
     let account = testuser(&stack).await;
     let stranger = NewUser { username: "stranger", email: None, roles: &Role::ALL };
     let stranger = stack.sign_in(&stack.user(stranger).await).await;
-    let lose_the_first = || {
+    let lose_first_answer = || {
         let first = AtomicBool::new(true);
         interceptor.fail_when(move |call| {
             let is_first = call.operation == "DeleteItem" && first.swap(false, Ordering::SeqCst);
@@ -131,13 +131,13 @@ async fn a_retry_after_a_lost_answer_reports_success() {
     };
     let (one, other) = (stack.sign_in(&account).await, stack.sign_in(&account).await);
     let other = sid(&other);
-    lose_the_first();
+    lose_first_answer();
     assert_eq!(end(&route, &one, other.as_str().unwrap()).await, 204);
     let deletes = interceptor.calls().iter().filter(|it| it.operation == "DeleteItem").count();
     assert_eq!(deletes, 2);
     assert_eq!(listed(&route, &one).await, [sid(&one)]);
     // Another account's session stays valid even if an answer is lost.
-    lose_the_first();
+    lose_first_answer();
     end(&route, &one, sid(&stranger).as_str().unwrap()).await;
     assert_eq!(listed(&route, &stranger).await, [sid(&stranger)]);
     // Without a lost answer, an unknown session gets a 404.

@@ -119,7 +119,7 @@ async fn registrations_of_a_network_are_limited() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let route =
         Service::<RegisterRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
