@@ -21,7 +21,7 @@ pub struct AdminInvitesRoute {
     world: World,
 }
 
-/// A new invitation. Only this answer contains the code; the table has its MAC.
+/// A new invitation. The code appears only in this answer; the table stores its MAC.
 #[derive(Serialize)]
 pub struct Invite {
     invite_code: String,
@@ -54,7 +54,7 @@ impl Route for AdminInvitesRoute {
         _: NoBody,
     ) -> Result<Self::Output, Problem> {
         let now = self.world.clock.now();
-        // In whole seconds, as in the table.
+        // Round down to a whole second, the precision of the table.
         let expires_at = Timestamp::from_second((now + VALID_FOR).as_second())
             .map_err(|_| Problem::internal())?;
         let peppers = self.peppers.get().await?;

@@ -1,5 +1,5 @@
-//! `admin-invites` against an embedded DynamoDB, from the gateway's event to its answer, and the use of an
-//! invitation in `register`.
+//! Tests `admin-invites` against an embedded DynamoDB, from the gateway's event to the answer, and the use of
+//! its invitations in `register`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -33,8 +33,8 @@ async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let token = admin(&stack).await;
     let route = route(&stack).await;
-    for (name, of_file) in events_of("admin-invites") {
-        let answer = answer(&route, event(signed_in(of_file, &token))).await;
+    for (name, event_json) in events_of("admin-invites") {
+        let answer = answer(&route, event(signed_in(event_json, &token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }
@@ -55,22 +55,22 @@ async fn an_invitation_registers_once_and_is_stored_as_a_mac() {
     let secret = codes[0].split('.').nth(1).unwrap();
     assert!(!format!("{scanned:?}").contains(secret));
 
-    let asked = async |username: &str, code: &serde_json::Value| {
+    let attempt = async |username: &str, code: &serde_json::Value| {
         let registration = json!({"username": username, "password": PASSWORD, "invite_code": code});
         let answer = answer(&register, json_request("register", &registration)).await;
         (status(&answer), body(&answer)["code"].as_str().unwrap_or_default().to_owned())
     };
     let invalid = || (403, "invalid_invite".to_owned());
-    // The invitation is checked first.
+    // The invitation is checked before the name, which is too short.
     for bad in [json!(null), json!("x"), json!(format!("{}A", codes[0])), json!("a.b"), json!("")] {
-        assert_eq!(asked("no", &bad).await, invalid(), "{bad}");
+        assert_eq!(attempt("no", &bad).await, invalid(), "{bad}");
     }
     // A refused registration does not use up the invitation.
-    assert_eq!(asked("no", &json!(codes[0])).await.0, 400);
-    assert_eq!(asked("administrator-one", &json!(codes[0])).await.0, 409);
-    assert_eq!(asked("newcomer", &json!(codes[0])).await.0, 201);
-    assert_eq!(asked("another", &json!(codes[0])).await, invalid(), "single use");
-    assert_eq!(asked("another", &json!(codes[1])).await.0, 201);
+    assert_eq!(attempt("no", &json!(codes[0])).await.0, 400);
+    assert_eq!(attempt("administrator-one", &json!(codes[0])).await.0, 409);
+    assert_eq!(attempt("newcomer", &json!(codes[0])).await.0, 201);
+    assert_eq!(attempt("another", &json!(codes[0])).await, invalid(), "single use");
+    assert_eq!(attempt("another", &json!(codes[1])).await.0, 201);
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn only_one_of_two_concurrent_registrations_uses_an_invitation() {
     let stack = Stack::start().await;
     let answer = ask(&route(&stack).await, &admin(&stack).await).await;
     let code = body(&answer)["invite_code"].as_str().unwrap().to_owned();
-    let tag = peppers_tag(&stack, &code);
+    let tag = tag_of(&stack, &code);
     let registrations = store::Registrations::new(&stack.users(), stack.client());
     let register = async |username: &str| {
         let now = process::Clock::now(&process::SystemClock);
@@ -93,28 +93,30 @@ async fn only_one_of_two_concurrent_registrations_uses_an_invitation() {
         };
         registrations.create(new).await
     };
-    // Both have read a valid invitation.
+    // Both registrations have already passed the check of the invitation.
     assert!(register("one").await.is_ok());
     let late = register("two").await;
     assert!(matches!(late, Err(store::RegisterError::InvalidInvite)), "{late:?}");
 }
 
-fn peppers_tag(stack: &Stack, code: &str) -> String {
+fn tag_of(stack: &Stack, code: &str) -> String {
     CodeTag::of(CodeKind::Invite, code, stack.peppers()).unwrap().as_str().to_owned()
 }
 
 #[tokio::test]
-async fn closed_registration_refuses_even_an_invitation() {
+async fn closed_registration_refuses_even_a_valid_invitation() {
     let stack = Stack::start().await;
     let env = stack.env_with(&[("REGISTRATION", "closed")]);
     let register = Service::<RegisterRoute>::open(&env, &World::system()).await.unwrap();
-    let registration = json!({"username": "newcomer", "password": PASSWORD});
+    let invite = body(&ask(&route(&stack).await, &admin(&stack).await).await);
+    let code = &invite["invite_code"];
+    let registration = json!({"username": "newcomer", "password": PASSWORD, "invite_code": code});
     let answer = answer(&register, json_request("register", &registration)).await;
     assert_eq!((status(&answer), &body(&answer)["code"]), (403, &json!("registration_closed")));
 }
 
 #[tokio::test]
-async fn other_roles_are_refused() {
+async fn callers_without_the_role_admin_are_refused() {
     let stack = Stack::start().await;
     let roles = [Role::User, Role::SuperAdmin];
     let user = NewUser { username: "testuser", email: None, roles: &roles };

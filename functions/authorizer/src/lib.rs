@@ -1,8 +1,9 @@
-//! A Lambda authorizer (HTTP API, REQUEST, payload 2.0, simple response): guards functions in any language
-//! by Latchkey's tokens.
+//! A Lambda authorizer (HTTP API, REQUEST, payload 2.0, simple response) that admits callers with Latchkey's
+//! tokens to functions in any language.
 //!
-//! It admits callers as Latchkey's own routes do: by token or, when `AUTHORIZER_ACCESS` is `checked`, after
-//! reading account and session. It answers yes or no; the gateway determines what the client then gets.
+//! It applies the same rules as Latchkey's own routes. It admits callers by token alone or, if
+//! `AUTHORIZER_ACCESS` is `checked`, only after reading their account and session. It answers only yes or no.
+//! For a no, the gateway chooses the response to the client.
 
 use std::str::FromStr;
 
@@ -34,10 +35,12 @@ impl Settings for AuthorizerRules {
     }
 }
 
-/// How much of a caller is checked.
+/// What is checked before a caller is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Admission {
+    /// Only the access token.
     ByToken,
+    /// The access token, the account and the session.
     Checked,
 }
 
@@ -64,8 +67,8 @@ impl FromStr for Required {
     }
 }
 
-/// What the guarded function learns about the caller, in `requestContext.authorizer.lambda`. Empty when the
-/// caller is refused.
+/// The caller, as the guarded function sees it in `requestContext.authorizer.lambda`. It is empty if the caller
+/// is refused.
 #[derive(Clone, Debug, Default, Serialize, serde::Deserialize)]
 pub struct Context {
     /// The user id (`sub`).
@@ -80,7 +83,7 @@ pub struct Context {
 }
 
 impl Authorizer {
-    /// Identifies the caller and the roles to compare.
+    /// Identifies the caller. Returns the context for the guarded function, and the caller's roles.
     async fn admit(&self, request: &AuthorizerRequest) -> Result<(Context, Roles), Problem> {
         let headers = &request.headers;
         let (sub, sid, roles) = match self.rules.access {
@@ -124,8 +127,7 @@ impl EventHandler for Authorizer {
                 answer.context = context;
             }
             Ok(_) => tracing::info!(code = "insufficient_role", "access denied"),
-            // The caller is neither valid nor invalid: an error makes the gateway answer 500, so the client may
-            // retry.
+            // The caller could not be checked. An error makes the gateway answer 500, so the client may retry.
             Err(problem) if problem.status().is_server_error() => return Err(Unavailable(problem)),
             Err(problem) => {
                 tracing::info!(code = problem.code(), reason = problem.reason(), "access denied");
@@ -135,7 +137,7 @@ impl EventHandler for Authorizer {
     }
 }
 
-/// Keys or account could not be read, so the caller is neither valid nor invalid.
+/// The keys or the account could not be read, so the caller was neither admitted nor refused.
 #[derive(Debug, thiserror::Error)]
 #[error("the caller could not be checked: {0}")]
 pub struct Unavailable(Problem);

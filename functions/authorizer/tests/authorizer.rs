@@ -1,4 +1,4 @@
-//! `authorizer` against an embedded DynamoDB, from API Gateway's event to its answer.
+//! Tests `authorizer` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -35,8 +35,8 @@ async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack, &[Role::User]).await).await;
     let authorizer = start(&stack, &[]).await;
-    for (name, of_file) in events_of("authorizer") {
-        let mut answer = ask(&authorizer, signed_in(of_file, &token)).await;
+    for (name, event_json) in events_of("authorizer") {
+        let mut answer = ask(&authorizer, signed_in(event_json, &token)).await;
         for id in ["sub", "sid"] {
             if answer["context"][id].is_string() {
                 answer["context"][id] = json!("(id)");
@@ -56,7 +56,7 @@ async fn the_context_names_the_caller() {
     assert_eq!(answer, json!({"isAuthorized": true, "context": context}));
 }
 
-/// The same bad tokens that Latchkey's own routes refuse.
+/// These are the bad tokens that Latchkey's own routes refuse.
 #[tokio::test]
 async fn every_bad_token_is_refused() {
     let stack = Stack::start().await;
@@ -65,7 +65,7 @@ async fn every_bad_token_is_refused() {
         let authorizer = start(&stack, &[("AUTHORIZER_ACCESS", access)]).await;
         assert!(admits(&authorizer, &token).await);
         for bad in stack.forge().bad_tokens(&claims(&token), SystemClock.now()) {
-            // A header cannot contain a line break, so no event has one.
+            // A header cannot contain a line break, so no event contains such a token.
             if !bad.token.contains('\n') {
                 assert!(!admits(&authorizer, &bad.token).await, "{access}: {}", bad.fault);
             }
@@ -76,7 +76,7 @@ async fn every_bad_token_is_refused() {
 }
 
 #[tokio::test]
-async fn every_required_role_is_needed() {
+async fn a_caller_needs_every_required_role() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack, &[Role::User, Role::Admin]).await).await;
     for (roles, expected) in [
@@ -93,7 +93,7 @@ async fn every_required_role_is_needed() {
 }
 
 #[tokio::test]
-async fn checked_reads_the_current_account_and_session() {
+async fn checked_access_reads_the_current_account() {
     let stack = Stack::start().await;
     let account = testuser(&stack, &[Role::Admin]).await;
     let token = stack.sign_in(&account).await;
@@ -112,7 +112,7 @@ async fn checked_reads_the_current_account_and_session() {
 
 /// An answer of "no" would become a 403 for a caller with a valid token.
 #[tokio::test]
-async fn a_caller_who_cannot_be_checked_is_an_error() {
+async fn a_caller_who_cannot_be_checked_causes_an_error() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack, &[Role::User]).await).await;
     let authorizer =

@@ -1,5 +1,5 @@
 //! `GET` and `HEAD` of `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`:
-//! the authorization server metadata (RFC 8414) by which verifiers find the issuer and its keys.
+//! the authorization server metadata (RFC 8414), from which verifiers learn the issuer and the URL of its keys.
 
 use auth::Algorithm;
 use process::{Reader, Settings};
@@ -9,7 +9,7 @@ use web::{AnyOrigin, BootError, Endpoint, Json, NoBody, Problem, Public, Route, 
 const OPENID_PATH: &str = "/.well-known/openid-configuration";
 const OAUTH_PATH: &str = "/.well-known/oauth-authorization-server";
 
-/// The issuer of this deployment (RFC 8414 §2): `ISSUER`.
+/// The issuer of this deployment (RFC 8414 §2), from `ISSUER`.
 pub struct IssuerUrl(String);
 
 impl Settings for IssuerUrl {
@@ -23,16 +23,16 @@ pub struct DiscoveryRoute {
     document: Metadata,
 }
 
-/// The members defined in RFC 8414 §2 that are required or apply here. There is neither an authorization endpoint
-/// nor a token endpoint, so their members are absent.
+/// The metadata document: those members of RFC 8414 §2 that are required or apply here. Latchkey has neither an
+/// authorization endpoint nor a token endpoint, so their members are absent.
 #[derive(Clone, Debug, Serialize)]
 pub struct Metadata {
     issuer: String,
     jwks_uri: String,
-    /// Required, and empty without an authorization endpoint.
+    /// A required member. It is empty because there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
-    /// A member of OpenID Connect Discovery, from which libraries take the algorithms to accept. It names
-    /// every algorithm that can be configured, so that a change of the algorithm breaks no cached copy.
+    /// A member of OpenID Connect Discovery, from which libraries learn which algorithms to accept. It lists
+    /// every algorithm that can be configured, so cached copies stay correct when the algorithm changes.
     id_token_signing_alg_values_supported: [Algorithm; 3],
 }
 

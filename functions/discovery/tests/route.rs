@@ -1,4 +1,4 @@
-//! `discovery`, from the gateway's event to its answer.
+//! Tests `discovery`, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,8 +16,8 @@ async fn route(issuer: &str) -> Service<DiscoveryRoute> {
 #[tokio::test]
 async fn every_event_file_gets_its_recorded_answer() {
     let route = route("https://api.example.com").await;
-    for (name, of_file) in events_of("discovery") {
-        insta::assert_json_snapshot!(name, readable(&answer(&route, event(of_file)).await));
+    for (name, event_json) in events_of("discovery") {
+        insta::assert_json_snapshot!(name, readable(&answer(&route, event(event_json)).await));
     }
 }
 
@@ -33,11 +33,11 @@ async fn the_issuer_is_returned_exactly_as_configured() {
 }
 
 #[tokio::test]
-async fn head_gets_the_headers_of_get() {
+async fn head_returns_the_headers_of_get() {
     let route = route("https://api.example.com").await;
-    for (name, of_file) in events_of("discovery") {
-        let get = answer(&route, event(of_file.clone())).await;
-        let head = answer(&route, event(head(of_file))).await;
+    for (name, event_json) in events_of("discovery") {
+        let get = answer(&route, event(event_json.clone())).await;
+        let head = answer(&route, event(head(event_json))).await;
         assert_eq!((head.status_code, &head.headers), (200, &get.headers), "{name}");
         assert!(get.body.is_some() && head.body.is_none(), "{name}");
     }

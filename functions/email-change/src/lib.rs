@@ -1,5 +1,5 @@
-//! `POST /auth/email/change`: requests another address. It takes effect when a code mailed to it confirms it.
-//! The old address gets notices if its owner has confirmed it.
+//! `POST /auth/email/change`: requests a change of the caller's address. The change takes effect when the new
+//! address is confirmed with a code mailed to it. The old address gets notices if it was confirmed.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use codes::Requests;
@@ -14,13 +14,13 @@ use web::{
     Accepted, Body, BootError, Client, Endpoint, FieldError, Message, Problem, Route, World,
 };
 
-/// Requests other addresses.
+/// Requests changes of address.
 pub struct EmailChangeRoute {
     reauthentication: Reauthentication,
     requests: Requests,
 }
 
-/// The body of a request.
+/// The request body.
 #[derive(Deserialize)]
 pub struct Change {
     password: String,
@@ -66,12 +66,12 @@ impl Route for EmailChangeRoute {
         self.reauthentication.prove(account, &password, network).await?;
         self.requests.change(account, &address, network).await?;
         Ok(Accepted(Message::new(
-            "A mail to the new address is on its way. The address takes effect when it is confirmed.",
+            "An email to the new address is on its way. The address takes effect once you confirm it.",
         )))
     }
 }
 
-/// Checks shape and size of the password, and the address against all rules.
+/// Checks the shape and size of the password, and checks the address against all rules.
 fn validate(change: Change) -> Result<(Password, Email), Problem> {
     match (Password::parse(change.password), Email::parse(&change.new_email)) {
         (Ok(password), Ok(address)) => Ok((password, address)),

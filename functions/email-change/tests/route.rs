@@ -1,4 +1,4 @@
-//! `email-change` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `email-change` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,7 +14,7 @@ use testkit::{
 };
 use web::{EventResponse, Service, World, answer};
 
-/// A slow machine must not let the wait after three wrong guesses pass before the fourth.
+/// The wait after three wrong guesses must not end before the fourth guess, even on a slow machine.
 const LONG_WAIT: (&str, &str) = ("THROTTLE_PAIR_BASE_SECONDS", "900");
 
 struct Bench {
@@ -45,7 +45,7 @@ impl Bench {
         self.ask(&json!({"password": password, "new_email": new_email})).await
     }
 
-    /// The recipients and subjects of the sent mails.
+    /// The recipients and subjects of the sent emails.
     async fn mailed(&self) -> Vec<(String, String)> {
         let mails = deliver::<MailerFunction>(&self.stack).await;
         let subject = |text: &str| text.strip_prefix("Latchkey: ").unwrap().to_owned();
@@ -53,7 +53,7 @@ impl Bench {
     }
 }
 
-fn told(mails: &[(&str, &str)]) -> Vec<(String, String)> {
+fn expected(mails: &[(&str, &str)]) -> Vec<(String, String)> {
     mails.iter().map(|(to, subject)| ((*to).to_owned(), (*subject).to_owned())).collect()
 }
 
@@ -63,9 +63,9 @@ const CHANGED: &str = "your e-mail address has been changed";
 
 #[tokio::test]
 async fn every_event_file_gets_its_recorded_answer() {
-    for (name, of_file) in events_of("email-change") {
+    for (name, event_json) in events_of("email-change") {
         let bench = Bench::start(Some("testuser@example.com")).await;
-        let answer = answer(&bench.route, event(signed_in(of_file, &bench.token))).await;
+        let answer = answer(&bench.route, event(signed_in(event_json, &bench.token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }
@@ -75,27 +75,27 @@ async fn the_new_address_gets_a_code_and_the_old_one_two_notices() {
     let bench = Bench::start(Some("old@example.com")).await;
     bench.stack.confirm(&bench.account).await;
     assert_eq!(status(&bench.change(PASSWORD, "New@example.com").await), 202);
-    let asked = told(&[("New@example.com", CONFIRM), ("old@example.com", REQUESTED)]);
+    let both = expected(&[("New@example.com", CONFIRM), ("old@example.com", REQUESTED)]);
     let mut mailed = bench.mailed().await;
     mailed.sort();
-    assert_eq!(mailed, asked);
+    assert_eq!(mailed, both);
     let mails = bench.stack.mails();
     let token = mails.iter().find_map(testkit::Received::token).unwrap();
     let verify =
         Service::<EmailVerifyRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
     let verified = answer(&verify, json_request("email-verify", &json!({"token": token}))).await;
     assert_eq!(status(&verified), 204);
-    assert_eq!(bench.mailed().await[2..], told(&[("old@example.com", CHANGED)]));
+    assert_eq!(bench.mailed().await[2..], expected(&[("old@example.com", CHANGED)]));
 }
 
 #[tokio::test]
 async fn a_first_address_or_a_new_spelling_sends_no_notice() {
     let bench = Bench::start(None).await;
     assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 202);
-    assert_eq!(bench.mailed().await, told(&[("new@example.com", CONFIRM)]));
+    assert_eq!(bench.mailed().await, expected(&[("new@example.com", CONFIRM)]));
     let bench = Bench::start(Some("testuser@example.com")).await;
     assert_eq!(status(&bench.change(PASSWORD, "TestUser@example.com").await), 202);
-    assert_eq!(bench.mailed().await, told(&[("TestUser@example.com", CONFIRM)]));
+    assert_eq!(bench.mailed().await, expected(&[("TestUser@example.com", CONFIRM)]));
 }
 
 /// An unconfirmed address may belong to a stranger.
@@ -103,29 +103,29 @@ async fn a_first_address_or_a_new_spelling_sends_no_notice() {
 async fn an_unconfirmed_old_address_gets_no_notice() {
     let bench = Bench::start(Some("victim@example.com")).await;
     assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 202);
-    assert_eq!(bench.mailed().await, told(&[("new@example.com", CONFIRM)]));
+    assert_eq!(bench.mailed().await, expected(&[("new@example.com", CONFIRM)]));
 }
 
-/// As at login: the owner notices a thief who knows the password and comes from a new network.
+/// As at login, the owner learns of a thief who knows the password and uses a new network.
 #[tokio::test]
 async fn a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start(Some("old@example.com")).await;
     bench.stack.confirm(&bench.account).await;
     let change = async |network: &str, address: &str| {
         let change = json!({"password": PASSWORD, "new_email": address});
-        let of_file = bearer(json_body(load("email-change"), &change), &bench.token);
-        status(&answer(&bench.route, event(from_network(of_file, network))).await)
+        let event_json = bearer(json_body(load("email-change"), &change), &bench.token);
+        status(&answer(&bench.route, event(from_network(event_json, network))).await)
     };
-    let new = async || {
+    let reported = async || {
         let mailed = bench.mailed().await;
         mailed.iter().filter(|(_, subject)| subject.ends_with("from a new network")).count()
     };
-    assert_eq!((change("203.0.113.7", "a@example.com").await, new().await), (202, 0));
-    assert_eq!((change("198.51.100.1", "b@example.com").await, new().await), (202, 1));
-    assert_eq!((change("198.51.100.1", "c@example.com").await, new().await), (202, 1));
+    assert_eq!((change("203.0.113.7", "a@example.com").await, reported().await), (202, 0));
+    assert_eq!((change("198.51.100.1", "b@example.com").await, reported().await), (202, 1));
+    assert_eq!((change("198.51.100.1", "c@example.com").await, reported().await), (202, 1));
 }
 
-/// The answer does not reveal whether an address is taken; the address's owner gets a mail.
+/// The answer does not reveal whether an address is taken. The owner of a taken address gets an email.
 #[tokio::test]
 async fn a_taken_address_gets_the_same_answer_as_a_free_one() {
     let bench = Bench::start(Some("old@example.com")).await;
@@ -177,7 +177,7 @@ async fn malformed_addresses_and_passwords_are_reported() {
 }
 
 #[tokio::test]
-async fn more_than_three_requests_an_hour_send_no_mail() {
+async fn only_three_requests_an_hour_send_mail() {
     let bench = Bench::start(Some("old@example.com")).await;
     bench.stack.confirm(&bench.account).await;
     for _ in 0..5 {
@@ -187,7 +187,7 @@ async fn more_than_three_requests_an_hour_send_no_mail() {
 }
 
 #[tokio::test]
-async fn a_disabled_account_changes_nothing() {
+async fn a_disabled_account_cannot_change_its_address() {
     let bench = Bench::start(None).await;
     bench.stack.disable(bench.account.id).await;
     assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 401);
@@ -199,7 +199,7 @@ async fn the_guard_refuses_every_bad_token() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_out_of_reach();
     let route = Box::pin(Service::<EmailChangeRoute>::open(&env, &World::system())).await.unwrap();
@@ -214,7 +214,6 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// An outage uses up no limit, whichever database call fails.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {

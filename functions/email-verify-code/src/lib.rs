@@ -1,8 +1,9 @@
 //! `POST /auth/email/verify/code`: confirms the caller's own address with the digits that were mailed to it.
 //! The account and the session are read on every call.
 //!
-//! Digits are valid only for the account that requested them. Two accounts may claim one address, and its
-//! owner, who types the newest digits, must not confirm the address for the other account.
+//! Digits are valid only for the account that requested them. If two accounts request confirmation of one
+//! address, its owner may type the digits sent for the other account. These must not confirm the address for
+//! that account.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use codes::{Confirmations, Digits, PresentedCode, Redemption};
@@ -13,12 +14,12 @@ use store::{Codes, Verifications};
 use throttle::Throttle;
 use web::{Body, BootError, Client, Endpoint, FieldError, NoContent, Problem, Route, World};
 
-/// Confirms addresses by digits.
+/// Confirms addresses with digits.
 pub struct EmailVerifyCodeRoute {
     confirmations: Confirmations,
 }
 
-/// The body of a request.
+/// The request body.
 #[derive(Deserialize)]
 pub struct Verify {
     code: String,

@@ -1,4 +1,4 @@
-//! `email-verify-code` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `email-verify-code` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -35,7 +35,7 @@ impl Bench {
         Self { stack, route, account, token }
     }
 
-    /// Requests a mail with a code to this address for an account, and returns it.
+    /// Requests a code for this address on behalf of an account, and returns the email.
     async fn mail_for(&self, account: &Account, address: &str, asked_at: Timestamp) -> Received {
         let id = MailId::new(asked_at, &SystemRandom);
         let address = Email::parse(address).unwrap();
@@ -86,7 +86,7 @@ fn verified(address: &str) -> (Option<String>, EmailStanding) {
 
 const NONE: (Option<String>, EmailStanding) = (None, EmailStanding::Unverified);
 
-/// Digits other than those in the mail.
+/// Digits other than those in the email.
 fn wrong(mail: &Received, n: u64) -> String {
     let digits: u64 = mail.digits().unwrap().parse().unwrap();
     format!("{:08}", (digits + 1 + n) % 100_000_000)
@@ -94,9 +94,9 @@ fn wrong(mail: &Received, n: u64) -> String {
 
 #[tokio::test]
 async fn every_event_file_gets_its_recorded_answer() {
-    for (name, of_file) in events_of("email-verify-code") {
+    for (name, event_json) in events_of("email-verify-code") {
         let bench = Bench::start(Some("testuser@example.com")).await;
-        let answer = answer(&bench.route, event(signed_in(of_file, &bench.token))).await;
+        let answer = answer(&bench.route, event(signed_in(event_json, &bench.token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }
@@ -108,7 +108,7 @@ async fn digits_confirm_the_callers_address() {
     let answer = bench.code(mail.digits().unwrap()).await;
     assert_eq!((status(&answer), body(&answer)), (204, Value::Null));
     assert_eq!(bench.email().await, verified("testuser@example.com"));
-    // A second click is not an error.
+    // A second request is not an error.
     assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204);
 }
 
@@ -121,13 +121,13 @@ async fn digits_claim_a_new_address_and_notify_a_confirmed_old_one() {
     let mail = bench.mail("newer@example.com").await;
     assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204);
     let mails = deliver::<MailerFunction>(&bench.stack).await;
-    let told: Vec<_> = mails.iter().filter(|mail| mail.digits().is_none()).collect();
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].to, "New@example.com");
+    let notices: Vec<_> = mails.iter().filter(|mail| mail.digits().is_none()).collect();
+    assert_eq!(notices.len(), 1);
+    assert_eq!(notices[0].to, "New@example.com");
 }
 
-/// Two accounts claim one address. If its owner signs in and types the newest digits, which belong to the other
-/// account, neither account gets the address. The owner's own digits confirm it.
+/// Two accounts request confirmation of one address. If its owner signs in and types the newest digits, which were
+/// sent for the other account, neither account gets the address. The digits for the owner's account confirm it.
 #[tokio::test]
 async fn digits_confirm_an_address_only_for_the_signed_in_account() {
     let bench = Bench::start(None).await;
@@ -140,7 +140,7 @@ async fn digits_confirm_an_address_only_for_the_signed_in_account() {
     assert_eq!((bench.email().await, bench.email_of(&squatter).await), (NONE, NONE));
     assert_eq!(status(&bench.code(mine.digits().unwrap()).await), 204);
     assert_eq!(bench.email().await, verified("a@example.com"));
-    // The other account finds the address taken.
+    // For the other account, the address is now taken.
     let session = bench.stack.sign_in(&squatter).await;
     let late = bench.ask(&session, &json!({"code": theirs.digits().unwrap()})).await;
     assert_eq!((status(&late), &body(&late)["code"]), (409, &json!("already_exists")));
@@ -148,7 +148,7 @@ async fn digits_confirm_an_address_only_for_the_signed_in_account() {
 }
 
 #[tokio::test]
-async fn an_address_taken_since_the_mail_is_not_claimed_and_costs_no_try() {
+async fn an_address_taken_since_the_mail_was_sent_is_not_claimed_and_costs_no_try() {
     let bench = Bench::start(Some("old@example.com")).await;
     let mail = bench.mail("new@example.com").await;
     let user = NewUser { username: "other", email: Some("new@example.com"), roles: &[] };
@@ -169,13 +169,14 @@ async fn digits_are_void_after_five_wrong_tries() {
     }
     assert!(is_wrong(&bench.code(mail.digits().unwrap()).await));
     assert_eq!(bench.email().await, NONE);
-    // The digits of the next mail have five tries again.
+    // The digits in the next email allow five tries again.
     let next = bench.mail("new@example.com").await;
     assert!(is_wrong(&bench.code(&wrong(&next, 0)).await));
     assert_eq!(status(&bench.code(next.digits().unwrap()).await), 204);
 }
 
-/// Digits are accepted as people and phones type them. Other input is reported as malformed and costs no try.
+/// Digits are accepted as people and phones type them. Other input is reported as malformed and does not
+/// cost a try.
 #[tokio::test]
 async fn spaces_hyphens_and_full_width_digits_are_accepted_and_malformed_values_cost_no_try() {
     let bench = Bench::start(None).await;
@@ -203,7 +204,7 @@ async fn spaces_hyphens_and_full_width_digits_are_accepted_and_malformed_values_
     }
 }
 
-/// ASVS 6.5.5 demands at most ten minutes.
+/// ASVS 6.5.5 allows at most ten minutes.
 #[tokio::test]
 async fn digits_expire_after_ten_minutes() {
     assert_eq!(CODE_VALID_FOR.as_secs(), 600);
@@ -219,13 +220,13 @@ async fn every_failure_gets_the_same_answer() {
     let bench = Bench::start(None).await;
     let other = NewUser { username: "other", email: None, roles: &[Role::User] };
     let other = bench.stack.user(other).await;
-    let nothing_mailed = readable(&bench.code("12345678").await);
+    let without_an_email = readable(&bench.code("12345678").await);
     let mail = bench.mail("new@example.com").await;
     let session = bench.stack.sign_in(&other).await;
-    let somebody_elses = bench.ask(&session, &json!({"code": mail.digits().unwrap()})).await;
-    for answer in [bench.code(&wrong(&mail, 0)).await, somebody_elses] {
+    let of_another_account = bench.ask(&session, &json!({"code": mail.digits().unwrap()})).await;
+    for answer in [bench.code(&wrong(&mail, 0)).await, of_another_account] {
         assert!(is_wrong(&answer));
-        assert_eq!(readable(&answer), nothing_mailed);
+        assert_eq!(readable(&answer), without_an_email);
     }
 }
 
@@ -241,8 +242,8 @@ async fn a_network_that_guesses_is_throttled() {
     for n in 0..3 {
         assert!(is_wrong(&bench.code(&wrong(&mail, n)).await));
     }
-    let held = bench.code(mail.digits().unwrap()).await;
-    assert_eq!((status(&held), &body(&held)["code"]), (429, &json!("too_many_attempts")));
+    let throttled = bench.code(mail.digits().unwrap()).await;
+    assert_eq!((status(&throttled), &body(&throttled)["code"]), (429, &json!("too_many_attempts")));
 }
 
 #[tokio::test]
@@ -251,7 +252,7 @@ async fn the_guard_refuses_every_bad_token() {
 }
 
 #[tokio::test]
-async fn an_ended_session_and_a_disabled_account_confirm_nothing() {
+async fn a_disabled_account_cannot_confirm_its_address() {
     let bench = Bench::start(None).await;
     let mail = bench.mail("new@example.com").await;
     bench.stack.disable(bench.account.id).await;
@@ -260,7 +261,7 @@ async fn an_ended_session_and_a_disabled_account_confirm_nothing() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_out_of_reach();
     let route = Service::<EmailVerifyCodeRoute>::open(&env, &World::system()).await.unwrap();
@@ -268,7 +269,7 @@ async fn an_unreachable_database_answers_503() {
     assert_eq!(status(&answer(&route, event).await), 503);
 }
 
-/// An outage uses up no limit, no try at the digits and no code, whichever database call fails.
+/// An outage uses up neither a try at the digits nor the code.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {

@@ -1,4 +1,4 @@
-//! `POST /auth/email/verify/send`: requests a mail with a code that confirms the caller's address.
+//! `POST /auth/email/verify/send`: requests an email with a code that confirms the caller's address.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use codes::Requests;
@@ -39,7 +39,7 @@ impl Route for EmailVerifySendRoute {
     ) -> Result<Self::Output, Problem> {
         self.requests.verification(caller.account(), client.network).await?;
         Ok(Accepted(Message::new(
-            "If your account has an address that is not confirmed, a mail to it is on its way.",
+            "If your account has an unconfirmed address, an email to confirm it is on its way.",
         )))
     }
 }

@@ -1,4 +1,4 @@
-//! `email-verify-send` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `email-verify-send` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -59,8 +59,8 @@ impl Bench {
 #[tokio::test]
 async fn every_event_file_gets_its_recorded_answer() {
     let bench = Bench::start(Some("testuser@example.com")).await;
-    for (name, of_file) in events_of("email-verify-send") {
-        let answer = answer(&bench.route, event(signed_in(of_file, &bench.token))).await;
+    for (name, event_json) in events_of("email-verify-send") {
+        let answer = answer(&bench.route, event(signed_in(event_json, &bench.token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }
@@ -70,14 +70,14 @@ async fn an_unverified_address_gets_a_mail() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     assert_eq!(status(&bench.ask().await), 202);
     assert_eq!(bench.mailed().await, ["testuser@example.com"]);
-    // A verified address gets none.
+    // A verified address gets no email.
     bench.set("email_verified", AttributeValue::Bool(true)).await;
     assert_eq!(status(&bench.ask().await), 202);
     assert_eq!(bench.mailed().await.len(), 1);
 }
 
 #[tokio::test]
-async fn a_new_address_gets_a_mail_and_an_account_without_address_none() {
+async fn a_pending_address_gets_a_mail_and_an_account_without_an_address_gets_none() {
     let bench = Bench::start(None).await;
     assert_eq!(status(&bench.ask().await), 202);
     assert_eq!(bench.mailed().await, [""; 0]);
@@ -87,7 +87,7 @@ async fn a_new_address_gets_a_mail_and_an_account_without_address_none() {
 }
 
 #[tokio::test]
-async fn more_than_three_an_hour_send_nothing_and_more_than_twenty_answer_429() {
+async fn only_three_requests_an_hour_send_mail_and_more_than_twenty_get_429() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     for _ in 0..20 {
         assert_eq!(status(&bench.ask().await), 202);
@@ -102,7 +102,7 @@ async fn the_guard_refuses_every_bad_token() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let bench = Bench::start(None).await;
     let env = bench.stack.env_out_of_reach();
     let route = Service::<EmailVerifySendRoute>::open(&env, &World::system()).await.unwrap();
@@ -110,7 +110,6 @@ async fn an_unreachable_database_answers_503() {
     assert_eq!(status(&answer(&route, event).await), 503);
 }
 
-/// An outage uses up no limit, whichever database call fails.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {

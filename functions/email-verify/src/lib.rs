@@ -1,5 +1,5 @@
-//! `POST /auth/email/verify`: confirms an address with the link that was mailed to it, and claims it for the
-//! account that requested the mail.
+//! `POST /auth/email/verify`: confirms an address with the link that was mailed to it, and claims the address
+//! for the account that requested the email.
 
 use codes::{Confirmations, PresentedCode, Redemption};
 use secrets::PeppersSecret;
@@ -8,12 +8,12 @@ use store::{Codes, Verifications};
 use throttle::Throttle;
 use web::{Body, BootError, Client, Endpoint, NoContent, Problem, Public, Route, World};
 
-/// Confirms addresses by links.
+/// Confirms addresses with links.
 pub struct EmailVerifyRoute {
     confirmations: Confirmations,
 }
 
-/// The body of a request. Digits are for a signed-in account (`email-verify-code`).
+/// The request body. Digits are not accepted here, because they require a signed-in account (`email-verify-code`).
 #[derive(Deserialize)]
 pub struct Verify {
     token: String,

@@ -1,4 +1,4 @@
-//! `email-verify` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `email-verify` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -34,7 +34,7 @@ impl Bench {
         Self { stack, route, account }
     }
 
-    /// Requests a mail with a code to this address, and returns it.
+    /// Requests a code for this address, and returns the email.
     async fn mail(&self, address: &str) -> Received {
         let now = SystemClock.now();
         let id = MailId::new(now, &SystemRandom);
@@ -82,9 +82,12 @@ fn verified(address: &str) -> (Option<String>, EmailStanding) {
 
 #[tokio::test]
 async fn every_event_file_gets_its_recorded_answer() {
-    for (name, of_file) in events_of("email-verify") {
+    for (name, event_json) in events_of("email-verify") {
         let bench = Bench::start(None).await;
-        insta::assert_json_snapshot!(name, readable(&answer(&bench.route, event(of_file)).await));
+        insta::assert_json_snapshot!(
+            name,
+            readable(&answer(&bench.route, event(event_json)).await)
+        );
     }
 }
 
@@ -99,12 +102,12 @@ async fn a_link_confirms_the_address_of_an_account() {
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// A double click is not an error, and the link is void once the address has been replaced.
+/// A double click is not an error. Once the address has been replaced, the link is void.
 #[tokio::test]
 async fn a_link_succeeds_again_while_the_account_still_has_the_address() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     let mail = bench.mail("testuser@example.com").await;
-    // Twice concurrently, then once more.
+    // Use the link twice concurrently, then once more.
     let (first, second) = tokio::join!(bench.by_token(&mail), bench.by_token(&mail));
     assert_eq!((status(&first), status(&second)), (204, 204));
     assert_eq!(status(&bench.by_token(&mail).await), 204);
@@ -117,7 +120,7 @@ async fn a_link_succeeds_again_while_the_account_still_has_the_address() {
     assert_eq!(status(&bench.by_token(&next).await), 204);
 }
 
-/// A user may open an old mail or tab again much later. A link that has confirmed nothing expires.
+/// A user may open an old email or tab again much later. An unused link, however, expires.
 #[tokio::test]
 async fn a_used_link_still_succeeds_long_afterwards() {
     for (has, confirms) in
@@ -135,7 +138,7 @@ async fn a_used_link_still_succeeds_long_afterwards() {
             assert_eq!(status(&bench.by_token(&used).await), 204);
         }
         assert!(is_wrong(&bench.by_token(&unused).await));
-        assert_eq!(bench.stored().await, stored, "a repetition changes nothing");
+        assert_eq!(bench.stored().await, stored, "a repeated request changes nothing");
         assert_eq!(bench.email().await, verified(confirms));
 
         let next = bench.mail("next@example.com").await;
@@ -146,7 +149,8 @@ async fn a_used_link_still_succeeds_long_afterwards() {
     }
 }
 
-/// A later owner of the address must not be exposed to the networks of its previous owner.
+/// A known network is exempt from the limit of guesses at a name. A later owner of the address must not inherit
+/// the networks of its previous owner.
 #[tokio::test]
 async fn changing_the_address_forgets_the_networks_known_by_it() {
     let bench = Bench::start(Some("old@example.com")).await;
@@ -183,7 +187,7 @@ async fn a_link_claims_a_new_address_and_notifies_the_old_one() {
     bench.stack.user(user).await;
 }
 
-/// The address must be confirmed; notifying the owner of the old one is only desirable.
+/// The confirmation matters more than the notice to the old address.
 #[tokio::test]
 async fn a_notice_that_cannot_be_written_does_not_prevent_the_confirmation() {
     let mut bench = Bench::start(Some("old@example.com")).await;
@@ -195,12 +199,12 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_confirmation() {
     bench.stack.confirm(&bench.account).await;
     let mail = bench.mail("new@example.com").await;
     interceptor.fail_when(|call| {
-        let is_told = call.body.to_string().contains("OUTBOX#");
-        if is_told { Fault::AccessDenied } else { Fault::None }
+        let is_notice = call.body.to_string().contains("OUTBOX#");
+        if is_notice { Fault::AccessDenied } else { Fault::None }
     });
     assert_eq!(status(&bench.by_token(&mail).await), 204);
-    let told = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
-    assert!(told, "the route tried to write a notice");
+    let tried = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
+    assert!(tried, "the route tried to write a notice");
     assert_eq!(bench.email().await, verified("new@example.com"));
 }
 
@@ -214,8 +218,8 @@ async fn an_old_address_that_was_never_confirmed_gets_no_notice() {
     assert!(mails.iter().all(|mail| mail.to == "new@example.com"), "{mails:?}");
 }
 
-/// Digits require a signed-in account: without one, they would confirm the address for the account that requested
-/// the latest mail, even a stranger's.
+/// Digits require a signed-in account. Without one, they would confirm the address for the account that requested
+/// the latest email, even if that account is a stranger's.
 #[tokio::test]
 async fn digits_without_a_session_confirm_nothing() {
     let bench = Bench::start(None).await;
@@ -224,13 +228,13 @@ async fn digits_without_a_session_confirm_nothing() {
     let answer = bench.ask(&digits).await;
     assert_eq!((status(&answer), &body(&answer)["code"]), (400, &json!("invalid_request")));
     assert_eq!(bench.email().await, (None, EmailStanding::Unverified));
-    // Together with a token, they are unknown members, which are ignored.
+    // If a token is given, `email` and `code` are ignored like other unknown members.
     let both = json!({"token": mail.token().unwrap(), "email": "x", "code": "1"});
     assert_eq!(status(&bench.ask(&both).await), 204);
 }
 
 #[tokio::test]
-async fn an_address_taken_since_the_mail_is_not_claimed() {
+async fn an_address_taken_since_the_mail_was_sent_is_not_claimed() {
     let bench = Bench::start(Some("old@example.com")).await;
     let mail = bench.mail("new@example.com").await;
     let user = NewUser { username: "other", email: Some("new@example.com"), roles: &[] };
@@ -267,7 +271,7 @@ async fn every_failure_gets_the_same_answer() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let route = Service::<EmailVerifyRoute>::open(&stack.env_out_of_reach(), &World::system())
         .await
@@ -275,7 +279,7 @@ async fn an_unreachable_database_answers_503() {
     assert_eq!(status(&answer(&route, event(load("email-verify"))).await), 503);
 }
 
-/// An outage uses up no limit and no code, whichever database call fails.
+/// An outage does not use up the code, either.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {

@@ -1,4 +1,4 @@
-//! `jwks` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `jwks` against an embedded DynamoDB, from the gateway's event to the answer.
 
 use auth::PublicKeySet;
 use jwks::JwksRoute;
@@ -10,14 +10,14 @@ use web::{Service, World, answer};
 async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let route = Service::<JwksRoute>::open(&stack.env(), &World::system()).await.unwrap();
-    for (name, of_file) in events_of("jwks") {
-        let answer = answer(&route, event(of_file)).await;
+    for (name, event_json) in events_of("jwks") {
+        let answer = answer(&route, event(event_json)).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }
 
 #[tokio::test]
-async fn the_answer_has_the_published_keys_without_private_parts() {
+async fn the_published_keys_have_no_private_parts() {
     let stack = Stack::start().await;
     let route = Service::<JwksRoute>::open(&stack.env(), &World::system()).await.unwrap();
     let published = body(&answer(&route, event(load("jwks"))).await);
@@ -27,9 +27,9 @@ async fn the_answer_has_the_published_keys_without_private_parts() {
     assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x", "y"]);
 }
 
-/// HEAD answers like GET without the body, for successes and failures.
+/// HEAD does so for failures, too.
 #[tokio::test]
-async fn head_gets_the_headers_of_get() {
+async fn head_returns_the_headers_of_get() {
     let stack = Stack::start().await;
     for env in [stack.env(), stack.env_out_of_reach()] {
         let route = Service::<JwksRoute>::open(&env, &World::system()).await.unwrap();
@@ -41,7 +41,7 @@ async fn head_gets_the_headers_of_get() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let route =
         Service::<JwksRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();

@@ -20,7 +20,7 @@ pub struct LoginRoute {
     signin: SignIn,
 }
 
-/// The body of a request: `username` or `email`, and `password`.
+/// The request body: `password`, and either `username` or `email`.
 #[derive(Deserialize)]
 pub struct Login {
     #[serde(default)]
@@ -75,7 +75,7 @@ impl Route for LoginRoute {
             Err(problem) if problem.status() == StatusCode::TOO_MANY_REQUESTS => {
                 Some(Metric::LoginsThrottled)
             }
-            // Invalid requests are not counted as logins, and server errors are not the caller's fault.
+            // An invalid request is not a login attempt, and a server error is not the caller's fault.
             Err(_) => None,
         };
         if let Some(outcome) = outcome {
@@ -91,12 +91,13 @@ impl LoginRoute {
         (client, Body(login)): <Self as Route>::Input,
     ) -> Result<Json<Tokens>, Problem> {
         let (presented, password) = validate(login)?;
-        // Before the attempt is reserved: without keys, no session can begin, and no attempt may be counted.
+        // Get the keys before reserving the attempt: without keys no session can begin, and the attempt must not
+        // be counted.
         let signin = self.signin.ready().await?;
         let authenticated = self.authentication.authenticate(&presented, &password, client.network);
         let Authenticated { account, sessions, success } = authenticated.await?;
         let origin = Origin { user_agent: client.user_agent, network: client.network };
-        // Concurrently. Neither depends on the outcome of the other.
+        // Neither depends on the outcome of the other.
         let (tokens, ()) = futures_util::join!(
             signin.begin(&self.logins, &account, &sessions, origin),
             success.record(&account, &password),
@@ -105,7 +106,7 @@ impl LoginRoute {
     }
 }
 
-/// Checks only shape and size: a password that no policy would allow is just a wrong one.
+/// Checks only shape and size. A password that the policy forbids is treated like any other wrong password.
 fn validate(login: Login) -> Result<(Presented, Password), Problem> {
     let (field, presented) = match (&login.username, &login.email) {
         (Some(name), None) => ("username", Presented::parse(name)),

@@ -1,5 +1,5 @@
-//! Imported users sign in with their old password, and the login replaces the imported hash by Argon2id. The
-//! hashes come from the original libraries.
+//! Imported users sign in with their old passwords, and the login replaces each imported hash with an Argon2id
+//! hash. The imported hashes are created by the original libraries.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

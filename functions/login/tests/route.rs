@@ -1,4 +1,4 @@
-//! `login` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `login` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -78,8 +78,8 @@ fn token(answer: &EventResponse) -> String {
 #[tokio::test]
 async fn every_event_file_gets_its_recorded_answer() {
     let bench = Bench::start().await;
-    for (name, of_file) in events_of("login") {
-        let answer = answer(&bench.route, event(of_file)).await;
+    for (name, event_json) in events_of("login") {
+        let answer = answer(&bench.route, event(event_json)).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }
@@ -87,28 +87,32 @@ async fn every_event_file_gets_its_recorded_answer() {
 #[tokio::test]
 async fn a_name_or_address_is_accepted_in_any_spelling() {
     let bench = Bench::start().await;
-    for by in [
+    for identifier in [
         json!({"username": "testuser"}),
         json!({"username": "TESTUSER"}),
         json!({"username": "\u{ff54}\u{ff45}\u{ff53}\u{ff54}user"}),
         json!({"email": "testuser@example.com"}),
         json!({"email": "TestUser@EXAMPLE.com"}),
     ] {
-        let mut login = by.clone();
+        let mut login = identifier.clone();
         login["password"] = json!(PASSWORD);
-        assert_eq!(status(&bench.ask(&login).await), 200, "{by}");
+        assert_eq!(status(&bench.ask(&login).await), 200, "{identifier}");
     }
     // A name without `@` is not an address, and white space within a name is significant.
-    for by in [
+    for identifier in [
         json!({"email": "testuser"}),
         json!({"username": "test user"}),
         json!({"email": "testuser @example.com"}),
         json!({"username": "other@example.com"}),
         json!({"username": " "}),
     ] {
-        let mut login = by.clone();
+        let mut login = identifier.clone();
         login["password"] = json!(PASSWORD);
-        assert_eq!(bench.code(&login).await, (401, "invalid_credentials".to_owned()), "{by}");
+        assert_eq!(
+            bench.code(&login).await,
+            (401, "invalid_credentials".to_owned()),
+            "{identifier}"
+        );
     }
 }
 
@@ -116,7 +120,7 @@ async fn a_name_or_address_is_accepted_in_any_spelling() {
 #[tokio::test]
 async fn a_login_accepts_what_sign_in_forms_send() {
     let bench = Bench::start().await;
-    for by in [
+    for identifier in [
         json!({"username": "testuser "}),
         json!({"username": " testuser"}),
         json!({"username": "\t\u{a0}TestUser\u{3000}\r\n"}),
@@ -125,13 +129,13 @@ async fn a_login_accepts_what_sign_in_forms_send() {
         json!({"username": "testuser@example.com"}),
         json!({"username": " TestUser@Example.com "}),
     ] {
-        let mut login = by.clone();
+        let mut login = identifier.clone();
         login["password"] = json!(PASSWORD);
-        assert_eq!(status(&bench.ask(&login).await), 200, "{by}");
+        assert_eq!(status(&bench.ask(&login).await), 200, "{identifier}");
     }
     // A password is never trimmed.
     assert_eq!(status(&bench.login("testuser", &format!("{PASSWORD} ")).await), 401);
-    // An address in `username` may have an address's length; an error names the member that was sent.
+    // An address in `username` may be as long as one in `email`. The error names the member that was sent.
     let address = |octets: usize| format!("{}@example.com", "y".repeat(octets - 12));
     for (username, expected) in [(address(254), 401), (address(255), 400), ("y".repeat(81), 400)] {
         let answer = bench.login(&username, PASSWORD).await;
@@ -172,20 +176,19 @@ async fn every_spelling_of_a_name_has_the_same_length_limit() {
     }
 }
 
-/// Guesses in `email` and in `username` share one counter.
 #[tokio::test]
-async fn an_address_has_one_throttle_in_both_members() {
+async fn guesses_at_an_address_in_either_member_share_one_throttle() {
     let stack = Stack::start().await;
     let env = stack.env_with(&[("THROTTLE_PAIR_BASE_SECONDS", "300")]);
     let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let mut answers = Vec::new();
-    for by in [
+    for identifier in [
         json!({"email": "testuser@example.com"}),
         json!({"username": "testuser@example.com"}),
         json!({"username": " TESTUSER@example.com "}),
         json!({"email": " testuser@example.com"}),
     ] {
-        let mut login = by;
+        let mut login = identifier;
         login["password"] = json!("another password");
         answers.push(status(&answer(&route, json_request("login", &login)).await));
     }
@@ -210,7 +213,7 @@ async fn a_login_begins_a_session_and_returns_its_token() {
     assert_eq!(found.session.unwrap().epoch, bench.account.epoch);
 }
 
-/// Anyone can read a token, so nothing in it is secret.
+/// Anyone can read a token, so it must contain no secret.
 #[tokio::test]
 async fn a_token_has_exactly_the_claims_of_the_contract() {
     let bench = Bench::start().await;
@@ -284,46 +287,46 @@ async fn every_failure_gets_the_same_answer() {
     assert_eq!(bench.sessions().await, 0);
 }
 
-/// A proxy before the database that records all requests.
+/// A proxy in front of the database that records all requests.
 struct Wiretap {
     url: String,
-    heard: Arc<Mutex<Vec<u8>>>,
+    recorded: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Wiretap {
-    async fn before(stack: &Stack) -> Self {
+    async fn in_front_of(stack: &Stack) -> Self {
         let database = stack.env().read(|reader| reader.required("AWS_ENDPOINT_URL_DYNAMODB"));
         let database: String = database.unwrap();
         let database = database.trim_start_matches("http://").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let note = Arc::clone(&heard);
+        let recorded = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&recorded);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&database).await.unwrap();
-                tokio::spawn(Self::pass_on(client, server, Arc::clone(&note)));
+                tokio::spawn(Self::forward(client, server, Arc::clone(&record)));
             }
         });
-        Self { url, heard }
+        Self { url, recorded }
     }
 
-    async fn pass_on(client: TcpStream, server: TcpStream, note: Arc<Mutex<Vec<u8>>>) {
+    async fn forward(client: TcpStream, server: TcpStream, record: Arc<Mutex<Vec<u8>>>) {
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
         tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
         let mut bytes = vec![0; 65_536];
         while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
-            note.lock().unwrap().extend_from_slice(&bytes[..count]);
+            record.lock().unwrap().extend_from_slice(&bytes[..count]);
             to_server.write_all(&bytes[..count]).await.unwrap();
         }
     }
 
-    /// Takes the names of the operations since the last call.
+    /// Returns the sorted names of the operations since the last call.
     fn operations(&self) -> Vec<String> {
-        let heard = std::mem::take(&mut *self.heard.lock().unwrap());
-        let heard = String::from_utf8(heard).unwrap();
-        let operations = heard.split("DynamoDB_20120810.").skip(1);
+        let recorded = std::mem::take(&mut *self.recorded.lock().unwrap());
+        let recorded = String::from_utf8(recorded).unwrap();
+        let operations = recorded.split("DynamoDB_20120810.").skip(1);
         let mut operations: Vec<_> =
             operations.map(|after| after.lines().next().unwrap().to_owned()).collect();
         operations.sort();
@@ -331,11 +334,11 @@ impl Wiretap {
     }
 }
 
-/// The database requests do not depend on whether the name or the account exists.
+/// Different requests would take different times and reveal whether an account exists or is disabled.
 #[tokio::test]
 async fn every_failure_makes_the_same_database_requests() {
     let stack = Stack::start().await;
-    let tap = Wiretap::before(&stack).await;
+    let tap = Wiretap::in_front_of(&stack).await;
     let env = stack.env_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &tap.url)]);
     let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     for (username, email) in
@@ -348,15 +351,15 @@ async fn every_failure_makes_the_same_database_requests() {
     }
     tap.operations();
     for by in ["username", "email"] {
-        let mut asked = Vec::new();
+        let mut requests = Vec::new();
         for name in ["testuser", "disabled", "nobody-here"] {
             let name = if by == "email" { format!("{name}@example.com") } else { name.to_owned() };
             let login = json!({by: name, "password": "another password"});
             assert_eq!(status(&answer(&route, json_request("login", &login)).await), 401);
-            asked.push(tap.operations());
+            requests.push(tap.operations());
         }
-        assert!(asked[0].len() > 4, "{asked:?}");
-        assert!(asked.iter().all(|operations| *operations == asked[0]), "{asked:?}");
+        assert!(requests[0].len() > 4, "{requests:?}");
+        assert!(requests.iter().all(|operations| *operations == requests[0]), "{requests:?}");
     }
 }
 
@@ -371,8 +374,8 @@ async fn all_spellings_of_a_name_share_one_throttle() {
     stack.user(user).await;
     let ask = async |username: &str, password: &str, forwarded: &str| {
         let login = json!({"username": username, "password": password});
-        let of_file = json_body(load("login"), &login);
-        answer(&route, event(testkit::header(of_file, "x-forwarded-for", forwarded))).await
+        let event_json = json_body(load("login"), &login);
+        answer(&route, event(testkit::header(event_json, "x-forwarded-for", forwarded))).await
     };
     for names in [["testuser", "TESTUSER", "testUser"], ["nobody", "NOBODY", "nobodY"]] {
         for name in names {
@@ -380,10 +383,10 @@ async fn all_spellings_of_a_name_share_one_throttle() {
         }
         // Neither a forged `x-forwarded-for` nor the right password lifts the wait.
         for (password, forwarded) in [("another password", "192.0.2.2"), (PASSWORD, "192.0.2.3")] {
-            let held = ask(names[0], password, forwarded).await;
-            assert_eq!(status(&held), 429);
-            assert_eq!(body(&held)["code"], "too_many_attempts");
-            let wait: u64 = held.headers["retry-after"].to_str().unwrap().parse().unwrap();
+            let throttled = ask(names[0], password, forwarded).await;
+            assert_eq!(status(&throttled), 429);
+            assert_eq!(body(&throttled)["code"], "too_many_attempts");
+            let wait: u64 = throttled.headers["retry-after"].to_str().unwrap().parse().unwrap();
             assert!((200..=300).contains(&wait), "{wait}");
         }
     }
@@ -500,9 +503,9 @@ async fn the_refresh_token_belongs_to_the_session() {
     let bench = Bench::start().await;
     let answer = bench.login("testuser", PASSWORD).await;
     let refresh = body(&answer)["refresh_token"].as_str().unwrap().to_owned();
-    let said = issuer::RefreshToken::verify(&refresh, bench.stack.peppers()).unwrap();
+    let decoded = issuer::RefreshToken::verify(&refresh, bench.stack.peppers()).unwrap();
     let claims = bench.verifier().verify(&token(&answer)).await.unwrap();
-    assert_eq!((said.sub, said.sid, said.counter), (claims.sub, claims.sid, 0));
+    assert_eq!((decoded.sub, decoded.sid, decoded.counter), (claims.sub, claims.sid, 0));
     // 30 days minus the time since the login, in whole seconds.
     let expires_in = body(&answer)["refresh_expires_in"].as_i64().unwrap();
     assert!((30 * 86_400 - 60..=30 * 86_400).contains(&expires_in), "{expires_in}");
@@ -527,7 +530,7 @@ async fn the_oldest_session_ends_at_the_limit() {
     assert_eq!(left, begun[2..].iter().cloned().collect());
 }
 
-/// The network comes from the gateway, not from a header of the client.
+/// The network comes from the gateway, not from a header that the client sends.
 #[tokio::test]
 async fn a_session_records_network_and_user_agent() {
     let bench = Bench::start().await;
@@ -559,10 +562,10 @@ async fn a_login_from_a_new_network_is_reported_to_the_owner() {
     bench.stack.confirm(&bench.account).await;
     let login = async |network: &str, password: &str| {
         let login = json!({"username": "testuser", "password": password});
-        let of_file = from_network(json_body(load("login"), &login), network);
-        status(&answer(&bench.route, event(of_file)).await)
+        let event_json = from_network(json_body(load("login"), &login), network);
+        status(&answer(&bench.route, event(event_json)).await)
     };
-    for (network, password, expected, told) in [
+    for (network, password, expected, notices) in [
         ("203.0.113.7", PASSWORD, 200, 0),
         ("203.0.113.7", PASSWORD, 200, 0),
         ("198.51.100.1", "a wrong password", 401, 0),
@@ -574,7 +577,7 @@ async fn a_login_from_a_new_network_is_reported_to_the_owner() {
     ] {
         assert_eq!(login(network, password).await, expected);
         let mails = deliver::<MailerFunction>(&bench.stack).await;
-        assert_eq!(mails.len(), told, "{network}");
+        assert_eq!(mails.len(), notices, "{network}");
         for mail in mails {
             assert_eq!(mail.to, "testuser@example.com");
             assert_eq!(mail.subject, "Latchkey: your account was used from a new network");
@@ -583,7 +586,7 @@ async fn a_login_from_a_new_network_is_reported_to_the_owner() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let route =
         Service::<LoginRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
@@ -605,9 +608,9 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!("bad values", error);
 }
 
-/// A change of the password before any database call of a login, or after all of them, ends the session that
-/// the old password opens. After a sign-out everywhere the password is still right, so a login that reads the
-/// account afterwards is a later one.
+/// If the password changes before any database call of a login with the old password, no session of that login
+/// survives. Signing out everywhere does not change the password, so a login that reads the account afterwards
+/// is a new login, whose session stays valid.
 #[tokio::test]
 async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
     let mut bench = Bench::start().await;
@@ -642,8 +645,8 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
                 401 => assert_eq!(body(&answer)["code"], "invalid_credentials", "{case}"),
                 200 => {
                     let read = calls.iter().position(|it| it.sort_key() == "ACCOUNT").unwrap();
-                    let said = testkit::claims(&token(&answer));
-                    let session = said["sid"].as_str().unwrap().parse().unwrap();
+                    let claims = testkit::claims(&token(&answer));
+                    let session = claims["sid"].as_str().unwrap().parse().unwrap();
                     let lives = bench.stack.lives(account.id, session).await;
                     let may_be_later = !concurrent.replaces_the_password() && call <= read;
                     assert!(!lives || may_be_later, "{case}");
@@ -658,7 +661,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
     }
 }
 
-/// Accounts created before the two items shared an epoch can sign in, and get one with the next change.
+/// Tests an account that was created before its account item and its password item shared an epoch.
 #[tokio::test]
 async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_change() {
     let bench = Bench::start().await;
@@ -689,7 +692,7 @@ async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_c
     assert!(logins.account(bench.account.id, now.set_in).await.unwrap().is_some());
 }
 
-/// A login that succeeds in spite of the failed call is a success.
+/// A login that succeeds despite a failed call leaves no counter, either.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     let stack = Stack::start().await;
@@ -703,7 +706,7 @@ async fn an_outage_at_any_call_uses_up_no_limit() {
         answer(&route, event(from_network(json_body(load("login"), &login), network))).await
     };
     for fault in [Fault::AccessDenied, Fault::LostAnswer, Fault::ServerError] {
-        // A new network each time, so that the login makes every possible call.
+        // Use a new network each time, so that the login makes every possible call.
         for (call, network) in (0..).zip(1_u32..) {
             interceptor.fail_at(call, fault);
             let answer = ask(&format!("2001:db8:{network:x}::1")).await;
@@ -717,7 +720,7 @@ async fn an_outage_at_any_call_uses_up_no_limit() {
             }
         }
     }
-    // Lasting failures of one counter, the session or the account.
+    // All writes to one counter, or to the items of the user, fail.
     for pk in ["COUNTER#NAME", "COUNTER#PAIR", "COUNTER#NETWORK", "USER#"] {
         interceptor.fail_when(move |call| {
             let written = call.operation == "UpdateItem" || call.operation == "PutItem";
@@ -737,7 +740,7 @@ async fn an_outage_at_any_call_uses_up_no_limit() {
     assert_eq!(stack.counted().await.len(), 3);
 }
 
-/// Without keys no token can be issued, so a check would only help a guesser.
+/// Without secrets no token can be issued, so checking a password would only help a guesser.
 #[tokio::test]
 async fn without_secrets_no_password_is_checked() {
     for secret in ["SIGNING_KEYS_SECRET", "PEPPERS_SECRET"] {
@@ -754,9 +757,9 @@ async fn without_secrets_no_password_is_checked() {
     }
 }
 
-/// A new hash is desirable, not necessary: the password is right.
+/// The password is right, so the login does not depend on the new hash.
 #[tokio::test]
-async fn a_login_succeeds_although_its_hash_cannot_be_renewed() {
+async fn a_login_succeeds_even_if_its_hash_cannot_be_replaced() {
     let stack = Stack::start().await;
     let interceptor = Interceptor::of(&stack).await;
     let route =

@@ -1,4 +1,4 @@
-//! `logout-all` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `logout-all` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,8 +26,8 @@ async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let route = route(&stack).await;
-    for (name, of_file) in events_of("logout-all") {
-        let answer = answer(&route, event(signed_in(of_file, &token))).await;
+    for (name, event_json) in events_of("logout-all") {
+        let answer = answer(&route, event(signed_in(event_json, &token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }

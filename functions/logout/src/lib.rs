@@ -13,7 +13,8 @@ pub struct LogoutRoute {
 impl Route for LogoutRoute {
     const NAME: &'static str = "logout";
     const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/logout")];
-    // By token: a caller whose session has ended or whose account is disabled may still sign out.
+    // The account is not checked: a caller whose session has ended or whose account is disabled may still
+    // sign out.
     type Access = SignedIn;
     type Settings = store::Config;
     type Input = NoBody;

@@ -1,4 +1,4 @@
-//! `logout` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `logout` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,8 +26,8 @@ async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let route = route(&stack).await;
-    for (name, of_file) in events_of("logout") {
-        let answer = answer(&route, event(signed_in(of_file, &token))).await;
+    for (name, event_json) in events_of("logout") {
+        let answer = answer(&route, event(signed_in(event_json, &token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }
@@ -42,7 +42,7 @@ async fn is_valid(stack: &Stack, token: &str) -> bool {
     found.session.is_some_and(|session| Some(session.epoch) == found.account.map(|it| it.epoch))
 }
 
-/// Signing out twice is no error.
+/// Signing out twice is not an error.
 #[tokio::test]
 async fn only_the_session_of_the_token_ends() {
     let stack = Stack::start().await;
@@ -53,7 +53,7 @@ async fn only_the_session_of_the_token_ends() {
     let (one, other) = (stack.sign_in(&account).await, stack.sign_in(&account).await);
     for _ in 0..2 {
         let answer = ask(&route, &one).await;
-        assert_eq!((status(&answer), answer.body), (204, None), "the second call too");
+        assert_eq!((status(&answer), answer.body), (204, None), "both calls succeed");
     }
     assert!(!is_valid(&stack, &one).await);
     assert!(is_valid(&stack, &other).await && is_valid(&stack, &stranger).await);
@@ -65,7 +65,7 @@ async fn only_the_session_of_the_token_ends() {
     assert!(is_valid(&stack, &stranger).await);
 }
 
-/// The route reads nothing about the caller.
+/// The route reads neither the account nor the session.
 #[tokio::test]
 async fn a_disabled_account_can_end_its_session() {
     let stack = Stack::start().await;
@@ -78,7 +78,7 @@ async fn a_disabled_account_can_end_its_session() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let route =

@@ -1,14 +1,15 @@
-//! Sends the mails that other functions request. The stream of the users' table invokes it, filtered to new
-//! items of the outbox.
+//! Sends the emails that other functions request. It is invoked for new outbox items in the stream of the users
+//! table.
 //!
-//! The stream contains only keys. The function reads a mail by its key and deletes it after sending it, so an
-//! event that is delivered again finds nothing. An event that is delivered again before that sends the same
-//! mail with the same code, because the code is derived from the mail's id. The state of the code (whether it
-//! has been used, and how often its digits have been tried) is kept.
+//! The stream contains only keys. The function reads an outbox item by its key and deletes it after sending the
+//! email, so an event that is delivered again finds nothing. If an event is delivered again before the
+//! deletion, the function sends the same email again with the same code, because it derives the code from the
+//! email's id. The state of the code (whether it has been used, and how often its digits have been tried) is
+//! kept.
 //!
-//! Notices go only to addresses that their owners have confirmed, and an address gets at most ten of them
-//! a day. A mail that can never be sent is abandoned after the first attempt: Lambda delivers records in
-//! order, so a record that keeps failing would hold up all others.
+//! An address gets notices only if its owner has confirmed it, and at most ten of them a day. An email that can
+//! never be sent is given up after the first attempt. Lambda delivers records in order, so a record that keeps
+//! failing would hold up all others.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -36,11 +37,12 @@ use throttle::{CausedBy, NoticeBudget, ThrottleError};
 
 mod notices;
 
-/// The longest that one mail may take. It covers reading the mail, its account and the secrets, counting
-/// it, storing its code, and sending it, each with a deadline of 6 s. The template's timeout covers a batch.
+/// How long one email may take. This covers reading its item, its account and the secrets, counting a notice,
+/// storing a code, and sending the email, each with a deadline of 6 s. The timeout in the template covers a
+/// batch.
 pub const MAIL_DEADLINE: Duration = Duration::from_secs(50);
 
-/// Sends the mails of the outbox.
+/// Sends the emails in the outbox.
 pub struct MailerFunction {
     mailings: Mailings,
     mailer: Mailer,
@@ -119,28 +121,29 @@ impl EventHandler for MailerFunction {
 
     async fn handle(&self, event: StreamEvent) -> Result<BatchAnswer, Infallible> {
         let mut answer = BatchAnswer::default();
-        // One after the other, so that two mails to one address are sent in order.
+        // Sequentially, so that two emails to one address are sent in order.
         for record in event.records {
-            answer.failures.extend(self.take(record).await);
+            answer.failures.extend(self.handle_record(record).await);
         }
         Ok(answer)
     }
 }
 
-/// The outcome of a mail, for the log.
+/// The outcome of handling an email, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Posted {
+enum Outcome {
+    /// The email was sent, with the template of this name.
     Sent(&'static str),
-    /// It has no recipient: no account has the address, the account is disabled, its owner has not confirmed
-    /// the address, or such notices are switched off.
-    Nobody,
-    /// The address has reached its limit of notices for the day.
-    OverBudget,
-    /// It has expired.
-    Late,
+    /// The email has no recipient. For example, no account has the address, the account is disabled, its owner
+    /// has not confirmed the address, or such notices are switched off.
+    NoRecipient,
+    /// The address has reached its daily limit of notices.
+    LimitReached,
+    /// The email expired before it could be sent.
+    Expired,
 }
 
-/// Gives up on a mail that can never be sent.
+/// Logs and counts an email that can never be sent.
 fn give_up(mail_id: Option<MailId>, error: &(dyn Error + 'static)) {
     let mail_id = mail_id.map(|id| id.to_string());
     Metric::MailsGivenUp.add(1.0);
@@ -148,8 +151,8 @@ fn give_up(mail_id: Option<MailId>, error: &(dyn Error + 'static)) {
 }
 
 impl MailerFunction {
-    /// Sends the mail of a record. Returns a failure if Lambda should deliver the record again.
-    async fn take(&self, record: Value) -> Option<Failure> {
+    /// Sends the email of a record. Returns a failure if Lambda must deliver the record again.
+    async fn handle_record(&self, record: Value) -> Option<Failure> {
         let Record { event_name, dynamodb } = match serde_json::from_value(record) {
             Ok(record) => record,
             Err(error) => {
@@ -165,9 +168,9 @@ impl MailerFunction {
             give_up(None, &MailerError::NoMail);
             return None;
         };
-        // Boxed: the SDK's futures are large.
-        let post = AssertUnwindSafe(Box::pin(self.post(id))).catch_unwind();
-        let posted = match tokio::time::timeout(MAIL_DEADLINE, post).await {
+        // Box the future, because the SDK's futures are large.
+        let process = AssertUnwindSafe(Box::pin(self.process(id))).catch_unwind();
+        let posted = match tokio::time::timeout(MAIL_DEADLINE, process).await {
             Ok(Ok(posted)) => posted,
             Ok(Err(_)) => Err(MailerError::Panic),
             Err(_) => Err(MailerError::Deadline),
@@ -185,7 +188,7 @@ impl MailerFunction {
             tracing::error!(event = "mail_failed", mail_id, error, "mail");
             return Some(Failure { sequence_number: dynamodb.sequence_number });
         }
-        // It will never be sent. If this deletion fails, the table's TTL deletes it.
+        // The email will never be sent. If this deletion fails, the table's TTL deletes the item.
         if let Err(error) = self.mailings.done(id).await {
             let (mail_id, error) = (id.to_string(), &error as &dyn Error);
             tracing::warn!(event = "mail_not_deleted", mail_id, error, "mail");
@@ -193,41 +196,42 @@ impl MailerFunction {
         None
     }
 
-    /// Sends a mail, unless it has already been dealt with, has expired or has no recipient.
-    async fn post(&self, id: MailId) -> Result<(), MailerError> {
+    /// Sends an email unless its item is gone, it has expired, or it has no recipient.
+    async fn process(&self, id: MailId) -> Result<(), MailerError> {
         let Some(outgoing) = self.mailings.find(id).await? else { return Ok(()) };
         let posted = if outgoing.expires_at <= self.clock.now() {
-            Posted::Late
+            Outcome::Expired
         } else {
             self.send(id, outgoing).await?
         };
         self.mailings.done(id).await?;
         let mail_id = id.to_string();
         let (outcome, letter) = match posted {
-            Posted::Sent(letter) => {
+            Outcome::Sent(letter) => {
                 Metric::MailsSent.add(1.0);
                 ("sent", letter)
             }
-            Posted::Nobody => ("nobody", ""),
-            Posted::OverBudget => ("over_budget", ""),
-            Posted::Late => ("late", ""),
+            Outcome::NoRecipient => ("nobody", ""),
+            Outcome::LimitReached => ("over_budget", ""),
+            Outcome::Expired => ("late", ""),
         };
         tracing::info!(event = "mail", mail_id, outcome, letter, "mail");
         Ok(())
     }
 
-    async fn send(&self, id: MailId, outgoing: Outgoing) -> Result<Posted, MailerError> {
+    async fn send(&self, id: MailId, outgoing: Outgoing) -> Result<Outcome, MailerError> {
         let time = outgoing.asked_at;
         match &outgoing.mail {
             Mail::PasswordReset { address } => {
                 let owner = self.mailings.owner(address.canonical()).await?;
-                // To the address as its owner spelled it, not as the request did.
+                // The email goes to the address as its owner spelled it, not as the request did.
                 let Some((account, to)) = active(owner).and_then(with_address) else {
-                    return Ok(Posted::Nobody);
+                    return Ok(Outcome::NoRecipient);
                 };
                 let purpose = MailedFor::PasswordReset;
                 let code = self.code(id, purpose, &account, &to, &outgoing).await?;
-                // Anyone can register with a stranger's address, and put a message into the username.
+                // Anyone can register with a stranger's address and put a message into the username. So emails to
+                // unconfirmed addresses do not contain the username.
                 let username = (account.email_standing == EmailStanding::Verified)
                     .then(|| account.username.as_str());
                 let letter = Letter::PasswordReset { username, code: coded(&code) };
@@ -237,7 +241,7 @@ impl MailerFunction {
                 let account = self.mailings.account(*user_id).await?;
                 let Some(account) = active(account).filter(|account| account.epoch == *epoch)
                 else {
-                    return Ok(Posted::Nobody);
+                    return Ok(Outcome::NoRecipient);
                 };
                 let owner = self.mailings.owner(address.canonical()).await?;
                 if let Some(owner) = owner.filter(|owner| owner.id != account.id) {
@@ -245,9 +249,9 @@ impl MailerFunction {
                         let to = ConfirmedEmail::of(&owner)?;
                         Some((owner, to))
                     });
-                    let Some((owner, to)) = confirmed else { return Ok(Posted::Nobody) };
-                    let told = Told { username: owner.username.as_str(), time };
-                    let letter = Letter::AddressTaken(told);
+                    let Some((owner, to)) = confirmed else { return Ok(Outcome::NoRecipient) };
+                    let details = Told { username: owner.username.as_str(), time };
+                    let letter = Letter::AddressTaken(details);
                     return self.notify(id, &to, &letter, CausedBy::Anyone).await;
                 }
                 let purpose = MailedFor::EmailVerification;
@@ -256,38 +260,38 @@ impl MailerFunction {
             }
             Mail::Notice { user_id, notice, address } => {
                 if !self.notices.wants(*notice) {
-                    return Ok(Posted::Nobody);
+                    return Ok(Outcome::NoRecipient);
                 }
                 let Some(account) = self.mailings.account(*user_id).await? else {
-                    return Ok(Posted::Nobody);
+                    return Ok(Outcome::NoRecipient);
                 };
                 let to = address.clone().or_else(|| ConfirmedEmail::of(&account));
-                let Some(to) = to else { return Ok(Posted::Nobody) };
-                let told = Told { username: account.username.as_str(), time };
+                let Some(to) = to else { return Ok(Outcome::NoRecipient) };
+                let details = Told { username: account.username.as_str(), time };
                 let letter = match notice {
-                    Notice::PasswordChanged => Letter::PasswordChanged(told),
-                    Notice::EmailChangeRequested => Letter::EmailChangeRequested(told),
-                    Notice::EmailChanged => Letter::EmailChanged(told),
-                    Notice::SessionReused => Letter::SessionReused(told),
-                    Notice::NewNetwork => Letter::NewNetwork(told),
+                    Notice::PasswordChanged => Letter::PasswordChanged(details),
+                    Notice::EmailChangeRequested => Letter::EmailChangeRequested(details),
+                    Notice::EmailChanged => Letter::EmailChanged(details),
+                    Notice::SessionReused => Letter::SessionReused(details),
+                    Notice::NewNetwork => Letter::NewNetwork(details),
                 };
                 self.notify(id, &to, &letter, CausedBy::Insiders).await
             }
         }
     }
 
-    /// Sends a notice, unless the address has reached its limit of notices for the day.
+    /// Sends a notice unless the address has reached its daily limit of notices.
     async fn notify(
         &self,
         id: MailId,
         to: &ConfirmedEmail,
         letter: &Letter<'_>,
         by: CausedBy,
-    ) -> Result<Posted, MailerError> {
+    ) -> Result<Outcome, MailerError> {
         let reserved = self.budget.reserve(to.email().canonical(), by).await?;
-        let Some(receipt) = reserved else { return Ok(Posted::OverBudget) };
+        let Some(receipt) = reserved else { return Ok(Outcome::LimitReached) };
         let posted = self.deliver(id, to.email(), letter).await;
-        // The mail was not sent; the next try reserves again.
+        // The notice was not sent, so it must not count. The next try reserves again.
         if posted.is_err()
             && let Err(error) = receipt.give_back().await
         {
@@ -297,7 +301,7 @@ impl MailerFunction {
         posted
     }
 
-    /// The code of a mail. Its state is stored before the mail goes out.
+    /// Derives the code of an email, and stores the code's state before the email is sent.
     async fn code(
         &self,
         id: MailId,
@@ -327,9 +331,9 @@ impl MailerFunction {
         id: MailId,
         to: &Email,
         letter: &Letter<'_>,
-    ) -> Result<Posted, MailerError> {
+    ) -> Result<Outcome, MailerError> {
         self.mailer.send(id, to, letter, self.clock.now()).await?;
-        Ok(Posted::Sent(letter.name()))
+        Ok(Outcome::Sent(letter.name()))
     }
 }
 
@@ -351,11 +355,11 @@ fn coded(code: &MailedCode) -> Coded<'_> {
     }
 }
 
-/// A mail could not be sent.
+/// An email could not be sent.
 #[derive(Debug, thiserror::Error)]
 enum MailerError {
-    /// The record's key is not the key of a mail.
-    #[error("the record's key is not the key of a mail")]
+    /// The record's key is not the key of an outbox item.
+    #[error("the record's key is not the key of an outbox item")]
     NoMail,
     /// The table could not be read or written.
     #[error(transparent)]
@@ -366,20 +370,20 @@ enum MailerError {
     /// The notice could not be counted.
     #[error(transparent)]
     Budget(#[from] ThrottleError),
-    /// The mail could not be rendered or sent.
+    /// The email could not be rendered or sent.
     #[error(transparent)]
     Mail(#[from] MailError),
-    /// The mail took longer than [`MAIL_DEADLINE`].
-    #[error("the mail took too long")]
+    /// Handling the email took longer than [`MAIL_DEADLINE`].
+    #[error("handling the email took too long")]
     Deadline,
-    /// The program has a bug; it panicked.
-    #[error("a panic")]
+    /// The mailer panicked because of a bug.
+    #[error("the mailer panicked")]
     Panic,
 }
 
 impl MailerError {
-    /// Whether every further try would fail too: the item is of a newer version, the text cannot be rendered,
-    /// SES refuses the mail, or the program has a bug.
+    /// Whether every further try would fail, too: a newer version wrote the item, the text cannot be rendered,
+    /// SES refuses the email, or the mailer has a bug.
     fn is_final(&self) -> bool {
         match self {
             Self::NoMail | Self::Panic => true,

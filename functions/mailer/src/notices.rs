@@ -1,11 +1,11 @@
-//! The switches of the notices.
+//! The settings that switch notices on or off.
 
 use std::str::FromStr;
 
 use process::{Reader, Settings};
 use store::Notice;
 
-/// Which notices are sent: all, unless they are switched off.
+/// The kinds of notices to send. By default, all are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notices {
     password_changed: Switch,
@@ -33,7 +33,7 @@ impl FromStr for Switch {
 }
 
 impl Notices {
-    /// Whether this notice is sent.
+    /// Whether notices of this kind are sent.
     pub(crate) fn wants(self, notice: Notice) -> bool {
         let switch = match notice {
             Notice::PasswordChanged => self.password_changed,

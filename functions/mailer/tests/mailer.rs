@@ -1,4 +1,4 @@
-//! `mailer` against an embedded DynamoDB, from the stream's event to the mail.
+//! Tests `mailer` against an embedded DynamoDB, from the stream's event to the email.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,7 +19,7 @@ use store::{
 use testkit::{LINK_BASE, NewUser, Received, Stack, load};
 
 thread_local! {
-    /// The log of this thread. A test runs on one thread.
+    /// The log of this thread. Each test runs on one thread.
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -37,11 +37,11 @@ impl Write for Log {
     }
 }
 
-/// Starts the log of all threads. `tracing` remembers for each event whether anything records it, so one test
-/// without a log could silence the log of another.
-fn start_log() {
-    static STARTED: Once = Once::new();
-    STARTED.call_once(|| {
+/// Installs the log for all threads. `tracing` caches whether anything records an event, so a test without a log
+/// could silence the log of another test.
+fn install_log() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
         tracing_subscriber::fmt().json().flatten_event(true).with_writer(|| Log).init();
     });
 }
@@ -65,7 +65,7 @@ impl Bench {
     }
 
     async fn start_with(settings: &[(&str, &str)]) -> Self {
-        start_log();
+        install_log();
         let stack = Stack::start().await;
         let mailer =
             Box::pin(open_handler::<MailerFunction>(&stack.env_with(settings), &World::system()))
@@ -89,7 +89,7 @@ impl Bench {
         id
     }
 
-    /// Passes all records of the stream to `mailer`, including earlier ones. Returns the failures.
+    /// Passes all records of the stream to `mailer`, including those passed before. Returns the failures.
     async fn deliver(&self, mailer: &MailerFunction) -> Value {
         let event = serde_json::from_value(self.stack.mailer_event()).unwrap();
         serde_json::to_value(mailer.handle(event).await.unwrap()).unwrap()["batchItemFailures"]
@@ -98,11 +98,11 @@ impl Bench {
 
     async fn run(&self) -> Vec<Received> {
         assert_eq!(self.deliver(&self.mailer).await, json!([]));
-        assert_eq!(self.waiting().await, 0, "sent mails are deleted");
+        assert_eq!(self.waiting().await, 0, "the outbox is empty");
         self.stack.mails()
     }
 
-    /// How many mails are still to be sent.
+    /// The number of emails that are still to be sent.
     async fn waiting(&self) -> usize {
         let items = self.stack.items().await;
         items.iter().filter(|item| item["sk"].as_s().unwrap() == "MAIL").count()
@@ -163,7 +163,7 @@ async fn a_reset_goes_to_the_address_as_its_owner_spelled_it() {
     let bench = Bench::start().await;
     let id = bench.ask(reset("OWNER@EXAMPLE.COM")).await;
     let mails = bench.run().await;
-    let [mail] = mails.as_slice() else { panic!("one mail") };
+    let [mail] = mails.as_slice() else { panic!("expected one email") };
     assert_eq!((mail.id.clone(), mail.to.as_str()), (id.to_string(), "Owner@example.com"));
     assert_eq!(mail.from, "no-reply@example.com");
     assert_eq!(mail.subject, "Latchkey: set a new password");
@@ -186,7 +186,7 @@ async fn an_unknown_address_gets_no_mail_and_leaves_no_item() {
     bench.ask(reset("nobody@example.com")).await;
     assert_eq!(bench.run().await, []);
     assert_eq!(bench.stack.items().await.len(), before);
-    // A disabled account gets none either.
+    // A disabled account gets no email, either.
     bench.stack.disable(bench.account.id).await;
     bench.ask(reset("owner@example.com")).await;
     bench.ask(bench.verification("new@example.com")).await;
@@ -199,7 +199,7 @@ async fn a_verification_goes_to_the_new_address() {
     let bench = Bench::start().await;
     let id = bench.ask(bench.verification("New@example.com")).await;
     let mails = bench.run().await;
-    let [mail] = mails.as_slice() else { panic!("one mail") };
+    let [mail] = mails.as_slice() else { panic!("expected one email") };
     assert_eq!(mail.to, "New@example.com");
     assert!(mail.link().unwrap().starts_with(&format!("{LINK_BASE}/verify-email?token=")));
     assert_eq!(bench.stack.peppers().mail_of_token(VERIFY, mail.token().unwrap()), Some(id));
@@ -217,14 +217,14 @@ async fn the_owner_of_a_taken_address_gets_a_notice() {
     bench.stack.confirm(&other).await;
     let id = bench.ask(bench.verification("OTHER@example.com")).await;
     let mails = bench.run().await;
-    let [mail] = mails.as_slice() else { panic!("one mail") };
+    let [mail] = mails.as_slice() else { panic!("expected one email") };
     assert_eq!(mail.to, "Other@example.com");
     assert!(mail.text.starts_with("Hello other,"));
     assert_eq!((mail.token(), mail.digits()), (None, None));
     assert!(!bench.find(VERIFY, id).await);
 }
 
-/// Otherwise a thief whose sessions have been ended could still confirm an address for the account.
+/// A thief whose sessions have ended must not be able to confirm an address for the account.
 #[tokio::test]
 async fn a_mail_requested_before_all_sessions_ended_is_not_sent() {
     let bench = Bench::start().await;
@@ -246,7 +246,7 @@ async fn notices_are_sent_and_can_be_switched_off() {
     for notice in ALL_NOTICES {
         bench.ask(bench.notice(notice)).await;
     }
-    // It goes to the address at the time of the request.
+    // This notice goes to the address that the account had at the time of the request.
     let before = Account { email: Some(address("old@example.com")), ..bench.account.clone() };
     let now = SystemClock.now();
     let notice = NewMail::notice(&before, Notice::EmailChanged, now, &SystemRandom).unwrap();
@@ -278,7 +278,7 @@ async fn notices_are_sent_and_can_be_switched_off() {
     assert_eq!(bench.run().await, []);
 }
 
-/// The stream may deliver a record twice, or the function may die after sending. The second mail has the same
+/// The stream may deliver a record twice, or the function may die after sending. The second email has the same
 /// code, and the number of tries is kept.
 #[tokio::test]
 async fn sending_a_mail_twice_sends_the_same_code() {
@@ -287,7 +287,7 @@ async fn sending_a_mail_twice_sends_the_same_code() {
     let now = SystemClock.now();
     let id = bench.ask_at(mail.clone(), now).await;
     let [first] = bench.run().await.try_into().unwrap();
-    assert_eq!(bench.run().await.len(), 1, "nothing is left to be sent");
+    assert_eq!(bench.run().await.len(), 1, "nothing is left to send");
 
     // Uses up all tries but one.
     let owner = name("owner@example.com");
@@ -319,7 +319,7 @@ async fn sending_a_mail_again_does_not_restore_a_used_code() {
     assert!(!bench.find(VERIFY, id).await);
 }
 
-/// The order of sending does not matter.
+/// The digits of the later request are valid even if its email is sent first.
 #[tokio::test]
 async fn after_two_mails_both_links_and_the_later_digits_are_valid() {
     let bench = Bench::start().await;
@@ -359,7 +359,7 @@ async fn a_failed_record_is_reported_and_sent_later() {
     bench.ask(reset("owner@example.com")).await;
     let event = bench.stack.mailer_event();
     let number = |at: usize| event["Records"][at]["dynamodb"]["SequenceNumber"].clone();
-    // Without peppers there is neither a code nor a counter of notices.
+    // Without peppers, no code can be derived and no notice can be counted.
     let env = bench.stack.env_with(&[("PEPPERS_SECRET", "file:/nowhere/at/all")]);
     let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
     let failed = json!([{"itemIdentifier": number(0)}, {"itemIdentifier": number(1)}]);
@@ -367,19 +367,19 @@ async fn a_failed_record_is_reported_and_sent_later() {
     assert_eq!((bench.stack.mails().len(), bench.waiting().await), (0, 2));
     assert_eq!(bench.run().await.len(), 2);
 
-    // Without the database, all of them fail.
+    // Without the database, all records fail.
     bench.ask(bench.notice(Notice::NewNetwork)).await;
     let env = bench.stack.env_out_of_reach();
     let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
     assert_eq!(bench.deliver(&broken).await.as_array().unwrap().len(), 3);
 }
 
-/// The function stops after storing the code and before sending the mail.
+/// The function stops after storing the code and before sending the email.
 #[tokio::test]
 async fn after_a_crash_neither_table_nor_stream_holds_a_code() {
     let bench = Bench::start().await;
     let id = bench.ask(reset("owner@example.com")).await;
-    // A folder cannot be created below a file.
+    // The email cannot be written, because the path of its folder leads through a file.
     let nowhere = format!("file:{}/outbox", bench.stack.peppers_file().display());
     let env = bench.stack.env_with(&[("MAIL_TRANSPORT", &nowhere)]);
     let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
@@ -387,14 +387,14 @@ async fn after_a_crash_neither_table_nor_stream_holds_a_code() {
     assert!(bench.find(RESET, id).await, "the code is stored");
     assert_eq!((bench.waiting().await, bench.stack.mails().len()), (1, 0));
 
-    // The later mail has the stored code.
-    let held = format!("{:?} {:?}", bench.stack.items().await, bench.stack.stream_records());
+    // The email that is sent later reveals the code to search for.
+    let stored = format!("{:?} {:?}", bench.stack.items().await, bench.stack.stream_records());
     let [mail] = bench.run().await.try_into().unwrap();
     let mac = mail.token().unwrap().rsplit_once('.').unwrap().1;
     for secret in [mail.token().unwrap(), mac, mail.digits().unwrap()] {
-        assert!(!held.contains(secret), "{held}");
+        assert!(!stored.contains(secret), "{stored}");
     }
-    assert!(held.contains(&id.to_string()), "the search covers the mail's item");
+    assert!(stored.contains(&id.to_string()), "the search covers the outbox item");
     let (codes, owner) = (bench.codes(), name("owner@example.com"));
     let tried =
         codes.try_digits(DigitsOf::Reset(&owner), SystemClock.now()).await.unwrap().unwrap();
@@ -402,7 +402,7 @@ async fn after_a_crash_neither_table_nor_stream_holds_a_code() {
     assert!(peppers.are_digits_of(RESET, id, tried.pepper(), mail.digits().unwrap()));
 }
 
-/// No notice goes to an unconfirmed address, and no mail to it contains the username, which a stranger may have
+/// An unconfirmed address gets no notices, and no email to it contains the username, which a stranger may have
 /// chosen.
 #[tokio::test]
 async fn an_unconfirmed_address_gets_codes_without_the_username() {
@@ -414,7 +414,7 @@ async fn an_unconfirmed_address_gets_codes_without_the_username() {
         assert_eq!(NewMail::notice(&account, notice, SystemClock.now(), &SystemRandom), None);
         bench.ask(Mail::Notice { user_id: account.id, notice, address: None }).await;
     }
-    // Another account registers with the same address.
+    // Another account requests confirmation of the same address.
     bench.ask(bench.verification("victim@example.com")).await;
     assert_eq!(bench.run().await, []);
     bench.ask(reset("victim@example.com")).await;
@@ -426,7 +426,7 @@ async fn an_unconfirmed_address_gets_codes_without_the_username() {
         assert!(mail.token().is_some() && mail.text.starts_with("Hello,"), "{}", mail.text);
         assert!(!format!("{mail:?}").contains("maybe"), "{mail:?}");
     }
-    // A confirmed address gets notices.
+    // A confirmed address gets notices, and its emails contain the username.
     bench.stack.confirm(&account).await;
     bench.ask(reset("victim@example.com")).await;
     bench.ask(Mail::Notice { user_id, notice: Notice::NewNetwork, address: None }).await;
@@ -443,7 +443,7 @@ async fn an_address_gets_at_most_ten_notices_a_day_but_all_codes() {
         }
     }
     assert_eq!(bench.run().await.len(), 10);
-    // A mail about a taken address is also a notice.
+    // An email about a taken address is also a notice.
     let user = NewUser { username: "other", email: None, roles: &[] };
     let other = bench.stack.user(user).await;
     let (user_id, epoch, address) = (other.id, other.epoch, address("owner@example.com"));
@@ -453,8 +453,8 @@ async fn an_address_gets_at_most_ten_notices_a_day_but_all_codes() {
     assert_eq!(bench.run().await.len(), 11);
 }
 
-/// Anyone can cause the notice that an address is taken. It uses up only a few of the day's notices, so most
-/// remain for changes that the owner must know about.
+/// Anyone can cause notices that an address is taken. They use up only a few of the day's notices, so most remain
+/// for changes that the owner must know about.
 #[tokio::test]
 async fn strangers_cannot_use_up_the_notices_of_an_address() {
     let bench = Bench::start().await;
@@ -475,7 +475,7 @@ async fn strangers_cannot_use_up_the_notices_of_an_address() {
 async fn an_unsent_notice_uses_up_no_limit() {
     let bench = Bench::start().await;
     bench.ask(bench.notice(Notice::NewNetwork)).await;
-    // A folder cannot be created below a file.
+    // The email cannot be written, because the path of its folder leads through a file.
     let nowhere = format!("file:{}/outbox", bench.stack.peppers_file().display());
     let env = bench.stack.env_with(&[("MAIL_TRANSPORT", &nowhere)]);
     let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
@@ -485,8 +485,8 @@ async fn an_unsent_notice_uses_up_no_limit() {
     assert_eq!(bench.run().await.len(), 1);
 }
 
-/// An item or notice from a newer version, or a record that is not a mail, holds up no later mail and is not
-/// retried.
+/// An item or notice of a newer version, or a record without an outbox item, is not retried and does not hold up
+/// later emails.
 #[tokio::test]
 async fn an_unsendable_mail_is_given_up_at_once() {
     let bench = Bench::start().await;
@@ -517,16 +517,16 @@ async fn an_unsendable_mail_is_given_up_at_once() {
     let answer = bench.mailer.handle(serde_json::from_value(event).unwrap()).await.unwrap();
     assert_eq!(serde_json::to_value(answer).unwrap(), json!({"batchItemFailures": []}));
     assert_eq!((bench.stack.mails().len(), bench.waiting().await), (1, 0));
-    // Three items and three records.
+    // Three items of a newer version, and three malformed records.
     assert_eq!(measured(Metric::MailsGivenUp), 6);
 }
 
 #[tokio::test]
 async fn every_missing_setting_is_reported_at_once() {
     let started = Box::pin(open_handler::<MailerFunction>(&Env::default(), &World::system())).await;
-    let lacks = started.err().unwrap().to_string();
+    let error = started.err().unwrap().to_string();
     for name in ["USERS_TABLE", "MAIL_FROM", "MAIL_LINK_BASE", "PEPPERS_SECRET", "AWS_REGION"] {
-        assert!(lacks.contains(&format!("{name} is missing")), "{lacks}");
+        assert!(error.contains(&format!("{name} is missing")), "{error}");
     }
     let env = [
         ("MAIL_LINK_BASE", "http://example.com"),
@@ -535,8 +535,8 @@ async fn every_missing_setting_is_reported_at_once() {
     ];
     let started =
         Box::pin(open_handler::<MailerFunction>(&Env::from_iter(env), &World::system())).await;
-    let lacks = started.err().unwrap().to_string();
+    let error = started.err().unwrap().to_string();
     for name in ["MAIL_LINK_BASE", "MAIL_FROM", "NOTICE_NEW_NETWORK"] {
-        assert!(lacks.contains(&format!("{name} is invalid")), "{lacks}");
+        assert!(error.contains(&format!("{name} is invalid")), "{error}");
     }
 }

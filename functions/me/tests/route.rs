@@ -1,4 +1,4 @@
-//! `me` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `me` against an embedded DynamoDB, from the gateway's event to the answer.
 
 use identity::{Account, Role};
 use me::MeRoute;
@@ -19,8 +19,8 @@ async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let service = stack.open::<MeRoute>().await.unwrap();
-    for (name, of_file) in events_of("me") {
-        let answer = service.answer(event(signed_in(of_file, &token))).await;
+    for (name, event_json) in events_of("me") {
+        let answer = service.answer(event(signed_in(event_json, &token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /auth/password`: replaces the current password with a new one. All sessions end, and a new one
+//! `POST /auth/password`: changes the caller's password. All sessions of the account end, and a new session
 //! begins.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
@@ -22,7 +22,7 @@ pub struct PasswordChangeRoute {
     world: World,
 }
 
-/// The body of a request.
+/// The request body.
 #[derive(Deserialize)]
 pub struct Change {
     current_password: String,
@@ -67,8 +67,8 @@ impl Route for PasswordChangeRoute {
     ) -> Result<Self::Output, Problem> {
         let account = caller.account();
         let (current, new) = self.validate(change, account)?;
-        // Before the attempt is reserved: without keys no session can begin, and then the attempt must not be
-        // counted.
+        // Get the keys before reserving the attempt: without keys no session can begin, and the attempt must not
+        // be counted.
         let signin = self.signin.ready().await?;
         let proven = self.reauthentication.prove(account, &current, client.network).await?;
         let new = self.hasher.hash(&new, &*self.world.random).await?;
@@ -80,7 +80,7 @@ impl Route for PasswordChangeRoute {
 }
 
 impl PasswordChangeRoute {
-    /// Checks the shape and size of the current password, and the new one against all rules.
+    /// Checks the shape and size of the current password, and checks the new one against all rules.
     fn validate(&self, change: Change, account: &Account) -> Result<(Password, Password), Problem> {
         let current = Password::parse(change.current_password);
         let new = Password::parse(change.new_password);

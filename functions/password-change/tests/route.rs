@@ -1,4 +1,4 @@
-//! `password-change` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `password-change` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -21,7 +21,7 @@ use web::{EventResponse, Service, World, answer};
 
 const NEW: &str = "a longer walk along the coast";
 
-/// A slow machine must not let the wait after three wrong guesses pass before the fourth.
+/// The wait after three wrong guesses must not end before the fourth guess, even on a slow machine.
 const LONG_WAIT: (&str, &str) = ("THROTTLE_PAIR_BASE_SECONDS", "900");
 
 struct Bench {
@@ -75,8 +75,8 @@ impl Bench {
         NewMail { id: MailId::new(now, &SystemRandom), mail, asked_at: now }
     }
 
-    /// Whether the stored password is this one.
-    async fn is(&self, password: &str) -> bool {
+    /// Whether this is the stored password.
+    async fn has_password(&self, password: &str) -> bool {
         let stored = self.hashes().of(&self.account).await.unwrap().unwrap();
         let hash = PasswordHash::from_stored(&stored).unwrap();
         let password = Password::parse(password.to_owned()).unwrap();
@@ -85,21 +85,21 @@ impl Bench {
 
     /// Whether the session of a token is valid.
     async fn is_valid(&self, token: &str) -> bool {
-        let said = claims(token);
-        let session: SessionId = said["sid"].as_str().unwrap().parse().unwrap();
+        let claims = claims(token);
+        let session: SessionId = claims["sid"].as_str().unwrap().parse().unwrap();
         let accounts = store::Accounts::new(&self.stack.users(), self.stack.client());
         let found = accounts.find(self.account.id, session).await.unwrap();
         let epoch = found.account.unwrap().epoch;
-        found.session.is_some_and(|session| session.epoch == epoch) && said["ver"] == json!(epoch)
+        found.session.is_some_and(|session| session.epoch == epoch) && claims["ver"] == json!(epoch)
     }
 }
 
 #[tokio::test]
 async fn every_event_file_gets_its_recorded_answer() {
-    for (name, of_file) in events_of("password-change") {
+    for (name, event_json) in events_of("password-change") {
         let bench = Bench::start().await;
         let token = bench.token().await;
-        let answer = answer(&bench.route, event(signed_in(of_file, &token))).await;
+        let answer = answer(&bench.route, event(signed_in(event_json, &token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }
@@ -111,7 +111,7 @@ async fn a_change_sets_the_password_and_ends_all_other_sessions() {
     let (mine, other) = (bench.token().await, bench.token().await);
     let answer = bench.change(&mine, PASSWORD, NEW).await;
     assert_eq!(status(&answer), 200, "{answer:?}");
-    assert!(bench.is(NEW).await && !bench.is(PASSWORD).await);
+    assert!(bench.has_password(NEW).await && !bench.has_password(PASSWORD).await);
     assert!(!bench.is_valid(&mine).await && !bench.is_valid(&other).await);
     let tokens = body(&answer);
     let new = tokens["access_token"].as_str().unwrap();
@@ -122,22 +122,22 @@ async fn a_change_sets_the_password_and_ends_all_other_sessions() {
     let logins = bench.stack.logins();
     let credential = logins.credential(&name).await.unwrap().unwrap();
     assert!(logins.account(bench.account.id, credential.set_in).await.unwrap().is_some());
-    let said = issuer::RefreshToken::verify(refresh, bench.stack.peppers()).unwrap();
-    assert_eq!((said.sub, said.counter), (bench.account.id, 0));
+    let decoded = issuer::RefreshToken::verify(refresh, bench.stack.peppers()).unwrap();
+    assert_eq!((decoded.sub, decoded.counter), (bench.account.id, 0));
     // The owner gets a notice.
     let [mail] = deliver::<MailerFunction>(&bench.stack).await.try_into().unwrap();
     assert_eq!(mail.to, "testuser@example.com");
     assert_eq!(mail.subject, "Latchkey: your password has been changed");
-    // An ended session changes nothing.
+    // An ended session cannot change the password.
     assert_eq!(status(&bench.change(&other, NEW, PASSWORD).await), 401);
-    assert!(bench.is(NEW).await);
+    assert!(bench.has_password(NEW).await);
     assert_eq!(status(&bench.change(new, NEW, PASSWORD).await), 200);
 }
 
-/// An unconfirmed address gets no notice; a confirmed one gets at most ten a day.
+/// An unconfirmed address gets no notice, and a confirmed one gets at most ten a day.
 #[tokio::test]
 async fn repeated_changes_send_no_more_notices_than_the_limit() {
-    for (confirmed, budget) in [(false, 0), (true, 10)] {
+    for (confirmed, limit) in [(false, 0), (true, 10)] {
         let bench = Bench::start().await;
         if confirmed {
             bench.stack.confirm(&bench.account).await;
@@ -150,11 +150,11 @@ async fn repeated_changes_send_no_more_notices_than_the_limit() {
             body(&answer)["access_token"].as_str().unwrap().clone_into(&mut token);
             passwords.reverse();
         }
-        assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), budget);
+        assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), limit);
     }
 }
 
-/// As at login. The notice of the change is a separate mail.
+/// The new network is reported as at login, in addition to the notice of the change.
 #[tokio::test]
 async fn a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start().await;
@@ -162,16 +162,16 @@ async fn a_new_network_is_reported_to_the_owner() {
     let change = async |network: &str, current: &str, new: &str| {
         let token = bench.stack.sign_in(&bench.account_now().await).await;
         let change = json!({"current_password": current, "new_password": new});
-        let of_file = bearer(json_body(load("password-change"), &change), &token);
-        status(&answer(&bench.route, event(from_network(of_file, network))).await)
+        let event_json = bearer(json_body(load("password-change"), &change), &token);
+        status(&answer(&bench.route, event(from_network(event_json, network))).await)
     };
-    let new = async || {
+    let reported = async || {
         let mails = deliver::<MailerFunction>(&bench.stack).await;
         mails.iter().filter(|mail| mail.subject.ends_with("from a new network")).count()
     };
-    assert_eq!((change("203.0.113.7", PASSWORD, NEW).await, new().await), (200, 0));
-    assert_eq!((change("198.51.100.1", NEW, PASSWORD).await, new().await), (200, 1));
-    assert_eq!((change("198.51.100.1", PASSWORD, NEW).await, new().await), (200, 1));
+    assert_eq!((change("203.0.113.7", PASSWORD, NEW).await, reported().await), (200, 0));
+    assert_eq!((change("198.51.100.1", NEW, PASSWORD).await, reported().await), (200, 1));
+    assert_eq!((change("198.51.100.1", PASSWORD, NEW).await, reported().await), (200, 1));
 }
 
 #[tokio::test]
@@ -182,9 +182,9 @@ async fn a_wrong_password_changes_nothing_and_is_throttled_as_at_login() {
         let answer = bench.change(&token, "another password", NEW).await;
         assert_eq!((status(&answer), &body(&answer)["code"]), (403, &json!("wrong_password")));
     }
-    let held = bench.change(&token, PASSWORD, NEW).await;
-    assert_eq!((status(&held), &body(&held)["code"]), (429, &json!("too_many_attempts")));
-    assert!(bench.is(PASSWORD).await && bench.is_valid(&token).await);
+    let throttled = bench.change(&token, PASSWORD, NEW).await;
+    assert_eq!((status(&throttled), &body(&throttled)["code"]), (429, &json!("too_many_attempts")));
+    assert!(bench.has_password(PASSWORD).await && bench.is_valid(&token).await);
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn a_new_password_must_follow_the_rules_and_all_errors_are_reported_at_onc
         let answer = bench.ask(&token, &bad).await;
         assert_eq!((status(&answer), &body(&answer)["code"]), (400, &json!("invalid_request")));
     }
-    assert!(bench.is(PASSWORD).await);
+    assert!(bench.has_password(PASSWORD).await);
 }
 
 #[tokio::test]
@@ -229,18 +229,22 @@ async fn only_one_of_two_concurrent_changes_succeeds() {
     let sessions = store::Sessions::new(&bench.stack.users(), bench.stack.client());
     let before = sessions.of(bench.account.id).await.unwrap();
     assert_eq!(change("two").await, store::Changed::Conflict);
-    assert_eq!(sessions.of(bench.account.id).await.unwrap(), before, "the loser changes nothing");
+    assert_eq!(
+        sessions.of(bench.account.id).await.unwrap(),
+        before,
+        "the losing change has no effect"
+    );
     let kept = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     assert_eq!(kept.expose(), "the hash of one");
 }
 
 #[tokio::test]
-async fn a_disabled_account_changes_nothing() {
+async fn a_disabled_account_cannot_change_its_password() {
     let bench = Bench::start().await;
     let token = bench.token().await;
     bench.stack.disable(bench.account.id).await;
     assert_eq!(status(&bench.change(&token, PASSWORD, NEW).await), 401);
-    // Nor does an account that is disabled during the request.
+    // This also holds if the account is disabled during the request.
     let stored = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     let session = bench.stack.new_session(bench.account.epoch.next());
     let new = identity::StoredHash::new("hash");
@@ -258,7 +262,7 @@ async fn the_guard_refuses_every_bad_token() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let bench = Bench::start().await;
     let token = bench.token().await;
     let env = bench.stack.env_out_of_reach();
@@ -275,8 +279,8 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// If all sessions end during a change, the change does not happen and begins no session: of two concurrent
-/// changes, one wins.
+/// If all sessions of the account end while its password is being changed, the change fails and begins no
+/// session.
 #[tokio::test]
 async fn a_change_that_loses_a_race_begins_no_session() {
     let mut bench = Bench::start().await;
@@ -337,7 +341,7 @@ async fn an_outage_at_any_call_uses_up_no_limit() {
     }
 }
 
-/// The password must change; notifying its owner is only desirable.
+/// The change matters more than the notice to the owner.
 #[tokio::test]
 async fn a_notice_that_cannot_be_written_does_not_prevent_the_change() {
     let mut bench = Bench::start().await;
@@ -346,16 +350,16 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_change() {
     bench.route =
         Box::pin(Service::<PasswordChangeRoute>::open(&env, &World::system())).await.unwrap();
     interceptor.fail_when(|call| {
-        let is_told = call.body.to_string().contains("OUTBOX#");
-        if is_told { Fault::AccessDenied } else { Fault::None }
+        let is_notice = call.body.to_string().contains("OUTBOX#");
+        if is_notice { Fault::AccessDenied } else { Fault::None }
     });
     bench.account = bench.stack.confirm(&bench.account).await;
     let (mine, other) = (bench.token().await, bench.token().await);
     let answer = bench.change(&mine, PASSWORD, NEW).await;
     assert_eq!(status(&answer), 200);
-    let told = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
-    assert!(told, "the route tried to write a notice");
-    assert!(bench.is(NEW).await && !bench.is_valid(&other).await);
+    let tried = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
+    assert!(tried, "the route tried to write a notice");
+    assert!(bench.has_password(NEW).await && !bench.is_valid(&other).await);
     assert!(bench.is_valid(body(&answer)["access_token"].as_str().unwrap()).await);
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await, []);
 }

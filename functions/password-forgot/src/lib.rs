@@ -1,7 +1,7 @@
-//! `POST /auth/password/forgot`: requests a mail with a code to set a new password.
+//! `POST /auth/password/forgot`: requests an email with a code to set a new password.
 //!
-//! The function does not look up whether anybody has the address, so neither the answer nor its time
-//! reveals that.
+//! The function does not look up the address, so neither the answer nor the response time reveals whether an
+//! account has it.
 
 use codes::Requests;
 use identity::{Email, NameError};
@@ -18,7 +18,7 @@ pub struct PasswordForgotRoute {
     requests: Requests,
 }
 
-/// The body of a request.
+/// The request body.
 #[derive(Deserialize)]
 pub struct Forgot {
     email: String,
@@ -48,16 +48,16 @@ impl Route for PasswordForgotRoute {
         (): (),
         (client, Body(forgot)): Self::Input,
     ) -> Result<Self::Output, Problem> {
-        // The syntax of an address reveals nothing about accounts.
+        // Reporting a malformed address reveals nothing about accounts.
         let address = Email::parse(forgot.email.trim()).map_err(malformed)?;
         let network = client.network;
         self.requests.reset(address, network).await?;
         Ok(Accepted(Message::new(
-            "If an account has this address, a mail to set a new password is on its way.",
+            "If an account has this address, an email to set a new password is on its way.",
         )))
     }
 }
 
 fn malformed(error: NameError) -> Problem {
-    Problem::invalid_input(vec![FieldError::new("email", "e-mail address", &error)])
+    Problem::invalid_input(vec![FieldError::new("email", "email address", &error)])
 }

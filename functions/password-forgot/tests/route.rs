@@ -1,4 +1,4 @@
-//! `password-forgot` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `password-forgot` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -35,11 +35,11 @@ impl Bench {
     }
 
     async fn ask_from(&self, network: &str, email: &str) -> i64 {
-        let of_file = json_body(load("password-forgot"), &json!({"email": email}));
-        status(&answer(&self.route, event(from_network(of_file, network))).await)
+        let event_json = json_body(load("password-forgot"), &json!({"email": email}));
+        status(&answer(&self.route, event(from_network(event_json, network))).await)
     }
 
-    /// The kinds of items in the table, with their attributes.
+    /// The number of items of each kind. The attribute names are part of the kind.
     async fn kinds(&self) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();
         for item in self.stack.items().await {
@@ -54,13 +54,16 @@ impl Bench {
 
 #[tokio::test]
 async fn every_event_file_gets_its_recorded_answer() {
-    for (name, of_file) in events_of("password-forgot") {
+    for (name, event_json) in events_of("password-forgot") {
         let bench = Bench::start().await;
-        insta::assert_json_snapshot!(name, readable(&answer(&bench.route, event(of_file)).await));
+        insta::assert_json_snapshot!(
+            name,
+            readable(&answer(&bench.route, event(event_json)).await)
+        );
     }
 }
 
-/// The same items are written, and none holds a code.
+/// In both cases, the same kinds of items are written, and none contains a code.
 #[tokio::test]
 async fn neither_answer_nor_table_reveals_whether_an_account_has_the_address() {
     let (known, unknown) = (Bench::start().await, Bench::start().await);
@@ -70,7 +73,7 @@ async fn neither_answer_nor_table_reveals_whether_an_account_has_the_address() {
     assert_eq!(known.kinds().await, unknown.kinds().await);
     let outbox = "OUTBOX: address asked_at expires_at kind pk sk";
     assert_eq!(known.kinds().await[outbox], 1);
-    // Only the mailer looks for the account.
+    // Only the mailer looks up the account.
     let mails = deliver::<MailerFunction>(&known.stack).await;
     assert_eq!(
         mails.iter().map(|mail| mail.to.as_str()).collect::<Vec<_>>(),
@@ -80,7 +83,7 @@ async fn neither_answer_nor_table_reveals_whether_an_account_has_the_address() {
 }
 
 #[tokio::test]
-async fn more_than_three_an_hour_are_answered_but_send_nothing() {
+async fn only_three_requests_an_hour_send_mail_but_all_get_the_same_answer() {
     let bench = Bench::start().await;
     let mut answers = Vec::new();
     for _ in 0..5 {
@@ -88,7 +91,7 @@ async fn more_than_three_an_hour_are_answered_but_send_nothing() {
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]));
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 3);
-    // All spellings and networks share the limit.
+    // All spellings share the limits: three an hour per network, and five an hour in total.
     for _ in 0..5 {
         assert_eq!(bench.ask_from("198.51.100.1", "TESTUSER@example.com").await, 202);
     }
@@ -102,15 +105,15 @@ async fn a_network_that_asks_too_often_gets_429() {
         let email = format!("n{n}@example.com");
         assert_eq!(bench.ask_from("198.51.100.1", &email).await, 202);
     }
-    let of_file = json_body(load("password-forgot"), &json!({"email": "testuser@example.com"}));
-    let held = answer(&bench.route, event(from_network(of_file, "198.51.100.1"))).await;
-    assert_eq!((status(&held), &body(&held)["code"]), (429, &json!("too_many_attempts")));
-    assert!(held.headers.contains_key("retry-after"));
+    let event_json = json_body(load("password-forgot"), &json!({"email": "testuser@example.com"}));
+    let throttled = answer(&bench.route, event(from_network(event_json, "198.51.100.1"))).await;
+    assert_eq!((status(&throttled), &body(&throttled)["code"]), (429, &json!("too_many_attempts")));
+    assert!(throttled.headers.contains_key("retry-after"));
     assert_eq!(bench.ask_from("198.51.100.2", "testuser@example.com").await, 202);
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// Syntax reveals nothing about accounts. A malformed address uses up no limit.
+/// Reporting a malformed address reveals nothing about accounts. The request counts toward no limit.
 #[tokio::test]
 async fn a_malformed_address_is_reported() {
     let bench = Bench::start().await;
@@ -144,7 +147,7 @@ async fn a_malformed_address_is_reported() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let route = Service::<PasswordForgotRoute>::open(&stack.env_out_of_reach(), &World::system())
         .await
@@ -158,7 +161,7 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// A mail that could not be requested does not use up the limit of its address.
+/// An email that could not be requested does not count toward the limit of its address.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {
@@ -175,7 +178,7 @@ async fn an_outage_at_any_call_uses_up_no_limit() {
             assert_eq!(
                 deliver::<MailerFunction>(&bench.stack).await.len(),
                 1,
-                "in spite of spaces"
+                "spaces around the address are ignored"
             );
             assert!(call > 4, "{call}");
             break;

@@ -1,4 +1,4 @@
-//! `POST /auth/password/reset`: sets a new password with a code from a mail.
+//! `POST /auth/password/reset`: sets a new password with a mailed code.
 
 use codes::{PresentedCode, PresentedError, Redemption};
 use identity::{Account, MailedFor};
@@ -12,7 +12,7 @@ use web::{
     Body, BootError, Client, Endpoint, FieldError, NoContent, Problem, Public, Route, World,
 };
 
-/// Sets passwords by codes.
+/// Resets passwords with mailed codes.
 pub struct PasswordResetRoute {
     redemption: Redemption,
     throttle: Throttle,
@@ -23,7 +23,7 @@ pub struct PasswordResetRoute {
     world: World,
 }
 
-/// The body of a request: `token`, or `email` and `code`; and `new_password`.
+/// The request body: `new_password`, and either `token` or both `email` and `code`.
 #[derive(Deserialize)]
 pub struct Reset {
     #[serde(default)]
@@ -68,20 +68,20 @@ impl Route for PasswordResetRoute {
         (client, Body(reset)): Self::Input,
     ) -> Result<Self::Output, Problem> {
         let Reset { token, email, code, new_password } = reset;
-        let presented = PresentedCode::of(token, email, code).map_err(not_presented)?;
-        // Check what can be checked before the account is known, so that a bad password does not cost a try.
+        let presented = PresentedCode::of(token, email, code).map_err(presented_problem)?;
+        // Check the password as far as possible before looking up the code: a bad password must not cost a try.
         let password =
             Password::parse(new_password).map_err(|error| refused(invalid_password(&error)))?;
         self.check(&password, None)?;
         let network = client.network;
         let found = self.redemption.find(MailedFor::PasswordReset, &presented, network);
         let found = found.await?;
-        // Only the current owner of the address that the code went to may use it.
-        let has = |account: &Account| {
+        // A code is valid only while the account has the address to which the code was mailed.
+        let has_address = |account: &Account| {
             let email = account.email.as_ref();
             email.is_some_and(|email| email.canonical() == found.code.address.canonical())
         };
-        if !has(&found.account) {
+        if !has_address(&found.account) {
             return Err(Problem::invalid_code().because("the account has another address"));
         }
         if let Err(problem) = self.check(&password, Some(&found.account)) {
@@ -138,7 +138,7 @@ impl PasswordResetRoute {
     }
 }
 
-fn not_presented(error: PresentedError) -> Problem {
+fn presented_problem(error: PresentedError) -> Problem {
     match error {
         PresentedError::Missing(member) => {
             Problem::missing_member(member, "Specify either `token`, or `email` and `code`.")

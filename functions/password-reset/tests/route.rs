@@ -1,4 +1,4 @@
-//! `password-reset` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `password-reset` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ use web::{EventResponse, Service, World, answer};
 
 const NEW: &str = "a longer walk along the coast";
 
-/// A slow machine must not let the wait after three wrong guesses pass before the fourth.
+/// The wait after three wrong guesses must not end before the fourth guess, even on a slow machine.
 const LONG_WAIT: (&str, &str) = ("THROTTLE_PAIR_BASE_SECONDS", "900");
 
 struct Bench {
@@ -53,7 +53,7 @@ impl Bench {
         deliver::<MailerFunction>(&self.stack).await.pop().unwrap()
     }
 
-    /// Requests a mail with a code, and returns it.
+    /// Requests a code, and returns the email.
     async fn mail(&self) -> Received {
         self.put(Mail::PasswordReset { address: Email::parse("testuser@example.com").unwrap() })
             .await
@@ -79,7 +79,7 @@ impl Bench {
         status(&answer(&route, json_request("login", &login)).await)
     }
 
-    async fn sessions_that_count(&self) -> usize {
+    async fn valid_sessions(&self) -> usize {
         let accounts = store::Administration::new(&self.stack.users(), self.stack.client());
         let name = self.account.username.canonical();
         let epoch = accounts.account_by_name(name).await.unwrap().unwrap().epoch;
@@ -93,7 +93,7 @@ fn is_wrong(answer: &EventResponse) -> bool {
     status(answer) == 400 && body(answer)["code"] == "invalid_code"
 }
 
-/// Digits other than those in the mail.
+/// Digits other than those in the email.
 fn other_digits(mail: &Received) -> String {
     let digits: u64 = mail.digits().unwrap().parse().unwrap();
     format!("{:08}", (digits + 1) % 100_000_000)
@@ -101,9 +101,12 @@ fn other_digits(mail: &Received) -> String {
 
 #[tokio::test]
 async fn every_event_file_gets_its_recorded_answer() {
-    for (name, of_file) in events_of("password-reset") {
+    for (name, event_json) in events_of("password-reset") {
         let bench = Bench::start().await;
-        insta::assert_json_snapshot!(name, readable(&answer(&bench.route, event(of_file)).await));
+        insta::assert_json_snapshot!(
+            name,
+            readable(&answer(&bench.route, event(event_json)).await)
+        );
     }
 }
 
@@ -115,11 +118,11 @@ async fn a_link_sets_the_password_once_and_ends_all_sessions() {
     let mail = bench.mail().await;
     let answer = bench.by_token(&mail, NEW).await;
     assert_eq!((status(&answer), body(&answer)), (204, Value::Null));
-    assert_eq!(bench.sessions_that_count().await, 0);
+    assert_eq!(bench.valid_sessions().await, 0);
     assert_eq!((bench.login(PASSWORD).await, bench.login(NEW).await), (401, 200));
     // The owner gets a notice, and both forms of the code are used up.
-    let told = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
-    assert_eq!(told.subject, "Latchkey: your password has been changed");
+    let notice = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
+    assert_eq!(notice.subject, "Latchkey: your password has been changed");
     assert!(is_wrong(&bench.by_token(&mail, "another passphrase").await));
     let digits = mail.digits().unwrap();
     assert!(is_wrong(&bench.by_digits("testuser@example.com", digits).await));
@@ -137,7 +140,8 @@ async fn digits_work_with_any_spelling_of_the_address() {
     assert!(is_wrong(&bench.by_token(&mail, NEW).await));
 }
 
-/// Digits are accepted as people and phones type them. Other input is reported as malformed and costs no try.
+/// Digits are accepted as people and phones type them. Other input is reported as malformed and does not
+/// cost a try.
 #[tokio::test]
 async fn digits_may_be_grouped_and_malformed_values_cost_no_try() {
     let bench = Bench::start().await;
@@ -158,7 +162,7 @@ async fn digits_may_be_grouped_and_malformed_values_cost_no_try() {
     assert_eq!(bench.login(NEW).await, 200);
 }
 
-/// An unconfirmed address may belong to a stranger: it gets the code and nothing else.
+/// An unconfirmed address may belong to a stranger, so it gets the code and nothing else.
 #[tokio::test]
 async fn an_unconfirmed_address_gets_no_notice_of_a_reset() {
     let bench = Bench::start().await;
@@ -167,7 +171,7 @@ async fn an_unconfirmed_address_gets_no_notice_of_a_reset() {
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// As at login. The notice of the reset is a separate mail.
+/// The new network is reported as at login, in addition to the notice of the reset.
 #[tokio::test]
 async fn a_reset_from_a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start().await;
@@ -176,15 +180,15 @@ async fn a_reset_from_a_new_network_is_reported_to_the_owner() {
     let reset = async |network: &str, new: &str| {
         let mail = bench.mail().await;
         let reset = json!({"token": mail.token().unwrap(), "new_password": new});
-        let of_file = from_network(json_body(load("password-reset"), &reset), network);
-        status(&answer(&bench.route, event(of_file)).await)
+        let event_json = from_network(json_body(load("password-reset"), &reset), network);
+        status(&answer(&bench.route, event(event_json)).await)
     };
-    let new = async || {
+    let reported = async || {
         let mails = deliver::<MailerFunction>(&bench.stack).await;
         mails.iter().filter(|mail| mail.subject.ends_with("from a new network")).count()
     };
-    assert_eq!((reset("203.0.113.7", NEW).await, new().await), (204, 0));
-    assert_eq!((reset("198.51.100.1", PASSWORD).await, new().await), (204, 1));
+    assert_eq!((reset("203.0.113.7", NEW).await, reported().await), (204, 0));
+    assert_eq!((reset("198.51.100.1", PASSWORD).await, reported().await), (204, 1));
 }
 
 /// A reset voids all codes that were mailed before it.
@@ -200,7 +204,7 @@ async fn using_one_link_voids_the_other() {
 
 #[tokio::test]
 async fn every_failure_gets_the_same_answer() {
-    // Each request has its own network; otherwise the throttle would refuse the fourth.
+    // With the default setting, the throttle would refuse the fourth guess.
     let bench = Bench::start_with(&[("THROTTLE_PAIR_FREE", "100")]).await;
     let mail = bench.mail().await;
     let other = bench.stack.user(NewUser { username: "other", email: None, roles: &[] }).await;
@@ -251,10 +255,10 @@ async fn guesses_are_throttled_as_at_login_and_a_reset_lifts_the_wait() {
         assert!(is_wrong(&bench.by_digits("testuser@example.com", &wrong).await));
     }
     let digits = mail.digits().unwrap();
-    let held = bench.by_digits("testuser@example.com", digits).await;
-    assert_eq!((status(&held), &body(&held)["code"]), (429, &json!("too_many_attempts")));
-    assert!(held.headers.contains_key("retry-after"));
-    // Guesses at the password use the same counter, here by the name.
+    let throttled = bench.by_digits("testuser@example.com", digits).await;
+    assert_eq!((status(&throttled), &body(&throttled)["code"]), (429, &json!("too_many_attempts")));
+    assert!(throttled.headers.contains_key("retry-after"));
+    // Guesses at the password by username have their own counter, which the reset clears, too.
     for _ in 0..3 {
         assert_eq!(bench.login("a wrong password").await, 401);
     }
@@ -287,16 +291,16 @@ async fn a_refused_password_does_not_use_up_the_code() {
             assert_eq!(error["field"], "new_password");
         }
     }
-    // A password that equals the account's names is refused only with a valid code: otherwise the answer
-    // would reveal the owner.
+    // A password that equals the username is reported only with a valid code. Otherwise the answer would reveal
+    // the username of the account.
     let wrong = json!({"token": "x", "new_password": "testuser"});
     assert!(is_wrong(&bench.ask(&wrong).await));
-    // More often than the five tries allow.
+    // The code allows five tries, but a refused password does not cost one.
     for _ in 0..8 {
-        let of_name = json!({
+        let request = json!({
             "email": "testuser@example.com", "code": mail.digits().unwrap(), "new_password": "testuser",
         });
-        assert_eq!(status(&bench.ask(&of_name).await), 400);
+        assert_eq!(status(&bench.ask(&request).await), 400);
     }
     let digits = mail.digits().unwrap();
     assert_eq!(status(&bench.by_digits("testuser@example.com", digits).await), 204);
@@ -310,12 +314,12 @@ async fn a_disabled_account_cannot_reset_its_password() {
     assert!(is_wrong(&bench.by_token(&mail, NEW).await));
 }
 
-/// Reading an old mailbox does not give access to an account that has moved to another address.
+/// Access to an old mailbox must not give access to an account that has changed its address.
 #[tokio::test]
 async fn a_code_sent_to_a_former_address_is_void() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
-    let moved = bench
+    let verification = bench
         .put(Mail::EmailVerification {
             user_id: bench.account.id,
             epoch: bench.account.epoch,
@@ -324,7 +328,7 @@ async fn a_code_sent_to_a_former_address_is_void() {
         .await;
     let verify =
         Service::<EmailVerifyRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
-    let token = json!({"token": moved.token().unwrap()});
+    let token = json!({"token": verification.token().unwrap()});
     assert_eq!(status(&answer(&verify, json_request("email-verify", &token)).await), 204);
     assert!(is_wrong(&bench.by_token(&mail, NEW).await));
     let digits = mail.digits().unwrap();
@@ -371,7 +375,7 @@ async fn a_missing_or_mistyped_member_is_named() {
         let error = (errors[0]["field"].as_str(), errors[0]["code"].as_str());
         assert_eq!(error, (Some(field), Some(code)), "{bad}");
     }
-    // This body is complete.
+    // No member is missing here.
     let both = json!({"token": "t", "email": email, "code": "12345678", "new_password": NEW});
     assert_eq!(body(&bench.ask(&both).await)["errors"], Value::Null);
 }
@@ -390,14 +394,14 @@ async fn a_network_that_guesses_links_is_throttled() {
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let route = Service::<PasswordResetRoute>::open(&stack.env_out_of_reach(), &World::system())
         .await
         .unwrap();
-    for (name, of_file) in events_of("password-reset") {
+    for (name, event_json) in events_of("password-reset") {
         let expected = if name.ends_with("weak") { 400 } else { 503 };
-        assert_eq!(status(&answer(&route, event(of_file)).await), expected, "{name}");
+        assert_eq!(status(&answer(&route, event(event_json)).await), expected, "{name}");
     }
 }
 
@@ -407,7 +411,7 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// An outage uses up no limit and no try at the digits, whichever database call fails.
+/// An outage does not use up a try at the digits, either.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     for by_digits in [false, true] {
@@ -448,7 +452,7 @@ async fn an_outage_at_any_call_uses_up_no_limit() {
     }
 }
 
-/// The password must be set; notifying its owner is only desirable.
+/// The reset matters more than the notice to the owner.
 #[tokio::test]
 async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
     let mut bench = Bench::start().await;
@@ -460,17 +464,17 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
     bench.stack.sign_in(&bench.account).await;
     let mail = bench.mail().await;
     interceptor.fail_when(|call| {
-        let is_told = call.body.to_string().contains("OUTBOX#");
-        if is_told { Fault::AccessDenied } else { Fault::None }
+        let is_notice = call.body.to_string().contains("OUTBOX#");
+        if is_notice { Fault::AccessDenied } else { Fault::None }
     });
     assert_eq!(status(&bench.by_token(&mail, NEW).await), 204);
-    let told = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
-    assert!(told, "the route tried to write a notice");
-    assert_eq!(bench.sessions_that_count().await, 0);
+    let tried = interceptor.calls().iter().any(|call| call.body.to_string().contains("OUTBOX#"));
+    assert!(tried, "the route tried to write a notice");
+    assert_eq!(bench.valid_sessions().await, 0);
     assert_eq!((bench.login(PASSWORD).await, bench.login(NEW).await), (401, 200));
 }
 
-/// Strangers who use up the name's free attempts do not hold up the owner, who has just set the password.
+/// Strangers who use up the free attempts of the name must not lock out the owner, who has just reset the password.
 #[tokio::test]
 async fn a_reset_makes_its_network_known_and_forgets_all_others() {
     let bench = Bench::start().await;
@@ -484,8 +488,8 @@ async fn a_reset_makes_its_network_known_and_forgets_all_others() {
     let route = Box::pin(Service::<LoginRoute>::open(&env, &World::system())).await.unwrap();
     let login = async |by: &str, name: &str, password: &str, network: &str| {
         let login = json!({by: name, "password": password});
-        let of_file = from_network(json_body(load("login"), &login), network);
-        status(&answer(&route, event(of_file)).await)
+        let event_json = from_network(json_body(load("login"), &login), network);
+        status(&answer(&route, event(event_json)).await)
     };
     assert_eq!(login("username", "testuser", PASSWORD, "198.51.100.1").await, 200);
     assert_eq!(status(&bench.by_token(&bench.mail().await, NEW).await), 204);
@@ -493,8 +497,16 @@ async fn a_reset_makes_its_network_known_and_forgets_all_others() {
         for n in 0..5 {
             login(by, name, "a wrong password", &format!("192.0.2.{n}")).await;
         }
-        assert_eq!(login(by, name, NEW, "198.51.100.1").await, 429, "known before, by {by}");
-        assert_eq!(login(by, name, NEW, "203.0.113.7").await, 200, "where it was reset, by {by}");
+        assert_eq!(
+            login(by, name, NEW, "198.51.100.1").await,
+            429,
+            "a network known before the reset, by {by}"
+        );
+        assert_eq!(
+            login(by, name, NEW, "203.0.113.7").await,
+            200,
+            "the network of the reset, by {by}"
+        );
     }
 }
 

@@ -1,5 +1,5 @@
-//! `GET /api/protected_route_admin`: for tokens with the role `admin`. Nothing about the caller is
-//! read.
+//! `GET /api/protected_route_admin`: answers callers whose token has the role `admin`. The route
+//! does not read the account.
 
 use identity::Admin;
 use token_guard::{Caller, Has, TokenGuard};

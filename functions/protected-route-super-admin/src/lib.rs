@@ -1,5 +1,5 @@
-//! `GET /api/protected_route_super_admin`: for tokens with the role `super_admin`. Nothing about the
-//! caller is read.
+//! `GET /api/protected_route_super_admin`: answers callers whose token has the role `super_admin`. The route
+//! does not read the account.
 
 use identity::SuperAdmin;
 use token_guard::{Caller, Has, TokenGuard};

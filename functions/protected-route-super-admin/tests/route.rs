@@ -1,4 +1,4 @@
-//! `protected-route-super-admin` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `protected-route-super-admin` against an embedded DynamoDB, from the gateway's event to the answer.
 
 use identity::Role;
 use protected_route_super_admin::ProtectedRouteSuperAdmin;
@@ -14,8 +14,8 @@ async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let service = stack.open::<ProtectedRouteSuperAdmin>().await.unwrap();
     let token = stack.token_of_nobody(&[Role::SuperAdmin]);
-    for (name, of_file) in events_of("protected-route-super-admin") {
-        let answer = service.answer(event(signed_in(of_file, &token))).await;
+    for (name, event_json) in events_of("protected-route-super-admin") {
+        let answer = service.answer(event(signed_in(event_json, &token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }

@@ -1,4 +1,5 @@
-//! `GET /api/protected_route_user`: for tokens with the role `user`. Nothing about the caller is read.
+//! `GET /api/protected_route_user`: answers callers whose token has the role `user`. The route does not read the
+//! account.
 
 use identity::User;
 use token_guard::{Caller, Has, TokenGuard};

@@ -1,4 +1,4 @@
-//! `protected-route-user` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `protected-route-user` against an embedded DynamoDB, from the gateway's event to the answer.
 
 use identity::Role;
 use protected_route_user::ProtectedRouteUser;
@@ -14,8 +14,8 @@ async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let service = stack.open::<ProtectedRouteUser>().await.unwrap();
     let token = stack.token_of_nobody(&[Role::User]);
-    for (name, of_file) in events_of("protected-route-user") {
-        let answer = service.answer(event(signed_in(of_file, &token))).await;
+    for (name, event_json) in events_of("protected-route-user") {
+        let answer = service.answer(event(signed_in(event_json, &token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }

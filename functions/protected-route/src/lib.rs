@@ -1,4 +1,4 @@
-//! `GET /api/protected_route`: answers any signed-in user. Nothing about the caller is read.
+//! `GET /api/protected_route`: answers any signed-in user. The route does not read the account.
 
 use identity::Anyone;
 use token_guard::{Caller, SignedIn, TokenGuard};

@@ -1,4 +1,4 @@
-//! `POST /auth/refresh`: exchanges the refresh token of a live session for new tokens.
+//! `POST /auth/refresh`: exchanges the refresh token of a valid session for new tokens.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub struct RefreshRoute {
     keys: TableKeys,
 }
 
-/// The body of a request.
+/// The request body.
 #[derive(Deserialize)]
 pub struct Refresh {
     refresh_token: String,

@@ -1,4 +1,4 @@
-//! `refresh` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `refresh` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -38,7 +38,7 @@ impl Bench {
         Self { stack, route, account }
     }
 
-    /// Begins a session, which has never rotated.
+    /// Begins a session that has never rotated.
     async fn begin(&self) -> SessionId {
         let session = self.stack.new_session(self.account.epoch);
         self.stack.logins().begin(self.account.id, session, &[]).await.unwrap().id
@@ -76,17 +76,17 @@ impl Bench {
             .unwrap();
     }
 
-    /// Moves the last rotation back to before the grace period.
-    async fn rest(&self, sid: SessionId) {
+    /// Ends the grace period by moving the last rotation into the past.
+    async fn end_grace(&self, sid: SessionId) {
         self.set(sid, "rotated_at", 1).await;
     }
 
-    async fn lives(&self, sid: SessionId) -> bool {
+    async fn exists(&self, sid: SessionId) -> bool {
         let sessions = store::Sessions::new(&self.stack.users(), self.stack.client());
         sessions.of(self.account.id).await.unwrap().iter().any(|session| session.id == sid)
     }
 
-    /// All items of the users' table.
+    /// All items of the users table.
     async fn table(&self) -> BTreeMap<String, String> {
         let scanned = self.stack.client().scan().table_name("UsersTable").send().await.unwrap();
         let row = |item: &std::collections::HashMap<String, AttributeValue>| {
@@ -110,11 +110,11 @@ fn claims(answer: &EventResponse) -> Value {
 async fn every_event_file_gets_its_recorded_answer() {
     let bench = Bench::start().await;
     let token = bench.token(bench.begin().await, 0);
-    for (name, mut of_file) in events_of("refresh") {
+    for (name, mut event_json) in events_of("refresh") {
         let filled =
-            of_file["body"].as_str().unwrap().replace("REPLACE_WITH_A_REFRESH_TOKEN", &token);
-        of_file["body"] = json!(filled);
-        let answer = answer(&bench.route, event(of_file)).await;
+            event_json["body"].as_str().unwrap().replace("REPLACE_WITH_A_REFRESH_TOKEN", &token);
+        event_json["body"] = json!(filled);
+        let answer = answer(&bench.route, event(event_json)).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }
@@ -127,20 +127,20 @@ async fn every_counter_is_judged_by_the_rotation_rules() {
     let [zero, one, two] = [0, 1, 2].map(|counter| bench.token(sid, counter));
     // The first refresh after a login always rotates.
     assert_eq!(bench.refresh(&zero).await, (200, Some(one.clone())));
-    // Within the grace, the current token and the previous one get the same answer.
+    // Within the grace period, the current token and the previous one get the same answer.
     assert_eq!(bench.refresh(&one).await, (200, Some(one.clone())));
     assert_eq!(bench.refresh(&zero).await, (200, Some(one.clone())));
-    // After the grace, the session rotates again.
-    bench.rest(sid).await;
+    // After the grace period, the session rotates again.
+    bench.end_grace(sid).await;
     assert_eq!(bench.refresh(&one).await, (200, Some(two.clone())));
-    // A counter that is ahead, as after a restore, is refused, and the session stays valid.
+    // A counter that is ahead, as after restoring the table, is refused, and the session stays valid.
     assert_eq!(bench.refresh(&bench.token(sid, 3)).await, (401, None));
-    assert!(bench.lives(sid).await);
-    // A replay after the grace ends this session and no other.
-    bench.rest(sid).await;
+    assert!(bench.exists(sid).await);
+    // A replay after the grace period ends this session and no other.
+    bench.end_grace(sid).await;
     assert_eq!(bench.refresh(&one).await, (401, None));
-    assert!(!bench.lives(sid).await && bench.lives(other).await);
-    assert_eq!(bench.refresh(&two).await, (401, None), "the owner's token is void too");
+    assert!(!bench.exists(sid).await && bench.exists(other).await);
+    assert_eq!(bench.refresh(&two).await, (401, None), "the owner's token is void, too");
     assert_eq!(bench.refresh(&bench.token(other, 0)).await.0, 200);
 }
 
@@ -149,10 +149,10 @@ async fn a_token_two_behind_is_reuse_even_within_the_grace() {
     let bench = Bench::start().await;
     let sid = bench.begin().await;
     assert_eq!(bench.refresh(&bench.token(sid, 0)).await.0, 200);
-    bench.rest(sid).await;
+    bench.end_grace(sid).await;
     assert_eq!(bench.refresh(&bench.token(sid, 1)).await.0, 200);
     assert_eq!(bench.refresh(&bench.token(sid, 0)).await, (401, None));
-    assert!(!bench.lives(sid).await);
+    assert!(!bench.exists(sid).await);
 }
 
 /// One notice is sent, no matter how often and in which order the old tokens are presented.
@@ -163,7 +163,7 @@ async fn a_session_ended_for_reuse_is_reported_to_the_owner_once() {
     let zero = bench.token(sid, 0);
     assert_eq!(bench.refresh(&zero).await.0, 200);
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await, []);
-    bench.rest(sid).await;
+    bench.end_grace(sid).await;
     let again = (0..8).map(|_| bench.refresh(&zero));
     for answer in futures_util::future::join_all(again).await {
         assert_eq!(answer, (401, None));
@@ -189,15 +189,14 @@ async fn the_access_token_has_the_same_session_and_the_current_roles() {
     assert_ne!(first["jti"], again["jti"], "a new access token each time");
 }
 
-/// None of these cases is treated as reuse.
 #[tokio::test]
 async fn ended_and_expired_sessions_cannot_be_refreshed() {
-    for what in ["disabled", "epoch of the account", "gone", "idle", "absolute", "ended"] {
+    for reason in ["disabled", "epoch of the account", "gone", "idle", "absolute", "ended"] {
         let bench = Bench::start().await;
         let sid = bench.begin().await;
         let token = bench.token(sid, 0);
         let (users, client) = (bench.stack.users(), bench.stack.client());
-        match what {
+        match reason {
             "disabled" => {
                 let administration = store::Administration::new(&users, client);
                 administration.disable(bench.account.id).await.unwrap();
@@ -226,7 +225,7 @@ async fn ended_and_expired_sessions_cannot_be_refreshed() {
             }
             other => panic!("{other}"),
         }
-        assert_eq!(bench.refresh(&token).await, (401, None), "{what}");
+        assert_eq!(bench.refresh(&token).await, (401, None), "{reason}");
     }
 }
 
@@ -280,7 +279,7 @@ async fn a_forged_token_changes_nothing() {
     assert_eq!(bench.refresh(&good).await.0, 200, "the good token is still valid");
 }
 
-/// The answer is the same when the database is unreachable.
+/// When the database is unreachable, a bad token still gets a 401, and a good one gets a 503.
 #[tokio::test]
 async fn a_bad_token_is_refused_without_a_database_read() {
     let bench = Bench::start().await;
@@ -300,7 +299,7 @@ async fn a_bad_token_is_refused_without_a_database_read() {
 }
 
 #[tokio::test]
-async fn unreadable_secrets_answer_503() {
+async fn unreadable_secrets_cause_a_503() {
     let bench = Bench::start().await;
     let token = bench.token(bench.begin().await, 0);
     for missing in ["SIGNING_KEYS_SECRET", "PEPPERS_SECRET"] {
@@ -346,7 +345,7 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
 }
 
-/// If all sessions end during a refresh, the refreshed one ends too, regardless of the answer.
+/// If all sessions of the account end during a refresh, the refreshed session ends, too, whatever the answer is.
 #[tokio::test]
 async fn a_refresh_that_races_a_change_does_not_revive_its_session() {
     let mut bench = Bench::start().await;
@@ -383,7 +382,7 @@ async fn a_refresh_that_races_a_change_does_not_revive_its_session() {
     }
 }
 
-/// A thief's session must end; notifying its owner is only desirable.
+/// Ending a thief's session matters more than the notice to the owner.
 #[tokio::test]
 async fn a_reused_session_ends_even_if_its_notice_cannot_be_written() {
     for fault in [Fault::AccessDenied, Fault::ServerError, Fault::Lost] {
@@ -396,13 +395,13 @@ async fn a_reused_session_ends_even_if_its_notice_cannot_be_written() {
         let (sid, other) = (bench.begin().await, bench.begin().await);
         let zero = bench.token(sid, 0);
         assert_eq!(bench.refresh(&zero).await.0, 200);
-        bench.rest(sid).await;
+        bench.end_grace(sid).await;
         interceptor.fail_when(move |call| {
-            let is_told = call.body.to_string().contains("OUTBOX#");
-            if is_told { fault } else { Fault::None }
+            let is_notice = call.body.to_string().contains("OUTBOX#");
+            if is_notice { fault } else { Fault::None }
         });
         assert_eq!(bench.refresh(&zero).await, (401, None), "{fault:?}");
-        assert!(!bench.lives(sid).await && bench.lives(other).await, "{fault:?}");
+        assert!(!bench.exists(sid).await && bench.exists(other).await, "{fault:?}");
         assert_eq!(deliver::<MailerFunction>(&bench.stack).await, []);
     }
 }

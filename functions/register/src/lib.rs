@@ -52,7 +52,7 @@ impl FromStr for Mode {
     }
 }
 
-/// The rules of registration.
+/// The rules for registration.
 pub struct RegistrationRules {
     mode: Mode,
     claim: AddressClaim,
@@ -60,7 +60,7 @@ pub struct RegistrationRules {
 }
 
 impl Settings for RegistrationRules {
-    /// Reads `REGISTRATION` (`open`), `EMAIL_VERIFICATION` (`optional`) and `RESERVED_USERNAMES`.
+    /// Reads `REGISTRATION` (default `open`), `EMAIL_VERIFICATION` (default `optional`) and `RESERVED_USERNAMES`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let mode = reader.optional("REGISTRATION", Mode::Open);
         let claim = AddressClaim::read(reader);
@@ -69,7 +69,7 @@ impl Settings for RegistrationRules {
     }
 }
 
-/// The body of a request. Other members, such as `roles`, are ignored.
+/// The request body. Other members, such as `roles`, are ignored.
 #[derive(Deserialize)]
 pub struct Registration {
     username: String,
@@ -94,7 +94,7 @@ struct Valid {
     email: Option<Email>,
 }
 
-/// Nobody may register.
+/// Registration is closed to everyone.
 #[derive(Debug, thiserror::Error)]
 #[error("registration is closed")]
 struct RegistrationClosed;
@@ -128,7 +128,7 @@ impl Route for RegisterRoute {
         world: &World,
     ) -> Result<Self, BootError> {
         let (database, peppers) = (dynamo::connect(&database), peppers.open(world));
-        // Read now, so that the first request need not wait. If this fails, the first request tries again.
+        // Read the peppers now, so that the first request need not wait. If this fails, that request tries again.
         drop(peppers.get().await);
         Ok(Self {
             registrations: Registrations::new(&table, database.clone()),
@@ -149,10 +149,10 @@ impl Route for RegisterRoute {
     ) -> Result<Self::Output, Problem> {
         let invite = self.admit(registration.invite_code.as_deref()).await?;
         let Valid { username, password, email } = self.validate(registration)?;
-        // Hash only valid input, because hashing is expensive. The reservation is made concurrently, and nothing is
-        // stored if it is refused.
+        // Hash only valid input, because hashing is expensive. Reserve concurrently: if the reservation is refused,
+        // nothing is stored.
         let network = client.network;
-        // Rounded to the millisecond, the precision of the id.
+        // Round to the millisecond, the precision of the id.
         let now =
             self.world.clock.now().round(Unit::Millisecond).map_err(|_| Problem::internal())?;
         let reserved = async {
@@ -160,8 +160,8 @@ impl Route for RegisterRoute {
             let postage = self.postage(email.as_ref(), network);
             registration.besides(postage).await
         };
-        // The error of a failed hash is returned later. Here it would drop the reservation halfway, and a
-        // dropped reservation cannot be released.
+        // A hashing error is returned later. Returning it here would drop an unfinished reservation, and a
+        // dropped reservation cannot be withdrawn.
         let hash =
             async { Ok::<_, Problem>(self.hasher.hash(&password, &*self.world.random).await) };
         let (reserved, hash) = futures_util::try_join!(reserved, hash)?;
@@ -183,10 +183,10 @@ impl Route for RegisterRoute {
                 let message = "User registered successfully";
                 Either::Left(Created(Registered { message, user: account.into() }))
             }
-            // The answer is the same for everybody: the account in it could reveal whether the address is taken.
+            // The answer does not contain the account, which could reveal whether the address is taken.
             AddressClaim::OnceVerified => Either::Right(Accepted(Message::new(
-                "User registered successfully. If you specified an e-mail address, it takes effect once you \
-                 confirm it; a mail is on its way.",
+                "User registered successfully. If you specified an email address, check its inbox: the address \
+                 takes effect once you confirm it.",
             ))),
         })
     }
@@ -215,7 +215,7 @@ impl RegisterRoute {
         Ok(self.registrations.create(account).await?)
     }
 
-    /// Whether a mail may be sent to the address, if registering sends one.
+    /// Reserves an email to the address if this registration sends one.
     async fn postage(
         &self,
         address: Option<&Email>,
@@ -236,8 +236,8 @@ impl RegisterRoute {
         NewEmail::Pending { address, mail }
     }
 
-    /// Whether the caller may register, decided before anything else. Returns the stored form of the
-    /// invitation's code, if an invitation is required.
+    /// Checks whether the caller may register. Returns the stored form of the invitation's code if an invitation
+    /// is required.
     async fn admit(&self, code: Option<&str>) -> Result<Option<String>, Problem> {
         match self.rules.mode {
             Mode::Open => Ok(None),
@@ -254,7 +254,7 @@ impl RegisterRoute {
         }
     }
 
-    /// Checks every field, so that one answer names all errors.
+    /// Checks every field, so that one answer reports all errors.
     fn validate(&self, registration: Registration) -> Result<Valid, Problem> {
         let username = Username::parse(&registration.username).and_then(|name| {
             if self.rules.reserved.refuses(&name) { Err(NameError::Reserved) } else { Ok(name) }

@@ -1,6 +1,6 @@
-//! Rotates the signing keys: the rotation function of the secret `SigningKeys`.
+//! Rotates the signing keys. This is the rotation function of the secret `SigningKeys`.
 //!
-//! Secrets Manager invokes it once for each of four steps, in order, and again for a step that failed.
+//! Secrets Manager invokes it once for each of four steps, in order, and again if a step fails.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ pub struct RotateKeys {
     rotation: Rotation,
 }
 
-/// The event that Secrets Manager sends. `SecretId` is not read: configuration determines which secret is
-/// rotated, so the invoker of the function cannot choose another.
+/// The event that Secrets Manager sends. `SecretId` is ignored: the configuration names the secret, so the invoker
+/// cannot choose another.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Event {
@@ -23,7 +23,7 @@ pub struct Event {
     step: Step,
 }
 
-/// An empty answer: Secrets Manager evaluates only success.
+/// An empty answer. Secrets Manager only checks whether the invocation succeeded.
 #[derive(Debug, Serialize)]
 pub struct Done {}
 

@@ -1,4 +1,4 @@
-//! `rotate-keys` with a secret in a file, against an embedded DynamoDB, from the event to its answer.
+//! Tests `rotate-keys` with a secret in a file and an embedded DynamoDB, from the event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,8 +17,8 @@ async fn handle(function: &RotateKeys, event: Value) -> Result<Value, String> {
     answer.map(|done| serde_json::to_value(done).unwrap()).map_err(|error| error.to_string())
 }
 
-/// Starts without keys, as after a deployment.
-async fn nothing_yet() -> Stack {
+/// Starts a stack without keys, as after a deployment.
+async fn start_without_keys() -> Stack {
     let stack = Stack::start().await;
     std::fs::write(stack.signing_keys(), r#"{"keys":[]}"#).unwrap();
     let client = stack.client();
@@ -28,8 +28,8 @@ async fn nothing_yet() -> Stack {
 }
 
 #[tokio::test]
-async fn the_four_steps_make_the_first_keys() {
-    let stack = nothing_yet().await;
+async fn the_four_steps_create_the_first_keys() {
+    let stack = start_without_keys().await;
     let function = open_handler::<RotateKeys>(&stack.env(), &World::system()).await.unwrap();
     for step in STEPS {
         // Secrets Manager may repeat every step.
@@ -54,7 +54,7 @@ async fn a_rotation_that_comes_too_early_names_the_earliest_time() {
     let before = std::fs::read_to_string(stack.signing_keys()).unwrap();
     let error = handle(&function, load("rotate-keys")).await.unwrap_err();
     assert!(error.starts_with("the next key must not sign before 20"), "{error}");
-    assert!(!error.contains('.'), "a whole second: {error}");
+    assert!(!error.contains('.'), "in whole seconds: {error}");
     assert_eq!(std::fs::read_to_string(stack.signing_keys()).unwrap(), before);
 }
 

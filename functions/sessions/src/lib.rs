@@ -1,4 +1,4 @@
-//! `GET /auth/sessions` lists the sessions of the caller, `DELETE /auth/sessions/{sid}` ends one.
+//! `GET /auth/sessions` lists the caller's sessions, and `DELETE /auth/sessions/{sid}` ends one of them.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use web::{
     World,
 };
 
-/// Lists and ends the sessions of the caller.
+/// Lists and ends the caller's sessions.
 pub struct SessionsRoute {
     guard: AccountGuard,
     sessions: Sessions,
@@ -23,7 +23,7 @@ pub struct SessionsRoute {
 
 /// The requested operation.
 #[derive(Clone, Copy, Debug)]
-pub enum Asked {
+pub enum Operation {
     /// List the sessions.
     List,
     /// End the session with this id.
@@ -36,7 +36,7 @@ struct OneSession {
     sid: SessionId,
 }
 
-impl Input for Asked {
+impl Input for Operation {
     fn read(request: &Request) -> Result<Self, Problem> {
         if request.method() != Method::DELETE {
             return Ok(Self::List);
@@ -46,7 +46,7 @@ impl Input for Asked {
     }
 }
 
-/// The caller's sessions, the latest first.
+/// The caller's sessions, latest first.
 #[derive(Serialize)]
 pub struct SessionList {
     sessions: Vec<SessionBody>,
@@ -84,7 +84,7 @@ impl Route for SessionsRoute {
         &[Endpoint::get("/auth/sessions"), Endpoint::delete("/auth/sessions/{sid}")];
     type Access = Checked<Anyone>;
     type Settings = ();
-    type Input = Asked;
+    type Input = Operation;
     type Output = Either<Json<SessionList>, NoContent>;
 
     async fn open((): (), guard: &AccountGuard, world: &World) -> Result<Self, BootError> {
@@ -96,11 +96,11 @@ impl Route for SessionsRoute {
     async fn handle(
         &self,
         caller: CheckedCaller<Anyone>,
-        asked: Asked,
+        operation: Operation,
     ) -> Result<Self::Output, Problem> {
         let user = caller.user_id();
-        match asked {
-            Asked::List => {
+        match operation {
+            Operation::List => {
                 let (epoch, now) = (caller.account().epoch, self.clock.now());
                 let global = self.guard.epoch().await?;
                 let mut sessions = self.sessions.of(user).await?;
@@ -113,7 +113,7 @@ impl Route for SessionsRoute {
                 let sessions = sessions.into_iter().map(row).collect();
                 Ok(Either::Left(Json(SessionList { sessions })))
             }
-            Asked::End(session) => {
+            Operation::End(session) => {
                 if self.endings.end(user, session).await? {
                     Ok(Either::Right(NoContent))
                 } else {

@@ -1,4 +1,4 @@
-//! `sessions` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `sessions` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,17 +26,17 @@ async fn list(route: &Service<SessionsRoute>, token: &str) -> EventResponse {
     answer(route, event(bearer(load("sessions"), token))).await
 }
 
-/// The ids of the sessions that are listed.
+/// The ids of the listed sessions.
 async fn listed(route: &Service<SessionsRoute>, token: &str) -> Vec<Value> {
     let answer = body(&list(route, token).await);
     answer["sessions"].as_array().unwrap().iter().map(|session| session["sid"].clone()).collect()
 }
 
 async fn end(route: &Service<SessionsRoute>, token: &str, sid: &str) -> i64 {
-    let mut of_file = bearer(load("sessions-end"), token);
-    of_file["pathParameters"] = json!({"sid": sid});
-    of_file["rawPath"] = json!(format!("/auth/sessions/{sid}"));
-    status(&answer(route, event(of_file)).await)
+    let mut event_json = bearer(load("sessions-end"), token);
+    event_json["pathParameters"] = json!({"sid": sid});
+    event_json["rawPath"] = json!(format!("/auth/sessions/{sid}"));
+    status(&answer(route, event(event_json)).await)
 }
 
 fn sid(token: &str) -> Value {
@@ -48,8 +48,8 @@ async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let token = stack.sign_in(&testuser(&stack).await).await;
     let route = route(&stack).await;
-    for (name, of_file) in events_of("sessions") {
-        let answer = answer(&route, event(signed_in(of_file, &token))).await;
+    for (name, event_json) in events_of("sessions") {
+        let answer = answer(&route, event(signed_in(event_json, &token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));
     }
 }
@@ -96,18 +96,22 @@ async fn only_the_callers_own_sessions_can_be_ended() {
         assert_eq!(end(&route, &one, unknown).await, 404, "{unknown}");
     }
     assert_eq!(listed(&route, &stranger).await.len(), 1);
-    for no_form in
+    for other_form in
         [other_id.replace('-', ""), format!("{{{other_id}}}"), format!("urn:uuid:{other_id}")]
     {
-        assert_eq!(end(&route, &one, &no_form).await, 404, "{no_form}");
+        assert_eq!(end(&route, &one, &other_form).await, 404, "{other_form}");
     }
-    assert_eq!(end(&route, &one, &other_id.to_uppercase()).await, 204, "RFC 9562: in any case");
+    assert_eq!(
+        end(&route, &one, &other_id.to_uppercase()).await,
+        204,
+        "RFC 9562: upper case is accepted"
+    );
     assert_eq!(end(&route, &one, other_id).await, 404, "the session has ended");
     assert_eq!(status(&list(&route, &other).await), 401);
     assert_eq!(listed(&route, &one).await, [sid(&one)]);
 }
 
-/// The first attempt ends the session and its answer is lost, so the retry finds nothing.
+/// The first `DeleteItem` ends the session but its answer is lost, so the retry finds nothing.
 #[tokio::test]
 async fn a_retry_after_a_lost_answer_reports_success() {
     let stack = Stack::start().await;
@@ -118,7 +122,7 @@ async fn a_retry_after_a_lost_answer_reports_success() {
     let account = testuser(&stack).await;
     let stranger = NewUser { username: "stranger", email: None, roles: &Role::ALL };
     let stranger = stack.sign_in(&stack.user(stranger).await).await;
-    let lose_the_first = || {
+    let lose_first_answer = || {
         let first = AtomicBool::new(true);
         interceptor.fail_when(move |call| {
             let is_first = call.operation == "DeleteItem" && first.swap(false, Ordering::SeqCst);
@@ -127,13 +131,13 @@ async fn a_retry_after_a_lost_answer_reports_success() {
     };
     let (one, other) = (stack.sign_in(&account).await, stack.sign_in(&account).await);
     let other = sid(&other);
-    lose_the_first();
+    lose_first_answer();
     assert_eq!(end(&route, &one, other.as_str().unwrap()).await, 204);
     let deletes = interceptor.calls().iter().filter(|it| it.operation == "DeleteItem").count();
     assert_eq!(deletes, 2);
     assert_eq!(listed(&route, &one).await, [sid(&one)]);
-    // Another account's session stays valid, whichever answer is lost.
-    lose_the_first();
+    // Another account's session stays valid even if an answer is lost.
+    lose_first_answer();
     end(&route, &one, sid(&stranger).as_str().unwrap()).await;
     assert_eq!(listed(&route, &stranger).await, [sid(&stranger)]);
     // Without a lost answer, an unknown session gets a 404.
@@ -148,16 +152,16 @@ async fn the_session_id_comes_from_the_path_if_the_gateway_gives_no_parameters()
     let route = route(&stack).await;
     let account = testuser(&stack).await;
     let (one, other) = (stack.sign_in(&account).await, stack.sign_in(&account).await);
-    let mut of_file = bearer(load("sessions-end"), &one);
-    of_file.as_object_mut().unwrap().remove("pathParameters");
-    of_file["routeKey"] = json!("$default");
-    of_file["rawPath"] = json!(format!("/auth/sessions/{}", sid(&other).as_str().unwrap()));
-    assert_eq!(status(&answer(&route, event(of_file)).await), 204);
+    let mut event_json = bearer(load("sessions-end"), &one);
+    event_json.as_object_mut().unwrap().remove("pathParameters");
+    event_json["routeKey"] = json!("$default");
+    event_json["rawPath"] = json!(format!("/auth/sessions/{}", sid(&other).as_str().unwrap()));
+    assert_eq!(status(&answer(&route, event(event_json)).await), 204);
     assert_eq!(listed(&route, &one).await, [sid(&one)]);
 }
 
 #[tokio::test]
-async fn expired_and_ended_sessions_are_not_listed() {
+async fn ended_sessions_are_not_listed() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let account = testuser(&stack).await;

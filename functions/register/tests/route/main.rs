@@ -1,4 +1,4 @@
-//! `register` against an embedded DynamoDB, from the gateway's event to its answer.
+//! Tests `register` against an embedded DynamoDB, from the gateway's event to the answer.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use testkit::{Fault, Interceptor, Stack, body, event, events_of, json_request, readable, status};
 use web::{EventResponse, Service, World, answer};
 
-/// A password that no rule refuses.
+/// A password that satisfies all rules.
 const PASSWORD: &str = testkit::PASSWORD;
 
 struct Bench {
@@ -31,7 +31,7 @@ impl Bench {
 
     async fn start_with(variables: &[(&str, &str)]) -> Self {
         let stack = Stack::start().await;
-        // Some tests exceed the usual limit of a network.
+        // Some tests exceed the default limit of a network.
         let free = [&[("THROTTLE_REGISTER_FREE", "100000")], variables].concat();
         let route =
             Service::<RegisterRoute>::open(&stack.env_with(&free), &World::system()).await.unwrap();
@@ -42,7 +42,7 @@ impl Bench {
         answer(&self.route, json_request("register", &registration)).await
     }
 
-    /// Returns the status and, for a refusal, the codes of the fields or of the whole request.
+    /// Returns the status and, for a refusal, the error codes of the fields or of the whole request.
     async fn outcome(&self, registration: Value) -> (i64, Vec<String>) {
         let answer = self.ask(registration).await;
         let body = body(&answer);
@@ -58,7 +58,7 @@ impl Bench {
         (status(&answer), codes)
     }
 
-    /// The number of items, without counters.
+    /// The number of items other than counters.
     async fn items(&self) -> usize {
         let scanned = self.stack.client().scan().table_name("UsersTable").send().await.unwrap();
         let counter = |pk: &str| pk.starts_with("COUNTER#");
@@ -76,9 +76,9 @@ fn refused(status: i64, codes: &[&str]) -> (i64, Vec<String>) {
 
 #[tokio::test]
 async fn every_event_file_gets_its_recorded_answer() {
-    for (name, of_file) in events_of("register") {
+    for (name, event_json) in events_of("register") {
         let bench = Bench::start().await;
-        let answer = answer(&bench.route, event(of_file)).await;
+        let answer = answer(&bench.route, event(event_json)).await;
         insta::assert_json_snapshot!(name.clone(), readable(&answer));
         let stored = if status(&answer) == 201 { 4 } else { 0 };
         assert_eq!(bench.items().await, stored, "{name}");
@@ -108,15 +108,18 @@ async fn registrations_of_a_network_are_limited() {
     for n in 0..2 {
         assert_eq!(bench.outcome(user(n)).await, registered());
     }
-    let held = bench.ask(user(2)).await;
-    assert_eq!((status(&held), body(&held)["code"].as_str()), (429, Some("too_many_attempts")));
-    let wait: u64 = held.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    let throttled = bench.ask(user(2)).await;
+    assert_eq!(
+        (status(&throttled), body(&throttled)["code"].as_str()),
+        (429, Some("too_many_attempts"))
+    );
+    let wait: u64 = throttled.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((590..=601).contains(&wait), "until the window ends: {wait}");
     assert_eq!(bench.items().await, 6, "nothing is stored");
 }
 
 #[tokio::test]
-async fn an_unreachable_database_answers_503() {
+async fn an_unreachable_database_causes_a_503() {
     let stack = Stack::start().await;
     let route =
         Service::<RegisterRoute>::open(&stack.env_out_of_reach(), &World::system()).await.unwrap();
@@ -137,7 +140,7 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
 }
 
-/// Neither the network's registrations nor the address's mails.
+/// Tests the limits on registrations per network and on emails per address.
 #[tokio::test]
 async fn an_outage_at_any_call_uses_up_no_limit() {
     for call in 0.. {
@@ -146,8 +149,9 @@ async fn an_outage_at_any_call_uses_up_no_limit() {
         let env = interceptor.env(&bench.stack, &[("EMAIL_VERIFICATION", "required")]);
         bench.route = Service::<RegisterRoute>::open(&env, &World::system()).await.unwrap();
         interceptor.fail_at(call, Fault::AccessDenied);
-        let named = json!({"username": "testuser", "password": PASSWORD, "email": "a@example.com"});
-        let status = status(&bench.ask(named).await);
+        let registration =
+            json!({"username": "testuser", "password": PASSWORD, "email": "a@example.com"});
+        let status = status(&bench.ask(registration).await);
         assert!(matches!(status, 202 | 500), "{call}: {status}");
         let counted = bench.stack.counted().await;
         assert_eq!(counted.is_empty(), status == 500, "{call}: {counted:?}");
@@ -156,7 +160,7 @@ async fn an_outage_at_any_call_uses_up_no_limit() {
             break;
         }
     }
-    // A refused transaction is sent again without the mail, so both must fail.
+    // A refused transaction is sent again without the email, so both transactions must fail.
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[("EMAIL_VERIFICATION", "required")]);
@@ -165,12 +169,13 @@ async fn an_outage_at_any_call_uses_up_no_limit() {
         "TransactWriteItems" => Fault::AccessDenied,
         _ => Fault::None,
     });
-    let named = json!({"username": "testuser", "password": PASSWORD, "email": "a@example.com"});
-    assert_eq!(status(&bench.ask(named).await), 500);
+    let registration =
+        json!({"username": "testuser", "password": PASSWORD, "email": "a@example.com"});
+    assert_eq!(status(&bench.ask(registration).await), 500);
     assert_eq!(bench.stack.counted().await, BTreeMap::new());
 }
 
-/// The owner can request the mail again, but could not register the name again.
+/// The user can request the email again but could not register the name again.
 #[tokio::test]
 async fn a_mail_that_cannot_be_requested_does_not_prevent_the_registration() {
     let mut bench = Bench::start().await;
@@ -178,11 +183,16 @@ async fn a_mail_that_cannot_be_requested_does_not_prevent_the_registration() {
     let env = interceptor.env(&bench.stack, &[("EMAIL_VERIFICATION", "required")]);
     bench.route = Service::<RegisterRoute>::open(&env, &World::system()).await.unwrap();
     interceptor.fail_when(|call| {
-        let is_told = call.body.to_string().contains("OUTBOX#");
-        if is_told { Fault::AccessDenied } else { Fault::None }
+        let is_email = call.body.to_string().contains("OUTBOX#");
+        if is_email { Fault::AccessDenied } else { Fault::None }
     });
-    let named = json!({"username": "testuser", "password": PASSWORD, "email": "a@example.com"});
-    assert_eq!(status(&bench.ask(named.clone()).await), 202);
+    let registration =
+        json!({"username": "testuser", "password": PASSWORD, "email": "a@example.com"});
+    assert_eq!(status(&bench.ask(registration.clone()).await), 202);
     assert_eq!(bench.items().await, 3);
-    assert_eq!(bench.outcome(named).await, refused(409, &["already_exists"]), "a taken name");
+    assert_eq!(
+        bench.outcome(registration).await,
+        refused(409, &["already_exists"]),
+        "a taken name"
+    );
 }

@@ -1,4 +1,4 @@
-//! Names and addresses.
+//! Tests the rules for usernames and addresses.
 
 use serde_json::{Value, json};
 use testkit::{body, status};
@@ -15,7 +15,7 @@ fn addressed(username: &str, email: &str) -> Value {
 
 /// Names are compared in their canonical form.
 #[tokio::test]
-async fn one_name_is_one_account_in_every_spelling() {
+async fn a_name_can_be_registered_in_only_one_spelling() {
     let bench = Bench::start().await;
     for (first, others) in [
         (
@@ -38,7 +38,7 @@ async fn one_name_is_one_account_in_every_spelling() {
             assert_eq!(outcome, refused(409, &["already_exists"]), "{other}");
         }
     }
-    // A username has no invisible characters.
+    // A username must not contain invisible characters.
     for other in ["test\u{200b}user", "test\u{ad}user"] {
         let outcome = bench.outcome(named(other)).await;
         assert_eq!(outcome, refused(400, &["username invalid_characters"]), "{other}");
@@ -46,7 +46,7 @@ async fn one_name_is_one_account_in_every_spelling() {
 }
 
 #[tokio::test]
-async fn one_address_is_one_account_in_every_spelling() {
+async fn an_address_can_be_registered_in_only_one_spelling() {
     let bench = Bench::start().await;
     assert_eq!(bench.outcome(addressed("user-0", "caf\u{e9}@example.com")).await, registered());
     for (n, other) in ["CAF\u{c9}@EXAMPLE.COM", "cafe\u{301}@example.com", "Caf\u{e9}@Example.com"]
@@ -59,7 +59,7 @@ async fn one_address_is_one_account_in_every_spelling() {
 }
 
 #[tokio::test]
-async fn a_domain_is_one_account_in_u_labels_and_a_labels() {
+async fn u_labels_and_a_labels_of_a_domain_are_the_same_address() {
     let bench = Bench::start().await;
     for (n, (address, expected)) in [
         ("user@b\u{fc}cher.example", registered()),
@@ -79,7 +79,7 @@ async fn a_domain_is_one_account_in_u_labels_and_a_labels() {
     }
 }
 
-/// Names that look alike must not differ in invisible characters.
+/// Two names must not differ only in invisible characters.
 #[tokio::test]
 async fn control_and_invisible_characters_are_refused() {
     let bench = Bench::start().await;
@@ -168,7 +168,7 @@ async fn names_that_grow_when_folded_cause_no_server_error() {
 }
 
 #[tokio::test]
-async fn some_names_are_reserved() {
+async fn reserved_names_are_refused() {
     let bench = Bench::start().await;
     for name in ["root", "Admin", "SYSTEM", "\u{ff52}oot"] {
         let outcome = bench.outcome(named(name)).await;
@@ -179,8 +179,8 @@ async fn some_names_are_reserved() {
     assert_eq!(bench.outcome(named("root")).await, registered());
 }
 
-/// Each string is sent as a name and as an address. Hashing is slow, so four of five names come with a password
-/// that is refused after the name is checked.
+/// Each string is sent as a name and as an address. Hashing is slow, so four out of five names come with a password
+/// that is refused after the name has been checked.
 #[tokio::test]
 async fn naughty_strings_cause_no_server_error() {
     let bench = Bench::start().await;

@@ -1,4 +1,4 @@
-//! The rules for new passwords.
+//! Tests the rules for new passwords.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn with_password(username: &str, password: &str) -> Value {
     json!({"username": username, "password": password})
 }
 
-/// The limits are in characters and in bytes. No rule requires digits or capitals.
+/// The minimum is in characters, and the maximum in bytes. No rule requires digits or capitals.
 #[tokio::test]
 async fn only_the_length_of_a_password_matters() {
     let bench = Bench::start().await;
@@ -66,7 +66,6 @@ async fn common_passwords_are_refused() {
     assert_eq!(bench.items().await, 0);
 }
 
-/// A password must not be the user's own name or address.
 #[tokio::test]
 async fn a_password_equal_to_the_users_name_or_address_is_refused() {
     let bench = Bench::start().await;
@@ -90,7 +89,7 @@ async fn the_minimum_length_can_be_raised() {
     assert_eq!(outcome, registered());
 }
 
-/// Hashing is slow, so only every tenth string that is long enough is set as a password.
+/// Hashing is slow, so only every tenth string that is long enough is hashed.
 #[tokio::test]
 async fn naughty_strings_cause_no_server_error() {
     let bench = Bench::start().await;
@@ -135,7 +134,7 @@ async fn breached_passwords_are_refused() {
 }
 
 #[tokio::test]
-async fn an_additional_list_of_common_passwords_is_used_too() {
+async fn passwords_in_an_additional_list_are_refused() {
     let folder = TempDir::new().unwrap();
     let list = folder.path().join("common.txt");
     fs::write(&list, "Sommerregen\n").unwrap();
@@ -148,7 +147,7 @@ async fn an_additional_list_of_common_passwords_is_used_too() {
     assert_eq!(outcome, registered());
 }
 
-/// A check that cannot be carried out must not count as passed. The client does not learn the cause.
+/// A check that cannot be carried out must not pass. The client does not learn the cause.
 #[tokio::test]
 async fn an_unreadable_list_accepts_no_password() {
     let folder = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! The members of the request body.
+//! Tests the members of the request and the response body.
 
 use serde_json::{Value, json};
 use testkit::{body, status};
@@ -52,7 +52,7 @@ async fn all_errors_are_reported_at_once_and_quote_no_input() {
     assert!(!body(&answer).to_string().contains("hush"));
 }
 
-/// A client cannot set roles, id or any other attribute of the account.
+/// A client cannot set the roles, the id or any other attribute of the account.
 #[tokio::test]
 async fn unknown_members_are_ignored() {
     let bench = Bench::start().await;
@@ -84,7 +84,7 @@ async fn unknown_members_are_ignored() {
     assert!(!body(&answer).to_string().contains(PASSWORD));
 }
 
-/// Times are RFC 3339 in UTC with a `Z`; the id is a UUIDv7 of the same moment.
+/// Times are in the RFC 3339 format, in UTC with a `Z`. The id is a UUIDv7.
 #[tokio::test]
 async fn times_and_ids_have_the_documented_formats() {
     let bench = Bench::start().await;

@@ -1,4 +1,4 @@
-//! Addresses become usable once they are verified.
+//! Tests `EMAIL_VERIFICATION=required`: an address becomes usable once it is verified.
 
 use email_verify::EmailVerifyRoute;
 use login::LoginRoute;
@@ -42,7 +42,7 @@ async fn an_address_is_usable_once_verified() {
     assert_eq!(login(&bench, "email", "testuser@example.com").await, 200);
 }
 
-/// The owner of a taken address gets a mail instead.
+/// The owner of a taken address gets a notice instead of a code.
 #[tokio::test]
 async fn neither_answer_nor_table_reveals_whether_an_address_is_taken() {
     let bench = bench().await;
@@ -54,21 +54,21 @@ async fn neither_answer_nor_table_reveals_whether_an_address_is_taken() {
     let taken = bench.ask(registration("second", "taken@example.com")).await;
     assert_eq!(readable(&free), readable(&taken));
     assert_eq!(status(&taken), 202);
-    // Account, name, password, mail, and the counters of the address.
+    // The account, the name, the password, the email, and the counters of the address.
     assert_eq!(bench.stack.items().await.len(), before + 7);
     let mails = deliver::<MailerFunction>(&bench.stack).await;
     let to: Vec<_> = mails.iter().map(|mail| mail.to.as_str()).collect();
     assert_eq!(to, ["free@example.com", "Taken@example.com"]);
     assert!(mails[0].token().is_some() && mails[1].token().is_none());
     assert!(mails[1].text.starts_with("Hello owner,"));
-    // The account exists nevertheless.
+    // The second account was created nevertheless.
     assert_eq!(login(&bench, "username", "second").await, 200);
     // A taken name, however, is refused.
     let answer = bench.ask(registration("owner", "other@example.com")).await;
     assert_eq!((status(&answer), &body(&answer)["code"]), (409, &json!("already_exists")));
 }
 
-/// If two accounts register with one address, the account whose owner reads the mail gets it, even if it was
+/// If two accounts register with one address, the account that confirms it first gets it, even if it registered
 /// second.
 #[tokio::test]
 async fn an_address_belongs_to_the_account_that_verifies_it() {
@@ -80,7 +80,7 @@ async fn an_address_belongs_to_the_account_that_verifies_it() {
     let verify =
         Service::<EmailVerifyRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
     let mut answers = Vec::new();
-    // The mails do not name the account: a stranger may have chosen its name.
+    // The emails do not contain the username, which a stranger may have chosen.
     assert!(mails.iter().all(|mail| mail.text.starts_with("Hello,")));
     for mail in mails.iter().rev() {
         let token = json!({"token": mail.token().unwrap()});
