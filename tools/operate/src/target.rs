@@ -1,5 +1,5 @@
-//! The database that a command works on: that of the running dev server, a file that no server has open, or
-//! a deployed stack.
+//! The database that a command uses: the running dev server's, a file that no server has open, or a deployed
+//! stack's.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(crate) enum IfMissing {
 }
 
 /// Where the tables are.
-#[expect(clippy::large_enum_variant, reason = "a command has one value of it")]
+#[expect(clippy::large_enum_variant, reason = "each command creates one value")]
 pub(crate) enum Place {
     /// In a deployed stack.
     Deployed(DeployedStack),
@@ -52,15 +52,15 @@ impl Target {
     /// Opens the tables of an existing database.
     ///
     /// # Errors
-    /// When there is no usable database, in one line.
+    /// When there is no usable database. The message is one line.
     pub async fn open(&self, project: &Project) -> anyhow::Result<Tables> {
         self.find(project, IfMissing::Refuse).await?.open(project).await
     }
 
-    /// Finds the tables, and creates nothing.
+    /// Finds the tables without creating anything.
     ///
     /// # Errors
-    /// When the stack does not exist, or `if_missing` requires a database and there is none, in one line.
+    /// When the stack does not exist, or `if_missing` requires a database and there is none. The message is one line.
     pub(crate) async fn find(
         &self,
         project: &Project,
@@ -93,8 +93,8 @@ impl Target {
 }
 
 impl Place {
-    /// The settings of the functions: those of the running dev server or of the deployed stack. Without
-    /// either, those of this process.
+    /// The settings of the functions. They come from the deployed stack or the running dev server; without either,
+    /// from this process.
     pub(crate) fn settings(&self) -> Env {
         match self {
             Self::Deployed(stack) => stack.settings().clone(),
@@ -106,7 +106,7 @@ impl Place {
     /// Opens the tables.
     ///
     /// # Errors
-    /// When they cannot be used, in one line.
+    /// When they cannot be opened. The message is one line.
     pub(crate) async fn open(self, project: &Project) -> anyhow::Result<Tables> {
         let env = self.settings();
         let secrets = LocalSecrets::of(project).versions();

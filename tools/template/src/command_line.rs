@@ -15,10 +15,10 @@ pub struct Checkout {
 }
 
 impl Checkout {
-    /// The checkout that the current directory is in.
+    /// Finds the checkout of the current directory and applies `--local`.
     ///
     /// # Errors
-    /// When it is in none.
+    /// When the current directory is not in a checkout.
     pub fn find(self) -> Result<Project, NotInProject> {
         let project = Project::find()?;
         Ok(match self.local {
@@ -28,7 +28,7 @@ impl Checkout {
     }
 }
 
-/// The exit code of a command. Prints an error with all its reasons in one line.
+/// Converts the result of a command to its exit code. Prints an error with all its reasons in one line.
 pub fn exit_code(result: anyhow::Result<impl Termination>) -> ExitCode {
     match result {
         Ok(outcome) => outcome.report(),
