@@ -70,8 +70,8 @@ impl ServiceClock {
     /// The clock of a service whose answer has this `Date` and arrived at `here` by this machine's clock.
     fn of(date: &str, here: Timestamp) -> Option<Self> {
         let there = DateTimeParser::new().parse_timestamp(date).ok()?;
-        // `Date` has no fraction of a second, so it may be up to a second behind. Add one, because being ahead is safer:
-        // a session that began before `end-all` must not seem to have begun after it.
+        // `Date` has no fraction of a second, so it may be up to a second behind. Add a second, because being ahead is
+        // safer: a session that began before `end-all` must not seem to have begun after it.
         let there = there.checked_add(SignedDuration::from_secs(1)).ok()?;
         Some(Self { ahead: there.duration_since(here) })
     }

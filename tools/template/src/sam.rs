@@ -101,7 +101,8 @@ impl StreamSource {
 }
 
 /// Whether a value matches a pattern of an event filter. An object matches if all its members match, and a list if one
-/// alternative matches. Only the part of the language that the template uses is supported: values and `{"prefix": …}`.
+/// alternative matches. Of the pattern language, only the part that the template uses is supported: values and
+/// `{"prefix": …}`.
 fn matches(pattern: &Value, value: &Value) -> bool {
     match pattern {
         Value::Object(members) => {
@@ -339,7 +340,7 @@ fn watched(alarm: &Properties) -> usize {
     measured.count().max(1)
 }
 
-/// The CORS configuration. If it depends on a condition (`!If`), the branch that allows something.
+/// The CORS configuration. If it depends on a condition (`!If`), the branch that is not `AWS::NoValue`.
 fn cors_of(id: &str, properties: &Properties) -> Result<CorsConfiguration, TemplateError> {
     let configured = match &properties.cors_configuration {
         None => return Ok(CorsConfiguration::default()),

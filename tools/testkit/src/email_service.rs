@@ -10,7 +10,7 @@ use crate::ministack::Ministack;
 pub struct EmailService(Ministack);
 
 impl EmailService {
-    /// Starts a service that accepts mails from `identity`, and waits until it answers.
+    /// Starts a service that accepts emails from `identity`, and waits until it answers.
     ///
     /// # Panics
     /// When `ministack` cannot be installed, or does not start.
