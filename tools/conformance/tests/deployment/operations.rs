@@ -29,7 +29,7 @@ pub(crate) async fn the_authorizer_admits(deployed: &Deployed<'_>) {
 }
 
 /// Only pages of the origins in `CorsOrigins` may read answers.
-pub(crate) async fn origins(deployed: &Deployed<'_>, allowed: &str) {
+pub(crate) async fn only_allowed_origins_read_answers(deployed: &Deployed<'_>, allowed: &str) {
     for origin in ["https://app.example.com", "https://app.example.com.evil.example"] {
         let preflight = deployed
             .request(reqwest::Method::OPTIONS, "/auth/me")
@@ -51,7 +51,7 @@ pub(crate) async fn origins(deployed: &Deployed<'_>, allowed: &str) {
 }
 
 /// A session beyond the limit of its account ends the oldest session.
-pub(crate) async fn too_many_sessions(deployed: &Deployed<'_>) {
+pub(crate) async fn a_further_session_ends_the_oldest(deployed: &Deployed<'_>) {
     assert_eq!(deployed.register("collector").await.status, 201);
     let first = deployed.sign_in("collector").await;
     for _ in 0..5 {
@@ -61,7 +61,7 @@ pub(crate) async fn too_many_sessions(deployed: &Deployed<'_>) {
 }
 
 /// An invitation is valid once, and registration requires one.
-pub(crate) async fn by_invitation(deployed: &Deployed<'_>) {
+pub(crate) async fn an_invitation_is_valid_once(deployed: &Deployed<'_>) {
     deployed.account().deploy("Registration=invite");
     let admin = deployed.login("root").await;
     let invite = deployed.call(reqwest::Method::POST, "/admin/invites", &admin).await.json();
@@ -76,7 +76,7 @@ pub(crate) async fn by_invitation(deployed: &Deployed<'_>) {
 }
 
 /// A signed-in user changes password and address, each from an unknown network.
-pub(crate) async fn elsewhere(deployed: &Deployed<'_>) {
+pub(crate) async fn changes_from_unknown_networks(deployed: &Deployed<'_>) {
     let body =
         json!({"username": "traveller", "password": PASSWORD, "email": "t@travel.example.com"});
     assert_eq!(deployed.post("/auth/register", &body).await.status, 201);
@@ -98,9 +98,9 @@ pub(crate) async fn elsewhere(deployed: &Deployed<'_>) {
     }
 }
 
-/// Causes rare failures, so that each metric is written: throttled passwords, a broken database, mails that SES
-/// refuses, and a mail that can never be sent.
-pub(crate) async fn bad_day(deployed: &Deployed<'_>) {
+/// Causes rare failures, so that each metric is written: throttled passwords, a broken database, emails that SES
+/// refuses, and an email that can never be sent.
+pub(crate) async fn rare_failures_are_counted(deployed: &Deployed<'_>) {
     let account = deployed.account();
     assert_eq!(deployed.register("badday").await.status, 201);
     let wrong = json!({"username": "badday", "password": "a walk by another river"});
@@ -126,7 +126,7 @@ pub(crate) async fn bad_day(deployed: &Deployed<'_>) {
     wait_for(deployed, Metric::MailsFailed).await;
     account.aws().break_services(&[]);
 
-    // A mail of a kind that only a later version knows.
+    // Request an email of a kind that only a later version could send.
     let item = json!({
         "pk": {"S": "OUTBOX#01a2032a-bf2a-7b1e-9e2d-c5564b50823f"},
         "sk": {"S": "MAIL"},
@@ -172,15 +172,15 @@ fn metrics(deployed: &Deployed<'_>) -> BTreeSet<Metric> {
     found
 }
 
-/// Every metric has been written, except for passed deadlines: no request reaches its deadline.
+/// Every metric has been written, except the one for passed deadlines: no request reaches its deadline.
 pub(crate) fn every_metric_has_been_written(deployed: &Deployed<'_>) {
     let mut written = metrics(deployed);
     assert!(written.insert(Metric::DeadlinesPassed), "a request has passed its deadline");
     assert_eq!(written, BTreeSet::from(Metric::ALL));
 }
 
-/// CloudFormation received the two alarms that roll a deployment back.
-pub(crate) fn alarms_are_the_brake(account: &AwsAccount) {
+/// CloudFormation received the two alarms that roll back a deployment.
+pub(crate) fn two_alarms_roll_back_deployments(account: &AwsAccount) {
     let calls = account.aws().calls();
     let told = calls.lines().filter(|call| call.contains("RollbackConfiguration"));
     let told: Vec<Value> = told.map(|call| serde_json::from_str(call).unwrap()).collect();
@@ -192,8 +192,8 @@ pub(crate) fn alarms_are_the_brake(account: &AwsAccount) {
     assert_eq!((watched, body.matches("RollbackTriggers.member.").count()), ([1, 1], 4), "{body}");
 }
 
-/// The functions' calls need all their permissions, and no other.
-pub(crate) async fn privilege_is_least(deployed: &Deployed<'_>) {
+/// The functions have exactly the permissions that their calls need.
+pub(crate) async fn functions_have_least_privilege(deployed: &Deployed<'_>) {
     let project = Project::here();
     let tools = Tools::install(&project, ToolSet::Test).await.unwrap();
     // The deployed values of the parameters that change permissions.

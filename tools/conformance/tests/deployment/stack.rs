@@ -48,7 +48,7 @@ impl<'a> Deployed<'a> {
         self.account
     }
 
-    /// How many items the users' table has.
+    /// The number of items in the users' table.
     pub(crate) fn users(&self) -> usize {
         let table = &self.outputs["UsersTableName"];
         let count = self.account.output(&format!(

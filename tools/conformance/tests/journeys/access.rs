@@ -1,4 +1,4 @@
-//! Access to each route: by role, and with bad tokens.
+//! Access to each route, by role and with bad tokens.
 
 use std::collections::BTreeMap;
 
@@ -97,13 +97,13 @@ pub(crate) async fn every_bad_token_is_refused_by_every_route(server: &impl Plac
             let answer = call(server, &method, &path, Some(&bad.token)).await;
             assert_eq!(answer.status, 401, "{method} {path}: {}: {}", bad.fault, bad.token);
         };
-        // Only a few concurrent requests, because an emulator is slow.
+        // Send only four requests at a time, because an emulator is slow.
         stream::iter(bad).for_each_concurrent(4, refused).await;
         // The valid token comes last, because the route may end its session.
         let control = call(server, &method, &path, Some(&control)).await;
         // The route may still refuse the empty body.
-        let let_in = ![401, 403].contains(&control.status) && control.status < 500;
-        assert!(let_in, "{method} {path} with a good token: {}", control.text);
+        let admitted = ![401, 403].contains(&control.status) && control.status < 500;
+        assert!(admitted, "{method} {path} with a valid token: {}", control.text);
     }
     assert_eq!(guarded + PUBLIC.len(), routes().len());
 }

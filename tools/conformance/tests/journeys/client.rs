@@ -18,11 +18,11 @@ pub(crate) struct Api {
     reached: Reached,
 }
 
-/// The route to the API.
+/// How requests reach the API.
 #[derive(Clone, Debug)]
 enum Reached {
     Directly,
-    /// Through an emulator, which identifies the API by this `Host`, and the caller by a header.
+    /// Through an emulator, which identifies the API by this `Host` and the caller by a header.
     ByHost(String),
 }
 
@@ -40,7 +40,7 @@ impl Tokens {
     }
 }
 
-/// A completely received answer.
+/// An answer that has been received completely.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -85,8 +85,8 @@ impl Api {
         &self.url
     }
 
-    /// Whether the API answers requests with any `Host`.
-    pub(crate) fn takes_any_host(&self) -> bool {
+    /// Whether the API accepts requests with any `Host`.
+    pub(crate) fn accepts_any_host(&self) -> bool {
         matches!(self.reached, Reached::Directly)
     }
 
@@ -94,7 +94,7 @@ impl Api {
         self.request_from(Ipv4Addr::LOCALHOST, method, path)
     }
 
-    /// A request from another loopback address, which represents another network.
+    /// A request from another loopback address, which stands for another network.
     pub(crate) fn request_from(
         &self,
         from: Ipv4Addr,
@@ -170,11 +170,11 @@ pub(crate) fn routes() -> Vec<(Method, String)> {
     routes
 }
 
-/// The minimum number of instances in a parallel test.
+/// The minimum number of instances of a function in a test of concurrent requests.
 pub(crate) const INSTANCES: usize = 8;
 
 /// Sends requests concurrently, and checks that at least [`INSTANCES`] of them, or all, overlapped.
-pub(crate) async fn at_once(
+pub(crate) async fn concurrently(
     requests: impl Iterator<Item = impl Future<Output = Answer>>,
 ) -> Vec<Answer> {
     let timed = requests.map(|request| async {

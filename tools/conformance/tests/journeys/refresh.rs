@@ -1,4 +1,4 @@
-//! Sessions: rotation, replay, listing and ending.
+//! Sessions: they are rotated, replayed, listed and ended.
 
 use reqwest::Method;
 
@@ -20,8 +20,8 @@ pub(crate) async fn rotate(server: &Api, token: &str) -> String {
     }
 }
 
-/// Needs a server with a short grace period, because it waits for its end.
-pub(crate) async fn a_replay_after_the_grace_ends_that_session_alone(server: &impl Place) {
+/// Waits for the end of a grace period, so the server must have a short one.
+pub(crate) async fn a_replay_after_the_grace_period_ends_only_that_session(server: &impl Place) {
     assert_eq!(server.register("victim").await.status, 201);
     let (stolen, other) = (server.sign_in("victim").await, server.sign_in("victim").await);
     let owner = Tokens::of(&server.refresh(&stolen.refresh).await);
@@ -34,7 +34,7 @@ pub(crate) async fn a_replay_after_the_grace_ends_that_session_alone(server: &im
     assert_eq!(status(server, &owner).await, 401);
     // Routes by token accept the access token until it expires.
     assert_eq!(server.get("/api/protected_route", Some(&owner.access)).await.status, 200);
-    assert_eq!(status(server, &other).await, 200, "the other session lives");
+    assert_eq!(status(server, &other).await, 200, "the other session stays live");
     assert_eq!(server.refresh(&other.refresh).await.status, 200);
 }
 
