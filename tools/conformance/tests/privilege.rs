@@ -88,7 +88,12 @@ fn of_the_template(tools: &Tools, parameters: &[(&str, &str)]) -> Roles {
 
 type Context<'a> = &'a [(&'static str, &'a str)];
 
-fn asked(function: &str, action: &str, resource: &str, context: Context<'_>) -> Authorization {
+fn authorization(
+    function: &str,
+    action: &str,
+    resource: &str,
+    context: Context<'_>,
+) -> Authorization {
     let context = context.iter().map(|(key, value)| (*key, BTreeSet::from([(*value).to_owned()])));
     Authorization {
         function: function.to_owned(),
@@ -109,7 +114,7 @@ fn who_may<'a>(
 ) -> Vec<BTreeSet<&'a str>> {
     let functions: Vec<_> = roles.functions().collect();
     let questions = operations.iter().flat_map(|(action, resource, context)| {
-        functions.iter().map(move |function| asked(function, action, resource, context))
+        functions.iter().map(move |function| authorization(function, action, resource, context))
     });
     let questions: Vec<_> = questions.collect();
     let mut decisions = roles.decide(tools, &questions).unwrap().into_iter();

@@ -31,7 +31,7 @@ pub enum AdminCommand {
     Create {
         /// Username of the account
         username: String,
-        /// E-mail address of the account
+        /// Email address of the account
         #[arg(long)]
         email: Option<String>,
         /// Complete set of roles, separated by commas
@@ -102,7 +102,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
                 .as_deref()
                 .map(Email::parse)
                 .transpose()
-                .map_err(|error| anyhow::anyhow!("the e-mail address {error}"))?;
+                .map_err(|error| anyhow::anyhow!("the email address {error}"))?;
             let place = target.find(project, IfMissing::CreateDefault).await?;
             let settings = place.settings();
             let claim = settings.read(AddressClaim::read)?;
@@ -302,7 +302,7 @@ fn show(account: &Account, now: Timestamp) {
         ["username", account.username.as_str()],
         ["id", &account.id.to_string()],
         ["registered", &format!("{} ({age} ago)", account.created_at.strftime("%FT%TZ"))],
-        ["e-mail", &email],
+        ["email", &email],
         ["roles", &account.roles.to_string()],
         ["standing", standing],
     ];

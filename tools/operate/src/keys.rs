@@ -38,7 +38,8 @@ pub enum KeysCommand {
     },
     /// Print the secret that the proxy in front of the API sends (docs/edge.md)
     EdgeSecret {
-        /// Print the SHA-256 digests of the accepted secrets instead, for the parameter EdgeSecretDigests
+        /// Print the SHA-256 digests of the accepted secrets instead, for the parameter
+        /// `EdgeSecretDigests`
         #[arg(long)]
         digests: bool,
         /// The options that choose the database.

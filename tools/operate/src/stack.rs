@@ -52,7 +52,7 @@ pub struct StackArguments {
     profile: Option<String>,
 }
 
-/// An existing stack.
+/// A deployed stack that has been found, with its outputs and settings.
 pub(crate) struct DeployedStack {
     config: SdkConfig,
     outputs: Outputs,
@@ -108,7 +108,7 @@ impl Intercept for ReadClock {
 }
 
 impl StackArguments {
-    /// The stack, or `None` if the user named none. Prints its name.
+    /// Finds the stack and prints its name. Returns `None` if the user named no stack.
     ///
     /// # Errors
     /// When the stack does not exist or cannot be queried. The message is one line.
@@ -162,7 +162,7 @@ impl DeployedStack {
     /// The stack's tables and secrets.
     ///
     /// # Errors
-    /// When it is not a Latchkey stack. The message is one line.
+    /// When the stack is not a Latchkey stack. The message is one line.
     pub(crate) fn tables(&self) -> anyhow::Result<Tables> {
         let builder = dynamo::deadlines((&self.config).into(), OPERATION_DEADLINE);
         let client = dynamo::Client::from_conf(builder.build());

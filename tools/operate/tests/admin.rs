@@ -102,7 +102,7 @@ fn every_refusal_is_one_line() {
         (&["create", "someone", "--password-stdin"], "password1\n", "most common"),
         (&["create", "someone"], "", "--password-stdin"),
         (&["create", "a@b", "--password-stdin"], "a long passphrase\n", "the username"),
-        (&["create", "someone", "--email", "x", "--password-stdin"], "", "the e-mail address"),
+        (&["create", "someone", "--email", "x", "--password-stdin"], "", "the email address"),
         (&["show", "nobody"], "", "there is no account nobody"),
         (&["set-roles", "nobody", "--roles", "admin", "--yes"], "", "there is no account nobody"),
     ] {

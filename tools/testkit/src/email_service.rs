@@ -22,8 +22,8 @@ impl EmailService {
             .credentials_provider(Credentials::new("local", "local", None, None, "testkit"))
             .endpoint_url(started.url());
         let client = Client::from_conf(config.build());
-        let made = client.create_email_identity().email_identity(identity).send().await;
-        made.expect("a new identity");
+        let created = client.create_email_identity().email_identity(identity).send().await;
+        created.expect("a new identity");
         started
     }
 

@@ -164,15 +164,15 @@ impl Roles {
         Ok(grants)
     }
 
-    /// The decisions on calls, in the order of the questions.
+    /// The decisions on `calls`, in the same order.
     ///
     /// # Errors
     /// When the evaluator cannot be run.
-    pub fn decide(&self, tools: &Tools, asked: &[Authorization]) -> anyhow::Result<Vec<Decision>> {
-        let questions = asked.iter().map(|asked| {
-            let attached = self.functions.get(&asked.function);
+    pub fn decide(&self, tools: &Tools, calls: &[Authorization]) -> anyhow::Result<Vec<Decision>> {
+        let questions = calls.iter().map(|call| {
+            let attached = self.functions.get(&call.function);
             let policies = attached.map(|attached| attached.policies.iter().collect());
-            self.question(asked, policies.unwrap_or_default())
+            self.question(call, policies.unwrap_or_default())
         });
         decide(tools, &questions.collect::<Vec<_>>())
     }
@@ -253,11 +253,11 @@ impl Roles {
         Ok(faults)
     }
 
-    fn question<'a>(&'a self, asked: &'a Authorization, policies: Vec<&'a Value>) -> Question<'a> {
-        let resource = self.arns.get(&asked.resource).unwrap_or(&asked.resource);
-        let context = asked.context.iter();
+    fn question<'a>(&'a self, call: &'a Authorization, policies: Vec<&'a Value>) -> Question<'a> {
+        let resource = self.arns.get(&call.resource).unwrap_or(&call.resource);
+        let context = call.context.iter();
         let context = context.map(|(key, values)| (*key, values.iter().cloned().collect()));
-        Question { policies, action: &asked.action, resource, context: context.collect() }
+        Question { policies, action: &call.action, resource, context: context.collect() }
     }
 
     /// The policies of a function without `grant`, and without each value of its conditions.

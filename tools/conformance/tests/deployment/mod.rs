@@ -58,12 +58,12 @@ async fn deployed_as_documented() {
 
     operations::the_authorizer_admits(&deployed).await;
     operations::a_further_session_ends_the_oldest(&deployed).await;
-    operations::changes_from_unknown_networks(&deployed).await;
-    operations::an_invitation_is_valid_once(&deployed).await;
+    operations::elsewhere(&deployed).await;
+    operations::by_invitation(&deployed).await;
     println!("--- operations");
-    operations::rare_failures_are_counted(&deployed).await;
+    operations::bad_day(&deployed).await;
     operations::every_metric_has_been_written(&deployed);
-    operations::functions_have_least_privilege(&deployed).await;
+    operations::privilege_is_least(&deployed).await;
 
     // A changed parameter, an upgrade and even a deletion keep all users.
     let session = deployed.sign_in("root").await;

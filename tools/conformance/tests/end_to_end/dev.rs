@@ -156,12 +156,12 @@ async fn cargo_lambda_watch_alone_serves_logins_and_guarded_routes() {
     assert_eq!(server.register("watcher").await.status, 201);
     let project = Project::here();
     let tools = Tools::install(&project, ToolSet::Dev).await.unwrap();
-    // Hold the port until the end of the test, so that the system assigns it to no other process. `cargo lambda watch`
+    // Reserve the port until the end of the test, so that the system assigns it to no other process. `cargo lambda watch`
     // names the port, so it can still listen on it.
-    let held = tokio::net::TcpSocket::new_v4().unwrap();
-    held.set_reuseaddr(true).unwrap();
-    held.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    let port = held.local_addr().unwrap().port();
+    let reserved = tokio::net::TcpSocket::new_v4().unwrap();
+    reserved.set_reuseaddr(true).unwrap();
+    reserved.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let port = reserved.local_addr().unwrap().port();
     let mut watch = template::process::command(tools.program("cargo-lambda"));
     watch
         .current_dir(project.root())

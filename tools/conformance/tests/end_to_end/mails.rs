@@ -115,7 +115,7 @@ async fn stream(server: &Server) -> Vec<Value> {
 
 /// Neither a table nor the stream contains a secret that a client has sent or received, even while an email waits.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_code_token_or_password_is_stored_in_plaintext() {
+async fn no_code_token_or_password_is_stored_in_clear() {
     const DOMAIN: &str = "example.com";
     let server = Server::start(&["--db", "memory", "--env", "EMAIL_VERIFICATION=required"]);
     let mut secrets = vec![PASSWORD.to_owned(), NEW.to_owned()];

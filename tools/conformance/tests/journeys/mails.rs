@@ -214,10 +214,10 @@ pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Pla
     let other = server.login("other-2").await;
     confirm(server, &other, &last_for(server, &other, DOMAIN, 7).await).await;
     change("UNCONFIRMED@change.example.com").await;
-    let received = mails(server, DOMAIN, 9).await;
-    let notice = with(&received, "unconfirmed@change.example.com");
-    assert!(notice.subject.ends_with("your address was given for another account"));
-    assert_eq!((notice.token(), notice.digits()), (None, None));
+    let came = mails(server, DOMAIN, 9).await;
+    let told = with(&came, "unconfirmed@change.example.com");
+    assert!(told.subject.ends_with("your address was given for another account"));
+    assert_eq!((told.token(), told.digits()), (None, None));
 
     // Confirming a change with the digits also releases the old address, which receives a notice.
     let body = json!({"password": PASSWORD, "new_email": "moved@change.example.com"});
