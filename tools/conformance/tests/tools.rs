@@ -62,7 +62,7 @@ fn cargo_xtask_lists_every_command_with_its_description() {
 /// Runs cargo with the alias in `.cargo/config.toml`.
 #[test]
 fn cargo_xtask_works_in_every_folder_and_is_named_in_the_usage() {
-    // Build first: otherwise the first command would have to.
+    // Build first, so that cargo does not build during the commands below.
     binaries();
     for (folder, usage) in [
         ("", "cargo xtask [OPTIONS] <COMMAND>"),

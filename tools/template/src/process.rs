@@ -77,7 +77,7 @@ impl Group {
         Ok(Self { child, pid })
     }
 
-    /// The child process, which has the streams.
+    /// The child process, for access to its streams.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }

@@ -54,7 +54,7 @@ impl Project {
     /// The checkout of a test. Cargo runs a test in the folder of its package.
     ///
     /// # Panics
-    /// When the current directory is in no checkout.
+    /// When the current directory is not in a checkout.
     #[must_use]
     pub fn here() -> Self {
         Self::find().unwrap_or_else(|error| panic!("{error}"))

@@ -140,7 +140,7 @@ pub struct Table {
     pub ttl: Option<String>,
 }
 
-/// An error in the template.
+/// The reason why the template cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The file cannot be read.

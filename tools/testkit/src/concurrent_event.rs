@@ -16,7 +16,7 @@ use crate::Stack;
 /// An event that ends all sessions of an account while one of its requests is in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConcurrentEvent {
-    /// The password is reset by a mailed code.
+    /// The password is reset with a mailed code.
     Reset,
     /// The password is changed, and a new session begins.
     Change,
@@ -37,7 +37,7 @@ impl ConcurrentEvent {
     }
 
     /// Prepares the event for the current state of `account`. Returns an action that triggers the event through the
-    /// store, as functions do, and a receiver of the session that a password change begins.
+    /// store, as functions do, and a receiver for the id of the session that a password change begins.
     ///
     /// # Panics
     /// When the event cannot be prepared. The action panics when the event fails.

@@ -5,7 +5,7 @@ use aws_sdk_sesv2::{Client, Config};
 
 use crate::ministack::Ministack;
 
-/// An emulated SES that keeps every sent message, and stops when dropped.
+/// An emulated SES that keeps every sent message. Dropping this value stops it.
 #[derive(Debug)]
 pub struct EmailService(Ministack);
 

@@ -1,4 +1,4 @@
-//! An HTTP client that injects faults, which neither the embedded database nor an emulator produces.
+//! An HTTP client that injects faults, because neither the embedded database nor an emulator produces any.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,7 +27,7 @@ pub enum Fault {
     Conflict,
     /// The request is throttled.
     Throttled,
-    /// `DynamoDB` has an internal error.
+    /// `DynamoDB` reports an internal error.
     ServerError,
     /// The request is refused because a permission is missing.
     AccessDenied,
@@ -156,8 +156,8 @@ impl Faults {
         Self::new(Script { always: Some(fault), gate, ..Script::default() })
     }
 
-    /// Imitates a process that is killed right after its request number `requests`: that request is carried out,
-    /// its answer is lost, and no later request arrives.
+    /// Imitates a process that is killed right after request number `requests`, from 1: that request is carried out, its
+    /// answer is lost, and no later request arrives.
     #[must_use]
     pub fn killed_after(requests: usize) -> Self {
         Self::new(Script { killed_after: Some(requests), ..Script::default() })

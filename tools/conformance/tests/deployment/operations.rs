@@ -182,9 +182,9 @@ pub(crate) fn every_metric_has_been_written(deployed: &Deployed<'_>) {
 /// CloudFormation received the two alarms that roll back a deployment.
 pub(crate) fn two_alarms_roll_back_deployments(account: &AwsAccount) {
     let calls = account.aws().calls();
-    let told = calls.lines().filter(|call| call.contains("RollbackConfiguration"));
-    let told: Vec<Value> = told.map(|call| serde_json::from_str(call).unwrap()).collect();
-    let [call] = told.as_slice() else { panic!("{} calls", told.len()) };
+    let updates = calls.lines().filter(|call| call.contains("RollbackConfiguration"));
+    let updates: Vec<Value> = updates.map(|call| serde_json::from_str(call).unwrap()).collect();
+    let [call] = updates.as_slice() else { panic!("{} calls", updates.len()) };
     let body = call["body"].as_str().unwrap();
     assert!(body.contains("Action=UpdateStack"), "{body}");
     let watched = |name: &str| body.matches(&format!("alarm%3Alatchkey-{name}-")).count();

@@ -1,4 +1,4 @@
-//! The dev server itself: it keeps its data, ends its processes, and reports mistakes.
+//! The dev server itself: it keeps its data, ends its processes, and reports its user's mistakes.
 
 use std::process::Stdio;
 
@@ -25,10 +25,10 @@ async fn users_survive_a_restart_and_nothing_is_left_running() {
     let token = server.login("survivor").await;
     assert_eq!(server.get("/auth/protected", Some(&token)).await.status, 200);
     let server_pid = server.pid().as_raw_nonzero().get().unsigned_abs();
-    let family = descendants(server_pid);
-    assert!(!family.is_empty(), "no function runs");
+    let children = descendants(server_pid);
+    assert!(!children.is_empty(), "no function runs");
     server.terminate();
-    let left: Vec<_> = family.into_iter().filter(|pid| is_running(*pid)).collect();
+    let left: Vec<_> = children.into_iter().filter(|pid| is_running(*pid)).collect();
     assert!(left.is_empty(), "left running: {left:?}");
 }
 
@@ -108,14 +108,14 @@ async fn a_killed_server_leaves_no_process() {
     let server = Server::start(&["--db", "memory"]);
     assert_eq!(server.register("survivor").await.status, 201);
     server.get("/auth/protected", None).await;
-    let family = descendants(server.pid().as_raw_nonzero().get().unsigned_abs());
-    assert!(family.len() >= 2, "{family:?}");
+    let children = descendants(server.pid().as_raw_nonzero().get().unsigned_abs());
+    assert!(children.len() >= 2, "{children:?}");
     for instance in server.instances("protected") {
         let pid = rustix::process::Pid::from_raw(instance.cast_signed()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     }
     let (_, _local) = server.end(rustix::process::Signal::KILL);
-    wait_until_ended(&family);
+    wait_until_ended(&children);
 }
 
 /// A Linux user has few inotify instances (128 on Debian), which other programs need.
@@ -149,15 +149,15 @@ async fn a_second_server_reports_the_first_and_the_remedy() {
     assert!(message.contains("expected a number from 1"), "{message}");
 }
 
-/// It needs the router in `Cargo.toml` and the variables in `functions.env`, but not the local gateway.
+/// `cargo lambda watch` needs the router in `Cargo.toml` and the variables in `functions.env`, but not the local gateway.
 #[tokio::test(flavor = "multi_thread")]
 async fn cargo_lambda_watch_alone_serves_logins_and_guarded_routes() {
     let server = Server::start(&[]);
     assert_eq!(server.register("watcher").await.status, 201);
     let project = Project::here();
     let tools = Tools::install(&project, ToolSet::Dev).await.unwrap();
-    // Reserve the port until the end of the test, so that the system assigns it to no other process. `cargo lambda watch`
-    // names the port, so it can still listen on it.
+    // Reserve the port until the end of the test, so that the system assigns it to no other process. A process that
+    // names the port, such as `cargo lambda watch`, can still listen on it.
     let reserved = tokio::net::TcpSocket::new_v4().unwrap();
     reserved.set_reuseaddr(true).unwrap();
     reserved.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();

@@ -281,7 +281,7 @@ async fn a_copy_of_the_tables_gives_no_access() {
     };
     let refused = attacks(refresh_by(&guess.parse().unwrap()), as_admin(&forged)).await;
     assert_eq!(refused, [401; 6]);
-    // A token that a pepper with a new id has signed is refused too.
+    // A token signed with a pepper that has a new id is refused too.
     let own = Peppers::generate("x", &SystemRandom);
     let own = claim.sign(&own.current(Purpose::RefreshToken, jiff::Timestamp::MAX));
     assert_eq!(server.refresh(&own).await.status, 401);

@@ -126,8 +126,8 @@ impl Server {
         let runs = |pid: &u32| {
             std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == binary)
         };
-        let family = super::dev::descendants(self.pid().as_raw_nonzero().get().unsigned_abs());
-        family.into_iter().filter(runs).collect()
+        let children = super::dev::descendants(self.pid().as_raw_nonzero().get().unsigned_abs());
+        children.into_iter().filter(runs).collect()
     }
 
     pub(super) fn binaries(&self) -> &Path {

@@ -99,7 +99,7 @@ pub(crate) async fn every_bad_token_is_refused_by_every_route(server: &impl Plac
         };
         // Send only four requests at a time, because an emulator is slow.
         stream::iter(bad).for_each_concurrent(4, refused).await;
-        // The valid token comes last, because the route may end its session.
+        // Send the valid token last, because the route may end its session.
         let control = call(server, &method, &path, Some(&control)).await;
         // The route may still refuse the empty body.
         let admitted = ![401, 403].contains(&control.status) && control.status < 500;

@@ -80,7 +80,7 @@ async fn me(server: &impl Place, token: &str) -> Value {
     server.get("/auth/me", Some(token)).await.json()
 }
 
-/// Every email arrives, its link and digits work, and it contains nothing from the headers of a request.
+/// Every email arrives, its link and digits work, and no email contains anything from the headers of a request.
 pub(crate) async fn mailed_codes_work_despite_forged_headers(server: &impl Place) {
     const DOMAIN: &str = "reset.example.com";
     assert_eq!(register(server, "rosa-1", "rosa@reset.example.com").await.status, 201);
@@ -203,7 +203,7 @@ pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Pla
     assert_eq!(login(server, "email", "new@change.example.com", PASSWORD).await.status, 200);
     assert_eq!(login(server, "email", "old@change.example.com", PASSWORD).await.status, 401);
 
-    // Another account takes the first new address. The code for it is still valid, but must not take it back.
+    // Another account claims the unconfirmed address. The earlier code is still valid, but must not take it back.
     assert_eq!(register(server, "other-2", "unconfirmed@change.example.com").await.status, 201);
     let late = json!({"token": unconfirmed.token().unwrap()});
     assert_eq!(server.post("/auth/email/verify", &late).await.short(), "409 already_exists");

@@ -12,7 +12,7 @@ pub(crate) use client::{Answer, Api, INSTANCES, PASSWORD, Tokens, concurrently, 
 use identity::{Role, Roles};
 use testkit::{Forge, Received};
 
-/// A running API, with its operator's access.
+/// A running API, and what its operator can do and see.
 pub(crate) trait Place: Deref<Target = Api> + Sync {
     /// Runs `cargo xtask admin` on this API.
     fn administer(&self, arguments: &[&str]);

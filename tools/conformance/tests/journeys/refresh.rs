@@ -1,4 +1,4 @@
-//! Sessions: they are rotated, replayed, listed and ended.
+//! Rotates, replays, lists and ends sessions.
 
 use reqwest::Method;
 
