@@ -103,8 +103,8 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
                 .map(Email::parse)
                 .transpose()
                 .map_err(|error| anyhow::anyhow!("the email address {error}"))?;
-            let place = target.find(project, IfMissing::CreateDefault).await?;
-            let settings = place.settings();
+            let location = target.find(project, IfMissing::CreateDefault).await?;
+            let settings = location.settings();
             let claim = settings.read(AddressClaim::read)?;
             let hash = if hash_stdin {
                 // Refuse an expensive hash now, not when its owner signs in.
@@ -114,7 +114,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
                 let password = password(password_stdin, &policy, &username, email.as_ref())?;
                 Hasher::new().hash(&password, &SystemRandom).await?
             };
-            let users = Users::of(place.open(project).await?);
+            let users = Users::of(location.open(project).await?);
             let email = email.map(|address| (address, claim));
             let account = users.create(username, email, roles.into_iter().collect(), hash).await?;
             users.show(&account);

@@ -133,7 +133,7 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
             show(&record.keys);
             if !yes {
                 ui::line(COST);
-                ui::confirm("Revoke it?")?;
+                ui::confirm(if all { "Revoke all keys?" } else { "Revoke the key?" })?;
             }
             rotation.perform(&plan).await?;
             ui::line("revoked. Published keys:");

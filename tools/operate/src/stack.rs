@@ -38,7 +38,7 @@ const COMMON_FILE: &str = "PASSWORD_COMMON_FILE";
 /// The options that choose a deployed stack.
 #[derive(Clone, Debug, clap::Args)]
 pub struct StackArguments {
-    /// Use the deployed stack of this name instead of a local database, with the credentials that
+    /// Use the deployed stack with this name instead of a local database, with the credentials that
     /// the AWS CLI would use
     #[arg(long, value_name = "NAME")]
     stack: Option<String>,

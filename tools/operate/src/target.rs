@@ -39,7 +39,7 @@ pub(crate) enum IfMissing {
 
 /// Where the tables are.
 #[expect(clippy::large_enum_variant, reason = "each command creates one value")]
-pub(crate) enum Place {
+pub(crate) enum Location {
     /// In a deployed stack.
     Deployed(DeployedStack),
     /// In the database of the running dev server.
@@ -65,14 +65,14 @@ impl Target {
         &self,
         project: &Project,
         if_missing: IfMissing,
-    ) -> anyhow::Result<Place> {
+    ) -> anyhow::Result<Location> {
         if let Some(stack) = self.stack.find().await? {
-            return Ok(Place::Deployed(stack));
+            return Ok(Location::Deployed(stack));
         }
         if self.db.is_none()
             && let Some(state) = DevState::of_running(project)?
         {
-            return Ok(Place::Running(state));
+            return Ok(Location::Running(state));
         }
         let path = self.db.clone().unwrap_or_else(|| project.local(database::FILE));
         let shown = path.display();
@@ -88,11 +88,11 @@ impl Target {
                 bail!("there is no database {shown} yet: cargo xtask dev creates it")
             }
         }
-        Ok(Place::File(path))
+        Ok(Location::File(path))
     }
 }
 
-impl Place {
+impl Location {
     /// The settings of the functions. They come from the deployed stack or the running dev server; without either,
     /// from this process.
     pub(crate) fn settings(&self) -> Env {

@@ -6,7 +6,7 @@ use std::process::{ExitCode, Termination};
 use crate::project::{NotInProject, Project};
 use crate::ui;
 
-/// The options that choose the checkout.
+/// The option that all tools have, and the checkout that it applies to.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Checkout {
     /// Use this folder for the local database, keys and emails [default: .local]

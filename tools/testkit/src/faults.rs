@@ -156,8 +156,8 @@ impl Faults {
         Self::new(Script { always: Some(fault), gate, ..Script::default() })
     }
 
-    /// Imitates a process that is killed right after request number `requests`, from 1: that request is carried out, its
-    /// answer is lost, and no later request arrives.
+    /// Imitates a process that is killed right after request number `requests`, from 1: that request is carried
+    /// out, its answer is lost, and no later request arrives.
     #[must_use]
     pub fn killed_after(requests: usize) -> Self {
         Self::new(Script { killed_after: Some(requests), ..Script::default() })

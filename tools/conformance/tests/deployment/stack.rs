@@ -9,7 +9,7 @@ use serde_json::Value;
 use testkit::{Forge, Received};
 
 use super::account::AwsAccount;
-use crate::journeys::{Api, Place};
+use crate::journeys::{Api, RunningApi};
 
 /// A deployed stack in an account.
 pub(crate) struct Deployed<'a> {
@@ -66,7 +66,7 @@ impl Deref for Deployed<'_> {
     }
 }
 
-impl Place for Deployed<'_> {
+impl RunningApi for Deployed<'_> {
     fn administer(&self, arguments: &[&str]) {
         let arguments = arguments.join(" ");
         self.account.shell(&format!("cargo xtask admin {arguments} --stack $STACK"), "");

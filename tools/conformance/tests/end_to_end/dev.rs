@@ -25,10 +25,10 @@ async fn users_survive_a_restart_and_nothing_is_left_running() {
     let token = server.login("survivor").await;
     assert_eq!(server.get("/auth/protected", Some(&token)).await.status, 200);
     let server_pid = server.pid().as_raw_nonzero().get().unsigned_abs();
-    let children = descendants(server_pid);
-    assert!(!children.is_empty(), "no function runs");
+    let processes = descendants(server_pid);
+    assert!(!processes.is_empty(), "no function runs");
     server.terminate();
-    let left: Vec<_> = children.into_iter().filter(|pid| is_running(*pid)).collect();
+    let left: Vec<_> = processes.into_iter().filter(|pid| is_running(*pid)).collect();
     assert!(left.is_empty(), "left running: {left:?}");
 }
 
@@ -108,14 +108,14 @@ async fn a_killed_server_leaves_no_process() {
     let server = Server::start(&["--db", "memory"]);
     assert_eq!(server.register("survivor").await.status, 201);
     server.get("/auth/protected", None).await;
-    let children = descendants(server.pid().as_raw_nonzero().get().unsigned_abs());
-    assert!(children.len() >= 2, "{children:?}");
+    let processes = descendants(server.pid().as_raw_nonzero().get().unsigned_abs());
+    assert!(processes.len() >= 2, "{processes:?}");
     for instance in server.instances("protected") {
         let pid = rustix::process::Pid::from_raw(instance.cast_signed()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     }
     let (_, _local) = server.end(rustix::process::Signal::KILL);
-    wait_until_ended(&children);
+    wait_until_ended(&processes);
 }
 
 /// A Linux user has few inotify instances (128 on Debian), which other programs need.
@@ -149,7 +149,8 @@ async fn a_second_server_reports_the_first_and_the_remedy() {
     assert!(message.contains("expected a number from 1"), "{message}");
 }
 
-/// `cargo lambda watch` needs the router in `Cargo.toml` and the variables in `functions.env`, but not the local gateway.
+/// `cargo lambda watch` needs the router in `Cargo.toml` and the variables in `functions.env`, but not the local
+/// gateway.
 #[tokio::test(flavor = "multi_thread")]
 async fn cargo_lambda_watch_alone_serves_logins_and_guarded_routes() {
     let server = Server::start(&[]);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::server::{MANY_INSTANCES, Server};
 use crate::journeys::mails::{NEW, last, login, mails, register, spoofed};
-use crate::journeys::{Answer, INSTANCES, PASSWORD, Place, Tokens, concurrently};
+use crate::journeys::{Answer, INSTANCES, PASSWORD, RunningApi, Tokens, concurrently};
 use testkit::Received;
 
 /// The tries come from two hundred networks. Afterwards, the right digits are refused, but the link works.

@@ -96,10 +96,10 @@ async fn a_killed_database_makes_no_second_chain() {
     let zero = server.sign_in("phoenix").await.refresh;
     let one = rotate(&server, &zero).await;
     let two = rotate(&server, &one).await;
-    let children = super::dev::descendants(server.pid().as_raw_nonzero().get().unsigned_abs());
+    let processes = super::dev::descendants(server.pid().as_raw_nonzero().get().unsigned_abs());
     let (_, local) = server.end(Signal::KILL);
     // Wait for the child processes to end by themselves, because the next server uses the same files.
-    super::dev::wait_until_ended(&children);
+    super::dev::wait_until_ended(&processes);
 
     let server = Server::start_in(local, &arguments);
     let three = rotate(&server, &two).await;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use testkit::{Forge, claims, token_header};
 
 use super::server::{Server, shared};
-use crate::journeys::{Place, Tokens};
+use crate::journeys::{RunningApi, Tokens};
 
 /// The time limit for the load.
 const TIME_LIMIT: Duration = Duration::from_mins(10);

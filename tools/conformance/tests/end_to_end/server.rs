@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use template::project::Project;
 use testkit::{Forge, Received, mails_in};
 
-use crate::journeys::{Api, Place};
+use crate::journeys::{Api, RunningApi};
 
 /// Options for tests of concurrent requests: as many instances of each function as `INSTANCES`.
 pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
@@ -126,8 +126,8 @@ impl Server {
         let runs = |pid: &u32| {
             std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == binary)
         };
-        let children = super::dev::descendants(self.pid().as_raw_nonzero().get().unsigned_abs());
-        children.into_iter().filter(runs).collect()
+        let processes = super::dev::descendants(self.pid().as_raw_nonzero().get().unsigned_abs());
+        processes.into_iter().filter(runs).collect()
     }
 
     pub(super) fn binaries(&self) -> &Path {
@@ -160,7 +160,7 @@ impl Deref for Server {
     }
 }
 
-impl Place for Server {
+impl RunningApi for Server {
     fn administer(&self, arguments: &[&str]) {
         let output = self.operate(&[&["admin"], arguments].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -15,12 +15,12 @@ pub(crate) const PASSWORD: &str = "a long walk by the river";
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     url: String,
-    reached: Reached,
+    connection: Connection,
 }
 
 /// How requests reach the API.
 #[derive(Clone, Debug)]
-enum Reached {
+enum Connection {
     Directly,
     /// Through an emulator, which identifies the API by this `Host` and the caller by a header.
     ByHost(String),
@@ -74,11 +74,11 @@ impl Answer {
 
 impl Api {
     pub(crate) fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), reached: Reached::Directly }
+        Self { url: url.into(), connection: Connection::Directly }
     }
 
     pub(crate) fn by_host(url: &str, host: &str) -> Self {
-        Self { url: url.to_owned(), reached: Reached::ByHost(host.to_owned()) }
+        Self { url: url.to_owned(), connection: Connection::ByHost(host.to_owned()) }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -87,7 +87,7 @@ impl Api {
 
     /// Whether the API accepts requests with any `Host`.
     pub(crate) fn accepts_any_host(&self) -> bool {
-        matches!(self.reached, Reached::Directly)
+        matches!(self.connection, Connection::Directly)
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -103,9 +103,9 @@ impl Api {
     ) -> RequestBuilder {
         let client = Client::builder().local_address(IpAddr::V4(from)).no_proxy().build().unwrap();
         let request = client.request(method, format!("{}{path}", self.url));
-        match &self.reached {
-            Reached::Directly => request,
-            Reached::ByHost(host) => {
+        match &self.connection {
+            Connection::Directly => request,
+            Connection::ByHost(host) => {
                 request.header("host", host).header("x-source-ip", from.to_string())
             }
         }

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::Received;
 
-use super::{Answer, PASSWORD, Place, Tokens};
+use super::{Answer, PASSWORD, RunningApi, Tokens};
 
 pub(crate) const NEW: &str = "a longer walk along the coast";
 
@@ -15,7 +15,7 @@ pub(crate) const NEW: &str = "a longer walk along the coast";
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Waits until `count` emails have arrived at addresses of this domain, and checks that there are no more.
-pub(crate) async fn mails(server: &impl Place, domain: &str, count: usize) -> Vec<Received> {
+pub(crate) async fn mails(server: &impl RunningApi, domain: &str, count: usize) -> Vec<Received> {
     let received = async || {
         let mut mails = server.mails().await;
         mails.retain(|mail| mail.to.ends_with(domain));
@@ -33,13 +33,13 @@ pub(crate) async fn mails(server: &impl Place, domain: &str, count: usize) -> Ve
 }
 
 /// Waits until `count` emails have arrived, and returns the last one.
-pub(crate) async fn last(server: &impl Place, domain: &str, count: usize) -> Received {
+pub(crate) async fn last(server: &impl RunningApi, domain: &str, count: usize) -> Received {
     mails(server, domain, count).await.pop().unwrap()
 }
 
 /// Sends a request with forged host headers.
 pub(crate) async fn spoofed(
-    server: &impl Place,
+    server: &impl RunningApi,
     path: &str,
     body: &Value,
     token: Option<&str>,
@@ -62,26 +62,31 @@ pub(crate) async fn spoofed(
 }
 
 /// Checks the link in an email and returns the link's token.
-async fn follow(server: &impl Place, mail: &Received, page: &str) -> String {
+async fn follow(server: &impl RunningApi, mail: &Received, page: &str) -> String {
     server.follow(mail, page).await;
     mail.token().unwrap().to_owned()
 }
 
-pub(crate) async fn register(server: &impl Place, username: &str, email: &str) -> Answer {
+pub(crate) async fn register(server: &impl RunningApi, username: &str, email: &str) -> Answer {
     let body = json!({"username": username, "password": PASSWORD, "email": email});
     spoofed(server, "/auth/register", &body, None).await
 }
 
-pub(crate) async fn login(server: &impl Place, by: &str, name: &str, password: &str) -> Answer {
+pub(crate) async fn login(
+    server: &impl RunningApi,
+    by: &str,
+    name: &str,
+    password: &str,
+) -> Answer {
     server.post("/auth/login", &json!({by: name, "password": password})).await
 }
 
-async fn me(server: &impl Place, token: &str) -> Value {
+async fn me(server: &impl RunningApi, token: &str) -> Value {
     server.get("/auth/me", Some(token)).await.json()
 }
 
 /// Every email arrives, its link and digits work, and no email contains anything from the headers of a request.
-pub(crate) async fn mailed_codes_work_despite_forged_headers(server: &impl Place) {
+pub(crate) async fn mailed_codes_work_despite_forged_headers(server: &impl RunningApi) {
     const DOMAIN: &str = "reset.example.com";
     assert_eq!(register(server, "rosa-1", "rosa@reset.example.com").await.status, 201);
     let access = server.login("rosa-1").await;
@@ -141,14 +146,14 @@ pub(crate) async fn mailed_codes_work_despite_forged_headers(server: &impl Place
 }
 
 /// Requests an email that confirms the account's own address, and returns this email.
-async fn last_for(server: &impl Place, access: &str, domain: &str, count: usize) -> Received {
+async fn last_for(server: &impl RunningApi, access: &str, domain: &str, count: usize) -> Received {
     let sent = spoofed(server, "/auth/email/verify/send", &json!({}), Some(access)).await;
     assert_eq!(sent.status, 202);
     last(server, domain, count).await
 }
 
 /// Confirms the address of the signed-in account with the digits in an email.
-async fn confirm(server: &impl Place, access: &str, mail: &Received) {
+async fn confirm(server: &impl RunningApi, access: &str, mail: &Received) {
     let (first, second) = mail.digits().unwrap().split_at(4);
     let code = json!({"code": format!("{first} {second}")});
     let answer = spoofed(server, "/auth/email/verify/code", &code, Some(access)).await;
@@ -157,7 +162,7 @@ async fn confirm(server: &impl Place, access: &str, mail: &Received) {
 }
 
 /// Covers every outcome of a change of address.
-pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Place) {
+pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl RunningApi) {
     const DOMAIN: &str = "change.example.com";
     assert_eq!(register(server, "rosa-2", "old@change.example.com").await.status, 201);
     let access = server.login("rosa-2").await;

@@ -13,7 +13,7 @@ use identity::{Role, Roles};
 use testkit::{Forge, Received};
 
 /// A running API, and what its operator can do and see.
-pub(crate) trait Place: Deref<Target = Api> + Sync {
+pub(crate) trait RunningApi: Deref<Target = Api> + Sync {
     /// Runs `cargo xtask admin` on this API.
     fn administer(&self, arguments: &[&str]);
 
