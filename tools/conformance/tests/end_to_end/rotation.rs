@@ -171,7 +171,7 @@ async fn the_global_epoch_ends_every_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn adding_a_pepper_ends_no_session() {
+async fn a_further_pepper_ends_no_session() {
     let server = Server::start(&["--db", "memory", "--env", "SECRETS_CACHE_SECONDS=1"]);
     assert_eq!(server.register("salty").await.status, 201);
     let before = server.sign_in("salty").await;

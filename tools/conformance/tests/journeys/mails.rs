@@ -86,7 +86,7 @@ async fn me(server: &impl RunningApi, token: &str) -> Value {
 }
 
 /// Every email arrives, its link and digits work, and no email contains anything from the headers of a request.
-pub(crate) async fn mailed_codes_work_despite_forged_headers(server: &impl RunningApi) {
+pub(crate) async fn a_password_and_an_address_change_by_mail(server: &impl RunningApi) {
     const DOMAIN: &str = "reset.example.com";
     assert_eq!(register(server, "rosa-1", "rosa@reset.example.com").await.status, 201);
     let access = server.login("rosa-1").await;

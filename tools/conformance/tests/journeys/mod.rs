@@ -43,7 +43,7 @@ macro_rules! journeys {
             access::access_matrix,
             access::every_bad_token_is_refused_by_every_route,
             access::a_token_is_accepted_only_in_the_authorization_header,
-            mails::mailed_codes_work_despite_forged_headers,
+            mails::a_password_and_an_address_change_by_mail,
             mails::an_address_changes_only_after_confirmation,
             refresh::sessions_are_listed_and_ended_immediately,
             refresh::access_and_refresh_tokens_are_not_interchangeable,
