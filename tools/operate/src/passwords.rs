@@ -95,7 +95,7 @@ fn build(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
     ));
     ui::line("to use it here:");
     ui::line(format_args!("  cargo xtask dev --env PASSWORD_BREACHED_FILTER={shown}"));
-    ui::line("to publish it as a layer, which docs/passwords.md explains:");
+    ui::line("to publish it as a layer (see docs/passwords.md):");
     ui::line(format_args!("  zip -j breached-passwords.zip {shown}"));
     ui::line(
         "  aws lambda publish-layer-version --layer-name breached-passwords --zip-file \

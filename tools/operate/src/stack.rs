@@ -142,7 +142,7 @@ impl StackArguments {
         let stack = stack.with_context(|| format!("{region}: there is no stack {name}"))?;
         // arn:aws:cloudformation:eu-central-1:123456789012:stack/name/id
         let account = stack.stack_id().and_then(|arn| arn.split(':').nth(4)).unwrap_or("?");
-        ui::note(format_args!("the stack {name} in {region} of the account {account}"));
+        ui::note(format_args!("using the stack {name} in {region}, account {account}"));
         let clock = clock.0.get().context("AWS did not report the time")?;
         Ok(Some(DeployedStack {
             config,

@@ -64,7 +64,7 @@ pub fn confirm(question: &str) -> anyhow::Result<()> {
     if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
         Ok(())
     } else {
-        bail!("cancelled: nothing was changed");
+        bail!("canceled: nothing was changed");
     }
 }
 

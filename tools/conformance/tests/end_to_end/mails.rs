@@ -35,8 +35,8 @@ async fn only_five_of_a_thousand_tries_at_digits_are_checked() {
         server.send(request).await
     };
     let wrong = |n: u32| format!("{:08}", (right + 1 + n) % 100_000_000);
-    // Send 50 requests at a time: on a slow machine, more of them would wait for an instance for longer than the
-    // gateway's limit of 30 s.
+    // Send batches of 50: on a slow machine, the requests of a larger batch would wait for an instance for longer than
+    // the gateway's limit of 30 s.
     for batch in 0..20 {
         let answers = concurrently((batch * 50..).take(50).map(|n| guess(n, wrong(n)))).await;
         for answer in answers {
