@@ -14,7 +14,7 @@ fn main() -> io::Result<()> {
         let code = block.split("\n```").next().unwrap_or_default();
         let Some(name) = code.split("NAME: &'static str = \"").nth(1) else { continue };
         let name = name.split('"').next().unwrap_or_default();
-        // `include!` accepts no documentation of the whole file.
+        // `include!` does not accept inner doc comments.
         let lines = code.lines().filter(|line| !line.starts_with("//!"));
         let code: String = lines.flat_map(|line| [line, "\n"]).collect();
         fs::write(Path::new(&out).join(format!("{name}.rs")), code)?;

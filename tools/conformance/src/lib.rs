@@ -1,6 +1,8 @@
-//! Tests about all routes at once.
+//! Tests across all routes and tools.
 //!
-//! - `layout`: folders, packages, binaries, template, events and `openapi.yaml` agree, and crates
-//!   depend on one another as `tests/layout.rs` lists
-//! - `end_to_end`: the compiled functions behind the local gateway, over HTTP; with a snapshot of who
-//!   may call what, so that a reviewer sees a new route as a new row
+//! - `layout`: folders, packages, binaries, template, events and `openapi.yaml` agree, and crates depend on one
+//!   another only as `tests/layout.rs` lists
+//! - `end_to_end`: the compiled functions over HTTP, behind the local gateway and deployed to an emulator of AWS. A
+//!   snapshot lists the access to every route, so that a reviewer sees a new route as a new row
+//! - `operate` and `privilege`: alarms, logs, limits and permissions in the template
+//! - `restore`, `tools` and `worked_examples`: commands and code behave as the documentation says

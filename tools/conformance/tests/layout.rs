@@ -70,7 +70,7 @@ fn a_function_has_one_name_everywhere() {
 }
 
 #[test]
-fn every_event_matches_a_function_and_a_route_of_it() {
+fn every_event_matches_a_route_of_its_function() {
     let template = template();
     for (file, event) in events() {
         let of = |name: &str| {
@@ -143,7 +143,7 @@ fn openapi_has_every_route_and_no_other() {
     assert_eq!(documented, routes());
 }
 
-/// A role is one line in `shared/identity/src/role.rs`; these files repeat the names.
+/// `shared/identity/src/role.rs` defines the roles, and other files repeat their names.
 #[test]
 fn every_file_has_the_roles_of_identity() {
     let outdated: Vec<_> =
@@ -193,7 +193,7 @@ fn sources(folder: &Path) -> String {
     text
 }
 
-/// A renamed test is renamed in `docs/invariants.md` too.
+/// Otherwise an invariant would name a test that has been renamed or deleted.
 #[test]
 fn every_test_that_the_invariants_name_exists() {
     let root = Project::here().root().to_owned();
@@ -211,10 +211,10 @@ fn every_test_that_the_invariants_name_exists() {
     assert!(missing.is_empty(), "docs/invariants.md names tests that do not exist: {missing:#?}");
 }
 
-/// The traits of gates are open, because the guards are crates of their own. A gate in another crate could admit
+/// The traits of a gate are public, because the guards are separate crates. A gate in any other crate could admit
 /// anyone.
 #[test]
-fn only_the_guards_name_the_parts_of_a_gate() {
+fn only_listed_crates_name_the_parts_of_a_gate() {
     let parts = ["TokenGate", "AccountGate", "KeySource", "AccountCheck", "Verifier"];
     let names_one = |code: String| {
         let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
@@ -235,7 +235,7 @@ fn only_the_guards_name_the_parts_of_a_gate() {
     assert_eq!(naming, BTreeSet::from(expected));
 }
 
-/// The files contain tokens.
+/// Otherwise a commit could include the tokens in these files.
 #[test]
 fn git_ignores_the_files_that_the_session_in_the_readme_writes() {
     let read = |name| std::fs::read_to_string(Project::here().root().join(name)).unwrap();
@@ -278,8 +278,8 @@ fn features_are_the_same_with_tests_and_without() {
     assert!(differing.is_empty(), "the features of these crates differ in tests: {differing:#?}");
 }
 
-/// `cargo xtask` prints its first line within seconds on a fresh clone. It selects its own package, which
-/// could otherwise change the features of shared crates.
+/// `cargo xtask` must print its first line within seconds on a fresh clone. Cargo builds this package alone, so any
+/// shared dependency could be built again with other features.
 #[test]
 fn cargo_xtask_depends_on_the_standard_library_alone() {
     let crates = tree(&["--package", "xtask", "--edges", "normal,build"]);
@@ -296,7 +296,7 @@ fn estimates_link_no_client_of_aws_and_no_database() {
     }
 }
 
-/// `cargo xtask test` builds no test program for a `main.rs`.
+/// `cargo xtask test` builds no test program for a `main.rs`, so tests in one would never run.
 #[test]
 fn no_main_file_has_tests() {
     for package in metadata().packages {
@@ -308,7 +308,7 @@ fn no_main_file_has_tests() {
 }
 
 /// Otherwise `sam build`, which builds functions one by one, compiles crates with different features twice.
-/// Functions that link no AWS SDK are exempt: they are a fifth of the others' size.
+/// Functions that link no AWS SDK are exempt, because they are a fifth of the size of the others.
 #[test]
 fn functions_share_the_features_of_their_crates() {
     let mut known = BTreeMap::new();
@@ -349,7 +349,7 @@ fn routes_by_token_link_no_secrets() {
     }
 }
 
-/// Tools are for developers and operators, and their code must not reach production.
+/// The tools' code is for developers and operators, and must not reach production.
 #[test]
 fn functions_and_shared_crates_depend_on_no_tool() {
     let packages = metadata().packages;

@@ -142,7 +142,7 @@ fn logs_expire_after_the_configured_time() {
     assert_eq!(kept, ["LogRetentionDays", "LogRetentionDays"]);
 }
 
-/// Mails are sent in order: a mail that fails must be retried, abandoned in time, and reported by an alarm.
+/// Emails are sent in order. One that fails must be retried, abandoned in time, and reported by an alarm.
 #[test]
 fn no_mail_is_lost_silently() {
     let resources = resources();
@@ -174,9 +174,9 @@ fn no_mail_is_lost_silently() {
     }
 }
 
-/// Without a base for its links, the mailer does not start and all mails are lost.
+/// Without `MailLinkBase`, the mailer would not start, and all emails would be lost.
 #[test]
-fn mail_without_links_is_refused() {
+fn mail_without_a_base_for_links_is_refused() {
     let text = fs::read_to_string(Project::here().template()).unwrap();
     let template: Value = serde_saphyr::from_str(&text).unwrap();
     let rule = &template["Rules"]["MailHasLinks"]["Assertions"][0];
@@ -191,7 +191,7 @@ fn mail_without_links_is_refused() {
 }
 
 /// API Gateway waits 30 s for a route and 10 s for an authorizer ("Quotas for configuring and running an HTTP
-/// API"). A function ends its calls 2 s before its timeout, which must leave time for one complete call.
+/// API"). A function cancels its calls 2 s before its timeout, and one complete call must fit before that.
 #[test]
 fn timeouts_are_within_the_limits_of_api_gateway_and_allow_one_complete_call() {
     let template = fs::read_to_string(Project::here().template()).unwrap();
@@ -211,7 +211,7 @@ fn timeouts_are_within_the_limits_of_api_gateway_and_allow_one_complete_call() {
     }
 }
 
-/// Argon2 needs a full vCPU, which Lambda assigns at 1,769 MB; other functions mostly wait.
+/// Argon2 needs a full vCPU, which Lambda assigns at 1,769 MB. Other functions mostly wait for services.
 #[test]
 fn only_functions_that_hash_have_a_full_vcpu_and_reserved_concurrency() {
     for (id, resource) in resources() {

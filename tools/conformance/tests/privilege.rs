@@ -52,7 +52,7 @@ const READS: [&str; 4] = [
     "secretsmanager:GetSecretValue",
 ];
 
-/// The actions that write the log.
+/// The actions that write to the log.
 const LOGGING: [&str; 2] = ["logs:CreateLogStream", "logs:PutLogEvents"];
 
 /// The actions that write traces.
@@ -88,7 +88,12 @@ fn of_the_template(tools: &Tools, parameters: &[(&str, &str)]) -> Roles {
 
 type Context<'a> = &'a [(&'static str, &'a str)];
 
-fn asked(function: &str, action: &str, resource: &str, context: Context<'_>) -> Authorization {
+fn authorization(
+    function: &str,
+    action: &str,
+    resource: &str,
+    context: Context<'_>,
+) -> Authorization {
     let context = context.iter().map(|(key, value)| (*key, BTreeSet::from([(*value).to_owned()])));
     Authorization {
         function: function.to_owned(),
@@ -99,23 +104,27 @@ fn asked(function: &str, action: &str, resource: &str, context: Context<'_>) -> 
 }
 
 /// An action, a resource, and the values of condition keys.
-type Deed<'a> = (&'a str, &'a str, Context<'a>);
+type Operation<'a> = (&'a str, &'a str, Context<'a>);
 
-/// For each deed, the functions that may do it.
-fn who_may<'a>(tools: &Tools, roles: &'a Roles, deeds: &[Deed<'_>]) -> Vec<BTreeSet<&'a str>> {
+/// For each operation, the functions that may perform it.
+fn who_may<'a>(
+    tools: &Tools,
+    roles: &'a Roles,
+    operations: &[Operation<'_>],
+) -> Vec<BTreeSet<&'a str>> {
     let functions: Vec<_> = roles.functions().collect();
-    let questions = deeds.iter().flat_map(|(action, resource, context)| {
-        functions.iter().map(move |function| asked(function, action, resource, context))
+    let questions = operations.iter().flat_map(|(action, resource, context)| {
+        functions.iter().map(move |function| authorization(function, action, resource, context))
     });
     let questions: Vec<_> = questions.collect();
     let mut decisions = roles.decide(tools, &questions).unwrap().into_iter();
-    let who = deeds.iter().map(|(action, resource, _)| {
+    let who = operations.iter().map(|(action, resource, _)| {
         let decided = functions.iter().zip(decisions.by_ref().take(functions.len()));
         decided
             .filter_map(|(function, decision)| match decision {
                 Decision::Allowed => Some(*function),
                 Decision::Denied => None,
-                Decision::Senseless(reason) => panic!("{action} on {resource}: {reason}"),
+                Decision::Invalid(reason) => panic!("{action} on {resource}: {reason}"),
             })
             .collect()
     });
@@ -233,8 +242,10 @@ async fn functions_write_only_the_log_of_the_stack() {
         (put, other.as_str(), BTreeSet::new()),
         ("logs:CreateLogGroup", group, BTreeSet::new()),
     ];
-    let deeds = expected.each_ref().map(|(action, resource, _)| (*action, *resource, &[][..]));
-    for ((action, resource, expected), may) in expected.iter().zip(who_may(tools, roles, &deeds)) {
+    let operations = expected.each_ref().map(|(action, resource, _)| (*action, *resource, &[][..]));
+    for ((action, resource, expected), may) in
+        expected.iter().zip(who_may(tools, roles, &operations))
+    {
         assert_eq!(&may, expected, "{action} {resource}");
     }
 }
@@ -247,8 +258,8 @@ async fn only_the_mailer_sends_mail_and_only_from_the_configured_address() {
     let arns = ["identity/example.com", "identity/no-reply@example.com", "configuration-set/a"]
         .map(|resource| format!("arn:aws:ses:us-east-1:000000000000:{resource}"));
     for (from, expected) in [(ours, BTreeSet::from(["MailerFunction"])), (other, BTreeSet::new())] {
-        let deeds = arns.each_ref().map(|arn| ("ses:SendEmail", arn.as_str(), from));
-        for may in who_may(tools, roles, &deeds) {
+        let operations = arns.each_ref().map(|arn| ("ses:SendEmail", arn.as_str(), from));
+        for may in who_may(tools, roles, &operations) {
             assert_eq!(may, expected, "{from:?}");
         }
     }
@@ -258,11 +269,11 @@ async fn only_the_mailer_sends_mail_and_only_from_the_configured_address() {
 #[tokio::test]
 async fn every_grant_has_an_effect() {
     let (tools, roles) = everything().await;
-    let void = roles.void(tools).unwrap();
-    assert!(void.is_empty(), "{}", void.join("\n"));
+    let ineffective = roles.ineffective(tools).unwrap();
+    assert!(ineffective.is_empty(), "{}", ineffective.join("\n"));
 }
 
-/// A template whose only role fits its calls exactly.
+/// A template whose only role grants exactly what [`calls`] need.
 const SMALL: &str = r#"
 Transform: AWS::Serverless-2016-10-31
 Parameters:
@@ -351,7 +362,7 @@ fn translated(tools: &Tools, template: &str, parameters: &[(&str, &str)]) -> Rol
     Roles::of(tools, file.path(), parameters).unwrap()
 }
 
-/// The roles with one text replaced, which must occur.
+/// The roles with `from` replaced by `to`. `from` must occur.
 fn changed(roles: &Roles, from: &str, to: &str) -> Roles {
     let text = serde_json::to_string(roles).unwrap();
     assert!(text.contains(from), "{from} is not in {text}");
@@ -389,8 +400,8 @@ async fn missing_and_superfluous_grants_are_reported() {
             "AFunction is not granted secretsmanager:GetSecretValue on Hidden",
         ),
     ] {
-        let said = faults(&changed(&small, from, to));
-        assert!(said.contains(expected), "{to}: {said}");
+        let reported = faults(&changed(&small, from, to));
+        assert!(reported.contains(expected), "{to}: {reported}");
     }
 }
 
@@ -407,12 +418,12 @@ async fn policies_that_sam_adds_are_reported() {
 async fn a_grant_without_effect_is_reported() {
     let tools = tools().await;
     let small = translated(&tools, SMALL, &[]);
-    assert_eq!(small.void(&tools).unwrap(), Vec::<String>::new());
+    assert_eq!(small.ineffective(&tools).unwrap(), Vec::<String>::new());
     for (from, to) in [
         (r#""dynamodb:PutItem""#, r#""dynamodb:ListTables""#),
         (r#""dynamodb:PutItem""#, r#""dynamodb:PutItems""#),
         ("dynamodb:LeadingKeys", "dynamodb:LeadingKey"),
     ] {
-        assert!(!changed(&small, from, to).void(&tools).unwrap().is_empty(), "{to}");
+        assert!(!changed(&small, from, to).ineffective(&tools).unwrap().is_empty(), "{to}");
     }
 }

@@ -20,7 +20,7 @@ async fn login(stack: &Stack, password: &str) -> EventResponse {
     answer(&route, json_request("login", &credentials)).await
 }
 
-/// Refreshes by a new instance, which has cached nothing.
+/// Refreshes with a new instance, which has cached nothing.
 async fn refresh(stack: &Stack, token: &Value) -> i64 {
     let route = Service::<RefreshRoute>::open(&stack.env(), &World::system()).await.unwrap();
     status(&answer(&route, json_request("refresh", &json!({"refresh_token": token}))).await)
@@ -55,12 +55,12 @@ async fn the_global_epoch_ends_sessions_that_a_backup_revives() {
     restore(&stack, backup).await;
     assert_eq!(refresh(&stack, &token).await, 200);
 
-    // `cargo xtask sessions end-all`
+    // End all sessions, as `cargo xtask sessions end-all` does.
     let epoch = GlobalEpoch::after(SystemClock.now());
     stack.keys_table().raise_epoch(epoch).await.unwrap();
     assert_eq!(refresh(&stack, &token).await, 401);
 
-    // Sessions are valid again if they begin in the second of the epoch, which the command prints, or later.
+    // A session is valid if it begins at the epoch, which the command prints, or later.
     while SystemClock.now().as_second() < epoch.second() {
         tokio::task::yield_now().await;
     }

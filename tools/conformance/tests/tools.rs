@@ -43,7 +43,7 @@ fn words(text: &str) -> String {
 }
 
 #[test]
-fn cargo_xtask_lists_every_command_of_every_tool_as_the_tool_describes_it() {
+fn cargo_xtask_lists_every_command_with_its_description() {
     let xtask = printed(Command::new(&binaries()["xtask"]).arg("--help"));
     let mut commands = Vec::new();
     for tool in ["local", "operate", "estimate", "develop"] {
@@ -59,10 +59,10 @@ fn cargo_xtask_lists_every_command_of_every_tool_as_the_tool_describes_it() {
     assert_eq!(listed(&xtask), commands);
 }
 
-/// Through cargo, with the alias of `.cargo/config.toml`.
+/// Runs cargo with the alias in `.cargo/config.toml`.
 #[test]
 fn cargo_xtask_works_in_every_folder_and_is_named_in_the_usage() {
-    // Otherwise cargo would build it in each of the commands, within their time.
+    // Build first, so that cargo does not build during the commands below.
     binaries();
     for (folder, usage) in [
         ("", "cargo xtask [OPTIONS] <COMMAND>"),
@@ -78,7 +78,7 @@ fn cargo_xtask_works_in_every_folder_and_is_named_in_the_usage() {
     }
 }
 
-/// Runs a command without the privilege of root to read every file.
+/// Runs a command without root's privilege to read every file.
 fn without_privilege(tool: &str, local: &Path, arguments: &[&str]) -> Output {
     let tool = &binaries()[tool];
     let mut command = if rustix::process::geteuid().is_root() {
@@ -91,12 +91,12 @@ fn without_privilege(tool: &str, local: &Path, arguments: &[&str]) -> Output {
     command.args(arguments).arg("--local").arg(local).stdin(Stdio::null()).output().unwrap()
 }
 
-/// The one line of a refusal.
-fn refused(output: &Output) -> String {
+/// The one line on standard error of a command that must fail.
+fn refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let said = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(said.lines().count(), 1, "{said}");
-    said
+    let message = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    message
 }
 
 /// The error must not say that the database is missing, because `cargo xtask dev` could not create it either.
@@ -119,10 +119,10 @@ fn local_state_that_cannot_be_read_is_reported_with_the_reason() {
             ("operate", &["sessions", "end-all", "--yes"]),
             ("develop", &["bench", "login-timing"]),
         ] {
-            let said = refused(&without_privilege(tool, local, arguments));
-            assert!(said.contains(reason), "{arguments:?}: {said}");
-            assert!(said.contains(local.to_str().unwrap()), "{arguments:?}: {said}");
-            assert!(!said.contains("there is no") && !said.contains("os error"), "{said}");
+            let message = refusal(&without_privilege(tool, local, arguments));
+            assert!(message.contains(reason), "{arguments:?}: {message}");
+            assert!(message.contains(local.to_str().unwrap()), "{arguments:?}: {message}");
+            assert!(!message.contains("there is no") && !message.contains("os error"), "{message}");
         }
     }
     let database = closed.join("latchkey.db");
@@ -130,10 +130,10 @@ fn local_state_that_cannot_be_read_is_reported_with_the_reason() {
     for (tool, local, arguments) in
         [("operate", folder.path(), &typed[..]), ("local", &closed, &["dev", "--port", "0"])]
     {
-        let said = refused(&without_privilege(tool, local, arguments));
-        assert!(said.contains("Permission denied"), "{said}");
-        assert!(said.contains(closed.to_str().unwrap()), "{said}");
+        let message = refusal(&without_privilege(tool, local, arguments));
+        assert!(message.contains("Permission denied"), "{message}");
+        assert!(message.contains(closed.to_str().unwrap()), "{message}");
     }
-    // So that the folder can be removed.
+    // Restore the permissions, so that the folder can be removed.
     std::fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
 }

@@ -64,7 +64,8 @@ async fn a_list_is_filtered_and_limited() {
     assert_eq!(outcome(&ask("limit=101", &[Role::User]).await), (400, json!("invalid_input")));
 }
 
-/// Like the table that `new-route --table notes` adds to the template, which may have that one already.
+/// A table like the one that `new-route --table notes` adds. Its name differs, because the template may already have
+/// that one.
 const NOTES_TABLE: &str = "NotesTableOfTheExample";
 
 async fn create_notes_table(stack: &Stack) {

@@ -1,4 +1,4 @@
-//! `cargo xtask admin`: creates and administers accounts, through the same code as the functions.
+//! `cargo xtask admin`: creates and administers accounts, with the same code as the functions.
 
 use std::io::{BufRead, IsTerminal, stdin};
 
@@ -19,19 +19,19 @@ use template::ui;
 use crate::tables::Tables;
 use crate::target::{IfMissing, Target};
 
-/// Parses a role. The help and an error list the names.
+/// Parses a role. The help and the error message list the valid names.
 fn role() -> impl TypedValueParser<Value = Role> {
     PossibleValuesParser::new(Role::ALL.map(Role::as_str)).try_map(|name| name.parse::<Role>())
 }
 
-/// The commands on accounts.
+/// Commands that create and administer accounts.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum AdminCommand {
     /// Create an account. Reserved usernames such as `root` are allowed
     Create {
         /// Username of the account
         username: String,
-        /// E-mail address of the account
+        /// Email address of the account
         #[arg(long)]
         email: Option<String>,
         /// Complete set of roles, separated by commas
@@ -40,12 +40,12 @@ pub enum AdminCommand {
         /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
-        /// Import an account: read the password hash from the first line of standard input, in a
+        /// Import an account: read the password hash from the first line of standard input, in the
         /// format of argon2id, bcrypt, Werkzeug or Django. The first login replaces it with a hash in
         /// Latchkey's own format
         #[arg(long, conflicts_with = "password_stdin")]
         hash_stdin: bool,
-        /// The database.
+        /// The options that choose the database.
         #[command(flatten)]
         target: Target,
     },
@@ -59,7 +59,7 @@ pub enum AdminCommand {
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
-        /// The database.
+        /// The options that choose the database.
         #[command(flatten)]
         target: Target,
     },
@@ -67,7 +67,7 @@ pub enum AdminCommand {
     Disable {
         /// Username of the account
         username: String,
-        /// The database.
+        /// The options that choose the database.
         #[command(flatten)]
         target: Target,
     },
@@ -75,7 +75,7 @@ pub enum AdminCommand {
     Enable {
         /// Username of the account
         username: String,
-        /// The database.
+        /// The options that choose the database.
         #[command(flatten)]
         target: Target,
     },
@@ -83,7 +83,7 @@ pub enum AdminCommand {
     Show {
         /// Username of the account
         username: String,
-        /// The database.
+        /// The options that choose the database.
         #[command(flatten)]
         target: Target,
     },
@@ -92,7 +92,7 @@ pub enum AdminCommand {
 /// Runs a command.
 ///
 /// # Errors
-/// When it fails or is not confirmed, in one line.
+/// When the command fails or is not confirmed. The message is one line.
 pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()> {
     match command {
         AdminCommand::Create { username, email, roles, password_stdin, hash_stdin, target } => {
@@ -102,19 +102,19 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
                 .as_deref()
                 .map(Email::parse)
                 .transpose()
-                .map_err(|error| anyhow::anyhow!("the e-mail address {error}"))?;
-            let place = target.find(project, IfMissing::CreateDefault).await?;
-            let settings = place.settings();
+                .map_err(|error| anyhow::anyhow!("the email address {error}"))?;
+            let location = target.find(project, IfMissing::CreateDefault).await?;
+            let settings = location.settings();
             let claim = settings.read(AddressClaim::read)?;
             let hash = if hash_stdin {
-                // An expensive hash is refused here, and not when its owner signs in.
+                // Refuse an expensive hash now, not when its owner signs in.
                 hash(read_line(&mut stdin().lock())?)?
             } else {
                 let policy = settings.settings::<Policy>()?;
                 let password = password(password_stdin, &policy, &username, email.as_ref())?;
                 Hasher::new().hash(&password, &SystemRandom).await?
             };
-            let users = Users::of(place.open(project).await?);
+            let users = Users::of(location.open(project).await?);
             let email = email.map(|address| (address, claim));
             let account = users.create(username, email, roles.into_iter().collect(), hash).await?;
             users.show(&account);
@@ -157,7 +157,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
     }
 }
 
-/// The users' table.
+/// The operations on the users' table.
 struct Users {
     administration: Administration,
     registrations: Registrations,
@@ -226,12 +226,12 @@ impl Users {
     }
 }
 
-/// An error of the store with its sources, which contain the reason.
+/// Wraps an error of the store, so that it is printed with its sources, which contain the reason.
 fn in_one_line(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
     anyhow::Error::new(error)
 }
 
-/// The hash of an imported account.
+/// Parses the password hash of an imported account.
 fn hash(text: String) -> anyhow::Result<PasswordHash> {
     PasswordHash::from_stored(&identity::StoredHash::new(text)).map_err(|error| match error {
         HashError::Stored => anyhow::anyhow!("unknown hash format: expected one of {HASH_FORMATS}"),
@@ -270,10 +270,11 @@ fn password(
     Ok(password)
 }
 
-/// The first line without its end. Reads no further than the longest password.
+/// Reads the first line without its line break, and no more than the longest password needs.
 fn read_line(input: &mut dyn BufRead) -> anyhow::Result<String> {
     let mut line = String::new();
-    // One byte more than the longest password, which the rule about its length refuses, and the line's end.
+    // Read one byte more than the longest password, so that the length check refuses a longer one, and two bytes for
+    // the line break.
     let limit = u64::try_from(MAX_PASSWORD_BYTES).unwrap_or(u64::MAX).saturating_add(3);
     std::io::Read::take(input, limit)
         .read_line(&mut line)
@@ -301,7 +302,7 @@ fn show(account: &Account, now: Timestamp) {
         ["username", account.username.as_str()],
         ["id", &account.id.to_string()],
         ["registered", &format!("{} ({age} ago)", account.created_at.strftime("%FT%TZ"))],
-        ["e-mail", &email],
+        ["email", &email],
         ["roles", &account.roles.to_string()],
         ["standing", standing],
     ];
@@ -310,7 +311,7 @@ fn show(account: &Account, now: Timestamp) {
     }
 }
 
-/// The age of an account, by which an operator recognizes it.
+/// The age of an account in words, which helps an operator to recognize the account.
 fn age(from: Timestamp, to: Timestamp) -> String {
     let seconds = (to.as_second() - from.as_second()).max(0);
     let (count, unit) = match seconds {
@@ -327,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages() {
+    fn ages_are_rounded_down_to_whole_units() {
         let at = |second| Timestamp::from_second(second).unwrap();
         for (seconds, expected) in [
             (-5, "0 seconds"),
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_at_its_end_and_keeps_its_spaces() {
+    fn only_the_line_break_is_removed_from_a_line() {
         for (input, expected) in
             [("abc\n", "abc"), (" abc \r\nnext", " abc "), ("abc", "abc"), ("", "")]
         {

@@ -1,4 +1,4 @@
-//! `cargo xtask keys`: rotates keys by hand, and revokes leaked ones.
+//! `cargo xtask keys`: lists, rotates and revokes keys.
 
 use anyhow::{Context, bail};
 use auth::Algorithm;
@@ -11,7 +11,7 @@ use template::ui;
 
 use crate::target::Target;
 
-/// The commands on keys and peppers.
+/// Commands that list, rotate and revoke keys, and add peppers.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum KeysCommand {
     /// Activate the next key and create its successor
@@ -26,22 +26,23 @@ pub enum KeysCommand {
         /// Add a pepper instead of rotating keys; refresh tokens use it ten minutes later
         #[arg(long)]
         peppers: bool,
-        /// The database.
+        /// The options that choose the database.
         #[command(flatten)]
         target: Target,
     },
     /// List the published keys with their states, and the ids of the peppers
     List {
-        /// The database.
+        /// The options that choose the database.
         #[command(flatten)]
         target: Target,
     },
     /// Print the secret that the proxy in front of the API sends (docs/edge.md)
     EdgeSecret {
-        /// Print the SHA-256 digests of the accepted secrets instead, for the functions
+        /// Print the SHA-256 digests of the accepted secrets instead, for the parameter
+        /// `EdgeSecretDigests`
         #[arg(long)]
         digests: bool,
-        /// The database.
+        /// The options that choose the database.
         #[command(flatten)]
         target: Target,
     },
@@ -56,7 +57,7 @@ pub enum KeysCommand {
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
-        /// The database.
+        /// The options that choose the database.
         #[command(flatten)]
         target: Target,
     },
@@ -65,7 +66,7 @@ pub enum KeysCommand {
 /// Runs a command.
 ///
 /// # Errors
-/// When it fails, has to wait or is not confirmed, in one line.
+/// When the command fails, must wait or is not confirmed. The message is one line.
 pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> {
     match command {
         KeysCommand::Rotate { peppers: true, target, .. } => {
@@ -96,7 +97,8 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
                 ui::line(format_args!("peppers  {}", ids.join(", ")));
             }
             if record.epoch.second() > 0 {
-                let from = Timestamp::from_second(record.epoch.second()).context("the epoch")?;
+                let from = Timestamp::from_second(record.epoch.second())
+                    .context("the epoch is out of range")?;
                 ui::line(format_args!("sessions that began before {from} have ended"));
             }
             Ok(())
@@ -131,7 +133,7 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
             show(&record.keys);
             if !yes {
                 ui::line(COST);
-                ui::confirm("Revoke it?")?;
+                ui::confirm(if all { "Revoke all keys?" } else { "Revoke the key?" })?;
             }
             rotation.perform(&plan).await?;
             ui::line("revoked. Published keys:");
@@ -143,12 +145,12 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
 
 /// The consequences of a revocation, shown before it happens.
 const COST: &str = "\
-Every access token that a revoked key signed is refused: by this API within 5 minutes, because functions
-cache the keys that long, and by other verifiers once they read the key set again, after 15 minutes at most.
+Every access token signed with a revoked key is refused. This API refuses it within 5 minutes, because functions
+cache the keys for that long. Other verifiers refuse it once they reload the key set, after 15 minutes at most.
 Both take 5 minutes longer while functions cannot read the keys' table.
-Sessions continue; their clients have to refresh. For up to a minute functions still sign with the old key,
-and those tokens are refused too. If the succeeding key was not published before (with --all), other
-verifiers may refuse valid tokens for as long.";
+Sessions continue; their clients have to refresh. For up to a minute, functions still sign with the old key,
+and those tokens are refused too. If the new key has not been published before (with --all), other verifiers
+may refuse valid tokens for up to 15 minutes.";
 
 fn show(keys: &[PublishedKey]) {
     let row = |key: &PublishedKey| {

@@ -1,4 +1,4 @@
-//! `cargo xtask admin`, `keys`, `sessions` and `passwords`.
+//! The command line of `cargo xtask admin`, `keys`, `sessions` and `passwords`.
 
 use std::process::ExitCode;
 

@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 use template::project::Project;
 use template::ui;
 
-/// The commands on the breached-password filter.
+/// Commands that build and query the breached-password filter.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum PasswordsCommand {
     /// Build a filter of breached passwords from text files
@@ -33,7 +33,7 @@ pub enum PasswordsCommand {
     },
     /// Report whether passwords are in a filter: one from a prompt, or each line of standard input
     Check {
-        /// File of the filter
+        /// Filter file
         #[arg(value_name = "FILTER")]
         filter: PathBuf,
     },
@@ -42,7 +42,7 @@ pub enum PasswordsCommand {
 /// Runs a command.
 ///
 /// # Errors
-/// When a file is missing or malformed, in one line.
+/// When a file is missing or malformed. The message is one line.
 pub fn run(project: &Project, command: PasswordsCommand) -> anyhow::Result<()> {
     match command {
         PasswordsCommand::Filter { files, out, min_count } => {
@@ -52,13 +52,13 @@ pub fn run(project: &Project, command: PasswordsCommand) -> anyhow::Result<()> {
                 project.make_local()?;
                 project.local("breached-passwords.filter")
             };
-            make(&files, &out, min_count)
+            build(&files, &out, min_count)
         }
         PasswordsCommand::Check { filter } => check(&filter),
     }
 }
 
-fn make(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
+fn build(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
     // Open all files before reading the first one, which may take an hour.
     let opened: Vec<_> = files
         .iter()
@@ -91,11 +91,11 @@ fn make(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
         "from {hashes} hashes and {words} plaintext passwords, without duplicates"
     ));
     ui::line(format_args!(
-        "one in {FALSE_POSITIVE_ONE_IN} passwords that are not listed is refused nevertheless"
+        "one in {FALSE_POSITIVE_ONE_IN} unlisted passwords is refused too, as a false positive"
     ));
     ui::line("to use it here:");
     ui::line(format_args!("  cargo xtask dev --env PASSWORD_BREACHED_FILTER={shown}"));
-    ui::line("to publish it as a layer, which docs/passwords.md explains:");
+    ui::line("to publish it as a layer (see docs/passwords.md):");
     ui::line(format_args!("  zip -j breached-passwords.zip {shown}"));
     ui::line(
         "  aws lambda publish-layer-version --layer-name breached-passwords --zip-file \
@@ -115,8 +115,8 @@ fn add(
     size: u64,
     input: &mut dyn BufRead,
 ) -> anyhow::Result<()> {
-    // The longest password is longer than a hash with its count. One byte more, which the rule about its length
-    // refuses, and the line's end.
+    // The longest password is longer than a hash with its count. Read one byte more, so that the length check refuses
+    // a longer password, and two bytes for the line break.
     let limit = u64::try_from(MAX_PASSWORD_BYTES).unwrap_or(u64::MAX).saturating_add(3);
     let at = |line: u64, what: &dyn Display| format!("{}, line {line}: {what}", path.display());
     let mut progress = Progress::new(path, size);
@@ -139,30 +139,30 @@ fn add(
     Ok(())
 }
 
-/// Reports the progress every few seconds.
+/// Reports the progress of reading a file every few seconds.
 struct Progress<'a> {
     path: &'a Path,
     size: u64,
     done: u64,
-    said: Instant,
+    reported: Instant,
 }
 
 impl<'a> Progress<'a> {
     /// The time between two reports.
     const EVERY: Duration = Duration::from_secs(3);
-    /// The number of lines between two looks at the clock.
+    /// The number of lines between two checks of the clock.
     const LINES: u64 = 100_000;
 
     fn new(path: &'a Path, size: u64) -> Self {
-        Self { path, size, done: 0, said: Instant::now() }
+        Self { path, size, done: 0, reported: Instant::now() }
     }
 
     fn read(&mut self, line: u64, bytes: usize) {
         self.done += u64::try_from(bytes).unwrap_or_default();
-        if !line.is_multiple_of(Self::LINES) || self.said.elapsed() < Self::EVERY {
+        if !line.is_multiple_of(Self::LINES) || self.reported.elapsed() < Self::EVERY {
             return;
         }
-        self.said = Instant::now();
+        self.reported = Instant::now();
         // A pipe has no size.
         let percent = (self.done * 100).checked_div(self.size);
         let percent = percent.map_or(String::new(), |percent| format!(", {percent} %"));
@@ -190,38 +190,38 @@ fn check(path: &Path) -> anyhow::Result<()> {
     let filter =
         BreachedFilter::read(path).with_context(|| format!("{} is unusable", path.display()))?;
     let loaded = begun.elapsed();
-    let mut asked = Asked { filter: &filter, count: 0, took: Duration::ZERO };
+    let mut lookups = Lookups { filter: &filter, count: 0, took: Duration::ZERO };
     if stdin().is_terminal() {
         let given = rpassword::prompt_password("Password: ").context("cannot read a password")?;
-        asked.say(given)?;
+        lookups.look_up(given)?;
     } else {
         for line in stdin().lock().lines() {
-            asked.say(line.context("cannot read standard input")?)?;
+            lookups.look_up(line.context("cannot read standard input")?)?;
         }
     }
-    if asked.count == 0 {
+    if lookups.count == 0 {
         bail!("there is no password to look up");
     }
     ui::note(format_args!(
         "read {} entries in {:.1} ms; looked up {} in {:.2} µs each",
         filter.entries(),
         loaded.as_secs_f64() * 1e3,
-        asked.count,
-        asked.took.as_secs_f64() * 1e6 / f64::from(asked.count)
+        lookups.count,
+        lookups.took.as_secs_f64() * 1e6 / f64::from(lookups.count)
     ));
     Ok(())
 }
 
 /// The lookups so far, with their number and duration.
-struct Asked<'a> {
+struct Lookups<'a> {
     filter: &'a BreachedFilter,
     count: u32,
     took: Duration,
 }
 
-impl Asked<'_> {
-    /// Prints the answer without the password.
-    fn say(&mut self, given: String) -> anyhow::Result<()> {
+impl Lookups<'_> {
+    /// Prints whether the filter contains the password, but not the password.
+    fn look_up(&mut self, given: String) -> anyhow::Result<()> {
         let password =
             Password::parse(given).map_err(|error| anyhow::anyhow!("the password {error}"))?;
         let begun = Instant::now();

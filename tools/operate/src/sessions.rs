@@ -8,7 +8,7 @@ use template::ui;
 
 use crate::target::Target;
 
-/// The commands on sessions.
+/// Commands that end sessions.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum SessionsCommand {
     /// End every session of every account, for example after a restore from a backup
@@ -16,7 +16,7 @@ pub enum SessionsCommand {
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
-        /// The database.
+        /// The options that choose the database.
         #[command(flatten)]
         target: Target,
     },
@@ -25,7 +25,7 @@ pub enum SessionsCommand {
 /// Runs a command.
 ///
 /// # Errors
-/// When it fails or is not confirmed, in one line.
+/// When the command fails or is not confirmed. The message is one line.
 pub async fn run(project: &Project, command: SessionsCommand) -> anyhow::Result<()> {
     let SessionsCommand::EndAll { yes, target } = command;
     let tables = target.open(project).await?;
@@ -39,7 +39,7 @@ pub async fn run(project: &Project, command: SessionsCommand) -> anyhow::Result<
     }
     let epoch = GlobalEpoch::after(tables.clock.now());
     tables.keys.raise_epoch(epoch).await.map_err(anyhow::Error::new)?;
-    // The epoch may already have been later.
+    // Read the epoch back: the stored one may already be later.
     let epoch = tables.keys.record().await.map_err(anyhow::Error::new)?.epoch;
     let from = Timestamp::from_second(epoch.second()).context("the clock is out of range")?;
     ui::line(format_args!("every session that began before {from} has ended"));

@@ -20,7 +20,7 @@ use template::ui;
 
 use crate::tables::Tables;
 
-/// The settings that commands need, with the parameters of the stack that contain them.
+/// The parameters of a stack that commands need, each with the setting that it contains.
 const SETTINGS: [(&str, &str); 7] = [
     ("SigningAlgorithm", "SIGNING_ALGORITHM"),
     ("SessionIdleSeconds", "SESSION_IDLE_SECONDS"),
@@ -38,7 +38,7 @@ const COMMON_FILE: &str = "PASSWORD_COMMON_FILE";
 /// The options that choose a deployed stack.
 #[derive(Clone, Debug, clap::Args)]
 pub struct StackArguments {
-    /// Use the deployed stack of this name instead of a local database, with the credentials that
+    /// Use the deployed stack with this name instead of a local database, with the credentials that
     /// the AWS CLI would use
     #[arg(long, value_name = "NAME")]
     stack: Option<String>,
@@ -52,7 +52,7 @@ pub struct StackArguments {
     profile: Option<String>,
 }
 
-/// An existing stack.
+/// A deployed stack that has been found, with its outputs and settings.
 pub(crate) struct DeployedStack {
     config: SdkConfig,
     outputs: Outputs,
@@ -60,18 +60,18 @@ pub(crate) struct DeployedStack {
     clock: Arc<ServiceClock>,
 }
 
-/// The clock of AWS, which the functions of the stack use: this machine's clock and its difference.
+/// AWS's clock, which the functions of the stack use. It is this machine's clock, corrected by the difference.
 #[derive(Clone, Copy, Debug)]
 struct ServiceClock {
     ahead: SignedDuration,
 }
 
 impl ServiceClock {
-    /// The clock by the `Date` of an answer that arrived at `here`.
+    /// The clock of a service whose answer has this `Date` and arrived at `here` by this machine's clock.
     fn of(date: &str, here: Timestamp) -> Option<Self> {
         let there = DateTimeParser::new().parse_timestamp(date).ok()?;
-        // `Date` has no fraction of a second, so it may be up to a second early. Late is safer: a session that began
-        // before the end of all sessions must not seem to have begun after it.
+        // `Date` has no fraction of a second, so it may be up to a second behind. Add a second, because being ahead is
+        // safer: a session that began before `end-all` must not seem to have begun after it.
         let there = there.checked_add(SignedDuration::from_secs(1)).ok()?;
         Some(Self { ahead: there.duration_since(here) })
     }
@@ -108,10 +108,10 @@ impl Intercept for ReadClock {
 }
 
 impl StackArguments {
-    /// The stack, or `None` if the user named none. Prints its name.
+    /// Finds the stack and prints its name. Returns `None` if the user named no stack.
     ///
     /// # Errors
-    /// When the stack does not exist or cannot be queried. In one line.
+    /// When the stack does not exist or cannot be queried. The message is one line.
     pub(crate) async fn find(&self) -> anyhow::Result<Option<DeployedStack>> {
         let Some(name) = &self.stack else { return Ok(None) };
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
@@ -142,7 +142,7 @@ impl StackArguments {
         let stack = stack.with_context(|| format!("{region}: there is no stack {name}"))?;
         // arn:aws:cloudformation:eu-central-1:123456789012:stack/name/id
         let account = stack.stack_id().and_then(|arn| arn.split(':').nth(4)).unwrap_or("?");
-        ui::note(format_args!("the stack {name} in {region} of the account {account}"));
+        ui::note(format_args!("using the stack {name} in {region}, account {account}"));
         let clock = clock.0.get().context("AWS did not report the time")?;
         Ok(Some(DeployedStack {
             config,
@@ -154,15 +154,15 @@ impl StackArguments {
 }
 
 impl DeployedStack {
-    /// The settings of its functions.
+    /// The settings of the stack's functions.
     pub(crate) fn settings(&self) -> &Env {
         &self.settings
     }
 
-    /// Its tables and secrets.
+    /// The stack's tables and secrets.
     ///
     /// # Errors
-    /// When it is not a stack of Latchkey. In one line.
+    /// When the stack is not a Latchkey stack. The message is one line.
     pub(crate) fn tables(&self) -> anyhow::Result<Tables> {
         let builder = dynamo::deadlines((&self.config).into(), OPERATION_DEADLINE);
         let client = dynamo::Client::from_conf(builder.build());
@@ -212,7 +212,7 @@ impl Outputs {
     }
 }
 
-/// The settings of the stack. Its layer is not on this machine, so `local` names copies of files in it.
+/// The settings of the stack. Its layer is not on this machine, so `local` names local copies of the layer's files.
 fn settings(stack: &Stack, local: &Env) -> Env {
     let value = |name: &str| {
         let mut parameters = stack.parameters().iter();
@@ -268,12 +268,12 @@ mod tests {
         assert!(settings.read(|reader| reader.required::<String>("ISSUER")).is_err());
         let text = |name| settings.read(|reader| reader.maybe::<String>(name)).unwrap();
         assert_eq!(text("PASSWORD_MIN_CHARS").as_deref(), Some("12"));
-        // The user names copies of files in the layer. A file that the stack does not use has no copy.
+        // The local copy replaces the file in the layer, but only if the stack uses that file.
         assert_eq!(text(COMMON_FILE).as_deref(), Some("/home/common.txt"));
         assert_eq!(text(BREACHED_FILTER), None);
     }
 
-    /// A command would otherwise use the default instead of the value of the stack.
+    /// Otherwise a command would use the default instead of the stack's value.
     #[test]
     fn every_parameter_of_a_setting_that_a_command_reads_is_listed() {
         let template =
@@ -296,7 +296,10 @@ mod tests {
             if let Some((name, parameter)) = line.trim().split_once(": !Ref ")
                 && read.contains(&name)
             {
-                assert!(SETTINGS.contains(&(parameter, name)), "{name} is by {parameter}");
+                assert!(
+                    SETTINGS.contains(&(parameter, name)),
+                    "{name} is set by {parameter}: add the pair to SETTINGS"
+                );
                 found += 1;
             }
         }
@@ -304,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_is_that_of_the_service() {
+    fn the_clock_follows_the_date_of_the_service() {
         let here: Timestamp = "2026-11-27T12:00:00Z".parse().unwrap();
         for (date, ahead) in [
             ("Fri, 27 Nov 2026 12:00:00 GMT", 1),

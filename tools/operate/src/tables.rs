@@ -1,4 +1,4 @@
-//! The tables and secrets of a database that a command has opened.
+//! The database that a command has opened.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use local::database::LocalDatabase;
 use local::local_secrets::StackSecrets;
 use process::{Clock, Env};
 
-/// Tables, secrets and settings, wherever they are.
+/// The tables and secrets of an opened database, and the settings of its functions.
 pub struct Tables {
-    /// The client of the database.
+    /// A client connected to the database.
     pub client: Client,
-    /// The users' table.
+    /// The configuration of the users' table.
     pub users: store::Config,
-    /// The keys' table.
+    /// The table of published keys.
     pub keys: KeysTable,
-    /// The secrets.
+    /// The signing keys and peppers.
     pub secrets: StackSecrets,
-    /// The settings of the functions: those of the running dev server or of the deployed stack. Without
-    /// either, those of this process.
+    /// The settings of the functions. They come from the deployed stack or the running dev server; without either,
+    /// from this process.
     pub env: Env,
-    /// The clock of the functions. For a deployed stack it is that of AWS, because this machine's may be wrong.
+    /// The clock of the functions. A deployed stack uses AWS's clock, because this machine's clock may be wrong.
     pub clock: Arc<dyn Clock>,
-    /// The embedded database, if this process serves it. It stops when this value is dropped.
+    /// The embedded database, if this process serves it. Dropping this value stops it.
     pub(crate) _embedded: Option<LocalDatabase>,
 }

@@ -1,5 +1,5 @@
-//! The database that a command works on: that of the running dev server, a file that no server has open, or
-//! a deployed stack.
+//! The database that a command uses: the running dev server's, a file that no server has open, or a deployed
+//! stack's.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub(crate) enum IfMissing {
 }
 
 /// Where the tables are.
-#[expect(clippy::large_enum_variant, reason = "a command has one value of it")]
-pub(crate) enum Place {
+#[expect(clippy::large_enum_variant, reason = "each command creates one value")]
+pub(crate) enum Location {
     /// In a deployed stack.
     Deployed(DeployedStack),
     /// In the database of the running dev server.
@@ -52,27 +52,27 @@ impl Target {
     /// Opens the tables of an existing database.
     ///
     /// # Errors
-    /// When there is no usable database, in one line.
+    /// When there is no usable database. The message is one line.
     pub async fn open(&self, project: &Project) -> anyhow::Result<Tables> {
         self.find(project, IfMissing::Refuse).await?.open(project).await
     }
 
-    /// Finds the tables, and creates nothing.
+    /// Finds the tables without creating anything.
     ///
     /// # Errors
-    /// When the stack does not exist, or `if_missing` requires a database and there is none, in one line.
+    /// When the stack does not exist, or `if_missing` requires a database and there is none. The message is one line.
     pub(crate) async fn find(
         &self,
         project: &Project,
         if_missing: IfMissing,
-    ) -> anyhow::Result<Place> {
+    ) -> anyhow::Result<Location> {
         if let Some(stack) = self.stack.find().await? {
-            return Ok(Place::Deployed(stack));
+            return Ok(Location::Deployed(stack));
         }
         if self.db.is_none()
             && let Some(state) = DevState::of_running(project)?
         {
-            return Ok(Place::Running(state));
+            return Ok(Location::Running(state));
         }
         let path = self.db.clone().unwrap_or_else(|| project.local(database::FILE));
         let shown = path.display();
@@ -88,13 +88,13 @@ impl Target {
                 bail!("there is no database {shown} yet: cargo xtask dev creates it")
             }
         }
-        Ok(Place::File(path))
+        Ok(Location::File(path))
     }
 }
 
-impl Place {
-    /// The settings of the functions: those of the running dev server or of the deployed stack. Without
-    /// either, those of this process.
+impl Location {
+    /// The settings of the functions. They come from the deployed stack or the running dev server; without either,
+    /// from this process.
     pub(crate) fn settings(&self) -> Env {
         match self {
             Self::Deployed(stack) => stack.settings().clone(),
@@ -106,7 +106,7 @@ impl Place {
     /// Opens the tables.
     ///
     /// # Errors
-    /// When they cannot be used, in one line.
+    /// When they cannot be opened. The message is one line.
     pub(crate) async fn open(self, project: &Project) -> anyhow::Result<Tables> {
         let env = self.settings();
         let secrets = LocalSecrets::of(project).versions();

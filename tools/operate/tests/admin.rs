@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// Runs a command on the default database of a folder of local state.
+/// Runs `admin` on the default database in a folder of local state.
 fn admin(local: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_operate"))
         .arg("admin")
@@ -22,17 +22,18 @@ fn admin(local: &Path, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn good(output: &Output) -> String {
+/// The standard output of a command that must succeed.
+fn success(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// The one line on standard error of a command that must fail.
-fn refused(output: &Output) -> String {
+fn refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let said = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(said.lines().count(), 1, "{said}");
-    said
+    let message = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    message
 }
 
 #[test]
@@ -40,34 +41,34 @@ fn an_account_is_created_shown_and_given_roles() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path();
     let create = ["create", "Root", "--email", "root@example.com", "--password-stdin"];
-    let made = good(&admin(database, &create, "a long passphrase\n"));
-    assert!(made.contains("Root"), "{made}");
+    let created = success(&admin(database, &create, "a long passphrase\n"));
+    assert!(created.contains("Root"), "{created}");
 
-    let again = refused(&admin(database, &create, "a long passphrase\n"));
+    let again = refusal(&admin(database, &create, "a long passphrase\n"));
     assert!(again.contains("the username is taken"), "{again}");
 
-    // Another spelling of the name is the same account.
-    let shown = good(&admin(database, &["show", "ROOT"], ""));
+    // Another spelling names the same account.
+    let shown = success(&admin(database, &["show", "ROOT"], ""));
     for part in ["Root", "root@example.com (not verified)", "active", "ago)"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(shown.contains("roles       user\n"), "{shown}");
 
     let raise = ["set-roles", "root", "--roles", "admin,super_admin"];
-    let unconfirmed = refused_after_showing(&admin(database, &raise, "y\n"));
+    let unconfirmed = refusal_after_showing(&admin(database, &raise, "y\n"));
     assert!(unconfirmed.contains("--yes"), "{unconfirmed}");
-    let shown = good(&admin(database, &["show", "root"], ""));
+    let shown = success(&admin(database, &["show", "root"], ""));
     assert!(shown.contains("roles       user\n"), "{shown}");
 
-    good(&admin(database, &[&raise[..], &["--yes"]].concat(), ""));
-    let shown = good(&admin(database, &["show", "root"], ""));
+    success(&admin(database, &[&raise[..], &["--yes"]].concat(), ""));
+    let shown = success(&admin(database, &["show", "root"], ""));
     assert!(shown.contains("roles       admin,super_admin\n"), "{shown}");
 }
 
-/// The command shows the account even if there is no terminal for a confirmation.
-fn refused_after_showing(output: &Output) -> String {
+/// The refusal of a command that must have shown the account first, even without a terminal for a confirmation.
+fn refusal_after_showing(output: &Output) -> String {
     assert!(String::from_utf8_lossy(&output.stdout).contains("Root"), "{output:?}");
-    refused(output)
+    refusal(output)
 }
 
 #[test]
@@ -81,41 +82,41 @@ fn an_imported_hash_is_accepted_if_it_is_cheap_to_verify() {
         format!("pbkdf2:sha256:{iterations}$c29tZXNhbHQ${digest}\n")
     };
     let create = ["create", "mover", "--hash-stdin"];
-    let costly = refused(&admin(database, &create, &hash(100_000_000)));
+    let costly = refusal(&admin(database, &create, &hash(100_000_000)));
     assert!(costly.contains("the password hash is too expensive to verify: "), "{costly}");
-    let broken = refused(&admin(database, &create, "md5$abc\n"));
+    let broken = refusal(&admin(database, &create, "md5$abc\n"));
     for format in ["argon2id", "bcrypt", "pbkdf2:sha256:", "scrypt:", "pbkdf2_sha256$"] {
         assert!(broken.contains(format), "{format}: {broken}");
     }
-    good(&admin(database, &create, &hash(1_000)));
-    assert!(good(&admin(database, &["show", "mover"], "")).contains("mover"));
+    success(&admin(database, &create, &hash(1_000)));
+    assert!(success(&admin(database, &["show", "mover"], "")).contains("mover"));
 }
 
 #[test]
 fn every_refusal_is_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path();
-    good(&admin(database, &["create", "other", "--password-stdin"], "a long passphrase\n"));
+    success(&admin(database, &["create", "other", "--password-stdin"], "a long passphrase\n"));
     for (arguments, input, reason) in [
         (&["create", "someone", "--password-stdin"][..], "short\n", "the password must have"),
         (&["create", "someone", "--password-stdin"], "password1\n", "most common"),
         (&["create", "someone"], "", "--password-stdin"),
         (&["create", "a@b", "--password-stdin"], "a long passphrase\n", "the username"),
-        (&["create", "someone", "--email", "x", "--password-stdin"], "", "the e-mail address"),
+        (&["create", "someone", "--email", "x", "--password-stdin"], "", "the email address"),
         (&["show", "nobody"], "", "there is no account nobody"),
         (&["set-roles", "nobody", "--roles", "admin", "--yes"], "", "there is no account nobody"),
     ] {
-        let said = refused(&admin(database, arguments, input));
-        assert!(said.contains(reason), "{arguments:?}: {said}");
+        let message = refusal(&admin(database, arguments, input));
+        assert!(message.contains(reason), "{arguments:?}: {message}");
     }
     let broken = folder.path().join("broken.db");
     std::fs::write(&broken, "x".repeat(5_000)).unwrap();
     let named = ["show", "nobody", "--db", broken.to_str().unwrap()];
-    let said = refused(&admin(database, &named, ""));
-    assert!(said.contains("is damaged"), "{said}");
+    let message = refusal(&admin(database, &named, ""));
+    assert!(message.contains("is damaged"), "{message}");
 }
 
-/// A database is created neither for a misspelled path nor before the first run of the dev server.
+/// Only `create` may create a database, and only at the default path, because another path may be misspelled.
 #[test]
 fn no_command_creates_a_database_by_mistake() {
     let folder = tempfile::tempdir().unwrap();
@@ -129,16 +130,16 @@ fn no_command_creates_a_database_by_mistake() {
         (&["enable", "someone"], ""),
         (&["show", "someone"], ""),
     ] {
-        let said = refused(&admin(local, &[arguments, &["--db", typed]].concat(), input));
-        assert!(said.contains(&format!("there is no database {typed}")), "{said}");
+        let message = refusal(&admin(local, &[arguments, &["--db", typed]].concat(), input));
+        assert!(message.contains(&format!("there is no database {typed}")), "{message}");
         if arguments[0] != "create" {
-            let said = refused(&admin(local, arguments, input));
-            assert!(said.contains("there is no database"), "{said}");
+            let message = refusal(&admin(local, arguments, input));
+            assert!(message.contains("there is no database"), "{message}");
         }
     }
     assert_eq!(std::fs::read_dir(local).unwrap().count(), 0, "nothing was created");
     let create = ["create", "someone", "--password-stdin"];
-    good(&admin(local, &create, "a long passphrase\n"));
+    success(&admin(local, &create, "a long passphrase\n"));
     assert!(local.join("latchkey.db").exists());
 }
 
@@ -146,8 +147,8 @@ fn no_command_creates_a_database_by_mistake() {
 fn an_unusable_folder_of_local_state_is_refused_with_advice() {
     let create = ["create", "someone", "--password-stdin"];
     for local in ["/proc", "/dev/null/local"] {
-        let said = refused(&admin(Path::new(local), &create, "a long passphrase\n"));
-        assert!(said.contains(local) && said.contains("--local"), "{said}");
-        assert!(!said.contains("os error"), "{said}");
+        let message = refusal(&admin(Path::new(local), &create, "a long passphrase\n"));
+        assert!(message.contains(local) && message.contains("--local"), "{message}");
+        assert!(!message.contains("os error"), "{message}");
     }
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use template::project::Project;
 
-/// Creates another checkout: the landmarks, and the template of this one.
+/// Creates another checkout, with the files that identify one and a copy of this checkout's template.
 fn checkout(folder: &Path) {
     for package in ["tools/xtask", "functions/a"] {
         fs::create_dir_all(folder.join(package)).unwrap();
@@ -19,20 +19,20 @@ fn checkout(folder: &Path) {
     }
 }
 
-/// Runs `admin show`. Without a database it fails, and names the database that it needs.
+/// Runs `admin show` and returns its error, which names the missing database.
 fn show(folder: &Path, manifest: Option<&Path>) -> String {
     let mut operate = Command::new(env!("CARGO_BIN_EXE_operate"));
     operate.current_dir(folder).args(["admin", "show", "nobody"]).env_remove("CARGO_MANIFEST_DIR");
     operate.envs(manifest.map(|path| ("CARGO_MANIFEST_DIR", path)));
-    said(&operate.output().unwrap())
+    refusal(&operate.output().unwrap())
 }
 
-fn said(output: &Output) -> String {
+fn refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// A copied checkout contains a program that was compiled in the original.
+/// A copied checkout contains programs that were compiled in the original, so their paths must not matter.
 #[test]
 fn a_command_works_on_the_checkout_that_it_is_run_in() {
     let folder = tempfile::tempdir().unwrap();
@@ -43,18 +43,18 @@ fn a_command_works_on_the_checkout_that_it_is_run_in() {
     let compiled_in = Project::here().root().join("tools/operate");
     for start in ["", "functions/a", "tools/xtask"] {
         for manifest in [None, Some(compiled_in.as_path())] {
-            let said = show(&folder.join(start), manifest);
-            assert!(said.contains(&expected), "{start}: {said}");
+            let message = show(&folder.join(start), manifest);
+            assert!(message.contains(&expected), "{start}: {message}");
         }
     }
     // `cargo run --manifest-path` sets the variable.
-    let said = show(Path::new("/"), Some(&folder.join("tools/xtask")));
-    assert!(said.contains(&expected), "{said}");
+    let message = show(Path::new("/"), Some(&folder.join("tools/xtask")));
+    assert!(message.contains(&expected), "{message}");
 }
 
 #[test]
 fn a_command_outside_of_a_checkout_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let said = show(folder.path(), None);
-    assert!(said.contains("not in a checkout of Latchkey"), "{said}");
+    let message = show(folder.path(), None);
+    assert!(message.contains("not in a checkout of Latchkey"), "{message}");
 }

@@ -26,22 +26,23 @@ fn passwords(folder: &Path, arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A command with invalid arguments does not read its input.
+    // Writing fails if the arguments are invalid, because the command does not read its input.
     drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
     child.wait_with_output().unwrap()
 }
 
-fn good(output: &Output) -> String {
+/// The standard output of a command that must succeed.
+fn success(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// The last line on standard error, which is the refusal.
-fn refused(output: &Output) -> String {
+fn refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
-    let said = String::from_utf8(output.stderr.clone()).unwrap();
-    said.lines().last().unwrap().to_owned()
+    let message = String::from_utf8(output.stderr.clone()).unwrap();
+    message.lines().last().unwrap().to_owned()
 }
 
 #[test]
@@ -53,28 +54,28 @@ fn a_filter_of_several_files_is_built_and_queried() {
     fs::write(at("words.txt"), "\u{feff}hunter22\nhunter22\n\npassword\ncafe\u{301} am see")
         .unwrap();
     let files = ["filter", "hashes.txt", "words.txt"];
-    let said = good(&passwords(folder.path(), &files, ""));
+    let output = success(&passwords(folder.path(), &files, ""));
     for part in
         ["breached-passwords.filter: 4 entries, ", "2 hashes and 4 plaintext passwords", "65536"]
     {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(output.contains(part), "{part}: {output}");
     }
     let filter = at("local").join("breached-passwords.filter");
     let metadata = fs::metadata(&filter).unwrap();
-    assert!(said.contains(&format!(" {} bytes", metadata.len())), "{said}");
+    assert!(output.contains(&format!(" {} bytes", metadata.len())), "{output}");
     // A function runs as a different user from the owner of the layer's files.
     assert_eq!(metadata.permissions().mode() & 0o777, 0o644);
 
-    let asked = "password\nhunter22\nhunter23\ncaf\u{e9} am see\nPassword\n";
+    let input = "password\nhunter22\nhunter23\ncaf\u{e9} am see\nPassword\n";
     let check = ["check", filter.to_str().unwrap()];
-    assert_eq!(good(&passwords(folder.path(), &check, asked)), "yes\nyes\nno\nyes\nno\n");
+    assert_eq!(success(&passwords(folder.path(), &check, input)), "yes\nyes\nno\nyes\nno\n");
 
-    // In another file, without rare passwords.
+    // Build another filter without rare passwords.
     let files = ["filter", "hashes.txt", "--min-count", "3", "--out", "other.filter"];
-    let said = good(&passwords(folder.path(), &files, ""));
-    assert!(said.contains("other.filter: 1 entries"), "{said}");
+    let output = success(&passwords(folder.path(), &files, ""));
+    assert!(output.contains("other.filter: 1 entries"), "{output}");
     assert!(at("other.filter").exists());
-    // No other file is left.
+    // No temporary file is left.
     assert_eq!(fs::read_dir(at("local")).unwrap().count(), 1);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
 }
@@ -84,7 +85,7 @@ fn a_refusal_is_one_line_and_writes_nothing() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     for (name, content) in [
-        ("good.txt", &b"hunter22\n"[..]),
+        ("valid.txt", &b"hunter22\n"[..]),
         ("empty.txt", b"\n\n"),
         ("latin.txt", b"one\ntwo\ncaf\xe9\n"),
         ("ntlm.txt", b"8846F7EAEE8FB117AD06BDD830B7586C:3\n"),
@@ -94,27 +95,27 @@ fn a_refusal_is_one_line_and_writes_nothing() {
     fs::create_dir(at("folder")).unwrap();
     for (arguments, reason) in [
         (
-            &["filter", "good.txt", "missing.txt"][..],
+            &["filter", "valid.txt", "missing.txt"][..],
             "error: cannot read missing.txt: No such file",
         ),
         (&["filter", "folder"], "error: cannot read folder: "),
         (&["filter", "empty.txt"], "error: no filter was built: the list contains no password"),
-        (&["filter", "good.txt", "latin.txt"], "error: latin.txt, line 3: is not UTF-8"),
+        (&["filter", "valid.txt", "latin.txt"], "error: latin.txt, line 3: is not UTF-8"),
         (&["filter", "ntlm.txt"], "error: ntlm.txt, line 1: is a hash, but not SHA-1"),
-        // An endless line, of which only the maximum length of a password is read.
+        // This line never ends. The command must read no more of it than the longest password.
         (&["filter", "/dev/zero"], "error: /dev/zero, line 1: is longer than 1024 bytes"),
-        (&["filter", "good.txt", "--out", "no/where"], "error: cannot write no/where: "),
+        (&["filter", "valid.txt", "--out", "no/where"], "error: cannot write no/where: "),
         (&["check", "missing.filter"], "error: missing.filter is unusable: cannot be read: No"),
-        (&["check", "good.txt"], "error: good.txt is unusable: is not a filter"),
+        (&["check", "valid.txt"], "error: valid.txt is unusable: is not a filter"),
     ] {
-        let said = refused(&passwords(folder.path(), arguments, "hunter22\n"));
-        assert!(said.starts_with(reason), "{arguments:?}: {said}");
+        let message = refusal(&passwords(folder.path(), arguments, "hunter22\n"));
+        assert!(message.starts_with(reason), "{arguments:?}: {message}");
         assert!(!at("local/breached-passwords.filter").exists(), "{arguments:?}");
     }
-    good(&passwords(folder.path(), &["filter", "good.txt"], ""));
+    success(&passwords(folder.path(), &["filter", "valid.txt"], ""));
     let check = ["check", "local/breached-passwords.filter"];
-    let said = refused(&passwords(folder.path(), &check, ""));
-    assert!(said.contains("no password to look up"), "{said}");
+    let message = refusal(&passwords(folder.path(), &check, ""));
+    assert!(message.contains("no password to look up"), "{message}");
 }
 
 /// A process that has the old file open can still read all of it.
@@ -127,14 +128,14 @@ fn an_old_filter_stays_until_the_new_one_is_complete() {
     fs::write(at("new.txt"), "hunter23").unwrap();
     let answers = || {
         let check = ["check", "a.filter"];
-        good(&passwords(folder.path(), &check, "hunter22\nhunter23\n"))
+        success(&passwords(folder.path(), &check, "hunter22\nhunter23\n"))
     };
-    good(&passwords(folder.path(), &["filter", "old.txt", "--out", "a.filter"], ""));
-    refused(&passwords(folder.path(), &["filter", "bad.txt", "--out", "a.filter"], ""));
+    success(&passwords(folder.path(), &["filter", "old.txt", "--out", "a.filter"], ""));
+    refusal(&passwords(folder.path(), &["filter", "bad.txt", "--out", "a.filter"], ""));
     assert_eq!(answers(), "yes\nno\n");
     let old = fs::read(at("a.filter")).unwrap();
     let mut reading = fs::File::open(at("a.filter")).unwrap();
-    good(&passwords(folder.path(), &["filter", "new.txt", "--out", "a.filter"], ""));
+    success(&passwords(folder.path(), &["filter", "new.txt", "--out", "a.filter"], ""));
     assert_eq!(answers(), "no\nyes\n");
     let mut read = Vec::new();
     reading.read_to_end(&mut read).unwrap();

@@ -13,14 +13,14 @@ use process::{Clock, SystemClock};
 use template::Template;
 use template::project::Project;
 
-/// A deployed stack.
+/// An imitated stack: its database, and the URL of the imitated CloudFormation.
 struct Stack {
     database: LocalDatabase,
     cloudformation: String,
 }
 
 impl Stack {
-    /// Starts a stack with these parameters, whose clock is ahead of this machine's by `ahead`.
+    /// Starts a stack with these parameters. Its clock is `ahead` of this machine's.
     async fn start(parameters: &[(&str, &str)], ahead: SignedDuration) -> Self {
         let template = Template::read(&Project::here().template()).unwrap();
         let database = LocalDatabase::start(&Storage::Memory, &template.tables).await.unwrap();
@@ -50,7 +50,7 @@ impl Stack {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A command that fails early does not read its input.
+        // Writing fails if the command fails early, because it does not read its input.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
     }
@@ -104,63 +104,65 @@ fn answer(mut stream: TcpStream, body: &str, date: Timestamp) {
     stream.write_all(answer.as_bytes()).unwrap();
 }
 
-fn good(output: &Output) -> String {
+/// The standard output of a command that must succeed.
+fn success(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn refused(output: &Output) -> String {
+/// The standard error of a command that must fail.
+fn refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// By the operator's clock, a clock that is ahead would lock out all users, and one that is behind would end no
-/// session.
+/// With the operator's own clock, a clock that is ahead would lock out all users, and a clock that is behind would end
+/// no session.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_end_by_the_clock_of_the_stack() {
     for ahead in [SignedDuration::from_hours(-72), SignedDuration::from_hours(2)] {
         let stack = Stack::start(&[], ahead).await;
         let before = SystemClock.now() + ahead;
-        let said = good(&stack.run(&["sessions", "end-all", "--yes"], &[], ""));
+        let output = success(&stack.run(&["sessions", "end-all", "--yes"], &[], ""));
         let after = SystemClock.now() + ahead;
         let epoch =
-            said.split_whitespace().find_map(|word| word.parse::<Timestamp>().ok()).unwrap();
+            output.split_whitespace().find_map(|word| word.parse::<Timestamp>().ok()).unwrap();
         let late = SignedDuration::from_secs(3);
-        assert!(before < epoch && epoch < after + late, "{before} {epoch} {after}: {said}");
+        assert!(before < epoch && epoch < after + late, "{before} {epoch} {after}: {output}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_of_a_stack_keeps_the_rules_of_the_stack() {
+async fn a_new_account_must_satisfy_the_settings_of_the_stack() {
     let rules = [("PasswordMinChars", "20"), ("EmailVerification", "required")];
     let ahead = SignedDuration::from_hours(48);
     let stack = Stack::start(&rules, ahead).await;
     let create = ["admin", "create", "root", "--email", "root@example.com", "--password-stdin"];
     let laptop = [("PASSWORD_MIN_CHARS", "8"), ("EMAIL_VERIFICATION", "optional")];
-    let said = refused(&stack.run(&create, &laptop, "nineteen characters\n"));
-    assert!(said.contains("must have at least 20 characters"), "{said}");
+    let message = refusal(&stack.run(&create, &laptop, "nineteen characters\n"));
+    assert!(message.contains("must have at least 20 characters"), "{message}");
 
     let strict = [("PASSWORD_MIN_CHARS", "64")];
-    let made = good(&stack.run(&create, &strict, "a password of many characters\n"));
-    assert!(made.contains("root@example.com (not confirmed yet)"), "{made}");
-    // The age is by the clock of the stack: by this machine's, it would be two days.
-    assert!(made.contains("(0 seconds ago)") || made.contains("(1 second ago)"), "{made}");
+    let created = success(&stack.run(&create, &strict, "a password of many characters\n"));
+    assert!(created.contains("root@example.com (not confirmed yet)"), "{created}");
+    // The creation time comes from the stack's clock. With this machine's, the account would be two days old.
+    assert!(created.contains("(0 seconds ago)") || created.contains("(1 second ago)"), "{created}");
 }
 
-/// The lists are in a layer, which is not on this machine.
+/// The stack's lists of passwords are in a layer, which is not on this machine.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_of_the_stack_is_read_from_the_copy_that_the_operator_names() {
+async fn a_password_list_of_the_stack_is_read_from_a_local_copy() {
     let rules = [("CommonPasswordsFile", "/opt/common-passwords.txt")];
     let stack = Stack::start(&rules, SignedDuration::ZERO).await;
     let create = ["admin", "create", "root", "--password-stdin"];
-    let said = refused(&stack.run(&create, &[], "a long walk by the river\n"));
-    assert!(said.contains("PASSWORD_COMMON_FILE"), "{said}");
+    let message = refusal(&stack.run(&create, &[], "a long walk by the river\n"));
+    assert!(message.contains("PASSWORD_COMMON_FILE"), "{message}");
 
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("common.txt");
     std::fs::write(&copy, "a long walk by the river\n").unwrap();
     let copy = [("PASSWORD_COMMON_FILE", copy.to_str().unwrap())];
-    let said = refused(&stack.run(&create, &copy, "a long walk by the river\n"));
-    assert!(said.contains("most common passwords"), "{said}");
-    good(&stack.run(&create, &copy, "a short walk by the sea\n"));
+    let message = refusal(&stack.run(&create, &copy, "a long walk by the river\n"));
+    assert!(message.contains("most common passwords"), "{message}");
+    success(&stack.run(&create, &copy, "a short walk by the sea\n"));
 }

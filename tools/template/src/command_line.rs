@@ -6,19 +6,19 @@ use std::process::{ExitCode, Termination};
 use crate::project::{NotInProject, Project};
 use crate::ui;
 
-/// The options that choose the checkout.
+/// The option that all tools have, and the checkout that it applies to.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Checkout {
-    /// Use this folder for the local database, keys and mails [default: .local]
+    /// Use this folder for the local database, keys and emails [default: .local]
     #[arg(long, global = true, value_name = "PATH")]
     local: Option<PathBuf>,
 }
 
 impl Checkout {
-    /// The checkout that the current directory is in.
+    /// Finds the checkout of the current directory and applies `--local`.
     ///
     /// # Errors
-    /// When it is in none.
+    /// When the current directory is not in a checkout.
     pub fn find(self) -> Result<Project, NotInProject> {
         let project = Project::find()?;
         Ok(match self.local {
@@ -28,7 +28,7 @@ impl Checkout {
     }
 }
 
-/// The exit code of a command. Prints an error with all its reasons in one line.
+/// Converts the result of a command to its exit code. Prints an error with all its reasons in one line.
 pub fn exit_code(result: anyhow::Result<impl Termination>) -> ExitCode {
     match result {
         Ok(outcome) => outcome.report(),

@@ -1,5 +1,5 @@
-//! What all tools know of the checkout: the template as data, folders, the running dev server; and how they
-//! start programs and write to the terminal.
+//! The code that all tools share: the template as data, the folders of the checkout, the running dev server,
+//! child processes and terminal output.
 
 pub mod command_line;
 pub mod process;

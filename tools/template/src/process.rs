@@ -1,4 +1,4 @@
-//! Programs that a tool starts, and that must end with it.
+//! Starts programs that must end when the tool ends.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,14 +10,14 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_p
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How long a program may take to end after SIGTERM.
+/// The time that a program has to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How often to check whether it has ended.
+/// The interval between checks whether a program has ended.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A command without the variables that `cargo run` has set for this process. Build scripts that read them would
-/// all run again.
+/// A command without the variables that `cargo run` has set for this process, because cargo would rerun every build
+/// script that depends on them.
 #[must_use]
 pub fn command(program: impl Into<OsString>) -> Command {
     let mut command = Command::new(program.into());
@@ -34,16 +34,16 @@ pub fn command(program: impl Into<OsString>) -> Command {
     command
 }
 
-/// The `cargo` that started this process, or else the one on the path.
+/// The `cargo` that started this process, or else the `cargo` on the path.
 #[must_use]
 pub fn cargo() -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Returns at Ctrl-C, SIGTERM or SIGHUP. After the first call, these signals no longer end this process.
+/// Waits for Ctrl-C, SIGTERM or SIGHUP. After the first call, these signals no longer end this process.
 ///
 /// # Errors
-/// When the signals cannot be received.
+/// When the signals cannot be handled.
 pub async fn interrupted() -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -56,8 +56,8 @@ pub async fn interrupted() -> io::Result<()> {
     Ok(())
 }
 
-/// A program in its own process group. Dropping it ends the program and all its descendants: by SIGTERM, and
-/// after a grace by SIGKILL.
+/// A program in its own process group. Dropping this value ends the program and all its descendants with SIGTERM,
+/// and after a grace period with SIGKILL.
 ///
 /// A terminal's Ctrl-C does not reach the group, so the tool decides in which order its programs end.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Group {
         Ok(Self { child, pid })
     }
 
-    /// The process, for its streams.
+    /// The child process, for access to its streams.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }

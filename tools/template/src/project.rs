@@ -20,7 +20,7 @@ pub struct Project {
 #[error("the current directory is not in a checkout of Latchkey: change to one")]
 pub struct NotInProject;
 
-/// Why the folder of local state cannot be used, in one line.
+/// The folder of local state cannot be written to. The message is one line.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot write to {folder}: {reason}. Make the folder writable, or choose another with --local"
@@ -31,13 +31,13 @@ pub struct LocalFolderError {
 }
 
 impl Project {
-    /// The checkout of the current directory, or else the one that `cargo run --manifest-path` was given.
+    /// Finds the checkout of the current directory, or else the one that `cargo run --manifest-path` names.
     ///
-    /// Never the checkout in which this program was compiled, because a copied checkout contains programs that
-    /// were compiled in the original.
+    /// The folder in which this program was compiled must not matter, because a copied checkout contains programs
+    /// that were compiled in the original.
     ///
     /// # Errors
-    /// When there is neither.
+    /// When neither exists.
     pub fn find() -> Result<Self, NotInProject> {
         let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
         let starts = [std::env::current_dir().ok(), manifest];
@@ -51,16 +51,16 @@ impl Project {
         Self { local: root.join(".local"), root }
     }
 
-    /// [`Project::find`], for tests: cargo runs them in the folder of their package.
+    /// The checkout of a test. Cargo runs a test in the folder of its package.
     ///
     /// # Panics
-    /// When the current directory is in no checkout.
+    /// When the current directory is not in a checkout.
     #[must_use]
     pub fn here() -> Self {
         Self::find().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The innermost top folder that contains `start`.
+    /// The innermost folder with all landmarks that is `start` or contains it.
     fn root_of(start: &Path) -> Option<PathBuf> {
         let is_root = |folder: &&Path| LANDMARKS.iter().all(|file| folder.join(file).is_file());
         start.ancestors().find(is_root).map(Path::to_owned)
@@ -84,19 +84,19 @@ impl Project {
         self.root.join("template.yaml")
     }
 
-    /// The folder of the tools that are installed for this checkout alone.
+    /// The folder of the tools that are installed only for this checkout.
     #[must_use]
     pub fn tools(&self) -> PathBuf {
         self.root.join(".tools")
     }
 
-    /// A file in the folder of local state, which holds the database, development keys and mails.
+    /// A file in the folder of local state, which contains the database, development keys and emails.
     #[must_use]
     pub fn local(&self, name: &str) -> PathBuf {
         self.local.join(name)
     }
 
-    /// Creates the folder of local state for its owner alone, because it holds password hashes and keys.
+    /// Creates the folder of local state. Only its owner may access it, because it contains password hashes and keys.
     ///
     /// # Errors
     /// When it cannot be created or written to.
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_local_folder_is_named_with_advice() {
+    fn an_unusable_local_folder_is_reported_with_advice() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();

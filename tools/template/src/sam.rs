@@ -1,7 +1,7 @@
 //! `template.yaml` as data: routes, functions with their environment, tables.
 //!
-//! The template is the only source of these facts, so the tools use what is deployed. Only the parts that the
-//! tools need are read; CloudFormation and the linters check the rest.
+//! The template is the only source of these facts, so the tools agree with the deployment. This module reads only the
+//! parts that the tools need; CloudFormation and the linters check the rest.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,17 +15,17 @@ use serde_saphyr::Tagged;
 /// The parts of the template that the tools use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// The functions, in the order of their names.
+    /// The functions, sorted by name.
     pub functions: Vec<Function>,
-    /// The tables, in the order of their logical ids.
+    /// The tables, sorted by logical id.
     pub tables: Vec<Table>,
-    /// What the HTTP API allows pages of the origins in `CorsOrigins`.
+    /// The CORS configuration of the HTTP API.
     pub cors: CorsConfiguration,
     /// The number of metrics that the alarms watch.
     pub alarm_metrics: usize,
 }
 
-/// The `CorsConfiguration` of the HTTP API without its origins, which are a parameter of the deployment.
+/// The `CorsConfiguration` of the HTTP API, except the origins, which are a parameter of the deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct CorsConfiguration {
@@ -48,19 +48,19 @@ pub struct CorsConfiguration {
 /// A function with its routes and environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
-    /// The name of folder, package, binary and event file: the last part of `CodeUri`.
+    /// The name of the function's folder, package, binary and event file: the last part of `CodeUri`.
     pub name: String,
     /// The logical id of the resource.
     pub resource: String,
-    /// Its routes. Empty for a function without HTTP.
+    /// The routes; empty for a function without HTTP.
     pub routes: Vec<Route>,
-    /// The streams whose records it is invoked with.
+    /// The streams whose records invoke the function.
     pub streams: Vec<StreamSource>,
-    /// Its environment, including that of `Globals`.
+    /// The environment, including the variables of `Globals`.
     pub environment: BTreeMap<String, Setting>,
-    /// How long one invocation may take.
+    /// The time limit of an invocation.
     pub timeout: Duration,
-    /// Its memory in MB, on which its share of a processor depends.
+    /// The memory in MB, which also determines the share of a processor.
     pub memory_mb: u32,
 }
 
@@ -74,21 +74,21 @@ pub struct Route {
 }
 
 impl Route {
-    /// The route key as events carry it: `GET /auth/me`.
+    /// The route key as events contain it: `GET /auth/me`.
     #[must_use]
     pub fn key(&self) -> String {
         format!("{} {}", self.method.as_ref().map_or("ANY", Method::as_str), self.path)
     }
 }
 
-/// The stream of a table, as a source of a function's events.
+/// The stream of a table that invokes a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSource {
     /// The logical id of the table.
     pub table: String,
-    /// The function gets the records that match one of these patterns; without a pattern, all of them.
+    /// The patterns of the filter. The function gets records that match one of them; without a pattern, all records.
     pub filters: Vec<Value>,
-    /// The most records of one invocation.
+    /// The maximum number of records in an invocation.
     pub batch_size: usize,
 }
 
@@ -100,8 +100,9 @@ impl StreamSource {
     }
 }
 
-/// Whether a value matches a pattern of an event filter. Every member of an object must match, and one alternative
-/// of a list. Supports the part of the language that the template uses: values and `{"prefix": …}`.
+/// Whether a value matches a pattern of an event filter. An object matches if all its members match, and a list if one
+/// alternative matches. Of the pattern language, only the part that the template uses is supported: values and
+/// `{"prefix": …}`.
 fn matches(pattern: &Value, value: &Value) -> bool {
     match pattern {
         Value::Object(members) => {
@@ -139,7 +140,7 @@ pub struct Table {
     pub ttl: Option<String>,
 }
 
-/// Why the template cannot be used.
+/// The reason why the template cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The file cannot be read.
@@ -150,7 +151,7 @@ pub enum TemplateError {
         /// The error of the operating system.
         reason: std::io::Error,
     },
-    /// It is not YAML or not a template. The message contains the place.
+    /// The file is not YAML or not a template. The message contains the position.
     #[error("not a valid template: {0}")]
     Syntax(String),
     /// A resource lacks a property, or has one in an unsupported form.
@@ -207,7 +208,7 @@ struct Resource {
     properties: Properties,
 }
 
-/// The properties of all supported types; a resource has those of its own type.
+/// The properties of all supported types. A resource has only those of its own type.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Properties {
@@ -288,7 +289,7 @@ impl Template {
     /// When it is not a template that can be served locally.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let document: Document = serde_saphyr::from_str(text).map_err(|error| {
-            // The parser appends an excerpt of several lines.
+            // Keep the first line: the parser appends an excerpt of several lines.
             let message = error.to_string();
             TemplateError::Syntax(message.lines().next().unwrap_or_default().to_owned())
         })?;
@@ -333,13 +334,13 @@ const DEFAULT_TIMEOUT: u64 = 3;
 /// Lambda's default for `MemorySize`, in MB.
 const DEFAULT_MEMORY: u32 = 128;
 
-/// The number of metrics that an alarm watches: one, or those from which it computes a value.
+/// The number of metrics that an alarm watches: one, or all metrics in its expression.
 fn watched(alarm: &Properties) -> usize {
     let measured = alarm.metrics.iter().filter(|metric| metric.get("MetricStat").is_some());
     measured.count().max(1)
 }
 
-/// The CORS configuration, also if it depends on a condition (`!If`).
+/// The CORS configuration. If it depends on a condition (`!If`), the branch that is not `AWS::NoValue`.
 fn cors_of(id: &str, properties: &Properties) -> Result<CorsConfiguration, TemplateError> {
     let configured = match &properties.cors_configuration {
         None => return Ok(CorsConfiguration::default()),
@@ -351,7 +352,7 @@ fn cors_of(id: &str, properties: &Properties) -> Result<CorsConfiguration, Templ
         .ok_or_else(|| fault(id, "CorsConfiguration has an unsupported form"))
 }
 
-/// The logical id of the function `name`: `protected-route` is `ProtectedRouteFunction`.
+/// The logical id of the function `name`: `ProtectedRouteFunction` for `protected-route`.
 #[must_use]
 pub fn resource(name: &str) -> String {
     let words = name.split('-').map(|word| {

@@ -1,8 +1,8 @@
 //! `.local/dev.json`: how other commands find the running dev server.
 //!
-//! The server holds a lock on the file for as long as it runs, and the system releases the lock however the
-//! server ends. So a file without a lock belongs to a server that has ended, even if another process now
-//! has its id.
+//! The server locks the file for as long as it runs, and the operating system releases the lock however the
+//! server ends. An unlocked file therefore belongs to a server that has ended, even if another process now has
+//! the server's process id.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -19,17 +19,17 @@ use crate::ui;
 /// The addresses and settings of the running dev server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DevState {
-    /// The id of its process.
+    /// The process id of the server.
     pub pid: i32,
     /// The URL of the API.
     pub url: String,
     /// The URL of the database.
     pub database: String,
-    /// The users' table.
+    /// The name of the users' table.
     pub users_table: String,
-    /// The keys' table.
+    /// The name of the keys' table.
     pub keys_table: String,
-    /// The environment of its functions, which contains no secret.
+    /// The environment of the functions, which contains no secret.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -37,11 +37,11 @@ pub struct DevState {
 #[derive(Debug)]
 pub struct Published {
     path: PathBuf,
-    /// Locked.
+    /// Keeps the lock until this value is dropped.
     file: File,
 }
 
-/// The file cannot be read, so it is unknown whether a dev server runs. In one line.
+/// The file cannot be read, so it is unknown whether a dev server runs. The message is one line.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}: {reason}. Make it readable, or choose another folder with --local")]
 pub struct StateError {
@@ -60,7 +60,7 @@ impl DevState {
     /// When the file cannot be written.
     pub fn publish(&self, project: &Project) -> io::Result<Published> {
         let path = path(project);
-        // Readable by its owner alone, and locked before it is visible.
+        // Only its owner can read this file. Lock it before it becomes visible to other commands.
         let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
         file.write_all(serde_json::to_string(self)?.as_bytes())?;
         file.as_file().lock()?;
@@ -68,7 +68,7 @@ impl DevState {
         Ok(Published { path, file })
     }
 
-    /// The running dev server. `None` if there is none, or if the server in the file has ended.
+    /// The state of the running dev server; `None` if no server runs.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -81,7 +81,7 @@ impl DevState {
     }
 }
 
-/// The content of the file at `path`, if the server that wrote it still runs.
+/// The content of the file at `path`; `None` unless the server that wrote it still runs.
 fn read(path: &Path) -> io::Result<Option<DevState>> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -21,7 +21,7 @@ pub fn reason(error: &std::io::Error) -> String {
     without_numbers(&error.to_string())
 }
 
-/// A chain of reasons without the numbers of operating system errors and the names of temporary files that
+/// Removes the numbers of operating system errors from a chain of reasons, and the names of temporary files that
 /// follow them.
 #[must_use]
 pub fn without_numbers(text: &str) -> String {
@@ -37,7 +37,7 @@ pub fn without_numbers(text: &str) -> String {
     plain + rest
 }
 
-/// Parses an option that is an amount.
+/// Parses an option whose value is an amount.
 ///
 /// # Errors
 /// When it is not a finite number, or is negative.
@@ -64,7 +64,7 @@ pub fn confirm(question: &str) -> anyhow::Result<()> {
     if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
         Ok(())
     } else {
-        bail!("cancelled: nothing was changed");
+        bail!("canceled: nothing was changed");
     }
 }
 

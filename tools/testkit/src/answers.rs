@@ -31,7 +31,7 @@ pub fn status(answer: &EventResponse) -> i64 {
 #[must_use]
 pub fn body(answer: &EventResponse) -> Value {
     let Some(body) = &answer.body else { return Value::Null };
-    serde_json::from_slice(body).expect("every answer is JSON")
+    serde_json::from_slice(body).expect("the body is JSON")
 }
 
 /// The claims of an access token, unverified.

@@ -11,7 +11,7 @@ const SERVICES: &str = "apigateway,cloudformation,dynamodb,dynamodbstreams,event
 /// Features that ministack lacks: the routes of an HTTP API from its OpenAPI body, rotation, https.
 const PATCHES: &str = include_str!("ministack_aws.py");
 
-/// The name of the file of the certificate.
+/// The name of the certificate's file.
 const CERTIFICATE: &str = "certificate.pem";
 
 /// The name of the file that records the requests.
@@ -20,10 +20,10 @@ const CALLS: &str = "calls.jsonl";
 /// The name of the file that lists the broken services.
 const FAULTS: &str = "faults";
 
-/// An empty emulated account, which dropping this value stops.
+/// An emulated account, which is empty at first. Dropping this value stops it.
 ///
-/// It runs deployed functions as local processes, keeps its state in memory, and records all calls that
-/// functions make.
+/// The emulator runs deployed functions as local processes, keeps its state in memory, and records all calls
+/// of functions.
 #[derive(Debug)]
 pub struct Aws(Ministack);
 
@@ -37,7 +37,7 @@ impl Aws {
         Self(Ministack::start_with(SERVICES, PATCHES, &variables).await)
     }
 
-    /// The base URL of all its services.
+    /// The base URL of all services.
     #[must_use]
     pub fn url(&self) -> &str {
         self.0.url()
@@ -51,20 +51,21 @@ impl Aws {
     /// When the file cannot be read.
     #[must_use]
     pub fn calls(&self) -> String {
-        std::fs::read_to_string(self.0.folder().join(CALLS)).expect("it is written to")
+        std::fs::read_to_string(self.0.folder().join(CALLS)).expect("the emulator writes it")
     }
 
-    /// Makes exactly these services, such as `dynamodb` or `ses`, answer 500 to every request of a function.
+    /// Makes these services, such as `dynamodb` or `ses`, answer 500 to every request of a function, and repairs all
+    /// others.
     ///
     /// # Panics
     /// When the folder cannot be written to.
     pub fn break_services(&self, services: &[&str]) {
         let (faults, new) = (self.0.folder().join(FAULTS), self.0.folder().join("faults.new"));
         std::fs::write(&new, services.join(" ")).expect("a new file");
-        std::fs::rename(new, faults).expect("a file in its place");
+        std::fs::rename(new, faults).expect("a replaced file");
     }
 
-    /// The file of the certificate for the addresses of the account's APIs.
+    /// The path of the certificate for the addresses of the account's APIs.
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.0.folder().join(CERTIFICATE)

@@ -1,4 +1,4 @@
-//! Concurrent events that end all sessions of an account, for a test to run in the middle of a request.
+//! Events that end all sessions of an account. A test triggers them in the middle of a request.
 
 use std::future::Future;
 
@@ -13,16 +13,16 @@ use tokio::sync::oneshot;
 
 use crate::Stack;
 
-/// A concurrent event in an account while one of its requests is in progress.
+/// An event that ends all sessions of an account while one of its requests is in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConcurrentEvent {
-    /// The password is reset by mail.
+    /// The password is reset with a mailed code.
     Reset,
     /// The password is changed, and a new session begins.
     Change,
     /// All sessions are ended.
     LogoutAll,
-    /// The account is disabled, and enabled again.
+    /// The account is disabled and enabled again.
     Disabled,
 }
 
@@ -36,11 +36,11 @@ impl ConcurrentEvent {
         matches!(self, Self::Reset | Self::Change)
     }
 
-    /// Prepares the event for the current state of `account`. The action triggers it through the handles that
-    /// the functions use; the receiver then gets the session that a change has begun.
+    /// Prepares the event for the current state of `account`. Returns an action that triggers the event through the
+    /// store, as functions do, and a receiver for the id of the session that a password change begins.
     ///
     /// # Panics
-    /// When the event cannot be prepared. The action panics when the event does not happen.
+    /// When the event cannot be prepared. The action panics when the event fails.
     pub async fn prepare(
         self,
         stack: &Stack,
@@ -50,7 +50,7 @@ impl ConcurrentEvent {
         let now = SystemClock.now();
         let old = Hashes::new(&users, client.clone()).of(account).await;
         let old = old.expect("a table that can be read").expect("a password");
-        // The hash of an unknown password: one character differs.
+        // The hash of an unknown password: the current hash with one character changed.
         let mut new = old.expose().to_owned();
         let at = new.len() - 10;
         let other = if new[at..].starts_with('A') { "B" } else { "A" };
@@ -79,7 +79,7 @@ impl ConcurrentEvent {
         if let Some(code) = &code {
             Mailings::new(&users, client.clone()).store(code).await.expect("a stored code");
         }
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let account = account.clone();
         let action = async move {
             let mut begun = None;
@@ -107,8 +107,8 @@ impl ConcurrentEvent {
                     administration.enable(account.id).await.expect("an account");
                 }
             }
-            tell.send(begun).expect("a test that wants to know");
+            sender.send(begun).expect("a test that still runs");
         };
-        (action, told)
+        (action, receiver)
     }
 }

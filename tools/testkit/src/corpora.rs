@@ -12,7 +12,7 @@ use crate::events::workspace;
 pub fn json_test_suite() -> Vec<(String, Vec<u8>)> {
     let folder = workspace().join("shared/web/tests/JSONTestSuite/test_parsing");
     let mut files: Vec<_> = std::fs::read_dir(folder)
-        .expect("the suite is there")
+        .expect("the suite exists")
         .map(|entry| {
             let path = entry.expect("a folder that can be read").path();
             let name = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
@@ -30,6 +30,6 @@ pub fn json_test_suite() -> Vec<(String, Vec<u8>)> {
 #[must_use]
 pub fn naughty_strings() -> Vec<String> {
     let path = workspace().join("functions/register/tests/blns/blns.json");
-    let text = std::fs::read_to_string(path).expect("the list is there");
+    let text = std::fs::read_to_string(path).expect("the list exists");
     serde_json::from_str(&text).expect("an array of strings")
 }

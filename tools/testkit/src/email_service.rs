@@ -5,12 +5,12 @@ use aws_sdk_sesv2::{Client, Config};
 
 use crate::ministack::Ministack;
 
-/// An emulated SES that keeps every sent message, and stops when dropped.
+/// An emulated SES that keeps every sent message. Dropping this value stops it.
 #[derive(Debug)]
 pub struct EmailService(Ministack);
 
 impl EmailService {
-    /// Starts a service that accepts mails from `identity`, and waits until it answers.
+    /// Starts a service that accepts emails from `identity`, and waits until it answers.
     ///
     /// # Panics
     /// When `ministack` cannot be installed, or does not start.
@@ -22,8 +22,8 @@ impl EmailService {
             .credentials_provider(Credentials::new("local", "local", None, None, "testkit"))
             .endpoint_url(started.url());
         let client = Client::from_conf(config.build());
-        let made = client.create_email_identity().email_identity(identity).send().await;
-        made.expect("a new identity");
+        let created = client.create_email_identity().email_identity(identity).send().await;
+        created.expect("a new identity");
         started
     }
 

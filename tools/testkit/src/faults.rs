@@ -1,4 +1,4 @@
-//! An HTTP client that injects faults, which an embedded database or an emulator never has.
+//! An HTTP client that injects faults, because neither the embedded database nor an emulator produces any.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,38 +18,38 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, Notify};
 
-/// What becomes of a request.
+/// A fault to inject into a request to `DynamoDB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is carried out and answered.
+    /// No fault: the request is carried out and answered.
     None,
-    /// A transaction that meets another one.
+    /// The transaction conflicts with another one.
     Conflict,
-    /// Throttled.
+    /// The request is throttled.
     Throttled,
-    /// DynamoDB has an internal error.
+    /// `DynamoDB` reports an internal error.
     ServerError,
-    /// It is refused: a right is missing.
+    /// The request is refused because a permission is missing.
     AccessDenied,
-    /// An error of DynamoDB by its status and code.
+    /// `DynamoDB` answers with this status and error code.
     Code(u16, &'static str),
-    /// A transaction that was cancelled, by the code of the reason for each of its items.
+    /// The transaction is canceled, with one reason code for each of its items.
     Cancelled(&'static [&'static str]),
-    /// It is accepted and never answered.
+    /// The request is accepted and never answered.
     Silence,
-    /// It is answered as a success without content, and not carried out.
+    /// The request is not carried out, but answered as a success without content.
     Empty,
-    /// It never arrives.
+    /// The request never arrives.
     Lost,
-    /// It is carried out, and the answer never arrives.
+    /// The request is carried out, but the answer never arrives.
     LostAnswer,
-    /// It is carried out without its conditions: as code that forgot them would send it. For tests
-    /// of tests.
+    /// The request is carried out without its conditions, as if the code had forgotten them. A test uses this fault to
+    /// prove that it would notice.
     Unconditional,
 }
 
 impl Fault {
-    /// Every transient error of DynamoDB, in each form that it takes: the same request succeeds later.
+    /// All forms of transient errors of `DynamoDB`: the same request can succeed later.
     pub const PASSING: [Self; 24] = [
         Self::Code(400, "LimitExceededException"),
         Self::Code(400, "ProvisionedThroughputExceededException"),
@@ -77,7 +77,7 @@ impl Fault {
         Self::Silence,
     ];
 
-    /// Errors by which the same request would fail again.
+    /// Permanent errors: the same request would fail again.
     pub const FINAL: [Self; 12] = [
         Self::AccessDenied,
         Self::Code(400, "ResourceNotFoundException"),
@@ -88,14 +88,14 @@ impl Fault {
         Self::Code(400, "ItemCollectionSizeLimitExceededException"),
         Self::Code(400, "SomethingNewException"),
         Self::Cancelled(&["ConditionalCheckFailed", "None"]),
-        // A failed condition is final, even if other reasons are transient.
+        // A failed condition is permanent, even if other reasons are transient.
         Self::Cancelled(&["ConditionalCheckFailed", "TransactionConflict"]),
         Self::Cancelled(&["TransactionConflict", "ValidationError"]),
         Self::Cancelled(&["None", "None"]),
     ];
 }
 
-/// A script of faults, one per request. Requests after its end succeed. Clones share the script.
+/// A script of faults, one for each request. Requests after the end of the script succeed. Clones share the script.
 #[derive(Clone)]
 pub struct Faults(Arc<Script>);
 
@@ -106,7 +106,7 @@ struct Script {
     requests: AtomicUsize,
     bodies: Mutex<Vec<Value>>,
     operations: Mutex<Vec<String>>,
-    /// The number of requests after which none arrives.
+    /// The number of requests that arrive before the process is killed.
     killed_after: Option<usize>,
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
@@ -148,16 +148,16 @@ impl Faults {
         Self::new(Script { always: Some(fault), ..Script::default() })
     }
 
-    /// Injects the same fault into every request, and runs the first `requests` requests concurrently: none is
-    /// carried out before all of them have been sent.
+    /// Injects the same fault into every request, and runs the first `requests` requests concurrently: none of them is
+    /// carried out before all have been sent.
     #[must_use]
     pub fn together(requests: usize, fault: Fault) -> Self {
         let gate = Some((requests, Barrier::new(requests)));
         Self::new(Script { always: Some(fault), gate, ..Script::default() })
     }
 
-    /// Imitates a process that is killed right after its request number `requests`: that request is carried out,
-    /// its answer is lost, and no later request arrives.
+    /// Imitates a process that is killed right after request number `requests`, from 1: that request is carried
+    /// out, its answer is lost, and no later request arrives.
     #[must_use]
     pub fn killed_after(requests: usize) -> Self {
         Self::new(Script { killed_after: Some(requests), ..Script::default() })
@@ -174,17 +174,17 @@ impl Faults {
     /// Waits until the request of [`held_at`](Self::held_at) is held. Call this once.
     ///
     /// # Panics
-    /// When `held_at` has not made this value.
+    /// When this value was not created by `held_at`.
     pub async fn held(&self) {
-        self.0.hold.as_ref().expect("made by `held_at`").reached.notified().await;
+        self.0.hold.as_ref().expect("created by `held_at`").reached.notified().await;
     }
 
     /// Releases the request of [`held_at`](Self::held_at).
     ///
     /// # Panics
-    /// When `held_at` has not made this value.
+    /// When this value was not created by `held_at`.
     pub fn release(&self) {
-        self.0.hold.as_ref().expect("made by `held_at`").released.notify_one();
+        self.0.hold.as_ref().expect("created by `held_at`").released.notify_one();
     }
 
     /// The operation of each request, in order, such as `UpdateItem`.
@@ -254,10 +254,10 @@ impl HttpConnector for Faulty {
         script.bodies.lock().unwrap_or_else(PoisonError::into_inner).push(body(&request));
         let operation = operation(&request);
         script.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
-        let under_way = UnderWay::new(&script);
+        let in_progress = InProgress::new(&script);
         let inner = self.inner.clone();
         HttpConnectorFuture::new(async move {
-            let _under_way = under_way;
+            let _in_progress = in_progress;
             if let Some((requests, gate)) = &script.gate
                 && number < *requests
             {
@@ -269,15 +269,15 @@ impl HttpConnector for Faulty {
                 hold.reached.notify_one();
                 hold.released.notified().await;
             }
-            meet(fault, &inner, request).await
+            inject(fault, &inner, request).await
         })
     }
 }
 
-/// Counts a request while it is in progress. Dropping it ends the count, even if the request is abandoned.
-struct UnderWay(Arc<Script>);
+/// A request that is counted as in progress until this value is dropped, even if the request is abandoned.
+struct InProgress(Arc<Script>);
 
-impl UnderWay {
+impl InProgress {
     fn new(script: &Arc<Script>) -> Self {
         let now = script.at_once.fetch_add(1, Ordering::SeqCst) + 1;
         script.most_at_once.fetch_max(now, Ordering::SeqCst);
@@ -285,13 +285,13 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.at_once.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-async fn meet(
+async fn inject(
     fault: Fault,
     inner: &SharedHttpConnector,
     request: HttpRequest,
@@ -315,7 +315,7 @@ async fn meet(
     }
 }
 
-/// Removes the conditions of a request. (An embedded database ignores signatures.)
+/// Removes the conditions of a request. Its signature becomes invalid, but the embedded database ignores signatures.
 fn unconditional(mut request: HttpRequest) -> HttpRequest {
     let mut body = body(&request);
     strip(&mut body);
@@ -371,7 +371,7 @@ fn lost() -> ConnectorError {
     ConnectorError::io("the connection was reset".into())
 }
 
-/// An error answer. Without a code, it is as from a proxy in front of DynamoDB.
+/// An error answer. Without a code, it looks like the answer of a proxy in front of `DynamoDB`.
 fn error(status: u16, code: &str) -> HttpResponse {
     let body = if code.is_empty() {
         json!({})

@@ -67,7 +67,7 @@ impl Forge {
     /// A forge with the active key of `keys`.
     ///
     /// # Panics
-    /// Never: `keys` are a JWK Set.
+    /// Never: `keys` is always a JWK Set.
     #[must_use]
     pub fn of(keys: SigningKeys) -> Self {
         let jwks: Value = serde_json::from_str(&keys.to_json()).expect("a JWK Set is JSON");
@@ -151,10 +151,10 @@ impl Forge {
             &member("d"),
             &point,
         )
-        .expect("the key is a good one");
+        .expect("the key is valid");
         let message = format!("{header}.{payload}");
         let signature = pair.sign(&rand::SystemRandom::new(), message.as_bytes());
-        let signature = encode(signature.expect("the key is a good one"));
+        let signature = encode(signature.expect("the key is valid"));
         format!("{message}.{signature}")
     }
 
@@ -173,11 +173,11 @@ impl Forge {
     /// Tokens with these claims, each with one defect.
     #[must_use]
     pub fn bad_tokens(&self, claims: &Value, now: Timestamp) -> Vec<BadToken> {
-        let good = self.sign(&self.header(), claims);
+        let valid = self.sign(&self.header(), claims);
         let mut bad = Vec::new();
         let mut add = |fault: &'static str, token: String| bad.push(BadToken { fault, token });
-        self.bad_signatures(claims, &good, &mut add);
-        self.bad_forms(claims, &good, &mut add);
+        self.bad_signatures(claims, &valid, &mut add);
+        self.bad_forms(claims, &valid, &mut add);
         self.bad_headers(claims, &mut add);
         self.bad_claims(claims, now, &mut add);
         bad
@@ -186,10 +186,10 @@ impl Forge {
     fn bad_signatures(
         &self,
         claims: &Value,
-        good: &str,
+        valid: &str,
         add: &mut impl FnMut(&'static str, String),
     ) {
-        let (message, signature) = good.rsplit_once('.').expect("a token has three parts");
+        let (message, signature) = valid.rsplit_once('.').expect("a token has three parts");
         for alg in ["none", "None", "NONE", "nOnE", ""] {
             let header = changed(&self.header(), "alg", json!(alg));
             let unsigned = format!("{}.{}.", encode_json(&header), encode_json(claims));
@@ -207,7 +207,7 @@ impl Forge {
             let raw = URL_SAFE_NO_PAD.decode(x).expect("members are base64url");
             for secret in [x.as_bytes(), &raw, self.kid().as_bytes(), b""] {
                 let tag = hmac::sign(&hmac::Key::new(algorithm, secret), message.as_bytes());
-                add("HMAC over public knowledge", format!("{message}.{}", encode(tag)));
+                add("HMAC with a public value as its key", format!("{message}.{}", encode(tag)));
             }
         }
         for alg in ["RS256", "EdDSA", "PS256", "ES384", "es256", "ES256K", "ES256 "] {
@@ -224,14 +224,14 @@ impl Forge {
         add("a signature of zeros", format!("{message}.{zero}"));
     }
 
-    fn bad_forms(&self, claims: &Value, good: &str, add: &mut impl FnMut(&'static str, String)) {
-        let parts: Vec<&str> = good.split('.').collect();
+    fn bad_forms(&self, claims: &Value, valid: &str, add: &mut impl FnMut(&'static str, String)) {
+        let parts: Vec<&str> = valid.split('.').collect();
         add("two parts", parts[..2].join("."));
-        add("four parts", format!("{good}.{}", parts[2]));
-        add("five parts", format!("{good}.."));
-        add("padding", format!("{good}=="));
-        add("a line break", good.replacen('.', ".\n", 1));
-        add("a leading dot", format!(".{good}"));
+        add("four parts", format!("{valid}.{}", parts[2]));
+        add("five parts", format!("{valid}.."));
+        add("padding", format!("{valid}=="));
+        add("a line break", valid.replacen('.', ".\n", 1));
+        add("a leading dot", format!(".{valid}"));
         add("no header", format!(".{}.{}", parts[1], parts[2]));
         add("no payload", self.sign_parts(parts[0], ""));
         add("standard base64", format!("{}+/.{}.{}", parts[0], parts[1], parts[2]));
@@ -297,9 +297,9 @@ impl Forge {
             ("x5c", json!(["MIIB"])),
         ] {
             let named = changed(&self.header(), name, value.clone());
-            add("a key of its own, our kid", stranger.sign(&named, claims));
+            add("an attacker's key with our kid", stranger.sign(&named, claims));
             let named = changed(&named, "kid", json!(stranger.kid()));
-            add("a key of its own, its kid", stranger.sign(&named, claims));
+            add("an attacker's key with its own kid", stranger.sign(&named, claims));
         }
     }
 
@@ -363,7 +363,7 @@ impl Default for Forge {
     }
 }
 
-/// The keys of a forge are a source of keys.
+/// Lets a verifier use the keys of a forge.
 impl KeySource for Forge {
     fn key(
         &self,

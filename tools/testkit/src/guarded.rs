@@ -8,7 +8,7 @@ use web::{Access, Event, EventResponse, Route, Service};
 
 use crate::{Forge, NewUser, Stack, bearer, body, claims, event, load, status, without_token};
 
-/// The event of the route with this token.
+/// An event for the route `R`, with this token.
 fn request<R: Route>(token: &str) -> Event {
     event(bearer(load(R::NAME), token))
 }
@@ -39,7 +39,7 @@ fn role_sets() -> Vec<Vec<Role>> {
     sets.chain([vec![], Role::ALL.to_vec()]).collect()
 }
 
-/// Checks that the answer fits the access of the route and the roles of the caller.
+/// Checks that the answer matches the access of the route and the roles of the caller.
 fn assert_admitted_by_role<R: Route>(answer: &EventResponse, roles: &[Role]) {
     if admits::<R>(roles) {
         // The route itself may still refuse the request.
@@ -88,9 +88,9 @@ async fn answers_without_its_database<R: Route>(stack: &Stack, token: &str) {
     assert!(answer.headers.contains_key("retry-after"), "503 needs Retry-After");
 }
 
-/// Checks that `R` admits by the token alone.
+/// Checks that `R` admits callers by their tokens alone.
 ///
-/// It refuses each kind of bad token, requires its role in the token, and reads nothing about the caller.
+/// `R` must refuse each kind of bad token, require its role in the token, and read nothing about the caller.
 ///
 /// # Panics
 /// When one of the checks fails.
@@ -109,9 +109,9 @@ pub async fn guarded_by_token<R: Route>() {
     answers_without_its_database::<R>(&stack, &stack.token_of_nobody(&Role::ALL)).await;
 }
 
-/// Checks that `R` admits by the account.
+/// Checks that `R` admits callers by their accounts.
 ///
-/// In addition to a valid token, it requires a live session of an active account, and its role among the
+/// In addition to a valid token, `R` must require a live session of an active account, and its role among the
 /// account's current roles.
 ///
 /// # Panics

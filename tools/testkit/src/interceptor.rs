@@ -1,5 +1,5 @@
-//! A proxy between a function and its database. It records calls, runs an action before a chosen call, or
-//! makes a call fail.
+//! A proxy between a function and its database. It records calls, and can run an action before a call or make a call
+//! fail.
 
 use std::future::Future;
 use std::io;
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::{Fault, Stack};
 
 type Action = Pin<Box<dyn Future<Output = ()> + Send>>;
-type Fate = Box<dyn Fn(&Call) -> Fault + Send + Sync>;
+type ChooseFault = Box<dyn Fn(&Call) -> Fault + Send + Sync>;
 
 /// A recorded call to the database.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ struct Script {
     /// For each call, a reference that is alive until the call has been answered.
     in_progress: Vec<Weak<()>>,
     action: Option<(usize, Action)>,
-    fate: Option<Fate>,
+    choose: Option<ChooseFault>,
 }
 
 impl std::fmt::Debug for Interceptor {
@@ -82,7 +82,7 @@ impl Interceptor {
             while let Ok((client, _)) = listener.accept().await {
                 let (database, script) = (database.clone(), Arc::clone(&shared));
                 // A client that disconnects does not fail the test.
-                tokio::spawn(async move { drop(pass_on(client, &database, &script).await) });
+                tokio::spawn(async move { drop(serve(client, &database, &script).await) });
             }
         });
         Self { url, script }
@@ -95,7 +95,7 @@ impl Interceptor {
         stack.env_with(&[&url, changes].concat())
     }
 
-    /// Forgets all calls and the script; every later call is forwarded.
+    /// Forgets all calls and the script. Every later call is forwarded.
     pub fn reset(&self) {
         *locked(&self.script) = Script::default();
     }
@@ -114,9 +114,9 @@ impl Interceptor {
         });
     }
 
-    /// Resets, then injects into each call the fault that `fate` returns for it.
-    pub fn fail_when(&self, fate: impl Fn(&Call) -> Fault + Send + Sync + 'static) {
-        *locked(&self.script) = Script { fate: Some(Box::new(fate)), ..Script::default() };
+    /// Resets, then injects into each call the fault that `choose` returns for the call.
+    pub fn fail_when(&self, choose: impl Fn(&Call) -> Fault + Send + Sync + 'static) {
+        *locked(&self.script) = Script { choose: Some(Box::new(choose)), ..Script::default() };
     }
 
     /// All calls since the last reset.
@@ -127,7 +127,7 @@ impl Interceptor {
 }
 
 /// Serves one call and closes the connection.
-async fn pass_on(mut client: TcpStream, database: &str, script: &Mutex<Script>) -> io::Result<()> {
+async fn serve(mut client: TcpStream, database: &str, script: &Mutex<Script>) -> io::Result<()> {
     let Some((head, body)) = request(&mut client).await? else { return Ok(()) };
     let call = Call {
         operation: header(&head, "x-amz-target").rsplit('.').next().unwrap_or_default().to_owned(),
@@ -137,7 +137,7 @@ async fn pass_on(mut client: TcpStream, database: &str, script: &Mutex<Script>) 
     let (fault, action, earlier) = {
         let mut script = locked(script);
         let number = script.calls.len();
-        let fault = script.fate.as_ref().map_or(Fault::None, |fate| fate(&call));
+        let fault = script.choose.as_ref().map_or(Fault::None, |choose| choose(&call));
         script.calls.push(call);
         let earlier = script.in_progress.clone();
         script.in_progress.push(Arc::downgrade(&answered));
@@ -165,7 +165,7 @@ async fn pass_on(mut client: TcpStream, database: &str, script: &Mutex<Script>) 
             "500 Internal Server Error",
             r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#,
         ),
-        other => panic!("{other:?} is for a faulty client"),
+        other => panic!("only a client with `Faults` can inject {other:?}"),
     };
     client.write_all(&answer).await
 }

@@ -1,7 +1,7 @@
 //! Test support: keys, clocks, events, an embedded DynamoDB, an emulated Secrets Manager, and fault injection.
 //!
-//! Most tests need a [`Stack`]: an embedded DynamoDB with the tables of the template and a published key
-//! set, and the environment of a function that uses it.
+//! Most tests need a [`Stack`]: an embedded DynamoDB with the tables of the template and a published key set, and
+//! the environment of a function that uses this database.
 
 #![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 

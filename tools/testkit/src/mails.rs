@@ -1,4 +1,4 @@
-//! Mails that the mailer has written to a folder.
+//! Reads the emails that the mailer has written to a folder.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use serde_json::json;
 
 use crate::Stack;
 
-/// A mail as its recipient reads it.
+/// An email as its recipient reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// The mail's id, which is also the name of its file.
+    /// The email's id, which is also the name of its file.
     pub id: String,
     /// The recipient's address.
     pub to: String,
@@ -27,7 +27,7 @@ pub struct Received {
 
 impl Received {
     fn of(id: String, bytes: &[u8]) -> Self {
-        let message = MessageParser::default().parse(bytes).expect("a mail");
+        let message = MessageParser::default().parse(bytes).expect("an email");
         let address = |addresses: Option<&mail_parser::Address<'_>>| {
             let address = addresses.and_then(|addresses| addresses.first()).expect("an address");
             address.address().expect("an address").to_owned()
@@ -37,12 +37,12 @@ impl Received {
             to: address(message.to()),
             from: address(message.from()),
             subject: message.subject().expect("a subject").to_owned(),
-            text: message.body_text(0).expect("a plain text").into_owned(),
-            html: message.body_html(0).expect("an HTML text").into_owned(),
+            text: message.body_text(0).expect("a plain-text body").into_owned(),
+            html: message.body_html(0).expect("an HTML body").into_owned(),
         }
     }
 
-    /// The link in the text, if the mail has one.
+    /// The link in the text, if the email has one.
     ///
     /// # Panics
     /// When the HTML lacks the same link.
@@ -53,13 +53,13 @@ impl Received {
         Some(link)
     }
 
-    /// The token in the link, if the mail has one.
+    /// The token in the link, if the email has one.
     #[must_use]
     pub fn token(&self) -> Option<&str> {
         self.link()?.split_once("?token=").map(|(_, token)| token)
     }
 
-    /// The code of eight digits, if the mail has one.
+    /// The code of eight digits, if the email has one.
     #[must_use]
     pub fn digits(&self) -> Option<&str> {
         let is_code = |line: &&str| line.len() == 8 && line.bytes().all(|b| b.is_ascii_digit());
@@ -67,25 +67,24 @@ impl Received {
     }
 }
 
-/// Lets the mailer `H` handle all requested mails. Returns the mails that have been sent, including earlier
-/// ones.
+/// Runs the mailer `H` on all requested emails. Returns all emails that have been sent so far.
 ///
 /// # Panics
-/// When the mailer does not start, or a mail cannot be sent.
+/// When the mailer does not start, or an email cannot be sent.
 pub async fn deliver<H: EventHandler>(stack: &Stack) -> Vec<Received> {
     let mailer =
         Box::pin(open_handler::<H>(&stack.env(), &World::system())).await.expect("a mailer");
     let event = serde_json::from_value(stack.mailer_event()).expect("an event");
     let answer = Box::pin(mailer.handle(event)).await.expect("an answer");
-    let failures = serde_json::to_value(answer).expect("it is JSON");
+    let failures = serde_json::to_value(answer).expect("the answer is JSON");
     assert_eq!(failures, json!({"batchItemFailures": []}));
     stack.mails()
 }
 
-/// The mails in a folder, in the order of their requests; empty if the folder does not exist.
+/// The emails in a folder, in the order of their requests; empty if the folder does not exist.
 ///
 /// # Panics
-/// When a file is not a mail.
+/// When a file is not an email.
 #[must_use]
 pub fn mails_in(folder: &Path) -> Vec<Received> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };

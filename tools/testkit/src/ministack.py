@@ -1,8 +1,8 @@
 """Serves ministack to the test that started this process, and ends with the test.
 
-Standard input is a pipe to which the test never writes. It closes when the test ends in any way, and then
-this process ends too. The process listens on a free loopback port and prints its number. A client that
-connects from then on waits until ministack is ready.
+Standard input is a pipe to which the test never writes. The pipe closes however the test ends, and then this
+process ends too. The process listens on a free loopback port and prints the port's number. Clients can connect
+from then on, and wait until ministack is ready.
 
 With ministack_aws.py, the process also prints a second port, which serves TLS.
 """
@@ -31,7 +31,7 @@ def listen():
 listener, port = listen()
 # APIs have https addresses on the second port.
 secure_listener, secure_port = listen() if "CERTIFICATE" in os.environ else (None, None)
-# ministack reads this when it is imported.
+# ministack reads this variable on import.
 os.environ["GATEWAY_PORT"] = str(secure_port or port)
 
 from hypercorn.asyncio import serve
@@ -40,14 +40,14 @@ from hypercorn.config import Config
 from ministack.app import app
 from ministack.services import secretsmanager
 
-# Behaviour that the API reference describes and ministack lacks.
+# Behavior that the API reference describes and ministack lacks.
 
 put = secretsmanager._put_secret_value
 create = secretsmanager._create_secret
 
 
 def create_secret(request):
-    """Creates a secret; without a value it has no version."""
+    """Creates a secret, which has no version if no value is given."""
     answer = create(request)
     if answer[0] == 200 and not {"SecretString", "SecretBinary"} & request.keys():
         _, secret = secretsmanager._resolve(request["Name"])
@@ -56,8 +56,8 @@ def create_secret(request):
 
 
 def put_secret_value(request):
-    """Adds a version, which is immutable: a repeated request changes nothing, and another value is refused.
-    The first version becomes current. A label moves from the version that had it."""
+    """Adds an immutable version: a repeated request changes nothing, and another value is refused.
+    The first version becomes current. A label moves away from the version that had it."""
     _, secret = secretsmanager._resolve(request["SecretId"])
     token, labels = request["ClientRequestToken"], request["VersionStages"]
     if secret and token in secret["Versions"]:

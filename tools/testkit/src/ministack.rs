@@ -8,10 +8,10 @@ use develop::tools::{ToolSet, Tools};
 use tempfile::TempDir;
 use template::project::Project;
 
-/// Starts `ministack` on a free port. Its own command needs a fixed port, and writes a file with its process id.
+/// Starts `ministack` on a free port. Its own command would require a fixed port and write a file with its process id.
 const PROGRAM: &str = include_str!("ministack.py");
 
-/// The line of the program that patches replace.
+/// The line of [`PROGRAM`] that patches replace.
 const PATCHES: &str = "# PATCHES";
 
 /// An emulator on its own loopback port, which keeps its state in memory.
@@ -21,7 +21,7 @@ const PATCHES: &str = "# PATCHES";
 pub(crate) struct Ministack {
     url: String,
     process: Child,
-    // Keeps the pipe open: the emulator would fail when it prints to a closed pipe.
+    // Keeps the pipe open, because the emulator would fail if it printed to a closed pipe.
     _output: BufReader<ChildStdout>,
     folder: TempDir,
 }
@@ -38,7 +38,7 @@ impl Ministack {
     /// Starts an emulator with `patches` and additional environment variables.
     ///
     /// # Panics
-    /// As [`Ministack::start`].
+    /// See [`Ministack::start`].
     pub(crate) async fn start_with(
         services: &str,
         patches: &str,
@@ -48,11 +48,11 @@ impl Ministack {
             panic!("ministack is missing, and `cargo xtask tools` cannot install it: {error:#}")
         });
         let folder = tempfile::tempdir().expect("a folder");
-        // A socket that does not exist, so that ministack cannot remove Docker containers.
+        // Name a socket that does not exist, so that ministack cannot remove Docker containers.
         let docker = format!("unix://{}", folder.path().join("docker.sock").display());
         let mut process = Command::new(tools.program("python"))
             .args(["-c", &PROGRAM.replace(PATCHES, patches)])
-            // Inherit nothing, such as real credentials or a proxy.
+            // Inherit no variable, because some name real credentials or a proxy.
             .env_clear()
             .env("BIND_HOST", "127.0.0.1")
             .env("SERVICES", services)
@@ -71,9 +71,10 @@ impl Ministack {
         let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
         let mut ports = String::new();
         output.read_line(&mut ports).expect("a line or the end");
-        let port = ports.split_whitespace().next().expect(
-            "ministack does not start: see its output above; `cargo xtask tools` repairs it",
-        );
+        let port = ports
+            .split_whitespace()
+            .next()
+            .expect("ministack did not start: see its output above, and try `cargo xtask tools`");
         let url = format!("http://127.0.0.1:{port}");
         Self { url, process, _output: output, folder }
     }

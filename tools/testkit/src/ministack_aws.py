@@ -1,4 +1,4 @@
-# Replaces the line PATCHES of ministack.py. Adds the features of AWS that a deployment needs and ministack lacks.
+# Adds the features of AWS that a deployment needs and ministack lacks. Replaces the line PATCHES of ministack.py.
 
 import datetime
 import re
@@ -77,15 +77,15 @@ create_api, update_api = api["create"], api["update"]
 
 
 def create_http_api(logical_id, props, stack_name):
-    made = create_api(logical_id, props, stack_name)
-    import_routes(made[0], props["Body"])
-    return made
+    created = create_api(logical_id, props, stack_name)
+    import_routes(created[0], props["Body"])
+    return created
 
 
 def update_http_api(physical_id, old, new, stack_name, logical_id=None):
-    made = update_api(physical_id, old, new, stack_name, logical_id)
-    import_routes(made[0], new["Body"])
-    return made
+    created = update_api(physical_id, old, new, stack_name, logical_id)
+    import_routes(created[0], new["Body"])
+    return created
 
 
 api["create"], api["update"] = create_http_api, update_http_api
@@ -124,7 +124,7 @@ run = apigateway.run_reentrant
 
 
 async def run_from(function, record, event, **options):
-    """Runs a function. The event has the client address of the header, because all requests are local."""
+    """Runs a function. A header gives the client's address, because all requests come from this machine."""
     address = event["headers"].pop("x-source-ip", None)
     if address:
         event["requestContext"]["http"]["sourceIp"] = address
@@ -135,7 +135,7 @@ apigateway.run_reentrant = run_from
 
 
 def rotate(secret_id, function, token):
-    """Runs the steps of a rotation, as Secrets Manager does; a failure ends the rotation."""
+    """Runs the steps of a rotation, as Secrets Manager does. A failed step ends the rotation."""
     invoker = boto3.client(
         "lambda",
         endpoint_url=f"http://127.0.0.1:{port}",
@@ -152,7 +152,7 @@ def rotate(secret_id, function, token):
 
 
 def rotate_secret(request):
-    """Begins a rotation, which continues after the answer."""
+    """Begins a rotation, which continues after this function has answered."""
     _, secret = secretsmanager._resolve(request["SecretId"])
     for name in ("RotationLambdaARN", "RotationRules"):
         secret[name] = request.get(name, secret.get(name))
@@ -168,7 +168,7 @@ secretsmanager._rotate_secret = rotate_secret
 
 
 def create_rotation(logical_id, props, stack_name):
-    # Parameters are strings here.
+    # CloudFormation passes parameters as strings.
     rules = {"AutomaticallyAfterDays": int(props["RotationRules"]["AutomaticallyAfterDays"])}
     names = ("SecretId", "RotationLambdaARN")
     rotate_secret({"RotationRules": rules, **{name: props[name] for name in names}})
@@ -179,7 +179,7 @@ alarm = handlers["AWS::CloudWatch::Alarm"]
 
 
 def create_alarm(logical_id, props, stack_name, create=alarm["create"]):
-    """Skips an alarm on an expression, which ministack does not support. It evaluates no alarm anyway."""
+    """Skips alarms on expressions, which ministack does not support. It evaluates no alarms anyway."""
     return (logical_id, {}) if "Metrics" in props else create(logical_id, props, stack_name)
 
 
@@ -202,7 +202,7 @@ handlers["AWS::SecretsManager::RotationSchedule"] = {
 
 def recorded(serve_http, calls, faults):
     """Records each signed request as a line of JSON, with the caller that its credentials identify.
-    Services that the file `faults` names answer functions with an error."""
+    The services that are listed in the file `faults` answer every function with an error."""
 
     def is_broken(service):
         if not os.path.exists(faults):

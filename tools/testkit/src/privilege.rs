@@ -1,8 +1,8 @@
 //! Least privilege: compares the grants of a template's functions with their calls.
 //!
-//! SAM's own translator creates the roles, including managed policies, and an independent evaluator of IAM
-//! decides requests by them. This module finds superfluous grants, which no evaluator reports: a grant is needed
-//! if a call is refused without it.
+//! SAM's own translator creates the roles, including managed policies, and an independent evaluator of IAM decides
+//! requests by these roles. This module also finds superfluous grants, which no evaluator reports: a grant is needed
+//! only if a call is refused without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -33,11 +33,11 @@ pub struct Roles {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Attached {
     policies: Vec<Value>,
-    /// The ARNs of policies that the template does not have, such as those of AWS.
+    /// The ARNs of policies that the template does not define, such as those of AWS.
     foreign: Vec<String>,
 }
 
-/// A question to IAM: may this function do this?
+/// A question to IAM: may this function perform this action on this resource?
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Authorization {
     /// The logical id of the function.
@@ -58,7 +58,7 @@ pub enum Decision {
     /// The policies refuse the call.
     Denied,
     /// AWS has no such action, or the action has no such resource or condition key.
-    Senseless(String),
+    Invalid(String),
 }
 
 /// The smallest part of a policy: one action on one resource.
@@ -76,10 +76,10 @@ pub struct Grant {
 /// The allowed values of condition keys, by operator and key.
 type Conditions = BTreeMap<String, BTreeMap<String, OneOrMany>>;
 
-/// A part of a policy that this module does not understand.
+/// A policy or a call that this module does not support.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct NotUnderstood(String);
+pub struct Unsupported(String);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
@@ -134,8 +134,8 @@ impl Roles {
         let mut python = Command::new(tools.program("python"));
         python.args(["-c", ROLES]).arg(template);
         let parameters: BTreeMap<_, _> = parameters.iter().copied().collect();
-        let said = run(&mut python, &json!(parameters)).context("the roles of the template")?;
-        serde_json::from_str(&said).context("the roles of the template")
+        let output = run(&mut python, &json!(parameters)).context("the roles of the template")?;
+        serde_json::from_str(&output).context("the roles of the template")
     }
 
     /// The logical ids of the functions.
@@ -143,7 +143,7 @@ impl Roles {
         self.functions.keys().map(String::as_str)
     }
 
-    /// The policies of a function that the template does not define, so that their grants are unknown.
+    /// The functions with policies that the template does not define. The grants of these policies are unknown.
     pub fn foreign(&self) -> impl Iterator<Item = (&str, &str)> {
         self.functions.iter().flat_map(|(function, attached)| {
             attached.foreign.iter().map(move |arn| (function.as_str(), arn.as_str()))
@@ -153,8 +153,8 @@ impl Roles {
     /// All grants.
     ///
     /// # Errors
-    /// When a policy has anything other than grants of named actions.
-    pub fn grants(&self) -> Result<Vec<Grant>, NotUnderstood> {
+    /// When a policy contains anything other than grants of named actions.
+    pub fn grants(&self) -> Result<Vec<Grant>, Unsupported> {
         let mut grants = Vec::new();
         for (function, attached) in &self.functions {
             for policy in &attached.policies {
@@ -164,15 +164,15 @@ impl Roles {
         Ok(grants)
     }
 
-    /// The decisions on calls, in the order of the questions.
+    /// The decisions on `calls`, in the same order.
     ///
     /// # Errors
     /// When the evaluator cannot be run.
-    pub fn decide(&self, tools: &Tools, asked: &[Authorization]) -> anyhow::Result<Vec<Decision>> {
-        let questions = asked.iter().map(|asked| {
-            let attached = self.functions.get(&asked.function);
+    pub fn decide(&self, tools: &Tools, calls: &[Authorization]) -> anyhow::Result<Vec<Decision>> {
+        let questions = calls.iter().map(|call| {
+            let attached = self.functions.get(&call.function);
             let policies = attached.map(|attached| attached.policies.iter().collect());
-            self.question(asked, policies.unwrap_or_default())
+            self.question(call, policies.unwrap_or_default())
         });
         decide(tools, &questions.collect::<Vec<_>>())
     }
@@ -181,7 +181,7 @@ impl Roles {
     ///
     /// # Errors
     /// When a policy is not supported, or the evaluator cannot be run.
-    pub fn void(&self, tools: &Tools) -> anyhow::Result<Vec<String>> {
+    pub fn ineffective(&self, tools: &Tools) -> anyhow::Result<Vec<String>> {
         let grants = self.grants()?;
         let policies: Vec<_> = grants.iter().map(|grant| policy([grant])).collect();
         let questions = grants.iter().zip(&policies).map(|(grant, policy)| {
@@ -198,12 +198,14 @@ impl Roles {
             }
         });
         let decisions = decide(tools, &questions.collect::<Vec<_>>())?;
-        let void = grants.iter().zip(decisions).filter(|(_, it)| *it != Decision::Allowed);
-        Ok(void.map(|(grant, decision)| format!("{grant} allows nothing: {decision:?}")).collect())
+        let ineffective = grants.iter().zip(decisions).filter(|(_, it)| *it != Decision::Allowed);
+        Ok(ineffective
+            .map(|(grant, decision)| format!("{grant} allows nothing: {decision:?}"))
+            .collect())
     }
 
     /// The faults of the grants, given all calls that the functions made: refused calls, and grants and condition
-    /// values that no call needs. Each line names function and action.
+    /// values that no call needs. Each line names the function and the action.
     ///
     /// # Errors
     /// When a policy is not supported, or the evaluator cannot be run.
@@ -223,7 +225,7 @@ impl Roles {
                         "{function} is not granted {action} on {resource} {context:?}"
                     ));
                 }
-                Decision::Senseless(reason) => {
+                Decision::Invalid(reason) => {
                     faults.push(format!(
                         "{function} calls {action} on {resource}, which IAM cannot decide: {reason}"
                     ));
@@ -231,34 +233,35 @@ impl Roles {
             }
         }
         let grants = self.grants()?;
-        let less: Vec<_> = grants.iter().flat_map(|grant| self.without(&grants, grant)).collect();
+        let reduced: Vec<_> =
+            grants.iter().flat_map(|grant| self.without(&grants, grant)).collect();
         let mut questions = Vec::new();
-        for less in &less {
-            for call in less.concerned(&calls) {
-                questions.push(self.question(call, vec![&less.policy]));
+        for reduced in &reduced {
+            for call in reduced.concerned(&calls) {
+                questions.push(self.question(call, vec![&reduced.policy]));
             }
         }
         let decisions = decide(tools, &questions)?;
         let mut rest = decisions.as_slice();
-        for less in &less {
-            let (decided, next) = rest.split_at(less.concerned(&calls).count());
+        for reduced in &reduced {
+            let (decided, next) = rest.split_at(reduced.concerned(&calls).count());
             rest = next;
             if decided.iter().all(|decision| *decision == Decision::Allowed) {
-                faults.push(less.fault.clone());
+                faults.push(reduced.fault.clone());
             }
         }
         Ok(faults)
     }
 
-    fn question<'a>(&'a self, asked: &'a Authorization, policies: Vec<&'a Value>) -> Question<'a> {
-        let resource = self.arns.get(&asked.resource).unwrap_or(&asked.resource);
-        let context = asked.context.iter();
+    fn question<'a>(&'a self, call: &'a Authorization, policies: Vec<&'a Value>) -> Question<'a> {
+        let resource = self.arns.get(&call.resource).unwrap_or(&call.resource);
+        let context = call.context.iter();
         let context = context.map(|(key, values)| (*key, values.iter().cloned().collect()));
-        Question { policies, action: &asked.action, resource, context: context.collect() }
+        Question { policies, action: &call.action, resource, context: context.collect() }
     }
 
     /// The policies of a function without `grant`, and without each value of its conditions.
-    fn without(&self, grants: &[Grant], grant: &Grant) -> Vec<Less> {
+    fn without(&self, grants: &[Grant], grant: &Grant) -> Vec<Reduced> {
         let Grant { function, action, condition, .. } = grant;
         if BY_LAMBDA.contains(&action.as_str()) {
             return Vec::new();
@@ -266,14 +269,16 @@ impl Roles {
         let resource = self.name_of(&grant.resource);
         let others =
             || grants.iter().filter(|other| other.function == *function && *other != grant);
-        let less = |policy, fault| Less {
+        let reduced = |policy, fault| Reduced {
             function: function.clone(),
             action: action.clone(),
             policy,
             fault,
         };
-        let mut all =
-            vec![less(policy(others()), format!("{function} never uses {action} on {resource}"))];
+        let mut all = vec![reduced(
+            policy(others()),
+            format!("{function} never uses {action} on {resource}"),
+        )];
         for (operator, keys) in condition {
             for (key, values) in keys {
                 let values = values.items();
@@ -282,7 +287,7 @@ impl Roles {
                     let mut narrowed = grant.clone();
                     let keys = narrowed.condition.entry(operator.clone()).or_default();
                     keys.insert(key.clone(), OneOrMany::Many(rest));
-                    all.push(less(
+                    all.push(reduced(
                         policy(&others().cloned().chain([narrowed]).collect::<Vec<_>>()),
                         format!("{function} never uses {action} on {resource} with {key} {value}"),
                     ));
@@ -299,7 +304,7 @@ impl Roles {
 }
 
 /// A policy that lacks one part.
-struct Less {
+struct Reduced {
     function: String,
     action: String,
     policy: Value,
@@ -307,8 +312,8 @@ struct Less {
     fault: String,
 }
 
-impl Less {
-    /// The calls that may be refused without the part.
+impl Reduced {
+    /// The calls that need the part, or another grant of the same action.
     fn concerned<'a>(
         &'a self,
         calls: &'a [Authorization],
@@ -324,19 +329,17 @@ impl std::fmt::Display for Grant {
 }
 
 /// The grants of a policy, one for each action and each resource.
-fn grants_of(function: &str, policy: &Value) -> Result<Vec<Grant>, NotUnderstood> {
+fn grants_of(function: &str, policy: &Value) -> Result<Vec<Grant>, Unsupported> {
     let policy: Policy = serde_json::from_value(policy.clone())
-        .map_err(|error| NotUnderstood(format!("{function}: {error}")))?;
+        .map_err(|error| Unsupported(format!("{function}: {error}")))?;
     let mut grants = Vec::new();
     for Statement { effect, action, resource, condition } in policy.statement {
         if effect != "Allow" {
-            return Err(NotUnderstood(format!("{function}: {effect}")));
+            return Err(Unsupported(format!("{function}: {effect}")));
         }
         for action in action.items() {
             if action.contains(['*', '?']) {
-                return Err(NotUnderstood(format!(
-                    "{function} has a wildcard permission: {action}"
-                )));
+                return Err(Unsupported(format!("{function} has a wildcard permission: {action}")));
             }
             for resource in resource.items() {
                 grants.push(Grant {
@@ -367,15 +370,15 @@ fn policy<'a>(grants: impl IntoIterator<Item = &'a Grant>) -> Value {
 fn decide(tools: &Tools, questions: &[Question<'_>]) -> anyhow::Result<Vec<Decision>> {
     let folder = tools.node_modules();
     let mut node = Command::new(tools.node());
-    // Libraries are found next to the folder of libraries.
+    // Node finds packages in the folder `node_modules` of its working directory.
     node.args(["--input-type=module", "-e", DECIDE])
         .current_dir(folder.parent().unwrap_or(&folder));
-    let said = run(&mut node, &json!(questions)).context("the evaluator of IAM")?;
-    let decisions: Vec<String> = serde_json::from_str(&said).context("the evaluator of IAM")?;
+    let output = run(&mut node, &json!(questions)).context("the evaluator of IAM")?;
+    let decisions: Vec<String> = serde_json::from_str(&output).context("the evaluator of IAM")?;
     let decision = |text: String| match text.as_str() {
         "Allowed" => Decision::Allowed,
         "ImplicitlyDenied" | "ExplicitlyDenied" => Decision::Denied,
-        _ => Decision::Senseless(text),
+        _ => Decision::Invalid(text),
     };
     Ok(decisions.into_iter().map(decision).collect())
 }
@@ -398,9 +401,9 @@ fn run(command: &mut Command, input: &Value) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The calls that Lambda makes with a function's role: reading a stream (Amazon
-/// `DynamoDB` Developer Guide, "IAM policy to allow an AWS Lambda function to access `DynamoDB` stream
-/// records") and reporting records that it gives up on, writing logs, and writing traces.
+/// The actions that Lambda itself performs with a function's role. It reads streams (Amazon `DynamoDB` Developer
+/// Guide, "IAM policy to allow an AWS Lambda function to access `DynamoDB` stream records"), reports records that it
+/// gives up on, and writes logs and traces.
 const BY_LAMBDA: [&str; 9] = [
     "dynamodb:DescribeStream",
     "dynamodb:GetRecords",
@@ -427,14 +430,14 @@ struct Recorded {
 ///
 /// # Errors
 /// When a function makes a call that is not supported here.
-pub fn authorizations(stack: &str, calls: &str) -> Result<BTreeSet<Authorization>, NotUnderstood> {
+pub fn authorizations(stack: &str, calls: &str) -> Result<BTreeSet<Authorization>, Unsupported> {
     let mut all = BTreeSet::new();
     for line in calls.lines() {
         let call: Recorded =
-            serde_json::from_str(line).map_err(|error| NotUnderstood(error.to_string()))?;
+            serde_json::from_str(line).map_err(|error| Unsupported(error.to_string()))?;
         let Some(function) = logical(stack, &call.caller) else { continue };
         let body: Value = serde_json::from_str(&call.body)
-            .map_err(|error| NotUnderstood(format!("{function}: {error}")))?;
+            .map_err(|error| Unsupported(format!("{function}: {error}")))?;
         let operation = call.operation.rsplit('.').next().unwrap_or_default();
         let needed = match call.service.as_str() {
             "dynamodb" => dynamodb(operation, &body),
@@ -443,8 +446,8 @@ pub fn authorizations(stack: &str, calls: &str) -> Result<BTreeSet<Authorization
             _ => None,
         };
         let needed = needed.ok_or_else(|| {
-            NotUnderstood(format!(
-                "{function} calls {}, operation {}, which this test does not know",
+            Unsupported(format!(
+                "{function} calls {}, operation {}, which this test does not support",
                 call.service, call.operation
             ))
         })?;
@@ -456,7 +459,7 @@ pub fn authorizations(stack: &str, calls: &str) -> Result<BTreeSet<Authorization
     Ok(all)
 }
 
-/// The logical id in a physical one, or in an ARN with it.
+/// The logical id in a physical id, or in an ARN that contains one.
 fn logical(stack: &str, physical: &str) -> Option<String> {
     let (_, rest) = physical.split_once(&format!("{stack}-"))?;
     Some(rest.split_once('-')?.0.to_owned())
@@ -512,8 +515,8 @@ fn secretsmanager(operation: &str, body: &Value) -> Option<Needed> {
     Some(vec![(format!("secretsmanager:{operation}"), secret, context)])
 }
 
-/// The identity is an address or its domain, depending on the account. If it has a default configuration set, the
-/// call needs that too.
+/// The identity is an address or its domain, depending on the account. If the identity has a default configuration set,
+/// the call needs a grant on that set too.
 fn ses(body: &Value) -> Option<Needed> {
     let from = text(&body["FromEmailAddress"])?;
     let address = from.rsplit('<').next()?.trim_end_matches('>').to_owned();
@@ -547,8 +550,8 @@ mod tests {
         });
         let whole = json!({"Version": "2012-10-17", "Statement": [statement]});
         let grants = grants_of("F", &whole).unwrap();
-        let said: Vec<_> = grants.iter().map(ToString::to_string).collect();
-        assert_eq!(said, ["F: a:B on r", "F: a:B on s", "F: a:C on r", "F: a:C on s"]);
+        let listed: Vec<_> = grants.iter().map(ToString::to_string).collect();
+        assert_eq!(listed, ["F: a:B on r", "F: a:B on s", "F: a:C on r", "F: a:C on s"]);
         let again = policy(&grants);
         assert_eq!(again["Statement"][3]["Condition"], condition);
         assert_eq!(grants_of("F", &again).unwrap(), grants);

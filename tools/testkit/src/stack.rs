@@ -51,7 +51,7 @@ pub struct Stack {
     _stop: oneshot::Sender<()>,
 }
 
-/// The database with an opaque `Debug`.
+/// The database, with an opaque `Debug`.
 struct EmbeddedDatabase(Database);
 
 impl std::fmt::Debug for EmbeddedDatabase {
@@ -60,10 +60,10 @@ impl std::fmt::Debug for EmbeddedDatabase {
     }
 }
 
-/// The prefix of links in mails.
+/// The prefix of links in emails.
 pub const LINK_BASE: &str = "https://app.example.com/account";
 
-/// The folder of sent mails, next to the secrets.
+/// The folder of sent emails, next to the secrets.
 const MAILS: &str = "outbox";
 
 /// The files of the two secrets.
@@ -82,9 +82,9 @@ async fn make_secrets(endpoint: &str, folder: &std::path::Path) -> (Forge, Peppe
         ("AWS_SECRET_ACCESS_KEY", "local"),
         ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
     ]);
-    let client = dynamo::connect(&env.settings::<dynamo::Config>().expect("a good environment"));
+    let client = dynamo::connect(&env.settings::<dynamo::Config>().expect("a valid environment"));
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-    let config = env.settings::<rotation::Config>().expect("good defaults");
+    let config = env.settings::<rotation::Config>().expect("valid defaults");
     let table = KeysTable::new("KeysTable", client);
     let signing_keys = versions(SIGNING_KEYS);
     let rotation =
@@ -96,12 +96,12 @@ async fn make_secrets(endpoint: &str, folder: &std::path::Path) -> (Forge, Peppe
     (Forge::of(keys.value.parse().expect("signing keys")), peppers.expect("the first pepper"))
 }
 
-/// The data of a user that a stack creates.
+/// A user to create.
 #[derive(Clone, Debug)]
 pub struct NewUser<'a> {
     /// The username.
     pub username: &'a str,
-    /// The email address, which starts unconfirmed.
+    /// The email address, which is not confirmed.
     pub email: Option<&'a str>,
     /// The initial roles.
     pub roles: &'a [Role],
@@ -220,13 +220,13 @@ impl Stack {
         self.secrets.path().join(PEPPERS)
     }
 
-    /// All mails sent so far.
+    /// All emails sent so far.
     #[must_use]
     pub fn mails(&self) -> Vec<Received> {
         mails_in(&self.secrets.path().join(MAILS))
     }
 
-    /// All records that the stream of the users' table has ever had.
+    /// All records that the stream of the users' table has contained so far.
     ///
     /// # Panics
     /// When they cannot be read.
@@ -235,13 +235,12 @@ impl Stack {
         local::streams::records(&self.database.0, "UsersTable").expect("a stream")
     }
 
-    /// An event for the mailer with all mails that have ever been requested, whether or not they have been
-    /// sent.
+    /// An event for the mailer with all emails that have been requested so far, whether or not they have been sent.
     #[must_use]
     pub fn mailer_event(&self) -> Value {
         let mailer = self.template.function("mailer").expect("a mailer");
-        let fitting = |record: &Value| mailer.streams.iter().any(|source| source.takes(record));
-        let records: Vec<_> = self.stream_records().into_iter().filter(fitting).collect();
+        let accepted = |record: &Value| mailer.streams.iter().any(|source| source.takes(record));
+        let records: Vec<_> = self.stream_records().into_iter().filter(accepted).collect();
         json!({ "Records": records })
     }
 
@@ -255,7 +254,7 @@ impl Stack {
         items.expect("a table that can be read")
     }
 
-    /// Expires every mailed code that has an expiry, as if ten minutes had passed.
+    /// Expires all mailed codes that have an expiry time, as if ten minutes had passed.
     ///
     /// # Panics
     /// When the table cannot be written.
@@ -301,7 +300,7 @@ impl Stack {
         }
     }
 
-    /// All attempt counters that are not zero, including the tries of mailed digits, by partition key.
+    /// All attempt counters that are not zero, by partition key. They include the tries of mailed digits.
     ///
     /// # Panics
     /// When the table cannot be read.
@@ -332,13 +331,13 @@ impl Stack {
         KeysTable::new("KeysTable", self.client())
     }
 
-    /// The default limits of sessions: their lifetime, and their number per account.
+    /// The default limits of sessions: their lifetimes, and their number per account.
     ///
     /// # Panics
-    /// Never: the defaults are good ones.
+    /// Never: the defaults are valid.
     #[must_use]
     pub fn limits(&self) -> SessionLimits {
-        self.env().settings::<SessionLimits>().expect("good defaults")
+        self.env().settings::<SessionLimits>().expect("valid defaults")
     }
 
     /// The store that begins sessions.
@@ -434,7 +433,7 @@ impl Stack {
         Account { email_standing: EmailStanding::Verified, ..account.clone() }
     }
 
-    /// Disables an account, and keeps its sessions.
+    /// Disables an account but keeps its sessions.
     ///
     /// # Panics
     /// When the account does not exist, or the table cannot be written.
@@ -462,7 +461,7 @@ impl Stack {
     /// Begins a session and returns an access token for it.
     ///
     /// # Panics
-    /// When the session cannot be begun.
+    /// When the session cannot begin.
     pub async fn sign_in(&self, account: &Account) -> String {
         let now = SystemClock.now();
         let session = self.new_session(account.epoch);

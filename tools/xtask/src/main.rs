@@ -130,7 +130,7 @@ Commands:
 {commands}
 
 Options:
-      --local <PATH>  Use this folder for the local database, keys and mails [default: .local]
+      --local <PATH>  Use this folder for the local database, keys and emails [default: .local]
   -h, --help          Print help; after a command, the help of the command"
     )
 }

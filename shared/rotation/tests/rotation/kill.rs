@@ -57,7 +57,7 @@ pub(crate) async fn kill_after(bench: &Bench, request: usize, by: ContinuedBy) {
     // A new process continues.
     match by {
         ContinuedBy::SecretsManager => {
-            steps(bench, &Faults::script(&[]), &token).await.expect(&context)
+            steps(bench, &Faults::script(&[]), &token).await.expect(&context);
         }
         ContinuedBy::Operator => match bench.rotate(&Plan::Rotate).await {
             Ok(()) => {}

@@ -34,9 +34,9 @@ async fn deployed_as_documented() {
     assert!(small, "a binary is too large");
     section("The first administrator").run(&account, &format!("{PASSWORD}\n"));
     section("Mail").run(&account, "");
-    operations::origins(&Deployed::of(&account), "none").await;
+    operations::only_allowed_origins_read_answers(&Deployed::of(&account), "none").await;
 
-    // All requests come from one network, and a shorter grace saves time.
+    // All requests come from one network, and a shorter grace period saves time.
     account.deploy(
         "ThrottleRegisterFree=100000 ThrottleNetworkFree=100000 ThrottleMailFree=100000 \
          RefreshGraceSeconds=5 SessionsPerAccount=5 Authorizer=true AuthorizerAccess=checked \
@@ -44,7 +44,7 @@ async fn deployed_as_documented() {
          CorsOrigins=http://localhost:5173,https://app.example.com",
     );
     let deployed = Deployed::of(&account);
-    operations::origins(&deployed, "https://app.example.com").await;
+    operations::only_allowed_origins_read_answers(&deployed, "https://app.example.com").await;
     macro_rules! deployed {
         ($($module:ident::$journey:ident,)*) => {
             $(
@@ -54,10 +54,10 @@ async fn deployed_as_documented() {
         };
     }
     journeys::journeys!(deployed);
-    journeys::refresh::a_replay_after_the_grace_ends_that_session_alone(&deployed).await;
+    journeys::refresh::a_replay_after_the_grace_period_ends_only_that_session(&deployed).await;
 
     operations::the_authorizer_admits(&deployed).await;
-    operations::too_many_sessions(&deployed).await;
+    operations::a_further_session_ends_the_oldest(&deployed).await;
     operations::elsewhere(&deployed).await;
     operations::by_invitation(&deployed).await;
     println!("--- operations");
@@ -69,7 +69,7 @@ async fn deployed_as_documented() {
     let session = deployed.sign_in("root").await;
     account.deploy("Registration=closed");
     Walkthrough::read("docs/operate.md").section("Rolling out").run(&account, "");
-    operations::alarms_are_the_brake(&account);
+    operations::two_alarms_roll_back_deployments(&account);
     section("Upgrade").run(&account, "");
     assert_eq!(deployed.register("latecomer").await.status, 403);
     assert_eq!(deployed.refresh(&session.refresh).await.status, 200);

@@ -29,7 +29,7 @@ pub(crate) async fn the_authorizer_admits(deployed: &Deployed<'_>) {
 }
 
 /// Only pages of the origins in `CorsOrigins` may read answers.
-pub(crate) async fn origins(deployed: &Deployed<'_>, allowed: &str) {
+pub(crate) async fn only_allowed_origins_read_answers(deployed: &Deployed<'_>, allowed: &str) {
     for origin in ["https://app.example.com", "https://app.example.com.evil.example"] {
         let preflight = deployed
             .request(reqwest::Method::OPTIONS, "/auth/me")
@@ -51,7 +51,7 @@ pub(crate) async fn origins(deployed: &Deployed<'_>, allowed: &str) {
 }
 
 /// A session beyond the limit of its account ends the oldest session.
-pub(crate) async fn too_many_sessions(deployed: &Deployed<'_>) {
+pub(crate) async fn a_further_session_ends_the_oldest(deployed: &Deployed<'_>) {
     assert_eq!(deployed.register("collector").await.status, 201);
     let first = deployed.sign_in("collector").await;
     for _ in 0..5 {
@@ -98,8 +98,8 @@ pub(crate) async fn elsewhere(deployed: &Deployed<'_>) {
     }
 }
 
-/// Causes rare failures, so that each metric is written: throttled passwords, a broken database, mails that SES
-/// refuses, and a mail that can never be sent.
+/// Causes rare failures, so that each metric is written: throttled passwords, a broken database, emails that SES
+/// refuses, and an email that can never be sent.
 pub(crate) async fn bad_day(deployed: &Deployed<'_>) {
     let account = deployed.account();
     assert_eq!(deployed.register("badday").await.status, 201);
@@ -126,7 +126,7 @@ pub(crate) async fn bad_day(deployed: &Deployed<'_>) {
     wait_for(deployed, Metric::MailsFailed).await;
     account.aws().break_services(&[]);
 
-    // A mail of a kind that only a later version knows.
+    // Request an email of a kind that only a later version could send.
     let item = json!({
         "pk": {"S": "OUTBOX#01a2032a-bf2a-7b1e-9e2d-c5564b50823f"},
         "sk": {"S": "MAIL"},
@@ -172,19 +172,19 @@ fn metrics(deployed: &Deployed<'_>) -> BTreeSet<Metric> {
     found
 }
 
-/// Every metric has been written, except for passed deadlines: no request reaches its deadline.
+/// Every metric has been written, except the one for passed deadlines: no request reaches its deadline.
 pub(crate) fn every_metric_has_been_written(deployed: &Deployed<'_>) {
     let mut written = metrics(deployed);
     assert!(written.insert(Metric::DeadlinesPassed), "a request has passed its deadline");
     assert_eq!(written, BTreeSet::from(Metric::ALL));
 }
 
-/// CloudFormation received the two alarms that roll a deployment back.
-pub(crate) fn alarms_are_the_brake(account: &AwsAccount) {
+/// CloudFormation received the two alarms that roll back a deployment.
+pub(crate) fn two_alarms_roll_back_deployments(account: &AwsAccount) {
     let calls = account.aws().calls();
-    let told = calls.lines().filter(|call| call.contains("RollbackConfiguration"));
-    let told: Vec<Value> = told.map(|call| serde_json::from_str(call).unwrap()).collect();
-    let [call] = told.as_slice() else { panic!("{} calls", told.len()) };
+    let updates = calls.lines().filter(|call| call.contains("RollbackConfiguration"));
+    let updates: Vec<Value> = updates.map(|call| serde_json::from_str(call).unwrap()).collect();
+    let [call] = updates.as_slice() else { panic!("{} calls", updates.len()) };
     let body = call["body"].as_str().unwrap();
     assert!(body.contains("Action=UpdateStack"), "{body}");
     let watched = |name: &str| body.matches(&format!("alarm%3Alatchkey-{name}-")).count();
@@ -192,7 +192,7 @@ pub(crate) fn alarms_are_the_brake(account: &AwsAccount) {
     assert_eq!((watched, body.matches("RollbackTriggers.member.").count()), ([1, 1], 4), "{body}");
 }
 
-/// The functions' calls need all their permissions, and no other.
+/// The functions have exactly the permissions that their calls need.
 pub(crate) async fn privilege_is_least(deployed: &Deployed<'_>) {
     let project = Project::here();
     let tools = Tools::install(&project, ToolSet::Test).await.unwrap();

@@ -9,7 +9,7 @@ use serde_json::Value;
 use testkit::{Forge, Received};
 
 use super::account::AwsAccount;
-use crate::journeys::{Api, Place};
+use crate::journeys::{Api, RunningApi};
 
 /// A deployed stack in an account.
 pub(crate) struct Deployed<'a> {
@@ -48,7 +48,7 @@ impl<'a> Deployed<'a> {
         self.account
     }
 
-    /// How many items the users' table has.
+    /// The number of items in the users' table.
     pub(crate) fn users(&self) -> usize {
         let table = &self.outputs["UsersTableName"];
         let count = self.account.output(&format!(
@@ -66,7 +66,7 @@ impl Deref for Deployed<'_> {
     }
 }
 
-impl Place for Deployed<'_> {
+impl RunningApi for Deployed<'_> {
     fn administer(&self, arguments: &[&str]) {
         let arguments = arguments.join(" ");
         self.account.shell(&format!("cargo xtask admin {arguments} --stack $STACK"), "");

@@ -1,4 +1,4 @@
-//! The dev server itself: it keeps its data, ends its processes, and reports mistakes.
+//! The dev server itself: it keeps its data, ends its processes, and reports its user's mistakes.
 
 use std::process::Stdio;
 
@@ -19,20 +19,20 @@ async fn users_survive_a_restart_and_nothing_is_left_running() {
     let pid = server.pid();
     let status = server.terminate();
     assert!(status.success(), "{status}");
-    assert!(rustix::process::test_kill_process(pid).is_err(), "the dev server has ended");
+    assert!(rustix::process::test_kill_process(pid).is_err(), "the dev server still runs");
 
     let server = Server::start(&arguments);
     let token = server.login("survivor").await;
     assert_eq!(server.get("/auth/protected", Some(&token)).await.status, 200);
-    let mine = server.pid().as_raw_nonzero().get().unsigned_abs();
-    let family = descendants(mine);
-    assert!(!family.is_empty(), "functions run");
+    let server_pid = server.pid().as_raw_nonzero().get().unsigned_abs();
+    let processes = descendants(server_pid);
+    assert!(!processes.is_empty(), "no function runs");
     server.terminate();
-    let left: Vec<_> = family.into_iter().filter(|pid| is_running(*pid)).collect();
+    let left: Vec<_> = processes.into_iter().filter(|pid| is_running(*pid)).collect();
     assert!(left.is_empty(), "left running: {left:?}");
 }
 
-/// Waits until none of these processes runs.
+/// Waits until all these processes have ended.
 pub(super) fn wait_until_ended(processes: &[u32]) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(2);
     while processes.iter().any(|pid| is_running(*pid)) {
@@ -42,7 +42,7 @@ pub(super) fn wait_until_ended(processes: &[u32]) {
 }
 
 fn is_running(pid: u32) -> bool {
-    // A zombie that its new parent has not reaped is not running.
+    // A zombie, which its parent has not reaped yet, is not running.
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
 }
@@ -78,9 +78,9 @@ async fn a_taken_port_is_reported_in_one_line() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said.trim().lines().count(), 1, "{said}");
-    assert!(said.contains(&format!("port {port}")), "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message.trim().lines().count(), 1, "{message}");
+    assert!(message.contains(&format!("port {port}")), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,34 +97,34 @@ async fn cargo_lambda_invoke_works_at_the_same_port() {
         .args(["--invoke-address", "127.0.0.1", "--invoke-port", &port])
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("access_token"), "{said}");
+    let message = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{message}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(message.contains("access_token"), "{message}");
 }
 
-/// The kernel ends the functions with the server, even a stopped one.
+/// The kernel ends the functions with the server, even a stopped function.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_leaves_no_process() {
     let server = Server::start(&["--db", "memory"]);
     assert_eq!(server.register("survivor").await.status, 201);
     server.get("/auth/protected", None).await;
-    let family = descendants(server.pid().as_raw_nonzero().get().unsigned_abs());
-    assert!(family.len() >= 2, "{family:?}");
+    let processes = descendants(server.pid().as_raw_nonzero().get().unsigned_abs());
+    assert!(processes.len() >= 2, "{processes:?}");
     for instance in server.instances("protected") {
         let pid = rustix::process::Pid::from_raw(instance.cast_signed()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     }
     let (_, _local) = server.end(rustix::process::Signal::KILL);
-    wait_until_ended(&family);
+    wait_until_ended(&processes);
 }
 
 /// A Linux user has few inotify instances (128 on Debian), which other programs need.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_takes_no_inotify_instance() {
+async fn a_server_uses_no_inotify_instance() {
     let server = shared();
     assert_eq!(server.get("/auth/protected", None).await.status, 401);
-    let own = server.pid().as_raw_nonzero().get().unsigned_abs();
-    for pid in descendants(own).into_iter().chain([own]) {
+    let server_pid = server.pid().as_raw_nonzero().get().unsigned_abs();
+    for pid in descendants(server_pid).into_iter().chain([server_pid]) {
         let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         let watching = files
             .filter_map(|file| std::fs::read_link(file.path()).ok())
@@ -138,30 +138,31 @@ async fn a_second_server_reports_the_first_and_the_remedy() {
     let server = Server::start(&[]);
     let output = server.run("local", &["dev", "--port", "0"]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message.trim().lines().count(), 1, "{message}");
     let pid = server.pid().as_raw_nonzero();
     for part in [server.url(), &format!("process {pid}"), "cargo xtask dev --local", "--port 0"] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(message.contains(part), "{part}: {message}");
     }
     let output = server.run("local", &["dev", "--concurrency", "0"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("expected a number from 1"), "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("expected a number from 1"), "{message}");
 }
 
-/// It needs only the router in `Cargo.toml` and the variables in `functions.env`, without the local gateway.
+/// `cargo lambda watch` needs the router in `Cargo.toml` and the variables in `functions.env`, but not the local
+/// gateway.
 #[tokio::test(flavor = "multi_thread")]
 async fn cargo_lambda_watch_alone_serves_logins_and_guarded_routes() {
     let server = Server::start(&[]);
     assert_eq!(server.register("watcher").await.status, 201);
     let project = Project::here();
     let tools = Tools::install(&project, ToolSet::Dev).await.unwrap();
-    // Hold the port until the end of the test: the system assigns it to no other process, but a process that
-    // names it may listen on it.
-    let held = tokio::net::TcpSocket::new_v4().unwrap();
-    held.set_reuseaddr(true).unwrap();
-    held.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    let port = held.local_addr().unwrap().port();
+    // Reserve the port until the end of the test, so that the system assigns it to no other process. A process that
+    // names the port, such as `cargo lambda watch`, can still listen on it.
+    let reserved = tokio::net::TcpSocket::new_v4().unwrap();
+    reserved.set_reuseaddr(true).unwrap();
+    reserved.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let port = reserved.local_addr().unwrap().port();
     let mut watch = template::process::command(tools.program("cargo-lambda"));
     watch
         .current_dir(project.root())

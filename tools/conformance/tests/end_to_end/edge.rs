@@ -1,4 +1,4 @@
-//! Requests through the owner's edge: the test sends the headers that `CloudFront` would.
+//! Requests through a trusted edge: the test sends the headers that `CloudFront` would add.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
@@ -8,7 +8,7 @@ use template::project::Project;
 use super::server::Server;
 use crate::journeys::{Answer, PASSWORD};
 
-/// Sends a request as the edge does for a viewer at `address`.
+/// Sends a request as the edge would for a viewer at `address`.
 async fn through(server: &Server, secret: &str, address: &str, request: RequestBuilder) -> Answer {
     let viewer = format!("{address}:46532");
     let request = request.header("x-latchkey-edge", secret);
@@ -21,7 +21,7 @@ fn login(server: &Server, password: &str) -> RequestBuilder {
     request.header("content-type", "application/json").body(body)
 }
 
-/// What `cargo xtask keys edge-secret` prints.
+/// The secret that `cargo xtask keys edge-secret` prints.
 fn edge_secret(server: &Server) -> String {
     let output = server.operate(&["keys", "edge-secret"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -58,7 +58,7 @@ async fn the_edge_cannot_be_bypassed_and_viewers_are_throttled() {
         assert_ne!(answer.short(), forbidden, "{}", route.key());
     }
 
-    // Throttling depends on the viewer's network, and on no header of the viewer.
+    // Throttling depends on the viewer's network, not on headers that the viewer sends.
     let body = json!({"username": "target", "password": PASSWORD}).to_string();
     let register = server.request(Method::POST, "/auth/register");
     let register = register.header("content-type", "application/json").body(body);

@@ -19,29 +19,33 @@ async fn raw(server: &Server, request: &[u8]) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_never_break_a_function() {
+async fn malformed_bodies_are_refused() {
     let server = shared();
-    let good = format!(r#"{{"username":"hostile","password":"{PASSWORD}"}}"#);
+    let valid = format!(r#"{{"username":"hostile","password":"{PASSWORD}"}}"#);
     let deep = "[".repeat(100_000);
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("nothing", Vec::new(), "400 invalid_request"),
         ("not JSON", b"{".to_vec(), "400 invalid_request"),
-        ("an array", format!("[{good}]").into_bytes(), "400 invalid_request"),
+        ("an array", format!("[{valid}]").into_bytes(), "400 invalid_request"),
         ("an array of the members", br#"["hostile","password"]"#.to_vec(), "400 invalid_request"),
         ("wrong types", br#"{"username":1,"password":[]}"#.to_vec(), "400 invalid_request"),
         ("1 MB", vec![b' '; 1_000_000], "413 too_large"),
-        ("deep", deep.into_bytes(), "413 too_large"),
-        ("deep enough", "[".repeat(16_000).into_bytes(), "400 invalid_request"),
+        ("nested beyond the size limit", deep.into_bytes(), "413 too_large"),
+        ("nested within the size limit", "[".repeat(16_000).into_bytes(), "400 invalid_request"),
         ("not UTF-8", b"{\"username\":\"\xff\xfe\"}".to_vec(), "400 invalid_request"),
-        ("UTF-16", good.encode_utf16().flat_map(u16::to_le_bytes).collect(), "400 invalid_request"),
+        (
+            "UTF-16",
+            valid.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            "400 invalid_request",
+        ),
         (
             "a lone surrogate",
             br#"{"username":"a\ud800b","password":"x"}"#.to_vec(),
             "400 invalid_request",
         ),
         (
-            "a member twice",
-            good.replacen('{', r#"{"username":"other","#, 1).into_bytes(),
+            "a duplicate member",
+            valid.replacen('{', r#"{"username":"other","#, 1).into_bytes(),
             "400 invalid_request",
         ),
     ];
@@ -65,16 +69,16 @@ async fn bodies_never_break_a_function() {
             assert_eq!(server.send(request).await.short(), expected, "{path}: {content_type:?}");
         }
         let request = server.request(Method::POST, path).header("content-type", "application/json");
-        let gzip = request.header("content-encoding", "gzip").body(good.clone());
+        let gzip = request.header("content-encoding", "gzip").body(valid.clone());
         assert_eq!(server.send(gzip).await.short(), "415 unsupported_media_type", "{path}");
     }
     let body = serde_json::json!({"username": "hostile", "password": PASSWORD});
     let login = server.post("/auth/login", &body).await;
-    assert_eq!(login.short(), "401 invalid_credentials", "nothing was stored");
+    assert_eq!(login.short(), "401 invalid_credentials", "a refused registration was stored");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateway_answers_unknown_paths_and_methods() {
+async fn the_gateway_answers_unknown_routes_with_404() {
     let server = shared();
     for (method, path) in [
         (Method::GET, "/"),
@@ -101,7 +105,7 @@ async fn the_gateway_answers_unknown_paths_and_methods() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rewriting_headers_bypass_no_check() {
+async fn rewrite_headers_do_not_bypass_authorization() {
     let server = shared();
     for name in ["x-original-url", "x-rewrite-url", "x-http-method-override", "x-forwarded-prefix"]
     {

@@ -1,4 +1,4 @@
-//! Independent JWT libraries verify Latchkey's tokens, for each algorithm.
+//! Independent JWT libraries verify Latchkey's tokens with each algorithm.
 
 use std::process::Command;
 
@@ -54,8 +54,8 @@ impl Library {
             .args([server.url(), token, algorithm.as_str()])
             .output()
             .unwrap();
-        let said = |bytes| String::from_utf8_lossy(bytes).trim().to_owned();
-        if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }
+        let text = |bytes| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 }
 
@@ -112,10 +112,10 @@ async fn other_libraries_verify_tokens_by_the_key_set_alone() {
         assert_eq!(server.get("/auth/protected", Some(&token)).await.status, 200, "{algorithm}");
         for library in &libraries {
             let (name, forged) = (library.name, forged(&token));
-            let said = library.verify(&server, &token, algorithm);
-            assert_eq!(said.as_deref(), Ok("guido"), "{name} {algorithm}");
-            let said = library.verify(&server, &forged, algorithm).unwrap_err();
-            assert!(said.to_lowercase().contains("signature"), "{name} {algorithm}: {said}");
+            let username = library.verify(&server, &token, algorithm);
+            assert_eq!(username.as_deref(), Ok("guido"), "{name} {algorithm}");
+            let error = library.verify(&server, &forged, algorithm).unwrap_err();
+            assert!(error.to_lowercase().contains("signature"), "{name} {algorithm}: {error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Mailed codes, over HTTP: guessing is limited, and no code is stored in clear.
+//! Mailed codes, over HTTP: guessing is limited, and no code is stored in plaintext.
 
 use std::net::Ipv4Addr;
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::server::{MANY_INSTANCES, Server};
 use crate::journeys::mails::{NEW, last, login, mails, register, spoofed};
-use crate::journeys::{Answer, INSTANCES, PASSWORD, Place, Tokens, at_once};
+use crate::journeys::{Answer, INSTANCES, PASSWORD, RunningApi, Tokens, concurrently};
 use testkit::Received;
 
-/// The tries come from two hundred networks. Afterwards the right digits are refused, but the link works.
+/// The tries come from two hundred networks. Afterwards, the right digits are refused, but the link works.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_five_of_a_thousand_tries_at_digits_are_checked() {
     const DOMAIN: &str = "example.com";
@@ -35,10 +35,10 @@ async fn only_five_of_a_thousand_tries_at_digits_are_checked() {
         server.send(request).await
     };
     let wrong = |n: u32| format!("{:08}", (right + 1 + n) % 100_000_000);
-    // Send crowds of 50: on a slow machine, more concurrent requests would wait for instances beyond the gateway's
-    // limit of 30 s.
-    for crowd in 0..20 {
-        let answers = at_once((crowd * 50..).take(50).map(|n| guess(n, wrong(n)))).await;
+    // Send batches of 50: on a slow machine, the requests of a larger batch would wait for an instance for longer than
+    // the gateway's limit of 30 s.
+    for batch in 0..20 {
+        let answers = concurrently((batch * 50..).take(50).map(|n| guess(n, wrong(n)))).await;
         for answer in answers {
             assert_eq!(answer.short(), "400 invalid_code");
         }
@@ -113,7 +113,7 @@ async fn stream(server: &Server) -> Vec<Value> {
     }
 }
 
-/// Neither a table nor the stream contains a secret that a client has sent or received, even while a mail waits.
+/// Neither a table nor the stream contains a secret that a client has sent or received, even while an email waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_code_token_or_password_is_stored_in_clear() {
     const DOMAIN: &str = "example.com";
@@ -146,7 +146,7 @@ async fn no_code_token_or_password_is_stored_in_clear() {
     );
     mails(&server, DOMAIN, 3).await;
 
-    // Stop the mailer and request a reset, so that its mail waits.
+    // Stop the mailer and request a reset, so that the email waits.
     let mailers: Vec<_> = server.instances("mailer").into_iter().collect();
     let signal = |signal: Signal| {
         for mailer in &mailers {
@@ -159,7 +159,7 @@ async fn no_code_token_or_password_is_stored_in_clear() {
     let forgot = json!({"email": "rosa@example.com"});
     assert_eq!(server.post("/auth/password/forgot", &forgot).await.status, 202);
     let waiting = (scan(&server, "UsersTable").await, stream(&server).await);
-    assert!(waiting.0.iter().any(|item| item["sk"]["S"] == "MAIL"), "a mail is waiting");
+    assert!(waiting.0.iter().any(|item| item["sk"]["S"] == "MAIL"), "no email is waiting");
     signal(Signal::CONT);
     let mail = last(&server, DOMAIN, 4).await;
     let reset = json!({"token": mail.token().unwrap(), "new_password": NEW});
@@ -170,12 +170,12 @@ async fn no_code_token_or_password_is_stored_in_clear() {
     secrets.extend([&first, &second, &third].into_iter().flat_map(of_tokens));
     secrets.extend([invite.to_owned(), invite.split_once('.').unwrap().1.to_owned()]);
     let (items, records) = (scan(&server, "UsersTable").await, stream(&server).await);
-    // The search is valid: both the table and the stream contain the mail's id.
+    // The search works: it finds the email's id in both the table and the stream.
     assert!(format!("{items:?}").contains(&mail.id) && format!("{records:?}").contains(&mail.id));
     let keys = scan(&server, "KeysTable").await;
-    let held = json!([waiting.0, waiting.1, items, records, keys]).to_string();
+    let stored = json!([waiting.0, waiting.1, items, records, keys]).to_string();
     assert!(secrets.len() > 15);
     for secret in &secrets {
-        assert!(secret.len() >= 8 && !held.contains(secret.as_str()), "{secret}");
+        assert!(secret.len() >= 8 && !stored.contains(secret.as_str()), "{secret}");
     }
 }

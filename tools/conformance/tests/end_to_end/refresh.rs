@@ -6,18 +6,20 @@ use reqwest::Method;
 use rustix::process::Signal;
 
 use super::server::{Server, shared};
-use crate::journeys::refresh::{a_replay_after_the_grace_ends_that_session_alone, rotate, status};
-use crate::journeys::{INSTANCES, Tokens, at_once};
+use crate::journeys::refresh::{
+    a_replay_after_the_grace_period_ends_only_that_session, rotate, status,
+};
+use crate::journeys::{INSTANCES, Tokens, concurrently};
 
-/// A grace period that is short enough to wait for. Database calls get three fifths of it, which a busy machine
-/// must meet.
+/// A grace period that is short enough to wait for. Database calls must finish within three fifths of it, even on a
+/// busy machine.
 const SHORT_GRACE: &str = "REFRESH_GRACE_SECONDS=4";
 
 /// Starts the maximum number of instances of `refresh`.
-async fn crowd(server: &Server, username: &str) {
+async fn start_all_instances(server: &Server, username: &str) {
     let round = async |_| {
         let token = server.sign_in(username).await.refresh;
-        let answers = at_once((0..16).map(|_| server.refresh(&token))).await;
+        let answers = concurrently((0..16).map(|_| server.refresh(&token))).await;
         assert!(answers.iter().all(|answer| answer.status == 200));
     };
     server.fill("refresh", INSTANCES, round).await;
@@ -27,9 +29,9 @@ async fn crowd(server: &Server, username: &str) {
 async fn twenty_refreshes_of_one_token_continue_one_chain() {
     let server = shared();
     assert_eq!(server.register("tabs").await.status, 201);
-    crowd(server, "tabs").await;
+    start_all_instances(server, "tabs").await;
     let first = server.sign_in("tabs").await;
-    let answers = at_once((0..20).map(|_| server.refresh(&first.refresh))).await;
+    let answers = concurrently((0..20).map(|_| server.refresh(&first.refresh))).await;
     let successors: BTreeSet<_> = answers
         .iter()
         .map(|answer| {
@@ -46,22 +48,22 @@ async fn twenty_refreshes_of_one_token_continue_one_chain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_after_the_grace() {
+async fn a_replay_after_a_short_grace_period_ends_the_session() {
     let server = Server::start(&["--db", "memory", "--env", SHORT_GRACE]);
-    a_replay_after_the_grace_ends_that_session_alone(&server).await;
+    a_replay_after_the_grace_period_ends_only_that_session(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_logout_that_races_refreshes_leaves_no_live_session() {
     let server = shared();
     assert_eq!(server.register("leaver").await.status, 201);
-    crowd(server, "leaver").await;
+    start_all_instances(server, "leaver").await;
     for round in 0..50 {
         let tokens = server.sign_in("leaver").await;
         let requests = (0..8).map(|n| {
             let tokens = &tokens;
             async move {
-                // The logout's place among the refreshes varies.
+                // The position of the logout among the refreshes varies.
                 if n == round % 8 {
                     server.call(Method::POST, "/auth/logout", &tokens.access).await
                 } else {
@@ -69,7 +71,7 @@ async fn a_logout_that_races_refreshes_leaves_no_live_session() {
                 }
             }
         });
-        let answers = at_once(requests).await;
+        let answers = concurrently(requests).await;
         assert_eq!(answers[round % 8].status, 204);
         for answer in answers {
             assert!([200, 204, 401].contains(&answer.status), "{}", answer.text);
@@ -83,7 +85,7 @@ async fn a_logout_that_races_refreshes_leaves_no_live_session() {
     }
 }
 
-/// After the database's process is killed between two refreshes, the same chain continues.
+/// The process of the database is killed between two refreshes. Afterwards, the same chain must continue.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_database_makes_no_second_chain() {
     let folder = tempfile::tempdir().unwrap();
@@ -94,15 +96,15 @@ async fn a_killed_database_makes_no_second_chain() {
     let zero = server.sign_in("phoenix").await.refresh;
     let one = rotate(&server, &zero).await;
     let two = rotate(&server, &one).await;
-    let family = super::dev::descendants(server.pid().as_raw_nonzero().get().unsigned_abs());
+    let processes = super::dev::descendants(server.pid().as_raw_nonzero().get().unsigned_abs());
     let (_, local) = server.end(Signal::KILL);
-    // The children end by themselves; the next server needs their files.
-    super::dev::wait_until_ended(&family);
+    // Wait for the child processes to end by themselves, because the next server uses the same files.
+    super::dev::wait_until_ended(&processes);
 
     let server = Server::start_in(local, &arguments);
     let three = rotate(&server, &two).await;
     let four = rotate(&server, &three).await;
     // Replaced tokens are still refused: there is no second chain.
     assert_eq!(server.refresh(&zero).await.status, 401);
-    assert_eq!(server.refresh(&four).await.status, 401, "the replay has ended the session");
+    assert_eq!(server.refresh(&four).await.status, 401, "the replay has not ended the session");
 }

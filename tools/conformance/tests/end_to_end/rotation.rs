@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use testkit::{Forge, claims, token_header};
 
 use super::server::{Server, shared};
-use crate::journeys::{Place, Tokens};
+use crate::journeys::{RunningApi, Tokens};
 
 /// The time limit for the load.
-const BOUND: Duration = Duration::from_mins(10);
+const TIME_LIMIT: Duration = Duration::from_mins(10);
 
 /// Sends logins, refreshes and calls in sequence until `done`, and counts them. Panics when one fails.
 async fn stream(server: &Server, username: &str, done: &AtomicBool, requests: &AtomicUsize) {
@@ -46,10 +46,10 @@ async fn three_rotations_under_load_fail_no_request() {
         "JWKS_MAX_AGE_SECONDS=1",
         "KEYS_CACHE_SECONDS=1",
         "SECRETS_CACHE_SECONDS=1",
-        // Short enough that sessions rotate under load. Database calls get three fifths of it, which a busy
-        // machine must meet.
+        // Short enough that sessions rotate under load. Database calls must finish within three fifths of it, even
+        // on a busy machine.
         "REFRESH_GRACE_SECONDS=4",
-        // One user signs in repeatedly, and the first session must stay live.
+        // The users sign in repeatedly, and their first sessions must stay live.
         "SESSIONS_PER_ACCOUNT=500",
     ];
     // One instance for each user, and one for the rotations.
@@ -66,11 +66,11 @@ async fn three_rotations_under_load_fail_no_request() {
     let rotations = async {
         let mut kids = vec![token_header(&before.access)["kid"].clone()];
         while kids.len() < 4 || requests.load(Ordering::SeqCst) <= 100 {
-            assert!(started.elapsed() < BOUND, "only {kids:?}, {requests:?} requests");
+            assert!(started.elapsed() < TIME_LIMIT, "only {kids:?}, {requests:?} requests");
             // A rotation succeeds only once the next key has been public for long enough.
             let output = tokio::task::block_in_place(|| server.operate(&["keys", "rotate"]));
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(output.status.success() || said.contains("must not sign before"), "{said}");
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success() || error.contains("must not sign before"), "{error}");
             let kid = token_header(&server.login(users[0]).await)["kid"].clone();
             if !kids.contains(&kid) {
                 kids.push(kid);
@@ -97,9 +97,9 @@ async fn an_early_second_rotation_reports_when_it_is_possible() {
     server.operate(&["keys", "rotate"]);
     let output = server.operate(&["keys", "rotate"]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said.trim().lines().count(), 1, "{said}");
-    assert!(said.contains("the next key must not sign before 20"), "{said}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(error.trim().lines().count(), 1, "{error}");
+    assert!(error.contains("the next key must not sign before 20"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,20 +111,17 @@ async fn a_leaked_key_is_retired_and_its_tokens_refused() {
     assert_eq!(server.register("leaker").await.status, 201);
     let tokens = server.sign_in("leaker").await;
     let kid = token_header(&tokens.access)["kid"].as_str().unwrap().to_owned();
-    let said = |arguments: &[&str]| {
+    let run = |arguments: &[&str]| {
         let output = server.operate(arguments);
         (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
     // Without a confirmation, the command reports the consequence and changes nothing.
-    let (done, said_before) = said(&["keys", "retire", &kid]);
-    assert!(!done && said_before.contains("Every access token"), "{said_before}");
+    let (done, printed) = run(&["keys", "retire", &kid]);
+    assert!(!done && printed.contains("Every access token"), "{printed}");
     assert_eq!(server.get("/auth/protected", Some(&tokens.access)).await.status, 200);
-    assert!(!said(&["keys", "retire", "unknown", "--yes"]).0);
-    let (done, said_after) = said(&["keys", "retire", &kid, "--yes"]);
-    assert!(
-        done && !said_after.split("Published keys").nth(1).unwrap().contains(&kid),
-        "{said_after}"
-    );
+    assert!(!run(&["keys", "retire", "unknown", "--yes"]).0);
+    let (done, printed) = run(&["keys", "retire", &kid, "--yes"]);
+    assert!(done && !printed.split("Published keys").nth(1).unwrap().contains(&kid), "{printed}");
     let deadline = Instant::now() + Duration::from_mins(2);
     for path in ["/auth/protected", "/api/protected_route"] {
         while server.get(path, Some(&tokens.access)).await.status != 401 {
@@ -141,7 +138,7 @@ async fn a_leaked_key_is_retired_and_its_tokens_refused() {
     };
     assert_eq!(server.get("/auth/protected", Some(&next.access)).await.status, 200);
     // Retire all keys.
-    assert!(said(&["keys", "retire", "--all", "--yes"]).0);
+    assert!(run(&["keys", "retire", "--all", "--yes"]).0);
     while server.get("/auth/protected", Some(&next.access)).await.status != 401 {
         assert!(Instant::now() < deadline, "the token is still accepted");
     }
@@ -153,7 +150,7 @@ async fn the_global_epoch_ends_every_session() {
     assert_eq!(server.register("restored").await.status, 201);
     let tokens = server.sign_in("restored").await;
     let output = server.operate(&["sessions", "end-all"]);
-    assert_eq!(output.status.code(), Some(1), "the command requires a confirmation");
+    assert_eq!(output.status.code(), Some(1), "the command needs no confirmation");
     assert_eq!(server.refresh(&tokens.refresh).await.status, 200);
     assert!(server.operate(&["sessions", "end-all", "--yes"]).status.success());
     let deadline = Instant::now() + Duration::from_mins(2);
@@ -162,7 +159,7 @@ async fn the_global_epoch_ends_every_session() {
     {
         assert!(Instant::now() < deadline, "the tokens are still accepted");
     }
-    // A user who signs in in a later second is admitted.
+    // A user who signs in during a later second is admitted.
     loop {
         let again = server.sign_in("restored").await;
         if server.get("/auth/protected", Some(&again.access)).await.status == 200 {
@@ -180,15 +177,15 @@ async fn a_further_pepper_ends_no_session() {
     let before = server.sign_in("salty").await;
     assert!(server.operate(&["keys", "rotate", "--peppers"]).status.success());
     let second = server.operate(&["keys", "rotate", "--peppers"]);
-    assert!(!second.status.success(), "a second pepper must wait");
+    assert!(!second.status.success(), "a second pepper was added too early");
     assert_eq!(server.refresh(&before.refresh).await.status, 200);
     let after = server.sign_in("salty").await;
     assert_eq!(server.refresh(&after.refresh).await.status, 200);
     let pepper = |token: &str| token.split('.').nth(1).unwrap().to_owned();
-    assert_eq!(pepper(&before.refresh), pepper(&after.refresh), "the new pepper must not sign yet");
+    assert_eq!(pepper(&before.refresh), pepper(&after.refresh), "the new pepper signs too early");
 }
 
-/// The items of both tables, as in a stolen copy.
+/// The items of both tables, as a thief would copy them.
 async fn dump(server: &Server) -> BTreeMap<String, String> {
     let state = std::fs::read_to_string(server.local().join("dev.json")).unwrap();
     let state: Value = serde_json::from_str(&state).unwrap();
@@ -225,7 +222,7 @@ async fn a_copy_of_the_tables_gives_no_access() {
     let server = Server::start(&["--db", "memory"]);
     assert_eq!(server.register("owner").await.status, 201);
     let tokens = server.sign_in("owner").await;
-    let said = claims(&tokens.access);
+    let claims = claims(&tokens.access);
     let before = dump(&server).await;
     // The copy contains no secret.
     let everything: String = before.values().map(String::as_str).collect();
@@ -246,7 +243,7 @@ async fn a_copy_of_the_tables_gives_no_access() {
     }
 
     // The attacker knows ids, counters and key ids, and can create peppers and keys with the same ids.
-    let (user, session) = (&said["sub"], &said["sid"]);
+    let (user, session) = (&claims["sub"], &claims["sid"]);
     let id = |value: &Value| value.as_str().unwrap().to_owned();
     let claim = RefreshToken {
         sub: id(user).parse().unwrap(),
@@ -267,10 +264,10 @@ async fn a_copy_of_the_tables_gives_no_access() {
     let forged = Forge::of(stranger.to_string().parse().unwrap());
     let as_admin = |forge: &Forge| {
         let roles: Vec<_> = Role::ALL.iter().map(|role| role.as_str()).collect();
-        forge.with_claim(&said, "roles", json!(roles))
+        forge.with_claim(&claims, "roles", json!(roles))
     };
 
-    // Refresh, forge a token, raise a role, end sessions.
+    // Refresh the session, forge tokens with more roles, and end sessions.
     let attacks = async |refresh: String, access: String| {
         let end = format!("/auth/sessions/{}", id(session));
         [
@@ -284,7 +281,7 @@ async fn a_copy_of_the_tables_gives_no_access() {
     };
     let refused = attacks(refresh_by(&guess.parse().unwrap()), as_admin(&forged)).await;
     assert_eq!(refused, [401; 6]);
-    // A token by a pepper with a new id is refused too.
+    // A token signed with a pepper that has a new id is refused too.
     let own = Peppers::generate("x", &SystemRandom);
     let own = claim.sign(&own.current(Purpose::RefreshToken, jiff::Timestamp::MAX));
     assert_eq!(server.refresh(&own).await.status, 401);

@@ -13,19 +13,19 @@ use tempfile::TempDir;
 use template::project::Project;
 use testkit::{Forge, Received, mails_in};
 
-use crate::journeys::{Api, Place};
+use crate::journeys::{Api, RunningApi};
 
-/// Options for tests that race requests: as many instances of each function as `INSTANCES`.
+/// Options for tests of concurrent requests: as many instances of each function as `INSTANCES`.
 pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
 
-/// The maximum number of rounds to start all instances. The machine determines how many requests of a round
-/// overlap.
+/// The maximum number of rounds of requests to start all instances. How many requests of a round overlap depends on
+/// the machine.
 const MOST_ROUNDS: usize = 50;
 
-/// The server that most tests share. It ends with this process, which closes its standard input.
+/// The server that most tests share. It ends when this process ends and thereby closes the server's standard input.
 pub(super) fn shared() -> &'static Server {
-    // All tests come from one network, and exceed its usual limits. The long grace period lets a slow machine
-    // retry a refresh.
+    // All tests send their requests from one network and exceed its usual limits. The long grace period lets a slow
+    // machine retry a refresh.
     const FREE: [&str; 8] = [
         "--env",
         "THROTTLE_REGISTER_FREE=100000",
@@ -73,7 +73,7 @@ impl Server {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = loop {
-            let line = lines.next().expect("the dev server gets ready").unwrap();
+            let line = lines.next().expect("the dev server ended before it was ready").unwrap();
             if let Some(url) = line.strip_prefix("ready ") {
                 break url.to_owned();
             }
@@ -126,8 +126,8 @@ impl Server {
         let runs = |pid: &u32| {
             std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == binary)
         };
-        let family = super::dev::descendants(self.pid().as_raw_nonzero().get().unsigned_abs());
-        family.into_iter().filter(runs).collect()
+        let processes = super::dev::descendants(self.pid().as_raw_nonzero().get().unsigned_abs());
+        processes.into_iter().filter(runs).collect()
     }
 
     pub(super) fn binaries(&self) -> &Path {
@@ -160,7 +160,7 @@ impl Deref for Server {
     }
 }
 
-impl Place for Server {
+impl RunningApi for Server {
     fn administer(&self, arguments: &[&str]) {
         let output = self.operate(&[&["admin"], arguments].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -176,10 +176,10 @@ impl Place for Server {
         mails_in(&self.local().join("outbox"))
     }
 
-    /// The link leads to a page of this server. Opening it must not use the code.
+    /// The link leads to a page of this server. Opening the page must not use up the code.
     async fn follow(&self, mail: &Received, page: &str) {
         let link = mail.link().unwrap();
-        let path = link.strip_prefix(self.url()).expect("a link to where the configuration says");
+        let path = link.strip_prefix(self.url()).expect("a link to this server");
         assert!(path.starts_with(&format!("/dev/{page}?token=")), "{link}");
         let answer = self.get(path, None).await;
         assert_eq!((answer.status, answer.header("referrer-policy")), (200, Some("no-referrer")));

@@ -1,12 +1,12 @@
 //! Concurrent registrations of one username.
 
 use super::server::shared;
-use crate::journeys::{INSTANCES, at_once};
+use crate::journeys::{INSTANCES, concurrently};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_one_of_fifty_registrations_gets_the_username() {
     let server = shared();
-    // More concurrent requests than the maximum number of instances, so that all instances start.
+    // Send more requests at once than there can be instances, so that all instances start.
     let round = async |round| {
         let many = (0..16).map(|n| format!("crowd-{round}-{n}")).collect::<Vec<_>>();
         let answers = many.iter().map(|name| server.register(name));
@@ -16,7 +16,7 @@ async fn only_one_of_fifty_registrations_gets_the_username() {
     };
     server.fill("register", INSTANCES, round).await;
 
-    let attempts = at_once((0..50).map(|_| server.register("wanted"))).await;
+    let attempts = concurrently((0..50).map(|_| server.register("wanted"))).await;
     let mut statuses: Vec<_> = attempts.iter().map(|answer| answer.status).collect();
     statuses.sort_unstable();
     let mut expected = vec![201];

@@ -1,4 +1,4 @@
-//! Guesses over HTTP, from several networks: loopback addresses that the gateway tells apart.
+//! Throttling over HTTP. Each loopback address stands for another network.
 
 use std::net::Ipv4Addr;
 
@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::server::{MANY_INSTANCES, Server};
-use crate::journeys::{Answer, PASSWORD, at_once};
+use crate::journeys::{Answer, PASSWORD, concurrently};
 
 async fn login(server: &Server, from: Ipv4Addr, username: &str, password: &str) -> Answer {
     let body = json!({"username": username, "password": password}).to_string();
@@ -35,15 +35,16 @@ async fn guesses_are_throttled_and_other_requests_are_not() {
     assert_eq!(login(&server, home, "target", PASSWORD).await.status, 200);
     let session = server.sign_in("bystander").await;
 
-    // A burst from one network. Attempts that are checked are answered with 401, all others with 429.
-    let burst = at_once((0..100).map(|_| login(&server, attacker, "target", "a wrong password")));
+    // Send a burst from one network. Checked attempts get the status 401, all others 429.
+    let burst =
+        concurrently((0..100).map(|_| login(&server, attacker, "target", "a wrong password")));
     let burst = burst.await;
     let checked = count(&burst, 401);
     assert!(checked <= 3, "{checked} were checked");
     assert_eq!(checked + count(&burst, 429), 100);
-    for held in burst.iter().filter(|answer| answer.status == 429) {
-        assert!(held.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
-        assert_eq!(held.short(), "429 too_many_attempts");
+    for throttled in burst.iter().filter(|answer| answer.status == 429) {
+        assert!(throttled.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+        assert_eq!(throttled.short(), "429 too_many_attempts");
     }
     // The right password is throttled from the attacker's network, but not from the owner's known network.
     assert_eq!(login(&server, attacker, "target", PASSWORD).await.status, 429);
@@ -65,7 +66,7 @@ async fn guesses_are_throttled_and_other_requests_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_password_on_many_names_meets_the_networks_counter() {
+async fn trying_one_password_on_many_names_is_throttled_by_network() {
     let free = "THROTTLE_REGISTER_FREE=100000";
     let server = Server::start(&["--db", "memory", "--env", free]);
     let sprayer = Ipv4Addr::new(127, 0, 0, 3);

@@ -1,4 +1,4 @@
-//! Access to each route: by role, and with bad tokens.
+//! Access to each route, by role and with bad tokens.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use process::{Clock, SystemClock};
 use reqwest::Method;
 use testkit::{BadToken, claims};
 
-use super::{Answer, Place, routes};
+use super::{Answer, RunningApi, routes};
 
 /// The routes that anyone may call. Every other route must refuse a bad token.
 const PUBLIC: &[&str] = &[
@@ -41,7 +41,12 @@ fn filled(path: &str, token: Option<&str>) -> String {
     path.split('/').map(filled).collect::<Vec<_>>().join("/")
 }
 
-async fn call(server: &impl Place, method: &Method, path: &str, token: Option<&str>) -> Answer {
+async fn call(
+    server: &impl RunningApi,
+    method: &Method,
+    path: &str,
+    token: Option<&str>,
+) -> Answer {
     let mut request = server.request(method.clone(), path);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
@@ -52,7 +57,7 @@ async fn call(server: &impl Place, method: &Method, path: &str, token: Option<&s
     server.send(request).await
 }
 
-pub(crate) async fn access_matrix(server: &impl Place) {
+pub(crate) async fn access_matrix(server: &impl RunningApi) {
     let username = |role: Role| format!("matrix-{}", role.as_str().replace('_', "-"));
     for role in Role::ALL {
         assert_eq!(server.register(&username(role)).await.status, 201);
@@ -76,7 +81,7 @@ pub(crate) async fn access_matrix(server: &impl Place) {
     });
 }
 
-pub(crate) async fn every_bad_token_is_refused_by_every_route(server: &impl Place) {
+pub(crate) async fn every_bad_token_is_refused_by_every_route(server: &impl RunningApi) {
     assert_eq!(server.register("mallory").await.status, 201);
     server.set_roles("mallory", &Role::ALL);
     let forge = server.forge();
@@ -97,18 +102,18 @@ pub(crate) async fn every_bad_token_is_refused_by_every_route(server: &impl Plac
             let answer = call(server, &method, &path, Some(&bad.token)).await;
             assert_eq!(answer.status, 401, "{method} {path}: {}: {}", bad.fault, bad.token);
         };
-        // Only a few concurrent requests, because an emulator is slow.
+        // Send only four requests at a time, because an emulator is slow.
         stream::iter(bad).for_each_concurrent(4, refused).await;
-        // The valid token comes last, because the route may end its session.
+        // Send the valid token last, because the route may end its session.
         let control = call(server, &method, &path, Some(&control)).await;
         // The route may still refuse the empty body.
-        let let_in = ![401, 403].contains(&control.status) && control.status < 500;
-        assert!(let_in, "{method} {path} with a good token: {}", control.text);
+        let admitted = ![401, 403].contains(&control.status) && control.status < 500;
+        assert!(admitted, "{method} {path} with a valid token: {}", control.text);
     }
     assert_eq!(guarded + PUBLIC.len(), routes().len());
 }
 
-pub(crate) async fn a_token_is_accepted_only_in_the_authorization_header(server: &impl Place) {
+pub(crate) async fn a_token_is_accepted_only_in_the_authorization_header(server: &impl RunningApi) {
     assert_eq!(server.register("trent").await.status, 201);
     let token = server.login("trent").await;
     let path = "/api/protected_route";

@@ -15,14 +15,14 @@ pub(crate) const PASSWORD: &str = "a long walk by the river";
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     url: String,
-    reached: Reached,
+    connection: Connection,
 }
 
-/// The route to the API.
+/// How requests reach the API.
 #[derive(Clone, Debug)]
-enum Reached {
+enum Connection {
     Directly,
-    /// Through an emulator, which identifies the API by this `Host`, and the caller by a header.
+    /// Through an emulator, which identifies the API by this `Host` and the caller by a header.
     ByHost(String),
 }
 
@@ -40,7 +40,7 @@ impl Tokens {
     }
 }
 
-/// A completely received answer.
+/// An answer that has been received completely.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -74,27 +74,27 @@ impl Answer {
 
 impl Api {
     pub(crate) fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), reached: Reached::Directly }
+        Self { url: url.into(), connection: Connection::Directly }
     }
 
     pub(crate) fn by_host(url: &str, host: &str) -> Self {
-        Self { url: url.to_owned(), reached: Reached::ByHost(host.to_owned()) }
+        Self { url: url.to_owned(), connection: Connection::ByHost(host.to_owned()) }
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Whether the API answers requests with any `Host`.
-    pub(crate) fn takes_any_host(&self) -> bool {
-        matches!(self.reached, Reached::Directly)
+    /// Whether the API accepts requests with any `Host`.
+    pub(crate) fn accepts_any_host(&self) -> bool {
+        matches!(self.connection, Connection::Directly)
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.request_from(Ipv4Addr::LOCALHOST, method, path)
     }
 
-    /// A request from another loopback address, which represents another network.
+    /// A request from another loopback address, which stands for another network.
     pub(crate) fn request_from(
         &self,
         from: Ipv4Addr,
@@ -103,9 +103,9 @@ impl Api {
     ) -> RequestBuilder {
         let client = Client::builder().local_address(IpAddr::V4(from)).no_proxy().build().unwrap();
         let request = client.request(method, format!("{}{path}", self.url));
-        match &self.reached {
-            Reached::Directly => request,
-            Reached::ByHost(host) => {
+        match &self.connection {
+            Connection::Directly => request,
+            Connection::ByHost(host) => {
                 request.header("host", host).header("x-source-ip", from.to_string())
             }
         }
@@ -170,11 +170,11 @@ pub(crate) fn routes() -> Vec<(Method, String)> {
     routes
 }
 
-/// The minimum number of instances in a parallel test.
+/// The minimum number of instances of a function in a test of concurrent requests.
 pub(crate) const INSTANCES: usize = 8;
 
 /// Sends requests concurrently, and checks that at least [`INSTANCES`] of them, or all, overlapped.
-pub(crate) async fn at_once(
+pub(crate) async fn concurrently(
     requests: impl Iterator<Item = impl Future<Output = Answer>>,
 ) -> Vec<Answer> {
     let timed = requests.map(|request| async {

@@ -1,4 +1,4 @@
-//! Passwords and addresses change by mail: the right mails arrive, and their links and digits work.
+//! Emails that change passwords and addresses: the right emails arrive, and their links and digits work.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -7,39 +7,39 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::Received;
 
-use super::{Answer, PASSWORD, Place, Tokens};
+use super::{Answer, PASSWORD, RunningApi, Tokens};
 
 pub(crate) const NEW: &str = "a longer walk along the coast";
 
-/// The deadline for a mail to arrive on a busy machine.
+/// The time that an email may take to arrive on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Waits until exactly `count` mails have arrived at addresses of this domain.
-pub(crate) async fn mails(server: &impl Place, domain: &str, count: usize) -> Vec<Received> {
-    let come = async || {
+/// Waits until `count` emails have arrived at addresses of this domain, and checks that there are no more.
+pub(crate) async fn mails(server: &impl RunningApi, domain: &str, count: usize) -> Vec<Received> {
+    let received = async || {
         let mut mails = server.mails().await;
         mails.retain(|mail| mail.to.ends_with(domain));
         mails
     };
     let enough = async {
-        while come().await.len() < count {
+        while received().await.len() < count {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     let waited = tokio::time::timeout(PATIENCE, enough).await;
-    let mails = come().await;
+    let mails = received().await;
     assert!(waited.is_ok() && mails.len() == count, "{count} mails: {mails:?}");
     mails
 }
 
-/// Waits until `count` mails have arrived, and returns the last one.
-pub(crate) async fn last(server: &impl Place, domain: &str, count: usize) -> Received {
+/// Waits until `count` emails have arrived, and returns the last one.
+pub(crate) async fn last(server: &impl RunningApi, domain: &str, count: usize) -> Received {
     mails(server, domain, count).await.pop().unwrap()
 }
 
 /// Sends a request with forged host headers.
 pub(crate) async fn spoofed(
-    server: &impl Place,
+    server: &impl RunningApi,
     path: &str,
     body: &Value,
     token: Option<&str>,
@@ -51,8 +51,8 @@ pub(crate) async fn spoofed(
         .header("forwarded", "host=evil.example;proto=http")
         .header("x-forwarded-proto", "gopher")
         .body(body.to_string());
-    // API Gateway finds the API by `Host`, so a forged one would not arrive.
-    if server.takes_any_host() {
+    // API Gateway selects the API by `Host`, so a request with a forged one would not reach it.
+    if server.accepts_any_host() {
         request = request.header("host", "evil.example");
     }
     if let Some(token) = token {
@@ -61,27 +61,32 @@ pub(crate) async fn spoofed(
     server.send(request).await
 }
 
-/// Checks the link of a mail and returns its token.
-async fn follow(server: &impl Place, mail: &Received, page: &str) -> String {
+/// Checks the link in an email and returns the link's token.
+async fn follow(server: &impl RunningApi, mail: &Received, page: &str) -> String {
     server.follow(mail, page).await;
     mail.token().unwrap().to_owned()
 }
 
-pub(crate) async fn register(server: &impl Place, username: &str, email: &str) -> Answer {
+pub(crate) async fn register(server: &impl RunningApi, username: &str, email: &str) -> Answer {
     let body = json!({"username": username, "password": PASSWORD, "email": email});
     spoofed(server, "/auth/register", &body, None).await
 }
 
-pub(crate) async fn login(server: &impl Place, by: &str, name: &str, password: &str) -> Answer {
+pub(crate) async fn login(
+    server: &impl RunningApi,
+    by: &str,
+    name: &str,
+    password: &str,
+) -> Answer {
     server.post("/auth/login", &json!({by: name, "password": password})).await
 }
 
-async fn me(server: &impl Place, token: &str) -> Value {
+async fn me(server: &impl RunningApi, token: &str) -> Value {
     server.get("/auth/me", Some(token)).await.json()
 }
 
-/// Every mail arrives, its link works, and it contains nothing from the headers of a request.
-pub(crate) async fn a_password_and_an_address_change_by_mail(server: &impl Place) {
+/// Every email arrives, its link and digits work, and no email contains anything from the headers of a request.
+pub(crate) async fn a_password_and_an_address_change_by_mail(server: &impl RunningApi) {
     const DOMAIN: &str = "reset.example.com";
     assert_eq!(register(server, "rosa-1", "rosa@reset.example.com").await.status, 201);
     let access = server.login("rosa-1").await;
@@ -95,7 +100,7 @@ pub(crate) async fn a_password_and_an_address_change_by_mail(server: &impl Place
     assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
     assert_eq!(me(server, &access).await["email_verified"], true);
 
-    // Reset the password by the link.
+    // Reset the password with the link.
     let forgot = json!({"email": "ROSA@reset.example.com"});
     assert_eq!(spoofed(server, "/auth/password/forgot", &forgot, None).await.status, 202);
     let mail = last(server, DOMAIN, 2).await;
@@ -109,7 +114,7 @@ pub(crate) async fn a_password_and_an_address_change_by_mail(server: &impl Place
     let tokens = Tokens::of(&login(server, "email", "rosa@reset.example.com", NEW).await);
     assert!(last(server, DOMAIN, 3).await.subject.ends_with("your password has been changed"));
 
-    // Reset it again by the digits, then change it.
+    // Reset the password again with the digits, then change it.
     assert_eq!(spoofed(server, "/auth/password/forgot", &forgot, None).await.status, 202);
     let digits = last(server, DOMAIN, 4).await.digits().unwrap().to_owned();
     let reset =
@@ -123,7 +128,7 @@ pub(crate) async fn a_password_and_an_address_change_by_mail(server: &impl Place
     assert_eq!(changed.status, 200);
     assert!(last(server, DOMAIN, 6).await.subject.ends_with("your password has been changed"));
 
-    // Act from a new network.
+    // Sign in from a new network.
     let body = json!({"username": "rosa-1", "password": NEW}).to_string();
     let elsewhere = server.request_from(Ipv4Addr::new(127, 0, 0, 9), Method::POST, "/auth/login");
     let elsewhere = elsewhere.header("content-type", "application/json").body(body);
@@ -140,15 +145,15 @@ pub(crate) async fn a_password_and_an_address_change_by_mail(server: &impl Place
     }
 }
 
-/// Requests a mail to confirm the account's own address, and returns it.
-async fn last_for(server: &impl Place, access: &str, domain: &str, count: usize) -> Received {
+/// Requests an email that confirms the account's own address, and returns this email.
+async fn last_for(server: &impl RunningApi, access: &str, domain: &str, count: usize) -> Received {
     let sent = spoofed(server, "/auth/email/verify/send", &json!({}), Some(access)).await;
     assert_eq!(sent.status, 202);
     last(server, domain, count).await
 }
 
-/// Confirms the address of the signed-in account by the digits of a mail.
-async fn confirm(server: &impl Place, access: &str, mail: &Received) {
+/// Confirms the address of the signed-in account with the digits in an email.
+async fn confirm(server: &impl RunningApi, access: &str, mail: &Received) {
     let (first, second) = mail.digits().unwrap().split_at(4);
     let code = json!({"code": format!("{first} {second}")});
     let answer = spoofed(server, "/auth/email/verify/code", &code, Some(access)).await;
@@ -157,11 +162,11 @@ async fn confirm(server: &impl Place, access: &str, mail: &Received) {
 }
 
 /// Covers every outcome of a change of address.
-pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place) {
+pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl RunningApi) {
     const DOMAIN: &str = "change.example.com";
     assert_eq!(register(server, "rosa-2", "old@change.example.com").await.status, 201);
     let access = server.login("rosa-2").await;
-    // Only a confirmed address gets notices. Confirm it with the digits, as a person types them.
+    // Only a confirmed address gets notices. Confirm this one with the digits, as a person types them.
     confirm(server, &access, &last_for(server, &access, DOMAIN, 1).await).await;
     let change = async |new: &str| {
         let body = json!({"password": PASSWORD, "new_email": new});
@@ -171,11 +176,11 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     let with =
         |mails: &[Received], to: &str| mails.iter().rfind(|it| it.to == to).cloned().unwrap();
 
-    // Before the confirmation, nothing has changed, and the old address has a notice.
+    // Before the confirmation, nothing changes, and the old address receives a notice.
     change("unconfirmed@change.example.com").await;
-    let came = mails(server, DOMAIN, 3).await;
-    assert!(with(&came, "old@change.example.com").subject.ends_with("address was requested"));
-    let unconfirmed = with(&came, "unconfirmed@change.example.com");
+    let received = mails(server, DOMAIN, 3).await;
+    assert!(with(&received, "old@change.example.com").subject.ends_with("address was requested"));
+    let unconfirmed = with(&received, "unconfirmed@change.example.com");
     assert_eq!(me(server, &access).await["email"], "old@change.example.com");
     assert_eq!(
         login(server, "email", "unconfirmed@change.example.com", PASSWORD).await.status,
@@ -186,10 +191,10 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     let wrong = spoofed(server, "/auth/email/verify/code", &wrong, Some(&access)).await;
     assert_eq!(wrong.short(), "400 invalid_code");
 
-    // After the confirmation, the old address has another notice and is no longer valid.
+    // After the confirmation, the old address receives another notice and is no longer valid.
     change("New@change.example.com").await;
-    let came = mails(server, DOMAIN, 5).await;
-    let token = follow(server, &with(&came, "New@change.example.com"), "verify-email").await;
+    let received = mails(server, DOMAIN, 5).await;
+    let token = follow(server, &with(&received, "New@change.example.com"), "verify-email").await;
     // A double click succeeds.
     for _ in 0..2 {
         assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
@@ -203,14 +208,14 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     assert_eq!(login(server, "email", "new@change.example.com", PASSWORD).await.status, 200);
     assert_eq!(login(server, "email", "old@change.example.com", PASSWORD).await.status, 401);
 
-    // Another account has taken the address since, and keeps it. (The earlier code is still valid.)
+    // Another account claims the unconfirmed address. The earlier code is still valid, but must not take it back.
     assert_eq!(register(server, "other-2", "unconfirmed@change.example.com").await.status, 201);
     let late = json!({"token": unconfirmed.token().unwrap()});
     assert_eq!(server.post("/auth/email/verify", &late).await.short(), "409 already_exists");
     assert_eq!(me(server, &access).await["email"], "New@change.example.com");
 
-    // Another account already has the address: the answer is the same, no code is sent, and the owner gets a mail
-    // if the address is confirmed.
+    // If another account already has the address, the answer is the same and no code is sent. The other account's owner
+    // gets an email if the address is confirmed.
     let other = server.login("other-2").await;
     confirm(server, &other, &last_for(server, &other, DOMAIN, 7).await).await;
     change("UNCONFIRMED@change.example.com").await;
@@ -219,7 +224,7 @@ pub(crate) async fn an_address_changes_once_it_is_confirmed(server: &impl Place)
     assert!(told.subject.ends_with("your address was given for another account"));
     assert_eq!((told.token(), told.digits()), (None, None));
 
-    // A change confirmed with the digits also releases the former address, which gets a notice.
+    // Confirming a change with the digits also releases the old address, which receives a notice.
     let body = json!({"password": PASSWORD, "new_email": "moved@change.example.com"});
     let asked = spoofed(server, "/auth/email/change", &body, Some(&other)).await;
     assert_eq!(asked.status, 202, "{}", asked.text);

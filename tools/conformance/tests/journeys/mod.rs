@@ -8,25 +8,25 @@ pub(crate) mod session;
 
 use std::ops::Deref;
 
-pub(crate) use client::{Answer, Api, INSTANCES, PASSWORD, Tokens, at_once, routes};
+pub(crate) use client::{Answer, Api, INSTANCES, PASSWORD, Tokens, concurrently, routes};
 use identity::{Role, Roles};
 use testkit::{Forge, Received};
 
-/// A running API, and its operator's access to it.
-pub(crate) trait Place: Deref<Target = Api> + Sync {
+/// A running API, and what its operator can do and see.
+pub(crate) trait RunningApi: Deref<Target = Api> + Sync {
     /// Runs `cargo xtask admin` on this API.
     fn administer(&self, arguments: &[&str]);
 
     /// A forge with the API's own signing keys.
     fn forge(&self) -> Forge;
 
-    /// All mails that the API has sent, in the order of their requests.
+    /// All emails that the API has sent, in the order of their requests.
     async fn mails(&self) -> Vec<Received>;
 
-    /// Checks that the link of `mail` leads to `page`.
+    /// Checks that the link in `mail` leads to `page`.
     async fn follow(&self, mail: &Received, page: &str);
 
-    /// The sender of the API's mails.
+    /// The sender of the API's emails.
     fn sender(&self) -> &'static str;
 
     /// Replaces the roles of a user.
@@ -44,12 +44,12 @@ macro_rules! journeys {
             access::every_bad_token_is_refused_by_every_route,
             access::a_token_is_accepted_only_in_the_authorization_header,
             mails::a_password_and_an_address_change_by_mail,
-            mails::an_address_changes_once_it_is_confirmed,
+            mails::an_address_changes_only_after_confirmation,
             refresh::sessions_are_listed_and_ended_immediately,
             refresh::access_and_refresh_tokens_are_not_interchangeable,
             refresh::disabling_and_enabling_by_command_take_effect_immediately,
-            session::register_login_protected_admin,
-            session::signs_in_by_address_and_shows_the_user,
+            session::a_new_user_signs_in_and_becomes_an_admin,
+            session::a_user_signs_in_by_address_and_sees_the_account,
         }
     };
 }

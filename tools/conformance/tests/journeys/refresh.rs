@@ -1,8 +1,8 @@
-//! Sessions: rotation, replay, listing and ending.
+//! Rotates, replays, lists and ends sessions.
 
 use reqwest::Method;
 
-use super::{Api, PASSWORD, Place, Tokens};
+use super::{Api, PASSWORD, RunningApi, Tokens};
 
 pub(crate) async fn status(server: &Api, tokens: &Tokens) -> u16 {
     server.get("/auth/protected", Some(&tokens.access)).await.status
@@ -20,8 +20,10 @@ pub(crate) async fn rotate(server: &Api, token: &str) -> String {
     }
 }
 
-/// Needs a server with a short grace period, because it waits for its end.
-pub(crate) async fn a_replay_after_the_grace_ends_that_session_alone(server: &impl Place) {
+/// Waits for the end of a grace period, so the server must have a short one.
+pub(crate) async fn a_replay_after_the_grace_period_ends_only_that_session(
+    server: &impl RunningApi,
+) {
     assert_eq!(server.register("victim").await.status, 201);
     let (stolen, other) = (server.sign_in("victim").await, server.sign_in("victim").await);
     let owner = Tokens::of(&server.refresh(&stolen.refresh).await);
@@ -34,11 +36,11 @@ pub(crate) async fn a_replay_after_the_grace_ends_that_session_alone(server: &im
     assert_eq!(status(server, &owner).await, 401);
     // Routes by token accept the access token until it expires.
     assert_eq!(server.get("/api/protected_route", Some(&owner.access)).await.status, 200);
-    assert_eq!(status(server, &other).await, 200, "the other session lives");
+    assert_eq!(status(server, &other).await, 200, "the other session stays live");
     assert_eq!(server.refresh(&other.refresh).await.status, 200);
 }
 
-pub(crate) async fn sessions_are_listed_and_ended_immediately(server: &impl Place) {
+pub(crate) async fn sessions_are_listed_and_ended_immediately(server: &impl RunningApi) {
     for name in ["lister", "other-lister"] {
         assert_eq!(server.register(name).await.status, 201);
     }
@@ -71,7 +73,7 @@ pub(crate) async fn sessions_are_listed_and_ended_immediately(server: &impl Plac
     assert_eq!(status(server, &server.sign_in("lister").await).await, 200);
 }
 
-pub(crate) async fn access_and_refresh_tokens_are_not_interchangeable(server: &impl Place) {
+pub(crate) async fn access_and_refresh_tokens_are_not_interchangeable(server: &impl RunningApi) {
     assert_eq!(server.register("mixer").await.status, 201);
     let tokens = server.sign_in("mixer").await;
     for path in ["/auth/protected", "/api/protected_route"] {
@@ -82,7 +84,9 @@ pub(crate) async fn access_and_refresh_tokens_are_not_interchangeable(server: &i
     assert_eq!(server.refresh(&tokens.refresh).await.status, 200);
 }
 
-pub(crate) async fn disabling_and_enabling_by_command_take_effect_immediately(server: &impl Place) {
+pub(crate) async fn disabling_and_enabling_by_command_take_effect_immediately(
+    server: &impl RunningApi,
+) {
     assert_eq!(server.register("suspect").await.status, 201);
     let tokens = server.sign_in("suspect").await;
     server.administer(&["disable", "suspect"]);

@@ -1,11 +1,11 @@
-//! A new user registers, signs in and calls routes.
+//! New users register, sign in and call routes.
 
 use identity::Role;
 use serde_json::json;
 
-use super::{PASSWORD, Place};
+use super::{PASSWORD, RunningApi};
 
-pub(crate) async fn register_login_protected_admin(server: &impl Place) {
+pub(crate) async fn a_new_user_signs_in_and_becomes_an_admin(server: &impl RunningApi) {
     let registration = json!({"username": "ada", "password": PASSWORD});
     let registered = server.post("/auth/register", &registration).await;
     assert_eq!(registered.status, 201, "{}", registered.text);
@@ -43,7 +43,7 @@ pub(crate) async fn register_login_protected_admin(server: &impl Place) {
     assert_eq!(server.get(by_token, Some(&token)).await.status, 200);
 }
 
-pub(crate) async fn signs_in_by_address_and_shows_the_user(server: &impl Place) {
+pub(crate) async fn a_user_signs_in_by_address_and_sees_the_account(server: &impl RunningApi) {
     let body = json!({"username": "grace", "password": PASSWORD, "email": "Grace@Example.com"});
     assert_eq!(server.post("/auth/register", &body).await.status, 201);
     let body = json!({"email": "grace@EXAMPLE.com", "password": PASSWORD});

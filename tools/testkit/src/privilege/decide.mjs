@@ -26,7 +26,7 @@ async function decide({ policies, action, resource, context }) {
         return identityPolicyErrors ? `${message} ${JSON.stringify(identityPolicyErrors)}` : message;
     }
     const ignored = result.result?.ignoredContextKeys ?? [];
-    return ignored.length > 0 ? `the action knows no ${ignored}` : result.overallResult;
+    return ignored.length > 0 ? `the action does not support the condition keys ${ignored}` : result.overallResult;
 }
 
 const decisions = [];

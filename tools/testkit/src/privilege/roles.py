@@ -1,7 +1,7 @@
 """Translates a template into the policies of its functions, as SAM and CloudFormation would.
 
-The argument is the path of the template; standard input has the values of its parameters as JSON. Prints
-JSON: the policies of each function, and the ARN of each resource.
+The argument is the path of the template. Standard input contains the values of the template's parameters as
+JSON. Prints JSON: the policies of each function, and the ARN of each resource.
 """
 
 import json
@@ -58,7 +58,7 @@ def main():
     values = json.load(sys.stdin)
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
-            # SAM takes only what has been uploaded.
+            # SAM accepts only uploaded code.
             resource["Properties"]["CodeUri"] = "s3://bucket/key"
     parameters = engine._resolve_parameters(
         template, [{"Key": name, "Value": value} for name, value in values.items()]
@@ -84,7 +84,7 @@ def main():
             value, physical, parameters, conditions, {}, "latchkey", "latchkey"
         )
 
-    # The template's own managed policies, by the ARNs with which roles attach them.
+    # The managed policies that the template defines, by the ARNs that roles use to attach them.
     managed = {
         arns[name]: resolved(resource["Properties"]["PolicyDocument"])
         for name, resource in resources.items()
@@ -93,12 +93,12 @@ def main():
     roles, foreign = {}, {}
     for name, resource in resources.items():
         if resource["Type"] in ("AWS::IAM::Policy", "AWS::IAM::RolePolicy"):
-            sys.exit(f"{name}: a policy that is attached from outside its role is not understood")
+            sys.exit(f"{name}: a policy outside its role is not supported")
         if resource["Type"] != "AWS::IAM::Role":
             continue
         properties = resource["Properties"]
         if "PermissionsBoundary" in properties:
-            sys.exit(f"{name}: a permissions boundary is not understood")
+            sys.exit(f"{name}: a permissions boundary is not supported")
         policies = [resolved(policy["PolicyDocument"]) for policy in properties.get("Policies", [])]
         attached = [resolved(arn) for arn in properties.get("ManagedPolicyArns", [])]
         policies += [managed[arn] for arn in attached if arn in managed]
