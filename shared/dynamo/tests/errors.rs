@@ -97,7 +97,7 @@ fn client(faults: &Faults) -> Client {
 
 /// All transient faults, except a lost answer, which requires a database that answers.
 fn transient() -> impl Iterator<Item = Fault> {
-    Fault::PASSING.into_iter().filter(|fault| *fault != Fault::LostAnswer)
+    Fault::TRANSIENT.into_iter().filter(|fault| *fault != Fault::LostAnswer)
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn five_transient_errors_in_a_row_are_an_outage() {
 #[tokio::test]
 async fn a_final_error_is_internal_and_not_retried() {
     for operation in Operation::ALL {
-        for fault in Fault::FINAL {
+        for fault in Fault::PERMANENT {
             let faults = Faults::always(fault);
             let error = operation.perform(&client(&faults)).await.unwrap_err();
             assert_eq!(error.kind(), FaultKind::Internal, "{operation:?} {fault:?}");

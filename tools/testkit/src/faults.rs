@@ -50,7 +50,7 @@ pub enum Fault {
 
 impl Fault {
     /// All forms of transient errors of `DynamoDB`: the same request can succeed later.
-    pub const PASSING: [Self; 24] = [
+    pub const TRANSIENT: [Self; 24] = [
         Self::Code(400, "LimitExceededException"),
         Self::Code(400, "ProvisionedThroughputExceededException"),
         Self::Code(400, "ReplicatedWriteConflictException"),
@@ -78,7 +78,7 @@ impl Fault {
     ];
 
     /// Permanent errors: the same request would fail again.
-    pub const FINAL: [Self; 12] = [
+    pub const PERMANENT: [Self; 12] = [
         Self::AccessDenied,
         Self::Code(400, "ResourceNotFoundException"),
         Self::Code(400, "ValidationException"),
