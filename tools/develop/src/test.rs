@@ -24,7 +24,7 @@ pub struct TestOptions {
     pub fast: bool,
 }
 
-/// Tests with this in their name are left out by `--fast`.
+/// `--fast` leaves out tests with this in their name.
 const SLOW: &str = "end_to_end";
 
 /// The name of the test that deploys.
@@ -247,7 +247,7 @@ fn plan(
         check("checkov", checkov, "checkov", &scan),
     ];
     let run = |title, command| Step { title, work: Work::Tests(command) };
-    // Always the whole workspace, so that features are unified once and nothing is built twice. A test ensures that
+    // Always the whole workspace, so that features are unified once and nothing is built twice. A test checks that
     // no `main.rs` has tests, because cargo would link a test program for each.
     let cargo_test = |arguments: &[&str]| {
         let mut tests = cargo();

@@ -193,7 +193,7 @@ fn render(template: &Template, options: &ScaleOptions) -> anyhow::Result<String>
 }
 
 /// The reads of the key set per second. Every instance reads it again when its cached copy expires, and every cold
-/// start reads it. The estimate assumes 10 ms per request, and one cold start per second for every hundred busy instances.
+/// start reads it. Assumes 10 ms per request, and one cold start per second for every hundred busy instances.
 fn keys_reads(rates: &[f64; 3]) -> f64 {
     let busy: f64 = rates.iter().sum::<f64>() * 0.010;
     busy.max(25.0) / f64::from(KEYS_CACHE_SECONDS) + busy / 100.0
