@@ -121,8 +121,8 @@ fn quantile(times: &[Duration], n: usize, of: usize) -> Duration {
     sorted.get(sorted.len() * n / of).copied().unwrap_or_default()
 }
 
-/// The two-sided p-value of the Mann-Whitney test: how likely at least such a difference is between two samples of the
-/// same distribution. Uses the normal approximation, which is good for samples of more than twenty values.
+/// The two-sided p-value of the Mann-Whitney test: how likely a difference of at least this size is between two samples
+/// of the same distribution. Uses the normal approximation, which is good for samples of more than twenty values.
 fn mann_whitney(left: &[Duration], right: &[Duration]) -> f64 {
     let count = |times: &[Duration]| u32::try_from(times.len()).map_or(f64::MAX, f64::from);
     let wins: f64 = left

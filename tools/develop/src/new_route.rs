@@ -47,7 +47,7 @@ pub struct NewRoute {
     /// Name of the function, its folder, package and event: lower-case words joined by hyphens
     pub name: Name,
 
-    /// Who may call the route: anyone, every signed-in user, or users with a role
+    /// Who may call the route: anyone, every signed-in user, or users with a certain role
     #[arg(long, value_parser = access())]
     pub access: Access,
 
@@ -95,9 +95,7 @@ impl FromStr for Name {
             return Err("expected at most 40 characters");
         }
         if is_keyword(text) || STANDARD_CRATES.contains(&text) {
-            return Err(
-                "expected a name that is neither a Rust keyword nor one of its standard crates",
-            );
+            return Err("expected a name that is neither a Rust keyword nor a standard crate");
         }
         Ok(Self(text.to_owned()))
     }
@@ -179,7 +177,7 @@ impl FromStr for RoutePath {
                 // A parameter becomes a member of a Rust type.
                 Some(name) if !is_words(name, '_') || is_keyword(name) => {
                     return Err(
-                        "expected parameters such as `{note_id}`: lower-case words joined by `_` that are not Rust keywords",
+                        "expected parameters such as `{note_id}`: lower-case words joined by `_`, not Rust keywords",
                     );
                 }
                 Some(name) if !parameters.insert(name) => {

@@ -9,14 +9,14 @@ use serde_json::Value;
 use template::project::Project;
 use template::ui;
 
-/// The snapshot of which routes each kind of caller may call.
+/// The snapshot of each route's answer to every kind of caller.
 pub(crate) const ACCESS_MATRIX: &str =
     "tools/conformance/tests/journeys/snapshots/access_matrix.snap";
 
 /// Updates the files whose roles differ from those of `identity`.
 ///
 /// # Errors
-/// When a file does not have the expected form, in which case nothing is written, or cannot be written.
+/// When a file does not have the expected form, in which case nothing is written. When a file cannot be written.
 pub fn run(project: &Project) -> anyhow::Result<()> {
     let outdated = outdated(project)?;
     for (file, text) in &outdated {

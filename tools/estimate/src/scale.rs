@@ -35,7 +35,7 @@ pub struct ScaleOptions {
     /// Number of users
     #[arg(long, default_value_t = 10_000_000)]
     pub users: u64,
-    /// Number of networks that the users come from
+    /// Number of networks from which the users connect
     #[arg(long, default_value_t = 2_000_000)]
     pub networks: u64,
     /// Load of the busiest hour, as a multiple of the average
@@ -63,7 +63,7 @@ struct Kind {
     touched: [(f64, f64); 3],
 }
 
-/// What has an item of its own. All requests from it touch the same item.
+/// What an item belongs to. All requests of one user, network or session touch the same item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Per {
     User,

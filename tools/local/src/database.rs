@@ -28,7 +28,7 @@ const HEADER: &[u8] = b"SQLite format 3\0";
 /// Where the database stores its items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// In a file, which outlives the process.
+    /// In a file, so that they outlive the process.
     File(PathBuf),
     /// In memory.
     Memory,
@@ -50,7 +50,7 @@ pub struct LocalDatabase {
     lock: Option<File>,
 }
 
-/// Why the database cannot be used, in one line.
+/// Why the database cannot be used. The message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// Another process has the database open. The message names the file and the process.
@@ -78,7 +78,7 @@ pub enum DatabaseError {
          with an empty one, or choose another with --db"
     )]
     Damaged(String),
-    /// A table in the file has a different key than in the template.
+    /// A table in the file has a different key from that in the template.
     #[error(
         "the key of the table {0} in the database differs from the one in template.yaml: delete the database file, \
          or choose another with --db"
@@ -109,7 +109,7 @@ impl LocalDatabase {
             }
         };
         for table in tables {
-            make(&database, table).map_err(|error| match (storage, error) {
+            create_table(&database, table).map_err(|error| match (storage, error) {
                 (Storage::File(path), DatabaseError::Table { problem, .. })
                     if is_damage(&problem) =>
                 {
@@ -198,7 +198,7 @@ fn open(path: &Path, problem: &DynoxideError) -> DatabaseError {
     DatabaseError::Open { path: path_text, problem: problem.to_owned() }
 }
 
-/// Whether the emulator or `SQLite` reports a damaged file. Only the text of the error tells.
+/// Whether the emulator or `SQLite` reports a damaged file. Only the error's text tells them from other errors.
 fn is_damage(problem: &str) -> bool {
     ["not a valid SQLite database", "not a valid database", "is not a database", "is malformed"]
         .iter()
@@ -217,8 +217,8 @@ fn check_header(path: &Path) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Creates the file if it is missing, so that only its owner can read it, because it will contain password hashes.
-/// `SQLite` gives its other files the same mode.
+/// Creates the file if it is missing. Only its owner can read it, because it will contain password hashes. `SQLite`
+/// gives its other files the same mode.
 fn create_private(path: &Path) -> Result<(), DatabaseError> {
     let created = File::options().write(true).create_new(true).mode(0o600).open(path);
     match created {
@@ -265,7 +265,7 @@ fn write_holder(mut lock: &File, holder: &str) -> std::io::Result<()> {
     lock.write_all(holder.as_bytes())
 }
 
-fn make(database: &Database, table: &Table) -> Result<(), DatabaseError> {
+fn create_table(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     let fault = |problem: String| DatabaseError::Table {
         table: table.name.clone(),
         problem: problem.replace('\n', " "),
@@ -275,7 +275,7 @@ fn make(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     let request = serde_json::from_value(request).map_err(|error| fault(error.to_string()))?;
     match database.create_table(request) {
         Ok(_) => {}
-        Err(DynoxideError::ResourceInUseException(_)) => return check(database, table),
+        Err(DynoxideError::ResourceInUseException(_)) => return check_table(database, table),
         Err(error) => return Err(fault(error.to_string())),
     }
     if let Some(attribute) = &table.ttl {
@@ -290,7 +290,7 @@ fn make(database: &Database, table: &Table) -> Result<(), DatabaseError> {
 }
 
 /// Checks that an existing table has the same key as in the template.
-fn check(database: &Database, table: &Table) -> Result<(), DatabaseError> {
+fn check_table(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     let fault = |problem: String| DatabaseError::Table { table: table.name.clone(), problem };
     let request = serde_json::from_value(json!({"TableName": table.name}))
         .map_err(|error| fault(error.to_string()))?;
@@ -467,7 +467,7 @@ mod tests {
         let whole = folder.path().join("whole.db");
         // Without a server, which could keep the file open after it is dropped.
         let database = Database::new(&whole.to_string_lossy()).unwrap();
-        make(&database, &table("pk")).unwrap();
+        create_table(&database, &table("pk")).unwrap();
         drop(database);
         let whole = std::fs::read(&whole).unwrap();
         let mut overwritten = whole.clone();

@@ -216,7 +216,7 @@ fn programs(
 /// The command for a second dev server that shares nothing with the first.
 const INDEPENDENT: &str = "cargo xtask dev --local .local/second --port 0";
 
-/// Adds advice if the error is that another process has the database open.
+/// Adds advice to the error that another process has the database open. Returns other errors unchanged.
 fn in_use(error: anyhow::Error) -> anyhow::Error {
     if matches!(error.downcast_ref(), Some(DatabaseError::InUse(_))) {
         anyhow::anyhow!("{error}: stop that process, or start an independent server: {INDEPENDENT}")
@@ -277,8 +277,8 @@ impl HeldPort {
     }
 }
 
-/// Asks the binary of every function with routes for its description. All run concurrently, because each must first
-/// be read from the disk.
+/// Asks the binary of every function with routes for its description. All run concurrently, because the first start of
+/// each reads its binary from the disk.
 async fn describe(
     template: &Template,
     binaries: &BTreeMap<String, PathBuf>,
@@ -328,13 +328,13 @@ fn environment(
             }
         }
     }
-    // It turns on the metrics that CloudWatch extracts from the log, and here a person reads the log.
+    // It turns on metrics in the log, which CloudWatch extracts. Here a person reads the log.
     unknown.remove("STACK_NAME");
     environment.extend(database::environment(endpoint));
     environment.insert("ISSUER".to_owned(), issuer.to_owned());
     environment.extend(overrides.iter().cloned());
     for name in unknown.iter().filter(|name| !environment.contains_key(*name)) {
-        ui::note(format_args!("{name} gets its value at deployment: set it with --env"));
+        ui::note(format_args!("{name} has a value only when deployed: set it with --env"));
     }
     Ok(environment)
 }
@@ -464,7 +464,7 @@ Resources:
         let readme = Project::here().root().join("README.md");
         let readme = std::fs::read_to_string(readme).unwrap();
         let block = examples("$API");
-        // This includes the email address, to which the README sends an email.
+        // The email address must be the one to which the README sends an email.
         for (route, end) in [("register", "\n"), ("login", " |")] {
             let request = format!("$API/auth/{route} --json ");
             let body = block.split_once(&request).unwrap().1.split_once(end).unwrap().0;

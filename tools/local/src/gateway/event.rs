@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    fn made(request: http::request::Builder, body: &[u8], key: &str) -> Value {
+    fn event_for(request: http::request::Builder, body: &[u8], key: &str) -> Value {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let matched =
             Matched { key: key.to_owned(), function: "f".to_owned(), parameters: BTreeMap::new() };
@@ -211,7 +211,7 @@ mod tests {
             .header("X-Twice", "2")
             .header("X-Forwarded-For", "9.9.9.9");
         assert_eq!(
-            made(request, br#"{"a":1}"#, "POST /auth/login"),
+            event_for(request, br#"{"a":1}"#, "POST /auth/login"),
             json!({
                 "version": "2.0",
                 "routeKey": "POST /auth/login",
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn absent_members_are_omitted() {
-        let event = made(Request::get("/auth/me"), b"", "GET /auth/me");
+        let event = event_for(Request::get("/auth/me"), b"", "GET /auth/me");
         for absent in ["body", "cookies", "queryStringParameters", "pathParameters"] {
             assert_eq!(event.get(absent), None, "{absent}");
         }
@@ -277,7 +277,7 @@ mod tests {
             if let Some(content_type) = content_type {
                 request = request.header("content-type", content_type);
             }
-            let event = made(request, body, "POST /");
+            let event = event_for(request, body, "POST /");
             assert_eq!(event["isBase64Encoded"], encoded, "{content_type:?}");
             let sent = event["body"].as_str().unwrap();
             let received =
@@ -290,7 +290,7 @@ mod tests {
     fn a_header_is_decoded_as_utf_8_or_iso_8859_1() {
         for bytes in ["Br\u{f6}wser/1".as_bytes(), b"Br\xf6wser/1"] {
             let value = HeaderValue::from_bytes(bytes).unwrap();
-            let event = made(Request::get("/").header("user-agent", value), b"", "GET /");
+            let event = event_for(Request::get("/").header("user-agent", value), b"", "GET /");
             assert_eq!(event["headers"]["user-agent"], "Br\u{f6}wser/1");
             assert_eq!(event["requestContext"]["http"]["userAgent"], "Br\u{f6}wser/1");
         }

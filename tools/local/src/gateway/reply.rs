@@ -32,8 +32,8 @@ struct Structured {
 
 /// The response for the result of a function.
 ///
-/// An object with `statusCode` describes the response; any other JSON is the body of a 200
-/// ("Lambda function response for format 2.0" of the developer guide).
+/// An object with `statusCode` describes the response. Any other JSON is the body of a 200 ("Lambda function response
+/// for format 2.0" of the developer guide).
 ///
 /// # Errors
 /// When the result is not JSON, or not a response.

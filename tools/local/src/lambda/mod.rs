@@ -1,7 +1,7 @@
 //! A local Lambda: the Runtime API, and the instances of functions that poll it for work.
 //!
 //! As on Lambda, an instance handles one invocation at a time. Instances start on demand, up to a limit per
-//! function; further invocations wait. An instance runs until its function is rebuilt, until it exceeds the
+//! function. Further invocations wait. An instance runs until its function is rebuilt, until it exceeds the
 //! function's timeout, or until the server ends.
 
 mod runtime_api;
@@ -176,7 +176,7 @@ enum Phase {
     Busy(Work),
     /// It has answered and has not polled for more work yet.
     Answered,
-    /// It has been asked to end.
+    /// It has been told to stop.
     Retired,
 }
 
