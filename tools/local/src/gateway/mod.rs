@@ -2,8 +2,8 @@
 //!
 //! It follows the developer guide of API Gateway ("Working with HTTP APIs"). It routes by method and path, sends events
 //! of payload format 2.0, maps a function's result to a response, and applies the template's CORS configuration. If a
-//! route is unknown, a request is too large or a function fails, the gateway itself responds. It has no stages other than
-//! `$default`, no authorizers and no throttling.
+//! route is unknown, a request is too large or a function fails, the gateway itself responds. It has no stages other
+//! than `$default`, no authorizers and no throttling.
 //!
 //! Unlike API Gateway, it also serves the pages that local emails link to and the Lambda API call that
 //! `cargo lambda invoke` makes, reports broken functions to the developer, and refuses requests from other sites.
