@@ -125,8 +125,8 @@ fn render(template: &Template, options: &ScaleOptions) -> anyhow::Result<String>
             for _ in 0..count as u64 {
                 let user = by_user.sample(&mut random) as u64;
                 let network = by_network.sample(&mut random) as u64;
-                for (requests, who) in [(&mut of_users, user), (&mut of_networks, network)] {
-                    if let Some(counted) = requests.entry(who).or_default().get_mut(index) {
+                for (requests, caller) in [(&mut of_users, user), (&mut of_networks, network)] {
+                    if let Some(counted) = requests.entry(caller).or_default().get_mut(index) {
                         *counted += 1.0;
                     }
                 }

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 
-/// A script that reports the address at which it should poll for work.
+/// The script of a function whose instances the test plays. It reports the address at which it should poll for work.
 const PLAYED: &str = "echo \"$$ $AWS_LAMBDA_RUNTIME_API\" > \"$STARTED\"; exec sleep 600";
 
 /// Far longer than a test.
