@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measures figures that depend on the machine, so no test may assert them.
+//! `cargo xtask bench`: measures figures that depend on the machine, so that no test can assert them.
 
 use std::time::{Duration, Instant};
 
@@ -20,10 +20,10 @@ use crate::shipping::{self, Link};
 /// What to measure.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum BenchCommand {
-    /// Measure the sizes of the functions. Builds all of them as shipped, which takes about
+    /// Measure the sizes of the functions. Builds all of them as they are shipped, which takes about
     /// ten minutes on two processors
     Binaries {
-        /// Optimize across all crates at the link, for comparison: takes half an hour
+        /// Use fat link-time optimization, for comparison. Takes half an hour
         #[arg(long)]
         fat: bool,
     },
@@ -31,19 +31,19 @@ pub enum BenchCommand {
     /// server, started with `--env THROTTLE_PAIR_FREE=100000 --env THROTTLE_NAME_FREE=100000 --env
     /// THROTTLE_NETWORK_FREE=100000`
     LoginTiming {
-        /// Number of logins with a wrong password, and with an unknown username
+        /// Number of logins of each kind: with a wrong password, and with an unknown username
         #[arg(long, default_value_t = 300)]
         tries: usize,
     },
 }
 
-/// The number of unmeasured logins of each kind, to warm up.
+/// The number of logins of each kind before the measurement, to warm up.
 const WARM_UP: usize = 20;
 
 /// Runs a command.
 ///
 /// # Errors
-/// When no dev server is running, or it gives an unexpected answer, in one line.
+/// When no dev server is running, or it gives an unexpected answer. The message is one line.
 pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()> {
     let tries = match command {
         BenchCommand::LoginTiming { tries } => tries,
@@ -96,7 +96,7 @@ struct Api {
 }
 
 impl Api {
-    /// The status of an answer, and the time until it was complete.
+    /// Returns the status of the answer, and the time until the answer was complete.
     async fn post(
         &self,
         path: &str,
@@ -114,15 +114,15 @@ impl Api {
     }
 }
 
-/// The `n`th of `of` quantiles.
+/// The `n`th of the quantiles that divide `times` into `of` parts.
 fn quantile(times: &[Duration], n: usize, of: usize) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     sorted.get(sorted.len() * n / of).copied().unwrap_or_default()
 }
 
-/// The two-sided p-value of the Mann-Whitney test: how likely such a difference is between samples of the same
-/// distribution. Uses the normal approximation, which is good for more than twenty samples of each.
+/// The two-sided p-value of the Mann-Whitney test: how likely a difference of at least this size is between two samples
+/// of the same distribution. Uses the normal approximation, which is good for samples of more than twenty values.
 fn mann_whitney(left: &[Duration], right: &[Duration]) -> f64 {
     let count = |times: &[Duration]| u32::try_from(times.len()).map_or(f64::MAX, f64::from);
     let wins: f64 = left
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn distinguishes_one_distribution_from_two() {
+    fn samples_of_different_distributions_are_told_apart() {
         let one = millis((0..300).map(|n| n * 7 % 300));
         let same = millis((0..300).map(|n| n * 11 % 300));
         let later = millis((0..300).map(|n| n * 11 % 300 + 40));
@@ -157,15 +157,15 @@ mod tests {
         assert!(mann_whitney(&one, &later) < 0.001);
     }
 
-    /// The expected values were computed in Python, by the normal approximation without correction.
+    /// The expected value was computed in Python with the normal approximation, without continuity correction.
     #[test]
-    fn agrees_with_the_formula() {
+    fn the_p_value_agrees_with_the_formula() {
         let p = mann_whitney(&millis(0..20), &millis(3..23));
         assert!((p - 0.133_283_170_7).abs() < 1e-9, "{p}");
     }
 
     #[test]
-    fn quantiles_are_those_of_sorted_values() {
+    fn quantiles_do_not_depend_on_the_order_of_values() {
         let times = millis([5, 1, 4, 2, 3]);
         assert_eq!(quantile(&times, 2, 4), Duration::from_millis(3));
         assert_eq!(quantile(&[], 1, 2), Duration::ZERO);

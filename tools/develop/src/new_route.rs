@@ -1,8 +1,8 @@
-//! `cargo xtask new-route`: writes everything that a new route consists of, in one step.
+//! `cargo xtask new-route`: writes everything that a new route needs, in one step.
 //!
-//! In addition to the package, these are the places that tests compare with each other: the template, an
-//! event, the API description, the table in the README, the router of `cargo lambda watch`, and the row of the
-//! access matrix for the reviewer.
+//! In addition to the package, it writes to the places that tests compare with each other: the template, an event, the
+//! API description, the table in the README, the router of `cargo lambda watch`, and the access matrix, in which a
+//! reviewer sees who may call the route.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ use template::{Setting, Template, resource, ui};
 
 use crate::roles::{self, ACCESS_MATRIX};
 
-/// The maximum length of a function's name, which leaves room for the stack's name before it.
+/// The maximum length of a function's name. It leaves room for the stack's name, which AWS puts before it.
 const MAX_NAME_CHARS: usize = 40;
 
 /// Rust's current and reserved keywords.
@@ -33,10 +33,10 @@ const KEYWORDS: &str = "abstract as async await become box break const continue 
 /// Rust's standard crates, whose names no package can have.
 const STANDARD_CRATES: [&str; 5] = ["alloc", "core", "proc-macro", "std", "test"];
 
-/// The list of public routes, which a reviewer sees.
+/// The file with the list of public routes, so that a reviewer sees each new one.
 const PUBLIC_ROUTES: &str = "tools/conformance/tests/journeys/access.rs";
 
-/// A route to be written.
+/// The route to write.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -47,7 +47,7 @@ pub struct NewRoute {
     /// Name of the function, its folder, package and event: lower-case words joined by hyphens
     pub name: Name,
 
-    /// Who may call the route: anyone, every signed-in user, or users with a role
+    /// Who may call the route: anyone, every signed-in user, or users with a certain role
     #[arg(long, value_parser = access())]
     pub access: Access,
 
@@ -63,8 +63,8 @@ pub struct NewRoute {
     #[arg(long, default_value = "GET")]
     pub method: RouteMethod,
 
-    /// DynamoDB table of the route, which is created if the template has none of that name: GET lists the entries of
-    /// the caller, POST stores one
+    /// DynamoDB table of the route, which is added to the template if it is missing: GET lists the entries of the
+    /// caller, POST stores one
     #[arg(long, value_name = "NAME")]
     pub table: Option<Name>,
 }
@@ -73,7 +73,7 @@ fn is_keyword(text: &str) -> bool {
     KEYWORDS.split(' ').any(|keyword| keyword == text)
 }
 
-/// Whether a text begins with a letter and consists of lower-case words joined by `joint`.
+/// Whether `text` begins with a letter and consists of lower-case words joined by `joint`.
 fn is_words(text: &str, joint: char) -> bool {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     text.starts_with(|first: char| first.is_ascii_lowercase())
@@ -95,7 +95,7 @@ impl FromStr for Name {
             return Err("expected at most 40 characters");
         }
         if is_keyword(text) || STANDARD_CRATES.contains(&text) {
-            return Err("expected a name that is neither a keyword nor a standard crate of Rust");
+            return Err("expected a name that is neither a Rust keyword nor a standard crate");
         }
         Ok(Self(text.to_owned()))
     }
@@ -119,7 +119,7 @@ impl Name {
 pub enum Access {
     /// Anyone.
     Public,
-    /// Everyone who is signed in.
+    /// Every signed-in user.
     SignedIn,
     /// Callers with this role.
     Role(Role),
@@ -151,7 +151,7 @@ impl Access {
         }
     }
 
-    /// The name of the requirement's type.
+    /// The name of the type that stands for the required role.
     fn requirement(self) -> &'static str {
         self.role().map_or("Anyone", Role::requirement)
     }
@@ -177,7 +177,7 @@ impl FromStr for RoutePath {
                 // A parameter becomes a member of a Rust type.
                 Some(name) if !is_words(name, '_') || is_keyword(name) => {
                     return Err(
-                        "expected parameters such as `{note_id}`: lower-case words joined by `_`, no keyword of Rust",
+                        "expected parameters such as `{note_id}`: lower-case words joined by `_`, not Rust keywords",
                     );
                 }
                 Some(name) if !parameters.insert(name) => {
@@ -210,8 +210,8 @@ impl FromStr for RouteMethod {
 /// Writes the route.
 ///
 /// # Errors
-/// When a function or route of that name or path exists, a file does not have the expected form, or a file cannot be
-/// written. In that case every file is left unchanged.
+/// When a function of that name or a route at that path exists, a file does not have the expected form, or a file
+/// cannot be written. In each case every file is left unchanged.
 pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     let plan = Plan::of(new)?;
     let files = files(project, &plan)?;
@@ -252,7 +252,7 @@ async fn write_or_restore(
             ui::note(format_args!("cannot restore {}", path.display()));
         }
     }
-    // Cargo rejects a folder of `functions/` without a package.
+    // Cargo rejects a folder in `functions/` that contains no package.
     let folder = root.join("functions").join(package);
     if folder.exists() && fs::remove_dir_all(&folder).is_err() {
         ui::note(format_args!("cannot remove {}", folder.display()));
@@ -273,8 +273,8 @@ async fn write(
         }
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    // The new package belongs in Cargo.lock, which CI does not let change. Names vary in length, so rustfmt wraps
-    // the lines.
+    // The new package must be in Cargo.lock, because CI refuses to change that file. rustfmt wraps the lines, whose
+    // length depends on the names.
     for arguments in
         [&["update", "--workspace", "--offline", "--quiet"][..], &["fmt", "--package", package]]
     {
@@ -285,7 +285,7 @@ async fn write(
     Ok(())
 }
 
-/// The address of the running dev server, or else of one that is started without options.
+/// The address of the dev server and whether it is running. If it is not, the address is the default one.
 fn running_at(project: &Project) -> (String, bool) {
     match DevState::of_running(project) {
         Ok(Some(server)) => (server.url, true),
@@ -302,7 +302,7 @@ fn report<'a>(project: &Project, paths: impl Iterator<Item = &'a PathBuf>) -> Ve
     paths.map(line).collect()
 }
 
-/// The gate of a route.
+/// The gate in front of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gate {
     None,
@@ -310,7 +310,7 @@ enum Gate {
     Account,
 }
 
-/// A table of the route's own.
+/// The table of a route with `--table`.
 struct OwnTable<'a> {
     name: &'a Name,
     /// The logical id in the template: `NotesTable`.
@@ -339,7 +339,7 @@ impl<'a> Plan<'a> {
         };
         let gate = match (new.access, new.checked) {
             (Access::Public, true) => {
-                bail!("--checked needs a signed-in caller; use another --access than `public`")
+                bail!("--checked needs a signed-in caller; use an --access other than `public`")
             }
             (Access::Public, false) => Gate::None,
             (_, false) => Gate::Token,
@@ -347,7 +347,7 @@ impl<'a> Plan<'a> {
         };
         let RouteMethod(method) = &new.method;
         if new.table.is_some() && gate == Gate::None {
-            bail!("--table stores entries by user; use another --access than `public`");
+            bail!("--table stores entries by user; use an --access other than `public`");
         }
         if new.table.is_some() && !["GET", "POST"].contains(&method.as_str()) {
             bail!("--table needs --method GET, which lists entries, or POST, which stores one");
@@ -374,7 +374,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The access in words, as in the tables.
+    /// The access in words, as in the README.
     fn access(&self) -> String {
         let how = match self.gate {
             Gate::None => "anyone",
@@ -401,7 +401,7 @@ impl<'a> Plan<'a> {
         self.path.replace(['{', '}'], "")
     }
 
-    /// The body of the event, of the hint and of the test.
+    /// The request body in the event, the hint and the test.
     fn example_body(&self) -> Option<Value> {
         let body = match self.table {
             Some(_) => json!({"name": "first", "text": "Hello!"}),
@@ -410,12 +410,12 @@ impl<'a> Plan<'a> {
         self.has_body().then_some(body)
     }
 
-    /// The status and the words of the successful answer.
+    /// The status of the successful answer, the route's summary, and the description of the answer.
     fn success(&self) -> (u16, &'static str, &'static str) {
         match (&self.table, self.method) {
             (Some(_), "POST") => (201, "Stores an entry", "The stored entry."),
             (Some(_), _) => (200, "Lists the entries of the caller", "The entries."),
-            (None, _) => (200, "Answers a message", "A message."),
+            (None, _) => (200, "Returns a message", "A message."),
         }
     }
 
@@ -454,7 +454,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// All files with their text, new ones and changed ones.
+/// The text of every new or changed file, by path.
 fn files(project: &Project, plan: &Plan<'_>) -> anyhow::Result<BTreeMap<PathBuf, String>> {
     let name = plan.name;
     let template = Template::read(&project.template()).context("template.yaml")?;
@@ -472,7 +472,7 @@ fn files(project: &Project, plan: &Plan<'_>) -> anyhow::Result<BTreeMap<PathBuf,
     let read = |file: &str| {
         fs::read_to_string(project.root().join(file)).with_context(|| format!("cannot read {file}"))
     };
-    // A package of the same name as another in the build is ambiguous to cargo.
+    // Cargo could not tell the new package from a dependency of the same name.
     if read("Cargo.lock")?.lines().any(|line| line == format!("name = \"{name}\"")) {
         bail!("a package {name} already exists");
     }
@@ -567,13 +567,13 @@ fn shape(path: &str) -> Vec<&str> {
     path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part }).collect()
 }
 
-/// `text` before the first line that begins with `line`.
+/// Inserts `text` into `old`, before the first line that begins with `line`.
 fn insert(old: &str, line: &str, text: &str) -> Option<String> {
     let at = old.find(&format!("\n{line}"))? + 1;
     Some(format!("{}{text}{}", &old[..at], &old[at..]))
 }
 
-/// A text with its blanks filled in.
+/// Replaces each blank in `text` with its value.
 fn fill(text: &str, blanks: &[(&str, &str)]) -> String {
     blanks.iter().fold(text.to_owned(), |text, (blank, value)| text.replace(blank, value))
 }
@@ -614,7 +614,7 @@ fn main_file(plan: &Plan<'_>) -> String {
     )
 }
 
-/// The types by which a route names its guard.
+/// The types that depend on the gate of a route.
 struct Types {
     module: Option<&'static str>,
     gate: &'static str,
@@ -647,14 +647,14 @@ impl Types {
     }
 }
 
-/// The input of a route.
+/// The code for the input of a route.
 struct InputCode {
-    /// The declarations of its types.
+    /// The declarations of the types that the input uses.
     items: String,
-    /// The type, and the pattern that takes it apart.
+    /// The type of the input, and the pattern that destructures it.
     input: String,
     pattern: String,
-    /// The names from `web`.
+    /// The names to import from `web`.
     from_web: Vec<&'static str>,
 }
 
@@ -664,7 +664,7 @@ impl InputCode {
         let (mut inputs, mut patterns) = (Vec::new(), Vec::new());
         let members: Vec<_> = plan
             .parameters()
-            .map(|name| format!("    /// The parameter `{name}`.\n    pub {name}: String,\n"))
+            .map(|name| format!("    /// The path parameter `{name}`.\n    pub {name}: String,\n"))
             .collect();
         if !members.is_empty() {
             from_web.push("Path");
@@ -672,7 +672,7 @@ impl InputCode {
             patterns.push("Path(_)");
             let _ = write!(
                 items,
-                "/// The parameters of the path.\n#[derive(Deserialize)]\npub struct {}Path {{\n{}}}\n\n",
+                "/// The path parameters.\n#[derive(Deserialize)]\npub struct {}Path {{\n{}}}\n\n",
                 plan.camel,
                 members.concat()
             );
@@ -684,7 +684,7 @@ impl InputCode {
             patterns.push(if stores { "Body(entry)" } else { "Body(input)" });
             if !stores {
                 items.push_str(
-                    "/// The body of a request.\n#[derive(Deserialize)]\npub struct Input {\n    text: String,\n}\n\n",
+                    "/// The request body.\n#[derive(Deserialize)]\npub struct Input {\n    text: String,\n}\n\n",
                 );
             }
         }
@@ -717,9 +717,14 @@ fn library(plan: &Plan<'_>) -> String {
         }
     }
     let unused = if plan.gate == Gate::None { "()" } else { "_" };
-    let summary = format!("{}: {}", plan.success().1, plan.access());
+    let summary = plan.success().1;
+    let (first, rest) = summary.split_at(1);
+    let module_summary = format!("{}{rest}", first.to_lowercase());
+    let rule = plan.access();
     let mut blanks = vec![
-        ("@summary@", summary.as_str()),
+        ("@summary@", summary),
+        ("@module_summary@", module_summary.as_str()),
+        ("@rule@", rule.as_str()),
         ("@pattern@", pattern.as_str()),
         ("@gate@", gate),
         ("@name@", plan.name),
@@ -869,7 +874,7 @@ fn event(plan: &Plan<'_>) -> String {
     format!("{event:#}\n")
 }
 
-/// The function and its role.
+/// The resources of the template: the function and its role.
 fn resources(plan: &Plan<'_>) -> String {
     let resource = resource(plan.name);
     let (mut variables, mut statements) = (String::new(), String::new());
@@ -927,7 +932,7 @@ fn table_resource(table: &OwnTable<'_>) -> String {
     fill(include_str!("new_route/table.yaml.txt"), &[("@resource@", &table.resource)])
 }
 
-/// A path with a parameter would begin a mapping in YAML.
+/// Quotes a path with parameters, because `{` can begin a mapping in YAML.
 fn quoted(path: &str) -> String {
     if path.contains('{') { format!("\"{path}\"") } else { path.to_owned() }
 }
@@ -1010,12 +1015,12 @@ fn operation(plan: &Plan<'_>) -> String {
     )
 }
 
-/// The access matrix with the intended row of this route, which a test compares with the route.
+/// The access matrix with the intended row of the new route. A test compares the row with the route.
 fn access_matrix(old: &str, plan: &Plan<'_>) -> anyhow::Result<String> {
     // The matrix test sends an empty object with every method except GET.
     let answer = if plan.has_body() { "400 invalid_request" } else { "200" };
-    let nobody = if plan.gate == Gate::None { answer } else { "401 missing_token" };
-    let row = roles::row(nobody, plan.access.role(), answer);
+    let anonymous = if plan.gate == Gate::None { answer } else { "401 missing_token" };
+    let row = roles::row(anonymous, plan.access.role(), answer);
     roles::edit_matrix(old, |rows| {
         rows.insert(format!("{} {}", plan.path, plan.method), row.into());
         Ok(())
@@ -1045,7 +1050,7 @@ mod tests {
         files.unwrap_err().to_string()
     }
 
-    /// The written text, by the end of its path.
+    /// The text of the file whose path ends with `end`.
     fn file(files: &BTreeMap<PathBuf, String>, end: &str) -> String {
         files.iter().find(|(path, _)| path.ends_with(end)).unwrap().1.clone()
     }
@@ -1090,7 +1095,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_access_lists_the_known_ones() {
+    fn the_error_for_an_unknown_access_lists_the_known_ones() {
         let arguments = ["new-route", "a", "--access", "root"];
         let error = Arguments::try_parse_from(arguments).err().unwrap().to_string();
         for name in ["public", "signed-in"].into_iter().chain(Role::ALL.map(Role::as_str)) {
@@ -1098,7 +1103,7 @@ mod tests {
         }
     }
 
-    /// Everything that is compared with the route: the template, event, description, README and router.
+    /// Checks every file that must agree with the route: template, event, API description, README and router.
     fn assert_complete(arguments: &str, tables: &[(&str, &str)]) -> BTreeMap<PathBuf, String> {
         let project = Project::here();
         let new = new(arguments);
@@ -1165,7 +1170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_restricts_the_row_of_the_access_matrix() {
+    fn the_row_of_the_access_matrix_follows_from_the_access() {
         for (arguments, row) in [
             ("greet --access admin", roles::row("401 missing_token", Some(Role::Admin), "200")),
             (
@@ -1201,7 +1206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_report_distinguishes_new_files_from_changed_ones() {
+    fn the_report_tells_created_files_from_changed_files() {
         let project = Project::here();
         let new = new("greet --access admin --checked");
         let files = files(&project, &Plan::of(&new).unwrap()).unwrap();
@@ -1215,7 +1220,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_exists_is_overwritten() {
+    fn existing_names_and_paths_are_refused() {
         for (arguments, reason) in [
             ("login --access user", "functions/login already exists"),
             ("store --access user", "shared/store already exists"),
@@ -1256,14 +1261,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_leaves_every_file_as_it_was() {
+    async fn a_failure_leaves_every_file_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         fs::write(root.join("Cargo.toml"), "not a manifest").unwrap();
         fs::write(root.join("Cargo.lock"), "not a lock file").unwrap();
         fs::create_dir(root.join("functions")).unwrap();
         let new = ["events", "functions/greet/src/lib.rs"];
-        // First cargo rejects the manifest; then a folder cannot be created because a file is in its place.
+        // In the first round cargo rejects the manifest. In the second, `events` is a file, so no folder of that name
+        // can be created.
         for last in ["functions/greet/tests/route.rs", "events/greet.json"] {
             let files = ["Cargo.toml", last].into_iter().chain(new);
             let files = files.map(|path| (PathBuf::from(path), "new".to_owned())).collect();

@@ -9,14 +9,14 @@ use serde_json::Value;
 use template::project::Project;
 use template::ui;
 
-/// The snapshot of who may call what.
+/// The snapshot of each route's answer to every kind of caller.
 pub(crate) const ACCESS_MATRIX: &str =
     "tools/conformance/tests/journeys/snapshots/access_matrix.snap";
 
-/// Writes the files whose roles are not those of `identity`.
+/// Updates the files whose roles differ from those of `identity`.
 ///
 /// # Errors
-/// When a file does not have the expected form. Then nothing has been written.
+/// When a file does not have the expected form, in which case nothing is written. When a file cannot be written.
 pub fn run(project: &Project) -> anyhow::Result<()> {
     let outdated = outdated(project)?;
     for (file, text) in &outdated {
@@ -25,12 +25,12 @@ pub fn run(project: &Project) -> anyhow::Result<()> {
         ui::line(format_args!("changed {file}"));
     }
     if outdated.is_empty() {
-        ui::line("template.yaml, openapi.yaml and the access matrix have all roles");
+        ui::line("template.yaml, openapi.yaml and the access matrix are up to date");
     }
     Ok(())
 }
 
-/// The files whose roles are not those of `identity`, with the text that they should have.
+/// The files whose roles differ from those of `identity`, each with the text that it should have.
 ///
 /// # Errors
 /// When a file does not have the expected form.
@@ -85,8 +85,8 @@ fn replace_line(
     Ok(format!("{}{start}{value}{}", &text[..at], &text[end..]))
 }
 
-/// The matrix with one column for each role. The column of a new role says what the access of the route implies: a
-/// test compares it with the route.
+/// The access matrix with one column for each role. The column of a new role contains the answer that the access of
+/// the route implies. A test compares it with the route.
 fn access_matrix(old: &str) -> anyhow::Result<String> {
     let refused = "403 insufficient_role";
     edit_matrix(old, |rows| {
@@ -94,13 +94,13 @@ fn access_matrix(old: &str) -> anyhow::Result<String> {
             let text = row.as_str().context("a row is not text")?;
             let mut columns: BTreeMap<_, _> =
                 text.split(" | ").filter_map(|column| column.split_once(": ")).collect();
-            let nobody = columns.remove("no token").context("a row without `no token`")?;
+            let anonymous = columns.remove("no token").context("a row without `no token`")?;
             let needs_a_role = columns.values().any(|answer| *answer == refused);
-            let any = columns.values().next().copied().unwrap_or(nobody);
+            let any = columns.values().next().copied().unwrap_or(anonymous);
             let implied = if needs_a_role { refused } else { any };
             let roles = Role::ALL
                 .map(|role| format!("{role}: {}", columns.get(role.as_str()).unwrap_or(&implied)));
-            *row = format!("no token: {nobody} | {}", roles.join(" | ")).into();
+            *row = format!("no token: {anonymous} | {}", roles.join(" | ")).into();
         }
         Ok(())
     })
@@ -117,13 +117,14 @@ pub(crate) fn edit_matrix(
     Ok(format!("{head}---\n{}\n", serde_json::to_string_pretty(&rows)?))
 }
 
-/// The row of a route that requires `role`, if any, and answers admitted callers with `answer`.
-pub(crate) fn row(nobody: &str, role: Option<Role>, answer: &str) -> String {
+/// The row of a route that requires `role`, if any. It answers callers without a token with `anonymous`, and admitted
+/// callers with `answer`.
+pub(crate) fn row(anonymous: &str, role: Option<Role>, answer: &str) -> String {
     let column = |caller: Role| {
         let admitted = role.is_none_or(|role| Roles::from_iter([caller]).contains(role));
         format!("{caller}: {}", if admitted { answer } else { "403 insufficient_role" })
     };
-    format!("no token: {nobody} | {}", Role::ALL.map(column).join(" | "))
+    format!("no token: {anonymous} | {}", Role::ALL.map(column).join(" | "))
 }
 
 #[cfg(test)]
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_role_gets_a_column_by_the_access_of_each_route() {
+    fn a_new_role_gets_the_answers_that_the_access_of_each_route_implies() {
         let old = "head\n---\n{\"/a GET\": \"no token: 200 | user: 200\", \"/b GET\": \"no token: 401 missing_token | \
                    user: 200 | gone: 200\", \"/c GET\": \"no token: 401 missing_token | user: 403 insufficient_role | \
                    admin: 201\"}\n";

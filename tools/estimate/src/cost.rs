@@ -1,4 +1,4 @@
-//! `cargo xtask cost`: the cost of a month, from the prices and the resources that requests take.
+//! `cargo xtask cost`: estimates the monthly bill from the prices and the resources that requests use.
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -7,15 +7,15 @@ use template::{Template, ui};
 
 use crate::argon2::{WHOLE_PROCESSOR_MB, share};
 
-/// The seconds of a month.
+/// The length of a month in seconds.
 pub(crate) const MONTH_SECONDS: f64 = 30.0 * 86_400.0;
 
-/// The size of an account's items in the table, in KB: account, password, name, address, sessions, known
+/// The size of all items of one account in the table, in KB: account, password, name, address, sessions, known
 /// networks.
 const ACCOUNT_KB: f64 = 4.0;
 
-/// How long an instance caches a secret, in seconds. A test compares it with `secrets::CacheSeconds::MAX`, whose
-/// crate links the client of Secrets Manager.
+/// How long an instance caches a secret, in seconds. This copies `secrets::CacheSeconds::MAX`, because the crate
+/// `secrets` links the Secrets Manager client. A test compares the two.
 const SECRETS_CACHE_SECONDS: i32 = 60;
 
 #[derive(Debug, Deserialize)]
@@ -52,28 +52,28 @@ struct Measured {
     answer_bytes: f64,
 }
 
-/// What the users do in a month, and which features are used.
+/// What users do in a month, how the stack is deployed, and what to print.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Load {
     /// Number of users
     #[arg(long, default_value_t = 10_000)]
     pub users: u64,
-    /// Logins per user and month
+    /// Logins per user per month
     #[arg(long, default_value_t = 4.0, value_parser = ui::amount)]
     pub logins: f64,
-    /// Refreshes per user and month
+    /// Refreshes per user per month
     #[arg(long, default_value_t = 60.0, value_parser = ui::amount)]
     pub refreshes: f64,
-    /// Requests to checked routes per user and month
+    /// Requests to checked routes per user per month
     #[arg(long, default_value_t = 100.0, value_parser = ui::amount)]
     pub checked: f64,
-    /// Requests to routes by token per user and month
+    /// Requests to routes by token per user per month
     #[arg(long, default_value_t = 300.0, value_parser = ui::amount)]
     pub by_token: f64,
-    /// Share of the users who register in the month, from 0 to 1
+    /// Share of users who register in the month, from 0 to 1
     #[arg(long, default_value_t = 0.05, value_parser = ui::amount)]
     pub new: f64,
-    /// Mails per user and month
+    /// Emails per user per month
     #[arg(long, default_value_t = 0.2, value_parser = ui::amount)]
     pub mails: f64,
     /// Run the functions on arm64
@@ -88,7 +88,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// The load of this number of users, with the defaults of the other options.
+    /// The load that `users` users cause, with the defaults of all other options.
     ///
     /// # Panics
     /// When an option has no default.
@@ -98,30 +98,30 @@ impl Load {
     }
 }
 
-/// The resources that one request takes.
+/// The resources that one request uses.
 struct Operation {
     name: &'static str,
-    /// The memory of its function.
+    /// The memory of the function that handles the request.
     memory_mb: u32,
     hashes: f64,
-    /// Sequential waits for the database.
+    /// The number of sequential round trips to the database.
     waits: f64,
-    /// Units as `DynamoDB` bills them: one for a strongly consistent read of up to 4 KB.
+    /// Read units as `DynamoDB` bills them: one for a strongly consistent read of up to 4 KB.
     reads: f64,
-    /// One for a write of up to 1 KB, two for a write in a transaction.
+    /// Write units: one for a write of up to 1 KB, two for such a write in a transaction.
     writes: f64,
 }
 
 impl Operation {
-    /// How long it takes, in milliseconds: its processor time at the share of a processor that its memory
-    /// provides, and its waits.
+    /// The duration in milliseconds: the processor time, divided by the share of a processor that the memory
+    /// provides, plus the round trips to the database.
     fn milliseconds(&self, measured: &Measured) -> f64 {
         let processor = self.hashes * measured.hash_ms + measured.request_ms;
         processor / share(self.memory_mb) + self.waits * measured.database_ms
     }
 }
 
-/// The kinds of requests, with the reads and writes that the deployment test has recorded.
+/// The kinds of requests, with the reads and writes that the deployment test recorded.
 struct Operations {
     register: Operation,
     login: Operation,
@@ -132,7 +132,7 @@ struct Operations {
 }
 
 impl Operations {
-    /// With the memory that `template` gives each function.
+    /// The operations, with the memory that `template` gives to each function.
     fn of(template: &Template) -> anyhow::Result<Self> {
         let memory = |name: &str| {
             let function = template.function(name);
@@ -140,7 +140,7 @@ impl Operations {
             anyhow::Ok(function.memory_mb)
         };
         Ok(Self {
-            // Account, password, name and address in one transaction; the network's counter.
+            // Writes account, password, name and address in one transaction, and the network's counter.
             register: Operation {
                 name: "register",
                 memory_mb: memory("register")?,
@@ -149,8 +149,8 @@ impl Operations {
                 reads: 0.0,
                 writes: 9.0,
             },
-            // Reads name, password, account, sessions and the known network. Increments three counters, releases
-            // them, and writes the session.
+            // Reads the name, password, account, sessions and known network. Increments three counters and later
+            // releases them, and writes the session.
             login: Operation {
                 name: "login",
                 memory_mb: memory("login")?,
@@ -159,7 +159,7 @@ impl Operations {
                 reads: 7.0,
                 writes: 8.0,
             },
-            // Reads the account, and writes the session. The global epoch is cached.
+            // Reads the account and writes the session. The global epoch is cached.
             refresh: Operation {
                 name: "refresh",
                 memory_mb: memory("refresh")?,
@@ -168,7 +168,7 @@ impl Operations {
                 reads: 1.0,
                 writes: 1.0,
             },
-            // Reads account and session.
+            // Reads the account and the session.
             checked: Operation {
                 name: "checked route",
                 memory_mb: memory("protected")?,
@@ -185,9 +185,10 @@ impl Operations {
                 reads: 0.0,
                 writes: 0.0,
             },
-            // Reads the mail from the outbox and the account, stores the code, and later deletes all of them.
+            // Reads the email from the outbox, the owner of the address, and the account. Writes the email to the
+            // outbox, stores the code, and later deletes both.
             mail: Operation {
-                name: "mail",
+                name: "email",
                 memory_mb: memory("mailer")?,
                 hashes: 0.0,
                 waits: 4.0,
@@ -198,7 +199,7 @@ impl Operations {
     }
 }
 
-/// The table of the resources that each kind of request takes.
+/// Formats a table of the resources that each kind of request uses.
 fn requests(template: &Template) -> anyhow::Result<String> {
     let measured = measured();
     let Operations { register, login, refresh, checked, by_token, mail } =
@@ -215,30 +216,30 @@ fn requests(template: &Template) -> anyhow::Result<String> {
         ]);
     }
     let mut lines = ui::columns(&rows);
-    lines.push(format!("{WHOLE_PROCESSOR_MB} MB correspond to a whole processor"));
+    lines.push(format!("{WHOLE_PROCESSOR_MB} MB of memory come with one whole processor"));
     Ok(lines.join("\n"))
 }
 
 /// A line of the bill.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
-    /// The service.
+    /// The AWS service.
     pub service: &'static str,
-    /// What it bills.
+    /// The quantities that are billed, in words.
     pub what: String,
-    /// In USD a month.
+    /// The cost in USD per month.
     pub cost: f64,
 }
 
 fn prices() -> Prices {
-    serde_saphyr::from_str(include_str!("cost/prices.yaml")).expect("a test has read it")
+    serde_saphyr::from_str(include_str!("cost/prices.yaml")).expect("a test parses this file")
 }
 
 fn measured() -> Measured {
-    serde_saphyr::from_str(include_str!("cost/measured.yaml")).expect("a test has read it")
+    serde_saphyr::from_str(include_str!("cost/measured.yaml")).expect("a test parses this file")
 }
 
-/// How long a login takes, in seconds.
+/// The duration of a login in seconds.
 ///
 /// # Errors
 /// When the template lacks a function.
@@ -246,13 +247,13 @@ pub(crate) fn login_seconds(template: &Template) -> anyhow::Result<f64> {
     Ok(Operations::of(template)?.login.milliseconds(&measured()) / 1e3)
 }
 
-/// The bill of a month, by service.
+/// The monthly bill, by service.
 ///
 /// # Errors
 /// When the template lacks a function.
 ///
 /// # Panics
-/// When the number of metrics is out of bounds.
+/// When the number of metrics does not fit into a `u32`.
 pub fn bill(template: &Template, load: &Load) -> anyhow::Result<Vec<Item>> {
     let (prices, measured) = (prices(), measured());
     let Operations { register, login, refresh, checked, by_token, mail } =
@@ -281,7 +282,7 @@ pub fn bill(template: &Template, load: &Load) -> anyhow::Result<Vec<Item>> {
     let gigabytes = users * ACCOUNT_KB / 1e6;
     let logs = requests * measured.log_bytes / 1e9;
     let out = (requests * measured.answer_bytes / 1e9 - prices.transfer_free_gb).max(0.0);
-    // The average number of busy instances, and one of each function in use.
+    // The average number of busy instances, plus one for each function in use.
     let busy = gb_seconds / MONTH_SECONDS + if users > 0.0 { 5.0 } else { 0.0 };
     let secret_calls = busy * MONTH_SECONDS / f64::from(SECRETS_CACHE_SECONDS);
     let gb_second =
@@ -289,8 +290,8 @@ pub fn bill(template: &Template, load: &Load) -> anyhow::Result<Vec<Item>> {
     let further = (requests / 1e6 - 300.0).max(0.0);
     let api = (requests / 1e6 - further) * prices.api_million_requests
         + further * prices.api_million_requests_further;
-    let few = |number: usize| u32::try_from(number).expect("there are a few");
-    let metrics = few(process::Metric::ALL.len());
+    let to_u32 = |number: usize| u32::try_from(number).expect("there are few metrics");
+    let metrics = to_u32(process::Metric::ALL.len());
     let item = |service, what: String, cost| Item { service, what, cost };
     let mut items = vec![
         item(
@@ -317,18 +318,18 @@ pub fn bill(template: &Template, load: &Load) -> anyhow::Result<Vec<Item>> {
             logs * (prices.log_gb + prices.log_gb_month)
                 + if users > 0.0 { f64::from(metrics) * prices.metric_month } else { 0.0 },
         ),
-        item("SES", format!("{} mails", count(mail.1)), mail.1 / 1e3 * prices.mail_thousand),
-        item("Transfer", format!("{out:.2} GB beyond 100"), out * prices.transfer_gb),
+        item("SES", format!("{} emails", count(mail.1)), mail.1 / 1e3 * prices.mail_thousand),
+        item("Transfer", format!("{out:.2} GB beyond the free 100 GB"), out * prices.transfer_gb),
     ];
     if load.alarms {
-        let metrics = few(template.alarm_metrics);
-        let what = format!("alarms, on {metrics} metrics");
+        let metrics = to_u32(template.alarm_metrics);
+        let what = format!("alarms on {metrics} metrics");
         items.push(item("CloudWatch", what, f64::from(metrics) * prices.alarm_metric_month));
     }
     Ok(items)
 }
 
-/// A number that a person reads.
+/// Formats a number in words: `4.6 million`.
 fn count(number: f64) -> String {
     match number {
         0.0..1e4 => format!("{number:.0}"),
@@ -337,7 +338,7 @@ fn count(number: f64) -> String {
     }
 }
 
-/// The bill as text, with its sum and the load.
+/// Formats the bill with its total and the load.
 fn render(template: &Template, load: &Load) -> anyhow::Result<String> {
     let items = bill(template, load)?;
     let total: f64 = items.iter().map(|item| item.cost).sum();
@@ -346,18 +347,14 @@ fn render(template: &Template, load: &Load) -> anyhow::Result<String> {
         .map(|item| [item.service.to_owned(), item.what.clone(), format!("{:.2}", item.cost)])
         .collect();
     #[expect(clippy::cast_precision_loss, reason = "there are no 2^52 users")]
-    let users = if load.users == 0 {
-        "nobody".to_owned()
-    } else {
-        format!("{} users", count(load.users as f64))
-    };
-    rows.push(["together".to_owned(), users, format!("{total:.2} USD a month")]);
+    let users = format!("{} users", count(load.users as f64));
+    rows.push(["total".to_owned(), users, format!("{total:.2} USD per month")]);
     let mut lines = ui::columns(&rows);
     if load.users > 0 {
         let Load { logins, refreshes, checked, by_token, new, mails, .. } = load;
         lines.push(format!(
-            "each {logins} logins, {refreshes} refreshes, {checked} requests to checked routes and \
-             {by_token} by token, {mails} mails; {} % are new",
+            "per user: {logins} logins, {refreshes} refreshes, {checked} requests to checked routes, {by_token} to \
+             routes by token, {mails} emails; {}% of the users are new",
             new * 100.0
         ));
     }
@@ -365,10 +362,10 @@ fn render(template: &Template, load: &Load) -> anyhow::Result<String> {
     Ok(lines.join("\n"))
 }
 
-/// Prints the bill, or the resources of each kind of request.
+/// Prints the bill, or the resources that each kind of request uses.
 ///
 /// # Errors
-/// When the template cannot be used.
+/// When the template cannot be read or lacks a function.
 pub fn run(project: &Project, load: &Load) -> anyhow::Result<()> {
     let template = Template::read(&project.template()).context("template.yaml")?;
     ui::line(if load.requests { requests(&template)? } else { render(&template, load)? });
@@ -393,20 +390,20 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_cached_as_long_as_the_functions_cache_them() {
+    fn the_cache_time_of_secrets_matches_the_crate_secrets() {
         assert_eq!(i64::from(SECRETS_CACHE_SECONDS), secrets::CacheSeconds::MAX);
     }
 
     #[test]
-    fn an_idle_stack_costs_its_secrets() {
+    fn an_idle_stack_costs_only_its_secrets() {
         let bill = bill(&template(), &Load::of(0)).unwrap();
         let total: f64 = bill.iter().map(|item| item.cost).sum();
         close(total, 0.80);
     }
 
-    /// By hand: a million logins, of 15.5 ms at a whole processor and three waits of 5 ms.
+    /// A login takes 15.5 ms on a whole processor, and three round trips of 5 ms.
     #[test]
-    fn a_million_logins() {
+    fn a_million_logins_cost_what_was_computed_by_hand() {
         let mut load = Load::of(1_000_000);
         load.logins = 1.0;
         (load.refreshes, load.checked, load.by_token, load.new, load.mails) =
@@ -419,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_function_has_a_share_of_a_processor() {
+    fn processor_time_grows_as_memory_shrinks() {
         let measured = Measured {
             hash_ms: 20.0,
             request_ms: 1.0,
@@ -433,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn the_requests_after_300_million_cost_less() {
+    fn requests_beyond_300_million_cost_less() {
         let mut load = Load::of(400_000_000);
         load.by_token = 1.0;
         (load.logins, load.refreshes, load.checked, load.new, load.mails) =

@@ -1,4 +1,4 @@
-//! `cargo xtask scale`: which item of the tables gets the most requests, and what load it supports.
+//! `cargo xtask scale`: simulates which items of the tables get the most requests, and what load they support.
 
 use std::collections::HashMap;
 
@@ -12,21 +12,21 @@ use template::{Template, ui};
 
 use crate::cost::{Load, MONTH_SECONDS, login_seconds};
 
-/// The writes per second that DynamoDB accepts on one partition, and so on one item (Amazon DynamoDB Developer
+/// The writes per second that DynamoDB accepts on one partition, and thus on one item (Amazon DynamoDB Developer
 /// Guide, "Best practices for designing and using partition keys effectively").
 const ITEM_WRITES: f64 = 1_000.0;
-/// The strongly consistent reads per second, by the same page.
+/// The strongly consistent reads per second that one partition accepts, according to the same page.
 const ITEM_READS: f64 = 3_000.0;
 
-/// How long an instance caches the key set, in seconds. A test compares it with `keys::FRESH_SECONDS`, whose
-/// crate links the DynamoDB client.
+/// How long an instance caches the key set, in seconds. This copies `keys::FRESH_SECONDS`, because the crate `keys`
+/// links the DynamoDB client. A test compares the two.
 const KEYS_CACHE_SECONDS: i32 = 300;
 
-/// The most instances that Lambda adds to one function in ten seconds (AWS Lambda Developer Guide,
-/// "Lambda scaling behavior").
+/// The maximum number of instances that Lambda adds to one function in ten seconds (AWS Lambda Developer Guide, "Lambda
+/// scaling behavior").
 const NEW_INSTANCES: f64 = 1_000.0;
 
-/// The default limit of an account's concurrent instances (AWS Lambda Developer Guide, "Lambda quotas").
+/// The default limit on the concurrent instances of an account (AWS Lambda Developer Guide, "Lambda quotas").
 const INSTANCES: f64 = 1_000.0;
 
 /// The load to simulate.
@@ -35,7 +35,7 @@ pub struct ScaleOptions {
     /// Number of users
     #[arg(long, default_value_t = 10_000_000)]
     pub users: u64,
-    /// Number of networks that the users come from
+    /// Number of networks from which the users connect
     #[arg(long, default_value_t = 2_000_000)]
     pub networks: u64,
     /// Load of the busiest hour, as a multiple of the average
@@ -58,40 +58,48 @@ pub struct ScaleOptions {
 /// A kind of item, and how often a request touches it.
 struct Kind {
     name: &'static str,
-    of: Of,
-    /// Reads and writes by a login, a refresh, and a request to a checked route.
+    per: Per,
+    /// The reads and writes by a login, a refresh, and a request to a checked route.
     touched: [(f64, f64); 3],
 }
 
-/// By what callers share an item.
+/// What an item belongs to. All requests of one user, network or session touch the same item.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+enum Per {
     User,
     Network,
-    /// A session gets as many requests as its user, if the user has one session.
+    /// Every user is assumed to have one session, so a session gets the same requests as its user.
     Session,
 }
 
-/// Reads and writes of a request; those of a login as the deployment test has recorded them.
+/// The kinds of items. The deployment test recorded the reads and writes of a login.
 const KINDS: [Kind; 5] = [
-    Kind { name: "account", of: Of::User, touched: [(1.0, 0.0), (1.0, 0.0), (1.0, 0.0)] },
-    Kind { name: "name and password", of: Of::User, touched: [(2.0, 0.0), (0.0, 0.0), (0.0, 0.0)] },
-    Kind { name: "session", of: Of::Session, touched: [(1.0, 1.0), (0.0, 1.0), (1.0, 0.0)] },
-    Kind { name: "counter of a name", of: Of::User, touched: [(0.0, 2.0), (0.0, 0.0), (0.0, 0.0)] },
+    Kind { name: "account", per: Per::User, touched: [(1.0, 0.0), (1.0, 0.0), (1.0, 0.0)] },
+    Kind {
+        name: "name and password",
+        per: Per::User,
+        touched: [(2.0, 0.0), (0.0, 0.0), (0.0, 0.0)],
+    },
+    Kind { name: "session", per: Per::Session, touched: [(1.0, 1.0), (0.0, 1.0), (1.0, 0.0)] },
+    Kind {
+        name: "counter of a username",
+        per: Per::User,
+        touched: [(0.0, 2.0), (0.0, 0.0), (0.0, 0.0)],
+    },
     Kind {
         name: "counter of a network",
-        of: Of::Network,
+        per: Per::Network,
         touched: [(0.0, 2.0), (0.0, 0.0), (0.0, 0.0)],
     },
 ];
 
-/// The requests of one second, by caller.
+/// The logins, refreshes and checked requests of one second, by user or by network.
 type Requests = HashMap<u64, [f64; 3]>;
 
-/// The result of the simulation, as text.
+/// Simulates the load and formats the result.
 ///
 /// # Errors
-/// When the options describe no distribution, or the template lacks a function.
+/// When an option is invalid, or the template lacks a function.
 fn render(template: &Template, options: &ScaleOptions) -> anyhow::Result<String> {
     let load = Load::of(options.users);
     #[expect(clippy::cast_precision_loss, reason = "there are no 2^52 users")]
@@ -99,33 +107,33 @@ fn render(template: &Template, options: &ScaleOptions) -> anyhow::Result<String>
     let rate = |monthly: f64| users * monthly / MONTH_SECONDS * options.peak;
     let rates = [rate(load.logins), rate(load.refreshes), rate(load.checked)];
     let by_user =
-        Zipf::new(users, options.user_exponent).context("invalid distribution of users")?;
+        Zipf::new(users, options.user_exponent).context("invalid --users or --user-exponent")?;
     let by_network = Zipf::new(networks, options.network_exponent)
-        .context("invalid distribution of networks")?;
+        .context("invalid --networks or --network-exponent")?;
     let mut random = StdRng::seed_from_u64(options.seed);
-    // The hottest of each kind in any second: reads and writes.
+    // The most reads and writes that one item of each kind got in any second.
     let mut hottest = [(0.0_f64, 0.0_f64); KINDS.len()];
     for _ in 0..options.seconds {
         let (mut of_users, mut of_networks) = (Requests::new(), Requests::new());
         for (index, rate) in rates.iter().enumerate() {
-            let count = Poisson::new(*rate).context("invalid rate")?.sample(&mut random);
+            let count = Poisson::new(*rate).context("invalid request rate")?.sample(&mut random);
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
-                reason = "a count, and ranks from 1 on"
+                reason = "counts and ranks are positive and small"
             )]
             for _ in 0..count as u64 {
                 let user = by_user.sample(&mut random) as u64;
                 let network = by_network.sample(&mut random) as u64;
-                for (requests, who) in [(&mut of_users, user), (&mut of_networks, network)] {
-                    if let Some(counted) = requests.entry(who).or_default().get_mut(index) {
+                for (requests, caller) in [(&mut of_users, user), (&mut of_networks, network)] {
+                    if let Some(counted) = requests.entry(caller).or_default().get_mut(index) {
                         *counted += 1.0;
                     }
                 }
             }
         }
         for (kind, hottest) in KINDS.iter().zip(&mut hottest) {
-            let requests = if kind.of == Of::Network { &of_networks } else { &of_users };
+            let requests = if kind.per == Per::Network { &of_networks } else { &of_users };
             for counted in requests.values() {
                 let sum = |of: fn(&(f64, f64)) -> f64| {
                     counted.iter().zip(&kind.touched).map(|(n, it)| n * of(it)).sum::<f64>()
@@ -136,10 +144,10 @@ fn render(template: &Template, options: &ScaleOptions) -> anyhow::Result<String>
         }
     }
     let mut lines = vec![format!(
-        "at the peak: {:.0} logins, {:.0} refreshes, {:.0} requests to checked routes per second",
+        "at the peak, per second: {:.0} logins, {:.0} refreshes, {:.0} requests to checked routes",
         rates[0], rates[1], rates[2]
     )];
-    let header = ["item", "reads/s", "writes/s", "of an item's limit"];
+    let header = ["item", "reads/s", "writes/s", "share of the limit"];
     let mut rows = vec![header.map(str::to_owned)];
     for (kind, (reads, writes)) in KINDS.iter().zip(hottest) {
         let used = (reads / ITEM_READS).max(writes / ITEM_WRITES);
@@ -147,7 +155,7 @@ fn render(template: &Template, options: &ScaleOptions) -> anyhow::Result<String>
             kind.name.to_owned(),
             format!("{reads:.0}"),
             format!("{writes:.0}"),
-            format!("{:.1} %", used * 100.0),
+            format!("{:.1}%", used * 100.0),
         ]);
     }
     let keys = keys_reads(&rates);
@@ -155,7 +163,7 @@ fn render(template: &Template, options: &ScaleOptions) -> anyhow::Result<String>
         "the key set".to_owned(),
         format!("{keys:.0}"),
         "0".to_owned(),
-        format!("{:.1} %", keys / ITEM_READS * 100.0),
+        format!("{:.1}%", keys / ITEM_READS * 100.0),
     ]);
     lines.extend(ui::columns(&rows));
     lines.push(format!(
@@ -169,23 +177,23 @@ fn render(template: &Template, options: &ScaleOptions) -> anyhow::Result<String>
         ITEM_READS
     ));
     lines.push(format!(
-        "the key set supports {:.0} instances, or {:.0} cold starts per second; Lambda adds {:.0} per \
-         second to a function",
+        "the key set supports {:.0} instances, or {:.0} cold starts per second; Lambda adds at most {:.0} \
+         instances per second to a function",
         ITEM_READS * f64::from(KEYS_CACHE_SECONDS),
         ITEM_READS,
         NEW_INSTANCES / 10.0
     ));
     let login = login_seconds(template)?;
     lines.push(format!(
-        "{INSTANCES} instances, an account's default limit, support {:.0} logins per second of {:.1} ms each",
+        "{INSTANCES} instances, an account's default limit, support {:.0} logins per second at {:.1} ms each",
         (INSTANCES / login / 1e3).floor() * 1e3,
         login * 1e3
     ));
     Ok(lines.join("\n"))
 }
 
-/// The reads of the key set per second: by busy instances, which take 10 ms for a request, and by cold starts, one
-/// per second for every hundred busy instances.
+/// The reads of the key set per second. Every instance reads it again when its cached copy expires, and every cold
+/// start reads it. Assumes 10 ms per request, and one cold start per second for every hundred busy instances.
 fn keys_reads(rates: &[f64; 3]) -> f64 {
     let busy: f64 = rates.iter().sum::<f64>() * 0.010;
     busy.max(25.0) / f64::from(KEYS_CACHE_SECONDS) + busy / 100.0
@@ -194,7 +202,7 @@ fn keys_reads(rates: &[f64; 3]) -> f64 {
 /// Simulates the load and prints the result.
 ///
 /// # Errors
-/// When the options describe no distribution, or the template cannot be used.
+/// When an option is invalid, or the template cannot be read or lacks a function.
 pub fn run(project: &Project, options: &ScaleOptions) -> anyhow::Result<()> {
     let template = Template::read(&project.template()).context("template.yaml")?;
     ui::line(render(&template, options)?);
@@ -222,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_set_is_cached_as_long_as_the_functions_cache_it() {
+    fn the_cache_time_of_the_key_set_matches_the_crate_keys() {
         assert_eq!(i64::from(KEYS_CACHE_SECONDS), keys::FRESH_SECONDS);
     }
 
@@ -232,7 +240,7 @@ mod tests {
         let text = simulate(&small(10_000_000, 1));
         let row = text.lines().find(|line| line.starts_with("counter of a network")).unwrap();
         let writes: f64 = row.split_whitespace().nth(5).unwrap().parse().unwrap();
-        // 77 logins a second on average.
+        // The average is 77 logins per second.
         assert!((120.0..260.0).contains(&writes), "{row}");
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use template::project::Project;
 
-/// The blocks of a page that begin with a command of Latchkey: its arguments and its output.
+/// The commands in the console blocks of a page: their arguments, and the output that the page shows.
 fn commands(page: &str) -> Vec<(Vec<String>, String)> {
     let text = fs::read_to_string(Project::here().root().join("docs").join(page)).unwrap();
     let mut found = Vec::new();
@@ -25,7 +25,7 @@ fn commands(page: &str) -> Vec<(Vec<String>, String)> {
 }
 
 /// The numbers in a page's prose, without commas.
-fn said_in_prose(page: &str) -> BTreeSet<String> {
+fn numbers_in_prose(page: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(Project::here().root().join("docs").join(page)).unwrap();
     let prose: String = text.split("```").step_by(2).collect();
     let words = prose.split(|c: char| c.is_whitespace() || "()[]`;:".contains(c));
@@ -35,29 +35,29 @@ fn said_in_prose(page: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn holds(page: &str, least: usize) {
+fn assert_commands_print_every_figure(page: &str, min_commands: usize) {
     let commands = commands(page);
-    assert!(commands.len() >= least, "{page} has {} commands", commands.len());
+    assert!(commands.len() >= min_commands, "{page} has {} commands", commands.len());
     let figures: BTreeSet<_> =
         commands.iter().flat_map(|(_, printed)| printed.split_whitespace()).collect();
-    for figure in said_in_prose(page) {
+    for figure in numbers_in_prose(page) {
         assert!(figures.contains(figure.as_str()), "docs/{page}: no command prints {figure}");
     }
     for (arguments, printed) in commands {
         let output =
             Command::new(env!("CARGO_BIN_EXE_estimate")).args(&arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(said.trim_end(), printed, "docs/{page}: {arguments:?}");
+        let actual = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(actual.trim_end(), printed, "docs/{page}: {arguments:?}");
     }
 }
 
 #[test]
-fn cost() {
-    holds("cost.md", 4);
+fn commands_print_every_figure_of_the_cost_page() {
+    assert_commands_print_every_figure("cost.md", 4);
 }
 
 #[test]
-fn scale() {
-    holds("scale.md", 1);
+fn commands_print_every_figure_of_the_scale_page() {
+    assert_commands_print_every_figure("scale.md", 1);
 }

@@ -32,7 +32,7 @@ pub struct Endpoint {
     pub path: String,
 }
 
-/// Builds all binaries of the workspace, by name. Cargo's progress and errors go to standard error.
+/// Builds all binaries of the workspace and returns them by name. Cargo's progress and errors go to standard error.
 ///
 /// # Errors
 /// When the build fails.
@@ -47,8 +47,8 @@ pub async fn build(project: &Project, release: bool) -> anyhow::Result<BTreeMap<
 
 /// Builds the binaries of these functions. Returns those whose sources compile, by name.
 ///
-/// It names no package, so that cargo chooses the same features as for the whole workspace and builds
-/// nothing twice.
+/// The command names no package, so that cargo chooses the same features as for the whole workspace and builds nothing
+/// twice.
 ///
 /// # Errors
 /// When cargo cannot be run.
@@ -64,7 +64,7 @@ pub async fn build_functions(
     Ok(binaries)
 }
 
-/// Whether cargo built everything, and the binaries that it built.
+/// Runs `cargo build`. Returns whether it built everything, and the binaries that it built.
 async fn cargo_build(
     project: &Project,
     release: bool,
@@ -96,11 +96,11 @@ async fn cargo_build(
     Ok((success, binaries))
 }
 
-/// Without a compiler, cargo would print a hundred lines of a build script.
+/// Checks that there is a C compiler. Without one, cargo would print a hundred lines from a build script.
 async fn check_compiler() -> anyhow::Result<()> {
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let name = compiler.to_string_lossy().into_owned();
-    // `CC` may hold a wrapper and arguments.
+    // `CC` may contain a wrapper and arguments.
     let program = name.split_whitespace().next().unwrap_or("cc").to_owned();
     let run = command(program)
         .arg("--version")
@@ -114,7 +114,7 @@ async fn check_compiler() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The description of a function's binary.
+/// Asks a function's binary for its description.
 ///
 /// # Errors
 /// When the binary cannot be run or prints no description.

@@ -28,7 +28,7 @@ const HEADER: &[u8] = b"SQLite format 3\0";
 /// Where the database stores its items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// In a file, which outlives the process.
+    /// In a file, so that they outlive the process.
     File(PathBuf),
     /// In memory.
     Memory,
@@ -50,10 +50,10 @@ pub struct LocalDatabase {
     lock: Option<File>,
 }
 
-/// Why the database cannot be used, in one line.
+/// Why the database cannot be used. The message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// Another process has it open. The message names the file and the process.
+    /// Another process has the database open. The message names the file and the process.
     #[error("the database {0}")]
     InUse(String),
     /// The file cannot be opened.
@@ -64,7 +64,7 @@ pub enum DatabaseError {
         /// The reason.
         problem: String,
     },
-    /// The template's definition of a table is refused.
+    /// The emulator refuses the template's definition of a table.
     #[error("cannot create the table {table}: {problem}")]
     Table {
         /// The logical id of the table.
@@ -74,16 +74,16 @@ pub enum DatabaseError {
     },
     /// The file is not a database, or a part of it is unreadable.
     #[error(
-        "the database {0} is damaged, or is not a database: replace it with a backup, delete it to start \
+        "the database {0} is damaged, or the file is not a database: replace it with a backup, delete it to start \
          with an empty one, or choose another with --db"
     )]
     Damaged(String),
-    /// A table in the file has a different key from the one in the template.
+    /// A table in the file has a different key from that in the template.
     #[error(
-        "the table {0} of the database differs from the one in template.yaml: delete the file, or \
-         choose another with --db"
+        "the key of the table {0} in the database differs from the one in template.yaml: delete the database file, \
+         or choose another with --db"
     )]
-    OtherForm(String),
+    DifferentKey(String),
     /// No port is free.
     #[error("cannot listen for the database: {0}")]
     Listen(std::io::Error),
@@ -94,7 +94,7 @@ impl LocalDatabase {
     /// interface.
     ///
     /// # Errors
-    /// When the file, a table or the port cannot be used.
+    /// When the file cannot be opened, a table cannot be created or differs, or no port is free.
     pub async fn start(storage: &Storage, tables: &[Table]) -> Result<Self, DatabaseError> {
         let (database, lock) = match storage {
             Storage::Memory => {
@@ -103,13 +103,13 @@ impl LocalDatabase {
             Storage::File(path) => {
                 check_header(path)?;
                 let lock = lock(path)?;
-                private(path)?;
+                create_private(path)?;
                 let name = path.display().to_string();
                 (Database::new(&name).map_err(|error| open(path, &error))?, Some(lock))
             }
         };
         for table in tables {
-            make(&database, table).map_err(|error| match (storage, error) {
+            create_table(&database, table).map_err(|error| match (storage, error) {
                 (Storage::File(path), DatabaseError::Table { problem, .. })
                     if is_damage(&problem) =>
                 {
@@ -121,7 +121,7 @@ impl LocalDatabase {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DatabaseError::Listen)?;
         let address = listener.local_addr().map_err(DatabaseError::Listen)?;
-        // The emulator answers pages of every origin, so a guard in front of it refuses them.
+        // The emulator answers pages of every origin, so a guard in front of it refuses their requests.
         let hidden = loopback::hidden().await.map_err(DatabaseError::Listen)?;
         let emulator = hidden.local_addr().map_err(DatabaseError::Listen)?;
         let servers = [
@@ -131,10 +131,10 @@ impl LocalDatabase {
         Ok(Self { address, database, servers, lock })
     }
 
-    /// Records which process has the database, for the error messages of other processes.
+    /// Records which process has the database open, for the error messages of other processes.
     ///
     /// # Errors
-    /// When the file next to the database cannot be written.
+    /// When the lock file next to the database cannot be written.
     pub fn held_by(&self, holder: &str) -> std::io::Result<()> {
         self.lock.as_ref().map_or(Ok(()), |lock| write_holder(lock, holder))
     }
@@ -163,7 +163,7 @@ impl Drop for LocalDatabase {
     }
 }
 
-/// The variables with which a client finds the database at `endpoint`, which accepts all credentials.
+/// The variables with which a client finds the database at `endpoint`. The database accepts any credentials.
 pub(crate) fn environment(endpoint: &str) -> BTreeMap<String, String> {
     [
         ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
@@ -198,7 +198,7 @@ fn open(path: &Path, problem: &DynoxideError) -> DatabaseError {
     DatabaseError::Open { path: path_text, problem: problem.to_owned() }
 }
 
-/// Whether the emulator or `SQLite` reports a damaged file. The type of the error does not say so.
+/// Whether the emulator or `SQLite` reports a damaged file. Only the error's text tells them from other errors.
 fn is_damage(problem: &str) -> bool {
     ["not a valid SQLite database", "not a valid database", "is not a database", "is malformed"]
         .iter()
@@ -217,9 +217,9 @@ fn check_header(path: &Path) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Creates a missing file that only its owner can read, because it will hold password hashes. `SQLite` gives its other
-/// files the same mode.
-fn private(path: &Path) -> Result<(), DatabaseError> {
+/// Creates the file if it is missing. Only its owner can read it, because it will contain password hashes. `SQLite`
+/// gives its other files the same mode.
+fn create_private(path: &Path) -> Result<(), DatabaseError> {
     let created = File::options().write(true).create_new(true).mode(0o600).open(path);
     match created {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -238,7 +238,7 @@ fn lock(path: &Path) -> Result<File, DatabaseError> {
     let mut lock_file = path.as_os_str().to_owned();
     lock_file.push(".lock");
     let unusable = |error| DatabaseError::Open { path: name.clone(), problem: ui::reason(&error) };
-    // It is not truncated, because it names the process that has the lock.
+    // Not truncated, because it names the process that holds the lock.
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = options.open(lock_file).map_err(unusable)?;
@@ -250,7 +250,7 @@ fn lock(path: &Path) -> Result<File, DatabaseError> {
         }
         Err(std::fs::TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            // A process that has just taken the lock may not have written its name yet.
+            // A process that has just acquired the lock may not have written its name yet.
             let read = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
             let holder = if read { holder.trim() } else { "another process" };
             Err(DatabaseError::InUse(format!("{name} is in use by {holder}")))
@@ -265,7 +265,7 @@ fn write_holder(mut lock: &File, holder: &str) -> std::io::Result<()> {
     lock.write_all(holder.as_bytes())
 }
 
-fn make(database: &Database, table: &Table) -> Result<(), DatabaseError> {
+fn create_table(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     let fault = |problem: String| DatabaseError::Table {
         table: table.name.clone(),
         problem: problem.replace('\n', " "),
@@ -275,7 +275,7 @@ fn make(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     let request = serde_json::from_value(request).map_err(|error| fault(error.to_string()))?;
     match database.create_table(request) {
         Ok(_) => {}
-        Err(DynoxideError::ResourceInUseException(_)) => return check(database, table),
+        Err(DynoxideError::ResourceInUseException(_)) => return check_table(database, table),
         Err(error) => return Err(fault(error.to_string())),
     }
     if let Some(attribute) = &table.ttl {
@@ -289,8 +289,8 @@ fn make(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Checks that an existing table has the keys of the template.
-fn check(database: &Database, table: &Table) -> Result<(), DatabaseError> {
+/// Checks that an existing table has the same key as in the template.
+fn check_table(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     let fault = |problem: String| DatabaseError::Table { table: table.name.clone(), problem };
     let request = serde_json::from_value(json!({"TableName": table.name}))
         .map_err(|error| fault(error.to_string()))?;
@@ -298,9 +298,9 @@ fn check(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     let described: Value =
         serde_json::to_value(described).map_err(|error| fault(error.to_string()))?;
     if described["Table"]["KeySchema"] != table.definition["KeySchema"] {
-        return Err(DatabaseError::OtherForm(table.name.clone()));
+        return Err(DatabaseError::DifferentKey(table.name.clone()));
     }
-    // If the template has gained a stream since, add it, as a deployment would.
+    // If the template has since gained a stream, add it, as a deployment would.
     let stream = &table.definition["StreamSpecification"];
     if !stream.is_null() && described["Table"]["StreamSpecification"].is_null() {
         let request = json!({"TableName": table.name, "StreamSpecification": stream});
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_database_is_created_once_and_opened_again() {
+    async fn a_database_is_kept_and_open_in_one_process_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::File(folder.path().join("test.db"));
         let first = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
@@ -350,11 +350,11 @@ mod tests {
         drop(first);
         LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
         let other = LocalDatabase::start(&storage, &[table("id")]).await.unwrap_err();
-        assert!(matches!(other, DatabaseError::OtherForm(_)), "{other}");
+        assert!(matches!(other, DatabaseError::DifferentKey(_)), "{other}");
     }
 
     #[tokio::test]
-    async fn only_its_owner_can_read_the_files_of_a_new_database() {
+    async fn only_the_owner_can_read_the_files_of_a_new_database() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::File(folder.path().join("test.db"));
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
-    /// The emulator would answer every web page and let it read the answer.
+    /// Without the guard, the emulator would answer every web page and let it read the response.
     #[tokio::test]
     async fn no_page_reaches_the_database() {
         let database = LocalDatabase::start(&Storage::Memory, &[table("pk")]).await.unwrap();
@@ -416,7 +416,7 @@ mod tests {
         }
     }
 
-    /// A request that announces its length is refused immediately, any other as soon as it exceeds the limit.
+    /// A request that announces its length is refused immediately. Any other is refused when it exceeds the limit.
     #[tokio::test]
     async fn a_request_that_is_too_large_is_refused_before_it_is_read() {
         let database = LocalDatabase::start(&Storage::Memory, &[table("pk")]).await.unwrap();
@@ -430,7 +430,7 @@ mod tests {
             let stream = TcpStream::connect(database.address).await.unwrap();
             let (mut read, mut write) = stream.into_split();
             let request = format!("POST / HTTP/1.1\r\n{host}\r\n{length}\r\n\r\n{body}");
-            // The server may close the connection before it has read everything. The client keeps its end open.
+            // The server may close the connection before it has read everything, so the client keeps its end open.
             let sending = tokio::spawn(async move {
                 drop(write.write_all(request.as_bytes()).await);
                 std::future::pending::<()>().await;
@@ -460,14 +460,14 @@ mod tests {
         }
     }
 
-    /// A file of another program, and databases of Latchkey that were truncated or overwritten.
+    /// Tries a file of another program, and databases of Latchkey that were truncated or overwritten.
     #[tokio::test]
     async fn a_damaged_database_is_reported_in_one_line_with_advice() {
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().join("whole.db");
-        // A server could keep the file open for a while.
+        // Without a server, which could keep the file open after it is dropped.
         let database = Database::new(&whole.to_string_lossy()).unwrap();
-        make(&database, &table("pk")).unwrap();
+        create_table(&database, &table("pk")).unwrap();
         drop(database);
         let whole = std::fs::read(&whole).unwrap();
         let mut overwritten = whole.clone();
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_path_that_cannot_be_a_database_is_reported_in_words() {
+    async fn a_path_that_cannot_be_a_database_is_reported_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         for (path, reason) in [
             (folder.path().to_owned(), "it is a folder"),
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refuses_a_table_that_dynamodb_would_refuse() {
+    async fn a_table_that_dynamodb_would_refuse_is_refused() {
         let mut table = table("pk");
         table.definition["AttributeDefinitions"] = json!([]);
         let error = LocalDatabase::start(&Storage::Memory, &[table]).await.unwrap_err();

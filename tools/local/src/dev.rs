@@ -27,21 +27,21 @@ use crate::rebuild::{self, Sources};
 use crate::streams;
 use crate::variables::{self, Variables};
 
-/// The default limit of instances per function: enough to show concurrency between two of them.
+/// The default limit of instances per function. Two are enough to show the effects of concurrency.
 const CONCURRENCY: NonZeroU16 = NonZeroU16::new(2).unwrap();
 
-/// The folder of mails in `.local`.
+/// The folder in `.local` to which emails are written.
 const MAILS: &str = "outbox";
 
 /// Options of the dev server.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DevOptions {
-    /// Port of the API on 127.0.0.1; 0 takes a free one
+    /// Port of the API on 127.0.0.1; 0 chooses a free one
     #[arg(long, default_value_t = 9000, value_parser = port)]
     pub port: u16,
 
     /// Database file, which is created if it is missing, or `memory` [default: latchkey.db in the
-    /// folder of --local]
+    /// --local folder]
     #[arg(long, value_name = "PATH|memory")]
     pub db: Option<Storage>,
 
@@ -61,11 +61,11 @@ pub struct DevOptions {
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub env: Vec<(String, String)>,
 
-    /// How many seconds a function may take to start: for tests, which share a machine
+    /// Seconds that a function may take to start, for tests on a busy machine
     #[arg(long, hide = true, value_name = "SECONDS", default_value_t = START_LIMIT.as_secs())]
     pub start_seconds: u64,
 
-    /// End when standard input is closed: for a test, which may be killed
+    /// Stop when standard input is closed, for tests that may be killed
     #[arg(long, hide = true)]
     pub until_stdin_closes: bool,
 }
@@ -88,9 +88,9 @@ fn variable(text: &str) -> Result<(String, String), String> {
 /// Runs the dev server until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// When something that it needs is missing or broken, in one line.
+/// When something that the server needs is missing or broken. The message is one line.
 pub async fn run(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
-    // The future owns everything that runs, so dropping it ends everything.
+    // The future owns everything that runs, so dropping it stops everything.
     tokio::select! {
         result = serve(project, options) => result,
         interrupted = interrupted() => Ok(interrupted?),
@@ -103,7 +103,7 @@ async fn stdin_closed() {
     let (sender, receiver) = oneshot::channel();
     // Tokio's standard input would keep the runtime from shutting down while it reads.
     std::thread::spawn(move || {
-        // Bytes are ignored. An error is treated like the end.
+        // The input is ignored. An error is treated like its end.
         drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
         let _ = sender.send(());
     });
@@ -149,24 +149,23 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let env = Env::from_iter(environment.clone());
     variables::check_values(&env, &options.env)?;
     let table = KeysTable::new(keys_table, database::connect(&database.endpoint())?);
-    let both = secrets.versions();
-    let peppers = both.pepper_rotation(&env)?;
-    secrets.make(&both.rotation(table, &env)?, &peppers).await?;
+    let stack_secrets = secrets.versions();
+    let peppers = stack_secrets.pepper_rotation(&env)?;
+    secrets.make(&stack_secrets.rotation(table, &env)?, &peppers).await?;
     local_edge(&mut environment, &peppers, &options.env).await?;
 
     let names: Vec<_> = template.functions.iter().map(|it| it.name.clone()).collect();
     ui::note(format_args!("building {} functions", names.len()));
-    // Before the build, so that no edit is lost.
+    // Start watching before the build, so that no edit is missed.
     let sources = Sources::watch(project);
     let binaries = binaries::build_functions(project, options.release, &names).await?;
     let programs = programs(&template, &binaries)?;
     let descriptions = describe(&template, &binaries).await?;
 
-    // For `cargo lambda watch --env-file .local/functions.env`, run by hand.
-    let public: Vec<_> =
+    // For those who run `cargo lambda watch --env-file .local/functions.env`.
+    let assignments: Vec<_> =
         environment.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
-    let public = public.join("\n");
-    write_private(&project.local("functions.env"), public.as_bytes())
+    write_private(&project.local("functions.env"), assignments.join("\n").as_bytes())
         .context("cannot write .local/functions.env")?;
 
     let settings = lambda::Settings {
@@ -200,7 +199,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     }
 }
 
-/// The functions with their binaries.
+/// Pairs every function of the template with its binary.
 fn programs(
     template: &Template,
     binaries: &BTreeMap<String, PathBuf>,
@@ -214,10 +213,10 @@ fn programs(
     programs.context("some functions of template.yaml could not be built: see the errors above")
 }
 
-/// The command that starts a server that shares nothing with another one.
+/// The command for a second dev server that shares nothing with the first.
 const INDEPENDENT: &str = "cargo xtask dev --local .local/second --port 0";
 
-/// Adds advice to the error about a database that another process has open.
+/// Adds advice to the error that another process has the database open. Returns other errors unchanged.
 fn in_use(error: anyhow::Error) -> anyhow::Error {
     if matches!(error.downcast_ref(), Some(DatabaseError::InUse(_))) {
         anyhow::anyhow!("{error}: stop that process, or start an independent server: {INDEPENDENT}")
@@ -226,24 +225,25 @@ fn in_use(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-fn taken(port: u16, error: &std::io::Error) -> anyhow::Error {
+fn port_error(port: u16, error: &std::io::Error) -> anyhow::Error {
     if error.kind() == std::io::ErrorKind::AddrInUse {
         anyhow::anyhow!(
             "port {port} is in use: choose another with --port, or any free one with --port 0; if a \
-             dev server of this folder uses it, start an independent one: {INDEPENDENT}"
+             dev server of this checkout uses it, start an independent one: {INDEPENDENT}"
         )
     } else {
         anyhow::anyhow!("cannot listen on port {port}: {error}")
     }
 }
 
-/// A port, bound on both loopback addresses: clients of `localhost`, among them `cargo lambda invoke` by default,
-/// try `::1` first. No other process can take it, and it refuses connections until this process listens on it.
+/// A port that is bound on both loopback addresses, because clients that connect to `localhost` try `::1` first, as
+/// `cargo lambda invoke` does by default. No other process can take the port. It refuses connections until this process
+/// listens on it.
 #[derive(Debug)]
 struct HeldPort {
     port: u16,
     v4: TcpSocket,
-    /// `None` where there is no IPv6.
+    /// `None` if the machine has no IPv6.
     v6: Option<TcpSocket>,
 }
 
@@ -256,14 +256,14 @@ impl HeldPort {
         };
         let v4 = TcpSocket::new_v4()
             .and_then(|socket| bind(socket, (Ipv4Addr::LOCALHOST, port).into()))
-            .map_err(|error| taken(port, &error))?;
+            .map_err(|error| port_error(port, &error))?;
         // The port that the system chose, if `port` is 0.
-        let port = v4.local_addr().map_err(|error| taken(port, &error))?.port();
+        let port = v4.local_addr().map_err(|error| port_error(port, &error))?.port();
         let v6 =
             TcpSocket::new_v6().and_then(|socket| bind(socket, (Ipv6Addr::LOCALHOST, port).into()));
         let v6 = match v6 {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                return Err(taken(port, &error));
+                return Err(port_error(port, &error));
             }
             other => other.ok(),
         };
@@ -273,32 +273,32 @@ impl HeldPort {
     fn listen(self) -> anyhow::Result<Vec<TcpListener>> {
         let sockets = [Some(self.v4), self.v6].into_iter().flatten();
         let listening = sockets.map(|socket| socket.listen(1024)).collect::<Result<_, _>>();
-        listening.map_err(|error| taken(self.port, &error))
+        listening.map_err(|error| port_error(self.port, &error))
     }
 }
 
-/// Asks the binaries of all functions with routes for their descriptions. Concurrently, because the first start of
+/// Asks the binary of every function with routes for its description. All run concurrently, because the first start of
 /// each reads its binary from the disk.
 async fn describe(
     template: &Template,
     binaries: &BTreeMap<String, PathBuf>,
 ) -> anyhow::Result<Vec<Description>> {
-    let mut asked = Vec::new();
+    let mut running = Vec::new();
     for function in template.functions.iter().filter(|function| !function.routes.is_empty()) {
         let binary = binaries.get(&function.name).with_context(|| {
             format!("template.yaml has {}, but there is no binary {0}", function.name)
         })?;
         let binary = binary.clone();
-        asked.push(tokio::spawn(async move { binaries::describe(&binary).await }));
+        running.push(tokio::spawn(async move { binaries::describe(&binary).await }));
     }
     let mut descriptions = Vec::new();
-    for description in asked {
+    for description in running {
         descriptions.push(description.await??);
     }
     Ok(descriptions)
 }
 
-/// The environment that all functions share: `cargo lambda watch` on its own supports only one.
+/// The environment of all functions. They share one, because `cargo lambda watch` supports only one.
 fn environment(
     template: &Template,
     endpoint: &str,
@@ -322,22 +322,24 @@ fn environment(
             if let Some(other) = environment.insert(name.clone(), value.clone())
                 && other != value
             {
-                bail!("template.yaml sets {name} to two values, which works only when deployed");
+                bail!(
+                    "template.yaml sets {name} to two values, but local functions share one environment"
+                );
             }
         }
     }
-    // There is no CloudWatch here, and a person reads the log.
+    // It turns on metrics in the log, which CloudWatch extracts. Here a person reads the log.
     unknown.remove("STACK_NAME");
     environment.extend(database::environment(endpoint));
     environment.insert("ISSUER".to_owned(), issuer.to_owned());
     environment.extend(overrides.iter().cloned());
     for name in unknown.iter().filter(|name| !environment.contains_key(*name)) {
-        ui::note(format_args!("{name} has no value before deployment: set it with --env"));
+        ui::note(format_args!("{name} has a value only when deployed: set it with --env"));
     }
     Ok(environment)
 }
 
-/// By default, mails are written to files, with links to pages that the gateway serves.
+/// Sets the defaults for email: it is written to files, with links to pages that the gateway serves.
 fn local_mail(
     environment: &mut BTreeMap<String, String>,
     mails: &Path,
@@ -355,7 +357,7 @@ fn local_mail(
     }
 }
 
-/// With `TRUSTED_EDGE=on`, functions accept the edge secrets of the local peppers, unless the user sets others.
+/// Makes functions with `TRUSTED_EDGE=on` accept the edge secrets of the local peppers, unless the user sets others.
 async fn local_edge(
     environment: &mut BTreeMap<String, String>,
     peppers: &PepperRotation,
@@ -384,20 +386,20 @@ fn welcome(url: &str, descriptions: &[Description]) {
     for row in ui::columns(&rows) {
         ui::line(row);
     }
-    ui::line(attempt(url));
+    ui::line(examples(url));
 }
 
-/// Commands to try the API with, the same as in the README.
-fn attempt(url: &str) -> String {
+/// Commands for trying the API, the same as in the README.
+fn examples(url: &str) -> String {
     let account = r#"'{"username":"testuser","password":"a long walk by the river","email":"t@example.com"}'"#;
     let body = r#"'{"username":"testuser","password":"a long walk by the river"}'"#;
-    // Answers end without a newline, so curl adds one for the terminal.
+    // Response bodies end without a newline, so curl adds one for the terminal.
     format!(
         "\nTry:\n  \
          curl -i -w '\\n' {url}/auth/register --json {account}\n  \
          TOKEN=$(curl -s {url}/auth/login --json {body} | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n  \
          curl -i -w '\\n' {url}/auth/protected -H \"Authorization: Bearer $TOKEN\"\n\n\
-         Press Ctrl-C to stop it."
+         Press Ctrl-C to stop the server."
     )
 }
 
@@ -438,7 +440,7 @@ Resources:
     }
 
     #[test]
-    fn an_invalid_concurrency_is_refused_in_words() {
+    fn an_invalid_concurrency_is_refused_with_the_valid_range() {
         assert_eq!(concurrency("3"), Ok(NonZeroU16::new(3).unwrap()));
         for text in ["0", "-1", "many", "", "65536"] {
             assert_eq!(
@@ -450,7 +452,7 @@ Resources:
     }
 
     #[test]
-    fn an_invalid_port_is_refused_in_words() {
+    fn an_invalid_port_is_refused_with_the_valid_range() {
         assert_eq!(port("0"), Ok(0));
         for text in ["65536", "-1", "http", ""] {
             assert_eq!(port(text).unwrap_err(), "expected a number from 0 to 65535", "{text}");
@@ -458,11 +460,11 @@ Resources:
     }
 
     #[test]
-    fn the_ready_block_signs_in_as_the_readme_does() {
+    fn the_printed_examples_are_those_of_the_readme() {
         let readme = Project::here().root().join("README.md");
         let readme = std::fs::read_to_string(readme).unwrap();
-        let block = attempt("$API");
-        // With the address that the README sends a mail to.
+        let block = examples("$API");
+        // The email address must be the one to which the README sends an email.
         for (route, end) in [("register", "\n"), ("login", " |")] {
             let request = format!("$API/auth/{route} --json ");
             let body = block.split_once(&request).unwrap().1.split_once(end).unwrap().0;
@@ -471,7 +473,7 @@ Resources:
     }
 
     #[test]
-    fn variables_are_parsed() {
+    fn a_variable_is_split_at_the_first_equals_sign() {
         assert_eq!(variable("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
         assert_eq!(variable("A="), Ok(("A".to_owned(), String::new())));
         assert!(variable("A").is_err());

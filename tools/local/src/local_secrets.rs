@@ -1,7 +1,7 @@
 //! The two secrets of a stack: signing keys and peppers.
 //!
-//! A deployed stack has them in Secrets Manager, a local one in two files that only their owner can read. The same
-//! code creates and rotates both.
+//! A deployed stack keeps them in Secrets Manager. A local stack keeps them in two files that only their owner can
+//! read. The same code creates and rotates them in both places.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use tempfile::NamedTempFile;
 use template::project::Project;
 use template::ui;
 
-/// The files of both secrets.
+/// The files that contain the two secrets.
 #[derive(Clone, Debug)]
 pub struct LocalSecrets {
     signing_keys: PathBuf,
     peppers: PathBuf,
 }
 
-/// Why a secret is unusable. The message is one line and contains nothing of the secret.
+/// Why a secret is unusable. The message is one line and reveals nothing about the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalSecretError {
     /// A file cannot be read, so its content is unknown.
@@ -30,23 +30,23 @@ pub enum LocalSecretError {
     Unreadable {
         /// The path of the file.
         path: String,
-        /// The fault.
+        /// The reason.
         reason: String,
     },
     /// The file of the signing keys is damaged.
-    #[error("the key file {path} is unusable ({reason}): delete it, and a new one is created")]
+    #[error("the key file {path} is unusable ({reason}): delete it to create a new one")]
     SigningKeys {
         /// The path of the file.
         path: String,
-        /// The fault.
+        /// The reason.
         reason: RotationError,
     },
     /// The file of the peppers is damaged.
-    #[error("the pepper file {path} is unusable ({reason}): delete it, and a new one is created")]
+    #[error("the pepper file {path} is unusable ({reason}): delete it to create a new one")]
     Peppers {
         /// The path of the file.
         path: String,
-        /// The fault.
+        /// The reason.
         reason: PepperRotationError,
     },
     /// The keys cannot be created or published.
@@ -63,14 +63,14 @@ impl LocalSecretError {
     }
 }
 
-/// The secrets of a stack, wherever they are.
+/// The secrets of a stack, either deployed or local.
 #[derive(Clone)]
 pub struct StackSecrets {
     /// The private signing keys.
     pub signing_keys: Versions,
     /// The peppers.
     pub peppers: Versions,
-    /// The clock of the functions that use them.
+    /// The clock of the functions that use the secrets.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -96,7 +96,7 @@ impl StackSecrets {
     }
 }
 
-/// The variable with the digests of the secrets by which functions recognize the proxy in front of them.
+/// The variable with the digests of the secrets by which functions recognize the edge in front of them.
 pub const EDGE_DIGESTS: &str = "EDGE_SECRET_SHA256";
 
 impl LocalSecrets {
@@ -214,9 +214,9 @@ mod tests {
         let client = crate::database::connect(&database.endpoint()).unwrap();
         let secrets = LocalSecrets::of(&project);
         let env = Env::default();
-        let both = secrets.versions();
-        let rotation = both.rotation(KeysTable::new("KeysTable", client), &env).unwrap();
-        let peppers = both.pepper_rotation(&env).unwrap();
+        let stack_secrets = secrets.versions();
+        let rotation = stack_secrets.rotation(KeysTable::new("KeysTable", client), &env).unwrap();
+        let peppers = stack_secrets.pepper_rotation(&env).unwrap();
         Bench { _folder: folder, _database: database, secrets, rotation, peppers }
     }
 
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn secrets_are_created_once_for_their_owner_alone() {
+    async fn secrets_are_created_once_and_only_their_owner_can_read_them() {
         let bench = bench().await;
         bench.make().await.unwrap();
         let files = [&bench.secrets.signing_keys, &bench.secrets.peppers];
@@ -245,9 +245,9 @@ mod tests {
         assert_eq!(bench.rotation.record().await.unwrap().keys.len(), 2);
     }
 
-    /// Its keys may be intact, so the advice to delete a damaged file does not apply.
+    /// The file may be intact, so the error must not advise to delete it.
     #[tokio::test]
-    async fn a_file_that_cannot_be_read_is_reported_as_such() {
+    async fn an_unreadable_file_is_not_reported_as_damaged() {
         for which in ["signing-keys.json", "peppers.json"] {
             let bench = bench().await;
             bench.make().await.unwrap();

@@ -1,8 +1,8 @@
 //! HTTP servers on the loopback interface, and the checks by which they refuse foreign requests.
 //!
-//! A browser on this machine reaches loopback addresses too, so any page that it shows could send requests
-//! here. Two headers give such a page away, and a page can set neither: `Host` (a foreign name that
-//! resolves to a loopback address, "DNS rebinding") and `Origin`.
+//! A browser on this machine reaches loopback addresses too, so any page that it shows could send requests here. The
+//! headers of such a request reveal it, and the page cannot change them: `Host` contains a foreign name if that name
+//! resolves to a loopback address ("DNS rebinding"), and `Origin` and `Sec-Fetch-Site` tell where the page is from.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,11 +32,11 @@ pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long to wait before accepting again, if the last attempt failed.
+/// How long to wait before the next attempt to accept a connection, if the last one failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The largest request that [`guard`] forwards, in bytes. A function cannot receive more than that itself: it
-/// is Lambda's quota of 6 MB.
+/// The maximum size of a request that [`guard`] forwards, in bytes. It is Lambda's quota of 6 MB, because no function
+/// receives a larger request itself.
 pub(crate) const MAX_GUARDED_BYTES: usize = 6_000_000;
 
 /// The names of the loopback interface.
@@ -47,13 +47,13 @@ const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 #[error("the request comes from another site")]
 pub(crate) struct Foreign;
 
-/// Why the body of a request was not read to its end.
+/// Why the body of a request could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BodyError {
     /// It is larger than the server accepts.
     #[error("the body is too large")]
     TooLarge,
-    /// The client sent it too slowly, or not with the announced length.
+    /// The client sent it too slowly, or with another length than it announced.
     #[error("the client did not send its body")]
     Unsent,
 }
@@ -74,7 +74,7 @@ fn check_host(parts: &Parts, port: u16) -> Result<(), Foreign> {
     if named && target { Ok(()) } else { Err(Foreign) }
 }
 
-/// Refuses a request from a page of another origin. A page served from another local port is one too.
+/// Refuses a request from a page of another origin. A page on another local port has another origin too.
 fn check_page(headers: &HeaderMap, port: u16) -> Result<(), Foreign> {
     let own = |origin: &str| {
         origin.strip_prefix("http://").is_some_and(|authority| is_local(authority, port))
@@ -120,13 +120,13 @@ where
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(max_buffer)
             .serve_connection(TokioIo::new(stream), service);
-        // An error means that the client disconnected, or did not speak HTTP, which hyper answers.
+        // An error means that the client disconnected or sent invalid HTTP. hyper has answered the latter.
         tokio::spawn(async move { drop(connection.await) });
     }
 }
 
-/// Returns the next connection of `next`. After a failure of the server, it reports the failure and waits: without
-/// a free file descriptor, each attempt fails immediately.
+/// Returns the next connection from `next`. If the server cannot accept it, reports the error and waits before the next
+/// attempt: without a free file descriptor, every attempt fails immediately.
 async fn accept<T, F: Future<Output = io::Result<T>>>(
     mut next: impl FnMut() -> F,
     mut report: impl FnMut(io::Error),
@@ -174,8 +174,8 @@ where
     }
 }
 
-/// A listener for a server that checks no request itself, at a random one of the 2²⁴ addresses of the
-/// loopback network, so that no page finds it. On a system with only one loopback address, it uses that one.
+/// Binds a listener for a server that does not check requests. It is at a random one of the 2²⁴ loopback addresses, so
+/// that no page finds it. A system with only one loopback address uses that one.
 pub(crate) async fn hidden() -> io::Result<TcpListener> {
     let [a, b, c]: [u8; 3] = (&SystemRandom as &dyn Random).bytes();
     match TcpListener::bind((Ipv4Addr::new(127, a, b, c), 0)).await {
@@ -205,7 +205,7 @@ pub(crate) async fn guard(listener: TcpListener, port: u16, server: SocketAddr) 
             let uri = format!("http://{server}{path}").parse::<Uri>();
             let Ok(uri) = uri else { return empty(StatusCode::BAD_REQUEST) };
             parts.uri = uri;
-            // The client sets them again for the body that it sends.
+            // hyper's client sets both for the body that it sends.
             parts.headers.remove(TRANSFER_ENCODING);
             parts.headers.remove(CONTENT_LENGTH);
             let request = Request::from_parts(parts, Full::new(body));
@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    /// Each attempt fails immediately until a file descriptor is free.
+    /// Without the wait, the server would use a whole processor until a file descriptor is free.
     #[tokio::test]
     async fn a_server_without_file_descriptors_waits_between_attempts_and_reports_once() {
         const EMFILE: i32 = 24;
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_disconnects_delays_no_other() {
+    async fn clients_that_disconnect_do_not_delay_the_next() {
         let mut failures = vec![io::ErrorKind::ConnectionAborted; 1_000];
         let next = || {
             let failure = failures.pop();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_names_with_the_port_of_the_server_are_hosts() {
+    fn a_host_is_accepted_only_if_it_is_loopback_with_the_port_of_the_server() {
         for (host, own) in [
             ("127.0.0.1:9000", true),
             ("localhost:9000", true),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_every_other_origin_are_foreign() {
+    fn pages_of_all_other_origins_are_refused() {
         for (name, value, own) in [
             ("origin", "http://localhost:9000", true),
             ("origin", "http://127.0.0.1:9000", true),

@@ -1,7 +1,7 @@
 //! Rebuilds functions when their sources change.
 //!
-//! The sources are polled a few times a second. They are about two hundred files, so polling takes about a
-//! millisecond. Notifications by the system would take one of a user's few inotify instances.
+//! The sources are polled a few times a second. There are about two hundred files, so a poll takes about a millisecond.
+//! Notifications from the kernel would use up one of the user's few inotify instances.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,49 +14,49 @@ use template::ui;
 use crate::binaries;
 use crate::lambda::{Lambda, Replaced};
 
-/// How often the sources are polled. A build begins once two successive polls agree, because editors and
-/// version control write many files.
+/// How often the sources are polled. A build begins once two successive polls agree, because editors and version
+/// control write many files one after another.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The folders of sources.
+/// The folders that contain sources.
 const FOLDERS: [&str; 3] = ["functions", "shared", ".cargo"];
 
-/// The files in the top folder that affect a build.
+/// The files in the root folder that affect a build.
 const FILES: [&str; 3] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
 
-/// Folders that no binary is built from.
+/// Folders whose content no binary is built from.
 const UNUSED: [&str; 3] = ["tests", "target", "node_modules"];
 
-/// The template. A running server does not apply changes to it.
+/// The template. A running server only reports changes to it.
 const TEMPLATE: &str = "template.yaml";
 
-/// Each source with the time of its last change and its size.
-type Look = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+/// The time of the last change and the size of each source.
+type Scan = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
 
-/// The sources of the functions, in the state that was last seen.
+/// The sources of the functions, with their last known state.
 #[derive(Debug)]
 pub struct Sources {
     root: PathBuf,
-    seen: Look,
+    seen: Scan,
 }
 
 impl Sources {
-    /// Records the current state of the sources, for comparison with later ones.
+    /// Records the current state of the sources, so that later changes are noticed.
     #[must_use]
     pub fn watch(project: &Project) -> Self {
         let root = project.root().to_owned();
-        Self { seen: look(&root), root }
+        Self { seen: scan(&root), root }
     }
 
     /// Waits until sources have changed and stopped changing.
     pub async fn changed(&mut self) {
         loop {
-            let mut now = self.look_again().await;
+            let mut now = self.scan_again().await;
             if now == self.seen {
                 continue;
             }
             loop {
-                let later = self.look_again().await;
+                let later = self.scan_again().await;
                 if later == now {
                     break;
                 }
@@ -75,28 +75,28 @@ impl Sources {
         }
     }
 
-    async fn look_again(&self) -> Look {
+    async fn scan_again(&self) -> Scan {
         tokio::time::sleep(PAUSE).await;
         let root = self.root.clone();
-        // A panic there is a defect of this program, not a change.
-        tokio::task::spawn_blocking(move || look(&root)).await.unwrap_or_else(|_| self.seen.clone())
+        // A panic in the scan is a bug, not a change of the sources.
+        tokio::task::spawn_blocking(move || scan(&root)).await.unwrap_or_else(|_| self.seen.clone())
     }
 }
 
-/// All sources. A file that cannot be read now is noticed once it can.
-fn look(root: &Path) -> Look {
-    let mut seen = Look::new();
-    let mut ahead: Vec<_> = FOLDERS.iter().map(PathBuf::from).collect();
+/// Finds all sources. A file that cannot be read is noticed as soon as it can be.
+fn scan(root: &Path) -> Scan {
+    let mut seen = Scan::new();
+    let mut folders: Vec<_> = FOLDERS.iter().map(PathBuf::from).collect();
     let mut files: Vec<_> = FILES.iter().chain([&TEMPLATE]).map(PathBuf::from).collect();
-    while let Some(folder) = ahead.pop() {
+    while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(root.join(&folder)).into_iter().flatten().flatten() {
             let path = folder.join(entry.file_name());
             if !is_source(&path) {
                 continue;
             }
-            // A link is treated as its target, but is not followed into folders.
+            // A link to a file is treated as the file. A link to a folder is not followed.
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() => ahead.push(path),
+                Ok(kind) if kind.is_dir() => folders.push(path),
                 _ => files.push(path),
             }
         }
@@ -109,7 +109,7 @@ fn look(root: &Path) -> Look {
     seen
 }
 
-/// Whether a build may read the file or folder at `path`, relative to the top folder.
+/// Whether a build may read the file or folder at `path`, relative to the root folder.
 fn is_source(path: &Path) -> bool {
     let mut inner = path.components().skip(1);
     let ignored = |part: Component<'_>| {
@@ -120,8 +120,7 @@ fn is_source(path: &Path) -> bool {
     !inner.any(ignored) && !is_temporary(&name)
 }
 
-/// Whether a file of this name is temporary: editors, and tests that compare snapshots, write such files next to
-/// the real ones.
+/// Whether `name` is that of a temporary file, which an editor or a snapshot test has written next to the real one.
 fn is_temporary(name: &str) -> bool {
     // Vim creates `4913` to find out whether it can write to a folder.
     name == "4913"
@@ -191,27 +190,27 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_edit_is_seen_and_nothing_else() {
+    fn only_edits_of_sources_are_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         let source = root.join("functions/a/src/lib.rs");
         fs::create_dir_all(source.parent().unwrap()).unwrap();
         fs::write(&source, "1").unwrap();
-        let mut last = look(root);
+        let mut last = scan(root);
         let mut is_seen = |what: &str, expected: bool| {
-            let now = look(root);
+            let now = scan(root);
             assert_eq!(now != last, expected, "{what}");
             last = now;
         };
         is_seen("nothing", false);
         drop(fs::read(&source).unwrap());
-        is_seen("a look", false);
+        is_seen("a read", false);
         fs::write(&source, "12").unwrap();
         is_seen("an edit", true);
         fs::write(root.join("functions/a/src/new"), "21").unwrap();
         is_seen("a new file", true);
         fs::rename(root.join("functions/a/src/new"), &source).unwrap();
-        is_seen("a replacement, as editors make it", true);
+        is_seen("a replaced file, as by an editor", true);
         fs::create_dir_all(root.join("shared/b/src/deep")).unwrap();
         is_seen("an empty folder", false);
         fs::write(root.join("shared/b/src/deep/x.rs"), "").unwrap();

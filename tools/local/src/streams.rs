@@ -1,7 +1,7 @@
-//! The streams of the local tables: invokes functions with their records.
+//! Invokes functions with the records of the local tables' streams.
 //!
-//! Like Lambda, it delivers the records in order and in batches, applies the filters of the template, and after a
-//! failure delivers again from the first record that failed.
+//! Like Lambda, it delivers records in order and in batches, and applies the filters of the template. After a failure,
+//! it resumes at the first record that failed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,10 +26,10 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The maximum number of deliveries of a record.
 const TRIES: usize = 10;
 
-/// Delivers the records of all streams, and never returns. Reports each new mail in the folder `mails`.
+/// Delivers the records of all streams until an error occurs. Prints the path of each new email in the folder `mails`.
 ///
 /// # Errors
-/// When a stream of the template does not exist.
+/// When a stream of the template does not exist or cannot be read.
 pub async fn deliver(
     database: &Database,
     template: &Template,
@@ -50,8 +50,8 @@ pub async fn deliver(
             let answer = database.get_records(request).context("cannot read a stream")?;
             let records = serde_json::to_value(&answer.records).context("records are JSON")?;
             let records = records.as_array().into_iter().flatten();
-            let fitting: Vec<_> = records.filter(|record| source.takes(record)).cloned().collect();
-            for batch in fitting.chunks(source.batch_size.max(1)) {
+            let accepted: Vec<_> = records.filter(|record| source.takes(record)).cloned().collect();
+            for batch in accepted.chunks(source.batch_size.max(1)) {
                 for mail in deliver_and_find(invoker, function, batch, &mails).await {
                     ui::line(format_args!("mail {}", mail.display()));
                 }
@@ -67,7 +67,7 @@ pub async fn deliver(
 /// All records of a table's stream.
 ///
 /// # Errors
-/// When the table has no stream, or it cannot be read.
+/// When the table has no stream, or the stream cannot be read.
 pub fn records(database: &Database, table: &str) -> anyhow::Result<Vec<Value>> {
     let mut from = start(database, table)?;
     let mut all = Vec::new();
@@ -103,21 +103,24 @@ fn start(database: &Database, table: &str) -> anyhow::Result<String> {
 
 /// Invokes a function until it has accepted all records or a record has failed too often.
 async fn deliver_batch(invoker: &impl Invoker, function: &str, records: &[Value]) {
-    let mut rest = records;
+    let mut remaining = records;
     for _ in 0..TRIES {
-        let event = json!({ "Records": rest }).to_string();
+        let event = json!({ "Records": remaining }).to_string();
         let answer = invoker.invoke(function, event.into()).await;
         let answer = answer.ok().and_then(|body| serde_json::from_slice::<Value>(&body).ok());
-        rest = match answer {
-            Some(answer) => match first_failure(&answer, rest) {
-                Some(at) => &rest[at..],
+        remaining = match answer {
+            Some(answer) => match first_failure(&answer, remaining) {
+                Some(at) => &remaining[at..],
                 None => return,
             },
-            None => rest,
+            None => remaining,
         };
         tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
     }
-    ui::note(format_args!("{function} cannot process {} records: they are abandoned", rest.len()));
+    let lost = remaining.len();
+    ui::note(format_args!(
+        "{function} could not process {lost} records: they are not delivered again"
+    ));
 }
 
 /// The index of the first record that the function reports as failed.
@@ -130,8 +133,8 @@ fn first_failure(answer: &Value, records: &[Value]) -> Option<usize> {
     records.iter().position(failed)
 }
 
-/// Delivers a batch and returns the mails that this sent, without those of an earlier run, whose records a stream
-/// keeps for a day.
+/// Delivers a batch and returns the emails that the function sent. Leaves out those that an earlier run sent, because a
+/// stream keeps their records for a day.
 async fn deliver_and_find(
     invoker: &impl Invoker,
     function: &str,
@@ -144,7 +147,7 @@ async fn deliver_and_find(
     sent
 }
 
-/// The files that the mails of these records are written to.
+/// The files to which the emails of these records are written.
 fn mails_of(records: &[Value], mails: &Path) -> impl Iterator<Item = PathBuf> {
     records.iter().filter_map(|record| {
         let (_, id) = record["dynamodb"]["Keys"]["pk"]["S"].as_str()?.split_once('#')?;
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_filter_of_the_template_accepts_new_mails_alone() {
+    fn the_filter_of_the_template_accepts_only_new_emails() {
         let path = template::project::Project::here().template();
         let template = Template::read(&path).unwrap();
         let [source] = template.function("mailer").unwrap().streams.as_slice() else {
@@ -181,7 +184,7 @@ mod tests {
         assert!(all.takes(&record("REMOVE", "USER#1")));
     }
 
-    /// Sends a mail for each record, as `mailer` does.
+    /// Writes an email for each record, as `mailer` does.
     #[derive(Clone)]
     struct Mailer(PathBuf);
 
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mail_of_an_earlier_run_is_not_announced_again() {
+    async fn an_email_of_an_earlier_run_is_not_announced_again() {
         let folder = tempfile::tempdir().unwrap();
         let mailer = Mailer(folder.path().to_owned());
         let announced = async |pks: &[&str]| {

@@ -1,6 +1,6 @@
-//! The environment variables of the functions, for checking `--env`.
+//! Checks `--env` against the environment variables that functions read.
 //!
-//! The names are found in the sources, because a function names a variable where it reads it.
+//! Their names are collected from the sources, because a function names a variable where it reads it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use process::{Env, Reader, Settings};
 use template::Template;
 use template::project::Project;
 
-/// The folders of packages whose code functions link.
+/// The folders of the packages that functions link.
 const FOLDERS: [&str; 2] = ["functions", "shared"];
 
-/// Why a variable that the user set is refused, in one line.
+/// Why a variable that the user set is refused. The message is one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum VariableError {
     /// No function reads it.
@@ -30,7 +30,7 @@ pub(crate) enum VariableError {
 pub(crate) struct Variables(BTreeSet<String>);
 
 impl Variables {
-    /// Finds them in the sources of `project` and in its template.
+    /// Collects the names from the sources of `project` and from its template.
     ///
     /// # Errors
     /// When the sources cannot be read.
@@ -45,7 +45,7 @@ impl Variables {
                 let sources = package.path().join("src");
                 if sources.is_dir() {
                     for source in rust_files(&sources)? {
-                        names.extend(read_in(&fs::read_to_string(source)?));
+                        names.extend(names_in(&fs::read_to_string(source)?));
                     }
                 }
             }
@@ -64,7 +64,7 @@ impl Variables {
         }
     }
 
-    /// The most similar known name, if it is similar enough to be the intended one.
+    /// The known name that is most similar to `name`, if it is similar enough to be the intended one.
     fn nearest(&self, name: &str) -> Option<&str> {
         let name = name.to_ascii_uppercase();
         let distance = |known: &String| strsim::damerau_levenshtein(&name, known);
@@ -87,9 +87,9 @@ fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The names of variables in a source: string literals of capital letters, digits and `_`. A source that reads no
-/// settings may still name a variable in a constant; there, only literals with `_` are names. A superfluous name
-/// does less harm than refusing a variable that a function reads.
-fn read_in(source: &str) -> BTreeSet<String> {
+/// settings may still name a variable in a constant, but only literals with `_` are taken from it. A false name does
+/// less harm than refusing a variable that a function reads.
+fn names_in(source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let reads = ["Reader", "reader", ".read("].iter().any(|sign| code.contains(sign));
     let is_name = |text: &&str| {
@@ -100,14 +100,14 @@ fn read_in(source: &str) -> BTreeSet<String> {
     code.split('"').filter(is_name).map(str::to_owned).collect()
 }
 
-/// Checks values with the parsers of the shared crates. Ignores faults of variables that the user did not set.
+/// Checks values with the parsers of the shared crates. Ignores errors in variables that the user did not set.
 pub(crate) fn check_values(env: &Env, set: &[(String, String)]) -> Result<(), VariableError> {
     let Err(error) = env.read(|reader| read_all(reader).into_iter().collect::<Option<Vec<()>>>())
     else {
         return Ok(());
     };
-    let said = error.to_string();
-    if set.iter().any(|(name, _)| said.contains(name.as_str())) {
+    let message = error.to_string();
+    if set.iter().any(|(name, _)| message.contains(name.as_str())) {
         Err(VariableError::Invalid(error))
     } else {
         Ok(())
@@ -141,7 +141,7 @@ mod tests {
         [(name.to_owned(), "x".to_owned())]
     }
 
-    /// Except for abbreviated and composed names.
+    /// Skips abbreviated and composed names.
     #[test]
     fn every_documented_variable_is_known() {
         let page = Project::here().root().join("docs/configuration.md");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_wherever_a_source_reads_settings() {
+    fn names_are_collected_from_code_and_not_from_tests() {
         for (source, known) in [
             (r#"reader.required("WORD")"#, true),
             (r#"env.read(|r| r.maybe("WORD"))"#, true),
@@ -176,7 +176,7 @@ mod tests {
             (r#"reader.required("word")"#, false),
             ("reader\n#[cfg(test)]\nmod tests {\n\"WORD\"", false),
         ] {
-            assert_eq!(!read_in(source).is_empty(), known, "{source}");
+            assert_eq!(!names_in(source).is_empty(), known, "{source}");
         }
     }
 

@@ -1,10 +1,10 @@
-//! `cargo xtask dev` with options that it refuses, before it builds anything.
+//! Invalid options of `cargo xtask dev`, which it refuses before it builds anything.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::{Command, Stdio};
 
-/// Runs the command, which must refuse the option, and returns its one line.
+/// Runs the command, which must refuse the variable, and returns its one-line error.
 fn refused(variable: &str) -> String {
     let local = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_local"))

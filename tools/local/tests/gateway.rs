@@ -1,4 +1,4 @@
-//! The gateway over real connections, in front of functions whose behaviour their names determine.
+//! The gateway over real connections, in front of functions that behave as their names say.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -68,7 +68,7 @@ Resources:
         - !Ref AWS::NoValue
 ";
 
-/// Functions that do what their names say.
+/// Functions that behave as their names say.
 #[derive(Clone)]
 struct Functions;
 
@@ -121,8 +121,8 @@ async fn send_from(ip: Ipv4Addr, address: SocketAddr, bytes: &[u8]) -> String {
         Ok(text) => text.replace("Host: h\r\n", &format!("Host: {address}\r\n")).into_bytes(),
         Err(_) => bytes.to_vec(),
     };
-    // The gateway may answer and close the connection before it has read everything. Keep this end open: closing it
-    // would mean that the client has disconnected.
+    // The gateway may answer and close the connection before it has read everything. Keep this end open, because
+    // closing it would mean that the client has disconnected.
     let sending = tokio::spawn(async move {
         drop(write.write_all(&bytes).await);
         std::future::pending::<()>().await;
@@ -169,7 +169,7 @@ async fn a_function_gets_the_event_of_its_route() {
 }
 
 #[tokio::test]
-async fn the_gateway_answers_when_no_function_can() {
+async fn the_gateway_itself_answers_when_no_function_can() {
     let address = gateway().await;
     let too_large = MAX_BODY_BYTES + 1;
     let chunk = format!("{too_large:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(too_large));
@@ -260,7 +260,7 @@ async fn functions_can_be_invoked_through_the_lambda_api() {
     }
 }
 
-/// A page can make a browser send these headers, but cannot replace them with others.
+/// A page can cause a browser to send these headers, but cannot choose their values.
 #[tokio::test]
 async fn no_page_of_another_site_invokes_a_function() {
     let address = gateway_with(&["http://localhost:5173"]).await;
@@ -277,7 +277,7 @@ async fn no_page_of_another_site_invokes_a_function() {
         (format!("Host: [::1]:{port}"), "200"),
         (format!("Host: 127.0.0.1:{port}\r\nOrigin: http://evil.example"), "403"),
         (format!("Host: 127.0.0.1:{port}\r\nOrigin: null"), "403"),
-        // A page of this origin may call the API, but not bypass it.
+        // A page of this allowed origin may call the API, but not invoke a function directly.
         (format!("Host: 127.0.0.1:{port}\r\nOrigin: http://localhost:5173"), "403"),
         (format!("Host: 127.0.0.1:{port}\r\nSec-Fetch-Site: cross-site"), "403"),
         (format!("Host: evil.example:{port}"), "403"),
@@ -286,12 +286,12 @@ async fn no_page_of_another_site_invokes_a_function() {
     ] {
         assert_eq!(status(&send(address, &invoke(&headers)).await), expected, "{headers}");
     }
-    // The routes of the API decide by tokens alone, and answer every `Host`.
+    // The routes of the API trust only tokens, so they answer every `Host`.
     let request = "GET /echo/1 HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert_eq!(status(&send(address, request).await), "200");
 }
 
-/// If the name of another site resolves to this address, pages of that site could read them.
+/// Without the check, a site whose name resolves to this address could read them.
 #[tokio::test]
 async fn no_page_of_another_site_reads_the_pages_of_the_dev_server() {
     let address = gateway_with(&["http://localhost:5173"]).await;
@@ -323,7 +323,7 @@ async fn no_page_of_another_site_reads_the_pages_of_the_dev_server() {
             assert_eq!(body(&answer), json!({"message": "Forbidden"}), "{page} {headers}");
         }
     }
-    // The answer does not reveal which pages exist.
+    // The response does not reveal which pages exist.
     assert_eq!(status(&get("/dev/nothing", "Host: evil.example").await), "403");
     assert_eq!(status(&get("/dev/nothing", &own).await), "404");
     assert_eq!(status(&get("/devices", "Host: evil.example").await), "404");
@@ -336,7 +336,7 @@ fn headers<'a>(answer: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn only_pages_of_allowed_origins_may_call() {
+async fn only_pages_of_allowed_origins_may_call_the_api() {
     const OURS: &str = "http://localhost:5173";
     let address = gateway_with(&["https://app.example.com", OURS]).await;
     let ask = async |line: &str, headers: &str| {
@@ -371,7 +371,7 @@ async fn only_pages_of_allowed_origins_may_call() {
         assert_eq!(status(&answer), "200", "{origin}");
         assert!(!answer.contains("access-control-allow"), "{origin}: {answer}");
     }
-    // This applies even if no function answers, and replaces the headers of a function.
+    // The gateway adds these headers even if no function answers, and replaces those of a function.
     for (line, expected) in [
         ("GET /echo/1", "200"),
         ("GET /nothing", "404"),

@@ -1,7 +1,7 @@
 //! The local Lambda: how it passes work to instances, and what happens when they fail.
 //!
-//! A function here is a shell script that reports the address at which it polls for work, and then sleeps. The
-//! test acts as the instance, so it decides what an instance does, and when.
+//! A function here is a shell script that reports the address at which it should poll for work, and then sleeps. The
+//! test polls in its place, so it controls what the instance does and when.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 
-/// A script that reports the address at which it polls for work.
+/// The script of a function whose instances the test plays. It reports the address at which it should poll for work.
 const PLAYED: &str = "echo \"$$ $AWS_LAMBDA_RUNTIME_API\" > \"$STARTED\"; exec sleep 600";
 
 /// Far longer than a test.
@@ -166,7 +166,7 @@ impl Instance {
 }
 
 #[tokio::test]
-async fn an_instance_gets_the_event_with_a_deadline_and_stays_for_the_next() {
+async fn an_instance_gets_events_with_a_deadline_and_is_reused() {
     let mut bench = Bench::new(PLAYED, 1, LONG, Duration::from_secs(15)).await;
     let first = bench.invoke("{\"n\":1}");
     let instance = bench.instance().await;
@@ -195,7 +195,7 @@ async fn an_instance_gets_the_event_with_a_deadline_and_stays_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_function_reports_its_own_error() {
+async fn an_error_of_the_function_reaches_the_caller() {
     let mut bench = Bench::played(1).await;
     let invoked = bench.invoke("{}");
     let instance = bench.instance().await;
@@ -208,7 +208,6 @@ async fn a_function_reports_its_own_error() {
     assert_eq!(unknown, Err(InvokeError::Unknown));
 }
 
-/// The maximum is that of AWS Lambda.
 #[tokio::test]
 async fn a_result_may_be_as_large_as_on_aws_and_no_larger() {
     let mut bench = Bench::played(1).await;
@@ -247,7 +246,7 @@ async fn an_initialization_error_is_reported_immediately() {
 async fn a_function_that_never_polls_for_work_is_killed_and_reported() {
     let mut bench = Bench::new(PLAYED, 1, Duration::from_millis(500), LONG).await;
     let mut invoked = bench.invoke("{}");
-    // On a slow machine, it is killed before it can report its address.
+    // On a slow machine, the instance may be killed before it can report its address.
     let (instance, outcome) = tokio::select! {
         biased;
         instance = bench.instance() => (Some(instance), invoked.await),
@@ -260,7 +259,7 @@ async fn a_function_that_never_polls_for_work_is_killed_and_reported() {
 }
 
 #[tokio::test]
-async fn a_burst_above_the_limit_waits_and_is_answered_completely() {
+async fn a_burst_above_the_limit_waits_and_every_invocation_is_answered() {
     let mut bench = Bench::played(2).await;
     let invoked: Vec<_> = (0..30).map(|_| bench.invoke("{}")).collect();
     let play = |instance: Instance| {
@@ -307,7 +306,7 @@ async fn an_instance_that_dies_fails_only_its_current_request() {
 }
 
 #[tokio::test]
-async fn an_invocation_over_its_timeout_is_killed_and_the_next_gets_a_new_instance() {
+async fn an_instance_that_exceeds_the_timeout_is_killed_and_replaced() {
     let mut bench = Bench::new(PLAYED, 1, LONG, Duration::from_millis(100)).await;
     let invoked = bench.invoke("1");
     let instance = bench.instance().await;
@@ -339,7 +338,7 @@ async fn a_rebuild_replaces_instances_and_fails_no_request() {
     let replaced = bench.rebuild();
     assert_eq!(replaced, Replaced { rebuilt: vec!["played".to_owned()], broken: vec![] });
     idle.has_ended().await;
-    assert!(!waiting.is_finished(), "a runtime panics at any answer other than work");
+    assert!(!waiting.is_finished(), "a runtime panics on any answer other than work");
     waiting.abort();
     // Running invocations continue. New ones go to the new binary, without waiting for the old one.
     let third = bench.invoke("3");
@@ -366,7 +365,7 @@ async fn a_rebuild_replaces_instances_and_fails_no_request() {
 }
 
 #[tokio::test]
-async fn while_a_source_does_not_compile_requests_are_answered_immediately() {
+async fn requests_fail_immediately_while_the_source_does_not_compile() {
     let mut bench = Bench::played(1).await;
     let (running, waiting) = (bench.invoke("1"), bench.invoke("2"));
     let instance = bench.instance().await;
@@ -419,7 +418,7 @@ async fn an_abandoned_invocation_is_not_delivered() {
 }
 
 #[tokio::test]
-async fn neither_pages_nor_other_instances_take_work() {
+async fn neither_pages_nor_other_instances_can_take_work() {
     let mut bench = Bench::played(1).await;
     let invoked = bench.invoke("1");
     let instance = bench.instance().await;

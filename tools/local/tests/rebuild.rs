@@ -1,4 +1,4 @@
-//! Editing sources while functions run, in a project of two functions without dependencies.
+//! Edits sources while functions run, in a project of two functions without dependencies.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -66,7 +66,7 @@ async fn invoke(lambda: &Lambda, name: &str) -> Result<Bytes, InvokeError> {
 }
 
 /// Invokes `name` until it returns `expected`. Every earlier result must be `before`.
-async fn until(
+async fn invoke_until(
     lambda: &Lambda,
     name: &str,
     before: &Result<Bytes, InvokeError>,
@@ -84,7 +84,7 @@ async fn until(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn edits_fail_no_request_and_a_source_that_does_not_compile_is_answered_immediately() {
+async fn edits_fail_no_request_unless_the_source_does_not_compile() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().to_owned();
     fs::write(
@@ -99,7 +99,7 @@ async fn edits_fail_no_request_and_a_source_that_does_not_compile_is_answered_im
     let names = NAMES.map(str::to_owned);
     let mut sources = Sources::watch(&project);
     let built = binaries::build_functions(&project, false, &names).await.unwrap();
-    // The first build writes the lock file, which counts as a change.
+    // The first build writes the lock file, which is a change of the sources.
     sources.changed().await;
     let programs = names.iter().map(|name| Program {
         name: name.clone(),
@@ -123,15 +123,15 @@ async fn edits_fail_no_request_and_a_source_that_does_not_compile_is_answered_im
     }
 
     write(&root, "one", "2");
-    until(&lambda, "one", &one, &two).await;
-    assert_eq!(invoke(&lambda, "two").await, one, "it has not changed");
+    invoke_until(&lambda, "one", &one, &two).await;
+    assert_eq!(invoke(&lambda, "two").await, one, "two has not changed");
 
     fs::write(root.join("functions/one/src/main.rs"), "fn main() { this does not compile }")
         .unwrap();
-    until(&lambda, "one", &two, &Err(InvokeError::DoesNotCompile)).await;
-    assert_eq!(invoke(&lambda, "two").await, one, "it compiles");
+    invoke_until(&lambda, "one", &two, &Err(InvokeError::DoesNotCompile)).await;
+    assert_eq!(invoke(&lambda, "two").await, one, "two still compiles");
 
     write(&root, "one", "3");
-    until(&lambda, "one", &Err(InvokeError::DoesNotCompile), &Ok(Bytes::from("3"))).await;
+    invoke_until(&lambda, "one", &Err(InvokeError::DoesNotCompile), &Ok(Bytes::from("3"))).await;
     rebuilding.abort();
 }

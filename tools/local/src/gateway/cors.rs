@@ -1,4 +1,4 @@
-//! CORS as an HTTP API implements it: by its configuration alone, whatever the functions answer.
+//! CORS as an HTTP API implements it: its configuration decides, and the CORS headers of functions are replaced.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -34,7 +34,7 @@ impl std::str::FromStr for Origin {
     }
 }
 
-/// Which origins may call the API, and what the template allows them.
+/// The origins that may call the API, and what the template allows them to do.
 #[derive(Clone, Debug, Default)]
 pub struct Cors {
     origins: Vec<Origin>,
@@ -42,7 +42,7 @@ pub struct Cors {
 }
 
 impl Cors {
-    /// The template's configuration for these origins. Without an origin the API sends no CORS headers, as if
+    /// Applies the template's configuration to these origins. Without any, the API sends no CORS headers, as if
     /// `CorsOrigins` were empty.
     #[must_use]
     pub fn new(origins: Vec<Origin>, configuration: CorsConfiguration) -> Self {
@@ -54,12 +54,12 @@ impl Cors {
         let origin = headers.get(ORIGIN)?;
         self.origins
             .iter()
-            .any(|ours| ours.0.as_bytes() == origin.as_bytes())
+            .any(|allowed| allowed.0.as_bytes() == origin.as_bytes())
             .then(|| origin.clone())
     }
 
-    /// The message to the developer about a preflight from an origin that is not allowed. The answer contains no
-    /// reason, and the browser reports only the missing permission.
+    /// Advice for the developer about a preflight from an origin that is not allowed. The response contains no reason,
+    /// and the browser reports only that permission is missing.
     pub(super) fn advice(&self, parts: &Parts) -> Option<String> {
         let origin = parts.headers.get(ORIGIN)?.to_str().ok()?;
         let refused = parts.method == Method::OPTIONS
@@ -73,9 +73,9 @@ impl Cors {
         })
     }
 
-    /// The answer to an `OPTIONS` request, which no function sees. `None` without CORS.
+    /// The response to an `OPTIONS` request, which no function receives. `None` if CORS is off.
     ///
-    /// An HTTP API answers 204 to all of them, without CORS headers if the origin is not allowed.
+    /// An HTTP API answers every `OPTIONS` request with 204, without CORS headers if the origin is not allowed.
     pub(super) fn preflight<B: Default>(&self, parts: &Parts) -> Option<Response<B>> {
         if self.origins.is_empty() || parts.method != Method::OPTIONS {
             return None;
@@ -98,8 +98,8 @@ impl Cors {
         Some(response)
     }
 
-    /// Replaces a function's CORS headers by those that a page of `origin` needs to read the answer. Without
-    /// CORS, leaves the answer unchanged.
+    /// Replaces a function's CORS headers with those that a page of `origin` needs to read the response. Does nothing
+    /// if CORS is off.
     pub(super) fn finish(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
         if self.origins.is_empty() {
             return;
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn an_origin_is_accepted_if_the_template_accepts_it() {
-        for (text, taken) in [
+        for (text, accepted) in [
             ("http://localhost:5173", true),
             ("https://app.example.com", true),
             ("http://127.0.0.1:8080", true),
@@ -151,7 +151,7 @@ mod tests {
             ("null", false),
             ("", false),
         ] {
-            assert_eq!(text.parse::<Origin>().is_ok(), taken, "{text}");
+            assert_eq!(text.parse::<Origin>().is_ok(), accepted, "{text}");
         }
     }
 
@@ -159,9 +159,9 @@ mod tests {
     fn a_refused_preflight_is_reported_with_advice() {
         let ours = ["http://localhost:5173".parse().unwrap()];
         let cors = Cors::new(ours.into(), CorsConfiguration::default());
-        let advice = |cors: &Cors, method: Method, origin: &str, asks: bool| {
+        let advice = |cors: &Cors, method: Method, origin: &str, preflight: bool| {
             let mut request = http::Request::builder().method(method).header(ORIGIN, origin);
-            if asks {
+            if preflight {
                 request = request.header(ACCESS_CONTROL_REQUEST_METHOD, "POST");
             }
             cors.advice(&request.body(()).unwrap().into_parts().0)

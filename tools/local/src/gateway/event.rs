@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::Matched;
 
-/// Facts about a request that are in its event but not in the request itself.
+/// Facts that an event contains about a request, but the request itself does not.
 #[derive(Clone, Copy, Debug)]
 pub struct EventContext<'a> {
     /// The address of the client.
@@ -28,7 +28,7 @@ pub struct EventContext<'a> {
     pub request_id: &'a str,
 }
 
-/// Headers about one connection, which end at the gateway (RFC 9110 §7.6.1).
+/// Headers that concern only one connection. The gateway does not forward them (RFC 9110 §7.6.1).
 pub(super) const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -48,10 +48,12 @@ pub(super) fn decoded_path(path: &str) -> String {
 
 /// The event for a request that matched a route.
 ///
-/// Members, joining and encoding as in "Payload format version 2.0" of the developer guide:
-/// headers in lower case with duplicates joined by commas, cookies apart, query parameters decoded
-/// and joined, the body as text for types of text and in base64 for others. A body of a text type
-/// that is not UTF-8 is in base64 too, because JSON cannot contain it.
+/// It follows "Payload format version 2.0" of the developer guide:
+/// - Header names are in lower case, and the values of a repeated header are joined by commas.
+/// - Cookies are separate from the headers.
+/// - Query parameters are decoded, and the values of a repeated parameter are joined by commas.
+/// - The body is text if its content type is textual, and base64 otherwise. Text that is not UTF-8 is base64 too,
+///   because JSON cannot contain it.
 #[must_use]
 pub fn event(parts: &Parts, body: &[u8], matched: &Matched, context: EventContext<'_>) -> Value {
     let query = parts.uri.query().unwrap_or_default();
@@ -113,8 +115,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
     headers.get(name).map_or(Cow::Borrowed(""), readable)
 }
 
-/// A header as text for JSON: decoded as UTF-8, or else as ISO 8859-1, the former encoding of headers (RFC 9110
-/// §5.5).
+/// A header as text for JSON, decoded as UTF-8 or, if it is invalid UTF-8, as ISO 8859-1, the historical encoding of
+/// headers (RFC 9110 §5.5).
 fn readable(value: &HeaderValue) -> Cow<'_, str> {
     match str::from_utf8(value.as_bytes()) {
         Ok(text) => Cow::Borrowed(text),
@@ -133,7 +135,7 @@ fn headers(parts: &Parts, peer: SocketAddr) -> Map<String, Value> {
         .filter(|name| **name != COOKIE && !HOP_BY_HOP.contains(name))
         .map(|name| (name.to_string(), json!(joined(name))))
         .collect();
-    // The client's own value stays in front of the address that the gateway saw.
+    // The gateway appends the address that it sees to the value that the client sent.
     let forwarded = match headers.get("x-forwarded-for").and_then(Value::as_str) {
         Some(claimed) => format!("{claimed}, {}", peer.ip().to_canonical()),
         None => peer.ip().to_canonical().to_string(),
@@ -170,7 +172,7 @@ fn parameters(query: &str) -> BTreeMap<String, String> {
     parameters
 }
 
-/// Whether the body is of a type that an HTTP API passes as text.
+/// Whether the content type is one that an HTTP API passes on as text.
 fn is_text(headers: &HeaderMap) -> bool {
     let content_type = text(headers, &CONTENT_TYPE).to_ascii_lowercase();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -184,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    fn made(request: http::request::Builder, body: &[u8], key: &str) -> Value {
+    fn event_for(request: http::request::Builder, body: &[u8], key: &str) -> Value {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let matched =
             Matched { key: key.to_owned(), function: "f".to_owned(), parameters: BTreeMap::new() };
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn has_the_members_of_format_2() {
+    fn an_event_has_the_members_of_format_2() {
         let request = Request::post("/auth/login?a=1&a=2&b=x%20y+z&c")
             .header("Host", "127.0.0.1:9000")
             .header("Content-Type", "application/json")
@@ -209,7 +211,7 @@ mod tests {
             .header("X-Twice", "2")
             .header("X-Forwarded-For", "9.9.9.9");
         assert_eq!(
-            made(request, br#"{"a":1}"#, "POST /auth/login"),
+            event_for(request, br#"{"a":1}"#, "POST /auth/login"),
             json!({
                 "version": "2.0",
                 "routeKey": "POST /auth/login",
@@ -250,8 +252,8 @@ mod tests {
     }
 
     #[test]
-    fn omits_absent_members() {
-        let event = made(Request::get("/auth/me"), b"", "GET /auth/me");
+    fn absent_members_are_omitted() {
+        let event = event_for(Request::get("/auth/me"), b"", "GET /auth/me");
         for absent in ["body", "cookies", "queryStringParameters", "pathParameters"] {
             assert_eq!(event.get(absent), None, "{absent}");
         }
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn encodes_bodies_by_their_type() {
+    fn a_body_is_base64_unless_it_is_text() {
         for (content_type, body, encoded) in [
             (Some("application/json"), &b"{}"[..], false),
             (Some("Application/JSON; charset=utf-8"), b"{}", false),
@@ -275,7 +277,7 @@ mod tests {
             if let Some(content_type) = content_type {
                 request = request.header("content-type", content_type);
             }
-            let event = made(request, body, "POST /");
+            let event = event_for(request, body, "POST /");
             assert_eq!(event["isBase64Encoded"], encoded, "{content_type:?}");
             let sent = event["body"].as_str().unwrap();
             let received =
@@ -285,17 +287,17 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_text_whatever_its_encoding() {
+    fn a_header_is_decoded_as_utf_8_or_iso_8859_1() {
         for bytes in ["Br\u{f6}wser/1".as_bytes(), b"Br\xf6wser/1"] {
             let value = HeaderValue::from_bytes(bytes).unwrap();
-            let event = made(Request::get("/").header("user-agent", value), b"", "GET /");
+            let event = event_for(Request::get("/").header("user-agent", value), b"", "GET /");
             assert_eq!(event["headers"]["user-agent"], "Br\u{f6}wser/1");
             assert_eq!(event["requestContext"]["http"]["userAgent"], "Br\u{f6}wser/1");
         }
     }
 
     #[test]
-    fn decodes_paths() {
+    fn paths_are_percent_decoded() {
         for (path, decoded) in [
             ("/auth/me", "/auth/me"),
             ("/auth/%6De", "/auth/me"),
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_an_ipv4_peer_as_ipv4() {
+    fn a_mapped_ipv4_address_is_reported_as_ipv4() {
         let (parts, ()) = Request::get("/").body(()).unwrap().into_parts();
         let matched =
             Matched { key: "GET /".into(), function: "f".into(), parameters: BTreeMap::new() };

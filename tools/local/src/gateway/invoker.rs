@@ -1,10 +1,10 @@
-//! How functions are invoked.
+//! The interface through which the gateway invokes functions.
 
 use bytes::Bytes;
 
 /// Invokes a function and waits for its result.
 pub trait Invoker: Clone + Send + Sync + 'static {
-    /// Returns the result of `function` for `event`, both as JSON.
+    /// Returns the result of `function` for `event`. Both are JSON.
     fn invoke(
         &self,
         function: &str,
@@ -27,7 +27,7 @@ pub enum InvokeError {
     /// It returned no result within its timeout.
     #[error("the function did not answer within its timeout")]
     TimedOut,
-    /// Its process exits at its start, or does not poll for work.
+    /// Its process exits when it starts, or never polls for work.
     #[error("the function does not start: see the terminal of the dev server")]
     DoesNotStart,
     /// Its source does not compile.

@@ -1,4 +1,4 @@
-//! The pages that local mails link to. A deployment links to the owner's front end, which these pages replace.
+//! The pages that local emails link to. In a deployment, emails link to the owner's front end instead.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
@@ -7,8 +7,8 @@ use http::{HeaderValue, Method, Response};
 /// The path of `MAIL_LINK_BASE`.
 pub(crate) const BASE: &str = "/dev";
 
-/// Whether `path` is below [`BASE`], even if no page has it.
-pub(super) fn has(path: &str) -> bool {
+/// Whether `path` is below [`BASE`], even if there is no such page.
+pub(super) fn is_below_base(path: &str) -> bool {
     path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -23,7 +23,7 @@ pub(super) fn page(method: &Method, path: &str) -> Option<Response<Bytes>> {
         return None;
     }
     let mut response = Response::new(Bytes::from_static(text.as_bytes()));
-    // The address contains the token, which must not be stored or passed on.
+    // The URL contains the token, which must not be stored or passed on.
     let policy = "default-src 'none'; script-src 'unsafe-inline'; connect-src 'self'; \
                   form-action 'none'; frame-ancestors 'none'";
     for (name, value) in [

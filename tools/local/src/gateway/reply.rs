@@ -15,7 +15,7 @@ use super::event::HOP_BY_HOP;
 #[error("the function's result is not a response: {0}")]
 pub struct MalformedReply(&'static str);
 
-/// A result with `statusCode`, in format 2.0. Its `multiValueHeaders` are ignored, because that format has none.
+/// A result with `statusCode`. Its `multiValueHeaders` are ignored, because format 2.0 does not have them.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Structured {
@@ -32,13 +32,14 @@ struct Structured {
 
 /// The response for the result of a function.
 ///
-/// An object with `statusCode` describes the response; any other JSON is the body of a 200
-/// ("Lambda function response for format 2.0" of the developer guide).
+/// An object with `statusCode` describes the response. Any other JSON is the body of a 200 ("Lambda function response
+/// for format 2.0" of the developer guide).
 ///
 /// # Errors
 /// When the result is not JSON, or not a response.
 pub fn reply(result: &[u8]) -> Result<Response<Bytes>, MalformedReply> {
-    let result: Value = serde_json::from_slice(result).map_err(|_| MalformedReply("not JSON"))?;
+    let result: Value =
+        serde_json::from_slice(result).map_err(|_| MalformedReply("it is not JSON"))?;
     if result.get("statusCode").is_none() {
         return Ok(bare(&result));
     }
@@ -52,7 +53,7 @@ pub fn reply(result: &[u8]) -> Result<Response<Bytes>, MalformedReply> {
         (None, _) => Bytes::new(),
         (Some(body), false) => body.into(),
         (Some(body), true) => {
-            STANDARD.decode(body).map_err(|_| MalformedReply("not base64"))?.into()
+            STANDARD.decode(body).map_err(|_| MalformedReply("the body is not base64"))?.into()
         }
     };
     let mut response = Response::new(body);
@@ -90,7 +91,7 @@ fn header(headers: &mut HeaderMap, name: &str, value: &Value) -> Result<(), Malf
     };
     let value =
         HeaderValue::try_from(value).map_err(|_| MalformedReply("a header value is invalid"))?;
-    // The gateway sets the length of the body as sent, and headers of the connection.
+    // The gateway sets the content length and the headers of the connection itself.
     if name != CONTENT_LENGTH && !HOP_BY_HOP.contains(&name) {
         headers.append(name, value);
     }
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn maps_a_structured_result() {
+    fn a_result_with_a_status_describes_the_response() {
         let response = of(&json!({
             "statusCode": 201,
             "headers": {"Content-Type": "text/plain", "X-N": 7, "Content-Length": "999"},
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn accepts_a_result_without_optional_members() {
+    fn optional_members_may_be_null() {
         let response = of(&json!({
             "statusCode": 204, "headers": null, "cookies": null, "body": null
         }))
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_result_becomes_the_body() {
+    fn any_other_result_becomes_the_body_of_a_200() {
         for (result, body) in [
             (json!({"a": 1}), r#"{"a":1}"#),
             (json!([1]), "[1]"),
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_an_invalid_response() {
+    fn an_invalid_response_is_refused() {
         assert!(reply(b"").is_err());
         assert!(reply(b"{").is_err());
         for result in [

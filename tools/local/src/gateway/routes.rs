@@ -1,4 +1,4 @@
-//! Finds the function of a request.
+//! Finds the function for a request.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use template::{Route, Template};
 /// The routes of an API.
 ///
 /// A literal path takes precedence over a path parameter, a parameter over a greedy one (`{proxy+}`), and a route
-/// with the method over one with `ANY`.
+/// with a method over one with `ANY`.
 #[derive(Debug, Default)]
 pub struct Routes {
     by_method: BTreeMap<String, matchit::Router<Target>>,
@@ -69,7 +69,7 @@ impl Routes {
         Ok(())
     }
 
-    /// The route of a request, whose `path` is decoded.
+    /// The route that a request matches. Its `path` must already be decoded.
     #[must_use]
     pub fn find(&self, method: &Method, path: &str) -> Option<Matched> {
         let found = self
@@ -120,7 +120,7 @@ mod tests {
     ];
 
     #[test]
-    fn finds_the_most_specific_route() {
+    fn the_most_specific_route_is_found() {
         let routes = routes(&KEYS).unwrap();
         for (method, path, expected) in [
             ("GET", "/users/me", Some("GET /users/me")),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_parameters() {
+    fn path_parameters_are_extracted() {
         let routes = routes(&KEYS).unwrap();
         let parameters = |path| routes.find(&Method::GET, path).unwrap().parameters;
         assert_eq!(parameters("/users/a b"), BTreeMap::from([("id".into(), "a b".into())]));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_duplicate_routes() {
+    fn routes_that_differ_only_in_parameter_names_are_refused() {
         let error = routes(&["GET /a/{x}", "GET /a/{y}"]).unwrap_err();
         assert_eq!(error.key, "GET /a/{y}");
     }

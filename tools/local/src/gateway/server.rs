@@ -21,16 +21,16 @@ use super::event::decoded_path;
 use super::{Cors, EventContext, InvokeError, Invoker, Matched, Routes, event, pages, reply};
 use crate::loopback::{self, BodyError, Foreign};
 
-/// The largest request body, in bytes: the payload quota of API Gateway, 10 MB.
+/// The maximum size of a request body in bytes: API Gateway's payload quota of 10 MB.
 pub const MAX_BODY_BYTES: usize = 10_000_000;
 
-/// The largest request line and headers together, in bytes: a quota of HTTP APIs.
+/// The maximum total size of the request line and headers in bytes: a quota of HTTP APIs.
 pub const MAX_HEADER_BYTES: usize = 10_240;
 
 /// How long a function may take: the longest integration timeout of an HTTP API.
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The gateway: routes in front of functions.
+/// An HTTP server that sends each request to the function of its route.
 pub struct Gateway<I> {
     routes: Routes,
     cors: Cors,
@@ -41,7 +41,7 @@ pub struct Gateway<I> {
 }
 
 impl<I: Invoker> Gateway<I> {
-    /// A gateway that maps `routes` to functions behind `invoker`. It sends no CORS headers.
+    /// A gateway that invokes the functions of `routes` through `invoker`. It sends no CORS headers.
     #[must_use]
     pub fn new(routes: Routes, invoker: I, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         let integration_timeout = INTEGRATION_TIMEOUT;
@@ -66,7 +66,7 @@ impl<I: Invoker> Gateway<I> {
         for listener in listeners {
             let port = listener.local_addr().map_or(0, |address| address.port());
             let gateway = Arc::clone(&self);
-            // Large enough to read requests that are refused below; beyond it, hyper answers 431.
+            // Large enough to read requests that `respond` refuses. Beyond it, hyper answers 431.
             let buffer = 16 * MAX_HEADER_BYTES;
             accepting.spawn(loopback::serve(listener, buffer, move |request, peer| {
                 let gateway = Arc::clone(&gateway);
@@ -107,8 +107,8 @@ impl<I: Invoker> Gateway<I> {
             return Err(Refusal::Headers);
         }
         if let Some(function) = invoked(&parts.method, parts.uri.path()) {
-            // On AWS, no page can invoke a function except through API Gateway. The API's own routes answer
-            // every `Host`: they trust only a token, and tests show that they ignore the header.
+            // On AWS, a page can invoke a function only through API Gateway. The API's own routes accept every
+            // `Host`: they trust only a token, and tests show that they ignore the header.
             loopback::check(&parts, port)?;
             let body = loopback::collect(body, MAX_BODY_BYTES).await?;
             return Ok(invocation(self.invoker.invoke(function, body).await));
@@ -121,8 +121,8 @@ impl<I: Invoker> Gateway<I> {
         }
         let path = decoded_path(parts.uri.path());
         let Some(matched) = self.routes.find(&parts.method, &path) else {
-            if pages::has(&path) {
-                // The pages receive codes, which another site could read through a foreign name of this host.
+            if pages::is_below_base(&path) {
+                // These pages receive tokens, which a site whose name resolves to this host could read.
                 loopback::check(&parts, port)?;
             }
             return pages::page(&parts.method, &path).ok_or(Refusal::NotFound);
@@ -137,10 +137,10 @@ impl<I: Invoker> Gateway<I> {
     async fn invoke(&self, matched: &Matched, event: Bytes) -> Result<Bytes, Refusal> {
         let invoker = self.invoker.clone();
         let function = matched.function.clone();
-        let patience = self.integration_timeout;
-        // A separate task: like on Lambda, the invocation continues if the client disconnects.
+        let limit = self.integration_timeout;
+        // A separate task, because the invocation continues if the client disconnects, as on Lambda.
         let invocation =
-            tokio::spawn(async move { timeout(patience, invoker.invoke(&function, event)).await });
+            tokio::spawn(async move { timeout(limit, invoker.invoke(&function, event)).await });
         let result = invocation.await.map_err(|_| Refusal::Function)?;
         Ok(result.map_err(|_| Refusal::Timeout)??)
     }
@@ -152,7 +152,7 @@ impl<I> std::fmt::Debug for Gateway<I> {
     }
 }
 
-/// An answer that the gateway itself gives.
+/// An error response of the gateway itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     NotFound,
@@ -160,7 +160,7 @@ enum Refusal {
     Body,
     /// The request line and headers are larger than the quota.
     Headers,
-    /// The client sent the body too slowly, or not with the announced length.
+    /// The client sent the body too slowly, or with another length than it announced.
     Client,
     /// The function failed, or its result is not a response.
     Function,
@@ -228,7 +228,7 @@ impl Refusal {
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if matches!(self, Self::Body | Self::Client) {
-            // The rest of the body is not read.
+            // The rest of the body stays unread.
             response
                 .headers_mut()
                 .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
@@ -237,7 +237,7 @@ impl Refusal {
     }
 }
 
-/// The size of the request line and headers as received, without the version.
+/// The size of the request line and headers as received, without line ends.
 fn header_bytes(parts: &Parts) -> usize {
     let line = parts.method.as_str().len() + parts.uri.to_string().len() + "  HTTP/1.1".len();
     let fields = |headers: &HeaderMap| -> usize {
@@ -246,7 +246,7 @@ fn header_bytes(parts: &Parts) -> usize {
     line + fields(&parts.headers)
 }
 
-/// An answer that only a dev server gives, in the form of the functions' problems.
+/// A problem that only the dev server returns, in the form of the functions' problems.
 fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Bytes> {
     let body = serde_json::json!({
         "type": "about:blank",
@@ -262,14 +262,14 @@ fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Bytes> {
     response
 }
 
-/// The function that this call of the Lambda API invokes, as `cargo lambda invoke` makes it.
+/// The function that a request to the Lambda API invokes. `cargo lambda invoke` sends such requests.
 fn invoked<'a>(method: &Method, path: &'a str) -> Option<&'a str> {
     let name = path.strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")?;
-    let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (method == Method::POST && !name.is_empty() && name.bytes().all(usual)).then_some(name)
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (method == Method::POST && !name.is_empty() && name.bytes().all(allowed)).then_some(name)
 }
 
-/// An answer of the Lambda API, in the form that `cargo lambda invoke` reads.
+/// A response of the Lambda API, in the form that `cargo lambda invoke` reads.
 fn invocation(result: Result<Bytes, InvokeError>) -> Response<Bytes> {
     let (status, body) = match result {
         Ok(result) => (StatusCode::OK, result),

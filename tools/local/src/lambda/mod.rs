@@ -1,7 +1,7 @@
-//! A local Lambda: the Runtime API, and the instances of functions that ask it for work.
+//! A local Lambda: the Runtime API, and the instances of functions that poll it for work.
 //!
 //! As on Lambda, an instance handles one invocation at a time. Instances start on demand, up to a limit per
-//! function; further invocations wait. An instance runs until its function is rebuilt, until it exceeds the
+//! function. Further invocations wait. An instance runs until its function is rebuilt, until it exceeds the
 //! function's timeout, or until the server ends.
 
 mod runtime_api;
@@ -34,19 +34,19 @@ use uuid::Uuid;
 use self::start::Starter;
 use crate::gateway::{InvokeError, Invoker};
 
-/// How long an instance may take from its start to its first request for work, as on Lambda.
+/// How long an instance may take from its start until it first polls for work, as on Lambda.
 pub const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the last lines of a process that has ended may take to arrive.
+/// How long to wait for the last output of a process that has ended.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// How long processes may take to end after they are killed.
+/// How long to wait for killed processes to end.
 const KILLED: Duration = Duration::from_secs(5);
 
 /// How long a binary may be missing while a linker replaces it.
 const REPLACED: Duration = Duration::from_secs(1);
 
-/// How often to check a state that sends no notification.
+/// How often to poll a condition that sends no notification.
 const POLL: Duration = Duration::from_millis(5);
 
 /// Settings of all functions.
@@ -56,7 +56,7 @@ pub struct Settings {
     pub concurrency: NonZeroU16,
     /// The environment of all functions.
     pub environment: BTreeMap<String, String>,
-    /// How long an instance may take to ask for work: [`START_LIMIT`], or less in a test.
+    /// How long an instance may take until it first polls for work: [`START_LIMIT`], except in tests.
     pub start_limit: Duration,
 }
 
@@ -78,7 +78,7 @@ pub struct LocalLambda {
     server: JoinHandle<()>,
 }
 
-/// A handle that invokes functions and is notified of builds.
+/// A handle for invoking functions and reporting builds.
 #[derive(Clone, Debug)]
 pub struct Lambda(Arc<Shared>);
 
@@ -170,13 +170,13 @@ enum Phase {
     Starting,
     /// It has reported that it cannot start.
     Failing,
-    /// It waits for work.
+    /// It is waiting for work.
     Idle(oneshot::Sender<Delivery>),
     /// It is handling an invocation.
     Busy(Work),
     /// It has answered and has not polled for more work yet.
     Answered,
-    /// It has been asked to end.
+    /// It has been told to stop.
     Retired,
 }
 
@@ -203,9 +203,9 @@ enum End {
     Exited(String),
     /// It could not be started.
     NotStarted(String),
-    /// It did not ask for work in time, so it was killed.
-    NeverAsked,
-    /// The server killed it. The phase of the instance says why.
+    /// It did not poll for work in time, so it was killed.
+    NeverPolled,
+    /// The server killed it. The phase of the instance tells the reason.
     Killed,
 }
 
@@ -271,7 +271,7 @@ impl Drop for LocalLambda {
     }
 }
 
-/// Whether a process is running. A zombie, which waits for its parent to collect it, is not.
+/// Whether a process is running. A zombie, which has ended but was not reaped by its parent, is not running.
 fn is_running(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
     let ended = |stat: String| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"));
@@ -284,8 +284,8 @@ impl Lambda {
         self.0.building.send_replace(true);
     }
 
-    /// Adopts the result of a build: `compiled` holds the functions that have a binary now. Instances of the
-    /// previous binary finish their current invocation and end.
+    /// Applies the result of a build. `compiled` contains the functions that compile. Instances of a previous binary
+    /// finish their current invocation and end.
     pub fn build_ends(&self, compiled: &BTreeMap<String, PathBuf>) -> Replaced {
         self.0.building.send_replace(false);
         let mut replaced = Replaced { rebuilt: Vec::new(), broken: Vec::new() };
@@ -340,7 +340,7 @@ impl Function {
 }
 
 impl Instance {
-    /// Ends the process, and gives the instance no more work.
+    /// Stops the process and gives the instance no more work.
     fn retire(&mut self) {
         self.phase = Phase::Retired;
         self.stop.notify_one();
@@ -348,7 +348,7 @@ impl Instance {
 }
 
 impl Shared {
-    /// Gives waiting invocations to idle instances, and starts instances for the remaining invocations.
+    /// Gives waiting invocations to idle instances, and starts new instances for the rest.
     fn hand_out(self: &Arc<Self>, function: &Function, state: &mut State) {
         if self.ending.load(Ordering::SeqCst) {
             return state.waiting.clear();
@@ -424,7 +424,7 @@ impl Shared {
             let generation = state.generation;
             let instance = state.instances.get_mut(instance_id)?;
             let (next, work) = oneshot::channel();
-            // If the instance has not answered its previous work, this drops it, and the caller learns of it.
+            // If the instance has not answered its previous invocation, this drops it, and the caller gets an error.
             if instance.generation != generation {
                 instance.retire();
             } else if !matches!(instance.phase, Phase::Retired) {
@@ -439,7 +439,7 @@ impl Shared {
         }
     }
 
-    /// Accepts the outcome of an invocation. Returns whether the instance held that invocation.
+    /// Accepts the outcome of an invocation. Returns whether the instance was processing it.
     fn finish(&self, function: &str, instance: &str, id: &str, outcome: Outcome) -> bool {
         let Some(function) = self.functions.get(function) else { return false };
         let mut state = function.state();
@@ -467,7 +467,7 @@ impl Shared {
         true
     }
 
-    /// Ends an instance that exceeded its function's timeout.
+    /// Stops an instance that exceeded its function's timeout.
     fn time_out(&self, function: &str, instance: &str, id: &str) {
         let Some(function) = self.functions.get(function) else { return };
         let mut state = function.state();
@@ -499,21 +499,21 @@ impl Shared {
             return;
         }
         let name = &function.program.name;
-        let (never_asked, why) = match &end {
+        let (never_polled, why) = match &end {
             End::Exited(status) => (false, format!("it exited ({status})")),
             End::NotStarted(reason) => (false, reason.clone()),
             End::Killed => (false, "it reported an initialization error".to_owned()),
-            End::NeverAsked => {
+            End::NeverPolled => {
                 let limit = self.settings.start_limit.as_secs_f64();
                 (true, format!("it did not poll for work within {limit} s and was stopped"))
             }
         };
         match instance.phase {
             Phase::Starting | Phase::Failing => {
-                let log = if never_asked { "" } else { "; see its log above, if any" };
+                let log = if never_polled { "" } else { "; see its log above, if any" };
                 ui::note(format_args!("error: {name} does not start: {why}{log}"));
-                // Fail the waiting invocations, unless another instance has started and can take them: a new
-                // instance would fail in the same way.
+                // A new instance would fail in the same way. So fail the waiting invocations, unless another
+                // instance has started and can take them.
                 let is_up = |it: &Instance| !matches!(it.phase, Phase::Starting | Phase::Failing);
                 if !state.instances.values().any(is_up) {
                     for invocation in state.waiting.drain(..) {
@@ -537,7 +537,7 @@ impl Shared {
     async fn start(&self, function: &Function, id: &InstanceId) -> Result<Child, String> {
         let Program { name, binary, .. } = &function.program;
         self.wait_for(binary).await?;
-        // A build may have replaced this instance while it waited. Started, it would only be killed.
+        // A build may have replaced this instance during the wait. If it started now, it would be killed immediately.
         let is_wanted = |it: &Instance| !matches!(it.phase, Phase::Retired);
         if !function.state().instances.get(id).is_some_and(is_wanted) {
             return Err("a build replaced it".to_owned());
@@ -567,7 +567,7 @@ impl Shared {
         Ok(child)
     }
 
-    /// Waits until `binary` exists. While a linker replaces it, it is missing for a moment.
+    /// Waits until `binary` exists. A binary is missing for a moment while a linker replaces it.
     async fn wait_for(&self, binary: &Path) -> Result<(), String> {
         if !binary.exists() {
             let mut building = self.building.subscribe();
@@ -583,7 +583,7 @@ impl Shared {
         Err(format!("{} is missing: restart the dev server to build it", binary.display()))
     }
 
-    /// Waits until the process of an instance ends, or kills it when it must end.
+    /// Waits until the process of an instance ends, and kills it if it has to stop.
     async fn attend(
         &self,
         function: &Function,
@@ -595,7 +595,7 @@ impl Shared {
             child.stdout.take().map(|stream| tokio::spawn(relay(stream))),
             child.stderr.take().map(|stream| tokio::spawn(relay(stream))),
         ];
-        let never_asks = async {
+        let never_polls = async {
             tokio::time::sleep(self.settings.start_limit).await;
             let starting = |state: &State| {
                 state.instances.get(id).is_some_and(|it| matches!(it.phase, Phase::Starting))
@@ -608,14 +608,14 @@ impl Shared {
             status = child.wait() => {
                 End::Exited(status.map_or_else(|error| error.to_string(), |it| it.to_string()))
             }
-            () = never_asks => End::NeverAsked,
+            () = never_polls => End::NeverPolled,
             () = stop.notified() => End::Killed,
         };
         if !matches!(end, End::Exited(_)) {
             let _ = child.start_kill();
             drop(child.wait().await);
         }
-        // From now on another process may get this id, which must be neither killed nor waited for.
+        // The process id may now be reused for a process that must be neither killed nor waited for.
         if let Some(instance) = function.state().instances.get_mut(id) {
             instance.pid = None;
         }

@@ -1,7 +1,7 @@
 //! The Lambda Runtime API, from which instances fetch work and to which they post their answers.
 //!
-//! Each instance has its own prefix, `/rt/<function>/<instance>`, so the server knows which instance holds
-//! which work. The instance's id is random, so nobody else can take its work.
+//! Each instance has its own prefix, `/rt/<function>/<instance>`, by which the server knows which instance sent a
+//! request. The instance's id is random, so no other process can take its work.
 //!
 //! See "Using the Lambda runtime API" in the developer guide of AWS Lambda.
 
@@ -19,18 +19,18 @@ use super::{Delivery, InstanceId, Shared};
 use crate::gateway::InvokeError;
 use crate::loopback;
 
-/// The largest result of a function. The quotas of AWS Lambda say 6 MB for a synchronous invocation; Lambda
-/// itself accepts 6 MiB and 100 bytes, the number in its error.
+/// The maximum size of a function's result. The documented quota of AWS Lambda is 6 MB for a synchronous invocation.
+/// Lambda in fact accepts 6 MiB and 100 bytes, the number in its error message.
 const MAX_RESULT_BYTES: usize = 6 * 1024 * 1024 + 100;
 
-/// The buffer of a connection. It has to hold the whole head of a request.
+/// The size of a connection's buffer, which must fit the whole head of a request.
 const BUFFER: usize = 64 * 1024;
 
 /// The version of the API.
 const VERSION: &str = "/2018-06-01/runtime/";
 
-/// The value of `AWS_LAMBDA_RUNTIME_API`: the address at which the instance polls for work. Since it has a
-/// path, Rust's runtime accepts only a whole URL.
+/// The value of `AWS_LAMBDA_RUNTIME_API`: the address at which the instance polls for work. It is a full URL, because
+/// Rust's runtime accepts an address with a path only in that form.
 pub(super) fn address(api: SocketAddr, function: &str, instance: &InstanceId) -> String {
     format!("http://{api}/rt/{function}/{instance}")
 }
@@ -44,7 +44,7 @@ pub(super) async fn serve(listener: TcpListener, port: u16, shared: Arc<Shared>)
     .await;
 }
 
-/// A call of an instance.
+/// A request from an instance.
 #[derive(Debug, PartialEq, Eq)]
 enum Call<'a> {
     /// The instance waits for work.

@@ -1,4 +1,4 @@
-//! Starts processes that the kernel ends when this process ends.
+//! Starts processes that the kernel kills when this process ends.
 
 use std::io;
 use std::process::Stdio;
@@ -13,18 +13,18 @@ type Request = (Command, oneshot::Sender<io::Result<Child>>);
 
 /// Starts all processes from one thread.
 ///
-/// A process that requests it (`PR_SET_PDEATHSIG`) ends when the *thread* that started it ends, and the runtime
-/// starts and ends threads at any time. The thread of this value lives as long as the value.
+/// The kernel kills a process that has set `PR_SET_PDEATHSIG` when the *thread* that started it ends. A thread of the
+/// async runtime may end at any time, but the thread of a `Starter` lives as long as the `Starter`.
 #[derive(Debug)]
 pub(super) struct Starter {
     requests: mpsc::Sender<Request>,
-    /// Whether `setpriv` of util-linux is available, which makes that request.
-    ends_with_us: bool,
+    /// Whether `setpriv` of util-linux, which sets `PR_SET_PDEATHSIG`, is available.
+    has_setpriv: bool,
 }
 
 impl Starter {
     pub(super) async fn new() -> Self {
-        let asked = command("setpriv").args(["--pdeathsig", "KILL", "true"]).output().await;
+        let probe = command("setpriv").args(["--pdeathsig", "KILL", "true"]).output().await;
         let (requests, received) = mpsc::channel::<Request>();
         let runtime = Handle::current();
         std::thread::spawn(move || {
@@ -34,15 +34,15 @@ impl Starter {
                 let _ = reply.send(command.spawn());
             }
         });
-        Self { requests, ends_with_us: asked.is_ok_and(|asked| asked.status.success()) }
+        Self { requests, has_setpriv: probe.is_ok_and(|probe| probe.status.success()) }
     }
 
     /// A command that runs `program` in its own process group, which a terminal's Ctrl-C does not reach.
     pub(super) fn command(&self, program: &std::path::Path) -> Command {
-        let mut command = if self.ends_with_us {
-            let mut with = command("setpriv");
-            with.args(["--pdeathsig", "KILL", "--"]).arg(program);
-            with
+        let mut command = if self.has_setpriv {
+            let mut setpriv = command("setpriv");
+            setpriv.args(["--pdeathsig", "KILL", "--"]).arg(program);
+            setpriv
         } else {
             command(program)
         };
@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that was killed cannot end its processes. The kernel ends them with the thread.
+    /// A server that was killed cannot stop its processes, so the kernel must do it.
     #[tokio::test]
     async fn a_process_ends_with_the_thread_that_started_it() {
         let starter = Starter::new().await;
@@ -79,6 +79,6 @@ mod tests {
         assert_eq!(lines.next_line().await.unwrap().as_deref(), Some("started"));
         drop(starter);
         let ended = tokio::time::timeout(Duration::from_secs(20), child.wait()).await;
-        assert_eq!(ended.expect("the kernel ends it").unwrap().signal(), Some(9));
+        assert_eq!(ended.expect("the kernel kills it").unwrap().signal(), Some(9));
     }
 }
