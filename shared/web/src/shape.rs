@@ -91,7 +91,7 @@ pub(crate) fn bind<T: DeserializeOwned, V: Bindable>(
             placeholders = V::placeholders();
         }
         // serde stops at the first error. With a placeholder for the faulty value, the next attempt reaches
-        // the next error. Placeholders are never returned: once there is an error, so is the result.
+        // the next error. The result of that attempt is never returned.
         let Some(placeholder) = placeholders.next() else { return Err(errors) };
         values.insert(name, placeholder);
     }

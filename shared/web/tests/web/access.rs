@@ -1,4 +1,4 @@
-//! Who is admitted, and the answers to refused callers.
+//! Which callers a route admits, and how it answers the others.
 
 use auth::LiveSession;
 use identity::{Account, EmailStanding, Role, Roles, SessionEpoch, Standing, UserId, Username};
@@ -63,7 +63,7 @@ async fn ask<R: Route>(route: &Service<R>, token: &str) -> EventResponse {
     answer(route, event(bearer(post(b"{}"), token))).await
 }
 
-fn let_in() -> (i64, String) {
+fn admitted() -> (i64, String) {
     (204, String::new())
 }
 
@@ -121,7 +121,7 @@ async fn more_than_one_token_is_refused() {
     let bench = Bench::new(&[Role::User]);
     let route = bench.by_token();
     let token = bench.token();
-    assert_eq!(outcome(&ask(&route, &token).await), let_in());
+    assert_eq!(outcome(&ask(&route, &token).await), admitted());
     for value in [
         format!("Bearer {token},Bearer {token}"),
         format!("Bearer {token}, Bearer {token}"),
@@ -140,17 +140,17 @@ async fn more_than_one_token_is_refused() {
 }
 
 #[tokio::test]
-async fn the_case_of_the_scheme_does_not_matter() {
+async fn the_scheme_is_case_insensitive() {
     let bench = Bench::new(&[]);
     for scheme in ["bearer", "BEARER", "bEaReR", "Bearer  "] {
         let value = format!("{scheme} {}", bench.token());
         let event_json = with_header(post(b"{}"), "authorization", &value);
-        assert_eq!(outcome(&answer(&bench.by_token(), event(event_json)).await), let_in());
+        assert_eq!(outcome(&answer(&bench.by_token(), event(event_json)).await), admitted());
     }
 }
 
 #[tokio::test]
-async fn a_missing_role_gets_its_challenge() {
+async fn a_missing_role_gets_the_challenge_insufficient_scope() {
     let bench = Bench::new(&[Role::User, Role::SuperAdmin]);
     let by_token = ByTokenAdmin::new(&bench.forge, &bench.clock, Finding::Nothing);
     let found = Finding::Found(bench.account(&[Role::User]), bench.session());
@@ -163,19 +163,19 @@ async fn a_missing_role_gets_its_challenge() {
 }
 
 #[tokio::test]
-async fn by_token_the_roles_in_the_token_decide_and_checked_the_current_ones() {
-    let admin_then = Bench::new(&[Role::Admin]);
-    let by_token = ByTokenAdmin::new(&admin_then.forge, &admin_then.clock, Finding::Nothing);
-    assert_eq!(outcome(&ask(&by_token, &admin_then.token()).await), let_in());
-    let user_now = Finding::Found(admin_then.account(&[Role::User]), admin_then.session());
-    let checked = ByAccountAdmin::new(&admin_then.forge, &admin_then.clock, user_now);
-    let answered = ask(&checked, &admin_then.token()).await;
+async fn the_roles_in_the_token_decide_by_token_and_the_current_roles_when_checked() {
+    let former_admin = Bench::new(&[Role::Admin]);
+    let by_token = ByTokenAdmin::new(&former_admin.forge, &former_admin.clock, Finding::Nothing);
+    assert_eq!(outcome(&ask(&by_token, &former_admin.token()).await), admitted());
+    let demoted = Finding::Found(former_admin.account(&[Role::User]), former_admin.session());
+    let checked = ByAccountAdmin::new(&former_admin.forge, &former_admin.clock, demoted);
+    let answered = ask(&checked, &former_admin.token()).await;
     assert_eq!(outcome(&answered), refused(403, "insufficient_role"));
 
-    let user_then = Bench::new(&[Role::User]);
-    let admin_now = Finding::Found(user_then.account(&[Role::Admin]), user_then.session());
-    let checked = ByAccountAdmin::new(&user_then.forge, &user_then.clock, admin_now);
-    assert_eq!(outcome(&ask(&checked, &user_then.token()).await), let_in());
+    let former_user = Bench::new(&[Role::User]);
+    let promoted = Finding::Found(former_user.account(&[Role::Admin]), former_user.session());
+    let checked = ByAccountAdmin::new(&former_user.forge, &former_user.clock, promoted);
+    assert_eq!(outcome(&ask(&checked, &former_user.token()).await), admitted());
 }
 
 #[tokio::test]
@@ -184,20 +184,23 @@ async fn a_checked_route_requires_an_active_account_and_a_live_session() {
     let account = bench.account(&[Role::User]);
     let session = bench.session();
     let found = |account: &Account, session| Finding::Found(account.clone(), session);
-    assert_eq!(bench.checked(found(&account, session)).await, let_in());
+    assert_eq!(bench.checked(found(&account, session)).await, admitted());
 
     let disabled = Account { standing: Standing::Disabled, ..account.clone() };
-    let raised = Account { epoch: SessionEpoch::new(2), ..account.clone() };
-    let over = LiveSession { expires_at: bench.clock.now(), ..session };
-    let older = LiveSession { epoch: SessionEpoch::new(0), ..session };
+    let of_next_epoch = Account { epoch: SessionEpoch::new(2), ..account.clone() };
+    let expired = LiveSession { expires_at: bench.clock.now(), ..session };
+    let of_earlier_epoch = LiveSession { epoch: SessionEpoch::new(0), ..session };
     for (why, finding) in [
-        ("gone", Finding::Nothing),
-        ("disabled", found(&disabled, session)),
-        ("no session", Finding::AccountAlone(account.clone())),
-        ("the session is over", found(&account, over)),
-        ("an older session", found(&account, older)),
-        ("an older token", found(&raised, LiveSession { epoch: SessionEpoch::new(2), ..session })),
-        ("an older token and session", found(&raised, session)),
+        ("no account", Finding::Nothing),
+        ("the account is disabled", found(&disabled, session)),
+        ("no session", Finding::AccountOnly(account.clone())),
+        ("the session has expired", found(&account, expired)),
+        ("the session has an earlier epoch", found(&account, of_earlier_epoch)),
+        (
+            "the token has an earlier epoch",
+            found(&of_next_epoch, LiveSession { epoch: SessionEpoch::new(2), ..session }),
+        ),
+        ("the token and the session have an earlier epoch", found(&of_next_epoch, session)),
     ] {
         assert_eq!(bench.checked(finding).await, refused(401, "invalid_token"), "{why}");
     }
@@ -223,8 +226,8 @@ async fn the_caller_is_admitted_before_the_body_is_read() {
         assert_eq!(outcome(&answered), refused(401, "missing_token"));
         let answered = answer(&bench.by_token(), event(bearer(plain, "a.b.c"))).await;
         assert_eq!(outcome(&answered), refused(401, "invalid_token"));
-        let let_in = answer(&bench.by_token(), event(bearer(post(&body), &bench.token()))).await;
-        assert!(matches!(let_in.status_code, 400 | 413));
+        let answered = answer(&bench.by_token(), event(bearer(post(&body), &bench.token()))).await;
+        assert!(matches!(answered.status_code, 400 | 413));
     }
 }
 

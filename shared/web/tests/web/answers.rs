@@ -1,4 +1,4 @@
-//! What all answers have in common.
+//! Properties of all answers.
 
 use serde_json::{Value, json};
 use testkit::event;
@@ -73,7 +73,7 @@ async fn a_problem_follows_rfc_9457() {
         assert_eq!(body["request_id"], REQUEST_ID);
         assert!(body["title"].is_string() && body["detail"].is_string());
         assert_eq!(body.as_object().unwrap().len(), 6, "{body}");
-        assert!(!body.to_string().contains("inside story"));
+        assert!(!body.to_string().contains("internal cause"));
     }
     assert_eq!(header(&moody("throttle").await, "retry-after"), Some("7"));
     assert_eq!(header(&moody("unavailable").await, "retry-after"), Some("2"));
@@ -81,31 +81,31 @@ async fn a_problem_follows_rfc_9457() {
 }
 
 #[tokio::test]
-async fn a_panic_is_answered_500_and_the_function_survives() {
+async fn a_panic_is_answered_with_500_and_the_function_survives() {
     for _ in 0..3 {
         let answered = moody("panic").await;
         assert_eq!(outcome(&answered), (500, "internal".to_owned()));
         assert!(
             !format!("{answered:?}").contains("hush"),
-            "the message of the panic is not answered"
+            "the answer does not contain the panic message"
         );
         assert_eq!(moody("nothing").await.status_code, 204);
     }
 }
 
 #[tokio::test]
-async fn the_request_id_is_the_gateways() {
+async fn the_request_id_comes_from_the_gateway() {
     let with_id = async |id: Value| {
         let mut event_json = post(b"{");
         event_json["requestContext"]["requestId"] = id;
         let answered = answer(&open(Echo), event(event_json)).await;
-        let said = testkit::body(&answered)["request_id"].as_str().unwrap().to_owned();
-        assert_eq!(header(&answered, "x-request-id"), Some(said.as_str()), "both say the same");
-        said
+        let id = testkit::body(&answered)["request_id"].as_str().unwrap().to_owned();
+        assert_eq!(header(&answered, "x-request-id"), Some(id.as_str()), "header and body agree");
+        id
     };
     assert_eq!(with_id(json!("abc=")).await, "abc=");
-    for odd in [json!(null), json!("a\r\nset-cookie: b"), json!("a\u{0}"), json!("\u{7f}")] {
-        assert_eq!(with_id(odd).await, "unknown");
+    for invalid in [json!(null), json!("a\r\nset-cookie: b"), json!("a\u{0}"), json!("\u{7f}")] {
+        assert_eq!(with_id(invalid).await, "unknown");
     }
     // A client cannot choose the id.
     let event_json = testkit::header(post(b"{}"), "x-request-id", "mine");
