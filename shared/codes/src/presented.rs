@@ -10,7 +10,7 @@ use crate::Digits;
 pub enum PresentedCode {
     /// The token from a link.
     Token(String),
-    /// The digits with which a signed-out user resets the password.
+    /// The digits with which the owner of an address resets the password.
     Digits {
         /// The address to which the digits were mailed, as the caller states it.
         address: String,

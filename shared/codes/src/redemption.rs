@@ -72,7 +72,7 @@ impl Redemption {
     ///
     /// # Errors
     /// [`CodeError::Wrong`] when the code is invalid for any reason; [`CodeError::Throttle`] when there have been too
-    /// many attempts. For every other error, a service could not be reached, and no attempt is counted.
+    /// many attempts. For every other error, the check could not be carried out, and no attempt is counted.
     pub async fn find(
         &self,
         purpose: MailedFor,

@@ -98,7 +98,7 @@ mod tests {
         let now = SystemClock.now().as_millisecond();
         let millis = u64::try_from(now + from_now_ms).unwrap();
         let deadline = Invocations::default().deadline(millis, &SystemClock);
-        // Makes up for the moment that has passed since then.
+        // Makes up for the moment that has passed since `now`.
         let left = deadline.known_to(async { Deadline::left_for_a_call() }).await.unwrap();
         (left + Duration::from_millis(500)).as_secs()
     }

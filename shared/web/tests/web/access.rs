@@ -91,9 +91,9 @@ async fn without_a_token_the_challenge_has_no_error() {
     query["queryStringParameters"] = json!({"access_token": bench.token()});
     events.push(query);
     for event_json in events {
-        let answered = answer(&route, event(event_json.clone())).await;
-        assert_eq!(outcome(&answered), refused(401, "missing_token"), "{event_json}");
-        let challenge = header(&answered, "www-authenticate");
+        let response = answer(&route, event(event_json.clone())).await;
+        assert_eq!(outcome(&response), refused(401, "missing_token"), "{event_json}");
+        let challenge = header(&response, "www-authenticate");
         assert_eq!(challenge, Some(r#"Bearer realm="latchkey""#));
     }
 }
@@ -106,12 +106,12 @@ async fn every_bad_token_gets_the_same_answer() {
     let bad = bench.forge.bad_tokens(&bench.claims, bench.clock.now());
     // A header cannot contain a line break.
     for bad in bad.into_iter().filter(|bad| !bad.token.contains('\n')) {
-        let answered = ask(&route, &bad.token).await;
-        let (status, code) = outcome(&answered);
+        let response = ask(&route, &bad.token).await;
+        let (status, code) = outcome(&response);
         assert_eq!((status, code.as_str()), (401, "invalid_token"), "{}", bad.fault);
-        let challenge = header(&answered, "www-authenticate");
+        let challenge = header(&response, "www-authenticate");
         assert_eq!(challenge, Some(r#"Bearer realm="latchkey", error="invalid_token""#));
-        let readable = testkit::readable(&answered);
+        let readable = testkit::readable(&response);
         assert_eq!(*first.get_or_insert(readable.clone()), readable, "{}", bad.fault);
     }
 }
@@ -130,8 +130,8 @@ async fn more_than_one_token_is_refused() {
         format!("Bearer {token}\u{e4}"),
     ] {
         let event_json = with_header(post(b"{}"), "authorization", &value);
-        let answered = answer(&route, event(event_json)).await;
-        assert_eq!(outcome(&answered), refused(401, "invalid_token"), "{value}");
+        let response = answer(&route, event(event_json)).await;
+        assert_eq!(outcome(&response), refused(401, "invalid_token"), "{value}");
     }
     let mut twice = event(bearer(post(b"{}"), &token));
     let value = twice.headers["authorization"].clone();
@@ -155,9 +155,9 @@ async fn a_missing_role_gets_the_challenge_insufficient_scope() {
     let by_token = ByTokenAdmin::new(&bench.forge, &bench.clock, Finding::Nothing);
     let found = Finding::Found(bench.account(&[Role::User]), bench.session());
     let by_account = ByAccountAdmin::new(&bench.forge, &bench.clock, found);
-    for answered in [ask(&by_token, &bench.token()).await, ask(&by_account, &bench.token()).await] {
-        assert_eq!(outcome(&answered), refused(403, "insufficient_role"));
-        let challenge = header(&answered, "www-authenticate");
+    for response in [ask(&by_token, &bench.token()).await, ask(&by_account, &bench.token()).await] {
+        assert_eq!(outcome(&response), refused(403, "insufficient_role"));
+        let challenge = header(&response, "www-authenticate");
         assert_eq!(challenge, Some(r#"Bearer realm="latchkey", error="insufficient_scope""#));
     }
 }
@@ -169,8 +169,8 @@ async fn the_roles_in_the_token_decide_by_token_and_the_current_roles_when_check
     assert_eq!(outcome(&ask(&by_token, &former_admin.token()).await), admitted());
     let demoted = Finding::Found(former_admin.account(&[Role::User]), former_admin.session());
     let checked = ByAccountAdmin::new(&former_admin.forge, &former_admin.clock, demoted);
-    let answered = ask(&checked, &former_admin.token()).await;
-    assert_eq!(outcome(&answered), refused(403, "insufficient_role"));
+    let response = ask(&checked, &former_admin.token()).await;
+    assert_eq!(outcome(&response), refused(403, "insufficient_role"));
 
     let former_user = Bench::new(&[Role::User]);
     let promoted = Finding::Found(former_user.account(&[Role::Admin]), former_user.session());
@@ -212,8 +212,8 @@ async fn a_failed_account_check_admits_no_caller() {
     assert_eq!(bench.checked(Finding::Outage).await, refused(503, "unavailable"));
     assert_eq!(bench.checked(Finding::Defect).await, refused(500, "internal"));
     let route = ByAccount::new(&bench.forge, &bench.clock, Finding::Outage);
-    let answered = ask(&route, &bench.token()).await;
-    assert!(header(&answered, "retry-after").unwrap().parse::<u64>().unwrap() > 0);
+    let response = ask(&route, &bench.token()).await;
+    assert!(header(&response, "retry-after").unwrap().parse::<u64>().unwrap() > 0);
 }
 
 #[tokio::test]
@@ -222,12 +222,12 @@ async fn the_caller_is_admitted_before_the_body_is_read() {
     let bad_bodies = [b"{".to_vec(), b"\xff".to_vec(), vec![b'a'; 1_000_000]];
     for body in bad_bodies {
         let plain = without_token(post(&body));
-        let answered = answer(&bench.by_token(), event(plain.clone())).await;
-        assert_eq!(outcome(&answered), refused(401, "missing_token"));
-        let answered = answer(&bench.by_token(), event(bearer(plain, "a.b.c"))).await;
-        assert_eq!(outcome(&answered), refused(401, "invalid_token"));
-        let answered = answer(&bench.by_token(), event(bearer(post(&body), &bench.token()))).await;
-        assert!(matches!(answered.status_code, 400 | 413));
+        let response = answer(&bench.by_token(), event(plain.clone())).await;
+        assert_eq!(outcome(&response), refused(401, "missing_token"));
+        let response = answer(&bench.by_token(), event(bearer(plain, "a.b.c"))).await;
+        assert_eq!(outcome(&response), refused(401, "invalid_token"));
+        let response = answer(&bench.by_token(), event(bearer(post(&body), &bench.token()))).await;
+        assert!(matches!(response.status_code, 400 | 413));
     }
 }
 

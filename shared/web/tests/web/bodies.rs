@@ -205,8 +205,8 @@ async fn nesting_is_bounded() {
 #[tokio::test]
 async fn a_body_may_be_sent_in_base64() {
     let event_json = base64(post(b""), br#"{"a":"b"}"#);
-    let answered = answer(&open(Echo), event(event_json)).await;
-    assert_eq!(testkit::body(&answered), json!({"a": "b"}));
+    let response = answer(&open(Echo), event(event_json)).await;
+    assert_eq!(testkit::body(&response), json!({"a": "b"}));
     for bad in ["{}", "e30", "e30==", "e 30=", "e30=\n", "====", "e3\u{e4}=", "-_-_"] {
         let mut event = post(b"");
         event["isBase64Encoded"] = json!(true);
@@ -237,9 +237,9 @@ async fn a_body_must_be_utf_8() {
         b"\xff\xfe\0\0{\0\0\0}\0\0\0".to_vec(),
         b"\xef\xbb\xbf\xff".to_vec(),
     ] {
-        let answered = answer(&open(Echo), event(base64(post(b""), &bad))).await;
-        assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{bad:?}");
-        let detail = &testkit::body(&answered)["detail"];
+        let response = answer(&open(Echo), event(base64(post(b""), &bad))).await;
+        assert_eq!(outcome(&response), refused(400, "invalid_request"), "{bad:?}");
+        let detail = &testkit::body(&response)["detail"];
         assert_eq!(detail, "The body must be encoded in UTF-8.", "{bad:?}");
     }
     let marked = base64(post(b""), b"\xef\xbb\xbf{\"a\":\"b\"}");
@@ -255,9 +255,9 @@ async fn the_answer_states_why_a_body_is_refused() {
         ("[]", "The body must be a JSON object."),
         ("{\"a\":\"\0\"}", "The body is not valid JSON, or its nesting is too deep."),
     ] {
-        let answered = answer(&open(Echo), event(post(bad.as_bytes()))).await;
-        assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{bad:?}");
-        assert_eq!(testkit::body(&answered)["detail"], reason, "{bad:?}");
+        let response = answer(&open(Echo), event(post(bad.as_bytes()))).await;
+        assert_eq!(outcome(&response), refused(400, "invalid_request"), "{bad:?}");
+        assert_eq!(testkit::body(&response)["detail"], reason, "{bad:?}");
     }
 }
 
@@ -272,8 +272,8 @@ async fn an_unpaired_surrogate_is_refused() {
             );
         }
     }
-    let answered = answer(&open(Echo), event(post(br#"{"a":"\ud83d\ude00"}"#))).await;
-    assert_eq!(testkit::body(&answered), json!({"a": "😀"}));
+    let response = answer(&open(Echo), event(post(br#"{"a":"\ud83d\ude00"}"#))).await;
+    assert_eq!(testkit::body(&response), json!({"a": "😀"}));
 }
 
 #[tokio::test]
@@ -324,10 +324,10 @@ async fn members_must_have_their_types_and_unknown_members_are_ignored() {
         json!(["hush"]),
         json!(["hush", 7]),
     ] {
-        let answered = shaped(bad.clone()).await;
-        assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{bad}");
+        let response = shaped(bad.clone()).await;
+        assert_eq!(outcome(&response), refused(400, "invalid_request"), "{bad}");
         assert!(
-            !testkit::body(&answered).to_string().contains("hush"),
+            !testkit::body(&response).to_string().contains("hush"),
             "the answer does not quote the request"
         );
     }
@@ -345,10 +345,10 @@ async fn a_member_that_is_missing_or_has_the_wrong_type_is_named() {
         (json!({"number": {}}), &["name missing", "number wrong_type"]),
         (json!({"number": -1, "name": 1}), &["name wrong_type", "number wrong_type"]),
     ] {
-        let answered = answer(&open(Shaped), event(json_body(post(b""), &body))).await;
-        assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{body}");
-        let answered = testkit::body(&answered);
-        let errors = answered["errors"].as_array().unwrap().iter();
+        let response = answer(&open(Shaped), event(json_body(post(b""), &body))).await;
+        assert_eq!(outcome(&response), refused(400, "invalid_request"), "{body}");
+        let response = testkit::body(&response);
+        let errors = response["errors"].as_array().unwrap().iter();
         let found: Vec<_> = errors
             .inspect(|error| assert!(error["detail"].is_string()))
             .map(|error| format!("{} {}", error["field"], error["code"]).replace('"', ""))

@@ -58,10 +58,10 @@ fn through(secret: &str, viewer: &str) -> Value {
 }
 
 async fn network_seen(edge: &Edge, request: Value) -> String {
-    let answered = answer(&open(ShowNetwork).behind(edge.clone()), event(request)).await;
-    match answered.status_code {
-        200 => testkit::body(&answered)["message"].as_str().unwrap().to_owned(),
-        status => format!("{status} {}", outcome(&answered).1),
+    let response = answer(&open(ShowNetwork).behind(edge.clone()), event(request)).await;
+    match response.status_code {
+        200 => testkit::body(&response)["message"].as_str().unwrap().to_owned(),
+        status => format!("{status} {}", outcome(&response).1),
     }
 }
 
@@ -123,7 +123,7 @@ async fn both_edge_secrets_are_accepted_while_a_pepper_is_rotated() {
 async fn a_request_that_bypasses_the_edge_is_refused_before_anything_else() {
     let edge = trusted(DIGEST);
     let refused =
-        |answered: EventResponse| assert_eq!(outcome(&answered), (403, "forbidden".into()));
+        |response: EventResponse| assert_eq!(outcome(&response), (403, "forbidden".into()));
     // A public document, an invalid body, and a missing token.
     refused(answer(&open(Bodiless).behind(edge.clone()), event(post(b""))).await);
     refused(answer(&open(Echo).behind(edge.clone()), event(post(b"{"))).await);
@@ -139,9 +139,9 @@ async fn a_request_that_bypasses_the_edge_is_refused_before_anything_else() {
 
 #[tokio::test]
 async fn a_refusal_does_not_mention_the_edge_and_has_no_challenge() {
-    let answered = answer(&open(Bodiless).behind(trusted(DIGEST)), event(post(b""))).await;
-    assert!(!answered.headers.contains_key("www-authenticate"));
-    let body = testkit::body(&answered).to_string();
+    let response = answer(&open(Bodiless).behind(trusted(DIGEST)), event(post(b""))).await;
+    assert!(!response.headers.contains_key("www-authenticate"));
+    let body = testkit::body(&response).to_string();
     for word in ["edge", "secret", "CloudFront", "viewer"] {
         assert!(!body.contains(word), "{body}");
     }
@@ -154,8 +154,8 @@ async fn without_an_edge_the_edge_headers_have_no_effect() {
     for off in [edge(&[]), edge(&[("TRUSTED_EDGE", "off")])] {
         assert_eq!(network_seen(&off.unwrap(), spoofed.clone()).await, "198.51.100.1");
     }
-    let answered = answer(&open(ShowNetwork), event(spoofed)).await;
-    assert_eq!(testkit::body(&answered), json!({"message": "198.51.100.1"}));
+    let response = answer(&open(ShowNetwork), event(spoofed)).await;
+    assert_eq!(testkit::body(&response), json!({"message": "198.51.100.1"}));
 }
 
 #[test]

@@ -150,8 +150,8 @@ async fn no_route_can_read_credentials_from_headers() {
 async fn names_that_come_from_the_request_are_cut() {
     type All = std::collections::BTreeMap<String, u8>;
     let shown = |Query(all): Query<All>| Json(all);
-    let answered = answer(shown, get(&format!("{}=a", "\u{f6}".repeat(1_000)), json!({}))).await;
-    assert_eq!(errors(&answered), [("\u{f6}".repeat(64), "wrong_type".to_owned())]);
+    let response = answer(shown, get(&format!("{}=a", "\u{f6}".repeat(1_000)), json!({}))).await;
+    assert_eq!(errors(&response), [("\u{f6}".repeat(64), "wrong_type".to_owned())]);
 }
 
 #[tokio::test]
@@ -217,13 +217,13 @@ async fn a_path_parameter_of_the_wrong_type_is_answered_with_404() {
 #[tokio::test]
 async fn a_raw_body_is_read_as_it_was_sent() {
     let sent = b"\xff\x00{";
-    let answered = answer(
+    let response = answer(
         |(_, Bytes(body)): (NoBody, Bytes)| Content::bytes("application/octet-stream", body),
         base64(get("", json!({})), sent),
     )
     .await;
-    assert_eq!(answered.body.as_deref(), Some(&sent[..]));
-    assert!(answered.is_base64_encoded);
+    assert_eq!(response.body.as_deref(), Some(&sent[..]));
+    assert!(response.is_base64_encoded);
     let large = "a".repeat(web::MAX_BODY_BYTES + 1);
     let mut request = get("", json!({}));
     request["body"] = json!(large);
@@ -232,7 +232,7 @@ async fn a_raw_body_is_read_as_it_was_sent() {
 
 #[tokio::test]
 async fn an_output_can_have_a_status_headers_and_a_content_type() {
-    let answered = answer(
+    let response = answer(
         |_: NoBody| {
             let cached = HeaderMap::from_iter([(
                 header::CACHE_CONTROL,
@@ -243,17 +243,17 @@ async fn an_output_can_have_a_status_headers_and_a_content_type() {
         get("", json!({})),
     )
     .await;
-    assert_eq!(answered.status_code, 206);
-    assert_eq!(crate::header(&answered, "content-type"), Some("text/csv; charset=utf-8"));
-    assert_eq!(crate::header(&answered, "cache-control"), Some("private, max-age=60"));
-    assert_eq!(crate::header(&answered, "x-content-type-options"), Some("nosniff"));
-    assert_eq!(answered.body.as_deref(), Some(&b"a,b"[..]));
-    assert!(!answered.is_base64_encoded);
+    assert_eq!(response.status_code, 206);
+    assert_eq!(crate::header(&response, "content-type"), Some("text/csv; charset=utf-8"));
+    assert_eq!(crate::header(&response, "cache-control"), Some("private, max-age=60"));
+    assert_eq!(crate::header(&response, "x-content-type-options"), Some("nosniff"));
+    assert_eq!(response.body.as_deref(), Some(&b"a,b"[..]));
+    assert!(!response.is_base64_encoded);
 }
 
 #[tokio::test]
 async fn repeated_headers_are_joined_except_cookies() {
-    let answered = answer(
+    let response = answer(
         |_: NoBody| {
             let headers = [
                 (header::SET_COOKIE, "a=1; Secure"),
@@ -270,7 +270,7 @@ async fn repeated_headers_are_joined_except_cookies() {
         get("", json!({})),
     )
     .await;
-    let sent = serde_json::to_value(answered).unwrap();
+    let sent = serde_json::to_value(response).unwrap();
     assert_eq!(sent["cookies"], json!(["a=1; Secure", "b=2; Secure"]));
     assert_eq!(sent["headers"]["vary"], "origin, accept");
     assert!(sent["headers"].get("set-cookie").is_none(), "{sent}");
@@ -287,9 +287,9 @@ async fn an_output_with_a_header_that_is_not_utf_8_is_answered_with_500() {
             )
         }));
         let request = get("", json!({"x-name": name.as_str()}));
-        let answered = service.answer(event(request)).await;
-        assert_eq!(outcome(&answered), (500, "internal".to_owned()));
-        assert!(serde_json::to_string(&answered).is_ok());
+        let response = service.answer(event(request)).await;
+        assert_eq!(outcome(&response), (500, "internal".to_owned()));
+        assert!(serde_json::to_string(&response).is_ok());
     }
 }
 

@@ -152,10 +152,10 @@ async fn the_reason_is_logged_but_not_sent_to_the_client() {
     ] {
         let lines = Lines::start();
         let body = json!({"do": mood});
-        let answered = answer(&open(Moody), event(json_body(post(b""), &body))).await;
+        let response = answer(&open(Moody), event(json_body(post(b""), &body))).await;
         let line = lines.line();
         assert_eq!((&line["level"], &line["code"]), (&json!(level), &json!(code)));
         assert_eq!((&line["reason"], &line["route"]), (&json!(reason), &json!("moody")));
-        assert!(!testkit::body(&answered).to_string().contains(reason));
+        assert!(!testkit::body(&response).to_string().contains(reason));
     }
 }

@@ -16,10 +16,10 @@ fn status_of(event_json: &Value) -> Option<i64> {
         let guarded =
             ByToken::new(&testkit::Forge::new(), &testkit::TestClock::default(), Finding::Nothing);
         assert_eq!(answer(&guarded, event.clone()).await.status_code, 401);
-        let answered = answer(&open(Echo), event).await;
-        assert!(header(&answered, "x-request-id").is_some());
-        assert_eq!(header(&answered, "x-content-type-options"), Some("nosniff"));
-        Some(answered.status_code)
+        let response = answer(&open(Echo), event).await;
+        assert!(header(&response, "x-request-id").is_some());
+        assert_eq!(header(&response, "x-content-type-options"), Some("nosniff"));
+        Some(response.status_code)
     })
 }
 
