@@ -163,7 +163,7 @@ async fn a_missing_role_gets_the_challenge_insufficient_scope() {
 }
 
 #[tokio::test]
-async fn the_roles_in_the_token_decide_by_token_and_the_current_roles_when_checked() {
+async fn routes_by_token_use_the_roles_in_the_token_and_checked_routes_the_current_ones() {
     let former_admin = Bench::new(&[Role::Admin]);
     let by_token = ByTokenAdmin::new(&former_admin.forge, &former_admin.clock, Finding::Nothing);
     assert_eq!(outcome(&ask(&by_token, &former_admin.token()).await), admitted());
