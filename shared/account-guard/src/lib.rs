@@ -1,7 +1,7 @@
-//! The gate of checked routes: the verifier, and the accounts.
+//! The gate of checked routes: a verifier and a reader of accounts and sessions.
 //!
-//! A checked route names [`Checked`] as its access. After the token has been verified, account and session are
-//! read with strongly consistent reads, concurrently. The account's current roles decide.
+//! A checked route declares [`Checked`] as its access. After the token has been verified, the account and the session
+//! are read concurrently, with strongly consistent reads. The account's current roles decide.
 //!
 //! ```
 //! # use account_guard::*;
@@ -62,11 +62,11 @@ use web::{AccountGate, Gate, TokenGate};
 
 pub use auth::CheckedCaller;
 
-/// Every holder of a valid access token whose account is active and has the role that `R` requires, and whose
+/// Access for any holder of a valid access token, if the account is active and has the role that `R` requires, and the
 /// session has not ended.
 pub type Checked<R> = web::CheckedBy<AccountGuard, R>;
 
-/// A verifier of access tokens, and the accounts and sessions of the users' table.
+/// A verifier of access tokens, and a reader of the accounts and sessions in the users' table.
 #[derive(Clone, Debug)]
 pub struct AccountGuard {
     tokens: TokenGuard,
@@ -75,7 +75,7 @@ pub struct AccountGuard {
 }
 
 impl AccountGuard {
-    /// The database client, for the route's own tables: a process has one connection pool.
+    /// The database client. Routes use it for their own tables, so that a process has one connection pool.
     #[must_use]
     pub fn database(&self) -> &Client {
         self.tokens.database()
@@ -84,12 +84,12 @@ impl AccountGuard {
     /// The global epoch, which is read with the key set.
     ///
     /// # Errors
-    /// The key set cannot be read, and the previous one is too old.
+    /// When the key set cannot be read, and the cached one is too old.
     pub async fn epoch(&self) -> Result<GlobalEpoch, KeyError> {
         self.tokens.epoch().await
     }
 
-    /// The users' table.
+    /// The configuration of the users' table.
     #[must_use]
     pub fn users(&self) -> &store::Config {
         &self.table

@@ -1,4 +1,4 @@
-//! Confirms addresses by codes.
+//! Confirms e-mail addresses with mailed codes.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use store::{CodeRecord, NewMail, Notice, Redeemed, Verifications};
 
 use crate::{CodeError, PresentedCode, Redemption};
 
-/// Confirms addresses by codes.
+/// Confirms the e-mail addresses of accounts with mailed codes.
 pub struct Confirmations {
     redemption: Redemption,
     verifications: Verifications,
@@ -24,18 +24,19 @@ impl fmt::Debug for Confirmations {
 }
 
 impl Confirmations {
-    /// Confirms addresses in `verifications` by the codes that `redemption` finds.
+    /// Confirms addresses in `verifications` with the codes that `redemption` finds.
     #[must_use]
     pub fn new(redemption: Redemption, verifications: Verifications, world: &World) -> Self {
         Self { redemption, verifications, world: world.clone() }
     }
 
-    /// Confirms the address that the code was mailed to, and claims it for the account that asked for the
-    /// code. The account gives up its previous address, and the owner of that address gets a notice if they
-    /// had confirmed it. Presenting the same code again succeeds as long as the account has the address.
+    /// Confirms the address that the code was mailed to, and gives it to the account that requested the code.
+    ///
+    /// The account loses its previous address. If that was confirmed, a notice is mailed to it. Presenting the same
+    /// code again succeeds as long as the account has the address.
     ///
     /// # Errors
-    /// [`CodeError::Taken`] when another account uses the e-mail address; otherwise as
+    /// [`CodeError::Taken`] when another account uses the e-mail address; otherwise the errors of
     /// [`Redemption::find`].
     pub async fn confirm(
         &self,
@@ -48,7 +49,7 @@ impl Confirmations {
         let mail = located.mail;
         let has_confirmed =
             async { Ok::<_, CodeError>(redemption.codes.has_confirmed(mail).await?) };
-        // Checked first, because a used code is not found below.
+        // Checked first, because `load` does not find a code that has been used.
         let (has_confirmed, located) = located.carry_out(has_confirmed).await?;
         if has_confirmed {
             located.succeeded().await;
@@ -82,11 +83,11 @@ impl Confirmations {
     async fn claim(&self, code: &CodeRecord, account: &Account) -> Result<Redeemed, CodeError> {
         let now = self.world.clock.now();
         let address = account.email.as_ref().map(Email::canonical);
-        let is_another = address != Some(code.address.canonical());
+        let is_new = address != Some(code.address.canonical());
         let notice = NewMail::notice(account, Notice::EmailChanged, now, &*self.world.random);
-        let notice = notice.filter(|_| is_another);
+        let notice = notice.filter(|_| is_new);
         let redeemed = self.verifications.verify(code, account, notice.as_ref(), now).await?;
-        // Of two concurrent requests with this code, the other one may have confirmed the address.
+        // A concurrent request with the same code may have confirmed the address.
         if redeemed == Redeemed::Conflict && self.redemption.codes.has_confirmed(code.mail).await? {
             return Ok(Redeemed::Done);
         }

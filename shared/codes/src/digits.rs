@@ -1,15 +1,15 @@
-//! The eight digits of a code, as people type them.
+//! Parses the eight digits of a code as people type them.
 
 use std::fmt;
 
-/// How many digits a code has.
+/// The number of digits in a code.
 const DIGITS: usize = 8;
 
-/// Eight digits. They are a secret.
+/// The eight digits of a code, which are secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Digits(String);
 
-/// The digits are not shown.
+/// Does not show the digits.
 impl fmt::Debug for Digits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Digits(..)")
@@ -17,8 +17,8 @@ impl fmt::Debug for Digits {
 }
 
 impl Digits {
-    /// Reads digits: white space and hyphens are dropped, and full-width digits are accepted. `None` if
-    /// the rest is not eight digits.
+    /// Parses digits. White space and hyphens are ignored, and full-width digits are accepted. Returns `None` unless
+    /// exactly eight digits remain.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let typed = text.chars().filter(|c| !c.is_whitespace() && !is_hyphen(*c));
@@ -32,8 +32,8 @@ impl Digits {
     }
 }
 
-/// The hyphen of the keyboard, the hyphens that word processors and phones substitute for it, and the dashes
-/// that look like one.
+/// Whether `c` is the keyboard's hyphen, one that word processors or phones substitute for it, or a dash that looks
+/// like it.
 fn is_hyphen(c: char) -> bool {
     matches!(
         c,
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn other_characters_and_lengths_are_refused() {
         for typed in [
             "",
             " ",
@@ -107,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_typed_never_panics(text in ".{0,40}") {
+        fn any_text_parses_to_eight_ascii_digits_or_none(text in ".{0,40}") {
             if let Some(digits) = Digits::parse(&text) {
                 prop_assert!(digits.expose().len() == 8);
                 prop_assert!(digits.expose().bytes().all(|byte| byte.is_ascii_digit()));

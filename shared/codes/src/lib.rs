@@ -1,9 +1,9 @@
-//! Mailed codes: requests the mails with codes ([`Requests`]), finds codes ([`Redemption`]), and confirms
-//! addresses with them ([`Confirmations`]).
+//! Mailed codes: requesting them ([`Requests`]), finding the code that a caller presents ([`Redemption`]), and
+//! confirming addresses with codes ([`Confirmations`]).
 //!
-//! Before a code is looked up, the attempt is reserved: for a link token only on the counter of the network,
-//! because nobody can guess 128 bits; for the digits of a reset on the same counters as a password. In
-//! addition, digits have their own counter, which allows five tries. Every wrong code gets the same answer.
+//! Before a code is looked up, an attempt is reserved. The token of a link uses only the counter of the network,
+//! because 128 bits cannot be guessed. The digits of a reset use the same counters as a password. In addition, digits
+//! have their own counter, which allows five tries. Every wrong code gets the same answer.
 
 mod confirmation;
 mod digits;
@@ -24,7 +24,7 @@ use throttle::ThrottleError;
 /// A code could not be found, used or requested.
 #[derive(Debug, thiserror::Error)]
 pub enum CodeError {
-    /// The code is not valid. The reason is only for the log.
+    /// The code is invalid. The reason is only for the log.
     #[error("{0}")]
     Wrong(&'static str),
     /// Another account uses the e-mail address that the code confirms.

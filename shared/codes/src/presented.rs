@@ -1,4 +1,4 @@
-//! A code as a caller presents it.
+//! The forms in which callers present codes.
 
 use std::fmt;
 
@@ -6,27 +6,27 @@ use identity::UserId;
 
 use crate::Digits;
 
-/// A code as a caller presents it.
+/// A mailed code, as a caller presents it.
 pub enum PresentedCode {
-    /// The token of a link.
+    /// The token from a link.
     Token(String),
-    /// The digits that were mailed to an address, for a reset.
+    /// The digits with which the owner of an address resets the password.
     Digits {
-        /// The address.
+        /// The address to which the digits were mailed, as the caller states it.
         address: String,
-        /// The digits.
+        /// The digits from the email.
         digits: Digits,
     },
-    /// The digits with which a signed-in account confirms its own address.
+    /// The digits with which a signed-in user confirms their own address.
     OwnDigits {
-        /// The account.
+        /// The account of the user.
         account: UserId,
-        /// The digits.
+        /// The digits from the email.
         digits: Digits,
     },
 }
 
-/// The code is not shown.
+/// Does not show the code.
 impl fmt::Debug for PresentedCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -38,10 +38,10 @@ impl fmt::Debug for PresentedCode {
 }
 
 impl PresentedCode {
-    /// The code in the members of a body: either `token`, or `email` and `code`.
+    /// Reads the code from the members of a body: either `token`, or `email` and `code`.
     ///
     /// # Errors
-    /// When a member is missing or too many are given, or `code` is not eight digits.
+    /// When a member is missing, both forms are present, or `code` is not eight digits.
     pub fn of(
         token: Option<String>,
         email: Option<String>,
@@ -67,7 +67,7 @@ pub enum PresentedError {
     /// This member is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// There is a `token`, and `email` or `code` too.
+    /// The body has `token` in addition to `email` or `code`.
     #[error("specify either `token`, or `email` and `code`, not both")]
     Both,
     /// `code` is not eight digits.

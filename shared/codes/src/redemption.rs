@@ -13,7 +13,7 @@ use throttle::{Attempt, Reservation, Throttle, ThrottleError};
 
 use crate::{CodeError, Digits, PresentedCode};
 
-/// Finds codes.
+/// Finds the codes that callers present, and limits the attempts.
 pub struct Redemption {
     pub(crate) codes: Codes,
     pub(crate) throttle: Throttle,
@@ -27,34 +27,37 @@ impl fmt::Debug for Redemption {
     }
 }
 
-/// A valid code, and the attempt by which it was presented. If this is dropped, the attempt has failed.
+/// A valid code, and the attempt that presented it. If this is dropped, the attempt counts as a failure.
 #[derive(Debug)]
 #[must_use = "record a success, or the attempt counts as a failure"]
 pub struct ValidCode<'a> {
-    /// The code.
+    /// The stored part of the code.
     pub code: CodeRecord,
-    /// The current state of the account that the code is for.
+    /// The account that the code is for, in its current state.
     pub account: Account,
     located: Located<'a>,
 }
 
-/// The mail whose code is presented, and the attempt, which is reserved before the code is looked up.
+/// The email whose code is presented, and the attempt, which has been reserved.
 #[derive(Debug)]
 pub(crate) struct Located<'a> {
     pub(crate) mail: MailId,
     redemption: &'a Redemption,
-    attempt: Attempted<'a>,
+    attempt: Reserved<'a>,
     tried: Option<DigitsTry>,
 }
 
+/// The counters on which an attempt has been reserved.
 #[derive(Debug)]
-enum Attempted<'a> {
-    Bare(Reservation<'a>),
-    AtPassword(Box<Attempt<'a>>),
+enum Reserved<'a> {
+    /// Only the counter of the network.
+    Network(Reservation<'a>),
+    /// The same counters as for a password.
+    Password(Box<Attempt<'a>>),
 }
 
 impl Redemption {
-    /// Finds the codes in `codes`.
+    /// Finds codes in `codes`, and counts attempts in `throttle`.
     #[must_use]
     pub fn new(
         codes: Codes,
@@ -65,12 +68,11 @@ impl Redemption {
         Self { codes, throttle, peppers, clock: Arc::clone(&world.clock) }
     }
 
-    /// The presented code and its account, if the code is valid and the account is active.
+    /// Finds the presented code and its account, if the code is valid and the account is active.
     ///
     /// # Errors
-    /// [`CodeError::Wrong`] when the code is not valid, for any reason; [`CodeError::Throttle`]
-    /// when there have been too many attempts; another error when a service cannot be reached, which does not
-    /// count as an attempt.
+    /// [`CodeError::Wrong`] when the code is invalid for any reason; [`CodeError::Throttle`] when there have been too
+    /// many attempts. For every other error, the check could not be carried out, and no attempt is counted.
     pub async fn find(
         &self,
         purpose: MailedFor,
@@ -81,21 +83,21 @@ impl Redemption {
         located.load(purpose).await
     }
 
-    /// The mail whose code is presented.
+    /// Reserves an attempt, and finds the email whose code is presented.
     pub(crate) async fn locate(
         &self,
         presented: &PresentedCode,
         purpose: MailedFor,
         network: Option<Network>,
     ) -> Result<Located<'_>, CodeError> {
-        // Loaded before anything is reserved.
+        // Loaded before an attempt is reserved, so that a failure counts as none.
         let peppers = self.peppers.get().await?;
         let (mail, attempt, tried) = match presented {
             PresentedCode::Token(token) => {
                 let attempt = self.throttle.bare_attempt(network).await?;
                 let mail = peppers.mail_of_token(purpose, token);
                 let mail = mail.ok_or(CodeError::Wrong("the token is invalid"))?;
-                (mail, Attempted::Bare(attempt), None)
+                (mail, Reserved::Network(attempt), None)
             }
             PresentedCode::Digits { address, digits } => {
                 let presented = Presented::email(address);
@@ -105,21 +107,21 @@ impl Redemption {
                 };
                 let compare = self.compare(&peppers, DigitsOf::Reset(address), digits);
                 let (tried, attempt) = attempt.carry_out(compare).await?;
-                (tried.mail(), Attempted::AtPassword(Box::new(attempt)), Some(tried))
+                (tried.mail(), Reserved::Password(Box::new(attempt)), Some(tried))
             }
             PresentedCode::OwnDigits { account, digits } => {
-                // The caller has already proven the session, and a mail allows only five tries. On the
-                // counters of the password, a mistyped code could lock the owner out.
+                // The caller has a valid session, and only five tries at the digits. If mistyped digits were
+                // counted like wrong passwords, they could lock the user out.
                 let attempt = self.throttle.bare_attempt(network).await?;
                 let compare = self.compare(&peppers, DigitsOf::Confirmation(*account), digits);
                 let (tried, attempt) = attempt.carry_out(compare).await?;
-                (tried.mail(), Attempted::Bare(attempt), Some(tried))
+                (tried.mail(), Reserved::Network(attempt), Some(tried))
             }
         };
         Ok(Located { mail, redemption: self, attempt, tried })
     }
 
-    /// Reserves a try at the digits, and returns it if they are right.
+    /// Reserves a try, compares the digits, and returns the try if they are right.
     async fn compare(
         &self,
         peppers: &Peppers,
@@ -134,7 +136,7 @@ impl Redemption {
         Ok(tried)
     }
 
-    /// Gives a try at digits back. A failure is only logged.
+    /// Gives back a try at digits. A failure is only logged.
     async fn give_back(&self, tried: Option<DigitsTry>) {
         let Some(tried) = tried else { return };
         if let Err(error) = self.codes.give_back(tried).await {
@@ -145,7 +147,7 @@ impl Redemption {
 }
 
 impl<'a> Located<'a> {
-    /// The code and its account, if they are valid.
+    /// Loads the code and its account, if the code is valid and the account is active.
     pub(crate) async fn load(self, purpose: MailedFor) -> Result<ValidCode<'a>, CodeError> {
         let (mail, redemption) = (self.mail, self.redemption);
         let load = async {
@@ -160,7 +162,7 @@ impl<'a> Located<'a> {
         Ok(ValidCode { code, account, located })
     }
 
-    /// As [`ValidCode::carry_out`].
+    /// Awaits `work` as [`ValidCode::carry_out`] does.
     pub(crate) async fn carry_out<T, E: Outage + From<ThrottleError>>(
         self,
         work: impl Future<Output = Result<T, E>>,
@@ -171,8 +173,8 @@ impl<'a> Located<'a> {
                 if error.is_outage() {
                     self.redemption.give_back(self.tried).await;
                     match self.attempt {
-                        Attempted::Bare(attempt) => attempt.withdraw().await,
-                        Attempted::AtPassword(attempt) => attempt.withdraw().await,
+                        Reserved::Network(attempt) => attempt.withdraw().await,
+                        Reserved::Password(attempt) => attempt.withdraw().await,
                     }
                 }
                 Err(error)
@@ -182,15 +184,15 @@ impl<'a> Located<'a> {
 
     pub(crate) async fn succeeded(self) {
         match self.attempt {
-            Attempted::Bare(attempt) => attempt.withdraw().await,
-            Attempted::AtPassword(attempt) => attempt.passed().await,
+            Reserved::Network(attempt) => attempt.withdraw().await,
+            Reserved::Password(attempt) => attempt.passed().await,
         }
     }
 }
 
 impl ValidCode<'_> {
-    /// Awaits `work`, which uses the code. If the server cannot carry it out in time, neither the attempt nor
-    /// the try at the digits counts.
+    /// Awaits `work`, which uses the code. After an outage or a timeout, neither the attempt nor the try at the digits
+    /// is counted.
     ///
     /// # Errors
     /// The error of `work`, or [`ThrottleError::Overdue`].
@@ -203,13 +205,13 @@ impl ValidCode<'_> {
         Ok((done, Self { code, account, located }))
     }
 
-    /// Records that the code was right: the attempt counts nowhere.
+    /// Records that the code was right, so that the attempt is not counted.
     pub async fn succeeded(self) {
         self.located.succeeded().await;
     }
 
-    /// Records that the code was right but has not been used: the request was refused for another reason, and
-    /// the caller may try again.
+    /// Records that the code was right but has not been used, because the request was refused for another reason. The
+    /// caller may present the code again.
     pub async fn keep(self) {
         let mut located = self.located;
         located.redemption.give_back(located.tried.take()).await;

@@ -1,4 +1,4 @@
-//! Requests mails with codes.
+//! Requests emails that contain codes.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use throttle::{Postal, Throttle};
 
 use crate::CodeError;
 
-/// Requests mails with codes. Each request counts against its network, and each mail against its address.
-/// The caller does not learn whether the address has reached its limit.
+/// Requests emails that contain codes. The number of requests is limited for each network, and the number of emails
+/// for each address. The caller does not learn whether the address has reached its limit.
 pub struct Requests {
     outbox: Outbox,
     throttle: Throttle,
@@ -24,14 +24,14 @@ impl fmt::Debug for Requests {
 }
 
 impl Requests {
-    /// Requests mails through `outbox`.
+    /// Requests emails by writing them to `outbox`.
     #[must_use]
     pub fn new(outbox: Outbox, throttle: Throttle, world: &World) -> Self {
         Self { outbox, throttle, world: world.clone() }
     }
 
-    /// Requests a mail with which the owner of `address` can set a new password. This does not look up whether
-    /// an account has the address.
+    /// Requests an email with which the owner of `address` can set a new password. Whether an account has the address
+    /// is not looked up.
     ///
     /// # Errors
     /// When there have been too many requests from the network, or a service cannot be reached.
@@ -43,10 +43,11 @@ impl Requests {
         self.request(Some((&to, mails)), network).await
     }
 
-    /// Requests a mail that confirms the address which `account` has or wants to have, unless it is confirmed.
+    /// Requests an email to confirm the current or pending address of `account`. If there is no such address, or it is
+    /// already confirmed, only the request is counted.
     ///
     /// # Errors
-    /// As [`Self::reset`].
+    /// The errors of [`Self::reset`].
     pub async fn verification(
         &self,
         account: &Account,
@@ -58,11 +59,11 @@ impl Requests {
         self.request(mail, network).await
     }
 
-    /// Requests a mail that confirms `address` as another address of `account`, and a notice to the present one
-    /// if its owner has confirmed it.
+    /// Requests an email to confirm `address` as the new address of `account`, and a notice to the current address if
+    /// that is confirmed.
     ///
     /// # Errors
-    /// As [`Self::reset`].
+    /// The errors of [`Self::reset`].
     pub async fn change(
         &self,
         account: &Account,
@@ -70,11 +71,11 @@ impl Requests {
         network: Option<Network>,
     ) -> Result<(), CodeError> {
         let (now, random) = (self.world.clock.now(), &*self.world.random);
-        let present = account.email.as_ref().map(Email::canonical);
-        let is_another = present != Some(address.canonical());
+        let current = account.email.as_ref().map(Email::canonical);
+        let is_new = current != Some(address.canonical());
         let notice = NewMail::notice(account, Notice::EmailChangeRequested, now, random);
         let mut mails = vec![self.confirm(account, address)];
-        mails.extend(notice.filter(|_| is_another));
+        mails.extend(notice.filter(|_| is_new));
         self.request(Some((address.canonical(), mails)), network).await
     }
 
@@ -83,7 +84,7 @@ impl Requests {
         NewMail::verification(account.id, account.epoch, address.clone(), now, random)
     }
 
-    /// Counts the request, and writes the mails to the outbox if the address may receive one.
+    /// Counts the request, and writes the emails to the outbox if the address has not reached its limit.
     async fn request(
         &self,
         mails: Option<(&CanonicalName, Vec<NewMail>)>,
@@ -100,7 +101,7 @@ impl Requests {
     }
 }
 
-/// The address that an account has or wants to have, if it is not verified.
+/// The current or pending address of an account, if it is not verified.
 fn unverified(account: &Account) -> Option<&Email> {
     match (&account.email, account.email_standing) {
         (Some(email), EmailStanding::Unverified) => Some(email),

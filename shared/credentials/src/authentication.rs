@@ -1,4 +1,4 @@
-//! Checks the password of a user who signs in.
+//! Checks passwords at login.
 
 use std::error::Error;
 use std::fmt;
@@ -33,17 +33,17 @@ pub struct Authenticated<'a> {
     pub account: Account,
     /// The sessions of the account, including those that have ended.
     pub sessions: Vec<Session>,
-    /// The success, to be recorded.
+    /// The success, which the caller must record.
     pub success: Success<'a>,
 }
 
-/// The success of an attempt. If this is dropped, the attempt counts as a failure.
+/// A successful attempt. If this is dropped, the attempt counts as a failure.
 #[derive(Debug)]
 #[must_use = "record the success, or the attempt counts as a failure"]
 pub struct Success<'a> {
     by: &'a Authentication,
     attempt: Attempt<'a>,
-    /// The stored hash, if a new hash would have another format or other costs.
+    /// The stored hash, if its format or its costs are outdated.
     outdated: Option<StoredHash>,
 }
 
@@ -66,16 +66,16 @@ impl Authentication {
     ///
     /// # Errors
     /// [`CredentialError::WrongCredentials`] when no active account has this name and password;
-    /// [`CredentialError::Throttle`] when there have been too many attempts; another error when the check
-    /// cannot be carried out; then no attempt is counted.
+    /// [`CredentialError::Throttle`] when there have been too many attempts. For every other error, the check could
+    /// not be carried out, and no attempt is counted.
     pub async fn authenticate(
         &self,
         presented: &Presented,
         password: &Password,
         network: Option<Network>,
     ) -> Result<Authenticated<'_>, CredentialError> {
-        // Concurrently. A failed read is returned later: here it would drop the reservation halfway, and a
-        // dropped reservation cannot be released.
+        // `join!` instead of `try_join!`: a failed read would drop the reservation while it is being made, and
+        // then it could not be released. `check` returns the error of the read.
         let (credential, attempt) = futures_util::join!(
             self.logins.credential(presented),
             self.throttle.attempt(presented, network),
@@ -93,8 +93,9 @@ impl Authentication {
     ) -> Result<(Account, Vec<Session>, Option<StoredHash>), CredentialError> {
         let credential = credential?;
         let hash = parse(credential.as_ref().map(|credential| &credential.secret))?;
-        // The account and its sessions are read while the password is hashed. For an unknown name, those of a
-        // nonexistent account are read, because on a small machine the reads delay the hash measurably.
+        // The account and its sessions are read while the password is hashed. For an unknown name, a nonexistent
+        // account is read: on a small machine the reads delay the hash, so that without them the answer would be
+        // measurably faster.
         let (user, set_in) = match &credential {
             Some(credential) => (credential.user_id, credential.set_in),
             None => {
@@ -116,20 +117,25 @@ impl Authentication {
         }
     }
 
-    /// Replaces an outdated hash: one of another format, or from before the costs were raised. Only a login
-    /// knows the password. If it fails, the login succeeds nevertheless, and the next one tries again.
+    /// Replaces a hash whose format or costs are outdated. This happens at login, because it requires the password. If
+    /// the replacement fails, the login still succeeds, and the next login tries again.
     async fn renew(&self, account: &Account, old: &StoredHash, password: &Password) {
         let renewed: Result<(), Box<dyn Error + Send + Sync>> = async {
             let new = self.hasher.hash(password, &*self.world.random).await?;
             let new = new.into_stored();
-            // If the password has been changed concurrently, its hash stays: this login used the old one.
+            // If the password has changed concurrently, its new hash is kept, because `new` hashes the old password.
             self.logins.rehash(account.username.canonical(), old, &new).await?;
             Ok(())
         }
         .await;
         if let Err(error) = renewed {
             let (user_id, error) = (account.id.to_string(), &*error as &dyn Error);
-            tracing::warn!(event = "hash_not_renewed", user_id, error, "an old hash is left");
+            tracing::warn!(
+                event = "hash_not_renewed",
+                user_id,
+                error,
+                "an outdated hash was not replaced"
+            );
         }
     }
 }

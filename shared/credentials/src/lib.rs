@@ -1,8 +1,8 @@
-//! Checks passwords, under the throttle: of users who sign in ([`Authentication`]), and again of users who are
-//! signed in ([`Reauthentication`]).
+//! Checks passwords under the throttle: at login ([`Authentication`]), and before a signed-in user changes the password
+//! or the address ([`Reauthentication`]).
 //!
-//! The attempt is reserved before the password is checked. If the server cannot carry the check out, the
-//! reservation is released.
+//! Each attempt is reserved before the password is checked. If the server cannot carry out the check, the reservation
+//! is released.
 
 mod authentication;
 mod reauthentication;
@@ -15,7 +15,7 @@ pub use reauthentication::Reauthentication;
 use store::{Notice, Outbox, StoreError};
 use throttle::{Attempt, Familiarity, ThrottleError};
 
-/// A stored hash in the form in which passwords are verified against it.
+/// Parses the stored hash, if there is one.
 fn parse(stored: Option<&StoredHash>) -> Result<Option<PasswordHash>, HashError> {
     stored.map(PasswordHash::from_stored).transpose()
 }
@@ -28,7 +28,7 @@ async fn succeed(attempt: Attempt<'_>, account: &Account, outbox: &Outbox, world
     }
 }
 
-/// A password was not proven.
+/// A password was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     /// The name or the password is wrong, or the account is disabled.
@@ -43,7 +43,7 @@ pub enum CredentialError {
     /// The table cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The password cannot be hashed, or the stored hash is not usable.
+    /// The password cannot be hashed, or the stored hash is invalid.
     #[error(transparent)]
     Hash(#[from] HashError),
 }

@@ -1,4 +1,4 @@
-//! Checks the password of a signed-in user again: before the password or the address changes.
+//! Checks the password of a signed-in user again, before the password or the address is changed.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use throttle::Throttle;
 
 use crate::{CredentialError, parse, succeed};
 
-/// Checks the passwords of signed-in users again. Guesses count against the same limits as at login.
+/// Checks the passwords of signed-in users again, under the same limits as at login.
 pub struct Reauthentication {
     stored: Hashes,
     outbox: Outbox,
@@ -38,13 +38,12 @@ impl Reauthentication {
         Self { stored, outbox, throttle, hasher, world: world.clone() }
     }
 
-    /// Proves that `password` is the password of `account`, and returns its stored hash. From now on the
-    /// account knows the network; if it is a new one, the owner gets a notice, as after a login.
+    /// Verifies that `password` is the password of `account`, and returns the stored hash. If the network is new to the
+    /// account, it becomes known and the owner gets a notice, as after a login.
     ///
     /// # Errors
-    /// [`CredentialError::WrongPassword`] when it is not; [`CredentialError::Throttle`] when there have been
-    /// too many attempts; another error when the check cannot be carried out; then no attempt is
-    /// counted.
+    /// [`CredentialError::WrongPassword`] when the password is wrong; [`CredentialError::Throttle`] when there have
+    /// been too many attempts. For every other error, the check could not be carried out, and no attempt is counted.
     pub async fn prove(
         &self,
         account: &Account,
@@ -52,8 +51,8 @@ impl Reauthentication {
         network: Option<Network>,
     ) -> Result<StoredHash, CredentialError> {
         let presented = Presented::Username(account.username.canonical().clone());
-        // Concurrently. A failed read is returned later: here it would drop the reservation halfway, and a
-        // dropped reservation cannot be released.
+        // `join!` instead of `try_join!`: a failed read would drop the reservation while it is being made, and
+        // then it could not be released. `check` returns the error of the read.
         let (stored, attempt) = futures_util::join!(
             self.stored.of(account),
             self.throttle.attempt(&presented, network),

@@ -1,4 +1,4 @@
-//! Functions that serve no HTTP: an AWS service invokes them with events of its own format.
+//! Functions that serve no HTTP: an AWS service invokes them with its own events.
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use crate::{Description, Error, Function, log, metrics, reason, run, work};
 
 /// Handles the events of one AWS service.
 pub trait EventHandler: Sized + Send + Sync + 'static {
-    /// The name of function, folder, package and event.
+    /// The common name of the function, its folder, its package and its event.
     const NAME: &'static str;
 
     /// The service that invokes the function, in words: `Secrets Manager`.
@@ -22,11 +22,11 @@ pub trait EventHandler: Sized + Send + Sync + 'static {
     /// The event that invokes the function.
     type Event: DeserializeOwned + Send + 'static;
 
-    /// The answer to an event.
+    /// The answer that the invoker gets.
     type Answer: Serialize + Send + 'static;
 
-    /// The reason why an event could not be handled. It is logged and returned to the invoker, so it must not
-    /// contain a secret.
+    /// The reason why an event was not handled. It is logged and returned to the invoker, so it must not contain a
+    /// secret.
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// The settings of the function.
@@ -50,7 +50,7 @@ pub trait EventHandler: Sized + Send + Sync + 'static {
 /// # Errors
 /// When a setting is missing or invalid, or the handler cannot be created.
 pub async fn open_handler<H: EventHandler>(env: &Env, world: &World) -> Result<H, BootError> {
-    // Boxed, like the futures that handle events.
+    // Boxed for the same reason as in `handle_within`.
     H::open(env.settings()?, world).boxed().await
 }
 
@@ -81,8 +81,8 @@ impl<H: EventHandler> Function for Handler<H> {
     }
 }
 
-/// Handles one event before the deadline, and logs one line. Unlike a route, a handler may fail, also by a
-/// panic or a passed deadline: the invoker gets the error and decides whether to try again.
+/// Handles one event before the deadline, and logs one line. Unlike a route, a handler may fail: the invoker gets the
+/// error and decides whether to try again.
 ///
 /// # Errors
 /// When the handler fails, panics, or does not end by the deadline.
@@ -93,7 +93,7 @@ pub async fn handle_within<H: EventHandler>(
     request_id: &str,
 ) -> Result<H::Answer, Error> {
     let started = Instant::now();
-    // Boxed: the SDK's futures are nested so deeply that the compiler gives up on larger ones.
+    // Boxed: otherwise the SDK's deeply nested futures exceed the compiler's limits.
     let result = match work::finish(Some(deadline), handler.handle(event).boxed()).await {
         Ok(result) => result.map_err(|error| reason(&error)),
         Err(error) => Err(error.to_string()),

@@ -1,4 +1,4 @@
-//! Starts a function and invokes it.
+//! Starts a function and passes it events.
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -36,10 +36,10 @@ pub trait Function: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
 }
 
-/// What the binary of a function prints about itself when started with `--describe`.
+/// The description that a function's binary prints when started with `--describe`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Description<E: 'static> {
-    /// The name of function, folder, package and event.
+    /// The common name of the function, its folder, its package and its event.
     pub name: &'static str,
     /// The endpoints. A function that serves no HTTP has none.
     pub endpoints: &'static [E],
@@ -49,8 +49,8 @@ pub struct Description<E: 'static> {
 
 /// Runs `F` as a Lambda function. With `--describe` it prints `description` instead.
 ///
-/// The runtime has one thread: a Lambda instance handles one request at a time, and a multi-threaded
-/// runtime costs several times the processor time.
+/// The runtime has one thread: a Lambda instance handles one request at a time, and a multi-threaded runtime would
+/// cost several times as much processor time.
 #[must_use]
 pub fn run<F: Function>(description: &Description<impl Serialize>) -> ExitCode {
     if std::env::args().skip(1).any(|argument| argument == "--describe") {
@@ -83,7 +83,7 @@ fn start<F: Function>() -> Result<(), Error> {
     log::start(level, metrics);
     let (_, _, invocations) = settings?;
     if env.read(|reader| reader.required::<String>("AWS_LAMBDA_RUNTIME_API")).is_err() {
-        return Err("this is a Lambda function; `cargo xtask dev` runs it on a laptop".into());
+        return Err("this is a Lambda function; run it locally with `cargo xtask dev`".into());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

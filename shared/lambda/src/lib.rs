@@ -1,7 +1,7 @@
-//! Every part of a Lambda function that is not HTTP: startup, log, metrics, deadlines, event handlers.
+//! All parts of a Lambda function except HTTP: startup, log, metrics, deadlines, event handlers.
 //!
-//! A function that an AWS service invokes implements [`EventHandler`], and its `main` calls [`serve()`]. A
-//! function that serves HTTP implements `web::Route`; the crate `web` is a [`Function`] on top of this one.
+//! A function that an AWS service invokes implements [`EventHandler`], and its `main` calls [`serve()`]. A function
+//! that serves HTTP implements `web::Route`, which the crate `web` turns into a [`Function`].
 
 mod event;
 mod function;

@@ -20,8 +20,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::metrics::{self, Metrics};
 
-/// From `LOG_LEVEL`: `off`, `error`, `warn` or `info`. At more verbose levels the libraries log the events and
-/// items that pass through them, including passwords and tokens.
+/// Reads `LOG_LEVEL`: `off`, `error`, `warn` or `info`. More verbose levels are refused, because libraries would log
+/// whole events and items, including passwords and tokens.
 pub(crate) fn level(reader: &Reader<'_>) -> Option<LevelFilter> {
     let level = reader.optional("LOG_LEVEL", LevelFilter::INFO)?;
     if level > LevelFilter::INFO {
@@ -64,7 +64,7 @@ where
     tracing_subscriber::registry().with(log).with(metrics)
 }
 
-/// A duration in milliseconds, rounded to the microsecond: more digits are noise of the division.
+/// A duration in milliseconds, rounded to microseconds.
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
@@ -76,23 +76,23 @@ pub struct Record<'a> {
     pub route: &'static str,
     /// The gateway's id of the request.
     pub request_id: &'a str,
-    /// The caller, if verified.
+    /// The caller's id, if the caller has been identified.
     pub user_id: Option<UserId>,
     /// The status of the answer.
     pub status: u16,
-    /// The time that the function took.
+    /// The time that the function took to answer.
     pub duration: Duration,
     /// The code of the problem, if the answer is one.
     pub code: Option<&'static str>,
-    /// The cause of the problem, which only the log gets.
+    /// The cause of the problem, which is not sent to the client.
     pub reason: Option<String>,
 }
 
 impl Record<'_> {
-    /// Writes the log line and the metrics of the request. A defect is an error, an outage a warning.
+    /// Writes the log line and the metrics of the request. A 500 is logged as an error, any other 5xx as a warning.
     pub fn write(&self) {
         let duration_ms = milliseconds(self.duration);
-        // The level of an event must be known at compile time, so each level is an event of its own.
+        // `tracing` needs the level of an event at compile time, so each level has its own event.
         macro_rules! event {
             ($level:ident) => {
                 tracing::$level!(
@@ -144,12 +144,12 @@ mod tests {
 
     use super::*;
 
-    /// The lines that a log of this level writes.
+    /// The lines that a log at this level writes.
     fn logged(level: LevelFilter, log: impl FnOnce()) -> Vec<serde_json::Value> {
         written(level, &Env::default(), log)
     }
 
-    /// The same with metrics, if `env` configures them.
+    /// The lines that a log at this level writes, and the metrics if `env` configures them.
     fn written(level: LevelFilter, env: &Env, log: impl FnOnce()) -> Vec<serde_json::Value> {
         let metrics = env.settings::<metrics::Config>().unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -160,14 +160,12 @@ mod tests {
     }
 
     fn record(status: u16, user_id: Option<UserId>) -> Record<'static> {
-        // 1.5 ms and a fraction that the log drops.
+        // 1.5 ms and a fraction that is rounded away.
         let duration = Duration::from_nanos(1_500_123);
         let (code, reason) = (None, None);
         Record { route: "me", request_id: "the-id", user_id, status, duration, code, reason }
     }
 
-    // One test, because `tracing` caches for the whole process which events are enabled, and concurrent tests
-    // would start two logs.
     #[test]
     fn levels_at_which_libraries_log_secrets_are_refused() {
         let read = |text: &str| Env::from_iter([("LOG_LEVEL", text)]).read(level);
@@ -179,14 +177,16 @@ mod tests {
         }
     }
 
+    // One test, because `tracing` caches for the whole process which events are enabled, so concurrent tests with
+    // different logs would affect each other.
     #[test]
     fn a_record_is_one_line_at_the_level_of_its_status() {
-        a_flat_line_of_json();
-        the_level_follows_from_the_status();
-        metrics_are_a_line_besides();
+        a_record_is_one_flat_json_object();
+        the_status_determines_the_level();
+        metrics_are_a_separate_line();
     }
 
-    fn metrics_are_a_line_besides() {
+    fn metrics_are_a_separate_line() {
         let env = Env::from_iter([("STACK_NAME", "mine")]);
         let requests = || {
             Metric::HashTime.add(20.0);
@@ -196,7 +196,7 @@ mod tests {
             record(503, Some(UserId::new(SystemClock.now(), &SystemRandom))).write();
             record(429, None).write();
         };
-        // The level of the log does not affect metrics.
+        // The log level does not affect metrics.
         let mut lines = written(LevelFilter::OFF, &env, requests);
         for line in &mut lines {
             assert!(line["_aws"]["Timestamp"].take().as_i64() > Some(1_700_000_000_000), "{line}");
@@ -213,7 +213,7 @@ mod tests {
                 }],
             })
         };
-        // Measurements do not carry over to the next request, and no line contains a user.
+        // Measurements do not carry over to the next request, and no line contains a user id.
         let expected = serde_json::json!([
             {
                 "_aws": metrics(&[
@@ -239,13 +239,13 @@ mod tests {
             },
         ]);
         assert_eq!(serde_json::Value::from(lines), expected);
-        // The log contains no metrics.
+        // The log line itself contains no metrics.
         let lines = written(LevelFilter::INFO, &env, || record(200, None).write());
-        let of_metrics: Vec<_> = lines.iter().map(|line| line.get("_aws").is_some()).collect();
-        assert_eq!(of_metrics, [true, false]);
+        let are_metrics: Vec<_> = lines.iter().map(|line| line.get("_aws").is_some()).collect();
+        assert_eq!(are_metrics, [true, false]);
     }
 
-    fn a_flat_line_of_json() {
+    fn a_record_is_one_flat_json_object() {
         let user_id = UserId::new(SystemClock.now(), &SystemRandom);
         let lines = logged(LevelFilter::INFO, || record(200, Some(user_id)).write());
         let [line] = &lines[..] else { panic!("{lines:?}") };
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(line, expected);
     }
 
-    fn the_level_follows_from_the_status() {
+    fn the_status_determines_the_level() {
         let levels = |level| -> Vec<_> {
             let write = || {
                 for status in [200, 401, 500, 503] {

@@ -1,8 +1,8 @@
 //! Metrics in `CloudWatch`'s embedded metric format: one line of JSON per request on standard output, from
-//! which `CloudWatch` creates metrics without a call.
+//! which `CloudWatch` creates metrics without an API call.
 //!
-//! The only dimension is the stack: each further value of a dimension is another metric to pay for, and the log
-//! has the details of functions and users. The format is specified in the Amazon `CloudWatch` User Guide,
+//! The only dimension is the stack, because every further value of a dimension would be another metric to pay for. The
+//! log has the details of functions and users. The format is specified in the Amazon `CloudWatch` User Guide,
 //! "Specification: Embedded metric format".
 
 use std::collections::BTreeMap;
@@ -21,10 +21,10 @@ use tracing_subscriber::layer::Context;
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "Latchkey";
 
-/// The field of the event that ends a request: its metrics are then written.
+/// The field of the event that marks the end of a request and causes its metrics to be written.
 pub(crate) const HANDLED: &str = "handled";
 
-/// The stack that metrics belong to. Without a stack, as on a laptop, no metrics are written.
+/// The stack that metrics belong to. Without a stack, as in local development, no metrics are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Config {
     stack: String,
@@ -38,14 +38,13 @@ impl Config {
 }
 
 impl Settings for Config {
-    /// From `STACK_NAME`.
+    /// Reads `STACK_NAME`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         Some(Self { stack: reader.optional("STACK_NAME", String::new())? })
     }
 }
 
-/// Adds up measurements, and writes them when a request has been handled. A function handles one request
-/// at a time.
+/// Collects measurements, and writes them when a request has been handled. A function handles one request at a time.
 pub(crate) struct Metrics<W> {
     config: Config,
     writer: W,
@@ -64,7 +63,7 @@ impl<W> Metrics<W> {
         Self { config, writer, state: Mutex::default() }
     }
 
-    /// A line with all measurements since the previous line.
+    /// The next line, with all measurements since the previous one.
     fn line(&self, route: &str) -> Value {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut measured = std::mem::take(&mut state.measured);
@@ -141,14 +140,14 @@ where
         }
         if let Some(route) = fields.route {
             let line = format!("{}\n", self.line(&route));
-            // In one write, so that lines of other threads do not interleave. A failure to write cannot be
+            // One write per line, so that lines of different threads do not interleave. A failure to write cannot be
             // reported anywhere.
             let _ = self.writer.make_writer().write_all(line.as_bytes());
         }
     }
 }
 
-/// Ends a request: its measurements are written.
+/// Marks the end of a request, so that its measurements are written.
 pub(crate) fn handled(route: &'static str) {
     tracing::info!(target: TARGET, handled = route);
 }

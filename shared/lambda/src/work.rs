@@ -1,4 +1,4 @@
-//! The work of one invocation: it ends by its deadline, and a panic ends only this work, not the process.
+//! Runs the work of one invocation. It ends by its deadline, and a panic does not end the process.
 
 use std::any::Any;
 use std::future::Future;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use process::{Clock, Deadline, DeadlinePassed, Metric, Reader, Settings};
 
-/// The longest that Lambda lets an invocation last.
+/// The maximum duration of an invocation on Lambda.
 const LONGEST: Duration = Duration::from_mins(15);
 
-/// Lambda's limit for the start of an instance, less a margin. A start that takes longer is not aborted here.
+/// Lambda's time limit for the start of an instance, minus a margin. A start that takes longer is not aborted here.
 const START: Duration = Duration::from_secs(9);
 
-/// How long invocations last.
+/// The duration of an invocation whose deadline is implausible.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invocations {
     usual: Duration,
@@ -28,19 +28,18 @@ impl Default for Invocations {
 }
 
 impl Invocations {
-    /// The deadline of an invocation that the runtime says will be killed at `millis` since 1970. If no
-    /// invocation can have that time, the usual duration applies: `cargo lambda watch` says 600000, which is
-    /// a duration.
+    /// The deadline of an invocation that Lambda will end at `millis`, in milliseconds since 1970. If no invocation
+    /// can end at that time, the usual duration applies: `cargo lambda watch` sends 600000, which is a duration.
     pub(crate) fn deadline(self, millis: u64, clock: &dyn Clock) -> Deadline {
         let now = u64::try_from(clock.now().as_millisecond()).unwrap_or(0);
         let left = Duration::from_millis(millis.saturating_sub(now));
-        let is_absurd = left.is_zero() || left > LONGEST;
-        Deadline::within(if is_absurd { self.usual } else { left })
+        let is_implausible = left.is_zero() || left > LONGEST;
+        Deadline::within(if is_implausible { self.usual } else { left })
     }
 }
 
 impl Settings for Invocations {
-    /// From `INVOCATION_SECONDS`: 1 to 900, 15 by default.
+    /// Reads `INVOCATION_SECONDS` (1 to 900, default 15).
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let seconds = reader.optional("INVOCATION_SECONDS", 15)?;
         if !(1..=LONGEST.as_secs()).contains(&seconds) {
@@ -50,7 +49,7 @@ impl Settings for Invocations {
     }
 }
 
-/// The reason why work has no result.
+/// The reason why work did not finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfinished {
     /// The work panicked.
@@ -61,12 +60,12 @@ pub enum Unfinished {
     Deadline(#[from] DeadlinePassed),
 }
 
-/// Runs the start of an instance. Its calls to services end in time; the start itself may take longer.
+/// Runs the start of an instance. Its calls to services end in time, but the start itself may take longer.
 pub(crate) async fn start<F: Future>(work: F) -> F::Output {
     Deadline::within(START).scope(work).await
 }
 
-/// Runs the work of one invocation until its deadline, if it has one. A panic ends only this work.
+/// Runs the work of one invocation, until the deadline if there is one. A panic ends only this work.
 ///
 /// # Errors
 /// When the work panics or does not end by the deadline.
@@ -94,18 +93,18 @@ mod tests {
 
     use super::*;
 
-    /// The seconds left for a call in an invocation that Lambda kills `from_now_ms` from now.
+    /// The seconds left for a call in an invocation that Lambda will end in `from_now_ms` milliseconds.
     async fn left(from_now_ms: i64) -> u64 {
         let now = SystemClock.now().as_millisecond();
         let millis = u64::try_from(now + from_now_ms).unwrap();
         let deadline = Invocations::default().deadline(millis, &SystemClock);
-        // A call begins a moment after that.
+        // Makes up for the moment that has passed since `now`.
         let left = deadline.scope(async { Deadline::left_for_a_call() }).await.unwrap();
         (left + Duration::from_millis(500)).as_secs()
     }
 
     #[tokio::test]
-    async fn an_invocation_has_the_time_that_lambda_gives_it() {
+    async fn a_plausible_deadline_is_used() {
         assert_eq!(left(5_000).await, 3);
         assert_eq!(left(120_000).await, 118);
         assert_eq!(left(899_000).await, 897);
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_time_is_configured() {
+    fn the_usual_duration_is_configurable() {
         let read =
             |text: &str| Env::from_iter([("INVOCATION_SECONDS", text)]).settings::<Invocations>();
         assert_eq!(read("").unwrap().usual, Duration::from_secs(15));

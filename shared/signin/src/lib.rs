@@ -1,7 +1,7 @@
-//! Begins sessions, refreshes them, and issues their tokens. No other crate that a route links can.
+//! Begins sessions, refreshes them, and issues their tokens. Routes link no other crate that can do so.
 //!
-//! The caller of this crate has proven who the user is. It gets [`Ready`] before it checks a proof or writes
-//! anything: if the keys cannot be loaded, nothing else may happen.
+//! A route must authenticate the user before it begins a session. It must obtain [`Ready`] before it checks a password
+//! or writes anything, so that a request has no effect if the keys cannot be loaded.
 
 mod refresh;
 
@@ -24,7 +24,7 @@ pub struct SignIn {
     world: World,
 }
 
-/// The keys with which tokens are issued, loaded.
+/// The loaded keys with which tokens are issued.
 pub struct Ready<'a> {
     issuer: issuer::Ready<'a>,
     world: &'a World,
@@ -36,22 +36,22 @@ impl fmt::Debug for Ready<'_> {
     }
 }
 
-/// The client that a session begins for, as its owner sees it in the list of sessions.
+/// The client of a new session, as the user sees it in the list of sessions.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    /// The client's description of itself.
+    /// The `User-Agent` header of the client.
     pub user_agent: Option<String>,
     /// The client's network.
     pub network: Option<Network>,
 }
 
 impl SignIn {
-    /// Reads the keys. If that fails, each request tries again.
+    /// Reads the keys. If that fails, every request tries again.
     pub async fn open(config: Config, peppers: Arc<Cached<Peppers>>, world: &World) -> Self {
         Self { issuer: Issuer::open(config, peppers, world).await, world: world.clone() }
     }
 
-    /// Loads everything that can fail for lack of a key.
+    /// Loads all keys that are needed to issue tokens.
     ///
     /// # Errors
     /// When a secret cannot be read, or no signing key exists yet.
@@ -61,12 +61,12 @@ impl SignIn {
 }
 
 impl Ready<'_> {
-    /// Begins a session of `account`, whose user has proven the password, and issues its tokens. `before` holds
-    /// the sessions that the account had a moment ago; the excess ones end.
+    /// Begins a session of `account`, whose user has proven the password, and issues its tokens. `before` lists the
+    /// sessions that the account had before. If there are too many, the oldest end.
     ///
     /// # Errors
     /// When the session cannot be written.
-    #[expect(clippy::disallowed_methods, reason = "this crate begins the sessions")]
+    #[expect(clippy::disallowed_methods, reason = "only this crate begins sessions")]
     pub async fn begin(
         &self,
         logins: &Logins,
@@ -79,13 +79,13 @@ impl Ready<'_> {
         self.tokens(account, &session)
     }
 
-    /// Replaces the hash `old` of the password of `account` by `new`, notifies the owner, ends all sessions, and
-    /// begins a new one: all of this or nothing.
+    /// Replaces the password hash `old` of `account` with `new`, notifies the owner, ends all sessions, and begins a
+    /// new one, all in one transaction.
     ///
     /// # Errors
     /// [`SignInError::Refused`] when the account or its password has changed concurrently; another error when
     /// the table cannot be written.
-    #[expect(clippy::disallowed_methods, reason = "this crate begins the sessions")]
+    #[expect(clippy::disallowed_methods, reason = "only this crate begins sessions")]
     pub async fn begin_with_password(
         &self,
         passwords: &Passwords,
@@ -94,7 +94,7 @@ impl Ready<'_> {
         new: StoredHash,
         origin: Origin,
     ) -> Result<Tokens, SignInError> {
-        // All earlier sessions belong to the previous epoch.
+        // The next epoch ends all earlier sessions.
         let session = self.new_session(account.epoch.next(), origin);
         let (now, random) = (session.created_at, &*self.world.random);
         let notice = NewMail::notice(account, Notice::PasswordChanged, now, random);
@@ -131,7 +131,7 @@ impl Ready<'_> {
 /// No tokens were issued.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    /// The session is over, or the account has changed. The reason is only for the log.
+    /// The session has ended, or the account has changed. The reason is only for the log.
     #[error("{0}")]
     Refused(&'static str),
     /// This service did not issue the refresh token.

@@ -15,8 +15,8 @@ impl Ready<'_> {
     /// user would lose the session. Nothing is read or written for a token that this service did not issue.
     ///
     /// # Errors
-    /// [`SignInError::RefreshToken`] or [`SignInError::Refused`] when the token or its session is not valid;
-    /// another error when a service cannot be reached.
+    /// [`SignInError::RefreshToken`] or [`SignInError::Refused`] when the token or its session is invalid; another
+    /// error when a service cannot be reached.
     pub async fn refresh(
         &self,
         rotations: &Rotations,
@@ -46,6 +46,7 @@ impl Ready<'_> {
     }
 }
 
+/// The session, if the token is its current one or was superseded within the grace.
 fn live(refreshed: Refreshed, token: RefreshToken) -> Result<Session, SignInError> {
     Err(SignInError::Refused(match refreshed {
         Refreshed::Live(session, _) => return Ok(*session),

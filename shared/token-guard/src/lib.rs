@@ -1,7 +1,7 @@
-//! The gate of routes by token: a verifier that uses the public key set.
+//! The gate of routes by token: a verifier with the public key set.
 //!
-//! A route by token names [`Has`] or [`SignedIn`] as its access. The token's signature and claims decide, and
-//! nothing about the caller is read. Such a route links no accounts, no secrets and no private keys.
+//! A route by token declares [`Has`] or [`SignedIn`] as its access. The token's signature and claims alone decide:
+//! neither the account nor the session is read. Such a route links no code for accounts, secrets or private keys.
 //!
 //! ```
 //! # use identity::{Admin, User};
@@ -51,7 +51,7 @@
 //! }
 //! ```
 //!
-//! Only a verifier creates a [`Caller`]. Other code can pass one on, but not make one:
+//! Only a verifier creates a [`Caller`]. Other code can pass it on:
 //!
 //! ```
 //! # use identity::Admin;
@@ -60,6 +60,8 @@
 //!     caller
 //! }
 //! ```
+//!
+//! It cannot create one:
 //!
 //! ```compile_fail,E0451
 //! # use identity::{Admin, User};
@@ -80,13 +82,13 @@ use web::{Gate, TokenGate};
 
 pub use auth::Caller;
 
-/// Every holder of a valid access token with the role that `R` requires.
+/// Access for any holder of a valid access token with the role that `R` requires.
 pub type Has<R> = web::ByToken<TokenGuard, R>;
 
-/// Every holder of a valid access token.
+/// Access for any holder of a valid access token.
 pub type SignedIn = Has<identity::Anyone>;
 
-/// A verifier of access tokens that uses the public key set in the `KeysTable`.
+/// A verifier of access tokens with the public key set from the `KeysTable`.
 #[derive(Clone)]
 pub struct TokenGuard {
     verifier: Arc<Verifier<TableKeys>>,
@@ -94,7 +96,7 @@ pub struct TokenGuard {
 }
 
 impl TokenGuard {
-    /// The database client, for the route's own tables: a process has one connection pool.
+    /// The database client. Routes use it for their own tables, so that a process has one connection pool.
     #[must_use]
     pub fn database(&self) -> &Client {
         &self.database
@@ -103,7 +105,7 @@ impl TokenGuard {
     /// The global epoch, which is read with the key set.
     ///
     /// # Errors
-    /// The key set cannot be read, and the previous one is too old.
+    /// When the key set cannot be read, and the cached one is too old.
     pub async fn epoch(&self) -> Result<GlobalEpoch, KeyError> {
         self.verifier.keys().epoch().await
     }

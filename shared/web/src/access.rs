@@ -1,4 +1,4 @@
-//! Who may call a route, as types.
+//! Access rules as types: who may call a route.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -15,16 +15,16 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// The parts that decide access to a route: nothing, a verifier, or a verifier and a reader of accounts. They are
-/// opened once, when the function starts.
+/// The components that decide access to a route: none, a verifier, or a verifier and a reader of accounts. A
+/// function creates its gate once, at startup.
 pub trait Gate: Sized + Send + Sync + 'static {
-    /// The settings of the gate.
+    /// The settings from which the gate is created.
     type Settings: Settings;
 
-    /// Creates the gate, without any request to a service.
+    /// Creates the gate without contacting any service.
     fn new(settings: Self::Settings, world: &World) -> Self;
 
-    /// Preloads the data that the gate needs, when the function starts. If that fails, a later request loads it.
+    /// Preloads the gate's data at startup. If that fails, the first request that needs the data loads it.
     fn warm(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -42,29 +42,29 @@ pub trait TokenGate: Gate {
     /// The source of the public keys.
     type Keys: KeySource;
 
-    /// The verifier.
+    /// The verifier of access tokens.
     fn verifier(&self) -> &Verifier<Self::Keys>;
 }
 
 /// A gate that can also read the caller's account and session.
 pub trait AccountGate: TokenGate {
-    /// The reader of accounts.
+    /// The type that reads accounts and sessions.
     type Accounts: AccountCheck;
 
-    /// The reader of accounts.
+    /// The reader of accounts and sessions.
     fn accounts(&self) -> &Self::Accounts;
 }
 
-/// The rule that decides who may call a route. It is sealed: [`Public`], [`ByRefreshToken`], [`ByToken`] and
-/// [`CheckedBy`] are the only ones.
+/// A rule that decides who may call a route. The trait is sealed: only [`Public`], [`ByRefreshToken`], [`ByToken`]
+/// and [`CheckedBy`] implement it.
 pub trait Access: sealed::Sealed + Send + Sync + 'static {
-    /// The parts that decide access.
+    /// The gate that applies the rule.
     type Gate: Gate;
 
-    /// The admitted caller, as a handler gets it.
+    /// The admitted caller, which the handler receives.
     type Caller: Send + 'static;
 
-    /// The rule in words: `anyone`, `by token, role admin`, `checked`.
+    /// The rule in words, such as `anyone`, `checked` or `by token, role admin`.
     fn describe() -> String;
 
     /// The role that the rule requires, if any.
@@ -73,7 +73,7 @@ pub trait Access: sealed::Sealed + Send + Sync + 'static {
         None
     }
 
-    /// The caller's id, for the log.
+    /// The caller's id for the log, if the rule identifies the caller.
     fn user_id(caller: &Self::Caller) -> Option<UserId>;
 
     /// Admits or refuses the caller, before the body is read.
@@ -83,26 +83,26 @@ pub trait Access: sealed::Sealed + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Caller, Problem>> + Send;
 }
 
-/// Anyone may call. Nothing about the caller is read.
+/// Anyone may call. The caller is not identified.
 #[derive(Debug)]
 pub enum Public {}
 
-/// Any holder of a refresh token. The token is in the body, so the handler verifies it before it does anything
-/// else.
+/// Any holder of a refresh token may call. The token is in the body, so the handler must verify it before it does
+/// anything else.
 #[derive(Debug)]
 pub enum ByRefreshToken {}
 
-/// Every holder of a valid access token with the role that `R` requires. Nothing about the caller is read, so
-/// a changed role or a disabled account takes effect when the token expires.
+/// Any holder of a valid access token with the role that `R` requires may call. The account is not read, so if a
+/// role changes or the account is disabled, the change takes effect only when the token expires.
 ///
-/// Routes name it by the alias of the crate `token-guard`.
+/// Routes use the aliases in the crate `token-guard`.
 #[derive(Debug)]
 pub struct ByToken<G, R>(PhantomData<fn() -> (G, R)>);
 
-/// Every holder of a valid access token whose account is active and has the role that `R` requires, and whose
+/// Any holder of a valid access token may call if the account is active and has the role that `R` requires, and the
 /// session has not ended. The account and the session are read on every call.
 ///
-/// Routes name it by the alias of the crate `account-guard`.
+/// Routes use the alias in the crate `account-guard`.
 #[derive(Debug)]
 pub struct CheckedBy<G, R>(PhantomData<fn() -> (G, R)>);
 
@@ -111,7 +111,7 @@ impl sealed::Sealed for ByRefreshToken {}
 impl<G, R> sealed::Sealed for ByToken<G, R> {}
 impl<G, R> sealed::Sealed for CheckedBy<G, R> {}
 
-fn words<R: RoleRequirement>(kind: &str) -> String {
+fn with_role<R: RoleRequirement>(kind: &str) -> String {
     match R::REQUIRED {
         Some(role) => format!("{kind}, role {role}"),
         None => kind.to_owned(),
@@ -157,7 +157,7 @@ impl<G: TokenGate, R: RoleRequirement> Access for ByToken<G, R> {
     type Caller = Caller<R>;
 
     fn describe() -> String {
-        words::<R>("by token")
+        with_role::<R>("by token")
     }
 
     fn role() -> Option<Role> {
@@ -179,7 +179,7 @@ impl<G: AccountGate, R: RoleRequirement> Access for CheckedBy<G, R> {
     type Caller = CheckedCaller<R>;
 
     fn describe() -> String {
-        words::<R>("checked")
+        with_role::<R>("checked")
     }
 
     fn role() -> Option<Role> {

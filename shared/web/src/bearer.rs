@@ -1,4 +1,4 @@
-//! The bearer token of a request (RFC 6750 §2.1): from the `Authorization` header alone.
+//! Reads the bearer token of a request from the `Authorization` header (RFC 6750 §2.1), and from nowhere else.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -7,9 +7,9 @@ use crate::Problem;
 
 /// The token of `Authorization: Bearer TOKEN`.
 ///
-/// The scheme's case does not matter (RFC 9110 §11.1). With another scheme, or none, there are no
-/// credentials. Several values are refused, even if a gateway has joined them with a comma, because different
-/// readers might choose different ones.
+/// The scheme is case-insensitive (RFC 9110 §11.1). A request with another scheme, or none, has no credentials.
+/// Several values are refused, even if a gateway has joined them with a comma, because two parsers could choose
+/// different ones.
 pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_one_token_whatever_the_case_of_the_scheme() {
+    fn the_scheme_is_case_insensitive() {
         for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
             assert_eq!(read(&[&format!("{scheme} a.b.c")]), Ok("a.b.c".to_owned()));
         }
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn no_credentials_are_missing_ones() {
+    fn a_request_without_a_bearer_token_has_no_credentials() {
         for value in ["", "Bearer", "Bearer ", "Basic dTpw", "Digest a", "a.b.c", "Bearera.b.c"] {
             assert_eq!(read(&[value]), Err("missing_token"), "{value:?}");
         }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn several_are_refused() {
+    fn several_tokens_and_malformed_tokens_are_refused() {
         assert_eq!(read(&["Bearer a.b.c", "Bearer a.b.c"]), Err("invalid_token"));
         assert_eq!(read(&["Bearer a.b.c,Bearer a.b.c"]), Err("invalid_token"));
         assert_eq!(read(&["Bearer a.b.c, Basic dTpw"]), Err("invalid_token"));

@@ -1,4 +1,4 @@
-//! Bodies of requests.
+//! Request bodies: JSON objects in UTF-8.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use serde::de::DeserializeOwned;
@@ -11,13 +11,13 @@ use crate::request::Request;
 use crate::shape::bind;
 use crate::{Input, Part, Problem};
 
-/// The longest body that a route reads, in bytes.
+/// The maximum length of a request body, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A JSON object (RFC 8259) in UTF-8. Members that `T` does not name are ignored; a duplicate member name
-/// is an error at any depth.
+/// A JSON object (RFC 8259) in UTF-8. Members that `T` does not declare are ignored. Duplicate member names are
+/// refused at any depth.
 #[derive(Debug)]
 pub struct Body<T>(pub T);
 
@@ -39,16 +39,16 @@ impl<T: DeserializeOwned + Send> Input for Body<T> {
     }
 }
 
-/// The JSON value in `body`. The answer names the error and quotes nothing.
+/// Parses `body` as JSON. The problem names the error but never quotes the body.
 fn parse(body: &[u8]) -> Result<Value, Problem> {
-    // RFC 8259 §8.1 lets a receiver ignore the mark.
+    // A receiver may ignore the byte order mark (RFC 8259 §8.1).
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     if is_utf_16_or_32(body) || str::from_utf8(body).is_err() {
         return Err(Problem::invalid_request("The body must be encoded in UTF-8."));
     }
     serde_json::from_slice(body).map(|Strict(value)| value).map_err(|error| {
         Problem::invalid_request(match error.classify() {
-            // The only rule that the parser itself does not check.
+            // `Strict` adds only this rule to those of the parser.
             Category::Data => "The body contains an object with duplicate member names.",
             Category::Io | Category::Syntax | Category::Eof => {
                 "The body is not valid JSON, or its nesting is too deep."
@@ -57,8 +57,8 @@ fn parse(body: &[u8]) -> Result<Value, Problem> {
     })
 }
 
-/// Whether the text is in another encoding of Unicode. ASCII in UTF-16 is UTF-8 with NUL characters, which
-/// JSON never starts with (RFC 4627 §3); other text starts with a byte order mark.
+/// Whether the body is encoded in UTF-16 or UTF-32. JSON starts with ASCII characters, so these encodings have NUL
+/// bytes among the first four (RFC 4627 §3), unless they start with a byte order mark.
 fn is_utf_16_or_32(body: &[u8]) -> bool {
     let start = &body[..body.len().min(4)];
     start.contains(&0) || start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff")

@@ -1,9 +1,9 @@
-//! The edge: a proxy that the owner may run in front of the API, and how the API recognizes its requests.
+//! Recognizes requests from the edge, a proxy that the owner may run in front of the API.
 //!
-//! Behind an edge, the gateway sees the edge's address for every request, so the edge reports the viewer's.
-//! The API trusts the report only in requests that carry the edge secret, and refuses all others. Otherwise
-//! clients could bypass the edge and choose their network. Functions know only the secret's digest: a route
-//! by token must not read the peppers, from which the secret is derived.
+//! Behind an edge, the gateway sees the edge's address instead of the client's, so the edge reports the client's
+//! address in a header. Requests without the edge secret are refused: otherwise clients could bypass the edge and
+//! claim any address. Functions get only the secret's digest, because the secret is derived from the peppers, which
+//! a route by token must not read.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -20,22 +20,21 @@ use crate::{Event, Problem};
 /// The header in which the edge sends its secret.
 pub const EDGE_SECRET_HEADER: &str = "x-latchkey-edge";
 
-/// The header in which the edge reports the viewer's address and port, as `CloudFront` does.
+/// The header in which the edge, such as `CloudFront`, reports the client's address and port.
 pub const VIEWER_ADDRESS_HEADER: &str = "cloudfront-viewer-address";
 
 /// How requests reach the API.
 #[derive(Clone, Debug, Default)]
 pub enum Edge {
-    /// Clients reach the gateway directly: the address that the gateway sees determines the network.
+    /// Clients connect to the gateway directly, so the address that the gateway sees determines the network.
     #[default]
     Absent,
-    /// The API answers only requests with an edge secret: the address that the edge reports determines the
-    /// network.
+    /// Only requests with an edge secret are answered. The address that the edge reports determines the network.
     Trusted(SecretDigests),
 }
 
 impl Edge {
-    /// The network that a request comes from.
+    /// The network that a request comes from. Refuses requests that did not come through the edge.
     pub(crate) fn network(&self, event: &Event) -> Result<Option<Network>, Problem> {
         let digests = match self {
             Self::Absent => {
@@ -45,13 +44,13 @@ impl Edge {
             Self::Trusted(digests) => digests,
         };
         let refused = |reason: &'static str| Problem::forbidden().because(reason);
-        let secret = only(&event.headers, EDGE_SECRET_HEADER);
+        let secret = sole_value(&event.headers, EDGE_SECRET_HEADER);
         let secret = secret.ok_or_else(|| refused("the edge secret is missing"))?;
         if !digests.accept(secret) {
             return Err(refused("the edge secret is wrong"));
         }
-        // Without viewers' addresses, the limits per network would treat all viewers as one network.
-        let viewer = only(&event.headers, VIEWER_ADDRESS_HEADER)
+        // Without the client's address, the limits per network would treat all clients as one network.
+        let viewer = sole_value(&event.headers, VIEWER_ADDRESS_HEADER)
             .and_then(|value| viewer_address(str::from_utf8(value).ok()?));
         let viewer =
             viewer.ok_or_else(|| refused("the edge did not report the viewer's address"))?;
@@ -60,7 +59,7 @@ impl Edge {
 }
 
 impl Settings for Edge {
-    /// From `TRUSTED_EDGE` and, if that is `on`, `EDGE_SECRET_SHA256`.
+    /// Reads `TRUSTED_EDGE` and, if it is `on`, `EDGE_SECRET_SHA256`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         match reader.optional("TRUSTED_EDGE", Switch::Off)? {
             Switch::Off => Some(Self::Absent),
@@ -70,18 +69,17 @@ impl Settings for Edge {
 }
 
 /// The value of a header that is present exactly once.
-fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+fn sole_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.as_bytes();
     values.next().is_none().then_some(value)
 }
 
-/// The address in `address:port`. `CloudFront` always sends the port, and puts no brackets around an IPv6
-/// address; other proxies may.
+/// Parses the address in `address:port`. `CloudFront` always sends the port, and puts no brackets around an IPv6
+/// address. Other proxies may use brackets.
 ///
-/// A value without a port is refused, because an IPv6 address without a port can look like a shorter
-/// address with one. A value such as `2001:db8::1:443` is ambiguous by itself, and is read as an address and a
-/// port.
+/// A value without a port is refused, because an IPv6 address without a port can look like a shorter address with
+/// one. An ambiguous value such as `2001:db8::1:443` is therefore read as an address and a port.
 fn viewer_address(text: &str) -> Option<IpAddr> {
     let (address, port) = text.rsplit_once(':')?;
     if !is_port(port) {
@@ -93,7 +91,7 @@ fn viewer_address(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// Whether the text is a port as proxies write it: 1 to 65535, without a leading zero.
+/// Whether `text` is a port as proxies write it: 1 to 65535, without a leading zero.
 fn is_port(text: &str) -> bool {
     text.starts_with(|first: char| matches!(first, '1'..='9'))
         && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -119,7 +117,7 @@ impl FromStr for Switch {
     }
 }
 
-/// The SHA-256 digests of the accepted edge secrets: more than one while a pepper is being rotated.
+/// The SHA-256 digests of the accepted edge secrets. There are several while a pepper is being rotated.
 #[derive(Clone)]
 pub struct SecretDigests(Vec<[u8; SHA256_OUTPUT_LEN]>);
 
@@ -130,7 +128,7 @@ impl fmt::Debug for SecretDigests {
 }
 
 impl SecretDigests {
-    /// Whether `secret` has one of the digests. Takes constant time.
+    /// Whether `secret` has one of the digests, compared in constant time.
     fn accept(&self, secret: &[u8]) -> bool {
         let presented = digest(&SHA256, secret);
         self.0.iter().fold(false, |accepted, digest| {
@@ -154,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_port_is_not_part_of_the_address() {
+    fn only_an_address_with_a_port_is_parsed() {
         let address = |text: &str| viewer_address(text).map(|address| address.to_string());
         for (text, expected) in [
             ("203.0.113.7:46532", "203.0.113.7"),
@@ -170,7 +168,7 @@ mod tests {
         ] {
             assert_eq!(address(text).as_deref(), Some(expected), "{text}");
         }
-        // Without a port: none of these is an address.
+        // In each of these, the port is missing or invalid, or the address is invalid.
         for text in [
             "203.0.113.7",
             "2001:db8::1",
@@ -201,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_hexadecimal_and_at_least_one() {
+    fn at_least_one_hexadecimal_digest_is_required() {
         let one = "ab".repeat(32);
         for good in [one.clone(), one.to_uppercase(), format!("{one}, {one}")] {
             assert!(good.parse::<SecretDigests>().is_ok(), "{good}");

@@ -11,16 +11,16 @@ use crate::shape::bind;
 use crate::text::Texts;
 use crate::{EDGE_SECRET_HEADER, Part, Problem};
 
-/// A part of a request that a route reads after the caller has been admitted. A tuple of inputs is an input.
+/// A part of a request that a route reads after the caller has been admitted. A tuple of inputs is also an input.
 pub trait Input: Sized + Send {
     /// Reads the input.
     ///
     /// # Errors
-    /// The problem that answers a request whose input is missing or invalid.
+    /// A problem with status 4xx if the input is missing or invalid.
     fn read(request: &Request) -> Result<Self, Problem>;
 }
 
-/// Reads nothing. A body is ignored.
+/// The empty input. A body in the request is ignored.
 #[derive(Clone, Copy, Debug)]
 pub struct NoBody;
 
@@ -32,9 +32,9 @@ impl Input for NoBody {
 
 /// The parameters of the query string, bound to the members of `T`.
 ///
-/// A member of type `Vec` takes every value of a repeated parameter; other members refuse repetition. An `Option`
-/// or a member with `#[serde(default)]` may be missing. Parameters that `T` does not name are ignored. A
-/// parameter that is missing or has the wrong type is answered with 400 and named.
+/// A `Vec` member takes every value of a repeated parameter; other members refuse repetition. An `Option` member or
+/// one with `#[serde(default)]` may be missing. Parameters that `T` does not declare are ignored. If a parameter is
+/// missing or has the wrong type, the answer is 400 and names it.
 #[derive(Clone, Debug)]
 pub struct Query<T>(pub T);
 
@@ -50,7 +50,7 @@ impl<T: DeserializeOwned + Send> Input for Query<T> {
 
 /// The parameters of the path, bound to the members of `T`: `{id}` to the member `id`.
 ///
-/// Text that is not a value of the member's type identifies nothing, so the answer is 404.
+/// If a parameter does not have its member's type, no resource can have this path, so the answer is 404.
 #[derive(Clone, Debug)]
 pub struct Path<T>(pub T);
 
@@ -65,11 +65,12 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
     }
 }
 
-/// Headers, bound to the members of `T`. Names are in lower case: `#[serde(rename_all = "kebab-case")]` turns the
-/// member `x_signature` into the header `x-signature`.
+/// Headers, bound to the members of `T`. Names are in lower case: `#[serde(rename_all = "kebab-case")]` binds the
+/// header `x-signature` to the member `x_signature`.
 ///
-/// A header that is missing or has the wrong type is answered with 400 and named. HTTP APIs join repeated
-/// headers by commas. `authorization` and the edge's secret are not among the headers: only the gate reads tokens.
+/// If a header is missing or has the wrong type, the answer is 400 and names it. The gateway joins the values of a
+/// repeated header with commas. `authorization` and the header with the edge secret are left out, so that no handler
+/// can read them.
 #[derive(Clone, Debug)]
 pub struct Headers<T>(pub T);
 
@@ -77,11 +78,11 @@ impl<T: DeserializeOwned + Send> Input for Headers<T> {
     fn read(request: &Request) -> Result<Self, Problem> {
         let mut values = BTreeMap::<String, Texts>::new();
         for (name, value) in request.headers() {
-            // Only the gate and the edge read these.
+            // Only the gate and the edge check may read these.
             if name == AUTHORIZATION || name == EDGE_SECRET_HEADER {
                 continue;
             }
-            // Without its value, a header that is not text has the wrong type.
+            // A value that is not UTF-8 is dropped. The header then has the wrong type.
             let values = values.entry(name.as_str().to_owned()).or_default();
             if let Ok(value) = str::from_utf8(value.as_bytes()) {
                 values.push(value.to_owned());
@@ -91,7 +92,7 @@ impl<T: DeserializeOwned + Send> Input for Headers<T> {
     }
 }
 
-/// The body as sent, of any content type, at most 16 KiB.
+/// The raw body, of any content type and at most 16 KiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bytes(pub Vec<u8>);
 

@@ -1,14 +1,14 @@
-//! JSON as strict as RFC 8259 allows a receiver to be: no member name twice in an object.
+//! Strict JSON: objects with duplicate member names are refused, as RFC 8259 permits.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// A JSON value in which no object has a member name twice, at any depth. Two readers of such an
-/// object could each see another value.
+/// A JSON value without duplicate member names at any depth. If an object had duplicates, two parsers could read
+/// different values from it.
 ///
-/// Nesting is bounded by `serde_json`'s own limit of 128.
+/// `serde_json` limits the nesting to 128 levels.
 pub(crate) struct Strict(pub(crate) Value);
 
 impl<'de> Deserialize<'de> for Strict {
@@ -85,10 +85,10 @@ mod tests {
     }
 
     #[test]
-    fn a_member_name_twice_is_refused_at_any_depth() {
+    fn a_duplicate_member_name_is_refused_at_any_depth() {
         assert!(strict(r#"{"a":1,"a":1}"#).is_none());
         assert!(strict(r#"{"a":[{"b":{"c":1,"c":2}}]}"#).is_none());
-        assert!(strict(r#"{"a":1,"\u0061":2}"#).is_none(), "escapes are the same name");
+        assert!(strict(r#"{"a":1,"\u0061":2}"#).is_none(), "an escaped name is the same name");
         assert!(strict(r#"{"a":1,"A":2}"#).is_some(), "names differ by case");
     }
 
@@ -102,12 +102,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+        fn parsing_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
             let _ = serde_json::from_slice::<Strict>(&bytes);
         }
 
         #[test]
-        fn agrees_with_serde_json_otherwise(a in any::<i64>(), b in any::<f64>(), c in ".*") {
+        fn values_without_duplicates_parse_as_in_serde_json(a in any::<i64>(), b in any::<f64>(), c in ".*") {
             let value = serde_json::json!({"a": a, "b": [b, null, true], "c": {"d": c}});
             prop_assert_eq!(strict(&value.to_string()), serde_json::from_str(&value.to_string()).ok());
         }

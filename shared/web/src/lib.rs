@@ -1,7 +1,7 @@
-//! Routes: one or more endpoints per Lambda function, each with the rule that decides who may call it.
+//! HTTP routes. A route serves one or more endpoints from one Lambda function, and declares who may call them.
 //!
-//! A function is a type that implements [`Route`], and a `main` that calls [`serve()`]. [`Route::Access`] decides
-//! who may call it. It has no default, so a route that forgets it does not compile.
+//! A function consists of a type that implements [`Route`], and a `main` that calls [`serve()`]. [`Route::Access`]
+//! decides who may call the route. It has no default, so a route that does not declare it does not compile.
 //!
 //! ```
 //! # use web::*;
@@ -25,7 +25,7 @@
 //! }
 //! ```
 //!
-//! The same route without the line that declares the access:
+//! Without the line that declares the access, the same route does not compile:
 //!
 //! ```compile_fail,E0046
 //! # use web::*;
@@ -48,7 +48,7 @@
 //! }
 //! ```
 //!
-//! A route can use the access types of the guards, but cannot define one itself:
+//! A route uses one of the existing access types:
 //!
 //! ```
 //! # use web::*;
@@ -58,6 +58,8 @@
 //!
 //! assert_eq!(described::<Public>(), "anyone");
 //! ```
+//!
+//! It cannot define its own:
 //!
 //! ```compile_fail,E0277
 //! # use web::*;
@@ -81,7 +83,7 @@
 //! }
 //! ```
 //!
-//! A gate verifies tokens with an [`auth::Verifier`], and cannot use another verifier:
+//! A gate verifies tokens with an [`auth::Verifier`]:
 //!
 //! ```
 //! # use auth::{KeySource, Verifier};
@@ -103,6 +105,8 @@
 //!     }
 //! }
 //! ```
+//!
+//! It cannot use another verifier:
 //!
 //! ```compile_fail,E0053
 //! # use auth::{KeySource, Verifier};
@@ -126,7 +130,7 @@
 //! }
 //! ```
 //!
-//! This is the only crate that names `lambda_http`, and the only place where kinds of fault become status codes.
+//! Only this crate depends on `lambda_http`, and only here are kinds of fault turned into status codes.
 
 mod access;
 mod bearer;

@@ -1,8 +1,8 @@
-//! Media types, as RFC 9110 §8.3.1 writes them.
+//! Parses media types (RFC 9110 §8.3.1).
 
-/// Whether the value of a `Content-Type` is `application/json` without a `charset` other than UTF-8.
+/// Whether a `Content-Type` value is `application/json` without a `charset` other than UTF-8.
 ///
-/// Other parameters have no meaning for this type and are ignored, but they must be well-formed.
+/// Other parameters have no meaning for this type. They are ignored, but must be well-formed.
 pub(crate) fn is_json_in_utf8(value: &[u8]) -> bool {
     let value = value.trim_ascii();
     let end = value.iter().position(|&byte| byte != b'/' && !is_token(byte));
@@ -15,7 +15,7 @@ pub(crate) fn is_json_in_utf8(value: &[u8]) -> bool {
         })
 }
 
-/// RFC 9110 §5.6.6: `parameters = *( OWS ";" OWS [ parameter ] )`.
+/// Parses `parameters = *( OWS ";" OWS [ parameter ] )` (RFC 9110 §5.6.6).
 fn parse_parameters(mut rest: &[u8]) -> Option<Vec<(&[u8], Vec<u8>)>> {
     let mut parameters = Vec::new();
     loop {
@@ -46,7 +46,7 @@ fn split_token(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(end)
 }
 
-/// The value of a quoted string (RFC 9110 §5.6.4) whose opening quote has been read, and the rest.
+/// Splits off the value of a quoted string (RFC 9110 §5.6.4) whose opening quote has already been read.
 fn split_quoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut value = Vec::new();
     let mut bytes = text.iter().enumerate();
@@ -60,7 +60,7 @@ fn split_quoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     None
 }
 
-/// RFC 9110 §5.6.2.
+/// Whether the byte may occur in a token (RFC 9110 §5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_in_utf8_is_accepted_however_it_is_written() {
+    fn every_spelling_of_json_in_utf8_is_accepted() {
         for good in [
             "application/json",
             " application/json\t",
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn another_type_another_charset_and_a_malformed_value_are_refused() {
+    fn other_types_other_charsets_and_malformed_values_are_refused() {
         for bad in [
             "",
             ";charset=utf-8",
@@ -130,12 +130,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(value in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn parsing_never_panics(value in proptest::collection::vec(any::<u8>(), 0..60)) {
             is_json_in_utf8(&value);
         }
 
         #[test]
-        fn a_quoted_value_means_the_token(escapes in proptest::collection::vec(any::<bool>(), 5)) {
+        fn a_quoted_charset_equals_the_unquoted_one(escapes in proptest::collection::vec(any::<bool>(), 5)) {
             let quoted: String = "utf-8".chars().zip(escapes)
                 .map(|(c, escaped)| if escaped { format!("\\{c}") } else { c.to_string() })
                 .collect();

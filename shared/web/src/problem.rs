@@ -1,4 +1,4 @@
-//! Problems: the answers to requests that failed (RFC 9457).
+//! Problems: the answers to failed requests (RFC 9457).
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -11,13 +11,13 @@ use serde::Serialize;
 
 use crate::shape::{MemberError, MemberErrors};
 
-/// How long a client should wait when a dependency does not answer, in seconds.
+/// How long a client should wait if a dependency does not answer, in seconds.
 const UNAVAILABLE_SECONDS: u64 = 2;
 
-/// The longest name of a value in an answer, in characters.
+/// The length to which the names of values are cut in answers, in characters.
 const MAX_NAME_CHARS: usize = 64;
 
-/// The challenges defined in RFC 6750 §3: no token was sent, the token was refused, a role is missing.
+/// The challenges of RFC 6750 §3, in this order: no token was sent, the token was refused, a role is missing.
 const CHALLENGE: &str = r#"Bearer realm="latchkey""#;
 const CHALLENGE_INVALID: &str = r#"Bearer realm="latchkey", error="invalid_token""#;
 const CHALLENGE_SCOPE: &str = r#"Bearer realm="latchkey", error="insufficient_scope""#;
@@ -25,15 +25,15 @@ const CHALLENGE_SCOPE: &str = r#"Bearer realm="latchkey", error="insufficient_sc
 /// A field of the input that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
-    /// The member of the body, or the parameter.
+    /// The name of the body's member or of the parameter.
     pub field: &'static str,
-    /// The rule, for a program. Stable.
+    /// The stable code of the rule, for programs.
     pub code: &'static str,
-    /// The rule, for a person.
+    /// An explanation of the rule, for people.
     pub detail: String,
 }
 
-/// An error answer for the client, with a separate cause that only the log gets.
+/// An error answer for the client, and its cause for the log.
 ///
 /// | status | code | cause |
 /// |---|---|---|
@@ -57,7 +57,7 @@ pub struct FieldError {
 #[derive(Debug)]
 pub struct Problem(Box<Parts>);
 
-/// Boxed, so that every `Result` with a [`Problem`] stays small.
+/// The content of a [`Problem`], which boxes it to keep every `Result` small.
 #[derive(Debug)]
 struct Parts {
     status: StatusCode,
@@ -83,7 +83,7 @@ struct ProblemBody<'a> {
     errors: &'a [ErrorEntry],
 }
 
-/// An entry of `errors`.
+/// An entry of the member `errors`.
 #[derive(Debug, Serialize)]
 struct ErrorEntry {
     field: Cow<'static, str>,
@@ -92,8 +92,8 @@ struct ErrorEntry {
 }
 
 impl FieldError {
-    /// A rule that `field` breaks. `subject` names the field in the sentence for a person: the fault "is too
-    /// long" of the subject "address" becomes "The address is too long."
+    /// Creates an error for a rule that `field` breaks. `subject` names the field in the explanation for people: the
+    /// subject "address" and the fault "is too long" give "The address is too long."
     pub fn new(field: &'static str, subject: &str, fault: &impl Fault) -> Self {
         Self { field, code: fault.code(), detail: format!("The {subject} {fault}.") }
     }
@@ -105,7 +105,7 @@ impl From<FieldError> for ErrorEntry {
     }
 }
 
-/// The part of a request that has named values.
+/// A part of a request that consists of named values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Part {
     Body,
@@ -114,7 +114,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// The whole, one value in it, and that value's short name.
+    /// Phrases for the part and for one of its values, and the noun for a value.
     const fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Body => ("The body", "A member of the body", "member"),
@@ -142,19 +142,20 @@ impl Problem {
         }))
     }
 
-    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.header = Some((name, value));
         self
     }
 
-    /// The request has the wrong form: its body is not JSON, or a value has the wrong type (400). `detail` must not
-    /// quote the request.
+    /// The request is malformed: its body is not JSON, or a value has the wrong type (400). `detail` must not quote
+    /// the request.
     #[must_use]
     pub fn invalid_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", "Invalid request", detail)
     }
 
-    /// The body lacks one of several members of which the route requires one (400).
+    /// The body lacks a member that the route requires unless the body has an alternative (400). `detail` states the
+    /// alternatives.
     #[must_use]
     pub fn missing_member(field: &'static str, detail: &'static str) -> Self {
         let mut problem = Self::invalid_request(detail);
@@ -176,7 +177,7 @@ impl Problem {
                 MemberError::Missing => format!("The {noun} is required."),
                 MemberError::WrongType => format!("The {noun} has the wrong type."),
             };
-            // If the type is a map, the request determines the name.
+            // If the type is a map, the name comes from the request, so its length is limited.
             let field: String = name.chars().take(MAX_NAME_CHARS).collect();
             ErrorEntry { field: field.into(), code: error.code(), detail: detail.into() }
         };
@@ -184,7 +185,7 @@ impl Problem {
         problem
     }
 
-    /// Fields break rules (400).
+    /// One or more fields break a rule (400).
     #[must_use]
     pub fn invalid_input(errors: Vec<FieldError>) -> Self {
         let detail = "One or more fields are invalid; see errors.";
@@ -199,7 +200,7 @@ impl Problem {
     pub fn missing_token() -> Self {
         let detail = "This route requires an access token in the Authorization header.";
         Self::new(StatusCode::UNAUTHORIZED, "missing_token", "Unauthorized", detail)
-            .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
+            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
     }
 
     /// The token is invalid or has expired, or its session has ended (401).
@@ -207,18 +208,18 @@ impl Problem {
     pub fn invalid_token() -> Self {
         let detail = "The token is invalid or has expired, or its session has ended.";
         Self::new(StatusCode::UNAUTHORIZED, "invalid_token", "Unauthorized", detail)
-            .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE_INVALID))
+            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE_INVALID))
     }
 
-    /// The name or password at login is wrong (401). The answer does not tell which.
+    /// The name or password at login is wrong (401). The answer does not say which.
     #[must_use]
     pub fn invalid_credentials() -> Self {
         let detail = "The username, e-mail address or password is wrong.";
         Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", "Unauthorized", detail)
-            .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
+            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
     }
 
-    /// A mailed code is wrong or has expired (400). The answer does not tell which.
+    /// A mailed code is wrong or has expired (400). The answer does not say which.
     #[must_use]
     pub fn invalid_code() -> Self {
         let detail = "The code is wrong or has expired.";
@@ -232,8 +233,8 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
     }
 
-    /// The current password of a signed-in user is wrong (403). It carries no challenge, because the
-    /// token is valid: a client that refreshes and repeats the request would guess a second time.
+    /// The current password of a signed-in user is wrong (403). The answer has no challenge, because the token is
+    /// valid: after a challenge, a client would refresh the token and repeat the wrong password.
     #[must_use]
     pub fn wrong_password() -> Self {
         let detail = "The current password is wrong.";
@@ -245,7 +246,7 @@ impl Problem {
     pub fn insufficient_role() -> Self {
         let detail = "Your account does not have the role that this route requires.";
         Self::new(StatusCode::FORBIDDEN, "insufficient_role", "Forbidden", detail)
-            .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE_SCOPE))
+            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE_SCOPE))
     }
 
     /// Registration requires an invitation, and the request has no valid one (403).
@@ -289,7 +290,7 @@ impl Problem {
         let detail = "Too many attempts; wait for the number of seconds in Retry-After.";
         let status = StatusCode::TOO_MANY_REQUESTS;
         Self::new(status, "too_many_attempts", "Too many attempts", detail)
-            .with(RETRY_AFTER, retry_after_seconds.into())
+            .with_header(RETRY_AFTER, retry_after_seconds.into())
     }
 
     /// A dependency does not answer (503).
@@ -297,7 +298,7 @@ impl Problem {
     pub fn unavailable() -> Self {
         let detail = "The service is temporarily unavailable; try again.";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable", detail)
-            .with(RETRY_AFTER, UNAVAILABLE_SECONDS.into())
+            .with_header(RETRY_AFTER, UNAVAILABLE_SECONDS.into())
     }
 
     /// A defect (500).
@@ -307,20 +308,20 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
     }
 
-    /// Adds the cause, which only the log gets. It must not contain a secret.
+    /// Adds the cause for the log. It must not contain a secret.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// The status.
+    /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
 
-    /// The stable code, for a program.
+    /// The stable code, for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.0.code
@@ -364,7 +365,7 @@ impl Outage for Problem {
     }
 }
 
-/// The only place that turns faults into answers.
+/// Turns every fault into an answer. No other code does.
 impl<E: Fault + Send + Sync + 'static> From<E> for Problem {
     fn from(fault: E) -> Self {
         let mut problem = Self::of(fault.kind(), fault.code(), fault.retry_after());
@@ -376,8 +377,8 @@ impl<E: Fault + Send + Sync + 'static> From<E> for Problem {
 }
 
 impl Problem {
-    /// The kind determines the status. The code determines the texts and a challenge; an unknown code has the
-    /// texts of its kind.
+    /// The kind determines the status. The code determines the texts and the challenge; an unknown code gets those
+    /// of its kind.
     fn of(kind: FaultKind, code: &'static str, retry_after: Option<u64>) -> Self {
         match (kind, code) {
             (FaultKind::Invalid, "invalid_code") => Self::invalid_code(),
@@ -390,7 +391,7 @@ impl Problem {
             (FaultKind::Unauthenticated, _) => {
                 let detail = "The request is not authenticated.";
                 Self::new(StatusCode::UNAUTHORIZED, code, "Unauthorized", detail)
-                    .with(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
+                    .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
             }
             (FaultKind::Forbidden, "insufficient_role") => Self::insufficient_role(),
             (FaultKind::Forbidden, "wrong_password") => Self::wrong_password(),
@@ -398,19 +399,19 @@ impl Problem {
             (FaultKind::Forbidden, _) => {
                 Self::new(StatusCode::FORBIDDEN, code, "Forbidden", "The request is not allowed.")
             }
-            (FaultKind::Absent, _) => Self::not_found().coded(code),
+            (FaultKind::Absent, _) => Self::not_found().with_code(code),
             (FaultKind::Conflict, _) => {
-                Self::already_exists("The request conflicts with existing data.").coded(code)
+                Self::already_exists("The request conflicts with existing data.").with_code(code)
             }
             (FaultKind::Throttled, _) => {
-                Self::too_many_attempts(retry_after.unwrap_or(UNAVAILABLE_SECONDS)).coded(code)
+                Self::too_many_attempts(retry_after.unwrap_or(UNAVAILABLE_SECONDS)).with_code(code)
             }
-            (FaultKind::Unavailable, _) => Self::unavailable().coded(code),
-            (FaultKind::Internal, _) => Self::internal().coded(code),
+            (FaultKind::Unavailable, _) => Self::unavailable().with_code(code),
+            (FaultKind::Internal, _) => Self::internal().with_code(code),
         }
     }
 
-    fn coded(mut self, code: &'static str) -> Self {
+    fn with_code(mut self, code: &'static str) -> Self {
         self.0.code = code;
         self
     }
@@ -421,7 +422,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
-    #[error("the inside story")]
+    #[error("the internal cause")]
     struct Broken(FaultKind, &'static str);
 
     impl Fault for Broken {
@@ -446,9 +447,9 @@ mod tests {
     ];
 
     #[test]
-    fn a_fault_keeps_its_code_whatever_its_kind() {
+    fn a_problem_has_the_code_of_its_fault() {
         for kind in KINDS {
-            for code in [kind.code(), "no_such_note"] {
+            for code in [kind.code(), "unknown_code"] {
                 assert_eq!(Problem::from(Broken(kind, code)).code(), code, "{kind:?}");
             }
         }
@@ -464,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_determines_the_status_whatever_the_code() {
+    fn the_code_does_not_change_the_status() {
         for kind in KINDS {
             let [own, other] = [kind.code(), "invalid_code"]
                 .map(|code| Problem::from(Broken(kind, code)).status());
@@ -473,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_its_status() {
+    fn every_kind_of_fault_has_its_status() {
         let status = |kind: FaultKind| Problem::from(Broken(kind, kind.code())).status().as_u16();
         assert_eq!(status(FaultKind::Invalid), 400);
         assert_eq!(status(FaultKind::Unauthenticated), 401);
@@ -485,9 +486,9 @@ mod tests {
         assert_eq!(status(FaultKind::Internal), 500);
     }
 
-    /// A client refreshes its tokens after a challenge, and repeats the guess.
+    /// After a challenge, a client would refresh its tokens and repeat the guess.
     #[test]
-    fn a_wrong_guess_carries_no_challenge() {
+    fn a_wrong_password_or_code_gets_no_challenge() {
         for (kind, code) in
             [(FaultKind::Forbidden, "wrong_password"), (FaultKind::Invalid, "invalid_code")]
         {
@@ -498,14 +499,14 @@ mod tests {
     }
 
     #[test]
-    fn the_inside_story_stays_inside() {
+    fn a_problem_does_not_reveal_its_cause() {
         let problem = Problem::from(Broken(FaultKind::Internal, "internal"));
-        assert!(!problem.body("id").contains("inside"));
-        assert_eq!(problem.reason().as_deref(), Some("the inside story"));
+        assert!(!problem.body("id").contains("cause"));
+        assert_eq!(problem.reason().as_deref(), Some("the internal cause"));
     }
 
     #[test]
-    fn the_status_stands_in_the_body_too() {
+    fn the_body_contains_the_status_and_the_request_id() {
         let body: serde_json::Value =
             serde_json::from_str(&Problem::not_found().body("the-id")).unwrap();
         assert_eq!(body["status"], 404);

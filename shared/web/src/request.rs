@@ -1,4 +1,4 @@
-//! A request: the parts of the gateway's event that can be trusted.
+//! Requests, read from the gateway's events.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,17 +13,17 @@ use percent_encoding::percent_decode_str;
 
 use crate::{Edge, Endpoint, Event, Problem};
 
-/// The longest user agent that is kept, in characters.
+/// The length to which user agents are cut, in characters.
 const MAX_USER_AGENT_CHARS: usize = 256;
 
-/// A request, from which inputs are read.
+/// An HTTP request, from which a route reads its inputs.
 pub struct Request {
     event: Event,
     endpoints: &'static [Endpoint],
     network: Option<Network>,
 }
 
-/// Headers and body may hold secrets.
+/// Shows only the request's id, because the headers and the body may contain secrets.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request").field("request_id", &self.request_id()).finish_non_exhaustive()
@@ -31,8 +31,8 @@ impl fmt::Debug for Request {
 }
 
 impl Request {
-    /// Creates the request of `event`, and checks that it came through `edge`. If it did not, the request is used
-    /// only for the log.
+    /// Creates a request from `event`, and checks that it came through `edge`. A request that did not is only logged
+    /// and refused.
     pub(crate) fn new(
         event: Event,
         edge: &Edge,
@@ -45,25 +45,25 @@ impl Request {
         (Self { event, endpoints, network }, arrival)
     }
 
-    /// The method. A route with several endpoints distinguishes them by the method, not by the route key,
-    /// which `cargo lambda watch` on its own does not send.
+    /// The HTTP method. A route with several endpoints distinguishes them by the method, because `cargo lambda watch`
+    /// alone sends no route key.
     #[must_use]
     pub fn method(&self) -> &Method {
         &self.event.request_context.http.method
     }
 
-    /// The parameters of the path by name.
+    /// The decoded parameters of the path, by name.
     ///
-    /// The gateway sends them decoded. `cargo lambda watch` on its own sends none; then the path, which is
-    /// still encoded there, is compared with the endpoints of the route.
+    /// The gateway sends them decoded. `cargo lambda watch` alone sends none, so they are then read from the path,
+    /// which is still encoded, by matching it against the route's endpoints.
     pub(crate) fn path_parameters(&self) -> Result<Cow<'_, HashMap<String, String>>, Problem> {
         if !self.event.path_parameters.is_empty() {
             return Ok(Cow::Borrowed(&self.event.path_parameters));
         }
         let path = self.event.raw_path.as_deref().unwrap_or_default();
-        let mut of_method =
+        let mut candidates =
             self.endpoints.iter().filter(|endpoint| endpoint.method == self.method());
-        let matching = of_method.find_map(|endpoint| parameters(endpoint.path, path));
+        let matching = candidates.find_map(|endpoint| parameters(endpoint.path, path));
         let parameters = matching.unwrap_or_default().into_iter().map(|(name, value)| {
             let value = percent_decode_str(value).decode_utf8();
             let value = value.map_err(|_| Problem::invalid_request("The path is not UTF-8."))?;
@@ -86,7 +86,7 @@ impl Request {
         self.event.request_context.request_id.as_deref()
     }
 
-    /// The body's bytes, whichever way the gateway passed them on.
+    /// The bytes of the body, decoded if the gateway sent them in Base64.
     pub(crate) fn body(&self) -> Result<Cow<'_, [u8]>, Problem> {
         let body = self.event.body.as_deref().unwrap_or_default();
         if self.event.is_base64_encoded {
@@ -104,8 +104,7 @@ impl Request {
     }
 }
 
-/// The parameters in `path` if it matches `pattern`, a path with `{name}` in place of a segment. They are not
-/// decoded.
+/// The parameters in `path`, still encoded, if it matches `pattern`, in which `{name}` stands for any segment.
 fn parameters<'a>(pattern: &'static str, path: &'a str) -> Option<Vec<(&'static str, &'a str)>> {
     let (pattern, path) = (pattern.split('/'), path.split('/'));
     if pattern.clone().count() != path.clone().count() {
@@ -122,8 +121,8 @@ fn parameters<'a>(pattern: &'static str, path: &'a str) -> Option<Vec<(&'static 
     Some(parameters)
 }
 
-/// A user agent as text for people: decoded as UTF-8, or else as ISO 8859-1, without invisible characters and
-/// characters that change the writing direction.
+/// A user agent as readable text: decoded as UTF-8 or else as ISO 8859-1, without invisible characters or characters
+/// that change the writing direction.
 fn user_agent(value: &HeaderValue) -> String {
     let bytes = value.as_bytes();
     let text = match str::from_utf8(bytes) {
@@ -136,11 +135,11 @@ fn user_agent(value: &HeaderValue) -> String {
 /// The origin of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The client's description of itself, by which its owner can recognise it. At most 256 visible characters
-    /// are kept.
+    /// The `User-Agent` header, by which users recognize the client in the list of their sessions. At most 256 visible
+    /// characters are kept.
     pub user_agent: Option<String>,
-    /// The network, as the gateway or the trusted edge reports it. No header that a client can send changes
-    /// it.
+    /// The client's network, as the gateway or the trusted edge reports it. A client cannot change it by sending
+    /// headers.
     pub network: Option<Network>,
 }
 
@@ -153,21 +152,21 @@ mod tests {
     }
 
     #[test]
-    fn a_user_agent_is_readable_whatever_its_encoding() {
+    fn a_user_agent_is_decoded_and_hidden_characters_are_removed() {
         assert_eq!(agent(b"curl/8.14.1"), "curl/8.14.1");
         assert_eq!(agent("Br\u{f6}wser/1 \u{540d}".as_bytes()), "Br\u{f6}wser/1 \u{540d}");
         assert_eq!(agent(b"Br\xf6wser/1"), "Br\u{f6}wser/1");
         // C1 controls of ISO 8859-1, a zero-width space, a right-to-left override, a tab.
         assert_eq!(agent(b"a\x80\x9fb"), "ab");
         assert_eq!(agent("a\u{200b}b\u{202e}c\td\u{feff}".as_bytes()), "abcd");
-        assert_eq!(agent("\u{200b}".as_bytes()), "", "present, though nothing is visible");
+        assert_eq!(agent("\u{200b}".as_bytes()), "", "empty, but not absent");
         assert_eq!(agent(b""), "");
     }
 
     #[test]
-    fn a_user_agent_is_short() {
+    fn a_user_agent_is_cut_to_256_visible_characters() {
         assert_eq!(agent("\u{f6}".repeat(300).as_bytes()), "\u{f6}".repeat(256));
-        // Hidden characters do not use up the limit.
+        // Hidden characters are removed before the text is cut.
         let hidden = format!("{}{}", "\u{200b}".repeat(300), "a".repeat(300));
         assert_eq!(agent(hidden.as_bytes()), "a".repeat(256));
     }
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_of_the_gateway_are_not_decoded_again() {
+    fn parameters_from_the_gateway_are_not_decoded_again() {
         let mut event = Event::default();
         event.path_parameters.insert("id".to_owned(), "%41".to_owned());
         let request = Request::new(event, &Edge::default(), ENDPOINTS).0;

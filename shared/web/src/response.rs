@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::Problem;
 
-/// An answer before the headers that every answer has are added.
+/// An answer without the headers that all answers have in common.
 #[derive(Debug)]
 pub struct Response {
     pub(crate) status: StatusCode,
@@ -25,7 +25,7 @@ impl Response {
         Self { status, headers, body: Some(Body::Text(body)) }
     }
 
-    /// Refuses headers that the gateway's JSON cannot carry.
+    /// Refuses header values that are not UTF-8, because the answer to the gateway is JSON.
     pub(crate) fn checked(self) -> Result<Self, Problem> {
         let mut values = self.headers.iter();
         match values.find(|(_, value)| str::from_utf8(value.as_bytes()).is_err()) {
@@ -39,7 +39,7 @@ impl Response {
 
 /// A successful answer of a route.
 ///
-/// `(StatusCode, O)` is the output `O` with another status, and `(HeaderMap, O)` is `O` with further headers.
+/// `(StatusCode, O)` is the output `O` with another status, and `(HeaderMap, O)` is `O` with additional headers.
 pub trait Output: Send {
     /// Converts the output into an answer.
     fn into_response(self) -> Response;
@@ -88,9 +88,9 @@ impl Output for NoContent {
 /// One of two answers, for a route with several endpoints.
 #[derive(Clone, Copy, Debug)]
 pub enum Either<A, B> {
-    /// The first.
+    /// The first kind of answer.
     Left(A),
-    /// The second.
+    /// The second kind of answer.
     Right(B),
 }
 
@@ -106,9 +106,9 @@ impl<A: Output, B: Output> Output for Either<A, B> {
 /// 200 with a JSON body that anyone may cache.
 #[derive(Debug)]
 pub struct Public<T> {
-    /// The body.
+    /// The value that becomes the body.
     pub document: T,
-    /// The time to cache it, in seconds.
+    /// How long the answer may be cached, in seconds.
     pub max_age: u32,
 }
 
@@ -122,7 +122,7 @@ impl<T: Serialize + Send> Output for Public<T> {
     }
 }
 
-/// The answer `O`, which scripts of any origin may read. Use it only for public data.
+/// The answer `O`, readable by scripts of any origin. Use it only for public data.
 #[derive(Clone, Copy, Debug)]
 pub struct AnyOrigin<O>(pub O);
 
@@ -186,7 +186,7 @@ impl Redirect {
     /// 303: the client fetches `location` with GET.
     ///
     /// # Errors
-    /// 500 if `location` contains characters that a header cannot carry.
+    /// 500 if `location` contains a character that is not visible ASCII.
     pub fn see_other(location: &str) -> Result<Self, Problem> {
         Self::new(StatusCode::SEE_OTHER, location)
     }
@@ -194,21 +194,21 @@ impl Redirect {
     /// 307: the client repeats the request at `location`.
     ///
     /// # Errors
-    /// 500 if `location` contains characters that a header cannot carry.
+    /// 500 if `location` contains a character that is not visible ASCII.
     pub fn temporary(location: &str) -> Result<Self, Problem> {
         Self::new(StatusCode::TEMPORARY_REDIRECT, location)
     }
 
-    /// 308: like 307, and clients may remember it.
+    /// 308: like 307, but clients may remember the new location.
     ///
     /// # Errors
-    /// 500 if `location` contains characters that a header cannot carry.
+    /// 500 if `location` contains a character that is not visible ASCII.
     pub fn permanent(location: &str) -> Result<Self, Problem> {
         Self::new(StatusCode::PERMANENT_REDIRECT, location)
     }
 
     fn new(status: StatusCode, location: &str) -> Result<Self, Problem> {
-        // Visible ASCII: `from_str` would also accept other bytes, which a URL never contains.
+        // `from_str` would also accept spaces and non-ASCII bytes, which a URL never contains.
         let is_url = location.bytes().all(|byte| byte.is_ascii_graphic());
         let location = HeaderValue::from_str(location).ok().filter(|_| is_url);
         let location =
@@ -225,14 +225,14 @@ impl Output for Redirect {
     }
 }
 
-/// `{"message": …}`.
+/// The JSON object `{"message": …}`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Message {
     message: String,
 }
 
 impl Message {
-    /// A message.
+    /// Creates a message with this text.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }

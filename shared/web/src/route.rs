@@ -1,4 +1,4 @@
-//! A route: the requests that one Lambda function answers, and how.
+//! Routes: which requests a Lambda function answers, and how.
 
 use std::future::Future;
 
@@ -8,21 +8,23 @@ use serde::Serialize;
 
 use crate::{Access, Input, Output, Problem};
 
-/// One route, served by one function.
+/// A route that one Lambda function serves.
 pub trait Route: Sized + Send + Sync + 'static {
-    /// The name of function, folder, package and event.
+    /// The common name of the function, its folder, its package and its event.
     const NAME: &'static str;
 
-    /// The methods and paths, as in the template. One function may serve several: those of one resource, with
-    /// the same access and the same grants. `Input` then distinguishes them by
-    /// [`Request::method`](crate::Request::method). HEAD is listed separately, because an HTTP API does not
-    /// route HEAD to a GET route; its answer is sent without a body.
+    /// The methods and paths, as in the template.
+    ///
+    /// One function may serve several endpoints of one resource if they need the same access and the same
+    /// permissions. `Input` then distinguishes them by [`Request::method`](crate::Request::method). HEAD must be
+    /// listed separately, because an HTTP API does not route HEAD requests to a GET route. Answers to HEAD are sent
+    /// without a body.
     const ENDPOINTS: &'static [Endpoint];
 
-    /// The rule that decides who may call. There is no default.
+    /// The rule that decides who may call the route. There is no default.
     type Access: Access;
 
-    /// The settings of the route. Those of the gate are read in the same pass.
+    /// The route's settings. They are read together with the gate's, so that one error reports all faults.
     type Settings: Settings;
 
     /// The parts of a request that the handler receives.
@@ -31,7 +33,7 @@ pub trait Route: Sized + Send + Sync + 'static {
     /// The successful answer.
     type Output: Output;
 
-    /// Creates the route when the function starts: the only moment at which a function may fail.
+    /// Creates the route when the function starts. A function may fail only at this point.
     fn open(
         settings: Self::Settings,
         gate: &<Self::Access as Access>::Gate,
@@ -49,7 +51,7 @@ pub trait Route: Sized + Send + Sync + 'static {
 /// A method and a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Endpoint {
-    /// The method.
+    /// The HTTP method.
     pub method: &'static str,
     /// The path, as in the template.
     pub path: &'static str,

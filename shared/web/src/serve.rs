@@ -1,4 +1,4 @@
-//! Serving a route.
+//! Serves a route as a Lambda function.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -25,7 +25,7 @@ pub fn serve<R: Route>() -> ExitCode {
     lambda::run::<Service<R>>(&describe::<R>())
 }
 
-/// A route behind its gate: what a function serves.
+/// A route behind its gate, as a function serves it.
 pub struct Service<R: Route> {
     edge: Edge,
     gate: <R::Access as Access>::Gate,
@@ -33,49 +33,49 @@ pub struct Service<R: Route> {
 }
 
 impl<R: Route> Service<R> {
-    /// Reads the settings of edge, gate and route in one pass, and opens gate and route.
+    /// Reads the settings of the edge, the gate and the route in one pass, and creates the gate and the route.
     ///
     /// # Errors
-    /// When a setting is missing or invalid: all of them in one error. Or when the route cannot be created.
+    /// When settings are missing or invalid (one error lists all of them), or the route cannot be created.
     pub async fn open(env: &Env, world: &World) -> Result<Self, BootError> {
         let (edge, gate, route) =
             env.settings::<(Edge, <<R::Access as Access>::Gate as Gate>::Settings, R::Settings)>()?;
         let gate = <R::Access as Access>::Gate::new(gate, world);
-        // Concurrently, and boxed like the futures that handle requests.
+        // Boxed for the same reason as in `respond`.
         let (route, ()) =
             futures_util::join!(R::open(route, &gate, world).boxed(), gate.warm().boxed());
         Ok(Self { edge, gate, route: route? })
     }
 
-    /// Puts a route behind a gate, without an edge: for tests.
+    /// Puts a route behind a gate without an edge, for tests.
     pub fn new(gate: <R::Access as Access>::Gate, route: R) -> Self {
         Self { edge: Edge::default(), gate, route }
     }
 
-    /// Puts the service behind an edge: for tests.
+    /// Puts the service behind an edge, for tests.
     #[must_use]
     pub fn behind(self, edge: Edge) -> Self {
         Self { edge, ..self }
     }
 
-    /// The route.
+    /// The route behind the gate.
     pub fn route(&self) -> &R {
         &self.route
     }
 
-    /// Answers one event of an HTTP API without a deadline: for tests.
+    /// Answers one event of an HTTP API without a deadline, for tests.
     pub async fn answer(&self, event: Event) -> EventResponse {
         self.respond(None, event).await
     }
 
-    /// Answers one event of an HTTP API before the deadline. It always answers: with 500 after a panic, and
-    /// with 503 if the work has not ended by the deadline.
+    /// Answers one event of an HTTP API before the deadline. The answer is 500 after a panic, and 503 if the work has
+    /// not ended by the deadline.
     pub async fn answer_within(&self, deadline: Deadline, event: Event) -> EventResponse {
         self.respond(Some(deadline), event).await
     }
 
-    /// Uses the event unchanged. `lambda_http`'s conversion to an `http::Request` builds a URI from what the
-    /// client sent, and panics if that is not a valid one.
+    /// Answers the event without converting it to an `http::Request`: `lambda_http`'s conversion builds a URI from
+    /// the client's input, and panics if it is invalid.
     async fn respond(&self, deadline: Option<Deadline>, event: Event) -> EventResponse {
         let started = Instant::now();
         let (request, arrival) = Request::new(event, &self.edge, R::ENDPOINTS);
@@ -87,7 +87,7 @@ impl<R: Route> Service<R> {
             Err(error @ Unfinished::Panic) => Err(Problem::internal().because(error)),
             Err(error @ Unfinished::Deadline(_)) => Err(Problem::unavailable().because(error)),
         };
-        // The gateway's request ids are printable ASCII without spaces. Anything else is not echoed.
+        // The gateway's request ids are printable ASCII without spaces. Other ids are not echoed.
         let request_id =
             request.request_id().filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
         let request_id = request_id.unwrap_or("unknown");
@@ -95,7 +95,7 @@ impl<R: Route> Service<R> {
             Ok(response) => (response, None),
             Err(problem) => (problem_response(&problem, request_id), Some(problem)),
         };
-        // RFC 9110 §9.3.2: the headers of GET, without content.
+        // The answer to HEAD has the headers of GET but no content (RFC 9110 §9.3.2).
         if request.method() == Method::HEAD {
             response.body = None;
         }
@@ -118,7 +118,7 @@ impl<R: Route> Service<R> {
         arrival: Result<(), Problem>,
         user_id: &mut Option<UserId>,
     ) -> Result<Response, Problem> {
-        // Before anything else: behind an edge, a request that bypassed it must not cause any costlier work.
+        // Checked first, so that a request that bypassed the edge causes no further work.
         arrival?;
         let caller = R::Access::admit(&self.gate, request.headers()).await?;
         *user_id = R::Access::user_id(&caller);
@@ -145,7 +145,7 @@ impl<R: Route> Function for Service<R> {
     }
 }
 
-/// Answers one event of an HTTP API without a deadline: for tests.
+/// Answers one event of an HTTP API without a deadline, for tests.
 pub async fn answer<R: Route>(service: &Service<R>, event: Event) -> EventResponse {
     service.answer(event).await
 }
@@ -157,7 +157,7 @@ fn problem_response(problem: &Problem, request_id: &str) -> Response {
     Response { status: problem.status(), headers, body: Some(Body::Text(problem.body(request_id))) }
 }
 
-/// Adds the headers that every answer has.
+/// Adds the headers that all answers have in common.
 fn finish(response: Response, request_id: &str) -> EventResponse {
     let Response { status, mut headers, body } = response;
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -167,14 +167,14 @@ fn finish(response: Response, request_id: &str) -> EventResponse {
     }
     let mut answer = EventResponse::default();
     answer.status_code = status.as_u16().into();
-    // The gateway takes one value per name. Cookies, which cannot be joined, have a member of their own.
+    // The gateway accepts one value per header name. Cookies cannot be joined, so they have a separate member.
     for name in headers.keys() {
         let values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
         if name == SET_COOKIE {
             answer.cookies = values.map(|value| String::from_utf8_lossy(value).into()).collect();
         } else {
             let joined = HeaderValue::from_bytes(&values.collect::<Vec<_>>().join(&b", "[..]));
-            answer.headers.insert(name, joined.expect("joined values are a value"));
+            answer.headers.insert(name, joined.expect("joined values are valid"));
         }
     }
     answer.is_base64_encoded = matches!(body, Some(Body::Binary(_)));

@@ -1,5 +1,5 @@
-//! Binds named values to a type and names every value that does not fit: the members of a body, the parameters of
-//! a query string, the headers of a request.
+//! Binds named values (members of a body, parameters, headers) to a type, and reports every value that is missing or
+//! has the wrong type.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::text::Texts;
 
-/// What is wrong with a value.
+/// Why a value cannot be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MemberError {
     /// A required value is missing.
@@ -21,7 +21,7 @@ pub(crate) enum MemberError {
 }
 
 impl MemberError {
-    /// The stable code for programs.
+    /// The stable code, for programs.
     pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -30,16 +30,17 @@ impl MemberError {
     }
 }
 
-/// The number of errors at which binding stops. Each costs a few passes over all values, and if the type is a map,
-/// the request determines their number.
+/// The number of errors at which binding stops. Each error costs a few passes over all values, and if the type is a
+/// map, the request determines how many errors there are.
 const MAX_ERRORS: usize = 32;
 
-/// The errors of each value by name. They are empty if the type rejects the values as a whole.
+/// The error of each value, by name. The map is empty if the type rejects the values as a whole.
 pub(crate) type MemberErrors = BTreeMap<String, MemberError>;
 
 /// A value that can be bound.
 pub(crate) trait Bindable: Sized {
-    /// Values of different types, because a missing value does not reveal the type that is expected.
+    /// Values of different types, to be tried in place of a faulty value, because its error does not reveal the
+    /// expected type.
     fn placeholders() -> impl Iterator<Item = Self>;
 
     fn deserializer(&self) -> impl Deserializer<'_>;
@@ -65,12 +66,11 @@ impl Bindable for Texts {
     }
 }
 
-/// Binds `values` to `T`. Values that `T` does not name are ignored.
+/// Binds `values` to `T`. Values that `T` does not declare are ignored.
 ///
 /// # Errors
-/// The first [`MAX_ERRORS`] values that are missing or have the wrong type, by name. A name comes from `T`, because
-/// serde skips values that `T` does not name, or from the request if `T` is a map. An error inside a value is
-/// reported as an error of that value.
+/// The first [`MAX_ERRORS`] values that are missing or have the wrong type, by name. The names are declared by `T`,
+/// or come from the request if `T` is a map. An error inside a value is reported as an error of that value.
 pub(crate) fn bind<T: DeserializeOwned, V: Bindable>(
     mut values: BTreeMap<String, V>,
 ) -> Result<T, MemberErrors> {
@@ -90,14 +90,14 @@ pub(crate) fn bind<T: DeserializeOwned, V: Bindable>(
             }
             placeholders = V::placeholders();
         }
-        // serde stops at the first error. With a placeholder in its place, the next attempt reaches the
-        // next error. What that attempt binds is dropped.
+        // serde stops at the first error. With a placeholder for the faulty value, the next attempt reaches
+        // the next error. The result of that attempt is never returned.
         let Some(placeholder) = placeholders.next() else { return Err(errors) };
         values.insert(name, placeholder);
     }
 }
 
-/// A named value. It deserializes as the value does, and an error carries its name.
+/// A value that deserializes as usual, but whose errors contain its name.
 struct Member<'a, V> {
     name: &'a str,
     value: &'a V,
@@ -105,7 +105,7 @@ struct Member<'a, V> {
 
 impl<V> Member<'_, V> {
     fn named<T, E>(&self, result: Result<T, E>) -> Result<T, BindError> {
-        // The message may quote the value, so it is dropped.
+        // The original error is dropped, because it may quote the value.
         result.map_err(|_| BindError::Member(self.name.to_owned(), MemberError::WrongType))
     }
 }
@@ -118,8 +118,8 @@ impl<'de, V: Bindable> IntoDeserializer<'de, BindError> for Member<'de, V> {
     }
 }
 
-/// Methods that ask the value for the type that `T` expects: text has none of its own.
-macro_rules! ask_the_value {
+/// Forwards methods to the value's deserializer. The method tells it which type to parse text as.
+macro_rules! forward_to_value {
     ($($method:ident)*) => {$(
         fn $method<W: Visitor<'de>>(self, visitor: W) -> Result<W::Value, BindError> {
             self.named(self.value.deserializer().$method(visitor))
@@ -130,7 +130,7 @@ macro_rules! ask_the_value {
 impl<'de, V: Bindable> Deserializer<'de> for Member<'de, V> {
     type Error = BindError;
 
-    ask_the_value! {
+    forward_to_value! {
         deserialize_any deserialize_option deserialize_bool deserialize_seq
         deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn every_member_that_does_not_fit_is_named() {
+    fn every_member_that_is_missing_or_has_the_wrong_type_is_named() {
         use MemberError::{Missing, WrongType};
         for (body, expected) in [
             (json!({}), &[("name", Missing), ("password", Missing)][..]),
@@ -257,9 +257,8 @@ mod tests {
     }
 
     proptest! {
-        /// Undeclared names are neither bound nor quoted.
         #[test]
-        fn only_declared_names_are_named(
+        fn errors_contain_only_declared_names(
             members in proptest::collection::hash_map("[a-z]{1,8}|name|count|inner", any::<i32>(), 0..6),
         ) {
             for (name, _) in errors(json!(members)) {
@@ -269,7 +268,7 @@ mod tests {
         }
 
         #[test]
-        fn binds_what_serde_json_binds(
+        fn binding_agrees_with_serde_json(
             name in ".*", password in ".*", email in proptest::option::of(".*"), count in any::<u8>(),
             tags in proptest::collection::vec(".*", 0..3),
         ) {

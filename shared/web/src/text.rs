@@ -1,10 +1,10 @@
-//! Values of a query string, a path or the headers: text, which is parsed as the type that is expected.
+//! Deserializes text from a query string, a path or headers into the expected types.
 
 use serde::de::value::{Error, SeqDeserializer};
 use serde::de::{Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-/// The values of one name, in the order of the request.
+/// The values of one parameter or header, in the order of the request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Texts(Vec<String>);
 
@@ -24,7 +24,8 @@ impl From<&str> for Texts {
     }
 }
 
-/// Deserializes the values of one name: a sequence takes all of them, every other type exactly one.
+/// Deserializes the values of one parameter or header. A sequence takes all values; every other type requires
+/// exactly one.
 #[derive(Clone, Copy)]
 pub(crate) struct Values<'de>(&'de [String]);
 

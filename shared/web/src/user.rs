@@ -1,4 +1,4 @@
-//! The user in an answer.
+//! The representation of a user in answers.
 
 use identity::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ impl From<Account> for UserBody {
         Self {
             id: account.id,
             username: account.username,
-            // An address that is not confirmed yet is shown too, with `email_verified` false.
+            // An address that has not been confirmed yet is also shown, with `email_verified` false.
             email: account.email.or(account.pending_email),
             email_verified: account.email_standing == EmailStanding::Verified,
             roles: account.roles,

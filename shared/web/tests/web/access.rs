@@ -1,4 +1,4 @@
-//! Who is admitted, and the answers to refused callers.
+//! Which callers a route admits, and how it answers the others.
 
 use auth::LiveSession;
 use identity::{Account, EmailStanding, Role, Roles, SessionEpoch, Standing, UserId, Username};
@@ -63,7 +63,7 @@ async fn ask<R: Route>(route: &Service<R>, token: &str) -> EventResponse {
     answer(route, event(bearer(post(b"{}"), token))).await
 }
 
-fn let_in() -> (i64, String) {
+fn admitted() -> (i64, String) {
     (204, String::new())
 }
 
@@ -91,9 +91,9 @@ async fn without_a_token_the_challenge_has_no_error() {
     query["queryStringParameters"] = json!({"access_token": bench.token()});
     events.push(query);
     for event_json in events {
-        let answered = answer(&route, event(event_json.clone())).await;
-        assert_eq!(outcome(&answered), refused(401, "missing_token"), "{event_json}");
-        let challenge = header(&answered, "www-authenticate");
+        let response = answer(&route, event(event_json.clone())).await;
+        assert_eq!(outcome(&response), refused(401, "missing_token"), "{event_json}");
+        let challenge = header(&response, "www-authenticate");
         assert_eq!(challenge, Some(r#"Bearer realm="latchkey""#));
     }
 }
@@ -106,12 +106,12 @@ async fn every_bad_token_gets_the_same_answer() {
     let bad = bench.forge.bad_tokens(&bench.claims, bench.clock.now());
     // A header cannot contain a line break.
     for bad in bad.into_iter().filter(|bad| !bad.token.contains('\n')) {
-        let answered = ask(&route, &bad.token).await;
-        let (status, code) = outcome(&answered);
+        let response = ask(&route, &bad.token).await;
+        let (status, code) = outcome(&response);
         assert_eq!((status, code.as_str()), (401, "invalid_token"), "{}", bad.fault);
-        let challenge = header(&answered, "www-authenticate");
+        let challenge = header(&response, "www-authenticate");
         assert_eq!(challenge, Some(r#"Bearer realm="latchkey", error="invalid_token""#));
-        let readable = testkit::readable(&answered);
+        let readable = testkit::readable(&response);
         assert_eq!(*first.get_or_insert(readable.clone()), readable, "{}", bad.fault);
     }
 }
@@ -121,7 +121,7 @@ async fn more_than_one_token_is_refused() {
     let bench = Bench::new(&[Role::User]);
     let route = bench.by_token();
     let token = bench.token();
-    assert_eq!(outcome(&ask(&route, &token).await), let_in());
+    assert_eq!(outcome(&ask(&route, &token).await), admitted());
     for value in [
         format!("Bearer {token},Bearer {token}"),
         format!("Bearer {token}, Bearer {token}"),
@@ -130,8 +130,8 @@ async fn more_than_one_token_is_refused() {
         format!("Bearer {token}\u{e4}"),
     ] {
         let event_json = with_header(post(b"{}"), "authorization", &value);
-        let answered = answer(&route, event(event_json)).await;
-        assert_eq!(outcome(&answered), refused(401, "invalid_token"), "{value}");
+        let response = answer(&route, event(event_json)).await;
+        assert_eq!(outcome(&response), refused(401, "invalid_token"), "{value}");
     }
     let mut twice = event(bearer(post(b"{}"), &token));
     let value = twice.headers["authorization"].clone();
@@ -140,42 +140,42 @@ async fn more_than_one_token_is_refused() {
 }
 
 #[tokio::test]
-async fn the_case_of_the_scheme_does_not_matter() {
+async fn the_scheme_is_case_insensitive() {
     let bench = Bench::new(&[]);
     for scheme in ["bearer", "BEARER", "bEaReR", "Bearer  "] {
         let value = format!("{scheme} {}", bench.token());
         let event_json = with_header(post(b"{}"), "authorization", &value);
-        assert_eq!(outcome(&answer(&bench.by_token(), event(event_json)).await), let_in());
+        assert_eq!(outcome(&answer(&bench.by_token(), event(event_json)).await), admitted());
     }
 }
 
 #[tokio::test]
-async fn a_missing_role_gets_its_challenge() {
+async fn a_missing_role_gets_the_challenge_insufficient_scope() {
     let bench = Bench::new(&[Role::User, Role::SuperAdmin]);
     let by_token = ByTokenAdmin::new(&bench.forge, &bench.clock, Finding::Nothing);
     let found = Finding::Found(bench.account(&[Role::User]), bench.session());
     let by_account = ByAccountAdmin::new(&bench.forge, &bench.clock, found);
-    for answered in [ask(&by_token, &bench.token()).await, ask(&by_account, &bench.token()).await] {
-        assert_eq!(outcome(&answered), refused(403, "insufficient_role"));
-        let challenge = header(&answered, "www-authenticate");
+    for response in [ask(&by_token, &bench.token()).await, ask(&by_account, &bench.token()).await] {
+        assert_eq!(outcome(&response), refused(403, "insufficient_role"));
+        let challenge = header(&response, "www-authenticate");
         assert_eq!(challenge, Some(r#"Bearer realm="latchkey", error="insufficient_scope""#));
     }
 }
 
 #[tokio::test]
-async fn by_token_the_roles_in_the_token_decide_and_checked_the_current_ones() {
-    let admin_then = Bench::new(&[Role::Admin]);
-    let by_token = ByTokenAdmin::new(&admin_then.forge, &admin_then.clock, Finding::Nothing);
-    assert_eq!(outcome(&ask(&by_token, &admin_then.token()).await), let_in());
-    let user_now = Finding::Found(admin_then.account(&[Role::User]), admin_then.session());
-    let checked = ByAccountAdmin::new(&admin_then.forge, &admin_then.clock, user_now);
-    let answered = ask(&checked, &admin_then.token()).await;
-    assert_eq!(outcome(&answered), refused(403, "insufficient_role"));
+async fn routes_by_token_use_the_roles_in_the_token_and_checked_routes_the_current_ones() {
+    let former_admin = Bench::new(&[Role::Admin]);
+    let by_token = ByTokenAdmin::new(&former_admin.forge, &former_admin.clock, Finding::Nothing);
+    assert_eq!(outcome(&ask(&by_token, &former_admin.token()).await), admitted());
+    let demoted = Finding::Found(former_admin.account(&[Role::User]), former_admin.session());
+    let checked = ByAccountAdmin::new(&former_admin.forge, &former_admin.clock, demoted);
+    let response = ask(&checked, &former_admin.token()).await;
+    assert_eq!(outcome(&response), refused(403, "insufficient_role"));
 
-    let user_then = Bench::new(&[Role::User]);
-    let admin_now = Finding::Found(user_then.account(&[Role::Admin]), user_then.session());
-    let checked = ByAccountAdmin::new(&user_then.forge, &user_then.clock, admin_now);
-    assert_eq!(outcome(&ask(&checked, &user_then.token()).await), let_in());
+    let former_user = Bench::new(&[Role::User]);
+    let promoted = Finding::Found(former_user.account(&[Role::Admin]), former_user.session());
+    let checked = ByAccountAdmin::new(&former_user.forge, &former_user.clock, promoted);
+    assert_eq!(outcome(&ask(&checked, &former_user.token()).await), admitted());
 }
 
 #[tokio::test]
@@ -184,20 +184,23 @@ async fn a_checked_route_requires_an_active_account_and_a_live_session() {
     let account = bench.account(&[Role::User]);
     let session = bench.session();
     let found = |account: &Account, session| Finding::Found(account.clone(), session);
-    assert_eq!(bench.checked(found(&account, session)).await, let_in());
+    assert_eq!(bench.checked(found(&account, session)).await, admitted());
 
     let disabled = Account { standing: Standing::Disabled, ..account.clone() };
-    let raised = Account { epoch: SessionEpoch::new(2), ..account.clone() };
-    let over = LiveSession { expires_at: bench.clock.now(), ..session };
-    let older = LiveSession { epoch: SessionEpoch::new(0), ..session };
+    let of_next_epoch = Account { epoch: SessionEpoch::new(2), ..account.clone() };
+    let expired = LiveSession { expires_at: bench.clock.now(), ..session };
+    let of_earlier_epoch = LiveSession { epoch: SessionEpoch::new(0), ..session };
     for (why, finding) in [
-        ("gone", Finding::Nothing),
-        ("disabled", found(&disabled, session)),
-        ("no session", Finding::AccountAlone(account.clone())),
-        ("the session is over", found(&account, over)),
-        ("an older session", found(&account, older)),
-        ("an older token", found(&raised, LiveSession { epoch: SessionEpoch::new(2), ..session })),
-        ("an older token and session", found(&raised, session)),
+        ("no account", Finding::Nothing),
+        ("the account is disabled", found(&disabled, session)),
+        ("no session", Finding::AccountOnly(account.clone())),
+        ("the session has expired", found(&account, expired)),
+        ("the session has an earlier epoch", found(&account, of_earlier_epoch)),
+        (
+            "the token has an earlier epoch",
+            found(&of_next_epoch, LiveSession { epoch: SessionEpoch::new(2), ..session }),
+        ),
+        ("the token and the session have an earlier epoch", found(&of_next_epoch, session)),
     ] {
         assert_eq!(bench.checked(finding).await, refused(401, "invalid_token"), "{why}");
     }
@@ -209,8 +212,8 @@ async fn a_failed_account_check_admits_no_caller() {
     assert_eq!(bench.checked(Finding::Outage).await, refused(503, "unavailable"));
     assert_eq!(bench.checked(Finding::Defect).await, refused(500, "internal"));
     let route = ByAccount::new(&bench.forge, &bench.clock, Finding::Outage);
-    let answered = ask(&route, &bench.token()).await;
-    assert!(header(&answered, "retry-after").unwrap().parse::<u64>().unwrap() > 0);
+    let response = ask(&route, &bench.token()).await;
+    assert!(header(&response, "retry-after").unwrap().parse::<u64>().unwrap() > 0);
 }
 
 #[tokio::test]
@@ -219,12 +222,12 @@ async fn the_caller_is_admitted_before_the_body_is_read() {
     let bad_bodies = [b"{".to_vec(), b"\xff".to_vec(), vec![b'a'; 1_000_000]];
     for body in bad_bodies {
         let plain = without_token(post(&body));
-        let answered = answer(&bench.by_token(), event(plain.clone())).await;
-        assert_eq!(outcome(&answered), refused(401, "missing_token"));
-        let answered = answer(&bench.by_token(), event(bearer(plain, "a.b.c"))).await;
-        assert_eq!(outcome(&answered), refused(401, "invalid_token"));
-        let let_in = answer(&bench.by_token(), event(bearer(post(&body), &bench.token()))).await;
-        assert!(matches!(let_in.status_code, 400 | 413));
+        let response = answer(&bench.by_token(), event(plain.clone())).await;
+        assert_eq!(outcome(&response), refused(401, "missing_token"));
+        let response = answer(&bench.by_token(), event(bearer(plain, "a.b.c"))).await;
+        assert_eq!(outcome(&response), refused(401, "invalid_token"));
+        let response = answer(&bench.by_token(), event(bearer(post(&body), &bench.token()))).await;
+        assert!(matches!(response.status_code, 400 | 413));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What all answers have in common.
+//! Properties of all answers.
 
 use serde_json::{Value, json};
 use testkit::event;
@@ -25,19 +25,19 @@ async fn every_answer_has_the_headers_of_the_contract_and_no_others() {
         moody("unavailable").await,
         moody("throttle").await,
     ];
-    for answered in answers {
-        assert_eq!(header(&answered, "x-content-type-options"), Some("nosniff"));
-        assert_eq!(header(&answered, "cache-control"), Some("no-store"));
-        assert_eq!(header(&answered, "x-request-id"), Some(REQUEST_ID));
-        let expected = match answered.status_code {
+    for response in answers {
+        assert_eq!(header(&response, "x-content-type-options"), Some("nosniff"));
+        assert_eq!(header(&response, "cache-control"), Some("no-store"));
+        assert_eq!(header(&response, "x-request-id"), Some(REQUEST_ID));
+        let expected = match response.status_code {
             204 => None,
             200 => Some("application/json"),
             _ => Some("application/problem+json"),
         };
-        assert_eq!(header(&answered, "content-type"), expected);
-        assert_eq!(answered.body.is_none(), answered.status_code == 204);
-        assert!(!answered.is_base64_encoded);
-        assert!(answered.cookies.is_empty());
+        assert_eq!(header(&response, "content-type"), expected);
+        assert_eq!(response.body.is_none(), response.status_code == 204);
+        assert!(!response.is_base64_encoded);
+        assert!(response.cookies.is_empty());
         let known = [
             "cache-control",
             "content-type",
@@ -45,7 +45,7 @@ async fn every_answer_has_the_headers_of_the_contract_and_no_others() {
             "x-content-type-options",
             "x-request-id",
         ];
-        for name in answered.headers.keys() {
+        for name in response.headers.keys() {
             assert!(known.contains(&name.as_str()), "{name}");
         }
     }
@@ -53,9 +53,9 @@ async fn every_answer_has_the_headers_of_the_contract_and_no_others() {
 
 #[tokio::test]
 async fn a_public_document_may_be_cached() {
-    let answered = answer(&open(Bodiless), event(post(b""))).await;
-    assert_eq!(header(&answered, "cache-control"), Some("public, max-age=60"));
-    assert_eq!(header(&answered, "x-content-type-options"), Some("nosniff"));
+    let response = answer(&open(Bodiless), event(post(b""))).await;
+    assert_eq!(header(&response, "cache-control"), Some("public, max-age=60"));
+    assert_eq!(header(&response, "x-content-type-options"), Some("nosniff"));
 }
 
 #[tokio::test]
@@ -65,15 +65,15 @@ async fn a_problem_follows_rfc_9457() {
         ("unavailable", 503, "unavailable"),
         ("throttle", 429, "too_many_attempts"),
     ] {
-        let answered = moody(mood).await;
-        assert_eq!(outcome(&answered), (status, code.to_owned()));
-        let body = testkit::body(&answered);
+        let response = moody(mood).await;
+        assert_eq!(outcome(&response), (status, code.to_owned()));
+        let body = testkit::body(&response);
         assert_eq!(body["status"], status);
         assert_eq!(body["type"], "about:blank");
         assert_eq!(body["request_id"], REQUEST_ID);
         assert!(body["title"].is_string() && body["detail"].is_string());
         assert_eq!(body.as_object().unwrap().len(), 6, "{body}");
-        assert!(!body.to_string().contains("inside story"));
+        assert!(!body.to_string().contains("internal cause"));
     }
     assert_eq!(header(&moody("throttle").await, "retry-after"), Some("7"));
     assert_eq!(header(&moody("unavailable").await, "retry-after"), Some("2"));
@@ -81,34 +81,34 @@ async fn a_problem_follows_rfc_9457() {
 }
 
 #[tokio::test]
-async fn a_panic_is_answered_500_and_the_function_survives() {
+async fn a_panic_is_answered_with_500_and_the_function_survives() {
     for _ in 0..3 {
-        let answered = moody("panic").await;
-        assert_eq!(outcome(&answered), (500, "internal".to_owned()));
+        let response = moody("panic").await;
+        assert_eq!(outcome(&response), (500, "internal".to_owned()));
         assert!(
-            !format!("{answered:?}").contains("hush"),
-            "the message of the panic is not answered"
+            !format!("{response:?}").contains("hush"),
+            "the answer does not contain the panic message"
         );
         assert_eq!(moody("nothing").await.status_code, 204);
     }
 }
 
 #[tokio::test]
-async fn the_request_id_is_the_gateways() {
+async fn the_request_id_comes_from_the_gateway() {
     let with_id = async |id: Value| {
         let mut event_json = post(b"{");
         event_json["requestContext"]["requestId"] = id;
-        let answered = answer(&open(Echo), event(event_json)).await;
-        let said = testkit::body(&answered)["request_id"].as_str().unwrap().to_owned();
-        assert_eq!(header(&answered, "x-request-id"), Some(said.as_str()), "both say the same");
-        said
+        let response = answer(&open(Echo), event(event_json)).await;
+        let id = testkit::body(&response)["request_id"].as_str().unwrap().to_owned();
+        assert_eq!(header(&response, "x-request-id"), Some(id.as_str()), "header and body agree");
+        id
     };
     assert_eq!(with_id(json!("abc=")).await, "abc=");
-    for odd in [json!(null), json!("a\r\nset-cookie: b"), json!("a\u{0}"), json!("\u{7f}")] {
-        assert_eq!(with_id(odd).await, "unknown");
+    for invalid in [json!(null), json!("a\r\nset-cookie: b"), json!("a\u{0}"), json!("\u{7f}")] {
+        assert_eq!(with_id(invalid).await, "unknown");
     }
     // A client cannot choose the id.
     let event_json = testkit::header(post(b"{}"), "x-request-id", "mine");
-    let answered = answer(&open(Echo), event(event_json)).await;
-    assert_eq!(header(&answered, "x-request-id"), Some(REQUEST_ID));
+    let response = answer(&open(Echo), event(event_json)).await;
+    assert_eq!(header(&response, "x-request-id"), Some(REQUEST_ID));
 }

@@ -1,4 +1,4 @@
-//! Which request bodies are accepted, and how others are refused.
+//! Which request bodies are accepted, and how the others are refused.
 
 use serde_json::{Value, json};
 use testkit::{event, header as with_header, json_body, load};
@@ -19,7 +19,7 @@ fn refused(status: i64, code: &str) -> (i64, String) {
     (status, code.to_owned())
 }
 
-/// A request with this content type, or none.
+/// A request with this content type, or without one.
 fn typed(content_type: Option<&str>) -> Value {
     let mut event = post(b"{}");
     if let Some(value) = content_type {
@@ -30,7 +30,7 @@ fn typed(content_type: Option<&str>) -> Value {
 }
 
 #[tokio::test]
-async fn the_content_type_is_json() {
+async fn the_content_type_must_be_json_in_utf_8() {
     for good in [
         "application/json",
         "application/json; charset=utf-8",
@@ -78,7 +78,7 @@ async fn the_content_type_is_json() {
 }
 
 #[tokio::test]
-async fn an_encoded_body_is_refused() {
+async fn a_body_with_a_content_encoding_is_refused() {
     let encoded = |value| with_header(post(b"{}"), "content-encoding", value);
     assert_eq!(echo(encoded("identity")).await, ok());
     for bad in ["gzip", "br", "deflate", "zstd", "gzip, identity", "identity, gzip", "", "\u{e4}"] {
@@ -98,11 +98,15 @@ fn sized(bytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_body_has_at_most_sixteen_kibibytes() {
+async fn a_body_of_more_than_16_kib_is_refused() {
     assert_eq!(MAX_BODY_BYTES, 16_384);
     assert_eq!(sized(MAX_BODY_BYTES).len(), 16_384);
     assert_eq!(echo(post(&sized(16_384))).await, ok());
-    assert_eq!(echo(base64(post(b""), &sized(16_384))).await, ok(), "decoded bytes count");
+    assert_eq!(
+        echo(base64(post(b""), &sized(16_384))).await,
+        ok(),
+        "the limit applies to the decoded bytes"
+    );
     assert_eq!(echo(post(&sized(16_385))).await, refused(413, "too_large"));
     assert_eq!(echo(base64(post(b""), &sized(16_385))).await, refused(413, "too_large"));
     assert_eq!(echo(post(&sized(1_000_000))).await, refused(413, "too_large"));
@@ -110,12 +114,12 @@ async fn a_body_has_at_most_sixteen_kibibytes() {
     assert_eq!(
         echo(post(wide.as_bytes())).await,
         refused(413, "too_large"),
-        "bytes, not characters"
+        "the limit is in bytes, not in characters"
     );
 }
 
 #[tokio::test]
-async fn a_body_is_a_json_object() {
+async fn a_body_must_be_a_json_object() {
     for good in [
         "{}",
         " {} ",
@@ -195,14 +199,14 @@ async fn nesting_is_bounded() {
     }
     let deep = nested("[", "]", 100_000);
     assert_eq!(echo(post(deep.as_bytes())).await, refused(413, "too_large"));
-    assert_eq!(echo(post(b"{}")).await, ok(), "and the function lives");
+    assert_eq!(echo(post(b"{}")).await, ok(), "the function has survived");
 }
 
 #[tokio::test]
-async fn a_body_may_come_in_base64() {
+async fn a_body_may_be_sent_in_base64() {
     let event_json = base64(post(b""), br#"{"a":"b"}"#);
-    let answered = answer(&open(Echo), event(event_json)).await;
-    assert_eq!(testkit::body(&answered), json!({"a": "b"}));
+    let response = answer(&open(Echo), event(event_json)).await;
+    assert_eq!(testkit::body(&response), json!({"a": "b"}));
     for bad in ["{}", "e30", "e30==", "e 30=", "e30=\n", "====", "e3\u{e4}=", "-_-_"] {
         let mut event = post(b"");
         event["isBase64Encoded"] = json!(true);
@@ -212,7 +216,7 @@ async fn a_body_may_come_in_base64() {
 }
 
 #[tokio::test]
-async fn a_body_is_utf_8() {
+async fn a_body_must_be_utf_8() {
     let utf16 =
         |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
     for bad in [
@@ -233,9 +237,9 @@ async fn a_body_is_utf_8() {
         b"\xff\xfe\0\0{\0\0\0}\0\0\0".to_vec(),
         b"\xef\xbb\xbf\xff".to_vec(),
     ] {
-        let answered = answer(&open(Echo), event(base64(post(b""), &bad))).await;
-        assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{bad:?}");
-        let detail = &testkit::body(&answered)["detail"];
+        let response = answer(&open(Echo), event(base64(post(b""), &bad))).await;
+        assert_eq!(outcome(&response), refused(400, "invalid_request"), "{bad:?}");
+        let detail = &testkit::body(&response)["detail"];
         assert_eq!(detail, "The body must be encoded in UTF-8.", "{bad:?}");
     }
     let marked = base64(post(b""), b"\xef\xbb\xbf{\"a\":\"b\"}");
@@ -243,7 +247,7 @@ async fn a_body_is_utf_8() {
 }
 
 #[tokio::test]
-async fn a_refused_body_gets_the_reason() {
+async fn the_answer_states_why_a_body_is_refused() {
     for (bad, reason) in [
         (r#"{"a":1"#, "The body is not valid JSON, or its nesting is too deep."),
         ("", "The body is not valid JSON, or its nesting is too deep."),
@@ -251,9 +255,9 @@ async fn a_refused_body_gets_the_reason() {
         ("[]", "The body must be a JSON object."),
         ("{\"a\":\"\0\"}", "The body is not valid JSON, or its nesting is too deep."),
     ] {
-        let answered = answer(&open(Echo), event(post(bad.as_bytes()))).await;
-        assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{bad:?}");
-        assert_eq!(testkit::body(&answered)["detail"], reason, "{bad:?}");
+        let response = answer(&open(Echo), event(post(bad.as_bytes()))).await;
+        assert_eq!(outcome(&response), refused(400, "invalid_request"), "{bad:?}");
+        assert_eq!(testkit::body(&response)["detail"], reason, "{bad:?}");
     }
 }
 
@@ -268,12 +272,12 @@ async fn an_unpaired_surrogate_is_refused() {
             );
         }
     }
-    let answered = answer(&open(Echo), event(post(br#"{"a":"\ud83d\ude00"}"#))).await;
-    assert_eq!(testkit::body(&answered), json!({"a": "😀"}));
+    let response = answer(&open(Echo), event(post(br#"{"a":"\ud83d\ude00"}"#))).await;
+    assert_eq!(testkit::body(&response), json!({"a": "😀"}));
 }
 
 #[tokio::test]
-async fn every_file_of_json_test_suite_is_answered() {
+async fn json_test_suite_gets_the_specified_answers() {
     let mut files = 0;
     for (name, bytes) in testkit::json_test_suite() {
         for event_json in [post(&bytes), base64(post(b""), &bytes)] {
@@ -284,8 +288,8 @@ async fn every_file_of_json_test_suite_is_answered() {
                 // Valid JSON is accepted if it is an object without duplicate names.
                 b'y' => {
                     let object = bytes.trim_ascii().starts_with(b"{");
-                    let twice = name.starts_with("y_object_duplicated_key");
-                    let expected = if object && !twice { 200 } else { 400 };
+                    let has_duplicate = name.starts_with("y_object_duplicated_key");
+                    let expected = if object && !has_duplicate { 200 } else { 400 };
                     assert_eq!(status, expected, "{name}");
                 }
                 _ => assert!(status == 200 || status == 400, "{name}: {status}"),
@@ -297,13 +301,13 @@ async fn every_file_of_json_test_suite_is_answered() {
 }
 
 #[tokio::test]
-async fn members_have_their_types_and_unknown_ones_are_ignored() {
+async fn members_must_have_their_types_and_unknown_members_are_ignored() {
     let shaped =
         async |body: Value| answer(&open(Shaped), event(json_body(post(b""), &body))).await;
-    let said = async |body: Value| testkit::body(&shaped(body).await)["message"].clone();
-    assert_eq!(said(json!({"name": "a"})).await, "a None");
-    assert_eq!(said(json!({"name": "a", "number": null})).await, "a None");
-    assert_eq!(said(json!({"name": "a", "number": 7, "other": [1]})).await, "a Some(7)");
+    let message = async |body: Value| testkit::body(&shaped(body).await)["message"].clone();
+    assert_eq!(message(json!({"name": "a"})).await, "a None");
+    assert_eq!(message(json!({"name": "a", "number": null})).await, "a None");
+    assert_eq!(message(json!({"name": "a", "number": 7, "other": [1]})).await, "a Some(7)");
     for bad in [
         json!({}),
         json!({"Name": "hush"}),
@@ -320,11 +324,11 @@ async fn members_have_their_types_and_unknown_ones_are_ignored() {
         json!(["hush"]),
         json!(["hush", 7]),
     ] {
-        let answered = shaped(bad.clone()).await;
-        assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{bad}");
+        let response = shaped(bad.clone()).await;
+        assert_eq!(outcome(&response), refused(400, "invalid_request"), "{bad}");
         assert!(
-            !testkit::body(&answered).to_string().contains("hush"),
-            "what was sent is not quoted"
+            !testkit::body(&response).to_string().contains("hush"),
+            "the answer does not quote the request"
         );
     }
 }
@@ -341,20 +345,20 @@ async fn a_member_that_is_missing_or_has_the_wrong_type_is_named() {
         (json!({"number": {}}), &["name missing", "number wrong_type"]),
         (json!({"number": -1, "name": 1}), &["name wrong_type", "number wrong_type"]),
     ] {
-        let answered = answer(&open(Shaped), event(json_body(post(b""), &body))).await;
-        assert_eq!(outcome(&answered), refused(400, "invalid_request"), "{body}");
-        let answered = testkit::body(&answered);
-        let errors = answered["errors"].as_array().unwrap().iter();
-        let said: Vec<_> = errors
+        let response = answer(&open(Shaped), event(json_body(post(b""), &body))).await;
+        assert_eq!(outcome(&response), refused(400, "invalid_request"), "{body}");
+        let response = testkit::body(&response);
+        let errors = response["errors"].as_array().unwrap().iter();
+        let found: Vec<_> = errors
             .inspect(|error| assert!(error["detail"].is_string()))
             .map(|error| format!("{} {}", error["field"], error["code"]).replace('"', ""))
             .collect();
-        assert_eq!(said, named, "{body}");
+        assert_eq!(found, named, "{body}");
     }
 }
 
 #[tokio::test]
-async fn a_route_without_a_body_ignores_the_body() {
+async fn a_route_that_reads_no_body_accepts_any_body() {
     for body in [b"".to_vec(), b"{".to_vec(), b"\xff".to_vec(), sized(1_000_000)] {
         let mut event_json = post(&body);
         event_json["headers"] = load("jwks")["headers"].clone();

@@ -1,4 +1,4 @@
-//! Work that hangs or panics is answered, logged and counted, and the function survives.
+//! A request or event whose handler hangs or panics is answered, logged and counted, and the function survives.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::log::Lines;
 use crate::routes::{Mood, Moody, MoodyHandler};
 use crate::{header, open, post};
 
-/// The deadline of an invocation that Lambda is about to kill.
+/// The deadline of an invocation that Lambda will end soon.
 fn deadline() -> Deadline {
     Deadline::within(Duration::from_millis(50))
 }
 
-async fn moody(does: &str) -> EventResponse {
-    let request = json_body(post(b""), &json!({"do": does}));
+async fn moody(mood: &str) -> EventResponse {
+    let request = json_body(post(b""), &json!({"do": mood}));
     open(Moody).answer_within(deadline(), event(request)).await
 }
 
 #[tokio::test]
-async fn a_handler_that_hangs_is_answered_before_lambda_kills_the_function() {
+async fn a_handler_that_hangs_is_answered_before_lambda_ends_the_invocation() {
     let lines = Lines::start();
     let answer = moody("hang").await;
     assert_eq!(answer.status_code, 503);
@@ -40,7 +40,7 @@ async fn a_handler_that_hangs_is_answered_before_lambda_kills_the_function() {
     assert_eq!(lines.measured("DeadlinesPassed"), 1);
 }
 
-/// The answer of an event handler, its log line and its metrics.
+/// The result of an event handler, the whole log, and the log line of the event.
 async fn handled(mood: Mood) -> (Result<&'static str, String>, Lines, Value) {
     let lines = Lines::start();
     let handled = handle_within(deadline(), &MoodyHandler, mood, "the-id").await;
@@ -49,13 +49,13 @@ async fn handled(mood: Mood) -> (Result<&'static str, String>, Lines, Value) {
 }
 
 #[tokio::test]
-async fn an_event_is_one_log_line_and_a_failure_is_counted() {
+async fn an_event_is_logged_in_one_line_and_a_failure_is_counted() {
     let (answer, lines, line) = handled(Mood::Good).await;
     assert_eq!(answer.as_deref(), Ok("done"));
     assert_eq!((&line["level"], &line["message"]), (&json!("INFO"), &json!("event")));
     assert_eq!(lines.measured("ServerErrors"), 0);
     for (mood, reason, passed) in [
-        (Mood::Fail, "the inside story", 0),
+        (Mood::Fail, "the internal cause", 0),
         (Mood::Panic, "a panic", 0),
         (Mood::Hang, "the invocation's deadline has passed", 1),
     ] {

@@ -1,4 +1,4 @@
-//! Behind the owner's proxy: which requests the API answers, and which network it sees.
+//! Behind an edge: which requests are answered, and which network is used.
 
 use identity::Role;
 use process::Env;
@@ -18,15 +18,15 @@ const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f2
 const OTHER_SECRET: &str = "";
 const OTHER_DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// The viewer's address and port, as the edge reports them.
+/// The client's address and port, as the edge reports them.
 const VIEWER: &str = "203.0.113.9:46532";
 
 /// Answers with the network that a request comes from.
-struct Whence;
+struct ShowNetwork;
 
-impl Route for Whence {
-    const NAME: &'static str = "whence";
-    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/whence")];
+impl Route for ShowNetwork {
+    const NAME: &'static str = "show-network";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/network")];
     type Access = Public;
     type Settings = ();
     type Input = Client;
@@ -57,19 +57,19 @@ fn through(secret: &str, viewer: &str) -> Value {
     with_header(event, VIEWER_ADDRESS_HEADER, viewer)
 }
 
-async fn whence(edge: &Edge, request: Value) -> String {
-    let answered = answer(&open(Whence).behind(edge.clone()), event(request)).await;
-    match answered.status_code {
-        200 => testkit::body(&answered)["message"].as_str().unwrap().to_owned(),
-        status => format!("{status} {}", outcome(&answered).1),
+async fn network_seen(edge: &Edge, request: Value) -> String {
+    let response = answer(&open(ShowNetwork).behind(edge.clone()), event(request)).await;
+    match response.status_code {
+        200 => testkit::body(&response)["message"].as_str().unwrap().to_owned(),
+        status => format!("{status} {}", outcome(&response).1),
     }
 }
 
-/// The answer to every request that bypasses the edge.
+/// The outcome of every request that bypasses the edge.
 const REFUSED: &str = "403 forbidden";
 
 #[tokio::test]
-async fn behind_an_edge_the_viewers_network_is_used() {
+async fn behind_an_edge_the_reported_network_is_used() {
     let edge = trusted(DIGEST);
     for (viewer, network) in [
         (VIEWER, "203.0.113.9"),
@@ -77,27 +77,27 @@ async fn behind_an_edge_the_viewers_network_is_used() {
         ("2001:db8:1:2:3:4:5:6:443", "2001:db8:1:2::/64"),
         ("[2001:db8:1:2::5]:443", "2001:db8:1:2::/64"),
     ] {
-        assert_eq!(whence(&edge, through(SECRET, viewer)).await, network, "{viewer}");
+        assert_eq!(network_seen(&edge, through(SECRET, viewer)).await, network, "{viewer}");
     }
-    let more = with_header(through(SECRET, VIEWER), "x-forwarded-for", "192.0.2.1");
-    assert_eq!(whence(&edge, from_network(more, "192.0.2.2")).await, "203.0.113.9");
+    let forwarded = with_header(through(SECRET, VIEWER), "x-forwarded-for", "192.0.2.1");
+    assert_eq!(network_seen(&edge, from_network(forwarded, "192.0.2.2")).await, "203.0.113.9");
 }
 
 #[tokio::test]
 async fn a_request_without_the_edge_secret_is_refused() {
     let edge = trusted(DIGEST);
     let without = with_header(post(b"{}"), VIEWER_ADDRESS_HEADER, VIEWER);
-    assert_eq!(whence(&edge, without).await, REFUSED);
+    assert_eq!(network_seen(&edge, without).await, REFUSED);
     for wrong in ["", "ab", "abcd", "ABC", " abc", "abc,abc", DIGEST] {
-        assert_eq!(whence(&edge, through(wrong, VIEWER)).await, REFUSED, "{wrong}");
+        assert_eq!(network_seen(&edge, through(wrong, VIEWER)).await, REFUSED, "{wrong}");
     }
 }
 
 #[tokio::test]
-async fn a_request_without_exactly_one_viewer_is_refused() {
+async fn a_request_without_exactly_one_viewer_address_is_refused() {
     let edge = trusted(DIGEST);
     let without = with_header(post(b"{}"), EDGE_SECRET_HEADER, SECRET);
-    assert_eq!(whence(&edge, without).await, REFUSED);
+    assert_eq!(network_seen(&edge, without).await, REFUSED);
     for viewer in [
         "",
         "unknown",
@@ -106,24 +106,24 @@ async fn a_request_without_exactly_one_viewer_is_refused() {
         "2001:db8:1:2:3:4:5:6",
         "203.0.113.9:1,198.51.100.1:1",
     ] {
-        assert_eq!(whence(&edge, through(SECRET, viewer)).await, REFUSED, "{viewer}");
+        assert_eq!(network_seen(&edge, through(SECRET, viewer)).await, REFUSED, "{viewer}");
     }
 }
 
 #[tokio::test]
-async fn while_a_pepper_is_rotated_both_secrets_are_accepted() {
+async fn both_edge_secrets_are_accepted_while_a_pepper_is_rotated() {
     let both = trusted(&format!("{DIGEST},{OTHER_DIGEST}"));
     for secret in [SECRET, OTHER_SECRET] {
-        assert_eq!(whence(&both, through(secret, VIEWER)).await, "203.0.113.9", "{secret}");
+        assert_eq!(network_seen(&both, through(secret, VIEWER)).await, "203.0.113.9", "{secret}");
     }
-    assert_eq!(whence(&trusted(OTHER_DIGEST), through(SECRET, VIEWER)).await, REFUSED);
+    assert_eq!(network_seen(&trusted(OTHER_DIGEST), through(SECRET, VIEWER)).await, REFUSED);
 }
 
 #[tokio::test]
 async fn a_request_that_bypasses_the_edge_is_refused_before_anything_else() {
     let edge = trusted(DIGEST);
     let refused =
-        |answered: EventResponse| assert_eq!(outcome(&answered), (403, "forbidden".into()));
+        |response: EventResponse| assert_eq!(outcome(&response), (403, "forbidden".into()));
     // A public document, an invalid body, and a missing token.
     refused(answer(&open(Bodiless).behind(edge.clone()), event(post(b""))).await);
     refused(answer(&open(Echo).behind(edge.clone()), event(post(b"{"))).await);
@@ -133,33 +133,33 @@ async fn a_request_that_bypasses_the_edge_is_refused_before_anything_else() {
     let claims = Forge::claims(process::Clock::now(&clock), &[Role::User].into_iter().collect());
     let token = forge.sign(&forge.header(), &claims);
     refused(answer(&route, event(bearer(post(b"{}"), &token))).await);
-    let let_in = event(bearer(through(SECRET, VIEWER), &token));
-    assert_eq!(answer(&route, let_in).await.status_code, 204);
+    let admitted = event(bearer(through(SECRET, VIEWER), &token));
+    assert_eq!(answer(&route, admitted).await.status_code, 204);
 }
 
 #[tokio::test]
-async fn a_refusal_reveals_nothing_and_has_no_challenge() {
-    let answered = answer(&open(Bodiless).behind(trusted(DIGEST)), event(post(b""))).await;
-    assert!(!answered.headers.contains_key("www-authenticate"));
-    let body = testkit::body(&answered).to_string();
+async fn a_refusal_does_not_mention_the_edge_and_has_no_challenge() {
+    let response = answer(&open(Bodiless).behind(trusted(DIGEST)), event(post(b""))).await;
+    assert!(!response.headers.contains_key("www-authenticate"));
+    let body = testkit::body(&response).to_string();
     for word in ["edge", "secret", "CloudFront", "viewer"] {
         assert!(!body.contains(word), "{body}");
     }
 }
 
 #[tokio::test]
-async fn without_an_edge_its_headers_have_no_effect() {
+async fn without_an_edge_the_edge_headers_have_no_effect() {
     let spoofed = from_network(through(SECRET, VIEWER), "198.51.100.1");
     let spoofed = with_header(spoofed, "x-forwarded-for", "192.0.2.1");
     for off in [edge(&[]), edge(&[("TRUSTED_EDGE", "off")])] {
-        assert_eq!(whence(&off.unwrap(), spoofed.clone()).await, "198.51.100.1");
+        assert_eq!(network_seen(&off.unwrap(), spoofed.clone()).await, "198.51.100.1");
     }
-    let answered = answer(&open(Whence), event(spoofed)).await;
-    assert_eq!(testkit::body(&answered), json!({"message": "198.51.100.1"}));
+    let response = answer(&open(ShowNetwork), event(spoofed)).await;
+    assert_eq!(testkit::body(&response), json!({"message": "198.51.100.1"}));
 }
 
 #[test]
-fn a_function_behind_an_edge_does_not_start_without_usable_digests() {
+fn a_function_behind_an_edge_does_not_start_without_valid_digests() {
     let secret = "hush";
     for (variables, named) in [
         (&[("TRUSTED_EDGE", "on")][..], "EDGE_SECRET_SHA256 is missing"),

@@ -1,4 +1,4 @@
-//! Inputs and outputs as types.
+//! How inputs are read from requests, and how outputs become answers.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,10 +12,10 @@ use web::{
 use crate::{base64, open, outcome};
 
 /// A route whose handler is the function that it contains.
-struct By<I, O>(fn(I) -> O);
+struct HandledBy<I, O>(fn(I) -> O);
 
-impl<I: Input + 'static, O: Output + 'static> Route for By<I, O> {
-    const NAME: &'static str = "by";
+impl<I: Input + 'static, O: Output + 'static> Route for HandledBy<I, O> {
+    const NAME: &'static str = "handled-by";
     const ENDPOINTS: &'static [Endpoint] = &[Endpoint::get("/things/{id}")];
     type Access = Public;
     type Settings = ();
@@ -23,7 +23,7 @@ impl<I: Input + 'static, O: Output + 'static> Route for By<I, O> {
     type Output = O;
 
     async fn open((): (), (): &(), _: &World) -> Result<Self, BootError> {
-        Err(BootError::Start("created by a test".to_owned()))
+        Err(BootError::Start("tests create this route directly".to_owned()))
     }
 
     async fn handle(&self, (): (), input: I) -> Result<O, Problem> {
@@ -42,7 +42,7 @@ async fn answer<I: Input + 'static, O: Output + 'static>(
     handle: fn(I) -> O,
     request: Value,
 ) -> EventResponse {
-    open(By(handle)).answer(event(request)).await
+    open(HandledBy(handle)).answer(event(request)).await
 }
 
 /// The field and the code of each error.
@@ -94,7 +94,7 @@ async fn a_query_string_is_bound_to_a_type() {
 }
 
 #[tokio::test]
-async fn every_wrong_parameter_of_a_query_string_is_named() {
+async fn every_parameter_that_is_missing_or_has_the_wrong_type_is_named() {
     let wrong = |name: &str| (name.to_owned(), "wrong_type".to_owned());
     let missing = |name: &str| (name.to_owned(), "missing".to_owned());
     for (query, expected) in [
@@ -138,7 +138,7 @@ async fn headers_are_bound_to_a_type() {
 }
 
 #[tokio::test]
-async fn no_route_reads_the_credentials_in_headers() {
+async fn no_route_can_read_credentials_from_headers() {
     type All = std::collections::BTreeMap<String, String>;
     let shown = |Headers(all): Headers<All>| Json(all);
     let headers =
@@ -147,15 +147,15 @@ async fn no_route_reads_the_credentials_in_headers() {
 }
 
 #[tokio::test]
-async fn names_that_only_the_request_has_are_shortened() {
+async fn names_that_come_from_the_request_are_cut() {
     type All = std::collections::BTreeMap<String, u8>;
     let shown = |Query(all): Query<All>| Json(all);
-    let answered = answer(shown, get(&format!("{}=a", "\u{f6}".repeat(1_000)), json!({}))).await;
-    assert_eq!(errors(&answered), [("\u{f6}".repeat(64), "wrong_type".to_owned())]);
+    let response = answer(shown, get(&format!("{}=a", "\u{f6}".repeat(1_000)), json!({}))).await;
+    assert_eq!(errors(&response), [("\u{f6}".repeat(64), "wrong_type".to_owned())]);
 }
 
 #[tokio::test]
-async fn a_number_is_finite() {
+async fn a_number_must_be_finite() {
     #[derive(Deserialize)]
     struct Numbers {
         single: f32,
@@ -175,13 +175,13 @@ async fn a_number_is_finite() {
 #[tokio::test]
 async fn an_id_in_a_path_is_accepted_in_upper_and_lower_case() {
     #[derive(Deserialize)]
-    struct Owned {
+    struct UserPath {
         id: identity::UserId,
     }
     let ask = async |id: &str| {
         let mut request = get("", json!({}));
         request["pathParameters"] = json!({ "id": id });
-        answer(|Path(Owned { id }): Path<Owned>| Json(id), request).await
+        answer(|Path(UserPath { id }): Path<UserPath>| Json(id), request).await
     };
     let id = "0190a0f0-7c3a-7abc-8def-0123456789ab";
     for text in [id, &id.to_uppercase()] {
@@ -196,7 +196,7 @@ struct Thing {
 }
 
 #[tokio::test]
-async fn a_path_that_identifies_nothing_is_not_found() {
+async fn a_path_parameter_of_the_wrong_type_is_answered_with_404() {
     let ask = async |id: &str| {
         let mut request = get("", json!({}));
         request["pathParameters"] = json!({ "id": id });
@@ -217,13 +217,13 @@ async fn a_path_that_identifies_nothing_is_not_found() {
 #[tokio::test]
 async fn a_raw_body_is_read_as_it_was_sent() {
     let sent = b"\xff\x00{";
-    let answered = answer(
+    let response = answer(
         |(_, Bytes(body)): (NoBody, Bytes)| Content::bytes("application/octet-stream", body),
         base64(get("", json!({})), sent),
     )
     .await;
-    assert_eq!(answered.body.as_deref(), Some(&sent[..]));
-    assert!(answered.is_base64_encoded);
+    assert_eq!(response.body.as_deref(), Some(&sent[..]));
+    assert!(response.is_base64_encoded);
     let large = "a".repeat(web::MAX_BODY_BYTES + 1);
     let mut request = get("", json!({}));
     request["body"] = json!(large);
@@ -232,7 +232,7 @@ async fn a_raw_body_is_read_as_it_was_sent() {
 
 #[tokio::test]
 async fn an_output_can_have_a_status_headers_and_a_content_type() {
-    let answered = answer(
+    let response = answer(
         |_: NoBody| {
             let cached = HeaderMap::from_iter([(
                 header::CACHE_CONTROL,
@@ -243,17 +243,17 @@ async fn an_output_can_have_a_status_headers_and_a_content_type() {
         get("", json!({})),
     )
     .await;
-    assert_eq!(answered.status_code, 206);
-    assert_eq!(crate::header(&answered, "content-type"), Some("text/csv; charset=utf-8"));
-    assert_eq!(crate::header(&answered, "cache-control"), Some("private, max-age=60"));
-    assert_eq!(crate::header(&answered, "x-content-type-options"), Some("nosniff"));
-    assert_eq!(answered.body.as_deref(), Some(&b"a,b"[..]));
-    assert!(!answered.is_base64_encoded);
+    assert_eq!(response.status_code, 206);
+    assert_eq!(crate::header(&response, "content-type"), Some("text/csv; charset=utf-8"));
+    assert_eq!(crate::header(&response, "cache-control"), Some("private, max-age=60"));
+    assert_eq!(crate::header(&response, "x-content-type-options"), Some("nosniff"));
+    assert_eq!(response.body.as_deref(), Some(&b"a,b"[..]));
+    assert!(!response.is_base64_encoded);
 }
 
 #[tokio::test]
-async fn repeated_headers_reach_the_gateway() {
-    let answered = answer(
+async fn repeated_headers_are_joined_except_cookies() {
+    let response = answer(
         |_: NoBody| {
             let headers = [
                 (header::SET_COOKIE, "a=1; Secure"),
@@ -270,16 +270,16 @@ async fn repeated_headers_reach_the_gateway() {
         get("", json!({})),
     )
     .await;
-    let sent = serde_json::to_value(answered).unwrap();
+    let sent = serde_json::to_value(response).unwrap();
     assert_eq!(sent["cookies"], json!(["a=1; Secure", "b=2; Secure"]));
     assert_eq!(sent["headers"]["vary"], "origin, accept");
     assert!(sent["headers"].get("set-cookie").is_none(), "{sent}");
 }
 
 #[tokio::test]
-async fn a_header_that_the_gateway_cannot_take_is_a_defect() {
+async fn an_output_with_a_header_that_is_not_utf_8_is_answered_with_500() {
     for name in [header::CONTENT_DISPOSITION, header::SET_COOKIE] {
-        let service = open(By(|Headers(Named { x_name }): Headers<Named>| {
+        let service = open(HandledBy(|Headers(Named { x_name }): Headers<Named>| {
             let value = HeaderValue::from_bytes(b"a=\xff").unwrap();
             (
                 HeaderMap::from_iter([(x_name.parse::<header::HeaderName>().unwrap(), value)]),
@@ -287,9 +287,9 @@ async fn a_header_that_the_gateway_cannot_take_is_a_defect() {
             )
         }));
         let request = get("", json!({"x-name": name.as_str()}));
-        let answered = service.answer(event(request)).await;
-        assert_eq!(outcome(&answered), (500, "internal".to_owned()));
-        assert!(serde_json::to_string(&answered).is_ok());
+        let response = service.answer(event(request)).await;
+        assert_eq!(outcome(&response), (500, "internal".to_owned()));
+        assert!(serde_json::to_string(&response).is_ok());
     }
 }
 

@@ -18,7 +18,7 @@ thread_local! {
     static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Writes to the lines of the current thread, because a test runs on one thread.
+/// Collects lines per thread, because each test runs on one thread.
 struct Writer;
 
 impl Write for Writer {
@@ -32,8 +32,8 @@ impl Write for Writer {
     }
 }
 
-/// Starts the log for all threads. `tracing` caches for each log statement whether any subscriber wants it, so a
-/// test without a log would silence the others.
+/// Starts the log for all threads. `tracing` caches for each log statement whether any subscriber wants it, so a test
+/// without a subscriber could disable statements for the others.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -56,12 +56,12 @@ impl Lines {
         Self
     }
 
-    #[expect(clippy::unused_self, reason = "it says that the log has been started")]
+    #[expect(clippy::unused_self, reason = "`self` proves that the log has been started")]
     pub(crate) fn text(&self) -> String {
         LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap())
     }
 
-    /// The only line, apart from metrics.
+    /// The only log line, not counting metrics.
     pub(crate) fn line(&self) -> Value {
         let text = self.text();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -70,7 +70,7 @@ impl Lines {
         lines.remove(0)
     }
 
-    /// How often `metric` has been measured.
+    /// The number of measurements of `metric`.
     pub(crate) fn measured(&self, metric: &str) -> usize {
         let text = self.text();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -79,7 +79,7 @@ impl Lines {
 }
 
 #[tokio::test]
-async fn a_request_is_one_log_line() {
+async fn a_request_is_logged_in_one_line() {
     let lines = Lines::start();
     let _: EventResponse = answer(&open(Echo), event(post(b"{}"))).await;
     let line = lines.line();
@@ -94,7 +94,7 @@ async fn a_request_is_one_log_line() {
 }
 
 #[tokio::test]
-async fn the_log_names_a_caller_only_by_id_whatever_the_outcome() {
+async fn the_log_identifies_a_caller_only_by_id() {
     for (body, status) in [("{}", 204), ("{", 400)] {
         let lines = Lines::start();
         let (forge, clock) = (Forge::new(), TestClock::default());
@@ -113,7 +113,7 @@ async fn the_log_names_a_caller_only_by_id_whatever_the_outcome() {
 }
 
 #[tokio::test]
-async fn no_secret_is_logged_even_if_it_is_invalid() {
+async fn neither_valid_nor_invalid_secrets_are_logged() {
     let lines = Lines::start();
     let (forge, clock) = (Forge::new(), TestClock::default());
     let claims = Forge::claims(clock.now(), &Roles::from_iter([Role::User]));
@@ -135,8 +135,8 @@ async fn no_secret_is_logged_even_if_it_is_invalid() {
         answer(&open(Moody), event(json_body(post(b""), &body))).await;
     }
     let text = lines.text();
-    let of_requests = text.lines().filter(|line| !line.contains(TARGET)).count();
-    assert_eq!(of_requests, tokens.len() + 8, "one line per request");
+    let requests = text.lines().filter(|line| !line.contains(TARGET)).count();
+    assert_eq!(requests, tokens.len() + 8, "one line per request");
     assert!(!text.contains("hush"));
     for part in tokens.iter().flat_map(|token| token.split('.')).filter(|part| part.len() > 20) {
         assert!(!text.contains(part), "{part}");
@@ -144,18 +144,18 @@ async fn no_secret_is_logged_even_if_it_is_invalid() {
 }
 
 #[tokio::test]
-async fn the_log_has_the_reason_that_the_client_does_not_get() {
+async fn the_reason_is_logged_but_not_sent_to_the_client() {
     for (mood, level, code, reason) in [
-        ("fail", "ERROR", "internal", "the inside story"),
+        ("fail", "ERROR", "internal", "the internal cause"),
         ("panic", "ERROR", "internal", "a panic"),
         ("unavailable", "WARN", "unavailable", "an outage"),
     ] {
         let lines = Lines::start();
         let body = json!({"do": mood});
-        let answered = answer(&open(Moody), event(json_body(post(b""), &body))).await;
+        let response = answer(&open(Moody), event(json_body(post(b""), &body))).await;
         let line = lines.line();
         assert_eq!((&line["level"], &line["code"]), (&json!(level), &json!(code)));
         assert_eq!((&line["reason"], &line["route"]), (&json!(reason), &json!("moody")));
-        assert!(!testkit::body(&answered).to_string().contains(reason));
+        assert!(!testkit::body(&response).to_string().contains(reason));
     }
 }

@@ -1,4 +1,4 @@
-//! What every route does before and after its handler, shown with small routes.
+//! Tests what every route does before and after its handler, with small example routes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,8 +9,8 @@ mod deadlines;
 mod edge;
 mod inputs;
 mod log;
+mod malformed;
 mod routes;
-mod weird;
 
 use serde_json::{Value, json};
 use web::{Access, EventResponse, Route, Service};
@@ -20,7 +20,7 @@ fn open<R: Route<Access: Access<Gate = ()>>>(route: R) -> Service<R> {
     Service::new((), route)
 }
 
-/// An event whose content type is JSON, with these bytes as its body, which need not be JSON or even text.
+/// A POST event with content type JSON and this body, which need not be JSON or even text.
 fn post(body: &[u8]) -> Value {
     log::start();
     let mut event = testkit::load("register");
@@ -32,7 +32,7 @@ fn post(body: &[u8]) -> Value {
     event
 }
 
-/// The event with the body in base64.
+/// Sets the body of the event, encoded in Base64.
 fn base64(mut event: Value, body: &[u8]) -> Value {
     use base64::Engine;
     event["body"] = json!(base64::engine::general_purpose::STANDARD.encode(body));

@@ -14,7 +14,7 @@ use web::{
     NoContent, Problem, Public, Route, Service, TokenGate, World,
 };
 
-/// Answers the body.
+/// Answers with the body of the request.
 pub(crate) struct Echo;
 
 impl Route for Echo {
@@ -61,7 +61,7 @@ impl Route for Shaped {
     }
 }
 
-/// Does what the member `do` of the body says: answers nothing, fails, panics or hangs.
+/// Behaves as the body's member `do` says: answers without content, fails, panics or hangs.
 pub(crate) struct Moody;
 
 impl Route for Moody {
@@ -80,7 +80,7 @@ impl Route for Moody {
         match body["do"].as_str() {
             Some("panic") => panic!("hush-panic"),
             Some("hang") => std::future::pending().await,
-            Some("fail") => Err(Problem::internal().because("the inside story")),
+            Some("fail") => Err(Problem::internal().because("the internal cause")),
             Some("unavailable") => Err(Problem::unavailable().because("an outage")),
             Some("throttle") => Err(Problem::too_many_attempts(7)),
             _ => Ok(NoContent),
@@ -88,13 +88,13 @@ impl Route for Moody {
     }
 }
 
-/// The result of an account check.
+/// An account check with a fixed result.
 #[derive(Clone, Default)]
 pub(crate) enum Finding {
     #[default]
     Nothing,
     Found(Account, auth::LiveSession),
-    AccountAlone(Account),
+    AccountOnly(Account),
     Outage,
     Defect,
 }
@@ -106,7 +106,7 @@ impl AccountCheck for Finding {
             Self::Found(account, session) => {
                 Ok(Found { account: Some(account), session: Some(session) })
             }
-            Self::AccountAlone(account) => Ok(Found { account: Some(account), session: None }),
+            Self::AccountOnly(account) => Ok(Found { account: Some(account), session: None }),
             Self::Outage => Err(CheckError::Unavailable("out of reach".into())),
             Self::Defect => Err(CheckError::Unusable("the item is malformed".into())),
         }
@@ -123,7 +123,7 @@ impl Gate for TestGate {
     type Settings = ();
 
     fn new((): (), _: &World) -> Self {
-        unreachable!("a test makes it")
+        unreachable!("tests create the gate directly")
     }
 
     async fn warm(&self) {}
@@ -145,10 +145,10 @@ impl AccountGate for TestGate {
     }
 }
 
-/// A guarded route with the access `A`. Its answer shows that the handler was reached.
-pub(crate) struct Closed<A>(std::marker::PhantomData<fn() -> A>);
+/// A guarded route with the access `A`. A 204 shows that the handler was reached.
+pub(crate) struct Guarded<A>(std::marker::PhantomData<fn() -> A>);
 
-impl<A: Access<Gate = TestGate>> Closed<A> {
+impl<A: Access<Gate = TestGate>> Guarded<A> {
     pub(crate) fn new(forge: &Forge, clock: &TestClock, finding: Finding) -> Service<Self> {
         let clock: Arc<dyn Clock> = Arc::new(clock.clone());
         let rules = TokenRules::new(ISSUER, AUDIENCE);
@@ -157,16 +157,16 @@ impl<A: Access<Gate = TestGate>> Closed<A> {
     }
 }
 
-impl<A: Access<Gate = TestGate>> Route for Closed<A> {
-    const NAME: &'static str = "closed";
-    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/closed")];
+impl<A: Access<Gate = TestGate>> Route for Guarded<A> {
+    const NAME: &'static str = "guarded";
+    const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/guarded")];
     type Access = A;
     type Settings = ();
     type Input = Body<Map<String, Value>>;
     type Output = NoContent;
 
     async fn open((): (), _: &TestGate, _: &World) -> Result<Self, BootError> {
-        Err(BootError::Start("made by hand".to_owned()))
+        Err(BootError::Start("tests create this route directly".to_owned()))
     }
 
     async fn handle(&self, _: A::Caller, _: Self::Input) -> Result<NoContent, Problem> {
@@ -177,16 +177,16 @@ impl<A: Access<Gate = TestGate>> Route for Closed<A> {
 type Has<R> = web::ByToken<TestGate, R>;
 type Checked<R> = CheckedBy<TestGate, R>;
 
-pub(crate) type ByToken = Closed<Has<Anyone>>;
-pub(crate) type ByTokenAdmin = Closed<Has<Admin>>;
-pub(crate) type ByAccount = Closed<Checked<Anyone>>;
-pub(crate) type ByAccountAdmin = Closed<Checked<Admin>>;
+pub(crate) type ByToken = Guarded<Has<Anyone>>;
+pub(crate) type ByTokenAdmin = Guarded<Has<Admin>>;
+pub(crate) type ByAccount = Guarded<Checked<Anyone>>;
+pub(crate) type ByAccountAdmin = Guarded<Checked<Admin>>;
 
 /// The access type determines the type of the caller.
 const _: fn(<Has<Admin> as Access>::Caller) -> Caller<Admin> = |caller| caller;
 const _: fn(<Checked<Admin> as Access>::Caller) -> CheckedCaller<Admin> = |caller| caller;
 
-/// A route without a body.
+/// A route that reads no body.
 pub(crate) struct Bodiless;
 
 impl Route for Bodiless {
@@ -202,14 +202,14 @@ impl Route for Bodiless {
     }
 
     async fn handle(&self, (): (), _: NoBody) -> Result<Self::Output, Problem> {
-        Ok(web::PublicDocument { document: Message::new("for all"), max_age: 60 })
+        Ok(web::PublicDocument { document: Message::new("hello"), max_age: 60 })
     }
 }
 
-/// An event handler that does what the event says.
+/// An event handler that behaves as the event says.
 pub(crate) struct MoodyHandler;
 
-/// The behaviour that an event requests.
+/// The behavior that an event requests.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Mood {
@@ -220,7 +220,7 @@ pub(crate) enum Mood {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the inside story")]
+#[error("the internal cause")]
 pub(crate) struct Failed;
 
 impl EventHandler for MoodyHandler {

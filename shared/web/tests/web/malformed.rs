@@ -1,4 +1,4 @@
-//! Malformed events: whatever a client or the gateway sends, the answer is not a 5xx.
+//! Malformed events: no input from a client or the gateway causes a 5xx.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -8,23 +8,23 @@ use web::{Event, answer};
 use crate::routes::{ByToken, Echo, Finding};
 use crate::{header, open, post};
 
-/// The status of the answer to a mutated event. `None` if it is no longer an event.
-fn answered(event_json: &Value) -> Option<i64> {
+/// The status of the answer, or `None` if the JSON does not parse as an event.
+fn status_of(event_json: &Value) -> Option<i64> {
     let event: Event = serde_json::from_value(event_json.clone()).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let closed =
+        let guarded =
             ByToken::new(&testkit::Forge::new(), &testkit::TestClock::default(), Finding::Nothing);
-        assert_eq!(answer(&closed, event.clone()).await.status_code, 401);
-        let answered = answer(&open(Echo), event).await;
-        assert!(header(&answered, "x-request-id").is_some());
-        assert_eq!(header(&answered, "x-content-type-options"), Some("nosniff"));
-        Some(answered.status_code)
+        assert_eq!(answer(&guarded, event.clone()).await.status_code, 401);
+        let response = answer(&open(Echo), event).await;
+        assert!(header(&response, "x-request-id").is_some());
+        assert_eq!(header(&response, "x-content-type-options"), Some("nosniff"));
+        Some(response.status_code)
     })
 }
 
 #[test]
-fn every_request_of_a_client_parses_as_an_event() {
+fn unusual_client_input_is_answered() {
     let base = || post(b"{}");
     let set = |pointer: &str, value: Value| {
         let mut event_json = base();
@@ -49,18 +49,18 @@ fn every_request_of_a_client_parses_as_an_event() {
         with_header(base(), "expect", "100-continue"),
         with_header(base(), "transfer-encoding", "chunked, chunked"),
     ] {
-        assert_eq!(answered(&event_json), Some(200), "{event_json}");
+        assert_eq!(status_of(&event_json), Some(200), "{event_json}");
     }
     let mut several = base();
     several["cookies"] = json!(["a=b", "\u{e4}"]);
     several["queryStringParameters"] = json!({"a": "b,c", "\u{e4}": ""});
     several["pathParameters"] = json!({"proxy": "a b"});
     several["stageVariables"] = json!(null);
-    assert_eq!(answered(&several), Some(200));
+    assert_eq!(status_of(&several), Some(200));
 }
 
 #[test]
-fn parts_of_the_context_may_be_missing() {
+fn parts_of_the_request_context_may_be_missing() {
     let parts =
         ["accountId", "apiId", "domainName", "domainPrefix", "requestId", "routeKey", "stage"];
     let mut bare = post(b"{}");
@@ -69,15 +69,15 @@ fn parts_of_the_context_may_be_missing() {
         for event_json in [&mut without, &mut bare] {
             event_json["requestContext"].as_object_mut().unwrap().remove(part);
         }
-        assert_eq!(answered(&without), Some(200), "{part}");
+        assert_eq!(status_of(&without), Some(200), "{part}");
     }
     bare["requestContext"]["http"] = json!({"method": "POST"});
-    assert_eq!(answered(&bare), Some(200));
+    assert_eq!(status_of(&bare), Some(200));
     let mut no_headers = post(b"{}");
     no_headers["headers"] = json!({});
-    assert_eq!(answered(&no_headers), Some(415));
+    assert_eq!(status_of(&no_headers), Some(415));
     no_headers["headers"] = Value::Null;
-    assert_eq!(answered(&no_headers), Some(415));
+    assert_eq!(status_of(&no_headers), Some(415));
 }
 
 /// Collects the JSON pointers of all members of the event.
@@ -107,7 +107,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn any_value_in_an_event_is_answered(
+    fn arbitrary_event_values_cause_no_5xx(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), odd_value()), 1..4),
         (name, value) in ("[a-z-]{1,20}", ".{0,40}"),
     ) {
@@ -117,13 +117,13 @@ proptest! {
             pointers(&event_json, "", &mut found);
             *event_json.pointer_mut(index.get(&found[..]).as_str()).unwrap() = value;
         }
-        if let Some(status) = answered(&event_json) {
+        if let Some(status) = status_of(&event_json) {
             prop_assert!(status < 500, "{status}: {event_json}");
         }
     }
 
     #[test]
-    fn any_body_is_answered(
+    fn an_arbitrary_body_causes_no_5xx(
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
         is_base64 in any::<bool>(),
     ) {
@@ -131,12 +131,12 @@ proptest! {
         if is_base64 {
             event_json["isBase64Encoded"] = json!(true);
         }
-        let status = answered(&event_json).unwrap();
+        let status = status_of(&event_json).unwrap();
         prop_assert!(status < 500, "{status}");
     }
 
     #[test]
-    fn any_header_is_answered(
+    fn arbitrary_headers_cause_no_5xx(
         content_type in "[\\x20-\\x7e\u{80}-\u{ff}]{0,40}",
         authorization in "[\\x20-\\x7e\u{80}-\u{ff}]{0,80}",
         encoding in "[\\x20-\\x7e]{0,20}",
@@ -144,13 +144,13 @@ proptest! {
         let event_json = with_header(post(b"{}"), "content-type", &content_type);
         let event_json = with_header(event_json, "authorization", &authorization);
         let event_json = with_header(event_json, "content-encoding", &encoding);
-        let status = answered(&event_json).unwrap();
+        let status = status_of(&event_json).unwrap();
         prop_assert!(status < 500, "{status}");
     }
 }
 
 #[test]
-fn a_valid_event_is_answered_200() {
-    assert_eq!(answered(&post(b"{}")), Some(200));
+fn a_valid_event_is_answered_with_200() {
+    assert_eq!(status_of(&post(b"{}")), Some(200));
     let _ = event(post(b"{}"));
 }
