@@ -158,7 +158,7 @@ impl Route for RegisterRoute {
         let reserved = async {
             let registration = self.throttle.registration(network).await?;
             let postage = self.postage(email.as_ref(), network);
-            registration.besides(postage).await
+            registration.then_reserve(postage).await
         };
         // The error of a failed hash is returned later. Here it would drop the reservation halfway, and a
         // dropped reservation cannot be released.

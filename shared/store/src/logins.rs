@@ -223,6 +223,11 @@ impl Logins {
 fn log_not_swept(user: UserId, swept: Result<(), StoreError>) {
     if let Err(error) = swept {
         let (user_id, error) = (user.to_string(), &error as &dyn std::error::Error);
-        tracing::warn!(event = "sessions_not_swept", user_id, error, "surplus sessions were not removed");
+        tracing::warn!(
+            event = "sessions_not_swept",
+            user_id,
+            error,
+            "surplus sessions were not removed"
+        );
     }
 }
