@@ -103,7 +103,7 @@ async fn race(fault: Fault) -> usize {
         })
     });
     let tries: Vec<_> = join_all(tries).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(faults.most_at_once(), RACERS, "they did not race");
+    assert_eq!(faults.most_at_once(), RACERS, "the requests did not race");
     assert!(tries.iter().flatten().all(|tried| tried.mail() == mail));
     tries.iter().flatten().count()
 }
@@ -208,7 +208,7 @@ async fn race_to_reset(fault: Fault) -> usize {
         })
     });
     let reset: Vec<_> = join_all(resets).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(faults.most_at_once(), RACERS, "they did not race");
+    assert_eq!(faults.most_at_once(), RACERS, "the requests did not race");
     let done = reset.iter().filter(|redeemed| **redeemed == Redeemed::Done).count();
     assert_eq!(bench.mails().await, done, "one notice per successful reset");
     done
@@ -370,7 +370,7 @@ async fn only_one_of_two_concurrent_claims_to_an_address_succeeds() {
         }));
     }
     let mut claimed: Vec<_> = join_all(claims).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(faults.most_at_once(), 2, "they did not race");
+    assert_eq!(faults.most_at_once(), 2, "the requests did not race");
     claimed.sort_by_key(|redeemed| *redeemed != Redeemed::Done);
     assert_eq!(claimed, [Redeemed::Done, Redeemed::Taken]);
 }

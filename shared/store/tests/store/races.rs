@@ -18,7 +18,7 @@ async fn race(fault: Fault) -> (usize, usize) {
         tokio::spawn(async move { registrations.create(new_account("testuser", None)).await })
     });
     let results: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(faults.most_at_once(), RACERS, "they did not race");
+    assert_eq!(faults.most_at_once(), RACERS, "the requests did not race");
     let won = results.iter().filter(|result| result.is_ok()).count();
     let lost =
         results.iter().filter(|result| matches!(result, Err(RegisterError::UsernameTaken))).count();

@@ -67,7 +67,7 @@ impl Bench {
             tokio::spawn(async move { rotations.refresh(rotation, now).await.unwrap() })
         });
         let results = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
-        assert_eq!(faults.most_at_once(), racers, "they did not race");
+        assert_eq!(faults.most_at_once(), racers, "the requests did not race");
         results
     }
 }
@@ -119,7 +119,7 @@ async fn a_logout_that_races_refreshes_leaves_nothing() {
         for task in refreshes.collect::<Vec<_>>().into_iter().chain([logout]) {
             task.await.unwrap();
         }
-        assert_eq!(faults.most_at_once(), 4, "they did not race in round {round}");
+        assert_eq!(faults.most_at_once(), 4, "the requests did not race in round {round}");
         assert_eq!(bench.stored(session).await, None, "round {round}");
         for counter in 0..2 {
             let late = bench.rotations().refresh(bench.rotation(session, counter), now).await;
@@ -218,7 +218,7 @@ async fn concurrent_logins_respect_the_session_limit() {
     for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
     }
-    assert!(faults.most_at_once() > 8, "they did not race");
+    assert!(faults.most_at_once() > 8, "the requests did not race");
     let sessions = Sessions::new(&users, bench.stack.client());
     assert_eq!(sessions.of(user).await.unwrap().len(), 5);
 }
