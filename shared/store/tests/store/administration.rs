@@ -1,4 +1,4 @@
-//! Finds and changes accounts for administrators.
+//! Tests finding and changing accounts for administrators.
 
 use identity::{Role, Roles, Username};
 use store::{Administration, StoreError};

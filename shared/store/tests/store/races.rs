@@ -1,4 +1,4 @@
-//! Races registrations of one name.
+//! Tests concurrent registrations of one name.
 
 use futures_util::future::join_all;
 use store::RegisterError;
@@ -34,8 +34,7 @@ async fn only_one_of_a_concurrent_burst_gets_the_name() {
     assert_eq!(race(Fault::None).await, (1, RACERS - 1));
 }
 
-/// The same race without the conditions. It shows that they decide, and that the race above would notice
-/// their absence.
+/// This shows that the conditions decide the race, and that the test above would fail without them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_the_conditions_a_whole_burst_gets_the_name() {
     assert_eq!(race(Fault::Unconditional).await, (RACERS, 0));
