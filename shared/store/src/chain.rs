@@ -2,11 +2,11 @@
 //!
 //! A session rotates at most once per grace period. Within one grace period after a rotation, an honest client
 //! may present either of two tokens: the current one or, if an answer was lost or a second tab was slower, the
-//! previous one. For both, it gets the current token. A client that presents the previous token later than
-//! that has a token that another client has used in the meantime. One of the two clients is a thief, and
-//! nothing shows which, so the session ends for both.
+//! previous one. In both cases it gets the current token. If the previous token is presented later than that,
+//! two clients presumably share the session. One of them is a thief, and nothing shows which, so the session
+//! ends for both.
 //!
-//! The time that decides is when the function received the request. The function's update, or a retry of it,
+//! The rule uses the time at which the function received the request. The function's update, or a retry of it,
 //! may reach the table after the session has rotated again. Then the token is two rotations behind, although
 //! it was presented within the grace period. The chain therefore also stores the time of the second-to-last
 //! rotation, and the grace period of a token begins when it was superseded, whether it is one or two rotations
@@ -22,8 +22,8 @@ use jiff::{SignedDuration, Timestamp};
 pub struct Chain {
     /// The number of rotations.
     pub counter: u64,
-    /// The time of the last rotation. `None` if the session has never rotated: the first refresh after a login
-    /// always rotates.
+    /// The time of the last rotation. `None` before the first one, so that the first refresh after a login always
+    /// rotates.
     pub rotated_at: Option<Timestamp>,
     /// The time of the second-to-last rotation. `None` if there were fewer than two.
     pub rotated_before: Option<Timestamp>,

@@ -1,4 +1,4 @@
-//! Emailed codes: what is stored of them, and the limit on guesses.
+//! Emailed codes: their stored part, and the limit on guesses.
 //!
 //! The code itself is not stored. It is a MAC of the email's id, so the pepper is enough to verify it. An email
 //! contains its code in two forms: the token of a link, and digits.
@@ -102,7 +102,7 @@ struct DigitsItem {
     /// The mark of the last try. A retry after a lost answer recognizes its own try by the mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<String>,
-    /// The mark of the last try that was given back, for the same purpose.
+    /// The mark of the last try that was given back, for a retry in the same way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     returned: Option<String>,
     /// The table's TTL attribute, in seconds since 1970.
@@ -157,8 +157,8 @@ impl Table {
         Ok(self.account(claim.user_id).await?.filter(has))
     }
 
-    /// Builds the part of a transaction that uses up a code. It fails the transaction if the code has been used
-    /// or has expired. A used confirmation is stored indefinitely: see [`Codes::has_confirmed`].
+    /// Builds the part of a transaction that uses up a code. The transaction fails if the code has been
+    /// used or has expired. A used confirmation is stored indefinitely: see [`Codes::has_confirmed`].
     pub(crate) fn use_up(&self, code: &CodeRecord, now: Timestamp) -> TransactWriteItem {
         let is_valid =
             attribute("used").is(false).and(attribute("expires_at").above(now.as_second()));
@@ -292,7 +292,8 @@ impl Codes {
             )
             .add("tries", 1)
             .set("last", &mark);
-        // If the refusing item has this mark, an earlier attempt reserved this try and its answer was lost.
+        // If the condition failed on an item with this mark, an earlier attempt reserved this try and its answer
+        // was lost.
         let (Written::Done(digits) | Written::Refused(digits)) =
             update.returning_new::<DigitsItem>().await?;
         let tried = digits.filter(|digits| digits.last.as_ref() == Some(&mark));

@@ -178,7 +178,7 @@ impl Counters {
     }
 
     /// Gives a reservation back, so that the attempt neither counts nor causes a wait. This is idempotent: a
-    /// retry after a lost answer does not give back a reservation of another caller.
+    /// retry after a lost answer does not give back another caller's reservation.
     ///
     /// # Errors
     /// When the table cannot be written.

@@ -50,9 +50,9 @@ pub(crate) struct AccountItem {
 }
 
 /// The epoch in which a password was set. It is stored both in the account's item and in the password's item,
-/// and each password change raises the epoch and writes both in one transaction. If the two items as read
-/// differ, the password was changed between the reads. For an account created by an older version, both items
-/// lack it.
+/// and each password change raises the epoch and writes both in one transaction. If the values read from the two
+/// items differ, the password was changed between the reads. For an account created by an older version, both
+/// items lack it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PasswordEpoch(Option<SessionEpoch>);

@@ -152,9 +152,9 @@ impl Logins {
         self.table.sessions(id).await
     }
 
-    /// Begins a session. `before` are the account's previous sessions, from [`Self::sessions`]. Invalid ones
-    /// are removed, and so are the oldest valid ones if there are too many. If a removal fails, the session
-    /// begins nevertheless, and the next login tries again.
+    /// Begins a session. `before` lists the account's sessions, as returned by [`Self::sessions`]. Invalid ones are
+    /// removed, and so are the oldest valid ones if there are too many. If a removal fails, the session begins
+    /// nevertheless, and the next login tries again.
     ///
     /// This needs no transaction that checks the account: a session that begins while the account is being
     /// disabled has the previous epoch, so it is never valid.

@@ -82,9 +82,11 @@ impl KnownNetworks {
         outcome
     }
 
-    /// Records that a network is known under `names`, which are names of `account`, and returns whether it did.
-    /// It does so only if the account still has the epoch and the address that were read, and if a confirmed
-    /// address is still confirmed. So a login whose password is replaced concurrently makes no network known.
+    /// Records that a network is known under `names`, which are names of `account`. Returns whether it was recorded.
+    ///
+    /// The write is conditional: the account must still have the epoch and the address that were read, and a
+    /// confirmed address must still be confirmed. So a login whose password is replaced concurrently makes no
+    /// network known.
     ///
     /// # Errors
     /// When the table cannot be written.

@@ -1,4 +1,4 @@
-//! Creating accounts.
+//! Creates accounts.
 
 use std::str::FromStr;
 

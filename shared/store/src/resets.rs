@@ -88,8 +88,8 @@ impl Verifications {
         Self(Table::new(config, client))
     }
 
-    /// Claims the address that the code was sent to for the account, marks it as verified, releases the
-    /// account's previous address, uses up the code, and requests `notice`, if any.
+    /// Claims, for the account, the address to which the code was sent. Marks the address as verified, releases
+    /// the account's previous address, uses up the code, and requests `notice`, if any.
     ///
     /// This is one transaction, on the conditions that the code is valid, that `account` is still current,
     /// and that no other account has the address. A notice that cannot be written does not prevent the claim.

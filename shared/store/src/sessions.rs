@@ -128,7 +128,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Whether the session is valid at `now`: it has not ended, and its epoch is `epoch`, the account's.
+    /// Whether the session is valid at `now`: it has not ended, and its epoch is the account's, `epoch`.
     #[must_use]
     pub fn is_valid(&self, epoch: SessionEpoch, now: Timestamp) -> bool {
         now < self.ends_at && self.epoch == epoch
@@ -207,7 +207,7 @@ impl Rotations {
         Self { table: Table::new(config, client), limits, grace }
     }
 
-    /// The account, or `None` if it does not exist.
+    /// Reads an account. `None` if it does not exist.
     ///
     /// # Errors
     /// When the table cannot be read.

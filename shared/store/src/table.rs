@@ -125,9 +125,9 @@ impl Table {
         Ok(self.send(items).await?)
     }
 
-    /// Makes `change` and requests `mail`, an email to the owner of the account `user`, in one transaction. If
-    /// the database refuses it for a reason other than its conditions, the change is made without the email,
-    /// because the change must not depend on the email.
+    /// Makes `change` and requests `mail`, if any, in one transaction. The email is for the owner of the account
+    /// `user`. If the database refuses the transaction for a reason other than its conditions, the change is made
+    /// without the email, because it must not depend on the email.
     ///
     /// A transaction that may have been carried out is not sent again without the email: if it was carried out,
     /// its own change would make the conditions fail.
@@ -206,7 +206,7 @@ impl Intercept for Unanswered {
     }
 }
 
-/// Logs that an event has happened without a notice to the account's owner.
+/// Logs that an account's owner was not notified of an event.
 pub(crate) fn log_owner_not_told(user: UserId, error: &StoreError) {
     let (user_id, error) = (user.to_string(), error as &dyn std::error::Error);
     tracing::warn!(event = "owner_not_told", user_id, error, "security");

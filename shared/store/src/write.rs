@@ -43,7 +43,7 @@ pub(crate) struct Put<'a> {
     condition: Option<Condition>,
 }
 
-/// Changes attributes of an item, which it creates if necessary.
+/// Changes attributes of an item, and creates the item if it does not exist.
 pub(crate) struct Update<'a> {
     table: &'a Table,
     key: Key,

@@ -1,6 +1,6 @@
 //! Throttles guesses without letting strangers lock owners out.
 //!
-//! Before a password is checked, the attempt is reserved on three kinds of counters: one for the name and the
+//! Before a password is checked, the attempt is reserved on three counters: one for the name and the
 //! network together, one for the name, and one for the network. Their keys are MACs of the presented values, so
 //! a reader of the table learns nothing from them, and unknown names are counted like known ones. Once its free
 //! attempts are used up, a counter imposes a wait, even on a caller with the right password. An IPv6 network is

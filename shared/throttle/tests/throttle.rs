@@ -609,7 +609,7 @@ async fn a_network_is_new_even_if_it_cannot_be_recorded() {
     assert_eq!(throttle.recovered(&bench.account, ELSEWHERE).await.unwrap(), Familiarity::New);
 }
 
-/// Otherwise the networks of the previous owner would be known to a later owner of the address.
+/// A later owner of the address must not inherit the known networks of the previous owner.
 #[tokio::test]
 async fn no_network_stays_known_under_an_address_that_is_given_up() {
     let bench = Bench::start().await;
@@ -740,8 +740,8 @@ fn requests(faults: &Faults, before: usize) -> String {
     format!("{:?}", &faults.bodies()[before..])
 }
 
-/// Otherwise the throttled attempts of one network could keep the counter of a name reserved, and the owner
-/// would be refused on an unknown network.
+/// If throttled attempts made reservations on the counter of the name, one network could keep the counter reserved,
+/// and the owner would be refused on an unknown network.
 #[tokio::test]
 async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_name() {
     let bench = Bench::start().await;
@@ -917,7 +917,7 @@ async fn notices_by(by: CausedBy, budget: &NoticeBudget, address: &str, count: u
     sent
 }
 
-/// These three are among the ten notices of a day.
+/// The three notices are among the ten of a day.
 #[tokio::test]
 async fn anyone_can_cause_three_notices_a_day() {
     let bench = Bench::start().await;

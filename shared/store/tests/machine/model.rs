@@ -1,4 +1,4 @@
-//! The model of the stored sessions and the answers. [`store::Chain::judge`] decides about each token, as in the
+//! The model of the stored sessions and the answers. [`store::Chain::judge`] judges each token, as in the
 //! implementation.
 
 use identity::{SessionEpoch, SessionId};

@@ -1,7 +1,7 @@
 //! Model-checks the refresh protocol in every schedule.
 //!
 //! The model checker explores every interleaving of a few clients that share one session, the functions that
-//! they call, and the table. [`store::Chain::judge`] decides about each token, as in the implementation. The
+//! they call, and the table. [`store::Chain::judge`] judges each token, as in the implementation. The
 //! models omit MACs (tokens cannot be guessed), lifetimes, accounts, and tables restored from a backup.
 //!
 //! # Steps

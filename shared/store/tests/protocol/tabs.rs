@@ -127,7 +127,7 @@ fn clock_skew_shortens_the_grace_period_by_no_more_than_the_skew() {
     holds("honest tabs, clocks off by a tick", tabs.honest());
 }
 
-/// So the allowance of honest clients cannot be longer.
+/// The allowance of honest clients cannot be longer than the grace period.
 #[test]
 fn presenting_a_token_after_the_grace_period_can_cost_the_session() {
     let mut tabs = Tabs::<3>::any().honest();
@@ -135,8 +135,8 @@ fn presenting_a_token_after_the_grace_period_can_cost_the_session() {
     fails("slow tabs", tabs, UNJUST);
 }
 
-/// This is why [`store::Grace::operation_deadline`] is short: if a request is in flight while the session rotates
-/// three times, its token is three rotations behind.
+/// If a request is in flight while the session rotates three times, its token is three rotations behind. This is
+/// why [`store::Grace::operation_deadline`] is short.
 #[test]
 fn an_operation_that_takes_two_grace_periods_can_cost_the_session() {
     let mut tabs = Tabs::<3>::any();

@@ -1,4 +1,4 @@
-//! Tests finding and changing accounts for administrators.
+//! Tests `Administration`, which finds and changes accounts.
 
 use identity::{Role, Roles, Username};
 use store::{Administration, StoreError};

@@ -1,4 +1,4 @@
-//! Tests finding accounts by name and beginning sessions.
+//! Tests `Logins`, which finds accounts by name and begins sessions.
 
 use auth::AccountCheck;
 use identity::{CanonicalName, Email, Presented, SessionEpoch, StoredHash, Username};

@@ -91,7 +91,7 @@ async fn only_one_of_twenty_concurrent_refreshes_rotates_and_all_get_its_success
     assert_eq!(bench.stored(session).await.unwrap().chain.counter, 1);
 }
 
-/// This shows that the condition decides the race.
+/// Runs the same race without the condition, to show that the condition decides it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_the_condition_all_concurrent_refreshes_rotate() {
     let bench = Bench::start().await;
@@ -129,7 +129,7 @@ async fn a_logout_that_races_refreshes_leaves_nothing() {
     }
 }
 
-/// So a lost answer does not cost the session: the retry gets the same answer as a client that retries.
+/// The retry gets the same answer as a client that retries, so a lost answer does not cost the session.
 #[tokio::test]
 async fn a_lost_answer_gets_the_successor() {
     let bench = Bench::start().await;
