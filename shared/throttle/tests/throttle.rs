@@ -232,7 +232,7 @@ async fn strangers_cannot_lock_the_owner_out() {
     for _ in 0..5 {
         assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
     }
-    // The same holds for the e-mail address.
+    // The same holds for the email address.
     let email = Email::parse("owner@example.com").unwrap();
     let by_email = Presented::Email(email.canonical().clone());
     for n in 0..25 {
@@ -746,7 +746,7 @@ fn requests(faults: &Faults, before: usize) -> String {
 async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_name() {
     let bench = Bench::start().await;
     for (settings, free) in [
-        // First the counter of the name and the network refuses, then the counter of the network.
+        // In the first case the counter of the name and the network refuses, in the second that of the network.
         (&[][..], 3),
         (&[("THROTTLE_NETWORK_FREE", "2")][..], 2),
     ] {
