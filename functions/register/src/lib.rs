@@ -158,7 +158,7 @@ impl Route for RegisterRoute {
         let reserved = async {
             let registration = self.throttle.registration(network).await?;
             let postage = self.postage(email.as_ref(), network);
-            registration.besides(postage).await
+            registration.then_reserve(postage).await
         };
         // A hashing error is returned later. Returning it here would drop an unfinished reservation, and a
         // dropped reservation cannot be withdrawn.

@@ -65,7 +65,7 @@ impl Confirmations {
                 let old = account.email.as_ref().map(Email::canonical);
                 let new = code.address.canonical();
                 if old != Some(new) {
-                    redemption.throttle.moved(old, new).await;
+                    redemption.throttle.address_changed(old, new).await;
                 }
                 Ok(())
             }

@@ -92,7 +92,7 @@ impl Requests {
     ) -> Result<(), CodeError> {
         let asked = self.throttle.mail_request(network).await?;
         let Some((address, mails)) = mails else { return Ok(()) };
-        let (postage, asked) = asked.besides(self.throttle.postage(address, network)).await?;
+        let (postage, asked) = asked.then_reserve(self.throttle.postage(address, network)).await?;
         if let Postal::Paid(paid) = postage {
             let put = async { Ok::<_, CodeError>(self.outbox.put(&mails).await?) };
             asked.and(paid).carry_out(put).await?;

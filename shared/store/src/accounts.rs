@@ -1,4 +1,4 @@
-//! Reading an account and a session, to decide whether a caller is admitted.
+//! Reads an account and a session, to decide whether a caller is admitted.
 
 use auth::{AccountCheck, CheckError, Found};
 use dynamo::Client;
@@ -13,7 +13,7 @@ use crate::table::{Config, Table};
 pub struct Accounts(Table);
 
 impl Accounts {
-    /// The accounts of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))

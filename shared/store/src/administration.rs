@@ -1,4 +1,4 @@
-//! Finding accounts and changing them, for administrators.
+//! Finds and changes accounts on behalf of administrators.
 
 use dynamo::Client;
 use identity::{Account, CanonicalName, Roles, UserId};
@@ -8,18 +8,18 @@ use crate::item::ClaimItem;
 use crate::key::Key;
 use crate::table::{Config, StoreError, Table};
 
-/// Looks accounts up and changes them.
+/// Finds and changes accounts.
 #[derive(Clone, Debug)]
 pub struct Administration(Table);
 
 impl Administration {
-    /// The accounts of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// The account with a username, or `None`.
+    /// Finds the account with this username.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -33,8 +33,8 @@ impl Administration {
         self.0.account(claim.user_id).await
     }
 
-    /// Replaces the roles of an account. Checked routes notice at once, routes by token when the token
-    /// expires.
+    /// Replaces an account's roles. Checked routes apply the new roles immediately. Routes that check only the
+    /// token apply the old ones until the token expires.
     ///
     /// # Errors
     /// When the account does not exist, or the table cannot be written.
@@ -43,8 +43,8 @@ impl Administration {
         update.send().await?.or_absent()
     }
 
-    /// Disables an account: it cannot sign in, and its sessions end for good, even if it is enabled again.
-    /// Routes by token notice when the token expires.
+    /// Disables an account: its owner cannot sign in, and its sessions end permanently, even if the account is
+    /// enabled again. Routes that check only the token admit the owner until the token expires.
     ///
     /// # Errors
     /// When the account does not exist, or the table cannot be written.
@@ -53,7 +53,7 @@ impl Administration {
         update.set("disabled", true).add("ver", 1).send().await?.or_absent()
     }
 
-    /// Enables an account again.
+    /// Enables a disabled account again.
     ///
     /// # Errors
     /// When the account does not exist, or the table cannot be written.

@@ -1,47 +1,48 @@
-//! The rule of refreshing: which token answers a presented one.
+//! The refresh rule: which token a client gets for the token that it presents.
 //!
-//! A session rotates at most once per grace. So within a grace after a rotation, an honest client may hold
-//! one of two tokens: the current one or, if an answer was lost or a second tab was slower, the previous one.
-//! Both get the current one. A caller who presents the previous one later holds a token that another client
-//! has used since. One of the two is a thief, and nothing shows which, so the session ends for both.
+//! A session rotates at most once per grace period. Within one grace period after a rotation, an honest client
+//! may present either of two tokens: the current one or, if an answer was lost or a second tab was slower, the
+//! previous one. In both cases it gets the current token. If the previous token is presented later than that,
+//! two clients presumably share the session. One of them is a thief, and nothing shows which, so the session
+//! ends for both.
 //!
-//! The time is that of the function that received the request. Its update, retries included, may reach the
-//! table after the session has rotated once more. Then the token is two rotations behind, although it was
-//! presented within the grace. So the time of the rotation before the last is stored too, and the grace of a
-//! token begins with the rotation that superseded it, whether it is one behind or two. (The model checker
-//! found that an honest client could otherwise lose its session: `protocol` in the tests.)
+//! The rule uses the time at which the function received the request. The function's update, or a retry of it,
+//! may reach the table after the session has rotated again. Then the token is two rotations behind, although
+//! it was presented within the grace period. The chain therefore also stores the time of the second-to-last
+//! rotation, and the grace period of a token begins when it was superseded, whether it is one or two rotations
+//! behind. Without this, the model checker (`tests/protocol`) finds that an honest client can lose its session.
 //!
-//! This is the whole rule, without a database: the implementation, the model that it is tested against and
-//! the model checker's model all use it.
+//! The rule contains no database code. The implementation, the model that the tests compare it with, and the
+//! model checker all use it.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The number and the times of a session's rotations.
+/// The number of a session's rotations, and the times of the last two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Chain {
     /// The number of rotations.
     pub counter: u64,
-    /// The time of the last rotation. `None` if there was none, so that the first refresh after a login
-    /// always rotates.
+    /// The time of the last rotation. `None` before the first one, so that the first refresh after a login always
+    /// rotates.
     pub rotated_at: Option<Timestamp>,
-    /// The time of the rotation before the last one. `None` if there were fewer than two.
+    /// The time of the second-to-last rotation. `None` if there were fewer than two.
     pub rotated_before: Option<Timestamp>,
 }
 
 /// The decision on a presented counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Judgement {
-    /// The counter is current, and the last rotation is at least a grace ago: the session rotates.
+    /// The counter is current, and the last rotation was at least a grace period ago: the session rotates.
     Rotate,
-    /// The counter is current, and the session has rotated within the grace: the client gets the same token
-    /// again.
+    /// The counter is current, and the session rotated within the grace period: the client gets the same
+    /// token again.
     Again,
-    /// The counter was superseded within the grace: the client gets the current token, derived again.
+    /// The counter was superseded within the grace period: the client gets the current token, derived again.
     Successor,
-    /// The counter was superseded longer than the grace ago: the session ends.
+    /// The counter was superseded at least a grace period ago: the session ends.
     Reuse,
-    /// The counter is ahead, which happens only if the table was restored from a backup: the client is
-    /// refused, and the session lives.
+    /// The counter is ahead of the session's, which happens only if the table was restored from a backup: the
+    /// refresh is refused, and the session continues.
     Ahead,
 }
 
@@ -59,7 +60,7 @@ impl Chain {
             Some(0) => return Judgement::Rotate,
             Some(1) => self.rotated_at,
             Some(2) => self.rotated_before,
-            // Three rotations take at least two graces, and no operation takes that long.
+            // Three rotations take at least two grace periods, and no operation takes that long.
             Some(_) => None,
         };
         if within(superseded_at) { Judgement::Successor } else { Judgement::Reuse }

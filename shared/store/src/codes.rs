@@ -1,6 +1,7 @@
-//! The stored part of codes by mail: the account, the purpose, the expiry and the tries that are left.
+//! Emailed codes: their stored part, and the limit on guesses.
 //!
-//! The code itself is not stored. It is a MAC over the mail's id, so the pepper is enough to verify it.
+//! The code itself is not stored. It is a MAC of the email's id, so the pepper is enough to verify it. An email
+//! contains its code in two forms: the token of a link, and digits.
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use dynamo::Client;
@@ -19,29 +20,29 @@ use crate::outbox::{Mail, MailItem};
 use crate::table::{Config, StoreError, Table};
 use crate::write::Written;
 
-/// The number of tries at digits.
+/// The number of times that the digits in one email may be tried.
 pub const DIGITS_TRIES: u32 = 5;
 
-/// The stored part of a code by mail: everything except the code.
+/// The stored part of an emailed code: everything except the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeRecord {
-    /// The id of the mail that contains the code.
+    /// The id of the email that contains the code.
     pub mail: MailId,
     /// The change that the code authorizes.
     pub purpose: MailedFor,
     /// The account that the code was requested for.
     pub user: UserId,
-    /// The account's epoch at the time of the request: in a later one the code is void.
+    /// The account's epoch at the time of the request. In a later epoch the code is void.
     pub epoch: SessionEpoch,
-    /// The address that the code was mailed to.
+    /// The address that the code was sent to.
     pub address: Email,
-    /// The id of the pepper that made the code.
+    /// The id of the pepper from which the code was derived.
     pub pepper: String,
     /// When the code expires.
     pub expires_at: Timestamp,
 }
 
-/// The stored form of a code. Its key is the id of the mail.
+/// The stored form of a code. Its key contains the id of the email.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct CodeItem {
     purpose: MailedFor,
@@ -50,27 +51,28 @@ struct CodeItem {
     epoch: SessionEpoch,
     address: Email,
     pepper: String,
-    /// Whether it has been used. A used code stays stored, so that sending its mail again does not revive it.
+    /// Whether the code has been used. A used code stays stored, so that sending its email again does not make
+    /// it valid again.
     #[serde(default)]
     used: bool,
-    /// In seconds since 1970: the table's TTL attribute. A used confirmation has none, because it succeeds
-    /// again as long as the account has the address.
+    /// The table's TTL attribute, in seconds since 1970. A used confirmation has none, because presenting it
+    /// again succeeds as long as the account has the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
 }
 
-/// The purpose and the owner of digits. A later request for a code replaces its digits.
+/// The purpose and the owner of digits. Each new email replaces the digits with the same purpose and owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DigitsOf<'a> {
-    /// For a reset, by the owner of this address.
+    /// For a password reset, requested with this address.
     Reset(&'a CanonicalName),
-    /// For the confirmation of an address, only by this account: two accounts may claim one address, and the
-    /// digits must not confirm it for the other account.
+    /// For the confirmation of an address by this account. Two accounts may claim the same address, and the
+    /// digits of one account must not confirm it for the other.
     Confirmation(UserId),
 }
 
 impl DigitsOf<'_> {
-    /// The purpose of the mail that contained the digits.
+    /// The purpose of the email that contains the digits.
     #[must_use]
     pub const fn purpose(self) -> MailedFor {
         match self {
@@ -81,7 +83,7 @@ impl DigitsOf<'_> {
 }
 
 impl CodeRecord {
-    /// The purpose and the owner of its digits.
+    /// The purpose and the owner of the code's digits.
     #[must_use]
     pub fn digits_of(&self) -> DigitsOf<'_> {
         match self.purpose {
@@ -91,25 +93,25 @@ impl CodeRecord {
     }
 }
 
-/// The valid digits of an address or an account, and the number of tries at them.
+/// The currently valid digits of an address or an account, and how often they have been tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct DigitsItem {
     mail_id: MailId,
     pepper: String,
     tries: u32,
-    /// The mark of the last try, by which a retry after a lost answer recognizes its own.
+    /// The mark of the last try. A retry after a lost answer recognizes its own try by the mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<String>,
-    /// The mark of the last try that was given back, for the same purpose.
+    /// The mark of the last try that was given back, for a retry in the same way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     returned: Option<String>,
-    /// In seconds since 1970: the table's TTL attribute.
+    /// The table's TTL attribute, in seconds since 1970.
     expires_at: i64,
 }
 
 /// A reserved try at digits, which can be given back once.
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "a try that is not given back counts"]
+#[must_use = "a try that is not given back is used up"]
 pub struct DigitsTry {
     key: Key,
     mail: MailId,
@@ -118,32 +120,33 @@ pub struct DigitsTry {
 }
 
 impl DigitsTry {
-    /// The mail whose digits are valid.
+    /// The id of the email whose digits are valid.
     #[must_use]
     pub fn mail(&self) -> MailId {
         self.mail
     }
 
-    /// The id of the pepper that made them.
+    /// The id of the pepper from which the digits were derived.
     #[must_use]
     pub fn pepper(&self) -> &str {
         &self.pepper
     }
 }
 
-/// A mail to be sent.
+/// A requested email, as the mailer reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// The purpose and the recipient.
     pub mail: Mail,
-    /// When the mail was requested.
+    /// When the email was requested.
     pub asked_at: Timestamp,
-    /// The time after which the mail is not worth sending.
+    /// The time after which the email is no longer worth sending.
     pub expires_at: Timestamp,
 }
 
 impl Table {
-    /// The account with this address. `None` if the account that claims it has another one by now.
+    /// Finds the account that has this address. `None` if no account claims it, or if the account that claims
+    /// it now has another address.
     async fn owner(&self, address: &CanonicalName) -> Result<Option<Account>, StoreError> {
         let Some(claim) = self.get::<ClaimItem>(Key::email(address)).await? else {
             return Ok(None);
@@ -154,8 +157,8 @@ impl Table {
         Ok(self.account(claim.user_id).await?.filter(has))
     }
 
-    /// The part of a transaction that uses a code up. It cancels the transaction if the code has been used or
-    /// has expired. A confirmation stays stored from then on: see [`Codes::has_confirmed`].
+    /// Builds the part of a transaction that uses up a code. The transaction fails if the code has been
+    /// used or has expired. A used confirmation is stored indefinitely: see [`Codes::has_confirmed`].
     pub(crate) fn use_up(&self, code: &CodeRecord, now: Timestamp) -> TransactWriteItem {
         let is_valid =
             attribute("used").is(false).and(attribute("expires_at").above(now.as_second()));
@@ -172,19 +175,19 @@ impl Table {
 pub struct Mailings(Table);
 
 impl Mailings {
-    /// The mails of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// The mail whose item has the partition key `pk`, or `None` if that is another kind of item.
+    /// The id of the email whose partition key is `pk`. `None` if `pk` belongs to another kind of item.
     #[must_use]
     pub fn mail_of_key(pk: &str) -> Option<MailId> {
         Key::mail_of(pk)
     }
 
-    /// A mail to be sent, or `None` if it has been handled already.
+    /// Reads a requested email. `None` if it has already been handled.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -194,7 +197,7 @@ impl Mailings {
         Ok(Some(Outgoing { mail: item.mail, asked_at: item.asked_at, expires_at }))
     }
 
-    /// The account with an address, or `None`.
+    /// Finds the account that has this address.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -202,7 +205,7 @@ impl Mailings {
         self.0.owner(address).await
     }
 
-    /// An account, or `None` if it does not exist.
+    /// Reads an account. `None` if it does not exist.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -210,8 +213,9 @@ impl Mailings {
         self.0.account(id).await
     }
 
-    /// Stores a code before its mail goes out. Storing it again is harmless: its tries and its use are kept.
-    /// Earlier digits ([`CodeRecord::digits_of`]) become void; the digits of a later mail stay valid.
+    /// Stores a code, before its email is sent. Storing it again changes nothing: a code that has been used
+    /// stays used, and its tries stay counted. The code's digits replace those of earlier emails, but not those
+    /// of a later email ([`CodeRecord::digits_of`]).
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -234,15 +238,15 @@ impl Mailings {
             returned: None,
             expires_at,
         };
-        // Ids sort by time, so the later mail is the one with the greater id.
+        // Ids sort by time, so a later email has a greater id.
         let is_later = absent().or(attribute("mail_id").below(code.mail));
         let stored = self.0.put(Key::code(code.mail), &stored)?.when(absent());
         let digits = self.0.put(Key::digits(code.digits_of()), &digits)?.when(is_later);
-        // If a condition fails, an item that must stay is already stored.
+        // A condition fails only if an item that must be kept is already stored.
         tokio::try_join!(stored.send(), digits.send()).map(drop)
     }
 
-    /// Deletes a mail that has been sent or will never be sent. Nothing else is ever stored under its id.
+    /// Deletes the request for an email that has been sent or will never be sent.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -251,20 +255,22 @@ impl Mailings {
     }
 }
 
-/// Finds presented codes.
+/// Finds presented codes, and limits guesses at digits.
 #[derive(Clone, Debug)]
 pub struct Codes(Table);
 
 impl Codes {
-    /// The codes of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// Reserves a try at digits before they are compared. Returns `None` if no digits are pending, or if
-    /// they have been tried too often. This is one conditional update, so concurrent tries cannot exceed the
-    /// limit. A retry after a lost answer is the same try.
+    /// Reserves a try before the digits are compared. Returns `None` if no digits are valid, or if they have
+    /// been tried too often.
+    ///
+    /// This is one conditional update, so concurrent tries cannot exceed the limit. A retry after a lost answer
+    /// counts as the same try.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -286,15 +292,16 @@ impl Codes {
             )
             .add("tries", 1)
             .set("last", &mark);
-        // A refusal may be this same try, whose answer was lost: then it has this mark.
+        // If the condition failed on an item with this mark, an earlier attempt reserved this try and its answer
+        // was lost.
         let (Written::Done(digits) | Written::Refused(digits)) =
             update.returning_new::<DigitsItem>().await?;
         let tried = digits.filter(|digits| digits.last.as_ref() == Some(&mark));
         Ok(tried.map(|digits| DigitsTry { key, mail: digits.mail_id, pepper: digits.pepper, mark }))
     }
 
-    /// Gives a try back: the digits were right, but the request was refused for another reason. A retry after
-    /// a lost answer gives back the same try.
+    /// Gives a try back when the digits were right but the request was refused for another reason. A retry
+    /// after a lost answer does not give it back twice.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -311,8 +318,8 @@ impl Codes {
         update.send().await.map(drop)
     }
 
-    /// Whether the code of a mail has confirmed an address that its account still has, so that presenting
-    /// it again (a double click, an old mail) is not an error. A used confirmation does not expire.
+    /// Whether the code in this email has confirmed an address that the account still has. Presenting such a
+    /// code again, by a double click or from an old email, is not an error. A used confirmation does not expire.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -329,8 +336,8 @@ impl Codes {
         }))
     }
 
-    /// The code of a mail and its account, if the code is valid: it has not been used, it has not expired,
-    /// and the account is in the same epoch. The writes that use the code have conditions on all of that.
+    /// Finds the code in an email, and its account, if the code is valid: it has not been used or expired, and
+    /// the account's epoch has not changed. The writes that use the code check all of this again as conditions.
     ///
     /// # Errors
     /// When the table cannot be read.

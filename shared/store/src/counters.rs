@@ -1,9 +1,9 @@
 //! Counters of attempts.
 //!
-//! A counter is one item. While attempts are free, one update reserves an attempt by adding to the counter.
-//! Beyond that, a reservation compares the stored state and writes only if it is unchanged. So of a
-//! concurrent burst, no more attempts are granted than allowed. Expiry is compared here; TTL only cleans
-//! up.
+//! Each counter is one item. While attempts are free, a reservation is one update that increments the counter.
+//! After that, a reservation computes the new state and writes it only if the stored state is unchanged. Either
+//! way, a concurrent burst is granted no more attempts than the limit allows. The code checks expiry times
+//! itself. The table's TTL only cleans up.
 
 use dynamo::Client;
 use jiff::{SignedDuration, Timestamp};
@@ -16,11 +16,11 @@ use crate::limit::{Beyond, Counter, Decision, Limit};
 use crate::table::{Config, StoreError, Table};
 use crate::write::Written;
 
-/// The number of tries of a reservation that conflicts with concurrent ones. A caller that loses this often
-/// is part of a burst, and has to wait.
+/// How often a reservation is tried while it conflicts with concurrent ones. A caller that loses this often is
+/// part of a burst and must wait.
 const TRIES: usize = 16;
 
-/// The key of a counter. It reveals nothing about whom the counter concerns.
+/// The key of a counter. It does not reveal whose attempts are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CounterKey {
     kind: &'static str,
@@ -28,7 +28,7 @@ pub struct CounterKey {
 }
 
 impl CounterKey {
-    /// The counter of this kind with this tag.
+    /// The key of the counter with this kind and this tag.
     #[must_use]
     pub fn new(kind: &'static str, tag: String) -> Self {
         Self { kind, tag }
@@ -46,13 +46,13 @@ pub struct Counters(Table);
 /// The outcome of a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// The attempt may be made. It uses up the limit, unless it is given back.
+    /// The attempt may be made. It counts towards the limit unless it is given back.
     Granted(Receipt),
-    /// The attempt has to wait for this time.
+    /// The attempt must wait this long.
     Refused(SignedDuration),
 }
 
-/// A reservation, with which it can be given back.
+/// A granted reservation, which can be given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     key: CounterKey,
@@ -66,18 +66,18 @@ pub struct Receipt {
 enum Added {
     /// The attempt is reserved.
     Free { before: Option<Counter>, expires_at: i64 },
-    /// The attempt is not certainly free. The counter, if there is one.
+    /// The attempt may not be free. Contains the counter, if there is one.
     Unsure(Option<Counter>),
 }
 
 impl Counters {
-    /// The counters in the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// Reserves an attempt at the time `now`.
+    /// Reserves an attempt at `now`.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -103,7 +103,7 @@ impl Counters {
             if let Some(old) = &old
                 && old.last == mark
             {
-                // An earlier attempt of this write succeeded, and its answer was lost.
+                // An earlier try of this write succeeded, but its answer was lost.
                 return Ok(granted(before, old.expires_at));
             }
             let decision = old.as_ref().map(|old| limit.decide(old, now, &mark));
@@ -120,7 +120,7 @@ impl Counters {
         Ok(Reserved::Refused(SignedDuration::from_secs(1)))
     }
 
-    /// Adds one if that is certainly free, or creates the counter.
+    /// Increments the counter if the attempt is certainly free. Creates the counter if it does not exist.
     async fn add(
         &self,
         key: &CounterKey,
@@ -130,7 +130,7 @@ impl Counters {
     ) -> Result<Added, StoreError> {
         let is_free = attribute("expires_at")
             .above(now.as_second())
-            .and(attribute("count").below(limit.surely_free()))
+            .and(attribute("count").below(limit.free_below()))
             .and(attribute("last").is_not(&first.last));
         let update = self
             .0
@@ -164,7 +164,7 @@ impl Counters {
     ) -> Result<Written<Option<Counter>>, StoreError> {
         let is_unchanged = match old {
             None => absent(),
-            // Each reservation has its own mark, and giving one back lowers the count.
+            // These two identify the state: each reservation has its own mark, and giving one back lowers the count.
             Some(old) => attribute("last").is(&old.last).and(attribute("count").is(old.count)),
         };
         let update = self.0.update(key.key()).when(is_unchanged);
@@ -177,20 +177,19 @@ impl Counters {
             .await
     }
 
-    /// Gives a reservation back: the attempt uses up no limit and causes no wait. This is idempotent, so a
-    /// retry after a lost answer gives back nothing that others reserved.
+    /// Gives a reservation back, so that the attempt neither counts nor causes a wait. This is idempotent: a
+    /// retry after a lost answer does not give back another caller's reservation.
     ///
     /// # Errors
     /// When the table cannot be written.
     pub async fn give_back(&self, receipt: &Receipt) -> Result<(), StoreError> {
-        // The former state is restored if nothing has changed the counter since.
+        // Restore the previous state if nothing has changed the counter since.
         if let (Beyond::Doubling { .. }, Some(before)) = (receipt.beyond, &receipt.before) {
             let count = before.count.saturating_add(1);
             let mine = Counter { count, last: receipt.mark.clone(), ..before.clone() };
             match self.replace(&receipt.key, Some(&mine), before).await? {
                 Written::Done(_) => return Ok(()),
-                // Only giving back leads to this state: an earlier attempt succeeded, and its answer was
-                // lost.
+                // Only giving back leads to this state, so an earlier try succeeded and its answer was lost.
                 Written::Refused(Some(stored)) if stored == *before => return Ok(()),
                 Written::Refused(_) => {}
             }
@@ -203,7 +202,7 @@ impl Counters {
         update.add("count", -1).set("returned", &receipt.mark).send().await.map(drop)
     }
 
-    /// Deletes a counter in any state: the caller has proven the secret that it protects.
+    /// Deletes a counter, whatever its state, after a caller has proven the secret that the counter protects.
     ///
     /// # Errors
     /// When the table cannot be written.

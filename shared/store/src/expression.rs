@@ -1,5 +1,5 @@
-//! Expressions of DynamoDB requests. Conditions and changes are values; only this module writes their text,
-//! with a placeholder for every name and value, since many names are reserved words.
+//! Expressions in DynamoDB requests. Conditions and changes are values. Only this module turns them into text,
+//! with a placeholder for every name and value, because many names are reserved words.
 
 use std::collections::HashMap;
 
@@ -16,12 +16,12 @@ pub(crate) enum Condition {
     Or(Box<Self>, Box<Self>),
 }
 
-/// The item exists.
+/// The condition that the item exists.
 pub(crate) fn exists() -> Condition {
     Condition::Exists("pk")
 }
 
-/// The item does not exist.
+/// The condition that the item does not exist.
 pub(crate) fn absent() -> Condition {
     Condition::Absent("pk")
 }
@@ -30,7 +30,7 @@ pub(crate) fn absent() -> Condition {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attribute(&'static str);
 
-/// The attribute with this name.
+/// Names an attribute, to begin a condition.
 pub(crate) fn attribute(name: &'static str) -> Attribute {
     Attribute(name)
 }
@@ -79,7 +79,7 @@ impl Condition {
     }
 
     fn write(self, placeholders: &mut Placeholders) -> String {
-        // AND binds tighter than OR, and DynamoDB refuses redundant parentheses.
+        // AND binds tighter than OR, and DynamoDB rejects redundant parentheses.
         let operand = |condition: Self, placeholders: &mut Placeholders| match condition {
             it @ Self::Or(..) => format!("({})", it.write(placeholders)),
             it => it.write(placeholders),
@@ -100,26 +100,26 @@ impl Condition {
     }
 }
 
-/// A change of an attribute.
+/// A change to an attribute.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Set(&'static str, AttributeValue),
-    /// Keeps the value of an attribute that exists.
+    /// Sets the attribute unless the item already has it.
     SetIfAbsent(&'static str, AttributeValue),
-    /// Copies the value that the second attribute had before the update.
+    /// Sets the first attribute to the value that the second had before the update.
     Copy(&'static str, &'static str),
-    /// Adds to a number. An absent attribute is zero.
+    /// Adds to a number. An absent attribute counts as zero.
     Add(&'static str, AttributeValue),
     Remove(&'static str),
 }
 
-/// A value in the form that it has in an item.
+/// Converts a value to its stored form.
 pub(crate) fn attribute_value(value: impl Serialize) -> AttributeValue {
     serde_dynamo::to_attribute_value(value)
         .expect("values are numbers, strings, booleans and lists")
 }
 
-/// The expressions of a request, with what their placeholders stand for.
+/// The expressions of a request, with the names and values of their placeholders.
 pub(crate) struct Expressions {
     pub(crate) condition: Option<String>,
     pub(crate) update: String,
@@ -133,7 +133,7 @@ impl Expressions {
         let condition = condition.map(|condition| condition.write(&mut placeholders));
         let update = write_changes(changes, &mut placeholders);
         let Placeholders { names, values } = placeholders;
-        // DynamoDB refuses empty maps.
+        // DynamoDB rejects empty maps.
         let (names, values) = (
             Some(names).filter(|names| !names.is_empty()),
             Some(values).filter(|values| !values.is_empty()),
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disjunction_in_a_conjunction_has_parentheses_and_nothing_else_does() {
+    fn only_a_disjunction_in_a_conjunction_is_parenthesized() {
         let free = attribute("count").below(3).and(attribute("last").is_not("n"));
         let unused = attribute("returned").is_absent().or(attribute("returned").is_not("n"));
         for (condition, expected) in [
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_has_one_clause_of_each_kind_and_no_placeholder_without_use() {
+    fn an_update_has_one_clause_of_each_kind_and_no_unused_placeholder() {
         let changes = vec![
             Change::Copy("rotated_before", "rotated_at"),
             Change::Remove("pending_email"),

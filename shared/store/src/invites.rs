@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 use crate::key::Key;
 use crate::table::{Config, StoreError, Table};
 
-/// Creates invitations, and checks whether one is valid. Using one up is part of a registration.
+/// Creates and checks invitations. [`Registrations`](crate::Registrations) uses them up.
 #[derive(Clone, Debug)]
 pub struct Invites(Table);
 
 /// The stored form of an invitation. Its key is a MAC of its code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct InviteItem {
-    /// The user who created it.
+    /// The user who created the invitation.
     created_by: UserId,
     created_at: Timestamp,
-    /// In seconds since 1970: the table's TTL attribute.
+    /// The table's TTL attribute, in seconds since 1970.
     expires_at: i64,
 }
 
 impl Invites {
-    /// The invitations of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// Creates an invitation. `tag` is a MAC of its code, which itself is not stored.
+    /// Creates an invitation. `tag` is a MAC of its code. The code itself is not stored.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -42,7 +42,7 @@ impl Invites {
     ) -> Result<(), StoreError> {
         let expires_at = expires_at.as_second();
         let invite = InviteItem { created_by, created_at, expires_at };
-        // Without a condition on purpose: the code is new and has 128 random bits, so no item has this key,
+        // This write has no condition: the code is new and has 128 random bits, so no other item has this key,
         // and a retry after a lost answer must not fail because of the first attempt's write.
         self.0.put(Key::invite(tag), &invite)?.send().await.map(drop)
     }

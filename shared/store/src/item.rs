@@ -1,4 +1,4 @@
-//! The items of the users' table, typed.
+//! Types for the items of the users' table.
 
 use std::collections::HashMap;
 
@@ -17,19 +17,19 @@ use crate::key::Key;
 /// The attributes of an item.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// The attributes of an item with its key.
+/// Converts an item and its key to attributes.
 pub(crate) fn with_key(key: Key, item: &impl Serialize) -> Result<Item, StoreError> {
     let mut attributes: Item = serde_dynamo::to_item(item).map_err(StoreError::unusable)?;
     attributes.extend(key.attributes());
     Ok(attributes)
 }
 
-/// Parses an item. Its key and attributes of later versions are ignored.
+/// Parses an item. Ignores the key and any attributes that a later version has added.
 pub(crate) fn parse<T: DeserializeOwned>(attributes: Item) -> Result<T, StoreError> {
     serde_dynamo::from_item(attributes).map_err(StoreError::unusable)
 }
 
-/// An account.
+/// The stored form of an account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AccountItem {
     id: UserId,
@@ -49,15 +49,16 @@ pub(crate) struct AccountItem {
     password_epoch: PasswordEpoch,
 }
 
-/// The epoch in which a password was set. The account and the password item hold the same one, because
-/// each change of a password writes both in one transaction and raises the epoch. If two reads disagree, the
-/// password was changed between them. In accounts created by an older version, both items lack it.
+/// The epoch in which a password was set. It is stored both in the account's item and in the password's item,
+/// and each password change raises the epoch and writes both in one transaction. If the values read from the two
+/// items differ, the password was changed between the reads. For an account created by an older version, both
+/// items lack it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PasswordEpoch(Option<SessionEpoch>);
 
 impl PasswordEpoch {
-    /// A password that is set in `epoch`.
+    /// The value for a password that is set in `epoch`.
     pub(crate) fn of(epoch: SessionEpoch) -> Self {
         Self(Some(epoch))
     }
@@ -68,7 +69,7 @@ impl PasswordEpoch {
 }
 
 impl AccountItem {
-    /// A new account, whose password is set in its first epoch.
+    /// Creates the item of a new account, whose password is set in its first epoch.
     pub(crate) fn new(account: Account) -> Self {
         let password_epoch = PasswordEpoch::of(account.epoch);
         Self { password_epoch, ..account.into() }
@@ -117,7 +118,7 @@ impl From<AccountItem> for Account {
     }
 }
 
-/// The claim of an account to a name or an address.
+/// An account's claim to a name or an address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ClaimItem {
     pub(crate) user_id: UserId,
@@ -125,7 +126,7 @@ pub(crate) struct ClaimItem {
     pub(crate) username: Username,
 }
 
-/// The hash of a password.
+/// The stored form of a password.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct PasswordItem {
     pub(crate) hash: String,
@@ -134,22 +135,22 @@ pub(crate) struct PasswordItem {
     pub(crate) epoch: PasswordEpoch,
 }
 
-/// A session.
+/// The stored form of a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SessionItem {
     pub(crate) created_at: Timestamp,
     pub(crate) last_used_at: Timestamp,
-    /// When it ends if it is not used, in seconds since 1970: the table's TTL attribute.
+    /// When the session ends if it is not used, in seconds since 1970. This is the table's TTL attribute.
     pub(crate) expires_at: i64,
-    /// When it ends in any case, in seconds since 1970.
+    /// When the session ends even if it is used, in seconds since 1970.
     pub(crate) absolute_expires_at: i64,
     /// The number of rotations.
     pub(crate) counter: u64,
     /// The time of the last rotation, in milliseconds since 1970. 0 if there was none.
     pub(crate) rotated_at: i64,
-    /// The time of the rotation before the last one, in the same form.
+    /// The time of the second-to-last rotation, in the same form.
     pub(crate) rotated_before: i64,
-    /// The id of the pepper that the current refresh token is made with.
+    /// The id of the pepper from which the current refresh token is derived.
     pub(crate) pepper: String,
     /// The account's epoch at the time of login.
     #[serde(rename = "ver")]
@@ -160,7 +161,8 @@ pub(crate) struct SessionItem {
     pub(crate) network: Option<Network>,
 }
 
-/// A network, or `None` if the text is none. It is only displayed, so it must not make a session unreadable.
+/// Parses a network. Invalid text becomes `None`: a network is only displayed, so it must not make a session
+/// unreadable.
 fn lenient<'de, D: Deserializer<'de>>(network: D) -> Result<Option<Network>, D::Error> {
     let text = Option::<String>::deserialize(network)?;
     Ok(text.and_then(|text| text.parse().ok()))
@@ -227,7 +229,7 @@ mod tests {
         )
     }
 
-    /// Converts an item to attributes and back, with its key and an attribute of a later version.
+    /// Converts an item to attributes and back. Adds a key and an attribute of a later version in between.
     fn stored<T: Serialize + DeserializeOwned>(key: Key, item: &T) -> T {
         let mut attributes = with_key(key, item).unwrap();
         attributes.insert("later".to_owned(), AttributeValue::Bool(true));
@@ -279,7 +281,7 @@ mod tests {
             prop_assert_eq!(stored(key, &item), item);
         }
 
-        /// A session is listed and ended even if its network is unreadable.
+        /// A session can be listed and ended even if its network is invalid.
         #[test]
         fn a_session_is_readable_with_any_network_text(text in "\\PC{0,40}") {
             let item = SessionItem {

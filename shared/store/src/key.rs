@@ -1,4 +1,4 @@
-//! Keys of the users' table. Nothing else builds keys.
+//! Keys of items in the users' table. Only this module builds them.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use identity::{CanonicalName, MailId, MailedFor, SessionId, UserId};
@@ -19,7 +19,7 @@ pub(crate) struct Key {
     pub(crate) sk: String,
 }
 
-/// The beginning of the keys of items that one query reads.
+/// The partition key and sort-key prefix of the items that one query reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyPrefix {
     pub(crate) pk: String,
@@ -32,12 +32,12 @@ impl KeyPrefix {
         Self { pk: Key::account(id).pk, sk: SESSION }
     }
 
-    /// The networks that are known by a name, which is given as its tag.
-    pub(crate) fn known_networks(who: &str) -> Self {
-        Self { pk: format!("KNOWN#{who}"), sk: NETWORK }
+    /// The networks that are known under a name. `name` is the tag of the name.
+    pub(crate) fn known_networks(name: &str) -> Self {
+        Self { pk: format!("KNOWN#{name}"), sk: NETWORK }
     }
 
-    /// The part of an item's sort key that follows the prefix.
+    /// The part of an item's sort key after the prefix.
     pub(crate) fn rest<'a>(&self, item: &'a Item) -> Option<&'a str> {
         item.get("sk")?.as_s().ok()?.strip_prefix(self.sk)
     }
@@ -48,12 +48,10 @@ impl Key {
         Self { pk, sk: sk.into() }
     }
 
-    /// An account.
     pub(crate) fn account(id: UserId) -> Self {
         Self::new(format!("USER#{id}"), "ACCOUNT")
     }
 
-    /// A session of an account.
     pub(crate) fn session(id: UserId, session: SessionId) -> Self {
         Self::new(format!("USER#{id}"), format!("{SESSION}{session}"))
     }
@@ -63,57 +61,57 @@ impl Key {
         Self::new(format!("USERNAME#{}", name.as_str()), "CLAIM")
     }
 
-    /// The password of the account with a username. It is stored under the name, so that a login reads
-    /// claim and hash concurrently, and in its own item, so that nothing else reads it.
+    /// The password of the account with this username. It is stored under the name so that a login can read
+    /// the claim and the hash concurrently, and in a separate item so that other operations do not read it.
     pub(crate) fn password(name: &CanonicalName) -> Self {
         Self::new(format!("USERNAME#{}", name.as_str()), "PASSWORD")
     }
 
-    /// The claim to an e-mail address.
+    /// The claim to an email address, which makes the address unique.
     pub(crate) fn email(address: &CanonicalName) -> Self {
         Self::new(format!("EMAIL#{}", address.as_str()), "CLAIM")
     }
 
-    /// An invitation. `tag` is a MAC of its code.
+    /// An invitation. `tag` is a MAC of the invitation's code.
     pub(crate) fn invite(tag: &str) -> Self {
         Self::new(format!("INVITE#{tag}"), "INVITE")
     }
 
-    /// A counter of attempts. Its tag is a MAC, which reveals nothing about whom the counter concerns.
+    /// A counter of attempts. `tag` is a MAC, so it does not reveal whose attempts are counted.
     pub(crate) fn counter(kind: &str, tag: &str) -> Self {
         Self::new(format!("COUNTER#{kind}#{tag}"), "COUNTER")
     }
 
-    /// A network that is known by a name. Both are given as tags.
-    pub(crate) fn known(who: &str, network: &str) -> Self {
-        Self::new(KeyPrefix::known_networks(who).pk, format!("{NETWORK}{network}"))
+    /// A network that is known under a name. Both arguments are tags.
+    pub(crate) fn known(name: &str, network: &str) -> Self {
+        Self::new(KeyPrefix::known_networks(name).pk, format!("{NETWORK}{network}"))
     }
 
-    /// A mail to be sent. The filter of the mailer's stream selects this prefix.
+    /// An email to send. The event filter of the mailer's stream selects this prefix.
     pub(crate) fn mail(id: MailId) -> Self {
         Self::new(format!("OUTBOX#{id}"), "MAIL")
     }
 
-    /// The mail whose partition key is `pk`. `None` if it is the key of another kind of item.
+    /// The id of the email whose partition key is `pk`. `None` if `pk` belongs to another kind of item.
     pub(crate) fn mail_of(pk: &str) -> Option<MailId> {
         pk.strip_prefix("OUTBOX#")?.parse().ok()
     }
 
-    /// The stored part of the code in a mail.
+    /// The stored part of the code in an email.
     pub(crate) fn code(id: MailId) -> Self {
         Self::new(format!("CODE#{id}"), "CODE")
     }
 
     /// The digits that are currently valid for a reset or a confirmation.
     pub(crate) fn digits(of: DigitsOf<'_>) -> Self {
-        let (purpose, whose) = match of {
+        let (purpose, owner) = match of {
             DigitsOf::Reset(address) => (MailedFor::PasswordReset, address.as_str().to_owned()),
             DigitsOf::Confirmation(user) => (MailedFor::EmailVerification, user.to_string()),
         };
-        Self::new(format!("DIGITS#{}#{whose}", purpose.as_str()), "DIGITS")
+        Self::new(format!("DIGITS#{}#{owner}", purpose.as_str()), "DIGITS")
     }
 
-    /// The key as attributes of an item.
+    /// Converts the key to attributes of its item.
     pub(crate) fn attributes(self) -> Item {
         Item::from([
             ("pk".to_owned(), AttributeValue::S(self.pk)),

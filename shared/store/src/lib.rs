@@ -1,31 +1,31 @@
 //! The users' table: its contents, and one handle per operation on it.
 //!
-//! A function holds only the handles that it needs, so that its type shows its needs. Its template resource
-//! is granted the actions of its handles.
+//! A Lambda function holds only the handles that it needs, so its type shows what it does with the table. In
+//! the template, the function is granted the actions of its handles.
 //!
 //! | handle | does | actions |
 //! |---|---|---|
-//! | [`Registrations`] | creates an account, using an invitation up | `PutItem`, `DeleteItem` |
-//! | [`Invites`] | creates an invitation, and checks one | `PutItem`, `GetItem` |
-//! | [`Logins`] | finds an account by name, and begins a session | `GetItem`, `Query`, `PutItem`, `DeleteItem` |
-//! | [`Hashes`] | reads the hash of a password | `GetItem` |
+//! | [`Registrations`] | creates an account and uses up its invitation | `PutItem`, `DeleteItem` |
+//! | [`Invites`] | creates invitations and checks them | `PutItem`, `GetItem` |
+//! | [`Logins`] | finds an account by name and begins a session | `GetItem`, `Query`, `PutItem`, `DeleteItem` |
+//! | [`Hashes`] | reads the hash of an account's password | `GetItem` |
 //! | [`Passwords`] | changes a password | `UpdateItem`, `PutItem` |
-//! | [`Rotations`] | refreshes a session, and ends it on reuse | `GetItem`, `UpdateItem`, `DeleteItem` |
+//! | [`Rotations`] | refreshes a session, or ends it if its token was reused | `GetItem`, `UpdateItem`, `DeleteItem` |
 //! | [`Counters`] | counts attempts | `UpdateItem`, `DeleteItem` |
 //! | [`KnownNetworks`] | remembers the networks from which an account signs in | `GetItem`, `Query`, `PutItem`, `DeleteItem`, `ConditionCheckItem` |
 //! | [`Endings`] | ends a session | `DeleteItem` |
-//! | [`Sessions`] | lists the sessions of an account | `Query` |
-//! | [`Epochs`] | ends all sessions of an account | `UpdateItem` |
+//! | [`Sessions`] | lists an account's sessions | `Query` |
+//! | [`Epochs`] | ends all of an account's sessions | `UpdateItem` |
 //! | [`Accounts`] | reads an account and a session | `GetItem` |
-//! | [`Outbox`] | requests mails | `PutItem` |
-//! | [`Mailings`] | finds the mail and its recipient, and stores codes | `GetItem`, `PutItem`, `DeleteItem` |
-//! | [`Codes`] | finds a code by mail, and limits tries | `GetItem`, `UpdateItem` |
-//! | [`Resets`] | sets a password by a code | `PutItem`, `UpdateItem` |
-//! | [`Verifications`] | claims an address by a code | `PutItem`, `UpdateItem`, `DeleteItem` |
-//! | [`Administration`] | finds accounts and changes them | `GetItem`, `UpdateItem` |
+//! | [`Outbox`] | requests emails | `PutItem` |
+//! | [`Mailings`] | finds an email and its recipient, and stores its code | `GetItem`, `PutItem`, `DeleteItem` |
+//! | [`Codes`] | finds an emailed code and limits guesses at it | `GetItem`, `UpdateItem` |
+//! | [`Resets`] | sets a password with an emailed code | `PutItem`, `UpdateItem` |
+//! | [`Verifications`] | claims an address with an emailed code | `PutItem`, `UpdateItem`, `DeleteItem` |
+//! | [`Administration`] | finds and changes accounts | `GetItem`, `UpdateItem` |
 //!
-//! No write depends on an earlier read: conditions and transactions decide. Reads that decide are strongly
-//! consistent. Expiry is compared in code; the table's TTL only cleans up.
+//! No write relies on an earlier read: conditions and transactions decide. Reads that decide anything are
+//! strongly consistent. The code checks expiry times itself. The table's TTL only cleans up.
 
 mod accounts;
 mod administration;

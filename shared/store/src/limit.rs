@@ -1,23 +1,23 @@
-//! The rule of counting attempts: which attempts are free, and how long to wait for the others.
+//! The rule for counting attempts: how many are free, and how long each further one must wait.
 //!
-//! This is the whole rule, without a database. [`Counters`](crate::Counters) applies it to stored counters.
+//! The rule contains no database code. [`Counters`](crate::Counters) applies it to stored counters.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The number of free attempts, and the wait after them.
+/// The number of free attempts, and the wait before further ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// The number of free attempts.
     pub free: u32,
-    /// The wait after the free attempts.
+    /// The wait once the free attempts are used up.
     pub beyond: Beyond,
     /// For [`Beyond::Doubling`], the time without an attempt after which the counter expires. For
     /// [`Beyond::WindowEnd`], the length of a window.
     pub window: SignedDuration,
 }
 
-/// The wait that follows once the free attempts are used up.
+/// How long callers must wait once the free attempts are used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beyond {
     /// A wait after each attempt, twice as long as the previous one.
@@ -35,24 +35,24 @@ pub enum Beyond {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counter {
     pub(crate) count: u32,
-    /// The earliest time of the next attempt, in milliseconds since 1970. 0 if it need not wait.
+    /// The earliest time of the next attempt, in milliseconds since 1970. 0 if the next attempt need not wait.
     pub(crate) next_at: i64,
     /// When the counter expires, in seconds since 1970: the table's TTL attribute.
     pub(crate) expires_at: i64,
-    /// The mark of the last reservation, by which a retry recognizes its own write.
+    /// The mark of the last reservation. A retry recognizes its own write by the mark.
     pub(crate) last: String,
 }
 
 /// The decision on an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// The attempt may be made. The counter becomes this.
+    /// The attempt may be made, and this is the new counter.
     Grant(Counter),
-    /// The attempt has to wait.
+    /// The attempt must wait this long.
     Wait(SignedDuration),
 }
 
-/// More doublings of a second make a wait that is longer than any limit allows.
+/// The maximum number of doublings. After this many, even a base of one second exceeds any configurable wait.
 const MOST_DOUBLINGS: u32 = 30;
 
 impl Limit {
@@ -67,12 +67,12 @@ impl Limit {
         }
     }
 
-    /// The counter after the first attempt, at the time `now`.
+    /// The counter after a first attempt at `now`.
     pub(crate) fn first(&self, now: Timestamp, mark: &str) -> Counter {
         self.counted(0, None, now, mark)
     }
 
-    /// Decides on an attempt at the time `now`, when the counter is `old`.
+    /// Decides on an attempt at `now`, given the counter `old`.
     pub(crate) fn decide(&self, old: &Counter, now: Timestamp, mark: &str) -> Decision {
         let second = now.as_second();
         if old.expires_at <= second {
@@ -93,22 +93,22 @@ impl Limit {
         }
     }
 
-    /// The counter after an attempt, `count` attempts after it began. `window_end` is the end of its window
-    /// if one has begun.
+    /// The counter after one more attempt than `count`. `window_end` is the end of the current window, if one
+    /// has begun.
     fn counted(&self, count: u32, window_end: Option<i64>, now: Timestamp, mark: &str) -> Counter {
         let count = count.saturating_add(1);
         let wait = self.wait_after(count);
         let next_at = if wait.is_zero() { 0 } else { millis(now, wait) };
         let expires_at = window_end.unwrap_or_else(|| {
             let ends = now.as_second().saturating_add(self.window.as_secs()).saturating_add(1);
-            // A counter does not expire before its wait is over.
+            // The counter must not expire before its wait is over.
             ends.max(next_at / 1000 + 1)
         });
         Counter { count, next_at, expires_at, last: mark.to_owned() }
     }
 
-    /// Below this count no wait follows an attempt, so the count need not be compared.
-    pub(crate) fn surely_free(&self) -> u32 {
+    /// The count below which an attempt is free and causes no wait, so that incrementing the counter is enough.
+    pub(crate) fn free_below(&self) -> u32 {
         match self.beyond {
             Beyond::Doubling { .. } => self.free.saturating_sub(1),
             Beyond::WindowEnd => self.free,
@@ -146,7 +146,7 @@ mod tests {
     const NETWORK: Limit =
         Limit { free: 5, beyond: Beyond::WindowEnd, window: SignedDuration::from_secs(600) };
 
-    /// The waits before attempts that are made as early as possible.
+    /// How many seconds each attempt must wait if all are made as early as possible.
     fn waits(limit: Limit, attempts: usize) -> Vec<i64> {
         let (mut now, mut waits) = (at(0), vec![0]);
         let mut counter = limit.first(now, "n");
@@ -170,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn three_attempts_are_free_and_then_the_wait_doubles_up_to_the_longest() {
+    fn three_attempts_are_free_and_then_the_wait_doubles_up_to_a_maximum() {
         let expected = [0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900];
         assert_eq!(waits(PAIR, expected.len()), expected);
         assert_eq!(PAIR.wait_after(u32::MAX), seconds(900));
     }
 
     #[test]
-    fn a_full_window_refuses_attempts_until_the_next_one() {
+    fn attempts_beyond_the_limit_wait_for_the_next_window() {
         assert_eq!(waits(NETWORK, 11), [0, 0, 0, 0, 0, 601, 0, 0, 0, 0, 601]);
     }
 

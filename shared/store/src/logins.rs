@@ -1,4 +1,4 @@
-//! Finds an account by its name and begins a session.
+//! Finds accounts by name and begins sessions.
 
 use dynamo::Client;
 use futures_util::future::join_all;
@@ -20,34 +20,34 @@ pub struct Logins {
     limits: SessionLimits,
 }
 
-/// The maximum number of expired or excess sessions that one login removes.
+/// The maximum number of sessions that one login removes, unless more than that exceed the limit.
 const SWEPT: usize = 25;
 
-/// The number of concurrent logins to one account that is expected. An account this close to its limit is
-/// checked again after its new session has begun.
+/// The expected number of concurrent logins to one account. If an account is this close to its session limit,
+/// a login checks the limit again after its own session has begun.
 const CROWD: usize = 10;
 
-/// The stored data with which a password is checked.
+/// The stored data for checking a password.
 #[derive(Clone, Debug)]
 pub struct Credential {
     /// The account with the password.
     pub user_id: UserId,
     /// The hash of the password.
     pub secret: StoredHash,
-    /// The epoch in which the password was set. The account must be read with the same one.
+    /// The epoch in which the password was set, to be passed to [`Logins::account`].
     pub set_in: PasswordEpoch,
 }
 
-/// A session to be begun.
+/// A session to begin.
 #[derive(Clone, Debug)]
 pub struct NewSession {
     /// A new, random id.
     pub id: SessionId,
-    /// The epoch of the account as read by the login.
+    /// The account's epoch as the login read it.
     pub epoch: SessionEpoch,
     /// The time of login.
     pub created_at: Timestamp,
-    /// The id of the pepper that makes the session's refresh token.
+    /// The id of the pepper from which the session's refresh token is derived.
     pub pepper: String,
     /// The client's description of itself.
     pub user_agent: Option<String>,
@@ -76,16 +76,16 @@ impl NewSession {
 }
 
 impl Logins {
-    /// The logins of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client, limits: SessionLimits) -> Self {
         Self { table: Table::new(config, client), limits }
     }
 
-    /// Reads the credential of the account with this name, or `None` if no account has it.
+    /// Reads the credential of the account with this name. `None` if no account has the name.
     ///
-    /// A username takes one round trip. An address takes two, even if no account has it, so that the time
-    /// reveals nothing. Nothing is read for a name that no account can have.
+    /// A username takes one round trip. An address takes two, even if no account has it, so that the response
+    /// time reveals nothing. Nothing is read for a name that no account can have.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -110,9 +110,9 @@ impl Logins {
         }))
     }
 
-    /// The account, if its password is still the one that was set in `set_in`, which comes from the
-    /// [`Credential`] read before. `None` if the account is gone or its password has been replaced in
-    /// between: a session of the epoch that this read shows would outlive the change.
+    /// Reads the account, if its password is still the one that was set in `set_in`, the epoch in the
+    /// [`Credential`]. `None` if the account no longer exists or its password has since been replaced.
+    /// Otherwise a login with the old password would get a session in the new epoch, which would stay valid.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -125,8 +125,8 @@ impl Logins {
         Ok(account.filter(|account| account.password_epoch() == set_in).map(Account::from))
     }
 
-    /// Replaces the hash `old` by `new`, a hash of the same password. Returns whether `old` was still stored.
-    /// If it was not, the password has been changed concurrently, and its hash is kept.
+    /// Replaces the hash `old` with `new`, a hash of the same password. Returns whether `old` was still stored.
+    /// If it was not, the password has been changed concurrently, and the stored hash is kept.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -144,7 +144,7 @@ impl Logins {
         Ok(update.send().await?.is_done())
     }
 
-    /// The sessions of an account, including those that are no longer valid.
+    /// Lists an account's sessions, including invalid ones.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -152,12 +152,12 @@ impl Logins {
         self.table.sessions(id).await
     }
 
-    /// Begins a session. `before` holds the sessions that the account had a moment ago. Those that are no
-    /// longer valid are removed, and so are the oldest when there are too many. If removing them fails, the
-    /// session has begun nevertheless, and the next login removes them.
+    /// Begins a session. `before` lists the account's sessions, as returned by [`Self::sessions`]. Invalid ones are
+    /// removed, and so are the oldest valid ones if there are too many. If a removal fails, the session begins
+    /// nevertheless, and the next login tries again.
     ///
-    /// No transaction with a check of the account is necessary: a session that begins while the account is
-    /// being disabled carries the previous epoch and so is never valid.
+    /// This needs no transaction that checks the account: a session that begins while the account is being
+    /// disabled has the previous epoch, so it is never valid.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -172,16 +172,16 @@ impl Logins {
         let sweep = self.sweep(user, epoch, now, before, 1);
         let (begun, swept) = tokio::join!(begun, sweep);
         let begun = begun?;
-        not_swept(user, swept);
+        log_not_swept(user, swept);
         let valid = before.iter().filter(|session| session.is_valid(epoch, now)).count();
         if valid + CROWD >= self.limits.per_account() {
-            // Each concurrent login looks only after its own session is stored, so the last one to look sees
-            // all sessions. All of them remove the same sessions, even if one of those is the login's own.
+            // Each concurrent login lists the sessions after storing its own, so the last login to do so sees
+            // all of them. All logins choose the same sessions to remove, which may include their own.
             let again = async {
                 let all = self.table.sessions(user).await?;
                 self.sweep(user, epoch, now, &all, 0).await
             };
-            not_swept(user, again.await);
+            log_not_swept(user, again.await);
         }
         Ok(begun)
     }
@@ -189,13 +189,14 @@ impl Logins {
     async fn put(&self, user: UserId, session: NewSession) -> Result<Session, StoreError> {
         let id = session.id;
         let item = session.item(&self.limits);
-        // Without a condition on purpose: the id is new and random, and a retry after a lost answer must not
-        // fail because of the first attempt's write.
+        // This write has no condition: the id is new and random, and a retry after a lost answer must not fail
+        // because of the first attempt's write.
         self.table.put(Key::session(user, id), &item)?.send().await.map(drop)?;
         Session::of(id, item)
     }
 
-    /// Removes invalid `sessions`, and the oldest valid ones, to make room for `more` others.
+    /// Removes the invalid ones of `sessions`, and as many of the oldest valid ones as it takes to make room for
+    /// `more` new ones.
     async fn sweep(
         &self,
         user: UserId,
@@ -204,8 +205,8 @@ impl Logins {
         sessions: &[Session],
         more: usize,
     ) -> Result<(), StoreError> {
-        // Sessions of a later epoch began after the account was read, by a caller who knows the new password:
-        // this login must not judge them.
+        // Sessions of a later epoch began after this login read the account. They may be valid, so this login
+        // must not remove them.
         let (mut valid, over): (Vec<_>, Vec<_>) = sessions
             .iter()
             .filter(|session| session.epoch <= epoch)
@@ -218,10 +219,15 @@ impl Logins {
     }
 }
 
-/// Logs a failure to remove sessions of an account.
-fn not_swept(user: UserId, swept: Result<(), StoreError>) {
+/// Logs a failure to remove an account's surplus sessions.
+fn log_not_swept(user: UserId, swept: Result<(), StoreError>) {
     if let Err(error) = swept {
         let (user_id, error) = (user.to_string(), &error as &dyn std::error::Error);
-        tracing::warn!(event = "sessions_not_swept", user_id, error, "too many sessions are left");
+        tracing::warn!(
+            event = "sessions_not_swept",
+            user_id,
+            error,
+            "surplus sessions were not removed"
+        );
     }
 }

@@ -1,6 +1,7 @@
-//! The networks that are known by the names of accounts.
+//! The networks from which accounts have signed in.
 //!
-//! A name and a network are given as tags: MACs, which reveal neither of them.
+//! They are known under an account's names: its username and its address. Names and networks are passed as
+//! tags, which are MACs and reveal neither.
 
 use dynamo::Client;
 use futures_util::future::join_all;
@@ -14,7 +15,7 @@ use crate::key::{Key, KeyPrefix};
 use crate::resets::unchanged;
 use crate::table::{Config, StoreError, Table};
 
-/// The number of items that one request reads.
+/// The maximum number of items that one request reads.
 const PAGE: i32 = 100;
 
 /// Remembers the networks from which an account signs in.
@@ -24,74 +25,75 @@ pub struct KnownNetworks(Table);
 /// The stored form of a known network.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Known {
-    /// In seconds since 1970: the table's TTL attribute.
+    /// The table's TTL attribute, in seconds since 1970.
     expires_at: i64,
 }
 
 impl KnownNetworks {
-    /// The known networks in the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// Until when a network is known by a name, if it is at the time `now`.
+    /// Until when a network is known under a name. `None` if it is not known at `now`.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn known_until(
         &self,
-        who: &str,
+        name: &str,
         network: &str,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let known = self.0.get::<Known>(Key::known(who, network)).await?;
+        let known = self.0.get::<Known>(Key::known(name, network)).await?;
         let until = known.map(|known| Timestamp::from_second(known.expires_at)).transpose();
         Ok(until.map_err(StoreError::unusable)?.filter(|until| *until > now))
     }
 
-    /// Whether any network is known by a name at the time `now`.
+    /// Whether any network is known under a name at `now`.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn knows_any(&self, who: &str, now: Timestamp) -> Result<bool, StoreError> {
-        // A page instead of one item, because expired items may not have been deleted yet.
-        let mut pages = self.0.query(&KeyPrefix::known_networks(who)).page_size(PAGE).send();
+    pub async fn any_known(&self, name: &str, now: Timestamp) -> Result<bool, StoreError> {
+        // One item is not enough, because expired items may not have been deleted yet.
+        let mut pages = self.0.query(&KeyPrefix::known_networks(name)).page_size(PAGE).send();
         let Some(page) = pages.next().await else { return Ok(false) };
         let known = page?.items.unwrap_or_default().into_iter().map(item::parse::<Known>);
         let known = known.collect::<Result<Vec<_>, _>>()?;
         Ok(known.iter().any(|known| known.expires_at > now.as_second()))
     }
 
-    /// Forgets all networks that are known by a name.
+    /// Forgets all networks that are known under a name.
     ///
     /// # Errors
-    /// When the table cannot be read or written. Every network whose item can be deleted is forgotten
-    /// nevertheless.
-    pub async fn forget(&self, who: &str) -> Result<(), StoreError> {
-        let all = KeyPrefix::known_networks(who);
+    /// When the table cannot be read or written. A failed deletion does not prevent the others.
+    pub async fn forget(&self, name: &str) -> Result<(), StoreError> {
+        let all = KeyPrefix::known_networks(name);
         let mut pages = self.0.query(&all).page_size(PAGE).send();
         let mut outcome = Ok(());
         while let Some(page) = pages.next().await {
             let items = page?.items.unwrap_or_default();
             let networks = items.iter().filter_map(|item| all.rest(item));
-            let forgotten = networks.map(|network| self.0.delete(Key::known(who, network)));
+            let forgotten = networks.map(|network| self.0.delete(Key::known(name, network)));
             let mut forgotten = join_all(forgotten).await.into_iter();
             outcome = outcome.and(forgotten.try_for_each(|deleted| deleted.map(drop)));
         }
         outcome
     }
 
-    /// Records that a network is known to `account` by its names `whos`, if the account still has the epoch
-    /// and the address that it was read with, and if a confirmed address is still confirmed. So a login
-    /// whose password is replaced concurrently makes no network known. Returns whether the condition held.
+    /// Records that a network is known under `names`, which are names of `account`. Returns whether it was recorded.
+    ///
+    /// The write is conditional: the account must still have the epoch and the address that were read, and a
+    /// confirmed address must still be confirmed. So a login whose password is replaced concurrently makes no
+    /// network known.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn know(
+    pub async fn record(
         &self,
         account: &Account,
-        whos: &[&str],
+        names: &[&str],
         network: &str,
         until: Timestamp,
     ) -> Result<bool, StoreError> {
@@ -102,9 +104,9 @@ impl KnownNetworks {
         };
         let mut parts = vec![table.check(Key::account(account.id), condition)];
         let known = Known { expires_at: until.as_second() };
-        for who in whos {
-            // Without a condition on purpose: the record replaces an earlier one with an earlier end.
-            parts.push(table.put(Key::known(who, network), &known)?.into());
+        for name in names {
+            // This write has no condition: it replaces an earlier record, which would expire sooner.
+            parts.push(table.put(Key::known(name, network), &known)?.into());
         }
         Ok(table.transact(parts).await?.is_empty())
     }

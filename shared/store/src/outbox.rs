@@ -1,8 +1,8 @@
-//! The outbox: mails to be sent.
+//! The outbox: emails that are to be sent.
 //!
-//! A function that wants a mail sent writes an item. The table's stream invokes the mailer for each new item,
-//! and the mailer sends the mail. The item has the purpose and the recipient but no code: the mailer derives
-//! the code from the item's id.
+//! To request an email, a function writes an item. The table's stream invokes the mailer for each new item, and
+//! the mailer sends the email. The item contains the purpose and the recipient but no code, because the mailer
+//! derives the code from the item's id.
 
 use dynamo::Client;
 use identity::{Account, Email, EmailStanding, MailId, SessionEpoch, UserId};
@@ -11,29 +11,29 @@ use process::{Random, World};
 use serde::{Deserialize, Serialize};
 
 use crate::key::Key;
-use crate::table::{Config, StoreError, Table, not_told};
+use crate::table::{Config, StoreError, Table, log_owner_not_told};
 use crate::write::Put;
 
-/// The lifetime of a code by mail, from the request for it (ASVS 6.5.5).
+/// The lifetime of an emailed code, which begins with the request (ASVS 6.5.5).
 pub const CODE_VALID_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// The time from an event in which its notice is worth sending.
+/// How long after an event its notice is worth sending.
 const NOTICE_VALID_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// The purpose and the recipient of a mail.
+/// The purpose and the recipient of an email.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Mail {
-    /// A code for setting a new password, sent to the owner of this address if an account has it.
+    /// A code for setting a new password, sent if an account has the address.
     PasswordReset {
-        /// The address as the request spelled it.
+        /// The address, spelled as in the request.
         address: Email,
     },
     /// A code to confirm an address for an account.
     EmailVerification {
         /// The account that claims the address.
         user_id: UserId,
-        /// The account's epoch at the time of the request: ending its sessions also voids this code.
+        /// The account's epoch at the time of the request. Ending the account's sessions also voids the code.
         #[serde(rename = "ver")]
         epoch: SessionEpoch,
         /// The address to confirm.
@@ -45,14 +45,14 @@ pub enum Mail {
         user_id: UserId,
         /// The event that the notice reports.
         notice: Notice,
-        /// The address to notify. Without one, the address that the account has when the mail is sent.
+        /// The address to notify. `None` means the address that the account has when the email is sent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         address: Option<ConfirmedEmail>,
     },
 }
 
-/// An address that its owner has confirmed. Notices go to no other address: anyone can register with the
-/// address of a stranger.
+/// An address that its owner has confirmed. Notices go only to confirmed addresses, because anyone can register
+/// with a stranger's address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ConfirmedEmail(Email);
@@ -74,7 +74,7 @@ impl ConfirmedEmail {
     }
 }
 
-/// An event that an owner is notified of.
+/// An event of which an account's owner is notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
@@ -84,25 +84,25 @@ pub enum Notice {
     EmailChangeRequested,
     /// The address has been replaced.
     EmailChanged,
-    /// A session has been ended, because a superseded refresh token was used.
+    /// A session has been ended because a superseded refresh token was used.
     SessionReused,
-    /// The account was used from a network from which it had not been used before.
+    /// The account was used from a new network.
     NewNetwork,
 }
 
-/// A mail to be sent.
+/// A request for an email.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMail {
     /// A new, random id.
     pub id: MailId,
     /// The purpose and the recipient.
     pub mail: Mail,
-    /// When the mail was requested. The lifetime of a code begins then.
+    /// When the email was requested. The lifetime of a code begins at this time.
     pub asked_at: Timestamp,
 }
 
 impl NewMail {
-    /// Sends a code to confirm an address for an account in `epoch`.
+    /// Creates the request for a code that confirms `address` for an account whose epoch is `epoch`.
     #[must_use]
     pub fn verification(
         user_id: UserId,
@@ -115,8 +115,8 @@ impl NewMail {
         Self { id: MailId::new(now, random), mail, asked_at: now }
     }
 
-    /// Notifies the owner of an account of an event, at the address that the account has now. `None` if the
-    /// account has no address that its owner has confirmed.
+    /// Creates the request for a notice to the account's current address. `None` if the account has no
+    /// confirmed address.
     #[must_use]
     pub fn notice(
         account: &Account,
@@ -130,13 +130,14 @@ impl NewMail {
     }
 }
 
-/// The stored form of a mail.
+/// The stored form of a request for an email.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MailItem {
     #[serde(flatten)]
     pub(crate) mail: Mail,
     pub(crate) asked_at: Timestamp,
-    /// The time after which it is not worth sending, in seconds since 1970: the table's TTL attribute.
+    /// The time after which the email is no longer worth sending, in seconds since 1970. This is the table's TTL
+    /// attribute.
     pub(crate) expires_at: i64,
 }
 
@@ -152,28 +153,28 @@ impl From<&NewMail> for MailItem {
 }
 
 impl Table {
-    /// The part of a transaction that requests a mail: it is sent if and only if the event that it reports
-    /// has happened.
+    /// Builds the write that requests an email. In the transaction of an event, it requests the email if and
+    /// only if the event happens.
     ///
-    /// Without a condition on purpose: the id is new and random, and a retry after a lost answer must not
-    /// fail because of the first attempt's write.
+    /// The write has no condition: the id is new and random, and a retry after a lost answer must not fail
+    /// because of the first attempt's write.
     pub(crate) fn mail(&self, new: &NewMail) -> Result<Put<'_>, StoreError> {
         self.put(Key::mail(new.id), &MailItem::from(new))
     }
 }
 
-/// Requests mails.
+/// Requests emails.
 #[derive(Clone, Debug)]
 pub struct Outbox(Table);
 
 impl Outbox {
-    /// The outbox in the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// Requests these mails, at most a hundred: all of them or none.
+    /// Requests all of these emails or none of them. There must be at most a hundred.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -185,13 +186,13 @@ impl Outbox {
         self.0.transact(puts.collect::<Result<_, StoreError>>()?).await.map(drop)
     }
 
-    /// Notifies the owner of an account of an event, if the account has a confirmed address. A failure is
-    /// only logged: the event has already happened, and must not fail because its notice cannot be written.
+    /// Notifies the owner of an account of an event, if the account has a confirmed address. A failure is only
+    /// logged, because the event has already happened.
     pub async fn notify(&self, account: &Account, notice: Notice, world: &World) {
         let notice = NewMail::notice(account, notice, world.clock.now(), &*world.random);
         let Some(notice) = notice else { return };
         if let Err(error) = self.put(&[notice]).await {
-            not_told(account.id, &error);
+            log_owner_not_told(account.id, &error);
         }
     }
 }

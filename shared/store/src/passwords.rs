@@ -1,4 +1,4 @@
-//! Changing a password.
+//! Changes passwords and reads their hashes.
 
 use dynamo::Client;
 use identity::{Account, StoredHash};
@@ -23,13 +23,13 @@ pub struct Passwords {
 pub struct Hashes(Table);
 
 impl Hashes {
-    /// The passwords of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// The hash of an account's password, or `None` if the account has no password.
+    /// Reads the hash of an account's password. `None` if the account has no password.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -40,26 +40,27 @@ impl Hashes {
     }
 }
 
-/// The outcome of a change.
+/// The outcome of a password change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// The password is the new one, all sessions have ended, and this one has begun.
+    /// The password was replaced, all earlier sessions ended, and this session began.
     Done(Box<Session>),
-    /// The account's epoch or its password had changed before, so nothing was changed.
+    /// The account or its password has changed since it was read. Nothing was written.
     Conflict,
 }
 
 impl Passwords {
-    /// The passwords of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client, limits: SessionLimits) -> Self {
         Self { table: Table::new(config, client), limits }
     }
 
-    /// Replaces the hash `old` by `new`, ends all sessions of the account by raising its epoch, begins
-    /// `session` in the new epoch, and requests `notice`, if any; or does nothing at all. This is one
-    /// transaction, with the condition that `account` and `old` are still current. A notice that cannot be
-    /// written does not prevent the change.
+    /// Replaces the hash `old` with `new`, raises the account's epoch to end all of its sessions, begins
+    /// `session` in the new epoch, and requests `notice`, if any.
+    ///
+    /// This is one transaction, on the condition that `account` and `old` are still current. A notice that
+    /// cannot be written does not prevent the change.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -87,7 +88,7 @@ impl Passwords {
         let item = session.item(limits);
         let begun = table.put(Key::session(account.id, id), &item)?.when(absent());
         let change = vec![raised.into(), replaced.into(), begun.into()];
-        let failed = table.transact_and_tell(change, account.id, notice).await?;
+        let failed = table.transact_with_mail(change, account.id, notice).await?;
         if failed.is_empty() {
             Ok(Changed::Done(Box::new(Session::of(id, item)?)))
         } else {

@@ -1,4 +1,4 @@
-//! Creating accounts.
+//! Creates accounts.
 
 use std::str::FromStr;
 
@@ -21,14 +21,14 @@ use crate::table::{Config, StoreError, Table};
 #[derive(Clone, Debug)]
 pub struct Registrations(Table);
 
-/// An account to be created.
+/// An account to create.
 #[derive(Clone, Debug)]
 pub struct NewAccount {
     /// A new, random id.
     pub id: UserId,
     /// The username in the spelling that the user chose.
     pub username: Username,
-    /// The e-mail address, if one was given.
+    /// The email address, if one was given.
     pub email: Option<NewEmail>,
     /// The initial roles.
     pub roles: Roles,
@@ -36,20 +36,20 @@ pub struct NewAccount {
     pub password: StoredHash,
     /// The time of registration.
     pub created_at: Timestamp,
-    /// The MAC of the code of the invitation that the registration uses up, if it needs one.
+    /// The MAC of the invitation's code, if the registration uses up an invitation.
     pub invite: Option<String>,
 }
 
 /// An address to register with.
 #[derive(Clone, Debug)]
 pub enum NewEmail {
-    /// Claimed at once, and not verified: registering fails if another account has it.
+    /// Claimed immediately, before it is verified. The registration fails if another account has the address.
     Claimed(Email),
-    /// Claimed once it is verified. Registering succeeds even if another account has it.
+    /// Claimed once it is verified. The registration succeeds even if another account has the address.
     Pending {
-        /// The address that the mail confirms.
+        /// The address to verify.
         address: Email,
-        /// The mail with the code. `None` if the address has had too many mails.
+        /// The email with the code. `None` if the address has received too many emails.
         mail: Option<NewMail>,
     },
 }
@@ -59,12 +59,12 @@ pub enum NewEmail {
 pub enum AddressClaim {
     /// At registration, which fails if the address is taken.
     AtOnce,
-    /// When its owner confirms it. Until then nothing reveals whether it is taken.
+    /// When the owner of the address confirms it. Until then, nothing reveals whether the address is taken.
     OnceVerified,
 }
 
 impl AddressClaim {
-    /// From `EMAIL_VERIFICATION`: `optional`, which is the default, or `required`.
+    /// Reads `EMAIL_VERIFICATION`: `optional`, which is the default, or `required`.
     pub fn read(reader: &Reader<'_>) -> Option<Self> {
         reader.optional("EMAIL_VERIFICATION", Self::AtOnce)
     }
@@ -84,23 +84,23 @@ impl FromStr for AddressClaim {
 
 /// The position of the username's claim in the transaction.
 const USERNAME_CLAIM: usize = 0;
-/// The position of the first item that not every registration has.
-const FURTHER: usize = 3;
+/// The position of the first optional item in the transaction.
+const FIRST_OPTIONAL: usize = 3;
 
 impl Registrations {
-    /// The registrations of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// Creates an account with its claims to name and address, or nothing at all.
+    /// Creates an account and its claims to the name and the address, or nothing at all.
     ///
     /// This is one transaction with a condition on each item, so exactly one of several concurrent
     /// registrations gets a name.
     ///
     /// # Errors
-    /// When name or address is taken, the invitation is invalid, or the table cannot be written.
+    /// When the name or the address is taken, the invitation is invalid, or the table cannot be written.
     pub async fn create(&self, new: NewAccount) -> Result<Account, RegisterError> {
         let NewAccount { id, username, email, roles, password, created_at, invite } = new;
         let claim = ClaimItem { user_id: id, username: username.clone() };
@@ -131,31 +131,31 @@ impl Registrations {
             )?,
             self.put_new(Key::account(id), &AccountItem::new(account.clone()))?,
         ];
-        let mut further = Vec::new();
+        let mut optional = Vec::new();
         if let Some(tag) = &invite {
             puts.push(self.use_up(tag, created_at));
-            further.push(RegisterError::InvalidInvite);
+            optional.push(RegisterError::InvalidInvite);
         }
         if let Some(address) = &address {
             puts.push(self.put_new(Key::email(address), &claim)?);
-            further.push(RegisterError::EmailTaken);
+            optional.push(RegisterError::EmailTaken);
         }
-        // If the mail is lost, the owner can request it again, but could not register the name again.
-        let failed = self.0.transact_and_tell(puts, id, mail.as_ref()).await?;
-        // An invalid invitation is reported before any other failure.
-        let invalid = invite.is_some() && failed.contains(&FURTHER);
+        // The account is created even if the email cannot be requested: the owner can request another.
+        let failed = self.0.transact_with_mail(puts, id, mail.as_ref()).await?;
+        // If several conditions failed, the invitation's is reported first.
+        let invalid = invite.is_some() && failed.contains(&FIRST_OPTIONAL);
         match failed.first() {
             None => Ok(account),
             _ if invalid => Err(RegisterError::InvalidInvite),
             Some(&USERNAME_CLAIM) => Err(RegisterError::UsernameTaken),
-            Some(at) if *at >= FURTHER && at - FURTHER < further.len() => {
-                Err(further.swap_remove(at - FURTHER))
+            Some(at) if *at >= FIRST_OPTIONAL && at - FIRST_OPTIONAL < optional.len() => {
+                Err(optional.swap_remove(at - FIRST_OPTIONAL))
             }
             Some(_) => Err(StoreError::Contradiction.into()),
         }
     }
 
-    /// The part of the transaction that deletes an invitation, which must exist and not have expired.
+    /// Builds the part of the transaction that deletes an invitation, which must exist and must not have expired.
     fn use_up(&self, tag: &str, now: Timestamp) -> TransactWriteItem {
         let is_valid = exists().and(attribute("expires_at").above(now.as_second()));
         self.0.delete_when(Key::invite(tag), is_valid)
@@ -166,7 +166,7 @@ impl Registrations {
     }
 }
 
-/// An account could not be created.
+/// Why an account could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum RegisterError {
     /// Another account has the username.
@@ -175,7 +175,7 @@ pub enum RegisterError {
     /// Another account has the address.
     #[error("another account uses the e-mail address")]
     EmailTaken,
-    /// The invitation does not exist, was used, or has expired.
+    /// The invitation does not exist, has been used, or has expired.
     #[error("the invitation is invalid")]
     InvalidInvite,
     /// The table could not be read or written.

@@ -1,4 +1,4 @@
-//! The uses of a code by mail: setting a password without the old one, and claiming an address.
+//! Uses emailed codes: to set a password without the old one, and to claim an address.
 
 use dynamo::Client;
 use identity::{Account, Email, StoredHash};
@@ -11,28 +11,28 @@ use crate::key::Key;
 use crate::outbox::NewMail;
 use crate::table::{Config, StoreError, Table};
 
-/// Sets passwords by a code.
+/// Sets passwords with emailed codes.
 #[derive(Clone, Debug)]
 pub struct Resets(Table);
 
-/// Claims addresses by a code.
+/// Claims addresses with emailed codes.
 #[derive(Clone, Debug)]
 pub struct Verifications(Table);
 
 /// The outcome of using a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redeemed {
-    /// The change has been made, and the code is used up.
+    /// The change was made, and the code is used up.
     Done,
-    /// The code has been used or the account has changed, so nothing was changed.
+    /// The code is no longer valid or the account has changed. Nothing was written.
     Conflict,
-    /// Another account has the address, so nothing was changed.
+    /// Another account has the address. Nothing was written.
     Taken,
 }
 
-/// The condition that an account has the epoch and the address that it was read with, and is not disabled.
+/// The condition that an account still has the epoch and the address that were read, and is not disabled.
 pub(crate) fn unchanged(account: &Account) -> Condition {
-    // The address is compared letter for letter, in the form in which it was read.
+    // The comparison includes the spelling of the address.
     let has_same_email = match &account.email {
         Some(email) => attribute("email").is(email),
         None => attribute("email").is_absent(),
@@ -41,16 +41,17 @@ pub(crate) fn unchanged(account: &Account) -> Condition {
 }
 
 impl Resets {
-    /// The passwords of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// Sets the hash `new` of the password, ends all sessions of the account by raising its epoch, uses
-    /// the code up and requests `notice`, if any; or does nothing at all. This is one transaction, with the
-    /// conditions that the code is valid and that `account`, including its address, is still current. A
-    /// notice that cannot be written does not prevent the reset.
+    /// Sets the password's hash to `new`, raises the account's epoch to end all of its sessions, uses up the
+    /// code, and requests `notice`, if any.
+    ///
+    /// This is one transaction, on the conditions that the code is valid and that `account`, including its
+    /// address, is still current. A notice that cannot be written does not prevent the reset.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -71,26 +72,27 @@ impl Resets {
             .set("password_ver", next);
         let hash = new.expose().to_owned();
         let password = PasswordItem { hash, epoch: PasswordEpoch::of(next) };
-        // Without a condition on purpose: the account is compared in the same transaction, and a reset
-        // replaces any hash, or creates the first one.
+        // This write has no condition: the transaction already checks the account, and a reset replaces any
+        // hash or creates the first one.
         let password = table.put(Key::password(account.username.canonical()), &password)?;
         let change = vec![table.use_up(code, now), raised.into(), password.into()];
-        let failed = table.transact_and_tell(change, account.id, notice).await?;
+        let failed = table.transact_with_mail(change, account.id, notice).await?;
         Ok(redeemed(&failed, None))
     }
 }
 
 impl Verifications {
-    /// The addresses of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// Claims the address that the code was mailed to for the account, as verified, gives up its previous
-    /// address, uses the code up, and requests `notice`; or does nothing at all. This is one transaction,
-    /// with the conditions that the code is valid, that `account` is still current, and that no other account
-    /// has the address. A notice that cannot be written does not prevent the claim.
+    /// Claims, for the account, the address to which the code was sent. Marks the address as verified, releases
+    /// the account's previous address, uses up the code, and requests `notice`, if any.
+    ///
+    /// This is one transaction, on the conditions that the code is valid, that `account` is still current,
+    /// and that no other account has the address. A notice that cannot be written does not prevent the claim.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -116,14 +118,14 @@ impl Verifications {
         if let Some(old) = account.email.as_ref().filter(differs) {
             change.push(table.delete_when(Key::email(old.canonical()), free_or_own()));
         }
-        let failed = table.transact_and_tell(change, account.id, notice).await?;
-        // The third item is the claim.
+        let failed = table.transact_with_mail(change, account.id, notice).await?;
+        // The claim is the third item.
         Ok(redeemed(&failed, Some(2)))
     }
 }
 
-/// The outcome of a transaction with these failed conditions. `claim` is the position of a claim that another
-/// account may have.
+/// The outcome of a transaction, given the positions of its failed conditions. `claim` is the position of the
+/// claim to the address, if the transaction contains one.
 fn redeemed(failed: &[usize], claim: Option<usize>) -> Redeemed {
     match failed {
         [] => Redeemed::Done,

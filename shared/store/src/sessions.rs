@@ -11,10 +11,10 @@ use crate::expression::{attribute, exists};
 use crate::item::{self, Item, SessionItem};
 use crate::key::{Key, KeyPrefix};
 use crate::outbox::{Mail, NewMail, Notice};
-use crate::table::{Config, StoreError, Table, not_told};
+use crate::table::{Config, StoreError, Table, log_owner_not_told};
 use crate::write::Written;
 
-/// The lifetimes of sessions, and the maximum number of sessions of an account.
+/// The lifetimes of sessions, and the maximum number of sessions per account.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionLimits {
     idle: SignedDuration,
@@ -26,7 +26,7 @@ pub struct SessionLimits {
 const DAY: i64 = 24 * 60 * 60;
 
 impl SessionLimits {
-    /// The longest lifetime of a session, and of everything that belongs to it.
+    /// The maximum lifetime of a session.
     #[must_use]
     pub fn absolute(&self) -> SignedDuration {
         self.absolute
@@ -37,20 +37,20 @@ impl SessionLimits {
         self.per_account
     }
 
-    /// The end of a session that is used `now` and never again.
+    /// When a session ends if it is used at `now` and never again.
     pub(crate) fn idle_end(&self, now: Timestamp) -> Timestamp {
         now.saturating_add(self.idle).unwrap_or(Timestamp::MAX)
     }
 
-    /// The latest end of a session that begins `now`.
+    /// When a session that begins at `now` ends even if it is used.
     pub(crate) fn absolute_end(&self, now: Timestamp) -> Timestamp {
         now.saturating_add(self.absolute).unwrap_or(Timestamp::MAX)
     }
 }
 
 impl Settings for SessionLimits {
-    /// From `SESSION_IDLE_SECONDS` (30 days), `SESSION_ABSOLUTE_SECONDS` (90 days, not below the idle
-    /// lifetime) and `SESSIONS_PER_ACCOUNT` (50).
+    /// Reads `SESSION_IDLE_SECONDS` (30 days by default), `SESSION_ABSOLUTE_SECONDS` (90 days by default, and
+    /// not below the idle lifetime) and `SESSIONS_PER_ACCOUNT` (50 by default).
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let within = |name, default, most| {
             let value: i64 = reader.optional(name, default)?;
@@ -74,19 +74,19 @@ impl Settings for SessionLimits {
     }
 }
 
-/// The time after a rotation in which the superseded token still gets its successor.
+/// The time after a rotation during which the superseded token still gets its successor.
 #[derive(Clone, Copy, Debug)]
 pub struct Grace(SignedDuration);
 
 impl Grace {
-    /// The length of the grace.
+    /// The length of the grace period.
     #[must_use]
     pub fn duration(self) -> SignedDuration {
         self.0
     }
 
-    /// The maximum time of a database operation, retries included. It is shorter than the grace, so that no
-    /// retry arrives after the grace and looks like reuse of a stolen token.
+    /// The maximum duration of a database operation, retries included. It is shorter than the grace period, so
+    /// that no retry arrives after the grace period and looks like the reuse of a stolen token.
     #[must_use]
     pub fn operation_deadline(self) -> std::time::Duration {
         self.0.unsigned_abs() * 3 / 5
@@ -94,7 +94,7 @@ impl Grace {
 }
 
 impl Settings for Grace {
-    /// From `REFRESH_GRACE_SECONDS`: 1 to 60, 10 by default.
+    /// Reads `REFRESH_GRACE_SECONDS`: from 1 to 60, 10 by default.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let seconds = reader.optional("REFRESH_GRACE_SECONDS", 10)?;
         if !(1..=60).contains(&seconds) {
@@ -107,11 +107,11 @@ impl Settings for Grace {
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The id, which refresh tokens contain.
+    /// The session's id, which its refresh tokens contain.
     pub id: SessionId,
     /// When the user signed in.
     pub created_at: Timestamp,
-    /// When the session was last refreshed or, if never, begun.
+    /// When the session was last refreshed or, if it never was, when it began.
     pub last_used_at: Timestamp,
     /// When the session ends if it is not refreshed: the earlier of its idle and its absolute end.
     pub ends_at: Timestamp,
@@ -119,7 +119,7 @@ pub struct Session {
     pub epoch: SessionEpoch,
     /// The number and the times of the rotations.
     pub chain: Chain,
-    /// The id of the pepper that makes the current refresh token.
+    /// The id of the pepper from which the current refresh token is derived.
     pub pepper: String,
     /// The client's description of itself at login.
     pub user_agent: Option<String>,
@@ -128,7 +128,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Whether the session is valid: it has not ended, and has this epoch.
+    /// Whether the session is valid at `now`: it has not ended, and its epoch is the account's, `epoch`.
     #[must_use]
     pub fn is_valid(&self, epoch: SessionEpoch, now: Timestamp) -> bool {
         now < self.ends_at && self.epoch == epoch
@@ -159,7 +159,7 @@ impl Session {
     }
 }
 
-/// Truncates a time to whole milliseconds, the precision in which times are stored and compared.
+/// Truncates a time to whole milliseconds, the precision at which times are stored and compared.
 pub(crate) fn whole_millis(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
@@ -177,37 +177,37 @@ pub struct Rotations {
 pub enum Refreshed {
     /// The session continues, with a new token ([`Judgement::Rotate`]) or with the current one.
     Live(Box<Session>, Judgement),
-    /// The token was superseded longer than the grace ago, and the session has been ended.
+    /// The token was superseded at least a grace period ago, and the session has been ended.
     Reused,
-    /// The token is ahead of the session.
+    /// The token is ahead of the session ([`Judgement::Ahead`]).
     Ahead,
     /// The session does not exist or has ended.
     Ended,
 }
 
-/// A refresh to be performed.
+/// A refresh to perform.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation<'a> {
-    /// The user whose account has the session.
+    /// The owner of the session.
     pub user: UserId,
     /// The session that the token belongs to.
     pub session: SessionId,
     /// The counter of the token.
     pub counter: u64,
-    /// The id of the pepper that makes a new token.
+    /// The id of the pepper from which a new token is to be derived.
     pub pepper: &'a str,
-    /// The id of the mail that notifies the owner if the token is reused.
+    /// The id of the email that notifies the owner if the token was reused.
     pub notice: MailId,
 }
 
 impl Rotations {
-    /// The sessions of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client, limits: SessionLimits, grace: Grace) -> Self {
         Self { table: Table::new(config, client), limits, grace }
     }
 
-    /// The account, or `None` if it does not exist.
+    /// Reads an account. `None` if it does not exist.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -215,11 +215,11 @@ impl Rotations {
         self.table.account(id).await
     }
 
-    /// Refreshes a session by a token that has been verified.
+    /// Refreshes a session with a token that has been verified.
     ///
-    /// This is one conditional update. If its condition fails, the failure contains the item as it was at
-    /// that moment, and that item decides. So nothing is read that could have changed in between. A retry
-    /// after a lost answer has the same outcome as a client's retry: it gets the successor.
+    /// This is one conditional update. If its condition fails, the database returns the item as it was at
+    /// that moment, and that item decides the outcome. A separate read could see a later state. If the
+    /// answer is lost, the retry gets the successor, as it would if the client retried.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -259,7 +259,7 @@ impl Rotations {
         self.judge(user, old, counter, notice, now).await
     }
 
-    /// Decides by the session as it was when the condition failed.
+    /// Decides the outcome from the session as it was when the condition failed.
     async fn judge(
         &self,
         user: UserId,
@@ -280,15 +280,15 @@ impl Rotations {
                 Ok(Refreshed::Reused)
             }
             Judgement::Ahead => Ok(Refreshed::Ahead),
-            // The condition is this judgement, so it would not have failed.
+            // The condition of the update holds in exactly this case, so it cannot have failed.
             Judgement::Rotate => Err(StoreError::Contradiction),
         }
     }
 
-    /// Ends a session whose token was reused and requests the mail that notifies its owner, in one
-    /// transaction. If the session no longer exists, the request that ended it has notified the owner. If
-    /// the transaction fails for any other reason, the session is ended without the mail: a notice that
-    /// cannot be written must not keep a thief's session alive.
+    /// Ends a session whose token was reused, and requests the email that notifies its owner, in one
+    /// transaction. If the session no longer exists, there is nothing to end or to report. If the transaction
+    /// fails for any other reason, the session is ended without the email: a notice that cannot be written
+    /// must not keep a thief's session alive.
     async fn end_reused(
         &self,
         user: UserId,
@@ -303,7 +303,7 @@ impl Rotations {
         if let Err(error) = self.table.transact(items).await
             && self.table.delete(Key::session(user, session)).await?
         {
-            not_told(user, &error);
+            log_owner_not_told(user, &error);
         }
         Ok(())
     }
@@ -314,13 +314,13 @@ impl Rotations {
 pub struct Endings(Table);
 
 impl Endings {
-    /// The sessions of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// Ends a session. Returns whether it existed. A retry after a lost answer also returns true.
+    /// Ends a session and returns whether it existed. After a lost answer, the retry also returns `true`.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -334,13 +334,13 @@ impl Endings {
 pub struct Epochs(Table);
 
 impl Epochs {
-    /// The accounts of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// Raises the account's epoch: all earlier sessions and tokens become invalid on checked routes and on
+    /// Raises the account's epoch, which invalidates all earlier sessions and tokens on checked routes and on
     /// refresh.
     ///
     /// # Errors
@@ -356,13 +356,13 @@ impl Epochs {
 pub struct Sessions(Table);
 
 impl Sessions {
-    /// The sessions of the table that `config` names.
+    /// Creates a handle on the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// All sessions in the table, including those that are no longer valid. Strongly consistent.
+    /// Lists an account's sessions, including invalid ones, with strong consistency.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -372,7 +372,7 @@ impl Sessions {
 }
 
 impl Table {
-    /// All sessions of an account, strongly consistent.
+    /// Lists an account's sessions, including invalid ones, with strong consistency.
     pub(crate) async fn sessions(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         let of = KeyPrefix::sessions(user);
         let items: Vec<Item> = self.query(&of).items().send().try_collect().await?;

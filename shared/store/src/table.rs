@@ -20,21 +20,21 @@ use crate::item::{self, AccountItem};
 use crate::key::{Key, KeyPrefix};
 use crate::outbox::NewMail;
 
-/// The name of the users' table.
+/// The configuration of the users' table: its name.
 #[derive(Clone, Debug)]
 pub struct Config {
     table: String,
 }
 
 impl Config {
-    /// The table named `table`.
+    /// Configures the table named `table`.
     pub fn new(table: impl Into<String>) -> Self {
         Self { table: table.into() }
     }
 }
 
 impl Settings for Config {
-    /// From `USERS_TABLE`.
+    /// Reads `USERS_TABLE`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         Some(Self { table: reader.required("USERS_TABLE")? })
     }
@@ -52,7 +52,7 @@ impl Table {
         Self { client, name: config.table.clone() }
     }
 
-    /// Reads an item, strongly consistent.
+    /// Reads an item with strong consistency.
     pub(crate) async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, StoreError> {
         let get = self
             .client
@@ -60,17 +60,17 @@ impl Table {
             .table_name(&self.name)
             .set_key(Some(key.attributes()))
             .consistent_read(true);
-        // Boxed, here and below: the SDK's futures are large.
+        // Boxed, here and below, because the SDK's futures are large.
         let output = Box::pin(get.send()).await?;
         output.item.map(item::parse).transpose()
     }
 
-    /// Reads an account, strongly consistent.
+    /// Reads an account with strong consistency.
     pub(crate) async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
         Ok(self.get::<AccountItem>(Key::account(id)).await?.map(Account::from))
     }
 
-    /// Reads the items with a common key prefix, page by page, strongly consistent.
+    /// Reads the items whose keys share a prefix, page by page, with strong consistency.
     pub(crate) fn query(&self, of: &KeyPrefix) -> QueryPaginator {
         self.client
             .query()
@@ -82,8 +82,8 @@ impl Table {
             .into_paginator()
     }
 
-    /// Deletes an item. Returns whether it existed. If it does not exist but an earlier attempt got no
-    /// answer, that attempt has probably deleted it, so the result is true.
+    /// Deletes an item and returns whether it existed. If the item is absent but an earlier attempt got no
+    /// answer, that attempt has probably deleted it, so the result is `true`.
     pub(crate) async fn delete(&self, key: Key) -> Result<bool, StoreError> {
         let unanswered = Unanswered::default();
         let delete = self
@@ -95,29 +95,29 @@ impl Table {
             .customize()
             .interceptor(unanswered.clone());
         let deleted = Box::pin(delete.send()).await?;
-        let was_there = deleted.attributes.is_some_and(|attributes| !attributes.is_empty());
-        Ok(was_there || unanswered.any())
+        let existed = deleted.attributes.is_some_and(|attributes| !attributes.is_empty());
+        Ok(existed || unanswered.any())
     }
 }
 
-/// Why a transaction failed, other than by its conditions.
-enum NotDone {
-    /// The database refused it, so it was not carried out.
+/// Why a transaction failed, if not because of its conditions.
+enum TransactError {
+    /// The database refused the transaction, so it was not carried out.
     Refused(StoreError),
-    /// There was no answer, or none that says whether it was carried out.
+    /// No answer showed whether the transaction was carried out.
     Unknown(StoreError),
 }
 
-impl From<NotDone> for StoreError {
-    fn from(not_done: NotDone) -> Self {
-        let (NotDone::Refused(error) | NotDone::Unknown(error)) = not_done;
+impl From<TransactError> for StoreError {
+    fn from(error: TransactError) -> Self {
+        let (TransactError::Refused(error) | TransactError::Unknown(error)) = error;
         error
     }
 }
 
 impl Table {
-    /// Carries out a transaction. Returns the positions of the items whose conditions failed: none if it
-    /// succeeded.
+    /// Carries out a transaction. Returns the positions of the items whose conditions failed. If there are none,
+    /// the transaction succeeded.
     pub(crate) async fn transact(
         &self,
         items: Vec<TransactWriteItem>,
@@ -125,34 +125,34 @@ impl Table {
         Ok(self.send(items).await?)
     }
 
-    /// Carries out a transaction and requests `mail`, if any, which notifies the owner `user`, in the same
-    /// one. If the database refuses it for a reason other than its conditions, the change is made without the
-    /// mail: the change must happen; the mail is only desirable.
+    /// Makes `change` and requests `mail`, if any, in one transaction. The email is for the owner of the account
+    /// `user`. If the database refuses the transaction for a reason other than its conditions, the change is made
+    /// without the email, because it must not depend on the email.
     ///
-    /// A transaction that may have been carried out is not sent again without the mail: its own change would
-    /// fail the conditions.
-    pub(crate) async fn transact_and_tell(
+    /// A transaction that may have been carried out is not sent again without the email: if it was carried out,
+    /// its own change would make the conditions fail.
+    pub(crate) async fn transact_with_mail(
         &self,
         change: Vec<TransactWriteItem>,
         user: UserId,
         mail: Option<&NewMail>,
     ) -> Result<Vec<usize>, StoreError> {
         let Some(mail) = mail else { return self.transact(change).await };
-        let told = change.iter().cloned().chain([self.mail(mail)?.into()]).collect();
-        match self.send(told).await {
+        let with_mail = change.iter().cloned().chain([self.mail(mail)?.into()]).collect();
+        match self.send(with_mail).await {
             Ok(failed) => Ok(failed),
-            Err(NotDone::Refused(error)) => {
+            Err(TransactError::Refused(error)) => {
                 let failed = self.transact(change).await?;
                 if failed.is_empty() {
-                    not_told(user, &error);
+                    log_owner_not_told(user, &error);
                 }
                 Ok(failed)
             }
-            Err(NotDone::Unknown(error)) => Err(error),
+            Err(TransactError::Unknown(error)) => Err(error),
         }
     }
 
-    async fn send(&self, items: Vec<TransactWriteItem>) -> Result<Vec<usize>, NotDone> {
+    async fn send(&self, items: Vec<TransactWriteItem>) -> Result<Vec<usize>, TransactError> {
         let unanswered = Unanswered::default();
         let transaction = self.client.transact_write_items().set_transact_items(Some(items));
         let transaction = transaction.customize().interceptor(unanswered.clone());
@@ -162,22 +162,23 @@ impl Table {
             return Ok(failed);
         }
         let is_refused = error.raw_response().is_some_and(|it| it.status().is_client_error());
-        // A database that has carried out a transaction does not cancel a later attempt with the same token.
-        let is_cancelled = error
+        // If an earlier attempt had been carried out, the database would not cancel a later one with the same
+        // token.
+        let is_canceled = error
             .as_service_error()
             .is_some_and(TransactWriteItemsError::is_transaction_canceled_exception);
         let error = StoreError::from(error);
-        // No other transient error reveals the outcome of an earlier attempt without an answer.
+        // Any other transient error leaves the outcome of an unanswered earlier attempt open.
         let is_final = error.kind() != FaultKind::Unavailable;
-        if is_refused && (is_cancelled || is_final || !unanswered.any()) {
-            Err(NotDone::Refused(error))
+        if is_refused && (is_canceled || is_final || !unanswered.any()) {
+            Err(TransactError::Refused(error))
         } else {
-            Err(NotDone::Unknown(error))
+            Err(TransactError::Unknown(error))
         }
     }
 }
 
-/// Whether the outcome of any attempt at an operation is unknown, for want of an answer.
+/// Records whether any attempt at an operation got no answer or a server error, so that its outcome is unknown.
 #[derive(Clone, Debug, Default)]
 struct Unanswered(Arc<AtomicBool>);
 
@@ -205,13 +206,13 @@ impl Intercept for Unanswered {
     }
 }
 
-/// Logs that the owner of an account gets no notice of a change that has happened.
-pub(crate) fn not_told(user: UserId, error: &StoreError) {
+/// Logs that an account's owner was not notified of an event.
+pub(crate) fn log_owner_not_told(user: UserId, error: &StoreError) {
     let (user_id, error) = (user.to_string(), error as &dyn std::error::Error);
     tracing::warn!(event = "owner_not_told", user_id, error, "security");
 }
 
-/// The positions of the items whose conditions failed, in a cancelled transaction. None if the transaction
+/// The positions of the items whose conditions failed in a canceled transaction. Empty if the transaction
 /// failed for another reason.
 fn failed(error: Option<&TransactWriteItemsError>) -> Vec<usize> {
     let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else {
@@ -222,10 +223,10 @@ fn failed(error: Option<&TransactWriteItemsError>) -> Vec<usize> {
     failed.map(|(at, _)| at).collect()
 }
 
-/// Reading or writing the table failed.
+/// Why reading or writing the table failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database did not carry out the request.
+    /// The request to the database failed.
     #[error(transparent)]
     Dynamo(#[from] DynamoError),
     /// A stored item has an unexpected form.
@@ -234,8 +235,9 @@ pub enum StoreError {
     /// The account does not exist.
     #[error("the account does not exist")]
     Absent,
-    /// The database reports that a condition failed, and returns an item for which it holds.
-    #[error("a condition failed although it holds")]
+    /// The database contradicts itself: for example, it reports that a condition failed, and returns an item for
+    /// which the condition holds.
+    #[error("the database contradicts itself")]
     Contradiction,
 }
 

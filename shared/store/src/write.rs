@@ -1,5 +1,5 @@
-//! Writes to the table: `table.update(key).when(…).set(…)`. Each is either sent on its own or part of a
-//! transaction (`into()`).
+//! Builders for writes to the table, such as `table.update(key).when(…).set(…)`. A write is either sent by
+//! itself or becomes part of a transaction (`into()`).
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -12,13 +12,13 @@ use crate::item::{self, Item};
 use crate::key::Key;
 use crate::table::{StoreError, Table};
 
-/// The outcome of a write with a condition.
+/// The outcome of a conditional write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "the condition may have failed"]
 pub(crate) enum Written<T> {
-    /// The condition held, and the write has happened.
+    /// The condition held, and the item was written.
     Done(T),
-    /// The condition failed, and nothing has changed.
+    /// The condition failed, and nothing was written.
     Refused(T),
 }
 
@@ -27,7 +27,7 @@ impl<T> Written<T> {
         matches!(self, Self::Done(_))
     }
 
-    /// Converts a failed condition into [`StoreError::Absent`]: the condition was that the account exists.
+    /// Converts a failure of the condition that the account exists into [`StoreError::Absent`].
     pub(crate) fn or_absent(self) -> Result<T, StoreError> {
         match self {
             Self::Done(done) => Ok(done),
@@ -43,7 +43,7 @@ pub(crate) struct Put<'a> {
     condition: Option<Condition>,
 }
 
-/// Changes attributes of an item.
+/// Changes attributes of an item, and creates the item if it does not exist.
 pub(crate) struct Update<'a> {
     table: &'a Table,
     key: Key,
@@ -60,7 +60,7 @@ impl Table {
         Update { table: self, key, condition: None, changes: Vec::new() }
     }
 
-    /// The part of a transaction that deletes an item if the condition holds.
+    /// Builds the part of a transaction that deletes an item if `condition` holds.
     pub(crate) fn delete_when(&self, key: Key, condition: Condition) -> TransactWriteItem {
         let written = Expressions::new(Some(condition), Vec::new());
         let delete = types::Delete::builder()
@@ -74,7 +74,7 @@ impl Table {
         TransactWriteItem::builder().delete(delete).build()
     }
 
-    /// The part of a transaction that changes nothing and has a condition.
+    /// Builds the part of a transaction that checks a condition on an item without writing it.
     pub(crate) fn check(&self, key: Key, condition: Condition) -> TransactWriteItem {
         let written = Expressions::new(Some(condition), Vec::new());
         let check = types::ConditionCheck::builder()
@@ -105,7 +105,7 @@ impl Put<'_> {
             .set_condition_expression(written.condition)
             .set_expression_attribute_names(written.names)
             .set_expression_attribute_values(written.values);
-        // Boxed, here and below: the SDK's futures are large.
+        // Boxed, as in `Update::execute`, because the SDK's futures are large.
         match Box::pin(put.send()).await {
             Ok(_) => Ok(Written::Done(())),
             Err(error) => match error.as_service_error() {
@@ -140,17 +140,17 @@ impl Update<'_> {
         self.with(Change::Set(name, attribute_value(value)))
     }
 
-    /// Sets an attribute unless the item has it already.
+    /// Sets an attribute unless the item already has it.
     pub(crate) fn set_if_absent(self, name: &'static str, value: impl Serialize) -> Self {
         self.with(Change::SetIfAbsent(name, attribute_value(value)))
     }
 
-    /// Copies the value that `from` had before the update.
+    /// Sets an attribute to the value that `from` had before the update.
     pub(crate) fn copy(self, name: &'static str, from: &'static str) -> Self {
         self.with(Change::Copy(name, from))
     }
 
-    /// Adds to a number. An absent attribute is zero.
+    /// Adds to a number. An absent attribute counts as zero.
     pub(crate) fn add(self, name: &'static str, number: i64) -> Self {
         self.with(Change::Add(name, attribute_value(number)))
     }
@@ -171,14 +171,14 @@ impl Update<'_> {
         })
     }
 
-    /// Sends the update. Returns the item as it was before, or as it was when the condition failed.
+    /// Sends the update. Returns the item as it was before the update, or when the condition failed.
     pub(crate) async fn returning_old<T: DeserializeOwned>(
         self,
     ) -> Result<Written<Option<T>>, StoreError> {
         self.execute(Some(ReturnValue::AllOld)).await?.parse()
     }
 
-    /// Sends the update. Returns the item after the update, or as it was when the condition failed.
+    /// Sends the update. Returns the item as it is after the update, or as it was when the condition failed.
     pub(crate) async fn returning_new<T: DeserializeOwned>(
         self,
     ) -> Result<Written<Option<T>>, StoreError> {
@@ -219,7 +219,7 @@ impl Update<'_> {
 impl Written<Option<Item>> {
     fn parse<T: DeserializeOwned>(self) -> Result<Written<Option<T>>, StoreError> {
         let parse = |item: Option<Item>| {
-            // For an item that does not exist, an emulator returns only its key.
+            // For an item that does not exist, some emulators return only the key.
             let exists = |item: &Item| item.keys().any(|name| name != "pk" && name != "sk");
             item.filter(exists).map(item::parse).transpose()
         };

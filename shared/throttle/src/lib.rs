@@ -1,15 +1,14 @@
 //! Throttles guesses without letting strangers lock owners out.
 //!
-//! Before a password is checked, the attempt is reserved on counters: one for the name and the network
-//! together, one for the name, one for the network. They are keyed by MACs of the presented
-//! values, so that a reader of the table learns nothing from them, and unknown names are counted like known
-//! ones. Beyond its free attempts, each counter imposes a wait, even on a caller with the right password. An
-//! IPv6 network is counted as a /64 and, with ten times the limit, as a /48.
+//! Before a password is checked, the attempt is reserved on three counters: one for the name and the
+//! network together, one for the name, and one for the network. Their keys are MACs of the presented values, so
+//! a reader of the table learns nothing from them, and unknown names are counted like known ones. Once its free
+//! attempts are used up, a counter imposes a wait, even on a caller with the right password. An IPv6 network is
+//! counted as a /64 and, with ten times the limit, as a /48.
 //!
-//! Only the caller's failures count: a success releases its reservations, and so does an attempt that the
-//! server could not carry out. An attempt that one counter refuses counts on none. The counter of the name
-//! never refuses a network from which the account has signed in before, so strangers cannot lock its owner
-//! out.
+//! Only the caller's failures count. The reservations are released after a success, and also if the server
+//! could not carry out the attempt. An attempt that one counter refuses counts on none. The counter of the name
+//! never refuses a network from which the account has signed in before, so strangers cannot lock its owner out.
 
 mod limits;
 mod notices;
@@ -36,26 +35,27 @@ use secrets::{Cached, SecretError};
 use store::{CounterKey, Counters, KnownNetworks, Limit, Receipt, Reserved, StoreError};
 use tokio::time::timeout;
 
-/// How long an account knows a network after it has signed in from there, in days.
+/// For how many days a network stays known after a login from it.
 const KNOWN_DAYS: i64 = 90;
 
-/// The age at which the record of a known network is renewed, in days.
-const NOTED_ANEW_DAYS: i64 = 1;
+/// The age, in days, at which the record of a known network is renewed.
+const RENEWED_AFTER_DAYS: i64 = 1;
 
-/// How long the work that an attempt was reserved for may take: long enough for a retried database
-/// operation, and short enough that the reservations can still be released before the function is stopped.
-const WORK: Duration = Duration::from_secs(5);
+/// How long the work for which an attempt was reserved may take: long enough for a retried database operation,
+/// and short enough that the reservations can still be released before the function is stopped.
+const WORK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long releasing reservations may delay an answer.
-const RELEASE: Duration = Duration::from_secs(2);
+/// How long releasing reservations may delay a response.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long recording a known network may take: less than [`RELEASE`], which also bounds the reads before it.
-const NOTE: Duration = Duration::from_secs(1);
+/// How long recording a known network may take. It is shorter than [`RELEASE_TIMEOUT`], which also covers the
+/// reads before the recording.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The number of tries at a release, each with the client's own retries.
+/// How often a release is tried, in addition to the database client's own retries.
 const RELEASE_TRIES: usize = 2;
 
-/// The table of the counters, and the limits.
+/// The configuration of a throttle: the table of the counters, and the limits.
 #[derive(Clone, Debug)]
 pub struct Config {
     table: store::Config,
@@ -63,7 +63,7 @@ pub struct Config {
 }
 
 impl Settings for Config {
-    /// From `USERS_TABLE` and the variables of [`Limits::read`].
+    /// Reads `USERS_TABLE` and the variables of [`Limits::read`].
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let table = store::Config::read(reader);
         let limits = Limits::read(reader);
@@ -71,7 +71,7 @@ impl Settings for Config {
     }
 }
 
-/// Throttles guesses. A clone shares the memory of recent refusals.
+/// Throttles guesses. Clones share the memory of recent refusals.
 #[derive(Clone)]
 pub struct Throttle {
     counters: Counters,
@@ -89,27 +89,26 @@ impl fmt::Debug for Throttle {
     }
 }
 
-/// Whether a mail to an address may be sent.
+/// Whether an email to an address may be sent.
 #[derive(Debug)]
 #[must_use]
 pub enum Postal<'a> {
-    /// It may be sent. It counts unless it is withdrawn.
+    /// The email may be sent. It counts unless the reservation is withdrawn.
     Paid(Reservation<'a>),
-    /// The limit is reached. The caller must not learn of it.
+    /// The limit is reached. The response to the client must not reveal this.
     Spent,
 }
 
-/// Whether an account knew a network when someone signed in from it.
+/// Whether a network was new to an account at a login or a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Familiarity {
-    /// The account knew it, or knew no network at all.
+    /// The network was known, or no network was.
     Usual,
-    /// The account knew other networks but not this one.
+    /// Other networks were known, but not this one.
     New,
 }
 
-/// A request that has been counted, on the counters of its network or its address. If it is dropped, it
-/// still counts.
+/// A counted request. It counts even if the reservation is dropped, unless it is withdrawn.
 #[derive(Debug)]
 pub struct Reservation<'a> {
     throttle: &'a Throttle,
@@ -129,12 +128,12 @@ pub struct Attempt<'a> {
     now: Timestamp,
 }
 
-/// The tags of a network.
+/// The tags of a network and of the wider network that contains it.
 #[derive(Debug)]
 struct NetworkTags {
     /// The tag of an IPv4 address or an IPv6 /64.
     tag: String,
-    /// The tag of the IPv6 /48 that contains it.
+    /// The tag of the IPv6 /48 that contains the /64.
     wide: Option<String>,
 }
 
@@ -153,27 +152,27 @@ impl NetworkTags {
         [(self.tag.as_str(), limit)].into_iter().chain(wide)
     }
 
-    /// The counters of the network.
+    /// The counters of the network, each with its limit.
     fn counters(&self, kind: &'static str, limit: Limit) -> Vec<(CounterKey, Limit)> {
         let counter = |(tag, limit): (&str, Limit)| (CounterKey::new(kind, tag.to_owned()), limit);
         self.limited(limit).map(counter).collect()
     }
 
-    /// The counters of the name `who` together with the network.
+    /// The counters of a name and the network together, each with its limit.
     fn pairs(
         &self,
         kind: &'static str,
         key: &MacKey,
-        who: &str,
+        name: &str,
         limit: Limit,
     ) -> Vec<(CounterKey, Limit)> {
-        let pair = |network: &str| CounterKey::new(kind, pair(key, who, network));
+        let pair = |network: &str| CounterKey::new(kind, pair_tag(key, name, network));
         self.limited(limit).map(|(network, limit)| (pair(network), limit)).collect()
     }
 }
 
 impl Throttle {
-    /// A throttle by `config`. Nothing is read yet.
+    /// Creates a throttle without reading the table or the peppers.
     #[must_use]
     pub fn open(
         config: &Config,
@@ -196,7 +195,7 @@ impl Throttle {
         Ok(self.peppers.get().await?.current(Purpose::Throttle, now))
     }
 
-    /// Reserves on each of these counters.
+    /// Reserves an attempt on each of these counters.
     async fn reserve(
         &self,
         counters: Vec<(CounterKey, Limit)>,
@@ -208,12 +207,12 @@ impl Throttle {
         join_all(reservations).await
     }
 
-    /// Reserves on the counters `own` of the caller's network, and awaits `shared`, which reserves on
-    /// counters that networks share.
+    /// Reserves an attempt on `own`, the counters of the caller's network, and awaits `shared`, which reserves it
+    /// on counters that all networks share.
     ///
-    /// Both happen concurrently, except when one of `own` is expected to refuse. Then `shared` is awaited
-    /// only after all of `own` have granted. Otherwise one network's flood of throttled attempts would keep
-    /// a shared counter reserved, and the owner of the name would be refused.
+    /// Both happen concurrently, unless one of `own` is expected to refuse. In that case `shared` is awaited only
+    /// once all of `own` have granted the attempt. Otherwise a flood of throttled attempts from one network would
+    /// keep a shared counter reserved, and the owner of the name would be refused.
     async fn reserve_with<T>(
         &self,
         own: Vec<(CounterKey, Limit)>,
@@ -240,7 +239,7 @@ impl Throttle {
         (own, shared)
     }
 
-    /// All receipts, if every reservation was granted. Otherwise the granted ones are released.
+    /// Returns all receipts if every reservation was granted. Otherwise releases the granted ones.
     async fn all_or_none(
         &self,
         reserved: Vec<Result<Reserved, StoreError>>,
@@ -262,24 +261,24 @@ impl Throttle {
         Err(error)
     }
 
-    /// Gives `receipts` back and clears `counters`. Failures are only logged: the answer is already decided,
-    /// and a counter that cannot be reached must not change it.
+    /// Gives `receipts` back and clears `counters`. Failures are only logged: the response is already decided,
+    /// and an unreachable counter must not change it.
     async fn release(&self, receipts: Vec<Receipt>, counters: Vec<CounterKey>) {
         let receipts = receipts.into_iter().map(Release::GiveBack);
         let all = receipts.chain(counters.into_iter().map(Release::Clear));
         let done = join_all(all.map(|it| it.carry_out(&self.counters)));
-        match timeout(RELEASE, done).await {
-            Ok(done) => done.into_iter().filter_map(Result::err).for_each(not_told),
-            Err(error) => not_told(error),
+        match timeout(RELEASE_TIMEOUT, done).await {
+            Ok(done) => done.into_iter().filter_map(Result::err).for_each(log_counters_not_told),
+            Err(error) => log_counters_not_told(error),
         }
     }
 
-    /// Reserves an attempt at the password of the account that the caller names by `presented`, from
-    /// `network`. Requests from an unknown network count as one network.
+    /// Reserves an attempt from `network` at the password of the account that has the name `presented`. All
+    /// requests whose network is unknown are counted as one network.
     ///
     /// # Errors
-    /// [`ThrottleError::TooMany`] when a counter refuses the attempt, which then counts on none. Another
-    /// error when the counters cannot be reached: the attempt is refused and not counted.
+    /// [`ThrottleError::TooMany`] when a counter refuses the attempt. Another error when the counters cannot be
+    /// reached. In both cases the attempt counts on no counter.
     pub async fn attempt(
         &self,
         presented: &Presented,
@@ -287,20 +286,20 @@ impl Throttle {
     ) -> Result<Attempt<'_>, ThrottleError> {
         let now = self.clock.now();
         let key = self.key(now).await?;
-        let who = who(&key, presented);
+        let name = presented_tag(&key, presented);
         let network = NetworkTags::of(&key, network);
         let Limits { pair: pair_limit, name: name_limit, network: network_limit, .. } = self.limits;
-        let mut own = network.pairs("PAIR", &key, &who, pair_limit);
+        let mut own = network.pairs("PAIR", &key, &name, pair_limit);
         let pairs: Vec<_> = own.iter().map(|(counter, _)| counter.clone()).collect();
         own.extend(network.counters("NETWORK", network_limit));
-        let name = vec![(CounterKey::new("NAME", who.clone()), name_limit)];
+        let name_counter = vec![(CounterKey::new("NAME", name.clone()), name_limit)];
         let shared = async {
-            let known = self.networks.known_until(&who, &network.tag, now);
-            let (of_name, known) = tokio::join!(self.reserve(name, now), known);
+            let known = self.networks.known_until(&name, &network.tag, now);
+            let (of_name, known) = tokio::join!(self.reserve(name_counter, now), known);
             let is_known = matches!(known, Ok(Some(_)));
-            // The counter of the name does not refuse a network that the account knows.
+            // The counter of the name must not refuse a known network.
             let refused = move |it: &_| is_known && matches!(it, Ok(Reserved::Refused(_)));
-            // A failure to look up whether the network is known is treated like a failure of a counter.
+            // A failed lookup of the network is treated like a failed reservation.
             let known = known.err().map(Err);
             of_name.into_iter().filter(move |it| !refused(it)).chain(known)
         };
@@ -318,7 +317,7 @@ impl Throttle {
         })
     }
 
-    /// Reserves an attempt, from `network`, at a secret that nobody can guess (128 bits).
+    /// Reserves an attempt from `network` at a secret that cannot be guessed (128 bits).
     ///
     /// # Errors
     /// As [`Self::attempt`].
@@ -332,8 +331,8 @@ impl Throttle {
     /// Reserves a registration from `network`.
     ///
     /// # Errors
-    /// [`ThrottleError::TooMany`] when there have been too many from there. Another error when the counters
-    /// cannot be reached.
+    /// [`ThrottleError::TooMany`] when there have been too many from the network. Another error when the
+    /// counters cannot be reached.
     pub async fn registration(
         &self,
         network: Option<Network>,
@@ -341,7 +340,7 @@ impl Throttle {
         self.of_network("REGISTER", self.limits.register, network).await
     }
 
-    /// Reserves a request for a mail from `network`.
+    /// Reserves a request for an email from `network`.
     ///
     /// # Errors
     /// As [`Self::registration`].
@@ -365,10 +364,12 @@ impl Throttle {
         Ok(Reservation { throttle: self, receipts })
     }
 
-    /// Reserves a mail with a code to `address`, requested from `network`. The limits are three an hour for
-    /// address and network together (thirty for an IPv6 /48), and five an hour and ten a day for the address.
-    /// If the owner of the confirmed address has signed in from the network before, the limit is instead five
-    /// an hour, which strangers cannot use up. This does not look up whether an account has the address.
+    /// Reserves an email with a code to `address`, requested from `network`. This does not look up whether an
+    /// account has the address.
+    ///
+    /// The limits are three an hour for the address and the network together (thirty for an IPv6 /48), and five
+    /// an hour and ten a day for the address. If the address is confirmed and its owner has signed in from the
+    /// network before, the limit is instead five an hour from this network, which strangers cannot use up.
     ///
     /// # Errors
     /// When the counters cannot be reached.
@@ -379,17 +380,17 @@ impl Throttle {
     ) -> Result<Postal<'_>, ThrottleError> {
         let now = self.clock.now();
         let key = self.key(now).await?;
-        let who = of_email(&key, address);
+        let name = email_tag(&key, address);
         let network = NetworkTags::of(&key, network);
-        let known = self.networks.known_until(&who, &network.tag, now).await?;
+        let known = self.networks.known_until(&name, &network.tag, now).await?;
         let (own, shared) = if known.is_some() {
-            (network.pairs("MAIL_KNOWN", &key, &who, Postage::KNOWN), Vec::new())
+            (network.pairs("MAIL_KNOWN", &key, &name, Postage::KNOWN), Vec::new())
         } else {
             let of_address = vec![
-                (CounterKey::new("MAIL_HOUR", who.clone()), Postage::HOUR),
-                (CounterKey::new("MAIL_DAY", who.clone()), Postage::DAY),
+                (CounterKey::new("MAIL_HOUR", name.clone()), Postage::HOUR),
+                (CounterKey::new("MAIL_DAY", name.clone()), Postage::DAY),
             ];
-            (network.pairs("MAIL_PAIR", &key, &who, Postage::PAIR), of_address)
+            (network.pairs("MAIL_PAIR", &key, &name, Postage::PAIR), of_address)
         };
         let (own, shared) = self.reserve_with(own, now, self.reserve(shared, now)).await;
         let all = own.into_iter().chain(shared.into_iter().flatten()).collect();
@@ -400,16 +401,19 @@ impl Throttle {
         }
     }
 
-    /// Records that a code by mail was used to reset the password of `account` from `network`.
+    /// Records that an emailed code was used to reset the password of `account` from `network`. Returns whether
+    /// the network was new.
     ///
-    /// This forgets the failures from that network at the account's names, so that the owner can sign in with
-    /// the new password without waiting. It also forgets all known networks, and then makes `network` known,
-    /// even to an address that was not confirmed: only its owner could read the mail. `account` is the
-    /// account as it was before the reset. If its password or address has been replaced again, the network
-    /// stays unknown. Returns whether the network was new before.
+    /// Failed attempts from this network at the account's names are forgotten, so that the owner can sign in with
+    /// the new password without waiting. All known networks are forgotten, and then `network` becomes known, even
+    /// under an address that was not confirmed, because only its owner could read the email.
+    ///
+    /// `account` is the account as it was before the reset. If its password or address has been replaced since
+    /// the reset, the network does not become known.
     ///
     /// # Errors
-    /// When the peppers or the table cannot be reached. What can be forgotten is forgotten nevertheless.
+    /// When the peppers or the table cannot be reached. A failure to forget one item does not prevent forgetting
+    /// the others.
     pub async fn recovered(
         &self,
         account: &Account,
@@ -419,14 +423,15 @@ impl Throttle {
         let key = self.key(now).await?;
         let network = NetworkTags::of(&key, network);
         let names = Names::of(&key, account, account.email.as_ref());
-        let pairs = names.all().flat_map(|who| network.pairs("PAIR", &key, who, self.limits.pair));
+        let pairs =
+            names.all().flat_map(|name| network.pairs("PAIR", &key, name, self.limits.pair));
         let pairs = pairs.map(|(counter, _)| counter).collect();
         let after = Account { epoch: account.epoch.next(), ..account.clone() };
         let recovered = async {
             let before = familiarity(&self.networks, &names.username, &network.tag, now).await;
             let forgotten = self.forget(names.all()).await;
-            let whos: Vec<_> = names.all().collect();
-            try_to_note(&self.networks, &after, &whos, &network.tag, now).await;
+            let names: Vec<_> = names.all().collect();
+            try_to_record(&self.networks, &after, &names, &network.tag, now).await;
             forgotten?;
             before
         };
@@ -434,31 +439,31 @@ impl Throttle {
         Ok(recovered?)
     }
 
-    /// Forgets the networks that are known by these names.
-    async fn forget(&self, whos: impl Iterator<Item = &str>) -> Result<(), StoreError> {
-        let forgotten = whos.map(|who| self.networks.forget(who));
+    /// Forgets the networks that are known under these names.
+    async fn forget(&self, names: impl Iterator<Item = &str>) -> Result<(), StoreError> {
+        let forgotten = names.map(|name| self.networks.forget(name));
         join_all(forgotten).await.into_iter().collect()
     }
 
-    /// Records that an account has claimed the address `new` in place of `old`: the networks that are known
-    /// by either address are forgotten, because an account that gets an address later must not be exposed to
-    /// them. A failure is only logged: the address has already changed.
-    pub async fn moved(&self, old: Option<&CanonicalName>, new: &CanonicalName) {
+    /// Forgets the networks that are known under either address, after an account has replaced `old` with `new`.
+    /// Otherwise they would stay known to a later owner of the address. A failure is only logged, because the
+    /// address has already been replaced.
+    pub async fn address_changed(&self, old: Option<&CanonicalName>, new: &CanonicalName) {
         let forgotten = async {
             let key = self.key(self.clock.now()).await?;
             let addresses = old.into_iter().chain([new]);
-            let whos: Vec<_> = addresses.map(|it| of_email(&key, it)).collect();
-            Ok::<_, ThrottleError>(self.forget(whos.iter().map(String::as_str)).await?)
+            let names: Vec<_> = addresses.map(|it| email_tag(&key, it)).collect();
+            Ok::<_, ThrottleError>(self.forget(names.iter().map(String::as_str)).await?)
         };
-        match timeout(RELEASE, forgotten).await {
+        match timeout(RELEASE_TIMEOUT, forgotten).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => not_told(error),
-            Err(error) => not_told(error),
+            Ok(Err(error)) => log_counters_not_told(error),
+            Err(error) => log_counters_not_told(error),
         }
     }
 }
 
-/// The names of an account by which networks are known to it, as tags.
+/// The tags of the names under which an account's networks are known.
 struct Names {
     username: String,
     email: Option<String>,
@@ -467,8 +472,8 @@ struct Names {
 impl Names {
     fn of(key: &MacKey, account: &Account, email: Option<&Email>) -> Self {
         Self {
-            username: of_username(key, account.username.canonical()),
-            email: email.map(|email| of_email(key, email.canonical())),
+            username: username_tag(key, account.username.canonical()),
+            email: email.map(|email| email_tag(key, email.canonical())),
         }
     }
 
@@ -486,7 +491,7 @@ pub async fn bounded<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T
 where
     E: From<ThrottleError>,
 {
-    timeout(WORK, work).await.unwrap_or_else(|_| Err(ThrottleError::Overdue.into()))
+    timeout(WORK_TIMEOUT, work).await.unwrap_or_else(|_| Err(ThrottleError::Overdue.into()))
 }
 
 impl Reservation<'_> {
@@ -497,24 +502,23 @@ impl Reservation<'_> {
         self
     }
 
-    /// Withdraws the reservation, so that it uses up no limit.
+    /// Withdraws the reservation, so that the request does not count.
     pub async fn withdraw(self) {
         self.throttle.release(self.receipts, Vec::new()).await;
     }
 
-    /// Awaits `further`, which makes another reservation in addition to this one. If the server cannot make
-    /// it, this one is withdrawn.
+    /// Awaits `other`, which makes another reservation. If the server cannot make it, this one is withdrawn.
     ///
-    /// Unlike [`Self::carry_out`], this sets no time limit: a reservation that is dropped while it is being
-    /// made cannot be withdrawn. Its database calls end by the deadline of the invocation.
+    /// Unlike [`Self::carry_out`], this sets no time limit, because a reservation that is dropped while it is
+    /// being made cannot be withdrawn. The deadline of the invocation still ends its database calls.
     ///
     /// # Errors
-    /// The error of `further`.
-    pub async fn besides<T, E: Outage>(
+    /// The error of `other`.
+    pub async fn then_reserve<T, E: Outage>(
         self,
-        further: impl Future<Output = Result<T, E>>,
+        other: impl Future<Output = Result<T, E>>,
     ) -> Result<(T, Self), E> {
-        match further.await {
+        match other.await {
             Ok(made) => Ok((made, self)),
             Err(error) => {
                 if error.is_outage() {
@@ -525,9 +529,10 @@ impl Reservation<'_> {
         }
     }
 
-    /// Awaits `work`, for which this reservation was made. If the server cannot carry it out in time, the
-    /// reservation is withdrawn. Otherwise it is returned, and counts if it is dropped. `work` must hold no
-    /// reservation of its own: see [`Self::besides`].
+    /// Awaits `work`, for which this reservation was made, and returns the reservation. If the server cannot
+    /// carry out the work in time, the reservation is withdrawn. After any other error it counts.
+    ///
+    /// `work` must not make reservations, which a timeout would drop: see [`Self::then_reserve`].
     ///
     /// # Errors
     /// The error of `work`, or [`ThrottleError::Overdue`].
@@ -548,8 +553,8 @@ impl Reservation<'_> {
 }
 
 impl Attempt<'_> {
-    /// Awaits `work`, the check for which this attempt was reserved. If the server cannot carry it out in
-    /// time, the attempt uses up no limit. Otherwise the attempt is returned.
+    /// Awaits `work`, the check for which this attempt was reserved, and returns the attempt. If the server
+    /// cannot carry out the check in time, the attempt is withdrawn. After any other error it counts.
     ///
     /// # Errors
     /// The error of `work`, or [`ThrottleError::Overdue`].
@@ -568,26 +573,25 @@ impl Attempt<'_> {
         }
     }
 
-    /// Withdraws the attempt, so that it uses up no limit. It proves nothing.
+    /// Withdraws the attempt, so that it does not count. Earlier failures still do.
     pub async fn withdraw(self) {
         self.of_pairs.and(self.of_others).withdraw().await;
     }
 
-    /// Records that the secret was right but proves less than a password does. The reservations are released
-    /// and earlier failures from this network are forgotten, but the network does not become known.
+    /// Records that the presented secret was right, but is not a password. The reservations are released, and
+    /// earlier failures from this network are forgotten. The network does not become known.
     pub async fn passed(self) {
         let Reservation { throttle, receipts } = self.of_others;
         throttle.release(receipts, self.pairs).await;
     }
 
-    /// Records that the attempt succeeded, for `account`. The reservations are released and earlier failures
-    /// from this network are forgotten. From now on the network is known to the account's username and, if it
-    /// is confirmed, to its address. Returns whether the network was new.
+    /// Records that the attempt proved the password of `account`. Returns whether the network was new.
     ///
-    /// `account` is the account whose password was proven. If its password or address has been replaced in
-    /// between, the network does not become known.
+    /// The reservations are released, and earlier failures from this network are forgotten. The network becomes
+    /// known under the account's username and, if it is confirmed, its address. It does not become known if the
+    /// password or the address has been replaced since `account` was read.
     ///
-    /// An unconfirmed address may belong to someone else: a stranger who registers with it must not be exempt
+    /// An unconfirmed address may belong to someone else. A stranger who registers with it must not be exempt
     /// from the limits that protect its owner.
     pub async fn succeeded(self, account: &Account) -> Familiarity {
         let Self { key, network, pairs, of_others, now, .. } = self;
@@ -595,18 +599,19 @@ impl Attempt<'_> {
         let networks = &throttle.networks;
         let confirmed = account.email_standing == EmailStanding::Verified;
         let names = Names::of(&key, account, account.email.as_ref().filter(|_| confirmed));
-        let noted = know(networks, account, &names, &network.tag, now);
-        let ((), noted) = tokio::join!(throttle.release(receipts, pairs), timeout(RELEASE, noted));
-        match noted {
+        let recorded = record(networks, account, &names, &network.tag, now);
+        let ((), recorded) =
+            tokio::join!(throttle.release(receipts, pairs), timeout(RELEASE_TIMEOUT, recorded));
+        match recorded {
             Ok(Ok(familiarity)) => return familiarity,
-            Ok(Err(error)) => not_told(error),
-            Err(error) => not_told(error),
+            Ok(Err(error)) => log_counters_not_told(error),
+            Err(error) => log_counters_not_told(error),
         }
         Familiarity::Usual
     }
 }
 
-/// A way of releasing an attempt on one counter.
+/// How to release an attempt on one counter.
 enum Release {
     GiveBack(Receipt),
     Clear(CounterKey),
@@ -628,39 +633,42 @@ impl Release {
     }
 }
 
-/// Logs that the outcome of an attempt could not be recorded on a counter.
-fn not_told(error: impl std::error::Error + 'static) {
+/// Logs that the outcome of an attempt could not be recorded.
+fn log_counters_not_told(error: impl std::error::Error + 'static) {
     let error = &error as &dyn std::error::Error;
-    tracing::warn!(event = "counters_not_told", error, "a reservation was not released");
+    tracing::warn!(
+        event = "counters_not_told",
+        error,
+        "a counter or a known network was not updated"
+    );
 }
 
-/// Whether a network is new to an account.
+/// Whether a network is new to the account with this username.
 async fn familiarity(
     networks: &KnownNetworks,
-    who: &str,
+    username: &str,
     network: &str,
     now: Timestamp,
 ) -> Result<Familiarity, StoreError> {
-    let known = networks.known_until(who, network, now).await?;
-    let is_new = known.is_none() && networks.knows_any(who, now).await?;
+    let known = networks.known_until(username, network, now).await?;
+    let is_new = known.is_none() && networks.any_known(username, now).await?;
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
-/// Records that a network is known, unless `account` has changed since it was read. A failure is only logged:
-/// the notice to the owner must not depend on it, because the party that the notice reports can cause
-/// conflicts.
-async fn try_to_note(
+/// Records that a network is known, unless `account` has changed since it was read. A failure is only logged,
+/// because the owner must get the notice of a new network even then: an intruder could cause the failure.
+async fn try_to_record(
     networks: &KnownNetworks,
     account: &Account,
-    whos: &[&str],
+    names: &[&str],
     network: &str,
     now: Timestamp,
 ) {
     let until = now.saturating_add(days(KNOWN_DAYS)).unwrap_or(Timestamp::MAX);
-    match timeout(NOTE, networks.know(account, whos, network, until)).await {
+    match timeout(RECORD_TIMEOUT, networks.record(account, names, network, until)).await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => not_told(error),
-        Err(error) => not_told(error),
+        Ok(Err(error)) => log_counters_not_told(error),
+        Err(error) => log_counters_not_told(error),
     }
 }
 
@@ -668,53 +676,53 @@ fn days(days: i64) -> SignedDuration {
     SignedDuration::from_hours(24 * days)
 }
 
-/// Records that a network is known by these names, unless that was recorded recently. Returns whether the
-/// network was new before.
-async fn know(
+/// Records that a network is known under these names, unless that was recorded recently. Returns whether the
+/// network was new.
+async fn record(
     networks: &KnownNetworks,
     account: &Account,
     names: &Names,
     network: &str,
     now: Timestamp,
 ) -> Result<Familiarity, StoreError> {
-    let fresh = now.saturating_add(days(KNOWN_DAYS - NOTED_ANEW_DAYS)).unwrap_or(Timestamp::MAX);
-    let known = names.all().map(|who| networks.known_until(who, network, now));
+    let fresh = now.saturating_add(days(KNOWN_DAYS - RENEWED_AFTER_DAYS)).unwrap_or(Timestamp::MAX);
+    let known = names.all().map(|name| networks.known_until(name, network, now));
     let known = try_join_all(known).await?;
     let is_stale = |until: &Option<Timestamp>| until.is_none_or(|until| until <= fresh);
     let stale = names.all().zip(&known).filter(|(_, until)| is_stale(until));
-    let stale: Vec<_> = stale.map(|(who, _)| who).collect();
+    let stale: Vec<_> = stale.map(|(name, _)| name).collect();
     if stale.is_empty() {
         return Ok(Familiarity::Usual);
     }
-    // The first one is the username's.
+    // The first name is the username.
     let is_unknown = known.first().is_some_and(Option::is_none);
-    let is_new = is_unknown && networks.knows_any(&names.username, now).await?;
-    try_to_note(networks, account, &stale, network, now).await;
+    let is_new = is_unknown && networks.any_known(&names.username, now).await?;
+    try_to_record(networks, account, &stale, network, now).await;
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
 /// The tag of the name that a caller presents. All spellings of a name have the same tag.
-fn who(key: &MacKey, presented: &Presented) -> String {
+fn presented_tag(key: &MacKey, presented: &Presented) -> String {
     match presented {
-        Presented::Username(name) => of_username(key, name),
-        Presented::Email(address) => of_email(key, address),
+        Presented::Username(name) => username_tag(key, name),
+        Presented::Email(address) => email_tag(key, address),
         Presented::Impossible(text) => {
             tag(key, "neither", CanonicalName::of_unchecked(text).as_str())
         }
     }
 }
 
-fn of_username(key: &MacKey, name: &CanonicalName) -> String {
+fn username_tag(key: &MacKey, name: &CanonicalName) -> String {
     tag(key, "username", name.as_str())
 }
 
-fn of_email(key: &MacKey, address: &CanonicalName) -> String {
+fn email_tag(key: &MacKey, address: &CanonicalName) -> String {
     tag(key, "email", address.as_str())
 }
 
 /// The tag of a name and a network together.
-fn pair(key: &MacKey, who: &str, network: &str) -> String {
-    tag(key, "pair", &format!("{who}.{network}"))
+fn pair_tag(key: &MacKey, name: &str, network: &str) -> String {
+    tag(key, "pair", &format!("{name}.{network}"))
 }
 
 /// A MAC of `text` prefixed with its kind, so that tags of different kinds are never equal.
@@ -722,7 +730,7 @@ fn tag(key: &MacKey, kind: &str, text: &str) -> String {
     URL_SAFE_NO_PAD.encode(key.mac(format!("{kind}\0{text}").as_bytes()))
 }
 
-/// An attempt may not be made.
+/// Why an attempt was refused or could not be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ThrottleError {
     /// There have been too many attempts.
@@ -737,7 +745,7 @@ pub enum ThrottleError {
     /// The peppers could not be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The check for which the attempt was reserved did not end in time.
+    /// The work for which the attempt was reserved took too long.
     #[error("the check took too long")]
     Overdue,
 }

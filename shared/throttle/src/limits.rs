@@ -1,10 +1,10 @@
-//! The configured limits.
+//! The limits, configurable and fixed.
 
 use jiff::SignedDuration;
 use process::{Reader, Settings};
 use store::{Beyond, Limit};
 
-/// The limits of all counters.
+/// The configurable limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub(crate) pair: Limit,
@@ -29,9 +29,9 @@ pub(crate) fn wider(limit: Limit) -> Limit {
 }
 
 impl Settings for Limits {
-    /// From `THROTTLE_PAIR_`, `THROTTLE_NAME_`, `THROTTLE_NETWORK_`, `THROTTLE_REGISTER_` and
-    /// `THROTTLE_MAIL_`, each with `FREE` and `WINDOW_SECONDS`. The first two also have `BASE_SECONDS` and
-    /// `MAX_SECONDS`.
+    /// Reads the variables with the prefixes `THROTTLE_PAIR_`, `THROTTLE_NAME_`, `THROTTLE_NETWORK_`,
+    /// `THROTTLE_REGISTER_` and `THROTTLE_MAIL_`, each followed by `FREE` or `WINDOW_SECONDS`. The first two
+    /// prefixes may also be followed by `BASE_SECONDS` or `MAX_SECONDS`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let pair = Doubling {
             free: ("THROTTLE_PAIR_FREE", 3),
@@ -63,18 +63,18 @@ impl Settings for Limits {
     }
 }
 
-/// The limits of mails with codes to one address. They are not configurable: higher limits would let
-/// strangers annoy the owner of the address, who has a separate limit of five on a known network.
+/// The limits on emails with codes to one address. They are not configurable, because higher limits would let
+/// strangers annoy the owner of the address. On a known network, the owner has a separate limit.
 pub(crate) struct Postage;
 
 impl Postage {
-    /// Requests for an address from one network.
+    /// Emails to one address, requested from one network, in an hour.
     pub(crate) const PAIR: Limit = hours(3, 1);
-    /// Requests for an address from anywhere, in an hour.
+    /// Emails to one address, requested from anywhere, in an hour.
     pub(crate) const HOUR: Limit = hours(5, 1);
-    /// Requests for an address from anywhere, in a day.
+    /// Emails to one address, requested from anywhere, in a day.
     pub(crate) const DAY: Limit = hours(10, 24);
-    /// Requests for an address from a network that is known to the account.
+    /// Emails to one address, requested from one network that is known to the account, in an hour.
     pub(crate) const KNOWN: Limit = hours(5, 1);
 }
 
@@ -82,7 +82,7 @@ const fn hours(free: u32, hours: i64) -> Limit {
     Limit { free, beyond: Beyond::WindowEnd, window: SignedDuration::from_hours(hours) }
 }
 
-/// The variables of a limit that doubles, with their defaults.
+/// The variables of a limit whose wait doubles, with their defaults.
 struct Doubling {
     free: (&'static str, u32),
     base: (&'static str, i64),

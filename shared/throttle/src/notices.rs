@@ -11,30 +11,30 @@ use process::{Clock, Random};
 use secrets::Cached;
 use store::{Beyond, CounterKey, Counters, Limit, Receipt, Reserved};
 
-use crate::{ThrottleError, not_told, tag};
+use crate::{ThrottleError, log_counters_not_told, tag};
 
-/// The number of notices to one address in a day, which begins with the first notice. It is not configurable:
-/// a larger number would only help attackers who flood an address.
-const PER_DAY: Limit = a_day(10);
+/// The limit on notices to one address in a day, which begins with the first notice. It is not configurable,
+/// because a higher limit would only help attackers who flood an address.
+const PER_DAY: Limit = per_day(10);
 
-/// The number of these notices that anyone can cause. It is low, so that strangers cannot use up the notices
-/// of a day and thereby suppress the notice of an attack.
-const BY_ANYONE: Limit = a_day(3);
+/// The limit on those of the notices that anyone can cause. It is low, so that strangers cannot use up the
+/// notices of a day and thereby suppress the notice of an attack.
+const BY_ANYONE: Limit = per_day(3);
 
-const fn a_day(free: u32) -> Limit {
+const fn per_day(free: u32) -> Limit {
     Limit { free, beyond: Beyond::WindowEnd, window: SignedDuration::from_hours(24) }
 }
 
 /// Who can cause a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CausedBy {
-    /// Only someone who knows the account's password or has one of its tokens.
+    /// Only people who know the account's password or have one of its tokens.
     Insiders,
     /// Anyone who knows the address.
     Anyone,
 }
 
-/// Counts the notices that an address gets. The counters are keyed by MACs of addresses.
+/// Limits the notices that an address gets. The keys of its counters are MACs of addresses.
 pub struct NoticeBudget {
     counters: Counters,
     peppers: Arc<Cached<Peppers>>,
@@ -48,7 +48,7 @@ impl fmt::Debug for NoticeBudget {
     }
 }
 
-/// A notice that may be sent. It counts unless it is given back.
+/// A reserved notice. It counts unless it is given back.
 #[derive(Debug)]
 #[must_use = "give back a notice that is not sent, or it counts towards the budget"]
 pub struct NoticeReceipt<'a> {
@@ -57,7 +57,7 @@ pub struct NoticeReceipt<'a> {
 }
 
 impl NoticeBudget {
-    /// Creates a budget on `counters`.
+    /// Creates a budget that counts notices with `counters`.
     #[must_use]
     pub fn new(
         counters: Counters,
@@ -68,11 +68,10 @@ impl NoticeBudget {
         Self { counters, peppers, clock, random }
     }
 
-    /// Reserves a notice to `address`, or returns `None` if the address has already had all its notices for
-    /// the day.
+    /// Reserves a notice to `address`. `None` if the address has already received all its notices for the day.
     ///
     /// # Errors
-    /// When the counters cannot be reached. Nothing is counted then.
+    /// When the counters cannot be reached. The notice is not counted then.
     pub async fn reserve(
         &self,
         address: &CanonicalName,
@@ -93,7 +92,7 @@ impl NoticeBudget {
                 }
                 Err(error) => {
                     if let Err(error) = granted.give_back().await {
-                        not_told(error);
+                        log_counters_not_told(error);
                     }
                     return Err(error.into());
                 }
@@ -104,10 +103,10 @@ impl NoticeBudget {
 }
 
 impl NoticeReceipt<'_> {
-    /// Gives the reservation back: a notice that was not sent uses up no limit.
+    /// Gives the reservation back, so that the notice does not count.
     ///
     /// # Errors
-    /// When a counter cannot be reached. The reservations on the others are given back nevertheless.
+    /// When a counter cannot be reached. The reservation is given back on all other counters nevertheless.
     pub async fn give_back(self) -> Result<(), ThrottleError> {
         let counters = &self.budget.counters;
         let given_back = self.receipts.iter().map(|it| counters.give_back(it));

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use store::CounterKey;
 
 /// The maximum number of remembered counters.
-const MOST: usize = 1_024;
+const CAPACITY: usize = 1_024;
 
 /// The counters that have refused an attempt, each until its wait is over.
 ///
-/// This memory of one instance refuses nothing. It only determines the order of reservations, so it may be
-/// incomplete, or outdated when a counter has been cleared.
+/// Each instance has its own memory, which only determines the order of reservations and refuses nothing. So it
+/// may be incomplete, or outdated after a counter has been cleared.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(Mutex<HashMap<CounterKey, Timestamp>>);
 
@@ -21,19 +21,19 @@ impl Refusals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether one of these counters is expected to refuse an attempt at the time `now`.
+    /// Whether one of these counters is expected to refuse an attempt at `now`.
     pub(crate) fn expected(&self, counters: &[CounterKey], now: Timestamp) -> bool {
         let refusals = self.lock();
         counters.iter().any(|counter| refusals.get(counter).is_some_and(|until| now < *until))
     }
 
-    /// Remembers that a counter refuses attempts until the time `until`.
+    /// Remembers that a counter refuses attempts until `until`.
     pub(crate) fn remember(&self, counter: CounterKey, until: Timestamp, now: Timestamp) {
         let mut refusals = self.lock();
-        if refusals.len() >= MOST {
+        if refusals.len() >= CAPACITY {
             refusals.retain(|_, until| now < *until);
         }
-        if refusals.len() >= MOST {
+        if refusals.len() >= CAPACITY {
             refusals.clear();
         }
         refusals.insert(counter, until);
@@ -53,9 +53,9 @@ mod tests {
         assert!(refusals.expected(&[counter(1), counter(0)], at(9)));
         assert!(!refusals.expected(&[counter(1)], at(9)));
         assert!(!refusals.expected(&[counter(0)], at(10)));
-        for n in 1..2 * MOST {
+        for n in 1..2 * CAPACITY {
             refusals.remember(counter(n), at(20), at(9));
-            assert!(refusals.lock().len() <= MOST);
+            assert!(refusals.lock().len() <= CAPACITY);
             assert!(refusals.expected(&[counter(n)], at(19)));
         }
     }

@@ -1,4 +1,4 @@
-//! Tests the throttle on an embedded DynamoDB: no burst exceeds its limit, and no stranger locks anyone out.
+//! Tests the throttle on an embedded DynamoDB: no burst exceeds its limit, and strangers lock nobody out.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -37,16 +37,16 @@ impl Bench {
         let user = NewUser { username: "owner", email, roles: &[Role::User] };
         let account = stack.user(user).await;
         let account = stack.confirm(&account).await;
-        // The peppers were created a moment ago by the system clock.
+        // The peppers were just created at the time of the system clock.
         let clock = TestClock::at(process::SystemClock.now());
         Self { stack, clock, account }
     }
 
     fn throttle(&self, settings: &[(&str, &str)]) -> Throttle {
-        self.over(self.stack.client(), settings)
+        self.throttle_on(self.stack.client(), settings)
     }
 
-    fn over(&self, client: dynamo::Client, settings: &[(&str, &str)]) -> Throttle {
+    fn throttle_on(&self, client: dynamo::Client, settings: &[(&str, &str)]) -> Throttle {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let secret = Secret::new(&secrets::Config::file(self.stack.peppers_file()));
         let peppers = Arc::new(Cached::new(secret, CacheSeconds::default(), Arc::clone(&clock)));
@@ -55,7 +55,7 @@ impl Bench {
         Throttle::open(&config, client, peppers, &world)
     }
 
-    /// The counts of all counters.
+    /// The count and the end of the wait of each counter whose count is not zero.
     async fn counted(&self) -> BTreeMap<String, (String, String)> {
         let items = self.stack.items().await.into_iter();
         let counters = items.filter(|item| item.contains_key("count"));
@@ -74,7 +74,7 @@ impl Bench {
         NoticeBudget::new(counters, peppers, clock, Arc::new(SystemRandom))
     }
 
-    /// Raises the epoch of the account, as each new password does.
+    /// Raises the account's epoch, as a password change does.
     async fn raise_epoch(&self) {
         let epochs = Epochs::new(&self.stack.users(), self.stack.client());
         epochs.raise(self.account.id).await.unwrap();
@@ -90,7 +90,7 @@ impl Bench {
         moved.expression_attribute_values(":email", address).send().await.unwrap();
     }
 
-    /// The number of names by which networks are known.
+    /// The number of stored records of known networks.
     async fn known(&self) -> usize {
         let items = self.stack.items().await;
         items.iter().filter(|item| item["pk"].as_s().unwrap().starts_with("KNOWN#")).count()
@@ -109,7 +109,7 @@ fn name(name: &str) -> CanonicalName {
     Username::parse(name).unwrap().canonical().clone()
 }
 
-/// Tries a wrong password. The error is the wait in seconds, if the password was not even checked.
+/// Tries a wrong password. If the attempt is refused, the error is the wait in seconds.
 async fn fail(
     throttle: &Throttle,
     who: impl Borrow<Presented>,
@@ -125,6 +125,7 @@ async fn fail(
     }
 }
 
+/// Tries the right password of `account`. If the attempt is refused, the error is the wait in seconds.
 async fn succeed(
     throttle: &Throttle,
     who: impl Borrow<Presented>,
@@ -179,18 +180,18 @@ async fn a_success_clears_earlier_failures() {
     }
 }
 
-/// The number of concurrent attempts. It is smaller than the number of free attempts at a name: otherwise the
-/// counter of the name could refuse an attempt that the counter of the pair has granted.
+/// The number of concurrent attempts. It is smaller than the number of free attempts at a name. Otherwise the
+/// counter of the name could refuse an attempt that the counter of the name and the network has granted.
 const RACERS: usize = 16;
 
-/// Makes concurrent attempts, each with its own client. All requests wait for each other. Returns how many
-/// attempts were granted.
+/// Makes concurrent attempts, each with its own database client, whose requests all reach the database at once.
+/// Returns how many attempts were granted.
 async fn burst(fault: Fault) -> usize {
     let bench = Bench::start().await;
     // Each attempt makes three reservations and looks up whether the network is known.
     let faults = Faults::together(4 * RACERS, fault);
     let attempts = (0..RACERS).map(|_| {
-        let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+        let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
         let owner = bench.account.username.canonical().clone();
         tokio::spawn(async move {
             fail(&throttle, Presented::Username(owner.clone()), HOME).await.is_ok()
@@ -198,7 +199,7 @@ async fn burst(fault: Fault) -> usize {
     });
     let granted = join_all(attempts).await.into_iter().filter(|granted| *granted.as_ref().unwrap());
     let granted = granted.count();
-    assert!(faults.most_at_once() >= 4 * RACERS, "they did not race");
+    assert!(faults.most_at_once() >= 4 * RACERS, "the requests did not race");
     granted
 }
 
@@ -212,27 +213,26 @@ async fn without_the_conditions_a_whole_burst_is_checked() {
     assert_eq!(burst(Fault::Unconditional).await, RACERS);
 }
 
-/// Strangers on many networks try the owner's name. The owner does not wait on a network that the account
-/// knows.
+/// Strangers on many networks try the owner's name. On a known network, the owner need not wait.
 #[tokio::test]
 async fn strangers_cannot_lock_the_owner_out() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
-    let mut held = 0;
+    let mut refused = 0;
     for n in 0..40 {
         let network = v4([192, 0, 2, n]);
         if fail(&throttle, bench.owner(), Some(network)).await.is_err() {
-            held += 1;
+            refused += 1;
         }
     }
-    assert_eq!(held, 20, "the name has twenty free attempts");
+    assert_eq!(refused, 20, "the name has twenty free attempts");
     let new = Some(v4([198, 51, 100, 99]));
     assert_eq!(succeed(&throttle, bench.owner(), new, &bench.account).await, Err(1));
     for _ in 0..5 {
         assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
     }
-    // The same holds for the e-mail address.
+    // The same holds for the email address.
     let email = Email::parse("owner@example.com").unwrap();
     let by_email = Presented::Email(email.canonical().clone());
     for n in 0..25 {
@@ -241,7 +241,7 @@ async fn strangers_cannot_lock_the_owner_out() {
     }
     assert_eq!(fail(&throttle, &by_email, new).await, Err(1));
     assert_eq!(succeed(&throttle, &by_email, HOME, &bench.account).await, Ok(()));
-    // A network is known for ninety days.
+    // A network stays known for ninety days.
     bench.wait(90 * 24 * 60 * 60 + 1);
     for n in 0..25 {
         let network = v4([192, 0, 2, n]);
@@ -250,7 +250,7 @@ async fn strangers_cannot_lock_the_owner_out() {
     assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Err(1));
 }
 
-/// One network tries one password with many names.
+/// One network tries many names.
 #[tokio::test]
 async fn the_failures_of_one_network_are_limited() {
     let bench = Bench::start().await;
@@ -304,7 +304,7 @@ async fn unknown_names_are_counted_like_known_ones() {
         }
         assert_eq!(answers, [Ok(()), Ok(()), Ok(()), Err(1), Err(1), Err(1)]);
     }
-    // All spellings share a counter, as they do for a possible name.
+    // All spellings of an impossible name share a counter, like those of a possible one.
     for text in ["caf\u{e9}!?", "CAFE\u{301}!\u{ff1f}", "Caf\u{e9}!?"] {
         assert_eq!(
             fail(&throttle, Presented::Impossible(text.to_owned()), ELSEWHERE).await,
@@ -321,7 +321,7 @@ async fn unknown_names_are_counted_like_known_ones() {
 async fn a_lost_answer_counts_once() {
     let bench = Bench::start().await;
     let faults = Faults::script(&[]);
-    let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+    let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
     for _ in 0..3 {
         faults.then(&[Fault::LostAnswer; 4]);
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
@@ -333,7 +333,7 @@ async fn a_lost_answer_counts_once() {
 async fn nothing_is_granted_while_the_counters_cannot_be_reached() {
     let bench = Bench::start().await;
     let faults = Faults::always(Fault::Throttled);
-    let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+    let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
     assert!(matches!(throttle.attempt(&bench.owner(), HOME).await, Err(ThrottleError::Store(_))));
     assert!(throttle.registration(HOME).await.is_err());
 }
@@ -378,7 +378,7 @@ fn all_invalid_variables_are_reported_together() {
     }
 }
 
-/// Requests `count` mails without waiting. Returns which of them may be sent.
+/// Requests `count` emails without waiting. Returns which of them may be sent.
 async fn mails(throttle: &Throttle, network: Option<Network>, count: usize) -> Vec<bool> {
     let address = Email::parse("owner@example.com").unwrap();
     let mut paid = Vec::new();
@@ -394,17 +394,17 @@ async fn an_address_gets_three_mails_an_hour_per_network_five_in_total_and_ten_a
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     assert_eq!(mails(&throttle, HOME, 5).await, [true, true, true, false, false]);
-    // A refused request counts nowhere: two more mails are left in this hour.
+    // A refused request counts on no counter, so two more emails are left in this hour.
     assert_eq!(mails(&throttle, ELSEWHERE, 3).await, [true, true, false]);
     assert_eq!(mails(&throttle, Some(v4([198, 51, 100, 2])), 1).await, [false]);
-    // Other addresses are not limited.
+    // Other addresses are not affected.
     let other = Email::parse("other@example.com").unwrap();
     let postage = throttle.postage(other.canonical(), HOME).await.unwrap();
     assert!(matches!(postage, Postal::Paid(_)));
     bench.wait(60 * 60 + 1);
     assert_eq!(mails(&throttle, HOME, 4).await, [true, true, true, false]);
     assert_eq!(mails(&throttle, ELSEWHERE, 3).await, [true, true, false]);
-    // The day's ten are used up.
+    // The ten emails of the day are used up.
     bench.wait(60 * 60 + 1);
     assert_eq!(mails(&throttle, HOME, 1).await, [false]);
     bench.wait(22 * 60 * 60 + 1);
@@ -425,12 +425,12 @@ async fn a_known_network_has_five_mails_that_strangers_cannot_use_up() {
     assert_eq!(mails(&throttle, HOME, 1).await, [true]);
 }
 
-/// Requests mails concurrently, each with its own client and network. Returns how many may be sent.
+/// Requests emails concurrently, each with its own client and network. Returns how many may be sent.
 async fn burst_of_mails(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let faults = Faults::together(RACERS, fault);
     let asked = (0_u8..).take(RACERS).map(|n| {
-        let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+        let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
         tokio::spawn(async move {
             let address = Email::parse("owner@example.com").unwrap();
             let network = v4([198, 51, 100, n]);
@@ -439,7 +439,7 @@ async fn burst_of_mails(fault: Fault) -> usize {
         })
     });
     let paid = join_all(asked).await.into_iter().filter(|paid| *paid.as_ref().unwrap()).count();
-    assert!(faults.most_at_once() >= RACERS, "they did not race");
+    assert!(faults.most_at_once() >= RACERS, "the requests did not race");
     paid
 }
 
@@ -461,8 +461,8 @@ async fn a_network_may_request_twenty_mails_in_ten_minutes() {
     for _ in 0..20 {
         throttle.mail_request(HOME).await.unwrap();
     }
-    let held = throttle.mail_request(HOME).await.unwrap_err();
-    assert!(matches!(held, ThrottleError::TooMany { retry_after: 1..=601 }), "{held}");
+    let refused = throttle.mail_request(HOME).await.unwrap_err();
+    assert!(matches!(refused, ThrottleError::TooMany { retry_after: 1..=601 }), "{refused}");
     throttle.mail_request(ELSEWHERE).await.unwrap();
     bench.wait(601);
     throttle.mail_request(HOME).await.unwrap();
@@ -471,7 +471,7 @@ async fn a_network_may_request_twenty_mails_in_ten_minutes() {
 }
 
 #[tokio::test]
-async fn an_attempt_without_a_name_counts_only_for_its_network() {
+async fn an_attempt_without_a_name_counts_only_on_its_network() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[("THROTTLE_NETWORK_FREE", "3")]);
     for _ in 0..5 {
@@ -481,11 +481,11 @@ async fn an_attempt_without_a_name_counts_only_for_its_network() {
         drop(throttle.bare_attempt(HOME).await.unwrap());
     }
     assert!(throttle.bare_attempt(HOME).await.is_err());
-    assert!(fail(&throttle, bench.owner(), HOME).await.is_err(), "it is the same counter");
+    assert!(fail(&throttle, bench.owner(), HOME).await.is_err(), "logins use the same counter");
     drop(throttle.bare_attempt(ELSEWHERE).await.unwrap());
 }
 
-/// A correct code is not a login, so it makes no network known.
+/// Presenting a correct code is not a login, so it makes no network known.
 #[tokio::test]
 async fn a_passed_attempt_is_released_and_makes_no_network_known() {
     let bench = Bench::start().await;
@@ -494,12 +494,15 @@ async fn a_passed_attempt_is_released_and_makes_no_network_known() {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     }
     throttle.attempt(&bench.owner(), HOME).await.unwrap().passed().await;
-    // The counter of the pair is cleared, and one free attempt at the name is left.
+    // The counter of the name and the network is cleared, and one free attempt at the name is left.
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
-    assert!(fail(&throttle, bench.owner(), HOME).await.is_err(), "refused by the name");
+    assert!(
+        fail(&throttle, bench.owner(), HOME).await.is_err(),
+        "refused by the counter of the name"
+    );
 }
 
-/// Strangers use up the free attempts of a name, each from a different network.
+/// Uses up the free attempts at a name from many networks, as strangers could.
 async fn use_up(throttle: &Throttle, who: impl Borrow<Presented>) {
     for n in 0..25 {
         let _ = fail(throttle, who.borrow(), Some(v4([192, 0, 2, n]))).await;
@@ -520,14 +523,14 @@ async fn a_reset_makes_its_network_known_and_forgets_the_others() {
     bench.raise_epoch().await;
     let recovered = throttle.recovered(&bench.account, HOME).await.unwrap();
     assert_eq!(recovered, Familiarity::New);
-    // The failures of this network are forgotten, and failures of strangers do not make it wait, by either
-    // name.
+    // For both names, the failures from this network are forgotten, and the failures of strangers do not make it
+    // wait.
     for who in [bench.owner(), by_email()] {
         use_up(&throttle, &who).await;
         assert_eq!(fail(&throttle, &who, HOME).await, Ok(()));
         assert_eq!(fail(&throttle, &who, ELSEWHERE).await, Err(1), "a former network");
     }
-    // The mail proved that the account's owner owns the address, even if it was not confirmed before.
+    // The email proves that the account's owner owns the address, even if it was not confirmed before.
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let account = Account { email_standing: EmailStanding::Unverified, ..bench.account.clone() };
@@ -538,19 +541,19 @@ async fn a_reset_makes_its_network_known_and_forgets_the_others() {
 }
 
 #[tokio::test]
-async fn any_number_of_networks_is_forgotten() {
+async fn all_networks_of_a_name_are_forgotten() {
     let bench = Bench::start().await;
     let networks = KnownNetworks::new(&bench.stack.users(), bench.stack.client());
     let now = bench.clock.now();
     let until = now + SignedDuration::from_hours(24);
     for n in 0..250 {
         let network = format!("network {n}");
-        assert!(networks.know(&bench.account, &["somebody"], &network, until).await.unwrap());
+        assert!(networks.record(&bench.account, &["somebody"], &network, until).await.unwrap());
     }
-    assert!(networks.know(&bench.account, &["somebody else"], "network", until).await.unwrap());
+    assert!(networks.record(&bench.account, &["somebody else"], "network", until).await.unwrap());
     networks.forget("somebody").await.unwrap();
-    assert!(!networks.knows_any("somebody", now).await.unwrap());
-    assert!(networks.knows_any("somebody else", now).await.unwrap());
+    assert!(!networks.any_known("somebody", now).await.unwrap());
+    assert!(networks.any_known("somebody else", now).await.unwrap());
 }
 
 #[tokio::test]
@@ -559,7 +562,7 @@ async fn a_network_that_cannot_be_forgotten_does_not_keep_the_others_known() {
     let networks = KnownNetworks::new(&bench.stack.users(), bench.stack.client());
     let until = bench.clock.now() + SignedDuration::from_hours(24);
     for network in ["a", "b", "c"] {
-        networks.know(&bench.account, &["somebody"], network, until).await.unwrap();
+        networks.record(&bench.account, &["somebody"], network, until).await.unwrap();
     }
     // The first request lists the networks.
     let faults = Faults::script(&[Fault::None, Fault::AccessDenied]);
@@ -568,8 +571,8 @@ async fn a_network_that_cannot_be_forgotten_does_not_keep_the_others_known() {
     assert_eq!(bench.known().await, 1);
 }
 
-/// A login proves a password. If the password is replaced before the network is recorded, nobody has signed
-/// in from there with the current password.
+/// If the password is replaced before the network of a login is recorded, nobody has signed in from this network
+/// with the current password.
 #[tokio::test]
 async fn a_login_whose_password_is_replaced_concurrently_makes_no_network_known() {
     let bench = Bench::start().await;
@@ -578,24 +581,25 @@ async fn a_login_whose_password_is_replaced_concurrently_makes_no_network_known(
     bench.raise_epoch().await;
     throttle.recovered(&bench.account, HOME).await.unwrap();
     attempt.succeeded(&bench.account).await;
-    assert_eq!(bench.known().await, 2, "the network of the reset, by both names");
+    assert_eq!(bench.known().await, 2, "the network of the reset, under both names");
     use_up(&throttle, bench.owner()).await;
     assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Err(1));
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
-    // The same holds for a reset that a later one has overtaken.
+    // The same holds for a reset that is followed by another one before its network is recorded.
     bench.raise_epoch().await;
     throttle.recovered(&bench.account, ELSEWHERE).await.unwrap();
     assert_eq!(bench.known().await, 0);
 }
 
-/// The party that the notice reports can make the recording of the network fail.
+/// The intruder of whom the notice warns could make the recording of the network fail.
 #[tokio::test]
 async fn a_network_is_new_even_if_it_cannot_be_recorded() {
     let bench = Bench::start().await;
     assert_eq!(succeed(&bench.throttle(&[]), bench.owner(), HOME, &bench.account).await, Ok(()));
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[]);
-    let throttle = bench.over(dynamo::connect(&env.settings::<dynamo::Config>().unwrap()), &[]);
+    let throttle =
+        bench.throttle_on(dynamo::connect(&env.settings::<dynamo::Config>().unwrap()), &[]);
     interceptor.fail_when(|call| {
         let is_transaction = call.body.get("TransactItems").is_some();
         if is_transaction { Fault::AccessDenied } else { Fault::None }
@@ -605,9 +609,9 @@ async fn a_network_is_new_even_if_it_cannot_be_recorded() {
     assert_eq!(throttle.recovered(&bench.account, ELSEWHERE).await.unwrap(), Familiarity::New);
 }
 
-/// A later owner of the address must not be exposed to the networks of its previous owner.
+/// A later owner of the address must not inherit the known networks of the previous owner.
 #[tokio::test]
-async fn an_address_that_an_account_gives_up_knows_none_of_its_networks() {
+async fn no_network_stays_known_under_an_address_that_is_given_up() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let [old, new] = ["owner@example.com", "new@example.com"]
@@ -615,8 +619,8 @@ async fn an_address_that_an_account_gives_up_knows_none_of_its_networks() {
     assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
     let late = throttle.attempt(&bench.owner(), ELSEWHERE).await.unwrap();
     bench.move_to("new@example.com").await;
-    throttle.moved(Some(&old), &new).await;
-    assert_eq!(bench.known().await, 1, "by the username");
+    throttle.address_changed(Some(&old), &new).await;
+    assert_eq!(bench.known().await, 1, "under the username");
     // This login read the account before its address changed.
     late.succeeded(&bench.account).await;
     assert_eq!(bench.known().await, 1);
@@ -627,7 +631,7 @@ async fn an_address_that_an_account_gives_up_knows_none_of_its_networks() {
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
 }
 
-/// An account registered with a stranger's address is not exempt from the limits that protect its owner.
+/// Registering with a stranger's address gives no exemption from the limits that protect the stranger.
 #[tokio::test]
 async fn an_unconfirmed_address_makes_no_network_known() {
     let bench = Bench::start().await;
@@ -639,26 +643,26 @@ async fn an_unconfirmed_address_makes_no_network_known() {
         assert_eq!(succeed(&throttle, &who, HOME, &account).await, Ok(()));
     }
     let strangers = [true, true, true, false];
-    assert_eq!(mails(&throttle, HOME, 4).await, strangers, "like a stranger's network");
+    assert_eq!(mails(&throttle, HOME, 4).await, strangers, "the limit of an unknown network");
     use_up(&throttle, by_email()).await;
     assert_eq!(fail(&throttle, by_email(), HOME).await, Err(1));
-    // The account has signed in from there by its username.
+    // The network is known under the username.
     use_up(&throttle, bench.owner()).await;
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
-    // Once the address is confirmed, a login by it makes the network known.
+    // Once the address is confirmed, a login with it makes the network known.
     bench.wait(24 * 60 * 60 + 1);
     assert_eq!(succeed(&throttle, by_email(), HOME, &bench.account).await, Ok(()));
     use_up(&throttle, by_email()).await;
     assert_eq!(fail(&throttle, by_email(), HOME).await, Ok(()));
 }
 
-/// The /64 number `n` of a /48.
-fn of_48(site: u16, n: u16) -> Network {
+/// The /64 with the number `n` in the /48 with the number `site`.
+fn slash_64(site: u16, n: u16) -> Network {
     Network::of(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, site, n, 0, 0, 0, 1)))
 }
 
 #[tokio::test]
-async fn an_ipv6_48_has_ten_times_the_limits_of_a_64() {
+async fn an_ipv6_slash_48_has_ten_times_the_limits_of_a_slash_64() {
     let bench = Bench::start().await;
     let settings = [
         ("THROTTLE_PAIR_FREE", "2"),
@@ -668,87 +672,87 @@ async fn an_ipv6_48_has_ten_times_the_limits_of_a_64() {
         ("THROTTLE_MAIL_FREE", "2"),
     ];
     let throttle = bench.throttle(&settings);
-    // One name, each time from another /64.
+    // Attempts at one name, each from another /64.
     for n in 0..20 {
-        assert_eq!(fail(&throttle, bench.owner(), Some(of_48(1, n))).await, Ok(()), "{n}");
+        assert_eq!(fail(&throttle, bench.owner(), Some(slash_64(1, n))).await, Ok(()), "{n}");
     }
-    assert_eq!(fail(&throttle, bench.owner(), Some(of_48(1, 20))).await, Err(1));
-    assert_eq!(fail(&throttle, bench.owner(), Some(of_48(2, 0))).await, Ok(()), "another /48");
-    // Many names.
+    assert_eq!(fail(&throttle, bench.owner(), Some(slash_64(1, 20))).await, Err(1));
+    assert_eq!(fail(&throttle, bench.owner(), Some(slash_64(2, 0))).await, Ok(()), "another /48");
+    // Attempts at many names.
     for n in 0..30 {
         let nobody = name(&format!("nobody-{n}"));
         let who = Presented::Username(nobody.clone());
-        assert_eq!(fail(&throttle, who, Some(of_48(3, n))).await, Ok(()), "{n}");
+        assert_eq!(fail(&throttle, who, Some(slash_64(3, n))).await, Ok(()), "{n}");
     }
     let nobody = name("nobody-30");
     assert!(
-        fail(&throttle, Presented::Username(nobody.clone()), Some(of_48(3, 30))).await.is_err()
+        fail(&throttle, Presented::Username(nobody.clone()), Some(slash_64(3, 30))).await.is_err()
     );
     // A single /64 has the limits of an IPv4 address.
-    let one = of_48(4, 0);
+    let one = slash_64(4, 0);
     for _ in 0..2 {
         assert_eq!(fail(&throttle, bench.owner(), Some(one)).await, Ok(()));
         assert!(throttle.registration(Some(one)).await.is_ok());
     }
     assert_eq!(fail(&throttle, bench.owner(), Some(one)).await, Err(1));
     assert!(throttle.registration(Some(one)).await.is_err());
-    // Registrations, of which the single /64 has used two, and requests for mails.
+    // Registrations, of which the single /64 has used two, and requests for emails.
     for n in 1..19 {
-        assert!(throttle.registration(Some(of_48(4, n))).await.is_ok(), "{n}");
+        assert!(throttle.registration(Some(slash_64(4, n))).await.is_ok(), "{n}");
     }
-    assert!(throttle.registration(Some(of_48(4, 19))).await.is_err());
+    assert!(throttle.registration(Some(slash_64(4, 19))).await.is_err());
     for n in 0..20 {
-        assert!(throttle.mail_request(Some(of_48(5, n))).await.is_ok(), "{n}");
+        assert!(throttle.mail_request(Some(slash_64(5, n))).await.is_ok(), "{n}");
     }
-    assert!(throttle.mail_request(Some(of_48(5, 20))).await.is_err());
+    assert!(throttle.mail_request(Some(slash_64(5, 20))).await.is_err());
 }
 
 #[tokio::test]
-async fn mails_to_an_address_are_counted_for_an_ipv6_48_too() {
+async fn mails_to_an_address_are_also_counted_per_ipv6_slash_48() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
-    assert_eq!(mails(&throttle, Some(of_48(1, 0)), 1).await, [true]);
+    assert_eq!(mails(&throttle, Some(slash_64(1, 0)), 1).await, [true]);
     let counted = bench.counted().await;
     let pairs = counted.keys().filter(|key| key.starts_with("COUNTER#MAIL_PAIR#")).count();
     assert_eq!(pairs, 2, "{counted:?}");
-    // A known /64 has five mails, and its /48 has fifty.
+    // A known /64 gets five emails, and its /48 gets fifty.
     for n in 0..11 {
-        let network = of_48(2, n);
+        let network = slash_64(2, n);
         assert_eq!(succeed(&throttle, bench.owner(), Some(network), &bench.account).await, Ok(()));
         assert_eq!(mails(&throttle, Some(network), 5).await, [n < 10; 5], "{n}");
     }
 }
 
 #[tokio::test]
-async fn successes_in_an_ipv6_48_use_up_no_limit() {
+async fn successes_in_an_ipv6_slash_48_use_up_no_limit() {
     let bench = Bench::start().await;
     let settings = [("THROTTLE_PAIR_FREE", "1"), ("THROTTLE_NETWORK_FREE", "1")];
     let throttle = bench.throttle(&settings);
     for n in 0..25 {
-        let network = of_48(1, n);
+        let network = slash_64(1, n);
         assert_eq!(succeed(&throttle, bench.owner(), Some(network), &bench.account).await, Ok(()));
     }
     assert_eq!(bench.counted().await, BTreeMap::new());
 }
 
-/// The bodies of the requests after the first `before`.
+/// The bodies of all requests except the first `before`.
 fn requests(faults: &Faults, before: usize) -> String {
     format!("{:?}", &faults.bodies()[before..])
 }
 
-/// Otherwise one network could keep the counter of a name reserved by throttled attempts, and an owner on an
-/// unknown network would be refused.
+/// If throttled attempts made reservations on the counter of the name, one network could keep the counter reserved,
+/// and the owner would be refused on an unknown network.
 #[tokio::test]
 async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_name() {
     let bench = Bench::start().await;
-    for (settings, held) in [
-        // Refused by the counter of name and network, and by the counter of the network.
+    for (settings, free) in [
+        // In the first case the counter of the name and the network refuses, in the second that of the network.
         (&[][..], 3),
         (&[("THROTTLE_NETWORK_FREE", "2")][..], 2),
     ] {
         let faults = Faults::script(&[]);
-        let throttle = bench.over(bench.stack.faulty_client(&faults), settings);
-        for _ in 0..held {
+        let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), settings);
+        for _ in 0..free {
             assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Ok(()));
         }
         let wait = fail(&throttle, bench.owner(), ELSEWHERE).await.unwrap_err();
@@ -774,7 +778,7 @@ async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_na
 async fn a_flood_of_requests_for_mail_reserves_nothing_on_the_counters_of_the_address() {
     let bench = Bench::start().await;
     let faults = Faults::script(&[]);
-    let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+    let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
     assert_eq!(mails(&throttle, HOME, 4).await, [true, true, true, false]);
     let before = faults.requests();
     assert_eq!(mails(&throttle, HOME, 5).await, [false; 5]);
@@ -787,24 +791,24 @@ async fn a_flood_of_requests_for_mail_reserves_nothing_on_the_counters_of_the_ad
 async fn an_attempt_that_fails_on_one_counter_counts_on_none() {
     let bench = Bench::start().await;
     let good = bench.throttle(&[]);
-    let home = of_48(1, 1);
+    let home = slash_64(1, 1);
     let home = Some(home);
     for _ in 0..2 {
         assert_eq!(fail(&good, bench.owner(), home).await, Ok(()));
     }
     let before = bench.counted().await;
     assert_eq!(before.len(), 5, "{before:?}");
-    // The fifth request looks up whether the network is known.
+    // One of the six requests looks up whether the network is known. The others are reservations.
     for n in 0..6 {
         let faults = Faults::script(&[vec![Fault::None; n], vec![Fault::AccessDenied]].concat());
-        let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+        let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
         let refused = throttle.attempt(&bench.owner(), home).await.err();
         assert!(matches!(refused, Some(ThrottleError::Store(_))), "{n}: {refused:?}");
         assert_eq!(bench.counted().await, before, "{n}");
     }
 }
 
-/// An attempt uses up a limit if and only if the guess was wrong.
+/// An attempt counts if and only if the guess was wrong.
 #[tokio::test]
 async fn an_attempt_that_the_server_cannot_carry_out_does_not_count() {
     let bench = Bench::start().await;
@@ -816,7 +820,7 @@ async fn an_attempt_that_the_server_cannot_carry_out_does_not_count() {
     let failed = attempt.carry_out(async { Err::<(), ThrottleError>(outage().into()) }).await;
     assert!(failed.is_err());
     assert_eq!(bench.counted().await, before);
-    // A check that takes too long does not count either.
+    // An attempt whose check takes too long does not count either.
     let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
     let late = attempt.carry_out(std::future::pending::<Result<(), ThrottleError>>()).await;
     assert!(matches!(late, Err(ThrottleError::Overdue)));
@@ -836,7 +840,7 @@ async fn an_attempt_that_the_server_cannot_carry_out_does_not_count() {
 async fn a_reservation_is_released_once_despite_lost_answers() {
     let bench = Bench::start().await;
     let faults = Faults::script(&[]);
-    let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+    let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
     for _ in 0..2 {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     }
@@ -847,7 +851,7 @@ async fn a_reservation_is_released_once_despite_lost_answers() {
         attempt.withdraw().await;
         assert_eq!(bench.counted().await, before, "{fault:?}");
     }
-    // Another attempt in between makes the release lower the counter instead of restoring its state.
+    // If another attempt has changed the counter, the release lowers it instead of restoring its state.
     let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
     let other = throttle.attempt(&bench.owner(), ELSEWHERE).await.unwrap();
     faults.then(&[Fault::LostAnswer; 6]);
@@ -861,13 +865,13 @@ async fn a_reservation_is_released_once_despite_lost_answers() {
 async fn an_attempt_whose_reservation_was_retried_leaves_no_wait() {
     let bench = Bench::start().await;
     let faults = Faults::script(&[]);
-    let throttle = bench.over(bench.stack.faulty_client(&faults), &[]);
+    let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
     for _ in 0..2 {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     }
     let before = bench.counted().await;
-    // The first four requests update three counters and look up the network. The fifth compares and writes
-    // the counter of the pair, which then imposes a wait.
+    // The first four requests update three counters and look up the network. The fifth replaces the counter of
+    // the name and the network, which then imposes a wait.
     faults.then(&[&[Fault::None; 4][..], &[Fault::LostAnswer]].concat());
     let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
     assert_eq!(faults.operations().iter().filter(|it| *it == "UpdateItem").count(), 11);
@@ -887,7 +891,7 @@ async fn a_network_is_new_only_if_others_are_known() {
     assert_eq!(sign_in(HOME).await, Familiarity::Usual);
     assert_eq!(sign_in(ELSEWHERE).await, Familiarity::New);
     assert_eq!(sign_in(ELSEWHERE).await, Familiarity::Usual);
-    // The account knows the network, whichever name the login uses.
+    // The network is known, whichever name the login uses.
     let email = bench.account.email.clone().unwrap();
     let attempt =
         throttle.attempt(&Presented::Email(email.canonical().clone()), HOME).await.unwrap();
@@ -898,11 +902,12 @@ async fn a_network_is_new_only_if_others_are_known() {
     assert_eq!(sign_in(ELSEWHERE).await, Familiarity::New);
 }
 
-/// Reserves notices one after the other. Returns how many may be sent.
+/// Reserves notices that only insiders can cause. Returns how many may be sent.
 async fn notices(budget: &NoticeBudget, address: &str, count: usize) -> usize {
     notices_by(CausedBy::Insiders, budget, address, count).await
 }
 
+/// Reserves notices one after the other. Returns how many may be sent.
 async fn notices_by(by: CausedBy, budget: &NoticeBudget, address: &str, count: usize) -> usize {
     let address = Email::parse(address).unwrap();
     let mut sent = 0;
@@ -912,7 +917,7 @@ async fn notices_by(by: CausedBy, budget: &NoticeBudget, address: &str, count: u
     sent
 }
 
-/// These three are part of the ten notices of a day.
+/// The three notices are among the ten of a day.
 #[tokio::test]
 async fn anyone_can_cause_three_notices_a_day() {
     let bench = Bench::start().await;
@@ -981,7 +986,7 @@ async fn burst_of_notices(fault: Fault) -> usize {
         tokio::spawn(async move { notices(&budget, "owner@example.com", 1).await })
     });
     let sent = join_all(asked).await.into_iter().map(Result::unwrap).sum();
-    assert!(faults.most_at_once() >= RACERS, "they did not race");
+    assert!(faults.most_at_once() >= RACERS, "the requests did not race");
     sent
 }
 

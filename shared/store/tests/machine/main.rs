@@ -1,5 +1,5 @@
-//! Compares sessions, from login to their end, with a model: after any sequence of operations and faults,
-//! every answer and all stored sessions must equal the model's.
+//! Compares the handles of sessions with a model: after any sequence of operations and faults, every answer and
+//! all stored sessions must equal the model's.
 
 #![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -22,7 +22,7 @@ const TRANSITIONS: std::ops::Range<usize> = 20..50;
 /// How often the model gave each answer to a refresh.
 type Tally = BTreeMap<String, usize>;
 
-/// Runs an implementation and the model side by side. Returns the tally of the answers, or a difference.
+/// Runs an implementation and the model side by side. Returns the tally of the answers, or the first difference.
 fn run<I: Implementation>(runner: &mut TestRunner) -> Result<Tally, String> {
     let tally = RefCell::new(Tally::new());
     let config = runner.config().clone();
@@ -40,7 +40,7 @@ fn run<I: Implementation>(runner: &mut TestRunner) -> Result<Tally, String> {
     }
 }
 
-/// Counts the model's answers to refreshes, and their reasons.
+/// Counts the model's answers to refreshes, by their reasons.
 fn count(model: &Model, transitions: &[Transition], tally: &mut Tally) {
     let mut model = model.clone();
     for transition in transitions {
@@ -53,7 +53,7 @@ fn count(model: &Model, transitions: &[Transition], tally: &mut Tally) {
         };
         let answer = match (refreshed, token) {
             (Refreshed::Live(_, Judgement::Successor), Token::Behind(0)) => {
-                "Successor, after the answer to its own rotation was lost".to_owned()
+                "Successor, after a lost answer to its own rotation".to_owned()
             }
             (Refreshed::Live(_, judgement), _) => format!("{judgement:?}"),
             (Refreshed::Ended, _) => format!("Ended, {}", before.ending(*session).unwrap()),
@@ -64,13 +64,13 @@ fn count(model: &Model, transitions: &[Transition], tally: &mut Tally) {
 }
 
 #[test]
-fn answers_and_stored_sessions_equal_the_models() {
+fn answers_and_stored_sessions_match_the_model() {
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
     let tally =
         run::<Unmodified>(&mut TestRunner::new(config)).unwrap_or_else(|why| panic!("{why}"));
     println!("{tally:#?}");
     // Four answers for a live session, three for an ended one, one for reuse, and one for a token ahead.
-    assert_eq!(tally.len(), 9, "some answer was never given: {tally:?}");
+    assert_eq!(tally.len(), 9, "not every kind of answer was given: {tally:?}");
 }
 
 /// Whether the test finds a difference between the model and a defective implementation.
@@ -78,7 +78,7 @@ fn is_noticed<I: Implementation>() -> bool {
     let config = Config {
         cases: CASES,
         failure_persistence: None,
-        // With 0, `proptest-state-machine` panics.
+        // `proptest-state-machine` panics if this is 0.
         max_shrink_iters: 1,
         ..Config::default()
     };

@@ -1,4 +1,5 @@
-//! The model of stored sessions and of answers. [`store::Chain::judge`] decides, as in the implementation.
+//! The model of the stored sessions and the answers. [`store::Chain::judge`] judges each token, as in the
+//! implementation.
 
 use identity::{SessionEpoch, SessionId};
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +24,7 @@ pub(crate) const PEPPER: &str = "login";
 pub(crate) struct Model {
     pub(crate) now: Timestamp,
     pub(crate) epoch: SessionEpoch,
-    /// Every session that has begun. `None` once it is no longer in the table.
+    /// All sessions that have begun. `None` replaces a session that is no longer in the table.
     pub(crate) sessions: Vec<Option<Session>>,
     /// The answer to the last transition.
     pub(crate) answer: Answer,
@@ -40,8 +41,8 @@ pub(crate) enum Answer {
     Ended(bool),
 }
 
-/// A transition of model and implementation. Sessions are identified by number. `faults` apply to consecutive
-/// requests, and are few enough that the SDK's retries succeed.
+/// A transition of the model and the implementation. Sessions are identified by number. `faults` apply to
+/// consecutive requests, and are so few that the SDK's retries succeed.
 #[derive(Clone, Debug)]
 pub(crate) enum Transition {
     Login { faults: Vec<Fault> },
@@ -54,7 +55,7 @@ pub(crate) enum Transition {
 /// The token to present.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Token {
-    /// This many rotations behind the current token. 0 is the current token.
+    /// This many rotations behind the current token, or the current token if 0.
     Behind(u64),
     /// This many rotations ahead of the current token.
     Ahead(u64),
@@ -70,12 +71,13 @@ impl Token {
     }
 }
 
-/// Derives the id of a session from its number, so that the model knows it.
+/// Derives the id of a session from its number, so that the model can predict the id.
 pub(crate) fn session_id(number: usize) -> SessionId {
     SessionId::from_bytes((number as u128 + 1).to_be_bytes())
 }
 
-/// Performs an operation once per attempt that arrives. Returns the result of the attempt that is answered.
+/// Performs an operation once for each attempt that reaches the table. Returns the result of the attempt whose
+/// answer is not lost.
 fn attempts<T>(faults: &mut impl Iterator<Item = Fault>, mut operation: impl FnMut() -> T) -> T {
     loop {
         match faults.next() {
@@ -128,8 +130,8 @@ impl Model {
             let age = |slot: &&mut Option<Session>| {
                 slot.as_ref().map(|session| (session.created_at, session.id))
             };
-            let counting = self.sessions.iter_mut().filter(|slot| slot.is_some());
-            *counting.min_by_key(age).unwrap() = None;
+            let stored = self.sessions.iter_mut().filter(|slot| slot.is_some());
+            *stored.min_by_key(age).unwrap() = None;
         }
         let session = Session {
             id: session_id(self.sessions.len()),
@@ -180,7 +182,7 @@ fn whole_millisecond(time: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(time.as_millisecond()).unwrap()
 }
 
-/// Faults for up to three requests, which is fewer than the SDK's five attempts at one.
+/// Faults for at most three requests. The SDK attempts each request up to five times.
 fn faults() -> impl Strategy<Value = Vec<Fault>> {
     use Fault::{Lost, LostAnswer, None, ServerError, Throttled};
     prop_oneof![
@@ -198,8 +200,8 @@ fn token() -> impl Strategy<Value = Token> {
     ]
 }
 
-/// Waits that end before, at and after the end of the grace and of both lifetimes. Some are negative, because
-/// the clocks of two machines disagree.
+/// Waits that end before, at and after the end of the grace period and of the lifetimes. Some are negative, because
+/// the clocks of two machines may differ.
 fn wait() -> impl Strategy<Value = SignedDuration> {
     let ms = SignedDuration::from_millis(1);
     let some = [SignedDuration::from_micros(300), ms, GRACE / 2, -3 * ms, -GRACE / 3];
@@ -208,8 +210,8 @@ fn wait() -> impl Strategy<Value = SignedDuration> {
     prop_oneof![6 => select(some.to_vec()), 6 => select(grace.to_vec()), 3 => select(life.to_vec())]
 }
 
-/// The number of a session: usually a live one, sometimes an ended one that is still in the table, rarely
-/// any.
+/// The number of a session: usually of a live one, sometimes of an ended one that is still in the table, and rarely
+/// of any one.
 fn session(model: &Model) -> impl Strategy<Value = usize> + use<> {
     let all = 0..model.sessions.len();
     let (live, over): (Vec<_>, Vec<_>) = all
@@ -217,8 +219,8 @@ fn session(model: &Model) -> impl Strategy<Value = usize> + use<> {
         .filter(|number| model.sessions[*number].is_some())
         .partition(|number| model.ending(*number).is_none());
     let weighed = [(8, live), (3, over), (1, all.collect())];
-    let there = weighed.into_iter().filter(|(_, numbers)| !numbers.is_empty());
-    Union::new_weighted(there.map(|(weight, numbers)| (weight, select(numbers))).collect())
+    let nonempty = weighed.into_iter().filter(|(_, numbers)| !numbers.is_empty());
+    Union::new_weighted(nonempty.map(|(weight, numbers)| (weight, select(numbers))).collect())
 }
 
 impl ReferenceStateMachine for Model {
@@ -226,7 +228,7 @@ impl ReferenceStateMachine for Model {
     type Transition = Transition;
 
     fn init_state() -> BoxedStrategy<Self> {
-        // Times in 2026 with different precision: the table stores some in seconds and some in milliseconds.
+        // The table stores some times in seconds and some in milliseconds, so the precision varies.
         select(vec![0, 123_000_000, 123_456_789, 999_999_999])
             .prop_map(|nanosecond| Self {
                 now: Timestamp::new(1_767_225_600, nanosecond).unwrap(),
@@ -243,7 +245,7 @@ impl ReferenceStateMachine for Model {
             return login.boxed();
         }
         let refresh = (session(model), token(), select(vec!["one", "two"]), faults());
-        // If no session is live, logins are more frequent, because a refresh could do nothing.
+        // Logins are more frequent if no session is live, because a refresh would then have no effect.
         let live = (0..model.sessions.len()).any(|number| model.ending(number).is_none());
         prop_oneof![
             if live { 2 } else { 8 } => login,
@@ -269,7 +271,7 @@ impl ReferenceStateMachine for Model {
 
     fn apply(mut model: Self, transition: &Transition) -> Self {
         model.answer = match transition {
-            // Every attempt of a login writes and removes the same sessions, so faults have no effect.
+            // Every attempt at a login writes and removes the same sessions, so faults have no effect.
             Transition::Login { .. } => Answer::Begun(model.login()),
             Transition::Refresh { session, token, pepper, faults } => {
                 let mut faults = faults.iter().copied();
@@ -282,7 +284,7 @@ impl ReferenceStateMachine for Model {
                 Answer::Refreshed(refreshed)
             }
             Transition::Logout { session, faults } => {
-                // If the session is absent after an attempt of unknown outcome, that attempt has ended it.
+                // If the session is absent after an attempt with an unknown outcome, that attempt may have ended it.
                 let mut tried = faults.iter().take_while(|fault| **fault != Fault::None);
                 let unknown = tried.any(|fault| *fault != Fault::Throttled);
                 let mut faults = faults.iter().copied();

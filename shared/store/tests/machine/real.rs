@@ -24,10 +24,10 @@ const MANY: usize = 100;
 
 /// A variant of `store`, unmodified or defective.
 pub(crate) trait Implementation {
-    /// The number of seconds by which its grace exceeds the model's.
+    /// The number of seconds by which the grace period exceeds the model's.
     const GRACE: i64 = 0;
     /// The fault that replaces every [`Fault::None`].
-    const WELL: Fault = Fault::None;
+    const DEFAULT_FAULT: Fault = Fault::None;
 }
 
 /// `store` without changes.
@@ -37,10 +37,10 @@ impl Implementation for Unmodified {}
 /// `store` without the conditions of its writes.
 pub(crate) struct WithoutConditions;
 impl Implementation for WithoutConditions {
-    const WELL: Fault = Fault::Unconditional;
+    const DEFAULT_FAULT: Fault = Fault::Unconditional;
 }
 
-/// `store` with a grace that is one second longer.
+/// `store` with a grace period that is one second longer.
 pub(crate) struct LongerGrace;
 impl Implementation for LongerGrace {
     const GRACE: i64 = 1;
@@ -77,7 +77,7 @@ impl<I: Implementation> StateMachineTest for Machine<I> {
             (stack, user)
         });
         let (users, faults) = (stack.users(), Faults::script(&[]));
-        let client = hasty(&stack.faulty_client(&faults));
+        let client = with_short_backoff(&stack.faulty_client(&faults));
         let env = Env::from_iter(
             [
                 ("REFRESH_GRACE_SECONDS", GRACE.as_secs() + I::GRACE),
@@ -120,13 +120,14 @@ impl<I: Implementation> StateMachineTest for Machine<I> {
 }
 
 impl Real {
-    /// Performs the transition that has led to `model`.
+    /// Performs the transition that led to `model`.
     async fn perform<I: Implementation>(&self, model: &Model, transition: &Transition) -> Answer {
         let user = self.user;
-        let meet = |faults: &[Fault]| {
-            let well = iter::repeat_n(Fault::None, MANY);
-            let faults = faults.iter().copied().chain(well);
-            let faults = faults.map(|fault| if fault == Fault::None { I::WELL } else { fault });
+        let inject = |faults: &[Fault]| {
+            let no_faults = iter::repeat_n(Fault::None, MANY);
+            let faults = faults.iter().copied().chain(no_faults);
+            let faults =
+                faults.map(|fault| if fault == Fault::None { I::DEFAULT_FAULT } else { fault });
             self.faults.then(&faults.collect::<Vec<_>>());
         };
         let answer = match transition {
@@ -144,7 +145,7 @@ impl Real {
                     user_agent: None,
                     network: None,
                 };
-                meet(faults);
+                inject(faults);
                 Answer::Begun(self.logins.begin(user, session, &before).await.unwrap())
             }
             Transition::Refresh { session, token, pepper, faults } => {
@@ -152,15 +153,15 @@ impl Real {
                 let session = session_id(*session);
                 let notice = MailId::new(SystemClock.now(), &SystemRandom);
                 let rotation = Rotation { user, session, counter, pepper, notice };
-                meet(faults);
+                inject(faults);
                 Answer::Refreshed(self.rotations.refresh(rotation, model.now).await.unwrap())
             }
             Transition::Logout { session, faults } => {
-                meet(faults);
+                inject(faults);
                 Answer::Ended(self.endings.end(user, session_id(*session)).await.unwrap())
             }
             Transition::Raise { faults } => {
-                meet(faults);
+                inject(faults);
                 self.epochs.raise(user).await.unwrap();
                 Answer::Done
             }
@@ -188,8 +189,8 @@ async fn register(stack: &Stack, model: &Model) -> UserId {
     account.id
 }
 
-/// The same client with a shorter pause before retries.
-fn hasty(client: &Client) -> Client {
+/// Copies a client with a shorter pause before retries.
+fn with_short_backoff(client: &Client) -> Client {
     let retries = client.config().retry_config().unwrap().clone();
     let retries = retries.with_initial_backoff(Duration::from_millis(1));
     Client::from_conf(client.config().to_builder().retry_config(retries).build())

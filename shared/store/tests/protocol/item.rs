@@ -1,23 +1,23 @@
-//! The session's item, and the effect of one refresh on it.
+//! Models the session's item, and the effect of a refresh on it.
 
 use jiff::{SignedDuration, Timestamp};
 use store::{Chain, Judgement};
 
-/// A time in ticks relative to the present, negative if it has passed, or a duration in ticks.
+/// A duration in ticks, or a time in ticks relative to the present. A past time is negative.
 pub(crate) type Ticks = i8;
 
-/// The largest counter. Above it, all counters are lowered together. The rule distinguishes only the current
-/// token, the previous one and older ones, so three values are enough.
+/// The largest counter, above which all counters are lowered together. Three values are enough, because the rule
+/// distinguishes only the current token, the previous one and older ones.
 const TOP: u8 = 2;
 
-/// The rotation rule, with a mutation that tests the checker.
+/// The refresh rule, with a mutation that tests the checker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule {
     pub(crate) grace: Ticks,
     pub(crate) mutation: Mutation,
 }
 
-/// A change that breaks the rule: the checker must notice it.
+/// A change that breaks the rule, which the checker must notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mutation {
     /// The rule is unchanged.
@@ -32,7 +32,7 @@ pub(crate) enum Mutation {
     Upsert,
     /// The previous token never gets its successor.
     NoGrace,
-    /// The time of the rotation before the last one is not stored.
+    /// The time of the second-to-last rotation is not stored.
     ForgetsBefore,
     /// The previous token always gets its successor.
     EndlessGrace,
@@ -45,9 +45,9 @@ pub(crate) enum Mutation {
 pub(crate) enum Violation {
     /// The session rotated to the same counter twice, so there are two chains.
     Fork,
-    /// Two rotations were less than a grace apart.
+    /// Two rotations were less than a grace period apart.
     TooSoon,
-    /// A token that had been superseded for at least a grace did not end the session.
+    /// A token that had been superseded for at least a grace period did not end the session.
     Unnoticed,
     /// An ended session continued.
     Outlived,
@@ -55,7 +55,7 @@ pub(crate) enum Violation {
     Unjust,
 }
 
-/// The item. Its rotation times let the model determine, independently of `store`, when a token was
+/// The session's item. From its rotation times, the model determines independently of `store` when a token was
 /// superseded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Item {
@@ -75,7 +75,7 @@ pub(crate) enum Outcome {
     Refused,
 }
 
-/// Converts a time for `store`, far from the limits of `Timestamp`.
+/// Converts a time to a `Timestamp` that is far from the limits of the type.
 fn at(time: Ticks) -> Timestamp {
     let second = 1_000_000 + i64::from(time);
     Timestamp::from_second(second).expect("within jiff's range")
@@ -95,7 +95,7 @@ impl Item {
         Chain { counter: self.counter.into(), rotated_at, rotated_before }
     }
 
-    /// The latest time at which the token can have been superseded. `None` if it has not been superseded.
+    /// The latest time at which the token may have been superseded. `None` if it is not superseded.
     pub(crate) fn superseded(self, token: u8) -> Option<Ticks> {
         match self.counter.checked_sub(token)? {
             0 => None,
@@ -118,12 +118,12 @@ impl Item {
 }
 
 impl Rule {
-    /// Judges a token that is presented at `now`. `store` decides. A mutation passes it another chain or
-    /// another grace.
+    /// Lets `store` judge a token that is presented at `now`. A mutation passes another chain or another grace
+    /// period to `store`.
     fn judge(self, item: Item, presented: u8, now: Ticks) -> Judgement {
         let (chain, grace) = (item.chain(), length(self.grace));
         let judge = |chain: Chain, grace| chain.judge(presented.into(), at(now), grace);
-        // The judgement of the changed input, and the only judgement for which it replaces the original one.
+        // The judgement for the changed input, and the value that it must have to replace the original judgement.
         let (other, taken) = match self.mutation {
             Mutation::AnyCounter => {
                 (judge(Chain { counter: presented.into(), ..chain }, grace), Judgement::Rotate)
@@ -143,8 +143,8 @@ impl Rule {
         if other == taken { taken } else { judge(chain, grace) }
     }
 
-    /// Refreshes as the table does: applies the conditional update or, because a failed condition returns the
-    /// old item, judges the failure at the same moment.
+    /// Refreshes as the table does: applies the conditional update or, if the condition fails, judges the item at
+    /// the same moment.
     pub(crate) fn refresh(
         self,
         item: &mut Option<Item>,
@@ -167,28 +167,28 @@ impl Rule {
         }
     }
 
-    /// Whether an implementation that reads first would write.
+    /// Whether an implementation that reads before it writes would rotate the session.
     pub(crate) fn would_rotate(self, item: Item, presented: u8, now: Ticks) -> bool {
         self.judge(item, presented, now) == Judgement::Rotate
     }
 
-    /// Applies the update. It writes the counter after the presented one, which by the condition is the
-    /// current one. Returns the new counter.
+    /// Applies the update, which writes the successor of the presented counter, and returns the new counter. The
+    /// condition requires the presented counter to be the current one.
     pub(crate) fn rotate(
         self,
         item: &mut Item,
         presented: u8,
         now: Ticks,
     ) -> Result<u8, Violation> {
-        let won = presented + 1;
+        let next = presented + 1;
         // The session has rotated to every counter up to the current one.
-        if won <= item.counter {
+        if next <= item.counter {
             return Err(Violation::Fork);
         }
         if item.last.is_some_and(|last| now - last < self.grace) {
             return Err(Violation::TooSoon);
         }
-        *item = Item { counter: won, last: Some(now), before: item.last };
-        Ok(won)
+        *item = Item { counter: next, last: Some(now), before: item.last };
+        Ok(next)
     }
 }

@@ -1,26 +1,26 @@
 //! Model-checks the refresh protocol in every schedule.
 //!
 //! The model checker explores every interleaving of a few clients that share one session, the functions that
-//! they call, and the table. [`store::Chain::judge`] decides what a token gets, as in the implementation. The
-//! models omit the MAC (tokens cannot be guessed), lifetimes, accounts, and a restored table.
+//! they call, and the table. [`store::Chain::judge`] judges each token, as in the implementation. The
+//! models omit MACs (tokens cannot be guessed), lifetimes, accounts, and tables restored from a backup.
 //!
 //! # Steps
 //!
-//! A client presents its token. A function reads its clock once and sends the conditional update. Attempts
-//! reach the table at any time up to the deadline of the operation. If the answer to an attempt is lost, the
-//! function retries with the same time. Then the function answers the client. Any number of messages may be
-//! late or lost. Reuse deletes the session in a separate step, which may be lost too.
+//! A client presents its token. A function reads its clock once and sends the conditional update. An attempt
+//! may reach the table at any time up to the deadline of the operation. If the answer to an attempt is lost,
+//! the function retries with the same time. Then the function answers the client. Any number of messages may
+//! be late or lost. Reuse deletes the session in a separate step, which may also be lost.
 //!
-//! The number of steps is unlimited, but the state space is finite: counters are lowered together so that
-//! they stay small, and all times that are older than any comparison needs are equal.
+//! The number of steps is unlimited, but the state space is finite: all counters are lowered together so that
+//! they stay small, and times that are too old for any comparison to distinguish become equal.
 //!
 //! # Honest clients
 //!
-//! [`UNJUST`] says that honest clients keep their session in every schedule. An honest client presents a
-//! superseded token only within the grace, less the clock skew. The grace begins when the function that
-//! supersedes the token reads its clock. So a client whose answer was lost retries within the grace. If
-//! several clients share a token store, a client that was inactive for longer takes the newest token from it.
-//! A late answer must therefore not replace a newer token in the store.
+//! [`UNJUST`] states that honest clients keep their session in every schedule. An honest client presents a
+//! superseded token only within the grace period, less the clock skew. The grace period begins when the function
+//! that supersedes the token reads its clock. So a client must retry within the grace period if an answer was
+//! lost. If several clients share a token store, a client that was inactive for longer must take the newest token
+//! from the store, and a late answer must not replace a newer token in it.
 //!
 //! A client that is one tick later can lose the session.
 //!
@@ -28,11 +28,10 @@
 //!
 //! The model of a theft finds an example of each:
 //!
-//! - If an answer is lost and the client does not retry within the grace, its owner loses the session: a
-//!   thief would look the same.
-//! - A thief who presents each token within the grace after the owner's rotation shares the session, and so
-//!   does one whose rotations the owner follows within the grace. The sharing lasts until one of them is
-//!   later than that.
+//! - If an answer is lost and the client does not retry within the grace period, the owner loses the session,
+//!   because a thief would look the same.
+//! - A thief and the owner share the session as long as each presents its token within the grace period after
+//!   the other's rotation. The sharing ends as soon as one of them is later than that.
 
 #![expect(clippy::print_stdout, reason = "the tests print how much they explored")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -52,9 +51,10 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 use store::Grace;
 use world::Delays;
 
-const FORK: &str = "no counter is rotated to twice";
-const TOO_SOON: &str = "rotations are at least a grace apart";
-const UNNOTICED: &str = "a token superseded at least a grace ago gets nothing and ends the session";
+const FORK: &str = "the session never rotates to the same counter twice";
+const TOO_SOON: &str = "rotations are at least a grace period apart";
+const UNNOTICED: &str =
+    "a token superseded at least a grace period ago gets nothing and ends the session";
 const OUTLIVED: &str = "an ended session stays ended";
 const UNJUST: &str = "honest clients keep their session";
 
@@ -63,7 +63,7 @@ trait Watched {
     fn violation(&self) -> Option<Violation>;
 }
 
-/// Properties that hold for any behaviour of the clients.
+/// The properties that hold for any behavior of the clients.
 fn invariants<M: Model<State: Watched>>() -> Vec<Property<M>> {
     fn never<S: Watched>(state: &S, violation: Violation) -> bool {
         state.violation() != Some(violation)
@@ -76,8 +76,8 @@ fn invariants<M: Model<State: Watched>>() -> Vec<Property<M>> {
     ]
 }
 
-/// The values of the implementation, in ticks of one second: a grace of five, and the operation deadline that
-/// follows from it.
+/// A grace period of five ticks, and the operation deadline that the implementation derives from it. A tick is one
+/// second.
 fn figures() -> (Rule, Delays) {
     let grace = Env::from_iter([("REFRESH_GRACE_SECONDS", "5")]).settings::<Grace>().unwrap();
     let deadline = grace.operation_deadline();
@@ -88,7 +88,7 @@ fn figures() -> (Rule, Delays) {
     (rule, Delays { flight: Ticks::try_from(deadline.as_secs()).unwrap(), skew: 0 })
 }
 
-/// Explores the whole model. Checks that every invariant holds and that every required state is reachable.
+/// Explores the whole model. Asserts that every invariant holds and that every required state is reachable.
 fn holds<M>(name: &str, model: M)
 where
     M: Model + Send + Sync + 'static,
@@ -97,12 +97,12 @@ where
 {
     let checker = model.checker().threads(2).spawn_bfs().join();
     let (states, steps) = (checker.unique_state_count(), checker.state_count());
-    println!("{name}: {states} states, {steps} steps between them, depth {}", checker.max_depth());
+    println!("{name}: {states} states, {steps} steps, depth {}", checker.max_depth());
     assert!(checker.is_done());
     checker.assert_properties();
 }
 
-/// Explores the model until `property` is violated.
+/// Explores the model until it finds a violation of `property`. Asserts that there is one.
 fn fails<M>(name: &str, model: M, property: &'static str)
 where
     M: Model + Send + Sync + 'static,
@@ -110,7 +110,7 @@ where
     M::Action: Clone + Debug + PartialEq,
 {
     let found = HasDiscoveries::AnyOf(BTreeSet::from([property]));
-    // One thread and breadth-first search give a short trace. Every step sorts the tabs, so an index in the
+    // A breadth-first search on one thread finds a short trace. Every step sorts the tabs, so an index in the
     // trace refers to the order after the previous step.
     let checker = model.checker().finish_when(found).spawn_bfs().join();
     let states = checker.unique_state_count();

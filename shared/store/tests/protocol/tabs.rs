@@ -1,4 +1,4 @@
-//! Several interchangeable clients of one owner, such as the tabs of a browser.
+//! Models several interchangeable clients of one owner, such as the tabs of a browser.
 
 use stateright::{Model, Property};
 
@@ -32,7 +32,7 @@ impl<const N: usize> Tabs<N> {
         Self { rule, delays, manners: Manners::Any }
     }
 
-    /// Makes the tabs honest, with the longest allowance that keeps their session.
+    /// Makes the tabs honest, with the longest allowance with which they keep their session.
     fn honest(self) -> Self {
         let allowance = self.rule.grace - self.delays.skew;
         Self { manners: Manners::Honest { allowance }, ..self }
@@ -96,9 +96,9 @@ impl<const N: usize> Model for Tabs<N> {
                 world.violation != Some(Violation::Unjust)
             }));
         }
-        // These states must be reachable: otherwise the invariants could hold because little happens.
+        // These states must be reachable. Otherwise the invariants could hold only because little happens.
         properties.extend([
-            Property::sometimes("a session rotates many times", |_, world: &World<N>| {
+            Property::sometimes("the session rotates many times", |_, world: &World<N>| {
                 world.rotations == MANY
             }),
             Property::sometimes(
@@ -111,7 +111,7 @@ impl<const N: usize> Model for Tabs<N> {
 }
 
 #[test]
-fn a_session_is_one_chain_without_replay_whatever_clients_do() {
+fn a_session_stays_one_chain_without_replay_for_any_client_behavior() {
     holds("any tabs", Tabs::<3>::any());
 }
 
@@ -121,31 +121,31 @@ fn honest_clients_keep_their_session() {
 }
 
 #[test]
-fn clock_skew_shortens_the_grace_only_by_the_skew() {
+fn clock_skew_shortens_the_grace_period_by_no_more_than_the_skew() {
     let mut tabs = Tabs::<3>::any();
     tabs.delays = Delays { flight: tabs.delays.flight - 1, skew: 1 };
-    holds("honest tabs, clocks a tick off", tabs.honest());
+    holds("honest tabs, clocks off by a tick", tabs.honest());
 }
 
-/// The allowance of honest clients cannot be longer.
+/// The allowance of honest clients cannot be longer than the grace period.
 #[test]
-fn presenting_a_token_after_the_grace_costs_the_session() {
+fn presenting_a_token_after_the_grace_period_can_cost_the_session() {
     let mut tabs = Tabs::<3>::any().honest();
     tabs.manners = Manners::Honest { allowance: tabs.rule.grace + 1 };
     fails("slow tabs", tabs, UNJUST);
 }
 
-/// [`store::Grace::operation_deadline`] is short because a request that is in flight while the session
-/// rotates three times has a token that is three behind.
+/// If a request is in flight while the session rotates three times, its token is three rotations behind. This is
+/// why [`store::Grace::operation_deadline`] is short.
 #[test]
-fn an_operation_that_takes_two_graces_can_cost_the_session() {
+fn an_operation_that_takes_two_grace_periods_can_cost_the_session() {
     let mut tabs = Tabs::<3>::any();
     tabs.delays.flight = 2 * tabs.rule.grace;
     fails("slow operations", tabs.honest(), UNJUST);
 }
 
 #[test]
-fn removing_any_part_of_the_rule_breaks_an_invariant() {
+fn removing_any_part_of_the_rule_violates_an_invariant() {
     let tabs = Tabs::<3>::any();
     for (tabs, mutation, invariant) in [
         (tabs, Mutation::AnyCounter, FORK),

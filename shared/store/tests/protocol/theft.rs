@@ -1,4 +1,4 @@
-//! An owner, and a thief who has copied a token.
+//! Models an owner and a thief who has copied a token.
 
 use stateright::{Model, Property};
 
@@ -9,8 +9,7 @@ use crate::{OUTLIVED, UNNOTICED, Watched, fails, figures, holds, invariants};
 const OWNER: usize = 0;
 const THIEF: usize = 1;
 
-/// One theft, at any time. After it, owner and thief present their tokens at any time, so the thief may also
-/// be first.
+/// One theft, at any time. Afterwards, owner and thief present their tokens at any time and in any order.
 #[derive(Clone, Copy, Debug)]
 struct Theft {
     rule: Rule,
@@ -31,7 +30,7 @@ enum Act {
 }
 
 impl State {
-    /// Whether the token of `who` was found to be reused while the other client has the current token.
+    /// Whether `who` has been caught reusing a token while the other client has the current one.
     fn caught_by(&self, who: usize) -> bool {
         let other = self.world.clients[1 - who].token;
         self.stolen.is_some()
@@ -97,8 +96,8 @@ impl Model for Theft {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        // UNNOTICED and OUTLIVED say that a refresh by the owner, at least a grace after the thief has
-        // rotated, ends the session for both. The same holds for a late refresh by the thief.
+        // If the owner refreshes at least a grace period after the thief has rotated, UNNOTICED and OUTLIVED
+        // require that the session ends for both. The same holds for a late refresh by the thief.
         let mut properties = invariants();
         properties.extend([
             Property::sometimes(
@@ -110,7 +109,7 @@ impl Model for Theft {
                 |_, state: &State| state.caught_by(THIEF),
             ),
             Property::sometimes(
-                "a thief within the grace shares the session",
+                "a thief who refreshes within the grace period shares the session",
                 |_, state: &State| {
                     let [owner, thief] = state.world.clients;
                     let current = state.world.item.is_some_and(|item| item.counter == thief.token);
@@ -128,7 +127,7 @@ impl Model for Theft {
 }
 
 #[test]
-fn the_later_of_owner_and_thief_ends_the_session_for_both_after_the_grace() {
+fn a_late_refresh_by_owner_or_thief_ends_the_session_for_both() {
     holds("theft", Theft::new());
 }
 

@@ -1,38 +1,38 @@
-//! Clients that share one session, the messages between them and the table, and the clock.
+//! Models clients that share one session, their messages to and from the table, and the clock.
 
 use crate::item::{Item, Mutation, Outcome, Rule, Ticks, Violation};
 
 /// The maximum age of a request, and the maximum clock skew.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Delays {
-    /// The longest time from when a function reads its clock until its last attempt reaches the table. In
-    /// `store`, this is the operation deadline.
+    /// The maximum time between a function's reading of its clock and the arrival of its last attempt at the table.
+    /// In `store`, this is the operation deadline.
     pub(crate) flight: Ticks,
     /// The maximum error of a function's clock, in either direction.
     pub(crate) skew: Ticks,
 }
 
 impl Delays {
-    /// All errors that a clock may have.
+    /// All errors that a function's clock may have.
     pub(crate) fn clocks(self) -> impl Iterator<Item = Ticks> {
         -self.skew..=self.skew
     }
 }
 
-/// A client, with the token that it would present and its request.
+/// A client: the token that it would present, and its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Client {
     pub(crate) token: u8,
     pub(crate) request: Request,
 }
 
-/// The state of a client's request. A request that its client has abandoned but that is still in flight looks
-/// like the request of another client with the same token, so one request per client is enough.
+/// The state of a client's request. One request per client is enough: an abandoned request that is still in
+/// flight looks like the request of another client with the same token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Request {
     /// The client has no request.
     None,
-    /// The function read its clock `age` ticks ago, with an error of `off`. Attempts may reach the table.
+    /// The function read its clock `age` ticks ago, with an error of `off`, and its attempts may reach the table.
     Asked { presented: u8, age: Ticks, off: Ticks },
     /// The function has read the item and will write it. Only [`Mutation::ReadThenWrite`] does this.
     Read { presented: u8, age: Ticks, off: Ticks },
@@ -51,8 +51,7 @@ pub(crate) enum Step {
     Ask(usize, Ticks),
     /// An attempt reaches the table, and the function gets the answer.
     Reach(usize),
-    /// An attempt reaches the table, and its answer is lost. The function retries with the time that it has
-    /// read.
+    /// An attempt reaches the table, and its answer is lost. The function retries with the same time.
     ReachUnheard(usize),
     /// The function writes the item that it has read. Only [`Mutation::ReadThenWrite`] does this.
     Write(usize),
@@ -78,7 +77,7 @@ pub(crate) struct World<const N: usize> {
     pub(crate) violation: Option<Violation>,
 }
 
-/// The largest number of rotations that is counted.
+/// The maximum number of rotations that are counted.
 pub(crate) const MANY: u8 = 4;
 
 impl Client {
@@ -87,14 +86,14 @@ impl Client {
         Self { token, request: Request::None }
     }
 
-    /// Whether the answer in flight has a newer token than the client presented.
+    /// Whether the answer in flight contains a newer token than the one that the client presented.
     pub(crate) fn gets_newer(self) -> bool {
         matches!(self.request, Request::Answered { presented, token } if token > presented)
     }
 }
 
 impl<const N: usize> World<N> {
-    /// A new session, whose token every client has.
+    /// A new session whose token every client has.
     pub(crate) fn new() -> Self {
         Self {
             item: Some(Item::NEW),
@@ -184,7 +183,7 @@ impl<const N: usize> World<N> {
     fn tick(&mut self, rule: Rule, delays: Delays) {
         let Delays { flight, skew } = delays;
         if let Some(item) = &mut self.item {
-            // Even by the oldest clock reading in flight, a time at this horizon is a grace ago.
+            // A time at this horizon is at least a grace period ago, even for the oldest clock reading in flight.
             item.tick(rule.grace + flight + skew);
         }
         for client in &mut self.clients {

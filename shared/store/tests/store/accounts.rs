@@ -1,4 +1,4 @@
-//! Reads an account and a session to decide whether a caller is admitted.
+//! Tests `Accounts`, which reads an account and a session to decide whether a caller is admitted.
 
 use auth::{AccountCheck, CheckError};
 use aws_sdk_dynamodb::types::AttributeValue;

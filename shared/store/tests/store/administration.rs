@@ -1,4 +1,4 @@
-//! Finds and changes accounts for administrators.
+//! Tests `Administration`, which finds and changes accounts.
 
 use identity::{Role, Roles, Username};
 use store::{Administration, StoreError};

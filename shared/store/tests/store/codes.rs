@@ -1,4 +1,4 @@
-//! Codes by mail: their tries are limited, and each is used once.
+//! Tests emailed codes: their tries are limited, and each is used once.
 
 use auth::AccountCheck;
 use futures_util::future::join_all;
@@ -29,7 +29,7 @@ impl Bench {
         Self { stack, account, now: SystemClock.now() }
     }
 
-    /// Stores a code for a mail, as the mailer does.
+    /// Stores the code for an email, as the mailer does.
     async fn mail(&self, purpose: MailedFor, address: &str) -> CodeRecord {
         let code = CodeRecord {
             mail: MailId::new(SystemClock.now(), &SystemRandom),
@@ -71,13 +71,14 @@ impl Bench {
         hashes.of(&self.account).await.unwrap().unwrap().expose().to_owned()
     }
 
-    async fn now_is(&self, id: UserId) -> Account {
+    /// Reads an account as it is now.
+    async fn current(&self, id: UserId) -> Account {
         let accounts = Accounts::new(&self.stack.users(), self.stack.client());
         let session = identity::SessionId::new(&SystemRandom);
         accounts.find(id, session).await.unwrap().account.unwrap()
     }
 
-    /// The number of requested mails.
+    /// The number of requested emails.
     async fn mails(&self) -> usize {
         keys(&self.stack.client()).await.iter().filter(|key| key.ends_with(" MAIL")).count()
     }
@@ -90,7 +91,7 @@ fn canonical(address: &str) -> CanonicalName {
 /// The number of concurrent callers, which exceeds the number of tries.
 const RACERS: usize = 50;
 
-/// Races tries at digits, each with its own client. Returns how many may be checked.
+/// Tries digits concurrently, each time with another client. Returns how many tries may be checked.
 async fn race(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let mail = bench.mail(RESET, "owner@example.com").await.mail;
@@ -103,7 +104,7 @@ async fn race(fault: Fault) -> usize {
         })
     });
     let tries: Vec<_> = join_all(tries).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(faults.most_at_once(), RACERS, "they did not race");
+    assert_eq!(faults.most_at_once(), RACERS, "the requests did not race");
     assert!(tries.iter().flatten().all(|tried| tried.mail() == mail));
     tries.iter().flatten().count()
 }
@@ -136,7 +137,7 @@ async fn digits_are_valid_only_for_their_address_and_purpose_until_they_expire()
     assert!(codes.find(RESET, code.mail, last).await.unwrap().is_some());
     assert_eq!(codes.find(RESET, code.mail, code.expires_at).await.unwrap(), None);
     assert_eq!(codes.find(verify, code.mail, last).await.unwrap(), None);
-    // A try that was given back may be used again, and later digits get all tries.
+    // A try that was given back can be used again, and new digits can be tried the full number of times.
     for _ in 1..DIGITS_TRIES - 1 {
         assert!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap().is_some());
     }
@@ -145,7 +146,7 @@ async fn digits_are_valid_only_for_their_address_and_purpose_until_they_expire()
     codes.give_back(tried).await.unwrap();
     let tried = codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap().unwrap();
     let later = bench.mail(RESET, "Owner@example.com").await;
-    // Giving back a try at earlier digits adds no try at later ones.
+    // Giving back a try at earlier digits does not add a try at later ones.
     let first = codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap().unwrap();
     assert_eq!(first.mail(), later.mail);
     codes.give_back(tried).await.unwrap();
@@ -156,7 +157,7 @@ async fn digits_are_valid_only_for_their_address_and_purpose_until_they_expire()
     assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
 }
 
-/// A retry after a lost answer is the same try, even if it is the last one.
+/// A retry counts as the same try, even if it is the last one.
 #[tokio::test]
 async fn a_try_whose_answer_is_lost_counts_once() {
     let bench = Bench::start().await;
@@ -172,7 +173,7 @@ async fn a_try_whose_answer_is_lost_counts_once() {
     assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
 }
 
-/// Giving the same try back twice would add a try at the digits.
+/// Giving a try back twice would allow one more try at the digits.
 #[tokio::test]
 async fn a_try_is_given_back_once_despite_lost_answers() {
     let bench = Bench::start().await;
@@ -194,7 +195,7 @@ async fn a_try_is_given_back_once_despite_lost_answers() {
     assert_eq!(tried().await, None);
 }
 
-/// Races resets with one code. Returns how many succeed.
+/// Resets a password concurrently with one code. Returns how many resets succeed.
 async fn race_to_reset(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let code = bench.mail(RESET, "owner@example.com").await;
@@ -208,7 +209,7 @@ async fn race_to_reset(fault: Fault) -> usize {
         })
     });
     let reset: Vec<_> = join_all(resets).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(faults.most_at_once(), RACERS, "they did not race");
+    assert_eq!(faults.most_at_once(), RACERS, "the requests did not race");
     let done = reset.iter().filter(|redeemed| **redeemed == Redeemed::Done).count();
     assert_eq!(bench.mails().await, done, "one notice per successful reset");
     done
@@ -228,7 +229,7 @@ async fn without_the_conditions_every_reset_uses_the_code() {
 async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
     let bench = Bench::start().await;
     let code = bench.mail(RESET, "owner@example.com").await;
-    // A reset does nothing after a concurrent change.
+    // A reset does nothing if the account has changed since it was read.
     let nothing = async |bench: &Bench| {
         assert_eq!(bench.reset(&code, "new").await, Redeemed::Conflict);
         assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("the hash of owner", 0));
@@ -236,7 +237,7 @@ async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
     let epochs = Epochs::new(&bench.stack.users(), bench.stack.client());
     epochs.raise(bench.account.id).await.unwrap();
     nothing(&bench).await;
-    let bench = Bench { account: bench.now_is(bench.account.id).await, ..bench };
+    let bench = Bench { account: bench.current(bench.account.id).await, ..bench };
     bench.stack.disable(bench.account.id).await;
     nothing(&bench).await;
 
@@ -244,12 +245,12 @@ async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
     let code = bench.mail(RESET, "owner@example.com").await;
     assert_eq!(bench.reset(&code, "new").await, Redeemed::Done);
     assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("new", 1));
-    assert_eq!(bench.now_is(bench.account.id).await.epoch, bench.account.epoch.next());
+    assert_eq!(bench.current(bench.account.id).await.epoch, bench.account.epoch.next());
     assert_eq!(bench.codes().find(RESET, code.mail, bench.now).await.unwrap(), None);
-    // The code does not work again, even with the current account.
-    let bench = Bench { account: bench.now_is(bench.account.id).await, ..bench };
+    // The code cannot be used again, even with the account as it is now.
+    let bench = Bench { account: bench.current(bench.account.id).await, ..bench };
     assert_eq!(bench.reset(&code, "newer").await, Redeemed::Conflict);
-    // The same holds after a change of the address.
+    // After a change of address, an unused code cannot be used either.
     let code = bench.mail(RESET, "owner@example.com").await;
     let moved = bench.mail(MailedFor::EmailVerification, "new@example.com").await;
     assert_eq!(bench.verify(&moved, &bench.account).await, Redeemed::Done);
@@ -258,7 +259,7 @@ async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
 }
 
 #[tokio::test]
-async fn a_retry_after_a_lost_answer_does_not_see_the_code_as_used() {
+async fn a_retry_after_a_lost_answer_does_not_conflict_with_its_own_use_of_the_code() {
     let bench = Bench::start().await;
     let code = bench.mail(RESET, "owner@example.com").await;
     let faults = Faults::script(&[Fault::LostAnswer]);
@@ -269,18 +270,18 @@ async fn a_retry_after_a_lost_answer_does_not_see_the_code_as_used() {
 }
 
 /// The first attempt succeeds, but its answer is lost, and later attempts fail with errors that do not reveal
-/// it. If the change were sent again without the notice, it would conflict with itself and look like a wrong
-/// code.
+/// the success. If the change were sent again without the notice, it would conflict with itself, and the code
+/// would seem wrong.
 #[tokio::test]
 async fn a_change_that_may_have_happened_is_not_sent_again_without_its_notice() {
-    for (first, passing) in [
+    for (first, transient) in [
         (Fault::LostAnswer, Fault::Throttled),
         (Fault::LostAnswer, Fault::Code(400, "TransactionInProgressException")),
         (Fault::Silence, Fault::Code(400, "TransactionInProgressException")),
     ] {
         let bench = Bench::start().await;
         let code = bench.mail(RESET, "owner@example.com").await;
-        let faults = Faults::script(&[first, passing, passing, passing, passing]);
+        let faults = Faults::script(&[first, transient, transient, transient, transient]);
         let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
         let (new, notice) = (StoredHash::new("new"), bench.notice());
         let reset = resets.reset(&code, &bench.account, new, Some(&notice), bench.now).await;
@@ -292,12 +293,12 @@ async fn a_change_that_may_have_happened_is_not_sent_again_without_its_notice() 
 /// If the database refuses the notice or cancels the transaction, no earlier attempt has carried it out.
 #[tokio::test]
 async fn a_change_that_has_not_happened_is_made_without_its_notice() {
-    let cancelled = Fault::Cancelled(&["None", "None", "None", "ThrottlingError"]);
+    let canceled = Fault::Cancelled(&["None", "None", "None", "ThrottlingError"]);
     for script in [
         &[Fault::AccessDenied][..],
         &[Fault::Lost, Fault::AccessDenied],
         &[Fault::Throttled; 5],
-        &[Fault::Lost, cancelled, cancelled, cancelled, cancelled],
+        &[Fault::Lost, canceled, canceled, canceled, canceled],
     ] {
         let bench = Bench::start().await;
         let code = bench.mail(RESET, "owner@example.com").await;
@@ -311,12 +312,12 @@ async fn a_change_that_has_not_happened_is_made_without_its_notice() {
 }
 
 #[tokio::test]
-async fn claiming_an_address_gives_up_the_previous_one() {
+async fn claiming_an_address_releases_the_previous_one() {
     let bench = Bench::start().await;
     let verify = MailedFor::EmailVerification;
     let code = bench.mail(verify, "New@example.com").await;
     assert_eq!(bench.verify(&code, &bench.account).await, Redeemed::Done);
-    let now = bench.now_is(bench.account.id).await;
+    let now = bench.current(bench.account.id).await;
     assert_eq!(now.email.as_ref().unwrap().as_str(), "New@example.com");
     assert_eq!(now.email_standing, identity::EmailStanding::Verified);
     assert_eq!(now.epoch, bench.account.epoch, "no session ends");
@@ -326,27 +327,27 @@ async fn claiming_an_address_gives_up_the_previous_one() {
     };
     assert_eq!(credential("new@example.com").await.unwrap().user_id, bench.account.id);
     assert!(credential("owner@example.com").await.is_none());
-    // The code works once.
+    // The code can be used only once.
     assert_eq!(bench.verify(&code, &now).await, Redeemed::Conflict);
 
     // An account may claim another spelling of its own address.
     let code = bench.mail(verify, "NEW@example.com").await;
     assert_eq!(bench.verify(&code, &now).await, Redeemed::Done);
-    let now = bench.now_is(bench.account.id).await;
+    let now = bench.current(bench.account.id).await;
     assert_eq!(now.email.unwrap().as_str(), "NEW@example.com");
     assert!(credential("new@example.com").await.is_some());
 }
 
 #[tokio::test]
-async fn an_address_of_another_account_cannot_be_claimed() {
+async fn the_address_of_another_account_cannot_be_claimed() {
     let bench = Bench::start().await;
     let verify = MailedFor::EmailVerification;
     let code = bench.mail(verify, "other@example.com").await;
     let other = new_account("other", Some("Other@example.com"));
     let other = registrations(&bench.stack).create(other).await.unwrap();
     assert_eq!(bench.verify(&code, &bench.account).await, Redeemed::Taken);
-    assert_eq!(bench.now_is(bench.account.id).await, bench.account);
-    assert_eq!(bench.now_is(other.id).await.email, other.email);
+    assert_eq!(bench.current(bench.account.id).await, bench.account);
+    assert_eq!(bench.current(other.id).await.email, other.email);
     assert_eq!(bench.mails().await, 0);
     // The code has not been used up.
     assert!(bench.codes().find(verify, code.mail, bench.now).await.unwrap().is_some());
@@ -370,12 +371,12 @@ async fn only_one_of_two_concurrent_claims_to_an_address_succeeds() {
         }));
     }
     let mut claimed: Vec<_> = join_all(claims).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(faults.most_at_once(), 2, "they did not race");
+    assert_eq!(faults.most_at_once(), 2, "the requests did not race");
     claimed.sort_by_key(|redeemed| *redeemed != Redeemed::Done);
     assert_eq!(claimed, [Redeemed::Done, Redeemed::Taken]);
 }
 
-/// Two accounts claim one address. Its owner enters the newest digits, which belong to the other account.
+/// Two accounts claim the same address, and the owner of the address receives the digits for both.
 #[tokio::test]
 async fn digits_confirm_an_address_only_for_the_account_that_requested_them() {
     let bench = Bench::start().await;
@@ -392,7 +393,11 @@ async fn digits_confirm_an_address_only_for_the_account_that_requested_them() {
         let of = DigitsOf::Confirmation(account);
         bench.codes().try_digits(of, bench.now).await.unwrap().unwrap().mail()
     };
-    assert_eq!(tried(bench.account.id).await, mine.mail, "a stranger's request voids no digits");
+    assert_eq!(
+        tried(bench.account.id).await,
+        mine.mail,
+        "another account's request voids no digits"
+    );
     assert_eq!(tried(second.id).await, theirs.mail);
 }
 
@@ -408,18 +413,18 @@ async fn a_code_has_confirmed_an_address_while_its_account_still_has_it() {
     bench.stack.expire_codes().await;
     bench.stack.remove_expired().await;
     assert!(confirmed(&code).await, "a used confirmation does not expire");
-    // Ending all sessions does not undo a confirmation.
+    // Ending all sessions does not undo the confirmation.
     let epochs = Epochs::new(&bench.stack.users(), bench.stack.client());
     epochs.raise(bench.account.id).await.unwrap();
     assert!(confirmed(&code).await);
-    // Confirming another address does.
-    let now = bench.now_is(bench.account.id).await;
+    // Confirming another address does undo it.
+    let now = bench.current(bench.account.id).await;
     let other = CodeRecord { epoch: now.epoch, ..bench.mail(verify, "other@example.com").await };
     assert_eq!(bench.verify(&other, &now).await, Redeemed::Done);
     assert!(confirmed(&other).await && !confirmed(&code).await);
     bench.stack.disable(bench.account.id).await;
     assert!(!confirmed(&other).await);
-    // A reset confirms nothing, and its code is deleted after it expires.
+    // A reset confirms no address, and its code is deleted once it has expired.
     let bench = Bench::start().await;
     let code = bench.mail(RESET, "owner@example.com").await;
     assert_eq!(bench.reset(&code, "new").await, Redeemed::Done);

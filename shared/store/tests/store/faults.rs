@@ -1,4 +1,4 @@
-//! Registers accounts while the database has faults.
+//! Tests registrations while the database has faults.
 
 use process::FaultKind;
 use store::RegisterError;
@@ -7,7 +7,7 @@ use testkit::{Fault, Faults, Stack};
 use crate::{failure, faulty_registrations, keys, new_account, registrations};
 
 #[tokio::test]
-async fn a_transient_fault_is_retried() {
+async fn a_registration_is_retried_after_a_transient_fault() {
     let stack = Stack::start().await;
     for (n, fault) in
         [Fault::Conflict, Fault::Throttled, Fault::ServerError, Fault::Lost].into_iter().enumerate()
@@ -23,7 +23,7 @@ async fn a_transient_fault_is_retried() {
 }
 
 #[tokio::test]
-async fn a_persistent_fault_is_an_outage_and_nothing_is_stored() {
+async fn a_persistent_fault_is_reported_as_an_outage_and_stores_nothing() {
     let stack = Stack::start().await;
     for fault in [Fault::Conflict, Fault::Throttled, Fault::ServerError, Fault::Lost] {
         let faults = Faults::always(fault);
@@ -36,7 +36,7 @@ async fn a_persistent_fault_is_an_outage_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn a_missing_permission_is_an_internal_error_and_not_retried() {
+async fn a_missing_permission_is_an_internal_error_and_is_not_retried() {
     let stack = Stack::start().await;
     let faults = Faults::always(Fault::AccessDenied);
     let created = faulty_registrations(&stack, &faults).create(new_account("testuser", None)).await;
@@ -53,8 +53,8 @@ async fn a_missing_table_is_an_internal_error() {
     assert_eq!(failure(created), Some(FaultKind::Internal));
 }
 
-/// Every attempt sends the same `ClientRequestToken`, so a retry does not mistake the claim of the first
-/// attempt for the claim of another account.
+/// All attempts send the same `ClientRequestToken`, so a retry does not mistake the first attempt's claim for the
+/// claim of another account.
 #[tokio::test]
 async fn a_lost_answer_does_not_take_the_name_from_its_owner() {
     let stack = Stack::start().await;
@@ -81,11 +81,11 @@ async fn an_account_is_complete_even_if_no_answer_arrives() {
 }
 
 #[tokio::test]
-async fn a_taken_name_is_not_retried() {
+async fn a_registration_of_a_taken_name_is_not_retried() {
     let stack = Stack::start().await;
     registrations(&stack).create(new_account("testuser", None)).await.unwrap();
     let faults = Faults::script(&[Fault::Conflict]);
     let created = faulty_registrations(&stack, &faults).create(new_account("testuser", None)).await;
     assert!(matches!(created, Err(RegisterError::UsernameTaken)), "{created:?}");
-    assert_eq!(faults.requests(), 2, "one for the conflict, one for the refusal");
+    assert_eq!(faults.requests(), 2, "one request for the conflict, and one for the refusal");
 }

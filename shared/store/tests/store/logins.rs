@@ -1,4 +1,4 @@
-//! Finds accounts by name and begins sessions.
+//! Tests `Logins`, which finds accounts by name and begins sessions.
 
 use auth::AccountCheck;
 use identity::{CanonicalName, Email, Presented, SessionEpoch, StoredHash, Username};
@@ -60,7 +60,7 @@ async fn a_hash_is_replaced_unless_it_has_changed_concurrently() {
     let before = secret("the hash of testuser");
     assert!(logins.rehash(&user, &before, &secret("by argon2id")).await.unwrap());
     assert!(!logins.rehash(&user, &before, &secret("too late")).await.unwrap());
-    // An unknown name gets no password.
+    // No password is stored for an unknown name.
     assert!(!logins.rehash(&name("nobody"), &before, &secret("of nobody")).await.unwrap());
     let stored = logins.credential(&Presented::Username(user)).await.unwrap().unwrap();
     assert_eq!(stored.secret.expose(), "by argon2id");
@@ -68,7 +68,7 @@ async fn a_hash_is_replaced_unless_it_has_changed_concurrently() {
 
 /// The number of round trips must not reveal whether a name exists.
 #[tokio::test]
-async fn a_name_takes_one_round_trip_and_an_address_two_even_if_unknown() {
+async fn a_username_takes_one_round_trip_and_an_address_two_even_if_unknown() {
     let stack = Stack::start().await;
     let account = new_account("testuser", Some("t@example.com"));
     registrations(&stack).create(account).await.unwrap();

@@ -20,7 +20,7 @@ use process::{Clock, Fault, FaultKind, SystemClock, SystemRandom};
 use store::{NewAccount, NewEmail, RegisterError, Registrations};
 use testkit::{Faults, Stack};
 
-/// An account to be created.
+/// An account to create.
 fn new_account(username: &str, email: Option<&str>) -> NewAccount {
     let now = SystemClock.now();
     NewAccount {
@@ -52,7 +52,7 @@ async fn keys(client: &Client) -> BTreeSet<String> {
     scanned.items().iter().map(key).collect()
 }
 
-/// The kind of failure of a registration.
+/// The kind of a registration's failure. `None` if it succeeded.
 fn failure<T>(result: Result<T, RegisterError>) -> Option<FaultKind> {
     result.err().map(|error| error.kind())
 }

@@ -1,4 +1,4 @@
-//! Races registrations of one name.
+//! Tests concurrent registrations of one name.
 
 use futures_util::future::join_all;
 use store::RegisterError;
@@ -18,7 +18,7 @@ async fn race(fault: Fault) -> (usize, usize) {
         tokio::spawn(async move { registrations.create(new_account("testuser", None)).await })
     });
     let results: Vec<_> = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(faults.most_at_once(), RACERS, "they did not race");
+    assert_eq!(faults.most_at_once(), RACERS, "the requests did not race");
     let won = results.iter().filter(|result| result.is_ok()).count();
     let lost =
         results.iter().filter(|result| matches!(result, Err(RegisterError::UsernameTaken))).count();
@@ -34,8 +34,8 @@ async fn only_one_of_a_concurrent_burst_gets_the_name() {
     assert_eq!(race(Fault::None).await, (1, RACERS - 1));
 }
 
-/// The same race without the conditions. It shows that they decide, and that the race above would notice
-/// their absence.
+/// Runs the same race without the conditions, to show that they decide it and that the test above would fail
+/// without them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_the_conditions_a_whole_burst_gets_the_name() {
     assert_eq!(race(Fault::Unconditional).await, (RACERS, 0));

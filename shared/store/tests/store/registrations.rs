@@ -1,4 +1,4 @@
-//! Creates accounts completely or not at all, and one account for all spellings of a name.
+//! Tests that an account is created completely or not at all, and that all spellings of a name are one name.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use testkit::Stack;
 use crate::{keys, new_account, registrations};
 
 #[tokio::test]
-async fn an_account_is_an_item_and_its_claims() {
+async fn a_registration_stores_the_account_its_claims_and_its_password() {
     let stack = Stack::start().await;
     let new = new_account("Straße", Some("S@Example.com"));
     let id = new.id;
@@ -57,7 +57,7 @@ async fn a_taken_name_claims_no_address() {
 }
 
 #[tokio::test]
-async fn if_name_and_address_are_taken_the_name_is_reported() {
+async fn if_both_name_and_address_are_taken_the_name_is_reported() {
     let stack = Stack::start().await;
     let registrations = registrations(&stack);
     registrations.create(new_account("first", Some("a@example.com"))).await.unwrap();

@@ -1,4 +1,4 @@
-//! Tests that a session stays one chain under concurrency and faults.
+//! Tests that a session stays one chain despite concurrency and faults, and that its limits are kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Bench {
         sessions.into_iter().find(|session| session.id == id)
     }
 
-    /// Refreshes with one token concurrently, each time by another client. Returns the results.
+    /// Refreshes concurrently with one token, each time with another client. Returns the results.
     async fn race(&self, session: SessionId, racers: usize, fault: Fault) -> Vec<Refreshed> {
         let faults = Faults::together(racers, fault);
         let now = SystemClock.now();
@@ -67,11 +67,12 @@ impl Bench {
             tokio::spawn(async move { rotations.refresh(rotation, now).await.unwrap() })
         });
         let results = join_all(tasks).await.into_iter().map(Result::unwrap).collect();
-        assert_eq!(faults.most_at_once(), racers, "they did not race");
+        assert_eq!(faults.most_at_once(), racers, "the requests did not race");
         results
     }
 }
 
+/// The number of refreshes that rotated the session.
 fn rotated(results: &[Refreshed]) -> usize {
     let rotated = |result: &&Refreshed| matches!(result, Refreshed::Live(_, Judgement::Rotate));
     results.iter().filter(rotated).count()
@@ -90,7 +91,7 @@ async fn only_one_of_twenty_concurrent_refreshes_rotates_and_all_get_its_success
     assert_eq!(bench.stored(session).await.unwrap().chain.counter, 1);
 }
 
-/// The same race without the condition. It shows that the condition decides.
+/// Runs the same race without the condition, to show that the condition decides it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_the_condition_all_concurrent_refreshes_rotate() {
     let bench = Bench::start().await;
@@ -119,7 +120,7 @@ async fn a_logout_that_races_refreshes_leaves_nothing() {
         for task in refreshes.collect::<Vec<_>>().into_iter().chain([logout]) {
             task.await.unwrap();
         }
-        assert_eq!(faults.most_at_once(), 4, "they did not race in round {round}");
+        assert_eq!(faults.most_at_once(), 4, "the requests did not race in round {round}");
         assert_eq!(bench.stored(session).await, None, "round {round}");
         for counter in 0..2 {
             let late = bench.rotations().refresh(bench.rotation(session, counter), now).await;
@@ -128,7 +129,7 @@ async fn a_logout_that_races_refreshes_leaves_nothing() {
     }
 }
 
-/// A retry after a lost answer gets the same answer as a client that retries, so the session is not lost.
+/// The retry gets the same answer as a client that retries, so a lost answer does not cost the session.
 #[tokio::test]
 async fn a_lost_answer_gets_the_successor() {
     let bench = Bench::start().await;
@@ -172,7 +173,7 @@ async fn a_session_ends_when_idle_and_at_its_absolute_lifetime() {
         other => panic!("{other:?}"),
     };
     for (counter, days) in [(0, 29), (1, 58), (2, 87)] {
-        // 30 days from the refresh, but 90 days in total.
+        // 30 days after the refresh, but at most 90 days after the login.
         let expected = at((days + 30).min(90)).as_second();
         assert_eq!(ends(refresh(counter, days).await), expected, "day {days}");
     }
@@ -194,7 +195,6 @@ async fn a_user_cannot_refresh_the_session_of_another_user() {
     assert_eq!(bench.stored(session).await.unwrap().chain.counter, 0);
 }
 
-/// Concurrent logins near the limit leave no more sessions than it allows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_logins_respect_the_session_limit() {
     let bench = Bench::start().await;
@@ -202,23 +202,23 @@ async fn concurrent_logins_respect_the_session_limit() {
         Env::from_iter([("SESSIONS_PER_ACCOUNT", "5")]).settings::<SessionLimits>().unwrap();
     let (users, user) = (bench.stack.users(), bench.account.id);
     let faults = Faults::script(&[]);
-    let all_have_looked = Arc::new(Barrier::new(16));
+    let all_have_listed = Arc::new(Barrier::new(16));
     let tasks = (0..16).map(|_| {
         let logins = Logins::new(&users, bench.stack.faulty_client(&faults), limits);
         let session = bench.stack.new_session(bench.account.epoch);
-        let all_have_looked = Arc::clone(&all_have_looked);
+        let all_have_listed = Arc::clone(&all_have_listed);
         tokio::spawn(async move {
-            // Every login lists the sessions before any of them begins one.
+            // All logins list the sessions before any of them begins one.
             let before = logins.sessions(user).await.unwrap();
             assert!(before.is_empty());
-            all_have_looked.wait().await;
+            all_have_listed.wait().await;
             logins.begin(user, session, &before).await.unwrap();
         })
     });
     for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
     }
-    assert!(faults.most_at_once() > 8, "they did not race");
+    assert!(faults.most_at_once() > 8, "the requests did not race");
     let sessions = Sessions::new(&users, bench.stack.client());
     assert_eq!(sessions.of(user).await.unwrap().len(), 5);
 }
