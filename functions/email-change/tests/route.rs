@@ -57,7 +57,7 @@ fn told(mails: &[(&str, &str)]) -> Vec<(String, String)> {
     mails.iter().map(|(to, subject)| ((*to).to_owned(), (*subject).to_owned())).collect()
 }
 
-const CONFIRM: &str = "confirm your e-mail address";
+const CONFIRM: &str = "confirm your email address";
 const REQUESTED: &str = "a new email address was requested";
 const CHANGED: &str = "your email address has been changed";
 
