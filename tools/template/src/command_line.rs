@@ -9,7 +9,7 @@ use crate::ui;
 /// The options that choose the checkout.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Checkout {
-    /// Use this folder for the local database, keys and mails [default: .local]
+    /// Use this folder for the local database, keys and emails [default: .local]
     #[arg(long, global = true, value_name = "PATH")]
     local: Option<PathBuf>,
 }
