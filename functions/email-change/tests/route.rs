@@ -57,9 +57,9 @@ fn expected(mails: &[(&str, &str)]) -> Vec<(String, String)> {
     mails.iter().map(|(to, subject)| ((*to).to_owned(), (*subject).to_owned())).collect()
 }
 
-const CONFIRM: &str = "confirm your e-mail address";
-const REQUESTED: &str = "another e-mail address was requested";
-const CHANGED: &str = "your e-mail address has been changed";
+const CONFIRM: &str = "confirm your email address";
+const REQUESTED: &str = "a new email address was requested";
+const CHANGED: &str = "your email address has been changed";
 
 #[tokio::test]
 async fn every_event_file_gets_its_recorded_answer() {
@@ -137,7 +137,7 @@ async fn a_taken_address_gets_the_same_answer_as_a_free_one() {
     let mailed = bench.mailed().await;
     let of_owner: Vec<_> = mailed.iter().filter(|(to, _)| to == "Other@example.com").collect();
     assert_eq!(of_owner.len(), 1);
-    assert_eq!(of_owner[0].1, "your address was given for another account");
+    assert_eq!(of_owner[0].1, "someone entered your email address for another account");
     assert!(!mailed.iter().any(|(to, _)| to == "other@example.com"));
 }
 

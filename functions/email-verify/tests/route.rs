@@ -181,7 +181,7 @@ async fn a_link_claims_a_new_address_and_notifies_the_old_one() {
     assert_eq!(bench.email().await, verified("New@example.com"));
     let told = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
     assert_eq!(told.to, "old@example.com");
-    assert_eq!(told.subject, "Latchkey: your e-mail address has been changed");
+    assert_eq!(told.subject, "Latchkey: your email address has been changed");
     // Any account may claim the old address.
     let user = NewUser { username: "other", email: Some("old@example.com"), roles: &[] };
     bench.stack.user(user).await;

@@ -1,9 +1,9 @@
-//! The texts of mails, and sending them.
+//! Renders and sends emails.
 //!
-//! The texts are files in `templates`, two for each kind of mail: plain text, whose first line is the
-//! subject, and HTML, in which inserted values are escaped. They are compiled into the binary.
+//! The folder `templates` has two templates for each kind of email: plain text, whose first line is the subject,
+//! and HTML, in which inserted values are escaped. They are compiled into the binary.
 //!
-//! One variable determines where mails go: to Amazon SES or, on a laptop, into a folder, one file per mail.
+//! The variable `MAIL_TRANSPORT` determines whether emails go to Amazon SES or, on a laptop, to files in a folder.
 //! Links are built from configuration only, never from a request.
 
 mod text;
@@ -22,10 +22,10 @@ use transport::Transport;
 /// The default name of the product.
 const DEFAULT_PRODUCT: &str = "Latchkey";
 
-/// The maximum length of the product's name, in characters: every subject contains it.
+/// The maximum length of the product's name, in characters. It is limited because every subject contains the name.
 const MAX_PRODUCT_CHARS: usize = 60;
 
-/// The destination of mails.
+/// The destination of emails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     /// Amazon SES.
@@ -46,7 +46,7 @@ impl FromStr for Place {
     }
 }
 
-/// The beginning of links in mails: an `https` URL without query and fragment; `http` on a laptop.
+/// The base URL of links in emails: an `https` URL without query and fragment, or an `http` URL on loopback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkBase(String);
 
@@ -71,7 +71,7 @@ impl FromStr for LinkBase {
     }
 }
 
-/// The product's name, for people.
+/// The name of the product, as recipients see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Product(String);
 
@@ -86,7 +86,7 @@ impl FromStr for Product {
     }
 }
 
-/// The sender of mails, how they are sent, and what all of them contain.
+/// Settings: the sender of emails, how they are sent, and the values that all of them contain.
 #[derive(Clone, Debug)]
 pub struct Config {
     from: Email,
@@ -112,7 +112,7 @@ impl Settings for Config {
     }
 }
 
-/// Sends mails.
+/// Sends emails.
 #[derive(Clone, Debug)]
 pub struct Mailer {
     from: Email,
@@ -122,13 +122,13 @@ pub struct Mailer {
 }
 
 impl Mailer {
-    /// Creates a sender. Sends nothing yet.
+    /// Creates a mailer without connecting to anything.
     #[must_use]
     pub fn connect(config: &Config) -> Self {
         let transport = match (&config.place, &config.aws) {
             (Place::Folder(folder), _) => Transport::Folder(folder.clone()),
             (Place::Ses, Some(aws)) => Transport::ses(aws),
-            (Place::Ses, None) => unreachable!("`Config::read` reads it for SES"),
+            (Place::Ses, None) => unreachable!("`Config::read` reads the AWS settings for SES"),
         };
         Self {
             from: config.from.clone(),
@@ -138,10 +138,10 @@ impl Mailer {
         }
     }
 
-    /// Sends a mail. `id` identifies it: sending with the same `id` repeats the same mail.
+    /// Sends an email. `id` identifies it: sending with the same `id` repeats the same email.
     ///
     /// # Errors
-    /// The mail was not sent.
+    /// The email was not sent.
     pub async fn send(
         &self,
         id: MailId,
@@ -154,17 +154,17 @@ impl Mailer {
     }
 }
 
-/// The reason why a mail was not sent.
+/// The reason why an email was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
-    /// The mail may be sent later.
-    #[error("mail cannot be sent at the moment")]
+    /// A later attempt may succeed.
+    #[error("email cannot be sent at the moment")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The mail can never be sent: the address or the text is refused.
-    #[error("the mail was refused")]
+    /// The email can never be sent, because its address or its text is refused.
+    #[error("the email was refused")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A text cannot be rendered.
-    #[error("the text of a mail cannot be rendered")]
+    /// The text cannot be rendered.
+    #[error("the text of the email cannot be rendered")]
     Text(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -183,7 +183,7 @@ impl Fault for MailError {
     }
 }
 
-/// Does not show the address.
+/// Shows only the kind of email, neither the username nor the code.
 impl fmt::Debug for Letter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

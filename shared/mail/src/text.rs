@@ -1,14 +1,14 @@
-//! The texts of mails.
+//! Renders the texts of emails.
 
 use askama::Template;
 use jiff::Timestamp;
 
 use crate::MailError;
 
-/// The beginning of the first line of a plain text.
+/// The prefix of the first line of a plain-text template.
 const SUBJECT: &str = "Subject: ";
 
-/// A mail before its text is rendered.
+/// An email that is not rendered yet.
 pub enum Letter<'a> {
     /// A code to set a new password.
     PasswordReset {
@@ -17,29 +17,30 @@ pub enum Letter<'a> {
         /// The code to set the password.
         code: Coded<'a>,
     },
-    /// A code to confirm an address. It has no name: anyone can register with the address of a stranger.
+    /// A code to confirm an address. The email contains no username, because anyone can register with a stranger's
+    /// address.
     EmailVerification(Coded<'a>),
-    /// Someone requested this address for another account.
+    /// Someone entered the address for another account.
     AddressTaken(Told<'a>),
     /// The password was changed.
     PasswordChanged(Told<'a>),
-    /// Another address was requested.
+    /// A new address was requested.
     EmailChangeRequested(Told<'a>),
-    /// The address was replaced.
+    /// The new address has taken effect.
     EmailChanged(Told<'a>),
-    /// A session was ended because a refresh token was used twice.
+    /// A session was ended because a superseded refresh token was used.
     SessionReused(Told<'a>),
     /// The account was used from a new network.
     NewNetwork(Told<'a>),
 }
 
-/// The code in a mail.
+/// The code in an email.
 pub struct Coded<'a> {
     /// The token of the link.
     pub token: &'a str,
     /// The eight digits.
     pub digits: &'a str,
-    /// The validity of both, in minutes.
+    /// The lifetime of both, in minutes.
     pub minutes: i64,
 }
 
@@ -51,21 +52,22 @@ pub struct Told<'a> {
     pub time: Timestamp,
 }
 
-/// The most digits of a name in a mail: one less than the shortest phone number that programs link.
+/// The maximum number of digits in a name that an email shows: one less than in the shortest phone number that mail
+/// programs turn into a link.
 const MAX_NAME_DIGITS: usize = 4;
 
-/// A username as it may appear in a mail, or `None`.
+/// Returns the username if no mail program can turn it into a link.
 ///
 /// A stranger may have chosen the username, and mail programs turn text that looks like an address or a phone
-/// number into a link. So a mail shows the name only if it consists of letters, `-`, `_` and a few digits:
-/// without `/`, `:`, `.`, `@` and characters like them, nothing in it becomes a link.
+/// number into a link. So an email shows the name only if it consists of letters, `-`, `_` and a few digits. Without
+/// `/`, `:`, `.`, `@` and similar characters, no part of it becomes a link.
 fn harmless(username: &str) -> Option<&str> {
     let digits = username.chars().filter(char::is_ascii_digit).count();
     let plain = |c: char| c.is_alphabetic() || c.is_ascii_digit() || c == '-' || c == '_';
     (digits <= MAX_NAME_DIGITS && username.chars().all(plain)).then_some(username)
 }
 
-/// A rendered mail, ready to be sent.
+/// A rendered email.
 pub struct Text {
     /// The subject: one line.
     pub subject: String,
@@ -75,7 +77,7 @@ pub struct Text {
     pub html: String,
 }
 
-/// The two templates of a mail with a code.
+/// Defines the two templates of an email with a code, and a function that renders them.
 macro_rules! coded {
     ($kind:ident, $plain:literal, $html:literal) => {
         mod $kind {
@@ -116,7 +118,7 @@ macro_rules! coded {
     };
 }
 
-/// The two templates of a notice.
+/// Defines the two templates of a notice, and a function that renders them.
 macro_rules! told {
     ($kind:ident, $plain:literal, $html:literal) => {
         mod $kind {
@@ -157,19 +159,19 @@ told!(email_changed, "email_changed.txt", "email_changed.html");
 told!(session_reused, "session_reused.txt", "session_reused.html");
 told!(new_network, "new_network.txt", "new_network.html");
 
-/// Renders both texts, and splits the subject from the plain one.
+/// Renders both texts, and splits the subject off the plain text.
 fn both(plain: &impl Template, html: &impl Template) -> Result<Text, MailError> {
     let fault = |error: askama::Error| MailError::Text(Box::new(error));
     let (plain, html) = (plain.render().map_err(fault)?, html.render().map_err(fault)?);
     let (subject, plain) = plain
         .strip_prefix(SUBJECT)
         .and_then(|rest| rest.split_once("\n\n"))
-        .ok_or_else(|| MailError::Text("a text does not begin with its subject".into()))?;
+        .ok_or_else(|| MailError::Text("the text does not begin with a subject".into()))?;
     Ok(Text { subject: subject.to_owned(), plain: plain.to_owned(), html })
 }
 
 impl Letter<'_> {
-    /// The kind of mail: the name of its templates.
+    /// The kind of email, which is also the name of its templates.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -189,7 +191,7 @@ impl Letter<'_> {
     /// # Errors
     /// A template cannot be rendered.
     pub(crate) fn render(&self, product: &str, links: &str) -> Result<Text, MailError> {
-        // A token is base64url and dots, so a URL holds it without escaping.
+        // A token consists of base64url characters and dots, so it needs no escaping in a URL.
         let link = |page: &str, with: &Coded<'_>| format!("{links}/{page}?token={}", with.token);
         match self {
             Self::PasswordReset { username, code } => {
@@ -215,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_shown_only_if_no_program_makes_a_link_of_it() {
+    fn a_name_that_could_become_a_link_is_not_shown() {
         for name in ["Rosa", "rosa-1", "rosa_luxemburg", "Роза", "罗莎", "x2026"] {
             assert_eq!(harmless(name), Some(name), "{name}");
         }
@@ -250,9 +252,8 @@ mod tests {
     }
 
     proptest! {
-        /// No name, however odd, is shown with a character that links need.
         #[test]
-        fn no_shown_name_has_a_character_of_a_link(name in ".{0,80}") {
+        fn no_shown_name_contains_a_character_that_links_need(name in ".{0,80}") {
             let shown = harmless(&name).unwrap_or_default();
             prop_assert!(!shown.contains(['/', ':', '.', '@', '\\', '%', '?', '#', '&', '<', ' ', '+']));
         }

@@ -1,4 +1,4 @@
-//! Sends mails via Amazon SES or writes them to files.
+//! Sends emails through Amazon SES, or writes them to files.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,22 +20,21 @@ use process::AwsEnvironment;
 
 use crate::{MailError, Text};
 
-/// The longest that sending one mail may take, including retries. The mailer's timeout allows for several
-/// mails.
+/// The deadline for sending one email, including retries. The mailer's timeout allows for several emails.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
 
-/// The maximum number of attempts to send one mail.
+/// The maximum number of attempts to send one email.
 const ATTEMPTS: u32 = 3;
 
-/// Says that no person wrote the mail, so that programs do not answer it (RFC 3834).
+/// The header that marks an email as automatic, so that programs do not reply to it (RFC 3834).
 const AUTO_SUBMITTED: (&str, &str) = ("Auto-Submitted", "auto-generated");
 
-/// The transport of mails.
+/// The transport of emails.
 #[derive(Clone, Debug)]
 pub(crate) enum Transport {
-    /// To Amazon SES (v2).
+    /// Sends through Amazon SES (v2).
     Ses(Client),
-    /// Into a folder, one file per mail.
+    /// Writes one file per email into a folder.
     Folder(PathBuf),
 }
 
@@ -61,7 +60,7 @@ impl Transport {
         Self::Ses(Client::from_conf(config.build()))
     }
 
-    /// Sends a mail. `from` is the name and the address of the sender.
+    /// Sends an email. `from` is the name and the address of the sender.
     pub(crate) async fn send(
         &self,
         id: MailId,
@@ -103,7 +102,7 @@ async fn send(
         .await;
     match sent {
         Ok(_) => Ok(()),
-        // Errors about the mail, not about the service.
+        // The email is at fault, not the service, so a retry would fail too.
         Err(error)
             if matches!(
                 error.as_service_error(),
@@ -119,29 +118,29 @@ async fn send(
     }
 }
 
-/// The error code of SES. Its message contains addresses, which do not belong in a log.
+/// Returns the error code from SES. The error message contains addresses, which must not be logged.
 fn code<R>(error: &SdkError<SendEmailError, R>) -> Box<dyn std::error::Error + Send + Sync> {
     error.code().unwrap_or("an error without a code").into()
 }
 
-/// `"name" <address>` (RFC 5322 §3.4) on one line. A name that is not ASCII becomes encoded words of at most
+/// Formats `"name" <address>` (RFC 5322 §3.4) on one line. A non-ASCII name becomes encoded words of at most
 /// 75 characters each (RFC 2047 §2).
 fn mailbox(name: &str, address: &Email) -> String {
     let mut header = Vec::new();
     Address::new_address(Some(name), address.deliverable()).write_header(&mut header, 0);
-    // Removing the line ends of a folded header leaves the white space that separates the words.
+    // Removing the line breaks of a folded header keeps the white space that separates the words.
     String::from_utf8_lossy(&header).replace("\r\n", "").trim().to_owned()
 }
 
-/// A part without transfer encoding, so that a person can read the file and follow its links without a mail
-/// program. No line comes near the limit of 998 octets (RFC 5322 §2.1.1).
+/// Makes a MIME part without a transfer encoding, so that people can read the file and follow its links without a
+/// mail program. No line comes near the limit of 998 octets (RFC 5322 §2.1.1).
 fn part<'a>(kind: &'static str, text: &'a str) -> MimePart<'a> {
     // The library adds the `charset`.
     MimePart::new(kind, text).transfer_encoding("8bit")
 }
 
-/// Writes the mail as a file that any mail program opens. Only the file's owner may read it, because it
-/// contains a code. The file is written completely or not at all.
+/// Writes the email to a file that any mail program can open. Only the file's owner may read it, because the email
+/// may contain a code. The file is written completely or not at all.
 fn write(
     folder: &std::path::Path,
     id: MailId,
@@ -179,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_encoded_word_of_a_sender_is_longer_than_75_characters() {
+    fn no_encoded_word_in_a_sender_exceeds_75_characters() {
         let address = Email::parse("no-reply@example.com").unwrap();
         for name in [
             "Latchkey",

@@ -1,4 +1,4 @@
-//! Received mails, in a folder and from an emulated SES.
+//! Reads sent emails from a folder and from an emulated SES.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -36,7 +36,7 @@ fn at() -> Timestamp {
     "2026-03-12T19:03:58Z".parse().unwrap()
 }
 
-/// A folder for mails, and a mailer that writes to it.
+/// A folder for emails, and a mailer that writes to it.
 struct Folder {
     path: PathBuf,
     mailer: Mailer,
@@ -51,7 +51,7 @@ impl Folder {
         Self { path, mailer: Mailer::connect(&config(&settings).unwrap()) }
     }
 
-    async fn receive(&self, letter: &Letter<'_>) -> Received {
+    async fn send_and_read(&self, letter: &Letter<'_>) -> Received {
         let id = MailId::new(SystemClock.now(), &SystemRandom);
         self.mailer.send(id, &to(), letter, at()).await.unwrap();
         let mails = mails_in(&self.path);
@@ -78,14 +78,14 @@ fn letters(username: &str) -> Vec<Letter<'_>> {
 async fn every_mail_matches_its_snapshot() {
     let folder = Folder::new("every-letter", &[("PRODUCT_NAME", "Example & Söhne")]);
     for letter in letters("Rosa") {
-        let mail = folder.receive(&letter).await;
+        let mail = folder.send_and_read(&letter).await;
         assert_eq!((mail.from.as_str(), mail.to.as_str()), (FROM, "rosa@example.com"));
         let Received { subject, text, html, .. } = mail;
         insta::assert_snapshot!(letter.name(), format!("{subject}\n\n{text}\n-----\n{html}"));
     }
 }
 
-/// A username is text that a stranger chose, and mail programs make links of text.
+/// A stranger may have chosen the username, and mail programs turn text into links.
 #[tokio::test]
 async fn a_name_that_could_become_a_link_is_omitted() {
     let folder = Folder::new("a-name", &[]);
@@ -93,7 +93,7 @@ async fn a_name_that_could_become_a_link_is_omitted() {
         ["https://evil.example/win-500", "evil.example", "<b>\"&{{ product }}", "18005551234"]
     {
         for letter in letters(username) {
-            let mail = folder.receive(&letter).await;
+            let mail = folder.send_and_read(&letter).await;
             assert!(mail.text.starts_with("Hello,"), "{}", mail.text);
             for part in ["evil", "<b>", "&lt;b", "1800"] {
                 assert!(!mail.text.contains(part) && !mail.html.contains(part), "{}", mail.html);
@@ -101,8 +101,8 @@ async fn a_name_that_could_become_a_link_is_omitted() {
         }
     }
     for letter in letters("Rosa-1") {
-        let mail = folder.receive(&letter).await;
-        // The mail that confirms an address has no name at all.
+        let mail = folder.send_and_read(&letter).await;
+        // The email that confirms an address never contains a name.
         let greeting = match letter {
             Letter::EmailVerification(_) => "Hello,",
             _ => "Hello Rosa-1,",
@@ -112,12 +112,12 @@ async fn a_name_that_could_become_a_link_is_omitted() {
     }
 }
 
-/// RFC 3834: automatic responders must not answer it.
+/// Automatic responders must not reply (RFC 3834).
 #[tokio::test]
-async fn a_mail_is_marked_as_automatic() {
+async fn an_email_is_marked_as_automatic() {
     let folder = Folder::new("auto-submitted", &[]);
     for letter in letters("Rosa") {
-        let mail = folder.receive(&letter).await;
+        let mail = folder.send_and_read(&letter).await;
         let file = folder.path.join(format!("{}.eml", mail.id));
         let file = std::fs::read_to_string(file).unwrap();
         assert_eq!(file.matches("\r\nAuto-Submitted: auto-generated\r\n").count(), 1, "{file}");
@@ -143,7 +143,7 @@ async fn every_link_begins_with_the_configured_base() {
         }
         let folder = Folder::new("a-link", &[("MAIL_LINK_BASE", base)]);
         let letter = letters("Rosa").swap_remove(0);
-        assert_eq!(folder.receive(&letter).await.link(), Some(expected));
+        assert_eq!(folder.send_and_read(&letter).await.link(), Some(expected));
     }
 }
 
@@ -166,7 +166,7 @@ fn invalid_settings_are_reported() {
 async fn every_part_names_its_charset_once() {
     let folder = Folder::new("charset", &[]);
     for letter in letters("Rosa") {
-        let mail = folder.receive(&letter).await;
+        let mail = folder.send_and_read(&letter).await;
         let path = folder.path.join(format!("{}.eml", mail.id));
         let message = std::fs::read_to_string(path).unwrap().replace("\r\n", "\n");
         for kind in ["text/plain", "text/html"] {
@@ -179,16 +179,16 @@ async fn every_part_names_its_charset_once() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn only_the_owner_can_read_a_mail_file() {
+async fn only_the_owner_can_read_an_email_file() {
     use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new("for-its-owner", &[]);
-    let mail = folder.receive(&letters("Rosa").swap_remove(0)).await;
+    let mail = folder.send_and_read(&letters("Rosa").swap_remove(0)).await;
     let file = std::fs::metadata(folder.path.join(format!("{}.eml", mail.id))).unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
 }
 
 /// Captures the body of the request that asks SES to send a mail.
-async fn asked_of_ses(to: &Email) -> serde_json::Value {
+async fn request_to_ses(to: &Email) -> serde_json::Value {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let mailer = Mailer::connect(&config(&[("AWS_ENDPOINT_URL_SESV2", &url)]).unwrap());
@@ -218,11 +218,11 @@ async fn asked_of_ses(to: &Email) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_mail_by_ses_is_marked_as_automatic() {
-    let asked = asked_of_ses(&to()).await;
+async fn an_email_through_ses_is_marked_as_automatic() {
+    let request = request_to_ses(&to()).await;
     let expected = serde_json::json!([{"Name": "Auto-Submitted", "Value": "auto-generated"}]);
-    assert_eq!(asked["Content"]["Simple"]["Headers"], expected, "{asked}");
-    assert_eq!(asked["Destination"]["ToAddresses"], serde_json::json!(["rosa@example.com"]));
+    assert_eq!(request["Content"]["Simple"]["Headers"], expected, "{request}");
+    assert_eq!(request["Destination"]["ToAddresses"], serde_json::json!(["rosa@example.com"]));
 }
 
 #[tokio::test]
@@ -249,12 +249,12 @@ async fn end_to_end_ses_sends_a_mail() {
         assert!(whole.contains(part), "{whole}");
     }
 
-    // SES never sends a mail of an unverified identity, so retrying is useless.
+    // SES never sends an email from an unverified identity, so retrying is useless.
     let settings = [("AWS_ENDPOINT_URL_SESV2", service.url()), ("MAIL_FROM", "a@example.org")];
     let stranger = Mailer::connect(&config(&settings).unwrap());
     let refused = stranger.send(id, &to(), &letter, at()).await.unwrap_err();
     assert!(matches!(refused, MailError::Refused(_)), "{refused:?}");
-    // The message of SES contains the address, which must not appear in the log.
+    // The error message from SES contains the address, which must not be logged.
     let shown = format!("{refused} {refused:?}");
     assert!(shown.contains("MessageRejected") && !shown.contains('@'), "{shown}");
 
@@ -265,9 +265,9 @@ async fn end_to_end_ses_sends_a_mail() {
     assert_eq!(lost.kind(), FaultKind::Unavailable);
 }
 
-/// A mail server without SMTPUTF8, such as SES, accepts no other form of a domain.
+/// A mail server without SMTPUTF8, such as SES, accepts only A-labels in a domain.
 #[tokio::test]
-async fn a_mail_goes_to_the_a_labels_of_a_domain() {
+async fn an_email_goes_to_the_a_labels_of_a_domain() {
     let folder = Folder::new("a-labels", &[("MAIL_FROM", "no-reply@straße.example")]);
     let id = MailId::new(SystemClock.now(), &SystemRandom);
     let letter = &letters("Rosa")[0];
@@ -278,7 +278,7 @@ async fn a_mail_goes_to_the_a_labels_of_a_domain() {
     assert_eq!(mail.from, "no-reply@xn--strae-oqa.example");
 }
 
-/// The mailer's role may send only from `MailFrom`, and IAM compares exactly.
+/// The mailer's role may send only from `MailFrom`, and IAM compares addresses exactly.
 #[test]
 fn the_template_accepts_a_sender_only_in_the_form_sent_to_ses() {
     let template = include_str!("../../../template.yaml");
@@ -286,7 +286,7 @@ fn the_template_accepts_a_sender_only_in_the_form_sent_to_ses() {
     let pattern = parameter.lines().find_map(|line| line.trim().strip_prefix("AllowedPattern: "));
     let pattern = pattern.unwrap().strip_prefix("^(").unwrap().strip_suffix(")?$").unwrap();
     let (local, domain) = pattern.split_once('@').unwrap();
-    // Short parts often form addresses.
+    // Short random parts are more likely to form a valid address.
     let pattern = format!(
         "{}{{1,4}}@{}{{1,4}}\\.[a-z]{{2}}",
         local.trim_end_matches('+'),

@@ -1,8 +1,8 @@
-//! `cargo xtask`: builds the tool of a command and replaces itself by it.
+//! `cargo xtask`: builds the tool for a command and replaces itself with it.
 //!
-//! The tools take minutes to build on a fresh clone. This program depends on the standard library alone, so it
-//! runs within seconds and says what follows. It becomes `cargo run` (`exec`), and cargo becomes the tool: there
-//! is one process, so exit codes, signals and standard streams need no forwarding.
+//! The tools take minutes to build on a fresh clone. This program depends only on the standard library, so within
+//! seconds it runs and announces the build. It replaces itself with `cargo run` (`exec`), which replaces itself with
+//! the tool. There is only one process, so exit codes, signals and standard streams need no forwarding.
 
 use std::ffi::OsString;
 use std::io::{Write, stderr, stdout};
@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::time::SystemTime;
 use std::{env, fs};
 
-/// A command with its tool, and the first line of its help.
+/// A command, its tool, and the first line of its help.
 struct Entry {
     command: &'static str,
     tool: &'static str,
@@ -131,18 +131,19 @@ Commands:
 
 Options:
       --local <PATH>  Use this folder for the local database, keys and emails [default: .local]
-  -h, --help          Print help; after a command, the help of the command"
+  -h, --help          Print help; after a command, print its help"
     )
 }
 
-/// Becomes the tool of the command. Returns only if that fails, with the reason.
+/// Replaces this process with the tool for the command. Returns only if that fails, with the reason.
 fn run(entry: &Entry, arguments: &[OsString]) -> String {
     let Some(root) = root() else {
-        return "the current directory is not in a checkout of Latchkey: change to one".to_owned();
+        return "the current directory is not in a checkout of Latchkey: change to a checkout"
+            .to_owned();
     };
     let Entry { command, tool, .. } = entry;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Build scripts that read the variables that `cargo run` has set for this program would all run again.
+    // `cargo run` has set these variables for this program. Build scripts that read them would all run again.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|it| text.starts_with(it)) {
@@ -157,12 +158,12 @@ fn run(entry: &Entry, arguments: &[OsString]) -> String {
             "cargo xtask {command}: building the tool \"{tool}\", which takes minutes the first time"
         ));
     }
-    // It names no package, so that cargo chooses the features of the whole workspace and builds nothing twice.
+    // `--package` is absent so that cargo uses the features of the whole workspace and builds nothing twice.
     cargo.arg("--manifest-path").arg(root.join("Cargo.toml")).args(["--bin", tool, "--"]);
     format!("cannot run cargo: {}", cargo.args(arguments).exec())
 }
 
-/// The checkout that the current directory is in, or else the one that `cargo run --manifest-path` was given.
+/// Finds the checkout that contains the current directory or, otherwise, the manifest passed to `cargo run`.
 fn root() -> Option<PathBuf> {
     let manifest = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     [env::current_dir().ok(), manifest].into_iter().flatten().find_map(|start| {
@@ -171,8 +172,8 @@ fn root() -> Option<PathBuf> {
     })
 }
 
-/// Whether there is probably nothing to build, so that cargo need not show its progress. It builds what is
-/// missing in any case.
+/// Whether the tool is probably up to date, so that cargo need not show its progress. If the guess is wrong, cargo
+/// still builds the tool.
 fn is_built(root: &Path, tool: &str) -> bool {
     let Some(folder) = env::current_exe().ok().and_then(|xtask| Some(xtask.parent()?.to_owned()))
     else {
@@ -180,7 +181,7 @@ fn is_built(root: &Path, tool: &str) -> bool {
     };
     let binary = folder.join(tool);
     let Some(built) = changed(&binary) else { return false };
-    // Cargo lists the sources of a binary next to it, in the syntax of make.
+    // Cargo lists the sources of a binary in a `.d` file next to it, in the syntax of make.
     let list = fs::read_to_string(folder.join(format!("{tool}.d"))).unwrap_or_default();
     let Some(sources) = list.trim_end().strip_prefix(&format!("{}: ", binary.display())) else {
         return false;
@@ -192,7 +193,7 @@ fn is_built(root: &Path, tool: &str) -> bool {
     if !sources.split(' ').all(is_older) {
         return false;
     }
-    // A change to these often requires no build, so it is announced once.
+    // A change to these files often requires no build, so a build is announced only once per change.
     let stamp = folder.join(format!("{tool}.announced"));
     let announced = changed(&stamp).map_or(built, |stamp| stamp.max(built));
     let manifests = ["Cargo.toml", "Cargo.lock"].map(|file| changed(&root.join(file)));

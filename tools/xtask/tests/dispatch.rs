@@ -1,4 +1,4 @@
-//! `cargo xtask` up to the point where it becomes cargo. A script takes cargo's place.
+//! Tests `cargo xtask` up to the point where it replaces itself with cargo. A script takes the place of cargo.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -32,7 +32,7 @@ impl Checkout {
         self.0.path().canonicalize().unwrap().join(file)
     }
 
-    /// Writes a file and sets its time of modification this many seconds back.
+    /// Writes a file and sets its modification time to `seconds` ago.
     fn write(&self, file: &str, content: &str, seconds: u64) {
         let path = self.path(file);
         fs::write(&path, content).unwrap();
@@ -41,7 +41,8 @@ impl Checkout {
         file.set_modified(now - Duration::from_secs(seconds)).unwrap();
     }
 
-    /// Runs a command, with a shell instead of cargo. The shell runs the script `run` in the current directory.
+    /// Runs a command with a shell instead of cargo. The shell runs `script`, because cargo's first argument, `run`, is
+    /// the name of the script's file.
     fn xtask(&self, arguments: &[&str], script: &str) -> (u32, Output) {
         let folder = self.path("functions/a");
         fs::write(folder.join("run"), script).unwrap();
@@ -54,19 +55,19 @@ impl Checkout {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Without a command, the program reads nothing.
+        // Writing may fail: without a command, the program exits without reading.
         let _ = child.stdin.take().unwrap().write_all(b"a password");
         (child.id(), child.wait_with_output().unwrap())
     }
 
-    /// The lines on standard error. The last one contains the arguments of cargo.
+    /// Returns the lines on standard error. The last one contains the arguments of cargo.
     fn said(&self, arguments: &[&str]) -> Vec<String> {
         let (_, output) = self.xtask(arguments, "echo $* >&2");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// Whether cargo runs with `--quiet`, and no line precedes its output.
+    /// Whether cargo runs with `--quiet`. Checks that a line precedes its output only if it does not.
     fn is_silent(&self) -> bool {
         let said = self.said(&["dev"]);
         let quiet = said.last().unwrap().contains("--quiet");
@@ -76,7 +77,7 @@ impl Checkout {
 }
 
 #[test]
-fn the_first_line_precedes_cargo() {
+fn the_first_line_is_printed_before_cargo_runs() {
     let checkout = Checkout::new();
     let said = checkout.said(&["--local", "x y", "dev", "--port", "0"]);
     let building =
@@ -99,7 +100,7 @@ fn cargo_replaces_this_process_and_gets_its_streams() {
 }
 
 #[test]
-fn progress_is_shown_whenever_something_may_have_to_be_built() {
+fn progress_is_shown_if_anything_may_need_building() {
     let checkout = Checkout::new();
     for file in ["Cargo.toml", "Cargo.lock"] {
         checkout.write(file, "", 300);
@@ -143,7 +144,7 @@ fn the_tool_depends_on_the_command() {
 }
 
 #[test]
-fn without_a_known_command_nothing_is_built() {
+fn nothing_is_built_without_a_known_command() {
     let checkout = Checkout::new();
     for (arguments, code, stdout, stderr) in [
         (&["--help"][..], 0, "Usage: cargo xtask [OPTIONS] <COMMAND>", ""),
@@ -165,7 +166,7 @@ fn without_a_known_command_nothing_is_built() {
 }
 
 #[test]
-fn outside_of_a_checkout_nothing_is_built() {
+fn nothing_is_built_outside_a_checkout() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .arg("dev")

@@ -221,7 +221,7 @@ pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Run
     change("UNCONFIRMED@change.example.com").await;
     let came = mails(server, DOMAIN, 9).await;
     let told = with(&came, "unconfirmed@change.example.com");
-    assert!(told.subject.ends_with("your address was given for another account"));
+    assert!(told.subject.ends_with("someone entered your email address for another account"));
     assert_eq!((told.token(), told.digits()), (None, None));
 
     // Confirming a change with the digits also releases the old address, which receives a notice.
