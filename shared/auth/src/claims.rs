@@ -7,7 +7,7 @@ use identity::{Roles, SessionEpoch, SessionId, TokenId, UserId};
 /// The `typ` of access tokens (RFC 9068 §2.1).
 pub const TOKEN_TYPE: &str = "at+jwt";
 
-/// The content of an access token: the claims defined in RFC 9068 §2.2, and Latchkey's own. It contains no e-mail
+/// The content of an access token: the claims defined in RFC 9068 §2.2, and Latchkey's own. It contains no email
 /// address and nothing secret, because anyone who holds a token can read it.
 ///
 /// Times are `NumericDate`s (RFC 7519 §2) in whole seconds; Latchkey issues no others.

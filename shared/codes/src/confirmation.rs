@@ -1,4 +1,4 @@
-//! Confirms e-mail addresses with mailed codes.
+//! Confirms email addresses with mailed codes.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use store::{CodeRecord, NewMail, Notice, Redeemed, Verifications};
 
 use crate::{CodeError, PresentedCode, Redemption};
 
-/// Confirms the e-mail addresses of accounts with mailed codes.
+/// Confirms the email addresses of accounts with mailed codes.
 pub struct Confirmations {
     redemption: Redemption,
     verifications: Verifications,
@@ -36,7 +36,7 @@ impl Confirmations {
     /// code again succeeds as long as the account has the address.
     ///
     /// # Errors
-    /// [`CodeError::Taken`] when another account uses the e-mail address; otherwise the errors of
+    /// [`CodeError::Taken`] when another account uses the email address; otherwise the errors of
     /// [`Redemption::find`].
     pub async fn confirm(
         &self,

@@ -27,8 +27,8 @@ pub enum CodeError {
     /// The code is invalid. The reason is only for the log.
     #[error("{0}")]
     Wrong(&'static str),
-    /// Another account uses the e-mail address that the code confirms.
-    #[error("another account uses the e-mail address")]
+    /// Another account uses the email address that the code confirms.
+    #[error("another account uses the email address")]
     Taken,
     /// There have been too many attempts, or the counters cannot be reached.
     #[error(transparent)]
@@ -64,7 +64,7 @@ impl Fault for CodeError {
 
     fn detail(&self) -> Option<&'static str> {
         match self {
-            Self::Taken => Some("Another account uses this e-mail address."),
+            Self::Taken => Some("Another account uses this email address."),
             Self::Wrong(_) | Self::Throttle(_) | Self::Store(_) | Self::Secret(_) => None,
         }
     }

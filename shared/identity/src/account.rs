@@ -11,7 +11,7 @@ pub struct Account {
     pub id: UserId,
     /// The username as first given.
     pub username: Username,
-    /// The e-mail address, if the account has one.
+    /// The email address, if the account has one.
     pub email: Option<Email>,
     /// Whether the address has been verified.
     pub email_standing: EmailStanding,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum MailedFor {
     /// Setting a new password.
     PasswordReset,
-    /// Confirming an e-mail address.
+    /// Confirming an email address.
     EmailVerification,
 }
 

@@ -1,4 +1,4 @@
-//! Usernames and e-mail addresses.
+//! Usernames and email addresses.
 //!
 //! A name is displayed as first given, and unique by its canonical form ([`CanonicalName`]). Spellings that differ
 //! only in case, width or composition belong to one account, and so do `ß` and `ss`.
@@ -31,7 +31,7 @@ pub enum NameError {
     /// The name contains a forbidden character, such as a space, a control or an invisible character.
     #[error("contains a character that is not allowed")]
     InvalidCharacters,
-    /// The characters are allowed, but not in this order: the text is not an e-mail address, begins with a
+    /// The characters are allowed, but not in this order: the text is not an email address, begins with a
     /// combining mark, or mixes writing directions.
     #[error("has an invalid format")]
     InvalidFormat,

@@ -139,8 +139,8 @@ pub enum PolicyViolation {
     /// The password is the username.
     #[error("must not be the username")]
     MatchesUsername,
-    /// The password is the e-mail address or its local part.
-    #[error("must not be the e-mail address or a part of it")]
+    /// The password is the email address or its local part.
+    #[error("must not be the email address or a part of it")]
     MatchesEmail,
 }
 

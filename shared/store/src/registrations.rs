@@ -173,7 +173,7 @@ pub enum RegisterError {
     #[error("the username is taken")]
     UsernameTaken,
     /// Another account has the address.
-    #[error("another account uses the e-mail address")]
+    #[error("another account uses the email address")]
     EmailTaken,
     /// The invitation does not exist, has been used, or has expired.
     #[error("the invitation is invalid")]
@@ -203,7 +203,7 @@ impl Fault for RegisterError {
     fn detail(&self) -> Option<&'static str> {
         match self {
             Self::UsernameTaken => Some("The username is taken."),
-            Self::EmailTaken => Some("Another account uses this e-mail address."),
+            Self::EmailTaken => Some("Another account uses this email address."),
             Self::InvalidInvite => None,
             Self::Store(error) => error.detail(),
         }

@@ -214,7 +214,7 @@ impl Problem {
     /// The name or password at login is wrong (401). The answer does not say which.
     #[must_use]
     pub fn invalid_credentials() -> Self {
-        let detail = "The username, e-mail address or password is wrong.";
+        let detail = "The username, email address or password is wrong.";
         Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", "Unauthorized", detail)
             .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
     }

@@ -11,7 +11,7 @@ use super::hidden::is_ignorable;
 /// without default-ignorable characters. In an address, only the local part has this form. The domain is in
 /// A-labels.
 ///
-/// [`fmt::Debug`] does not show it and there is no [`fmt::Display`], because it may be an e-mail address.
+/// [`fmt::Debug`] does not show it and there is no [`fmt::Display`], because it may be an email address.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CanonicalName(String);
 

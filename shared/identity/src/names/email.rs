@@ -1,4 +1,4 @@
-//! E-mail addresses.
+//! Email addresses.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ pub(super) const MAX_OCTETS: usize = 254;
 /// The maximum length of the local part, in octets (RFC 5321 §4.5.3.1.1).
 const MAX_LOCAL_OCTETS: usize = 64;
 
-/// An e-mail address: an `addr-spec` whose local part may be in any script (RFC 6531 §3.3) and whose
+/// An email address: an `addr-spec` whose local part may be in any script (RFC 6531 §3.3) and whose
 /// domain is a dotted IDNA2008 name. Display names, comments and address literals are refused.
 ///
 /// It keeps its original spelling, because only the receiving server knows whether case matters in a local

@@ -7,7 +7,7 @@ use super::{CanonicalName, Email, NameError, Username, email, username};
 pub enum Presented {
     /// A username.
     Username(CanonicalName),
-    /// An e-mail address.
+    /// An email address.
     Email(CanonicalName),
     /// Text that no account can have as a name. It is treated like any other wrong name.
     Impossible(String),

@@ -64,7 +64,7 @@ impl Username {
             PrecisError::Invalid => NameError::InvalidFormat,
             _ => NameError::InvalidCharacters,
         })?;
-        // A name with `@` would look like an e-mail address.
+        // A name with `@` would look like an email address.
         if folded.contains('@') {
             return Err(NameError::InvalidCharacters);
         }
