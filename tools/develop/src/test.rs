@@ -13,8 +13,8 @@ use template::ui;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::snapshots;
 use crate::tools::{ToolSet, Tools};
+use crate::{shipping, snapshots};
 
 /// Options of the tests.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -40,8 +40,8 @@ struct Step {
 }
 
 enum Work {
-    /// A command that passes by exiting with 0.
-    Run(Command),
+    /// Commands that run one after another, and pass by exiting with 0.
+    Run(Vec<Command>),
     /// A command that runs tests: the summary repeats the names of those that fail.
     Tests(Command),
     /// Checks that a test of an earlier step used every snapshot.
@@ -78,12 +78,23 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool
     let path = project.tools().join(DEPLOYMENT_LOG);
     let mut log = File::create(&path).context("cannot write to .tools")?;
     for step in &mut deployment {
-        if let Work::Tests(command) = &mut step.work {
-            command.stderr(log.try_clone().context("cannot write to .tools")?);
+        let commands = match &mut step.work {
+            Work::Run(commands) => commands.as_mut_slice(),
+            Work::Tests(command) => std::slice::from_mut(command),
+            Work::Snapshots(_) | Work::Skip(_) => &mut [],
+        };
+        for command in commands {
+            let copy = || log.try_clone().context("cannot write to .tools");
+            command.stdout(copy()?).stderr(copy()?);
         }
-        ui::line(format_args!("\n=== Deployment runs concurrently: see {}", path.display()));
+        ui::line(format_args!(
+            "
+=== {} runs concurrently: see {}",
+            step.title,
+            path.display()
+        ));
     }
-    // The deployment waits for the emulator most of the time, and the tests keep the processors busy.
+    // The deployment takes longest and uses one processor most of the time; the tests use the other.
     let (tested, deployed) = tokio::join!(
         async { carry_out(project, tests, &mut std::io::stdout()).await },
         carry_out(project, deployment, &mut log),
@@ -107,7 +118,7 @@ async fn carry_out(project: &Project, steps: Vec<Step>, shown: &mut impl Write) 
         let start = Instant::now();
         drop(writeln!(shown, "\n=== {}", step.title));
         let outcome = match step.work {
-            Work::Run(mut command) => execute(project, &mut command).await.map(Outcome::of),
+            Work::Run(commands) => execute_all(project, commands).await.map(Outcome::of),
             Work::Tests(mut command) => execute_tests(project, &mut command, shown).await,
             Work::Snapshots(used) => snapshots::unused(project.root(), &used).map(|unused| {
                 for path in &unused {
@@ -141,6 +152,16 @@ pub async fn deploy(project: &Project) -> anyhow::Result<bool> {
     let mut test = cargo();
     test.args(["test", "--workspace", "--test", "end_to_end", "--", DEPLOYMENT, "--nocapture"]);
     execute(project, &mut test).await
+}
+
+/// Runs commands until one fails. Returns whether all succeeded.
+async fn execute_all(project: &Project, commands: Vec<Command>) -> anyhow::Result<bool> {
+    for mut command in commands {
+        if !execute(project, &mut command).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn execute(project: &Project, command: &mut Command) -> anyhow::Result<bool> {
@@ -206,7 +227,9 @@ struct Plan {
 
 async fn plan_for(project: &Project, options: TestOptions) -> anyhow::Result<Plan> {
     // First, because the tests use the tools too.
-    let test = tools(project, options, ToolSet::Test).await;
+    let dev = tools(project, options, ToolSet::Dev).await;
+    // With `cargo-lambda`, which is in the same place.
+    let test = dev.and(tools(project, options, ToolSet::Test).await);
     let checkov = tools(project, options, ToolSet::Checkov).await;
     let used = project.tools().join("snapshots-used");
     fs::create_dir_all(project.tools()).context("cannot create the folder .tools")?;
@@ -235,7 +258,7 @@ fn plan(
     let validate_edge = [&validate[..], &["--template", "edge.yaml"]].concat();
     let check = |title, tools: &Result<Tools, String>, program, arguments: &[&str]| {
         let work = match tools {
-            Ok(tools) => Work::Run(linter(tools.program(program), arguments)),
+            Ok(tools) => Work::Run(vec![linter(tools.program(program), arguments)]),
             Err(reason) => Work::Skip(reason.clone()),
         };
         Step { title, work }
@@ -270,6 +293,13 @@ fn plan(
     };
     if !options.fast {
         plan.tests.push(run("Tests, end to end", cargo_test(&[SLOW])));
+        // The release build and the build of the tests use different folders, so neither waits for the other. Without
+        // this step the deployment, which takes longest, would compile these functions after the tests have been built.
+        let work = match test {
+            Ok(tools) => Work::Run(shipping::builds(tools)),
+            Err(reason) => Work::Skip(reason.clone()),
+        };
+        plan.deployment.push(Step { title: "Release build", work });
         plan.deployment.push(run("Deployment", cargo_test(&[DEPLOYMENT, "--nocapture"])));
         plan.last.push(Step { title: "Snapshots", work: Work::Snapshots(used) });
     }
@@ -416,7 +446,8 @@ test result: FAILED. 0 passed; 1 failed
                 ["cfn-lint", "sam validate --lint", "sam validate --lint, edge.yaml", "checkov"];
             assert_eq!(titles(&plan.checks), checks);
             assert_eq!(plan.tests[0].title, "Tests");
-            assert_eq!(plan.deployment.is_empty(), fast);
+            let deployment = ["Release build", "Deployment"];
+            assert_eq!(titles(&plan.deployment), if fast { &[][..] } else { &deployment });
             // It examines which snapshots the tests have used.
             assert_eq!(titles(&plan.last), if fast { &[][..] } else { &["Snapshots"] });
         }

@@ -1,5 +1,6 @@
 //! Installs pinned tools from PyPI and libraries from npm into `.tools`.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -198,6 +199,16 @@ impl Tools {
     #[must_use]
     pub fn node_modules(&self) -> PathBuf {
         self.npm.join("node_modules")
+    }
+
+    /// A search path that begins with the tools.
+    pub(crate) fn path(&self) -> OsString {
+        let mut path = self.bin.clone().into_os_string();
+        if let Some(inherited) = std::env::var_os("PATH") {
+            path.push(":");
+            path.push(inherited);
+        }
+        path
     }
 
     /// The path of the tool `name`.

@@ -5,26 +5,28 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
+use develop::shipping::SHIPPED;
 use develop::tools::{ToolSet, Tools};
 use local::binaries;
 use tempfile::TempDir;
 use template::project::Project;
 use testkit::Aws;
 
-/// The functions that `sam build` compiles as for a release: one hashes, one sends mail, one does neither. The
-/// other functions would take minutes, and use the same crates.
-pub(crate) const SHIPPED: [&str; 3] = ["login", "mailer", "protected-route"];
-
-/// A replacement for `cargo-lambda`: for all other functions, it copies the binaries that the tests use.
+/// A replacement for `cargo-lambda`, which it runs only for the functions of `SHIPPED`. For every other function it
+/// writes a script that runs the binary that the tests use: SAM compresses all bundles again at each deployment, which
+/// would take a second for each binary.
 const CARGO_LAMBDA: &str = r#"#!/bin/sh
 set -eu
 function=$(basename "$PWD")
 case " $SHIPPED " in
     *" $function "*) exec "$CARGO_LAMBDA" "$@" ;;
 esac
-mkdir -p "../../target/lambda/$function"
-exec objcopy --strip-all "$BINARIES/$function" "../../target/lambda/$function/bootstrap"
+bundle="../../target/lambda/$function"
+mkdir -p "$bundle"
+printf '#!/bin/sh\nexec "%s"\n' "$BINARIES/$function" > "$bundle/bootstrap"
+chmod 755 "$bundle/bootstrap"
 "#;
 
 /// An emulated AWS account and a shell that is configured for it.
@@ -33,10 +35,12 @@ pub(crate) struct AwsAccount {
     home: TempDir,
     tools: Tools,
     binaries: PathBuf,
+    opened: Instant,
 }
 
 impl AwsAccount {
     pub(crate) async fn open() -> Self {
+        let opened = Instant::now();
         let project = Project::here();
         let tools = Tools::install(&project, ToolSet::Test).await.unwrap();
         Tools::install(&project, ToolSet::Dev).await.unwrap();
@@ -47,7 +51,7 @@ impl AwsAccount {
         fs::create_dir(shim.parent().unwrap()).unwrap();
         fs::write(&shim, CARGO_LAMBDA).unwrap();
         fs::set_permissions(&shim, Permissions::from_mode(0o755)).unwrap();
-        Self { aws: Aws::start().await, home, tools, binaries }
+        Self { aws: Aws::start().await, home, tools, binaries, opened }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -92,6 +96,8 @@ impl AwsAccount {
             .env("AWS_PAGER", "")
             .env("CURL_CA_BUNDLE", self.aws.certificate())
             .env("SAM_CLI_TELEMETRY", "0")
+            // In seconds. The emulator takes less than one for a deployment, and SAM would wait five.
+            .env("SAM_CLI_POLL_DELAY", "0.5")
             .env("CARGO_INCREMENTAL", "0")
             .env("CARGO_LAMBDA", self.tools.program("cargo-lambda"))
             .env("BINARIES", &self.binaries)
@@ -106,8 +112,14 @@ impl AwsAccount {
         assert!(bash.wait().unwrap().success(), "failed:\n{commands}");
     }
 
+    /// Prints the title of a part of the test, and the time that has passed.
+    pub(crate) fn begin(&self, title: &str) {
+        println!("\n=== {:.1} s: {title}", self.opened.elapsed().as_secs_f64());
+    }
+
     /// Deploys the shell's stack again and changes these parameters.
     pub(crate) fn deploy(&self, parameters: &str) {
+        self.begin(parameters);
         let deploy = "sam deploy --stack-name $STACK --no-confirm-changeset";
         self.shell(&format!("{deploy} --parameter-overrides {parameters}"), "");
     }

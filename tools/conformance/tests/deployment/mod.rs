@@ -30,7 +30,7 @@ async fn deployed_as_documented() {
     );
     let section = |title| walkthrough.section(title);
     section("Deploy").run(&account, "");
-    let small = shipping::check_built(&Project::here(), &account::SHIPPED).unwrap();
+    let small = shipping::check_built(&Project::here(), &shipping::SHIPPED).unwrap();
     assert!(small, "a binary is too large");
     section("The first administrator").run(&account, &format!("{PASSWORD}\n"));
     section("Mail").run(&account, "");
@@ -48,7 +48,7 @@ async fn deployed_as_documented() {
     macro_rules! deployed {
         ($($module:ident::$journey:ident,)*) => {
             $(
-                println!("--- {}::{}", stringify!($module), stringify!($journey));
+                account.begin(concat!(stringify!($module), "::", stringify!($journey)));
                 journeys::$module::$journey(&deployed).await;
             )*
         };
@@ -59,9 +59,10 @@ async fn deployed_as_documented() {
     operations::the_authorizer_admits(&deployed).await;
     operations::a_further_session_ends_the_oldest(&deployed).await;
     operations::elsewhere(&deployed).await;
-    operations::by_invitation(&deployed).await;
-    println!("--- operations");
+    account.begin("bad_day");
     operations::bad_day(&deployed).await;
+    operations::by_invitation(&deployed).await;
+    account.begin("metrics and permissions");
     operations::every_metric_has_been_written(&deployed);
     operations::privilege_is_least(&deployed).await;
 
@@ -80,4 +81,5 @@ async fn deployed_as_documented() {
     assert_eq!(deployed.users(), users);
     let answer = deployed.get("/auth/admin", Some(&session.access)).await;
     assert_eq!(answer.status, 404, "the API has been deleted");
+    account.begin("the end");
 }

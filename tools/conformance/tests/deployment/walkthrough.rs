@@ -58,7 +58,7 @@ impl Section {
     /// Runs the commands in the shell of the previous sections, with `input` as standard input.
     pub(crate) fn run(&self, account: &AwsAccount, input: &str) {
         assert!(!self.commands.is_empty(), "{} has no commands", self.title);
-        println!("=== {}", self.title);
+        account.begin(&self.title);
         account.shell(&self.commands, input);
     }
 }
