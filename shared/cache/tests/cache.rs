@@ -104,7 +104,7 @@ async fn without_a_value_the_next_request_reads_again() {
         assert_eq!(bench.reads(), reads);
     }
     bench.set_down(false);
-    assert_eq!(bench.get().await, Ok(4), "in the same second");
+    assert_eq!(bench.get().await, Ok(4), "a read in the same second");
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn while_reads_fail_the_old_value_is_served_for_a_limited_time() {
     assert_eq!(bench.get().await, Err(OutOfReach));
     assert_eq!(bench.get().await, Err(OutOfReach));
     bench.set_down(false);
-    assert!(bench.get().await.is_ok(), "without a pause");
+    assert!(bench.get().await.is_ok(), "a read in the same second");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Checks passwords under the throttle: at login ([`Authentication`]), and before a signed-in user changes the password
-//! or the address ([`Reauthentication`]).
+//! Checks passwords within the limits of the throttle: at login ([`Authentication`]), and before a signed-in user
+//! changes the password or the address ([`Reauthentication`]).
 //!
 //! Each attempt is reserved before the password is checked. If the server cannot carry out the check, the reservation
 //! is released.
@@ -34,7 +34,7 @@ pub enum CredentialError {
     /// The name or the password is wrong, or the account is disabled.
     #[error("the name or the password is wrong")]
     WrongCredentials,
-    /// The password of the signed-in user is wrong, or the account has none.
+    /// The password of the signed-in user is wrong, or the account has no password.
     #[error("the password is wrong")]
     WrongPassword,
     /// There have been too many attempts, or the counters cannot be reached.
