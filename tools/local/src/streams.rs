@@ -119,7 +119,7 @@ async fn deliver_batch(invoker: &impl Invoker, function: &str, records: &[Value]
     }
     let lost = remaining.len();
     ui::note(format_args!(
-        "{function} could not process {lost} records: they are not delivered again"
+        "{function} could not process {lost} records: they will not be delivered again"
     ));
 }
 
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_email_of_an_earlier_run_is_not_announced_again() {
+    async fn an_email_from_an_earlier_run_is_not_announced_again() {
         let folder = tempfile::tempdir().unwrap();
         let mailer = Mailer(folder.path().to_owned());
         let announced = async |pks: &[&str]| {

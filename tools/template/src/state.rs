@@ -60,7 +60,7 @@ impl DevState {
     /// When the file cannot be written.
     pub fn publish(&self, project: &Project) -> io::Result<Published> {
         let path = path(project);
-        // Only its owner can read this file. Lock it before it becomes visible to other commands.
+        // Only the owner can read this file. Lock it before it becomes visible to other commands.
         let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
         file.write_all(serde_json::to_string(self)?.as_bytes())?;
         file.as_file().lock()?;
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(DevState::of_running(&project).unwrap(), None);
     }
 
-    /// The process id proves nothing: another program may have it by now, even this one.
+    /// The process id proves nothing: another process may have the same id by now, even this one.
     #[test]
     fn a_file_without_a_lock_is_ignored() {
         let folder = tempfile::tempdir().unwrap();

@@ -300,7 +300,7 @@ impl Stack {
         }
     }
 
-    /// All attempt counters that are not zero, by partition key. They include the tries of mailed digits.
+    /// All attempt counters that are not zero, by partition key. They include the counters of tries at mailed digits.
     ///
     /// # Panics
     /// When the table cannot be read.
@@ -331,7 +331,7 @@ impl Stack {
         KeysTable::new("KeysTable", self.client())
     }
 
-    /// The default limits of sessions: their lifetimes, and their number per account.
+    /// The default limits on sessions: their lifetimes, and their number per account.
     ///
     /// # Panics
     /// Never: the defaults are valid.

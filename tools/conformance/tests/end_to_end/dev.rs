@@ -42,7 +42,7 @@ pub(super) fn wait_until_ended(processes: &[u32]) {
 }
 
 fn is_running(pid: u32) -> bool {
-    // A zombie, which its parent has not reaped yet, is not running.
+    // A zombie, whose parent has not reaped it yet, is not running.
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
 }
@@ -102,7 +102,7 @@ async fn cargo_lambda_invoke_works_at_the_same_port() {
     assert!(message.contains("access_token"), "{message}");
 }
 
-/// The kernel ends the functions with the server, even a stopped function.
+/// The kernel ends all functions when their server is killed, even a stopped function.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_leaves_no_process() {
     let server = Server::start(&["--db", "memory"]);
@@ -118,7 +118,7 @@ async fn a_killed_server_leaves_no_process() {
     wait_until_ended(&processes);
 }
 
-/// A Linux user has few inotify instances (128 on Debian), which other programs need.
+/// A Linux user has few inotify instances (128 on Debian), and other programs need them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_uses_no_inotify_instance() {
     let server = shared();
