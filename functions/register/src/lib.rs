@@ -215,7 +215,8 @@ impl RegisterRoute {
         Ok(self.registrations.create(account).await?)
     }
 
-    /// Reserves one of the emails that may be sent to the address, if this registration sends one.
+    /// Reserves one of the emails that may be sent to the address, if this registration sends one. Otherwise returns
+    /// [`Postal::Unpaid`].
     async fn postage(
         &self,
         address: Option<&Email>,

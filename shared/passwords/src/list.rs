@@ -50,7 +50,7 @@ impl<L> fmt::Debug for ListFile<L> {
     }
 }
 
-/// A configured list cannot be read. Until it can, no new password is accepted, because none can be checked.
+/// A configured list cannot be read. Until it can be read, no new password is accepted, because none can be checked.
 #[derive(Debug, thiserror::Error)]
 #[error("the file named by {variable} is unusable")]
 pub struct ListError {

@@ -78,7 +78,7 @@ struct Pepper {
 }
 
 /// The stored form of the peppers. CloudFormation's `GenerateSecretString` can generate the two members of the first
-/// one. The others are in `later`.
+/// pepper. The later ones are in `later`.
 #[derive(Clone, Serialize, Deserialize)]
 struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,7 +165,7 @@ impl Peppers {
         let announced = SignedDuration::from_secs(ANNOUNCE_SECONDS);
         let mut all: Vec<_> = self.all().cloned().collect();
         all.push(Pepper::generate(Some(now + announced), random));
-        // A function with an old copy of the secret may use a replaced pepper for as long as a new one is announced.
+        // A function with an old copy of the secret may use a replaced pepper for up to `ANNOUNCE_SECONDS`.
         let kept = kept_for.saturating_add(announced);
         let replaced = |next: &Pepper| {
             next.starts_at.is_some_and(|starts_at| now.duration_since(starts_at) > kept)

@@ -31,7 +31,7 @@ use uuid::Uuid;
 /// The maximum number of attempts to publish. An attempt fails if another rotation publishes concurrently.
 const TRIES: usize = 8;
 
-/// The id in the first version that stands for its predecessor, because there is no earlier version.
+/// The id that the first version names as its predecessor, because there is none.
 const NONE: &str = "none";
 
 /// The algorithm of new keys, and how long a key is published before it signs.

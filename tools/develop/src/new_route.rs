@@ -33,7 +33,7 @@ const KEYWORDS: &str = "abstract as async await become box break const continue 
 /// Rust's standard crates, whose names no package can have.
 const STANDARD_CRATES: [&str; 5] = ["alloc", "core", "proc-macro", "std", "test"];
 
-/// The file with the list of public routes, so that a reviewer sees each new one.
+/// The file that lists the public routes, in which a reviewer sees each new one.
 const PUBLIC_ROUTES: &str = "tools/conformance/tests/journeys/access.rs";
 
 /// The route to write.
@@ -157,7 +157,7 @@ impl Access {
     }
 }
 
-/// The path of a route, as the template writes it.
+/// The path of a route, in the form that the template uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutePath(String);
 
@@ -211,7 +211,7 @@ impl FromStr for RouteMethod {
 ///
 /// # Errors
 /// When a function of that name or a route at that path exists, a file does not have the expected form, or a file
-/// cannot be written. In each case every file is left unchanged.
+/// cannot be written. In each case, all files stay unchanged.
 pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     let plan = Plan::of(new)?;
     let files = files(project, &plan)?;

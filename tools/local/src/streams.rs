@@ -17,7 +17,7 @@ use template::{Template, ui};
 
 use crate::gateway::Invoker;
 
-/// How often a stream is read.
+/// How long to wait between reads of a stream.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long to wait before failed records are delivered again.

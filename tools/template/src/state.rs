@@ -41,7 +41,7 @@ pub struct Published {
     file: File,
 }
 
-/// The file cannot be read, so it is unknown whether a dev server runs. The message is one line.
+/// The file cannot be read, so it is unknown whether a dev server is running. The message is one line.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}: {reason}. Make it readable, or choose another folder with --local")]
 pub struct StateError {
@@ -68,7 +68,7 @@ impl DevState {
         Ok(Published { path, file })
     }
 
-    /// The state of the running dev server; `None` if no server runs.
+    /// The state of the running dev server; `None` if no server is running.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -81,7 +81,7 @@ impl DevState {
     }
 }
 
-/// The content of the file at `path`; `None` unless the server that wrote it still runs.
+/// The content of the file at `path`; `None` unless the server that wrote it is still running.
 fn read(path: &Path) -> io::Result<Option<DevState>> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

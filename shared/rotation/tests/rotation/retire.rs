@@ -88,8 +88,8 @@ async fn an_unknown_key_cannot_be_revoked() {
     assert_eq!((bench.stored().await, bench.record().await), before);
 }
 
-/// A revocation first completes the interrupted rotation, whichever step comes next. Repeated steps of that rotation
-/// do not restore the key.
+/// A revocation first completes the interrupted rotation, wherever it stopped. Repeating the steps of that rotation
+/// does not restore the key.
 #[tokio::test]
 async fn an_interrupted_rotation_does_not_restore_a_revoked_key() {
     for completed in 1..STEPS.len() {

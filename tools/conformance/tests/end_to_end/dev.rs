@@ -19,14 +19,14 @@ async fn users_survive_a_restart_and_nothing_is_left_running() {
     let pid = server.pid();
     let status = server.terminate();
     assert!(status.success(), "{status}");
-    assert!(rustix::process::test_kill_process(pid).is_err(), "the dev server still runs");
+    assert!(rustix::process::test_kill_process(pid).is_err(), "the dev server is still running");
 
     let server = Server::start(&arguments);
     let token = server.login("survivor").await;
     assert_eq!(server.get("/auth/protected", Some(&token)).await.status, 200);
     let server_pid = server.pid().as_raw_nonzero().get().unsigned_abs();
     let processes = descendants(server_pid);
-    assert!(!processes.is_empty(), "no function runs");
+    assert!(!processes.is_empty(), "no function is running");
     server.terminate();
     let left: Vec<_> = processes.into_iter().filter(|pid| is_running(*pid)).collect();
     assert!(left.is_empty(), "left running: {left:?}");
@@ -173,7 +173,7 @@ async fn cargo_lambda_watch_alone_serves_logins_and_guarded_routes() {
     let _watch = template::process::Group::spawn(&mut watch).unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(5);
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(std::time::Instant::now() < deadline, "cargo lambda watch does not listen");
+        assert!(std::time::Instant::now() < deadline, "cargo lambda watch is not listening");
         tokio::task::yield_now().await;
     }
     let watched = Api::new(format!("http://127.0.0.1:{port}"));

@@ -15,7 +15,7 @@ use crate::journeys::{INSTANCES, Tokens, concurrently};
 /// busy machine.
 const SHORT_GRACE: &str = "REFRESH_GRACE_SECONDS=4";
 
-/// Sends refreshes until [`INSTANCES`] instances of `refresh` run.
+/// Sends refreshes until [`INSTANCES`] instances of `refresh` are running.
 async fn start_instances(server: &Server, username: &str) {
     let round = async |_| {
         let token = server.sign_in(username).await.refresh;
