@@ -242,7 +242,7 @@ pub trait KeySource: Send + Sync + 'static {
 pub struct GlobalEpoch(i64);
 
 impl GlobalEpoch {
-    /// The epoch until it is first raised. It refuses no session.
+    /// The initial epoch, which refuses no session.
     pub const NEVER_RAISED: Self = Self(0);
 
     /// The epoch that begins at `second`, in seconds since 1970.
@@ -258,7 +258,7 @@ impl GlobalEpoch {
         Self(now.as_second().saturating_add(1))
     }
 
-    /// The first second that is not refused, in seconds since 1970.
+    /// The first second in which a valid session may have begun, in seconds since 1970.
     #[must_use]
     pub fn second(self) -> i64 {
         self.0

@@ -1,4 +1,4 @@
-//! When a value is read again, and which requests share a read.
+//! Tests when a value is read again, and which requests share a read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -133,7 +133,7 @@ async fn concurrent_requests_share_a_read_even_if_it_fails() {
         let expected = if is_down { Err(OutOfReach) } else { Ok(1) };
         assert!(all.iter().all(|one| *one == expected), "{all:?}");
         assert_eq!(bench.reads(), 1);
-        // A later request does not share it.
+        // A later request does not share that read.
         assert_eq!(bench.get().await.is_err(), is_down);
         assert_eq!(bench.reads(), 1 + usize::from(is_down));
     }

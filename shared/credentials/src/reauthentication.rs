@@ -1,4 +1,4 @@
-//! Checks the password of a signed-in user again, before the password or the address is changed.
+//! Checks a signed-in user's password again, before the password or the address is changed.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ impl Reauthentication {
     ///
     /// # Errors
     /// [`CredentialError::WrongPassword`] when the password is wrong; [`CredentialError::Throttle`] when there have
-    /// been too many attempts. Every other error means that the check could not be carried out, and counts no attempt.
+    /// been too many attempts. After any other error, the check was not carried out and no attempt is counted.
     pub async fn prove(
         &self,
         account: &Account,

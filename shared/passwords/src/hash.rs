@@ -24,7 +24,7 @@ pub const HASH_FORMATS: &str = "argon2id as a PHC string ($argon2id$v=19$..., al
 /// A password hash, with its parameters and salt. It comes from [`Hasher::hash`](crate::Hasher::hash) or from the
 /// store, and nothing displays it.
 ///
-/// Latchkey's own hashes are argon2id, in the PHC string format. Foreign ones are accepted too: bcrypt, and the
+/// Latchkey's own hashes use argon2id and the PHC string format. Foreign ones are accepted too: bcrypt, and the
 /// formats of Werkzeug (Flask) and Django.
 #[derive(Clone)]
 pub struct PasswordHash {

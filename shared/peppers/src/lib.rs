@@ -177,7 +177,7 @@ impl Peppers {
         Ok(Self(Stored { version: Some(version.to_owned()), first, later: all }))
     }
 
-    /// The set as JSON, only for the secret.
+    /// The set as JSON, to be stored only in the secret.
     #[must_use]
     pub fn to_json(&self) -> Zeroizing<String> {
         Zeroizing::new(serde_json::to_string(&self.0).expect("peppers are JSON"))
@@ -188,7 +188,7 @@ impl Peppers {
         self.all().map(|pepper| pepper.id.as_str())
     }
 
-    /// When the newest pepper comes, or came, into use. `None` if it is the first one.
+    /// The time at which the newest pepper comes into use, which may be in the past. `None` for the first pepper.
     #[must_use]
     pub fn begins_at(&self) -> Option<Timestamp> {
         self.0.later.last().and_then(|last| last.starts_at)

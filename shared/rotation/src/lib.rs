@@ -2,7 +2,7 @@
 //!
 //! A new signing key is `next`: public, but not signing yet. At the next rotation it becomes `active`, and the
 //! previously active key becomes `retired`. The private half of a retired key is removed, and its public half stays
-//! until the last token that it may have signed has expired. So every verifier, however long it caches the set,
+//! published until the last token that it may have signed has expired. So every verifier, however long it caches the set,
 //! knows a key before it sees a token signed with it.
 //!
 //! [`Rotation`] performs the four steps of Secrets Manager. Every step can be repeated, so repeating the steps

@@ -61,8 +61,8 @@ impl SignIn {
 }
 
 impl Ready<'_> {
-    /// Begins a session of `account`, whose user has proven the password, and issues its tokens. `before` lists the
-    /// sessions that the account already has. If there are too many, the oldest ones end.
+    /// Begins a session for `account`, whose user has presented the right password, and issues its tokens. `before`
+    /// lists the sessions that the account already has. If there are too many, the oldest ones end.
     ///
     /// # Errors
     /// When the session cannot be written.

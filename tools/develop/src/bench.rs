@@ -27,7 +27,7 @@ pub enum BenchCommand {
         #[arg(long)]
         fat: bool,
     },
-    /// Test whether the time until a login is refused reveals that the username exists. Needs a running dev
+    /// Test if the time taken to refuse a login reveals whether the username exists. Needs a running dev
     /// server, started with `--env THROTTLE_PAIR_FREE=100000 --env THROTTLE_NAME_FREE=100000 --env
     /// THROTTLE_NETWORK_FREE=100000`
     LoginTiming {
@@ -121,8 +121,8 @@ fn quantile(times: &[Duration], n: usize, of: usize) -> Duration {
     sorted.get(sorted.len() * n / of).copied().unwrap_or_default()
 }
 
-/// The two-sided p-value of the Mann-Whitney test: how likely two samples from the same distribution differ by at least
-/// this much. Uses the normal approximation, which is good for samples of more than twenty values.
+/// The two-sided p-value of the Mann-Whitney test: how likely two samples from the same distribution are to differ by
+/// at least this much. Uses the normal approximation, which is good for samples of more than twenty values.
 fn mann_whitney(left: &[Duration], right: &[Duration]) -> f64 {
     let count = |times: &[Duration]| u32::try_from(times.len()).map_or(f64::MAX, f64::from);
     let wins: f64 = left

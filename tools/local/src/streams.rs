@@ -1,7 +1,7 @@
 //! Invokes functions with the records of the local tables' streams.
 //!
-//! Like Lambda, it delivers records in order and in batches, and applies the filters of the template. After a failure,
-//! it resumes at the first record that failed.
+//! Records are delivered as by Lambda: in order, in batches, and through the filters of the template. After a failure,
+//! delivery resumes at the first record that failed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -65,7 +65,7 @@ fn an_account_is_created_shown_and_given_roles() {
     assert!(shown.contains("roles       admin,super_admin\n"), "{shown}");
 }
 
-/// The refusal of a command that must show the account first, even if there is no terminal to confirm it on.
+/// The refusal of a command that must show the account first, even without a terminal for the confirmation.
 fn refusal_after_showing(output: &Output) -> String {
     assert!(String::from_utf8_lossy(&output.stdout).contains("Root"), "{output:?}");
     refusal(output)
