@@ -2,8 +2,8 @@
 //!
 //! A new signing key is `next`: public, but not signing yet. At the next rotation it becomes `active`, and the
 //! previously active key becomes `retired`. The private half of a retired key is removed, and its public half stays
-//! published until the last token that it may have signed has expired. So every verifier, however long it caches the set,
-//! knows a key before it sees a token signed with it.
+//! published until the last token that it may have signed has expired. So every verifier, however long it caches the
+//! set, knows a key before it sees a token signed with it.
 //!
 //! [`Rotation`] performs the four steps of Secrets Manager. Every step can be repeated, so repeating the steps
 //! completes a rotation that was interrupted at any point. The label `AWSCURRENT` determines which key signs. A new
