@@ -36,8 +36,8 @@ impl fmt::Debug for PepperRotation {
 }
 
 impl PepperRotation {
-    /// Adds peppers to the secret in `versions`. `kept_for` is the maximum time for which anything made with a pepper is
-    /// valid.
+    /// Adds peppers to the secret in `versions`. `kept_for` is the maximum time for which anything made with a pepper
+    /// is valid.
     pub fn new(
         versions: Versions,
         kept_for: SignedDuration,
