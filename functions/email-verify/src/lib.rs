@@ -8,7 +8,7 @@ use store::{Codes, Verifications};
 use throttle::Throttle;
 use web::{Body, BootError, Client, Endpoint, NoContent, Problem, Public, Route, World};
 
-/// Confirms addresses with links.
+/// Confirms addresses by link.
 pub struct EmailVerifyRoute {
     confirmations: Confirmations,
 }

@@ -57,7 +57,7 @@ async fn only_the_session_of_the_token_ends() {
     }
     assert!(!is_valid(&stack, &one).await);
     assert!(is_valid(&stack, &other).await && is_valid(&stack, &stranger).await);
-    // A token that names another user's session does not end it.
+    // A token that names another user's session does not end that session.
     let mut claims = testkit::claims(&other);
     claims["sid"] = testkit::claims(&stranger)["sid"].clone();
     let mixed = stack.forge().sign(&stack.forge().header(), &claims);

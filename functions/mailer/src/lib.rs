@@ -22,7 +22,7 @@ use futures_util::FutureExt;
 use identity::{Account, Email, EmailStanding, MailId, MailedFor, Standing};
 use jiff::SignedDuration;
 use lambda::{BootError, EventHandler, World};
-use mail::{Coded, Letter, MailError, Mailer, Told};
+use mail::{CodeContent, Letter, MailError, Mailer, NoticeContent};
 use notices::Notices;
 use peppers::{MailedCode, Peppers};
 use process::{Clock, Metric};
@@ -250,7 +250,7 @@ impl MailerFunction {
                         Some((owner, to))
                     });
                     let Some((owner, to)) = confirmed else { return Ok(Outcome::NoRecipient) };
-                    let details = Told { username: owner.username.as_str(), time };
+                    let details = NoticeContent { username: owner.username.as_str(), time };
                     let letter = Letter::AddressTaken(details);
                     return self.notify(id, &to, &letter, CausedBy::Anyone).await;
                 }
@@ -267,7 +267,7 @@ impl MailerFunction {
                 };
                 let to = address.clone().or_else(|| ConfirmedEmail::of(&account));
                 let Some(to) = to else { return Ok(Outcome::NoRecipient) };
-                let details = Told { username: account.username.as_str(), time };
+                let details = NoticeContent { username: account.username.as_str(), time };
                 let letter = match notice {
                     Notice::PasswordChanged => Letter::PasswordChanged(details),
                     Notice::EmailChangeRequested => Letter::EmailChangeRequested(details),
@@ -346,9 +346,9 @@ fn with_address(account: Account) -> Option<(Account, Email)> {
     Some((account, address))
 }
 
-fn coded(code: &MailedCode) -> Coded<'_> {
+fn coded(code: &MailedCode) -> CodeContent<'_> {
     const MINUTE: SignedDuration = SignedDuration::from_mins(1);
-    Coded {
+    CodeContent {
         token: code.token(),
         digits: code.digits(),
         minutes: CODE_VALID_FOR.as_secs() / MINUTE.as_secs(),

@@ -79,7 +79,7 @@ mod tests {
         let default = Env::default().settings::<Notices>().unwrap();
         for (off, switched) in all {
             let notices = Env::from_iter([(off, "off")]).settings::<Notices>().unwrap();
-            for notice in all.iter().flat_map(|(_, of)| of.iter()) {
+            for notice in all.iter().flat_map(|(_, kinds)| kinds.iter()) {
                 assert!(default.wants(*notice));
                 assert_eq!(notices.wants(*notice), !switched.contains(notice), "{off} {notice:?}");
             }

@@ -67,7 +67,7 @@ impl Route for PasswordChangeRoute {
     ) -> Result<Self::Output, Problem> {
         let account = caller.account();
         let (current, new) = self.validate(change, account)?;
-        // Get the keys before reserving the attempt: without keys no session can begin, and the attempt must not
+        // Get the keys before reserving the attempt: without keys, no session can begin, so the attempt must not
         // be counted.
         let signin = self.signin.ready().await?;
         let proven = self.reauthentication.prove(account, &current, client.network).await?;

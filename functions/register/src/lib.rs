@@ -149,7 +149,7 @@ impl Route for RegisterRoute {
     ) -> Result<Self::Output, Problem> {
         let invite = self.admit(registration.invite_code.as_deref()).await?;
         let Valid { username, password, email } = self.validate(registration)?;
-        // Hash only valid input, because hashing is expensive. Reserve concurrently: if the reservation is refused,
+        // Hash only valid input, because hashing is expensive. Make the reservation concurrently: if it is refused,
         // nothing is stored.
         let network = client.network;
         // Round to the millisecond, the precision of the id.
@@ -173,7 +173,7 @@ impl Route for RegisterRoute {
             (Postal::Paid(paid), registration) => {
                 (registration.and(paid), email.clone().map(verification))
             }
-            (Postal::Spent, registration) => (registration, None),
+            (Postal::Unpaid, registration) => (registration, None),
         };
         let email = email.map(|address| self.new_email(address, mail));
         let create = self.create(id, username, email, hash, invite, now);
@@ -215,7 +215,8 @@ impl RegisterRoute {
         Ok(self.registrations.create(account).await?)
     }
 
-    /// Reserves an email to the address if this registration sends one.
+    /// Reserves one of the emails that may be sent to the address, if this registration sends one. Otherwise returns
+    /// [`Postal::Unpaid`].
     async fn postage(
         &self,
         address: Option<&Email>,
@@ -225,7 +226,7 @@ impl RegisterRoute {
             (AddressClaim::OnceVerified, Some(address)) => {
                 Ok(self.throttle.postage(address.canonical(), network).await?)
             }
-            (AddressClaim::OnceVerified, None) | (AddressClaim::AtOnce, _) => Ok(Postal::Spent),
+            (AddressClaim::OnceVerified, None) | (AddressClaim::AtOnce, _) => Ok(Postal::Unpaid),
         }
     }
 

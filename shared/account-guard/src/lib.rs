@@ -1,7 +1,7 @@
-//! The gate of checked routes: a verifier and a reader of accounts and sessions.
+//! The gate of checked routes: a verifier of access tokens, and a reader of accounts and sessions.
 //!
 //! A checked route declares [`Checked`] as its access. After the token has been verified, the account and the session
-//! are read concurrently, with strongly consistent reads. The account's current roles decide.
+//! are read concurrently, with strongly consistent reads. The account's current roles determine the access.
 //!
 //! ```
 //! # use account_guard::*;
@@ -84,7 +84,7 @@ impl AccountGuard {
     /// The global epoch, which is read with the key set.
     ///
     /// # Errors
-    /// When the key set cannot be read, and the cached one is too old.
+    /// When the key set cannot be read and the cached one is too old.
     pub async fn epoch(&self) -> Result<GlobalEpoch, KeyError> {
         self.tokens.epoch().await
     }

@@ -52,7 +52,7 @@ impl Algorithm {
         }
     }
 
-    /// Returns the algorithm that the kind of key determines, or `None` if it is not supported.
+    /// Returns the algorithm that the kind of the key determines, or `None` if it is unsupported.
     fn of(key: &AlgorithmParameters) -> Option<Self> {
         match key {
             AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
@@ -66,7 +66,7 @@ impl Algorithm {
         }
     }
 
-    fn names(self, alg: KeyAlgorithm) -> bool {
+    fn is(self, alg: KeyAlgorithm) -> bool {
         let own = match self {
             Self::EdDsa => KeyAlgorithm::EdDSA,
             Self::Es256 => KeyAlgorithm::ES256,
@@ -135,7 +135,7 @@ impl TryFrom<&Jwk> for PublicKey {
         let Some(algorithm) = Algorithm::of(&jwk.algorithm) else {
             return Err(KeySetError::Unsupported(kid));
         };
-        if jwk.common.key_algorithm.is_some_and(|alg| !algorithm.names(alg)) {
+        if jwk.common.key_algorithm.is_some_and(|alg| !algorithm.is(alg)) {
             return Err(KeySetError::Unsupported(kid));
         }
         let decoding =
@@ -161,13 +161,13 @@ impl PublicKeySet {
     /// Creates a set of the published keys.
     ///
     /// # Errors
-    /// A key is not a public signature key of a supported algorithm, or two keys have the same `kid`.
+    /// When a key is not a public signature key of a supported algorithm, or two keys have the same `kid`.
     pub fn new(published: JwkSet) -> Result<Self, KeySetError> {
         let mut keys: Vec<Arc<PublicKey>> = Vec::with_capacity(published.keys.len());
         for jwk in &published.keys {
             let key = PublicKey::try_from(jwk)?;
             if keys.iter().any(|other| other.kid == key.kid) {
-                return Err(KeySetError::DoubleKid(key.kid));
+                return Err(KeySetError::DuplicateKid(key.kid));
             }
             keys.push(Arc::new(key));
         }
@@ -177,12 +177,12 @@ impl PublicKeySet {
     /// Reads a JWK Set.
     ///
     /// # Errors
-    /// The text is not a JWK Set, or [`PublicKeySet::new`] fails.
+    /// When the text is not a JWK Set, or [`PublicKeySet::new`] fails.
     pub fn from_json(json: &str) -> Result<Self, KeySetError> {
         Self::new(serde_json::from_str(json).map_err(|_| KeySetError::NotAKeySet)?)
     }
 
-    /// The set as published, with public members only.
+    /// The published set, with public members only.
     #[must_use]
     pub fn as_jwks(&self) -> &JwkSet {
         &self.published
@@ -212,7 +212,7 @@ pub enum KeySetError {
     NoKid,
     /// Two keys have the same identifier.
     #[error("duplicate kid {0}")]
-    DoubleKid(String),
+    DuplicateKid(String),
     /// A key is not for a supported signature algorithm.
     #[error("the key {0} is not a signature key of a supported algorithm")]
     Unsupported(String),
@@ -223,7 +223,7 @@ pub trait KeySource: Send + Sync + 'static {
     /// The key named `kid`, or `None` if it is unknown.
     ///
     /// # Errors
-    /// The keys cannot be read at present.
+    /// When the keys cannot be read at present.
     fn key(
         &self,
         kid: &str,
@@ -232,17 +232,17 @@ pub trait KeySource: Send + Sync + 'static {
     /// The global epoch, which is read together with the keys.
     ///
     /// # Errors
-    /// The epoch cannot be read at present.
+    /// When the epoch cannot be read at present.
     fn epoch(&self) -> impl Future<Output = Result<GlobalEpoch, KeyError>> + Send;
 }
 
-/// A time that invalidates every session, of any account, that began before it. It is raised after a restore from
-/// a backup, which brings back ended sessions and old counters. It is in whole seconds, like `auth_time`.
+/// A time: every session that began before it is invalid, whatever the account. Operators raise it after restoring a
+/// backup, because the backup brings back ended sessions and old counters. It is in whole seconds, like `auth_time`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GlobalEpoch(i64);
 
 impl GlobalEpoch {
-    /// The epoch before it is first raised. It refuses nothing.
+    /// The initial epoch, which refuses no session.
     pub const NEVER_RAISED: Self = Self(0);
 
     /// The epoch that begins at `second`, in seconds since 1970.
@@ -251,23 +251,23 @@ impl GlobalEpoch {
         Self(second)
     }
 
-    /// The epoch that refuses every session begun up to `now`. It begins with the next second, because tokens
-    /// have times in whole seconds.
+    /// The epoch that refuses every session that has begun by `now`. It begins with the next second, because the
+    /// times in tokens are whole seconds.
     #[must_use]
     pub fn after(now: Timestamp) -> Self {
         Self(now.as_second().saturating_add(1))
     }
 
-    /// The first second that is not refused, in seconds since 1970.
+    /// The first second in which a valid session may have begun, in seconds since 1970.
     #[must_use]
     pub fn second(self) -> i64 {
         self.0
     }
 
-    /// Whether a session that began at `begun` (`auth_time`) is refused.
+    /// Whether a session that began at `auth_time` is refused.
     #[must_use]
-    pub fn refuses(self, begun: i64) -> bool {
-        begun < self.0
+    pub fn refuses(self, auth_time: i64) -> bool {
+        auth_time < self.0
     }
 }
 
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_refuses_sessions_begun_before_it() {
+    fn an_epoch_refuses_sessions_that_began_before_it() {
         let now = Timestamp::from_millisecond(1_000_999).unwrap();
         let epoch = GlobalEpoch::after(now);
         assert!(epoch.refuses(999) && epoch.refuses(1_000) && !epoch.refuses(1_001));
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(set(&ED25519.replace(r#""kid":"a","#, "")).unwrap_err(), KeySetError::NoKid);
         assert_eq!(
             set(&format!("{ED25519},{ED25519}")).unwrap_err(),
-            KeySetError::DoubleKid("a".to_owned())
+            KeySetError::DuplicateKid("a".to_owned())
         );
     }
 }

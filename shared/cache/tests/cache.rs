@@ -1,4 +1,4 @@
-//! When a value is read again, and which requests share a read.
+//! Tests when a value is read again, and which requests share a read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -104,7 +104,7 @@ async fn without_a_value_the_next_request_reads_again() {
         assert_eq!(bench.reads(), reads);
     }
     bench.set_down(false);
-    assert_eq!(bench.get().await, Ok(4), "in the same second");
+    assert_eq!(bench.get().await, Ok(4), "a read in the same second");
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn while_reads_fail_the_old_value_is_served_for_a_limited_time() {
     assert_eq!(bench.get().await, Err(OutOfReach));
     assert_eq!(bench.get().await, Err(OutOfReach));
     bench.set_down(false);
-    assert!(bench.get().await.is_ok(), "without a pause");
+    assert!(bench.get().await.is_ok(), "a read in the same second");
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn concurrent_requests_share_a_read_even_if_it_fails() {
         let expected = if is_down { Err(OutOfReach) } else { Ok(1) };
         assert!(all.iter().all(|one| *one == expected), "{all:?}");
         assert_eq!(bench.reads(), 1);
-        // A later request does not share it.
+        // A later request does not share that read.
         assert_eq!(bench.get().await.is_err(), is_down);
         assert_eq!(bench.reads(), 1 + usize::from(is_down));
     }

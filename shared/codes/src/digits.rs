@@ -32,8 +32,8 @@ impl Digits {
     }
 }
 
-/// Whether `c` is the keyboard's hyphen, one that word processors or phones substitute for it, or a dash that looks
-/// like it.
+/// Whether `c` is the keyboard's hyphen, a character that word processors or phones substitute for it, or a dash that
+/// looks like it.
 fn is_hyphen(c: char) -> bool {
     matches!(
         c,

@@ -1,5 +1,5 @@
-//! Checks passwords under the throttle: at login ([`Authentication`]), and before a signed-in user changes the password
-//! or the address ([`Reauthentication`]).
+//! Checks passwords within the limits of the throttle: at login ([`Authentication`]), and before a signed-in user
+//! changes their password or address ([`Reauthentication`]).
 //!
 //! Each attempt is reserved before the password is checked. If the server cannot carry out the check, the reservation
 //! is released.
@@ -20,7 +20,7 @@ fn parse(stored: Option<&StoredHash>) -> Result<Option<PasswordHash>, HashError>
     stored.map(PasswordHash::from_stored).transpose()
 }
 
-/// Records that the password of `account` was right. If the network is new to the account, its owner gets a
+/// Records that the password of `account` was right. If the network is new to the account, the owner gets a
 /// notice.
 async fn succeed(attempt: Attempt<'_>, account: &Account, outbox: &Outbox, world: &World) {
     if attempt.succeeded(account).await == Familiarity::New {
@@ -34,7 +34,7 @@ pub enum CredentialError {
     /// The name or the password is wrong, or the account is disabled.
     #[error("the name or the password is wrong")]
     WrongCredentials,
-    /// The password of the signed-in user is wrong, or the account has none.
+    /// The password of the signed-in user is wrong, or the account has no password.
     #[error("the password is wrong")]
     WrongPassword,
     /// There have been too many attempts, or the counters cannot be reached.

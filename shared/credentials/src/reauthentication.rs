@@ -1,4 +1,4 @@
-//! Checks the password of a signed-in user again, before the password or the address is changed.
+//! Checks a signed-in user's password again, before the password or the address is changed.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ impl Reauthentication {
     ///
     /// # Errors
     /// [`CredentialError::WrongPassword`] when the password is wrong; [`CredentialError::Throttle`] when there have
-    /// been too many attempts. For every other error, the check could not be carried out, and no attempt is counted.
+    /// been too many attempts. After any other error, the check was not carried out and no attempt is counted.
     pub async fn prove(
         &self,
         account: &Account,
@@ -51,8 +51,8 @@ impl Reauthentication {
         network: Option<Network>,
     ) -> Result<StoredHash, CredentialError> {
         let presented = Presented::Username(account.username.canonical().clone());
-        // `join!` instead of `try_join!`: a failed read would drop the reservation while it is being made, and
-        // then it could not be released. `check` returns the error of the read.
+        // Use `join!`: if the read failed, `try_join!` would drop an unfinished reservation, which then could not be
+        // released. `check` returns the error of the read.
         let (stored, attempt) = futures_util::join!(
             self.stored.of(account),
             self.throttle.attempt(&presented, network),

@@ -1,4 +1,4 @@
-//! Classifies the errors of DynamoDB by their codes, independently of the operation.
+//! Classifies DynamoDB's errors by their codes, independently of the operation.
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::interceptors::InterceptorContext;
@@ -29,7 +29,7 @@ const TRANSIENT: [&str; 14] = [
 ];
 
 /// The code of a canceled transaction. The error lists the reasons separately.
-const CANCELLED: &str = "TransactionCanceledException";
+const CANCELED: &str = "TransactionCanceledException";
 
 /// Transient reasons for a canceled transaction.
 const TRANSIENT_REASONS: [&str; 4] = [
@@ -71,7 +71,7 @@ impl Verdict {
         let error: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
         // `com.amazonaws.dynamodb.v20120810#ThrottlingException`
         let code = error.kind.rsplit('#').next().unwrap_or_default();
-        let is_transient = if code == CANCELLED {
+        let is_transient = if code == CANCELED {
             let reasons = error.reasons.iter().filter_map(|reason| reason.code.as_deref());
             let mut reasons = reasons.filter(|code| *code != "None").peekable();
             // A failed condition is final, even if other reasons are transient.
@@ -83,8 +83,7 @@ impl Verdict {
     }
 }
 
-/// Retries every operation that failed with a transient error, including those on which the SDK alone would
-/// give up.
+/// Retries every operation that failed with a transient error, even if the SDK alone would not retry it.
 #[derive(Debug)]
 pub(crate) struct TransientErrors;
 
@@ -99,7 +98,7 @@ impl ClassifyRetry for TransientErrors {
         }
     }
 
-    /// Leaves an error that the SDK retries anyway to the SDK, so that the SDK's backoff applies.
+    /// Takes no action if the SDK retries the error anyway, so that the SDK's backoff applies.
     fn classify_retry_v2(&self, context: &InterceptorContext, sdk: &RetryAction) -> RetryAction {
         match sdk {
             RetryAction::NoActionIndicated => self.classify_retry(context),

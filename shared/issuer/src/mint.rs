@@ -99,7 +99,7 @@ impl AccessTokens {
     /// Mints an access token, signed by `key`.
     ///
     /// # Errors
-    /// The token cannot be signed, which never happens with a validated key.
+    /// When the token cannot be signed, which never happens with a validated key.
     pub fn mint(
         &self,
         key: &SigningKey,

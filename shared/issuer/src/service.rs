@@ -103,11 +103,11 @@ impl Issuer {
         issuer
     }
 
-    /// Loads the current keys for issuing tokens. Call this before any write that must be followed by tokens: without
-    /// the keys, that write would be useless.
+    /// Loads the current keys for issuing tokens. Call this before every write after which tokens are issued: without
+    /// the keys, the write would be useless.
     ///
     /// # Errors
-    /// The secrets cannot be read, or there is no key yet.
+    /// When the secrets cannot be read, or there is no key yet.
     pub async fn ready(&self) -> Result<Ready<'_>, IssueError> {
         let (keys, peppers) = tokio::try_join!(self.signing_keys.get(), self.peppers.get())?;
         if keys.active().is_none() {
@@ -133,10 +133,10 @@ impl fmt::Debug for Ready<'_> {
 }
 
 impl Ready<'_> {
-    /// Returns the content of a refresh token if this service issued it.
+    /// Verifies a refresh token and returns its content.
     ///
     /// # Errors
-    /// This service did not issue the token.
+    /// When this service did not issue the token.
     pub fn presented(&self, token: &str) -> Result<RefreshToken, RefreshTokenError> {
         RefreshToken::verify(token, &self.peppers)
     }
@@ -150,7 +150,7 @@ impl Ready<'_> {
     /// Issues the tokens of a session.
     ///
     /// # Errors
-    /// The pepper of the session no longer exists.
+    /// When the session's pepper no longer exists, or the access token cannot be signed.
     pub fn issue(&self, grant: SessionGrant<'_>) -> Result<Tokens, IssueError> {
         let Issuer { access: tokens, clock, random, .. } = self.issuer;
         let now = clock.now();

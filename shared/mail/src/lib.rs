@@ -16,7 +16,7 @@ use std::str::FromStr;
 use identity::{Email, MailId};
 use jiff::Timestamp;
 use process::{AwsEnvironment, Fault, FaultKind, Reader, Settings};
-pub use text::{Coded, Letter, Text, Told};
+pub use text::{CodeContent, Letter, NoticeContent, Text};
 use transport::Transport;
 
 /// The default name of the product.

@@ -15,27 +15,27 @@ pub enum Letter<'a> {
         /// The username, if the owner has confirmed the address.
         username: Option<&'a str>,
         /// The code to set the password.
-        code: Coded<'a>,
+        code: CodeContent<'a>,
     },
     /// A code to confirm an address. The email contains no username, because anyone can register with a stranger's
     /// address.
-    EmailVerification(Coded<'a>),
+    EmailVerification(CodeContent<'a>),
     /// Someone entered the address for another account.
-    AddressTaken(Told<'a>),
+    AddressTaken(NoticeContent<'a>),
     /// The password was changed.
-    PasswordChanged(Told<'a>),
+    PasswordChanged(NoticeContent<'a>),
     /// A new address was requested.
-    EmailChangeRequested(Told<'a>),
+    EmailChangeRequested(NoticeContent<'a>),
     /// The new address has taken effect.
-    EmailChanged(Told<'a>),
+    EmailChanged(NoticeContent<'a>),
     /// A session was ended because a superseded refresh token was used.
-    SessionReused(Told<'a>),
+    SessionReused(NoticeContent<'a>),
     /// The account was used from a new network.
-    NewNetwork(Told<'a>),
+    NewNetwork(NoticeContent<'a>),
 }
 
 /// The code in an email.
-pub struct Coded<'a> {
+pub struct CodeContent<'a> {
     /// The token of the link.
     pub token: &'a str,
     /// The eight digits.
@@ -45,15 +45,15 @@ pub struct Coded<'a> {
 }
 
 /// The content of a notice. Notices go only to addresses that their owners have confirmed.
-pub struct Told<'a> {
+pub struct NoticeContent<'a> {
     /// The username.
     pub username: &'a str,
     /// The time of the event.
     pub time: Timestamp,
 }
 
-/// The maximum number of digits in a name that an email shows: one less than in the shortest phone number that mail
-/// programs turn into a link.
+/// The maximum number of digits in a name that an email shows. The shortest phone number that mail programs turn into
+/// a link has one digit more.
 const MAX_NAME_DIGITS: usize = 4;
 
 /// Returns the username if no mail program can turn it into a link.
@@ -78,7 +78,7 @@ pub struct Text {
 }
 
 /// Defines the two templates of an email with a code, and a function that renders them.
-macro_rules! coded {
+macro_rules! code_email {
     ($kind:ident, $plain:literal, $html:literal) => {
         mod $kind {
             #[derive(askama::Template)]
@@ -105,10 +105,10 @@ macro_rules! coded {
                 product: &str,
                 link: &str,
                 username: Option<&str>,
-                with: &super::Coded<'_>,
+                with: &super::CodeContent<'_>,
             ) -> Result<super::Text, crate::MailError> {
                 let username = username.and_then(super::harmless);
-                let super::Coded { digits, minutes, .. } = *with;
+                let super::CodeContent { digits, minutes, .. } = *with;
                 super::both(
                     &Plain { product, username, link, digits, minutes },
                     &Html { product, username, link, digits, minutes },
@@ -119,7 +119,7 @@ macro_rules! coded {
 }
 
 /// Defines the two templates of a notice, and a function that renders them.
-macro_rules! told {
+macro_rules! notice {
     ($kind:ident, $plain:literal, $html:literal) => {
         mod $kind {
             #[derive(askama::Template)]
@@ -140,7 +140,7 @@ macro_rules! told {
 
             pub(super) fn render(
                 product: &str,
-                with: &super::Told<'_>,
+                with: &super::NoticeContent<'_>,
             ) -> Result<super::Text, crate::MailError> {
                 let time = &with.time.strftime("%Y-%m-%d %H:%M UTC").to_string();
                 let username = super::harmless(with.username);
@@ -150,14 +150,14 @@ macro_rules! told {
     };
 }
 
-coded!(password_reset, "password_reset.txt", "password_reset.html");
-coded!(email_verification, "email_verification.txt", "email_verification.html");
-told!(address_taken, "address_taken.txt", "address_taken.html");
-told!(password_changed, "password_changed.txt", "password_changed.html");
-told!(email_change_requested, "email_change_requested.txt", "email_change_requested.html");
-told!(email_changed, "email_changed.txt", "email_changed.html");
-told!(session_reused, "session_reused.txt", "session_reused.html");
-told!(new_network, "new_network.txt", "new_network.html");
+code_email!(password_reset, "password_reset.txt", "password_reset.html");
+code_email!(email_verification, "email_verification.txt", "email_verification.html");
+notice!(address_taken, "address_taken.txt", "address_taken.html");
+notice!(password_changed, "password_changed.txt", "password_changed.html");
+notice!(email_change_requested, "email_change_requested.txt", "email_change_requested.html");
+notice!(email_changed, "email_changed.txt", "email_changed.html");
+notice!(session_reused, "session_reused.txt", "session_reused.html");
+notice!(new_network, "new_network.txt", "new_network.html");
 
 /// Renders both texts, and splits the subject off the plain text.
 fn both(plain: &impl Template, html: &impl Template) -> Result<Text, MailError> {
@@ -171,7 +171,7 @@ fn both(plain: &impl Template, html: &impl Template) -> Result<Text, MailError> 
 }
 
 impl Letter<'_> {
-    /// The kind of email, which is also the name of its templates.
+    /// The name of the kind of email and of its templates.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -189,10 +189,11 @@ impl Letter<'_> {
     /// Renders the text. Every link begins with `links`.
     ///
     /// # Errors
-    /// A template cannot be rendered.
+    /// When a template cannot be rendered.
     pub(crate) fn render(&self, product: &str, links: &str) -> Result<Text, MailError> {
         // A token consists of base64url characters and dots, so it needs no escaping in a URL.
-        let link = |page: &str, with: &Coded<'_>| format!("{links}/{page}?token={}", with.token);
+        let link =
+            |page: &str, with: &CodeContent<'_>| format!("{links}/{page}?token={}", with.token);
         match self {
             Self::PasswordReset { username, code } => {
                 password_reset::render(product, &link("reset-password", code), *username, code)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use identity::{Email, MailId};
 use jiff::Timestamp;
-use mail::{Coded, Config, Letter, MailError, Mailer, Told};
+use mail::{CodeContent, Config, Letter, MailError, Mailer, NoticeContent};
 use process::{Clock, Env, Fault, FaultKind, SystemClock, SystemRandom};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use testkit::{EmailService, Received, mails_in};
@@ -60,8 +60,8 @@ impl Folder {
 }
 
 fn letters(username: &str) -> Vec<Letter<'_>> {
-    let coded = || Coded { token: "p.id.mac", digits: "01234567", minutes: 10 };
-    let told = || Told { username, time: at() };
+    let coded = || CodeContent { token: "p.id.mac", digits: "01234567", minutes: 10 };
+    let told = || NoticeContent { username, time: at() };
     vec![
         Letter::PasswordReset { username: Some(username), code: coded() },
         Letter::EmailVerification(coded()),

@@ -14,12 +14,12 @@ pub struct Costs {
 
 impl Costs {
     /// The costs of new hashes. The OWASP Password Storage Cheat Sheet recommends at least 19 MiB and two passes,
-    /// with one lane, for argon2id. Among its equivalent settings, this one needs a medium amount of memory, which
-    /// a function with 128 MiB can spare.
+    /// with one lane, for argon2id. Of the equivalent settings listed there, this one needs a medium amount of memory,
+    /// which even a function with 128 MiB can spare.
     pub const OURS: Self = Self { memory_kib: 19_456, passes: 2 };
 }
 
-/// The number of lanes: one, because a function of this size has less than one core.
+/// The number of lanes: one, because the functions that compute hashes have one core.
 pub(crate) const LANES: u32 = 1;
 /// The length of a salt. RFC 9106 §3.1 recommends 16 octets, so that no two hashes share a salt.
 pub(crate) const SALT_OCTETS: usize = 16;

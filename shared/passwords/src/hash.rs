@@ -21,10 +21,10 @@ pub const HASH_FORMATS: &str = "argon2id as a PHC string ($argon2id$v=19$..., al
     argon2), bcrypt ($2a$, $2b$ or $2y$), Werkzeug's pbkdf2:sha256:... and scrypt:..., Django's \
     pbkdf2_sha256$...";
 
-/// A password hash, with its parameters and salt. It is opaque: it comes from [`Hasher::hash`](crate::Hasher::hash)
-/// or from the store, and nothing displays it.
+/// A password hash, with its parameters and salt. It comes from [`Hasher::hash`](crate::Hasher::hash) or from the
+/// store, and nothing displays it.
 ///
-/// Latchkey's own hashes are argon2id, in the PHC string format. Foreign ones are accepted too: bcrypt, and the
+/// Latchkey's own hashes use argon2id and the PHC string format. Foreign ones are accepted too: bcrypt, and the
 /// formats of Werkzeug (Flask) and Django.
 #[derive(Clone)]
 pub struct PasswordHash {
@@ -212,7 +212,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(text in "\\$argon2id\\$v=19\\$\\PC{0,40}|\\PC{0,60}", cut in 0..GOOD.len()) {
+        fn parsing_never_panics(text in "\\$argon2id\\$v=19\\$\\PC{0,40}|\\PC{0,60}", cut in 0..GOOD.len()) {
             let _ = PasswordHash::from_stored(&StoredHash::new(text.as_str()));
             let _ = PasswordHash::from_stored(&StoredHash::new(format!("{}{text}", &GOOD[..cut])));
         }

@@ -1,4 +1,4 @@
-//! Files with refused passwords, which are read when the first password is set.
+//! Files that list refused passwords. They are read when the first password is set.
 
 use std::error::Error;
 use std::fmt;
@@ -31,7 +31,7 @@ impl<L: List> ListFile<L> {
 
     /// Returns the list, which the first call reads. If reading fails, the next call tries again.
     ///
-    /// The first call blocks its thread, for some thirty milliseconds with ten million breached passwords. An
+    /// The first call blocks its thread: about thirty milliseconds for ten million breached passwords. An
     /// instance handles one request at a time, so no other request waits.
     pub(crate) fn get(&self) -> Result<&L, ListError> {
         if let Some(list) = self.list.get() {
@@ -50,7 +50,7 @@ impl<L> fmt::Debug for ListFile<L> {
     }
 }
 
-/// A configured list cannot be read. No password is accepted until it can, because no password can be checked.
+/// A configured list cannot be read. Until it can be read, no new password is accepted, because none can be checked.
 #[derive(Debug, thiserror::Error)]
 #[error("the file named by {variable} is unusable")]
 pub struct ListError {

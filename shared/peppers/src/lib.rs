@@ -1,11 +1,11 @@
 //! Peppers, which are secrets outside the tables, and the keys derived from them.
 //!
-//! A copy of the tables is not enough to forge anything that a pepper authenticates. Each use has its own key,
-//! derived by HKDF (RFC 5869) with a label, so that a MAC for one use is invalid for every other.
+//! A copy of the tables is not enough to forge anything that a pepper authenticates. Each purpose has its own
+//! key, derived by HKDF (RFC 5869) with a label, so a MAC for one purpose is invalid for every other.
 //!
-//! Peppers have ids and overlap. A new one is announced for [`ANNOUNCE_SECONDS`] before anything is made with it,
-//! because functions do not all read the secret at the same moment. An old one is kept for as long as
-//! anything that was made with it may be valid.
+//! Every pepper has an id, and several are valid at a time. A new one is announced for [`ANNOUNCE_SECONDS`] before its
+//! first use, because functions do not all read the secret at the same moment. An old one is kept for as long as
+//! anything made with it may be valid.
 
 mod code;
 mod edge;
@@ -35,7 +35,7 @@ const MIN_SECRET_CHARS: usize = 32;
 /// The maximum length of a pepper's id, in characters.
 const MAX_ID_CHARS: usize = 16;
 
-/// The length of a MAC, in bytes: that of SHA-256.
+/// The length of a MAC in bytes, which is the output length of SHA-256.
 pub const MAC_BYTES: usize = 32;
 
 /// The purpose of a MAC.
@@ -43,7 +43,7 @@ pub const MAC_BYTES: usize = 32;
 pub enum Purpose {
     /// A refresh token.
     RefreshToken,
-    /// An invitation, and other codes that are stored as MACs.
+    /// An invitation, or another code that is stored as a MAC.
     Code,
     /// The key of a counter of attempts. Replacing the pepper resets the counters.
     Throttle,
@@ -77,8 +77,8 @@ struct Pepper {
     starts_at: Option<Timestamp>,
 }
 
-/// The peppers as stored. The first one has the two members that `GenerateSecretString` of
-/// CloudFormation can generate. Later ones are in `later`.
+/// The stored form of the peppers. CloudFormation's `GenerateSecretString` can generate the two members of the first
+/// pepper. The later ones are in `later`.
 #[derive(Clone, Serialize, Deserialize)]
 struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,29 +143,29 @@ impl Peppers {
         Self(Stored { version: Some(version.to_owned()), first, later: Vec::new() })
     }
 
-    /// Returns this set with another pepper, which is used once it is known everywhere, and without peppers that
+    /// Returns this set with another pepper, which comes into use once every function knows it. Drops the peppers that
     /// were replaced so long ago that nothing made with them is valid.
     ///
     /// `kept_for` is the maximum time for which anything made with a pepper is valid.
     ///
     /// # Errors
-    /// The newest pepper is not in use yet: only one can be added at a time.
+    /// When the newest pepper is not in use yet: only one can be added at a time.
     pub fn with_new(
         &self,
         version: &str,
         now: Timestamp,
         kept_for: SignedDuration,
         random: &dyn Random,
-    ) -> Result<Self, NotBegun> {
+    ) -> Result<Self, NotInUse> {
         if let Some(starts_at) = self.0.later.last().and_then(|last| last.starts_at)
             && starts_at > now
         {
-            return Err(NotBegun { starts_at });
+            return Err(NotInUse { starts_at });
         }
         let announced = SignedDuration::from_secs(ANNOUNCE_SECONDS);
         let mut all: Vec<_> = self.all().cloned().collect();
         all.push(Pepper::generate(Some(now + announced), random));
-        // After a pepper was replaced, functions may still use it for as long as a new one is announced.
+        // A function with an old copy of the secret may use a replaced pepper for up to `ANNOUNCE_SECONDS`.
         let kept = kept_for.saturating_add(announced);
         let replaced = |next: &Pepper| {
             next.starts_at.is_some_and(|starts_at| now.duration_since(starts_at) > kept)
@@ -177,7 +177,7 @@ impl Peppers {
         Ok(Self(Stored { version: Some(version.to_owned()), first, later: all }))
     }
 
-    /// The set as JSON, only for the secret.
+    /// The set as JSON, to be stored only in the secret.
     #[must_use]
     pub fn to_json(&self) -> Zeroizing<String> {
         Zeroizing::new(serde_json::to_string(&self.0).expect("peppers are JSON"))
@@ -188,7 +188,7 @@ impl Peppers {
         self.all().map(|pepper| pepper.id.as_str())
     }
 
-    /// When the newest pepper comes, or came, into use. `None` if it is the first one.
+    /// The time at which the newest pepper comes into use, which may be in the past. `None` for the first pepper.
     #[must_use]
     pub fn begins_at(&self) -> Option<Timestamp> {
         self.0.later.last().and_then(|last| last.starts_at)
@@ -208,8 +208,9 @@ impl Peppers {
 
     /// The pepper in use.
     fn in_use(&self, now: Timestamp) -> &Pepper {
-        let begun = |pepper: &&Pepper| pepper.starts_at.is_none_or(|starts_at| starts_at <= now);
-        self.0.later.iter().rev().find(begun).unwrap_or(&self.0.first)
+        let is_in_use =
+            |pepper: &&Pepper| pepper.starts_at.is_none_or(|starts_at| starts_at <= now);
+        self.0.later.iter().rev().find(is_in_use).unwrap_or(&self.0.first)
     }
 
     fn all(&self) -> impl Iterator<Item = &Pepper> {
@@ -255,7 +256,7 @@ impl Pepper {
         MacKey { id: self.id.clone(), key: hmac::Key::new(hmac::HMAC_SHA256, &*subkey) }
     }
 
-    /// Derives the key for the use that `label` names.
+    /// Derives the key for the purpose with this label.
     fn subkey(&self, label: &[u8]) -> Zeroizing<[u8; MAC_BYTES]> {
         let mut subkey = Zeroizing::new([0; MAC_BYTES]);
         hkdf::Salt::new(hkdf::HKDF_SHA256, &[])
@@ -269,19 +270,19 @@ impl Pepper {
 
 /// The newest pepper is not in use yet, so no other can be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the newest pepper is used from {starts_at} on; no other can be added before then")]
-pub struct NotBegun {
+#[error("the newest pepper comes into use at {starts_at}: no other can be added before then")]
+pub struct NotInUse {
     /// When the newest pepper comes into use.
     pub starts_at: Timestamp,
 }
 
-/// The reason why a set of peppers is invalid. It reveals nothing of the content.
+/// The reason why a set of peppers is invalid. It reveals nothing about the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PepperError {
-    /// Not JSON with the expected members.
+    /// The text is not JSON with the expected members.
     #[error("not a set of peppers")]
     Form,
-    /// An id does not have a form that fits into a token.
+    /// An id has a form that does not fit into a token.
     #[error("a pepper's id is not 1 to 16 characters of base64url")]
     Id,
     /// Two peppers have the same id.
@@ -349,15 +350,15 @@ mod tests {
         let both: Peppers = both.to_json().parse().unwrap();
         assert_eq!(both.current(Purpose::RefreshToken, start).id(), old.id());
         assert!(both.with_new("c", start, KEPT, &SystemRandom).is_err(), "one at a time");
-        let begun = start + SignedDuration::from_secs(ANNOUNCE_SECONDS);
-        let new = both.current(Purpose::RefreshToken, begun);
+        let in_use_from = start + SignedDuration::from_secs(ANNOUNCE_SECONDS);
+        let new = both.current(Purpose::RefreshToken, in_use_from);
         assert_ne!(new.id(), old.id());
         let mac = old.mac(b"m");
         let kept = both.by_id(old.id(), Purpose::RefreshToken).unwrap();
         assert!(kept.verifies(b"m", &mac));
         // The old pepper is kept for as long as anything made with it may be valid, and no longer.
         for (after, expected) in [(KEPT, 3), (KEPT + SignedDuration::from_hours(1), 2)] {
-            let later = both.with_new("c", begun + after, KEPT, &SystemRandom).unwrap();
+            let later = both.with_new("c", in_use_from + after, KEPT, &SystemRandom).unwrap();
             assert_eq!(later.ids().count(), expected, "{after:?}");
         }
     }

@@ -2,14 +2,14 @@
 //!
 //! A new signing key is `next`: public, but not signing yet. At the next rotation it becomes `active`, and the
 //! previously active key becomes `retired`. The private half of a retired key is removed, and its public half stays
-//! until the last token that it may have signed has expired. So every verifier, however long it caches the set,
-//! knows a key before it sees a token signed with it.
+//! published until the last token that it may have signed has expired. So every verifier, however long it caches the
+//! set, knows a key before it sees a token signed with it.
 //!
-//! [`Rotation`] performs the four steps of Secrets Manager. Each step may be repeated, and repeating them completes
-//! a rotation that was interrupted at any point. The label `AWSCURRENT` determines which key signs. A new version
-//! names the version that it replaces, and the label moves only from that version, so only one of two concurrent
-//! rotations can move it. The published set is derived from the version in use and from the previously published
-//! set. It is written only if no other rotation has written it since.
+//! [`Rotation`] performs the four steps of Secrets Manager. Every step can be repeated, so repeating the steps
+//! completes a rotation that was interrupted at any point. The label `AWSCURRENT` determines which key signs. A new
+//! version names the version that it replaces, and the label moves only from that version, so only one of two
+//! concurrent rotations can move it. The published set is derived from the version in use and from the previously
+//! published set. It is written only if no other rotation has written it since.
 
 mod peppers;
 mod published;
@@ -31,7 +31,7 @@ use uuid::Uuid;
 /// The maximum number of attempts to publish. An attempt fails if another rotation publishes concurrently.
 const TRIES: usize = 8;
 
-/// The id that the first version names as the one it replaces, because there is no earlier version.
+/// The id that the first version names as its predecessor, because there is none.
 const NONE: &str = "none";
 
 /// The algorithm of new keys, and how long a key is published before it signs.
@@ -130,7 +130,7 @@ impl Rotation {
     /// Reads the published record, for display.
     ///
     /// # Errors
-    /// The table cannot be read.
+    /// When the table cannot be read.
     pub async fn record(&self) -> Result<Record, RotationError> {
         Ok(self.table.record().await?)
     }
@@ -138,7 +138,7 @@ impl Rotation {
     /// Whether there are any keys.
     ///
     /// # Errors
-    /// The secret cannot be read.
+    /// When the secret cannot be read.
     pub async fn has_keys(&self) -> Result<bool, RotationError> {
         Ok(!self.current().await?.keys.is_empty())
     }
@@ -146,7 +146,7 @@ impl Rotation {
     /// Completes any interrupted rotation, and then performs all four steps of `plan`.
     ///
     /// # Errors
-    /// The rotation is not possible, or not yet.
+    /// When the rotation is impossible or too early.
     pub async fn perform(&self, plan: &Plan) -> Result<(), RotationError> {
         self.resume().await?;
         // The id of a version must have 32 to 64 characters.
@@ -158,23 +158,23 @@ impl Rotation {
     /// Completes an interrupted rotation. Returns whether there was one.
     ///
     /// # Errors
-    /// The interrupted rotation cannot be completed.
+    /// When the interrupted rotation cannot be completed.
     pub async fn resume(&self) -> Result<bool, RotationError> {
-        let Some(begun) = self.versions.pending().await? else { return Ok(false) };
+        let Some(pending) = self.versions.pending().await? else { return Ok(false) };
         let current = self.current().await?;
         // A version that does not replace the version in use can never be put into use.
-        if begun.id == current.id || !replaces(&parse(&begun)?, &current) {
+        if pending.id == current.id || !replaces(&parse(&pending)?, &current) {
             return Ok(false);
         }
-        self.complete(&begun.id).await?;
+        self.complete(&pending.id).await?;
         Ok(true)
     }
 
-    /// Publishes the keys of the version in use, like the last step of a rotation. Writes nothing if they are
+    /// Publishes the keys of the version in use, as the last step of a rotation does. Writes nothing if they are
     /// already published.
     ///
     /// # Errors
-    /// The secret cannot be read, or the keys cannot be published.
+    /// When the secret cannot be read, or the keys cannot be published.
     pub async fn reconcile(&self) -> Result<(), RotationError> {
         let current = self.current().await?;
         if current.keys.is_empty() { Ok(()) } else { self.settle(&current.id).await }
@@ -190,7 +190,7 @@ impl Rotation {
     /// Performs one step of the rotation that creates the version `token`.
     ///
     /// # Errors
-    /// The step is not possible, or not yet.
+    /// When the step is impossible or too early.
     pub async fn step(&self, step: Step, token: &str) -> Result<(), RotationError> {
         match step {
             Step::CreateSecret => self.create(token, &Plan::Rotate).await,
@@ -268,8 +268,8 @@ impl Rotation {
 
     async fn set(&self, token: &str) -> Result<(), RotationError> {
         for _ in 0..TRIES {
-            // Read the record before the labels: if another rotation continues after this read, it publishes, and
-            // this publication fails.
+            // Read the record before the labels: if another rotation continues after this read, it publishes its
+            // keys, and this publication fails.
             let record = self.table.record().await?;
             let current = self.current().await?;
             if current.id == token {
@@ -283,7 +283,7 @@ impl Rotation {
             }
             match self.table.publish(&record, &published, token).await {
                 Err(KeysError::Conflict) => {}
-                done => return Ok(done?),
+                result => return Ok(result?),
             }
         }
         Err(RotationError::Keys(KeysError::Conflict))
@@ -308,7 +308,7 @@ impl Rotation {
             self.pending(token, &current).await?;
             match self.versions.promote(token, &current.id).await {
                 Err(SecretError::Moved) => return Err(RotationError::Superseded),
-                done => done?,
+                result => result?,
             }
         }
         self.settle(token).await
@@ -321,13 +321,13 @@ impl Rotation {
         self.publish_current(token).await
     }
 
-    /// Publishes the keys of the version `token`, which is in use, and the time at which retired keys end.
+    /// Publishes the keys of the version `token`, which is in use, and the time until which retired keys stay public.
     async fn publish_current(&self, token: &str) -> Result<(), RotationError> {
         for _ in 0..TRIES {
             let record = self.table.record().await?;
             let current = self.current().await?;
             if current.id != token {
-                // A later rotation has replaced it and publishes its own keys.
+                // A later rotation has replaced this version and publishes its own keys.
                 return Ok(());
             }
             let now = self.clock.now();
@@ -338,7 +338,7 @@ impl Rotation {
             }
             match self.table.publish(&record, &published, token).await {
                 Err(KeysError::Conflict) => {}
-                done => return Ok(done?),
+                result => return Ok(result?),
             }
         }
         Err(RotationError::Keys(KeysError::Conflict))

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use peppers::{NotBegun, PepperError, Peppers};
+use peppers::{NotInUse, PepperError, Peppers};
 use process::{Clock, Random, Reader};
 use secrets::{SecretError, Version, Versions};
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::NONE;
 
 /// How long a pepper is kept after it was replaced: the longer of `SESSION_ABSOLUTE_SECONDS` (default 90 days) and
-/// `NAME_QUARANTINE_DAYS` (default 90). Nothing that is made with a pepper is valid for longer.
+/// `NAME_QUARANTINE_DAYS` (default 90). Nothing made with a pepper is valid for longer.
 pub fn peppers_kept_for(reader: &Reader<'_>) -> Option<SignedDuration> {
     let session = reader.optional("SESSION_ABSOLUTE_SECONDS", 90 * 24 * 60 * 60);
     let quarantine = reader.optional("NAME_QUARANTINE_DAYS", 90);
@@ -36,8 +36,8 @@ impl fmt::Debug for PepperRotation {
 }
 
 impl PepperRotation {
-    /// Adds to the peppers in `versions`. `kept_for` is the maximum time for which anything made with a pepper is
-    /// valid.
+    /// Adds peppers to the secret in `versions`. `kept_for` is the maximum time for which anything made with a pepper
+    /// is valid.
     pub fn new(
         versions: Versions,
         kept_for: SignedDuration,
@@ -47,10 +47,10 @@ impl PepperRotation {
         Self { versions, kept_for, clock, random }
     }
 
-    /// Reads the peppers, or `None` if there are none yet.
+    /// Reads the peppers. Returns `None` if there are none yet.
     ///
     /// # Errors
-    /// The peppers cannot be read or are invalid.
+    /// When the peppers cannot be read or are invalid.
     pub async fn current(&self) -> Result<Option<Peppers>, PepperRotationError> {
         match self.versions.secret().current().await {
             Ok(version) => Ok(Some(version.value.parse()?)),
@@ -62,7 +62,7 @@ impl PepperRotation {
     /// Adds a pepper, or creates the first one. An added pepper is used only once all functions know it.
     ///
     /// # Errors
-    /// The newest pepper is not in use yet, or another one was added concurrently.
+    /// When the newest pepper is not in use yet, or another one was added concurrently.
     pub async fn add(&self) -> Result<Peppers, PepperRotationError> {
         let id = Uuid::from_bytes(self.random.bytes()).to_string();
         let (replaced, peppers) = match self.versions.secret().current().await {
@@ -92,5 +92,5 @@ pub enum PepperRotationError {
     Peppers(#[from] PepperError),
     /// The newest pepper is not in use yet.
     #[error(transparent)]
-    NotBegun(#[from] NotBegun),
+    NotInUse(#[from] NotInUse),
 }

@@ -1,4 +1,4 @@
-//! Begins sessions, refreshes them, and issues their tokens. Routes link no other crate that can do so.
+//! Begins sessions, refreshes them, and issues their tokens. Routes link no other crate that can do this.
 //!
 //! A route must authenticate the user before it begins a session. It must obtain [`Ready`] before it checks a password
 //! or writes anything, so that a request has no effect if the keys cannot be loaded.
@@ -61,8 +61,8 @@ impl SignIn {
 }
 
 impl Ready<'_> {
-    /// Begins a session of `account`, whose user has proven the password, and issues its tokens. `before` lists the
-    /// sessions that the account had before. If there are too many, the oldest end.
+    /// Begins a session for `account`, whose user has presented the right password, and issues its tokens. `before`
+    /// lists the sessions that the account already has. If there are too many, the oldest ones end.
     ///
     /// # Errors
     /// When the session cannot be written.

@@ -229,7 +229,7 @@ mod tests {
         )
     }
 
-    /// Converts an item to attributes and back. Adds a key and an attribute of a later version in between.
+    /// Converts an item to attributes, adds a key and an attribute of a later version, and parses the result.
     fn stored<T: Serialize + DeserializeOwned>(key: Key, item: &T) -> T {
         let mut attributes = with_key(key, item).unwrap();
         attributes.insert("later".to_owned(), AttributeValue::Bool(true));

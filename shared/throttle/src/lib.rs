@@ -95,8 +95,8 @@ impl fmt::Debug for Throttle {
 pub enum Postal<'a> {
     /// The email may be sent. It counts unless the reservation is withdrawn.
     Paid(Reservation<'a>),
-    /// The limit is reached. The response to the client must not reveal this.
-    Spent,
+    /// No email may be sent, because a limit is reached. The response to the client must not reveal this.
+    Unpaid,
 }
 
 /// Whether a network was new to an account at a login or a reset.
@@ -396,7 +396,7 @@ impl Throttle {
         let all = own.into_iter().chain(shared.into_iter().flatten()).collect();
         match self.all_or_none(all).await {
             Ok(receipts) => Ok(Postal::Paid(Reservation { throttle: self, receipts })),
-            Err(ThrottleError::TooMany { .. }) => Ok(Postal::Spent),
+            Err(ThrottleError::TooMany { .. }) => Ok(Postal::Unpaid),
             Err(error) => Err(error),
         }
     }

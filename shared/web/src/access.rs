@@ -15,7 +15,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// The components that decide access to a route: none, a verifier, or a verifier and a reader of accounts. A
+/// The components that control access to a route: none, a verifier, or a verifier and a reader of accounts. A
 /// function creates its gate once, at startup.
 pub trait Gate: Sized + Send + Sync + 'static {
     /// The settings from which the gate is created.

@@ -39,7 +39,7 @@ pub(crate) type MemberErrors = BTreeMap<String, MemberError>;
 
 /// A value that can be bound.
 pub(crate) trait Bindable: Sized {
-    /// Values of different types, to be tried in place of a faulty value, because its error does not reveal the
+    /// Values of different types, to be tried in place of a faulty value, because the error does not reveal the
     /// expected type.
     fn placeholders() -> impl Iterator<Item = Self>;
 
@@ -69,8 +69,8 @@ impl Bindable for Texts {
 /// Binds `values` to `T`. Values that `T` does not declare are ignored.
 ///
 /// # Errors
-/// The first [`MAX_ERRORS`] values that are missing or have the wrong type, by name. The names are declared by `T`,
-/// or come from the request if `T` is a map. An error inside a value is reported as an error of that value.
+/// When values are missing or have the wrong type: the first [`MAX_ERRORS`] of them, by name. The names are declared by
+/// `T`, or come from the request if `T` is a map. An error inside a value is reported as an error of that value.
 pub(crate) fn bind<T: DeserializeOwned, V: Bindable>(
     mut values: BTreeMap<String, V>,
 ) -> Result<T, MemberErrors> {
@@ -118,7 +118,7 @@ impl<'de, V: Bindable> IntoDeserializer<'de, BindError> for Member<'de, V> {
     }
 }
 
-/// Forwards methods to the value's deserializer. The method tells it which type to parse text as.
+/// Forwards methods to the value's deserializer, which learns from the method what type to parse text as.
 macro_rules! forward_to_value {
     ($($method:ident)*) => {$(
         fn $method<W: Visitor<'de>>(self, visitor: W) -> Result<W::Value, BindError> {

@@ -91,7 +91,7 @@ fn without_privilege(tool: &str, local: &Path, arguments: &[&str]) -> Output {
     command.args(arguments).arg("--local").arg(local).stdin(Stdio::null()).output().unwrap()
 }
 
-/// The one line on standard error of a command that must fail.
+/// The single line that a failing command must print to standard error.
 fn refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let message = String::from_utf8(output.stderr.clone()).unwrap();

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measures figures that depend on the machine, so that no test can assert them.
+//! `cargo xtask bench`: measures figures that no test can assert, because they depend on the machine.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ pub enum BenchCommand {
         #[arg(long)]
         fat: bool,
     },
-    /// Test whether the time of a refused login reveals if the username exists. Needs a running dev
+    /// Test if the time taken to refuse a login reveals whether the username exists. Needs a running dev
     /// server, started with `--env THROTTLE_PAIR_FREE=100000 --env THROTTLE_NAME_FREE=100000 --env
     /// THROTTLE_NETWORK_FREE=100000`
     LoginTiming {
@@ -74,7 +74,7 @@ pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()>
             let body = json!({"username": who, "password": "another long walk"});
             let (status, time) = api.post("/auth/login", &body).await?;
             if status != StatusCode::UNAUTHORIZED {
-                bail!("a login returned {status}: raise the throttles as --help says");
+                bail!("a login returned {status}: raise the limits as --help describes");
             }
             if n >= WARM_UP {
                 times.push(time);
@@ -105,12 +105,12 @@ impl Api {
         let request = Request::post(format!("{}{path}", self.url))
             .header("content-type", "application/json")
             .body(Full::new(body.to_string().into()))?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer =
             self.client.request(request).await.context("the dev server does not answer")?;
         let status = answer.status();
         answer.into_body().collect().await.context("the dev server does not answer")?;
-        Ok((status, begun.elapsed()))
+        Ok((status, started.elapsed()))
     }
 }
 
@@ -121,8 +121,8 @@ fn quantile(times: &[Duration], n: usize, of: usize) -> Duration {
     sorted.get(sorted.len() * n / of).copied().unwrap_or_default()
 }
 
-/// The two-sided p-value of the Mann-Whitney test: how likely a difference of at least this size is between two samples
-/// of the same distribution. Uses the normal approximation, which is good for samples of more than twenty values.
+/// The two-sided p-value of the Mann-Whitney test: how likely two samples from the same distribution are to differ by
+/// at least this much. Uses the normal approximation, which is good for samples of more than twenty values.
 fn mann_whitney(left: &[Duration], right: &[Duration]) -> f64 {
     let count = |times: &[Duration]| u32::try_from(times.len()).map_or(f64::MAX, f64::from);
     let wins: f64 = left
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_of_different_distributions_are_told_apart() {
+    fn samples_from_different_distributions_are_distinguished() {
         let one = millis((0..300).map(|n| n * 7 % 300));
         let same = millis((0..300).map(|n| n * 11 % 300));
         let later = millis((0..300).map(|n| n * 11 % 300 + 40));

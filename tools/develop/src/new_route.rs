@@ -33,7 +33,7 @@ const KEYWORDS: &str = "abstract as async await become box break const continue 
 /// Rust's standard crates, whose names no package can have.
 const STANDARD_CRATES: [&str; 5] = ["alloc", "core", "proc-macro", "std", "test"];
 
-/// The file with the list of public routes, so that a reviewer sees each new one.
+/// The file that lists the public routes, in which a reviewer sees each new one.
 const PUBLIC_ROUTES: &str = "tools/conformance/tests/journeys/access.rs";
 
 /// The route to write.
@@ -63,8 +63,8 @@ pub struct NewRoute {
     #[arg(long, default_value = "GET")]
     pub method: RouteMethod,
 
-    /// DynamoDB table of the route, which is added to the template if it is missing: GET lists the entries of the
-    /// caller, POST stores one
+    /// DynamoDB table of the route, which is added to the template if it is missing: GET lists the
+    /// caller's entries, POST stores one
     #[arg(long, value_name = "NAME")]
     pub table: Option<Name>,
 }
@@ -157,7 +157,7 @@ impl Access {
     }
 }
 
-/// The path of a route, as the template writes it.
+/// The path of a route, in the form that the template uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutePath(String);
 
@@ -174,7 +174,7 @@ impl FromStr for RoutePath {
                         "expected `/` and parts of letters, digits, `-._~` or `{parameter}`, separated by `/`",
                     );
                 }
-                // A parameter becomes a member of a Rust type.
+                // A parameter becomes a field of a Rust struct.
                 Some(name) if !is_words(name, '_') || is_keyword(name) => {
                     return Err(
                         "expected parameters such as `{note_id}`: lower-case words joined by `_`, not Rust keywords",
@@ -211,7 +211,7 @@ impl FromStr for RouteMethod {
 ///
 /// # Errors
 /// When a function of that name or a route at that path exists, a file does not have the expected form, or a file
-/// cannot be written. In each case every file is left unchanged.
+/// cannot be written. In each case, all files stay unchanged.
 pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     let plan = Plan::of(new)?;
     let files = files(project, &plan)?;
@@ -224,7 +224,7 @@ pub async fn run(project: &Project, new: &NewRoute) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes all files and updates `Cargo.lock`, or leaves everything unchanged. The folder of the package must be new.
+/// Writes all files and updates `Cargo.lock`, or leaves everything unchanged. The package's folder must not exist yet.
 async fn write_or_restore(
     root: &Path,
     package: &str,
@@ -347,7 +347,7 @@ impl<'a> Plan<'a> {
         };
         let RouteMethod(method) = &new.method;
         if new.table.is_some() && gate == Gate::None {
-            bail!("--table stores entries by user; use an --access other than `public`");
+            bail!("--table stores entries per user; use an --access other than `public`");
         }
         if new.table.is_some() && !["GET", "POST"].contains(&method.as_str()) {
             bail!("--table needs --method GET, which lists entries, or POST, which stores one");
@@ -414,7 +414,7 @@ impl<'a> Plan<'a> {
     fn success(&self) -> (u16, &'static str, &'static str) {
         match (&self.table, self.method) {
             (Some(_), "POST") => (201, "Stores an entry", "The stored entry."),
-            (Some(_), _) => (200, "Lists the entries of the caller", "The entries."),
+            (Some(_), _) => (200, "Lists the caller's entries", "The entries."),
             (None, _) => (200, "Returns a message", "A message."),
         }
     }
@@ -825,11 +825,11 @@ fn test(plan: &Plan<'_>) -> String {
 
 fn event(plan: &Plan<'_>) -> String {
     let key = format!("{} {}", plan.method, plan.path);
-    let asked = plan.example_path();
+    let example_path = plan.example_path();
     let mut event = json!({
         "version": "2.0",
         "routeKey": key,
-        "rawPath": asked,
+        "rawPath": example_path,
         "rawQueryString": "",
         "headers": {
             "accept": "*/*",
@@ -847,7 +847,7 @@ fn event(plan: &Plan<'_>) -> String {
             "domainPrefix": "api",
             "http": {
                 "method": plan.method,
-                "path": asked,
+                "path": example_path,
                 "protocol": "HTTP/1.1",
                 "sourceIp": "203.0.113.7",
                 "userAgent": "curl/8.14.1",
@@ -1015,7 +1015,7 @@ fn operation(plan: &Plan<'_>) -> String {
     )
 }
 
-/// The access matrix with the intended row of the new route. A test compares the row with the route.
+/// The access matrix with a row for the new route. A test compares the row with the answers of the route.
 fn access_matrix(old: &str, plan: &Plan<'_>) -> anyhow::Result<String> {
     // The matrix test sends an empty object with every method except GET.
     let answer = if plan.has_body() { "400 invalid_request" } else { "200" };
@@ -1071,7 +1071,7 @@ mod tests {
         for path in ["", "/", "a", "/a/", "//a", "/a b", "/a?b", "/{a", "/{}", "/{proxy+}"] {
             assert!(path.parse::<RoutePath>().is_err(), "{path}");
         }
-        // A parameter becomes a member of a Rust type.
+        // A parameter becomes a field of a Rust struct.
         for path in [
             "/{note-id}",
             "/{type}",
@@ -1206,13 +1206,13 @@ mod tests {
     }
 
     #[test]
-    fn the_report_tells_created_files_from_changed_files() {
+    fn the_report_distinguishes_created_files_from_changed_files() {
         let project = Project::here();
         let new = new("greet --access admin --checked");
         let files = files(&project, &Plan::of(&new).unwrap()).unwrap();
         let report = report(&project, files.keys());
         for line in ["created functions/greet/src/lib.rs", "created events/greet.json"] {
-            assert!(report.iter().any(|said| said == line), "{line}: {report:?}");
+            assert!(report.iter().any(|reported| reported == line), "{line}: {report:?}");
         }
         for path in ["README.md", "Cargo.toml", "template.yaml", "openapi.yaml"] {
             assert!(report.contains(&format!("changed {path}")), "{path}: {report:?}");
@@ -1287,7 +1287,7 @@ mod tests {
     fn options_that_contradict_each_other_are_refused() {
         for (arguments, reason) in [
             ("greet --access public --checked", "--checked needs a signed-in caller"),
-            ("greet --access public --table notes", "--table stores entries by user"),
+            ("greet --access public --table notes", "--table stores entries per user"),
             ("greet --access user --table notes --method PUT", "--table needs --method GET"),
             ("greet --access user --table users", "this table belongs to Latchkey"),
         ] {

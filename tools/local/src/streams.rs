@@ -1,7 +1,7 @@
 //! Invokes functions with the records of the local tables' streams.
 //!
-//! Like Lambda, it delivers records in order and in batches, and applies the filters of the template. After a failure,
-//! it resumes at the first record that failed.
+//! Records are delivered as by Lambda: in order, in batches, and through the filters of the template. After a failure,
+//! delivery resumes at the first record that failed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use template::{Template, ui};
 
 use crate::gateway::Invoker;
 
-/// How often a stream is read.
+/// How long to wait between reads of a stream.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long to wait before failed records are delivered again.
@@ -119,7 +119,7 @@ async fn deliver_batch(invoker: &impl Invoker, function: &str, records: &[Value]
     }
     let lost = remaining.len();
     ui::note(format_args!(
-        "{function} could not process {lost} records: they are not delivered again"
+        "{function} could not process {lost} records: they will not be delivered again"
     ));
 }
 
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_email_of_an_earlier_run_is_not_announced_again() {
+    async fn an_email_from_an_earlier_run_is_not_announced_again() {
         let folder = tempfile::tempdir().unwrap();
         let mailer = Mailer(folder.path().to_owned());
         let announced = async |pks: &[&str]| {

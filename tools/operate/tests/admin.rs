@@ -28,7 +28,7 @@ fn success(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The one line on standard error of a command that must fail.
+/// The single line that a failing command must print to standard error.
 fn refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let message = String::from_utf8(output.stderr.clone()).unwrap();
@@ -65,7 +65,7 @@ fn an_account_is_created_shown_and_given_roles() {
     assert!(shown.contains("roles       admin,super_admin\n"), "{shown}");
 }
 
-/// The refusal of a command that must have shown the account first, even without a terminal for a confirmation.
+/// The refusal of a command that must show the account first, even without a terminal for the confirmation.
 fn refusal_after_showing(output: &Output) -> String {
     assert!(String::from_utf8_lossy(&output.stdout).contains("Root"), "{output:?}");
     refusal(output)
@@ -75,8 +75,8 @@ fn refusal_after_showing(output: &Output) -> String {
 fn an_imported_hash_is_accepted_if_it_is_cheap_to_verify() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path();
-    // Werkzeug's hash of `password`, once with few iterations, and once with so many that every login would be a
-    // denial of service.
+    // Werkzeug's hash of `password`, once with few iterations, and once with so many that every login would amount to
+    // a denial of service.
     let hash = |iterations: u32| {
         let digest = "5f4dcc3b5aa765d61d8327deb882cf995f4dcc3b5aa765d61d8327deb882cf99";
         format!("pbkdf2:sha256:{iterations}$c29tZXNhbHQ${digest}\n")

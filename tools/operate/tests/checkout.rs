@@ -1,4 +1,4 @@
-//! A command works on the checkout that it is run in.
+//! Tests that a command works on the checkout in which it is run.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use template::project::Project;
 
-/// Creates another checkout, with the files that identify one and a copy of this checkout's template.
+/// Creates another checkout: the files that identify a checkout, and a copy of this checkout's template.
 fn checkout(folder: &Path) {
     for package in ["tools/xtask", "functions/a"] {
         fs::create_dir_all(folder.join(package)).unwrap();
@@ -36,7 +36,7 @@ fn refusal(output: &Output) -> String {
 #[test]
 fn a_command_works_on_the_checkout_that_it_is_run_in() {
     let folder = tempfile::tempdir().unwrap();
-    // Resolve links, because the working directory is reported without them.
+    // Resolve symbolic links, because the reported working directory contains none.
     let folder = folder.path().canonicalize().unwrap();
     checkout(&folder);
     let expected = folder.join(".local/latchkey.db").display().to_string();

@@ -41,7 +41,7 @@ pub struct Published {
     file: File,
 }
 
-/// The file cannot be read, so it is unknown whether a dev server runs. The message is one line.
+/// The file cannot be read, so it is unknown whether a dev server is running. The message is one line.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}: {reason}. Make it readable, or choose another folder with --local")]
 pub struct StateError {
@@ -60,7 +60,7 @@ impl DevState {
     /// When the file cannot be written.
     pub fn publish(&self, project: &Project) -> io::Result<Published> {
         let path = path(project);
-        // Only its owner can read this file. Lock it before it becomes visible to other commands.
+        // Only the owner can read this file. Lock it before it becomes visible to other commands.
         let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
         file.write_all(serde_json::to_string(self)?.as_bytes())?;
         file.as_file().lock()?;
@@ -68,7 +68,7 @@ impl DevState {
         Ok(Published { path, file })
     }
 
-    /// The state of the running dev server; `None` if no server runs.
+    /// The state of the running dev server; `None` if no server is running.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -81,7 +81,7 @@ impl DevState {
     }
 }
 
-/// The content of the file at `path`; `None` unless the server that wrote it still runs.
+/// The content of the file at `path`; `None` unless the server that wrote it is still running.
 fn read(path: &Path) -> io::Result<Option<DevState>> {
     let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(DevState::of_running(&project).unwrap(), None);
     }
 
-    /// The process id proves nothing: another program may have it by now, even this one.
+    /// The process id proves nothing: another process may have the same id by now, even this one.
     #[test]
     fn a_file_without_a_lock_is_ignored() {
         let folder = tempfile::tempdir().unwrap();

@@ -226,16 +226,16 @@ impl Stack {
         mails_in(&self.secrets.path().join(MAILS))
     }
 
-    /// All records that the stream of the users' table has contained so far.
+    /// All records in the stream of the users' table so far.
     ///
     /// # Panics
-    /// When they cannot be read.
+    /// When the records cannot be read.
     #[must_use]
     pub fn stream_records(&self) -> Vec<Value> {
         local::streams::records(&self.database.0, "UsersTable").expect("a stream")
     }
 
-    /// An event for the mailer with all emails that have been requested so far, whether or not they have been sent.
+    /// An event for the mailer with all emails that have been requested so far, even those already sent.
     #[must_use]
     pub fn mailer_event(&self) -> Value {
         let mailer = self.template.function("mailer").expect("a mailer");
@@ -247,14 +247,14 @@ impl Stack {
     /// All items of the users' table.
     ///
     /// # Panics
-    /// When they cannot be read.
+    /// When the items cannot be read.
     pub async fn items(&self) -> Vec<HashMap<String, AttributeValue>> {
         let scan = self.client().scan().table_name("UsersTable").consistent_read(true);
         let items = scan.into_paginator().items().send().collect::<Result<_, _>>().await;
         items.expect("a table that can be read")
     }
 
-    /// Expires all mailed codes that have an expiry time, as if ten minutes had passed.
+    /// Makes all mailed codes that have an expiry time expire now, as if ten minutes had passed.
     ///
     /// # Panics
     /// When the table cannot be written.
@@ -300,7 +300,7 @@ impl Stack {
         }
     }
 
-    /// All attempt counters that are not zero, by partition key. They include the tries of mailed digits.
+    /// All attempt counters that are not zero, by partition key. They include the counters of tries at mailed digits.
     ///
     /// # Panics
     /// When the table cannot be read.
@@ -331,7 +331,7 @@ impl Stack {
         KeysTable::new("KeysTable", self.client())
     }
 
-    /// The default limits of sessions: their lifetimes, and their number per account.
+    /// The default limits on sessions: their lifetimes, and their number per account.
     ///
     /// # Panics
     /// Never: the defaults are valid.

@@ -61,17 +61,17 @@ impl Checkout {
     }
 
     /// Returns the lines on standard error. The last one contains the arguments of cargo.
-    fn said(&self, arguments: &[&str]) -> Vec<String> {
+    fn error_lines(&self, arguments: &[&str]) -> Vec<String> {
         let (_, output) = self.xtask(arguments, "echo $* >&2");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// Whether cargo runs with `--quiet`. Checks that a line precedes its output only if it does not.
+    /// Whether cargo runs with `--quiet`. Checks that without `--quiet`, exactly one line precedes cargo's output.
     fn is_silent(&self) -> bool {
-        let said = self.said(&["dev"]);
-        let quiet = said.last().unwrap().contains("--quiet");
-        assert_eq!(said.len(), if quiet { 1 } else { 2 }, "{said:?}");
+        let lines = self.error_lines(&["dev"]);
+        let quiet = lines.last().unwrap().contains("--quiet");
+        assert_eq!(lines.len(), if quiet { 1 } else { 2 }, "{lines:?}");
         quiet
     }
 }
@@ -79,13 +79,13 @@ impl Checkout {
 #[test]
 fn the_first_line_is_printed_before_cargo_runs() {
     let checkout = Checkout::new();
-    let said = checkout.said(&["--local", "x y", "dev", "--port", "0"]);
+    let lines = checkout.error_lines(&["--local", "x y", "dev", "--port", "0"]);
     let building =
         "cargo xtask dev: building the tool \"local\", which takes minutes the first time";
     let manifest = checkout.path("Cargo.toml");
     let cargo =
         format!("--manifest-path {} --bin local -- --local x y dev --port 0", manifest.display());
-    assert_eq!(said, [building, &cargo]);
+    assert_eq!(lines, [building, &cargo]);
 }
 
 /// Signals reach the tool because it is the same process.
@@ -137,9 +137,9 @@ fn the_tool_depends_on_the_command() {
         (&["help", "keys", "rotate"], "operate"),
         (&["new-route", "--help"], "develop"),
     ] {
-        let said = checkout.said(arguments);
+        let lines = checkout.error_lines(arguments);
         let expected = format!("--bin {tool} -- {}", arguments.join(" "));
-        assert!(said.last().unwrap().ends_with(&expected), "{said:?}");
+        assert!(lines.last().unwrap().ends_with(&expected), "{lines:?}");
     }
 }
 
@@ -175,7 +175,7 @@ fn nothing_is_built_outside_a_checkout() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains("not in a checkout of Latchkey"), "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(message.contains("not in a checkout of Latchkey"), "{message}");
 }

@@ -54,7 +54,7 @@ async fn neither_answer_nor_table_reveals_whether_an_address_is_taken() {
     let taken = bench.ask(registration("second", "taken@example.com")).await;
     assert_eq!(readable(&free), readable(&taken));
     assert_eq!(status(&taken), 202);
-    // The account, the name, the password, the email, and the counters of the address.
+    // The new items: the account, the name, the password, the email, and the counters of the address.
     assert_eq!(bench.stack.items().await.len(), before + 7);
     let mails = deliver::<MailerFunction>(&bench.stack).await;
     let to: Vec<_> = mails.iter().map(|mail| mail.to.as_str()).collect();
@@ -63,13 +63,12 @@ async fn neither_answer_nor_table_reveals_whether_an_address_is_taken() {
     assert!(mails[1].text.starts_with("Hello owner,"));
     // The second account was created nevertheless.
     assert_eq!(login(&bench, "username", "second").await, 200);
-    // A taken name, however, is refused.
+    // In contrast, a taken name is refused.
     let answer = bench.ask(registration("owner", "other@example.com")).await;
     assert_eq!((status(&answer), &body(&answer)["code"]), (409, &json!("already_exists")));
 }
 
-/// If two accounts register with one address, the account that confirms it first gets it, even if it registered
-/// second.
+/// If two accounts register with the same address, the first to confirm it gets it, even if it registered second.
 #[tokio::test]
 async fn an_address_belongs_to_the_account_that_verifies_it() {
     let bench = bench().await;
@@ -112,10 +111,10 @@ async fn without_an_address_the_answer_is_the_same() {
 async fn an_unknown_verification_setting_is_refused() {
     let stack = testkit::Stack::start().await;
     let env = stack.env_with(&[("EMAIL_VERIFICATION", "always")]);
-    let started = Service::<register::RegisterRoute>::open(&env, &World::system())
+    let error = Service::<register::RegisterRoute>::open(&env, &World::system())
         .await
         .err()
         .unwrap()
         .to_string();
-    assert!(started.contains("EMAIL_VERIFICATION is invalid"), "{started}");
+    assert!(error.contains("EMAIL_VERIFICATION is invalid"), "{error}");
 }

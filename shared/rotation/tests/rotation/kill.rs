@@ -25,9 +25,9 @@ pub(crate) async fn operations(bench: &Bench) -> Vec<String> {
 
 /// The requests that write: their numbers, counted from 1, and their operations.
 pub(crate) fn writes(operations: &[String]) -> Vec<(usize, &str)> {
-    let read = |name: &str| ["Get", "Describe"].iter().any(|verb| name.starts_with(verb));
+    let reads = |name: &str| ["Get", "Describe"].iter().any(|verb| name.starts_with(verb));
     let numbered = operations.iter().enumerate().map(|(n, name)| (n + 1, name.as_str()));
-    numbered.filter(|(_, name)| !read(name)).collect()
+    numbered.filter(|(_, name)| !reads(name)).collect()
 }
 
 async fn steps(bench: &Bench, faults: &Faults, token: &str) -> Result<(), RotationError> {
@@ -37,7 +37,7 @@ async fn steps(bench: &Bench, faults: &Faults, token: &str) -> Result<(), Rotati
     Ok(())
 }
 
-/// Kills a rotation right after request number `request`, has it continued, and checks that nothing is lost.
+/// Kills a rotation right after request number `request`, lets `by` continue it, and checks that nothing is lost.
 pub(crate) async fn kill_after(bench: &Bench, request: usize, by: ContinuedBy) {
     let context = format!("killed after request {request}, continued by {by:?}");
     bench.wait(LEAD);

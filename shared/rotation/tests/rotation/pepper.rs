@@ -82,7 +82,7 @@ async fn no_pepper_is_added_before_the_last_one_is_in_use() {
     bench.clock.advance(seconds(ANNOUNCE_SECONDS - 1));
     let before = std::fs::read(bench.stack.peppers_file()).unwrap();
     let added = bench.rotation().add().await;
-    let Err(PepperRotationError::NotBegun(error)) = added else { panic!("{added:?}") };
+    let Err(PepperRotationError::NotInUse(error)) = added else { panic!("{added:?}") };
     assert_eq!(error.starts_at, begins_at);
     assert_eq!(std::fs::read(bench.stack.peppers_file()).unwrap(), before);
     bench.clock.advance(seconds(1));
@@ -153,7 +153,7 @@ async fn concurrent_additions_lose_no_pepper() {
                     Ok(_) => done += 1,
                     Err(
                         PepperRotationError::Secret(SecretError::Moved)
-                        | PepperRotationError::NotBegun(_),
+                        | PepperRotationError::NotInUse(_),
                     ) => {}
                     Err(error) => panic!("{error:?}"),
                 }

@@ -7,7 +7,7 @@ use rotation::{Plan, RotationError, Step};
 
 use crate::bench::{Bench, LEAD, STEPS, active, private_halves, sign, token};
 
-/// Starts with an active, a next and a retired key, and returns their ids in that order.
+/// A bench with an active, a next and a retired key, and the ids of these keys in that order.
 async fn three_keys() -> (Bench, [String; 3]) {
     let bench = Bench::rotated().await;
     let (retired, _) = active(&bench.current().await);
@@ -88,14 +88,14 @@ async fn an_unknown_key_cannot_be_revoked() {
     assert_eq!((bench.stored().await, bench.record().await), before);
 }
 
-/// A revocation first completes the interrupted rotation, whichever step comes next. Repeated steps of that rotation
-/// do not restore the key.
+/// A revocation first completes the interrupted rotation, wherever it stopped. Repeating the steps of that rotation
+/// does not restore the key.
 #[tokio::test]
 async fn an_interrupted_rotation_does_not_restore_a_revoked_key() {
-    for taken in 1..STEPS.len() {
+    for completed in 1..STEPS.len() {
         let bench = Bench::rotated().await;
         let old = bench.current().await;
-        for step in &STEPS[..taken] {
+        for step in &STEPS[..completed] {
             bench.rotation().step(*step, &token(1)).await.unwrap();
         }
         // The key that will sign next, and the key that signs.

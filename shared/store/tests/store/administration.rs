@@ -16,8 +16,8 @@ async fn setting_roles_changes_nothing_else() {
     for roles in [vec![Role::Admin, Role::SuperAdmin], vec![Role::User], vec![]] {
         let roles = Roles::from_iter(roles);
         administration.set_roles(account.id, &roles).await.unwrap();
-        let now = administration.account_by_name(account.username.canonical()).await.unwrap();
-        assert_eq!(now, Some(identity::Account { roles, ..account.clone() }));
+        let current = administration.account_by_name(account.username.canonical()).await.unwrap();
+        assert_eq!(current, Some(identity::Account { roles, ..account.clone() }));
     }
     assert_eq!(keys(&stack.client()).await, before);
 }
@@ -26,8 +26,8 @@ async fn setting_roles_changes_nothing_else() {
 async fn setting_the_roles_of_an_unknown_account_creates_no_item() {
     let stack = Stack::start().await;
     let administration = Administration::new(&stack.users(), stack.client());
-    let set = administration.set_roles(new_account("n-n", None).id, &Roles::default()).await;
-    assert!(matches!(set, Err(StoreError::Absent)), "{set:?}");
+    let result = administration.set_roles(new_account("n-n", None).id, &Roles::default()).await;
+    assert!(matches!(result, Err(StoreError::Absent)), "{result:?}");
     assert!(keys(&stack.client()).await.is_empty());
     let nobody = Username::parse("nobody").unwrap();
     assert_eq!(administration.account_by_name(nobody.canonical()).await.unwrap(), None);
@@ -41,6 +41,7 @@ async fn a_change_is_retried_after_a_lost_answer() {
     let administration = Administration::new(&stack.users(), client);
     let roles = Roles::from_iter([Role::Admin]);
     administration.set_roles(account.id, &roles).await.unwrap();
-    let now = administration.account_by_name(account.username.canonical()).await.unwrap().unwrap();
-    assert_eq!(now.roles, roles);
+    let current =
+        administration.account_by_name(account.username.canonical()).await.unwrap().unwrap();
+    assert_eq!(current.roles, roles);
 }

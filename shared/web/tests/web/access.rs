@@ -150,7 +150,7 @@ async fn the_scheme_is_case_insensitive() {
 }
 
 #[tokio::test]
-async fn a_missing_role_gets_the_challenge_insufficient_scope() {
+async fn a_caller_without_the_role_gets_the_challenge_insufficient_scope() {
     let bench = Bench::new(&[Role::User, Role::SuperAdmin]);
     let by_token = ByTokenAdmin::new(&bench.forge, &bench.clock, Finding::Nothing);
     let found = Finding::Found(bench.account(&[Role::User]), bench.session());

@@ -19,7 +19,7 @@ fn refused(status: i64, code: &str) -> (i64, String) {
     (status, code.to_owned())
 }
 
-/// A request with this content type, or without one.
+/// A request with this content type, or with none.
 fn typed(content_type: Option<&str>) -> Value {
     let mut event = post(b"{}");
     if let Some(value) = content_type {
@@ -301,7 +301,7 @@ async fn json_test_suite_gets_the_specified_answers() {
 }
 
 #[tokio::test]
-async fn members_must_have_their_types_and_unknown_members_are_ignored() {
+async fn members_must_have_the_declared_types_and_unknown_members_are_ignored() {
     let shaped =
         async |body: Value| answer(&open(Shaped), event(json_body(post(b""), &body))).await;
     let message = async |body: Value| testkit::body(&shaped(body).await)["message"].clone();

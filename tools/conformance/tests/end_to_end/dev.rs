@@ -19,14 +19,14 @@ async fn users_survive_a_restart_and_nothing_is_left_running() {
     let pid = server.pid();
     let status = server.terminate();
     assert!(status.success(), "{status}");
-    assert!(rustix::process::test_kill_process(pid).is_err(), "the dev server still runs");
+    assert!(rustix::process::test_kill_process(pid).is_err(), "the dev server is still running");
 
     let server = Server::start(&arguments);
     let token = server.login("survivor").await;
     assert_eq!(server.get("/auth/protected", Some(&token)).await.status, 200);
     let server_pid = server.pid().as_raw_nonzero().get().unsigned_abs();
     let processes = descendants(server_pid);
-    assert!(!processes.is_empty(), "no function runs");
+    assert!(!processes.is_empty(), "no function is running");
     server.terminate();
     let left: Vec<_> = processes.into_iter().filter(|pid| is_running(*pid)).collect();
     assert!(left.is_empty(), "left running: {left:?}");
@@ -42,7 +42,7 @@ pub(super) fn wait_until_ended(processes: &[u32]) {
 }
 
 fn is_running(pid: u32) -> bool {
-    // A zombie, which its parent has not reaped yet, is not running.
+    // A zombie, whose parent has not reaped it yet, is not running.
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
 }
@@ -102,7 +102,7 @@ async fn cargo_lambda_invoke_works_at_the_same_port() {
     assert!(message.contains("access_token"), "{message}");
 }
 
-/// The kernel ends the functions with the server, even a stopped function.
+/// The kernel ends all functions when their server is killed, even a stopped function.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_leaves_no_process() {
     let server = Server::start(&["--db", "memory"]);
@@ -118,7 +118,7 @@ async fn a_killed_server_leaves_no_process() {
     wait_until_ended(&processes);
 }
 
-/// A Linux user has few inotify instances (128 on Debian), which other programs need.
+/// A Linux user has few inotify instances (128 on Debian), and other programs need them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_uses_no_inotify_instance() {
     let server = shared();
@@ -173,7 +173,7 @@ async fn cargo_lambda_watch_alone_serves_logins_and_guarded_routes() {
     let _watch = template::process::Group::spawn(&mut watch).unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(5);
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(std::time::Instant::now() < deadline, "cargo lambda watch does not listen");
+        assert!(std::time::Instant::now() < deadline, "cargo lambda watch is not listening");
         tokio::task::yield_now().await;
     }
     let watched = Api::new(format!("http://127.0.0.1:{port}"));

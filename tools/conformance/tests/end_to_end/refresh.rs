@@ -15,8 +15,8 @@ use crate::journeys::{INSTANCES, Tokens, concurrently};
 /// busy machine.
 const SHORT_GRACE: &str = "REFRESH_GRACE_SECONDS=4";
 
-/// Starts the maximum number of instances of `refresh`.
-async fn start_all_instances(server: &Server, username: &str) {
+/// Sends refreshes until [`INSTANCES`] instances of `refresh` are running.
+async fn start_instances(server: &Server, username: &str) {
     let round = async |_| {
         let token = server.sign_in(username).await.refresh;
         let answers = concurrently((0..16).map(|_| server.refresh(&token))).await;
@@ -29,7 +29,7 @@ async fn start_all_instances(server: &Server, username: &str) {
 async fn twenty_refreshes_of_one_token_continue_one_chain() {
     let server = shared();
     assert_eq!(server.register("tabs").await.status, 201);
-    start_all_instances(server, "tabs").await;
+    start_instances(server, "tabs").await;
     let first = server.sign_in("tabs").await;
     let answers = concurrently((0..20).map(|_| server.refresh(&first.refresh))).await;
     let successors: BTreeSet<_> = answers
@@ -57,7 +57,7 @@ async fn a_replay_after_a_short_grace_period_ends_the_session() {
 async fn a_logout_that_races_refreshes_leaves_no_live_session() {
     let server = shared();
     assert_eq!(server.register("leaver").await.status, 201);
-    start_all_instances(server, "leaver").await;
+    start_instances(server, "leaver").await;
     for round in 0..50 {
         let tokens = server.sign_in("leaver").await;
         let requests = (0..8).map(|n| {
@@ -85,7 +85,7 @@ async fn a_logout_that_races_refreshes_leaves_no_live_session() {
     }
 }
 
-/// The process of the database is killed between two refreshes. Afterwards, the same chain must continue.
+/// The database process is killed between two refreshes. Afterwards, the same chain must continue.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_database_makes_no_second_chain() {
     let folder = tempfile::tempdir().unwrap();

@@ -150,7 +150,7 @@ impl Api {
         self.post("/auth/refresh", &json!({"refresh_token": token})).await
     }
 
-    /// Sends a request without a body, with an access token.
+    /// Sends a request with an access token and without a body.
     pub(crate) async fn call(&self, method: Method, path: &str, token: &str) -> Answer {
         let request = self.request(method, path).header("authorization", format!("Bearer {token}"));
         self.send(request).await
@@ -173,20 +173,20 @@ pub(crate) fn routes() -> Vec<(Method, String)> {
 /// The minimum number of instances of a function in a test of concurrent requests.
 pub(crate) const INSTANCES: usize = 8;
 
-/// Sends requests concurrently, and checks that at least [`INSTANCES`] of them, or all, overlapped.
+/// Sends requests concurrently, and checks that at least [`INSTANCES`] of them overlapped, or all if there are fewer.
 pub(crate) async fn concurrently(
     requests: impl Iterator<Item = impl Future<Output = Answer>>,
 ) -> Vec<Answer> {
     let timed = requests.map(|request| async {
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer = request.await;
-        (answer, begun, Instant::now())
+        (answer, started, Instant::now())
     });
     let timed = futures_util::future::join_all(timed).await;
     let overlap = timed
         .iter()
-        .map(|(_, begun, ended)| {
-            timed.iter().filter(|(_, other, end)| other < ended && begun < end).count()
+        .map(|(_, started, ended)| {
+            timed.iter().filter(|(_, other, end)| other < ended && started < end).count()
         })
         .max();
     let expected = INSTANCES.min(timed.len());

@@ -28,7 +28,7 @@ pub(crate) async fn mails(server: &impl RunningApi, domain: &str, count: usize) 
     };
     let waited = tokio::time::timeout(PATIENCE, enough).await;
     let mails = received().await;
-    assert!(waited.is_ok() && mails.len() == count, "{count} mails: {mails:?}");
+    assert!(waited.is_ok() && mails.len() == count, "expected {count} emails: {mails:?}");
     mails
 }
 
@@ -145,7 +145,7 @@ pub(crate) async fn a_password_and_an_address_change_by_mail(server: &impl Runni
     }
 }
 
-/// Requests an email that confirms the account's own address, and returns this email.
+/// Requests an email with a code that confirms the account's own address, and returns this email.
 async fn last_for(server: &impl RunningApi, access: &str, domain: &str, count: usize) -> Received {
     let sent = spoofed(server, "/auth/email/verify/send", &json!({}), Some(access)).await;
     assert_eq!(sent.status, 202);
@@ -173,14 +173,16 @@ pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Run
         let answer = spoofed(server, "/auth/email/change", &body, Some(&access)).await;
         assert_eq!(answer.status, 202, "{}", answer.text);
     };
-    let with =
+    let last_to =
         |mails: &[Received], to: &str| mails.iter().rfind(|it| it.to == to).cloned().unwrap();
 
     // Before the confirmation, nothing changes, and the old address receives a notice.
     change("unconfirmed@change.example.com").await;
     let received = mails(server, DOMAIN, 3).await;
-    assert!(with(&received, "old@change.example.com").subject.ends_with("address was requested"));
-    let unconfirmed = with(&received, "unconfirmed@change.example.com");
+    assert!(
+        last_to(&received, "old@change.example.com").subject.ends_with("address was requested")
+    );
+    let unconfirmed = last_to(&received, "unconfirmed@change.example.com");
     assert_eq!(me(server, &access).await["email"], "old@change.example.com");
     assert_eq!(
         login(server, "email", "unconfirmed@change.example.com", PASSWORD).await.status,
@@ -191,10 +193,10 @@ pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Run
     let wrong = spoofed(server, "/auth/email/verify/code", &wrong, Some(&access)).await;
     assert_eq!(wrong.short(), "400 invalid_code");
 
-    // After the confirmation, the old address receives another notice and is no longer valid.
+    // After the confirmation, the old address receives another notice and can no longer be used to sign in.
     change("New@change.example.com").await;
     let received = mails(server, DOMAIN, 5).await;
-    let token = follow(server, &with(&received, "New@change.example.com"), "verify-email").await;
+    let token = follow(server, &last_to(&received, "New@change.example.com"), "verify-email").await;
     // A double click succeeds.
     for _ in 0..2 {
         assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
@@ -219,16 +221,16 @@ pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Run
     let other = server.login("other-2").await;
     confirm(server, &other, &last_for(server, &other, DOMAIN, 7).await).await;
     change("UNCONFIRMED@change.example.com").await;
-    let came = mails(server, DOMAIN, 9).await;
-    let told = with(&came, "unconfirmed@change.example.com");
-    assert!(told.subject.ends_with("someone entered your email address for another account"));
-    assert_eq!((told.token(), told.digits()), (None, None));
+    let received = mails(server, DOMAIN, 9).await;
+    let notice = last_to(&received, "unconfirmed@change.example.com");
+    assert!(notice.subject.ends_with("someone entered your email address for another account"));
+    assert_eq!((notice.token(), notice.digits()), (None, None));
 
     // Confirming a change with the digits also releases the old address, which receives a notice.
     let body = json!({"password": PASSWORD, "new_email": "moved@change.example.com"});
-    let asked = spoofed(server, "/auth/email/change", &body, Some(&other)).await;
-    assert_eq!(asked.status, 202, "{}", asked.text);
-    let moved = with(&mails(server, DOMAIN, 11).await, "moved@change.example.com");
+    let requested = spoofed(server, "/auth/email/change", &body, Some(&other)).await;
+    assert_eq!(requested.status, 202, "{}", requested.text);
+    let moved = last_to(&mails(server, DOMAIN, 11).await, "moved@change.example.com");
     confirm(server, &other, &moved).await;
     assert_eq!(me(server, &other).await["email"], "moved@change.example.com");
     assert!(last(server, DOMAIN, 12).await.subject.ends_with("address has been changed"));
