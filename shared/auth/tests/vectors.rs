@@ -15,7 +15,7 @@ use process::Clock;
 use serde_json::Value;
 use testkit::{AUDIENCE, Forge, ISSUER, TestClock, encode, encode_json, json_test_suite};
 
-/// The folder of the vectors, relative to the package, where cargo runs tests.
+/// The folder of the vectors, relative to the package's folder, in which cargo runs tests.
 const FOLDER: &str = "tests/vectors";
 
 fn read(path: impl AsRef<Path>) -> Value {
