@@ -43,7 +43,7 @@ async fn is_valid(stack: &Stack, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn only_the_sessions_of_the_caller_end() {
+async fn only_the_callers_sessions_end() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let account = testuser(&stack).await;

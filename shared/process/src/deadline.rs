@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 
 /// The time before [`ANSWER_MARGIN`] in which a handler can still undo its work, for example give back the
-/// reservations of an attempt. When it begins, pending calls to services fail.
+/// reservations of an attempt. When this time begins, pending calls to services fail.
 const UNDO_MARGIN: Duration = Duration::from_millis(1_500);
 
 tokio::task_local! {

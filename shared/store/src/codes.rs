@@ -103,7 +103,8 @@ struct DigitsItem {
     /// The mark of the last try. A retry after a lost answer recognizes its own try by the mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<String>,
-    /// The mark of the last try that was given back. It keeps a retry after a lost answer from giving the try back twice.
+    /// The mark of the last try that was given back. A retry after a lost answer does not give back a try with this
+    /// mark again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     returned: Option<String>,
     /// The table's TTL attribute, in seconds since 1970.

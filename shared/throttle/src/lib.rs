@@ -587,7 +587,7 @@ impl Attempt<'_> {
     /// Records that the attempt proved the password of `account`. Returns whether the network was new.
     ///
     /// The reservations are released, and earlier failures from this network are forgotten. The network becomes
-    /// known under the account's username and, if the account has a confirmed address, under the address. It does not become known if the
+    /// known under the account's username, and under its address if that is confirmed. It does not become known if the
     /// password or the address has been replaced since `account` was read.
     ///
     /// An unconfirmed address may belong to someone else. A stranger who registers with it must not be exempt

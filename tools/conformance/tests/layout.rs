@@ -288,7 +288,7 @@ fn cargo_xtask_depends_on_the_standard_library_alone() {
 
 /// Otherwise `cargo xtask cost` would wait minutes for builds that it does not need.
 #[test]
-fn estimates_link_no_client_of_aws_and_no_database() {
+fn estimates_link_no_aws_client_and_no_database() {
     let linked = linked("estimate");
     assert!(linked.contains("passwords"), "{linked:?}");
     for heavy in ["aws-sdk-", "aws-smithy-", "dynoxide", "libsqlite3"] {
@@ -329,7 +329,7 @@ fn functions_share_the_features_of_their_crates() {
 }
 
 #[test]
-fn routes_by_token_link_no_secrets() {
+fn routes_guarded_by_token_link_no_secrets() {
     for function in functions().into_iter().filter(|name| name.starts_with("protected-route")) {
         let linked = linked(&function);
         assert!(linked.contains("token-guard"), "{function} links {linked:?}");

@@ -17,7 +17,7 @@ pub struct Project {
 
 /// The current directory is not in a checkout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the current directory is not in a checkout of Latchkey: change to one")]
+#[error("the current directory is not in a checkout of Latchkey: change to a checkout")]
 pub struct NotInProject;
 
 /// The folder of local state cannot be written to. The message is one line.
