@@ -1,6 +1,6 @@
 //! Tests the verifier with published test vectors.
 //!
-//! `vectors/wycheproof`: C2SP Wycheproof, Apache-2.0. `vectors/rfc7520`: the JWS examples from RFC 7520 as files.
+//! `vectors/wycheproof`: C2SP Wycheproof, Apache-2.0. `vectors/rfc7520`: the JWS examples from RFC 7520, as files.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -37,7 +37,7 @@ impl fmt::Debug for MailedCode {
 }
 
 impl MailedCode {
-    /// Derives the code of the email `id`, which was requested at `asked_at`. It is deterministic.
+    /// Derives the code of the email `id`, which was requested at `asked_at`. The derivation is deterministic.
     #[must_use]
     pub fn derive(purpose: MailedFor, id: MailId, peppers: &Peppers, asked_at: Timestamp) -> Self {
         let key = peppers.current(Purpose::MailLink, asked_at);

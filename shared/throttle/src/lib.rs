@@ -273,8 +273,8 @@ impl Throttle {
         }
     }
 
-    /// Reserves an attempt from `network` at the password of the account that has the name `presented`. All
-    /// requests whose network is unknown are counted as one network.
+    /// Reserves an attempt from `network` at the password of the account named `presented`. All requests whose
+    /// network is unknown are counted as one network.
     ///
     /// # Errors
     /// [`ThrottleError::TooMany`] when a counter refuses the attempt. Another error when the counters cannot be

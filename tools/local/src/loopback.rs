@@ -50,10 +50,10 @@ pub(crate) struct Foreign;
 /// Why the body of a request could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BodyError {
-    /// It is larger than the server accepts.
+    /// The body is larger than the server accepts.
     #[error("the body is too large")]
     TooLarge,
-    /// The client sent it too slowly, or with another length than it announced.
+    /// The client sent the body too slowly, or with a different length than it announced.
     #[error("the client did not send its body")]
     Unsent,
 }

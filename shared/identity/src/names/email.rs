@@ -38,9 +38,8 @@ impl Email {
     /// # Errors
     /// When the address is invalid. The error names the first rule that the address breaks.
     pub fn parse(given: &str) -> Result<Self, NameError> {
-        // Checked first, so that no later step processes a long text. The limit is generous,
-        // because a valid address that is decomposed or contains U-labels may have more octets than the forms
-        // that are measured below.
+        // Checked first, so that no later step processes a long text. The limit is generous, because a valid
+        // address that is decomposed or contains U-labels may have more octets than the forms measured below.
         if given.len() > canonical::MAX_OCTETS {
             return Err(NameError::TooLong);
         }
@@ -263,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_server_gets_a_labels() {
+    fn the_deliverable_domain_is_in_a_labels() {
         for (address, deliverable) in [
             ("Test@Example.COM", "Test@example.com"),
             ("user@bücher.de", "user@xn--bcher-kva.de"),
@@ -415,7 +414,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(text in texts()) {
+        fn parsing_never_panics(text in texts()) {
             let _ = Email::parse(&text);
         }
 

@@ -74,7 +74,7 @@ impl Cors {
         })
     }
 
-    /// The response to an `OPTIONS` request, which no function receives. `None` if CORS is off.
+    /// The response to an `OPTIONS` request, without invoking a function. `None` if CORS is off, or for another method.
     ///
     /// An HTTP API answers every `OPTIONS` request with 204, without CORS headers if the origin is not allowed.
     pub(super) fn preflight<B: Default>(&self, parts: &Parts) -> Option<Response<B>> {

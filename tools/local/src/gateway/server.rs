@@ -160,7 +160,7 @@ enum Refusal {
     Body,
     /// The request line and headers are larger than the quota.
     Headers,
-    /// The client sent the body too slowly, or with another length than it announced.
+    /// The client sent the body too slowly, or with a different length than it announced.
     Client,
     /// The function failed, or its result is not a response.
     Function,
@@ -168,7 +168,7 @@ enum Refusal {
     Start,
     /// The function's source does not compile.
     Compile,
-    /// The request is for another host, or a page of another site sent it.
+    /// The request is for another host, or a page from another site sent it.
     Foreign,
     Timeout,
 }
