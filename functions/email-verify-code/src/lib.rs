@@ -1,9 +1,9 @@
-//! `POST /auth/email/verify/code`: confirms the caller's own address with the digits that were mailed to it.
+//! `POST /auth/email/verify/code`: confirms an email address for the caller with the digits mailed to it.
 //! The account and the session are read on every call.
 //!
-//! Digits are valid only for the account that requested them. If two accounts request confirmation of one
-//! address, its owner may type the digits sent for the other account. These must not confirm the address for
-//! that account.
+//! Digits are valid only for the account that requested them. If a stranger also requests confirmation of the
+//! caller's address, the caller gets two emails and may type the digits from the wrong one. These must not confirm
+//! the address for the stranger.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use codes::{Confirmations, Digits, PresentedCode, Redemption};

@@ -32,7 +32,7 @@ async fn every_event_file_gets_its_recorded_answer() {
     }
 }
 
-/// Whether the session of a token exists and is valid.
+/// Whether a token's session exists and is valid.
 async fn is_valid(stack: &Stack, token: &str) -> bool {
     let claims = testkit::claims(token);
     let id = |name: &str| claims[name].as_str().unwrap().to_owned();
@@ -43,7 +43,7 @@ async fn is_valid(stack: &Stack, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn only_the_sessions_of_the_caller_end() {
+async fn only_the_callers_sessions_end() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let account = testuser(&stack).await;
@@ -56,7 +56,7 @@ async fn only_the_sessions_of_the_caller_end() {
     assert!(is_valid(&stack, &stranger).await);
     // An ended session is refused.
     assert_eq!(status(&ask(&route, &other).await), 401);
-    // A later login is valid.
+    // A session that begins later is valid.
     let accounts = store::Accounts::new(&stack.users(), stack.client());
     let session = identity::SessionId::new(&process::SystemRandom);
     let account = accounts.find(account.id, session).await.unwrap().account.unwrap();

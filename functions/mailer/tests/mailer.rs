@@ -186,7 +186,7 @@ async fn an_unknown_address_gets_no_mail_and_leaves_no_item() {
     bench.ask(reset("nobody@example.com")).await;
     assert_eq!(bench.run().await, []);
     assert_eq!(bench.stack.items().await.len(), before);
-    // A disabled account gets no email, either.
+    // A disabled account gets no email either.
     bench.stack.disable(bench.account.id).await;
     bench.ask(reset("owner@example.com")).await;
     bench.ask(bench.verification("new@example.com")).await;
@@ -236,7 +236,7 @@ async fn a_mail_requested_before_all_sessions_ended_is_not_sent() {
     let waiting = bench.ask(after).await;
     let epochs = Epochs::new(&bench.stack.users(), bench.stack.client());
     epochs.raise(bench.account.id).await.unwrap();
-    assert_eq!(bench.run().await.len(), 1, "no further mail");
+    assert_eq!(bench.run().await.len(), 1, "no further email");
     assert!(!bench.find(VERIFY, mailed).await && !bench.find(VERIFY, waiting).await);
 }
 
@@ -279,7 +279,7 @@ async fn notices_are_sent_and_can_be_switched_off() {
 }
 
 /// The stream may deliver a record twice, or the function may die after sending. The second email has the same
-/// code, and the number of tries is kept.
+/// code, and earlier tries still count.
 #[tokio::test]
 async fn sending_a_mail_twice_sends_the_same_code() {
     let bench = Bench::start().await;
@@ -347,8 +347,8 @@ async fn after_two_mails_both_links_and_the_later_digits_are_valid() {
 #[tokio::test]
 async fn an_expired_mail_is_not_sent() {
     let bench = Bench::start().await;
-    let late = SystemClock.now() - CODE_VALID_FOR;
-    bench.ask_at(reset("owner@example.com"), late).await;
+    let long_ago = SystemClock.now() - CODE_VALID_FOR;
+    bench.ask_at(reset("owner@example.com"), long_ago).await;
     assert_eq!(bench.run().await, []);
 }
 
@@ -453,8 +453,8 @@ async fn an_address_gets_at_most_ten_notices_a_day_but_all_codes() {
     assert_eq!(bench.run().await.len(), 11);
 }
 
-/// Anyone can cause notices that an address is taken. They use up only a few of the day's notices, so most remain
-/// for changes that the owner must know about.
+/// Anyone can trigger notices that an address is taken. These may use up only a few of the day's notices, so that
+/// enough remain for changes that the owner must know about.
 #[tokio::test]
 async fn strangers_cannot_use_up_the_notices_of_an_address() {
     let bench = Bench::start().await;
@@ -472,7 +472,7 @@ async fn strangers_cannot_use_up_the_notices_of_an_address() {
 }
 
 #[tokio::test]
-async fn an_unsent_notice_uses_up_no_limit() {
+async fn an_unsent_notice_counts_against_no_limit() {
     let bench = Bench::start().await;
     bench.ask(bench.notice(Notice::NewNetwork)).await;
     // The email cannot be written, because the path of its folder leads through a file.
@@ -485,7 +485,7 @@ async fn an_unsent_notice_uses_up_no_limit() {
     assert_eq!(bench.run().await.len(), 1);
 }
 
-/// An item or notice of a newer version, or a record without an outbox item, is not retried and does not hold up
+/// An item or notice from a newer version, or a record without an outbox item, is not retried and does not hold up
 /// later emails.
 #[tokio::test]
 async fn an_unsendable_mail_is_given_up_at_once() {
@@ -500,7 +500,7 @@ async fn an_unsendable_mail_is_given_up_at_once() {
             .key("sk", AttributeValue::S("MAIL".to_owned()))
             .update_expression("SET #attribute = :newer")
             .expression_attribute_names("#attribute", attribute)
-            .expression_attribute_values(":newer", AttributeValue::S("of a newer version".into()))
+            .expression_attribute_values(":newer", AttributeValue::S("from a newer version".into()))
             .send()
             .await
             .unwrap();
@@ -517,7 +517,7 @@ async fn an_unsendable_mail_is_given_up_at_once() {
     let answer = bench.mailer.handle(serde_json::from_value(event).unwrap()).await.unwrap();
     assert_eq!(serde_json::to_value(answer).unwrap(), json!({"batchItemFailures": []}));
     assert_eq!((bench.stack.mails().len(), bench.waiting().await), (1, 0));
-    // Three items of a newer version, and three malformed records.
+    // Three items from a newer version, and three malformed records.
     assert_eq!(measured(Metric::MailsGivenUp), 6);
 }
 

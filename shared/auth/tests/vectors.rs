@@ -1,6 +1,6 @@
 //! Tests the verifier with published test vectors.
 //!
-//! `vectors/wycheproof`: C2SP Wycheproof, Apache-2.0. `vectors/rfc7520`: the JWS examples from RFC 7520 as files.
+//! `vectors/wycheproof`: C2SP Wycheproof, Apache-2.0. `vectors/rfc7520`: the JWS examples from RFC 7520, as files.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ use process::Clock;
 use serde_json::Value;
 use testkit::{AUDIENCE, Forge, ISSUER, TestClock, encode, encode_json, json_test_suite};
 
-/// The folder of the vectors, relative to the package, where cargo runs tests.
+/// The folder of the vectors, relative to the package's folder, in which cargo runs tests.
 const FOLDER: &str = "tests/vectors";
 
 fn read(path: impl AsRef<Path>) -> Value {

@@ -7,8 +7,8 @@
 //!    A failed read therefore fails only the requests that waited for it, not later ones.
 //! 4. Concurrent requests share one read and its outcome, even if it fails.
 //!
-//! [`Cache::renewed`] reads even a fresh value again, for a caller that does not find a key in the key set.
-//! It reads at most once in [`RETRY_SECONDS`].
+//! [`Cache::renewed`] reads the value again even if it is fresh, for a caller that does not find a key in the key set.
+//! It reads at most once every [`RETRY_SECONDS`].
 
 use std::fmt;
 use std::future::Future;
@@ -93,7 +93,7 @@ impl<S: Source> Default for State<S> {
 }
 
 impl<S: Source> State<S> {
-    /// Replaces times in the future by the current time, in case the clock was set back. Otherwise the value
+    /// Replaces times in the future with the current time, in case the clock was set back. Otherwise the value
     /// would stay fresh, and nothing would be read, until the clock caught up.
     fn clamp_times(&mut self, now: Timestamp) {
         self.tried_at = self.tried_at.map(|at| at.min(now));
@@ -135,16 +135,16 @@ impl<S: Source> Cache<S> {
     /// Returns a fresh value, or an old one while reads fail.
     ///
     /// # Errors
-    /// The value cannot be read, and no old one may be served.
+    /// When the value cannot be read, and no old one may be served.
     pub async fn get(&self) -> Result<Arc<S::Value>, S::Error> {
         self.value(Wanted::Fresh).await
     }
 
-    /// Returns the value after another read, which is omitted if the last one began less than [`RETRY_SECONDS`]
-    /// ago. If the read fails, the value stays the same.
+    /// Reads the value again and returns it. Skips the read if the last one began less than [`RETRY_SECONDS`] ago.
+    /// If the read fails, the value stays the same.
     ///
     /// # Errors
-    /// As for [`Cache::get`].
+    /// In the same cases as [`Cache::get`].
     pub async fn renewed(&self) -> Result<Arc<S::Value>, S::Error> {
         self.value(Wanted::Renewed).await
     }
@@ -172,7 +172,7 @@ impl<S: Source> Cache<S> {
             return true;
         }
         if state.younger_than(self.lifetime.fresh, now).is_none() {
-            // A lifetime shorter than the pause shortens the pause too.
+            // A value that is fresh for less than the usual retry interval is also retried sooner.
             return state.tried_before(retry.min(self.lifetime.fresh), now);
         }
         wanted == Wanted::Renewed && state.tried_before(retry, now)

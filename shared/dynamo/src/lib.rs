@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_of_the_service_takes_precedence() {
+    fn the_service_specific_endpoint_takes_precedence() {
         let both =
             env(&[("AWS_ENDPOINT_URL", "http://a"), ("AWS_ENDPOINT_URL_DYNAMODB", "http://b")]);
         assert_eq!(both.settings::<Config>().unwrap().aws.endpoint.as_deref(), Some("http://b"));

@@ -16,9 +16,9 @@ use process::Metric;
 pub(crate) struct Measured;
 
 #[derive(Debug)]
-struct Begun(Instant);
+struct StartedAt(Instant);
 
-impl Storable for Begun {
+impl Storable for StartedAt {
     type Storer = StoreReplace<Self>;
 }
 
@@ -32,7 +32,7 @@ impl Intercept for Measured {
         _: &BeforeSerializationInterceptorContextRef<'_>,
         state: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        state.interceptor_state().store_put(Begun(Instant::now()));
+        state.interceptor_state().store_put(StartedAt(Instant::now()));
         Ok(())
     }
 
@@ -43,8 +43,8 @@ impl Intercept for Measured {
         _: &RuntimeComponents,
         state: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if let Some(Begun(begun)) = state.load::<Begun>() {
-            Metric::DatabaseTime.add(begun.elapsed().as_secs_f64() * 1e3);
+        if let Some(StartedAt(started_at)) = state.load::<StartedAt>() {
+            Metric::DatabaseTime.add(started_at.elapsed().as_secs_f64() * 1e3);
         }
         let attempts = state.load::<RequestAttempts>().map_or(0, RequestAttempts::attempts);
         if attempts > 1 {

@@ -88,7 +88,7 @@ fn client(faults: &Faults) -> Client {
     let retries = retries
         .with_initial_backoff(Duration::from_millis(1))
         .with_max_backoff(Duration::from_millis(1));
-    // The clients of a process share a quota of retries, which these tests would use up.
+    // The clients of a process share a retry quota, which these tests would use up.
     let quota = RetryPartition::custom("test").token_bucket(TokenBucket::unlimited()).build();
     let builder = connected.config().to_builder().http_client(faults.http_client());
     let builder = builder.timeout_config(timeouts.build()).retry_config(retries);

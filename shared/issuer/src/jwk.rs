@@ -161,7 +161,7 @@ impl Material {
             (Self::Rsa { n, e, d, p, q, dp, dq, qi }, Algorithm::Rs256) => {
                 let members = [n, e, d, p, q, dp, dq, qi].map(|member| decode(member));
                 let member = |at: usize| UintRef::new(members[at].as_deref()?).ok();
-                // RFC 8017, appendix A.1.2, has the same order as the members of the JWK.
+                // RFC 8017, appendix A.1.2, lists the members in the same order as the JWK.
                 let key = pkcs1::RsaPrivateKey {
                     modulus: member(0)?,
                     public_exponent: member(1)?,

@@ -143,7 +143,7 @@ fn the_token_id_comes_from_the_given_randomness() {
     assert_ne!(mint(1), mint(2));
 }
 
-/// Covers every algorithm, a rotation and a change of the algorithm.
+/// Covers every algorithm, a rotation and a change of algorithm.
 #[tokio::test]
 async fn the_active_key_signs_with_every_algorithm() {
     let bench = Bench::new();

@@ -74,7 +74,7 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
 pub struct Record<'a> {
     /// The name of the route.
     pub route: &'static str,
-    /// The gateway's id of the request.
+    /// The gateway's id for the request.
     pub request_id: &'a str,
     /// The caller's id, if the caller has been identified.
     pub user_id: Option<UserId>,
@@ -82,7 +82,7 @@ pub struct Record<'a> {
     pub status: u16,
     /// The time that the function took to answer.
     pub duration: Duration,
-    /// The code of the problem, if the answer is one.
+    /// The code of the problem, if the answer is a problem.
     pub code: Option<&'static str>,
     /// The cause of the problem, which is not sent to the client.
     pub reason: Option<String>,

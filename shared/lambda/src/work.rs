@@ -1,4 +1,4 @@
-//! Runs the work of one invocation. It ends by its deadline, and a panic does not end the process.
+//! Runs the work of one invocation. The work ends by the deadline, and a panic does not end the process.
 
 use std::any::Any;
 use std::future::Future;
@@ -14,7 +14,7 @@ const LONGEST: Duration = Duration::from_mins(15);
 /// Lambda's time limit for the start of an instance, minus a margin. A start that takes longer is not aborted here.
 const START: Duration = Duration::from_secs(9);
 
-/// The duration of an invocation whose deadline is implausible.
+/// The assumed duration of an invocation whose deadline is implausible.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Invocations {
     usual: Duration,
@@ -29,7 +29,8 @@ impl Default for Invocations {
 
 impl Invocations {
     /// The deadline of an invocation that Lambda will end at `millis`, in milliseconds since 1970. If no invocation
-    /// can end at that time, the usual duration applies: `cargo lambda watch` sends 600000, which is a duration.
+    /// can end at that time, the usual duration applies: `cargo lambda watch` sends 600000, which is a duration and
+    /// not a time.
     pub(crate) fn deadline(self, millis: u64, clock: &dyn Clock) -> Deadline {
         let now = u64::try_from(clock.now().as_millisecond()).unwrap_or(0);
         let left = Duration::from_millis(millis.saturating_sub(now));

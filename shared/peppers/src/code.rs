@@ -1,4 +1,4 @@
-//! Codes that are handed out and stored as MACs.
+//! Codes that are handed out, and of which only a MAC is stored.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::{Peppers, Purpose};
 /// The random part of a code, in bytes: 128 bits.
 const CODE_BYTES: usize = 16;
 
-/// The maximum length of a code, in characters. Latchkey's own codes are under 40.
+/// The maximum length of a code, in characters. Latchkey's own codes have fewer than 40.
 const MAX_CODE_CHARS: usize = 64;
 
 /// The purpose of a code.

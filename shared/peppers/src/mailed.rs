@@ -1,7 +1,7 @@
 //! Mailed codes: a link token, and eight digits that are valid only together with an address.
 //!
 //! Neither is stored. Both are MACs over the id of the email, so the email can be created again with the same
-//! content, and without the pepper the id in the tables reveals neither. A link token contains the ids of the pepper
+//! content. Without the pepper, the id in the tables reveals neither. A link token contains the ids of the pepper
 //! and the email, so a forged token is refused before anything is read. Eight digits can be guessed, so the table
 //! counts the attempts.
 
@@ -22,7 +22,7 @@ const TOKEN_BYTES: usize = 16;
 /// The maximum length of a link token, in characters. Latchkey's own tokens have at most 61.
 const MAX_TOKEN_CHARS: usize = 64;
 
-/// A mailed code in both forms. Both are secrets, which only the email may contain.
+/// A mailed code in both forms. Both are secrets that only the email may contain.
 pub struct MailedCode {
     token: Zeroizing<String>,
     digits: Zeroizing<String>,
@@ -37,7 +37,7 @@ impl fmt::Debug for MailedCode {
 }
 
 impl MailedCode {
-    /// Derives the code of the email `id`, which was requested at `asked_at`. The result is always the same.
+    /// Derives the code of the email `id`, which was requested at `asked_at`. The derivation is deterministic.
     #[must_use]
     pub fn derive(purpose: MailedFor, id: MailId, peppers: &Peppers, asked_at: Timestamp) -> Self {
         let key = peppers.current(Purpose::MailLink, asked_at);
@@ -49,7 +49,7 @@ impl MailedCode {
         Self { token, digits, pepper }
     }
 
-    /// The link token: `<pepper id>.<mail id>.<128 bits>`, each in base64url.
+    /// The link token: `<pepper id>.<mail id>.<128 bits>`, the last two in base64url.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
@@ -104,7 +104,7 @@ impl Peppers {
     }
 }
 
-/// Decodes exactly `N` bytes of base64url, without spare bits.
+/// Decodes exactly `N` bytes of base64url, without nonzero trailing bits.
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
@@ -157,9 +157,9 @@ mod tests {
         let purpose = MailedFor::EmailVerification;
         assert_eq!(peppers.mail_of_token(purpose, code.token()), None);
         assert!(!peppers.are_digits_of(purpose, one, code.pepper(), code.digits()));
-        let strange = Peppers::generate("a", &SystemRandom);
-        assert_eq!(strange.mail_of_token(RESET, code.token()), None);
-        assert!(!strange.are_digits_of(RESET, one, code.pepper(), code.digits()));
+        let others = Peppers::generate("a", &SystemRandom);
+        assert_eq!(others.mail_of_token(RESET, code.token()), None);
+        assert!(!others.are_digits_of(RESET, one, code.pepper(), code.digits()));
         let shown = format!("{code:?}");
         assert!(!shown.contains(code.token()) && !shown.contains(code.digits()));
     }

@@ -8,8 +8,8 @@ use tokio::time::{Instant, timeout_at};
 /// The time at the end of an invocation that is reserved for sending the answer. The handler is dropped before it.
 const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 
-/// The time before that in which a handler can still undo its work, for example give back the reservations of an
-/// attempt. Calls to services that are pending when this time begins fail.
+/// The time before [`ANSWER_MARGIN`] in which a handler can still undo its work, for example give back the
+/// reservations of an attempt. When this time begins, pending calls to services fail.
 const UNDO_MARGIN: Duration = Duration::from_millis(1_500);
 
 tokio::task_local! {
@@ -47,7 +47,7 @@ impl Deadline {
     /// Runs `work` under this deadline.
     ///
     /// # Errors
-    /// The deadline passed before `work` ended.
+    /// When the deadline passes before `work` ends.
     pub async fn bound<F: Future>(self, work: F) -> Result<F::Output, DeadlinePassed> {
         timeout_at(self.ends, self.scope(work)).await.map_err(|_| DeadlinePassed)
     }

@@ -101,7 +101,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SecretError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unavailable(error)),
     };
-    // The file may have been copied here with another mode. Its mode is changed through the open file, because
+    // The file may have been copied here with a different mode. Its mode is changed through the open file, because
     // the path may already lead to another file.
     let mode = file.metadata().map_err(unavailable)?.permissions().mode();
     if mode & 0o077 != 0 {

@@ -55,13 +55,14 @@ struct CodeItem {
     /// it valid again.
     #[serde(default)]
     used: bool,
-    /// The table's TTL attribute, in seconds since 1970. A used confirmation has none, because presenting it
-    /// again succeeds as long as the account has the address.
+    /// The table's TTL attribute, in seconds since 1970. A used confirmation code has none, because presenting
+    /// it again succeeds as long as the account has the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
 }
 
-/// The purpose and the owner of digits. Each new email replaces the digits with the same purpose and owner.
+/// The purpose and the owner of digits. A new email replaces the digits of an earlier email that has the same purpose
+/// and owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DigitsOf<'a> {
     /// For a password reset, requested with this address.
@@ -102,7 +103,8 @@ struct DigitsItem {
     /// The mark of the last try. A retry after a lost answer recognizes its own try by the mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<String>,
-    /// The mark of the last try that was given back, for a retry in the same way.
+    /// The mark of the last try that was given back. A retry after a lost answer does not give back a try with this
+    /// mark again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     returned: Option<String>,
     /// The table's TTL attribute, in seconds since 1970.
@@ -145,8 +147,8 @@ pub struct Outgoing {
 }
 
 impl Table {
-    /// Finds the account that has this address. `None` if no account claims it, or if the account that claims
-    /// it now has another address.
+    /// Finds the account that has this address. `None` if no account claims it, or if the claiming account has
+    /// since changed its address.
     async fn owner(&self, address: &CanonicalName) -> Result<Option<Account>, StoreError> {
         let Some(claim) = self.get::<ClaimItem>(Key::email(address)).await? else {
             return Ok(None);
@@ -158,7 +160,7 @@ impl Table {
     }
 
     /// Builds the part of a transaction that uses up a code. The transaction fails if the code has been
-    /// used or has expired. A used confirmation is stored indefinitely: see [`Codes::has_confirmed`].
+    /// used or has expired. A used confirmation code is stored indefinitely: see [`Codes::has_confirmed`].
     pub(crate) fn use_up(&self, code: &CodeRecord, now: Timestamp) -> TransactWriteItem {
         let is_valid =
             attribute("used").is(false).and(attribute("expires_at").above(now.as_second()));
@@ -214,7 +216,7 @@ impl Mailings {
     }
 
     /// Stores a code, before its email is sent. Storing it again changes nothing: a code that has been used
-    /// stays used, and its tries stay counted. The code's digits replace those of earlier emails, but not those
+    /// stays used, and its earlier tries still count. The code's digits replace those of earlier emails, but not those
     /// of a later email ([`CodeRecord::digits_of`]).
     ///
     /// # Errors
@@ -319,7 +321,8 @@ impl Codes {
     }
 
     /// Whether the code in this email has confirmed an address that the account still has. Presenting such a
-    /// code again, by a double click or from an old email, is not an error. A used confirmation does not expire.
+    /// code again, by a double click or from an old email, is not an error. A used confirmation code does not
+    /// expire.
     ///
     /// # Errors
     /// When the table cannot be read.

@@ -164,7 +164,8 @@ impl Counters {
     ) -> Result<Written<Option<Counter>>, StoreError> {
         let is_unchanged = match old {
             None => absent(),
-            // These two identify the state: each reservation has its own mark, and giving one back lowers the count.
+            // These two attributes identify the state: each reservation has its own mark, and giving one back lowers
+            // the count.
             Some(old) => attribute("last").is(&old.last).and(attribute("count").is(old.count)),
         };
         let update = self.0.update(key.key()).when(is_unchanged);

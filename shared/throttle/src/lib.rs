@@ -273,8 +273,8 @@ impl Throttle {
         }
     }
 
-    /// Reserves an attempt from `network` at the password of the account that has the name `presented`. All
-    /// requests whose network is unknown are counted as one network.
+    /// Reserves an attempt from `network` at the password of the account named `presented`. All requests whose
+    /// network is unknown are counted as one network.
     ///
     /// # Errors
     /// [`ThrottleError::TooMany`] when a counter refuses the attempt. Another error when the counters cannot be
@@ -320,7 +320,7 @@ impl Throttle {
     /// Reserves an attempt from `network` at a secret that cannot be guessed (128 bits).
     ///
     /// # Errors
-    /// As [`Self::attempt`].
+    /// In the same cases as [`Self::attempt`].
     pub async fn bare_attempt(
         &self,
         network: Option<Network>,
@@ -343,7 +343,7 @@ impl Throttle {
     /// Reserves a request for an email from `network`.
     ///
     /// # Errors
-    /// As [`Self::registration`].
+    /// In the same cases as [`Self::registration`].
     pub async fn mail_request(
         &self,
         network: Option<Network>,
@@ -412,8 +412,7 @@ impl Throttle {
     /// the reset, the network does not become known.
     ///
     /// # Errors
-    /// When the peppers or the table cannot be reached. A failure to forget one item does not prevent forgetting
-    /// the others.
+    /// When the peppers or the table cannot be reached. If one item cannot be forgotten, the others still are.
     pub async fn recovered(
         &self,
         account: &Account,
@@ -486,7 +485,7 @@ impl Names {
 /// the reservation before the function is stopped.
 ///
 /// # Errors
-/// The error of `work`, or [`ThrottleError::Overdue`].
+/// When `work` fails, or takes too long ([`ThrottleError::Overdue`]).
 pub async fn bounded<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, E>
 where
     E: From<ThrottleError>,
@@ -513,7 +512,7 @@ impl Reservation<'_> {
     /// being made cannot be withdrawn. The deadline of the invocation still ends its database calls.
     ///
     /// # Errors
-    /// The error of `other`.
+    /// When `other` fails.
     pub async fn then_reserve<T, E: Outage>(
         self,
         other: impl Future<Output = Result<T, E>>,
@@ -535,7 +534,7 @@ impl Reservation<'_> {
     /// `work` must not make reservations, which a timeout would drop: see [`Self::then_reserve`].
     ///
     /// # Errors
-    /// The error of `work`, or [`ThrottleError::Overdue`].
+    /// When `work` fails, or takes too long ([`ThrottleError::Overdue`]).
     pub async fn carry_out<T, E: Outage + From<ThrottleError>>(
         self,
         work: impl Future<Output = Result<T, E>>,
@@ -557,7 +556,7 @@ impl Attempt<'_> {
     /// cannot carry out the check in time, the attempt is withdrawn. After any other error it counts.
     ///
     /// # Errors
-    /// The error of `work`, or [`ThrottleError::Overdue`].
+    /// When `work` fails, or takes too long ([`ThrottleError::Overdue`]).
     pub async fn carry_out<T, E: Outage + From<ThrottleError>>(
         self,
         work: impl Future<Output = Result<T, E>>,
@@ -588,7 +587,7 @@ impl Attempt<'_> {
     /// Records that the attempt proved the password of `account`. Returns whether the network was new.
     ///
     /// The reservations are released, and earlier failures from this network are forgotten. The network becomes
-    /// known under the account's username and, if it is confirmed, its address. It does not become known if the
+    /// known under the account's username, and under its address if that is confirmed. It does not become known if the
     /// password or the address has been replaced since `account` was read.
     ///
     /// An unconfirmed address may belong to someone else. A stranger who registers with it must not be exempt
@@ -736,7 +735,7 @@ pub enum ThrottleError {
     /// There have been too many attempts.
     #[error("too many attempts: wait {retry_after} s")]
     TooMany {
-        /// How long to wait, in seconds, at least one.
+        /// How long to wait, in seconds. At least 1.
         retry_after: u64,
     },
     /// The counters could not be read or written.

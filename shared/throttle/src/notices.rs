@@ -13,19 +13,19 @@ use store::{Beyond, CounterKey, Counters, Limit, Receipt, Reserved};
 
 use crate::{ThrottleError, log_counters_not_told, tag};
 
-/// The limit on notices to one address in a day, which begins with the first notice. It is not configurable,
-/// because a higher limit would only help attackers who flood an address.
+/// The limit on notices to one address per day. The day begins with the first notice. The limit is not configurable,
+/// because a higher one would only help attackers who flood an address.
 const PER_DAY: Limit = per_day(10);
 
-/// The limit on those of the notices that anyone can cause. It is low, so that strangers cannot use up the
-/// notices of a day and thereby suppress the notice of an attack.
+/// The limit on the notices that anyone can trigger. It is low, so that strangers cannot use up the day's notices
+/// and thereby suppress the notice of an attack.
 const BY_ANYONE: Limit = per_day(3);
 
 const fn per_day(free: u32) -> Limit {
     Limit { free, beyond: Beyond::WindowEnd, window: SignedDuration::from_hours(24) }
 }
 
-/// Who can cause a notice.
+/// Who can trigger a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CausedBy {
     /// Only people who know the account's password or have one of its tokens.
@@ -71,7 +71,7 @@ impl NoticeBudget {
     /// Reserves a notice to `address`. `None` if the address has already received all its notices for the day.
     ///
     /// # Errors
-    /// When the counters cannot be reached. The notice is not counted then.
+    /// When the counters cannot be reached. In that case the notice is not counted.
     pub async fn reserve(
         &self,
         address: &CanonicalName,
@@ -106,7 +106,7 @@ impl NoticeReceipt<'_> {
     /// Gives the reservation back, so that the notice does not count.
     ///
     /// # Errors
-    /// When a counter cannot be reached. The reservation is given back on all other counters nevertheless.
+    /// When a counter cannot be reached. The reservation is still given back on all other counters.
     pub async fn give_back(self) -> Result<(), ThrottleError> {
         let counters = &self.budget.counters;
         let given_back = self.receipts.iter().map(|it| counters.give_back(it));

@@ -1,4 +1,4 @@
-//! Consistency of folders, packages, binaries, template, events and OpenAPI, and rules for dependencies.
+//! Tests that folders, packages, binaries, template, events and OpenAPI agree, and that dependencies follow the rules.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -83,7 +83,7 @@ fn every_event_matches_a_route_of_its_function() {
             .max_by_key(|function| function.name.len())
             .unwrap_or_else(|| panic!("events/{file}.json belongs to no function"));
         let routes: Vec<_> = function.routes.iter().map(template::Route::key).collect();
-        // A function without routes is invoked by a service, whose events have another format.
+        // A function without routes is invoked by another service, whose events have a different format.
         if routes.is_empty() {
             continue;
         }
@@ -229,7 +229,7 @@ fn only_listed_crates_name_the_parts_of_a_gate() {
         .filter(|path| names_one(sources(&path.join("src"))))
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    // `signin` reads the global epoch from the source of the keys.
+    // `signin` reads the global epoch from the key source.
     let expected = ["account-guard", "auth", "keys", "signin", "store", "token-guard", "web"]
         .map(str::to_owned);
     assert_eq!(naming, BTreeSet::from(expected));
@@ -288,7 +288,7 @@ fn cargo_xtask_depends_on_the_standard_library_alone() {
 
 /// Otherwise `cargo xtask cost` would wait minutes for builds that it does not need.
 #[test]
-fn estimates_link_no_client_of_aws_and_no_database() {
+fn estimates_link_no_aws_client_and_no_database() {
     let linked = linked("estimate");
     assert!(linked.contains("passwords"), "{linked:?}");
     for heavy in ["aws-sdk-", "aws-smithy-", "dynoxide", "libsqlite3"] {
@@ -329,7 +329,7 @@ fn functions_share_the_features_of_their_crates() {
 }
 
 #[test]
-fn routes_by_token_link_no_secrets() {
+fn routes_guarded_by_token_link_no_secrets() {
     for function in functions().into_iter().filter(|name| name.starts_with("protected-route")) {
         let linked = linked(&function);
         assert!(linked.contains("token-guard"), "{function} links {linked:?}");

@@ -1,4 +1,4 @@
-//! Restoring the users' table from a backup must not revive ended sessions, as `docs/operate.md` describes.
+//! Tests that restoring the users' table from a backup, as `docs/operate.md` describes, revives no ended session.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -60,7 +60,7 @@ async fn the_global_epoch_ends_sessions_that_a_backup_revives() {
     stack.keys_table().raise_epoch(epoch).await.unwrap();
     assert_eq!(refresh(&stack, &token).await, 401);
 
-    // A session is valid if it begins at the epoch, which the command prints, or later.
+    // A session is valid if it begins at or after the epoch, which the command prints.
     while SystemClock.now().as_second() < epoch.second() {
         tokio::task::yield_now().await;
     }

@@ -1,5 +1,5 @@
 //! Estimates that need no running stack: the monthly cost (`cargo xtask cost`), the load that the tables support
-//! (`scale`), and the time of a hash (`argon2`).
+//! (`scale`), and the time that a hash takes (`argon2`).
 
 pub mod argon2;
 pub mod cost;

@@ -1,8 +1,8 @@
 //! HTTP servers on the loopback interface, and the checks by which they refuse foreign requests.
 //!
-//! A browser on this machine reaches loopback addresses too, so any page that it shows could send requests here. The
-//! headers of such a request reveal it, and the page cannot change them: `Host` contains a foreign name if that name
-//! resolves to a loopback address ("DNS rebinding"), and `Origin` and `Sec-Fetch-Site` tell where the page is from.
+//! A browser on this machine reaches loopback addresses too, so any page that it shows could send requests here. Some
+//! headers of such a request reveal its source, and the page cannot change them. `Host` contains a foreign name if that
+//! name resolves to a loopback address ("DNS rebinding"). `Origin` and `Sec-Fetch-Site` tell where the page is from.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,7 +32,7 @@ pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long to wait before the next attempt to accept a connection, if the last one failed.
+/// How long to wait after a failed attempt to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The maximum size of a request that [`guard`] forwards, in bytes. It is Lambda's quota of 6 MB, because no function
@@ -42,7 +42,7 @@ pub(crate) const MAX_GUARDED_BYTES: usize = 6_000_000;
 /// The names of the loopback interface.
 const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
-/// The request is for another server, or a page of another origin sent it.
+/// The request is for another server, or a page from another origin sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request comes from another site")]
 pub(crate) struct Foreign;
@@ -50,22 +50,21 @@ pub(crate) struct Foreign;
 /// Why the body of a request could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BodyError {
-    /// It is larger than the server accepts.
+    /// The body is larger than the server accepts.
     #[error("the body is too large")]
     TooLarge,
-    /// The client sent it too slowly, or with another length than it announced.
+    /// The client sent the body too slowly, or with a different length than it announced.
     #[error("the client did not send its body")]
     Unsent,
 }
 
-/// Refuses a request that is not for the loopback interface with this port, or that a page of another origin
-/// sent.
+/// Refuses a request that is not for this port of the loopback interface, or that a page from another origin sent.
 pub(crate) fn check(parts: &Parts, port: u16) -> Result<(), Foreign> {
     check_host(parts, port)?;
     check_page(&parts.headers, port)
 }
 
-/// Refuses a request whose host is not the loopback interface with this port.
+/// Refuses a request whose host is not this port of the loopback interface.
 fn check_host(parts: &Parts, port: u16) -> Result<(), Foreign> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Foreign) };
@@ -74,7 +73,7 @@ fn check_host(parts: &Parts, port: u16) -> Result<(), Foreign> {
     if named && target { Ok(()) } else { Err(Foreign) }
 }
 
-/// Refuses a request from a page of another origin. A page on another local port has another origin too.
+/// Refuses a request from a page with another origin. A page on another local port has another origin too.
 fn check_page(headers: &HeaderMap, port: u16) -> Result<(), Foreign> {
     let own = |origin: &str| {
         origin.strip_prefix("http://").is_some_and(|authority| is_local(authority, port))
@@ -97,7 +96,7 @@ fn is_local(authority: &str, port: u16) -> bool {
         && NAMES.iter().any(|name| host.eq_ignore_ascii_case(name))
 }
 
-/// Serves `listener` until this future is dropped. Open connections then end with the runtime.
+/// Serves `listener` until this future is dropped. Open connections continue until the runtime ends.
 pub(crate) async fn serve<A, F>(listener: TcpListener, max_buffer: usize, answer: A)
 where
     A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + 'static,
@@ -174,8 +173,8 @@ where
     }
 }
 
-/// Binds a listener for a server that does not check requests. It is at a random one of the 2²⁴ loopback addresses, so
-/// that no page finds it. A system with only one loopback address uses that one.
+/// Binds a listener for a server that does not check requests. It listens on one of the 2²⁴ loopback addresses,
+/// chosen at random, so that no page finds it. A system with only one loopback address uses that one.
 pub(crate) async fn hidden() -> io::Result<TcpListener> {
     let [a, b, c]: [u8; 3] = (&SystemRandom as &dyn Random).bytes();
     match TcpListener::bind((Ipv4Addr::new(127, a, b, c), 0)).await {
@@ -238,7 +237,7 @@ mod tests {
     async fn a_server_without_file_descriptors_waits_between_attempts_and_reports_once() {
         const EMFILE: i32 = 24;
         let (mut attempts, mut reports) = (0, Vec::new());
-        let begun = Instant::now();
+        let started = Instant::now();
         let next = || {
             attempts += 1;
             let done = attempts > 3;
@@ -246,7 +245,7 @@ mod tests {
         };
         accept(next, first_only(|error: io::Error| reports.push(error.to_string()))).await;
         assert_eq!(attempts, 4);
-        assert!(begun.elapsed() >= 3 * ACCEPT_PAUSE, "{:?}", begun.elapsed());
+        assert!(started.elapsed() >= 3 * ACCEPT_PAUSE, "{:?}", started.elapsed());
         assert_eq!(reports.len(), 1);
         assert!(reports[0].contains("Too many open files"), "{reports:?}");
     }

@@ -64,7 +64,7 @@ fn build(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
         .iter()
         .map(|path| Ok((path, File::open(path).with_context(|| cannot("read", path))?)))
         .collect::<anyhow::Result<_>>()?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut builder = FilterBuilder::new(min_count);
     for (path, file) in opened {
         let size = file.metadata().map_or(0, |metadata| metadata.len());
@@ -85,7 +85,7 @@ fn build(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
         "{shown}: {} entries, {} bytes, in {:.1} s",
         filter.entries(),
         filter.bytes(),
-        begun.elapsed().as_secs_f64()
+        started.elapsed().as_secs_f64()
     ));
     ui::line(format_args!(
         "from {hashes} hashes and {words} plaintext passwords, without duplicates"
@@ -186,10 +186,10 @@ fn write(path: &Path, filter: &BreachedFilter) -> std::io::Result<()> {
 }
 
 fn check(path: &Path) -> anyhow::Result<()> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let filter =
         BreachedFilter::read(path).with_context(|| format!("{} is unusable", path.display()))?;
-    let loaded = begun.elapsed();
+    let loaded = started.elapsed();
     let mut lookups = Lookups { filter: &filter, count: 0, took: Duration::ZERO };
     if stdin().is_terminal() {
         let given = rpassword::prompt_password("Password: ").context("cannot read a password")?;
@@ -224,9 +224,9 @@ impl Lookups<'_> {
     fn look_up(&mut self, given: String) -> anyhow::Result<()> {
         let password =
             Password::parse(given).map_err(|error| anyhow::anyhow!("the password {error}"))?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let listed = self.filter.contains(&password);
-        self.took += begun.elapsed();
+        self.took += started.elapsed();
         self.count += 1;
         ui::line(if listed { "yes" } else { "no" });
         Ok(())

@@ -28,7 +28,7 @@ impl Checkout {
     }
 }
 
-/// Converts the result of a command to its exit code. Prints an error with all its reasons in one line.
+/// Converts the result of a command to its exit code. Prints an error with all its reasons on one line.
 pub fn exit_code(result: anyhow::Result<impl Termination>) -> ExitCode {
     match result {
         Ok(outcome) => outcome.report(),

@@ -84,13 +84,13 @@ impl Project {
         self.root.join("template.yaml")
     }
 
-    /// The folder of the tools that are installed only for this checkout.
+    /// The folder for tools that are installed only for this checkout.
     #[must_use]
     pub fn tools(&self) -> PathBuf {
         self.root.join(".tools")
     }
 
-    /// A file in the folder of local state, which contains the database, development keys and emails.
+    /// The path of a file in the folder of local state. The folder contains the database, development keys and emails.
     #[must_use]
     pub fn local(&self, name: &str) -> PathBuf {
         self.local.join(name)

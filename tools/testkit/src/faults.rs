@@ -44,7 +44,7 @@ pub enum Fault {
     /// The request is carried out, but the answer never arrives.
     LostAnswer,
     /// The request is carried out without its conditions, as if the code had forgotten them. A test uses this fault to
-    /// prove that it would notice.
+    /// prove that it would detect their absence.
     Unconditional,
 }
 
@@ -116,7 +116,7 @@ struct Script {
 
 /// A request that waits until it is released.
 struct Hold {
-    /// Its number, from 0.
+    /// Its number, counted from 0.
     request: usize,
     reached: Notify,
     released: Notify,
@@ -156,15 +156,15 @@ impl Faults {
         Self::new(Script { always: Some(fault), gate, ..Script::default() })
     }
 
-    /// Imitates a process that is killed right after request number `requests`, from 1: that request is carried
+    /// Imitates a process that is killed right after request number `requests`, counted from 1: that request is carried
     /// out, its answer is lost, and no later request arrives.
     #[must_use]
     pub fn killed_after(requests: usize) -> Self {
         Self::new(Script { killed_after: Some(requests), ..Script::default() })
     }
 
-    /// Holds request number `request`, from 0, until [`release`](Self::release), and then carries it out. Injects
-    /// no fault.
+    /// Holds request number `request`, counted from 0, until [`release`](Self::release) is called, and then carries it
+    /// out. Injects no fault.
     #[must_use]
     pub fn held_at(request: usize) -> Self {
         let hold = Hold { request, reached: Notify::new(), released: Notify::new() };
@@ -193,7 +193,7 @@ impl Faults {
         self.0.operations.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The number of requests, including each retry of the SDK.
+    /// The number of requests, including the SDK's retries.
     #[must_use]
     pub fn requests(&self) -> usize {
         self.0.requests.load(Ordering::SeqCst)
@@ -217,7 +217,7 @@ impl Faults {
         *script = faults.iter().copied().collect();
     }
 
-    /// The number of the next request, from 0, and its fault.
+    /// The number of the next request, counted from 0, and its fault.
     fn next(&self) -> (usize, Fault) {
         let number = self.0.requests.fetch_add(1, Ordering::SeqCst);
         match self.0.killed_after {

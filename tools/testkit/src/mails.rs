@@ -45,7 +45,7 @@ impl Received {
     /// The link in the text, if the email has one.
     ///
     /// # Panics
-    /// When the HTML lacks the same link.
+    /// When the HTML does not contain the same link.
     #[must_use]
     pub fn link(&self) -> Option<&str> {
         let link = self.text.lines().find(|line| line.starts_with("http"))?.trim();

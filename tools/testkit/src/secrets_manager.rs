@@ -11,7 +11,7 @@ use crate::ministack::Ministack;
 
 /// An emulated Secrets Manager on its own loopback port, which keeps its state in memory.
 ///
-/// It ends when this value is dropped, or when the test process is killed.
+/// The emulator ends when this value is dropped, or when the test process is killed.
 #[derive(Debug)]
 pub struct SecretsManager(Ministack);
 

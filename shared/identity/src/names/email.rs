@@ -36,10 +36,10 @@ impl Email {
     /// Parses an address as a person enters it, or as stored.
     ///
     /// # Errors
-    /// The first rule that the address breaks.
+    /// When the address is invalid. The error names the first rule that the address breaks.
     pub fn parse(given: &str) -> Result<Self, NameError> {
-        // Checked first, so that no later step processes a long text. The limit is generous: decomposed or in
-        // U-labels, a valid address may have more octets than the forms that are measured below.
+        // Checked first, so that no later step processes a long text. The limit is generous, because a valid
+        // address that is decomposed or contains U-labels may have more octets than the forms measured below.
         if given.len() > canonical::MAX_OCTETS {
             return Err(NameError::TooLong);
         }
@@ -60,7 +60,7 @@ impl Email {
             return Err(NameError::TooLong);
         }
         let folded = CanonicalName::of_unchecked(local);
-        // The folded form must be a local part too: `＠` and `（` are allowed like letters, but fold to `@` and `(`.
+        // The folded form must be a local part too: `＠` and `（` are accepted like letters but fold to `@` and `(`.
         if !is_local_part(&sent) || !is_local_part(folded.as_str()) {
             return Err(NameError::InvalidFormat);
         }
@@ -80,7 +80,7 @@ impl Email {
     }
 
     /// The address for a mail server: the local part in NFC (RFC 6532 §3.1), the domain in A-labels, because a
-    /// server without SMTPUTF8 accepts no others. Never log it.
+    /// server without SMTPUTF8 accepts no other form. Never log it.
     #[must_use]
     pub fn deliverable(&self) -> String {
         let local = self.given.rsplit_once('@').map_or("", |(local, _)| local);
@@ -125,8 +125,8 @@ fn a_labels(domain: &str) -> Result<String, NameError> {
     }
 }
 
-/// Whether `text` is a `Local-part` (RFC 5321 §4.1.2) without needless quotes. `"alice"@` and `alice@` are one
-/// mailbox, so only the unquoted spelling is accepted.
+/// Whether `text` is a `Local-part` (RFC 5321 §4.1.2) without needless quotes. `"alice"@` and `alice@` are the
+/// same mailbox, so only the unquoted spelling is accepted.
 fn is_local_part(text: &str) -> bool {
     // RFC 6531 §3.3 adds every non-ASCII character to `atext` and `qtextSMTP`. Both contain letters, so `x` can
     // stand in for any of them.
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_server_gets_a_labels() {
+    fn the_deliverable_domain_is_in_a_labels() {
         for (address, deliverable) in [
             ("Test@Example.COM", "Test@example.com"),
             ("user@bücher.de", "user@xn--bcher-kva.de"),
@@ -414,7 +414,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(text in texts()) {
+        fn parsing_never_panics(text in texts()) {
             let _ = Email::parse(&text);
         }
 

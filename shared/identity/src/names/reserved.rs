@@ -8,7 +8,7 @@ use super::{CanonicalName, NameError, Username};
 /// Names that users could mistake for the service or its operator. Only whole names are reserved: `adminuser`
 /// is free although `admin` is not.
 ///
-/// Only registration checks them. An administrator may create any account with a command.
+/// Only registration checks them. An administrator may create an account with a reserved name from the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservedNames(BTreeSet<CanonicalName>);
 
@@ -33,12 +33,12 @@ impl Default for ReservedNames {
 }
 
 /// Parses a comma-separated list, which replaces the default one. Spaces around names and empty
-/// entries are ignored; `,` reserves nothing.
+/// entries are ignored. The list `,` reserves nothing.
 impl FromStr for ReservedNames {
     type Err = NameError;
 
     /// # Errors
-    /// An entry is not a valid username, for example because the list uses another separator.
+    /// When an entry is not a valid username, for example because the list uses another separator.
     fn from_str(list: &str) -> Result<Self, NameError> {
         list.split(',')
             .map(str::trim)

@@ -13,7 +13,7 @@ use tokio::sync::Barrier;
 
 use crate::bench::{Bench, LEAD, STEPS, active, token};
 
-/// All interleavings of the four steps of two rotations. Rotation 0 begins.
+/// All interleavings of the four steps of two rotations. Rotation 0 takes the first step.
 fn orders() -> Vec<[usize; 8]> {
     let half = |order: &u32| order.count_ones() == 4 && order & 1 == 0;
     let order = |order| std::array::from_fn(|n| usize::from(order >> n & 1 == 1));
@@ -137,7 +137,7 @@ async fn overtake(bench: &Bench, request: usize, slow: Plan, quick: &Plan) -> (b
     (held, done)
 }
 
-/// Lets one rotation overtake another before each of its requests in turn. Returns the number of requests.
+/// Lets `quick` overtake `slow` before each request of `slow` in turn. Returns the number of these requests.
 pub(crate) async fn overtake_at_every_request(bench: &Bench, slow: &Plan, quick: &Plan) -> usize {
     for request in 0.. {
         let (before, signed) = (bench.current().await, bench.sign().await);

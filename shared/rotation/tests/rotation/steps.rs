@@ -14,7 +14,7 @@ async fn repeating_a_step_changes_nothing() {
             bench.rotation().step(step, &token(n)).await.unwrap();
             let after = (bench.stored().await, bench.record().await);
             taken.push(step);
-            // Secrets Manager waits for the lost answer before it repeats a step.
+            // If no answer arrives, Secrets Manager waits a while before it repeats a step.
             bench.wait(seconds(2));
             for again in &taken {
                 bench.rotation().step(*again, &token(n)).await.unwrap();
@@ -28,7 +28,7 @@ async fn repeating_a_step_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_step_of_a_rotation_that_was_not_begun_is_refused() {
+async fn a_step_of_a_rotation_that_has_not_begun_is_refused() {
     for bench in [Bench::new().await, Bench::rotated().await] {
         let before = (bench.stored().await, bench.record().await);
         for step in &STEPS[1..] {
@@ -59,7 +59,8 @@ async fn a_second_rotation_does_not_begin_before_the_first_is_completed() {
     assert_eq!(first, token(1));
 }
 
-/// The interrupted rotation is completed first, so its next key is not known everywhere yet.
+/// The interrupted rotation is completed first. Verifiers may not know its next key yet, so the manual rotation must
+/// wait.
 #[tokio::test]
 async fn a_manual_rotation_completes_an_interrupted_one() {
     for taken in 1..=STEPS.len() {

@@ -147,7 +147,7 @@ async fn no_route_can_read_credentials_from_headers() {
 }
 
 #[tokio::test]
-async fn names_that_come_from_the_request_are_cut() {
+async fn long_parameter_names_are_truncated_in_errors() {
     type All = std::collections::BTreeMap<String, u8>;
     let shown = |Query(all): Query<All>| Json(all);
     let response = answer(shown, get(&format!("{}=a", "\u{f6}".repeat(1_000)), json!({}))).await;

@@ -58,10 +58,10 @@ async fn deployed_as_documented() {
 
     operations::the_authorizer_admits(&deployed).await;
     operations::a_further_session_ends_the_oldest(&deployed).await;
-    operations::elsewhere(&deployed).await;
-    account.begin("bad_day");
-    operations::bad_day(&deployed).await;
-    operations::by_invitation(&deployed).await;
+    operations::changes_from_unknown_networks(&deployed).await;
+    account.begin("rare failures");
+    operations::rare_failures(&deployed).await;
+    operations::registration_by_invitation(&deployed).await;
     account.begin("metrics and permissions");
     operations::every_metric_has_been_written(&deployed);
     operations::privilege_is_least(&deployed).await;

@@ -28,7 +28,7 @@ pub(crate) async fn the_authorizer_admits(deployed: &Deployed<'_>) {
     assert_eq!(answer["isAuthorized"], true, "{answer}");
 }
 
-/// Only pages of the origins in `CorsOrigins` may read answers.
+/// Only pages from the origins in `CorsOrigins` may read answers.
 pub(crate) async fn only_allowed_origins_read_answers(deployed: &Deployed<'_>, allowed: &str) {
     for origin in ["https://app.example.com", "https://app.example.com.evil.example"] {
         let preflight = deployed
@@ -50,7 +50,7 @@ pub(crate) async fn only_allowed_origins_read_answers(deployed: &Deployed<'_>, a
     }
 }
 
-/// A session beyond the limit of its account ends the oldest session.
+/// A session beyond the account's limit ends the oldest session.
 pub(crate) async fn a_further_session_ends_the_oldest(deployed: &Deployed<'_>) {
     assert_eq!(deployed.register("collector").await.status, 201);
     let first = deployed.sign_in("collector").await;
@@ -61,7 +61,7 @@ pub(crate) async fn a_further_session_ends_the_oldest(deployed: &Deployed<'_>) {
 }
 
 /// An invitation is valid once, and registration requires one from then on.
-pub(crate) async fn by_invitation(deployed: &Deployed<'_>) {
+pub(crate) async fn registration_by_invitation(deployed: &Deployed<'_>) {
     deployed.account().deploy("Registration=invite");
     let admin = deployed.login("root").await;
     let invite = deployed.call(reqwest::Method::POST, "/admin/invites", &admin).await.json();
@@ -74,12 +74,12 @@ pub(crate) async fn by_invitation(deployed: &Deployed<'_>) {
     assert_eq!(register("uninvited").await, "403 invalid_invite");
 }
 
-/// A signed-in user changes password and address, each from an unknown network.
-pub(crate) async fn elsewhere(deployed: &Deployed<'_>) {
+/// A signed-in user changes the address and the password, each from an unknown network.
+pub(crate) async fn changes_from_unknown_networks(deployed: &Deployed<'_>) {
     let body =
-        json!({"username": "traveller", "password": PASSWORD, "email": "t@travel.example.com"});
+        json!({"username": "traveler", "password": PASSWORD, "email": "t@travel.example.com"});
     assert_eq!(deployed.post("/auth/register", &body).await.status, 201);
-    let token = deployed.login("traveller").await;
+    let token = deployed.login("traveler").await;
     for (network, path, body, status) in [
         (
             77,
@@ -97,9 +97,9 @@ pub(crate) async fn elsewhere(deployed: &Deployed<'_>) {
     }
 }
 
-/// Causes rare failures, so that each metric is written: throttled passwords, a broken database, emails that SES
+/// Causes rare failures, so that each metric is written: throttled logins, a broken database, emails that SES
 /// refuses, and an email that can never be sent.
-pub(crate) async fn bad_day(deployed: &Deployed<'_>) {
+pub(crate) async fn rare_failures(deployed: &Deployed<'_>) {
     let account = deployed.account();
     assert_eq!(deployed.register("badday").await.status, 201);
     let wrong = json!({"username": "badday", "password": "a walk by another river"});
@@ -129,7 +129,7 @@ pub(crate) async fn bad_day(deployed: &Deployed<'_>) {
     let item = json!({
         "pk": {"S": "OUTBOX#01a2032a-bf2a-7b1e-9e2d-c5564b50823f"},
         "sk": {"S": "MAIL"},
-        "kind": {"S": "of_a_later_version"},
+        "kind": {"S": "from_a_later_version"},
     });
     account.output(&format!(
         "aws dynamodb put-item --table-name {table} --item '{item}'",
@@ -148,7 +148,7 @@ async fn wait_for(deployed: &Deployed<'_>, metric: Metric) {
     assert!(waited.is_ok(), "{metric:?} was not written");
 }
 
-/// All metrics in the log of the functions.
+/// All metrics in the functions' log.
 fn metrics(deployed: &Deployed<'_>) -> BTreeSet<Metric> {
     let group = deployed.output("FunctionsLogGroup");
     let events = deployed.account().output(&format!(

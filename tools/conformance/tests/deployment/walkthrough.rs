@@ -55,7 +55,7 @@ impl Walkthrough {
 }
 
 impl Section {
-    /// Runs the commands in the shell of the previous sections, with `input` as standard input.
+    /// Runs the commands in the same shell as the previous sections, with `input` as standard input.
     pub(crate) fn run(&self, account: &AwsAccount, input: &str) {
         assert!(!self.commands.is_empty(), "{} has no commands", self.title);
         account.begin(&self.title);

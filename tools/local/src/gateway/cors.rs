@@ -1,4 +1,5 @@
-//! CORS as an HTTP API implements it: its configuration decides, and the CORS headers of functions are replaced.
+//! CORS as an HTTP API implements it: the API's configuration determines the CORS headers, and those that a function
+//! returns are replaced.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -42,7 +43,7 @@ pub struct Cors {
 }
 
 impl Cors {
-    /// Applies the template's configuration to these origins. Without any, the API sends no CORS headers, as if
+    /// Applies the template's configuration to these origins. Without origins, the API sends no CORS headers, as if
     /// `CorsOrigins` were empty.
     #[must_use]
     pub fn new(origins: Vec<Origin>, configuration: CorsConfiguration) -> Self {
@@ -67,13 +68,13 @@ impl Cors {
             && self.origin(&parts.headers).is_none();
         refused.then(|| {
             format!(
-                "pages of {origin:?} may not call the API: to allow this origin, restart with \
+                "pages from {origin:?} may not call the API: to allow this origin, restart with \
                  --cors-origin"
             )
         })
     }
 
-    /// The response to an `OPTIONS` request, which no function receives. `None` if CORS is off.
+    /// The response to an `OPTIONS` request, without invoking a function. `None` if CORS is off, or for another method.
     ///
     /// An HTTP API answers every `OPTIONS` request with 204, without CORS headers if the origin is not allowed.
     pub(super) fn preflight<B: Default>(&self, parts: &Parts) -> Option<Response<B>> {
@@ -168,8 +169,8 @@ mod tests {
         };
         let (ours, other) = ("http://localhost:5173", "http://localhost:3000");
         for (cors, origin) in [(&cors, other), (&Cors::default(), ours)] {
-            let said = advice(cors, Method::OPTIONS, origin, true).unwrap();
-            assert!(said.contains(origin) && said.contains("--cors-origin"), "{said}");
+            let advice = advice(cors, Method::OPTIONS, origin, true).unwrap();
+            assert!(advice.contains(origin) && advice.contains("--cors-origin"), "{advice}");
         }
         assert_eq!(advice(&cors, Method::OPTIONS, ours, true), None);
         assert_eq!(advice(&cors, Method::OPTIONS, other, false), None, "no preflight");

@@ -15,22 +15,22 @@ pub trait Invoker: Clone + Send + Sync + 'static {
 /// Why a function returned no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvokeError {
-    /// There is no function of this name.
+    /// There is no function with this name.
     #[error("there is no such function")]
     Unknown,
-    /// It returned this error.
+    /// The function returned this error.
     #[error("the function failed")]
     Failed(Bytes),
-    /// Its process exited before it returned a result.
+    /// The function's process exited before it returned a result.
     #[error("the function ended before it answered")]
     Ended,
-    /// It returned no result within its timeout.
+    /// The function returned no result within its timeout.
     #[error("the function did not answer within its timeout")]
     TimedOut,
-    /// Its process exits when it starts, or never polls for work.
-    #[error("the function does not start: see the terminal of the dev server")]
+    /// The function's process exits when it starts, or never polls for work.
+    #[error("the function does not start: see the dev server's terminal")]
     DoesNotStart,
-    /// Its source does not compile.
-    #[error("the source of the function does not compile: see the terminal of the dev server")]
+    /// The function's source does not compile.
+    #[error("the function's source does not compile: see the dev server's terminal")]
     DoesNotCompile,
 }

@@ -160,15 +160,15 @@ enum Refusal {
     Body,
     /// The request line and headers are larger than the quota.
     Headers,
-    /// The client sent the body too slowly, or with another length than it announced.
+    /// The client sent the body too slowly, or with a different length than it announced.
     Client,
     /// The function failed, or its result is not a response.
     Function,
     /// The function does not start.
     Start,
-    /// The source of the function does not compile.
+    /// The function's source does not compile.
     Compile,
-    /// The request is for another host, or a page of another site sent it.
+    /// The request is for another host, or a page from another site sent it.
     Foreign,
     Timeout,
 }
@@ -213,12 +213,12 @@ impl Refusal {
             Self::Function => (StatusCode::BAD_GATEWAY, "Internal Server Error"),
             Self::Foreign => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Start => {
-                let detail = "The function does not start. See the terminal of the dev server.";
+                let detail = "The function does not start. See the dev server's terminal.";
                 return problem(StatusCode::BAD_GATEWAY, "does_not_start", detail);
             }
             Self::Compile => {
-                let detail = "The source of the function does not compile. See the terminal of \
-                              the dev server.";
+                let detail =
+                    "The function's source does not compile. See the dev server's terminal.";
                 return problem(StatusCode::SERVICE_UNAVAILABLE, "does_not_compile", detail);
             }
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),
@@ -237,7 +237,7 @@ impl Refusal {
     }
 }
 
-/// The size of the request line and headers as received, without line ends.
+/// The size of the request line and headers as received, without line endings.
 fn header_bytes(parts: &Parts) -> usize {
     let line = parts.method.as_str().len() + parts.uri.to_string().len() + "  HTTP/1.1".len();
     let fields = |headers: &HeaderMap| -> usize {
