@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use template::project::Project;
 use testkit::Aws;
 
-/// The functions that `sam build` compiles as for a release: one hashes, one sends mail, one does neither. The
-/// other functions would take minutes, and use the same crates.
+/// The functions that `sam build` compiles as for a release: one hashes, one sends mail, one does neither.
+/// Compiling the others would take minutes, and they use the same crates.
 pub(crate) const SHIPPED: [&str; 3] = ["login", "mailer", "protected-route"];
 
 /// A replacement for `cargo-lambda`: for all other functions, it copies the binaries that the tests use.
@@ -68,8 +68,8 @@ impl AwsAccount {
         if !variables.exists() {
             File::create(&variables).unwrap();
         }
-        // Only `sam` must find the replacement of cargo-lambda, although the documentation puts the tools first in
-        // the path.
+        // No command but `sam` may find the replacement for cargo-lambda. The documentation puts the tools first in
+        // the path, so `sam` gets a path of its own.
         let script = format!(
             "set -euo pipefail\n. {0}\nPATH=\"{1}:$PATH\"\n\
              sam() {{ PATH=\"{2}:$PATH\" command sam \"$@\"; }}\n{commands}\nexport -p > {0}\n",
@@ -106,7 +106,7 @@ impl AwsAccount {
         assert!(bash.wait().unwrap().success(), "failed:\n{commands}");
     }
 
-    /// Deploys the shell's stack again and changes these parameters.
+    /// Deploys the shell's stack again with these parameters changed.
     pub(crate) fn deploy(&self, parameters: &str) {
         let deploy = "sam deploy --stack-name $STACK --no-confirm-changeset";
         self.shell(&format!("{deploy} --parameter-overrides {parameters}"), "");
