@@ -74,7 +74,7 @@ async fn an_invitation_registers_once_and_is_stored_as_a_mac() {
 }
 
 #[tokio::test]
-async fn only_one_of_two_concurrent_registrations_uses_an_invitation() {
+async fn an_invitation_serves_only_one_of_two_concurrent_registrations() {
     let stack = Stack::start().await;
     let answer = ask(&route(&stack).await, &admin(&stack).await).await;
     let code = body(&answer)["invite_code"].as_str().unwrap().to_owned();

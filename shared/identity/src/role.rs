@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Declares the roles. Each role has a type, with which routes require it, a name for the wire and the table, and a
-/// list of permissions.
+/// Declares the roles. Each role has a name (on the wire and in the table), a list of permissions, and a type with
+/// which routes require it.
 macro_rules! roles {
     ($($(#[$doc:meta])* $role:ident = $name:literal [$($permission:literal),*];)*) => {
         /// A role of an account.

@@ -42,7 +42,7 @@ impl SessionLimits {
         now.saturating_add(self.idle).unwrap_or(Timestamp::MAX)
     }
 
-    /// When a session that begins at `now` ends even if it is used.
+    /// When a session that begins at `now` ends, however often it is used.
     pub(crate) fn absolute_end(&self, now: Timestamp) -> Timestamp {
         now.saturating_add(self.absolute).unwrap_or(Timestamp::MAX)
     }
@@ -50,7 +50,7 @@ impl SessionLimits {
 
 impl Settings for SessionLimits {
     /// Reads `SESSION_IDLE_SECONDS` (30 days by default), `SESSION_ABSOLUTE_SECONDS` (90 days by default, and
-    /// not below the idle lifetime) and `SESSIONS_PER_ACCOUNT` (50 by default).
+    /// at least the idle lifetime) and `SESSIONS_PER_ACCOUNT` (50 by default).
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let within = |name, default, most| {
             let value: i64 = reader.optional(name, default)?;

@@ -103,7 +103,7 @@ impl LocalSecrets {
     /// The secrets in the folder of local state of `project`.
     #[must_use]
     pub fn of(project: &Project) -> Self {
-        // Absolute, because functions run in other folders.
+        // The paths must be absolute, because functions run in other folders.
         let local = |name| {
             let path = project.local(name);
             std::path::absolute(&path).unwrap_or(path)

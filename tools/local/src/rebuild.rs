@@ -120,7 +120,7 @@ fn is_source(path: &Path) -> bool {
     !inner.any(ignored) && !is_temporary(&name)
 }
 
-/// Whether a file with this name is a temporary copy that an editor or a snapshot test has written next to a source.
+/// Whether a file with this name is a temporary file that an editor or a snapshot test has written next to a source.
 fn is_temporary(name: &str) -> bool {
     // Vim creates `4913` to find out whether it can write to a folder.
     name == "4913"
@@ -151,7 +151,7 @@ pub async fn rebuild(
         let Replaced { rebuilt, broken } = lambda.build_ends(&built);
         if !broken.is_empty() {
             ui::note(format_args!(
-                "error: {} of {} functions do not compile: requests to them fail until they do",
+                "error: {} of {} functions do not compile: requests to them fail until they compile",
                 broken.len(),
                 functions.len(),
             ));

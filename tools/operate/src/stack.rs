@@ -52,7 +52,7 @@ pub struct StackArguments {
     profile: Option<String>,
 }
 
-/// A deployed stack that has been found, with its outputs and settings.
+/// A deployed stack with its outputs and settings.
 pub(crate) struct DeployedStack {
     config: SdkConfig,
     outputs: Outputs,

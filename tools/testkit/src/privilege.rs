@@ -260,8 +260,7 @@ impl Roles {
         Question { policies, action: &call.action, resource, context: context.collect() }
     }
 
-    /// The reduced policies of the function with `grant`: one without the grant, and one without each value of its
-    /// conditions.
+    /// Reduces the policies of the grant's function: once by the whole grant, and once by each value of its conditions.
     fn without(&self, grants: &[Grant], grant: &Grant) -> Vec<Reduced> {
         let Grant { function, action, condition, .. } = grant;
         if BY_LAMBDA.contains(&action.as_str()) {

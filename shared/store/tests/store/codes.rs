@@ -157,7 +157,7 @@ async fn digits_are_valid_only_for_their_address_and_purpose_until_they_expire()
     assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
 }
 
-/// A retry counts as the same try, even if it is the last one.
+/// A retry after a lost answer is the same try, even if it was the last one.
 #[tokio::test]
 async fn a_try_whose_answer_is_lost_counts_once() {
     let bench = Bench::start().await;
@@ -290,7 +290,7 @@ async fn a_change_that_may_have_happened_is_not_sent_again_without_its_notice() 
     }
 }
 
-/// If the database refuses the notice or cancels the transaction, no earlier attempt has carried it out.
+/// If the database refuses the notice or cancels the transaction, no earlier attempt has succeeded.
 #[tokio::test]
 async fn a_change_that_has_not_happened_is_made_without_its_notice() {
     let canceled = Fault::Cancelled(&["None", "None", "None", "ThrottlingError"]);

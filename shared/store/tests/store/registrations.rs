@@ -1,4 +1,4 @@
-//! Tests that an account is created completely or not at all, and that all spellings of a name are one name.
+//! Tests that an account is created completely or not at all, and that all spellings of a name are the same name.
 
 use std::collections::BTreeSet;
 

@@ -18,7 +18,7 @@ use crate::journeys::{RunningApi, Tokens};
 /// The time limit for the rotations under load.
 const TIME_LIMIT: Duration = Duration::from_mins(10);
 
-/// Sends logins, refreshes and calls in sequence until `done`, and counts them. Panics when one fails.
+/// Sends logins, refreshes and other requests in sequence until `done`, and counts them. Panics when one fails.
 async fn stream(server: &Server, username: &str, done: &AtomicBool, requests: &AtomicUsize) {
     let mut tokens = server.sign_in(username).await;
     while !done.load(Ordering::SeqCst) {
@@ -46,8 +46,8 @@ async fn three_rotations_under_load_fail_no_request() {
         "JWKS_MAX_AGE_SECONDS=1",
         "KEYS_CACHE_SECONDS=1",
         "SECRETS_CACHE_SECONDS=1",
-        // Short enough that sessions rotate under load. Database calls must finish within three fifths of it, even
-        // on a busy machine.
+        // Short enough that sessions rotate under load. Database calls must finish within three fifths of this
+        // time, even on a busy machine.
         "REFRESH_GRACE_SECONDS=4",
         // The users sign in repeatedly, and their first sessions must stay live.
         "SESSIONS_PER_ACCOUNT=500",
@@ -103,7 +103,7 @@ async fn a_rotation_that_comes_too_early_reports_when_it_will_be_possible() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leaked_key_is_retired_and_its_tokens_refused() {
+async fn a_leaked_key_is_retired_and_its_tokens_are_refused() {
     let settings = ["KEYS_CACHE_SECONDS=1", "SECRETS_CACHE_SECONDS=1"];
     let mut arguments = vec!["--db", "memory"];
     arguments.extend(settings.iter().flat_map(|setting| ["--env", *setting]));
@@ -171,7 +171,7 @@ async fn the_global_epoch_ends_every_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_further_pepper_ends_no_session() {
+async fn adding_a_pepper_ends_no_session() {
     let server = Server::start(&["--db", "memory", "--env", "SECRETS_CACHE_SECONDS=1"]);
     assert_eq!(server.register("salty").await.status, 201);
     let before = server.sign_in("salty").await;
