@@ -1,5 +1,5 @@
-//! Tests `admin-invites` against an embedded DynamoDB, from the gateway's event to the answer, and the use of
-//! its invitations in `register`.
+//! Tests `admin-invites` against an embedded DynamoDB, from the gateway's event to the answer. Also uses the
+//! invitations in `register`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -74,7 +74,7 @@ async fn an_invitation_registers_once_and_is_stored_as_a_mac() {
 }
 
 #[tokio::test]
-async fn only_one_of_two_concurrent_registrations_uses_an_invitation() {
+async fn an_invitation_serves_only_one_of_two_concurrent_registrations() {
     let stack = Stack::start().await;
     let answer = ask(&route(&stack).await, &admin(&stack).await).await;
     let code = body(&answer)["invite_code"].as_str().unwrap().to_owned();
@@ -93,7 +93,7 @@ async fn only_one_of_two_concurrent_registrations_uses_an_invitation() {
         };
         registrations.create(new).await
     };
-    // Both registrations have already passed the check of the invitation.
+    // Both registrations have already passed the invitation check.
     assert!(register("one").await.is_ok());
     let late = register("two").await;
     assert!(matches!(late, Err(store::RegisterError::InvalidInvite)), "{late:?}");
@@ -116,7 +116,7 @@ async fn closed_registration_refuses_even_a_valid_invitation() {
 }
 
 #[tokio::test]
-async fn callers_without_the_role_admin_are_refused() {
+async fn callers_without_the_admin_role_are_refused() {
     let stack = Stack::start().await;
     let roles = [Role::User, Role::SuperAdmin];
     let user = NewUser { username: "testuser", email: None, roles: &roles };

@@ -1,4 +1,4 @@
-//! A Lambda authorizer (HTTP API, REQUEST, payload 2.0, simple response) that admits callers with Latchkey's
+//! A Lambda authorizer (HTTP API, REQUEST, payload 2.0, simple response) that admits callers with Latchkey
 //! tokens to functions in any language.
 //!
 //! It applies the same rules as Latchkey's own routes. It admits callers by token alone or, if
@@ -35,7 +35,7 @@ impl Settings for AuthorizerRules {
     }
 }
 
-/// What is checked before a caller is admitted.
+/// The checks that a caller must pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Admission {
     /// Only the access token.
@@ -67,8 +67,8 @@ impl FromStr for Required {
     }
 }
 
-/// The caller, as the guarded function sees it in `requestContext.authorizer.lambda`. It is empty if the caller
-/// is refused.
+/// The caller's ids and roles, which the guarded function receives in `requestContext.authorizer.lambda`. Empty if
+/// the caller is refused.
 #[derive(Clone, Debug, Default, Serialize, serde::Deserialize)]
 pub struct Context {
     /// The user id (`sub`).

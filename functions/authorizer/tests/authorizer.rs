@@ -47,7 +47,7 @@ async fn every_event_file_gets_its_recorded_answer() {
 }
 
 #[tokio::test]
-async fn the_context_names_the_caller() {
+async fn the_context_identifies_the_caller() {
     let stack = Stack::start().await;
     let account = testuser(&stack, &[Role::User, Role::Admin]).await;
     let token = stack.sign_in(&account).await;
@@ -56,7 +56,7 @@ async fn the_context_names_the_caller() {
     assert_eq!(answer, json!({"isAuthorized": true, "context": context}));
 }
 
-/// These are the bad tokens that Latchkey's own routes refuse.
+/// Latchkey's own routes refuse the same tokens.
 #[tokio::test]
 async fn every_bad_token_is_refused() {
     let stack = Stack::start().await;

@@ -106,7 +106,7 @@ async fn an_unconfirmed_old_address_gets_no_notice() {
     assert_eq!(bench.mailed().await, expected(&[("new@example.com", CONFIRM)]));
 }
 
-/// As at login, the owner learns of a thief who knows the password and uses a new network.
+/// As at login, the owner is warned if somebody with the password uses a new network.
 #[tokio::test]
 async fn a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start(Some("old@example.com")).await;
@@ -135,9 +135,9 @@ async fn a_taken_address_gets_the_same_answer_as_a_free_one() {
     let free = readable(&bench.change(PASSWORD, "new@example.com").await);
     assert_eq!(readable(&bench.change(PASSWORD, "other@example.com").await), free);
     let mailed = bench.mailed().await;
-    let of_owner: Vec<_> = mailed.iter().filter(|(to, _)| to == "Other@example.com").collect();
-    assert_eq!(of_owner.len(), 1);
-    assert_eq!(of_owner[0].1, "someone entered your email address for another account");
+    let to_owner: Vec<_> = mailed.iter().filter(|(to, _)| to == "Other@example.com").collect();
+    assert_eq!(to_owner.len(), 1);
+    assert_eq!(to_owner[0].1, "someone entered your email address for another account");
     assert!(!mailed.iter().any(|(to, _)| to == "other@example.com"));
 }
 
@@ -215,7 +215,7 @@ async fn every_missing_setting_is_reported_at_once() {
 }
 
 #[tokio::test]
-async fn an_outage_at_any_call_uses_up_no_limit() {
+async fn an_outage_at_any_call_counts_against_no_limit() {
     for call in 0.. {
         let mut bench = Bench::start(Some("old@example.com")).await;
         let interceptor = Interceptor::of(&bench.stack).await;

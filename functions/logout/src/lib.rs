@@ -1,11 +1,11 @@
-//! `POST /auth/logout`: ends the session of the access token. The operation is idempotent.
+//! `POST /auth/logout`: ends the session that the access token belongs to. The operation is idempotent.
 
 use identity::Anyone;
 use store::Endings;
 use token_guard::{Caller, SignedIn, TokenGuard};
 use web::{BootError, Endpoint, NoBody, NoContent, Problem, Route, World};
 
-/// Ends the session of the access token.
+/// Ends the session that the access token belongs to.
 pub struct LogoutRoute {
     endings: Endings,
 }

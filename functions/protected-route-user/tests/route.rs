@@ -13,7 +13,7 @@ async fn the_guard_refuses_every_bad_token() {
 async fn every_event_file_gets_its_recorded_answer() {
     let stack = Stack::start().await;
     let service = stack.open::<ProtectedRouteUser>().await.unwrap();
-    let token = stack.token_of_nobody(&[Role::User]);
+    let token = stack.token_without_account(&[Role::User]);
     for (name, event_json) in events_of("protected-route-user") {
         let answer = service.answer(event(signed_in(event_json, &token))).await;
         insta::assert_json_snapshot!(name, readable(&answer));

@@ -140,12 +140,12 @@ async fn every_counter_is_judged_by_the_rotation_rules() {
     bench.end_grace(sid).await;
     assert_eq!(bench.refresh(&one).await, (401, None));
     assert!(!bench.exists(sid).await && bench.exists(other).await);
-    assert_eq!(bench.refresh(&two).await, (401, None), "the owner's token is void, too");
+    assert_eq!(bench.refresh(&two).await, (401, None), "the owner's token is void too");
     assert_eq!(bench.refresh(&bench.token(other, 0)).await.0, 200);
 }
 
 #[tokio::test]
-async fn a_token_two_behind_is_reuse_even_within_the_grace() {
+async fn a_token_two_rotations_behind_is_reuse_even_within_the_grace_period() {
     let bench = Bench::start().await;
     let sid = bench.begin().await;
     assert_eq!(bench.refresh(&bench.token(sid, 0)).await.0, 200);
@@ -155,7 +155,7 @@ async fn a_token_two_behind_is_reuse_even_within_the_grace() {
     assert!(!bench.exists(sid).await);
 }
 
-/// One notice is sent, no matter how often and in which order the old tokens are presented.
+/// Only one notice is sent, however often an old token is presented.
 #[tokio::test]
 async fn a_session_ended_for_reuse_is_reported_to_the_owner_once() {
     let bench = Bench::start().await;
@@ -345,7 +345,7 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
 }
 
-/// If all sessions of the account end during a refresh, the refreshed session ends, too, whatever the answer is.
+/// If all sessions of the account end during a refresh, the refreshed session ends too, whatever the answer is.
 #[tokio::test]
 async fn a_refresh_that_races_a_change_does_not_revive_its_session() {
     let mut bench = Bench::start().await;
@@ -364,7 +364,7 @@ async fn a_refresh_that_races_a_change_does_not_revive_its_session() {
             bench.account = bench.stack.user(user).await;
             let sid = bench.begin().await;
             let token = bench.token(sid, 0);
-            let (action, begun) = concurrent.prepare(&bench.stack, &bench.account).await;
+            let (action, new_session) = concurrent.prepare(&bench.stack, &bench.account).await;
             interceptor.before(call, action);
             let (first, _) = bench.refresh(&token).await;
             if interceptor.calls().len() <= call {
@@ -375,14 +375,14 @@ async fn a_refresh_that_races_a_change_does_not_revive_its_session() {
             assert!(matches!(first, 200 | 401), "{case}: {first}");
             assert!(!bench.stack.lives(bench.account.id, sid).await, "{case}");
             assert_eq!(bench.refresh(&token).await, (401, None), "{case}");
-            if let Some(other) = begun.await.unwrap() {
+            if let Some(other) = new_session.await.unwrap() {
                 assert!(bench.stack.lives(bench.account.id, other).await, "{case}");
             }
         }
     }
 }
 
-/// Ending a thief's session matters more than the notice to the owner.
+/// Ending a thief's session matters more than notifying the owner.
 #[tokio::test]
 async fn a_reused_session_ends_even_if_its_notice_cannot_be_written() {
     for fault in [Fault::AccessDenied, Fault::ServerError, Fault::Lost] {

@@ -28,10 +28,10 @@ pub struct Found {
 ///
 /// An implementation only reads. This crate decides whether the caller is admitted.
 pub trait AccountCheck: Send + Sync + 'static {
-    /// Reads both concurrently.
+    /// Reads an account and a session concurrently.
     ///
     /// # Errors
-    /// One of them could not be read. The caller is then refused.
+    /// When one of them cannot be read. The caller is then refused.
     fn find(
         &self,
         user: UserId,

@@ -27,7 +27,7 @@ impl fmt::Debug for Redemption {
     }
 }
 
-/// A valid code, and the attempt that presented it. If this is dropped, the attempt counts as a failure.
+/// A valid code, and the attempt in which it was presented. If this value is dropped, the attempt counts as a failure.
 #[derive(Debug)]
 #[must_use = "record a success, or the attempt counts as a failure"]
 pub struct ValidCode<'a> {
@@ -38,7 +38,7 @@ pub struct ValidCode<'a> {
     located: Located<'a>,
 }
 
-/// The email whose code is presented, and the attempt, which has been reserved.
+/// The email whose code is presented, and the reserved attempt.
 #[derive(Debug)]
 pub(crate) struct Located<'a> {
     pub(crate) mail: MailId,
@@ -57,7 +57,7 @@ enum Reserved<'a> {
 }
 
 impl Redemption {
-    /// Finds codes in `codes`, and counts attempts in `throttle`.
+    /// Creates a redemption that finds codes in `codes` and counts attempts in `throttle`.
     #[must_use]
     pub fn new(
         codes: Codes,
@@ -72,7 +72,7 @@ impl Redemption {
     ///
     /// # Errors
     /// [`CodeError::Wrong`] when the code is invalid for any reason; [`CodeError::Throttle`] when there have been too
-    /// many attempts. For every other error, the check could not be carried out, and no attempt is counted.
+    /// many attempts. Every other error means that the check was not carried out and no attempt is counted.
     pub async fn find(
         &self,
         purpose: MailedFor,
@@ -90,7 +90,7 @@ impl Redemption {
         purpose: MailedFor,
         network: Option<Network>,
     ) -> Result<Located<'_>, CodeError> {
-        // Loaded before an attempt is reserved, so that a failure counts as none.
+        // Load the peppers before reserving an attempt, so that a failure to load them is not counted as one.
         let peppers = self.peppers.get().await?;
         let (mail, attempt, tried) = match presented {
             PresentedCode::Token(token) => {
@@ -121,7 +121,7 @@ impl Redemption {
         Ok(Located { mail, redemption: self, attempt, tried })
     }
 
-    /// Reserves a try, compares the digits, and returns the try if they are right.
+    /// Reserves a try, compares the digits, and returns the try if the digits are right.
     async fn compare(
         &self,
         peppers: &Peppers,
@@ -195,7 +195,7 @@ impl ValidCode<'_> {
     /// is counted.
     ///
     /// # Errors
-    /// The error of `work`, or [`ThrottleError::Overdue`].
+    /// When `work` fails, or takes too long ([`ThrottleError::Overdue`]).
     pub async fn carry_out<T, E: Outage + From<ThrottleError>>(
         self,
         work: impl Future<Output = Result<T, E>>,

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Declares the roles. Each has a type, by which a route requires it, a name, on the wire and in the table, and
-/// permissions.
+/// Declares the roles. Each role has a name (on the wire and in the table), a list of permissions, and a type with
+/// which routes require it.
 macro_rules! roles {
     ($($(#[$doc:meta])* $role:ident = $name:literal [$($permission:literal),*];)*) => {
         /// A role of an account.
@@ -36,7 +36,7 @@ macro_rules! roles {
                 }
             }
 
-            /// The name of the type by which a route requires the role.
+            /// The name of the type with which routes require the role.
             #[must_use]
             pub const fn requirement(self) -> &'static str {
                 match self {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_are_a_set_in_order() {
+    fn roles_are_an_ordered_set() {
         let roles = Roles::from_iter([Role::Admin, Role::User, Role::Admin]);
         assert_eq!(serde_json::to_string(&roles).unwrap(), r#"["user","admin"]"#);
         assert_eq!(roles.to_string(), "user,admin");

@@ -9,7 +9,7 @@ use jsonwebtoken::errors::{ErrorKind, Result, new_error};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey};
 use signature::{Error, Signer};
 
-/// Creates a signer: the hook of [`auth::crypto::enable_signing`].
+/// Creates a signer. [`auth::crypto::enable_signing`] takes this function as its hook.
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "jsonwebtoken defines the type of the function"

@@ -1,4 +1,4 @@
-//! How long the public keys are cached, and when they are read again.
+//! Tests how long the public keys are cached, and when they are read again.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -105,7 +105,7 @@ async fn unknown_kids_cause_at_most_one_read_every_ten_seconds() {
     for n in 0..10_000 {
         assert_eq!(has(&keys, &format!("invented-{n}")).await, Ok(false));
     }
-    assert_eq!(bench.faults.requests(), 1, "the read at the start was less than ten seconds ago");
+    assert_eq!(bench.faults.requests(), 1, "the read at startup was less than ten seconds ago");
     for second in 1..=100 {
         bench.wait(1);
         for n in 0..100 {
@@ -265,7 +265,7 @@ async fn a_published_set_round_trips_without_private_members() {
     assert!(!format!("{items:?}").contains(r#"\"d\""#));
 }
 
-/// Of two writers that have read the same set, one publishes. The other must read again.
+/// If two writers have read the same set, only one of them can publish. The other must read again.
 #[tokio::test]
 async fn publishing_over_an_unseen_key_set_is_refused() {
     let bench = Bench::start().await;

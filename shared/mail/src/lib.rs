@@ -46,7 +46,7 @@ impl FromStr for Place {
     }
 }
 
-/// The base URL of links in emails: an `https` URL without query and fragment, or an `http` URL on loopback.
+/// The base URL of links in emails: an `https` URL without a query or a fragment, or an `http` URL on loopback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkBase(String);
 
@@ -65,7 +65,7 @@ impl FromStr for LinkBase {
             _ => return Err("expected an https URL"),
         }
         if text.contains(['?', '#', '@']) {
-            return Err("expected a URL without query, fragment and credentials");
+            return Err("expected a URL without a query, a fragment or credentials");
         }
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
@@ -138,10 +138,10 @@ impl Mailer {
         }
     }
 
-    /// Sends an email. `id` identifies it: sending with the same `id` repeats the same email.
+    /// Sends an email. `id` identifies it: a retry must pass the same `id`.
     ///
     /// # Errors
-    /// The email was not sent.
+    /// When the email was not sent.
     pub async fn send(
         &self,
         id: MailId,

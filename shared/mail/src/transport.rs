@@ -29,7 +29,7 @@ const ATTEMPTS: u32 = 3;
 /// The header that marks an email as automatic, so that programs do not reply to it (RFC 3834).
 const AUTO_SUBMITTED: (&str, &str) = ("Auto-Submitted", "auto-generated");
 
-/// The transport of emails.
+/// The ways to send emails.
 #[derive(Clone, Debug)]
 pub(crate) enum Transport {
     /// Sends through Amazon SES (v2).
@@ -132,7 +132,7 @@ fn mailbox(name: &str, address: &Email) -> String {
     String::from_utf8_lossy(&header).replace("\r\n", "").trim().to_owned()
 }
 
-/// Makes a MIME part without a transfer encoding, so that people can read the file and follow its links without a
+/// Builds a MIME part without a transfer encoding, so that people can read the file and follow its links without a
 /// mail program. No line comes near the limit of 998 octets (RFC 5322 §2.1.1).
 fn part<'a>(kind: &'static str, text: &'a str) -> MimePart<'a> {
     // The library adds the `charset`.

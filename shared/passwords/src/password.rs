@@ -1,4 +1,4 @@
-//! A password as the client sent it.
+//! Passwords in plaintext.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const NFC_MAX_EXPANSION: usize = 3;
 ///
 /// It is wiped from memory when dropped. It does not implement `PartialEq`: passwords are compared by their hashes.
 pub struct Password(
-    /// Shared with the thread that hashes, instead of a copy.
+    /// The hashing thread shares this memory instead of copying it.
     Arc<Zeroizing<String>>,
 );
 
@@ -28,7 +28,7 @@ impl Password {
     /// new passwords. Even an empty password is accepted here, and is wrong at every login.
     ///
     /// # Errors
-    /// The password is longer than 1,024 bytes.
+    /// When the password is longer than 1,024 bytes.
     ///
     /// # Panics
     /// Never: writing into a string does not fail.
@@ -118,7 +118,7 @@ mod tests {
         for given in ["x".repeat(1_025), "\u{1d160}".repeat(86), "x".repeat(10_000_000)] {
             assert!(matches!(Password::parse(given), Err(PasswordError::TooLong)));
         }
-        // Composed, it would fit.
+        // Too long as given, although it would fit in NFC.
         assert!(Password::parse("e\u{301}".repeat(500)).is_err());
         assert_eq!(PasswordError::TooLong.code(), "too_long");
     }

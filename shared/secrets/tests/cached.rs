@@ -1,4 +1,4 @@
-//! How long a secret is cached, and when it is read again.
+//! Tests how long a secret is cached, and when it is read again.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -214,7 +214,7 @@ async fn the_old_value_is_served_after_every_kind_of_failed_read() {
         };
         assert!(expected, "{way}: {error:?}");
         assert!(!format!("{error} {error:?}").contains("hush"));
-        // Restores the secret for the next kind of failure.
+        // Remove the bad file. The next round begins with a good one.
         if bench.path().is_file() {
             std::fs::remove_file(bench.path()).unwrap();
         }
@@ -222,7 +222,7 @@ async fn the_old_value_is_served_after_every_kind_of_failed_read() {
 }
 
 #[tokio::test]
-async fn a_secret_unreadable_at_the_start_is_read_once_it_is_readable() {
+async fn a_secret_that_is_unreadable_at_first_is_read_when_it_becomes_readable() {
     let bench = Bench::new(6);
     bench.spoil();
     assert!(bench.get().await.is_err());

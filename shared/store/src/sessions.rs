@@ -32,7 +32,7 @@ impl SessionLimits {
         self.absolute
     }
 
-    /// The maximum number of sessions of an account.
+    /// The maximum number of sessions per account.
     pub(crate) fn per_account(&self) -> usize {
         self.per_account
     }
@@ -42,7 +42,7 @@ impl SessionLimits {
         now.saturating_add(self.idle).unwrap_or(Timestamp::MAX)
     }
 
-    /// When a session that begins at `now` ends even if it is used.
+    /// When a session that begins at `now` ends, however often it is used.
     pub(crate) fn absolute_end(&self, now: Timestamp) -> Timestamp {
         now.saturating_add(self.absolute).unwrap_or(Timestamp::MAX)
     }
@@ -50,7 +50,7 @@ impl SessionLimits {
 
 impl Settings for SessionLimits {
     /// Reads `SESSION_IDLE_SECONDS` (30 days by default), `SESSION_ABSOLUTE_SECONDS` (90 days by default, and
-    /// not below the idle lifetime) and `SESSIONS_PER_ACCOUNT` (50 by default).
+    /// at least the idle lifetime) and `SESSIONS_PER_ACCOUNT` (50 by default).
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let within = |name, default, most| {
             let value: i64 = reader.optional(name, default)?;
@@ -128,7 +128,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Whether the session is valid at `now`: it has not ended, and its epoch is the account's, `epoch`.
+    /// Whether the session is valid at `now`: it has not ended, and its epoch equals the account's `epoch`.
     #[must_use]
     pub fn is_valid(&self, epoch: SessionEpoch, now: Timestamp) -> bool {
         now < self.ends_at && self.epoch == epoch
@@ -219,7 +219,7 @@ impl Rotations {
     ///
     /// This is one conditional update. If its condition fails, the database returns the item as it was at
     /// that moment, and that item decides the outcome. A separate read could see a later state. If the
-    /// answer is lost, the retry gets the successor, as it would if the client retried.
+    /// answer is lost, a retry gets the successor, whether the SDK or the client retries.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -230,10 +230,10 @@ impl Rotations {
     ) -> Result<Refreshed, StoreError> {
         let Rotation { user, session, counter, pepper, notice } = rotation;
         let now = whole_millis(now);
-        let rested = now.saturating_sub(self.grace.0).unwrap_or(Timestamp::MIN);
+        let cutoff = now.saturating_sub(self.grace.0).unwrap_or(Timestamp::MIN);
         let may_rotate = attribute("counter")
             .is(counter)
-            .and(attribute("rotated_at").at_most(rested.as_millisecond()))
+            .and(attribute("rotated_at").at_most(cutoff.as_millisecond()))
             .and(attribute("expires_at").above(now.as_second()))
             .and(attribute("absolute_expires_at").above(now.as_second()));
         let update = self
@@ -374,10 +374,11 @@ impl Sessions {
 impl Table {
     /// Lists an account's sessions, including invalid ones, with strong consistency.
     pub(crate) async fn sessions(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
-        let of = KeyPrefix::sessions(user);
-        let items: Vec<Item> = self.query(&of).items().send().try_collect().await?;
+        let prefix = KeyPrefix::sessions(user);
+        let items: Vec<Item> = self.query(&prefix).items().send().try_collect().await?;
         let session = |item: Item| {
-            let id = of.rest(&item).unwrap_or_default().parse().map_err(StoreError::unusable)?;
+            let id =
+                prefix.rest(&item).unwrap_or_default().parse().map_err(StoreError::unusable)?;
             Session::of(id, item::parse(item)?)
         };
         items.into_iter().map(session).collect()

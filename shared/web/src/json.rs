@@ -89,7 +89,7 @@ mod tests {
         assert!(strict(r#"{"a":1,"a":1}"#).is_none());
         assert!(strict(r#"{"a":[{"b":{"c":1,"c":2}}]}"#).is_none());
         assert!(strict(r#"{"a":1,"\u0061":2}"#).is_none(), "an escaped name is the same name");
-        assert!(strict(r#"{"a":1,"A":2}"#).is_some(), "names differ by case");
+        assert!(strict(r#"{"a":1,"A":2}"#).is_some(), "names are case-sensitive");
     }
 
     #[test]

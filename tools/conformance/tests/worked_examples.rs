@@ -44,7 +44,7 @@ async fn a_list_is_filtered_and_limited() {
     let stack = Stack::start().await;
     let service = open::<ReportsRoute>(&stack, &[]).await;
     let ask = async |query: &str, roles: &[Role]| {
-        let mut request = bearer(load("protected-route-user"), &stack.token_of_nobody(roles));
+        let mut request = bearer(load("protected-route-user"), &stack.token_without_account(roles));
         request["rawQueryString"] = json!(query);
         service.answer(event(request)).await
     };
@@ -92,7 +92,8 @@ async fn a_note_is_stored_once_for_its_owner() {
         let request = json_body(bearer(load("password-change"), token), &note);
         service.answer(event(request)).await
     };
-    let (alice, bob) = (stack.token_of_nobody(&[Role::User]), stack.token_of_nobody(&[Role::User]));
+    let (alice, bob) =
+        (stack.token_without_account(&[Role::User]), stack.token_without_account(&[Role::User]));
     let stored = store("first", &alice).await;
     assert_eq!((status(&stored), body(&stored)), (201, json!({"name": "first", "text": "Hello!"})));
     assert_eq!(outcome(&store("first", &alice).await), (409, json!("note_exists")));

@@ -1,4 +1,4 @@
-//! `cargo xtask scale`: simulates which items of the tables get the most requests, and what load they support.
+//! `cargo xtask scale`: simulates the busiest hour, and shows how close the busiest items come to their limits.
 
 use std::collections::HashMap;
 
@@ -63,7 +63,7 @@ struct Kind {
     touched: [(f64, f64); 3],
 }
 
-/// What an item belongs to. All requests of one user, network or session touch the same item.
+/// The owner of an item. All requests of one user, network or session touch the same item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Per {
     User,
@@ -102,7 +102,7 @@ type Requests = HashMap<u64, [f64; 3]>;
 /// When an option is invalid, or the template lacks a function.
 fn render(template: &Template, options: &ScaleOptions) -> anyhow::Result<String> {
     let load = Load::of(options.users);
-    #[expect(clippy::cast_precision_loss, reason = "there are no 2^52 users")]
+    #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^52 users")]
     let (users, networks) = (options.users as f64, options.networks as f64);
     let rate = |monthly: f64| users * monthly / MONTH_SECONDS * options.peak;
     let rates = [rate(load.logins), rate(load.refreshes), rate(load.checked)];
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(i64::from(KEYS_CACHE_SECONDS), keys::FRESH_SECONDS);
     }
 
-    /// The counter of a network has two writes for each login.
+    /// Each login writes to the counter of its network twice.
     #[test]
     fn a_single_network_gets_the_writes_of_all_logins() {
         let text = simulate(&small(10_000_000, 1));

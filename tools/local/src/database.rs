@@ -78,7 +78,7 @@ pub enum DatabaseError {
          with an empty one, or choose another with --db"
     )]
     Damaged(String),
-    /// A table in the file has a different key from that in the template.
+    /// The key of a table in the file differs from that in the template.
     #[error(
         "the key of the table {0} in the database differs from the one in template.yaml: delete the database file, \
          or choose another with --db"
@@ -94,7 +94,7 @@ impl LocalDatabase {
     /// interface.
     ///
     /// # Errors
-    /// When the file cannot be opened, a table cannot be created or differs, or no port is free.
+    /// When the file cannot be opened, a table cannot be created or has a different key, or no port is free.
     pub async fn start(storage: &Storage, tables: &[Table]) -> Result<Self, DatabaseError> {
         let (database, lock) = match storage {
             Storage::Memory => {
@@ -121,7 +121,7 @@ impl LocalDatabase {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DatabaseError::Listen)?;
         let address = listener.local_addr().map_err(DatabaseError::Listen)?;
-        // The emulator answers pages of every origin, so a guard in front of it refuses their requests.
+        // The emulator accepts requests from web pages of any origin, so a guard in front of it refuses them.
         let hidden = loopback::hidden().await.map_err(DatabaseError::Listen)?;
         let emulator = hidden.local_addr().map_err(DatabaseError::Listen)?;
         let servers = [
@@ -175,7 +175,7 @@ pub(crate) fn environment(endpoint: &str) -> BTreeMap<String, String> {
     .into()
 }
 
-/// A client of the database at `endpoint`.
+/// Creates a client for the database at `endpoint`.
 ///
 /// # Errors
 /// When the configuration of the client is invalid.
@@ -198,7 +198,8 @@ fn open(path: &Path, problem: &DynoxideError) -> DatabaseError {
     DatabaseError::Open { path: path_text, problem: problem.to_owned() }
 }
 
-/// Whether the emulator or `SQLite` reports a damaged file. Only the error's text tells them from other errors.
+/// Whether the emulator or `SQLite` reports a damaged file. Only the text distinguishes such an error
+/// from others.
 fn is_damage(problem: &str) -> bool {
     ["not a valid SQLite database", "not a valid database", "is not a database", "is malformed"]
         .iter()
@@ -238,7 +239,7 @@ fn lock(path: &Path) -> Result<File, DatabaseError> {
     let mut lock_file = path.as_os_str().to_owned();
     lock_file.push(".lock");
     let unusable = |error| DatabaseError::Open { path: name.clone(), problem: ui::reason(&error) };
-    // Not truncated, because it names the process that holds the lock.
+    // Do not truncate the file, because it names the process that holds the lock.
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = options.open(lock_file).map_err(unusable)?;
@@ -331,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_database_is_kept_and_open_in_one_process_at_a_time() {
+    async fn a_database_persists_and_only_one_process_can_open_it_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::File(folder.path().join("test.db"));
         let first = LocalDatabase::start(&storage, &[table("pk")]).await.unwrap();
@@ -381,7 +382,7 @@ mod tests {
 
     /// Without the guard, the emulator would answer every web page and let it read the response.
     #[tokio::test]
-    async fn no_page_reaches_the_database() {
+    async fn no_web_page_can_query_the_database() {
         let database = LocalDatabase::start(&Storage::Memory, &[table("pk")]).await.unwrap();
         let address = database.address;
         let port = address.port();
@@ -460,12 +461,12 @@ mod tests {
         }
     }
 
-    /// Tries a file of another program, and databases of Latchkey that were truncated or overwritten.
+    /// Tries another program's file, and Latchkey databases that were truncated or overwritten.
     #[tokio::test]
     async fn a_damaged_database_is_reported_in_one_line_with_advice() {
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().join("whole.db");
-        // Without a server, which could keep the file open after it is dropped.
+        // Create it without a server, which could keep the file open even after the server is dropped.
         let database = Database::new(&whole.to_string_lossy()).unwrap();
         create_table(&database, &table("pk")).unwrap();
         drop(database);

@@ -96,14 +96,14 @@ impl StackSecrets {
     }
 }
 
-/// The variable with the digests of the secrets by which functions recognize the edge in front of them.
+/// The variable with the digests of the edge secrets, by which functions recognize requests from the edge.
 pub const EDGE_DIGESTS: &str = "EDGE_SECRET_SHA256";
 
 impl LocalSecrets {
     /// The secrets in the folder of local state of `project`.
     #[must_use]
     pub fn of(project: &Project) -> Self {
-        // Absolute, because functions run in other folders.
+        // The paths must be absolute, because functions run in other folders.
         let local = |name| {
             let path = project.local(name);
             std::path::absolute(&path).unwrap_or(path)
@@ -135,7 +135,7 @@ impl LocalSecrets {
     /// Creates missing secrets, and publishes the public keys if the table does not contain them.
     ///
     /// # Errors
-    /// When an existing secret is unusable, or something cannot be created.
+    /// When an existing secret is unusable, or a secret or the public keys cannot be written.
     pub async fn make(
         &self,
         rotation: &Rotation,
@@ -154,7 +154,7 @@ impl LocalSecrets {
             }
         };
         if rotation.has_keys().await.map_err(unusable)? {
-            // An interrupted rotation may be the revocation of a key, which must not become valid again.
+            // Complete an interrupted rotation: it may be a revocation, and the revoked key must not become valid again.
             rotation.resume().await?;
             rotation.reconcile().await?;
         } else {
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(bench.rotation.record().await.unwrap().keys.len(), 2);
     }
 
-    /// The file may be intact, so the error must not advise to delete it.
+    /// The file may be intact, so the error must not advise deleting it.
     #[tokio::test]
     async fn an_unreadable_file_is_not_reported_as_damaged() {
         for which in ["signing-keys.json", "peppers.json"] {

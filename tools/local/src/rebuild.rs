@@ -24,7 +24,7 @@ const FOLDERS: [&str; 3] = ["functions", "shared", ".cargo"];
 /// The files in the root folder that affect a build.
 const FILES: [&str; 3] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
 
-/// Folders whose content no binary is built from.
+/// Folders that no build reads.
 const UNUSED: [&str; 3] = ["tests", "target", "node_modules"];
 
 /// The template. A running server only reports changes to it.
@@ -78,12 +78,12 @@ impl Sources {
     async fn scan_again(&self) -> Scan {
         tokio::time::sleep(PAUSE).await;
         let root = self.root.clone();
-        // A panic in the scan is a bug, not a change of the sources.
+        // A panic in the scan is a bug, not a change to the sources.
         tokio::task::spawn_blocking(move || scan(&root)).await.unwrap_or_else(|_| self.seen.clone())
     }
 }
 
-/// Finds all sources. A file that cannot be read is noticed as soon as it can be.
+/// Finds all sources. Skips unreadable files, which are noticed as soon as they become readable.
 fn scan(root: &Path) -> Scan {
     let mut seen = Scan::new();
     let mut folders: Vec<_> = FOLDERS.iter().map(PathBuf::from).collect();
@@ -120,7 +120,7 @@ fn is_source(path: &Path) -> bool {
     !inner.any(ignored) && !is_temporary(&name)
 }
 
-/// Whether `name` is that of a temporary file, which an editor or a snapshot test has written next to the real one.
+/// Whether a file with this name is a temporary file that an editor or a snapshot test has written next to a source.
 fn is_temporary(name: &str) -> bool {
     // Vim creates `4913` to find out whether it can write to a folder.
     name == "4913"
@@ -151,7 +151,7 @@ pub async fn rebuild(
         let Replaced { rebuilt, broken } = lambda.build_ends(&built);
         if !broken.is_empty() {
             ui::note(format_args!(
-                "error: {} of {} functions do not compile: requests to them fail until they do",
+                "error: {} of {} functions do not compile: requests to them fail until they compile",
                 broken.len(),
                 functions.len(),
             ));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn only_edits_of_sources_are_noticed() {
+    fn only_changes_to_sources_are_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         let source = root.join("functions/a/src/lib.rs");

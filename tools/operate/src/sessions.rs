@@ -31,9 +31,9 @@ pub async fn run(project: &Project, command: SessionsCommand) -> anyhow::Result<
     let tables = target.open(project).await?;
     if !yes {
         ui::line(
-            "Everybody has to sign in again. Refresh and checked routes refuse the ended sessions \
-             within 5 minutes, because functions cache the keys' table that long. Routes by token \
-             accept the access tokens until they expire.",
+            "All users have to sign in again. The refresh route and checked routes refuse the ended \
+             sessions within 5 minutes, because functions cache the keys' table for that long. Routes \
+             that check only the token accept the access tokens until they expire.",
         );
         ui::confirm("End every session of every account?")?;
     }

@@ -52,7 +52,7 @@ pub struct StackArguments {
     profile: Option<String>,
 }
 
-/// A deployed stack that has been found, with its outputs and settings.
+/// A deployed stack with its outputs and settings.
 pub(crate) struct DeployedStack {
     config: SdkConfig,
     outputs: Outputs,
@@ -60,14 +60,14 @@ pub(crate) struct DeployedStack {
     clock: Arc<ServiceClock>,
 }
 
-/// AWS's clock, which the functions of the stack use. It is this machine's clock, corrected by the difference.
+/// AWS's clock, which the functions of the stack use. It is this machine's clock, corrected by the measured difference.
 #[derive(Clone, Copy, Debug)]
 struct ServiceClock {
     ahead: SignedDuration,
 }
 
 impl ServiceClock {
-    /// The clock of a service whose answer has this `Date` and arrived at `here` by this machine's clock.
+    /// Computes the service's clock from the `Date` of an answer that arrived when this machine's clock read `here`.
     fn of(date: &str, here: Timestamp) -> Option<Self> {
         let there = DateTimeParser::new().parse_timestamp(date).ok()?;
         // `Date` has no fraction of a second, so it may be up to a second behind. Add a second, because being ahead is

@@ -1,4 +1,4 @@
-//! Commands with `--stack` against an imitation of CloudFormation, which provides the table names and the clock.
+//! Tests commands with `--stack` against an imitation of CloudFormation, which provides the table names and the clock.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -116,8 +116,8 @@ fn refusal(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// With the operator's own clock, a clock that is ahead would lock out all users, and a clock that is behind would end
-/// no session.
+/// If `end-all` used the operator's own clock, it would lock out all users when that clock is ahead, and end no session
+/// when it is behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_end_by_the_clock_of_the_stack() {
     for ahead in [SignedDuration::from_hours(-72), SignedDuration::from_hours(2)] {
@@ -145,11 +145,11 @@ async fn a_new_account_must_satisfy_the_settings_of_the_stack() {
     let strict = [("PASSWORD_MIN_CHARS", "64")];
     let created = success(&stack.run(&create, &strict, "a password of many characters\n"));
     assert!(created.contains("root@example.com (not confirmed yet)"), "{created}");
-    // The creation time comes from the stack's clock. With this machine's, the account would be two days old.
+    // The creation time comes from the stack's clock. With this machine's clock, the account would seem two days old.
     assert!(created.contains("(0 seconds ago)") || created.contains("(1 second ago)"), "{created}");
 }
 
-/// The stack's lists of passwords are in a layer, which is not on this machine.
+/// The stack's password lists are in a layer, which is not on this machine.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_list_of_the_stack_is_read_from_a_local_copy() {
     let rules = [("CommonPasswordsFile", "/opt/common-passwords.txt")];

@@ -10,10 +10,10 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_p
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The time that a program has to end after SIGTERM.
+/// How long a program may keep running after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The interval between checks whether a program has ended.
+/// How often to check whether a program has ended.
 const POLL: Duration = Duration::from_millis(20);
 
 /// A command without the variables that `cargo run` has set for this process, because cargo would rerun every build

@@ -1,4 +1,4 @@
-//! `template.yaml` as data: routes, functions with their environment, tables.
+//! `template.yaml` as data: routes, functions with their environment, and tables.
 //!
 //! The template is the only source of these facts, so the tools agree with the deployment. This module reads only the
 //! parts that the tools need; CloudFormation and the linters check the rest.
@@ -312,7 +312,7 @@ impl Template {
         Ok(Self { functions, tables, cors, alarm_metrics })
     }
 
-    /// The function `name`.
+    /// Finds a function by its name.
     #[must_use]
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.functions.iter().find(|function| function.name == name)
@@ -436,7 +436,7 @@ fn scalar(value: &Value) -> Option<String> {
 
 fn route(id: &str, properties: &EventProperties) -> Result<Route, TemplateError> {
     let (Some(method), Some(path)) = (&properties.method, &properties.path) else {
-        return Err(fault(id, "an HttpApi event without Method and Path"));
+        return Err(fault(id, "an HttpApi event lacks Method or Path"));
     };
     let method = match method.to_ascii_uppercase().as_str() {
         "ANY" | "X-AMAZON-APIGATEWAY-ANY-METHOD" => None,
@@ -610,7 +610,7 @@ Resources:
     fn an_invalid_template_is_reported_in_one_line() {
         for (from, to, expected) in [
             ("functions/admin-user/", ".", "AdminUserFunction: CodeUri is not"),
-            ("Method: get, ", "", "AdminUserFunction: an HttpApi event without Method and Path"),
+            ("Method: get, ", "", "AdminUserFunction: an HttpApi event lacks Method or Path"),
             ("Method: get", "Method: 'G T'", "AdminUserFunction: Method is not an HTTP method"),
             ("'/admin/users/{id}'", "admin", "AdminUserFunction: Path does not begin with /"),
             ("KeySchema:", "Keys:", "Users: KeySchema is missing"),

@@ -16,7 +16,7 @@ use crate::Stack;
 /// An event that ends all sessions of an account while one of its requests is in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConcurrentEvent {
-    /// The password is reset with a mailed code.
+    /// The password is reset with an emailed code.
     Reset,
     /// The password is changed, and a new session begins.
     Change,
@@ -82,7 +82,7 @@ impl ConcurrentEvent {
         let (sender, receiver) = oneshot::channel();
         let account = account.clone();
         let action = async move {
-            let mut begun = None;
+            let mut new_session = None;
             match self {
                 Self::Reset => {
                     let code = code.expect("an account with an address");
@@ -91,7 +91,7 @@ impl ConcurrentEvent {
                     assert_eq!(reset.expect("a table that can be written"), Redeemed::Done);
                 }
                 Self::Change => {
-                    begun = Some(session.id);
+                    new_session = Some(session.id);
                     let passwords = Passwords::new(&users, client, limits);
                     let changed =
                         passwords.change(&account, &old, new, session, Some(&notice)).await;
@@ -107,7 +107,7 @@ impl ConcurrentEvent {
                     administration.enable(account.id).await.expect("an account");
                 }
             }
-            sender.send(begun).expect("a test that still runs");
+            sender.send(new_session).expect("a test that still runs");
         };
         (action, receiver)
     }

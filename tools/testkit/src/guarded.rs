@@ -99,14 +99,17 @@ pub async fn guarded_by_token<R: Route>() {
     let service = stack.open::<R>().await.expect("a complete environment");
     refuses_bad_tokens(&stack, &service).await;
     for roles in role_sets() {
-        assert_admitted_by_role::<R>(&ask(&service, &stack.token_of_nobody(&roles)).await, &roles);
+        assert_admitted_by_role::<R>(
+            &ask(&service, &stack.token_without_account(&roles)).await,
+            &roles,
+        );
     }
     let user = NewUser { username: "testuser", email: None, roles: &Role::ALL };
     let account = stack.user(user).await;
     let token = stack.sign_in(&account).await;
     stack.disable(account.id).await;
     assert_admitted_by_role::<R>(&ask(&service, &token).await, &Role::ALL);
-    answers_without_its_database::<R>(&stack, &stack.token_of_nobody(&Role::ALL)).await;
+    answers_without_its_database::<R>(&stack, &stack.token_without_account(&Role::ALL)).await;
 }
 
 /// Checks that `R` admits callers by their accounts.
@@ -123,7 +126,7 @@ pub async fn guarded_by_account<R: Route>() {
     let refused = async |token: &str, why: &str| {
         assert_problem(&ask(&service, token).await, 401, "invalid_token", why);
     };
-    refused(&stack.token_of_nobody(&Role::ALL), "an account that does not exist").await;
+    refused(&stack.token_without_account(&Role::ALL), "an account that does not exist").await;
 
     // The account's current roles decide, not the roles in the token.
     let administration = store::Administration::new(&stack.users(), stack.client());

@@ -27,7 +27,7 @@ pub(crate) struct Ministack {
 }
 
 impl Ministack {
-    /// Starts an emulator with these services, in ministack's names.
+    /// Starts an emulator of these services, under the names that ministack gives them.
     ///
     /// # Panics
     /// When `ministack` cannot be installed, or does not start.

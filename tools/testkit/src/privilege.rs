@@ -1,7 +1,7 @@
 //! Least privilege: compares the grants of a template's functions with their calls.
 //!
-//! SAM's own translator creates the roles, including managed policies, and an independent evaluator of IAM decides
-//! requests by these roles. This module also finds superfluous grants, which no evaluator reports: a grant is needed
+//! SAM's own translator creates the roles, including managed policies, and an independent IAM evaluator decides
+//! requests with these roles. This module also finds superfluous grants, which no evaluator reports: a grant is needed
 //! only if a call is refused without it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,7 +116,7 @@ impl OneOrMany {
     }
 }
 
-/// A question in the form of the evaluator.
+/// A question in the form that the evaluator expects.
 #[derive(Serialize)]
 struct Question<'a> {
     policies: Vec<&'a Value>,
@@ -260,7 +260,7 @@ impl Roles {
         Question { policies, action: &call.action, resource, context: context.collect() }
     }
 
-    /// The policies of a function without `grant`, and without each value of its conditions.
+    /// Reduces the policies of the grant's function: once by the whole grant, and once by each value of its conditions.
     fn without(&self, grants: &[Grant], grant: &Grant) -> Vec<Reduced> {
         let Grant { function, action, condition, .. } = grant;
         if BY_LAMBDA.contains(&action.as_str()) {
@@ -303,7 +303,7 @@ impl Roles {
     }
 }
 
-/// A policy that lacks one part.
+/// A function's policy without one part.
 struct Reduced {
     function: String,
     action: String,
@@ -313,7 +313,7 @@ struct Reduced {
 }
 
 impl Reduced {
-    /// The calls that need the part, or another grant of the same action.
+    /// The calls of the function that perform the action, and may therefore need the part.
     fn concerned<'a>(
         &'a self,
         calls: &'a [Authorization],
@@ -373,8 +373,8 @@ fn decide(tools: &Tools, questions: &[Question<'_>]) -> anyhow::Result<Vec<Decis
     // Node finds packages in the folder `node_modules` of its working directory.
     node.args(["--input-type=module", "-e", DECIDE])
         .current_dir(folder.parent().unwrap_or(&folder));
-    let output = run(&mut node, &json!(questions)).context("the evaluator of IAM")?;
-    let decisions: Vec<String> = serde_json::from_str(&output).context("the evaluator of IAM")?;
+    let output = run(&mut node, &json!(questions)).context("the IAM evaluator")?;
+    let decisions: Vec<String> = serde_json::from_str(&output).context("the IAM evaluator")?;
     let decision = |text: String| match text.as_str() {
         "Allowed" => Decision::Allowed,
         "ImplicitlyDenied" | "ExplicitlyDenied" => Decision::Denied,

@@ -453,7 +453,7 @@ impl Stack {
 
     /// A valid token of a user who does not exist.
     #[must_use]
-    pub fn token_of_nobody(&self, roles: &[Role]) -> String {
+    pub fn token_without_account(&self, roles: &[Role]) -> String {
         let claims = Forge::claims(SystemClock.now(), &roles.iter().copied().collect());
         self.forge.sign(&self.forge.header(), &claims)
     }

@@ -150,19 +150,21 @@ async fn usernames_have_a_minimum_and_a_maximum_length() {
     );
 }
 
-/// A short name may fold to a long one, and the key of an item has a maximum length.
+/// A short name may fold to a long one, but an item's key has a maximum length.
 #[tokio::test]
 async fn names_that_grow_when_folded_cause_no_server_error() {
     let bench = Bench::start().await;
-    for (n, grows) in ['\u{fdfa}', '\u{1e9e}', '\u{df}', '\u{390}', '\u{ff21}'].iter().enumerate() {
-        let name = grows.to_string().repeat(80);
+    for (n, expanding) in
+        ['\u{fdfa}', '\u{1e9e}', '\u{df}', '\u{390}', '\u{ff21}'].iter().enumerate()
+    {
+        let name = expanding.to_string().repeat(80);
         let (status, _) = bench.outcome(named(&name)).await;
-        assert!(status < 500, "{grows:?}");
+        assert!(status < 500, "{expanding:?}");
         for times in [20, 60, 80, 110] {
-            let address = format!("{}@example.com", grows.to_string().repeat(times));
+            let address = format!("{}@example.com", expanding.to_string().repeat(times));
             let (status, codes) =
                 bench.outcome(addressed(&format!("user-{n}-{times}"), &address)).await;
-            assert!(status < 500, "{grows:?} {times} {codes:?}");
+            assert!(status < 500, "{expanding:?} {times} {codes:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Tests the members of the request and the response body.
+//! Tests the members of the request and response bodies.
 
 use serde_json::{Value, json};
 use testkit::{body, status};

@@ -32,7 +32,7 @@ impl<const N: usize> Tabs<N> {
         Self { rule, delays, manners: Manners::Any }
     }
 
-    /// Makes the tabs honest, with the longest allowance with which they keep their session.
+    /// Makes the tabs honest, with the longest allowance that never costs them their session.
     fn honest(self) -> Self {
         let allowance = self.rule.grace - self.delays.skew;
         Self { manners: Manners::Honest { allowance }, ..self }
@@ -96,7 +96,7 @@ impl<const N: usize> Model for Tabs<N> {
                 world.violation != Some(Violation::Unjust)
             }));
         }
-        // These states must be reachable. Otherwise the invariants could hold only because little happens.
+        // These states must be reachable. Otherwise, the invariants might hold merely because little happens.
         properties.extend([
             Property::sometimes("the session rotates many times", |_, world: &World<N>| {
                 world.rotations == MANY

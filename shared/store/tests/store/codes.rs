@@ -1,4 +1,4 @@
-//! Tests emailed codes: their tries are limited, and each is used once.
+//! Tests emailed codes: the number of tries is limited, and each code can be used only once.
 
 use auth::AccountCheck;
 use futures_util::future::join_all;
@@ -71,7 +71,7 @@ impl Bench {
         hashes.of(&self.account).await.unwrap().unwrap().expose().to_owned()
     }
 
-    /// Reads an account as it is now.
+    /// Reads the current state of an account.
     async fn current(&self, id: UserId) -> Account {
         let accounts = Accounts::new(&self.stack.users(), self.stack.client());
         let session = identity::SessionId::new(&SystemRandom);
@@ -88,10 +88,10 @@ fn canonical(address: &str) -> CanonicalName {
     Email::parse(address).unwrap().canonical().clone()
 }
 
-/// The number of concurrent callers, which exceeds the number of tries.
+/// The number of concurrent callers, which exceeds the number of allowed tries.
 const RACERS: usize = 50;
 
-/// Tries digits concurrently, each time with another client. Returns how many tries may be checked.
+/// Tries digits concurrently, each time with a different client. Returns how many tries may be checked.
 async fn race(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let mail = bench.mail(RESET, "owner@example.com").await.mail;
@@ -157,7 +157,7 @@ async fn digits_are_valid_only_for_their_address_and_purpose_until_they_expire()
     assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
 }
 
-/// A retry counts as the same try, even if it is the last one.
+/// A retry after a lost answer is the same try, even if it was the last one.
 #[tokio::test]
 async fn a_try_whose_answer_is_lost_counts_once() {
     let bench = Bench::start().await;
@@ -173,7 +173,7 @@ async fn a_try_whose_answer_is_lost_counts_once() {
     assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
 }
 
-/// Giving a try back twice would allow one more try at the digits.
+/// Giving a try back twice would allow an extra try at the digits.
 #[tokio::test]
 async fn a_try_is_given_back_once_despite_lost_answers() {
     let bench = Bench::start().await;
@@ -195,7 +195,7 @@ async fn a_try_is_given_back_once_despite_lost_answers() {
     assert_eq!(tried().await, None);
 }
 
-/// Resets a password concurrently with one code. Returns how many resets succeed.
+/// Uses one code for many concurrent resets of a password. Returns how many resets succeed.
 async fn race_to_reset(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let code = bench.mail(RESET, "owner@example.com").await;
@@ -216,7 +216,7 @@ async fn race_to_reset(fault: Fault) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_code_is_used_once() {
+async fn a_code_can_be_used_only_once() {
     assert_eq!(race_to_reset(Fault::None).await, 1);
 }
 
@@ -247,7 +247,7 @@ async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
     assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("new", 1));
     assert_eq!(bench.current(bench.account.id).await.epoch, bench.account.epoch.next());
     assert_eq!(bench.codes().find(RESET, code.mail, bench.now).await.unwrap(), None);
-    // The code cannot be used again, even with the account as it is now.
+    // The code cannot be used again, even with the current state of the account.
     let bench = Bench { account: bench.current(bench.account.id).await, ..bench };
     assert_eq!(bench.reset(&code, "newer").await, Redeemed::Conflict);
     // After a change of address, an unused code cannot be used either.
@@ -290,7 +290,7 @@ async fn a_change_that_may_have_happened_is_not_sent_again_without_its_notice() 
     }
 }
 
-/// If the database refuses the notice or cancels the transaction, no earlier attempt has carried it out.
+/// If the database refuses the notice or cancels the transaction, no earlier attempt has succeeded.
 #[tokio::test]
 async fn a_change_that_has_not_happened_is_made_without_its_notice() {
     let canceled = Fault::Cancelled(&["None", "None", "None", "ThrottlingError"]);
@@ -396,13 +396,13 @@ async fn digits_confirm_an_address_only_for_the_account_that_requested_them() {
     assert_eq!(
         tried(bench.account.id).await,
         mine.mail,
-        "another account's request voids no digits"
+        "another account's request does not void the digits"
     );
     assert_eq!(tried(second.id).await, theirs.mail);
 }
 
 #[tokio::test]
-async fn a_code_has_confirmed_an_address_while_its_account_still_has_it() {
+async fn a_used_code_confirms_an_address_only_while_the_account_has_it() {
     let bench = Bench::start().await;
     let verify = MailedFor::EmailVerification;
     let confirmed = async |code: &CodeRecord| bench.codes().has_confirmed(code.mail).await.unwrap();
@@ -412,7 +412,7 @@ async fn a_code_has_confirmed_an_address_while_its_account_still_has_it() {
     assert!(confirmed(&code).await);
     bench.stack.expire_codes().await;
     bench.stack.remove_expired().await;
-    assert!(confirmed(&code).await, "a used confirmation does not expire");
+    assert!(confirmed(&code).await, "a used confirmation code does not expire");
     // Ending all sessions does not undo the confirmation.
     let epochs = Epochs::new(&bench.stack.users(), bench.stack.client());
     epochs.raise(bench.account.id).await.unwrap();

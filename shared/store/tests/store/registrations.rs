@@ -1,4 +1,4 @@
-//! Tests that an account is created completely or not at all, and that all spellings of a name are one name.
+//! Tests that an account is created completely or not at all, and that all spellings of a name are the same name.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ async fn a_registration_stores_the_account_its_claims_and_its_password() {
 }
 
 #[tokio::test]
-async fn a_taken_address_reserves_no_name() {
+async fn a_registration_with_a_taken_address_claims_no_name() {
     let stack = Stack::start().await;
     let registrations = registrations(&stack);
     registrations.create(new_account("first", Some("a@example.com"))).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_taken_address_reserves_no_name() {
 }
 
 #[tokio::test]
-async fn a_taken_name_claims_no_address() {
+async fn a_registration_with_a_taken_name_claims_no_address() {
     let stack = Stack::start().await;
     let registrations = registrations(&stack);
     registrations.create(new_account("first", None)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Tests what every route does before and after its handler, with small example routes.
+//! Tests the steps that all routes share, before and after the handler, with small example routes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ mod routes;
 use serde_json::{Value, json};
 use web::{Access, EventResponse, Route, Service};
 
-/// A public route, as a function serves it.
+/// Serves a public route as a function does.
 fn open<R: Route<Access: Access<Gate = ()>>>(route: R) -> Service<R> {
     Service::new((), route)
 }
@@ -49,6 +49,6 @@ fn outcome(answer: &EventResponse) -> (i64, String) {
 fn header<'a>(answer: &'a EventResponse, name: &str) -> Option<&'a str> {
     let mut values = answer.headers.get_all(name).iter();
     let value = values.next()?.to_str().unwrap();
-    assert_eq!(values.next(), None, "{name} occurs once");
+    assert_eq!(values.next(), None, "{name} must occur only once");
     Some(value)
 }

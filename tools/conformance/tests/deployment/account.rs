@@ -72,8 +72,8 @@ impl AwsAccount {
         if !variables.exists() {
             File::create(&variables).unwrap();
         }
-        // Only `sam` must find the replacement of cargo-lambda, although the documentation puts the tools first in
-        // the path.
+        // No command but `sam` may find the replacement for cargo-lambda. The documentation puts the tools first in
+        // the path, so `sam` gets a path of its own.
         let script = format!(
             "set -euo pipefail\n. {0}\nPATH=\"{1}:$PATH\"\n\
              sam() {{ PATH=\"{2}:$PATH\" command sam \"$@\"; }}\n{commands}\nexport -p > {0}\n",
@@ -117,7 +117,7 @@ impl AwsAccount {
         println!("\n=== {:.1} s: {title}", self.opened.elapsed().as_secs_f64());
     }
 
-    /// Deploys the shell's stack again and changes these parameters.
+    /// Deploys the shell's stack again with these parameters changed.
     pub(crate) fn deploy(&self, parameters: &str) {
         self.begin(parameters);
         let deploy = "sam deploy --stack-name $STACK --no-confirm-changeset";

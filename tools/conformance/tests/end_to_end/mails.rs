@@ -1,4 +1,4 @@
-//! Mailed codes, over HTTP: guessing is limited, and no code is stored in plaintext.
+//! Emailed codes over HTTP: guesses are limited, and no code is stored in plaintext.
 
 use std::net::Ipv4Addr;
 
@@ -113,18 +113,19 @@ async fn stream(server: &Server) -> Vec<Value> {
     }
 }
 
-/// Neither a table nor the stream contains a secret that a client has sent or received, even while an email waits.
+/// Neither a table nor the stream contains a secret that a client has sent or received, even while an email is
+/// waiting to be sent.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_code_token_or_password_is_stored_in_clear() {
+async fn no_code_token_or_password_is_stored_in_plaintext() {
     const DOMAIN: &str = "example.com";
     let server = Server::start(&["--db", "memory", "--env", "EMAIL_VERIFICATION=required"]);
     let mut secrets = vec![PASSWORD.to_owned(), NEW.to_owned()];
-    let of_mail = |mail: &Received| {
+    let mail_secrets = |mail: &Received| {
         let token = mail.token().map(str::to_owned);
         let mac = token.as_ref().map(|token| token.rsplit_once('.').unwrap().1.to_owned());
         [token, mac, mail.digits().map(str::to_owned)]
     };
-    let of_tokens = |tokens: &Tokens| {
+    let token_secrets = |tokens: &Tokens| {
         let signature = |token: &str| token.rsplit_once('.').unwrap().1.to_owned();
         [tokens.access.clone(), signature(&tokens.access), signature(&tokens.refresh)]
     };
@@ -146,7 +147,7 @@ async fn no_code_token_or_password_is_stored_in_clear() {
     );
     mails(&server, DOMAIN, 3).await;
 
-    // Stop the mailer and request a reset, so that the email waits.
+    // Stop the mailer and request a reset, so that the email is not sent yet.
     let mailers: Vec<_> = server.instances("mailer").into_iter().collect();
     let signal = |signal: Signal| {
         for mailer in &mailers {
@@ -166,8 +167,8 @@ async fn no_code_token_or_password_is_stored_in_clear() {
     assert_eq!(server.post("/auth/password/reset", &reset).await.status, 204);
     let third = Tokens::of(&login(&server, "username", "rosa", NEW).await);
 
-    secrets.extend(mails(&server, DOMAIN, 5).await.iter().flat_map(of_mail).flatten());
-    secrets.extend([&first, &second, &third].into_iter().flat_map(of_tokens));
+    secrets.extend(mails(&server, DOMAIN, 5).await.iter().flat_map(mail_secrets).flatten());
+    secrets.extend([&first, &second, &third].into_iter().flat_map(token_secrets));
     secrets.extend([invite.to_owned(), invite.split_once('.').unwrap().1.to_owned()]);
     let (items, records) = (scan(&server, "UsersTable").await, stream(&server).await);
     // The search works: it finds the email's id in both the table and the stream.

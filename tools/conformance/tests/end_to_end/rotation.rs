@@ -15,10 +15,10 @@ use testkit::{Forge, claims, token_header};
 use super::server::{Server, shared};
 use crate::journeys::{RunningApi, Tokens};
 
-/// The time limit for the load.
+/// The time limit for the rotations under load.
 const TIME_LIMIT: Duration = Duration::from_mins(10);
 
-/// Sends logins, refreshes and calls in sequence until `done`, and counts them. Panics when one fails.
+/// Sends logins, refreshes and other requests in sequence until `done`, and counts them. Panics when one fails.
 async fn stream(server: &Server, username: &str, done: &AtomicBool, requests: &AtomicUsize) {
     let mut tokens = server.sign_in(username).await;
     while !done.load(Ordering::SeqCst) {
@@ -46,8 +46,8 @@ async fn three_rotations_under_load_fail_no_request() {
         "JWKS_MAX_AGE_SECONDS=1",
         "KEYS_CACHE_SECONDS=1",
         "SECRETS_CACHE_SECONDS=1",
-        // Short enough that sessions rotate under load. Database calls must finish within three fifths of it, even
-        // on a busy machine.
+        // Short enough that sessions rotate under load. Database calls must finish within three fifths of this
+        // time, even on a busy machine.
         "REFRESH_GRACE_SECONDS=4",
         // The users sign in repeatedly, and their first sessions must stay live.
         "SESSIONS_PER_ACCOUNT=500",
@@ -91,7 +91,7 @@ async fn three_rotations_under_load_fail_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_early_second_rotation_reports_when_it_is_possible() {
+async fn a_rotation_that_comes_too_early_reports_when_it_will_be_possible() {
     let server = shared();
     // The first rotation succeeds if the next key has already been public for long enough, as on a slow machine.
     server.operate(&["keys", "rotate"]);
@@ -103,7 +103,7 @@ async fn an_early_second_rotation_reports_when_it_is_possible() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leaked_key_is_retired_and_its_tokens_refused() {
+async fn a_leaked_key_is_retired_and_its_tokens_are_refused() {
     let settings = ["KEYS_CACHE_SECONDS=1", "SECRETS_CACHE_SECONDS=1"];
     let mut arguments = vec!["--db", "memory"];
     arguments.extend(settings.iter().flat_map(|setting| ["--env", *setting]));
@@ -115,7 +115,7 @@ async fn a_leaked_key_is_retired_and_its_tokens_refused() {
         let output = server.operate(arguments);
         (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    // Without a confirmation, the command reports the consequence and changes nothing.
+    // Without confirmation, the command reports the consequence and changes nothing.
     let (done, printed) = run(&["keys", "retire", &kid]);
     assert!(!done && printed.contains("Every access token"), "{printed}");
     assert_eq!(server.get("/auth/protected", Some(&tokens.access)).await.status, 200);
@@ -171,7 +171,7 @@ async fn the_global_epoch_ends_every_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_further_pepper_ends_no_session() {
+async fn adding_a_pepper_ends_no_session() {
     let server = Server::start(&["--db", "memory", "--env", "SECRETS_CACHE_SECONDS=1"]);
     assert_eq!(server.register("salty").await.status, 201);
     let before = server.sign_in("salty").await;
@@ -215,8 +215,8 @@ async fn dump(server: &Server) -> BTreeMap<String, String> {
     items
 }
 
-/// An attacker has the code and a copy of both tables. Each attack is refused and changes nothing. As a control,
-/// each succeeds with the real pepper or key.
+/// An attacker has the source code and a copy of both tables. Each attack is refused and changes nothing. As a
+/// control, each attack succeeds with the real pepper or key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_of_the_tables_gives_no_access() {
     let server = Server::start(&["--db", "memory"]);

@@ -1,9 +1,9 @@
 //! The Lambda Runtime API, from which instances fetch work and to which they post their answers.
 //!
-//! Each instance has its own prefix, `/rt/<function>/<instance>`, by which the server knows which instance sent a
-//! request. The instance's id is random, so no other process can take its work.
+//! Each instance has its own prefix, `/rt/<function>/<instance>`, which tells the server where a request comes from.
+//! The instance's id is random, so no other process can take its work.
 //!
-//! See "Using the Lambda runtime API" in the developer guide of AWS Lambda.
+//! See "Using the Lambda runtime API" in the AWS Lambda Developer Guide.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::loopback;
 /// Lambda in fact accepts 6 MiB and 100 bytes, the number in its error message.
 const MAX_RESULT_BYTES: usize = 6 * 1024 * 1024 + 100;
 
-/// The size of a connection's buffer, which must fit the whole head of a request.
+/// The size of a connection's buffer, which must be large enough for the whole head of a request.
 const BUFFER: usize = 64 * 1024;
 
 /// The version of the API.
@@ -49,7 +49,7 @@ pub(super) async fn serve(listener: TcpListener, port: u16, shared: Arc<Shared>)
 enum Call<'a> {
     /// The instance waits for work.
     Next,
-    /// An invocation succeeded with the result in the body.
+    /// An invocation succeeded. The body is its result.
     Response(&'a str),
     /// An invocation failed.
     Error(&'a str),

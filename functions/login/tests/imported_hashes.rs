@@ -12,10 +12,10 @@ use template::project::Project;
 use testkit::{NewUser, Stack, json_request, status};
 use web::{Service, World, answer};
 
-/// Contains non-ASCII letters, an emoji and a space.
+/// Contains spaces, an emoji and other non-ASCII characters.
 const PASSWORD: &str = "Frühling, \u{1f339} und 17 Bäume";
 
-/// Prints one hash of the password per scheme, as JSON.
+/// A Python program that prints one hash of the password per scheme, as JSON.
 const HASHES: &str = r#"
 import sys, json
 from argon2 import PasswordHasher
