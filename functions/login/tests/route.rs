@@ -260,8 +260,8 @@ async fn every_login_begins_a_new_session() {
 #[tokio::test]
 async fn every_failure_gets_the_same_answer() {
     let bench = Bench::start().await;
-    let gone = NewUser { username: "disabled", email: None, roles: &[Role::User] };
-    bench.stack.disable(bench.stack.user(gone).await.id).await;
+    let disabled = NewUser { username: "disabled", email: None, roles: &[Role::User] };
+    bench.stack.disable(bench.stack.user(disabled).await.id).await;
     let wrong_password = bench.login("testuser", "another password").await;
     let readable_wrong = readable(&wrong_password);
     assert_eq!(status(&wrong_password), 401);
@@ -518,16 +518,16 @@ async fn the_oldest_session_ends_at_the_limit() {
     let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
     let account = stack.user(user).await;
-    let mut begun = Vec::new();
+    let mut ids = Vec::new();
     for _ in 0..5 {
         let login = json!({"username": "testuser", "password": PASSWORD});
         let answer = answer(&route, json_request("login", &login)).await;
-        begun.push(testkit::claims(&token(&answer))["sid"].as_str().unwrap().to_owned());
+        ids.push(testkit::claims(&token(&answer))["sid"].as_str().unwrap().to_owned());
     }
     let sessions = store::Sessions::new(&stack.users(), stack.client());
     let left: BTreeSet<_> =
         sessions.of(account.id).await.unwrap().iter().map(|it| it.id.to_string()).collect();
-    assert_eq!(left, begun[2..].iter().cloned().collect());
+    assert_eq!(left, ids[2..].iter().cloned().collect());
 }
 
 /// The network comes from the gateway, not from a header that the client sends.
@@ -630,7 +630,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
             let email = format!("{username}@example.com");
             let user = NewUser { username: &username, email: Some(&email), roles: &[Role::User] };
             let account = bench.stack.user(user).await;
-            let (action, begun) = concurrent.prepare(&bench.stack, &account).await;
+            let (action, other) = concurrent.prepare(&bench.stack, &account).await;
             interceptor.before(call, action);
             let name = if by == "email" { &email } else { &username };
             let answer = bench.ask(&json!({by: name, "password": PASSWORD})).await;
@@ -640,7 +640,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
                 break;
             }
             let case = format!("{concurrent:?} before call {call} by {by}");
-            let other = begun.await.unwrap();
+            let other = other.await.unwrap();
             match status(&answer) {
                 401 => assert_eq!(body(&answer)["code"], "invalid_credentials", "{case}"),
                 200 => {
@@ -694,7 +694,7 @@ async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_c
 
 /// A login that succeeds despite a failed call leaves no counter, either.
 #[tokio::test]
-async fn an_outage_at_any_call_uses_up_no_limit() {
+async fn an_outage_at_any_call_counts_against_no_limit() {
     let stack = Stack::start().await;
     let interceptor = Interceptor::of(&stack).await;
     let route =

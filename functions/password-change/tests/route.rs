@@ -244,7 +244,7 @@ async fn a_disabled_account_cannot_change_its_password() {
     let token = bench.token().await;
     bench.stack.disable(bench.account.id).await;
     assert_eq!(status(&bench.change(&token, PASSWORD, NEW).await), 401);
-    // This also holds if the account is disabled during the request.
+    // The same is true if the account is disabled during the request.
     let stored = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     let session = bench.stack.new_session(bench.account.epoch.next());
     let new = identity::StoredHash::new("hash");
@@ -298,7 +298,7 @@ async fn a_change_that_loses_a_race_begins_no_session() {
             let user = NewUser { username: &username, email: Some(&email), roles: &[Role::User] };
             let account = bench.stack.user(user).await;
             let token = bench.stack.sign_in(&account).await;
-            let (action, begun) = concurrent.prepare(&bench.stack, &account).await;
+            let (action, other) = concurrent.prepare(&bench.stack, &account).await;
             interceptor.before(call, action);
             let answer = bench.change(&token, PASSWORD, NEW).await;
             let calls = interceptor.calls();
@@ -308,7 +308,7 @@ async fn a_change_that_loses_a_race_begins_no_session() {
             }
             let case = format!("{concurrent:?} before call {call}");
             assert!(matches!(status(&answer), 401 | 403), "{case}: {}", status(&answer));
-            let other = begun.await.unwrap();
+            let other = other.await.unwrap();
             let sessions = store::Sessions::new(&bench.stack.users(), bench.stack.client());
             for session in sessions.of(account.id).await.unwrap() {
                 let lives = bench.stack.lives(account.id, session.id).await;
@@ -319,7 +319,7 @@ async fn a_change_that_loses_a_race_begins_no_session() {
 }
 
 #[tokio::test]
-async fn an_outage_at_any_call_uses_up_no_limit() {
+async fn an_outage_at_any_call_counts_against_no_limit() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[]);

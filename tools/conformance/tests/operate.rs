@@ -142,16 +142,16 @@ fn logs_expire_after_the_configured_time() {
     assert_eq!(kept, ["LogRetentionDays", "LogRetentionDays"]);
 }
 
-/// Emails are sent in order. One that fails must be retried, abandoned in time, and reported by an alarm.
+/// Emails are sent in order, so one that keeps failing must be retried, abandoned in time, and reported by an alarm.
 #[test]
-fn no_mail_is_lost_silently() {
+fn no_email_is_lost_silently() {
     let resources = resources();
     let (mailer, source) = (&resources["MailerFunction"], &resources["MailerSource"]);
     let source = &source["Properties"];
     let (timeout, batch) = (&mailer["Properties"]["Timeout"], &source["BatchSize"]);
     let needed = batch.as_u64().unwrap() * mailer::MAIL_DEADLINE.as_secs();
     assert!(timeout.as_u64().unwrap() > needed, "{timeout} s for {needed} s");
-    // A notice is useful for a day.
+    // A notice is of no use after a day.
     assert_eq!(source["MaximumRecordAgeInSeconds"], 24 * 60 * 60);
     assert_eq!(source["FunctionResponseTypes"], serde_json::json!(["ReportBatchItemFailures"]));
     let queue = source["DestinationConfig"]["OnFailure"]["Destination"].as_str().unwrap();
@@ -191,17 +191,17 @@ fn mail_without_a_base_for_links_is_refused() {
 }
 
 /// API Gateway waits 30 s for a route and 10 s for an authorizer ("Quotas for configuring and running an HTTP
-/// API"). A function cancels its calls 2 s before its timeout, and one complete call must fit before that.
+/// API"). A function cancels its calls 2 s before its timeout, and one complete call must fit into the time before that.
 #[test]
 fn timeouts_are_within_the_limits_of_api_gateway_and_allow_one_complete_call() {
     let template = fs::read_to_string(Project::here().template()).unwrap();
     let template: Value = serde_saphyr::from_str(&template).unwrap();
-    let usual = &template["Globals"]["Function"]["Timeout"];
+    let default = &template["Globals"]["Function"]["Timeout"];
     for (id, resource) in resources() {
         if resource["Type"] != "AWS::Serverless::Function" {
             continue;
         }
-        let timeout = resource["Properties"].get("Timeout").unwrap_or(usual).as_u64().unwrap();
+        let timeout = resource["Properties"].get("Timeout").unwrap_or(default).as_u64().unwrap();
         let events = resource["Properties"]["Events"].as_object();
         let is_route = events.is_some_and(|it| it.values().any(|it| it["Type"] == "HttpApi"));
         assert!(!is_route || timeout < 30, "{id}: {timeout} s");

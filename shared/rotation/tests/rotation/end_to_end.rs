@@ -1,4 +1,4 @@
-//! Rotation against an emulated Secrets Manager, including its labels and writes.
+//! Tests rotation against an emulated Secrets Manager, with its version labels and writes.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::bench::{Bench, LEAD, STEPS, active, seconds, token};
 use crate::kill::{ContinuedBy, kill_after, operations, writes};
 use crate::race::{overtake_a_revocation_at_every_request, overtake_at_every_request};
 
-/// The value of a secret of signing keys before the first rotation.
+/// The value of the signing keys' secret before the first rotation.
 const NO_KEYS: &str = r#"{"keys":[]}"#;
 
-/// The labels of each version.
+/// All labels, sorted, each with the id of its version.
 async fn labels(bench: &Bench) -> Vec<(String, String)> {
     let (manager, arn) = bench.manager();
     let described = manager.client().describe_secret().secret_id(arn).send().await.unwrap();
@@ -31,7 +31,7 @@ async fn labels(bench: &Bench) -> Vec<(String, String)> {
     labels
 }
 
-/// The value that `GenerateSecretString` of CloudFormation creates for the peppers.
+/// A value like the one that CloudFormation's `GenerateSecretString` creates for the peppers.
 fn pepper() -> String {
     format!(r#"{{"id":"1","secret":"{}"}}"#, "a1B2c3D4".repeat(8))
 }
@@ -66,7 +66,7 @@ async fn end_to_end_the_four_steps_move_the_labels_and_publish() {
     }
 }
 
-/// A secret created without a value has no version, and its first one is in use immediately.
+/// A secret created without a value has no version, and its first version is in use immediately.
 #[tokio::test]
 async fn end_to_end_the_first_version_of_a_secret_is_published() {
     let bench = Bench::with_manager(None).await;
@@ -75,7 +75,7 @@ async fn end_to_end_the_first_version_of_a_secret_is_published() {
         bench.rotation().step(step, &token(1)).await.unwrap();
     }
     bench.assert_settled().await;
-    // The same, but rotated by hand.
+    // The same, but rotated by an operator.
     let bench = Bench::with_manager(None).await;
     bench.rotate(&Plan::Rotate).await.unwrap();
     bench.assert_settled().await;
@@ -93,7 +93,7 @@ async fn end_to_end_a_version_replaces_only_the_one_it_names() {
     assert_eq!(in_use().await, first);
     versions.promote(&token(1), &first).await.unwrap();
     assert_eq!(versions.secret().current().await.unwrap(), version(1));
-    // Repeated, as after a lost answer.
+    // Repeat the call, as after a lost answer.
     versions.promote(&token(1), &first).await.unwrap();
     versions.put_pending(&version(2)).await.unwrap();
     // A version that is no longer in use, and one that never was.
@@ -276,7 +276,7 @@ async fn end_to_end_functions_issue_valid_tokens_with_both_secrets() {
     let keys = TableKeys::open(&keys, bench.stack.client(), Arc::clone(&clock)).await;
     let verifier = Verifier::new(TokenRules::new(ISSUER, AUDIENCE), keys, Arc::clone(&clock));
     let mut kids = Vec::new();
-    // Over three rotations, an issuer from the start and one that starts now use the same keys.
+    // During three rotations, the issuer that was opened first and a newly opened one use the same keys.
     for _ in 0..3 {
         for issuer in [&issuer, &open().await] {
             let tokens = serde_json::to_value(issue(issuer).await.unwrap()).unwrap();
