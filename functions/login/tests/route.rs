@@ -280,7 +280,7 @@ async fn every_failure_gets_the_same_answer() {
         json!({"username": "testuser", "password": "y".repeat(1_024)}),
     ] {
         let answer = bench.ask(&login).await;
-        // Compares status, headers and body exactly: all events have the same request id.
+        // Status, headers and body must be equal, because all events have the same request id.
         assert_eq!(answer, wrong_password, "{login}");
         assert_eq!(readable(&answer), readable_wrong, "{login}");
     }
@@ -363,7 +363,7 @@ async fn every_failure_makes_the_same_database_requests() {
     }
 }
 
-/// After the free attempts no password is checked, whether or not the name exists.
+/// After the free attempts, no password is checked, whether or not the name exists.
 #[tokio::test]
 async fn all_spellings_of_a_name_share_one_throttle() {
     let stack = Stack::start().await;
@@ -692,7 +692,7 @@ async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_c
     assert!(logins.account(bench.account.id, now.set_in).await.unwrap().is_some());
 }
 
-/// A login that succeeds despite a failed call leaves no counter, either.
+/// A login that succeeds despite a failed call leaves no counters behind, either.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_no_limit() {
     let stack = Stack::start().await;
@@ -720,7 +720,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
             }
         }
     }
-    // All writes to one counter, or to the items of the user, fail.
+    // Make all writes to one kind of counter, or to the user's items, fail.
     for pk in ["COUNTER#NAME", "COUNTER#PAIR", "COUNTER#NETWORK", "USER#"] {
         interceptor.fail_when(move |call| {
             let written = call.operation == "UpdateItem" || call.operation == "PutItem";
@@ -734,13 +734,13 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
     }
     interceptor.reset();
     assert_eq!(status(&ask("203.0.113.7").await), 200);
-    // A wrong password still uses up an attempt.
+    // A wrong password still counts as an attempt.
     let wrong = json!({"username": "testuser", "password": "another password"});
     assert_eq!(status(&answer(&route, json_request("login", &wrong)).await), 401);
     assert_eq!(stack.counted().await.len(), 3);
 }
 
-/// Without secrets no token can be issued, so checking a password would only help a guesser.
+/// Without the secrets, no token can be issued, so checking a password would only help a guesser.
 #[tokio::test]
 async fn without_secrets_no_password_is_checked() {
     for secret in ["SIGNING_KEYS_SECRET", "PEPPERS_SECRET"] {

@@ -2,10 +2,10 @@
 //! table.
 //!
 //! The stream contains only keys. The function reads an outbox item by its key and deletes it after sending the
-//! email, so an event that is delivered again finds nothing. If an event is delivered again before the
-//! deletion, the function sends the same email again with the same code, because it derives the code from the
-//! email's id. The state of the code (whether it has been used, and how often its digits have been tried) is
-//! kept.
+//! email. If Lambda delivers the event again after that, there is nothing to send. If Lambda delivers it again
+//! before the deletion, the function sends the same email with the same code, because it derives the code from
+//! the email's id. The state of the code (whether it has been used, and how often its digits have been tried)
+//! is kept.
 //!
 //! An address gets notices only if its owner has confirmed it, and at most ten of them a day. The function
 //! drops an email that can never be sent after the first attempt. Lambda delivers records in order, so a record
@@ -121,7 +121,7 @@ impl EventHandler for MailerFunction {
 
     async fn handle(&self, event: StreamEvent) -> Result<BatchAnswer, Infallible> {
         let mut answer = BatchAnswer::default();
-        // Sequentially, so that two emails to one address are sent in order.
+        // Handle the records one by one, so that two emails to one address are sent in order.
         for record in event.records {
             answer.failures.extend(self.handle_record(record).await);
         }
@@ -291,7 +291,7 @@ impl MailerFunction {
         let reserved = self.budget.reserve(to.email().canonical(), by).await?;
         let Some(receipt) = reserved else { return Ok(Outcome::LimitReached) };
         let result = self.deliver(id, to.email(), letter).await;
-        // The notice was not sent, so it must not count. The next try reserves again.
+        // The notice was not sent, so it must not count against the limit. The next try reserves it again.
         if result.is_err()
             && let Err(error) = receipt.give_back().await
         {
@@ -355,7 +355,7 @@ fn coded(code: &MailedCode) -> Coded<'_> {
     }
 }
 
-/// An email could not be sent.
+/// The reason why an email could not be sent.
 #[derive(Debug, thiserror::Error)]
 enum MailerError {
     /// The record's key is not the key of an outbox item.

@@ -83,7 +83,7 @@ impl Bench {
         Hasher::new().verify(&password, Some(&hash)).await.unwrap() == Verdict::Right
     }
 
-    /// Whether the session of a token is valid.
+    /// Whether a token's session is valid.
     async fn is_valid(&self, token: &str) -> bool {
         let claims = claims(token);
         let session: SessionId = claims["sid"].as_str().unwrap().parse().unwrap();
@@ -154,7 +154,7 @@ async fn repeated_changes_send_no_more_notices_than_the_limit() {
     }
 }
 
-/// The new network is reported as at login, in addition to the notice of the change.
+/// A new network is reported just as at login, in addition to the notice of the change.
 #[tokio::test]
 async fn a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start().await;

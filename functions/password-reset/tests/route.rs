@@ -171,7 +171,7 @@ async fn an_unconfirmed_address_gets_no_notice_of_a_reset() {
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// The new network is reported as at login, in addition to the notice of the reset.
+/// A new network is reported just as at login, in addition to the notice of the reset.
 #[tokio::test]
 async fn a_reset_from_a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start().await;

@@ -1,10 +1,10 @@
 //! The cryptographic back end of `jsonwebtoken`: verification for every process, and signing for those that
 //! enable it.
 //!
-//! `jsonwebtoken` has one provider per process, and its own back ends link every signer. This one verifies
-//! with `aws-lc-rs`, which the AWS SDK links anyway, and gets signers from a hook, which only the crate
-//! `issuer` sets. So a function that only verifies links no signing code. A process that does both, such as
-//! a test, may set them up in either order.
+//! `jsonwebtoken` has one provider per process, and its own back ends link every signer. This back
+//! end verifies with `aws-lc-rs`, which the AWS SDK links anyway, and gets signers from a hook, which only the
+//! crate `issuer` sets. So a function that only verifies links no signing code. A process that verifies and
+//! signs, such as a test, may set up both in either order.
 
 use std::sync::{Once, OnceLock};
 

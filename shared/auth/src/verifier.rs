@@ -110,7 +110,7 @@ enum Presence {
     Present,
 }
 
-/// Notes that a member is present, even if its value is `null`.
+/// Records that a member is present, even if its value is `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Presence, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| Presence::Present)
 }
@@ -169,7 +169,7 @@ impl<K: KeySource> Verifier<K> {
     }
 }
 
-/// Decodes strict base64url without padding (RFC 7515 §2): no line breaks, no spare bits.
+/// Decodes strict base64url without padding (RFC 7515 §2): no line breaks, and no nonzero spare bits.
 fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)
 }

@@ -58,7 +58,7 @@ impl Hasher {
     /// Hashes a password with a new salt. Call this within a Tokio runtime.
     ///
     /// # Errors
-    /// [`HashError::Failed`] if the runtime is shutting down.
+    /// When the runtime is shutting down ([`HashError::Failed`]).
     pub async fn hash(
         &self,
         password: &Password,
@@ -76,7 +76,7 @@ impl Hasher {
     /// ASVS 6.3.8). Call this within a Tokio runtime.
     ///
     /// # Errors
-    /// [`HashError::Failed`] if the runtime is shutting down.
+    /// When the runtime is shutting down ([`HashError::Failed`]).
     pub async fn verify(
         &self,
         password: &Password,
@@ -99,7 +99,7 @@ impl Hasher {
         Ok(if equal && hash.is_some() { Verdict::Right } else { Verdict::Wrong })
     }
 
-    /// Computes a hash on a thread that may block. If the caller is dropped, the computation still finishes, and the
+    /// Computes a hash on a thread that may block. If the future is dropped, the computation still finishes, and the
     /// next computation waits for the memory.
     async fn compute(
         &self,
@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    /// Fills with a different byte on each call, so that no two salts are equal.
+    /// Fills each buffer with a different byte, so that no two salts are equal.
     #[derive(Default)]
     struct Counting(AtomicU8);
 

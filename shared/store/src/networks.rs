@@ -1,7 +1,7 @@
 //! The networks from which accounts have signed in.
 //!
-//! A network is known under an account's names, which are its username and its address. Names and networks are passed as
-//! tags, which are MACs and reveal neither.
+//! A network is known under an account's names, which are its username and its address. Names and networks are
+//! passed as tags, which are MACs and reveal neither.
 
 use dynamo::Client;
 use futures_util::future::join_all;

@@ -60,7 +60,7 @@ impl Table {
             .table_name(&self.name)
             .set_key(Some(key.attributes()))
             .consistent_read(true);
-        // Boxed, here and below, because the SDK's futures are large.
+        // Box the futures, here and below, because the SDK's futures are large.
         let output = Box::pin(get.send()).await?;
         output.item.map(item::parse).transpose()
     }

@@ -91,7 +91,7 @@ fn alarms_watch_metrics_that_exist() {
     }
 }
 
-/// `cargo xtask cost` multiplies the price of a metric by this number.
+/// `cargo xtask cost` multiplies the price of an alarm's metric by the number of metrics in the template.
 #[test]
 fn the_cost_of_alarms_includes_every_metric_that_they_watch() {
     let count: usize = alarms().values().map(|alarm| watched_metrics(alarm).len()).sum();
@@ -184,14 +184,14 @@ fn mail_without_a_base_for_links_is_refused() {
     assert_eq!(parts[0], serde_json::json!(["MailFrom", ""]), "mail is off");
     assert_eq!(parts[1], serde_json::json!([["MailLinkBase", ""]]), "or links have a base");
     assert_eq!(rule["AssertDescription"], "MailFrom requires MailLinkBase");
-    // The parsed value has no tags: `!And` would look the same.
+    // The parsed value has no tags, so `!And` would look the same.
     let (_, rule) = text.split_once("\n  MailHasLinks:\n").unwrap();
     let tags = rule.split([' ', '[', '\n']).filter(|word| word.starts_with('!')).take(6);
     assert_eq!(tags.collect::<Vec<_>>(), ["!Or", "!Equals", "!Ref", "!Not", "!Equals", "!Ref"]);
 }
 
 /// API Gateway waits 30 s for a route and 10 s for an authorizer ("Quotas for configuring and running an HTTP
-/// API"). A function cancels its calls 2 s before its timeout, and one complete call must fit into the time before that.
+/// API"). A function cancels its calls 2 s before its timeout, and one complete call must fit before that moment.
 #[test]
 fn timeouts_are_within_the_limits_of_api_gateway_and_allow_one_complete_call() {
     let template = fs::read_to_string(Project::here().template()).unwrap();

@@ -20,7 +20,7 @@ const CHOICES: [Costs; 5] = [
     Costs { memory_kib: 7_168, passes: 5 },
 ];
 
-/// The commands about password hashing.
+/// The commands for password hashing.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Argon2Command {
     /// Measure how long a hash takes on one processor of this machine, and estimate the time on Lambda

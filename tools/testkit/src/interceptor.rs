@@ -100,7 +100,8 @@ impl Interceptor {
         *locked(&self.script) = Script::default();
     }
 
-    /// Calls [`reset`](Self::reset), then runs `action` before call number `call`, once all earlier calls have been answered.
+    /// Calls [`reset`](Self::reset), then runs `action` before call number `call`, once all earlier calls have been
+    /// answered.
     pub fn before(&self, call: usize, action: impl Future<Output = ()> + Send + 'static) {
         let action: Action = Box::pin(action);
         *locked(&self.script) = Script { action: Some((call, action)), ..Script::default() };

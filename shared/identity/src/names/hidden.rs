@@ -14,8 +14,8 @@ pub(super) fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-/// Whether `c` is forbidden in names because a reader cannot recognize it: controls, invisible characters,
-/// characters that set the writing direction, and private or unassigned code points. The plain space is not
+/// Whether `c` is forbidden in names because a reader cannot recognize it: control characters, invisible
+/// characters, characters that set the writing direction, and private or unassigned code points. The plain space is not
 /// among them, because the grammar of each kind of name decides whether to allow it.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {

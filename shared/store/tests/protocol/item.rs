@@ -17,7 +17,7 @@ pub(crate) struct Rule {
     pub(crate) mutation: Mutation,
 }
 
-/// A change that breaks the rule, which the checker must notice.
+/// A change that breaks the rule. The checker must detect it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mutation {
     /// The rule is unchanged.
