@@ -42,26 +42,14 @@ pub(crate) enum Answer {
 }
 
 /// A transition of the model and the implementation. Sessions are identified by number. `faults` apply to
-/// consecutive requests, and are few enough for the SDK's retries to succeed.
+/// consecutive requests, and are few enough for the SDK's retries to succeed. `Raise` raises the session
+/// epoch.
 #[derive(Clone, Debug)]
 pub(crate) enum Transition {
-    Login {
-        faults: Vec<Fault>,
-    },
-    Refresh {
-        session: usize,
-        token: Token,
-        pepper: &'static str,
-        faults: Vec<Fault>,
-    },
-    Logout {
-        session: usize,
-        faults: Vec<Fault>,
-    },
-    /// Raises the session epoch.
-    Raise {
-        faults: Vec<Fault>,
-    },
+    Login { faults: Vec<Fault> },
+    Refresh { session: usize, token: Token, pepper: &'static str, faults: Vec<Fault> },
+    Logout { session: usize, faults: Vec<Fault> },
+    Raise { faults: Vec<Fault> },
     Wait(SignedDuration),
 }
 
