@@ -260,8 +260,8 @@ async fn every_login_begins_a_new_session() {
 #[tokio::test]
 async fn every_failure_gets_the_same_answer() {
     let bench = Bench::start().await;
-    let gone = NewUser { username: "disabled", email: None, roles: &[Role::User] };
-    bench.stack.disable(bench.stack.user(gone).await.id).await;
+    let disabled = NewUser { username: "disabled", email: None, roles: &[Role::User] };
+    bench.stack.disable(bench.stack.user(disabled).await.id).await;
     let wrong_password = bench.login("testuser", "another password").await;
     let readable_wrong = readable(&wrong_password);
     assert_eq!(status(&wrong_password), 401);
@@ -280,7 +280,7 @@ async fn every_failure_gets_the_same_answer() {
         json!({"username": "testuser", "password": "y".repeat(1_024)}),
     ] {
         let answer = bench.ask(&login).await;
-        // Compares status, headers and body exactly: all events have the same request id.
+        // Status, headers and body must be equal, because all events have the same request id.
         assert_eq!(answer, wrong_password, "{login}");
         assert_eq!(readable(&answer), readable_wrong, "{login}");
     }
@@ -363,7 +363,7 @@ async fn every_failure_makes_the_same_database_requests() {
     }
 }
 
-/// After the free attempts no password is checked, whether or not the name exists.
+/// After the free attempts, no password is checked, whether or not the name exists.
 #[tokio::test]
 async fn all_spellings_of_a_name_share_one_throttle() {
     let stack = Stack::start().await;
@@ -518,16 +518,16 @@ async fn the_oldest_session_ends_at_the_limit() {
     let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
     let account = stack.user(user).await;
-    let mut begun = Vec::new();
+    let mut ids = Vec::new();
     for _ in 0..5 {
         let login = json!({"username": "testuser", "password": PASSWORD});
         let answer = answer(&route, json_request("login", &login)).await;
-        begun.push(testkit::claims(&token(&answer))["sid"].as_str().unwrap().to_owned());
+        ids.push(testkit::claims(&token(&answer))["sid"].as_str().unwrap().to_owned());
     }
     let sessions = store::Sessions::new(&stack.users(), stack.client());
     let left: BTreeSet<_> =
         sessions.of(account.id).await.unwrap().iter().map(|it| it.id.to_string()).collect();
-    assert_eq!(left, begun[2..].iter().cloned().collect());
+    assert_eq!(left, ids[2..].iter().cloned().collect());
 }
 
 /// The network comes from the gateway, not from a header that the client sends.
@@ -630,7 +630,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
             let email = format!("{username}@example.com");
             let user = NewUser { username: &username, email: Some(&email), roles: &[Role::User] };
             let account = bench.stack.user(user).await;
-            let (action, begun) = concurrent.prepare(&bench.stack, &account).await;
+            let (action, other) = concurrent.prepare(&bench.stack, &account).await;
             interceptor.before(call, action);
             let name = if by == "email" { &email } else { &username };
             let answer = bench.ask(&json!({by: name, "password": PASSWORD})).await;
@@ -640,7 +640,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
                 break;
             }
             let case = format!("{concurrent:?} before call {call} by {by}");
-            let other = begun.await.unwrap();
+            let other = other.await.unwrap();
             match status(&answer) {
                 401 => assert_eq!(body(&answer)["code"], "invalid_credentials", "{case}"),
                 200 => {
@@ -692,7 +692,7 @@ async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_c
     assert!(logins.account(bench.account.id, now.set_in).await.unwrap().is_some());
 }
 
-/// A login that succeeds despite a failed call leaves no counter, either.
+/// A login that succeeds despite a failed call leaves no counters behind, either.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_no_limit() {
     let stack = Stack::start().await;
@@ -720,7 +720,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
             }
         }
     }
-    // All writes to one counter, or to the items of the user, fail.
+    // Make all writes to one kind of counter, or to the user's items, fail.
     for pk in ["COUNTER#NAME", "COUNTER#PAIR", "COUNTER#NETWORK", "USER#"] {
         interceptor.fail_when(move |call| {
             let written = call.operation == "UpdateItem" || call.operation == "PutItem";
@@ -734,13 +734,13 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
     }
     interceptor.reset();
     assert_eq!(status(&ask("203.0.113.7").await), 200);
-    // A wrong password still uses up an attempt.
+    // A wrong password still counts as an attempt.
     let wrong = json!({"username": "testuser", "password": "another password"});
     assert_eq!(status(&answer(&route, json_request("login", &wrong)).await), 401);
     assert_eq!(stack.counted().await.len(), 3);
 }
 
-/// Without secrets no token can be issued, so checking a password would only help a guesser.
+/// Without the secrets, no token can be issued, so checking a password would only help a guesser.
 #[tokio::test]
 async fn without_secrets_no_password_is_checked() {
     for secret in ["SIGNING_KEYS_SECRET", "PEPPERS_SECRET"] {

@@ -2,14 +2,14 @@
 //! table.
 //!
 //! The stream contains only keys. The function reads an outbox item by its key and deletes it after sending the
-//! email, so an event that is delivered again finds nothing. If an event is delivered again before the
-//! deletion, the function sends the same email again with the same code, because it derives the code from the
-//! email's id. The state of the code (whether it has been used, and how often its digits have been tried) is
-//! kept.
+//! email. If Lambda delivers the event again after that, there is nothing to send. If Lambda delivers it again
+//! before the deletion, the function sends the same email with the same code, because it derives the code from
+//! the email's id. The state of the code (whether it has been used, and how often its digits have been tried)
+//! is kept.
 //!
-//! An address gets notices only if its owner has confirmed it, and at most ten of them a day. An email that can
-//! never be sent is given up after the first attempt. Lambda delivers records in order, so a record that keeps
-//! failing would hold up all others.
+//! An address gets notices only if its owner has confirmed it, and at most ten of them a day. The function
+//! drops an email that can never be sent after the first attempt. Lambda delivers records in order, so a record
+//! that keeps failing would hold up all others.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -39,7 +39,7 @@ mod notices;
 
 /// How long one email may take. This covers reading its item, its account and the secrets, counting a notice,
 /// storing a code, and sending the email, each with a deadline of 6 s. The timeout in the template covers a
-/// batch.
+/// whole batch.
 pub const MAIL_DEADLINE: Duration = Duration::from_secs(50);
 
 /// Sends the emails in the outbox.
@@ -121,7 +121,7 @@ impl EventHandler for MailerFunction {
 
     async fn handle(&self, event: StreamEvent) -> Result<BatchAnswer, Infallible> {
         let mut answer = BatchAnswer::default();
-        // Sequentially, so that two emails to one address are sent in order.
+        // Handle the records one by one, so that two emails to one address are sent in order.
         for record in event.records {
             answer.failures.extend(self.handle_record(record).await);
         }
@@ -135,7 +135,7 @@ enum Outcome {
     /// The email was sent, with the template of this name.
     Sent(&'static str),
     /// The email has no recipient. For example, no account has the address, the account is disabled, its owner
-    /// has not confirmed the address, or such notices are switched off.
+    /// has not confirmed the address, or notices of this kind are switched off.
     NoRecipient,
     /// The address has reached its daily limit of notices.
     LimitReached,
@@ -170,12 +170,12 @@ impl MailerFunction {
         };
         // Box the future, because the SDK's futures are large.
         let process = AssertUnwindSafe(Box::pin(self.process(id))).catch_unwind();
-        let posted = match tokio::time::timeout(MAIL_DEADLINE, process).await {
-            Ok(Ok(posted)) => posted,
+        let result = match tokio::time::timeout(MAIL_DEADLINE, process).await {
+            Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(MailerError::Panic),
             Err(_) => Err(MailerError::Deadline),
         };
-        let error = posted.err()?;
+        let error = result.err()?;
         if let MailerError::Mail(MailError::Refused(refusal)) = &error {
             let (mail_id, error) = (id.to_string(), &**refusal as &dyn Error);
             Metric::MailsFailed.add(1.0);
@@ -188,7 +188,7 @@ impl MailerFunction {
             tracing::error!(event = "mail_failed", mail_id, error, "mail");
             return Some(Failure { sequence_number: dynamodb.sequence_number });
         }
-        // The email will never be sent. If this deletion fails, the table's TTL deletes the item.
+        // Delete the item, because the email will never be sent. If that fails, the table's TTL deletes the item.
         if let Err(error) = self.mailings.done(id).await {
             let (mail_id, error) = (id.to_string(), &error as &dyn Error);
             tracing::warn!(event = "mail_not_deleted", mail_id, error, "mail");
@@ -196,17 +196,17 @@ impl MailerFunction {
         None
     }
 
-    /// Sends an email unless its item is gone, it has expired, or it has no recipient.
+    /// Sends an email unless its item is gone, the email has expired, or it has no recipient.
     async fn process(&self, id: MailId) -> Result<(), MailerError> {
         let Some(outgoing) = self.mailings.find(id).await? else { return Ok(()) };
-        let posted = if outgoing.expires_at <= self.clock.now() {
+        let outcome = if outgoing.expires_at <= self.clock.now() {
             Outcome::Expired
         } else {
             self.send(id, outgoing).await?
         };
         self.mailings.done(id).await?;
         let mail_id = id.to_string();
-        let (outcome, letter) = match posted {
+        let (outcome, letter) = match outcome {
             Outcome::Sent(letter) => {
                 Metric::MailsSent.add(1.0);
                 ("sent", letter)
@@ -290,15 +290,15 @@ impl MailerFunction {
     ) -> Result<Outcome, MailerError> {
         let reserved = self.budget.reserve(to.email().canonical(), by).await?;
         let Some(receipt) = reserved else { return Ok(Outcome::LimitReached) };
-        let posted = self.deliver(id, to.email(), letter).await;
-        // The notice was not sent, so it must not count. The next try reserves again.
-        if posted.is_err()
+        let result = self.deliver(id, to.email(), letter).await;
+        // The notice was not sent, so it must not count against the limit. The next try reserves it again.
+        if result.is_err()
             && let Err(error) = receipt.give_back().await
         {
             let (mail_id, error) = (id.to_string(), &error as &dyn Error);
             tracing::warn!(event = "notice_counted", mail_id, error, "mail");
         }
-        posted
+        result
     }
 
     /// Derives the code of an email, and stores the code's state before the email is sent.
@@ -355,7 +355,7 @@ fn coded(code: &MailedCode) -> CodeContent<'_> {
     }
 }
 
-/// An email could not be sent.
+/// The reason why an email could not be sent.
 #[derive(Debug, thiserror::Error)]
 enum MailerError {
     /// The record's key is not the key of an outbox item.
@@ -382,7 +382,7 @@ enum MailerError {
 }
 
 impl MailerError {
-    /// Whether every further try would fail, too: a newer version wrote the item, the text cannot be rendered,
+    /// Whether every further try would also fail: a newer version wrote the item, the text cannot be rendered,
     /// SES refuses the email, or the mailer has a bug.
     fn is_final(&self) -> bool {
         match self {

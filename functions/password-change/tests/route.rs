@@ -83,7 +83,7 @@ impl Bench {
         Hasher::new().verify(&password, Some(&hash)).await.unwrap() == Verdict::Right
     }
 
-    /// Whether the session of a token is valid.
+    /// Whether a token's session is valid.
     async fn is_valid(&self, token: &str) -> bool {
         let claims = claims(token);
         let session: SessionId = claims["sid"].as_str().unwrap().parse().unwrap();
@@ -154,7 +154,7 @@ async fn repeated_changes_send_no_more_notices_than_the_limit() {
     }
 }
 
-/// The new network is reported as at login, in addition to the notice of the change.
+/// A new network is reported just as at login, in addition to the notice of the change.
 #[tokio::test]
 async fn a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start().await;
@@ -244,7 +244,7 @@ async fn a_disabled_account_cannot_change_its_password() {
     let token = bench.token().await;
     bench.stack.disable(bench.account.id).await;
     assert_eq!(status(&bench.change(&token, PASSWORD, NEW).await), 401);
-    // This also holds if the account is disabled during the request.
+    // The same is true if the account is disabled during the request.
     let stored = bench.hashes().of(&bench.account).await.unwrap().unwrap();
     let session = bench.stack.new_session(bench.account.epoch.next());
     let new = identity::StoredHash::new("hash");
@@ -298,7 +298,7 @@ async fn a_change_that_loses_a_race_begins_no_session() {
             let user = NewUser { username: &username, email: Some(&email), roles: &[Role::User] };
             let account = bench.stack.user(user).await;
             let token = bench.stack.sign_in(&account).await;
-            let (action, begun) = concurrent.prepare(&bench.stack, &account).await;
+            let (action, other) = concurrent.prepare(&bench.stack, &account).await;
             interceptor.before(call, action);
             let answer = bench.change(&token, PASSWORD, NEW).await;
             let calls = interceptor.calls();
@@ -308,7 +308,7 @@ async fn a_change_that_loses_a_race_begins_no_session() {
             }
             let case = format!("{concurrent:?} before call {call}");
             assert!(matches!(status(&answer), 401 | 403), "{case}: {}", status(&answer));
-            let other = begun.await.unwrap();
+            let other = other.await.unwrap();
             let sessions = store::Sessions::new(&bench.stack.users(), bench.stack.client());
             for session in sessions.of(account.id).await.unwrap() {
                 let lives = bench.stack.lives(account.id, session.id).await;

@@ -187,7 +187,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
 }
 
 #[tokio::test]
-async fn an_unanswered_call_uses_up_no_limit() {
+async fn an_unanswered_call_counts_against_no_limit() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     bench.route =

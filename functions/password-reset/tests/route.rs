@@ -120,7 +120,7 @@ async fn a_link_sets_the_password_once_and_ends_all_sessions() {
     assert_eq!((status(&answer), body(&answer)), (204, Value::Null));
     assert_eq!(bench.valid_sessions().await, 0);
     assert_eq!((bench.login(PASSWORD).await, bench.login(NEW).await), (401, 200));
-    // The owner gets a notice, and both forms of the code are used up.
+    // The owner gets a notice, and neither form of the code works again.
     let notice = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
     assert_eq!(notice.subject, "Latchkey: your password has been changed");
     assert!(is_wrong(&bench.by_token(&mail, "another passphrase").await));
@@ -171,7 +171,7 @@ async fn an_unconfirmed_address_gets_no_notice_of_a_reset() {
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// The new network is reported as at login, in addition to the notice of the reset.
+/// A new network is reported just as at login, in addition to the notice of the reset.
 #[tokio::test]
 async fn a_reset_from_a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start().await;
@@ -411,7 +411,7 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// An outage does not use up a try at the digits, either.
+/// An outage does not cost a try at the digits, either.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_no_limit() {
     for by_digits in [false, true] {
@@ -432,7 +432,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
             assert!(matches!(status(&answer), 204 | 500), "{call}: {}", status(&answer));
             let mut counted = bench.stack.counted().await;
             if status(&answer) == 204 {
-                // The code is used up, so its counter no longer matters.
+                // The code has been used, so its counter no longer matters.
                 counted.retain(|key, _| !key.starts_with("DIGITS#"));
             }
             assert_eq!(counted, BTreeMap::new(), "{by_digits} {call}");
@@ -474,7 +474,7 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
     assert_eq!((bench.login(PASSWORD).await, bench.login(NEW).await), (401, 200));
 }
 
-/// Strangers who use up the free attempts of the name must not lock out the owner, who has just reset the password.
+/// Strangers who use up the free attempts for a name must not lock out the owner, who has just reset the password.
 #[tokio::test]
 async fn a_reset_makes_its_network_known_and_forgets_all_others() {
     let bench = Bench::start().await;

@@ -1,10 +1,10 @@
 //! The cryptographic back end of `jsonwebtoken`: verification for every process, and signing for those that
 //! enable it.
 //!
-//! `jsonwebtoken` has one provider per process, and its own back ends link every signer. This one verifies
-//! with `aws-lc-rs`, which the AWS SDK links anyway, and gets signers from a hook, which only the crate
-//! `issuer` sets. So a function that only verifies links no signing code. A process that does both (a test)
-//! may set them up in either order.
+//! `jsonwebtoken` has one provider per process, and its own back ends link every signer. This back
+//! end verifies with `aws-lc-rs`, which the AWS SDK links anyway, and gets signers from a hook, which only the
+//! crate `issuer` sets. So a function that only verifies links no signing code. A process that verifies and
+//! signs, such as a test, may set up both in either order.
 
 use std::sync::{Once, OnceLock};
 
@@ -79,7 +79,7 @@ struct PublicKeyVerifier {
 }
 
 enum Kind {
-    /// The 32 bytes of RFC 8032.
+    /// The 32 bytes of the public key (RFC 8032 §5.1.5).
     Ed25519(Vec<u8>),
     /// An uncompressed point (SEC 1, 2.3.3). Signatures have a fixed length (RFC 7518 §3.4).
     P256(Vec<u8>),

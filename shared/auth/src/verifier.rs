@@ -16,7 +16,7 @@ use process::{Clock, Fault, FaultKind, Reader, Settings};
 /// The maximum length of a token, in bytes. Latchkey's own tokens are well under 1 KiB.
 pub const MAX_TOKEN_BYTES: usize = 4096;
 
-/// How far the clocks of issuer and verifier may differ, in seconds.
+/// The maximum difference between the clocks of the issuer and the verifier, in seconds.
 pub const LEEWAY_SECONDS: i64 = 30;
 
 /// The issuer whose tokens are valid, and the audience that they must name.
@@ -110,7 +110,7 @@ enum Presence {
     Present,
 }
 
-/// Notes that a member is present, even if its value is `null`.
+/// Records that a member is present, even if its value is `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Presence, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| Presence::Present)
 }
@@ -121,7 +121,7 @@ impl<K: KeySource> Verifier<K> {
         Self { rules, keys, clock }
     }
 
-    /// The time by this verifier's clock.
+    /// The current time on this verifier's clock.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -134,7 +134,8 @@ impl<K: KeySource> Verifier<K> {
     /// Verifies a JWS in compact form (RFC 7515 §7.1) and returns its claims.
     ///
     /// # Errors
-    /// The first rule that the token breaks, or [`TokenError::Keys`] if the keys are not available.
+    /// When the token breaks a rule (the error names the first one that it breaks), or when the keys are not available
+    /// ([`TokenError::Keys`]).
     pub async fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
@@ -168,12 +169,12 @@ impl<K: KeySource> Verifier<K> {
     }
 }
 
-/// Decodes strict base64url without padding (RFC 7515 §2): no line breaks, no spare bits.
+/// Decodes strict base64url without padding (RFC 7515 §2): no line breaks, and no nonzero spare bits.
 fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)
 }
 
-/// The reason why a token was refused. Only for logs: a client learns only that the token is invalid.
+/// The reason why a token was refused. It is only logged, and the client learns only that the token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Longer than [`MAX_TOKEN_BYTES`].
@@ -182,7 +183,7 @@ pub enum TokenError {
     /// Not three parts of base64url, or an invalid header.
     #[error("the token is malformed")]
     Malformed,
-    /// The header has `crit` (RFC 7515 §4.1.11); no extension is supported.
+    /// The header has `crit` (RFC 7515 §4.1.11), but no extension is supported.
     #[error("the token has critical extensions")]
     Critical,
     /// `typ` is not `at+jwt`.

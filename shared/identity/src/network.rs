@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The network that a request comes from: an IPv4 address, or an IPv6 prefix. A /64 is the usual prefix of one
-/// customer; some have a /48.
+/// The network that a request comes from: an IPv4 address, or an IPv6 prefix. A customer usually
+/// has a /64, and some have a /48.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Network(Prefix);
@@ -35,7 +35,7 @@ impl Network {
         })
     }
 
-    /// The IPv6 /48 that contains this /64.
+    /// The IPv6 /48 that contains this /64. `None` if this network is not a /64.
     #[must_use]
     pub const fn wider(self) -> Option<Self> {
         match self.0 {

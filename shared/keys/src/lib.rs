@@ -1,8 +1,8 @@
 //! The public key set in the `KeysTable`, as a [`KeySource`].
 //!
 //! The set is one item, which also contains the global epoch. A function reads it at startup and caches it by the
-//! rules of [`cache`]: for [`FRESH_SECONDS`], and for [`STALE_SECONDS`] more while reads fail. After that, the
-//! answer is 503. A `kid` that is not in the set causes another read, but at most one every
+//! rules of [`cache`]: for [`FRESH_SECONDS`], and for [`STALE_SECONDS`] more while reads fail. After that,
+//! requests get a 503. A `kid` that is not in the set causes another read, but at most one every
 //! [`UNKNOWN_KID_SECONDS`], so that a stranger with invented key ids cannot turn every request into a read.
 //!
 //! Anyone who can write this table can forge any user's tokens, so only the function that rotates keys may write it.
@@ -18,10 +18,11 @@ use jiff::SignedDuration;
 use process::{Clock, Metric, Reader, Settings};
 pub use record::{KeyState, KeysError, KeysTable, Published, PublishedKey, Record};
 
-/// How long a set stays fresh after it was read, in seconds: the maximum, and the default.
+/// How long a set stays fresh after it is read, in seconds. This is both the maximum and the default.
 pub const FRESH_SECONDS: i64 = 300;
 
-/// How much longer a set is served while reads fail, in seconds, but never longer than it was fresh.
+/// How much longer a set is served while reads fail, in seconds. If a shorter fresh time is configured, that time
+/// applies here, too.
 pub const STALE_SECONDS: i64 = 300;
 
 /// The shortest time between two reads for unknown key ids, in seconds.
@@ -85,7 +86,7 @@ impl Settings for CacheSeconds {
 pub struct MaxAgeSeconds(u32);
 
 impl MaxAgeSeconds {
-    /// The maximum, and the default.
+    /// The default, which is also the maximum.
     const DEFAULT: u32 = 600;
 
     /// The number of seconds.
@@ -94,7 +95,7 @@ impl MaxAgeSeconds {
         self.0
     }
 
-    /// The time as a duration.
+    /// The same time as a duration.
     #[must_use]
     pub fn duration(self) -> SignedDuration {
         SignedDuration::from_secs(self.0.into())
@@ -154,7 +155,7 @@ impl TableKeys {
     }
 
     /// Reads the set when a function starts. If that fails, the function still starts, and the next request
-    /// reads it.
+    /// reads the set.
     pub async fn warm(&self) {
         // The cache logs a failure.
         let _ = self.cache.get().await;
@@ -170,14 +171,14 @@ impl TableKeys {
     /// Returns the whole set: a fresh one, or the previous one while reads fail.
     ///
     /// # Errors
-    /// The set cannot be read, and the previous one is too old.
+    /// When the set cannot be read and the previous one is too old.
     pub async fn set(&self) -> Result<Arc<PublicKeySet>, KeyError> {
         let kept = self.cache.get().await.map_err(unreadable)?;
         Ok(Arc::clone(&kept.set))
     }
 }
 
-/// Drops the cause, which is in the log.
+/// Drops the cause, which the cache has logged.
 fn unreadable(_: KeysError) -> KeyError {
     KeyError
 }

@@ -39,7 +39,7 @@ pub trait Function: Sized + Send + Sync + 'static {
 /// The description that a function's binary prints when started with `--describe`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Description<E: 'static> {
-    /// The common name of the function, its folder, its package and its event.
+    /// The name that the function shares with its folder, its package and its event file.
     pub name: &'static str,
     /// The endpoints. A function that serves no HTTP has none.
     pub endpoints: &'static [E],
@@ -47,7 +47,7 @@ pub struct Description<E: 'static> {
     pub access: String,
 }
 
-/// Runs `F` as a Lambda function. With `--describe` it prints `description` instead.
+/// Runs `F` as a Lambda function. With `--describe`, prints `description` instead.
 ///
 /// The runtime has one thread: a Lambda instance handles one request at a time, and a multi-threaded runtime would
 /// cost several times as much processor time.

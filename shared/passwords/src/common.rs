@@ -1,4 +1,4 @@
-//! The most common passwords, and whether a text is one of them.
+//! The lists of common passwords.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -12,9 +12,9 @@ use crate::list::List;
 /// sorted.
 const LIST: &str = include_str!("../data/common-passwords.txt");
 
-/// Whether the list contains `text`, which the caller has lower-cased.
+/// Whether the list contains `text`, which must be in lower case.
 ///
-/// Searches the text of the file directly, so that the cold start builds no table.
+/// Searches the file's text directly, so that a cold start does not have to build a table.
 pub(crate) fn contains(text: &str) -> bool {
     let mut rest = LIST;
     while !rest.is_empty() {
@@ -35,7 +35,7 @@ pub(crate) fn contains(text: &str) -> bool {
 pub(crate) struct CommonList(HashSet<Box<str>>);
 
 impl CommonList {
-    /// Whether the list contains `text`, which the caller has lower-cased. The case of the list is ignored.
+    /// Whether the list contains `text`, which must be in lower case. The case of the list's lines is ignored.
     pub(crate) fn contains(&self, text: &str) -> bool {
         self.0.contains(text)
     }
@@ -64,11 +64,11 @@ impl List for CommonList {
 /// The reason why a file is not a list of common passwords.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommonListError {
-    #[error("cannot be read")]
+    #[error("it cannot be read")]
     Unreadable(#[from] io::Error),
-    #[error("is not UTF-8 in line {0}")]
+    #[error("line {0} is not UTF-8")]
     NotUtf8(usize),
-    #[error("contains no password")]
+    #[error("it contains no password")]
     Empty,
 }
 
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_found_and_nothing_else() {
+    fn exactly_the_listed_passwords_are_found() {
         for line in LIST.lines() {
             assert!(contains(line), "{line}");
             assert!(!contains(&line[1..]) || LIST.lines().any(|other| other == &line[1..]));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_additional_list_is_read_in_nfc_and_lower_case() {
+    fn an_additional_list_is_normalized_to_nfc_and_lower_case() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("list");
         let read = |bytes: &[u8]| {
@@ -126,8 +126,8 @@ mod tests {
             assert!(!list.contains(text), "{text:?}");
         }
         let error = |bytes| read(bytes).err().unwrap().to_string();
-        assert_eq!(error(b"one\ntwo\ncaf\xe9\n"), "is not UTF-8 in line 3");
-        assert_eq!(error(b"\n\n"), "contains no password");
+        assert_eq!(error(b"one\ntwo\ncaf\xe9\n"), "line 3 is not UTF-8");
+        assert_eq!(error(b"\n\n"), "it contains no password");
         fs::remove_file(&path).unwrap();
         assert!(matches!(CommonList::read(&path), Err(CommonListError::Unreadable(_))));
     }

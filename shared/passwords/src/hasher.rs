@@ -12,7 +12,7 @@ use crate::cost::{OUTPUT_OCTETS, PARAMS, SALT_OCTETS};
 use crate::hash::{Argon2id, Kind};
 use crate::{HashError, Password, PasswordHash};
 
-/// Hashes passwords with argon2id and verifies them, one at a time, on a separate thread. A clone shares the memory.
+/// Hashes passwords with argon2id and verifies them, one at a time, on a separate thread. Clones share the memory.
 #[derive(Clone)]
 pub struct Hasher {
     memory: Arc<Mutex<Memory>>,
@@ -31,18 +31,18 @@ struct Memory(Vec<Block>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// The hash is a hash of this password.
+    /// The password matches the hash.
     Right,
-    /// The hash is a hash of another password, or the user does not exist.
+    /// The password does not match the hash, or the user does not exist.
     Wrong,
 }
 
 impl Hasher {
     /// Allocates the memory, 19 MiB, and touches every page of it. Call this once, at the cold start, when Lambda
-    /// gives a function more processor time than during a request. The first login then need not wait for it.
+    /// gives a function more processor time than during a request. The first login then does not have to wait for this.
     ///
     /// # Panics
-    /// Never: the parameters are constants, and a test uses them.
+    /// Never, because the parameters are constants, and a test uses them.
     #[must_use]
     pub fn new() -> Self {
         let salt = Salt::new(&[0; SALT_OCTETS]).expect("a salt of 16 octets is within bounds");
@@ -58,7 +58,7 @@ impl Hasher {
     /// Hashes a password with a new salt. Call this within a Tokio runtime.
     ///
     /// # Errors
-    /// [`HashError::Failed`] if the runtime is shutting down.
+    /// When the runtime is shutting down ([`HashError::Failed`]).
     pub async fn hash(
         &self,
         password: &Password,
@@ -76,7 +76,7 @@ impl Hasher {
     /// ASVS 6.3.8). Call this within a Tokio runtime.
     ///
     /// # Errors
-    /// [`HashError::Failed`] if the runtime is shutting down.
+    /// When the runtime is shutting down ([`HashError::Failed`]).
     pub async fn verify(
         &self,
         password: &Password,
@@ -99,7 +99,7 @@ impl Hasher {
         Ok(if equal && hash.is_some() { Verdict::Right } else { Verdict::Wrong })
     }
 
-    /// Computes a hash on a thread that may block. If the caller is dropped, the computation still finishes, and the
+    /// Computes a hash on a thread that may block. If the future is dropped, the computation still finishes, and the
     /// next computation waits for the memory.
     async fn compute(
         &self,
@@ -110,7 +110,7 @@ impl Hasher {
     ) -> Result<Output, HashError> {
         let (memory, password) = (Arc::clone(&self.memory), password.share());
         tokio::task::spawn_blocking(move || {
-            // If an earlier computation panicked, this one overwrites the blocks that it left.
+            // If an earlier computation panicked, its leftover blocks are overwritten now.
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
             measured(|| memory.argon2id(&password, params, &salt, octets))
         })
@@ -121,9 +121,9 @@ impl Hasher {
 
 /// Calls `hash` and records the time that it took.
 fn measured<T>(hash: impl FnOnce() -> T) -> T {
-    let begun = Instant::now();
+    let start = Instant::now();
     let result = hash();
-    Metric::HashTime.add(begun.elapsed().as_secs_f64() * 1e3);
+    Metric::HashTime.add(start.elapsed().as_secs_f64() * 1e3);
     result
 }
 
@@ -135,7 +135,7 @@ impl Memory {
         salt: &Salt,
         octets: usize,
     ) -> Result<Output, HashError> {
-        // A stored hash may need more memory than new ones, within bounds. That memory is freed afterwards.
+        // A stored hash may need more memory than a new one, within limits. That memory is freed afterwards.
         let mut larger = Vec::new();
         let blocks = if params.block_count() <= self.0.len() {
             &mut self.0
@@ -176,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    /// Fills with a different byte on each call, so that no two salts are equal.
+    /// Fills each buffer with a different byte, so that no two salts are equal.
     #[derive(Default)]
     struct Counting(AtomicU8);
 
@@ -200,8 +200,8 @@ mod tests {
 
     /// Hashes from another implementation (argon2-cffi 25.1, which uses the reference implementation):
     /// `argon2.low_level.hash_secret(password, salt, time_cost=…, memory_cost=…, parallelism=…,
-    /// hash_len=32, type=Type.ID, version=19)`. The first one has our parameters and the salt `somesaltsomesalt`, the
-    /// second one more memory, passes and lanes, and the salt `0123456789abcdef`.
+    /// hash_len=32, type=Type.ID, version=19)`. The first one has our parameters and the salt `somesaltsomesalt`. The
+    /// second one has more memory, passes and lanes, and the salt `0123456789abcdef`.
     const FOREIGN: [(&str, &str); 2] = [
         (
             "correct horse battery staple",
@@ -218,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn hashes_from_another_implementation_are_verified() {
         let hasher = Hasher::new();
-        // Twice, so that the larger memory comes between two hashes with the current costs.
+        // Verify both twice, so that a hash with more memory comes between two with the current costs.
         for (text, stored) in FOREIGN.into_iter().chain(FOREIGN) {
             let stored = PasswordHash::from_stored(&StoredHash::new(stored)).unwrap();
             assert_eq!(verify(&hasher, text, &stored).await, Verdict::Right);

@@ -350,7 +350,10 @@ mod tests {
             assert_eq!(error.kind(), FaultKind::Internal);
             format!("{error}: {}", error.source().unwrap())
         };
-        assert_eq!(error(), "the file named by PASSWORD_COMMON_FILE is unusable: cannot be read");
+        assert_eq!(
+            error(),
+            "the file named by PASSWORD_COMMON_FILE is unusable: it cannot be read"
+        );
         fs::write(&common, "Sommerregen").unwrap();
         assert_eq!(
             error(),

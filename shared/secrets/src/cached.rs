@@ -14,12 +14,12 @@ use crate::{Config, Secret, SecretError};
 /// How much longer a value is served while reads fail, in seconds.
 pub const STALE_SECONDS: i64 = 300;
 
-/// How long a value stays fresh after it was read, in seconds.
+/// How long a value stays fresh after it is read, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSeconds(i64);
 
 impl CacheSeconds {
-    /// The maximum, and the default.
+    /// The maximum, which is also the default.
     pub const MAX: i64 = 60;
 }
 
@@ -43,7 +43,7 @@ impl Default for CacheSeconds {
 /// A secret parsed as a `T`, cached by the rules of [`cache`].
 pub struct Cached<T: Parsed>(Cache<SecretOf<T>>);
 
-/// Shows no value.
+/// Does not show the value.
 impl<T: Parsed> fmt::Debug for Cached<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Cached").field(&self.0.source().secret).finish()
@@ -55,7 +55,7 @@ pub trait Parsed: FromStr<Err: fmt::Display> + Send + Sync + 'static {}
 
 impl<T: FromStr<Err: fmt::Display> + Send + Sync + 'static> Parsed for T {}
 
-/// A secret that contains a `T`, as a source of a cache.
+/// A secret that contains a `T`, as the source of a cache.
 struct SecretOf<T> {
     secret: Secret,
     of: PhantomData<fn() -> T>,
@@ -145,7 +145,7 @@ impl<T: Parsed> Cached<T> {
     /// Returns a fresh value, or the previous one while reads fail.
     ///
     /// # Errors
-    /// The secret cannot be read, and the previous value is too old.
+    /// When the secret cannot be read and the previous value is too old.
     pub async fn get(&self) -> Result<Arc<T>, SecretError> {
         self.0.get().await
     }

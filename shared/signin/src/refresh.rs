@@ -15,8 +15,8 @@ impl Ready<'_> {
     /// user would lose the session. Nothing is read or written for a token that this service did not issue.
     ///
     /// # Errors
-    /// [`SignInError::RefreshToken`] or [`SignInError::Refused`] when the token or its session is invalid; another
-    /// error when a service cannot be reached.
+    /// When the token or its session is invalid ([`SignInError::RefreshToken`] or [`SignInError::Refused`]), or when a
+    /// service cannot be reached (any other error).
     pub async fn refresh(
         &self,
         rotations: &Rotations,
@@ -46,7 +46,7 @@ impl Ready<'_> {
     }
 }
 
-/// The session, if the token is its current one or was superseded within the grace.
+/// The session, if the token is its current one or was superseded within the grace period.
 fn live(refreshed: Refreshed, token: RefreshToken) -> Result<Session, SignInError> {
     Err(SignInError::Refused(match refreshed {
         Refreshed::Live(session, _) => return Ok(*session),

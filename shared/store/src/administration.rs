@@ -13,7 +13,7 @@ use crate::table::{Config, StoreError, Table};
 pub struct Administration(Table);
 
 impl Administration {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))

@@ -9,8 +9,9 @@
 //! The rule uses the time at which the function received the request. The function's update, or a retry of it,
 //! may reach the table after the session has rotated again. Then the token is two rotations behind, although
 //! it was presented within the grace period. The chain therefore also stores the time of the second-to-last
-//! rotation, and the grace period of a token begins when it was superseded, whether it is one or two rotations
-//! behind. Without this, the model checker (`tests/protocol`) finds that an honest client can lose its session.
+//! rotation, and the grace period of a token begins when the token is superseded, whether it is one or two
+//! rotations behind. Without this, the model checker (`tests/protocol`) finds that an honest client can lose its
+//! session.
 //!
 //! The rule contains no database code. The implementation, the model that the tests compare it with, and the
 //! model checker all use it.

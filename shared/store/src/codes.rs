@@ -177,7 +177,7 @@ impl Table {
 pub struct Mailings(Table);
 
 impl Mailings {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
@@ -262,7 +262,7 @@ impl Mailings {
 pub struct Codes(Table);
 
 impl Codes {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))

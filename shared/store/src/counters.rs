@@ -71,7 +71,7 @@ enum Added {
 }
 
 impl Counters {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::key::Key;
 use crate::table::{Config, StoreError, Table};
 
-/// Creates and checks invitations. [`Registrations`](crate::Registrations) uses them up.
+/// Creates and checks invitations. [`Registrations`](crate::Registrations) redeems them.
 #[derive(Clone, Debug)]
 pub struct Invites(Table);
 
@@ -23,7 +23,7 @@ struct InviteItem {
 }
 
 impl Invites {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))

@@ -76,7 +76,7 @@ impl NewSession {
 }
 
 impl Logins {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client, limits: SessionLimits) -> Self {
         Self { table: Table::new(config, client), limits }

@@ -1,7 +1,7 @@
 //! The networks from which accounts have signed in.
 //!
-//! They are known under an account's names: its username and its address. Names and networks are passed as
-//! tags, which are MACs and reveal neither.
+//! A network is known under an account's names, which are its username and its address. Names and networks are
+//! passed as tags, which are MACs and reveal neither.
 
 use dynamo::Client;
 use futures_util::future::join_all;
@@ -30,13 +30,13 @@ struct Known {
 }
 
 impl KnownNetworks {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
     }
 
-    /// Until when a network is known under a name. `None` if it is not known at `now`.
+    /// Returns the time until which a network is known under a name, or `None` if it is not known at `now`.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -56,7 +56,7 @@ impl KnownNetworks {
     /// # Errors
     /// When the table cannot be read.
     pub async fn any_known(&self, name: &str, now: Timestamp) -> Result<bool, StoreError> {
-        // One item is not enough, because expired items may not have been deleted yet.
+        // Read more than one item, because some may have expired and not have been deleted yet.
         let mut pages = self.0.query(&KeyPrefix::known_networks(name)).page_size(PAGE).send();
         let Some(page) = pages.next().await else { return Ok(false) };
         let known = page?.items.unwrap_or_default().into_iter().map(item::parse::<Known>);

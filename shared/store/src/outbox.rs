@@ -168,7 +168,7 @@ impl Table {
 pub struct Outbox(Table);
 
 impl Outbox {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))

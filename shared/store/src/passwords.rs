@@ -23,7 +23,7 @@ pub struct Passwords {
 pub struct Hashes(Table);
 
 impl Hashes {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
@@ -50,7 +50,7 @@ pub enum Changed {
 }
 
 impl Passwords {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client, limits: SessionLimits) -> Self {
         Self { table: Table::new(config, client), limits }

@@ -88,7 +88,7 @@ const USERNAME_CLAIM: usize = 0;
 const FIRST_OPTIONAL: usize = 3;
 
 impl Registrations {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))

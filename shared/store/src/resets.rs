@@ -41,7 +41,7 @@ pub(crate) fn unchanged(account: &Account) -> Condition {
 }
 
 impl Resets {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
@@ -82,7 +82,7 @@ impl Resets {
 }
 
 impl Verifications {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))

@@ -201,7 +201,7 @@ pub struct Rotation<'a> {
 }
 
 impl Rotations {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client, limits: SessionLimits, grace: Grace) -> Self {
         Self { table: Table::new(config, client), limits, grace }
@@ -314,7 +314,7 @@ impl Rotations {
 pub struct Endings(Table);
 
 impl Endings {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
@@ -334,7 +334,7 @@ impl Endings {
 pub struct Epochs(Table);
 
 impl Epochs {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
@@ -356,7 +356,7 @@ impl Epochs {
 pub struct Sessions(Table);
 
 impl Sessions {
-    /// Creates a handle on the table that `config` names.
+    /// Creates a handle to the table that `config` names.
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))

@@ -60,7 +60,7 @@ impl Table {
             .table_name(&self.name)
             .set_key(Some(key.attributes()))
             .consistent_read(true);
-        // Boxed, here and below, because the SDK's futures are large.
+        // Box the futures, here and below, because the SDK's futures are large.
         let output = Box::pin(get.send()).await?;
         output.item.map(item::parse).transpose()
     }
@@ -168,7 +168,7 @@ impl Table {
             .as_service_error()
             .is_some_and(TransactWriteItemsError::is_transaction_canceled_exception);
         let error = StoreError::from(error);
-        // Any other transient error leaves the outcome of an unanswered earlier attempt open.
+        // After any other transient error, the outcome of an unanswered earlier attempt remains unknown.
         let is_final = error.kind() != FaultKind::Unavailable;
         if is_refused && (is_canceled || is_final || !unanswered.any()) {
             Err(TransactError::Refused(error))
@@ -235,8 +235,8 @@ pub enum StoreError {
     /// The account does not exist.
     #[error("the account does not exist")]
     Absent,
-    /// The database contradicts itself: for example, it reports that a condition failed, and returns an item for
-    /// which the condition holds.
+    /// The database contradicts itself: for example, it reports that a condition failed, but returns an item that
+    /// meets the condition.
     #[error("the database contradicts itself")]
     Contradiction,
 }

@@ -271,7 +271,7 @@ async fn the_failures_of_one_network_are_limited() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn successes_behind_one_ip_address_use_up_no_limit() {
+async fn successes_behind_one_ip_address_count_against_no_limit() {
     let bench = Bench::start().await;
     let throttle = Arc::new(bench.throttle(&[]));
     for _ in 0..10 {
@@ -724,7 +724,7 @@ async fn mails_to_an_address_are_also_counted_per_ipv6_slash_48() {
 }
 
 #[tokio::test]
-async fn successes_in_an_ipv6_slash_48_use_up_no_limit() {
+async fn successes_in_an_ipv6_slash_48_count_against_no_limit() {
     let bench = Bench::start().await;
     let settings = [("THROTTLE_PAIR_FREE", "1"), ("THROTTLE_NETWORK_FREE", "1")];
     let throttle = bench.throttle(&settings);

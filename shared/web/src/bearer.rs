@@ -7,9 +7,9 @@ use crate::Problem;
 
 /// The token of `Authorization: Bearer TOKEN`.
 ///
-/// The scheme is case-insensitive (RFC 9110 §11.1). A request with another scheme, or none, has no credentials.
-/// Several values are refused, even if a gateway has joined them with a comma, because two parsers could choose
-/// different ones.
+/// The scheme is case-insensitive (RFC 9110 §11.1). A request with another scheme, or none, is treated as having
+/// no credentials. Several values are refused, even if a gateway has joined them with a comma, because two parsers
+/// could choose different ones.
 pub(crate) fn bearer_token(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {

@@ -16,7 +16,7 @@ pub trait Input: Sized + Send {
     /// Reads the input.
     ///
     /// # Errors
-    /// A problem with status 4xx if the input is missing or invalid.
+    /// When the input is missing or invalid. The problem's status is 4xx.
     fn read(request: &Request) -> Result<Self, Problem>;
 }
 
@@ -30,11 +30,11 @@ impl Input for NoBody {
     }
 }
 
-/// The parameters of the query string, bound to the members of `T`.
+/// The parameters of the query string, bound to the fields of `T`.
 ///
-/// A `Vec` member takes every value of a repeated parameter; other members refuse repetition. An `Option` member or
+/// A `Vec` field takes every value of a repeated parameter, and other fields refuse repetition. An `Option` field or
 /// one with `#[serde(default)]` may be missing. Parameters that `T` does not declare are ignored. If a parameter is
-/// missing or has the wrong type, the answer is 400 and names it.
+/// missing or has the wrong type, the answer is a 400 that names it.
 #[derive(Clone, Debug)]
 pub struct Query<T>(pub T);
 
@@ -48,9 +48,9 @@ impl<T: DeserializeOwned + Send> Input for Query<T> {
     }
 }
 
-/// The parameters of the path, bound to the members of `T`: `{id}` to the member `id`.
+/// The parameters of the path, bound to the fields of `T`: `{id}` to the field `id`.
 ///
-/// If a parameter does not have its member's type, no resource can have this path, so the answer is 404.
+/// If a parameter does not have its field's type, no resource can have this path, so the answer is 404.
 #[derive(Clone, Debug)]
 pub struct Path<T>(pub T);
 
@@ -65,10 +65,10 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
     }
 }
 
-/// Headers, bound to the members of `T`. Names are in lower case: `#[serde(rename_all = "kebab-case")]` binds the
-/// header `x-signature` to the member `x_signature`.
+/// Headers, bound to the fields of `T`. Names are in lower case: `#[serde(rename_all = "kebab-case")]` binds the
+/// header `x-signature` to the field `x_signature`.
 ///
-/// If a header is missing or has the wrong type, the answer is 400 and names it. The gateway joins the values of a
+/// If a header is missing or has the wrong type, the answer is a 400 that names it. The gateway joins the values of a
 /// repeated header with commas. `authorization` and the header with the edge secret are left out, so that no handler
 /// can read them.
 #[derive(Clone, Debug)]

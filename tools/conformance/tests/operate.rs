@@ -91,7 +91,7 @@ fn alarms_watch_metrics_that_exist() {
     }
 }
 
-/// `cargo xtask cost` multiplies the price of a metric by this number.
+/// `cargo xtask cost` multiplies the price of an alarm's metric by the number of metrics in the template.
 #[test]
 fn the_cost_of_alarms_includes_every_metric_that_they_watch() {
     let count: usize = alarms().values().map(|alarm| watched_metrics(alarm).len()).sum();
@@ -142,16 +142,16 @@ fn logs_expire_after_the_configured_time() {
     assert_eq!(kept, ["LogRetentionDays", "LogRetentionDays"]);
 }
 
-/// Emails are sent in order. One that fails must be retried, abandoned in time, and reported by an alarm.
+/// Emails are sent in order, so one that keeps failing must be retried, abandoned in time, and reported by an alarm.
 #[test]
-fn no_mail_is_lost_silently() {
+fn no_email_is_lost_silently() {
     let resources = resources();
     let (mailer, source) = (&resources["MailerFunction"], &resources["MailerSource"]);
     let source = &source["Properties"];
     let (timeout, batch) = (&mailer["Properties"]["Timeout"], &source["BatchSize"]);
     let needed = batch.as_u64().unwrap() * mailer::MAIL_DEADLINE.as_secs();
     assert!(timeout.as_u64().unwrap() > needed, "{timeout} s for {needed} s");
-    // A notice is useful for a day.
+    // A notice is of no use after a day.
     assert_eq!(source["MaximumRecordAgeInSeconds"], 24 * 60 * 60);
     assert_eq!(source["FunctionResponseTypes"], serde_json::json!(["ReportBatchItemFailures"]));
     let queue = source["DestinationConfig"]["OnFailure"]["Destination"].as_str().unwrap();
@@ -184,24 +184,24 @@ fn mail_without_a_base_for_links_is_refused() {
     assert_eq!(parts[0], serde_json::json!(["MailFrom", ""]), "mail is off");
     assert_eq!(parts[1], serde_json::json!([["MailLinkBase", ""]]), "or links have a base");
     assert_eq!(rule["AssertDescription"], "MailFrom requires MailLinkBase");
-    // The parsed value has no tags: `!And` would look the same.
+    // The parsed value has no tags, so `!And` would look the same.
     let (_, rule) = text.split_once("\n  MailHasLinks:\n").unwrap();
     let tags = rule.split([' ', '[', '\n']).filter(|word| word.starts_with('!')).take(6);
     assert_eq!(tags.collect::<Vec<_>>(), ["!Or", "!Equals", "!Ref", "!Not", "!Equals", "!Ref"]);
 }
 
 /// API Gateway waits 30 s for a route and 10 s for an authorizer ("Quotas for configuring and running an HTTP
-/// API"). A function cancels its calls 2 s before its timeout, and one complete call must fit before that.
+/// API"). A function cancels its calls 2 s before its timeout, and one complete call must fit before that moment.
 #[test]
 fn timeouts_are_within_the_limits_of_api_gateway_and_allow_one_complete_call() {
     let template = fs::read_to_string(Project::here().template()).unwrap();
     let template: Value = serde_saphyr::from_str(&template).unwrap();
-    let usual = &template["Globals"]["Function"]["Timeout"];
+    let default = &template["Globals"]["Function"]["Timeout"];
     for (id, resource) in resources() {
         if resource["Type"] != "AWS::Serverless::Function" {
             continue;
         }
-        let timeout = resource["Properties"].get("Timeout").unwrap_or(usual).as_u64().unwrap();
+        let timeout = resource["Properties"].get("Timeout").unwrap_or(default).as_u64().unwrap();
         let events = resource["Properties"]["Events"].as_object();
         let is_route = events.is_some_and(|it| it.values().any(|it| it["Type"] == "HttpApi"));
         assert!(!is_route || timeout < 30, "{id}: {timeout} s");

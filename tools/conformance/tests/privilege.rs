@@ -1,4 +1,4 @@
-//! The permissions of the functions in the roles that SAM and CloudFormation would create from the template.
+//! Tests the functions' permissions, in the roles that SAM and CloudFormation would create from the template.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -273,7 +273,7 @@ async fn every_grant_has_an_effect() {
     assert!(ineffective.is_empty(), "{}", ineffective.join("\n"));
 }
 
-/// A template whose only role grants exactly what [`calls`] need.
+/// A template whose only role grants exactly the permissions that the calls in [`calls`] need.
 const SMALL: &str = r#"
 Transform: AWS::Serverless-2016-10-31
 Parameters:
@@ -362,7 +362,7 @@ fn translated(tools: &Tools, template: &str, parameters: &[(&str, &str)]) -> Rol
     Roles::of(tools, file.path(), parameters).unwrap()
 }
 
-/// The roles with `from` replaced by `to`. `from` must occur.
+/// The roles with `from` replaced by `to`. They must contain `from`.
 fn changed(roles: &Roles, from: &str, to: &str) -> Roles {
     let text = serde_json::to_string(roles).unwrap();
     assert!(text.contains(from), "{from} is not in {text}");

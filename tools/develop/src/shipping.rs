@@ -24,7 +24,7 @@ pub enum Link {
 }
 
 impl Link {
-    /// The maximum size of a binary in MiB: a larger binary makes a cold start slower.
+    /// The maximum size of a binary, in MiB. A larger binary would slow down cold starts.
     fn limit(self) -> f64 {
         match self {
             Self::Shipped => 11.0,

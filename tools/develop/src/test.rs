@@ -42,9 +42,9 @@ struct Step {
 enum Work {
     /// Commands that run one after another, and pass by exiting with 0.
     Run(Vec<Command>),
-    /// A command that runs tests: the summary repeats the names of those that fail.
+    /// A command that runs tests. The summary repeats the names of those that fail.
     Tests(Command),
-    /// Checks that a test of an earlier step used every snapshot.
+    /// Checks that the tests of earlier steps have used every snapshot.
     Snapshots(PathBuf),
     /// A step that is left out, with the reason.
     Skip(String),
@@ -144,7 +144,7 @@ async fn carry_out(project: &Project, steps: Vec<Step>, shown: &mut impl Write) 
 /// succeeded.
 ///
 /// # Errors
-/// When it cannot be started.
+/// When the tools cannot be installed or the test cannot be started.
 pub async fn deploy(project: &Project) -> anyhow::Result<bool> {
     for set in [ToolSet::Dev, ToolSet::Test] {
         Tools::install(project, set).await?;
@@ -226,7 +226,7 @@ struct Plan {
 }
 
 async fn plan_for(project: &Project, options: TestOptions) -> anyhow::Result<Plan> {
-    // First, because the tests use the tools too.
+    // Install the tools first, because the tests use them too.
     let dev = tools(project, options, ToolSet::Dev).await;
     // With `cargo-lambda`, which is in the same place.
     let test = dev.and(tools(project, options, ToolSet::Test).await);
@@ -270,8 +270,8 @@ fn plan(
         check("checkov", checkov, "checkov", &scan),
     ];
     let run = |title, command| Step { title, work: Work::Tests(command) };
-    // Always the whole workspace, so that features are unified once and nothing is built twice. A test checks that
-    // no `main.rs` has tests, because cargo would link a test program for each.
+    // Always test the whole workspace, so that features are unified once and nothing is built twice. A test checks that
+    // no `main.rs` has tests, because cargo would link a test program for each of them.
     let cargo_test = |arguments: &[&str]| {
         let mut tests = cargo();
         tests
@@ -422,7 +422,7 @@ test result: FAILED. 0 passed; 1 failed
     }
 
     #[tokio::test]
-    async fn a_failed_command_gives_the_names_that_it_printed() {
+    async fn a_failed_command_reports_the_test_names_that_it_printed() {
         let script = "echo 'failures:'; echo '    one'; echo; exit $0";
         for (status, expected) in
             [("0", Outcome::Passed), ("1", Outcome::Failed(vec!["one".to_owned()]))]
@@ -448,13 +448,13 @@ test result: FAILED. 0 passed; 1 failed
             assert_eq!(plan.tests[0].title, "Tests");
             let deployment = ["Release build", "Deployment"];
             assert_eq!(titles(&plan.deployment), if fast { &[][..] } else { &deployment });
-            // It examines which snapshots the tests have used.
+            // This step examines which snapshots the tests have used.
             assert_eq!(titles(&plan.last), if fast { &[][..] } else { &["Snapshots"] });
         }
     }
 
     #[tokio::test]
-    async fn a_step_that_fails_stops_none_after_it() {
+    async fn a_failed_step_does_not_stop_later_steps() {
         let script = |title, script| {
             let mut tests = command("sh");
             tests.args(["-c", script]);
@@ -475,7 +475,7 @@ test result: FAILED. 0 passed; 1 failed
     }
 
     #[test]
-    fn ends_with_the_line_that_ci_reads() {
+    fn the_summary_ends_with_the_line_that_ci_reads() {
         let skipped = || Outcome::Skipped("no tool".to_owned());
         for (outcomes, require_all, line, good) in [
             (vec![Outcome::Passed, Outcome::Passed], true, "2 passed, 0 failed", true),

@@ -20,7 +20,7 @@ const CHOICES: [Costs; 5] = [
     Costs { memory_kib: 7_168, passes: 5 },
 ];
 
-/// The commands about password hashing.
+/// The commands for password hashing.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Argon2Command {
     /// Measure how long a hash takes on one processor of this machine, and estimate the time on Lambda
@@ -78,12 +78,12 @@ pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a function can hash with certain costs.
+/// Whether a function can hash with given costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fit {
     Fits,
     TooSlow,
-    /// The function has less than twice the memory that argon2 needs. Half is for everything else.
+    /// The function has less than twice the memory that argon2 needs. The other half is for everything else.
     TooLarge,
 }
 

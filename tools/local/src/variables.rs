@@ -1,6 +1,6 @@
 //! Checks `--env` against the environment variables that functions read.
 //!
-//! Their names are collected from the sources, because a function names a variable where it reads it.
+//! The names of these variables are collected from the sources, because a function names a variable where it reads it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ const FOLDERS: [&str; 2] = ["functions", "shared"];
 /// Why a variable that the user set is refused. The message is one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum VariableError {
-    /// No function reads it.
+    /// No function reads the variable.
     #[error("--env {name}: no function reads this variable{}", suggestion.as_ref().map_or(String::new(), |name| format!("; did you mean {name}?")))]
     Unknown { name: String, suggestion: Option<String> },
-    /// Its value is invalid.
+    /// The value of a variable is invalid.
     #[error("--env: {0}")]
     Invalid(process::ConfigErrors),
 }
@@ -86,9 +86,9 @@ fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The names of variables in a source: string literals of capital letters, digits and `_`. A source that reads no
-/// settings may still name a variable in a constant, but only literals with `_` are taken from it. A false name does
-/// less harm than refusing a variable that a function reads.
+/// The names of variables in a source: string literals of capital letters, digits and `_`. If a source reads
+/// no settings, a constant in it may still name a variable, so literals with `_` are collected even there. Collecting
+/// a wrong name does less harm than refusing a variable that a function reads.
 fn names_in(source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let reads = ["Reader", "reader", ".read("].iter().any(|sign| code.contains(sign));
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_misspelled_variable_is_refused_with_a_suggestion() {
         let known = known();
-        for (name, meant) in [
+        for (name, suggestion) in [
             ("AUDIANCE", Some("AUDIENCE")),
             ("PASSWORD_MIN_CHAR", Some("PASSWORD_MIN_CHARS")),
             ("password_min_chars", Some("PASSWORD_MIN_CHARS")),
@@ -195,7 +195,7 @@ mod tests {
         ] {
             let expected = VariableError::Unknown {
                 name: name.to_owned(),
-                suggestion: meant.map(str::to_owned),
+                suggestion: suggestion.map(str::to_owned),
             };
             assert_eq!(known.check(&set(name)), Err(expected));
         }

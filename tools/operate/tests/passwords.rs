@@ -46,7 +46,7 @@ fn refusal(output: &Output) -> String {
 }
 
 #[test]
-fn a_filter_of_several_files_is_built_and_queried() {
+fn a_filter_is_built_from_several_files_and_queried() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("hashes.txt"), HASHES).unwrap();
@@ -63,7 +63,7 @@ fn a_filter_of_several_files_is_built_and_queried() {
     let filter = at("local").join("breached-passwords.filter");
     let metadata = fs::metadata(&filter).unwrap();
     assert!(output.contains(&format!(" {} bytes", metadata.len())), "{output}");
-    // A function runs as a different user from the owner of the layer's files.
+    // The user that runs a function does not own the layer's files.
     assert_eq!(metadata.permissions().mode() & 0o777, 0o644);
 
     let input = "password\nhunter22\nhunter23\ncaf\u{e9} am see\nPassword\n";

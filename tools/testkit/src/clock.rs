@@ -1,16 +1,16 @@
-//! A clock that a test moves.
+//! A clock that tests control.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use process::Clock;
 
-/// A clock that stands still until it is moved. Clones share it.
+/// A clock that stands still until a test advances it. Clones share the time.
 #[derive(Clone, Debug)]
 pub struct TestClock(Arc<Mutex<Timestamp>>);
 
 impl TestClock {
-    /// A clock that stands at `now`.
+    /// Creates a clock that stands at `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self(Arc::new(Mutex::new(now)))

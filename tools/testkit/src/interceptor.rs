@@ -27,14 +27,14 @@ pub struct Call {
 }
 
 impl Call {
-    /// The partition key of the requested item; empty unless the call requests exactly one item.
+    /// The partition key of the requested item. Empty unless the call requests exactly one item.
     #[must_use]
     pub fn partition_key(&self) -> &str {
         let of = |member: &str| self.body[member]["pk"]["S"].as_str();
         of("Key").or_else(|| of("Item")).unwrap_or_default()
     }
 
-    /// The sort key of the requested item; empty unless the call requests exactly one item.
+    /// The sort key of the requested item. Empty unless the call requests exactly one item.
     #[must_use]
     pub fn sort_key(&self) -> &str {
         let of = |member: &str| self.body[member]["sk"]["S"].as_str();
@@ -100,13 +100,14 @@ impl Interceptor {
         *locked(&self.script) = Script::default();
     }
 
-    /// Resets, then runs `action` before call number `call`, once all earlier calls have been answered.
+    /// Calls [`reset`](Self::reset), then runs `action` before call number `call`, once all earlier calls have been
+    /// answered.
     pub fn before(&self, call: usize, action: impl Future<Output = ()> + Send + 'static) {
         let action: Action = Box::pin(action);
         *locked(&self.script) = Script { action: Some((call, action)), ..Script::default() };
     }
 
-    /// Resets, then injects `fault` into call number `call`.
+    /// Calls [`reset`](Self::reset), then injects `fault` into call number `call`.
     pub fn fail_at(&self, call: usize, fault: Fault) {
         let calls = AtomicUsize::new(0);
         self.fail_when(move |_| {
@@ -114,7 +115,7 @@ impl Interceptor {
         });
     }
 
-    /// Resets, then injects into each call the fault that `choose` returns for the call.
+    /// Calls [`reset`](Self::reset), then injects into each call the fault that `choose` returns for it.
     pub fn fail_when(&self, choose: impl Fn(&Call) -> Fault + Send + Sync + 'static) {
         *locked(&self.script) = Script { choose: Some(Box::new(choose)), ..Script::default() };
     }
@@ -170,7 +171,7 @@ async fn serve(mut client: TcpStream, database: &str, script: &Mutex<Script>) ->
     client.write_all(&answer).await
 }
 
-/// Reads the head and the body of a request; `None` if the client closes the connection first.
+/// Reads the head and the body of a request. Returns `None` if the client closes the connection first.
 async fn request(client: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 65_536]);
     loop {

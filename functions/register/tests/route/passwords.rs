@@ -149,7 +149,7 @@ async fn passwords_in_an_additional_list_are_refused() {
 
 /// A check that cannot be carried out must not pass. The client does not learn the cause.
 #[tokio::test]
-async fn an_unreadable_list_accepts_no_password() {
+async fn no_password_is_accepted_if_a_list_is_unreadable() {
     let folder = TempDir::new().unwrap();
     let missing = folder.path().join("missing");
     for variable in ["PASSWORD_BREACHED_FILTER", "PASSWORD_COMMON_FILE"] {

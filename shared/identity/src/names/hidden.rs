@@ -3,8 +3,8 @@
 use icu_properties::props::{BidiControl, DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// Whether Unicode calls `c` default-ignorable: zero-width characters, joiners, soft hyphen,
-/// fillers, variation selectors, tags.
+/// Whether `c` is default-ignorable in Unicode, such as a zero-width character, a joiner, a soft hyphen, a filler,
+/// a variation selector or a tag.
 pub(super) fn is_ignorable(c: char) -> bool {
     CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
@@ -14,9 +14,9 @@ pub(super) fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-/// Whether `c` is forbidden in names because a reader cannot recognize it: controls, invisible characters,
-/// characters that set the writing direction, and private or unassigned code points. The plain space is not
-/// among them: the grammar of each kind of name decides about it.
+/// Whether `c` is forbidden in names because a reader cannot recognize it: control characters, invisible
+/// characters, characters that set the writing direction, and private or unassigned code points. The plain space is not
+/// among them, because the grammar of each kind of name decides whether to allow it.
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     let category = CodePointMapData::<GeneralCategory>::new().get(c);

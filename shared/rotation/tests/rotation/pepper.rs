@@ -54,8 +54,8 @@ impl Bench {
 async fn the_first_pepper_is_used_immediately() {
     let bench = Bench::new().await;
     assert!(bench.rotation().current().await.unwrap().is_none());
-    let made = bench.add().await;
-    assert_eq!(made.begins_at(), None);
+    let first = bench.add().await;
+    assert_eq!(first.begins_at(), None);
     assert_eq!(bench.ids().await, [bench.used().await]);
 }
 
@@ -122,8 +122,8 @@ async fn an_invalid_set_of_peppers_is_not_replaced() {
 #[tokio::test]
 async fn a_pepper_can_follow_one_generated_by_cloudformation() {
     let bench = Bench::new().await;
-    let made = format!(r#"{{"id":"1","secret":"{}"}}"#, "a1B2".repeat(16));
-    std::fs::write(bench.stack.peppers_file(), made).unwrap();
+    let generated = format!(r#"{{"id":"1","secret":"{}"}}"#, "a1B2".repeat(16));
+    std::fs::write(bench.stack.peppers_file(), generated).unwrap();
     assert_eq!(bench.used().await, "1");
     bench.add().await;
     assert_eq!((bench.ids().await.len(), bench.used().await), (2, "1".to_owned()));

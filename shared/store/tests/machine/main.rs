@@ -1,4 +1,4 @@
-//! Compares the handles of sessions with a model: after any sequence of operations and faults, every answer and
+//! Compares the session handles with a model: after any sequence of operations and faults, every answer and
 //! all stored sessions must equal the model's.
 
 #![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
@@ -26,12 +26,13 @@ type Tally = BTreeMap<String, usize>;
 fn run<I: Implementation>(runner: &mut TestRunner) -> Result<Tally, String> {
     let tally = RefCell::new(Tally::new());
     let config = runner.config().clone();
-    let ran = runner.run(&Model::sequential_strategy(TRANSITIONS), |(model, transitions, seen)| {
-        count(&model, &transitions, &mut tally.borrow_mut());
-        Machine::<I>::test_sequential(config.clone(), model, transitions, seen);
-        Ok(())
-    });
-    match ran {
+    let result =
+        runner.run(&Model::sequential_strategy(TRANSITIONS), |(model, transitions, seen)| {
+            count(&model, &transitions, &mut tally.borrow_mut());
+            Machine::<I>::test_sequential(config.clone(), model, transitions, seen);
+            Ok(())
+        });
+    match result {
         Ok(()) => Ok(tally.into_inner()),
         Err(TestError::Fail(reason, (_, transitions, _))) => {
             Err(format!("{reason}\nby {transitions:#?}"))
@@ -40,7 +41,7 @@ fn run<I: Implementation>(runner: &mut TestRunner) -> Result<Tally, String> {
     }
 }
 
-/// Counts the model's answers to refreshes, by their reasons.
+/// Counts the model's answers to refreshes, by reason.
 fn count(model: &Model, transitions: &[Transition], tally: &mut Tally) {
     let mut model = model.clone();
     for transition in transitions {
@@ -69,12 +70,13 @@ fn answers_and_stored_sessions_match_the_model() {
     let tally =
         run::<Unmodified>(&mut TestRunner::new(config)).unwrap_or_else(|why| panic!("{why}"));
     println!("{tally:#?}");
-    // Four answers for a live session, three for an ended one, one for reuse, and one for a token ahead.
+    // Four answers for a live session, three for an ended one, one for reuse, and one for a token
+    // that is ahead.
     assert_eq!(tally.len(), 9, "not every kind of answer was given: {tally:?}");
 }
 
 /// Whether the test finds a difference between the model and a defective implementation.
-fn is_noticed<I: Implementation>() -> bool {
+fn is_detected<I: Implementation>() -> bool {
     let config = Config {
         cases: CASES,
         failure_persistence: None,
@@ -88,11 +90,11 @@ fn is_noticed<I: Implementation>() -> bool {
 }
 
 #[test]
-fn missing_conditions_are_noticed() {
-    assert!(is_noticed::<WithoutConditions>());
+fn missing_conditions_are_detected() {
+    assert!(is_detected::<WithoutConditions>());
 }
 
 #[test]
-fn a_longer_grace_is_noticed() {
-    assert!(is_noticed::<LongerGrace>());
+fn a_longer_grace_is_detected() {
+    assert!(is_detected::<LongerGrace>());
 }

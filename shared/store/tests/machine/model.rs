@@ -24,7 +24,7 @@ pub(crate) const PEPPER: &str = "login";
 pub(crate) struct Model {
     pub(crate) now: Timestamp,
     pub(crate) epoch: SessionEpoch,
-    /// All sessions that have begun. `None` replaces a session that is no longer in the table.
+    /// All sessions that have begun. A session that is no longer in the table is `None`.
     pub(crate) sessions: Vec<Option<Session>>,
     /// The answer to the last transition.
     pub(crate) answer: Answer,
@@ -42,7 +42,8 @@ pub(crate) enum Answer {
 }
 
 /// A transition of the model and the implementation. Sessions are identified by number. `faults` apply to
-/// consecutive requests, and are so few that the SDK's retries succeed.
+/// consecutive requests, and are few enough for the SDK's retries to succeed. `Raise` raises the session
+/// epoch.
 #[derive(Clone, Debug)]
 pub(crate) enum Transition {
     Login { faults: Vec<Fault> },
@@ -148,7 +149,7 @@ impl Model {
         session
     }
 
-    /// Performs one attempt of a refresh.
+    /// Performs one attempt at a refresh.
     fn refresh(&mut self, session: usize, presented: u64, pepper: &str) -> Refreshed {
         let now = self.now;
         let Some(old) = self.sessions[session].as_ref().filter(|session| now < session.ends_at)
@@ -210,15 +211,15 @@ fn wait() -> impl Strategy<Value = SignedDuration> {
     prop_oneof![6 => select(some.to_vec()), 6 => select(grace.to_vec()), 3 => select(life.to_vec())]
 }
 
-/// The number of a session: usually of a live one, sometimes of an ended one that is still in the table, and rarely
-/// of any one.
+/// The number of a session: usually a live one, sometimes an ended one that is still in the table, and rarely any
+/// session.
 fn session(model: &Model) -> impl Strategy<Value = usize> + use<> {
     let all = 0..model.sessions.len();
-    let (live, over): (Vec<_>, Vec<_>) = all
+    let (live, ended): (Vec<_>, Vec<_>) = all
         .clone()
         .filter(|number| model.sessions[*number].is_some())
         .partition(|number| model.ending(*number).is_none());
-    let weighed = [(8, live), (3, over), (1, all.collect())];
+    let weighed = [(8, live), (3, ended), (1, all.collect())];
     let nonempty = weighed.into_iter().filter(|(_, numbers)| !numbers.is_empty());
     Union::new_weighted(nonempty.map(|(weight, numbers)| (weight, select(numbers))).collect())
 }
@@ -228,7 +229,8 @@ impl ReferenceStateMachine for Model {
     type Transition = Transition;
 
     fn init_state() -> BoxedStrategy<Self> {
-        // The table stores some times in seconds and some in milliseconds, so the precision varies.
+        // The table stores some times in seconds and some in milliseconds, so the start times differ in
+        // precision.
         select(vec![0, 123_000_000, 123_456_789, 999_999_999])
             .prop_map(|nanosecond| Self {
                 now: Timestamp::new(1_767_225_600, nanosecond).unwrap(),

@@ -1,4 +1,4 @@
-//! Models the session's item, and the effect of a refresh on it.
+//! Models a session's item and the effect of a refresh on it.
 
 use jiff::{SignedDuration, Timestamp};
 use store::{Chain, Judgement};
@@ -6,7 +6,7 @@ use store::{Chain, Judgement};
 /// A duration in ticks, or a time in ticks relative to the present. A past time is negative.
 pub(crate) type Ticks = i8;
 
-/// The largest counter, above which all counters are lowered together. Three values are enough, because the rule
+/// The largest counter. If one exceeds it, all counters are lowered together. Three values are enough, because the rule
 /// distinguishes only the current token, the previous one and older ones.
 const TOP: u8 = 2;
 
@@ -17,7 +17,7 @@ pub(crate) struct Rule {
     pub(crate) mutation: Mutation,
 }
 
-/// A change that breaks the rule, which the checker must notice.
+/// A change that breaks the rule. The checker must detect it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mutation {
     /// The rule is unchanged.
@@ -25,7 +25,7 @@ pub(crate) enum Mutation {
     /// The update lacks the condition `counter = presented`.
     AnyCounter,
     /// The update lacks the condition `rotated_at <= now - grace`.
-    NoRest,
+    AnyTime,
     /// The function reads and judges the item, and writes it later without a condition.
     ReadThenWrite,
     /// The update writes even if the item no longer exists.
@@ -37,7 +37,7 @@ pub(crate) enum Mutation {
     /// The previous token always gets its successor.
     EndlessGrace,
     /// Reuse is refused, but does not end the session.
-    ReuseLives,
+    ReuseTolerated,
 }
 
 /// A violated invariant.
@@ -55,7 +55,7 @@ pub(crate) enum Violation {
     Unjust,
 }
 
-/// The session's item. From its rotation times, the model determines independently of `store` when a token was
+/// The session's item. The model uses its rotation times to determine, independently of `store`, when a token was
 /// superseded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Item {
@@ -95,7 +95,7 @@ impl Item {
         Chain { counter: self.counter.into(), rotated_at, rotated_before }
     }
 
-    /// The latest time at which the token may have been superseded. `None` if it is not superseded.
+    /// The latest time at which the token may have been superseded. `None` if it has not been superseded.
     pub(crate) fn superseded(self, token: u8) -> Option<Ticks> {
         match self.counter.checked_sub(token)? {
             0 => None,
@@ -104,7 +104,7 @@ impl Item {
         }
     }
 
-    /// Advances the clock by one tick. Times that are `horizon` ticks ago or more become equal.
+    /// Advances the clock by one tick. All times at least `horizon` ticks ago become equal.
     pub(crate) fn tick(&mut self, horizon: Ticks) {
         for time in [&mut self.last, &mut self.before].into_iter().flatten() {
             *time = (*time - 1).max(-horizon);
@@ -128,7 +128,7 @@ impl Rule {
             Mutation::AnyCounter => {
                 (judge(Chain { counter: presented.into(), ..chain }, grace), Judgement::Rotate)
             }
-            Mutation::NoRest => {
+            Mutation::AnyTime => {
                 (judge(Chain { rotated_at: None, ..chain }, grace), Judgement::Rotate)
             }
             Mutation::NoGrace => (judge(chain, SignedDuration::ZERO), Judgement::Reuse),
@@ -136,7 +136,10 @@ impl Rule {
             Mutation::ForgetsBefore => {
                 return judge(Chain { rotated_before: None, ..chain }, grace);
             }
-            Mutation::None | Mutation::ReadThenWrite | Mutation::Upsert | Mutation::ReuseLives => {
+            Mutation::None
+            | Mutation::ReadThenWrite
+            | Mutation::Upsert
+            | Mutation::ReuseTolerated => {
                 return judge(chain, grace);
             }
         };

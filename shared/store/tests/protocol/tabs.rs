@@ -150,9 +150,9 @@ fn removing_any_part_of_the_rule_violates_an_invariant() {
     for (tabs, mutation, invariant) in [
         (tabs, Mutation::AnyCounter, FORK),
         (tabs, Mutation::ReadThenWrite, FORK),
-        (tabs, Mutation::NoRest, TOO_SOON),
+        (tabs, Mutation::AnyTime, TOO_SOON),
         (tabs, Mutation::EndlessGrace, UNNOTICED),
-        (tabs, Mutation::ReuseLives, OUTLIVED),
+        (tabs, Mutation::ReuseTolerated, OUTLIVED),
         (tabs, Mutation::Upsert, OUTLIVED),
         (tabs.honest(), Mutation::NoGrace, UNJUST),
         (tabs.honest(), Mutation::ForgetsBefore, UNJUST),

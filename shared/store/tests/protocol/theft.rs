@@ -134,7 +134,7 @@ fn a_late_refresh_by_owner_or_thief_ends_the_session_for_both() {
 #[test]
 fn removing_a_part_of_the_rule_lets_a_theft_continue() {
     for (mutation, invariant) in
-        [(Mutation::EndlessGrace, UNNOTICED), (Mutation::ReuseLives, OUTLIVED)]
+        [(Mutation::EndlessGrace, UNNOTICED), (Mutation::ReuseTolerated, OUTLIVED)]
     {
         fails(&format!("theft, {mutation:?}"), Theft::new().without(mutation), invariant);
     }

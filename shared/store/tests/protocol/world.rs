@@ -159,7 +159,7 @@ impl<const N: usize> World<N> {
             Step::Delete(i) => {
                 self.clients[i].request = Request::None;
                 self.over = true;
-                if rule.mutation != Mutation::ReuseLives {
+                if rule.mutation != Mutation::ReuseTolerated {
                     self.item = None;
                 }
             }

@@ -27,8 +27,8 @@ async fn a_missing_account_or_session_is_reported_as_none() {
     let ended = accounts.find(account.id, other).await.unwrap();
     assert_eq!((ended.account, ended.session), (Some(account), None));
 
-    let gone = accounts.find(stranger, sid).await.unwrap();
-    assert_eq!((gone.account, gone.session), (None, None), "a session belongs to one account");
+    let found = accounts.find(stranger, sid).await.unwrap();
+    assert_eq!((found.account, found.session), (None, None), "a session belongs to one account");
 }
 
 #[tokio::test]

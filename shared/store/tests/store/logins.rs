@@ -124,12 +124,12 @@ async fn a_session_begins_despite_transient_faults() {
         let session = stack.new_session(account.epoch);
         let id = session.id;
         let logins = Logins::new(&stack.users(), stack.faulty_client(&faults), stack.limits());
-        let begun = logins.begin(account.id, session, &[]).await.unwrap();
+        let stored = logins.begin(account.id, session, &[]).await.unwrap();
         assert_eq!(faults.requests(), 3, "{fault:?}");
         assert_eq!(keys(&stack.client()).await.len(), before + 1, "{fault:?}");
         let accounts = Accounts::new(&stack.users(), stack.client());
         let live = accounts.find(account.id, id).await.unwrap().session.unwrap();
         assert_eq!(live.epoch, account.epoch);
-        assert_eq!(live.expires_at, begun.ends_at);
+        assert_eq!(live.expires_at, stored.ends_at);
     }
 }

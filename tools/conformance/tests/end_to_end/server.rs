@@ -15,7 +15,7 @@ use testkit::{Forge, Received, mails_in};
 
 use crate::journeys::{Api, RunningApi};
 
-/// Options for tests of concurrent requests: as many instances of each function as `INSTANCES`.
+/// Options for tests of concurrent requests, which allow `INSTANCES` instances of each function.
 pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
 
 /// The maximum number of rounds of requests to start all instances. How many requests of a round overlap depends on

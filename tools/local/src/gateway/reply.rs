@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::event::HOP_BY_HOP;
 
-/// The result is not a response of an HTTP API.
+/// The result is not a valid response for an HTTP API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the function's result is not a response: {0}")]
 pub struct MalformedReply(&'static str);
@@ -30,10 +30,10 @@ struct Structured {
     is_base64_encoded: bool,
 }
 
-/// The response for the result of a function.
+/// Converts the result of a function to a response.
 ///
 /// An object with `statusCode` describes the response. Any other JSON is the body of a 200 ("Lambda function response
-/// for format 2.0" of the developer guide).
+/// for format 2.0" in the developer guide).
 ///
 /// # Errors
 /// When the result is not JSON, or not a response.
@@ -91,7 +91,7 @@ fn header(headers: &mut HeaderMap, name: &str, value: &Value) -> Result<(), Malf
     };
     let value =
         HeaderValue::try_from(value).map_err(|_| MalformedReply("a header value is invalid"))?;
-    // The gateway sets the content length and the headers of the connection itself.
+    // The gateway sets the content length and the connection headers itself.
     if name != CONTENT_LENGTH && !HOP_BY_HOP.contains(&name) {
         headers.append(name, value);
     }
