@@ -108,7 +108,7 @@ async fn digits_confirm_the_callers_address() {
     let answer = bench.code(mail.digits().unwrap()).await;
     assert_eq!((status(&answer), body(&answer)), (204, Value::Null));
     assert_eq!(bench.email().await, verified("testuser@example.com"));
-    // A second request is not an error.
+    // Sending the same digits again is not an error.
     assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204);
 }
 
@@ -269,9 +269,9 @@ async fn an_unreachable_database_causes_a_503() {
     assert_eq!(status(&answer(&route, event).await), 503);
 }
 
-/// An outage uses up neither a try at the digits nor the code.
+/// An outage neither costs a try at the digits nor uses up the code.
 #[tokio::test]
-async fn an_outage_at_any_call_uses_up_no_limit() {
+async fn an_outage_at_any_call_counts_against_no_limit() {
     for call in 0.. {
         let mut bench = Bench::start(Some("old@example.com")).await;
         let mail = bench.mail("new@example.com").await;

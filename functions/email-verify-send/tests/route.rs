@@ -111,7 +111,7 @@ async fn an_unreachable_database_causes_a_503() {
 }
 
 #[tokio::test]
-async fn an_outage_at_any_call_uses_up_no_limit() {
+async fn an_outage_at_any_call_counts_against_no_limit() {
     for call in 0.. {
         let mut bench = Bench::start(Some("testuser@example.com")).await;
         let interceptor = Interceptor::of(&bench.stack).await;

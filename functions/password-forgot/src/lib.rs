@@ -13,7 +13,7 @@ use web::{
     Accepted, Body, BootError, Client, Endpoint, FieldError, Message, Problem, Public, Route, World,
 };
 
-/// Requests codes for a new password.
+/// Requests emails with codes for setting a new password.
 pub struct PasswordForgotRoute {
     requests: Requests,
 }

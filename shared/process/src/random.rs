@@ -21,7 +21,7 @@ pub struct SystemRandom;
 
 impl Random for SystemRandom {
     /// # Panics
-    /// The operating system cannot provide random bytes. The process must not continue, because no identifier or
+    /// When the operating system cannot provide random bytes. The process must not continue, because no identifier or
     /// key would be safe.
     #[expect(
         clippy::disallowed_methods,

@@ -133,7 +133,7 @@ mod tests {
         SignedDuration::from_secs(seconds)
     }
 
-    /// The default limit of a name and a network together.
+    /// The default limit for a name and a network together.
     const PAIR: Limit = Limit {
         free: 3,
         beyond: Beyond::Doubling {

@@ -111,8 +111,8 @@ pub async fn guarded_by_token<R: Route>() {
 
 /// Checks that `R` admits callers by their accounts.
 ///
-/// In addition to a valid token, `R` must require a live session of an active account, and its role among the
-/// account's current roles.
+/// In addition to a valid token, `R` must require an active account with a live session. The account must currently
+/// have the role that `R` requires.
 ///
 /// # Panics
 /// When one of the checks fails.
