@@ -30,8 +30,8 @@ impl Requests {
         Self { outbox, throttle, world: world.clone() }
     }
 
-    /// Requests an email with which the owner of `address` can set a new password. Does not look
-    /// up whether an account has the address.
+    /// Requests an email with which the owner of `address` can set a new password. Does not look up whether an account
+    /// has this address.
     ///
     /// # Errors
     /// When there have been too many requests from the network, or a service cannot be reached.

@@ -208,19 +208,21 @@ fn key(password: &Password) -> u64 {
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// The file cannot be read.
-    #[error("cannot be read")]
+    #[error("it cannot be read")]
     Unreadable(#[from] io::Error),
     /// The file does not begin with the header of a filter.
-    #[error("is not a filter of breached passwords: build one with `cargo xtask passwords filter`")]
+    #[error(
+        "it is not a filter of breached passwords: build one with `cargo xtask passwords filter`"
+    )]
     Foreign,
     /// This build does not support the version of the file.
-    #[error("has version {0}, but this build reads only version {VERSION}: build it again")]
+    #[error("it has version {0}, but this build reads only version {VERSION}: build it again")]
     Version(u32),
     /// The length of the file differs from the one in its header.
-    #[error("has the wrong length: data was cut off or added")]
+    #[error("it has the wrong length: data was cut off or added")]
     Length,
     /// The checksum does not match the content.
-    #[error("is damaged: its checksum does not match")]
+    #[error("it is damaged: its checksum does not match")]
     Damaged,
 }
 
@@ -335,13 +337,13 @@ fn is_number(text: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// A line is not UTF-8.
-    #[error("is not UTF-8")]
+    #[error("not UTF-8")]
     NotUtf8,
     /// A line is longer than any password.
-    #[error("is longer than {} bytes, the maximum for a password", crate::MAX_PASSWORD_BYTES)]
+    #[error("longer than {} bytes, the maximum for a password", crate::MAX_PASSWORD_BYTES)]
     TooLong,
     /// A line is a hash of another kind.
-    #[error("is a hash, but not SHA-1 in 40 hex digits")]
+    #[error("a hash, but not SHA-1 in 40 hex digits")]
     OtherHash,
     /// The input contains no password.
     #[error("the list contains no password")]
