@@ -123,11 +123,11 @@ async fn a_link_succeeds_again_while_the_account_still_has_the_address() {
 /// A user may open an old email or tab again much later. An unused link, however, expires.
 #[tokio::test]
 async fn a_used_link_still_succeeds_long_afterwards() {
-    for (has, confirms) in
+    for (current, confirmed) in
         [("testuser@example.com", "testuser@example.com"), ("old@example.com", "new@example.com")]
     {
-        let bench = Bench::start(Some(has)).await;
-        let (used, unused) = (bench.mail(confirms).await, bench.mail(confirms).await);
+        let bench = Bench::start(Some(current)).await;
+        let (used, unused) = (bench.mail(confirmed).await, bench.mail(confirmed).await);
         assert_eq!(status(&bench.by_token(&used).await), 204);
         bench.stack.expire_codes().await;
         assert_eq!(status(&bench.by_token(&used).await), 204, "before the TTL");
@@ -139,7 +139,7 @@ async fn a_used_link_still_succeeds_long_afterwards() {
         }
         assert!(is_wrong(&bench.by_token(&unused).await));
         assert_eq!(bench.stored().await, stored, "a repeated request changes nothing");
-        assert_eq!(bench.email().await, verified(confirms));
+        assert_eq!(bench.email().await, verified(confirmed));
 
         let next = bench.mail("next@example.com").await;
         assert_eq!(status(&bench.by_token(&next).await), 204);
@@ -289,8 +289,8 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
         let env = interceptor.env(&bench.stack, &[]);
         bench.route = Service::<EmailVerifyRoute>::open(&env, &World::system()).await.unwrap();
         interceptor.fail_at(call, Fault::AccessDenied);
-        let status_of_first = status(&bench.by_token(&mail).await);
-        assert!(matches!(status_of_first, 204 | 500), "{call}: {status_of_first}");
+        let first_status = status(&bench.by_token(&mail).await);
+        assert!(matches!(first_status, 204 | 500), "{call}: {first_status}");
         assert_eq!(bench.stack.counted().await, BTreeMap::new(), "{call}");
         if interceptor.calls().len() <= call {
             assert!(call > 4, "{call}");

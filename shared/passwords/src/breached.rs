@@ -45,7 +45,7 @@ const MAX_ENTRIES: usize = 100_000_000;
 // Fingerprints are used as they are in the file, without conversion.
 const _: () = assert!(cfg!(target_endian = "little"), "the file is little-endian");
 
-/// A list of breached passwords as a filter, with rare false positives.
+/// A filter that recognizes breached passwords, with rare false positives.
 pub struct BreachedFilter {
     entries: u64,
     descriptor: [u8; DESCRIPTOR_LEN],
@@ -246,7 +246,8 @@ impl FilterBuilder {
     /// break at the end and empty lines are ignored.
     ///
     /// # Errors
-    /// When the line is neither a hash nor a possible password, or the filter is full. The line is then not added.
+    /// When the line is neither a hash nor a possible password, in which case it is not added, or when the filter is
+    /// full.
     pub fn add(&mut self, line: &[u8]) -> Result<(), BuildError> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);

@@ -85,8 +85,8 @@ mod tests {
     #[test]
     fn the_digest_matches_sha256sum() {
         let secret = EdgeSecret("abc".to_owned());
-        let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(secret.digest(), of_abc);
+        let sha256sum_of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(secret.digest(), sha256sum_of_abc);
     }
 
     #[test]

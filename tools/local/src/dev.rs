@@ -175,10 +175,9 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     };
     let local = LocalLambda::start(programs, settings).await?;
     let lambda = local.handle();
-    let lambda_of_streams = lambda.clone();
-    let delivered = streams::deliver(database.database(), &template, &lambda_of_streams, mails);
-    let rebuilding =
-        rebuild::rebuild(project, options.release, &names, sources, &lambda_of_streams);
+    let handle = lambda.clone();
+    let delivered = streams::deliver(database.database(), &template, &handle, mails);
+    let rebuilding = rebuild::rebuild(project, options.release, &names, sources, &handle);
     let listeners = port.listen()?;
     let state = DevState {
         pid: std::process::id().cast_signed(),

@@ -38,13 +38,13 @@ use crate::gateway::{InvokeError, Invoker};
 pub const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long to wait for the last output of a process that has ended.
-const LAST_LINES: Duration = Duration::from_secs(1);
+const OUTPUT_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long to wait for killed processes to end.
-const KILLED: Duration = Duration::from_secs(5);
+const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a binary may be missing while a linker replaces it.
-const REPLACED: Duration = Duration::from_secs(1);
+const LINK_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often to poll a condition that sends no notification.
 const POLL: Duration = Duration::from_millis(5);
@@ -263,7 +263,7 @@ impl Drop for LocalLambda {
         for pid in &killed {
             let _ = kill_process(*pid, Signal::KILL);
         }
-        let deadline = Instant::now() + KILLED;
+        let deadline = Instant::now() + KILL_LIMIT;
         while killed.iter().any(|pid| is_running(*pid)) && Instant::now() < deadline {
             std::thread::sleep(POLL);
         }
@@ -573,7 +573,7 @@ impl Shared {
         if !binary.exists() {
             let mut building = self.building.subscribe();
             drop(building.wait_for(|building| !*building).await);
-            let deadline = tokio::time::Instant::now() + REPLACED;
+            let deadline = tokio::time::Instant::now() + LINK_LIMIT;
             while !binary.exists() && tokio::time::Instant::now() < deadline {
                 tokio::time::sleep(POLL).await;
             }
@@ -621,7 +621,7 @@ impl Shared {
             instance.pid = None;
         }
         for relay in relays.into_iter().flatten() {
-            drop(tokio::time::timeout(LAST_LINES, relay).await);
+            drop(tokio::time::timeout(OUTPUT_LIMIT, relay).await);
         }
         end
     }
