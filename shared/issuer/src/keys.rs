@@ -144,7 +144,7 @@ impl SigningKeys {
         self.stored.replaces.as_deref()
     }
 
-    /// The set as JSON with private members, only for the secret.
+    /// The set as JSON with private members, meant only for the secret.
     ///
     /// # Panics
     /// Never: a JWK Set is JSON.

@@ -1,7 +1,7 @@
 //! The breached-password filter: its file format, lookup and construction.
 //!
 //! A filter tells whether a password is in a list, without containing the list. It recognizes every listed password.
-//! It also refuses one in 65,536 other passwords, whose users must choose another one.
+//! It also refuses one in 65,536 other passwords, whose users must choose a different password.
 //!
 //! The file format, with numbers in little-endian order:
 //!
@@ -13,7 +13,7 @@
 //! | 20 to 40 | the descriptor of the binary fuse filter |
 //! | 40 to 48 | the length of the fingerprints, in bytes |
 //! | 48 to 80 | the SHA-256 digest of all other bytes |
-//! | from 80 | the fingerprints, of 16 bits each |
+//! | from 80 | the fingerprints, 16 bits each |
 //!
 //! An entry is the first eight bytes of a password's SHA-1 digest, because the lists of Have I Been Pwned contain
 //! SHA-1 digests. SHA-1 protects nothing here: the lists are public.
@@ -589,7 +589,7 @@ mod tests {
     }
 
     proptest! {
-        /// Small filters have a different layout than large ones.
+        /// Small and large filters differ in layout.
         #[test]
         fn every_entry_is_found_at_any_size(keys in proptest::collection::btree_set(any::<u64>(), 1..3_000)) {
             let lines: BTreeSet<_> = keys.iter().map(|key| format!("{key:016x}{:024x}:1", 0)).collect();
