@@ -81,7 +81,7 @@ impl SigningKeys {
     /// is added.
     ///
     /// # Errors
-    /// [`SigningKeyError::NoNext`] if there is no next key.
+    /// When there is no next key ([`SigningKeyError::NoNext`]).
     pub fn rotated(
         &self,
         algorithm: Algorithm,

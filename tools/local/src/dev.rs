@@ -215,7 +215,7 @@ fn programs(
 /// The command for a second dev server that shares nothing with the first.
 const INDEPENDENT: &str = "cargo xtask dev --local .local/second --port 0";
 
-/// Adds advice to the error that another process has the database open. Returns other errors unchanged.
+/// Adds advice to `DatabaseError::InUse`. Returns other errors unchanged.
 fn in_use(error: anyhow::Error) -> anyhow::Error {
     if matches!(error.downcast_ref(), Some(DatabaseError::InUse(_))) {
         anyhow::anyhow!("{error}: stop that process, or start an independent server: {INDEPENDENT}")

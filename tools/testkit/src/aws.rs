@@ -8,7 +8,7 @@ use crate::ministack::Ministack;
 const SERVICES: &str = "apigateway,cloudformation,dynamodb,dynamodbstreams,events,iam,lambda,logs,\
                         monitoring,s3,secretsmanager,ses,sns,sts";
 
-/// Features that ministack lacks: the routes of an HTTP API from its OpenAPI body, rotation, https.
+/// Features that ministack lacks: routes from the OpenAPI body of an HTTP API, rotation, and HTTPS.
 const PATCHES: &str = include_str!("ministack_aws.py");
 
 /// The name of the certificate's file.

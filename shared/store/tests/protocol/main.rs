@@ -11,8 +11,8 @@
 //! the function retries with the same time. Then the function answers the client. Any number of messages may
 //! be late or lost. Reuse deletes the session in a separate step, which may also be lost.
 //!
-//! The number of steps is unlimited, but the state space is finite: all counters are lowered together so that
-//! they stay small, and times that are too old for any comparison to distinguish become equal.
+//! The number of steps is unlimited, but the state space is finite: all counters are lowered together so that they
+//! stay small, and times that are too old to affect any comparison are treated as equal.
 //!
 //! # Honest clients
 //!

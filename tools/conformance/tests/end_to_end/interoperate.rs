@@ -29,7 +29,7 @@ const { payload } = await jwtVerify(token, createRemoteJWKSet(new URL(url)),
 console.log(payload.preferred_username);
 "#;
 
-/// Verifies a token with AWS's library. The script fetches the key set, because the library requires https.
+/// Verifies a token with AWS's library. The script fetches the key set, because the library requires HTTPS.
 const AWS_JWT_VERIFY: &str = r#"
 import { JwtVerifier } from "aws-jwt-verify";
 const [url, issuer, token] = process.argv.slice(2);
