@@ -108,7 +108,7 @@ async fn digits_confirm_the_callers_address() {
     let answer = bench.code(mail.digits().unwrap()).await;
     assert_eq!((status(&answer), body(&answer)), (204, Value::Null));
     assert_eq!(bench.email().await, verified("testuser@example.com"));
-    // A second request is not an error.
+    // Sending the same digits again is not an error.
     assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204);
 }
 
@@ -220,13 +220,13 @@ async fn every_failure_gets_the_same_answer() {
     let bench = Bench::start(None).await;
     let other = NewUser { username: "other", email: None, roles: &[Role::User] };
     let other = bench.stack.user(other).await;
-    let without_an_email = readable(&bench.code("12345678").await);
+    let no_email = readable(&bench.code("12345678").await);
     let mail = bench.mail("new@example.com").await;
     let session = bench.stack.sign_in(&other).await;
-    let of_another_account = bench.ask(&session, &json!({"code": mail.digits().unwrap()})).await;
-    for answer in [bench.code(&wrong(&mail, 0)).await, of_another_account] {
+    let other_account = bench.ask(&session, &json!({"code": mail.digits().unwrap()})).await;
+    for answer in [bench.code(&wrong(&mail, 0)).await, other_account] {
         assert!(is_wrong(&answer));
-        assert_eq!(readable(&answer), without_an_email);
+        assert_eq!(readable(&answer), no_email);
     }
 }
 
@@ -269,7 +269,7 @@ async fn an_unreachable_database_causes_a_503() {
     assert_eq!(status(&answer(&route, event).await), 503);
 }
 
-/// An outage uses up neither a try at the digits nor the code.
+/// An outage neither costs a try at the digits nor uses up the code.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_no_limit() {
     for call in 0.. {
@@ -279,10 +279,10 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
         let env = interceptor.env(&bench.stack, &[]);
         bench.route = Service::<EmailVerifyCodeRoute>::open(&env, &World::system()).await.unwrap();
         interceptor.fail_at(call, Fault::AccessDenied);
-        let status_of_first = status(&bench.code(mail.digits().unwrap()).await);
-        assert!(matches!(status_of_first, 204 | 500 | 503), "{call}: {status_of_first}");
+        let first_status = status(&bench.code(mail.digits().unwrap()).await);
+        assert!(matches!(first_status, 204 | 500 | 503), "{call}: {first_status}");
         let mut counted = bench.stack.counted().await;
-        if status_of_first == 204 {
+        if first_status == 204 {
             // The digits are used up, so their counter no longer matters.
             counted.retain(|key, _| !key.starts_with("DIGITS#"));
         }

@@ -98,7 +98,7 @@ async fn a_link_confirms_the_address_of_an_account() {
     let answer = bench.by_token(&mail).await;
     assert_eq!((status(&answer), body(&answer)), (204, Value::Null));
     assert_eq!(bench.email().await, verified("testuser@example.com"));
-    // Nobody gets a notice if nothing changed.
+    // No notice is sent, because the address has not changed.
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
@@ -123,11 +123,11 @@ async fn a_link_succeeds_again_while_the_account_still_has_the_address() {
 /// A user may open an old email or tab again much later. An unused link, however, expires.
 #[tokio::test]
 async fn a_used_link_still_succeeds_long_afterwards() {
-    for (has, confirms) in
+    for (current, confirmed) in
         [("testuser@example.com", "testuser@example.com"), ("old@example.com", "new@example.com")]
     {
-        let bench = Bench::start(Some(has)).await;
-        let (used, unused) = (bench.mail(confirms).await, bench.mail(confirms).await);
+        let bench = Bench::start(Some(current)).await;
+        let (used, unused) = (bench.mail(confirmed).await, bench.mail(confirmed).await);
         assert_eq!(status(&bench.by_token(&used).await), 204);
         bench.stack.expire_codes().await;
         assert_eq!(status(&bench.by_token(&used).await), 204, "before the TTL");
@@ -139,7 +139,7 @@ async fn a_used_link_still_succeeds_long_afterwards() {
         }
         assert!(is_wrong(&bench.by_token(&unused).await));
         assert_eq!(bench.stored().await, stored, "a repeated request changes nothing");
-        assert_eq!(bench.email().await, verified(confirms));
+        assert_eq!(bench.email().await, verified(confirmed));
 
         let next = bench.mail("next@example.com").await;
         assert_eq!(status(&bench.by_token(&next).await), 204);
@@ -149,10 +149,10 @@ async fn a_used_link_still_succeeds_long_afterwards() {
     }
 }
 
-/// A known network is exempt from the limit of guesses at a name. A later owner of the address must not inherit
+/// A known network is exempt from the limit on guesses at a name. A later owner of the address must not inherit
 /// the networks of its previous owner.
 #[tokio::test]
-async fn changing_the_address_forgets_the_networks_known_by_it() {
+async fn changing_the_address_forgets_the_networks_known_under_it() {
     let bench = Bench::start(Some("old@example.com")).await;
     let account = bench.stack.confirm(&bench.account).await;
     let settings = bench.stack.env().settings::<(throttle::Config, PeppersSecret)>();
@@ -179,9 +179,9 @@ async fn a_link_claims_a_new_address_and_notifies_the_old_one() {
     let mail = bench.mail("New@example.com").await;
     assert_eq!(status(&bench.by_token(&mail).await), 204);
     assert_eq!(bench.email().await, verified("New@example.com"));
-    let told = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
-    assert_eq!(told.to, "old@example.com");
-    assert_eq!(told.subject, "Latchkey: your email address has been changed");
+    let notice = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
+    assert_eq!(notice.to, "old@example.com");
+    assert_eq!(notice.subject, "Latchkey: your email address has been changed");
     // Any account may claim the old address.
     let user = NewUser { username: "other", email: Some("old@example.com"), roles: &[] };
     bench.stack.user(user).await;
@@ -279,7 +279,7 @@ async fn an_unreachable_database_causes_a_503() {
     assert_eq!(status(&answer(&route, event(load("email-verify"))).await), 503);
 }
 
-/// An outage does not use up the code, either.
+/// An outage does not use up the code.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_no_limit() {
     for call in 0.. {
@@ -289,8 +289,8 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
         let env = interceptor.env(&bench.stack, &[]);
         bench.route = Service::<EmailVerifyRoute>::open(&env, &World::system()).await.unwrap();
         interceptor.fail_at(call, Fault::AccessDenied);
-        let status_of_first = status(&bench.by_token(&mail).await);
-        assert!(matches!(status_of_first, 204 | 500), "{call}: {status_of_first}");
+        let first_status = status(&bench.by_token(&mail).await);
+        assert!(matches!(first_status, 204 | 500), "{call}: {first_status}");
         assert_eq!(bench.stack.counted().await, BTreeMap::new(), "{call}");
         if interceptor.calls().len() <= call {
             assert!(call > 4, "{call}");

@@ -13,7 +13,7 @@ use web::{
     Accepted, Body, BootError, Client, Endpoint, FieldError, Message, Problem, Public, Route, World,
 };
 
-/// Requests codes for a new password.
+/// Requests emails with codes for setting a new password.
 pub struct PasswordForgotRoute {
     requests: Requests,
 }
@@ -53,7 +53,7 @@ impl Route for PasswordForgotRoute {
         let network = client.network;
         self.requests.reset(address, network).await?;
         Ok(Accepted(Message::new(
-            "If an account has this address, an email to set a new password is on its way.",
+            "If an account has this address, an email with a code to set a new password is on its way.",
         )))
     }
 }

@@ -33,7 +33,7 @@ impl<R> Caller<R> {
         self.claims.sid
     }
 
-    /// All claims of the token. The roles are those that the account had at the time of issue.
+    /// All claims of the token. The roles are those that the account had when the token was issued.
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
@@ -82,7 +82,7 @@ pub enum Refusal {
     /// The session does not exist or has ended.
     #[error("the session has ended")]
     SessionEnded,
-    /// The token or its session has an older epoch than the account, or began before the global epoch.
+    /// The token or its session has an older epoch than the account, or the session began before the global epoch.
     #[error("the session epoch has passed")]
     EpochPassed,
     /// The required role is missing.
@@ -117,7 +117,7 @@ impl<K: KeySource> Verifier<K> {
     /// Admits a caller whose token is valid and contains the role required by `R`.
     ///
     /// # Errors
-    /// The token is invalid or does not contain the role.
+    /// When the token is invalid or does not contain the role.
     pub async fn admit<R: RoleRequirement>(&self, token: &str) -> Result<Caller<R>, Refusal> {
         let claims = self.verify(token).await?;
         require::<R>(&claims.roles)?;
@@ -128,7 +128,7 @@ impl<K: KeySource> Verifier<K> {
     /// has the role required by `R`.
     ///
     /// # Errors
-    /// Any of these conditions fails, or the account and the session cannot be read.
+    /// When one of these conditions is not met, or the account or the session cannot be read.
     pub async fn admit_checked<R: RoleRequirement>(
         &self,
         token: &str,
@@ -136,7 +136,7 @@ impl<K: KeySource> Verifier<K> {
     ) -> Result<CheckedCaller<R>, Refusal> {
         let claims = self.verify(token).await?;
         let Found { account, session } = accounts.find(claims.sub, claims.sid).await?;
-        // This rarely reads, because verification has just filled the cache.
+        // This is usually answered from the cache, which verification has just filled.
         if self.keys().epoch().await.map_err(TokenError::Keys)?.refuses(claims.auth_time) {
             return Err(Refusal::EpochPassed);
         }

@@ -9,8 +9,8 @@ use throttle::{Postal, Throttle};
 
 use crate::CodeError;
 
-/// Requests emails that contain codes. The number of requests is limited for each network, and the number of emails
-/// for each address. The caller does not learn whether the address has reached its limit.
+/// Requests emails that contain codes. Requests are limited per network, and emails per address. The caller does not
+/// learn whether the address has reached its limit.
 pub struct Requests {
     outbox: Outbox,
     throttle: Throttle,
@@ -30,8 +30,8 @@ impl Requests {
         Self { outbox, throttle, world: world.clone() }
     }
 
-    /// Requests an email with which the owner of `address` can set a new password. Whether an account has the address
-    /// is not looked up.
+    /// Requests an email with which the owner of `address` can set a new password. Does not look up whether an account
+    /// has this address.
     ///
     /// # Errors
     /// When there have been too many requests from the network, or a service cannot be reached.
@@ -47,7 +47,7 @@ impl Requests {
     /// already confirmed, only the request is counted.
     ///
     /// # Errors
-    /// The errors of [`Self::reset`].
+    /// As for [`Self::reset`].
     pub async fn verification(
         &self,
         account: &Account,
@@ -63,7 +63,7 @@ impl Requests {
     /// that is confirmed.
     ///
     /// # Errors
-    /// The errors of [`Self::reset`].
+    /// As for [`Self::reset`].
     pub async fn change(
         &self,
         account: &Account,
@@ -90,12 +90,13 @@ impl Requests {
         mails: Option<(&CanonicalName, Vec<NewMail>)>,
         network: Option<Network>,
     ) -> Result<(), CodeError> {
-        let asked = self.throttle.mail_request(network).await?;
+        let request = self.throttle.mail_request(network).await?;
         let Some((address, mails)) = mails else { return Ok(()) };
-        let (postage, asked) = asked.then_reserve(self.throttle.postage(address, network)).await?;
+        let (postage, request) =
+            request.then_reserve(self.throttle.postage(address, network)).await?;
         if let Postal::Paid(paid) = postage {
             let put = async { Ok::<_, CodeError>(self.outbox.put(&mails).await?) };
-            asked.and(paid).carry_out(put).await?;
+            request.and(paid).carry_out(put).await?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::{Email, Roles, SessionEpoch, UserId, Username};
 pub struct Account {
     /// The user id: `sub` of the account's tokens.
     pub id: UserId,
-    /// The username as first given.
+    /// The username as given at registration.
     pub username: Username,
     /// The email address, if the account has one.
     pub email: Option<Email>,

@@ -15,7 +15,7 @@ use process::Random;
 pub struct IdError;
 
 /// Parses only the spelling that [`fmt::Display`] writes. Braces, upper case and the form without hyphens are
-/// refused, so that an identifier has one spelling wherever it is a key.
+/// refused, so that an identifier used as a key has only one spelling.
 fn parse(text: &str) -> Result<Uuid, IdError> {
     let uuid = Uuid::try_parse(text).map_err(|_| IdError)?;
     let mut canonical = Uuid::encode_buffer();
@@ -81,7 +81,7 @@ macro_rules! identifier {
 }
 
 identifier! {
-    /// Identifies a user: `sub` of a token. A UUIDv7, so that ids sort by the time of registration.
+    /// Identifies a user: `sub` of a token. A UUIDv7, so that ids sort by registration time.
     UserId
 }
 

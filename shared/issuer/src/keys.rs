@@ -81,7 +81,7 @@ impl SigningKeys {
     /// is added.
     ///
     /// # Errors
-    /// [`SigningKeyError::NoNext`] if there is no next key.
+    /// When there is no next key ([`SigningKeyError::NoNext`]).
     pub fn rotated(
         &self,
         algorithm: Algorithm,
@@ -131,7 +131,7 @@ impl SigningKeys {
         Self::new(Stored { keys, version, replaces, revoked })
     }
 
-    /// Returns this set as the replacement of the version `id`.
+    /// Returns this set, marked as the replacement for the version `id`.
     #[must_use]
     pub fn replacing(mut self, id: &str) -> Self {
         self.stored.replaces = Some(id.to_owned());
@@ -144,7 +144,7 @@ impl SigningKeys {
         self.stored.replaces.as_deref()
     }
 
-    /// The set as JSON with private members, only for the secret.
+    /// The set as JSON with private members, meant only for the secret.
     ///
     /// # Panics
     /// Never: a JWK Set is JSON.
@@ -235,7 +235,7 @@ impl SigningKey {
     /// Checks that `public` accepts a signature of this key.
     ///
     /// # Errors
-    /// The signature is not accepted.
+    /// When the signature is not accepted.
     pub fn signs_for(&self, public: &PublicKey) -> Result<(), SigningKeyError> {
         const PROBE: &[u8] = b"latchkey: does this key sign for that one?";
         auth::crypto::enable_signing(signer);

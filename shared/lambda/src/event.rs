@@ -1,4 +1,4 @@
-//! Functions that serve no HTTP: an AWS service invokes them with its own events.
+//! Functions that do not serve HTTP: an AWS service invokes them with its own events.
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use crate::{Description, Error, Function, log, metrics, reason, run, work};
 
 /// Handles the events of one AWS service.
 pub trait EventHandler: Sized + Send + Sync + 'static {
-    /// The common name of the function, its folder, its package and its event.
+    /// The name that the function, its folder, its package and its event have in common.
     const NAME: &'static str;
 
     /// The service that invokes the function, in words: `Secrets Manager`.
@@ -85,7 +85,7 @@ impl<H: EventHandler> Function for Handler<H> {
 /// error and decides whether to try again.
 ///
 /// # Errors
-/// When the handler fails, panics, or does not end by the deadline.
+/// When the handler fails, panics, or does not finish by the deadline.
 pub async fn handle_within<H: EventHandler>(
     deadline: Deadline,
     handler: &H,

@@ -1,8 +1,8 @@
 //! Metrics in `CloudWatch`'s embedded metric format: one line of JSON per request on standard output, from
 //! which `CloudWatch` creates metrics without an API call.
 //!
-//! The only dimension is the stack, because every further value of a dimension would be another metric to pay for. The
-//! log has the details of functions and users. The format is specified in the Amazon `CloudWatch` User Guide,
+//! The only dimension is the stack, because every additional dimension value is billed as another metric. The log
+//! contains the details per function and user. The format is specified in the Amazon `CloudWatch` User Guide,
 //! "Specification: Embedded metric format".
 
 use std::collections::BTreeMap;

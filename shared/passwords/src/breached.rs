@@ -1,9 +1,9 @@
-//! The breached-password filter: its file, its look-up and its builder.
+//! The breached-password filter: its file format, lookup and construction.
 //!
 //! A filter tells whether a password is in a list, without containing the list. It recognizes every listed password.
-//! It also refuses one in 65,536 other passwords, whose users must choose another one.
+//! It also refuses one in 65,536 other passwords, whose users must choose a different password.
 //!
-//! The file, with numbers in little-endian order:
+//! The file format, with numbers in little-endian order:
 //!
 //! | bytes | content |
 //! |---|---|
@@ -13,10 +13,10 @@
 //! | 20 to 40 | the descriptor of the binary fuse filter |
 //! | 40 to 48 | the length of the fingerprints, in bytes |
 //! | 48 to 80 | the SHA-256 digest of all other bytes |
-//! | from 80 | the fingerprints, of 16 bits each |
+//! | from 80 | the fingerprints, 16 bits each |
 //!
-//! An entry is the first eight bytes of the password's SHA-1 digest, which the lists of Have I Been Pwned contain.
-//! SHA-1 protects nothing here: the lists are public.
+//! An entry is the first eight bytes of a password's SHA-1 digest, because the lists of Have I Been Pwned contain
+//! SHA-1 digests. SHA-1 protects nothing here: the lists are public.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -32,20 +32,20 @@ use crate::list::List;
 const MAGIC: [u8; 8] = *b"LKBREACH";
 const VERSION: u32 = 1;
 const DESCRIPTOR_LEN: usize = BinaryFuse16::DESCRIPTOR_LEN;
-/// The part of the header that the checksum covers.
+/// The length of the header without its checksum.
 const PREFIX_LEN: usize = MAGIC.len() + 4 + 8 + DESCRIPTOR_LEN + 8;
 const HEADER_LEN: usize = PREFIX_LEN + digest::SHA256_OUTPUT_LEN;
 
 /// One in this many unlisted passwords is refused too, because fingerprints have 16 bits.
 pub const FALSE_POSITIVE_ONE_IN: u32 = 65_536;
 
-/// The maximum number of entries. With 18 bits each, they and a function fit into Lambda's 250 MB.
+/// The maximum number of entries. At 18 bits each, they and a function fit into Lambda's 250 MB.
 const MAX_ENTRIES: usize = 100_000_000;
 
-// Fingerprints are used as the file contains them, without conversion.
+// Fingerprints are used as they are in the file, without conversion.
 const _: () = assert!(cfg!(target_endian = "little"), "the file is little-endian");
 
-/// A filter in which a password can be looked up.
+/// A filter that recognizes breached passwords, with rare false positives.
 pub struct BreachedFilter {
     entries: u64,
     descriptor: [u8; DESCRIPTOR_LEN],
@@ -78,10 +78,10 @@ impl Fingerprints {
 }
 
 impl BreachedFilter {
-    /// Reads the file at `path`. Blocks.
+    /// Reads the file at `path`. Blocks the thread.
     ///
     /// # Errors
-    /// The file cannot be read or is not a complete filter written by [`BreachedFilter::write`].
+    /// When the file cannot be read or is not a complete filter written by [`BreachedFilter::write`].
     pub fn read(path: &Path) -> Result<Self, FilterError> {
         let mut file = File::open(path)?;
         let mut header = [0; HEADER_LEN];
@@ -117,14 +117,14 @@ impl BreachedFilter {
     /// Writes the filter in the format that [`BreachedFilter::read`] reads.
     ///
     /// # Errors
-    /// Writing to `output` failed.
+    /// When writing to `output` fails.
     pub fn write(&self, output: &mut dyn Write) -> io::Result<()> {
         output.write_all(&self.header())?;
         output.write_all(self.fingerprints.get())
     }
 
-    /// Whether exactly this password, in NFC, is in the list. This is also true for one in
-    /// [`FALSE_POSITIVE_ONE_IN`] unlisted passwords.
+    /// Whether exactly this password, in NFC, is in the list. Also true for one in [`FALSE_POSITIVE_ONE_IN`] unlisted
+    /// passwords.
     #[must_use]
     pub fn contains(&self, password: &Password) -> bool {
         self.has(key(password))
@@ -134,7 +134,7 @@ impl BreachedFilter {
         BinaryFuse16Ref::from_dma(&self.descriptor, self.fingerprints.get()).contains(&key)
     }
 
-    /// The number of different passwords in the filter.
+    /// The number of distinct passwords in the filter.
     #[must_use]
     pub fn entries(&self) -> u64 {
         self.entries
@@ -183,14 +183,14 @@ fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
     *taken
 }
 
-/// Whether `len` bytes of fingerprints match the descriptor. A look-up trusts the descriptor and would otherwise
-/// read beyond the end.
+/// Whether `len` bytes of fingerprints match the descriptor. A lookup trusts the descriptor and would otherwise read
+/// beyond the end.
 fn fits(mut descriptor: &[u8], len: usize) -> bool {
     let _seed: [u8; 8] = take(&mut descriptor);
     let [segment, mask, segments] =
         std::array::from_fn(|_| u64::from(u32::from_le_bytes(take(&mut descriptor))));
-    // A look-up reads one fingerprint in each of three consecutive segments. The first of them begins within the
-    // first `segments` fingerprints.
+    // A lookup reads one fingerprint in each of three consecutive segments. The first of them begins within the first
+    // `segments` fingerprints.
     segment.is_power_of_two()
         && mask == segment - 1
         && segments.is_multiple_of(segment)
@@ -208,19 +208,21 @@ fn key(password: &Password) -> u64 {
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// The file cannot be read.
-    #[error("cannot be read")]
+    #[error("it cannot be read")]
     Unreadable(#[from] io::Error),
     /// The file does not begin with the header of a filter.
-    #[error("is not a filter of breached passwords: build one with `cargo xtask passwords filter`")]
+    #[error(
+        "it is not a filter of breached passwords: build one with `cargo xtask passwords filter`"
+    )]
     Foreign,
     /// This build does not support the version of the file.
-    #[error("has version {0}, but this build reads only version {VERSION}: build it again")]
+    #[error("it has version {0}, but this build reads only version {VERSION}: build it again")]
     Version(u32),
     /// The length of the file differs from the one in its header.
-    #[error("has the wrong length: data was cut off or added")]
+    #[error("it has the wrong length: data was cut off or added")]
     Length,
     /// The checksum does not match the content.
-    #[error("is damaged: its checksum does not match")]
+    #[error("it is damaged: its checksum does not match")]
     Damaged,
 }
 
@@ -240,11 +242,12 @@ impl FilterBuilder {
         Self { keys: Vec::new(), min_count, limit: MAX_ENTRIES, hashes: 0, words: 0 }
     }
 
-    /// Adds the content of a line, with or without a line break: a SHA-1 hash in 40 hex digits, optionally followed
-    /// by a colon and a count, or a password. Ignores empty lines.
+    /// Adds a line: a password, or a SHA-1 hash in 40 hex digits, optionally followed by a colon and a count. A line
+    /// break at the end and empty lines are ignored.
     ///
     /// # Errors
-    /// The line is neither a hash nor a possible password and was not added, or the filter is full.
+    /// When the line is neither a hash nor a possible password, in which case it is not added, or when the filter is
+    /// full.
     pub fn add(&mut self, line: &[u8]) -> Result<(), BuildError> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -266,8 +269,8 @@ impl FilterBuilder {
                 self.hashes += 1;
                 u64::from_str_radix(&hash[..16], 16).map_err(|_| BuildError::OtherHash)?
             }
-            // This is an NTLM hash, or a suffix from a range of Have I Been Pwned. Adding it as a password would be
-            // useless, and nobody would notice.
+            // This is an NTLM hash, or a suffix from the range API of Have I Been Pwned. Adding it as a password would
+            // be useless, and nobody would notice.
             (32.., Some(_)) if is_hex => return Err(BuildError::OtherHash),
             _ => {
                 let word = Password::parse(text.to_owned()).map_err(|_| BuildError::TooLong)?;
@@ -276,8 +279,8 @@ impl FilterBuilder {
             }
         };
         self.keys.push(key);
-        // There may be duplicates. At least half of the space is free after sorting, so this is not repeated for
-        // each further line.
+        // Sorting also removes duplicates. Afterwards at least half of the space is free, so not every further line
+        // causes another sort.
         if self.keys.len() > 2 * self.limit {
             self.sort()?;
         }
@@ -299,7 +302,7 @@ impl FilterBuilder {
     /// Builds the filter.
     ///
     /// # Errors
-    /// There are no passwords, or too many.
+    /// When there are no passwords, there are too many, or the construction fails.
     pub fn build(mut self) -> Result<BreachedFilter, BuildError> {
         self.sort()?;
         if self.keys.is_empty() {
@@ -334,14 +337,14 @@ fn is_number(text: &str) -> bool {
 /// The reason why a filter cannot be built from the input. It never quotes the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
-    /// A line is not text.
-    #[error("is not UTF-8")]
+    /// A line is not UTF-8.
+    #[error("not UTF-8")]
     NotUtf8,
     /// A line is longer than any password.
-    #[error("is longer than {} bytes, the maximum for a password", crate::MAX_PASSWORD_BYTES)]
+    #[error("longer than {} bytes, the maximum for a password", crate::MAX_PASSWORD_BYTES)]
     TooLong,
     /// A line is a hash of another kind.
-    #[error("is a hash, but not SHA-1 in 40 hex digits")]
+    #[error("a hash, but not SHA-1 in 40 hex digits")]
     OtherHash,
     /// The input contains no password.
     #[error("the list contains no password")]
@@ -455,15 +458,15 @@ mod tests {
         let hash = |text: &str| {
             hex::encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
         };
-        for line in ["often:5", "always:99999999999999999999999", "rarely:4", "untold"] {
+        for line in ["often:5", "always:99999999999999999999999", "rarely:4", "uncounted"] {
             let (text, count) = line.split_once(':').unwrap_or((line, ""));
             let colon = if count.is_empty() { "" } else { ":" };
             builder.add(format!("{}{colon}{count}", hash(text)).as_bytes()).unwrap();
         }
-        builder.add(b"in clear").unwrap();
+        builder.add(b"plaintext").unwrap();
         assert_eq!((builder.hashes(), builder.words()), (3, 1));
         let filter = builder.build().unwrap();
-        let found = ["often", "always", "rarely", "untold", "in clear"]
+        let found = ["often", "always", "rarely", "uncounted", "plaintext"]
             .map(|text| filter.contains(&password(text)));
         assert_eq!(found, [true, true, false, true, true]);
     }
@@ -473,7 +476,7 @@ mod tests {
         let mut builder = FilterBuilder::new(0);
         assert_eq!(builder.add(b"caf\xe9"), Err(BuildError::NotUtf8));
         assert_eq!(builder.add(&[b'x'; 1_025]), Err(BuildError::TooLong));
-        // An NTLM hash, and a suffix from a range of Have I Been Pwned.
+        // An NTLM hash, and a suffix from the range API of Have I Been Pwned.
         for hash in ["8846F7EAEE8FB117AD06BDD830B7586C:3", &format!("{}:3", &PASSWORD[5..])] {
             assert_eq!(builder.add(hash.as_bytes()), Err(BuildError::OtherHash));
         }
@@ -509,7 +512,7 @@ mod tests {
         assert!(listed.iter().all(|text| filter.contains(&password(text))));
         let others = texts("other").take(100_000);
         let wrong = others.filter(|text| filter.contains(&password(text))).count();
-        // One or two are expected. The texts never change, so the number does not either.
+        // One or two are expected. The texts never change, so neither does the number.
         assert!(wrong < 10, "{wrong} of 100,000");
     }
 
@@ -544,7 +547,7 @@ mod tests {
         }
     }
 
-    /// The checksums are correct, so only the check of the descriptor keeps a look-up within the file.
+    /// The checksums are correct, so only the check of the descriptor keeps a lookup within the file.
     #[test]
     fn a_descriptor_that_does_not_match_the_length_is_refused() {
         let filter = |descriptor: [u32; 3], len: usize| BreachedFilter {
@@ -586,7 +589,7 @@ mod tests {
     }
 
     proptest! {
-        /// Small filters have a different layout than large ones.
+        /// Small and large filters differ in layout.
         #[test]
         fn every_entry_is_found_at_any_size(keys in proptest::collection::btree_set(any::<u64>(), 1..3_000)) {
             let lines: BTreeSet<_> = keys.iter().map(|key| format!("{key:016x}{:024x}:1", 0)).collect();

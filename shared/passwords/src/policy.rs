@@ -357,10 +357,10 @@ mod tests {
         fs::write(&common, "Sommerregen").unwrap();
         assert_eq!(
             error(),
-            "the file named by PASSWORD_BREACHED_FILTER is unusable: cannot be read"
+            "the file named by PASSWORD_BREACHED_FILTER is unusable: it cannot be read"
         );
         fs::write(&breached, "x".repeat(200)).unwrap();
-        assert!(error().contains("PASSWORD_BREACHED_FILTER is unusable: is not a filter"));
+        assert!(error().contains("PASSWORD_BREACHED_FILTER is unusable: it is not a filter"));
         write_filter(&breached, &["Nieselregen"]);
         assert_eq!(policy.violations(&password, None, None).unwrap(), []);
     }

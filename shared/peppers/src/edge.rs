@@ -13,7 +13,7 @@ use crate::{Pepper, Peppers};
 /// The label of the subkey (`info` in RFC 5869). It must never change, or every proxy would be refused.
 const LABEL: &[u8] = b"latchkey/v1/edge";
 
-/// The edge secret of one pepper. The proxy gets the secret; functions get only its digest, so that a
+/// The edge secret derived from one pepper. The proxy gets the secret; functions get only its digest, so that a
 /// function that reads no peppers can recognize the proxy but cannot derive any secret.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct EdgeSecret(String);
@@ -50,8 +50,8 @@ impl Peppers {
         self.in_use(now).edge_secret()
     }
 
-    /// The digests of the secrets that functions accept, separated by commas: those of all peppers, so that
-    /// the proxy can switch to the next secret at any time.
+    /// The digests of the secrets that functions accept, separated by commas. All peppers are included, so that the
+    /// proxy can switch to the next secret at any time.
     #[must_use]
     pub fn edge_digests(&self) -> String {
         self.all().map(|pepper| pepper.edge_secret().digest()).collect::<Vec<_>>().join(",")
@@ -83,10 +83,10 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_that_of_sha256sum() {
+    fn the_digest_matches_sha256sum() {
         let secret = EdgeSecret("abc".to_owned());
-        let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(secret.digest(), of_abc);
+        let sha256sum_of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(secret.digest(), sha256sum_of_abc);
     }
 
     #[test]
@@ -94,8 +94,8 @@ mod tests {
         let (start, kept) = (SystemClock.now(), SignedDuration::from_hours(24));
         let first = Peppers::generate("a", &SystemRandom);
         let both = first.with_new("b", start, kept, &SystemRandom).unwrap();
-        let begun = start + SignedDuration::from_secs(ANNOUNCE_SECONDS);
-        let [old, new] = [start, begun].map(|now| both.edge_secret(now).digest());
+        let switched = start + SignedDuration::from_secs(ANNOUNCE_SECONDS);
+        let [old, new] = [start, switched].map(|now| both.edge_secret(now).digest());
         assert_ne!(old, new);
         assert_eq!(both.edge_digests(), format!("{old},{new}"));
         assert_eq!(old, first.edge_secret(start).digest());

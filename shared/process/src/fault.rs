@@ -23,7 +23,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// The code of a fault that has no code of its own.
+    /// The default code of faults of this kind.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -62,12 +62,12 @@ pub trait Fault: std::error::Error {
         self.kind().code()
     }
 
-    /// A sentence for the client, if it should learn more than the code states. It must not reveal a secret.
+    /// A sentence for the client, if the code does not say enough. It must not reveal a secret.
     fn detail(&self) -> Option<&'static str> {
         None
     }
 
-    /// The number of seconds after which the client may try again, if it is known.
+    /// The number of seconds after which the client may try again, if known.
     fn retry_after(&self) -> Option<u64> {
         None
     }

@@ -1,6 +1,6 @@
 //! The source of randomness, which is passed in so that a test can set it.
 
-/// A source of random bytes that are fit for keys and identifiers.
+/// A source of random bytes that are suitable for keys and identifiers.
 pub trait Random: Send + Sync + 'static {
     /// Fills `bytes` with unpredictable bytes.
     fn fill(&self, bytes: &mut [u8]);
@@ -21,7 +21,7 @@ pub struct SystemRandom;
 
 impl Random for SystemRandom {
     /// # Panics
-    /// The operating system cannot provide random bytes. The process must not continue, because no identifier or
+    /// When the operating system cannot provide random bytes. The process must not continue, because no identifier or
     /// key would be safe.
     #[expect(
         clippy::disallowed_methods,

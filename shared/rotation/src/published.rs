@@ -4,8 +4,8 @@ use issuer::{MAX_ACCESS_TOKEN_SECONDS, SigningKeys};
 use jiff::{SignedDuration, Timestamp};
 use keys::{KeyState, PublishedKey, Record};
 
-/// How long a key stays public after it was retired. A function may sign with its cached copy of the secret for
-/// some time, and the last token that it signs must be accepted until it expires, including the leeway.
+/// How long a key stays public after it has been retired. A function may keep signing with its cached copy of the
+/// secret for some time. The last token signed this way must be accepted until it expires, including the leeway.
 pub(crate) fn retired_for() -> SignedDuration {
     let signing = secrets::CacheSeconds::MAX + secrets::STALE_SECONDS;
     let lifetime =
@@ -13,9 +13,9 @@ pub(crate) fn retired_for() -> SignedDuration {
     SignedDuration::from_secs(signing + lifetime + auth::LEEWAY_SECONDS)
 }
 
-/// Returns the keys to publish. Those in `keys` keep the time of their first publication. Others that were published
-/// before become retired, unless they are revoked or have expired. `until` is the end of the keys that are retired
-/// now, or `None` if they may still sign.
+/// Returns the keys to publish. Those in `keys` keep the time of their first publication. Other published keys are
+/// retired, unless they are revoked or have expired. `until` is the time until which newly retired keys stay public,
+/// or `None` if they may still sign.
 pub(crate) fn merge(
     record: &Record,
     keys: &SigningKeys,
@@ -26,7 +26,7 @@ pub(crate) fn merge(
         .public()
         .map(|(jwk, state)| {
             let kid = jwk.common.key_id.as_deref().unwrap_or_default();
-            // If the publication of a key has already ended, it begins again now.
+            // A key whose publication has already ended is published anew.
             let known = record.key(kid).filter(|key| key.is_public(now));
             let published_at = known.map_or(now, |key| key.published_at);
             PublishedKey { jwk, state, published_at, not_after: None }
@@ -74,7 +74,7 @@ mod tests {
         let first = merge(&record(vec![]), &one, now, None);
         assert_eq!(states(&first), [KeyState::Active, KeyState::Next]);
         let two = one.rotated(Algorithm::EdDsa, "v2", &SystemRandom).unwrap();
-        // While the key may still sign, its end is unknown.
+        // While the key may still sign, the end of its publication is unknown.
         let second = merge(&record(first.clone()), &two, later, None);
         assert_eq!(states(&second), [KeyState::Active, KeyState::Next, KeyState::Retired]);
         assert_eq!(second[0].published_at, now, "the time of the first publication is kept");

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::{SecretError, Version};
 
-/// The maximum time of one operation, including retries.
+/// The maximum time for one operation, including retries.
 const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
 
 /// The maximum number of attempts per operation.
@@ -25,7 +25,7 @@ const ATTEMPTS: u32 = 4;
 pub(crate) enum Label {
     /// The version in use.
     Current,
-    /// The version that is to be put into use next.
+    /// The version to be put into use next.
     Pending,
     /// The version that was in use before.
     Previous,
@@ -116,7 +116,7 @@ impl ManagedSecret {
     }
 
     pub(crate) async fn promote(&self, id: &str, replaced: &str) -> Result<(), SecretError> {
-        // The first version of a secret is in use as soon as it is created, and replaces none.
+        // The first version of a secret is in use as soon as it is created, and replaces no other.
         if self.labeled(Label::Current).await?.is_some_and(|current| current.id == id) {
             return Ok(());
         }
@@ -131,7 +131,7 @@ impl ManagedSecret {
             .await;
         match moved {
             Ok(_) => Ok(()),
-            // A version other than `replaced` is in use. It is `id` itself if an answer was lost.
+            // A version other than `replaced` is in use. If an earlier answer was lost, it is `id` itself.
             Err(error)
                 if error
                     .as_service_error()

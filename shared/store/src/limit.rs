@@ -53,14 +53,14 @@ pub(crate) enum Decision {
 }
 
 /// The maximum number of doublings. After this many, even a base of one second exceeds any configurable wait.
-const MOST_DOUBLINGS: u32 = 30;
+const MAX_DOUBLINGS: u32 = 30;
 
 impl Limit {
     /// The wait after the attempt that raises the count to `count`.
     fn wait_after(&self, count: u32) -> SignedDuration {
         match self.beyond {
             Beyond::Doubling { base, most } if count >= self.free => {
-                let doublings = (count - self.free).min(MOST_DOUBLINGS);
+                let doublings = (count - self.free).min(MAX_DOUBLINGS);
                 base.saturating_mul(1 << doublings).min(most)
             }
             _ => SignedDuration::ZERO,
@@ -133,7 +133,7 @@ mod tests {
         SignedDuration::from_secs(seconds)
     }
 
-    /// The default limit of a name and a network together.
+    /// The default limit for a name and a network together.
     const PAIR: Limit = Limit {
         free: 3,
         beyond: Beyond::Doubling {

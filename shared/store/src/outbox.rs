@@ -1,4 +1,4 @@
-//! The outbox: emails that are to be sent.
+//! The outbox: emails to be sent.
 //!
 //! To request an email, a function writes an item. The table's stream invokes the mailer for each new item, and
 //! the mailer sends the email. The item contains the purpose and the recipient but no code, because the mailer
@@ -74,13 +74,13 @@ impl ConfirmedEmail {
     }
 }
 
-/// An event of which an account's owner is notified.
+/// An event that an account's owner is notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
     /// The password has been changed.
     PasswordChanged,
-    /// Someone who knows the password has requested another address.
+    /// Someone who knows the password has requested a change of address.
     EmailChangeRequested,
     /// The address has been replaced.
     EmailChanged,
@@ -102,7 +102,7 @@ pub struct NewMail {
 }
 
 impl NewMail {
-    /// Creates the request for a code that confirms `address` for an account whose epoch is `epoch`.
+    /// Creates a request for a code that confirms `address` for an account whose epoch is `epoch`.
     #[must_use]
     pub fn verification(
         user_id: UserId,
@@ -115,8 +115,8 @@ impl NewMail {
         Self { id: MailId::new(now, random), mail, asked_at: now }
     }
 
-    /// Creates the request for a notice to the account's current address. `None` if the account has no
-    /// confirmed address.
+    /// Creates a request for a notice to the account's current address. `None` if the account has no confirmed
+    /// address.
     #[must_use]
     pub fn notice(
         account: &Account,
@@ -153,7 +153,7 @@ impl From<&NewMail> for MailItem {
 }
 
 impl Table {
-    /// Builds the write that requests an email. In the transaction of an event, it requests the email if and
+    /// Builds the write that requests an email. In the transaction that records an event, it requests the email if and
     /// only if the event happens.
     ///
     /// The write has no condition: the id is new and random, and a retry after a lost answer must not fail
@@ -186,8 +186,8 @@ impl Outbox {
         self.0.transact(puts.collect::<Result<_, StoreError>>()?).await.map(drop)
     }
 
-    /// Notifies the owner of an account of an event, if the account has a confirmed address. A failure is only
-    /// logged, because the event has already happened.
+    /// Notifies an account's owner of an event, if the account has a confirmed address. A failure is only logged,
+    /// because the event has already happened.
     pub async fn notify(&self, account: &Account, notice: Notice, world: &World) {
         let notice = NewMail::notice(account, notice, world.clock.now(), &*world.random);
         let Some(notice) = notice else { return };

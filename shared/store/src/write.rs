@@ -1,5 +1,5 @@
-//! Builders for writes to the table, such as `table.update(key).when(…).set(…)`. A write is either sent by
-//! itself or becomes part of a transaction (`into()`).
+//! Builders for writes to the table, such as `table.update(key).when(…).set(…)`. A write is either sent on its own
+//! or becomes part of a transaction (`into()`).
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -171,7 +171,7 @@ impl Update<'_> {
         })
     }
 
-    /// Sends the update. Returns the item as it was before the update, or when the condition failed.
+    /// Sends the update. Returns the item as it was before the update, or as it was when the condition failed.
     pub(crate) async fn returning_old<T: DeserializeOwned>(
         self,
     ) -> Result<Written<Option<T>>, StoreError> {

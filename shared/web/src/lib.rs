@@ -59,7 +59,7 @@
 //! assert_eq!(described::<Public>(), "anyone");
 //! ```
 //!
-//! It cannot define its own:
+//! A route cannot define its own access type:
 //!
 //! ```compile_fail,E0277
 //! # use web::*;
@@ -106,7 +106,7 @@
 //! }
 //! ```
 //!
-//! It cannot use another verifier:
+//! A gate cannot use another verifier:
 //!
 //! ```compile_fail,E0053
 //! # use auth::{KeySource, Verifier};
@@ -130,7 +130,7 @@
 //! }
 //! ```
 //!
-//! Only this crate depends on `lambda_http`, and only here are kinds of fault turned into status codes.
+//! Only this crate depends on `lambda_http`, and only this crate turns kinds of faults into status codes.
 
 mod access;
 mod bearer;

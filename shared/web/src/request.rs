@@ -31,8 +31,8 @@ impl fmt::Debug for Request {
 }
 
 impl Request {
-    /// Creates a request from `event`, and checks that it came through `edge`. A request that did not is only logged
-    /// and refused.
+    /// Creates a request from `event`, and checks that it came through `edge`. A request that bypassed it is only
+    /// logged and refused.
     pub(crate) fn new(
         event: Event,
         edge: &Edge,
@@ -46,7 +46,7 @@ impl Request {
     }
 
     /// The HTTP method. A route with several endpoints distinguishes them by the method, because `cargo lambda watch`
-    /// alone sends no route key.
+    /// always sends the route key `$default`.
     #[must_use]
     pub fn method(&self) -> &Method {
         &self.event.request_context.http.method
@@ -54,8 +54,8 @@ impl Request {
 
     /// The decoded parameters of the path, by name.
     ///
-    /// The gateway sends them decoded. `cargo lambda watch` alone sends none, so they are then read from the path,
-    /// which is still encoded, by matching it against the route's endpoints.
+    /// The gateway sends them decoded. `cargo lambda watch` sends none. They are then found by matching the encoded
+    /// path against the route's endpoints, and decoded.
     pub(crate) fn path_parameters(&self) -> Result<Cow<'_, HashMap<String, String>>, Problem> {
         if !self.event.path_parameters.is_empty() {
             return Ok(Cow::Borrowed(&self.event.path_parameters));
@@ -81,7 +81,7 @@ impl Request {
         &self.event.headers
     }
 
-    /// The gateway's id of the request.
+    /// The id that the gateway gave to the request.
     pub(crate) fn request_id(&self) -> Option<&str> {
         self.event.request_context.request_id.as_deref()
     }

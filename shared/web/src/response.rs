@@ -186,7 +186,7 @@ impl Redirect {
     /// 303: the client fetches `location` with GET.
     ///
     /// # Errors
-    /// 500 if `location` contains a character that is not visible ASCII.
+    /// When `location` contains a character that is not visible ASCII. The status is 500.
     pub fn see_other(location: &str) -> Result<Self, Problem> {
         Self::new(StatusCode::SEE_OTHER, location)
     }
@@ -194,7 +194,7 @@ impl Redirect {
     /// 307: the client repeats the request at `location`.
     ///
     /// # Errors
-    /// 500 if `location` contains a character that is not visible ASCII.
+    /// When `location` contains a character that is not visible ASCII. The status is 500.
     pub fn temporary(location: &str) -> Result<Self, Problem> {
         Self::new(StatusCode::TEMPORARY_REDIRECT, location)
     }
@@ -202,7 +202,7 @@ impl Redirect {
     /// 308: like 307, but clients may remember the new location.
     ///
     /// # Errors
-    /// 500 if `location` contains a character that is not visible ASCII.
+    /// When `location` contains a character that is not visible ASCII. The status is 500.
     pub fn permanent(location: &str) -> Result<Self, Problem> {
         Self::new(StatusCode::PERMANENT_REDIRECT, location)
     }

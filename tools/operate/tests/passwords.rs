@@ -100,13 +100,13 @@ fn a_refusal_is_one_line_and_writes_nothing() {
         ),
         (&["filter", "folder"], "error: cannot read folder: "),
         (&["filter", "empty.txt"], "error: no filter was built: the list contains no password"),
-        (&["filter", "valid.txt", "latin.txt"], "error: latin.txt, line 3: is not UTF-8"),
-        (&["filter", "ntlm.txt"], "error: ntlm.txt, line 1: is a hash, but not SHA-1"),
+        (&["filter", "valid.txt", "latin.txt"], "error: latin.txt, line 3: not UTF-8"),
+        (&["filter", "ntlm.txt"], "error: ntlm.txt, line 1: a hash, but not SHA-1"),
         // This line never ends. The command must read no more of it than the longest password.
-        (&["filter", "/dev/zero"], "error: /dev/zero, line 1: is longer than 1024 bytes"),
+        (&["filter", "/dev/zero"], "error: /dev/zero, line 1: longer than 1024 bytes"),
         (&["filter", "valid.txt", "--out", "no/where"], "error: cannot write no/where: "),
-        (&["check", "missing.filter"], "error: missing.filter is unusable: cannot be read: No"),
-        (&["check", "valid.txt"], "error: valid.txt is unusable: is not a filter"),
+        (&["check", "missing.filter"], "error: missing.filter is unusable: it cannot be read: No"),
+        (&["check", "valid.txt"], "error: valid.txt is unusable: it is not a filter"),
     ] {
         let message = refusal(&passwords(folder.path(), arguments, "hunter22\n"));
         assert!(message.starts_with(reason), "{arguments:?}: {message}");

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use crate::ministack::Ministack;
 
-/// The AWS services that a stack of Latchkey uses, or that deploy it.
+/// The AWS services that a Latchkey stack uses, or that deploy it.
 const SERVICES: &str = "apigateway,cloudformation,dynamodb,dynamodbstreams,events,iam,lambda,logs,\
                         monitoring,s3,secretsmanager,ses,sns,sts";
 
-/// Features that ministack lacks: the routes of an HTTP API from its OpenAPI body, rotation, https.
+/// Features that ministack lacks: routes from the OpenAPI body of an HTTP API, rotation, and HTTPS.
 const PATCHES: &str = include_str!("ministack_aws.py");
 
 /// The name of the certificate's file.
@@ -22,8 +22,8 @@ const FAULTS: &str = "faults";
 
 /// An emulated account, which is empty at first. Dropping this value stops it.
 ///
-/// The emulator runs deployed functions as local processes, keeps its state in memory, and records all calls
-/// of functions.
+/// The emulator runs deployed functions as local processes, keeps its state in memory, and records all calls by
+/// functions.
 #[derive(Debug)]
 pub struct Aws(Ministack);
 
@@ -54,7 +54,7 @@ impl Aws {
         std::fs::read_to_string(self.0.folder().join(CALLS)).expect("the emulator writes it")
     }
 
-    /// Makes these services, such as `dynamodb` or `ses`, answer 500 to every request of a function, and repairs all
+    /// Makes these services, such as `dynamodb` or `ses`, answer 500 to every request from a function, and repairs all
     /// others.
     ///
     /// # Panics

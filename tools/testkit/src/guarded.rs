@@ -114,8 +114,8 @@ pub async fn guarded_by_token<R: Route>() {
 
 /// Checks that `R` admits callers by their accounts.
 ///
-/// In addition to a valid token, `R` must require a live session of an active account, and its role among the
-/// account's current roles.
+/// In addition to a valid token, `R` must require an active account with a live session. The account must currently
+/// have the role that `R` requires.
 ///
 /// # Panics
 /// When one of the checks fails.
@@ -145,8 +145,8 @@ pub async fn guarded_by_account<R: Route>() {
     let (account, other) =
         (stack.user(user("testuser")).await, stack.user(user("otheruser")).await);
     let token = stack.sign_in(&account).await;
-    let of_other = claims(&stack.sign_in(&other).await);
-    let mixed = stack.forge().with_claim(&of_other, "sub", json!(account.id));
+    let other_claims = claims(&stack.sign_in(&other).await);
+    let mixed = stack.forge().with_claim(&other_claims, "sub", json!(account.id));
     refused(&mixed, "the session of another account").await;
     let raised = Account { epoch: account.epoch.next(), ..account.clone() };
     refused(&stack.sign_in(&raised).await, "another session epoch").await;

@@ -6,7 +6,7 @@ use process::Random;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// A source of pseudorandom bytes that a seed determines.
+/// A source of pseudorandom bytes determined by a seed.
 #[derive(Debug)]
 pub struct SeededRandom(Mutex<StdRng>);
 

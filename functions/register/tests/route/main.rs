@@ -31,7 +31,7 @@ impl Bench {
 
     async fn start_with(variables: &[(&str, &str)]) -> Self {
         let stack = Stack::start().await;
-        // Some tests exceed the default limit of a network.
+        // Some tests exceed the default limit for a network.
         let free = [&[("THROTTLE_REGISTER_FREE", "100000")], variables].concat();
         let route =
             Service::<RegisterRoute>::open(&stack.env_with(&free), &World::system()).await.unwrap();
@@ -100,10 +100,10 @@ async fn a_taken_name_or_address_is_reported_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn registrations_of_a_network_are_limited() {
+async fn registrations_from_one_network_are_limited() {
     let bench = Bench::start_with(&[("THROTTLE_REGISTER_FREE", "2")]).await;
     let user = |n: usize| json!({"username": format!("user{n}"), "password": PASSWORD});
-    // An invalid registration is refused before it uses up the limit.
+    // An invalid registration is refused before it counts against the limit.
     assert_eq!(bench.outcome(json!({"username": "a", "password": PASSWORD})).await.0, 400);
     for n in 0..2 {
         assert_eq!(bench.outcome(user(n)).await, registered());
@@ -175,7 +175,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
     assert_eq!(bench.stack.counted().await, BTreeMap::new());
 }
 
-/// The user can request the email again but could not register the name again.
+/// The user can request the email later, so the account is created without it.
 #[tokio::test]
 async fn a_mail_that_cannot_be_requested_does_not_prevent_the_registration() {
     let mut bench = Bench::start().await;

@@ -11,8 +11,8 @@
 //! the function retries with the same time. Then the function answers the client. Any number of messages may
 //! be late or lost. Reuse deletes the session in a separate step, which may also be lost.
 //!
-//! The number of steps is unlimited, but the state space is finite: all counters are lowered together so that
-//! they stay small, and times that are too old for any comparison to distinguish become equal.
+//! The number of steps is unlimited, but the state space is finite: all counters are lowered together so that they
+//! stay small, and times that are too old to affect any comparison are treated as equal.
 //!
 //! # Honest clients
 //!
@@ -22,7 +22,7 @@
 //! lost. If several clients share a token store, a client that was inactive for longer must take the newest token
 //! from the store, and a late answer must not replace a newer token in it.
 //!
-//! A client that is one tick later can lose the session.
+//! A client that presents a superseded token one tick later can lose the session.
 //!
 //! # Limits of any such protocol
 //!
@@ -30,8 +30,8 @@
 //!
 //! - If an answer is lost and the client does not retry within the grace period, the owner loses the session,
 //!   because a thief would look the same.
-//! - A thief and the owner share the session as long as each presents its token within the grace period after
-//!   the other's rotation. The sharing ends as soon as one of them is later than that.
+//! - A thief and the owner share the session as long as each presents its token within the grace period after the
+//!   other's rotation. Once one of them is later than that, the session ends for both.
 
 #![expect(clippy::print_stdout, reason = "the tests print how much they explored")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

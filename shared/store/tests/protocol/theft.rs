@@ -101,11 +101,11 @@ impl Model for Theft {
         let mut properties = invariants();
         properties.extend([
             Property::sometimes(
-                "the owner is later than the thief and ends the session",
+                "the owner refreshes too late after the thief and ends the session",
                 |_, state: &State| state.caught_by(OWNER),
             ),
             Property::sometimes(
-                "the thief is later than the owner and ends the session",
+                "the thief refreshes too late after the owner and ends the session",
                 |_, state: &State| state.caught_by(THIEF),
             ),
             Property::sometimes(
@@ -113,8 +113,8 @@ impl Model for Theft {
                 |_, state: &State| {
                     let [owner, thief] = state.world.clients;
                     let current = state.world.item.is_some_and(|item| item.counter == thief.token);
-                    let since = (state.stolen, state.world.rotations) == (Some(0), MANY);
-                    since && current && owner.token == thief.token
+                    let rotated_often = (state.stolen, state.world.rotations) == (Some(0), MANY);
+                    rotated_often && current && owner.token == thief.token
                 },
             ),
             Property::sometimes(

@@ -53,8 +53,8 @@ async fn a_missing_table_is_an_internal_error() {
     assert_eq!(failure(created), Some(FaultKind::Internal));
 }
 
-/// All attempts send the same `ClientRequestToken`, so a retry does not mistake the first attempt's claim for the
-/// claim of another account.
+/// All attempts send the same `ClientRequestToken`, so a retry does not mistake the first attempt's claim for another
+/// account's claim.
 #[tokio::test]
 async fn a_lost_answer_does_not_take_the_name_from_its_owner() {
     let stack = Stack::start().await;

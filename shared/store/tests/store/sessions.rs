@@ -1,4 +1,4 @@
-//! Tests that a session stays one chain despite concurrency and faults, and that its limits are kept.
+//! Tests that concurrency and faults never fork a session, and that the session limits are enforced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Bench {
         sessions.into_iter().find(|session| session.id == id)
     }
 
-    /// Refreshes concurrently with one token, each time with another client. Returns the results.
+    /// Sends concurrent refreshes with one token, each through a separate client. Returns the results.
     async fn race(&self, session: SessionId, racers: usize, fault: Fault) -> Vec<Refreshed> {
         let faults = Faults::together(racers, fault);
         let now = SystemClock.now();
@@ -129,9 +129,9 @@ async fn a_logout_that_races_refreshes_leaves_nothing() {
     }
 }
 
-/// The retry gets the same answer as a client that retries, so a lost answer does not cost the session.
+/// The function's retry is judged like a client's retry, so a lost answer does not cost the session.
 #[tokio::test]
-async fn a_lost_answer_gets_the_successor() {
+async fn a_retry_after_a_lost_answer_gets_the_successor() {
     let bench = Bench::start().await;
     for lost in 1..=3 {
         let session = bench.begin().await;
@@ -162,9 +162,9 @@ async fn an_outage_changes_nothing_and_is_reported() {
 async fn a_session_ends_when_idle_and_at_its_absolute_lifetime() {
     let bench = Bench::start().await;
     let day = SignedDuration::from_hours(24);
-    let begun = SystemClock.now();
+    let started = SystemClock.now();
     let session = bench.begin().await;
-    let at = |days: i32| begun + day * days;
+    let at = |days: i32| started + day * days;
     let refresh = async |counter, days| {
         bench.rotations().refresh(bench.rotation(session, counter), at(days)).await.unwrap()
     };
@@ -240,7 +240,7 @@ async fn a_login_removes_invalid_sessions() {
 }
 
 #[test]
-fn a_database_operation_ends_before_the_grace() {
+fn a_database_operation_ends_within_the_grace_period() {
     for seconds in [1, 2, 10, 60] {
         let env = Env::from_iter([("REFRESH_GRACE_SECONDS", seconds.to_string())]);
         let grace = env.settings::<Grace>().unwrap();

@@ -29,7 +29,7 @@ const { payload } = await jwtVerify(token, createRemoteJWKSet(new URL(url)),
 console.log(payload.preferred_username);
 "#;
 
-/// Verifies a token with AWS's library. The script fetches the key set, because the library requires https.
+/// Verifies a token with AWS's library. The script fetches the key set, because the library requires HTTPS.
 const AWS_JWT_VERIFY: &str = r#"
 import { JwtVerifier } from "aws-jwt-verify";
 const [url, issuer, token] = process.argv.slice(2);
@@ -38,7 +38,7 @@ verifier.cacheJwks(await (await fetch(url)).json());
 console.log((await verifier.verify(token)).preferred_username);
 "#;
 
-/// A library as a command. Its last arguments are the key set's URL, the issuer, a token and its algorithm.
+/// A library, run as a command. Its last arguments are the key set's URL, the issuer, a token and its algorithm.
 struct Library {
     name: &'static str,
     program: std::path::PathBuf,
@@ -88,7 +88,7 @@ fn forged(token: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_libraries_verify_tokens_by_the_key_set_alone() {
+async fn other_libraries_verify_tokens_with_the_key_set_alone() {
     let scripts = tempfile::tempdir().unwrap();
     let libraries = libraries(scripts.path()).await;
     let settings = ["JWKS_MAX_AGE_SECONDS", "KEYS_CACHE_SECONDS", "SECRETS_CACHE_SECONDS"];

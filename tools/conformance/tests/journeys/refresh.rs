@@ -1,4 +1,4 @@
-//! Rotates, replays, lists and ends sessions.
+//! Rotates, lists and ends sessions, and replays tokens.
 
 use reqwest::Method;
 

@@ -38,18 +38,18 @@ use crate::gateway::{InvokeError, Invoker};
 pub const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long to wait for the last output of a process that has ended.
-const LAST_LINES: Duration = Duration::from_secs(1);
+const OUTPUT_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long to wait for killed processes to end.
-const KILLED: Duration = Duration::from_secs(5);
+const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a binary may be missing while a linker replaces it.
-const REPLACED: Duration = Duration::from_secs(1);
+const LINK_LIMIT: Duration = Duration::from_secs(1);
 
 /// How often to poll a condition that sends no notification.
 const POLL: Duration = Duration::from_millis(5);
 
-/// Settings of all functions.
+/// Settings that all functions share.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The maximum number of instances of one function.
@@ -205,7 +205,7 @@ enum End {
     NotStarted(String),
     /// It did not poll for work in time, so it was killed.
     NeverPolled,
-    /// The server killed it. The phase of the instance tells the reason.
+    /// The server killed it. The phase of the instance gives the reason.
     Killed,
 }
 
@@ -213,7 +213,7 @@ impl LocalLambda {
     /// Serves the Runtime API on a free port. No function starts before its first invocation.
     ///
     /// # Errors
-    /// If there is no free port.
+    /// When there is no free port.
     pub async fn start(programs: Vec<Program>, settings: Settings) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no free port")?;
         let api = listener.local_addr().context("no free port")?;
@@ -263,7 +263,7 @@ impl Drop for LocalLambda {
         for pid in &killed {
             let _ = kill_process(*pid, Signal::KILL);
         }
-        let deadline = Instant::now() + KILLED;
+        let deadline = Instant::now() + KILL_LIMIT;
         while killed.iter().any(|pid| is_running(*pid)) && Instant::now() < deadline {
             std::thread::sleep(POLL);
         }
@@ -415,8 +415,8 @@ impl Shared {
 
     /// Waits for the next invocation for an instance. Returns `None` if the instance does not exist.
     ///
-    /// A retired instance gets no answer until its process is killed: Rust's runtime panics on any answer
-    /// other than work.
+    /// A retired instance gets no answer until its process is killed: the Rust runtime for Lambda panics on any answer
+    /// other than an invocation.
     async fn next(self: &Arc<Self>, function: &str, instance_id: &str) -> Option<Delivery> {
         let work = {
             let function = self.functions.get(function)?;
@@ -424,7 +424,8 @@ impl Shared {
             let generation = state.generation;
             let instance = state.instances.get_mut(instance_id)?;
             let (next, work) = oneshot::channel();
-            // If the instance has not answered its previous invocation, this drops it, and the caller gets an error.
+            // If the instance has not answered its previous invocation, this drops that invocation, and its caller
+            // gets an error.
             if instance.generation != generation {
                 instance.retire();
             } else if !matches!(instance.phase, Phase::Retired) {
@@ -572,7 +573,7 @@ impl Shared {
         if !binary.exists() {
             let mut building = self.building.subscribe();
             drop(building.wait_for(|building| !*building).await);
-            let deadline = tokio::time::Instant::now() + REPLACED;
+            let deadline = tokio::time::Instant::now() + LINK_LIMIT;
             while !binary.exists() && tokio::time::Instant::now() < deadline {
                 tokio::time::sleep(POLL).await;
             }
@@ -620,7 +621,7 @@ impl Shared {
             instance.pid = None;
         }
         for relay in relays.into_iter().flatten() {
-            drop(tokio::time::timeout(LAST_LINES, relay).await);
+            drop(tokio::time::timeout(OUTPUT_LIMIT, relay).await);
         }
         end
     }
