@@ -215,7 +215,7 @@ async fn every_missing_setting_is_reported_at_once() {
 }
 
 #[tokio::test]
-async fn an_outage_at_any_call_uses_up_no_limit() {
+async fn an_outage_at_any_call_counts_against_no_limit() {
     for call in 0.. {
         let mut bench = Bench::start(Some("old@example.com")).await;
         let interceptor = Interceptor::of(&bench.stack).await;

@@ -66,7 +66,7 @@ async fn every_event_file_gets_its_recorded_answer() {
 }
 
 #[tokio::test]
-async fn an_unverified_address_gets_a_mail() {
+async fn an_unverified_address_gets_an_email() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     assert_eq!(status(&bench.ask().await), 202);
     assert_eq!(bench.mailed().await, ["testuser@example.com"]);
@@ -77,7 +77,7 @@ async fn an_unverified_address_gets_a_mail() {
 }
 
 #[tokio::test]
-async fn a_pending_address_gets_a_mail_and_an_account_without_an_address_gets_none() {
+async fn a_pending_address_gets_an_email_and_an_account_without_an_address_gets_none() {
     let bench = Bench::start(None).await;
     assert_eq!(status(&bench.ask().await), 202);
     assert_eq!(bench.mailed().await, [""; 0]);
@@ -111,7 +111,7 @@ async fn an_unreachable_database_causes_a_503() {
 }
 
 #[tokio::test]
-async fn an_outage_at_any_call_uses_up_no_limit() {
+async fn an_outage_at_any_call_counts_against_no_limit() {
     for call in 0.. {
         let mut bench = Bench::start(Some("testuser@example.com")).await;
         let interceptor = Interceptor::of(&bench.stack).await;

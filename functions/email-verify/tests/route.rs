@@ -281,7 +281,7 @@ async fn an_unreachable_database_causes_a_503() {
 
 /// An outage does not use up the code, either.
 #[tokio::test]
-async fn an_outage_at_any_call_uses_up_no_limit() {
+async fn an_outage_at_any_call_counts_against_no_limit() {
     for call in 0.. {
         let mut bench = Bench::start(Some("old@example.com")).await;
         let mail = bench.mail("new@example.com").await;

@@ -694,7 +694,7 @@ async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_c
 
 /// A login that succeeds despite a failed call leaves no counter, either.
 #[tokio::test]
-async fn an_outage_at_any_call_uses_up_no_limit() {
+async fn an_outage_at_any_call_counts_against_no_limit() {
     let stack = Stack::start().await;
     let interceptor = Interceptor::of(&stack).await;
     let route =

@@ -472,7 +472,7 @@ async fn strangers_cannot_use_up_the_notices_of_an_address() {
 }
 
 #[tokio::test]
-async fn an_unsent_notice_uses_up_no_limit() {
+async fn an_unsent_notice_counts_against_no_limit() {
     let bench = Bench::start().await;
     bench.ask(bench.notice(Notice::NewNetwork)).await;
     // The email cannot be written, because the path of its folder leads through a file.

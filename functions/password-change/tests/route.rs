@@ -319,7 +319,7 @@ async fn a_change_that_loses_a_race_begins_no_session() {
 }
 
 #[tokio::test]
-async fn an_outage_at_any_call_uses_up_no_limit() {
+async fn an_outage_at_any_call_counts_against_no_limit() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[]);

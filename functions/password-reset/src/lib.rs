@@ -91,7 +91,7 @@ impl Route for PasswordResetRoute {
         let (code, account) = (found.code.clone(), found.account.clone());
         let reset = self.reset(&code, &account, &password);
         let ((), found) = found.carry_out(reset).await?;
-        // The password is set. A failure to update the counters must not turn that into an error.
+        // The password is set. A failure to update the counters must not turn this success into an error.
         let recovered = self.throttle.recovered(&account, network);
         let ((), recovered) = futures_util::join!(found.succeeded(), recovered);
         match recovered {

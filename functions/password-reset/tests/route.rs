@@ -413,7 +413,7 @@ async fn every_missing_setting_is_reported_at_once() {
 
 /// An outage does not use up a try at the digits, either.
 #[tokio::test]
-async fn an_outage_at_any_call_uses_up_no_limit() {
+async fn an_outage_at_any_call_counts_against_no_limit() {
     for by_digits in [false, true] {
         for call in 0.. {
             let mut bench = Bench::start().await;

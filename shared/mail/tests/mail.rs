@@ -1,4 +1,4 @@
-//! Reads sent emails from a folder and from an emulated SES.
+//! Sends emails to a folder and to an emulated SES, and reads them there.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -75,7 +75,7 @@ fn letters(username: &str) -> Vec<Letter<'_>> {
 }
 
 #[tokio::test]
-async fn every_mail_matches_its_snapshot() {
+async fn every_email_matches_its_snapshot() {
     let folder = Folder::new("every-letter", &[("PRODUCT_NAME", "Example & Söhne")]);
     for letter in letters("Rosa") {
         let mail = folder.send_and_read(&letter).await;
@@ -187,7 +187,7 @@ async fn only_the_owner_can_read_an_email_file() {
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
 }
 
-/// Captures the body of the request that asks SES to send a mail.
+/// Captures the body of the request that asks SES to send an email.
 async fn request_to_ses(to: &Email) -> serde_json::Value {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -226,7 +226,7 @@ async fn an_email_through_ses_is_marked_as_automatic() {
 }
 
 #[tokio::test]
-async fn end_to_end_ses_sends_a_mail() {
+async fn end_to_end_ses_sends_an_email() {
     let service = EmailService::start(FROM).await;
     let settings =
         [("AWS_ENDPOINT_URL_SESV2", service.url()), ("PRODUCT_NAME", "Example \"& Söhne")];

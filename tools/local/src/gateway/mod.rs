@@ -5,7 +5,7 @@
 //! route is unknown, a request is too large or a function fails, the gateway itself responds. It has no stages other
 //! than `$default`, no authorizers and no throttling.
 //!
-//! Unlike API Gateway, it also serves the pages that local emails link to and the Lambda API call that
+//! Unlike API Gateway, it also serves the pages that local emails link to, answers the Lambda API call that
 //! `cargo lambda invoke` makes, reports broken functions to the developer, and refuses requests from other sites.
 
 mod cors;
