@@ -39,7 +39,7 @@ impl Bench {
         status(&answer(&self.route, event(from_network(event_json, network))).await)
     }
 
-    /// Counts the items of each kind: the prefix of the partition key, and the names of the attributes.
+    /// Counts the items of each kind. A kind is the prefix of the partition key with the names of the attributes.
     async fn kinds(&self) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();
         for item in self.stack.items().await {
@@ -113,7 +113,7 @@ async fn a_network_that_asks_too_often_gets_429() {
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// Reporting a malformed address reveals nothing about accounts. The request counts toward no limit.
+/// Reporting a malformed address reveals nothing about accounts. The request counts against no limit.
 #[tokio::test]
 async fn a_malformed_address_is_reported() {
     let bench = Bench::start().await;

@@ -1,4 +1,4 @@
-//! `POST /auth/password/reset`: sets a new password with a mailed code.
+//! `POST /auth/password/reset`: sets a new password with an emailed code.
 
 use codes::{PresentedCode, PresentedError, Redemption};
 use identity::{Account, MailedFor};
@@ -12,7 +12,7 @@ use web::{
     Body, BootError, Client, Endpoint, FieldError, NoContent, Problem, Public, Route, World,
 };
 
-/// Resets passwords with mailed codes.
+/// Resets passwords with emailed codes.
 pub struct PasswordResetRoute {
     redemption: Redemption,
     throttle: Throttle,

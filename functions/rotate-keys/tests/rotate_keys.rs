@@ -72,7 +72,7 @@ async fn a_step_out_of_order_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_unknown_step_is_refused() {
+async fn an_incomplete_event_or_an_unknown_step_is_refused() {
     for bad in [json!({}), json!({"ClientRequestToken": "a"}), json!({"Step": "createSecret"})] {
         assert!(serde_json::from_value::<<RotateKeys as EventHandler>::Event>(bad).is_err());
     }

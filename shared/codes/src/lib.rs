@@ -1,7 +1,7 @@
-//! Mailed codes: requesting them ([`Requests`]), finding the code that a caller presents ([`Redemption`]), and
+//! Emailed codes: requesting them ([`Requests`]), finding the code that a caller presents ([`Redemption`]), and
 //! confirming addresses with codes ([`Confirmations`]).
 //!
-//! Before a code is looked up, an attempt is reserved. The token in a link counts only against the limit on the
+//! Before a code is looked up, an attempt is reserved. The token in a link counts only against the limit for the
 //! network, because 128 bits cannot be guessed. The digits of a reset use the same counters as a password. In addition,
 //! digits have their own counter, which allows five tries. Every wrong code gets the same answer.
 

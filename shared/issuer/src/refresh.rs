@@ -1,8 +1,8 @@
 //! Refresh tokens: `v1.<pepper id>.<sub>.<sid>.<counter>.<MAC>`.
 //!
 //! A token contains the id of its session and the number of times that the session had rotated. A MAC proves that this
-//! service issued the token. No table contains the MAC's pepper, so a copy of the tables is not enough to forge a token.
-//! The MAC is checked before anything is read or written, so a stranger who knows a session id cannot rotate the
+//! service issued the token. No table contains the MAC's pepper, so a copy of the tables is not enough to forge a
+//! token. The MAC is checked before anything is read or written, so a stranger who knows a session id cannot rotate the
 //! session. The content of a token is not secret, and the same content always yields the same token.
 
 use std::fmt;

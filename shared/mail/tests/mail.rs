@@ -251,8 +251,8 @@ async fn end_to_end_ses_sends_an_email() {
 
     // SES never sends an email from an unverified identity, so retrying is useless.
     let settings = [("AWS_ENDPOINT_URL_SESV2", service.url()), ("MAIL_FROM", "a@example.org")];
-    let stranger = Mailer::connect(&config(&settings).unwrap());
-    let refused = stranger.send(id, &to(), &letter, at()).await.unwrap_err();
+    let unverified = Mailer::connect(&config(&settings).unwrap());
+    let refused = unverified.send(id, &to(), &letter, at()).await.unwrap_err();
     assert!(matches!(refused, MailError::Refused(_)), "{refused:?}");
     // The error message from SES contains the address, which must not be logged.
     let shown = format!("{refused} {refused:?}");
@@ -260,9 +260,9 @@ async fn end_to_end_ses_sends_an_email() {
 
     // SES is unreachable, so a later attempt may succeed.
     let settings = [("AWS_ENDPOINT_URL_SESV2", "http://127.0.0.1:1")];
-    let lost = Mailer::connect(&config(&settings).unwrap());
-    let lost = lost.send(id, &to(), &letter, at()).await.unwrap_err();
-    assert_eq!(lost.kind(), FaultKind::Unavailable);
+    let offline = Mailer::connect(&config(&settings).unwrap());
+    let offline = offline.send(id, &to(), &letter, at()).await.unwrap_err();
+    assert_eq!(offline.kind(), FaultKind::Unavailable);
 }
 
 /// A mail server without SMTPUTF8, such as SES, accepts only A-labels in a domain.

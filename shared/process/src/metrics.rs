@@ -36,7 +36,7 @@ pub enum Metric {
     DatabaseTime,
     /// Retries of database operations.
     DatabaseRetries,
-    /// The age of the signing key since its publication, in seconds.
+    /// The time since the signing key was published, in seconds.
     SigningKeyAge,
     /// Emails that SES accepted.
     MailsSent,

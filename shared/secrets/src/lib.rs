@@ -3,8 +3,8 @@
 //! [`Secret`] reads the version in use. [`Versions`] creates the next one and puts it into use. Both work the same
 //! way in either place. A variable determines the place: its value is the ARN of a secret, or `file:` and a path.
 //!
-//! Versions have the labels of Secrets Manager: the version `AWSCURRENT` is in use, and the version `AWSPENDING` will
-//! be put into use next. Putting a version into use is conditional on the version that it replaces, so only one of two
+//! Versions have the labels of Secrets Manager: `AWSCURRENT` marks the version in use, and `AWSPENDING` the one to be
+//! put into use next. Putting a version into use is conditional on the version that it replaces, so only one of two
 //! concurrent attempts succeeds.
 
 mod cached;
@@ -109,7 +109,7 @@ impl Secret {
         })
     }
 
-    /// Creates a reader for the secret `id` in Secrets Manager, which uses the given client.
+    /// Creates a reader that uses `client` for the secret `id` in Secrets Manager.
     pub fn with_client(id: impl Into<String>, client: Client) -> Self {
         Self(Backend::Manager(ManagedSecret::new(id.into(), client)))
     }

@@ -695,7 +695,7 @@ async fn an_ipv6_slash_48_has_ten_times_the_limits_of_a_slash_64() {
     }
     assert_eq!(fail(&throttle, bench.owner(), Some(one)).await, Err(1));
     assert!(throttle.registration(Some(one)).await.is_err());
-    // Then registrations, two of which the single /64 has already made, and requests for emails.
+    // The same holds for registrations, two of which the single /64 has already made, and for requests for emails.
     for n in 1..19 {
         assert!(throttle.registration(Some(slash_64(4, n))).await.is_ok(), "{n}");
     }

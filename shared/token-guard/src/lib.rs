@@ -1,7 +1,7 @@
 //! The gate for routes that check only the access token: a verifier with the public key set.
 //!
-//! Such a route declares [`Has`] or [`SignedIn`] as its access. The token's signature and claims alone determine whether
-//! a caller is admitted: neither the account nor the session is read. The route links no code for accounts, secrets or
+//! Such a route declares [`Has`] or [`SignedIn`] as its access. The token's signature and claims alone decide whether a
+//! caller is admitted: neither the account nor the session is read. The route links no code for accounts, secrets or
 //! private keys.
 //!
 //! ```

@@ -17,7 +17,7 @@ const UNAVAILABLE_SECONDS: u64 = 2;
 /// The maximum length of a value's name in an answer, in characters. Longer names are truncated.
 const MAX_NAME_CHARS: usize = 64;
 
-/// The challenges of RFC 6750 §3, in this order: no token was sent, the token was refused, a role is missing.
+/// The challenges of RFC 6750 §3, in this order: for a missing token, for a refused token, and for a missing role.
 const CHALLENGE: &str = r#"Bearer realm="latchkey""#;
 const CHALLENGE_INVALID: &str = r#"Bearer realm="latchkey", error="invalid_token""#;
 const CHALLENGE_SCOPE: &str = r#"Bearer realm="latchkey", error="insufficient_scope""#;
@@ -39,7 +39,7 @@ pub struct FieldError {
 /// |---|---|---|
 /// | 400 | `invalid_request` | the body is not JSON, or a member, parameter or header is missing or has the wrong type |
 /// | 400 | `invalid_input` | a field breaks a rule |
-/// | 400 | `invalid_code` | a mailed code is wrong or has expired |
+/// | 400 | `invalid_code` | an emailed code is wrong or has expired |
 /// | 401 | `missing_token` | the request has no credentials |
 /// | 401 | `invalid_token` | the token is invalid or has expired, or its session has ended |
 /// | 401 | `invalid_credentials` | the name or password at login is wrong |
@@ -219,7 +219,7 @@ impl Problem {
             .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
     }
 
-    /// A mailed code is wrong or has expired (400). The answer does not say which.
+    /// An emailed code is wrong or has expired (400). The answer does not say which.
     #[must_use]
     pub fn invalid_code() -> Self {
         let detail = "The code is wrong or has expired.";

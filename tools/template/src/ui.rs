@@ -10,7 +10,7 @@ pub fn line(text: impl Display) {
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
-/// Writes a line to standard error: progress, warnings, logs of functions.
+/// Writes a line to standard error: progress, warnings, and the logs of functions.
 pub fn note(text: impl Display) {
     drop(writeln!(stderr().lock(), "{text}"));
 }

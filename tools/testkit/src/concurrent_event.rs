@@ -16,7 +16,7 @@ use crate::Stack;
 /// An event that ends all sessions of an account while one of its requests is in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConcurrentEvent {
-    /// The password is reset with a mailed code.
+    /// The password is reset with an emailed code.
     Reset,
     /// The password is changed, and a new session begins.
     Change,

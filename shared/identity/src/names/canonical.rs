@@ -122,8 +122,8 @@ mod tests {
         }
     }
 
-    /// Compares the mapping with the property `Changes_When_NFKC_Casefolded` of the Unicode Character Database, which is
-    /// derived from other data. The ranges contain every character that changes.
+    /// Compares the mapping with the property `Changes_When_NFKC_Casefolded` of the Unicode Character Database, which
+    /// is derived from other data. The ranges contain every character that changes.
     #[test]
     fn every_character_is_mapped_as_unicode_specifies() {
         let changes = CodePointSetData::new::<ChangesWhenNfkcCasefolded>();

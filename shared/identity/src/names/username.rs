@@ -31,7 +31,7 @@ pub struct Username {
 
 impl Username {
     /// Parses a username as a person enters it, or as stored: a name that was parsed once can be parsed again from
-    /// [`Username::as_str`]. Reserved names are accepted: [`ReservedNames`](super::ReservedNames) checks them.
+    /// [`Username::as_str`]. This accepts reserved names, which [`ReservedNames`](super::ReservedNames) detects.
     ///
     /// # Errors
     /// When the name breaks a rule. The error names the first one.

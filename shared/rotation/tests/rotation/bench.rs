@@ -191,7 +191,7 @@ impl Bench {
         sign(&self.current().await, self.now())
     }
 
-    /// Whether a verifier that reads the set now accepts `token`.
+    /// Whether `token` is accepted by a verifier that reads the set now.
     pub(crate) async fn accepts(&self, token: &str) -> bool {
         let clock: Arc<dyn Clock> = Arc::new(self.clock());
         let config = self.stack.env().settings::<keys::Config>().unwrap();

@@ -49,8 +49,8 @@ async fn a_next_key_signs_only_once_every_verifier_knows_it() {
     assert_eq!(Some(bench.current().await.active().unwrap().kid()), next.next_kid());
 }
 
-/// The last verifier to learn of a key is an external one. While `jwks` cannot read the table, it still answers with the
-/// set from before the key was added, and the verifier caches the last such answer.
+/// The last verifier to learn of a key is an external one. The function `jwks` cannot read the table, so it still
+/// answers with a set from before the key was added. The verifier caches the last such answer.
 #[tokio::test]
 async fn every_cached_key_set_contains_the_key_that_signs() {
     let bench = Bench::new().await;
@@ -138,8 +138,8 @@ async fn a_token_is_accepted_across_rotations_until_it_expires() {
     bench.rotate(&Plan::Rotate).await.unwrap();
     assert!(bench.accepts(&early).await);
     bench.wait(SIGNER);
-    // The forge's tokens live for 900 s. The one signed now expires together with a token of the maximum lifetime that
-    // was signed after `SIGNER`.
+    // The forge's tokens live for 900 s. The one signed now expires at the same time as a token of the maximum lifetime
+    // that was signed when `SIGNER` had passed.
     let lifetime = i64::try_from(MAX_ACCESS_TOKEN_SECONDS).unwrap();
     bench.wait(seconds(lifetime - 900));
     let late = sign(&old, bench.now());

@@ -1,4 +1,4 @@
-//! Deploys the whole stack with `sam` to an AWS emulator, as `docs/deploy.md` describes, and uses it.
+//! Deploys the whole stack with `sam` to an AWS emulator, as `docs/deploy.md` describes, and uses the stack.
 
 #![expect(clippy::print_stdout, reason = "the test takes minutes and prints its progress")]
 
@@ -58,10 +58,10 @@ async fn deployed_as_documented() {
 
     operations::the_authorizer_admits(&deployed).await;
     operations::a_further_session_ends_the_oldest(&deployed).await;
-    operations::elsewhere(&deployed).await;
-    operations::by_invitation(&deployed).await;
+    operations::changes_from_unknown_networks(&deployed).await;
+    operations::registration_requires_an_invitation(&deployed).await;
     println!("--- operations");
-    operations::bad_day(&deployed).await;
+    operations::cause_rare_failures(&deployed).await;
     operations::every_metric_has_been_written(&deployed);
     operations::privilege_is_least(&deployed).await;
 

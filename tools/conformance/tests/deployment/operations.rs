@@ -61,7 +61,7 @@ pub(crate) async fn a_further_session_ends_the_oldest(deployed: &Deployed<'_>) {
 }
 
 /// An invitation is valid once, and registration requires one.
-pub(crate) async fn by_invitation(deployed: &Deployed<'_>) {
+pub(crate) async fn registration_requires_an_invitation(deployed: &Deployed<'_>) {
     deployed.account().deploy("Registration=invite");
     let admin = deployed.login("root").await;
     let invite = deployed.call(reqwest::Method::POST, "/admin/invites", &admin).await.json();
@@ -76,7 +76,7 @@ pub(crate) async fn by_invitation(deployed: &Deployed<'_>) {
 }
 
 /// A signed-in user changes password and address, each from an unknown network.
-pub(crate) async fn elsewhere(deployed: &Deployed<'_>) {
+pub(crate) async fn changes_from_unknown_networks(deployed: &Deployed<'_>) {
     let body =
         json!({"username": "traveller", "password": PASSWORD, "email": "t@travel.example.com"});
     assert_eq!(deployed.post("/auth/register", &body).await.status, 201);
@@ -100,7 +100,7 @@ pub(crate) async fn elsewhere(deployed: &Deployed<'_>) {
 
 /// Causes rare failures, so that each metric is written: throttled passwords, a broken database, emails that SES
 /// refuses, and an email that can never be sent.
-pub(crate) async fn bad_day(deployed: &Deployed<'_>) {
+pub(crate) async fn cause_rare_failures(deployed: &Deployed<'_>) {
     let account = deployed.account();
     assert_eq!(deployed.register("badday").await.status, 201);
     let wrong = json!({"username": "badday", "password": "a walk by another river"});

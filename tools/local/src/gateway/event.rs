@@ -1,4 +1,4 @@
-//! Events of payload format 2.0.
+//! Events in payload format 2.0.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ pub(super) fn decoded_path(path: &str) -> String {
 
 /// The event for a request that matched a route.
 ///
-/// It follows "Payload format version 2.0" of the developer guide:
+/// It follows "Payload format version 2.0" in the developer guide:
 /// - Header names are in lower case, and the values of a repeated header are joined by commas.
 /// - Cookies are separate from the headers.
 /// - Query parameters are decoded, and the values of a repeated parameter are joined by commas.
