@@ -54,7 +54,7 @@ async fn a_rotation_that_comes_too_early_names_the_earliest_time() {
     let before = std::fs::read_to_string(stack.signing_keys()).unwrap();
     let error = handle(&function, load("rotate-keys")).await.unwrap_err();
     assert!(error.starts_with("the next key must not sign before 20"), "{error}");
-    assert!(!error.contains('.'), "in whole seconds: {error}");
+    assert!(!error.contains('.'), "the time must be in whole seconds: {error}");
     assert_eq!(std::fs::read_to_string(stack.signing_keys()).unwrap(), before);
 }
 

@@ -132,7 +132,7 @@ mod tests {
         (address, connections)
     }
 
-    /// Counts the connections of two requests that are more than a millisecond apart.
+    /// Counts the connections that two requests use if they are more than a millisecond apart.
     async fn connections(idle_timeout: Duration) -> usize {
         let (address, connections) = server().await;
         let config = Config::builder()

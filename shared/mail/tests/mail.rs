@@ -196,7 +196,11 @@ async fn request_to_ses(to: &Email) -> serde_json::Value {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = Vec::new();
         loop {
-            assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0, "the whole request");
+            assert_ne!(
+                stream.read_buf(&mut request).await.unwrap(),
+                0,
+                "the request must be complete"
+            );
             let text = str::from_utf8(&request).unwrap();
             let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
             let head = head.to_ascii_lowercase();

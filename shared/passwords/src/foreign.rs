@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::{HashError, Password};
 
-/// The maximum number of PBKDF2 iterations: twice as many as the frameworks use today, and less than a second of work.
+/// The maximum number of PBKDF2 iterations: about twice what the frameworks use today, and less than a second of work.
 const MAX_ITERATIONS: u32 = 2_500_000;
 
 /// The maximum memory of scrypt, in bytes.

@@ -590,7 +590,7 @@ async fn a_login_whose_password_is_replaced_concurrently_makes_no_network_known(
     assert_eq!(bench.known().await, 0);
 }
 
-/// Otherwise, an intruder could suppress the warning by making the recording of the network fail.
+/// The notice must not depend on the recording, because an intruder could make the recording fail.
 #[tokio::test]
 async fn a_network_is_new_even_if_it_cannot_be_recorded() {
     let bench = Bench::start().await;
@@ -695,7 +695,7 @@ async fn an_ipv6_slash_48_has_ten_times_the_limits_of_a_slash_64() {
     }
     assert_eq!(fail(&throttle, bench.owner(), Some(one)).await, Err(1));
     assert!(throttle.registration(Some(one)).await.is_err());
-    // The same holds for registrations, two of which the single /64 has already made, and for requests for emails.
+    // A /48 may also make ten times as many registrations (the single /64 has made two) and requests for emails.
     for n in 1..19 {
         assert!(throttle.registration(Some(slash_64(4, n))).await.is_ok(), "{n}");
     }

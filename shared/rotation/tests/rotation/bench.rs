@@ -256,7 +256,7 @@ pub(crate) fn sign(keys: &SigningKeys, now: Timestamp) -> String {
     forge.sign(&forge.header(), &Forge::claims(now, &identity::Roles::default()))
 }
 
-/// The private halves by their key ids.
+/// The private halves by key id.
 pub(crate) fn private_halves(keys: &SigningKeys) -> BTreeMap<String, String> {
     let keys: Value = serde_json::from_str(&keys.to_json()).unwrap();
     let member = |key: &Value, name: &str| key[name].as_str().unwrap().to_owned();
