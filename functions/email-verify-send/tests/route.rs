@@ -66,7 +66,7 @@ async fn every_event_file_gets_its_recorded_answer() {
 }
 
 #[tokio::test]
-async fn an_unverified_address_gets_a_mail() {
+async fn an_unverified_address_gets_an_email() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     assert_eq!(status(&bench.ask().await), 202);
     assert_eq!(bench.mailed().await, ["testuser@example.com"]);
@@ -77,7 +77,7 @@ async fn an_unverified_address_gets_a_mail() {
 }
 
 #[tokio::test]
-async fn a_pending_address_gets_a_mail_and_an_account_without_an_address_gets_none() {
+async fn a_pending_address_gets_an_email_and_an_account_without_an_address_gets_none() {
     let bench = Bench::start(None).await;
     assert_eq!(status(&bench.ask().await), 202);
     assert_eq!(bench.mailed().await, [""; 0]);

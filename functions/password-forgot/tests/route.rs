@@ -39,7 +39,7 @@ impl Bench {
         status(&answer(&self.route, event(from_network(event_json, network))).await)
     }
 
-    /// The number of items of each kind. The attribute names are part of the kind.
+    /// Counts the items of each kind. A kind is the prefix of the partition key with the names of the attributes.
     async fn kinds(&self) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();
         for item in self.stack.items().await {
@@ -63,7 +63,7 @@ async fn every_event_file_gets_its_recorded_answer() {
     }
 }
 
-/// In both cases, the same kinds of items are written, and none contains a code.
+/// Both requests write the same kinds of items. None of the items contains a code.
 #[tokio::test]
 async fn neither_answer_nor_table_reveals_whether_an_account_has_the_address() {
     let (known, unknown) = (Bench::start().await, Bench::start().await);
@@ -113,7 +113,7 @@ async fn a_network_that_asks_too_often_gets_429() {
     assert_eq!(deliver::<MailerFunction>(&bench.stack).await.len(), 1);
 }
 
-/// Reporting a malformed address reveals nothing about accounts. The request counts toward no limit.
+/// Reporting a malformed address reveals nothing about accounts. The request counts against no limit.
 #[tokio::test]
 async fn a_malformed_address_is_reported() {
     let bench = Bench::start().await;
@@ -161,7 +161,7 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// An email that could not be requested does not count toward the limit of its address.
+/// An email that could not be requested does not count against the limit on emails to its address.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_no_limit() {
     for call in 0.. {

@@ -1,4 +1,4 @@
-//! `POST /auth/password/reset`: sets a new password with a mailed code.
+//! `POST /auth/password/reset`: sets a new password with an emailed code.
 
 use codes::{PresentedCode, PresentedError, Redemption};
 use identity::{Account, MailedFor};
@@ -12,7 +12,7 @@ use web::{
     Body, BootError, Client, Endpoint, FieldError, NoContent, Problem, Public, Route, World,
 };
 
-/// Resets passwords with mailed codes.
+/// Resets passwords with emailed codes.
 pub struct PasswordResetRoute {
     redemption: Redemption,
     throttle: Throttle,
@@ -91,7 +91,7 @@ impl Route for PasswordResetRoute {
         let (code, account) = (found.code.clone(), found.account.clone());
         let reset = self.reset(&code, &account, &password);
         let ((), found) = found.carry_out(reset).await?;
-        // The password is set. A failure to update the counters must not turn that into an error.
+        // The password is set. A failure to update the counters must not turn this success into an error.
         let recovered = self.throttle.recovered(&account, network);
         let ((), recovered) = futures_util::join!(found.succeeded(), recovered);
         match recovered {

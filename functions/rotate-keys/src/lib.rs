@@ -1,6 +1,6 @@
 //! Rotates the signing keys. This is the rotation function of the secret `SigningKeys`.
 //!
-//! Secrets Manager invokes it once for each of four steps, in order, and again if a step fails.
+//! Secrets Manager invokes the function for each of the four steps, in order, and repeats a step that fails.
 
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ async fn handle(function: &RotateKeys, event: Value) -> Result<Value, String> {
     answer.map(|done| serde_json::to_value(done).unwrap()).map_err(|error| error.to_string())
 }
 
-/// Starts a stack without keys, as after a deployment.
+/// Starts a stack without keys, as it is after its first deployment.
 async fn start_without_keys() -> Stack {
     let stack = Stack::start().await;
     std::fs::write(stack.signing_keys(), r#"{"keys":[]}"#).unwrap();
@@ -54,7 +54,7 @@ async fn a_rotation_that_comes_too_early_names_the_earliest_time() {
     let before = std::fs::read_to_string(stack.signing_keys()).unwrap();
     let error = handle(&function, load("rotate-keys")).await.unwrap_err();
     assert!(error.starts_with("the next key must not sign before 20"), "{error}");
-    assert!(!error.contains('.'), "in whole seconds: {error}");
+    assert!(!error.contains('.'), "the time must be in whole seconds: {error}");
     assert_eq!(std::fs::read_to_string(stack.signing_keys()).unwrap(), before);
 }
 
@@ -72,7 +72,7 @@ async fn a_step_out_of_order_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_unknown_step_is_refused() {
+async fn an_incomplete_event_or_an_unknown_step_is_refused() {
     for bad in [json!({}), json!({"ClientRequestToken": "a"}), json!({"Step": "createSecret"})] {
         assert!(serde_json::from_value::<<RotateKeys as EventHandler>::Event>(bad).is_err());
     }

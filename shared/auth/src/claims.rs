@@ -10,7 +10,7 @@ pub const TOKEN_TYPE: &str = "at+jwt";
 /// The content of an access token: the claims defined in RFC 9068 §2.2, and Latchkey's own. It contains no email
 /// address and nothing secret, because anyone who holds a token can read it.
 ///
-/// Times are `NumericDate`s (RFC 7519 §2) in whole seconds; Latchkey issues no others.
+/// Times are `NumericDate`s (RFC 7519 §2). Latchkey issues them in whole seconds only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The issuer.
@@ -23,7 +23,7 @@ pub struct Claims {
     pub exp: i64,
     /// The time of issue.
     pub iat: i64,
-    /// The time before which the token is not valid, if there is one.
+    /// The time before which the token is not valid, if set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<i64>,
     /// The id of the token.
@@ -56,7 +56,7 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// Whether the token names `audience`.
+    /// Whether `audience` is one of the audiences.
     #[must_use]
     pub fn contains(&self, audience: &str) -> bool {
         match self {

@@ -47,7 +47,7 @@ fn http_client_with(idle_timeout: Duration) -> SharedHttpClient {
     })
 }
 
-/// The timeouts of a client whose operations may take `operation`, including retries.
+/// The timeouts of a client whose operations may take up to `operation`, including retries.
 #[must_use]
 pub fn timeouts(operation: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
@@ -57,7 +57,7 @@ pub fn timeouts(operation: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// Allows up to `attempts` attempts with short pauses, because a caller waits for the answer.
+/// Allows up to `attempts` attempts with short pauses, because a caller is waiting for the answer.
 #[must_use]
 pub fn retries(attempts: u32) -> RetryConfig {
     RetryConfig::standard()
@@ -132,7 +132,7 @@ mod tests {
         (address, connections)
     }
 
-    /// Counts the connections of two requests that are more than a millisecond apart.
+    /// Counts the connections that two requests use if they are more than a millisecond apart.
     async fn connections(idle_timeout: Duration) -> usize {
         let (address, connections) = server().await;
         let config = Config::builder()
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_cannot_connect_leaves_time_for_others() {
+    fn every_timeout_leaves_time_for_another_try() {
         assert!(CONNECT_TIMEOUT * 2 < ATTEMPT_TIMEOUT);
         let operation = Duration::from_secs(6);
         assert!(ATTEMPT_TIMEOUT * 2 < operation);

@@ -1,4 +1,4 @@
-//! Confirms email addresses with mailed codes.
+//! Confirms email addresses with emailed codes.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use store::{CodeRecord, NewMail, Notice, Redeemed, Verifications};
 
 use crate::{CodeError, PresentedCode, Redemption};
 
-/// Confirms the email addresses of accounts with mailed codes.
+/// Confirms the email addresses of accounts with emailed codes.
 pub struct Confirmations {
     redemption: Redemption,
     verifications: Verifications,

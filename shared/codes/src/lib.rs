@@ -1,9 +1,9 @@
-//! Mailed codes: requesting them ([`Requests`]), finding the code that a caller presents ([`Redemption`]), and
+//! Emailed codes: requesting them ([`Requests`]), finding the code that a caller presents ([`Redemption`]), and
 //! confirming addresses with codes ([`Confirmations`]).
 //!
-//! Before a code is looked up, an attempt is reserved. The token of a link uses only the counter of the network,
-//! because 128 bits cannot be guessed. The digits of a reset use the same counters as a password. In addition, digits
-//! have their own counter, which allows five tries. Every wrong code gets the same answer.
+//! Before a code is looked up, an attempt is reserved. The token in a link counts only against the limit for the
+//! network, because 128 bits cannot be guessed. The digits of a reset use the same counters as a password. In addition,
+//! digits have their own counter, which allows five tries. Every wrong code gets the same answer.
 
 mod confirmation;
 mod digits;
@@ -21,7 +21,7 @@ use secrets::SecretError;
 use store::StoreError;
 use throttle::ThrottleError;
 
-/// A code could not be found, used or requested.
+/// The reason why a code could not be found, used or requested.
 #[derive(Debug, thiserror::Error)]
 pub enum CodeError {
     /// The code is invalid. The reason is only for the log.

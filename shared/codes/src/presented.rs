@@ -6,7 +6,7 @@ use identity::UserId;
 
 use crate::Digits;
 
-/// A mailed code, as a caller presents it.
+/// An emailed code, as a caller presents it.
 pub enum PresentedCode {
     /// The token from a link.
     Token(String),

@@ -26,7 +26,7 @@ impl fmt::Debug for Authentication {
     }
 }
 
-/// A user whose password was right.
+/// A user who presented the correct password.
 #[derive(Debug)]
 pub struct Authenticated<'a> {
     /// The account, which is active.
@@ -66,16 +66,16 @@ impl Authentication {
     ///
     /// # Errors
     /// [`CredentialError::WrongCredentials`] when no active account has this name and password;
-    /// [`CredentialError::Throttle`] when there have been too many attempts. For every other error, the check could
-    /// not be carried out, and no attempt is counted.
+    /// [`CredentialError::Throttle`] when there have been too many attempts. Other errors when the password cannot be
+    /// checked, in which case no attempt is counted.
     pub async fn authenticate(
         &self,
         presented: &Presented,
         password: &Password,
         network: Option<Network>,
     ) -> Result<Authenticated<'_>, CredentialError> {
-        // `join!` instead of `try_join!`: a failed read would drop the reservation while it is being made, and
-        // then it could not be released. `check` returns the error of the read.
+        // `join!` instead of `try_join!`: after a failed read, `try_join!` would drop the pending reservation, which
+        // could then not be released. `check` returns the error of the read.
         let (credential, attempt) = futures_util::join!(
             self.logins.credential(presented),
             self.throttle.attempt(presented, network),
@@ -94,7 +94,7 @@ impl Authentication {
         let credential = credential?;
         let hash = parse(credential.as_ref().map(|credential| &credential.secret))?;
         // The account and its sessions are read while the password is hashed. For an unknown name, a nonexistent
-        // account is read: on a small machine the reads delay the hash, so that without them the answer would be
+        // account is read: on a small machine, the reads delay the hash, so without them the answer would be
         // measurably faster.
         let (user, set_in) = match &credential {
             Some(credential) => (credential.user_id, credential.set_in),
@@ -123,7 +123,7 @@ impl Authentication {
         let renewed: Result<(), Box<dyn Error + Send + Sync>> = async {
             let new = self.hasher.hash(password, &*self.world.random).await?;
             let new = new.into_stored();
-            // If the password has changed concurrently, its new hash is kept, because `new` hashes the old password.
+            // If the password has changed concurrently, its hash is kept, because `new` is a hash of the old password.
             self.logins.rehash(account.username.canonical(), old, &new).await?;
             Ok(())
         }
@@ -141,8 +141,8 @@ impl Authentication {
 }
 
 impl Success<'_> {
-    /// Records the success: releases the reservations, notifies the owner of a new network, and replaces an
-    /// outdated hash. Failures are only logged.
+    /// Records the success: releases the reservations, replaces an outdated hash, and notifies the user if the
+    /// network is new. Failures are only logged.
     pub async fn record(self, account: &Account, password: &Password) {
         let Self { by, attempt, outdated } = self;
         let renewal = async {

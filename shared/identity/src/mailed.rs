@@ -1,8 +1,8 @@
-//! The purposes of mailed codes.
+//! The purposes of emailed codes.
 
 use serde::{Deserialize, Serialize};
 
-/// The purpose of a mailed code. A code for one purpose is invalid for every other.
+/// The purpose of an emailed code. A code for one purpose is invalid for every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MailedFor {

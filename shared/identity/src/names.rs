@@ -1,6 +1,6 @@
 //! Usernames and email addresses.
 //!
-//! A name is displayed as first given, and unique by its canonical form ([`CanonicalName`]). Spellings that differ
+//! A name is displayed as first given. Its canonical form ([`CanonicalName`]) must be unique. Spellings that differ
 //! only in case, width or composition belong to one account, and so do `ß` and `ss`.
 
 mod canonical;
@@ -19,7 +19,7 @@ pub use username::Username;
 
 use process::{Fault, FaultKind};
 
-/// The reason why a name is refused. Its texts are for people and never repeat the input.
+/// The reason why a name is refused. The messages are shown to users and never repeat the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The name has too few characters.
@@ -28,7 +28,7 @@ pub enum NameError {
     /// The name has too many characters.
     #[error("is too long")]
     TooLong,
-    /// The name contains a forbidden character, such as a space, a control or an invisible character.
+    /// The name contains a forbidden character, such as a space, a control character or an invisible one.
     #[error("contains a character that is not allowed")]
     InvalidCharacters,
     /// The characters are allowed, but not in this order: the text is not an email address, begins with a

@@ -1,5 +1,5 @@
-//! Private keys and the issuing of tokens: access tokens, signed with a private key, and refresh tokens, authenticated
-//! by a pepper. Only functions that issue tokens depend on this crate.
+//! Issues tokens: access tokens, signed with a private key, and refresh tokens, authenticated with a pepper. Only
+//! functions that issue tokens depend on this crate.
 
 mod jwk;
 mod keys;

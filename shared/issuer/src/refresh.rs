@@ -1,8 +1,8 @@
 //! Refresh tokens: `v1.<pepper id>.<sub>.<sid>.<counter>.<MAC>`.
 //!
-//! A token contains the id of its session and how often the session had rotated. A MAC proves that this service
-//! issued the token. The pepper of the MAC is in no table, so a copy of the tables is not enough to forge a token.
-//! The MAC is checked before anything is read or written, so a stranger who knows a session id cannot rotate the
+//! A token contains the id of its session and the number of times that the session had rotated. A MAC proves that this
+//! service issued the token. No table contains the MAC's pepper, so a copy of the tables is not enough to forge a
+//! token. The MAC is checked before anything is read or written, so a stranger who knows a session id cannot rotate the
 //! session. The content of a token is not secret, and the same content always yields the same token.
 
 use std::fmt;
@@ -29,7 +29,7 @@ pub struct RefreshToken {
     pub sub: UserId,
     /// The session id.
     pub sid: SessionId,
-    /// How often the session had rotated when the token was issued.
+    /// The number of times that the session had rotated when the token was issued.
     pub counter: u64,
 }
 
@@ -53,7 +53,7 @@ impl RefreshToken {
     /// Returns the content of `token` if this service issued it.
     ///
     /// # Errors
-    /// This service did not issue the token.
+    /// When this service did not issue the token.
     pub fn verify(token: &str, peppers: &Peppers) -> Result<Self, RefreshTokenError> {
         if token.len() > MAX_REFRESH_TOKEN_BYTES {
             return Err(RefreshTokenError::Malformed);
@@ -85,7 +85,7 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Decodes strict base64url, without padding or spare bits, so that a token has one spelling.
+/// Decodes strict base64url, without padding or spare bits, so that a token has only one spelling.
 fn decode(member: &str) -> Result<Vec<u8>, RefreshTokenError> {
     URL_SAFE_NO_PAD.decode(member).map_err(|_| RefreshTokenError::Malformed)
 }
@@ -94,7 +94,7 @@ fn bytes<const N: usize>(member: &str) -> Result<[u8; N], RefreshTokenError> {
     decode(member)?.try_into().map_err(|_| RefreshTokenError::Malformed)
 }
 
-/// The reason why a refresh token was refused. Only for logs: a client learns only that the token is invalid.
+/// The reason why a refresh token was refused. It appears only in logs: clients learn only that the token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshTokenError {
     /// The text does not have the form of a refresh token.
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// In base64url, the last character of 8, 16 or 32 bytes has spare bits, which must be zero.
+    /// In base64url, the last character of 8, 16 or 32 encoded bytes has spare bits, which must be zero.
     #[test]
     fn a_token_with_nonzero_spare_bits_is_refused() {
         let peppers = peppers();

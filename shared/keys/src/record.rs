@@ -9,7 +9,7 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use process::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
 
-/// The key of the only item.
+/// The partition key of the only item.
 const KEY_SET: &str = "KEY_SET";
 
 /// The state of a published key.
@@ -45,7 +45,7 @@ pub struct PublishedKey {
     pub state: KeyState,
     /// The time of publication.
     pub published_at: Timestamp,
-    /// The end of publication, once it is known.
+    /// The end of publication, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
 }
@@ -69,11 +69,11 @@ impl PublishedKey {
 pub struct Record {
     /// The published keys.
     pub keys: Vec<PublishedKey>,
-    /// The version of the secret for which they were published.
+    /// The version of the secret to which the keys belong.
     pub version: String,
     /// The global epoch.
     pub epoch: GlobalEpoch,
-    /// The number of publications, by which a writer notices a concurrent one.
+    /// The number of publications. A writer compares it to detect a concurrent publication.
     revision: u64,
 }
 
@@ -87,7 +87,7 @@ impl Record {
     /// The keys and the epoch that verifiers use.
     ///
     /// # Errors
-    /// There are no keys, or a key is invalid.
+    /// When there are no keys, or a key is invalid.
     pub fn published(&self, now: Timestamp) -> Result<Published, KeysError> {
         if self.keys.is_empty() {
             return Err(KeysError::Unpublished);
@@ -126,7 +126,7 @@ impl KeysTable {
     /// Reads the keys and the epoch that verifiers use, with strong consistency.
     ///
     /// # Errors
-    /// The table cannot be read, or its content is not a key set.
+    /// When the table cannot be read, or its content is not a key set.
     pub async fn published(&self, now: Timestamp) -> Result<Published, KeysError> {
         self.record().await?.published(now)
     }
@@ -134,7 +134,7 @@ impl KeysTable {
     /// Reads the item with strong consistency. Returns an empty record if there is none.
     ///
     /// # Errors
-    /// The table cannot be read, or the item is malformed.
+    /// When the table cannot be read, or the item is malformed.
     pub async fn record(&self) -> Result<Record, KeysError> {
         let read = self
             .client
@@ -168,11 +168,11 @@ impl KeysTable {
         })
     }
 
-    /// Replaces the published keys, as they are in `seen`, by `keys`, which belong to the version `version` of the
-    /// secret. The epoch does not change.
+    /// Replaces the published keys, which must still be those of `seen`, with `keys`, which belong to the secret's
+    /// version `version`. The epoch does not change.
     ///
     /// # Errors
-    /// [`KeysError::Conflict`] if another set has been published since `seen` was read, and other errors if the table
+    /// [`KeysError::Conflict`] when another set has been published since `seen` was read. Other errors when the table
     /// cannot be written.
     pub async fn publish(
         &self,
@@ -217,7 +217,7 @@ impl KeysTable {
     /// Raises the global epoch. A lower epoch changes nothing.
     ///
     /// # Errors
-    /// The table cannot be written.
+    /// When the table cannot be written.
     pub async fn raise_epoch(&self, epoch: GlobalEpoch) -> Result<(), KeysError> {
         let raised = self
             .client

@@ -1,4 +1,4 @@
-//! Reads sent emails from a folder and from an emulated SES.
+//! Sends emails to a folder and to an emulated SES, and reads them there.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -75,7 +75,7 @@ fn letters(username: &str) -> Vec<Letter<'_>> {
 }
 
 #[tokio::test]
-async fn every_mail_matches_its_snapshot() {
+async fn every_email_matches_its_snapshot() {
     let folder = Folder::new("every-letter", &[("PRODUCT_NAME", "Example & Söhne")]);
     for letter in letters("Rosa") {
         let mail = folder.send_and_read(&letter).await;
@@ -187,7 +187,7 @@ async fn only_the_owner_can_read_an_email_file() {
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
 }
 
-/// Captures the body of the request that asks SES to send a mail.
+/// Captures the body of the request that asks SES to send an email.
 async fn request_to_ses(to: &Email) -> serde_json::Value {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -196,7 +196,11 @@ async fn request_to_ses(to: &Email) -> serde_json::Value {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = Vec::new();
         loop {
-            assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0, "the whole request");
+            assert_ne!(
+                stream.read_buf(&mut request).await.unwrap(),
+                0,
+                "the request must be complete"
+            );
             let text = str::from_utf8(&request).unwrap();
             let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
             let head = head.to_ascii_lowercase();
@@ -226,7 +230,7 @@ async fn an_email_through_ses_is_marked_as_automatic() {
 }
 
 #[tokio::test]
-async fn end_to_end_ses_sends_a_mail() {
+async fn end_to_end_ses_sends_an_email() {
     let service = EmailService::start(FROM).await;
     let settings =
         [("AWS_ENDPOINT_URL_SESV2", service.url()), ("PRODUCT_NAME", "Example \"& Söhne")];
@@ -251,8 +255,8 @@ async fn end_to_end_ses_sends_a_mail() {
 
     // SES never sends an email from an unverified identity, so retrying is useless.
     let settings = [("AWS_ENDPOINT_URL_SESV2", service.url()), ("MAIL_FROM", "a@example.org")];
-    let stranger = Mailer::connect(&config(&settings).unwrap());
-    let refused = stranger.send(id, &to(), &letter, at()).await.unwrap_err();
+    let unverified = Mailer::connect(&config(&settings).unwrap());
+    let refused = unverified.send(id, &to(), &letter, at()).await.unwrap_err();
     assert!(matches!(refused, MailError::Refused(_)), "{refused:?}");
     // The error message from SES contains the address, which must not be logged.
     let shown = format!("{refused} {refused:?}");
@@ -260,9 +264,9 @@ async fn end_to_end_ses_sends_a_mail() {
 
     // SES is unreachable, so a later attempt may succeed.
     let settings = [("AWS_ENDPOINT_URL_SESV2", "http://127.0.0.1:1")];
-    let lost = Mailer::connect(&config(&settings).unwrap());
-    let lost = lost.send(id, &to(), &letter, at()).await.unwrap_err();
-    assert_eq!(lost.kind(), FaultKind::Unavailable);
+    let offline = Mailer::connect(&config(&settings).unwrap());
+    let offline = offline.send(id, &to(), &letter, at()).await.unwrap_err();
+    assert_eq!(offline.kind(), FaultKind::Unavailable);
 }
 
 /// A mail server without SMTPUTF8, such as SES, accepts only A-labels in a domain.

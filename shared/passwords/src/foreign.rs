@@ -1,4 +1,4 @@
-//! Hashes of Flask and Django applications. They are verified, so that imported users keep their passwords, and
+//! Hashes from Flask and Django applications. Imported users keep their passwords: such hashes are accepted, and are
 //! replaced at the next login.
 
 use std::num::NonZeroU32;
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::{HashError, Password};
 
-/// The maximum number of PBKDF2 iterations: twice what the frameworks use today, and less than a second of work.
+/// The maximum number of PBKDF2 iterations: about twice what the frameworks use today, and less than a second of work.
 const MAX_ITERATIONS: u32 = 2_500_000;
 
 /// The maximum memory of scrypt, in bytes.
@@ -26,12 +26,12 @@ const BCRYPT_BYTES: usize = 72;
 /// A hash created by another framework.
 #[derive(Clone)]
 pub(crate) enum Foreign {
-    /// `$2b$12$…`, of bcrypt.
+    /// bcrypt: `$2b$12$…`.
     Bcrypt(String),
-    /// `pbkdf2:sha256:ITERATIONS$SALT$HEX` of Werkzeug, `pbkdf2_sha256$ITERATIONS$SALT$BASE64` of
-    /// Django.
+    /// PBKDF2: Werkzeug's `pbkdf2:sha256:ITERATIONS$SALT$HEX` or Django's
+    /// `pbkdf2_sha256$ITERATIONS$SALT$BASE64`.
     Pbkdf2Sha256 { iterations: NonZeroU32, salt: Vec<u8>, hash: Vec<u8> },
-    /// `scrypt:N:r:p$SALT$HEX` of Werkzeug.
+    /// scrypt: Werkzeug's `scrypt:N:r:p$SALT$HEX`.
     Scrypt { params: scrypt::Params, salt: Vec<u8>, hash: Vec<u8> },
 }
 
@@ -57,7 +57,7 @@ impl Foreign {
         Ok(Self::Bcrypt(text.to_owned()))
     }
 
-    /// `ITERATIONS$SALT$HASH`. The salt is used as text, without decoding it.
+    /// Parses `ITERATIONS$SALT$HASH`. The salt is used as text, without decoding it.
     fn pbkdf2(rest: &str, decode: impl FnOnce(&str) -> Option<Vec<u8>>) -> Result<Self, HashError> {
         let mut members = rest.split('$');
         let (Some(iterations), Some(salt), Some(hash), None) =
@@ -73,7 +73,7 @@ impl Foreign {
         Ok(Self::Pbkdf2Sha256 { iterations, salt: salt.as_bytes().to_vec(), hash })
     }
 
-    /// `N:r:p$SALT$HEX`. The salt is used as text, without decoding it.
+    /// Parses `N:r:p$SALT$HEX`. The salt is used as text, without decoding it.
     fn scrypt(rest: &str) -> Result<Self, HashError> {
         let mut members = rest.split('$');
         let (Some(costs), Some(salt), Some(hash), None) =
@@ -134,7 +134,7 @@ mod tests {
         Foreign::parse(text).ok_or(HashError::Stored)??.verify(&password)
     }
 
-    /// The vectors from RFC 7914 §11 and §12, in the forms of the frameworks.
+    /// The vectors from RFC 7914 §11 and §12, in the frameworks' formats.
     #[test]
     fn published_vectors_are_verified() {
         let scrypt = "scrypt:16:1:1$$77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442\

@@ -15,7 +15,7 @@ use crate::{BreachedFilter, ListError, Password};
 /// The variable that raises the minimum number of characters.
 const MIN_CHARS: &str = "PASSWORD_MIN_CHARS";
 
-/// The allowed range: never below 8 (OWASP ASVS 6.2.1, NIST SP 800-63B), and never so high that a
+/// The allowed range of the minimum: never below 8 (OWASP ASVS 6.2.1, NIST SP 800-63B), and never so high that a
 /// password of 64 characters is refused (ASVS 6.2.9).
 const MIN_CHARS_RANGE: RangeInclusive<usize> = 8..=64;
 
@@ -25,7 +25,7 @@ const COMMON_FILE: &str = "PASSWORD_COMMON_FILE";
 /// The variable that names the filter of breached passwords.
 const BREACHED_FILTER: &str = "PASSWORD_BREACHED_FILTER";
 
-/// The rules for setting a password. Login has no rules, so that passwords older than a stricter policy stay
+/// The rules for setting a password. Login applies no rules, so that passwords older than a stricter policy stay
 /// valid.
 ///
 /// The first call to [`Policy::violations`] reads the files, so that instances that set no password never read them.
@@ -44,13 +44,13 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Lists every rule that the password breaks. The account with these names may have this password only if there
-    /// are none. No rule requires particular kinds of characters (ASVS 6.2.5).
+    /// Lists every rule that the password breaks. The account with these names may have this password only if the
+    /// list is empty. No rule requires particular kinds of characters (ASVS 6.2.5).
     ///
     /// The first call reads the configured files, and blocks until they are read.
     ///
     /// # Errors
-    /// A configured file is unusable, so the password cannot be checked.
+    /// When a configured file is unusable, so that the password cannot be checked.
     pub fn violations(
         &self,
         password: &Password,
@@ -90,7 +90,7 @@ impl Policy {
 
 impl Settings for Policy {
     /// Reads `PASSWORD_MIN_CHARS` (8 to 64, default 8) and the file names in `PASSWORD_COMMON_FILE` and
-    /// `PASSWORD_BREACHED_FILTER` (default none). Returns `None` if a fault was noted.
+    /// `PASSWORD_BREACHED_FILTER` (default none). Returns `None` if a fault was recorded.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let min_chars = reader.optional(MIN_CHARS, Self::default().min_chars)?;
         if MIN_CHARS_RANGE.contains(&min_chars) {
@@ -119,7 +119,7 @@ fn listed<L: List>(
     file.map_or(Ok(false), |file| file.get().map(contains))
 }
 
-/// A rule that a new password breaks. Its texts are for people and never repeat the password.
+/// A rule that a new password breaks. The messages are shown to users and never repeat the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyViolation {
     /// The password has fewer characters (Unicode scalar values in NFC) than required.
@@ -128,12 +128,12 @@ pub enum PolicyViolation {
         /// The required number of characters.
         min_chars: usize,
     },
-    /// In lower case, the password is among the 3,000 most common ones of at least 8 characters or in the
+    /// In lower case, the password is among the 3,000 most common ones of at least 8 characters, or it is in the
     /// configured list.
     #[error("is among the most common passwords")]
     TooCommon,
-    /// The password is in the configured list of breached passwords, or one of the few others that
-    /// [`BreachedFilter`] refuses.
+    /// The password is in the configured list of breached passwords, or is one of the few others that
+    /// [`BreachedFilter`] also refuses.
     #[error("is in a list of passwords that have been breached")]
     Breached,
     /// The password is the username.
@@ -216,7 +216,7 @@ mod tests {
             assert_eq!(codes(password), ["too_common"], "{password}");
             assert_eq!(codes(&password.to_uppercase()), ["too_common"], "{password}");
         }
-        // Only NFC and lower case are applied.
+        // Only NFC and lowercasing are applied.
         assert_eq!(codes("ｐａｓｓｗｏｒｄ"), [""; 0]);
         assert_eq!(codes(" password"), [""; 0]);
     }

@@ -1,4 +1,4 @@
-//! Measures hashing with other costs than the current ones, to help choose the costs.
+//! Measures how long hashing takes with given costs, to help choose the costs.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use crate::cost::{LANES, OUTPUT_OCTETS, SALT_OCTETS};
 use crate::{Costs, HashError};
 
-/// Hashes with given costs, in memory that is reused, as [`Hasher`](crate::Hasher) does.
+/// Hashes with given costs, reusing its memory as [`Hasher`](crate::Hasher) does.
 pub struct Trial {
     argon2: Argon2<'static>,
     memory: Vec<Block>,
@@ -17,7 +17,7 @@ impl Trial {
     /// Allocates the memory.
     ///
     /// # Errors
-    /// Argon2 does not allow these costs.
+    /// When Argon2 does not allow these costs.
     pub fn new(costs: Costs) -> Result<Self, HashError> {
         let params = Params::new(costs.memory_kib, costs.passes, LANES, Some(OUTPUT_OCTETS));
         let params = params.map_err(|_| HashError::Failed)?;
@@ -28,13 +28,13 @@ impl Trial {
     /// Hashes once, and returns the time that it took.
     ///
     /// # Errors
-    /// Never, because the costs were checked before.
+    /// Never, because [`Trial::new`] has checked the costs.
     pub fn hash(&mut self) -> Result<Duration, HashError> {
         let (salt, mut output) = ([0; SALT_OCTETS], [0; OUTPUT_OCTETS]);
-        let begun = Instant::now();
+        let started = Instant::now();
         self.argon2
             .hash_password_into_with_memory(b"a password", &salt, &mut output, &mut self.memory)
             .map_err(|_| HashError::Failed)?;
-        Ok(begun.elapsed())
+        Ok(started.elapsed())
     }
 }

@@ -1,4 +1,4 @@
-//! Mailed codes: a link token, and eight digits that are valid only together with an address.
+//! Emailed codes: a link token, and eight digits that are valid only together with an address.
 //!
 //! Neither is stored. Both are MACs over the id of the email, so the email can be created again with the same
 //! content. Without the pepper, the id in the tables reveals neither. A link token contains the ids of the pepper
@@ -22,7 +22,7 @@ const TOKEN_BYTES: usize = 16;
 /// The maximum length of a link token, in characters. Latchkey's own tokens have at most 61.
 const MAX_TOKEN_CHARS: usize = 64;
 
-/// A mailed code in both forms. Both are secrets that only the email may contain.
+/// An emailed code in both forms. Both are secrets, which only the email may contain.
 pub struct MailedCode {
     token: Zeroizing<String>,
     digits: Zeroizing<String>,

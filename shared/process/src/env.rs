@@ -28,7 +28,7 @@ impl Env {
     /// Reads a configuration with the closure `read`.
     ///
     /// # Errors
-    /// Every variable that is missing or invalid.
+    /// When a variable is missing or invalid. The error lists every such variable.
     pub fn read<T>(&self, read: impl FnOnce(&Reader<'_>) -> Option<T>) -> Result<T, ConfigErrors> {
         let reader = Reader { env: self, errors: RefCell::default() };
         let value = read(&reader);
@@ -44,7 +44,7 @@ impl Env {
     /// Reads settings of the type `T`.
     ///
     /// # Errors
-    /// Every variable that is missing or invalid.
+    /// When a variable is missing or invalid. The error lists every such variable.
     pub fn settings<T: Settings>(&self) -> Result<T, ConfigErrors> {
         self.read(T::read)
     }
@@ -64,7 +64,7 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a variable that must be set and not be empty. Returns `None` if a fault was noted.
+    /// Reads a variable that must be set and not empty. Returns `None` if a fault was recorded.
     pub fn required<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Option<T> {
         if self.get(name).is_none() {
             self.fault(name, "is missing");
@@ -72,7 +72,7 @@ impl Reader<'_> {
         self.parsed(name)
     }
 
-    /// Reads an optional variable with a default. Returns `None` if a fault was noted.
+    /// Reads an optional variable with a default. Returns `None` if a fault was recorded.
     pub fn optional<T: FromStr<Err: fmt::Display>>(
         &self,
         name: &'static str,
@@ -81,13 +81,13 @@ impl Reader<'_> {
         if self.get(name).is_none() { Some(default) } else { self.parsed(name) }
     }
 
-    /// Reads an optional variable without a default. The outer `None` means that a fault was noted, the inner one
+    /// Reads an optional variable without a default. The outer `None` means that a fault was recorded, the inner one
     /// that the variable is not set.
     pub fn maybe<T: FromStr<Err: fmt::Display>>(&self, name: &'static str) -> Option<Option<T>> {
         if self.get(name).is_none() { Some(None) } else { self.parsed(name).map(Some) }
     }
 
-    /// Notes a fault of the variable `name`. The reason appears in logs, so it must not quote the value.
+    /// Records a fault in the variable `name`. The reason appears in logs, so it must not quote the value.
     pub fn fault(&self, name: &str, reason: impl fmt::Display) {
         let fault = format!("{name} {reason}");
         // Two crates may read the same variable, but its fault must be reported once.
@@ -116,7 +116,7 @@ impl Reader<'_> {
 ///
 /// Tuples of settings implement this trait too. They read every member, so that one error reports all faults.
 pub trait Settings: Sized + Send {
-    /// Reads the settings. Returns `None` if a fault was noted in the reader.
+    /// Reads the settings. Returns `None` if a fault was recorded in the reader.
     fn read(reader: &Reader<'_>) -> Option<Self>;
 }
 
@@ -141,7 +141,7 @@ impl Settings for () {
     }
 }
 
-/// The region and the credentials, which Lambda sets for every function, and the endpoint of an emulator.
+/// The region and the credentials, which Lambda sets for every function, and the endpoint of an emulator, if any.
 #[derive(Clone)]
 pub struct AwsEnvironment {
     /// `AWS_REGION`.
@@ -197,7 +197,7 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// The reason why a function could not start. Only a cold start may fail. After it, a function always answers.
+/// The reason why a function could not start. Only a cold start may fail. Once started, a function answers every event.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
     /// The environment is invalid.
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_noted_fault_fails_the_read_even_if_there_is_a_value() {
+    fn a_recorded_fault_fails_the_read_even_if_there_is_a_value() {
         let env = Env::from_iter([("A", "1")]);
         let read = env.read(|r| {
             r.fault("A", "is too small");

@@ -1,7 +1,7 @@
 //! Metrics, recorded where they are measured. The crate `lambda` reports them to `CloudWatch` once per request.
 //!
-//! A measurement is a `tracing` event with the target [`TARGET`]. So the code that measures does not depend on
-//! the code that collects, and without a collector nothing is kept.
+//! A measurement is a `tracing` event with the target [`TARGET`]. The code that measures therefore does not depend on
+//! the code that collects. Without a collector, measurements are discarded.
 
 /// The `tracing` target of all measurements.
 pub const TARGET: &str = "latchkey::metrics";
@@ -31,16 +31,16 @@ pub enum Metric {
     ReuseDetected,
     /// The time spent on hashing passwords, in milliseconds.
     HashTime,
-    /// The time spent on database operations, including retries, in milliseconds. Concurrent operations are added
-    /// up.
+    /// The time spent on database operations, including retries, in milliseconds. The times of concurrent
+    /// operations are added up.
     DatabaseTime,
     /// Retries of database operations.
     DatabaseRetries,
-    /// The age of the signing key since its publication, in seconds.
+    /// The time since the signing key was published, in seconds.
     SigningKeyAge,
     /// Emails that SES accepted.
     MailsSent,
-    /// Attempts to send an email that SES did not accept.
+    /// Failed attempts to send an email through SES.
     MailsFailed,
     /// Emails that were abandoned because they could never be sent.
     MailsGivenUp,
@@ -109,7 +109,7 @@ impl Metric {
     }
 
     /// Combines the request's value so far, `before`, with the new measurement `value`. Values are added up, but
-    /// an age is replaced.
+    /// a new age replaces the previous one.
     #[must_use]
     pub fn after(self, before: f64, value: f64) -> f64 {
         match self {

@@ -3,8 +3,8 @@
 //! [`Secret`] reads the version in use. [`Versions`] creates the next one and puts it into use. Both work the same
 //! way in either place. A variable determines the place: its value is the ARN of a secret, or `file:` and a path.
 //!
-//! Versions have the labels of Secrets Manager: `AWSCURRENT` is in use, and `AWSPENDING` is to be put into use
-//! next. Putting a version into use is conditional on the version that it replaces, so only one of two
+//! Versions have the labels of Secrets Manager: `AWSCURRENT` marks the version in use, and `AWSPENDING` the one to be
+//! put into use next. Putting a version into use is conditional on the version that it replaces, so only one of two
 //! concurrent attempts succeeds.
 
 mod cached;
@@ -100,7 +100,7 @@ enum Backend {
 }
 
 impl Secret {
-    /// Creates a reader of the secret that `config` names. Reads nothing yet.
+    /// Creates a reader for the secret that `config` names. Reads nothing yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self(match &config.0 {
@@ -109,7 +109,7 @@ impl Secret {
         })
     }
 
-    /// Creates a reader of the secret `id` of Secrets Manager with the given client.
+    /// Creates a reader that uses `client` for the secret `id` in Secrets Manager.
     pub fn with_client(id: impl Into<String>, client: Client) -> Self {
         Self(Backend::Manager(ManagedSecret::new(id.into(), client)))
     }
@@ -117,7 +117,7 @@ impl Secret {
     /// Reads the version in use (`AWSCURRENT`).
     ///
     /// # Errors
-    /// There is no version in use, or it cannot be read.
+    /// When no version is in use, or it cannot be read.
     pub async fn current(&self) -> Result<Version, SecretError> {
         match &self.0 {
             Backend::Manager(secret) => secret.labeled(manager::Label::Current).await?,
@@ -147,7 +147,7 @@ impl Versions {
     /// Reads the version that is to be put into use next (`AWSPENDING`), if there is one.
     ///
     /// # Errors
-    /// The secret cannot be read.
+    /// When the secret cannot be read.
     pub async fn pending(&self) -> Result<Option<Version>, SecretError> {
         match &self.0.0 {
             Backend::Manager(secret) => secret.labeled(manager::Label::Pending).await,
@@ -158,7 +158,7 @@ impl Versions {
     /// Creates a version with the label `AWSPENDING`.
     ///
     /// # Errors
-    /// The version cannot be written.
+    /// When the version cannot be written.
     pub async fn put_pending(&self, version: &Version) -> Result<(), SecretError> {
         match &self.0.0 {
             Backend::Manager(secret) => secret.put_pending(version).await,
@@ -169,7 +169,7 @@ impl Versions {
     /// Puts the version `id` into use instead of the version `replaced`.
     ///
     /// # Errors
-    /// [`SecretError::Moved`] if a version other than `replaced` is in use, and other errors if the secret cannot be
+    /// [`SecretError::Moved`] when a version other than `replaced` is in use. Other errors when the secret cannot be
     /// written.
     pub async fn promote(&self, id: &str, replaced: &str) -> Result<(), SecretError> {
         match &self.0.0 {
@@ -179,10 +179,10 @@ impl Versions {
     }
 
     /// Removes the label `AWSPREVIOUS` from the version that was in use before. A version without a label is
-    /// deprecated, and Secrets Manager eventually deletes it. Idempotent.
+    /// deprecated, and Secrets Manager eventually deletes it. This is idempotent.
     ///
     /// # Errors
-    /// The label cannot be removed.
+    /// When the label cannot be removed.
     pub async fn drop_previous(&self) -> Result<(), SecretError> {
         match &self.0.0 {
             Backend::Manager(secret) => secret.drop_previous().await,
@@ -201,7 +201,7 @@ pub enum SecretError {
     /// Another version was activated concurrently.
     #[error("another version of the secret was activated concurrently")]
     Moved,
-    /// The secret cannot be reached at the moment.
+    /// The secret is temporarily unreachable.
     #[error("the secret cannot be read")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The request was refused, for example because a permission is missing or the secret will be deleted.

@@ -30,7 +30,7 @@ pub(crate) fn absent() -> Condition {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attribute(&'static str);
 
-/// Names an attribute, to begin a condition.
+/// Begins a condition on the attribute `name`.
 pub(crate) fn attribute(name: &'static str) -> Attribute {
     Attribute(name)
 }

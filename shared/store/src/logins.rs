@@ -20,7 +20,7 @@ pub struct Logins {
     limits: SessionLimits,
 }
 
-/// The maximum number of sessions that one login removes, unless more than that exceed the limit.
+/// The maximum number of sessions that one login removes, unless the account exceeds its limit by more than that.
 const SWEPT: usize = 25;
 
 /// The expected number of concurrent logins to one account. If an account is this close to its session limit,
@@ -82,7 +82,7 @@ impl Logins {
         Self { table: Table::new(config, client), limits }
     }
 
-    /// Reads the credential of the account with this name. `None` if no account has the name.
+    /// Reads the credential of the account with this name. Returns `None` if no account has the name.
     ///
     /// A username takes one round trip. An address takes two, even if no account has it, so that the response
     /// time reveals nothing. Nothing is read for a name that no account can have.
@@ -110,9 +110,9 @@ impl Logins {
         }))
     }
 
-    /// Reads the account, if its password is still the one that was set in `set_in`, the epoch in the
-    /// [`Credential`]. `None` if the account no longer exists or its password has since been replaced.
-    /// Otherwise a login with the old password would get a session in the new epoch, which would stay valid.
+    /// Reads the account if its password is still the one that was set in `set_in`, the epoch in the
+    /// [`Credential`]. Returns `None` if the account no longer exists or its password has since been replaced.
+    /// Without this check, a login with the old password could get a session in the new epoch, which would stay valid.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -168,10 +168,10 @@ impl Logins {
         before: &[Session],
     ) -> Result<Session, StoreError> {
         let (epoch, now) = (session.epoch, session.created_at);
-        let begun = self.put(user, session);
+        let put = self.put(user, session);
         let sweep = self.sweep(user, epoch, now, before, 1);
-        let (begun, swept) = tokio::join!(begun, sweep);
-        let begun = begun?;
+        let (session, swept) = tokio::join!(put, sweep);
+        let session = session?;
         log_not_swept(user, swept);
         let valid = before.iter().filter(|session| session.is_valid(epoch, now)).count();
         if valid + CROWD >= self.limits.per_account() {
@@ -183,7 +183,7 @@ impl Logins {
             };
             log_not_swept(user, again.await);
         }
-        Ok(begun)
+        Ok(session)
     }
 
     async fn put(&self, user: UserId, session: NewSession) -> Result<Session, StoreError> {
@@ -195,8 +195,8 @@ impl Logins {
         Session::of(id, item)
     }
 
-    /// Removes the invalid ones of `sessions`, and as many of the oldest valid ones as it takes to make room for
-    /// `more` new ones.
+    /// Removes the invalid `sessions`, and as many of the oldest valid ones as necessary to make room for `more` new
+    /// ones.
     async fn sweep(
         &self,
         user: UserId,
@@ -207,13 +207,13 @@ impl Logins {
     ) -> Result<(), StoreError> {
         // Sessions of a later epoch began after this login read the account. They may be valid, so this login
         // must not remove them.
-        let (mut valid, over): (Vec<_>, Vec<_>) = sessions
+        let (mut valid, invalid): (Vec<_>, Vec<_>) = sessions
             .iter()
             .filter(|session| session.epoch <= epoch)
             .partition(|session| session.is_valid(epoch, now));
         valid.sort_by_key(|session| (session.created_at, session.id));
         let too_many = (valid.len() + more).saturating_sub(self.limits.per_account());
-        let ended = valid.into_iter().take(too_many).chain(over).take(too_many.max(SWEPT));
+        let ended = valid.into_iter().take(too_many).chain(invalid).take(too_many.max(SWEPT));
         let ended = ended.map(|session| self.table.delete(Key::session(user, session.id)));
         join_all(ended).await.into_iter().try_for_each(|deleted| deleted.map(drop))
     }

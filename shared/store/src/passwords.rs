@@ -29,7 +29,7 @@ impl Hashes {
         Self(Table::new(config, client))
     }
 
-    /// Reads the hash of an account's password. `None` if the account has no password.
+    /// Reads the hash of an account's password. Returns `None` if the account has no password.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -86,8 +86,8 @@ impl Passwords {
             .set("ver", next);
         let id = session.id;
         let item = session.item(limits);
-        let begun = table.put(Key::session(account.id, id), &item)?.when(absent());
-        let change = vec![raised.into(), replaced.into(), begun.into()];
+        let added = table.put(Key::session(account.id, id), &item)?.when(absent());
+        let change = vec![raised.into(), replaced.into(), added.into()];
         let failed = table.transact_with_mail(change, account.id, notice).await?;
         if failed.is_empty() {
             Ok(Changed::Done(Box::new(Session::of(id, item)?)))

@@ -17,13 +17,13 @@ pub struct Limits {
 /// The longest wait that a limit may impose, and the longest lifetime of a counter: 30 days, in seconds.
 const MOST_SECONDS: i64 = 30 * 24 * 60 * 60;
 
-/// The largest number of free attempts.
+/// The largest number of free attempts that a limit may allow.
 const MOST_FREE: u32 = 1_000_000;
 
-/// The factor by which the limit of an IPv6 /48 exceeds the limit of a /64.
+/// The factor by which the limit for an IPv6 /48 exceeds the limit for a /64.
 const WIDER: u32 = 10;
 
-/// The limit of an IPv6 /48, given the limit of a /64.
+/// The limit for an IPv6 /48, given the limit for a /64.
 pub(crate) fn wider(limit: Limit) -> Limit {
     Limit { free: limit.free.saturating_mul(WIDER), ..limit }
 }
@@ -64,17 +64,17 @@ impl Settings for Limits {
 }
 
 /// The limits on emails with codes to one address. They are not configurable, because higher limits would let
-/// strangers annoy the owner of the address. On a known network, the owner has a separate limit.
+/// strangers annoy the owner of the address. On a known network, a separate limit applies.
 pub(crate) struct Postage;
 
 impl Postage {
-    /// Emails to one address, requested from one network, in an hour.
+    /// Emails per hour to one address, requested from one network.
     pub(crate) const PAIR: Limit = hours(3, 1);
-    /// Emails to one address, requested from anywhere, in an hour.
+    /// Emails per hour to one address, requested from anywhere.
     pub(crate) const HOUR: Limit = hours(5, 1);
-    /// Emails to one address, requested from anywhere, in a day.
+    /// Emails per day to one address, requested from anywhere.
     pub(crate) const DAY: Limit = hours(10, 24);
-    /// Emails to one address, requested from one network that is known to the account, in an hour.
+    /// Emails per hour to one address, requested from one known network of the account.
     pub(crate) const KNOWN: Limit = hours(5, 1);
 }
 

@@ -11,8 +11,8 @@ const CAPACITY: usize = 1_024;
 
 /// The counters that have refused an attempt, each until its wait is over.
 ///
-/// Each instance has its own memory, which only determines the order of reservations and refuses nothing. So it
-/// may be incomplete, or outdated after a counter has been cleared.
+/// Each instance has its own memory, which only determines the order of reservations and refuses nothing. It may
+/// therefore be incomplete, or outdated after a counter has been cleared.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(Mutex<HashMap<CounterKey, Timestamp>>);
 

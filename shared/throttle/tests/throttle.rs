@@ -37,7 +37,7 @@ impl Bench {
         let user = NewUser { username: "owner", email, roles: &[Role::User] };
         let account = stack.user(user).await;
         let account = stack.confirm(&account).await;
-        // The peppers were just created at the time of the system clock.
+        // The peppers were created just now, according to the system clock.
         let clock = TestClock::at(process::SystemClock.now());
         Self { stack, clock, account }
     }
@@ -55,7 +55,7 @@ impl Bench {
         Throttle::open(&config, client, peppers, &world)
     }
 
-    /// The count and the end of the wait of each counter whose count is not zero.
+    /// Lists the counters whose count is not zero, each with its count and the end of its wait.
     async fn counted(&self) -> BTreeMap<String, (String, String)> {
         let items = self.stack.items().await.into_iter();
         let counters = items.filter(|item| item.contains_key("count"));
@@ -125,7 +125,7 @@ async fn fail(
     }
 }
 
-/// Tries the right password of `account`. If the attempt is refused, the error is the wait in seconds.
+/// Tries the correct password of `account`. If the attempt is refused, the error is the wait in seconds.
 async fn succeed(
     throttle: &Throttle,
     who: impl Borrow<Presented>,
@@ -150,7 +150,7 @@ async fn three_attempts_are_free_and_then_each_wait_is_twice_as_long() {
         assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
     }
     for wait in [1, 2, 4, 8] {
-        // Further tries, even with the right password, do not prolong the wait.
+        // Further tries, even with the correct password, do not prolong the wait.
         for _ in 0..3 {
             assert_eq!(fail(&throttle, bench.owner(), HOME).await, Err(wait));
         }
@@ -180,11 +180,11 @@ async fn a_success_clears_earlier_failures() {
     }
 }
 
-/// The number of concurrent attempts. It is smaller than the number of free attempts at a name. Otherwise the
+/// The number of concurrent attempts. It is smaller than the number of free attempts at a name. Otherwise, the
 /// counter of the name could refuse an attempt that the counter of the name and the network has granted.
 const RACERS: usize = 16;
 
-/// Makes concurrent attempts, each with its own database client, whose requests all reach the database at once.
+/// Makes concurrent attempts, each with its own database client. All their requests reach the database at once.
 /// Returns how many attempts were granted.
 async fn burst(fault: Fault) -> usize {
     let bench = Bench::start().await;
@@ -318,7 +318,7 @@ async fn unknown_names_are_counted_like_known_ones() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_counts_once() {
+async fn an_attempt_whose_answers_are_lost_counts_once() {
     let bench = Bench::start().await;
     let faults = Faults::script(&[]);
     let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
@@ -394,7 +394,7 @@ async fn an_address_gets_three_mails_an_hour_per_network_five_in_total_and_ten_a
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     assert_eq!(mails(&throttle, HOME, 5).await, [true, true, true, false, false]);
-    // A refused request counts on no counter, so two more emails are left in this hour.
+    // A refused request counts against no limit, so two more emails may be sent in this hour.
     assert_eq!(mails(&throttle, ELSEWHERE, 3).await, [true, true, false]);
     assert_eq!(mails(&throttle, Some(v4([198, 51, 100, 2])), 1).await, [false]);
     // Other addresses are not affected.
@@ -404,7 +404,7 @@ async fn an_address_gets_three_mails_an_hour_per_network_five_in_total_and_ten_a
     bench.wait(60 * 60 + 1);
     assert_eq!(mails(&throttle, HOME, 4).await, [true, true, true, false]);
     assert_eq!(mails(&throttle, ELSEWHERE, 3).await, [true, true, false]);
-    // The ten emails of the day are used up.
+    // All ten emails of the day have been sent.
     bench.wait(60 * 60 + 1);
     assert_eq!(mails(&throttle, HOME, 1).await, [false]);
     bench.wait(22 * 60 * 60 + 1);
@@ -471,7 +471,7 @@ async fn a_network_may_request_twenty_mails_in_ten_minutes() {
 }
 
 #[tokio::test]
-async fn an_attempt_without_a_name_counts_only_on_its_network() {
+async fn an_attempt_without_a_name_counts_only_against_its_network() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[("THROTTLE_NETWORK_FREE", "3")]);
     for _ in 0..5 {
@@ -523,14 +523,13 @@ async fn a_reset_makes_its_network_known_and_forgets_the_others() {
     bench.raise_epoch().await;
     let recovered = throttle.recovered(&bench.account, HOME).await.unwrap();
     assert_eq!(recovered, Familiarity::New);
-    // For both names, the failures from this network are forgotten, and the failures of strangers do not make it
-    // wait.
+    // For both names, the failures from this network are forgotten, and strangers' failures impose no wait on it.
     for who in [bench.owner(), by_email()] {
         use_up(&throttle, &who).await;
         assert_eq!(fail(&throttle, &who, HOME).await, Ok(()));
         assert_eq!(fail(&throttle, &who, ELSEWHERE).await, Err(1), "a former network");
     }
-    // The email proves that the account's owner owns the address, even if it was not confirmed before.
+    // The reset proves that the user owns the address, even if it had not been confirmed before.
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let account = Account { email_standing: EmailStanding::Unverified, ..bench.account.clone() };
@@ -564,7 +563,7 @@ async fn a_network_that_cannot_be_forgotten_does_not_keep_the_others_known() {
     for network in ["a", "b", "c"] {
         networks.record(&bench.account, &["somebody"], network, until).await.unwrap();
     }
-    // The first request lists the networks.
+    // The request that lists the networks succeeds. One of the requests that delete them fails.
     let faults = Faults::script(&[Fault::None, Fault::AccessDenied]);
     let failing = KnownNetworks::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
     assert!(failing.forget("somebody").await.is_err());
@@ -585,13 +584,13 @@ async fn a_login_whose_password_is_replaced_concurrently_makes_no_network_known(
     use_up(&throttle, bench.owner()).await;
     assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Err(1));
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
-    // The same holds for a reset that is followed by another one before its network is recorded.
+    // The same holds for the network of a reset if another reset follows before the network is recorded.
     bench.raise_epoch().await;
     throttle.recovered(&bench.account, ELSEWHERE).await.unwrap();
     assert_eq!(bench.known().await, 0);
 }
 
-/// The intruder of whom the notice warns could make the recording of the network fail.
+/// The notice must not depend on the recording, because an intruder could make the recording fail.
 #[tokio::test]
 async fn a_network_is_new_even_if_it_cannot_be_recorded() {
     let bench = Bench::start().await;
@@ -696,7 +695,7 @@ async fn an_ipv6_slash_48_has_ten_times_the_limits_of_a_slash_64() {
     }
     assert_eq!(fail(&throttle, bench.owner(), Some(one)).await, Err(1));
     assert!(throttle.registration(Some(one)).await.is_err());
-    // Registrations, of which the single /64 has used two, and requests for emails.
+    // A /48 may also make ten times as many registrations (the single /64 has made two) and requests for emails.
     for n in 1..19 {
         assert!(throttle.registration(Some(slash_64(4, n))).await.is_ok(), "{n}");
     }
@@ -746,7 +745,7 @@ fn requests(faults: &Faults, before: usize) -> String {
 async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_name() {
     let bench = Bench::start().await;
     for (settings, free) in [
-        // In the first case the counter of the name and the network refuses, in the second that of the network.
+        // In the first case, the counter of the name and the network refuses. In the second, that of the network does.
         (&[][..], 3),
         (&[("THROTTLE_NETWORK_FREE", "2")][..], 2),
     ] {
@@ -763,7 +762,7 @@ async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_na
         let flood = requests(&faults, before);
         assert!(flood.contains("COUNTER#PAIR#") && flood.contains("COUNTER#NETWORK#"));
         assert!(!flood.contains("COUNTER#NAME#"), "{flood}");
-        // Attempts from another network, and from this one after its wait, reserve on every counter.
+        // Attempts from another network, and from this one after its wait, make reservations on every counter.
         for network in [HOME, ELSEWHERE] {
             let before = faults.requests();
             assert_eq!(fail(&throttle, bench.owner(), network).await, Ok(()));
@@ -917,7 +916,7 @@ async fn notices_by(by: CausedBy, budget: &NoticeBudget, address: &str, count: u
     sent
 }
 
-/// The three notices are among the ten of a day.
+/// These three notices also count toward the limit of ten a day.
 #[tokio::test]
 async fn anyone_can_cause_three_notices_a_day() {
     let bench = Bench::start().await;
@@ -927,7 +926,7 @@ async fn anyone_can_cause_three_notices_a_day() {
     bench.wait(24 * 60 * 60 + 1);
     assert_eq!(notices(&budget, "owner@example.com", 9).await, 9);
     assert_eq!(notices_by(CausedBy::Anyone, &budget, "owner@example.com", 5).await, 1);
-    // A notice that the limit of ten refuses does not count towards the three.
+    // A notice refused by the limit of ten does not count toward the limit of three.
     let counted = bench.counted().await;
     let count = counted.iter().find(|(key, _)| key.starts_with("COUNTER#NOTICE_ANYONE#"));
     assert_eq!(count.unwrap().1.0, "1");

@@ -1,7 +1,8 @@
-//! The gate of routes by token: a verifier with the public key set.
+//! The gate for routes that check only the access token: a verifier with the public key set.
 //!
-//! A route by token declares [`Has`] or [`SignedIn`] as its access. The token's signature and claims alone decide:
-//! neither the account nor the session is read. Such a route links no code for accounts, secrets or private keys.
+//! Such a route declares [`Has`] or [`SignedIn`] as its access. The token's signature and claims alone decide whether a
+//! caller is admitted: neither the account nor the session is read. The route links no code for accounts, secrets or
+//! private keys.
 //!
 //! ```
 //! # use identity::{Admin, User};
@@ -61,7 +62,7 @@
 //! }
 //! ```
 //!
-//! It cannot create one:
+//! It cannot create a [`Caller`]:
 //!
 //! ```compile_fail,E0451
 //! # use identity::{Admin, User};
@@ -105,7 +106,7 @@ impl TokenGuard {
     /// The global epoch, which is read with the key set.
     ///
     /// # Errors
-    /// When the key set cannot be read, and the cached one is too old.
+    /// When the key set cannot be read and the cached one is too old.
     pub async fn epoch(&self) -> Result<GlobalEpoch, KeyError> {
         self.verifier.keys().epoch().await
     }

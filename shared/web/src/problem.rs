@@ -11,13 +11,13 @@ use serde::Serialize;
 
 use crate::shape::{MemberError, MemberErrors};
 
-/// How long a client should wait if a dependency does not answer, in seconds.
+/// How many seconds a client should wait if a dependency does not answer.
 const UNAVAILABLE_SECONDS: u64 = 2;
 
-/// The length to which the names of values are cut in answers, in characters.
+/// The maximum length of a value's name in an answer, in characters. Longer names are truncated.
 const MAX_NAME_CHARS: usize = 64;
 
-/// The challenges of RFC 6750 §3, in this order: no token was sent, the token was refused, a role is missing.
+/// The challenges of RFC 6750 §3, in this order: for a missing token, for a refused token, and for a missing role.
 const CHALLENGE: &str = r#"Bearer realm="latchkey""#;
 const CHALLENGE_INVALID: &str = r#"Bearer realm="latchkey", error="invalid_token""#;
 const CHALLENGE_SCOPE: &str = r#"Bearer realm="latchkey", error="insufficient_scope""#;
@@ -27,9 +27,9 @@ const CHALLENGE_SCOPE: &str = r#"Bearer realm="latchkey", error="insufficient_sc
 pub struct FieldError {
     /// The name of the body's member or of the parameter.
     pub field: &'static str,
-    /// The stable code of the rule, for programs.
+    /// The rule's stable, machine-readable code.
     pub code: &'static str,
-    /// An explanation of the rule, for people.
+    /// A human-readable explanation of the rule.
     pub detail: String,
 }
 
@@ -39,7 +39,7 @@ pub struct FieldError {
 /// |---|---|---|
 /// | 400 | `invalid_request` | the body is not JSON, or a member, parameter or header is missing or has the wrong type |
 /// | 400 | `invalid_input` | a field breaks a rule |
-/// | 400 | `invalid_code` | a mailed code is wrong or has expired |
+/// | 400 | `invalid_code` | an emailed code is wrong or has expired |
 /// | 401 | `missing_token` | the request has no credentials |
 /// | 401 | `invalid_token` | the token is invalid or has expired, or its session has ended |
 /// | 401 | `invalid_credentials` | the name or password at login is wrong |
@@ -47,7 +47,7 @@ pub struct FieldError {
 /// | 403 | `wrong_password` | the current password of a signed-in user is wrong |
 /// | 403 | `insufficient_role` | the caller lacks a role |
 /// | 403 | `registration_closed`, `invalid_invite` | registration is closed, or requires a valid invitation |
-/// | 404 | `not_found` | the resource does not exist, or the caller may not know that it exists |
+/// | 404 | `not_found` | the resource does not exist, or the caller must not learn that it exists |
 /// | 409 | `already_exists` | a username or address is taken |
 /// | 413 | `too_large` | the body is too large |
 /// | 415 | `unsupported_media_type` | the content type is not JSON in UTF-8 |
@@ -92,7 +92,7 @@ struct ErrorEntry {
 }
 
 impl FieldError {
-    /// Creates an error for a rule that `field` breaks. `subject` names the field in the explanation for people: the
+    /// Creates an error for a rule that `field` breaks. `subject` names the field in the explanation: the
     /// subject "address" and the fault "is too long" give "The address is too long."
     pub fn new(field: &'static str, subject: &str, fault: &impl Fault) -> Self {
         Self { field, code: fault.code(), detail: format!("The {subject} {fault}.") }
@@ -154,7 +154,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", "Invalid request", detail)
     }
 
-    /// The body lacks a member that the route requires unless the body has an alternative (400). `detail` states the
+    /// The body contains neither the member `field` nor an alternative to it (400). `detail` states the
     /// alternatives.
     #[must_use]
     pub fn missing_member(field: &'static str, detail: &'static str) -> Self {
@@ -219,7 +219,7 @@ impl Problem {
             .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
     }
 
-    /// A mailed code is wrong or has expired (400). The answer does not say which.
+    /// An emailed code is wrong or has expired (400). The answer does not say which.
     #[must_use]
     pub fn invalid_code() -> Self {
         let detail = "The code is wrong or has expired.";
@@ -256,7 +256,7 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "invalid_invite", "Forbidden", detail)
     }
 
-    /// The resource does not exist, or the caller may not know that it exists (404).
+    /// The resource does not exist, or the caller must not learn that it exists (404).
     #[must_use]
     pub fn not_found() -> Self {
         let detail = "The resource does not exist.";
@@ -321,7 +321,7 @@ impl Problem {
         self.0.status
     }
 
-    /// The stable code, for programs.
+    /// The stable, machine-readable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.0.code
@@ -365,7 +365,7 @@ impl Outage for Problem {
     }
 }
 
-/// Turns every fault into an answer. No other code does.
+/// Turns every fault into an answer. No other code does this.
 impl<E: Fault + Send + Sync + 'static> From<E> for Problem {
     fn from(fault: E) -> Self {
         let mut problem = Self::of(fault.kind(), fault.code(), fault.retry_after());
@@ -378,7 +378,7 @@ impl<E: Fault + Send + Sync + 'static> From<E> for Problem {
 
 impl Problem {
     /// The kind determines the status. The code determines the texts and the challenge; an unknown code gets those
-    /// of its kind.
+    /// of the kind.
     fn of(kind: FaultKind, code: &'static str, retry_after: Option<u64>) -> Self {
         match (kind, code) {
             (FaultKind::Invalid, "invalid_code") => Self::invalid_code(),

@@ -10,7 +10,7 @@ use crate::{Access, Input, Output, Problem};
 
 /// A route that one Lambda function serves.
 pub trait Route: Sized + Send + Sync + 'static {
-    /// The common name of the function, its folder, its package and its event.
+    /// The name shared by the function, its folder, its package and its event file.
     const NAME: &'static str;
 
     /// The methods and paths, as in the template.

@@ -19,7 +19,7 @@ use crate::{Access, Edge, Event, EventResponse, Gate, Input, Output, Problem, Ro
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Runs `R` as a Lambda function. With `--describe` it prints a [`Description`](lambda::Description) instead.
+/// Runs `R` as a Lambda function. With `--describe`, it prints a [`Description`](lambda::Description) instead.
 #[must_use]
 pub fn serve<R: Route>() -> ExitCode {
     lambda::run::<Service<R>>(&describe::<R>())
@@ -75,7 +75,7 @@ impl<R: Route> Service<R> {
     }
 
     /// Answers the event without converting it to an `http::Request`: `lambda_http`'s conversion builds a URI from
-    /// the client's input, and panics if it is invalid.
+    /// the client's input, and panics if the URI is invalid.
     async fn respond(&self, deadline: Option<Deadline>, event: Event) -> EventResponse {
         let started = Instant::now();
         let (request, arrival) = Request::new(event, &self.edge, R::ENDPOINTS);

@@ -1,4 +1,4 @@
-//! The compiled functions over HTTP: behind the local gateway, and deployed to an emulator of AWS.
+//! The compiled functions over HTTP: behind the local gateway, and deployed to an AWS emulator.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

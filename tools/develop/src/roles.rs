@@ -16,7 +16,7 @@ pub(crate) const ACCESS_MATRIX: &str =
 /// Updates the files whose roles differ from those of `identity`.
 ///
 /// # Errors
-/// When a file does not have the expected form, in which case nothing is written. When a file cannot be written.
+/// When a file does not have the expected form, in which case nothing is written, or a file cannot be written.
 pub fn run(project: &Project) -> anyhow::Result<()> {
     let outdated = outdated(project)?;
     for (file, text) in &outdated {
@@ -70,7 +70,8 @@ fn read(project: &Project, file: &str) -> anyhow::Result<String> {
     fs::read_to_string(project.root().join(file)).with_context(|| format!("cannot read {file}"))
 }
 
-/// The file with `value` after `start`, in the first line that begins with `start` below the line `section`.
+/// Returns the text of the file after replacing one line with `start` followed by `value`: the first line below
+/// `section` that begins with `start`.
 fn replace_line(
     project: &Project,
     file: &str,
@@ -85,8 +86,8 @@ fn replace_line(
     Ok(format!("{}{start}{value}{}", &text[..at], &text[end..]))
 }
 
-/// The access matrix with one column for each role. The column of a new role contains the answer that the access of
-/// the route implies. A test compares it with the route.
+/// Returns the access matrix with one column for each role. A new role's column contains the answer that the route's
+/// access implies. A test compares it with the actual answer.
 fn access_matrix(old: &str) -> anyhow::Result<String> {
     let refused = "403 insufficient_role";
     edit_matrix(old, |rows| {
@@ -117,8 +118,8 @@ pub(crate) fn edit_matrix(
     Ok(format!("{head}---\n{}\n", serde_json::to_string_pretty(&rows)?))
 }
 
-/// The row of a route that requires `role`, if any. It answers callers without a token with `anonymous`, and admitted
-/// callers with `answer`.
+/// Returns the row of a route that requires `role`, if any. The route answers callers without a token with
+/// `anonymous`, and admitted callers with `answer`.
 pub(crate) fn row(anonymous: &str, role: Option<Role>, answer: &str) -> String {
     let column = |caller: Role| {
         let admitted = role.is_none_or(|role| Roles::from_iter([caller]).contains(role));

@@ -1,4 +1,4 @@
-//! Invalid options of `cargo xtask dev`, which it refuses before it builds anything.
+//! Tests that `cargo xtask dev` refuses invalid options before it builds anything.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,15 +14,18 @@ fn refused(variable: &str) -> String {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(said.lines().count(), 1, "{said}");
-    said
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    error
 }
 
 #[test]
 fn a_variable_that_no_function_reads_is_refused_at_the_start() {
-    let said = refused("REGISTRATON=closed");
-    assert!(said.contains("REGISTRATON") && said.contains("did you mean REGISTRATION?"), "{said}");
+    let error = refused("REGISTRATON=closed");
+    assert!(
+        error.contains("REGISTRATON") && error.contains("did you mean REGISTRATION?"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -37,7 +40,7 @@ fn a_value_out_of_bounds_is_refused_at_the_start() {
         ("SIGNING_ALGORITHM", "HS256", "is invalid"),
         ("THROTTLE_PAIR_FREE", "0", "from 1 to 1000000"),
     ] {
-        let said = refused(&format!("{name}={value}"));
-        assert!(said.contains(name) && said.contains(bounds), "{name}={value}: {said}");
+        let error = refused(&format!("{name}={value}"));
+        assert!(error.contains(name) && error.contains(bounds), "{name}={value}: {error}");
     }
 }

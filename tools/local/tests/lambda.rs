@@ -1,7 +1,7 @@
 //! The local Lambda: how it passes work to instances, and what happens when they fail.
 //!
 //! A function here is a shell script that reports the address at which it should poll for work, and then sleeps. The
-//! test polls in its place, so it controls what the instance does and when.
+//! test polls in its place, and so controls what the instance does and when.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 /// The script of a function whose instances the test plays. It reports the address at which it should poll for work.
 const PLAYED: &str = "echo \"$$ $AWS_LAMBDA_RUNTIME_API\" > \"$STARTED\"; exec sleep 600";
 
-/// Far longer than a test.
+/// A duration far longer than any test.
 const LONG: Duration = Duration::from_mins(10);
 
 type Invoked = JoinHandle<Result<Bytes, InvokeError>>;
@@ -156,7 +156,7 @@ impl Instance {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_mins(2), ended).await.expect("it ends");
+        tokio::time::timeout(Duration::from_mins(2), ended).await.expect("the instance ends");
     }
 
     fn kill(&self) {
@@ -404,12 +404,12 @@ async fn an_invocation_waits_for_a_binary_that_a_linker_is_replacing() {
 #[tokio::test]
 async fn an_abandoned_invocation_is_not_delivered() {
     let mut bench = Bench::played(1).await;
-    let (_first, given_up, last) = (bench.invoke("1"), bench.invoke("2"), bench.invoke("3"));
+    let (_first, abandoned, last) = (bench.invoke("1"), bench.invoke("2"), bench.invoke("3"));
     let instance = bench.instance().await;
     let work = instance.next().await;
     assert_eq!(work.body, "1");
-    given_up.abort();
-    assert!(given_up.await.unwrap_err().is_cancelled());
+    abandoned.abort();
+    assert!(abandoned.await.unwrap_err().is_cancelled());
     instance.respond(work.id(), "1").await;
     let work = instance.next().await;
     assert_eq!(work.body, "3");

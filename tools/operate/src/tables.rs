@@ -18,8 +18,8 @@ pub struct Tables {
     pub keys: KeysTable,
     /// The signing keys and peppers.
     pub secrets: StackSecrets,
-    /// The settings of the functions. They come from the deployed stack or the running dev server; without either,
-    /// from this process.
+    /// The settings of the functions. They come from the deployed stack or the running dev server, or, without
+    /// either, from the environment of this process.
     pub env: Env,
     /// The clock of the functions. A deployed stack uses AWS's clock, because this machine's clock may be wrong.
     pub clock: Arc<dyn Clock>,

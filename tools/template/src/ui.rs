@@ -10,12 +10,12 @@ pub fn line(text: impl Display) {
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
-/// Writes a line to standard error: progress, warnings, logs of functions.
+/// Writes a line to standard error: progress, warnings, and the logs of functions.
 pub fn note(text: impl Display) {
     drop(writeln!(stderr().lock(), "{text}"));
 }
 
-/// An error of the operating system in words, without the number that Rust appends.
+/// Describes an operating system error in words, without the number that Rust appends.
 #[must_use]
 pub fn reason(error: &std::io::Error) -> String {
     without_numbers(&error.to_string())
@@ -40,7 +40,7 @@ pub fn without_numbers(text: &str) -> String {
 /// Parses an option whose value is an amount.
 ///
 /// # Errors
-/// When it is not a finite number, or is negative.
+/// When the value is not a finite number, or is negative.
 pub fn amount(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(amount) if amount.is_finite() && amount >= 0.0 => Ok(amount),
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn aligns_columns() {
+    fn columns_are_aligned() {
         let rows = [["a".into(), "bcd".into()], ["efg".into(), "h".into()]];
         assert_eq!(columns(&rows), ["a    bcd", "efg  h"]);
     }

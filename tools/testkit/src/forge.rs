@@ -142,7 +142,7 @@ impl Forge {
     #[must_use]
     pub fn sign_parts(&self, header: &str, payload: &str) -> String {
         let member = |name: &str| {
-            let text = self.jwk[name].as_str().expect("a private key has it");
+            let text = self.jwk[name].as_str().expect("a private key has this member");
             URL_SAFE_NO_PAD.decode(text).expect("members are base64url")
         };
         let point = [vec![4], member("x"), member("y")].concat();

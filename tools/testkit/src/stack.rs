@@ -254,7 +254,7 @@ impl Stack {
         items.expect("a table that can be read")
     }
 
-    /// Makes all mailed codes that have an expiry time expire now, as if ten minutes had passed.
+    /// Expires all emailed codes that have an expiry time, as if ten minutes had passed.
     ///
     /// # Panics
     /// When the table cannot be written.

@@ -7,36 +7,36 @@ use icu_normalizer::{ComposingNormalizer, DecomposingNormalizer};
 
 use super::hidden::is_ignorable;
 
-/// The form by which a name is unique: `NFKC_Casefold` (Unicode Standard, §3.13, D146 ff.), fully folded and
-/// without default-ignorable characters. In an address, only the local part has this form. The domain is in
+/// The form in which names are compared: `NFKC_Casefold` (Unicode Standard, §3.13, D146 ff.), fully folded and
+/// without default-ignorable characters. In an address, only the local part has this form. The domain consists of
 /// A-labels.
 ///
-/// [`fmt::Debug`] does not show it and there is no [`fmt::Display`], because it may be an email address.
+/// [`fmt::Debug`] hides the text, and [`fmt::Display`] is not implemented, because it may be an email address.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CanonicalName(String);
 
 /// The maximum length of the input and of the result, in octets.
 ///
 /// Every canonical form of a [`Username`](super::Username) (80 characters) or an
-/// [`Email`](super::Email) (254 octets) is shorter, and a DynamoDB key may have 2,048.
+/// [`Email`](super::Email) (254 octets) is shorter, and a DynamoDB key may have up to 2,048.
 pub(super) const MAX_OCTETS: usize = 1_024;
 
-/// The maximum number of mapping rounds. Two rounds reach the fixpoint for every assigned character (a test
-/// tries all of them), and a third one finds it unchanged. The bound guarantees termination.
+/// The maximum number of mapping rounds. For every assigned character, two rounds reach the fixpoint, and a third one
+/// confirms it (a test tries all of them). The bound guarantees termination.
 const MAX_ROUNDS: usize = 4;
 
 impl CanonicalName {
     /// Returns the canonical form of any text, to compare it with a name. For every text that parses as a username,
     /// the result equals [`Username::canonical`](super::Username::canonical).
     ///
-    /// This never fails. A text of more than 1,024 octets is truncated before and after the mapping, so callers need
-    /// not limit it. A truncated text never equals the name of an account.
+    /// This never fails. The text is truncated to 1,024 octets both before and after the mapping, so callers need not
+    /// limit its length. A truncated text never equals the name of an account.
     #[must_use]
     pub fn of_unchecked(text: &str) -> Self {
         let mut name = text[..text.floor_char_boundary(MAX_OCTETS)].to_owned();
         // Folding may leave text that normalization changes (`ŉ`), and normalization may leave text that folding
-        // changes (`℡` becomes `TEL`). So the steps are repeated until nothing changes, as in the derivation of
-        // the property NFKC_Casefold (UAX #44).
+        // changes (`℡` becomes `TEL`). The steps are therefore repeated until nothing changes, as in the derivation
+        // of the property NFKC_Casefold (UAX #44).
         for _ in 0..MAX_ROUNDS {
             let next = mapped_once(&name);
             if next == name {
@@ -60,8 +60,8 @@ impl CanonicalName {
     }
 }
 
-/// Performs one round of the mapping. It begins with NFD, because folding turns the mark U+0345 into a letter: by
-/// then, marks must be in canonical order.
+/// Performs one round of the mapping. NFD comes before folding, which turns the mark U+0345 into a letter: by then,
+/// marks must be in canonical order.
 fn mapped_once(text: &str) -> String {
     let visible: String = text.chars().filter(|&c| !is_ignorable(c)).collect();
     let decomposed = DecomposingNormalizer::new_nfd().normalize(&visible);
@@ -122,10 +122,10 @@ mod tests {
         }
     }
 
-    /// Compares with the property `Changes_When_NFKC_Casefolded` of the Unicode Character Database, which is
-    /// derived from other data. The ranges contain every character that changes.
+    /// Compares the mapping with the property `Changes_When_NFKC_Casefolded` of the Unicode Character Database, which
+    /// is derived from other data. The ranges contain every character that changes.
     #[test]
-    fn every_character_is_mapped_as_unicode_says() {
+    fn every_character_is_mapped_as_unicode_specifies() {
         let changes = CodePointSetData::new::<ChangesWhenNfkcCasefolded>();
         for c in ('\0'..='\u{2ffff}').chain('\u{e0000}'..='\u{e0fff}') {
             let text = c.to_string();

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_a_name_presents_the_same_name() {
+    fn every_spelling_of_a_name_parses_as_the_same_name() {
         for text in ["testuser", "\t\u{a0}TestUser\u{3000}\r\n", "\u{ff54}estuser"] {
             assert_eq!(Presented::parse(text), Ok(username("testuser")), "{text}");
         }

@@ -31,10 +31,10 @@ pub struct Username {
 
 impl Username {
     /// Parses a username as a person enters it, or as stored: a name that was parsed once can be parsed again from
-    /// [`Username::as_str`]. Reserved names are a separate check ([`ReservedNames`](super::ReservedNames)).
+    /// [`Username::as_str`]. This accepts reserved names, which [`ReservedNames`](super::ReservedNames) detects.
     ///
     /// # Errors
-    /// The first rule that the name breaks.
+    /// When the name breaks a rule. The error names the first one.
     pub fn parse(given: &str) -> Result<Self, NameError> {
         // Checked first, so that no later step processes a long text. Every spelling of a name of 80 characters
         // is shorter: even decomposed Hangul has only nine octets per character.
@@ -77,7 +77,7 @@ impl Username {
         &self.given
     }
 
-    /// The form by which the name is unique.
+    /// The form in which the name is compared.
     #[must_use]
     pub fn canonical(&self) -> &CanonicalName {
         &self.canonical
@@ -365,13 +365,13 @@ mod tests {
         fn login_finds_the_registered_name(text in texts()) {
             if let Ok(name) = Username::parse(&text) {
                 prop_assert_eq!(&CanonicalName::of_unchecked(&text), name.canonical());
-                // Far below the length at which an unchecked name is truncated.
+                // This is far below the length at which an unchecked name is truncated.
                 prop_assert!(name.canonical().as_str().len() < 1_000);
             }
         }
 
         #[test]
-        fn names_equal_by_the_profile_are_one_account(text in texts()) {
+        fn names_that_the_profile_considers_equal_are_one_account(text in texts()) {
             if let (Ok(name), Ok(enforced)) =
                 (Username::parse(&text), UsernameCaseMapped::enforce(text.as_str()))
             {

@@ -1,4 +1,4 @@
-//! A secret and a table, with the invariants of both.
+//! The test bench: a secret, a table, and assertions about the invariants of both.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,14 +17,14 @@ use serde_json::Value;
 use testkit::{AUDIENCE, Faults, Forge, ISSUER, SecretsManager, Stack, TestClock};
 
 /// How long a key must have been published before it signs. Functions use a set for `KEYS_CACHE_SECONDS`, and for as
-/// long again while they cannot read it. Clients then cache it for `JWKS_MAX_AGE_SECONDS`.
+/// long again while they cannot read the table. Clients then cache the set for `JWKS_MAX_AGE_SECONDS`.
 pub(crate) const LEAD: SignedDuration = SignedDuration::from_secs(300 + 300 + 600);
 
 /// The four steps, in order.
 pub(crate) const STEPS: [Step; 4] =
     [Step::CreateSecret, Step::SetSecret, Step::TestSecret, Step::FinishSecret];
 
-/// Creates a token as Secrets Manager does: a UUID.
+/// Creates a `ClientRequestToken` as Secrets Manager does: a UUID.
 pub(crate) fn token(n: u32) -> String {
     format!("00000000-0000-4000-8000-{n:012}")
 }
@@ -52,7 +52,7 @@ impl Bench {
         Self::at(Place::File).await
     }
 
-    /// Starts without keys, with the secret in an emulated Secrets Manager. `value` is its first version.
+    /// Starts without keys, with the secret in an emulated Secrets Manager. `value` is the secret's first version.
     pub(crate) async fn with_manager(value: Option<&str>) -> Self {
         let manager = SecretsManager::start().await;
         let arn = manager.create("SigningKeys", value).await;
@@ -74,7 +74,7 @@ impl Bench {
         bench
     }
 
-    /// Forgets all keys and performs a first rotation, whose next key may sign.
+    /// Forgets all keys, performs a first rotation, and waits until the next key may sign.
     pub(crate) async fn begin_anew(&self) {
         self.forget().await;
         self.rotate(&Plan::Rotate).await.unwrap();
@@ -191,7 +191,7 @@ impl Bench {
         sign(&self.current().await, self.now())
     }
 
-    /// Whether a verifier that reads the set now accepts `token`.
+    /// Whether `token` is accepted by a verifier that reads the set now.
     pub(crate) async fn accepts(&self, token: &str) -> bool {
         let clock: Arc<dyn Clock> = Arc::new(self.clock());
         let config = self.stack.env().settings::<keys::Config>().unwrap();
@@ -200,7 +200,7 @@ impl Bench {
         verifier.verify(token).await.is_ok()
     }
 
-    /// All readable contents of the secret: all files, or all versions with a label.
+    /// All readable contents of the secret: every file, or every version with a label.
     pub(crate) async fn stored(&self) -> BTreeMap<String, String> {
         match &self.place {
             Place::File => {
@@ -233,7 +233,7 @@ impl Bench {
     }
 
     /// Asserts the invariants that hold while no rotation is in progress: the published set matches the version in use,
-    /// the end of every retired key is known, and its private half is gone.
+    /// every retired key has an end of publication, and its private half is gone.
     pub(crate) async fn assert_settled(&self) {
         self.assert_usable().await;
         let (version, keys) = (self.version().await, self.current().await);
@@ -256,7 +256,7 @@ pub(crate) fn sign(keys: &SigningKeys, now: Timestamp) -> String {
     forge.sign(&forge.header(), &Forge::claims(now, &identity::Roles::default()))
 }
 
-/// The private halves by their key ids.
+/// The private halves by key id.
 pub(crate) fn private_halves(keys: &SigningKeys) -> BTreeMap<String, String> {
     let keys: Value = serde_json::from_str(&keys.to_json()).unwrap();
     let member = |key: &Value, name: &str| key[name].as_str().unwrap().to_owned();

@@ -13,7 +13,7 @@ use crate::bench::{Bench, LEAD, STEPS, active, seconds, sign, token};
 /// How long a signer may use an old version of the secret: while its copy is fresh, and then while reads fail.
 const SIGNER: SignedDuration = SignedDuration::from_secs(60 + 300);
 
-/// How long a key stays public after it was retired.
+/// How long a key stays public after its retirement.
 const RETIRED: SignedDuration = SignedDuration::from_secs(60 + 300 + 3600 + 30);
 
 #[tokio::test]
@@ -49,8 +49,8 @@ async fn a_next_key_signs_only_once_every_verifier_knows_it() {
     assert_eq!(Some(bench.current().await.active().unwrap().kid()), next.next_kid());
 }
 
-/// The last verifier to learn of a key is an external one. It caches the last answer that the function `jwks` gives
-/// from a set older than the key, while `jwks` cannot read the table.
+/// The last verifier to learn of a key is an external one. The function `jwks` cannot read the table, so it still
+/// answers with a set from before the key was added. The verifier caches the last such answer.
 #[tokio::test]
 async fn every_cached_key_set_contains_the_key_that_signs() {
     let bench = Bench::new().await;
@@ -61,7 +61,7 @@ async fn every_cached_key_set_contains_the_key_that_signs() {
     let clock = Arc::new(bench.clock());
     let jwks = TableKeys::open(&config, bench.stack.faulty_client(&faults), clock).await;
     bench.wait(LEAD);
-    // Reads right before the next key is published, and never again.
+    // `jwks` reads the table right before the next key is published. Every later read fails.
     assert!(!jwks.set().await.unwrap().is_empty());
     faults.then(&[Fault::AccessDenied; 100]);
     bench.rotate(&Plan::Rotate).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_key_is_next_then_active_then_retired_then_gone() {
     assert!(bench.states().await.contains_key(&earlier[0]));
     bench.wait(seconds(1));
     assert!(!bench.states().await.contains_key(&earlier[0]));
-    // The next rotation removes it from the table.
+    // The next rotation removes the key from the table.
     bench.rotate(&Plan::Rotate).await.unwrap();
     assert!(bench.record().await.key(&earlier[0]).is_none());
     assert!(bench.record().await.key(&earlier[1]).is_some());
@@ -138,7 +138,8 @@ async fn a_token_is_accepted_across_rotations_until_it_expires() {
     bench.rotate(&Plan::Rotate).await.unwrap();
     assert!(bench.accepts(&early).await);
     bench.wait(SIGNER);
-    // Tokens of the forge live for 900 s, so this one stands for a token signed earlier with a longer lifetime.
+    // The forge's tokens live for 900 s. The one signed now expires at the same time as a token of the maximum lifetime
+    // that was signed when `SIGNER` had passed.
     let lifetime = i64::try_from(MAX_ACCESS_TOKEN_SECONDS).unwrap();
     bench.wait(seconds(lifetime - 900));
     let late = sign(&old, bench.now());
@@ -180,8 +181,8 @@ async fn an_unpublished_next_key_is_published_and_waits_before_it_signs() {
     bench.assert_settled().await;
 }
 
-/// A rotation is begun and abandoned, and the version in use stays published until the keys of the abandoned one are
-/// removed. When that rotation is completed after all, no verifier knows its keys.
+/// A rotation is abandoned after it has published its keys, and their publication ends. When the rotation is completed
+/// after all, no verifier knows these keys.
 #[tokio::test]
 async fn a_key_whose_publication_ended_waits_again() {
     let bench = Bench::rotated().await;

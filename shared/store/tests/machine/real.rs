@@ -34,7 +34,7 @@ pub(crate) trait Implementation {
 pub(crate) struct Unmodified;
 impl Implementation for Unmodified {}
 
-/// `store` without the conditions of its writes.
+/// `store` without the conditions on its writes.
 pub(crate) struct WithoutConditions;
 impl Implementation for WithoutConditions {
     const DEFAULT_FAULT: Fault = Fault::Unconditional;

@@ -1,4 +1,4 @@
-//! Behind an edge: which requests are answered, and which network is used.
+//! Which requests a function behind an edge answers, and which network it attributes them to.
 
 use identity::Role;
 use process::Env;
@@ -124,7 +124,7 @@ async fn a_request_that_bypasses_the_edge_is_refused_before_anything_else() {
     let edge = trusted(DIGEST);
     let refused =
         |response: EventResponse| assert_eq!(outcome(&response), (403, "forbidden".into()));
-    // A public document, an invalid body, and a missing token.
+    // Without an edge, the answers would be a public document, an error for the body, and an error for the token.
     refused(answer(&open(Bodiless).behind(edge.clone()), event(post(b""))).await);
     refused(answer(&open(Echo).behind(edge.clone()), event(post(b"{"))).await);
     let (forge, clock) = (Forge::new(), TestClock::default());

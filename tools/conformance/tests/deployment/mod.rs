@@ -1,4 +1,4 @@
-//! Deploys the whole stack with `sam` to an emulator of AWS, as `docs/deploy.md` describes, and uses it.
+//! Deploys the whole stack with `sam` to an AWS emulator, as `docs/deploy.md` describes, and uses the stack.
 
 #![expect(clippy::print_stdout, reason = "the test takes minutes and prints its progress")]
 
@@ -36,7 +36,7 @@ async fn deployed_as_documented() {
     section("Mail").run(&account, "");
     operations::only_allowed_origins_read_answers(&Deployed::of(&account), "none").await;
 
-    // All requests come from one network, and a shorter grace period saves time.
+    // The limits are raised because all requests come from one network. A shorter grace period saves time.
     account.deploy(
         "ThrottleRegisterFree=100000 ThrottleNetworkFree=100000 ThrottleMailFree=100000 \
          RefreshGraceSeconds=5 SessionsPerAccount=5 Authorizer=true AuthorizerAccess=checked \
@@ -60,13 +60,13 @@ async fn deployed_as_documented() {
     operations::a_further_session_ends_the_oldest(&deployed).await;
     operations::changes_from_unknown_networks(&deployed).await;
     account.begin("rare failures");
-    operations::rare_failures(&deployed).await;
-    operations::registration_by_invitation(&deployed).await;
+    operations::cause_rare_failures(&deployed).await;
+    operations::registration_requires_an_invitation(&deployed).await;
     account.begin("metrics and permissions");
     operations::every_metric_has_been_written(&deployed);
     operations::privilege_is_least(&deployed).await;
 
-    // A changed parameter, an upgrade and even a deletion keep all users.
+    // Changing a parameter, upgrading and even deleting the stack must keep all users.
     let session = deployed.sign_in("root").await;
     account.deploy("Registration=closed");
     Walkthrough::read("docs/operate.md").section("Rolling out").run(&account, "");

@@ -61,7 +61,7 @@ pub(crate) async fn a_further_session_ends_the_oldest(deployed: &Deployed<'_>) {
 }
 
 /// An invitation is valid once, and registration requires one from then on.
-pub(crate) async fn registration_by_invitation(deployed: &Deployed<'_>) {
+pub(crate) async fn registration_requires_an_invitation(deployed: &Deployed<'_>) {
     deployed.account().deploy("Registration=invite");
     let admin = deployed.login("root").await;
     let invite = deployed.call(reqwest::Method::POST, "/admin/invites", &admin).await.json();
@@ -99,7 +99,7 @@ pub(crate) async fn changes_from_unknown_networks(deployed: &Deployed<'_>) {
 
 /// Causes rare failures, so that each metric is written: throttled logins, a broken database, emails that SES
 /// refuses, and an email that can never be sent.
-pub(crate) async fn rare_failures(deployed: &Deployed<'_>) {
+pub(crate) async fn cause_rare_failures(deployed: &Deployed<'_>) {
     let account = deployed.account();
     assert_eq!(deployed.register("badday").await.status, 201);
     let wrong = json!({"username": "badday", "password": "a walk by another river"});

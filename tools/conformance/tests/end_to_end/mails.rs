@@ -1,4 +1,4 @@
-//! Emailed codes over HTTP: guesses are limited, and no code is stored in plaintext.
+//! Emailed codes, over HTTP: guessing is limited, and no code is stored in plaintext.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! Events of payload format 2.0.
+//! Events in payload format 2.0.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,14 +17,14 @@ use serde_json::{Map, Value, json};
 
 use super::Matched;
 
-/// Facts that an event contains about a request, but the request itself does not.
+/// Data about a request that its event contains, but the request itself does not.
 #[derive(Clone, Copy, Debug)]
 pub struct EventContext<'a> {
     /// The address of the client.
     pub peer: SocketAddr,
     /// The time of arrival.
     pub time: Timestamp,
-    /// The gateway's id of the request.
+    /// The id that the gateway gave the request.
     pub request_id: &'a str,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn decoded_path(path: &str) -> String {
 
 /// The event for a request that matched a route.
 ///
-/// It follows "Payload format version 2.0" of the developer guide:
+/// It follows "Payload format version 2.0" in the developer guide:
 /// - Header names are in lower case, and the values of a repeated header are joined by commas.
 /// - Cookies are separate from the headers.
 /// - Query parameters are decoded, and the values of a repeated parameter are joined by commas.
@@ -115,8 +115,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
     headers.get(name).map_or(Cow::Borrowed(""), readable)
 }
 
-/// A header as text for JSON, decoded as UTF-8 or, if it is invalid UTF-8, as ISO 8859-1, the historical encoding of
-/// headers (RFC 9110 §5.5).
+/// Converts a header to text for JSON. It is decoded as UTF-8 or, if it is not valid UTF-8, as ISO 8859-1, the
+/// historical encoding of headers (RFC 9110 §5.5).
 fn readable(value: &HeaderValue) -> Cow<'_, str> {
     match str::from_utf8(value.as_bytes()) {
         Ok(text) => Cow::Borrowed(text),
@@ -172,7 +172,7 @@ fn parameters(query: &str) -> BTreeMap<String, String> {
     parameters
 }
 
-/// Whether the content type is one that an HTTP API passes on as text.
+/// Whether an HTTP API passes on a body of this content type as text.
 fn is_text(headers: &HeaderMap) -> bool {
     let content_type = text(headers, &CONTENT_TYPE).to_ascii_lowercase();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
