@@ -55,7 +55,7 @@ impl Bench {
             .await
     }
 
-    async fn code(&self, code: &str) -> EventResponse {
+    async fn send_code(&self, code: &str) -> EventResponse {
         self.ask(&self.token, &json!({"code": code})).await
     }
 
@@ -84,10 +84,10 @@ fn verified(address: &str) -> (Option<String>, EmailStanding) {
     (Some(address.to_owned()), EmailStanding::Verified)
 }
 
-const NONE: (Option<String>, EmailStanding) = (None, EmailStanding::Unverified);
+const NO_EMAIL: (Option<String>, EmailStanding) = (None, EmailStanding::Unverified);
 
-/// Digits other than those in the email.
-fn wrong(mail: &Received, n: u64) -> String {
+/// Digits other than those in the email, different for each `n`.
+fn wrong_digits(mail: &Received, n: u64) -> String {
     let digits: u64 = mail.digits().unwrap().parse().unwrap();
     format!("{:08}", (digits + 1 + n) % 100_000_000)
 }
@@ -105,21 +105,21 @@ async fn every_event_file_gets_its_recorded_answer() {
 async fn digits_confirm_the_callers_address() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     let mail = bench.mail("testuser@example.com").await;
-    let answer = bench.code(mail.digits().unwrap()).await;
+    let answer = bench.send_code(mail.digits().unwrap()).await;
     assert_eq!((status(&answer), body(&answer)), (204, Value::Null));
     assert_eq!(bench.email().await, verified("testuser@example.com"));
     // Sending the same digits again is not an error.
-    assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204);
+    assert_eq!(status(&bench.send_code(mail.digits().unwrap()).await), 204);
 }
 
 #[tokio::test]
 async fn digits_claim_a_new_address_and_notify_a_confirmed_old_one() {
     let bench = Bench::start(Some("old@example.com")).await;
     let mail = bench.mail("New@example.com").await;
-    assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204);
+    assert_eq!(status(&bench.send_code(mail.digits().unwrap()).await), 204);
     assert_eq!(bench.email().await, verified("New@example.com"));
     let mail = bench.mail("newer@example.com").await;
-    assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204);
+    assert_eq!(status(&bench.send_code(mail.digits().unwrap()).await), 204);
     let mails = deliver::<MailerFunction>(&bench.stack).await;
     let notices: Vec<_> = mails.iter().filter(|mail| mail.digits().is_none()).collect();
     assert_eq!(notices.len(), 1);
@@ -136,15 +136,15 @@ async fn digits_confirm_an_address_only_for_the_signed_in_account() {
     let mine = bench.mail("a@example.com").await;
     let theirs = bench.mail_for(&squatter, "a@example.com", SystemClock.now()).await;
     assert_ne!(mine.digits(), theirs.digits());
-    assert!(is_wrong(&bench.code(theirs.digits().unwrap()).await));
-    assert_eq!((bench.email().await, bench.email_of(&squatter).await), (NONE, NONE));
-    assert_eq!(status(&bench.code(mine.digits().unwrap()).await), 204);
+    assert!(is_wrong(&bench.send_code(theirs.digits().unwrap()).await));
+    assert_eq!((bench.email().await, bench.email_of(&squatter).await), (NO_EMAIL, NO_EMAIL));
+    assert_eq!(status(&bench.send_code(mine.digits().unwrap()).await), 204);
     assert_eq!(bench.email().await, verified("a@example.com"));
     // For the other account, the address is now taken.
     let session = bench.stack.sign_in(&squatter).await;
     let late = bench.ask(&session, &json!({"code": theirs.digits().unwrap()})).await;
     assert_eq!((status(&late), &body(&late)["code"]), (409, &json!("already_exists")));
-    assert_eq!(bench.email_of(&squatter).await, NONE);
+    assert_eq!(bench.email_of(&squatter).await, NO_EMAIL);
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn an_address_taken_since_the_mail_was_sent_is_not_claimed_and_costs_no_tr
     let user = NewUser { username: "other", email: Some("new@example.com"), roles: &[] };
     bench.stack.user(user).await;
     for _ in 0..8 {
-        let answer = bench.code(mail.digits().unwrap()).await;
+        let answer = bench.send_code(mail.digits().unwrap()).await;
         assert_eq!((status(&answer), &body(&answer)["code"]), (409, &json!("already_exists")));
     }
     assert_eq!(bench.email().await.0.as_deref(), Some("old@example.com"));
@@ -165,14 +165,14 @@ async fn digits_are_void_after_five_wrong_tries() {
     let bench = Bench::start(None).await;
     let mail = bench.mail("new@example.com").await;
     for n in 0..5 {
-        assert!(is_wrong(&bench.code(&wrong(&mail, n)).await));
+        assert!(is_wrong(&bench.send_code(&wrong_digits(&mail, n)).await));
     }
-    assert!(is_wrong(&bench.code(mail.digits().unwrap()).await));
-    assert_eq!(bench.email().await, NONE);
-    // The digits in the next email allow five tries again.
+    assert!(is_wrong(&bench.send_code(mail.digits().unwrap()).await));
+    assert_eq!(bench.email().await, NO_EMAIL);
+    // The digits in the next email allow another five tries.
     let next = bench.mail("new@example.com").await;
-    assert!(is_wrong(&bench.code(&wrong(&next, 0)).await));
-    assert_eq!(status(&bench.code(next.digits().unwrap()).await), 204);
+    assert!(is_wrong(&bench.send_code(&wrong_digits(&next, 0)).await));
+    assert_eq!(status(&bench.send_code(next.digits().unwrap()).await), 204);
 }
 
 /// Digits are accepted as people and phones type them. Other input is reported as malformed and does not
@@ -184,7 +184,7 @@ async fn spaces_hyphens_and_full_width_digits_are_accepted_and_malformed_values_
     for malformed in ["", " ", "1234567", "123456789", "1234567x", "١٢٣٤٥٦٧٨", "1234.5678"]
     {
         for _ in 0..2 {
-            assert!(is_malformed(&bench.code(malformed).await), "{malformed}");
+            assert!(is_malformed(&bench.send_code(malformed).await), "{malformed}");
         }
     }
     for bad in
@@ -200,7 +200,7 @@ async fn spaces_hyphens_and_full_width_digits_are_accepted_and_malformed_values_
     for typed in
         [format!("{first} {last}"), format!("{first}-{last}"), format!(" {digits}\r\n"), full_width]
     {
-        assert_eq!(status(&bench.code(&typed).await), 204, "{typed}");
+        assert_eq!(status(&bench.send_code(&typed).await), 204, "{typed}");
     }
 }
 
@@ -211,8 +211,8 @@ async fn digits_expire_after_ten_minutes() {
     let bench = Bench::start(None).await;
     let mail = bench.mail("new@example.com").await;
     bench.stack.expire_codes().await;
-    assert!(is_wrong(&bench.code(mail.digits().unwrap()).await));
-    assert_eq!(bench.email().await, NONE);
+    assert!(is_wrong(&bench.send_code(mail.digits().unwrap()).await));
+    assert_eq!(bench.email().await, NO_EMAIL);
 }
 
 #[tokio::test]
@@ -220,11 +220,11 @@ async fn every_failure_gets_the_same_answer() {
     let bench = Bench::start(None).await;
     let other = NewUser { username: "other", email: None, roles: &[Role::User] };
     let other = bench.stack.user(other).await;
-    let no_email = readable(&bench.code("12345678").await);
+    let no_email = readable(&bench.send_code("12345678").await);
     let mail = bench.mail("new@example.com").await;
     let session = bench.stack.sign_in(&other).await;
     let other_account = bench.ask(&session, &json!({"code": mail.digits().unwrap()})).await;
-    for answer in [bench.code(&wrong(&mail, 0)).await, other_account] {
+    for answer in [bench.send_code(&wrong_digits(&mail, 0)).await, other_account] {
         assert!(is_wrong(&answer));
         assert_eq!(readable(&answer), no_email);
     }
@@ -240,9 +240,9 @@ async fn a_network_that_guesses_is_throttled() {
     };
     let mail = bench.mail("new@example.com").await;
     for n in 0..3 {
-        assert!(is_wrong(&bench.code(&wrong(&mail, n)).await));
+        assert!(is_wrong(&bench.send_code(&wrong_digits(&mail, n)).await));
     }
-    let throttled = bench.code(mail.digits().unwrap()).await;
+    let throttled = bench.send_code(mail.digits().unwrap()).await;
     assert_eq!((status(&throttled), &body(&throttled)["code"]), (429, &json!("too_many_attempts")));
 }
 
@@ -256,8 +256,8 @@ async fn a_disabled_account_cannot_confirm_its_address() {
     let bench = Bench::start(None).await;
     let mail = bench.mail("new@example.com").await;
     bench.stack.disable(bench.account.id).await;
-    assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 401);
-    assert_eq!(bench.email().await, NONE);
+    assert_eq!(status(&bench.send_code(mail.digits().unwrap()).await), 401);
+    assert_eq!(bench.email().await, NO_EMAIL);
 }
 
 #[tokio::test]
@@ -279,7 +279,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
         let env = interceptor.env(&bench.stack, &[]);
         bench.route = Service::<EmailVerifyCodeRoute>::open(&env, &World::system()).await.unwrap();
         interceptor.fail_at(call, Fault::AccessDenied);
-        let first_status = status(&bench.code(mail.digits().unwrap()).await);
+        let first_status = status(&bench.send_code(mail.digits().unwrap()).await);
         assert!(matches!(first_status, 204 | 500 | 503), "{call}: {first_status}");
         let mut counted = bench.stack.counted().await;
         if first_status == 204 {
@@ -292,7 +292,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
             break;
         }
         interceptor.reset();
-        assert_eq!(status(&bench.code(mail.digits().unwrap()).await), 204, "{call}");
+        assert_eq!(status(&bench.send_code(mail.digits().unwrap()).await), 204, "{call}");
         assert_eq!(bench.email().await, verified("new@example.com"), "{call}");
     }
 }

@@ -150,7 +150,7 @@ async fn a_used_link_still_succeeds_long_afterwards() {
 }
 
 /// A known network is exempt from the limit on guesses at a name. A later owner of the address must not inherit
-/// the networks of its previous owner.
+/// the previous owner's networks.
 #[tokio::test]
 async fn changing_the_address_forgets_the_networks_known_under_it() {
     let bench = Bench::start(Some("old@example.com")).await;

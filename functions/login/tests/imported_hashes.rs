@@ -16,7 +16,7 @@ use web::{Service, World, answer};
 const PASSWORD: &str = "Frühling, \u{1f339} und 17 Bäume";
 
 /// A Python program that prints one hash of the password per scheme, as JSON.
-const HASHES: &str = r#"
+const PRINT_HASHES: &str = r#"
 import sys, json
 from argon2 import PasswordHasher
 import bcrypt
@@ -40,7 +40,7 @@ async fn hashes() -> Vec<(String, String)> {
     let tools = Tools::install(&Project::here(), ToolSet::Test).await.unwrap();
     let python = tools.program("python");
     let output =
-        std::process::Command::new(python).args(["-c", HASHES, PASSWORD]).output().unwrap();
+        std::process::Command::new(python).args(["-c", PRINT_HASHES, PASSWORD]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let hashes: Value = serde_json::from_slice(&output.stdout).unwrap();
     let hashes = hashes.as_object().unwrap().iter();

@@ -78,6 +78,7 @@ impl Bench {
         Self { stack, mailer, account }
     }
 
+    /// Requests an email, and returns its id.
     async fn ask(&self, mail: Mail) -> MailId {
         self.ask_at(mail, SystemClock.now()).await
     }
@@ -96,6 +97,7 @@ impl Bench {
             .take()
     }
 
+    /// Runs the mailer until no email is waiting. Returns all emails that have been sent so far.
     async fn run(&self) -> Vec<Received> {
         assert_eq!(self.deliver(&self.mailer).await, json!([]));
         assert_eq!(self.waiting().await, 0, "the outbox is empty");
@@ -134,7 +136,7 @@ fn address(text: &str) -> Email {
     Email::parse(text).unwrap()
 }
 
-fn name(text: &str) -> CanonicalName {
+fn canonical_name(text: &str) -> CanonicalName {
     address(text).canonical().clone()
 }
 
@@ -171,7 +173,7 @@ async fn a_reset_goes_to_the_address_as_its_owner_spelled_it() {
     let peppers = bench.stack.peppers();
     assert!(mail.link().unwrap().starts_with(&format!("{LINK_BASE}/reset-password?token=")));
     assert_eq!(peppers.mail_of_token(RESET, mail.token().unwrap()), Some(id));
-    let owner = name("owner@example.com");
+    let owner = canonical_name("owner@example.com");
     let tried = bench.codes().try_digits(DigitsOf::Reset(&owner), SystemClock.now()).await;
     let tried = tried.unwrap().unwrap();
     assert_eq!(tried.mail(), id);
@@ -289,12 +291,12 @@ async fn sending_a_mail_twice_sends_the_same_code() {
     let [first] = bench.run().await.try_into().unwrap();
     assert_eq!(bench.run().await.len(), 1, "nothing is left to send");
 
-    // Uses up all tries but one.
-    let owner = name("owner@example.com");
+    // Use up all tries but one.
+    let owner = canonical_name("owner@example.com");
     for _ in 0..store::DIGITS_TRIES - 1 {
         assert!(bench.codes().try_digits(DigitsOf::Reset(&owner), now).await.unwrap().is_some());
     }
-    // Restores the item, as if it had not been deleted.
+    // Restore the item, as if it had not been deleted.
     let outbox = Outbox::new(&bench.stack.users(), bench.stack.client());
     outbox.put(&[NewMail { id, mail, asked_at: now }]).await.unwrap();
     assert_eq!(bench.run().await, [Received { id: id.to_string(), ..first }]);
@@ -312,7 +314,7 @@ async fn sending_a_mail_again_does_not_restore_a_used_code() {
     let verifications = Verifications::new(&bench.stack.users(), bench.stack.client());
     let used = verifications.verify(&code, &account, None, now).await.unwrap();
     assert_eq!(used, Redeemed::Done);
-    // Restores the item, as if it had not been deleted, and sends it again.
+    // Restore the item, as if it had not been deleted, and send the email again.
     let outbox = Outbox::new(&bench.stack.users(), bench.stack.client());
     outbox.put(&[NewMail { id, mail, asked_at: now }]).await.unwrap();
     bench.run().await;
@@ -325,7 +327,7 @@ async fn after_two_mails_both_links_and_the_later_digits_are_valid() {
     let bench = Bench::start().await;
     let now = SystemClock.now();
     let earlier = now - SignedDuration::from_secs(1);
-    let owner = name("owner@example.com");
+    let owner = canonical_name("owner@example.com");
     let first = bench.ask_at(reset("owner@example.com"), now).await;
     bench.run().await;
     let second = bench.ask_at(reset("owner@example.com"), earlier).await;
@@ -374,9 +376,9 @@ async fn a_failed_record_is_reported_and_sent_later() {
     assert_eq!(bench.deliver(&broken).await.as_array().unwrap().len(), 3);
 }
 
-/// The function stops after storing the code and before sending the email.
+/// The function stops after it has stored the code's item, and before it sends the email.
 #[tokio::test]
-async fn after_a_crash_neither_table_nor_stream_holds_a_code() {
+async fn after_a_crash_neither_table_nor_stream_reveals_a_code() {
     let bench = Bench::start().await;
     let id = bench.ask(reset("owner@example.com")).await;
     // The email cannot be written, because the path of its folder leads through a file.
@@ -384,7 +386,7 @@ async fn after_a_crash_neither_table_nor_stream_holds_a_code() {
     let env = bench.stack.env_with(&[("MAIL_TRANSPORT", &nowhere)]);
     let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
     assert_eq!(bench.deliver(&broken).await.as_array().unwrap().len(), 1);
-    assert!(bench.find(RESET, id).await, "the code is stored");
+    assert!(bench.find(RESET, id).await, "the code's item is stored");
     assert_eq!((bench.waiting().await, bench.stack.mails().len()), (1, 0));
 
     // The email that is sent later reveals the code to search for.
@@ -395,7 +397,7 @@ async fn after_a_crash_neither_table_nor_stream_holds_a_code() {
         assert!(!stored.contains(secret), "{stored}");
     }
     assert!(stored.contains(&id.to_string()), "the search covers the outbox item");
-    let (codes, owner) = (bench.codes(), name("owner@example.com"));
+    let (codes, owner) = (bench.codes(), canonical_name("owner@example.com"));
     let tried =
         codes.try_digits(DigitsOf::Reset(&owner), SystemClock.now()).await.unwrap().unwrap();
     let peppers = bench.stack.peppers();
@@ -443,7 +445,7 @@ async fn an_address_gets_at_most_ten_notices_a_day_but_all_codes() {
         }
     }
     assert_eq!(bench.run().await.len(), 10);
-    // An email about a taken address is also a notice.
+    // An email about a taken address also counts as a notice.
     let user = NewUser { username: "other", email: None, roles: &[] };
     let other = bench.stack.user(user).await;
     let (user_id, epoch, address) = (other.id, other.epoch, address("owner@example.com"));

@@ -117,7 +117,7 @@ async fn a_change_sets_the_password_and_ends_all_other_sessions() {
     let new = tokens["access_token"].as_str().unwrap();
     assert!(bench.is_valid(new).await);
     let refresh = tokens["refresh_token"].as_str().unwrap();
-    // A login finds the account in the epoch in which the new password was set.
+    // The new password was set in the account's current epoch, so a login finds the account.
     let name = Presented::Username(bench.account.username.canonical().clone());
     let logins = bench.stack.logins();
     let credential = logins.credential(&name).await.unwrap().unwrap();

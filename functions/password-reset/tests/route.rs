@@ -45,6 +45,7 @@ impl Bench {
         Self { stack, route, account }
     }
 
+    /// Requests an email, and returns it.
     async fn put(&self, mail: Mail) -> Received {
         let now = SystemClock.now();
         let id = MailId::new(now, &SystemRandom);
@@ -411,7 +412,7 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// An outage does not cost a try at the digits, either.
+/// An outage neither costs a try at the digits nor uses up the code.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_no_limit() {
     for by_digits in [false, true] {
@@ -474,7 +475,7 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
     assert_eq!((bench.login(PASSWORD).await, bench.login(NEW).await), (401, 200));
 }
 
-/// Strangers who use up the free attempts for a name must not lock out the owner, who has just reset the password.
+/// Strangers who use up the free attempts at a name must not lock out the owner, who has just reset the password.
 #[tokio::test]
 async fn a_reset_makes_its_network_known_and_forgets_all_others() {
     let bench = Bench::start().await;

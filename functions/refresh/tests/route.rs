@@ -44,9 +44,9 @@ impl Bench {
         self.stack.logins().begin(self.account.id, session, &[]).await.unwrap().id
     }
 
-    /// The refresh token of a session with this counter.
+    /// A session's refresh token with this counter.
     fn token(&self, sid: SessionId, counter: u64) -> String {
-        token_by(self.stack.peppers(), RefreshToken { sub: self.account.id, sid, counter })
+        signed_with(self.stack.peppers(), RefreshToken { sub: self.account.id, sid, counter })
     }
 
     async fn ask(&self, token: &str) -> EventResponse {
@@ -97,7 +97,7 @@ impl Bench {
     }
 }
 
-fn token_by(peppers: &Peppers, token: RefreshToken) -> String {
+fn signed_with(peppers: &Peppers, token: RefreshToken) -> String {
     token.sign(&peppers.current(Purpose::RefreshToken, jiff::Timestamp::MAX))
 }
 
@@ -145,7 +145,7 @@ async fn every_counter_is_judged_by_the_rotation_rules() {
 }
 
 #[tokio::test]
-async fn a_token_two_rotations_behind_is_reuse_even_within_the_grace_period() {
+async fn a_token_two_rotations_behind_counts_as_reuse_even_within_the_grace_period() {
     let bench = Bench::start().await;
     let sid = bench.begin().await;
     assert_eq!(bench.refresh(&bench.token(sid, 0)).await.0, 200);
@@ -191,7 +191,7 @@ async fn the_access_token_has_the_same_session_and_the_current_roles() {
 
 #[tokio::test]
 async fn ended_and_expired_sessions_cannot_be_refreshed() {
-    for reason in ["disabled", "epoch of the account", "gone", "idle", "absolute", "ended"] {
+    for reason in ["disabled", "epoch raised", "account deleted", "idle", "too old", "ended"] {
         let bench = Bench::start().await;
         let sid = bench.begin().await;
         let token = bench.token(sid, 0);
@@ -203,10 +203,10 @@ async fn ended_and_expired_sessions_cannot_be_refreshed() {
                 // Enabling the account does not revive the session.
                 administration.enable(bench.account.id).await.unwrap();
             }
-            "epoch of the account" => {
+            "epoch raised" => {
                 store::Epochs::new(&users, client).raise(bench.account.id).await.unwrap();
             }
-            "gone" => {
+            "account deleted" => {
                 client
                     .delete_item()
                     .table_name("UsersTable")
@@ -217,7 +217,7 @@ async fn ended_and_expired_sessions_cannot_be_refreshed() {
                     .unwrap();
             }
             "idle" => bench.set(sid, "expires_at", 1_000).await,
-            "absolute" => bench.set(sid, "absolute_expires_at", 1_000).await,
+            "too old" => bench.set(sid, "absolute_expires_at", 1_000).await,
             "ended" => {
                 assert!(
                     store::Endings::new(&users, client).end(bench.account.id, sid).await.unwrap()
@@ -257,11 +257,11 @@ async fn a_forged_token_changes_nothing() {
     let before = bench.table().await;
     let stranger = Peppers::generate("a", &process::SystemRandom);
     let claim = RefreshToken { sub: bench.account.id, sid, counter: 0 };
-    let forged = token_by(&stranger, claim);
+    let forged = signed_with(&stranger, claim);
     let id = |token: &str| token.split('.').nth(1).unwrap().to_owned();
     let renamed = forged.replacen(&id(&forged), &id(&good), 1);
     let access = bench.stack.sign_in(&bench.account).await;
-    let with_access = bench.table().await;
+    let after_sign_in = bench.table().await;
     let mut bad = vec![forged, renamed, access, "a.b.c".to_owned(), "x".repeat(16_000)];
     for at in (0..good.len()).step_by(7) {
         let mut altered = good.clone();
@@ -274,8 +274,8 @@ async fn a_forged_token_changes_nothing() {
         assert_eq!(status(&answer), 401, "{token}");
         assert_eq!(body(&answer)["code"], "invalid_token");
     }
-    assert_eq!(bench.table().await, with_access);
-    assert!(before.iter().all(|(key, item)| with_access[key] == *item));
+    assert_eq!(bench.table().await, after_sign_in);
+    assert!(before.iter().all(|(key, item)| after_sign_in[key] == *item));
     assert_eq!(bench.refresh(&good).await.0, 200, "the good token is still valid");
 }
 
@@ -347,7 +347,7 @@ async fn every_missing_setting_is_reported_at_once() {
 
 /// If all sessions of the account end during a refresh, the refreshed session ends too, whatever the answer is.
 #[tokio::test]
-async fn a_refresh_that_races_a_change_does_not_revive_its_session() {
+async fn a_refresh_that_races_the_end_of_all_sessions_does_not_revive_its_session() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     bench.route =

@@ -17,7 +17,7 @@ async fn handle(function: &RotateKeys, event: Value) -> Result<Value, String> {
     answer.map(|done| serde_json::to_value(done).unwrap()).map_err(|error| error.to_string())
 }
 
-/// Starts a stack without keys, as it is after its first deployment.
+/// Starts a stack without keys, like a newly deployed one.
 async fn start_without_keys() -> Stack {
     let stack = Stack::start().await;
     std::fs::write(stack.signing_keys(), r#"{"keys":[]}"#).unwrap();

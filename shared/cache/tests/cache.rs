@@ -8,7 +8,10 @@ use futures_util::future::join_all;
 use jiff::SignedDuration;
 use testkit::TestClock;
 
+/// How long a value is fresh, in seconds.
 const FRESH: i64 = 300;
+
+/// How much longer the value is served while reads fail, in seconds.
 const STALE: i64 = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -28,11 +28,11 @@ fn config(settings: &[(&str, &str)]) -> Result<Config, String> {
     env.settings::<Config>().map_err(|error| error.to_string())
 }
 
-fn to() -> Email {
+fn recipient() -> Email {
     Email::parse("rosa@example.com").unwrap()
 }
 
-fn at() -> Timestamp {
+fn time() -> Timestamp {
     "2026-03-12T19:03:58Z".parse().unwrap()
 }
 
@@ -53,24 +53,24 @@ impl Folder {
 
     async fn send_and_read(&self, letter: &Letter<'_>) -> Received {
         let id = MailId::new(SystemClock.now(), &SystemRandom);
-        self.mailer.send(id, &to(), letter, at()).await.unwrap();
+        self.mailer.send(id, &recipient(), letter, time()).await.unwrap();
         let mails = mails_in(&self.path);
         mails.into_iter().find(|mail| mail.id == id.to_string()).unwrap()
     }
 }
 
 fn letters(username: &str) -> Vec<Letter<'_>> {
-    let coded = || CodeContent { token: "p.id.mac", digits: "01234567", minutes: 10 };
-    let told = || NoticeContent { username, time: at() };
+    let code = || CodeContent { token: "p.id.mac", digits: "01234567", minutes: 10 };
+    let notice = || NoticeContent { username, time: time() };
     vec![
-        Letter::PasswordReset { username: Some(username), code: coded() },
-        Letter::EmailVerification(coded()),
-        Letter::AddressTaken(told()),
-        Letter::PasswordChanged(told()),
-        Letter::EmailChangeRequested(told()),
-        Letter::EmailChanged(told()),
-        Letter::SessionReused(told()),
-        Letter::NewNetwork(told()),
+        Letter::PasswordReset { username: Some(username), code: code() },
+        Letter::EmailVerification(code()),
+        Letter::AddressTaken(notice()),
+        Letter::PasswordChanged(notice()),
+        Letter::EmailChangeRequested(notice()),
+        Letter::EmailChanged(notice()),
+        Letter::SessionReused(notice()),
+        Letter::NewNetwork(notice()),
     ]
 }
 
@@ -216,14 +216,14 @@ async fn request_to_ses(to: &Email) -> serde_json::Value {
     };
     let id = MailId::new(SystemClock.now(), &SystemRandom);
     let letter = letters("Rosa").swap_remove(0);
-    let (request, sent) = tokio::join!(ses, mailer.send(id, to, &letter, at()));
+    let (request, sent) = tokio::join!(ses, mailer.send(id, to, &letter, time()));
     sent.unwrap();
     request
 }
 
 #[tokio::test]
 async fn an_email_through_ses_is_marked_as_automatic() {
-    let request = request_to_ses(&to()).await;
+    let request = request_to_ses(&recipient()).await;
     let expected = serde_json::json!([{"Name": "Auto-Submitted", "Value": "auto-generated"}]);
     assert_eq!(request["Content"]["Simple"]["Headers"], expected, "{request}");
     assert_eq!(request["Destination"]["ToAddresses"], serde_json::json!(["rosa@example.com"]));
@@ -237,7 +237,7 @@ async fn end_to_end_ses_sends_an_email() {
     let mailer = Mailer::connect(&config(&settings).unwrap());
     let id = MailId::new(SystemClock.now(), &SystemRandom);
     let letter = letters("Rosa").swap_remove(0);
-    mailer.send(id, &to(), &letter, at()).await.unwrap();
+    mailer.send(id, &recipient(), &letter, time()).await.unwrap();
 
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let sent = client.get(service.messages()).send().await.unwrap();
@@ -256,7 +256,7 @@ async fn end_to_end_ses_sends_an_email() {
     // SES never sends an email from an unverified identity, so retrying is useless.
     let settings = [("AWS_ENDPOINT_URL_SESV2", service.url()), ("MAIL_FROM", "a@example.org")];
     let unverified = Mailer::connect(&config(&settings).unwrap());
-    let refused = unverified.send(id, &to(), &letter, at()).await.unwrap_err();
+    let refused = unverified.send(id, &recipient(), &letter, time()).await.unwrap_err();
     assert!(matches!(refused, MailError::Refused(_)), "{refused:?}");
     // The error message from SES contains the address, which must not be logged.
     let shown = format!("{refused} {refused:?}");
@@ -265,18 +265,18 @@ async fn end_to_end_ses_sends_an_email() {
     // SES is unreachable, so a later attempt may succeed.
     let settings = [("AWS_ENDPOINT_URL_SESV2", "http://127.0.0.1:1")];
     let offline = Mailer::connect(&config(&settings).unwrap());
-    let offline = offline.send(id, &to(), &letter, at()).await.unwrap_err();
+    let offline = offline.send(id, &recipient(), &letter, time()).await.unwrap_err();
     assert_eq!(offline.kind(), FaultKind::Unavailable);
 }
 
-/// A mail server without SMTPUTF8, such as SES, accepts only A-labels in a domain.
+/// A mail server without SMTPUTF8, such as SES, accepts a domain only in ASCII (A-labels).
 #[tokio::test]
-async fn an_email_goes_to_the_a_labels_of_a_domain() {
+async fn domains_are_sent_in_ascii_form() {
     let folder = Folder::new("a-labels", &[("MAIL_FROM", "no-reply@straße.example")]);
     let id = MailId::new(SystemClock.now(), &SystemRandom);
     let letter = &letters("Rosa")[0];
     let address = Email::parse("Rosa@Bücher.example").unwrap();
-    folder.mailer.send(id, &address, letter, at()).await.unwrap();
+    folder.mailer.send(id, &address, letter, time()).await.unwrap();
     let [mail] = mails_in(&folder.path).try_into().unwrap();
     assert_eq!(mail.to, "Rosa@xn--bcher-kva.example");
     assert_eq!(mail.from, "no-reply@xn--strae-oqa.example");

@@ -191,13 +191,13 @@ async fn a_value_read_after_an_outage_is_fresh() {
 async fn the_old_value_is_served_after_every_kind_of_failed_read() {
     let bench = Bench::new(5);
     let missing = || std::fs::remove_file(bench.path()).unwrap();
-    let no_json = || std::fs::write(bench.path(), "hush").unwrap();
-    let no_text = || std::fs::write(bench.path(), [0xff]).unwrap();
+    let not_json = || std::fs::write(bench.path(), "hush").unwrap();
+    let not_utf8 = || std::fs::write(bench.path(), [0xff]).unwrap();
     let folder = || {
         std::fs::remove_file(bench.path()).unwrap();
         std::fs::create_dir(bench.path()).unwrap();
     };
-    let fail: [&dyn Fn(); 4] = [&no_json, &no_text, &missing, &folder];
+    let fail: [&dyn Fn(); 4] = [&not_json, &not_utf8, &missing, &folder];
     for (way, fail) in fail.into_iter().enumerate() {
         bench.put("first");
         bench.assert_value("first").await;

@@ -37,7 +37,7 @@ impl Bench {
         let user = NewUser { username: "owner", email, roles: &[Role::User] };
         let account = stack.user(user).await;
         let account = stack.confirm(&account).await;
-        // The peppers were created just now, according to the system clock.
+        // The peppers were created just now by the system clock, so the test clock must not start earlier.
         let clock = TestClock::at(process::SystemClock.now());
         Self { stack, clock, account }
     }
@@ -523,7 +523,8 @@ async fn a_reset_makes_its_network_known_and_forgets_the_others() {
     bench.raise_epoch().await;
     let recovered = throttle.recovered(&bench.account, HOME).await.unwrap();
     assert_eq!(recovered, Familiarity::New);
-    // For both names, the failures from this network are forgotten, and strangers' failures impose no wait on it.
+    // Under the username and under the address, this network's failures are forgotten, and strangers' failures impose
+    // no wait on it.
     for who in [bench.owner(), by_email()] {
         use_up(&throttle, &who).await;
         assert_eq!(fail(&throttle, &who, HOME).await, Ok(()));
@@ -580,7 +581,11 @@ async fn a_login_whose_password_is_replaced_concurrently_makes_no_network_known(
     bench.raise_epoch().await;
     throttle.recovered(&bench.account, HOME).await.unwrap();
     attempt.succeeded(&bench.account).await;
-    assert_eq!(bench.known().await, 2, "the network of the reset, under both names");
+    assert_eq!(
+        bench.known().await,
+        2,
+        "the network of the reset, under the username and the address"
+    );
     use_up(&throttle, bench.owner()).await;
     assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Err(1));
     assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
@@ -745,7 +750,7 @@ fn requests(faults: &Faults, before: usize) -> String {
 async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_name() {
     let bench = Bench::start().await;
     for (settings, free) in [
-        // In the first case, the counter of the name and the network refuses. In the second, that of the network does.
+        // The counter of the name and the network refuses in the first case, and that of the network in the second.
         (&[][..], 3),
         (&[("THROTTLE_NETWORK_FREE", "2")][..], 2),
     ] {
@@ -918,7 +923,7 @@ async fn notices_by(by: CausedBy, budget: &NoticeBudget, address: &str, count: u
 
 /// These three notices also count toward the limit of ten a day.
 #[tokio::test]
-async fn anyone_can_cause_three_notices_a_day() {
+async fn anyone_can_cause_at_most_three_notices_a_day() {
     let bench = Bench::start().await;
     let budget = bench.budget(bench.stack.client());
     assert_eq!(notices_by(CausedBy::Anyone, &budget, "owner@example.com", 5).await, 3);

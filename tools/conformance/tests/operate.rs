@@ -13,7 +13,7 @@ use template::project::Project;
 /// The metrics of AWS services that alarms may watch, each with its dimensions. Sources: "Working with metrics for HTTP
 /// APIs", "Types of metrics for Lambda functions", "`DynamoDB` metrics and dimensions", "Creating reputation
 /// monitoring alarms using `CloudWatch`", "Available `CloudWatch` metrics for Amazon SQS".
-const OF_AWS: [(&str, &str, &[&str]); 9] = [
+const AWS_METRICS: [(&str, &str, &[&str]); 9] = [
     ("AWS/ApiGateway", "5xx", &["ApiId"]),
     ("AWS/ApiGateway", "Latency", &["ApiId"]),
     ("AWS/DynamoDB", "ReadThrottleEvents", &["TableName"]),
@@ -85,7 +85,7 @@ fn alarms_watch_metrics_that_exist() {
                 assert_eq!(dimensions(metric), ["Stack"], "{id}");
             } else {
                 let known = (namespace, name, &dimensions(metric)[..]);
-                assert!(OF_AWS.contains(&known), "{id}: {known:?}");
+                assert!(AWS_METRICS.contains(&known), "{id}: {known:?}");
             }
         }
     }

@@ -150,7 +150,7 @@ impl Instance {
         stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
     }
 
-    async fn has_ended(&self) {
+    async fn wait_until_ended(&self) {
         let ended = async {
             while self.runs() {
                 tokio::task::yield_now().await;
@@ -239,7 +239,7 @@ async fn an_initialization_error_is_reported_immediately() {
     let instance = bench.instance().await;
     assert_eq!(instance.send("POST", "/init/error", "", "{}").await.status, 202);
     assert_eq!(invoked.await.unwrap(), Err(InvokeError::DoesNotStart));
-    instance.has_ended().await;
+    instance.wait_until_ended().await;
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn a_function_that_never_polls_for_work_is_killed_and_reported() {
     };
     assert_eq!(outcome.unwrap(), Err(InvokeError::DoesNotStart));
     if let Some(instance) = instance {
-        instance.has_ended().await;
+        instance.wait_until_ended().await;
     }
 }
 
@@ -312,7 +312,7 @@ async fn an_instance_that_exceeds_the_timeout_is_killed_and_replaced() {
     let instance = bench.instance().await;
     let work = instance.next().await;
     assert_eq!(invoked.await.unwrap(), Err(InvokeError::TimedOut));
-    instance.has_ended().await;
+    instance.wait_until_ended().await;
     assert_eq!(instance.respond(work.id(), "late").await, 403);
     // Whether this invocation is answered in time depends on the machine.
     let _invoked = bench.invoke("2");
@@ -337,7 +337,7 @@ async fn a_rebuild_replaces_instances_and_fails_no_request() {
     bench.handle().build_begins();
     let replaced = bench.rebuild();
     assert_eq!(replaced, Replaced { rebuilt: vec!["played".to_owned()], broken: vec![] });
-    idle.has_ended().await;
+    idle.wait_until_ended().await;
     assert!(!waiting.is_finished(), "a runtime panics on any answer other than work");
     waiting.abort();
     // Running invocations continue. New ones go to the new binary, without waiting for the old one.
@@ -352,7 +352,7 @@ async fn a_rebuild_replaces_instances_and_fails_no_request() {
         let busy = busy.clone();
         tokio::spawn(async move { busy.next().await.status })
     };
-    busy.has_ended().await;
+    busy.wait_until_ended().await;
     assert!(!waiting.is_finished());
     waiting.abort();
     for (invoked, by) in [(first, "\"old\""), (second, "\"old\""), (third, "\"new\"")] {
@@ -417,8 +417,9 @@ async fn an_abandoned_invocation_is_not_delivered() {
     assert_eq!(last.await.unwrap().unwrap(), "3");
 }
 
+/// A page of another site in the developer's browser can send requests to local ports.
 #[tokio::test]
-async fn neither_pages_nor_other_instances_can_take_work() {
+async fn neither_web_pages_nor_other_instances_can_take_work() {
     let mut bench = Bench::played(1).await;
     let invoked = bench.invoke("1");
     let instance = bench.instance().await;

@@ -75,8 +75,8 @@ fn refusal_after_showing(output: &Output) -> String {
 fn an_imported_hash_is_accepted_if_it_is_cheap_to_verify() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path();
-    // Werkzeug's hash of `password`, once with few iterations, and once with so many that every login would amount to
-    // a denial of service.
+    // A hash in Werkzeug's format, once with few iterations, and once with so many that every login would amount to a
+    // denial of service.
     let hash = |iterations: u32| {
         let digest = "5f4dcc3b5aa765d61d8327deb882cf995f4dcc3b5aa765d61d8327deb882cf99";
         format!("pbkdf2:sha256:{iterations}$c29tZXNhbHQ${digest}\n")

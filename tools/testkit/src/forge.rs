@@ -244,7 +244,7 @@ impl Forge {
         add("a claim twice", self.sign_parts(parts[0], &encode(twice)));
         let twice = self.header().to_string().replacen('{', r#"{"alg":"none","#, 1);
         add("a header member twice", self.sign_parts(&encode(twice), parts[1]));
-        // The last character of 64 bytes in base64url carries four bits that must be zero.
+        // The last base64url character of 64 bytes carries four bits that must be zero.
         let spare = |text: &str| {
             let last = text.chars().last().expect("not empty");
             let next = char::from(last as u8 + 1);
@@ -330,7 +330,7 @@ impl Forge {
         }
         add("not yet valid", self.with_claim(claims, "nbf", json!(now + 3600)));
         add("from the future", self.with_claim(claims, "iat", json!(now + 3600)));
-        add("signed in in the future", self.with_claim(claims, "auth_time", json!(now + 3600)));
+        add("a sign-in in the future", self.with_claim(claims, "auth_time", json!(now + 3600)));
         for sub in [json!("testuser"), json!(""), json!(1), json!("00000000"), json!("USER#1")] {
             add("an odd sub", self.with_claim(claims, "sub", sub));
         }

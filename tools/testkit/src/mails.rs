@@ -59,7 +59,7 @@ impl Received {
         self.link()?.split_once("?token=").map(|(_, token)| token)
     }
 
-    /// The code of eight digits, if the email has one.
+    /// The eight-digit code, if the email has one.
     #[must_use]
     pub fn digits(&self) -> Option<&str> {
         let is_code = |line: &&str| line.len() == 8 && line.bytes().all(|b| b.is_ascii_digit());

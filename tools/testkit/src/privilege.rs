@@ -18,7 +18,7 @@ use develop::tools::Tools;
 /// Translates a template into the policies of its functions.
 const ROLES: &str = include_str!("privilege/roles.py");
 
-/// Decides requests.
+/// Decides whether policies allow requests.
 const DECIDE: &str = include_str!("privilege/decide.mjs");
 
 /// The functions of a template with their policies.
@@ -237,14 +237,14 @@ impl Roles {
             grants.iter().flat_map(|grant| self.without(&grants, grant)).collect();
         let mut questions = Vec::new();
         for reduced in &reduced {
-            for call in reduced.concerned(&calls) {
+            for call in reduced.relevant(&calls) {
                 questions.push(self.question(call, vec![&reduced.policy]));
             }
         }
         let decisions = decide(tools, &questions)?;
         let mut rest = decisions.as_slice();
         for reduced in &reduced {
-            let (decided, next) = rest.split_at(reduced.concerned(&calls).count());
+            let (decided, next) = rest.split_at(reduced.relevant(&calls).count());
             rest = next;
             if decided.iter().all(|decision| *decision == Decision::Allowed) {
                 faults.push(reduced.fault.clone());
@@ -314,7 +314,7 @@ struct Reduced {
 
 impl Reduced {
     /// The calls of the function that perform the action, and may therefore need the part.
-    fn concerned<'a>(
+    fn relevant<'a>(
         &'a self,
         calls: &'a [Authorization],
     ) -> impl Iterator<Item = &'a Authorization> {
@@ -465,13 +465,14 @@ fn logical(stack: &str, physical: &str) -> Option<String> {
     Some(rest.split_once('-')?.0.to_owned())
 }
 
+/// Actions, each with its resource and the values of condition keys.
 type Needed = Vec<(String, String, BTreeMap<&'static str, BTreeSet<String>>)>;
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// Transactions have no action of their own: each part needs the action of its operation
+/// IAM has no action for transactions: each part needs the action of its operation
 /// (Amazon `DynamoDB` Developer Guide, "IAM and `DynamoDB` transactions").
 fn dynamodb(operation: &str, body: &Value) -> Option<Needed> {
     let one = |operation: &str, body: &Value| {

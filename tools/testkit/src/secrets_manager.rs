@@ -32,7 +32,7 @@ impl SecretsManager {
         self.0.url()
     }
 
-    /// A client of the emulator that retries quickly.
+    /// A client for the emulator, with quick retries.
     #[must_use]
     pub fn client(&self) -> Client {
         let config = Config::builder()
@@ -44,7 +44,7 @@ impl SecretsManager {
         Client::from_conf(config.build())
     }
 
-    /// A client of the emulator that injects faults.
+    /// A client for the emulator, which injects faults into its calls.
     #[must_use]
     pub fn faulty_client(&self, faults: &Faults) -> Client {
         let config = self.client().config().to_builder().http_client(faults.http_client());

@@ -58,6 +58,7 @@ async fn an_address_can_be_registered_in_only_one_spelling() {
     }
 }
 
+/// A domain may be written in Unicode (U-labels) or in ASCII (A-labels, such as `xn--bcher-kva`).
 #[tokio::test]
 async fn u_labels_and_a_labels_of_a_domain_are_the_same_address() {
     let bench = Bench::start().await;
@@ -126,7 +127,7 @@ async fn control_and_invisible_characters_are_refused() {
 }
 
 #[tokio::test]
-async fn usernames_have_a_minimum_and_a_maximum_length() {
+async fn usernames_and_addresses_have_length_limits() {
     let bench = Bench::start().await;
     for (name, expected) in [
         ("ab".to_owned(), refused(400, &["username too_short"])),
@@ -150,9 +151,9 @@ async fn usernames_have_a_minimum_and_a_maximum_length() {
     );
 }
 
-/// A short name may fold to a long one, but an item's key has a maximum length.
+/// The canonical form of a short name may be long, but an item's key has a maximum length.
 #[tokio::test]
-async fn names_that_grow_when_folded_cause_no_server_error() {
+async fn names_with_a_longer_canonical_form_cause_no_server_error() {
     let bench = Bench::start().await;
     for (n, expanding) in
         ['\u{fdfa}', '\u{1e9e}', '\u{df}', '\u{390}', '\u{ff21}'].iter().enumerate()

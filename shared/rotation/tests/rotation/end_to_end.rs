@@ -1,4 +1,4 @@
-//! Tests rotation against an emulated Secrets Manager, with its version labels and writes.
+//! Tests rotation against an emulated Secrets Manager, including its version labels and every write.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ fn pepper() -> String {
 }
 
 #[tokio::test]
-async fn end_to_end_the_four_steps_move_the_labels_and_publish() {
+async fn end_to_end_the_four_steps_move_the_labels_and_publish_the_keys() {
     let bench = Bench::with_manager(Some(NO_KEYS)).await;
     for n in 0..3 {
         let before = bench.version().await.id;
@@ -82,7 +82,7 @@ async fn end_to_end_the_first_version_of_a_secret_is_published() {
 }
 
 #[tokio::test]
-async fn end_to_end_a_version_replaces_only_the_one_it_names() {
+async fn end_to_end_a_promotion_replaces_only_the_expected_version() {
     let bench = Bench::with_manager(Some(NO_KEYS)).await;
     let versions = bench.versions();
     let first = bench.version().await.id;
@@ -142,7 +142,7 @@ async fn end_to_end_a_rotation_that_is_killed_after_any_write_is_completed() {
             "UpdateSecretVersionStage",
             // The removal of the old version's label.
             "UpdateSecretVersionStage",
-            // The end of the retired key.
+            // The time at which the publication of the retired key ends.
             "UpdateItem",
         ]
     );
@@ -200,13 +200,13 @@ async fn end_to_end_no_version_with_a_label_contains_a_revoked_key() {
         let (leaked, private) = active(&bench.current().await);
         let signed = bench.sign().await;
         assert!(bench.accepts(&signed).await);
-        bench.rotate(&Plan::Retire(leaked)).await.unwrap();
+        bench.rotate(&Plan::Revoke(leaked)).await.unwrap();
         bench.assert_settled().await;
         assert!(!bench.accepts(&signed).await);
         bench.assert_nowhere(&private).await;
     }
     let old = bench.current().await;
-    bench.rotate(&Plan::RetireAll).await.unwrap();
+    bench.rotate(&Plan::RevokeAll).await.unwrap();
     bench.assert_settled().await;
     for private in crate::bench::private_halves(&old).values() {
         bench.assert_nowhere(private).await;
@@ -223,8 +223,8 @@ async fn end_to_end_peppers_are_added() {
         let arn = manager.create(name, value).await;
         let versions = Versions::of(Secret::with_client(arn, manager.client()));
         let (clock, random) = (Arc::new(bench.clock()), Arc::new(SystemRandom));
-        let kept = seconds(3600);
-        let rotation = PepperRotation::new(versions, kept, clock, random);
+        let kept_for = seconds(3600);
+        let rotation = PepperRotation::new(versions, kept_for, clock, random);
         for n in first..3 {
             let added = rotation.add().await.unwrap();
             assert_eq!(added.ids().count(), n + 1, "{name}");

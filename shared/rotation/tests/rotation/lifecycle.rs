@@ -10,11 +10,12 @@ use testkit::{Fault, Faults};
 
 use crate::bench::{Bench, LEAD, STEPS, active, seconds, sign, token};
 
-/// How long a signer may use an old version of the secret: while its copy is fresh, and then while reads fail.
-const SIGNER: SignedDuration = SignedDuration::from_secs(60 + 300);
+/// How long a signer may use an old version of the secret: while its copy is fresh (60 s), and then while reads
+/// fail (300 s).
+const OLD_SECRET_USE: SignedDuration = SignedDuration::from_secs(60 + 300);
 
 /// How long a key stays public after its retirement.
-const RETIRED: SignedDuration = SignedDuration::from_secs(60 + 300 + 3600 + 30);
+const PUBLIC_WHILE_RETIRED: SignedDuration = SignedDuration::from_secs(60 + 300 + 3600 + 30);
 
 #[tokio::test]
 async fn the_first_rotation_publishes_an_active_and_a_next_key() {
@@ -112,7 +113,11 @@ async fn a_key_is_next_then_active_then_retired_then_gone() {
             assert_eq!(states[retired], KeyState::Retired);
         }
         let last = record.key(earlier.last().unwrap()).unwrap();
-        assert_eq!(last.not_after, Some(now + RETIRED), "the key has just been retired");
+        assert_eq!(
+            last.not_after,
+            Some(now + PUBLIC_WHILE_RETIRED),
+            "the key has just been retired"
+        );
         earlier.push(next);
         bench.wait(LEAD);
     }
@@ -137,9 +142,9 @@ async fn a_token_is_accepted_across_rotations_until_it_expires() {
     let early = bench.sign().await;
     bench.rotate(&Plan::Rotate).await.unwrap();
     assert!(bench.accepts(&early).await);
-    bench.wait(SIGNER);
+    bench.wait(OLD_SECRET_USE);
     // The forge's tokens live for 900 s. The one signed now expires at the same time as a token of the maximum lifetime
-    // that was signed when `SIGNER` had passed.
+    // that was signed at the end of `OLD_SECRET_USE`.
     let lifetime = i64::try_from(MAX_ACCESS_TOKEN_SECONDS).unwrap();
     bench.wait(seconds(lifetime - 900));
     let late = sign(&old, bench.now());
@@ -190,7 +195,7 @@ async fn a_key_whose_publication_ended_waits_again() {
         bench.rotation().step(step, &token(1)).await.unwrap();
     }
     bench.rotation().reconcile().await.unwrap();
-    bench.wait(RETIRED);
+    bench.wait(PUBLIC_WHILE_RETIRED);
     for step in STEPS {
         bench.rotation().step(step, &token(1)).await.unwrap();
     }

@@ -11,7 +11,7 @@ use tokio::sync::Barrier;
 
 use crate::bench::seconds;
 
-/// How long a pepper is kept: 90 days, plus the time for which a function may use an old copy of the secret.
+/// How long a pepper is kept, in seconds: 90 days, plus the time for which a function may use an old copy of the secret.
 const KEPT: i64 = 90 * 24 * 60 * 60 + ANNOUNCE_SECONDS;
 
 struct Bench {
@@ -56,22 +56,22 @@ async fn the_first_pepper_is_used_immediately() {
     assert!(bench.rotation().current().await.unwrap().is_none());
     let first = bench.add().await;
     assert_eq!(first.begins_at(), None);
-    assert_eq!(bench.ids().await, [bench.used().await]);
+    assert_eq!(bench.ids().await, [bench.in_use().await]);
 }
 
 #[tokio::test]
-async fn a_new_pepper_is_known_before_it_is_used() {
+async fn a_new_pepper_is_announced_before_it_is_used() {
     let bench = Bench::new().await;
     bench.add().await;
-    let old = bench.used().await;
+    let old = bench.in_use().await;
     let added = bench.add().await;
     assert_eq!(added.begins_at(), Some(bench.clock.now() + seconds(ANNOUNCE_SECONDS)));
     let ids = bench.ids().await;
     assert_eq!((ids.len(), &ids[0]), (2, &old));
     bench.clock.advance(seconds(ANNOUNCE_SECONDS - 1));
-    assert_eq!(bench.used().await, old);
+    assert_eq!(bench.in_use().await, old);
     bench.clock.advance(seconds(1));
-    assert_eq!(bench.used().await, ids[1]);
+    assert_eq!(bench.in_use().await, ids[1]);
 }
 
 #[tokio::test]
@@ -94,11 +94,11 @@ async fn no_pepper_is_added_before_the_last_one_is_in_use() {
 async fn an_old_pepper_is_kept_while_anything_made_with_it_may_be_valid() {
     let bench = Bench::new().await;
     bench.add().await;
-    let first = bench.used().await;
+    let first = bench.in_use().await;
     bench.add().await;
     // The old pepper is used until the new one begins.
     bench.clock.advance(seconds(ANNOUNCE_SECONDS + KEPT));
-    let second = bench.used().await;
+    let second = bench.in_use().await;
     bench.add().await;
     assert_eq!(bench.ids().await[..2], [first.clone(), second.clone()]);
     bench.clock.advance(seconds(ANNOUNCE_SECONDS));
@@ -124,9 +124,9 @@ async fn a_pepper_can_follow_one_generated_by_cloudformation() {
     let bench = Bench::new().await;
     let generated = format!(r#"{{"id":"1","secret":"{}"}}"#, "a1B2".repeat(16));
     std::fs::write(bench.stack.peppers_file(), generated).unwrap();
-    assert_eq!(bench.used().await, "1");
+    assert_eq!(bench.in_use().await, "1");
     bench.add().await;
-    assert_eq!((bench.ids().await.len(), bench.used().await), (2, "1".to_owned()));
+    assert_eq!((bench.ids().await.len(), bench.in_use().await), (2, "1".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

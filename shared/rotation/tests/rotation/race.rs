@@ -162,7 +162,7 @@ pub(crate) async fn overtake_a_revocation_at_every_request(
 ) {
     for request in 0.. {
         let (leaked, private) = active(&bench.current().await);
-        let (rotation, revocation) = (Plan::RotateNow, Plan::Retire(leaked.clone()));
+        let (rotation, revocation) = (Plan::RotateNow, Plan::Revoke(leaked.clone()));
         let (slow, quick) =
             if revocation_is_slow { (&revocation, &rotation) } else { (&rotation, &revocation) };
         let (held, done) = overtake(bench, request, slow.clone(), quick).await;

@@ -1,4 +1,4 @@
-//! The model of the stored sessions and the answers. [`store::Chain::judge`] judges each token, as in the
+//! Models the stored sessions and the answers. [`store::Chain::judge`] judges each token, as in the
 //! implementation.
 
 use identity::{SessionEpoch, SessionId};
@@ -14,6 +14,8 @@ use testkit::Fault;
 pub(crate) const GRACE: SignedDuration = SignedDuration::from_secs(10);
 pub(crate) const IDLE: SignedDuration = SignedDuration::from_secs(30);
 pub(crate) const ABSOLUTE: SignedDuration = SignedDuration::from_secs(40);
+
+/// The maximum number of sessions.
 pub(crate) const SESSIONS: usize = 3;
 
 /// The pepper of a new session.
@@ -205,22 +207,22 @@ fn token() -> impl Strategy<Value = Token> {
 /// the clocks of two machines may differ.
 fn wait() -> impl Strategy<Value = SignedDuration> {
     let ms = SignedDuration::from_millis(1);
-    let some = [SignedDuration::from_micros(300), ms, GRACE / 2, -3 * ms, -GRACE / 3];
+    let short = [SignedDuration::from_micros(300), ms, GRACE / 2, -3 * ms, -GRACE / 3];
     let grace = [GRACE - ms, GRACE, GRACE, GRACE + ms];
-    let life = [2 * GRACE, IDLE - SignedDuration::from_secs(1), IDLE];
-    prop_oneof![6 => select(some.to_vec()), 6 => select(grace.to_vec()), 3 => select(life.to_vec())]
+    let lifetimes = [2 * GRACE, IDLE - SignedDuration::from_secs(1), IDLE];
+    prop_oneof![6 => select(short.to_vec()), 6 => select(grace.to_vec()), 3 => select(lifetimes.to_vec())]
 }
 
-/// The number of a session: usually a live one, sometimes an ended one that is still in the table, and rarely any
-/// session.
+/// The number of a session: usually a live one, sometimes an ended one that is still in the table, and rarely an
+/// arbitrary one.
 fn session(model: &Model) -> impl Strategy<Value = usize> + use<> {
     let all = 0..model.sessions.len();
     let (live, ended): (Vec<_>, Vec<_>) = all
         .clone()
         .filter(|number| model.sessions[*number].is_some())
         .partition(|number| model.ending(*number).is_none());
-    let weighed = [(8, live), (3, ended), (1, all.collect())];
-    let nonempty = weighed.into_iter().filter(|(_, numbers)| !numbers.is_empty());
+    let weighted = [(8, live), (3, ended), (1, all.collect())];
+    let nonempty = weighted.into_iter().filter(|(_, numbers)| !numbers.is_empty());
     Union::new_weighted(nonempty.map(|(weight, numbers)| (weight, select(numbers))).collect())
 }
 

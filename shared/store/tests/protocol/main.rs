@@ -16,7 +16,7 @@
 //!
 //! # Honest clients
 //!
-//! [`UNJUST`] states that honest clients keep their session in every schedule. An honest client presents a
+//! [`HONEST_KEEP_SESSION`] states that honest clients keep their session in every schedule. An honest client presents a
 //! superseded token only within the grace period, less the clock skew. The grace period begins when the function
 //! that supersedes the token reads its clock. So a client must retry within the grace period if an answer was
 //! lost. If several clients share a token store, a client that was inactive for longer must take the newest token
@@ -51,12 +51,12 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 use store::Grace;
 use world::Delays;
 
-const FORK: &str = "the session never rotates to the same counter twice";
-const TOO_SOON: &str = "rotations are at least a grace period apart";
-const UNNOTICED: &str =
+const NO_FORK: &str = "the session never rotates to the same counter twice";
+const ROTATIONS_APART: &str = "rotations are at least a grace period apart";
+const REUSE_NOTICED: &str =
     "a token superseded at least a grace period ago gets nothing and ends the session";
-const OUTLIVED: &str = "an ended session stays ended";
-const UNJUST: &str = "honest clients keep their session";
+const ENDED_STAYS_ENDED: &str = "an ended session stays ended";
+const HONEST_KEEP_SESSION: &str = "honest clients keep their session";
 
 /// A state that records a violation.
 trait Watched {
@@ -69,16 +69,16 @@ fn invariants<M: Model<State: Watched>>() -> Vec<Property<M>> {
         state.violation() != Some(violation)
     }
     vec![
-        Property::always(FORK, |_, state| never(state, Violation::Fork)),
-        Property::always(TOO_SOON, |_, state| never(state, Violation::TooSoon)),
-        Property::always(UNNOTICED, |_, state| never(state, Violation::Unnoticed)),
-        Property::always(OUTLIVED, |_, state| never(state, Violation::Outlived)),
+        Property::always(NO_FORK, |_, state| never(state, Violation::Fork)),
+        Property::always(ROTATIONS_APART, |_, state| never(state, Violation::TooSoon)),
+        Property::always(REUSE_NOTICED, |_, state| never(state, Violation::Unnoticed)),
+        Property::always(ENDED_STAYS_ENDED, |_, state| never(state, Violation::Continued)),
     ]
 }
 
 /// A grace period of five ticks, and the operation deadline that the implementation derives from it. A tick is one
 /// second.
-fn figures() -> (Rule, Delays) {
+fn rule_and_delays() -> (Rule, Delays) {
     let grace = Env::from_iter([("REFRESH_GRACE_SECONDS", "5")]).settings::<Grace>().unwrap();
     let deadline = grace.operation_deadline();
     let rule = Rule {

@@ -5,7 +5,8 @@ use stateright::{Model, Property};
 use crate::item::{Mutation, Rule, Ticks, Violation};
 use crate::world::{Delays, MANY, Request, Step, World};
 use crate::{
-    FORK, OUTLIVED, TOO_SOON, UNJUST, UNNOTICED, Watched, fails, figures, holds, invariants,
+    ENDED_STAYS_ENDED, HONEST_KEEP_SESSION, NO_FORK, REUSE_NOTICED, ROTATIONS_APART, Watched,
+    fails, holds, invariants, rule_and_delays,
 };
 
 /// `N` tabs that share a session.
@@ -13,12 +14,12 @@ use crate::{
 struct Tabs<const N: usize> {
     rule: Rule,
     delays: Delays,
-    manners: Manners,
+    behavior: Behavior,
 }
 
 /// When a tab presents its token.
 #[derive(Clone, Copy, Debug)]
-enum Manners {
+enum Behavior {
     /// At any time.
     Any,
     /// While the token is current, or was superseded less than `allowance` ago.
@@ -28,22 +29,22 @@ enum Manners {
 impl<const N: usize> Tabs<N> {
     /// Tabs that present their tokens at any time.
     fn any() -> Self {
-        let (rule, delays) = figures();
-        Self { rule, delays, manners: Manners::Any }
+        let (rule, delays) = rule_and_delays();
+        Self { rule, delays, behavior: Behavior::Any }
     }
 
     /// Makes the tabs honest, with the longest allowance that never costs them their session.
     fn honest(self) -> Self {
         let allowance = self.rule.grace - self.delays.skew;
-        Self { manners: Manners::Honest { allowance }, ..self }
+        Self { behavior: Behavior::Honest { allowance }, ..self }
     }
 
-    fn without(self, mutation: Mutation) -> Self {
+    fn with(self, mutation: Mutation) -> Self {
         Self { rule: Rule { mutation, ..self.rule }, ..self }
     }
 
     fn may_ask(self, world: &World<N>, token: u8) -> bool {
-        let (Manners::Honest { allowance }, Some(item)) = (self.manners, world.item) else {
+        let (Behavior::Honest { allowance }, Some(item)) = (self.behavior, world.item) else {
             return true;
         };
         item.superseded(token).is_none_or(|at| -at < allowance)
@@ -72,7 +73,9 @@ impl<const N: usize> Model for Tabs<N> {
         let newest = world.clients.iter().map(|client| client.token).max();
         for (i, client) in world.clients.iter().enumerate() {
             if client.request == Request::None && self.may_ask(world, client.token) {
-                steps.extend(self.delays.clocks().map(|off| Step::Ask(i, off)));
+                steps.extend(
+                    self.delays.clock_errors().map(|clock_error| Step::Ask(i, clock_error)),
+                );
             }
             if Some(client.token) < newest {
                 steps.push(Step::Learn(i));
@@ -83,7 +86,7 @@ impl<const N: usize> Model for Tabs<N> {
     fn next_state(&self, world: &World<N>, step: Step) -> Option<World<N>> {
         let mut after = world.after(step, self.rule, self.delays);
         let ends = after.clients.iter().any(|client| client.request == Request::Deleting);
-        if ends && matches!(self.manners, Manners::Honest { .. }) {
+        if ends && matches!(self.behavior, Behavior::Honest { .. }) {
             after.violation = Some(Violation::Unjust);
         }
         Some(after.sorted())
@@ -91,8 +94,8 @@ impl<const N: usize> Model for Tabs<N> {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = invariants();
-        if matches!(self.manners, Manners::Honest { .. }) {
-            properties.push(Property::always(UNJUST, |_, world: &World<N>| {
+        if matches!(self.behavior, Behavior::Honest { .. }) {
+            properties.push(Property::always(HONEST_KEEP_SESSION, |_, world: &World<N>| {
                 world.violation != Some(Violation::Unjust)
             }));
         }
@@ -124,15 +127,15 @@ fn honest_clients_keep_their_session() {
 fn clock_skew_shortens_the_grace_period_by_no_more_than_the_skew() {
     let mut tabs = Tabs::<3>::any();
     tabs.delays = Delays { flight: tabs.delays.flight - 1, skew: 1 };
-    holds("honest tabs, clocks off by a tick", tabs.honest());
+    holds("honest tabs, clocks clock_error by a tick", tabs.honest());
 }
 
 /// The allowance of honest clients cannot be longer than the grace period.
 #[test]
 fn presenting_a_token_after_the_grace_period_can_cost_the_session() {
     let mut tabs = Tabs::<3>::any().honest();
-    tabs.manners = Manners::Honest { allowance: tabs.rule.grace + 1 };
-    fails("slow tabs", tabs, UNJUST);
+    tabs.behavior = Behavior::Honest { allowance: tabs.rule.grace + 1 };
+    fails("slow tabs", tabs, HONEST_KEEP_SESSION);
 }
 
 /// If a request is in flight while the session rotates three times, its token is three rotations behind. This is
@@ -141,22 +144,22 @@ fn presenting_a_token_after_the_grace_period_can_cost_the_session() {
 fn an_operation_that_takes_two_grace_periods_can_cost_the_session() {
     let mut tabs = Tabs::<3>::any();
     tabs.delays.flight = 2 * tabs.rule.grace;
-    fails("slow operations", tabs.honest(), UNJUST);
+    fails("slow operations", tabs.honest(), HONEST_KEEP_SESSION);
 }
 
 #[test]
 fn removing_any_part_of_the_rule_violates_an_invariant() {
     let tabs = Tabs::<3>::any();
     for (tabs, mutation, invariant) in [
-        (tabs, Mutation::AnyCounter, FORK),
-        (tabs, Mutation::ReadThenWrite, FORK),
-        (tabs, Mutation::AnyTime, TOO_SOON),
-        (tabs, Mutation::EndlessGrace, UNNOTICED),
-        (tabs, Mutation::ReuseTolerated, OUTLIVED),
-        (tabs, Mutation::Upsert, OUTLIVED),
-        (tabs.honest(), Mutation::NoGrace, UNJUST),
-        (tabs.honest(), Mutation::ForgetsBefore, UNJUST),
+        (tabs, Mutation::AnyCounter, NO_FORK),
+        (tabs, Mutation::ReadThenWrite, NO_FORK),
+        (tabs, Mutation::AnyTime, ROTATIONS_APART),
+        (tabs, Mutation::EndlessGrace, REUSE_NOTICED),
+        (tabs, Mutation::ReuseTolerated, ENDED_STAYS_ENDED),
+        (tabs, Mutation::Upsert, ENDED_STAYS_ENDED),
+        (tabs.honest(), Mutation::NoGrace, HONEST_KEEP_SESSION),
+        (tabs.honest(), Mutation::ForgetsBefore, HONEST_KEEP_SESSION),
     ] {
-        fails(&format!("{mutation:?}"), tabs.without(mutation), invariant);
+        fails(&format!("{mutation:?}"), tabs.with(mutation), invariant);
     }
 }

@@ -4,7 +4,7 @@ use stateright::{Model, Property};
 
 use crate::item::{Mutation, Rule, Violation};
 use crate::world::{Delays, MANY, Request, Step, World};
-use crate::{OUTLIVED, UNNOTICED, Watched, fails, figures, holds, invariants};
+use crate::{ENDED_STAYS_ENDED, REUSE_NOTICED, Watched, fails, holds, invariants, rule_and_delays};
 
 const OWNER: usize = 0;
 const THIEF: usize = 1;
@@ -47,11 +47,11 @@ impl Watched for State {
 
 impl Theft {
     fn new() -> Self {
-        let (rule, delays) = figures();
+        let (rule, delays) = rule_and_delays();
         Self { rule, delays }
     }
 
-    fn without(self, mutation: Mutation) -> Self {
+    fn with(self, mutation: Mutation) -> Self {
         Self { rule: Rule { mutation, ..self.rule }, ..self }
     }
 }
@@ -74,7 +74,7 @@ impl Model for Theft {
             if state.world.clients[who].request == Request::None
                 && (who == OWNER || state.stolen.is_some())
             {
-                steps.extend(self.delays.clocks().map(|off| Step::Ask(who, off)));
+                steps.extend(self.delays.clock_errors().map(|off| Step::Ask(who, off)));
             }
         }
         acts.extend(steps.into_iter().map(Act::Step));
@@ -96,8 +96,8 @@ impl Model for Theft {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        // If the owner refreshes at least a grace period after the thief has rotated, UNNOTICED and OUTLIVED
-        // require that the session ends for both. The same holds for a late refresh by the thief.
+        // If the owner refreshes at least a grace period after the thief has rotated, REUSE_NOTICED and
+        // ENDED_STAYS_ENDED require that the session ends for both. The same holds for a late refresh by the thief.
         let mut properties = invariants();
         properties.extend([
             Property::sometimes(
@@ -134,8 +134,8 @@ fn a_late_refresh_by_owner_or_thief_ends_the_session_for_both() {
 #[test]
 fn removing_a_part_of_the_rule_lets_a_theft_continue() {
     for (mutation, invariant) in
-        [(Mutation::EndlessGrace, UNNOTICED), (Mutation::ReuseTolerated, OUTLIVED)]
+        [(Mutation::EndlessGrace, REUSE_NOTICED), (Mutation::ReuseTolerated, ENDED_STAYS_ENDED)]
     {
-        fails(&format!("theft, {mutation:?}"), Theft::new().without(mutation), invariant);
+        fails(&format!("theft, {mutation:?}"), Theft::new().with(mutation), invariant);
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Delays {
 
 impl Delays {
     /// All errors that a function's clock may have.
-    pub(crate) fn clocks(self) -> impl Iterator<Item = Ticks> {
+    pub(crate) fn clock_errors(self) -> impl Iterator<Item = Ticks> {
         -self.skew..=self.skew
     }
 }
@@ -32,10 +32,10 @@ pub(crate) struct Client {
 pub(crate) enum Request {
     /// The client has no request.
     None,
-    /// The function read its clock `age` ticks ago, with an error of `off`, and its attempts may reach the table.
-    Asked { presented: u8, age: Ticks, off: Ticks },
-    /// The function has read the item and will write it. Only [`Mutation::ReadThenWrite`] does this.
-    Read { presented: u8, age: Ticks, off: Ticks },
+    /// The function read its clock `age` ticks ago, with this error, and its attempts may reach the table.
+    Asked { presented: u8, age: Ticks, clock_error: Ticks },
+    /// The function has read the item and will write it. Occurs only with [`Mutation::ReadThenWrite`].
+    Read { presented: u8, age: Ticks, clock_error: Ticks },
     /// The token was reused, and the function is about to delete the session.
     Deleting,
     /// The answer is in flight.
@@ -53,7 +53,7 @@ pub(crate) enum Step {
     Reach(usize),
     /// An attempt reaches the table, and its answer is lost. The function retries with the same time.
     ReachUnheard(usize),
-    /// The function writes the item that it has read. Only [`Mutation::ReadThenWrite`] does this.
+    /// The function writes the item that it has read. Occurs only with [`Mutation::ReadThenWrite`].
     Write(usize),
     /// The function deletes the session and answers the client.
     Delete(usize),
@@ -138,9 +138,9 @@ impl<const N: usize> World<N> {
     fn take(&mut self, step: Step, rule: Rule, delays: Delays) -> Result<(), Violation> {
         match step {
             Step::Tick => self.tick(rule, delays),
-            Step::Ask(i, off) => {
+            Step::Ask(i, clock_error) => {
                 let presented = self.clients[i].token;
-                self.clients[i].request = Request::Asked { presented, age: 0, off };
+                self.clients[i].request = Request::Asked { presented, age: 0, clock_error };
             }
             Step::Reach(i) => self.reach(i, rule)?,
             Step::ReachUnheard(i) => {
@@ -149,11 +149,11 @@ impl<const N: usize> World<N> {
                 self.clients[i].request = request;
             }
             Step::Write(i) => {
-                let Request::Read { presented, age, off } = self.clients[i].request else {
+                let Request::Read { presented, age, clock_error } = self.clients[i].request else {
                     return Ok(());
                 };
-                let Some(item) = &mut self.item else { return Err(Violation::Outlived) };
-                let token = rule.rotate(item, presented, off - age)?;
+                let Some(item) = &mut self.item else { return Err(Violation::Continued) };
+                let token = rule.rotate(item, presented, clock_error - age)?;
                 self.clients[i].request = Request::Answered { presented, token };
             }
             Step::Delete(i) => {
@@ -198,14 +198,14 @@ impl<const N: usize> World<N> {
 
     /// Lets an attempt reach the table.
     fn reach(&mut self, i: usize, rule: Rule) -> Result<(), Violation> {
-        let Request::Asked { presented, age, off } = self.clients[i].request else {
+        let Request::Asked { presented, age, clock_error } = self.clients[i].request else {
             return Ok(());
         };
-        let now = off - age;
+        let now = clock_error - age;
         if rule.mutation == Mutation::ReadThenWrite
             && self.item.is_some_and(|item| rule.would_rotate(item, presented, now))
         {
-            self.clients[i].request = Request::Read { presented, age, off };
+            self.clients[i].request = Request::Read { presented, age, clock_error };
             return Ok(());
         }
         let before = self.item;
@@ -214,7 +214,7 @@ impl<const N: usize> World<N> {
             self.rotations = (self.rotations + 1).min(MANY);
         }
         self.clients[i].request = match outcome {
-            Outcome::Live(_) if self.over => return Err(Violation::Outlived),
+            Outcome::Live(_) if self.over => return Err(Violation::Continued),
             Outcome::Live(token) => Request::Answered { presented, token },
             Outcome::Reuse => Request::Deleting,
             Outcome::Refused => Request::None,

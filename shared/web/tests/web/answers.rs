@@ -81,7 +81,7 @@ async fn a_problem_follows_rfc_9457() {
 }
 
 #[tokio::test]
-async fn a_panic_is_answered_with_500_and_the_function_survives() {
+async fn a_panic_causes_a_500_and_the_function_survives() {
     for _ in 0..3 {
         let response = moody("panic").await;
         assert_eq!(outcome(&response), (500, "internal".to_owned()));

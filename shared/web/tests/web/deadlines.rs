@@ -23,7 +23,7 @@ async fn moody(mood: &str) -> EventResponse {
 }
 
 #[tokio::test]
-async fn a_handler_that_hangs_is_answered_before_lambda_ends_the_invocation() {
+async fn a_request_whose_handler_hangs_is_answered_before_lambda_ends_the_invocation() {
     let lines = Lines::start();
     let answer = moody("hang").await;
     assert_eq!(answer.status_code, 503);

@@ -196,7 +196,7 @@ struct Thing {
 }
 
 #[tokio::test]
-async fn a_path_parameter_of_the_wrong_type_is_answered_with_404() {
+async fn a_path_parameter_of_the_wrong_type_causes_a_404() {
     let ask = async |id: &str| {
         let mut request = get("", json!({}));
         request["pathParameters"] = json!({ "id": id });
@@ -277,7 +277,7 @@ async fn repeated_headers_are_joined_except_cookies() {
 }
 
 #[tokio::test]
-async fn an_output_with_a_header_that_is_not_utf_8_is_answered_with_500() {
+async fn an_output_with_a_header_that_is_not_utf_8_causes_a_500() {
     for name in [header::CONTENT_DISPOSITION, header::SET_COOKIE] {
         let service = open(HandledBy(|Headers(Named { x_name }): Headers<Named>| {
             let value = HeaderValue::from_bytes(b"a=\xff").unwrap();

@@ -75,10 +75,10 @@ async fn deployed_as_documented() {
     assert_eq!(deployed.register("latecomer").await.status, 403);
     assert_eq!(deployed.refresh(&session.refresh).await.status, 200);
     assert_eq!(deployed.get("/auth/admin", Some(&session.access)).await.status, 200);
-    let users = deployed.users();
-    assert!(users > 0);
+    let items = deployed.user_items();
+    assert!(items > 0);
     section("Delete").run(&account, "");
-    assert_eq!(deployed.users(), users);
+    assert_eq!(deployed.user_items(), items);
     let answer = deployed.get("/auth/admin", Some(&session.access)).await;
     assert_eq!(answer.status, 404, "the API has been deleted");
     account.begin("the end");

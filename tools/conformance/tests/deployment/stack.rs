@@ -26,7 +26,7 @@ struct Output {
 }
 
 impl<'a> Deployed<'a> {
-    /// The stack that the shell's variable `STACK` names.
+    /// The stack named by the shell variable `STACK`.
     pub(crate) fn of(account: &'a AwsAccount) -> Self {
         let outputs = account.output(
             "aws cloudformation describe-stacks --stack-name $STACK --query Stacks[0].Outputs",
@@ -49,7 +49,7 @@ impl<'a> Deployed<'a> {
     }
 
     /// The number of items in the users' table.
-    pub(crate) fn users(&self) -> usize {
+    pub(crate) fn user_items(&self) -> usize {
         let table = &self.outputs["UsersTableName"];
         let count = self.account.output(&format!(
             "aws dynamodb scan --table-name {table} --select COUNT --consistent-read --query Count",

@@ -103,7 +103,7 @@ async fn a_rotation_that_comes_too_early_reports_when_it_will_be_possible() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leaked_key_is_retired_and_its_tokens_are_refused() {
+async fn a_leaked_key_is_revoked_and_its_tokens_are_refused() {
     let settings = ["KEYS_CACHE_SECONDS=1", "SECRETS_CACHE_SECONDS=1"];
     let mut arguments = vec!["--db", "memory"];
     arguments.extend(settings.iter().flat_map(|setting| ["--env", *setting]));
@@ -134,10 +134,10 @@ async fn a_leaked_key_is_retired_and_its_tokens_are_refused() {
         if token_header(&refreshed.access)["kid"] != json!(kid) {
             break refreshed;
         }
-        assert!(Instant::now() < deadline, "functions still sign with the retired key");
+        assert!(Instant::now() < deadline, "functions still sign with the revoked key");
     };
     assert_eq!(server.get("/auth/protected", Some(&next.access)).await.status, 200);
-    // Retire all keys.
+    // Revoke all keys.
     assert!(run(&["keys", "retire", "--all", "--yes"]).0);
     while server.get("/auth/protected", Some(&next.access)).await.status != 401 {
         assert!(Instant::now() < deadline, "the token is still accepted");

@@ -157,7 +157,7 @@ impl Api {
     }
 }
 
-/// The method and the path of every route of the template.
+/// The method and the path of every route in the template.
 pub(crate) fn routes() -> Vec<(Method, String)> {
     let template = Template::read(&Project::here().template()).unwrap();
     let mut routes: Vec<_> = template
