@@ -11,7 +11,8 @@ use tokio::sync::Barrier;
 
 use crate::bench::seconds;
 
-/// How long a pepper is kept, in seconds: 90 days, plus the time for which a function may use an old copy of the secret.
+/// How long a pepper is kept, in seconds: 90 days, plus the time for which a function may use an old copy of the
+/// secret.
 const KEPT: i64 = 90 * 24 * 60 * 60 + ANNOUNCE_SECONDS;
 
 struct Bench {

@@ -11,11 +11,16 @@ use proptest_state_machine::ReferenceStateMachine;
 use store::{Chain, Judgement, Refreshed, Session};
 use testkit::Fault;
 
+/// The grace period.
 pub(crate) const GRACE: SignedDuration = SignedDuration::from_secs(10);
+
+/// How long a session lives without a refresh.
 pub(crate) const IDLE: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long a session lives at most.
 pub(crate) const ABSOLUTE: SignedDuration = SignedDuration::from_secs(40);
 
-/// The maximum number of sessions.
+/// The maximum number of valid sessions.
 pub(crate) const SESSIONS: usize = 3;
 
 /// The pepper of a new session.

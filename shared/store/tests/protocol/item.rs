@@ -49,8 +49,8 @@ pub(crate) enum Violation {
     TooSoon,
     /// A token that had been superseded for at least a grace period did not end the session.
     Unnoticed,
-    /// A session continued after it had ended.
-    Continued,
+    /// A session outlived its end.
+    Outlived,
     /// A session ended although all clients were honest.
     Unjust,
 }
@@ -156,7 +156,7 @@ impl Rule {
     ) -> Result<Outcome, Violation> {
         let Some(old) = item else {
             return match self.mutation {
-                Mutation::Upsert => Err(Violation::Continued),
+                Mutation::Upsert => Err(Violation::Outlived),
                 _ => Ok(Outcome::Refused),
             };
         };

@@ -51,9 +51,9 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 use store::Grace;
 use world::Delays;
 
-const NO_FORK: &str = "the session never rotates to the same counter twice";
-const ROTATIONS_APART: &str = "rotations are at least a grace period apart";
-const REUSE_NOTICED: &str =
+const ONE_CHAIN: &str = "the session never rotates to the same counter twice";
+const ROTATIONS_ARE_SPACED: &str = "rotations are at least a grace period apart";
+const REUSE_ENDS_SESSION: &str =
     "a token superseded at least a grace period ago gets nothing and ends the session";
 const ENDED_STAYS_ENDED: &str = "an ended session stays ended";
 const HONEST_KEEP_SESSION: &str = "honest clients keep their session";
@@ -69,10 +69,10 @@ fn invariants<M: Model<State: Watched>>() -> Vec<Property<M>> {
         state.violation() != Some(violation)
     }
     vec![
-        Property::always(NO_FORK, |_, state| never(state, Violation::Fork)),
-        Property::always(ROTATIONS_APART, |_, state| never(state, Violation::TooSoon)),
-        Property::always(REUSE_NOTICED, |_, state| never(state, Violation::Unnoticed)),
-        Property::always(ENDED_STAYS_ENDED, |_, state| never(state, Violation::Continued)),
+        Property::always(ONE_CHAIN, |_, state| never(state, Violation::Fork)),
+        Property::always(ROTATIONS_ARE_SPACED, |_, state| never(state, Violation::TooSoon)),
+        Property::always(REUSE_ENDS_SESSION, |_, state| never(state, Violation::Unnoticed)),
+        Property::always(ENDED_STAYS_ENDED, |_, state| never(state, Violation::Outlived)),
     ]
 }
 
@@ -89,7 +89,7 @@ fn rule_and_delays() -> (Rule, Delays) {
 }
 
 /// Explores the whole model. Asserts that every invariant holds and that every required state is reachable.
-fn holds<M>(name: &str, model: M)
+fn assert_holds<M>(name: &str, model: M)
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + Debug + Hash + PartialEq + Send + Sync + 'static,
@@ -103,7 +103,7 @@ where
 }
 
 /// Explores the model until it finds a violation of `property`. Asserts that there is one.
-fn fails<M>(name: &str, model: M, property: &'static str)
+fn assert_violates<M>(name: &str, model: M, property: &'static str)
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + Debug + Hash + PartialEq + Send + Sync + 'static,

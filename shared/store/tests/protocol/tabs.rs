@@ -5,8 +5,8 @@ use stateright::{Model, Property};
 use crate::item::{Mutation, Rule, Ticks, Violation};
 use crate::world::{Delays, MANY, Request, Step, World};
 use crate::{
-    ENDED_STAYS_ENDED, HONEST_KEEP_SESSION, NO_FORK, REUSE_NOTICED, ROTATIONS_APART, Watched,
-    fails, holds, invariants, rule_and_delays,
+    ENDED_STAYS_ENDED, HONEST_KEEP_SESSION, ONE_CHAIN, REUSE_ENDS_SESSION, ROTATIONS_ARE_SPACED,
+    Watched, assert_holds, assert_violates, invariants, rule_and_delays,
 };
 
 /// `N` tabs that share a session.
@@ -39,7 +39,7 @@ impl<const N: usize> Tabs<N> {
         Self { behavior: Behavior::Honest { allowance }, ..self }
     }
 
-    fn with(self, mutation: Mutation) -> Self {
+    fn mutated(self, mutation: Mutation) -> Self {
         Self { rule: Rule { mutation, ..self.rule }, ..self }
     }
 
@@ -115,19 +115,19 @@ impl<const N: usize> Model for Tabs<N> {
 
 #[test]
 fn a_session_stays_one_chain_without_replay_for_any_client_behavior() {
-    holds("any tabs", Tabs::<3>::any());
+    assert_holds("any tabs", Tabs::<3>::any());
 }
 
 #[test]
 fn honest_clients_keep_their_session() {
-    holds("honest tabs", Tabs::<4>::any().honest());
+    assert_holds("honest tabs", Tabs::<4>::any().honest());
 }
 
 #[test]
 fn clock_skew_shortens_the_grace_period_by_no_more_than_the_skew() {
     let mut tabs = Tabs::<3>::any();
     tabs.delays = Delays { flight: tabs.delays.flight - 1, skew: 1 };
-    holds("honest tabs, clocks clock_error by a tick", tabs.honest());
+    assert_holds("honest tabs, clocks clock_error by a tick", tabs.honest());
 }
 
 /// The allowance of honest clients cannot be longer than the grace period.
@@ -135,7 +135,7 @@ fn clock_skew_shortens_the_grace_period_by_no_more_than_the_skew() {
 fn presenting_a_token_after_the_grace_period_can_cost_the_session() {
     let mut tabs = Tabs::<3>::any().honest();
     tabs.behavior = Behavior::Honest { allowance: tabs.rule.grace + 1 };
-    fails("slow tabs", tabs, HONEST_KEEP_SESSION);
+    assert_violates("slow tabs", tabs, HONEST_KEEP_SESSION);
 }
 
 /// If a request is in flight while the session rotates three times, its token is three rotations behind. This is
@@ -144,22 +144,22 @@ fn presenting_a_token_after_the_grace_period_can_cost_the_session() {
 fn an_operation_that_takes_two_grace_periods_can_cost_the_session() {
     let mut tabs = Tabs::<3>::any();
     tabs.delays.flight = 2 * tabs.rule.grace;
-    fails("slow operations", tabs.honest(), HONEST_KEEP_SESSION);
+    assert_violates("slow operations", tabs.honest(), HONEST_KEEP_SESSION);
 }
 
 #[test]
 fn removing_any_part_of_the_rule_violates_an_invariant() {
     let tabs = Tabs::<3>::any();
     for (tabs, mutation, invariant) in [
-        (tabs, Mutation::AnyCounter, NO_FORK),
-        (tabs, Mutation::ReadThenWrite, NO_FORK),
-        (tabs, Mutation::AnyTime, ROTATIONS_APART),
-        (tabs, Mutation::EndlessGrace, REUSE_NOTICED),
+        (tabs, Mutation::AnyCounter, ONE_CHAIN),
+        (tabs, Mutation::ReadThenWrite, ONE_CHAIN),
+        (tabs, Mutation::AnyTime, ROTATIONS_ARE_SPACED),
+        (tabs, Mutation::EndlessGrace, REUSE_ENDS_SESSION),
         (tabs, Mutation::ReuseTolerated, ENDED_STAYS_ENDED),
         (tabs, Mutation::Upsert, ENDED_STAYS_ENDED),
         (tabs.honest(), Mutation::NoGrace, HONEST_KEEP_SESSION),
         (tabs.honest(), Mutation::ForgetsBefore, HONEST_KEEP_SESSION),
     ] {
-        fails(&format!("{mutation:?}"), tabs.with(mutation), invariant);
+        assert_violates(&format!("{mutation:?}"), tabs.mutated(mutation), invariant);
     }
 }

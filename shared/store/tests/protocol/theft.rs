@@ -4,7 +4,10 @@ use stateright::{Model, Property};
 
 use crate::item::{Mutation, Rule, Violation};
 use crate::world::{Delays, MANY, Request, Step, World};
-use crate::{ENDED_STAYS_ENDED, REUSE_NOTICED, Watched, fails, holds, invariants, rule_and_delays};
+use crate::{
+    ENDED_STAYS_ENDED, REUSE_ENDS_SESSION, Watched, assert_holds, assert_violates, invariants,
+    rule_and_delays,
+};
 
 const OWNER: usize = 0;
 const THIEF: usize = 1;
@@ -51,7 +54,7 @@ impl Theft {
         Self { rule, delays }
     }
 
-    fn with(self, mutation: Mutation) -> Self {
+    fn mutated(self, mutation: Mutation) -> Self {
         Self { rule: Rule { mutation, ..self.rule }, ..self }
     }
 }
@@ -96,7 +99,7 @@ impl Model for Theft {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        // If the owner refreshes at least a grace period after the thief has rotated, REUSE_NOTICED and
+        // If the owner refreshes at least a grace period after the thief has rotated, REUSE_ENDS_SESSION and
         // ENDED_STAYS_ENDED require that the session ends for both. The same holds for a late refresh by the thief.
         let mut properties = invariants();
         properties.extend([
@@ -128,14 +131,15 @@ impl Model for Theft {
 
 #[test]
 fn a_late_refresh_by_owner_or_thief_ends_the_session_for_both() {
-    holds("theft", Theft::new());
+    assert_holds("theft", Theft::new());
 }
 
 #[test]
 fn removing_a_part_of_the_rule_lets_a_theft_continue() {
-    for (mutation, invariant) in
-        [(Mutation::EndlessGrace, REUSE_NOTICED), (Mutation::ReuseTolerated, ENDED_STAYS_ENDED)]
-    {
-        fails(&format!("theft, {mutation:?}"), Theft::new().with(mutation), invariant);
+    for (mutation, invariant) in [
+        (Mutation::EndlessGrace, REUSE_ENDS_SESSION),
+        (Mutation::ReuseTolerated, ENDED_STAYS_ENDED),
+    ] {
+        assert_violates(&format!("theft, {mutation:?}"), Theft::new().mutated(mutation), invariant);
     }
 }

@@ -152,7 +152,7 @@ impl<const N: usize> World<N> {
                 let Request::Read { presented, age, clock_error } = self.clients[i].request else {
                     return Ok(());
                 };
-                let Some(item) = &mut self.item else { return Err(Violation::Continued) };
+                let Some(item) = &mut self.item else { return Err(Violation::Outlived) };
                 let token = rule.rotate(item, presented, clock_error - age)?;
                 self.clients[i].request = Request::Answered { presented, token };
             }
@@ -214,7 +214,7 @@ impl<const N: usize> World<N> {
             self.rotations = (self.rotations + 1).min(MANY);
         }
         self.clients[i].request = match outcome {
-            Outcome::Live(_) if self.over => return Err(Violation::Continued),
+            Outcome::Live(_) if self.over => return Err(Violation::Outlived),
             Outcome::Live(token) => Request::Answered { presented, token },
             Outcome::Reuse => Request::Deleting,
             Outcome::Refused => Request::None,
