@@ -17,7 +17,7 @@ struct Tabs<const N: usize> {
     behavior: Behavior,
 }
 
-/// When a tab presents its token.
+/// When the tabs present their tokens.
 #[derive(Clone, Copy, Debug)]
 enum Behavior {
     /// At any time.
@@ -73,9 +73,7 @@ impl<const N: usize> Model for Tabs<N> {
         let newest = world.clients.iter().map(|client| client.token).max();
         for (i, client) in world.clients.iter().enumerate() {
             if client.request == Request::None && self.may_ask(world, client.token) {
-                steps.extend(
-                    self.delays.clock_errors().map(|clock_error| Step::Ask(i, clock_error)),
-                );
+                steps.extend(self.delays.clock_errors().map(|error| Step::Ask(i, error)));
             }
             if Some(client.token) < newest {
                 steps.push(Step::Learn(i));
@@ -127,7 +125,7 @@ fn honest_clients_keep_their_session() {
 fn clock_skew_shortens_the_grace_period_by_no_more_than_the_skew() {
     let mut tabs = Tabs::<3>::any();
     tabs.delays = Delays { flight: tabs.delays.flight - 1, skew: 1 };
-    assert_holds("honest tabs, clocks clock_error by a tick", tabs.honest());
+    assert_holds("honest tabs, clocks off by a tick", tabs.honest());
 }
 
 /// The allowance of honest clients cannot be longer than the grace period.

@@ -77,7 +77,7 @@ impl Model for Theft {
             if state.world.clients[who].request == Request::None
                 && (who == OWNER || state.stolen.is_some())
             {
-                steps.extend(self.delays.clock_errors().map(|off| Step::Ask(who, off)));
+                steps.extend(self.delays.clock_errors().map(|error| Step::Ask(who, error)));
             }
         }
         acts.extend(steps.into_iter().map(Act::Step));
