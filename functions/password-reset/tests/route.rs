@@ -259,7 +259,7 @@ async fn guesses_are_throttled_as_at_login_and_a_reset_lifts_the_wait() {
     let throttled = bench.by_digits("testuser@example.com", digits).await;
     assert_eq!((status(&throttled), &body(&throttled)["code"]), (429, &json!("too_many_attempts")));
     assert!(throttled.headers.contains_key("retry-after"));
-    // Guesses at the password by username have their own counter, which the reset clears, too.
+    // Guesses at the password under the username are counted separately. The reset clears this counter too.
     for _ in 0..3 {
         assert_eq!(bench.login("a wrong password").await, 401);
     }

@@ -99,7 +99,7 @@ async fn a_fresh_value_is_served_without_a_read() {
 }
 
 #[tokio::test]
-async fn without_a_value_the_next_request_reads_again() {
+async fn without_a_cached_value_every_request_reads() {
     let bench = Bench::new();
     bench.set_down(true);
     for reads in 1..=3 {

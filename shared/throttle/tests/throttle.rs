@@ -739,7 +739,7 @@ async fn successes_in_an_ipv6_slash_48_count_against_no_limit() {
     assert_eq!(bench.counted().await, BTreeMap::new());
 }
 
-/// The bodies of all requests except the first `before`.
+/// The bodies of all requests after the first `before`.
 fn requests(faults: &Faults, before: usize) -> String {
     format!("{:?}", &faults.bodies()[before..])
 }

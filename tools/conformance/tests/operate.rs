@@ -1,4 +1,4 @@
-//! Rules for operation: alarms and their runbooks, metrics, logs, time limits, memory and CORS.
+//! Operational rules: alarms and their runbooks, metrics, logs, time limits, memory and CORS.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

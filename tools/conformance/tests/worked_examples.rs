@@ -1,4 +1,4 @@
-//! The worked examples of `docs/add-a-route.md`: the code on the page compiles and answers as the page says.
+//! The worked examples in `docs/add-a-route.md`: the code on the page compiles and answers as the page says.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(

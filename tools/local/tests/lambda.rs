@@ -417,7 +417,7 @@ async fn an_abandoned_invocation_is_not_delivered() {
     assert_eq!(last.await.unwrap().unwrap(), "3");
 }
 
-/// A page of another site in the developer's browser can send requests to local ports.
+/// A web page from another site in the developer's browser can send requests to local ports.
 #[tokio::test]
 async fn neither_web_pages_nor_other_instances_can_take_work() {
     let mut bench = Bench::played(1).await;

@@ -63,7 +63,7 @@ fn a_filter_is_built_from_several_files_and_queried() {
     let filter = at("local").join("breached-passwords.filter");
     let metadata = fs::metadata(&filter).unwrap();
     assert!(output.contains(&format!(" {} bytes", metadata.len())), "{output}");
-    // The user that runs a function does not own the layer's files.
+    // The user that runs a function does not own the layer's files, so every user must be able to read the filter.
     assert_eq!(metadata.permissions().mode() & 0o777, 0o644);
 
     let input = "password\nhunter22\nhunter23\ncaf\u{e9} am see\nPassword\n";

@@ -79,7 +79,7 @@ pub fn bearer(event: Value, token: &str) -> Value {
     header(event, "authorization", &format!("Bearer {token}"))
 }
 
-/// Replaces the placeholder of a bearer token in an event of `events/`, if the event has one.
+/// Replaces the placeholder for a bearer token in an event from `events/`, if the event has one.
 #[must_use]
 pub fn signed_in(event: Value, token: &str) -> Value {
     if event["headers"]["authorization"].is_string() { bearer(event, token) } else { event }

@@ -33,7 +33,7 @@ pub struct Roles {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Attached {
     policies: Vec<Value>,
-    /// The ARNs of policies that the template does not define, such as those of AWS.
+    /// The ARNs of policies that the template does not define, such as AWS managed policies.
     foreign: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ pub enum Decision {
     Allowed,
     /// The policies refuse the call.
     Denied,
-    /// AWS has no such action, or the action has no such resource or condition key.
+    /// AWS has no such action, or the action does not support this resource or condition key.
     Invalid(String),
 }
 
@@ -425,8 +425,8 @@ struct Recorded {
     body: String,
 }
 
-/// The authorizations that the functions of `stack` needed for recorded calls. Each line is a JSON object with
-/// `caller`, `service`, `operation` and `body`; physical ids have the form `stack-LogicalId-suffix`.
+/// The authorizations that the functions of `stack` needed for the recorded `calls`. Each line of them is a JSON
+/// object with `caller`, `service`, `operation` and `body`; physical ids have the form `stack-LogicalId-suffix`.
 ///
 /// # Errors
 /// When a function makes a call that is not supported here.
@@ -480,11 +480,11 @@ fn dynamodb(operation: &str, body: &Value) -> Option<Needed> {
         let key = match operation {
             "GetItem" | "UpdateItem" | "DeleteItem" | "ConditionCheckItem" => &body["Key"]["pk"],
             "PutItem" => &body["Item"]["pk"],
-            // Every query of Latchkey uses this placeholder for the key.
+            // Every query in Latchkey uses this placeholder for the key.
             "Query" => &body["ExpressionAttributeValues"][":pk"],
             _ => return None,
         };
-        // A policy can depend on the kind of item alone, because the rest of the key identifies an account.
+        // A policy can restrict only the kind of the item, because the rest of the key identifies an account.
         let key = text(&key["S"])?;
         let kind = key.split_inclusive('#').next().unwrap_or_default().to_owned();
         let context = [("dynamodb:LeadingKeys", BTreeSet::from([kind]))];

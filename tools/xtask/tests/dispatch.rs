@@ -60,7 +60,7 @@ impl Checkout {
         (child.id(), child.wait_with_output().unwrap())
     }
 
-    /// Returns the lines on standard error. The last one contains the arguments of cargo.
+    /// Returns the lines on standard error. The last one contains cargo's arguments.
     fn error_lines(&self, arguments: &[&str]) -> Vec<String> {
         let (_, output) = self.xtask(arguments, "echo $* >&2");
         assert!(output.status.success(), "{output:?}");

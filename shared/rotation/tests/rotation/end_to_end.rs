@@ -75,7 +75,7 @@ async fn end_to_end_the_first_version_of_a_secret_is_published() {
         bench.rotation().step(step, &token(1)).await.unwrap();
     }
     bench.assert_settled().await;
-    // The same, but rotated by an operator.
+    // The same holds if an operator rotates.
     let bench = Bench::with_manager(None).await;
     bench.rotate(&Plan::Rotate).await.unwrap();
     bench.assert_settled().await;
@@ -96,7 +96,7 @@ async fn end_to_end_a_promotion_replaces_only_the_expected_version() {
     // Repeat the call, as after a lost answer.
     versions.promote(&token(1), &first).await.unwrap();
     versions.put_pending(&version(2)).await.unwrap();
-    // A version that is no longer in use, and one that never was.
+    // Neither a version that is no longer in use nor one that never was can be replaced.
     for replaced in [first, token(2)] {
         let moved = versions.promote(&token(2), &replaced).await;
         assert!(matches!(moved, Err(SecretError::Moved)), "{moved:?}");

@@ -33,7 +33,7 @@ async fn the_first_rotation_publishes_an_active_and_a_next_key() {
 }
 
 #[tokio::test]
-async fn a_next_key_signs_only_once_every_verifier_knows_it() {
+async fn a_next_key_does_not_sign_before_every_verifier_knows_it() {
     let bench = Bench::new().await;
     let start = bench.now();
     bench.rotate(&Plan::Rotate).await.unwrap();

@@ -22,7 +22,7 @@ struct Tabs<const N: usize> {
 enum Behavior {
     /// At any time.
     Any,
-    /// While the token is current, or was superseded less than `allowance` ago.
+    /// While the token is current, or if it was superseded less than `allowance` ticks ago.
     Honest { allowance: Ticks },
 }
 

@@ -1,4 +1,4 @@
-//! An HTTP client of the API.
+//! An HTTP client for the API.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use template::project::Project;
 /// A password that the policy allows.
 pub(crate) const PASSWORD: &str = "a long walk by the river";
 
-/// A client of one API.
+/// A client for one API.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     url: String,

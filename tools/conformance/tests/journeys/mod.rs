@@ -12,7 +12,7 @@ pub(crate) use client::{Answer, Api, INSTANCES, PASSWORD, Tokens, concurrently, 
 use identity::{Role, Roles};
 use testkit::{Forge, Received};
 
-/// A running API, with the commands of its operator and the emails that it has sent.
+/// A running API, its operator's commands, and the emails that it has sent.
 pub(crate) trait RunningApi: Deref<Target = Api> + Sync {
     /// Runs `cargo xtask admin` on this API.
     fn administer(&self, arguments: &[&str]);
