@@ -425,8 +425,8 @@ struct Recorded {
     body: String,
 }
 
-/// The authorizations that the functions of `stack` needed for the recorded `calls`. Each line of them is a JSON
-/// object with `caller`, `service`, `operation` and `body`; physical ids have the form `stack-LogicalId-suffix`.
+/// The authorizations that the functions of `stack` needed for recorded calls. Each line of `calls` is a JSON object
+/// with `caller`, `service`, `operation` and `body`. Physical ids have the form `stack-LogicalId-suffix`.
 ///
 /// # Errors
 /// When a function makes a call that is not supported here.
