@@ -22,7 +22,7 @@ use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 
 /// The script of a function whose instances the test plays. It reports the address at which it should poll for work.
-const PLAYED: &str = "echo \"$$ $AWS_LAMBDA_RUNTIME_API\" > \"$STARTED\"; exec sleep 600";
+const SCRIPT: &str = "echo \"$$ $AWS_LAMBDA_RUNTIME_API\" > \"$STARTED\"; exec sleep 600";
 
 /// A duration far longer than any test.
 const LONG: Duration = Duration::from_mins(10);
@@ -68,9 +68,9 @@ impl Bench {
         let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
         assert!(made.success());
         let started = pipe::OpenOptions::new().read_write(true).open_receiver(&fifo).unwrap();
-        let binary = folder.path().join("played");
+        let binary = folder.path().join("example");
         write_script(&binary, script);
-        let program = Program { name: "played".to_owned(), binary, timeout };
+        let program = Program { name: "example".to_owned(), binary, timeout };
         let environment = [("STARTED".to_owned(), fifo.display().to_string())].into();
         let concurrency = NonZeroU16::new(concurrency).unwrap();
         let settings = Settings { concurrency, environment, start_limit };
@@ -78,8 +78,8 @@ impl Bench {
         Self { lambda, started: BufReader::new(started), folder }
     }
 
-    async fn played(concurrency: u16) -> Self {
-        Self::new(PLAYED, concurrency, LONG, LONG).await
+    async fn with_concurrency(concurrency: u16) -> Self {
+        Self::new(SCRIPT, concurrency, LONG, LONG).await
     }
 
     fn handle(&self) -> Lambda {
@@ -88,7 +88,7 @@ impl Bench {
 
     fn invoke(&self, event: &'static str) -> Invoked {
         let lambda = self.handle();
-        tokio::spawn(async move { lambda.invoke("played", event.into()).await })
+        tokio::spawn(async move { lambda.invoke("example", event.into()).await })
     }
 
     /// Waits for the next instance to start.
@@ -102,14 +102,14 @@ impl Bench {
     }
 
     fn built(&self) -> BTreeMap<String, PathBuf> {
-        [("played".to_owned(), self.folder.path().join("played"))].into()
+        [("example".to_owned(), self.folder.path().join("example"))].into()
     }
 
     /// Replaces the binary as a linker does, and reports the end of the build.
     fn rebuild(&self) -> Replaced {
-        let binary = self.folder.path().join("played");
+        let binary = self.folder.path().join("example");
         let new = self.folder.path().join("new");
-        write_script(&new, PLAYED);
+        write_script(&new, SCRIPT);
         fs::rename(new, binary).unwrap();
         self.handle().build_ends(&self.built())
     }
@@ -167,7 +167,7 @@ impl Instance {
 
 #[tokio::test]
 async fn an_instance_gets_events_with_a_deadline_and_is_reused() {
-    let mut bench = Bench::new(PLAYED, 1, LONG, Duration::from_secs(15)).await;
+    let mut bench = Bench::new(SCRIPT, 1, LONG, Duration::from_secs(15)).await;
     let first = bench.invoke("{\"n\":1}");
     let instance = bench.instance().await;
     for n in 1..=2 {
@@ -196,7 +196,7 @@ async fn an_instance_gets_events_with_a_deadline_and_is_reused() {
 
 #[tokio::test]
 async fn an_error_of_the_function_reaches_the_caller() {
-    let mut bench = Bench::played(1).await;
+    let mut bench = Bench::with_concurrency(1).await;
     let invoked = bench.invoke("{}");
     let instance = bench.instance().await;
     let work = instance.next().await;
@@ -210,7 +210,7 @@ async fn an_error_of_the_function_reaches_the_caller() {
 
 #[tokio::test]
 async fn a_result_may_be_as_large_as_on_aws_and_no_larger() {
-    let mut bench = Bench::played(1).await;
+    let mut bench = Bench::with_concurrency(1).await;
     let invoked = bench.invoke("{}");
     let instance = bench.instance().await;
     let work = instance.next().await;
@@ -234,7 +234,7 @@ async fn a_function_that_exits_at_startup_is_reported_immediately() {
 
 #[tokio::test]
 async fn an_initialization_error_is_reported_immediately() {
-    let mut bench = Bench::played(1).await;
+    let mut bench = Bench::with_concurrency(1).await;
     let invoked = bench.invoke("{}");
     let instance = bench.instance().await;
     assert_eq!(instance.send("POST", "/init/error", "", "{}").await.status, 202);
@@ -244,7 +244,7 @@ async fn an_initialization_error_is_reported_immediately() {
 
 #[tokio::test]
 async fn a_function_that_never_polls_for_work_is_killed_and_reported() {
-    let mut bench = Bench::new(PLAYED, 1, Duration::from_millis(500), LONG).await;
+    let mut bench = Bench::new(SCRIPT, 1, Duration::from_millis(500), LONG).await;
     let mut invoked = bench.invoke("{}");
     // On a slow machine, the instance may be killed before it can report its address.
     let (instance, outcome) = tokio::select! {
@@ -260,7 +260,7 @@ async fn a_function_that_never_polls_for_work_is_killed_and_reported() {
 
 #[tokio::test]
 async fn a_burst_above_the_limit_waits_and_every_invocation_is_answered() {
-    let mut bench = Bench::played(2).await;
+    let mut bench = Bench::with_concurrency(2).await;
     let invoked: Vec<_> = (0..30).map(|_| bench.invoke("{}")).collect();
     let play = |instance: Instance| {
         tokio::spawn(async move {
@@ -292,7 +292,7 @@ async fn a_burst_above_the_limit_waits_and_every_invocation_is_answered() {
 
 #[tokio::test]
 async fn an_instance_that_dies_fails_only_its_current_request() {
-    let mut bench = Bench::played(1).await;
+    let mut bench = Bench::with_concurrency(1).await;
     let (first, second) = (bench.invoke("1"), bench.invoke("2"));
     let instance = bench.instance().await;
     assert_eq!(instance.next().await.body, "1");
@@ -307,7 +307,7 @@ async fn an_instance_that_dies_fails_only_its_current_request() {
 
 #[tokio::test]
 async fn an_instance_that_exceeds_the_timeout_is_killed_and_replaced() {
-    let mut bench = Bench::new(PLAYED, 1, LONG, Duration::from_millis(100)).await;
+    let mut bench = Bench::new(SCRIPT, 1, LONG, Duration::from_millis(100)).await;
     let invoked = bench.invoke("1");
     let instance = bench.instance().await;
     let work = instance.next().await;
@@ -323,7 +323,7 @@ async fn an_instance_that_exceeds_the_timeout_is_killed_and_replaced() {
 
 #[tokio::test]
 async fn a_rebuild_replaces_instances_and_fails_no_request() {
-    let mut bench = Bench::played(2).await;
+    let mut bench = Bench::with_concurrency(2).await;
     let (first, second) = (bench.invoke("1"), bench.invoke("2"));
     let (busy, idle) = (bench.instance().await, bench.instance().await);
     let work = busy.next().await;
@@ -336,7 +336,7 @@ async fn a_rebuild_replaces_instances_and_fails_no_request() {
 
     bench.handle().build_begins();
     let replaced = bench.rebuild();
-    assert_eq!(replaced, Replaced { rebuilt: vec!["played".to_owned()], broken: vec![] });
+    assert_eq!(replaced, Replaced { rebuilt: vec!["example".to_owned()], broken: vec![] });
     idle.wait_until_ended().await;
     assert!(!waiting.is_finished(), "a runtime panics on any answer other than work");
     waiting.abort();
@@ -366,12 +366,12 @@ async fn a_rebuild_replaces_instances_and_fails_no_request() {
 
 #[tokio::test]
 async fn requests_fail_immediately_while_the_source_does_not_compile() {
-    let mut bench = Bench::played(1).await;
+    let mut bench = Bench::with_concurrency(1).await;
     let (running, waiting) = (bench.invoke("1"), bench.invoke("2"));
     let instance = bench.instance().await;
     let work = instance.next().await;
     let replaced = bench.handle().build_ends(&BTreeMap::new());
-    assert_eq!(replaced.broken, ["played"]);
+    assert_eq!(replaced.broken, ["example"]);
     for invoked in [waiting, bench.invoke("3")] {
         assert_eq!(invoked.await.unwrap(), Err(InvokeError::DoesNotCompile));
     }
@@ -387,9 +387,9 @@ async fn requests_fail_immediately_while_the_source_does_not_compile() {
 
 #[tokio::test]
 async fn an_invocation_waits_for_a_binary_that_a_linker_is_replacing() {
-    let mut bench = Bench::played(1).await;
+    let mut bench = Bench::with_concurrency(1).await;
     bench.handle().build_begins();
-    let binary = bench.folder.path().join("played");
+    let binary = bench.folder.path().join("example");
     fs::remove_file(&binary).unwrap();
     let invoked = bench.invoke("1");
     // The server looks for the binary now, before the build ends.
@@ -403,7 +403,7 @@ async fn an_invocation_waits_for_a_binary_that_a_linker_is_replacing() {
 
 #[tokio::test]
 async fn an_abandoned_invocation_is_not_delivered() {
-    let mut bench = Bench::played(1).await;
+    let mut bench = Bench::with_concurrency(1).await;
     let (_first, abandoned, last) = (bench.invoke("1"), bench.invoke("2"), bench.invoke("3"));
     let instance = bench.instance().await;
     let work = instance.next().await;
@@ -420,7 +420,7 @@ async fn an_abandoned_invocation_is_not_delivered() {
 /// A web page from another site in the developer's browser can send requests to local ports.
 #[tokio::test]
 async fn neither_web_pages_nor_other_instances_can_take_work() {
-    let mut bench = Bench::played(1).await;
+    let mut bench = Bench::with_concurrency(1).await;
     let invoked = bench.invoke("1");
     let instance = bench.instance().await;
     let work = instance.next().await;
@@ -445,7 +445,7 @@ async fn neither_web_pages_nor_other_instances_can_take_work() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_instance_outlives_the_server() {
-    let mut bench = Bench::played(2).await;
+    let mut bench = Bench::with_concurrency(2).await;
     let _invoked = [bench.invoke("1"), bench.invoke("2")];
     let (one, two) = (bench.instance().await, bench.instance().await);
     one.next().await;

@@ -5,11 +5,11 @@ use testkit::{body, status};
 
 use crate::{Bench, PASSWORD, refused, registered};
 
-fn named(username: &str) -> Value {
+fn with_username(username: &str) -> Value {
     json!({"username": username, "password": PASSWORD})
 }
 
-fn addressed(username: &str, email: &str) -> Value {
+fn with_email(username: &str, email: &str) -> Value {
     json!({"username": username, "password": PASSWORD, "email": email})
 }
 
@@ -32,15 +32,15 @@ async fn a_name_can_be_registered_in_only_one_spelling() {
         ("Stra\u{df}e", &["strasse", "STRASSE", "stra\u{1e9e}e"]),
         ("caf\u{e9}", &["cafe\u{301}", "CAF\u{c9}", "CAFE\u{301}"]),
     ] {
-        assert_eq!(bench.outcome(named(first)).await, registered(), "{first}");
+        assert_eq!(bench.outcome(with_username(first)).await, registered(), "{first}");
         for other in others {
-            let outcome = bench.outcome(named(other)).await;
+            let outcome = bench.outcome(with_username(other)).await;
             assert_eq!(outcome, refused(409, &["already_exists"]), "{other}");
         }
     }
     // A username must not contain invisible characters.
     for other in ["test\u{200b}user", "test\u{ad}user"] {
-        let outcome = bench.outcome(named(other)).await;
+        let outcome = bench.outcome(with_username(other)).await;
         assert_eq!(outcome, refused(400, &["username invalid_characters"]), "{other}");
     }
 }
@@ -48,12 +48,12 @@ async fn a_name_can_be_registered_in_only_one_spelling() {
 #[tokio::test]
 async fn an_address_can_be_registered_in_only_one_spelling() {
     let bench = Bench::start().await;
-    assert_eq!(bench.outcome(addressed("user-0", "caf\u{e9}@example.com")).await, registered());
+    assert_eq!(bench.outcome(with_email("user-0", "caf\u{e9}@example.com")).await, registered());
     for (n, other) in ["CAF\u{c9}@EXAMPLE.COM", "cafe\u{301}@example.com", "Caf\u{e9}@Example.com"]
         .iter()
         .enumerate()
     {
-        let outcome = bench.outcome(addressed(&format!("other-{n}"), other)).await;
+        let outcome = bench.outcome(with_email(&format!("other-{n}"), other)).await;
         assert_eq!(outcome, refused(409, &["already_exists"]), "{other}");
     }
 }
@@ -75,7 +75,7 @@ async fn u_labels_and_a_labels_of_a_domain_are_the_same_address() {
     .into_iter()
     .enumerate()
     {
-        let outcome = bench.outcome(addressed(&format!("user-{n}"), address)).await;
+        let outcome = bench.outcome(with_email(&format!("user-{n}"), address)).await;
         assert_eq!(outcome, expected, "{address}");
     }
 }
@@ -112,14 +112,14 @@ async fn control_and_invisible_characters_are_refused() {
         '@',
     ] {
         for name in [format!("test{odd}user"), format!("testuser{odd}"), format!("{odd}testuser")] {
-            let (status, codes) = bench.outcome(named(&name)).await;
+            let (status, codes) = bench.outcome(with_username(&name)).await;
             assert_eq!(status, 400, "{name:?}");
             assert!(codes[0].starts_with("username "), "{name:?} {codes:?}");
         }
     }
     for odd in ['\0', '\n', '\r', ' ', '\u{200b}', '\u{202e}', '\u{feff}'] {
         let (status, codes) =
-            bench.outcome(addressed("testuser", &format!("a{odd}@example.com"))).await;
+            bench.outcome(with_email("testuser", &format!("a{odd}@example.com"))).await;
         assert_eq!(status, 400, "{odd:?}");
         assert!(codes[0].starts_with("email "), "{odd:?} {codes:?}");
     }
@@ -137,16 +137,16 @@ async fn usernames_and_addresses_have_length_limits() {
         ("a".repeat(81), refused(400, &["username too_long"])),
         ("a".repeat(15_000), refused(400, &["username too_long"])),
     ] {
-        assert_eq!(bench.outcome(named(&name)).await, expected, "{}", name.len());
+        assert_eq!(bench.outcome(with_username(&name)).await, expected, "{}", name.len());
     }
     let address = |octets: usize| {
         let labels = format!("{0}.{0}.{0}", "d".repeat(60));
         let local = octets - labels.len() - 1;
         format!("{}@{labels}", "l".repeat(local))
     };
-    assert_eq!(bench.outcome(addressed("user-1", &address(246))).await, registered());
+    assert_eq!(bench.outcome(with_email("user-1", &address(246))).await, registered());
     assert_eq!(
-        bench.outcome(addressed("user-2", &address(255))).await,
+        bench.outcome(with_email("user-2", &address(255))).await,
         refused(400, &["email too_long"])
     );
 }
@@ -159,12 +159,12 @@ async fn names_with_a_longer_canonical_form_cause_no_server_error() {
         ['\u{fdfa}', '\u{1e9e}', '\u{df}', '\u{390}', '\u{ff21}'].iter().enumerate()
     {
         let name = expanding.to_string().repeat(80);
-        let (status, _) = bench.outcome(named(&name)).await;
+        let (status, _) = bench.outcome(with_username(&name)).await;
         assert!(status < 500, "{expanding:?}");
         for times in [20, 60, 80, 110] {
             let address = format!("{}@example.com", expanding.to_string().repeat(times));
             let (status, codes) =
-                bench.outcome(addressed(&format!("user-{n}-{times}"), &address)).await;
+                bench.outcome(with_email(&format!("user-{n}-{times}"), &address)).await;
             assert!(status < 500, "{expanding:?} {times} {codes:?}");
         }
     }
@@ -174,12 +174,12 @@ async fn names_with_a_longer_canonical_form_cause_no_server_error() {
 async fn reserved_names_are_refused() {
     let bench = Bench::start().await;
     for name in ["root", "Admin", "SYSTEM", "\u{ff52}oot"] {
-        let outcome = bench.outcome(named(name)).await;
+        let outcome = bench.outcome(with_username(name)).await;
         assert_eq!(outcome, refused(400, &["username reserved"]), "{name}");
     }
     let bench = Bench::start_with(&[("RESERVED_USERNAMES", "boss")]).await;
-    assert_eq!(bench.outcome(named("Boss")).await, refused(400, &["username reserved"]));
-    assert_eq!(bench.outcome(named("root")).await, registered());
+    assert_eq!(bench.outcome(with_username("Boss")).await, refused(400, &["username reserved"]));
+    assert_eq!(bench.outcome(with_username("root")).await, registered());
 }
 
 /// Each string is sent as a name and as an address. Hashing is slow, so four out of five names come with a password
@@ -196,7 +196,7 @@ async fn naughty_strings_cause_no_server_error() {
         }
         // The name is too short, so only the address is tested and nothing is hashed.
         for email in [text.clone(), format!("{text}@example.com"), format!("a@{text}")] {
-            let (status, _) = bench.outcome(addressed("a", &email)).await;
+            let (status, _) = bench.outcome(with_email("a", &email)).await;
             assert_eq!(status, 400, "string {n}");
         }
     }

@@ -41,16 +41,16 @@ async fn a_request_whose_handler_hangs_is_answered_before_lambda_ends_the_invoca
 }
 
 /// The result of an event handler, the whole log, and the log line of the event.
-async fn handled(mood: Mood) -> (Result<&'static str, String>, Lines, Value) {
+async fn run_handler(mood: Mood) -> (Result<&'static str, String>, Lines, Value) {
     let lines = Lines::start();
-    let handled = handle_within(deadline(), &MoodyHandler, mood, "the-id").await;
+    let result = handle_within(deadline(), &MoodyHandler, mood, "the-id").await;
     let line = lines.line();
-    (handled.map_err(|error| error.to_string()), lines, line)
+    (result.map_err(|error| error.to_string()), lines, line)
 }
 
 #[tokio::test]
 async fn an_event_is_logged_in_one_line_and_a_failure_is_counted() {
-    let (answer, lines, line) = handled(Mood::Good).await;
+    let (answer, lines, line) = run_handler(Mood::Good).await;
     assert_eq!(answer.as_deref(), Ok("done"));
     assert_eq!((&line["level"], &line["message"]), (&json!("INFO"), &json!("event")));
     assert_eq!(lines.measured("ServerErrors"), 0);
@@ -59,7 +59,7 @@ async fn an_event_is_logged_in_one_line_and_a_failure_is_counted() {
         (Mood::Panic, "a panic", 0),
         (Mood::Hang, "the invocation's deadline has passed", 1),
     ] {
-        let (answer, lines, line) = handled(mood).await;
+        let (answer, lines, line) = run_handler(mood).await;
         assert_eq!(answer, Err(reason.to_owned()), "the invoker gets the error");
         assert_eq!((&line["level"], &line["message"]), (&json!("ERROR"), &json!("event")));
         assert_eq!(
