@@ -177,7 +177,7 @@ async fn every_spelling_of_a_name_has_the_same_length_limit() {
 }
 
 #[tokio::test]
-async fn guesses_at_an_address_in_either_member_share_one_throttle() {
+async fn attempts_with_an_address_in_either_member_share_one_throttle() {
     let stack = Stack::start().await;
     let env = stack.env_with(&[("THROTTLE_PAIR_BASE_SECONDS", "300")]);
     let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
@@ -608,9 +608,9 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!("bad values", error);
 }
 
-/// If the password changes before any database call of a login with the old password, no session of that login
-/// survives. Signing out everywhere does not change the password, so a login that reads the account afterwards
-/// is a new login, whose session stays valid.
+/// If the password changes at any point during a login with the old password, that login gets no session that stays
+/// valid. Signing out everywhere does not change the password, so a login that reads the account afterwards is a new
+/// login, whose session stays valid.
 #[tokio::test]
 async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
     let mut bench = Bench::start().await;
@@ -648,8 +648,8 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
                     let claims = testkit::claims(&token(&answer));
                     let session = claims["sid"].as_str().unwrap().parse().unwrap();
                     let lives = bench.stack.lives(account.id, session).await;
-                    let may_be_later = !concurrent.replaces_the_password() && call <= read;
-                    assert!(!lives || may_be_later, "{case}");
+                    let may_live = !concurrent.replaces_the_password() && call <= read;
+                    assert!(!lives || may_live, "{case}");
                 }
                 other => panic!("{case}: {other}"),
             }
@@ -661,7 +661,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
     }
 }
 
-/// Tests an account that was created before its account item and its password item shared an epoch.
+/// Tests an old account, whose account item and password item do not share an epoch yet.
 #[tokio::test]
 async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_change() {
     let bench = Bench::start().await;
@@ -692,7 +692,7 @@ async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_c
     assert!(logins.account(bench.account.id, now.set_in).await.unwrap().is_some());
 }
 
-/// A login that succeeds despite a failed call leaves no counters behind, either.
+/// Even a login that succeeds despite a failed call leaves no counters behind.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_no_limit() {
     let stack = Stack::start().await;
@@ -723,8 +723,8 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
     // Make all writes to one kind of counter, or to the user's items, fail.
     for pk in ["COUNTER#NAME", "COUNTER#PAIR", "COUNTER#NETWORK", "USER#"] {
         interceptor.fail_when(move |call| {
-            let written = call.operation == "UpdateItem" || call.operation == "PutItem";
-            let fails = call.partition_key().starts_with(pk) && written;
+            let writes = call.operation == "UpdateItem" || call.operation == "PutItem";
+            let fails = call.partition_key().starts_with(pk) && writes;
             if fails { Fault::AccessDenied } else { Fault::None }
         });
         for _ in 0..5 {

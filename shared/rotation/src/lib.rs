@@ -82,9 +82,9 @@ pub enum Plan {
     /// signs until they read the set again.
     RotateNow,
     /// This key is revoked: every token signed with it is refused.
-    Retire(String),
+    Revoke(String),
     /// All keys are revoked: every token is refused.
-    RetireAll,
+    RevokeAll,
 }
 
 /// Rotates the signing keys.
@@ -246,13 +246,13 @@ impl Rotation {
                 }
                 return Ok(current.keys.rotated(algorithm, token, random)?);
             }
-            Plan::Retire(kid) => {
+            Plan::Revoke(kid) => {
                 if !known().contains(kid) {
                     return Err(RotationError::UnknownKey(kid.clone()));
                 }
                 BTreeSet::from([kid.clone()])
             }
-            Plan::RetireAll => known(),
+            Plan::RevokeAll => known(),
         };
         Ok(current.keys.without(revoked, algorithm, token, random))
     }

@@ -15,7 +15,7 @@ const SIGNERS: [&str; 4] =
     ["LoginFunction", "PasswordChangeFunction", "RefreshFunction", "RotateKeysFunction"];
 
 /// The functions that may read peppers: they count attempts, store or look up a MAC, or create a code.
-const PEPPERED: [&str; 12] = [
+const PEPPER_READERS: [&str; 12] = [
     "AdminInvitesFunction",
     "EmailChangeFunction",
     "EmailVerifyCodeFunction",
@@ -145,7 +145,7 @@ async fn only_listed_functions_read_secrets() {
         ("SigningKeys", pending, BTreeSet::from(["RotateKeysFunction"])),
         ("SigningKeys", previous, nobody()),
         ("SigningKeys", by_id, nobody()),
-        ("Peppers", current, BTreeSet::from(PEPPERED)),
+        ("Peppers", current, BTreeSet::from(PEPPER_READERS)),
         ("Peppers", pending, nobody()),
         ("Peppers", previous, nobody()),
         ("Peppers", by_id, nobody()),

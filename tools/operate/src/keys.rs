@@ -123,11 +123,11 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
             }
             let record = rotation.record().await?;
             let plan = match kid {
-                Some(kid) if record.key(&kid).is_some() => Plan::Retire(kid),
+                Some(kid) if record.key(&kid).is_some() => Plan::Revoke(kid),
                 Some(kid) => {
                     bail!("unknown or revoked key {kid}: cargo xtask keys list shows the keys")
                 }
-                None if all => Plan::RetireAll,
+                None if all => Plan::RevokeAll,
                 None => bail!("name a key, or use --all"),
             };
             show(&record.keys);

@@ -300,7 +300,7 @@ impl Stack {
         }
     }
 
-    /// All attempt counters that are not zero, by partition key. They include the counters of tries at mailed digits.
+    /// All attempt counters that are not zero, by partition key. They include the counters of tries at emailed digits.
     ///
     /// # Panics
     /// When the table cannot be read.

@@ -99,7 +99,7 @@ async fn strangers_cannot_flood_an_address() {
 }
 
 #[tokio::test]
-async fn without_an_address_the_answer_is_the_same() {
+async fn a_registration_without_an_address_gets_the_same_answer() {
     let bench = bench().await;
     let without = bench.ask(json!({"username": "anybody", "password": PASSWORD})).await;
     let with = bench.ask(registration("somebody", "a@example.com")).await;

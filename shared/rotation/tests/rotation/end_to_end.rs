@@ -200,13 +200,13 @@ async fn end_to_end_no_version_with_a_label_contains_a_revoked_key() {
         let (leaked, private) = active(&bench.current().await);
         let signed = bench.sign().await;
         assert!(bench.accepts(&signed).await);
-        bench.rotate(&Plan::Retire(leaked)).await.unwrap();
+        bench.rotate(&Plan::Revoke(leaked)).await.unwrap();
         bench.assert_settled().await;
         assert!(!bench.accepts(&signed).await);
         bench.assert_nowhere(&private).await;
     }
     let old = bench.current().await;
-    bench.rotate(&Plan::RetireAll).await.unwrap();
+    bench.rotate(&Plan::RevokeAll).await.unwrap();
     bench.assert_settled().await;
     for private in crate::bench::private_halves(&old).values() {
         bench.assert_nowhere(private).await;

@@ -80,7 +80,7 @@ pub(crate) async fn kill_after(bench: &Bench, request: usize, by: ContinuedBy) {
     bench.assert_settled().await;
 }
 
-/// Kills after reads too, because the files are written between two reads of the table.
+/// Kills the rotation after reads too, because the files are written between two reads of the table.
 #[tokio::test]
 async fn a_rotation_that_is_killed_after_any_request_is_completed() {
     let bench = Bench::rotated().await;
@@ -116,12 +116,12 @@ async fn a_revocation_that_is_killed_after_any_request_is_completed() {
     let bench = Bench::rotated().await;
     let faults = Faults::script(&[]);
     let (leaked, _) = active(&bench.current().await);
-    bench.rotation_with(&faults).perform(&Plan::Retire(leaked)).await.unwrap();
+    bench.rotation_with(&faults).perform(&Plan::Revoke(leaked)).await.unwrap();
     for request in 0..=faults.requests() {
         bench.wait(LEAD);
         bench.rotate(&Plan::Rotate).await.unwrap();
         let (leaked, private) = active(&bench.current().await);
-        let plan = Plan::Retire(leaked.clone());
+        let plan = Plan::Revoke(leaked.clone());
         let killed = bench.rotation_with(&Faults::killed_after(request)).perform(&plan).await;
         assert!(killed.is_err(), "request {request}");
         match bench.rotate(&plan).await {

@@ -8,5 +8,5 @@ mod kill;
 mod lifecycle;
 mod pepper;
 mod race;
-mod retire;
+mod revoke;
 mod steps;

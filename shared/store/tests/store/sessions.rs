@@ -79,7 +79,7 @@ fn rotated(results: &[Refreshed]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn only_one_of_twenty_concurrent_refreshes_rotates_and_all_get_its_successor() {
+async fn only_one_of_twenty_concurrent_refreshes_rotates_and_all_get_the_successor() {
     let bench = Bench::start().await;
     let session = bench.begin().await;
     let results = bench.race(session, 20, Fault::None).await;

@@ -18,9 +18,9 @@ use crate::journeys::{Api, RunningApi};
 /// Options for tests of concurrent requests, which allow `INSTANCES` instances of each function.
 pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
 
-/// The maximum number of rounds of requests to start all instances. How many requests of a round overlap depends on
-/// the machine.
-const MOST_ROUNDS: usize = 50;
+/// The maximum number of rounds of requests to start all instances. One round may not be enough, because only requests
+/// that overlap start another instance.
+const MAX_ROUNDS: usize = 50;
 
 /// The server that most tests share. It ends when this process ends and thereby closes the server's standard input.
 pub(super) fn shared() -> &'static Server {
@@ -115,7 +115,7 @@ impl Server {
             if running >= instances {
                 return;
             }
-            assert!(number < MOST_ROUNDS, "{running} instances of {name} run");
+            assert!(number < MAX_ROUNDS, "{running} instances of {name} run");
             round(number).await;
         }
     }

@@ -23,7 +23,7 @@ async fn a_revoked_active_key_is_gone_and_the_next_one_signs() {
     let before = bench.current().await;
     let signed = bench.sign().await;
     assert!(bench.accepts(&signed).await);
-    bench.rotate(&Plan::Retire(active_kid.clone())).await.unwrap();
+    bench.rotate(&Plan::Revoke(active_kid.clone())).await.unwrap();
     bench.assert_settled().await;
     assert!(!bench.accepts(&signed).await);
     bench.assert_nowhere(&private_halves(&before)[&active_kid]).await;
@@ -37,7 +37,7 @@ async fn a_revoked_next_key_is_gone_and_another_one_is_next() {
     let (bench, [active_kid, next, retired]) = three_keys().await;
     let before = bench.current().await;
     let signed = bench.sign().await;
-    bench.rotate(&Plan::Retire(next.clone())).await.unwrap();
+    bench.rotate(&Plan::Revoke(next.clone())).await.unwrap();
     bench.assert_settled().await;
     assert!(bench.accepts(&signed).await);
     bench.assert_nowhere(&private_halves(&before)[&next]).await;
@@ -51,7 +51,7 @@ async fn a_revoked_next_key_is_gone_and_another_one_is_next() {
 async fn a_revoked_retired_key_is_gone_and_the_others_stay() {
     let (bench, [active_kid, next, retired]) = three_keys().await;
     let before = private_halves(&bench.current().await);
-    bench.rotate(&Plan::Retire(retired.clone())).await.unwrap();
+    bench.rotate(&Plan::Revoke(retired.clone())).await.unwrap();
     bench.assert_settled().await;
     let kids: BTreeSet<_> = bench.states().await.into_keys().collect();
     assert_eq!(kids, BTreeSet::from([active_kid, next]));
@@ -67,7 +67,7 @@ async fn all_keys_can_be_revoked_together() {
     let (bench, before) = three_keys().await;
     let old = bench.current().await;
     let signed = bench.sign().await;
-    bench.rotate(&Plan::RetireAll).await.unwrap();
+    bench.rotate(&Plan::RevokeAll).await.unwrap();
     bench.assert_settled().await;
     assert!(!bench.accepts(&signed).await);
     let states = bench.states().await;
@@ -82,7 +82,7 @@ async fn all_keys_can_be_revoked_together() {
 async fn an_unknown_key_cannot_be_revoked() {
     let (bench, _) = three_keys().await;
     let before = (bench.stored().await, bench.record().await);
-    let revoked = bench.rotate(&Plan::Retire("unknown".to_owned())).await;
+    let revoked = bench.rotate(&Plan::Revoke("unknown".to_owned())).await;
     let Err(RotationError::UnknownKey(kid)) = revoked else { panic!("{revoked:?}") };
     assert_eq!(kid, "unknown");
     assert_eq!((bench.stored().await, bench.record().await), before);
@@ -101,7 +101,7 @@ async fn an_interrupted_rotation_does_not_restore_a_revoked_key() {
         // The key that will sign next, and the key that signs.
         let upcoming = old.next_kid().unwrap().to_owned();
         for leaked in [upcoming, active(&old).0] {
-            bench.rotate(&Plan::Retire(leaked.clone())).await.unwrap();
+            bench.rotate(&Plan::Revoke(leaked.clone())).await.unwrap();
             for step in &STEPS[1..] {
                 let late = bench.rotation().step(*step, &token(1)).await;
                 assert!(matches!(late, Err(RotationError::Superseded)), "{step:?}: {late:?}");
@@ -119,7 +119,7 @@ async fn an_interrupted_revocation_is_completed_first() {
     let bench = Bench::rotated().await;
     let (leaked, _) = active(&bench.current().await);
     let known = bench.record().await;
-    bench.rotate(&Plan::Retire(leaked.clone())).await.unwrap();
+    bench.rotate(&Plan::Revoke(leaked.clone())).await.unwrap();
     // Restore the table, as if the process had been stopped before publishing.
     bench.forget_table().await;
     let nothing = bench.record().await;
