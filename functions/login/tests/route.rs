@@ -54,12 +54,13 @@ impl Bench {
         self.ask(&json!({"username": username, "password": password})).await
     }
 
-    async fn code(&self, login: &Value) -> (i64, String) {
+    /// The status and the problem code, which is empty for a success.
+    async fn outcome(&self, login: &Value) -> (i64, String) {
         let answer = self.ask(login).await;
         (status(&answer), body(&answer)["code"].as_str().unwrap_or_default().to_owned())
     }
 
-    async fn sessions(&self) -> usize {
+    async fn session_count(&self) -> usize {
         let scanned = self.stack.client().scan().table_name("UsersTable").send().await.unwrap();
         let is_session = |sk: &str| sk.starts_with("SESSION#");
         scanned.items().iter().filter(|item| is_session(item["sk"].as_s().unwrap())).count()
@@ -109,7 +110,7 @@ async fn a_name_or_address_is_accepted_in_any_spelling() {
         let mut login = identifier.clone();
         login["password"] = json!(PASSWORD);
         assert_eq!(
-            bench.code(&login).await,
+            bench.outcome(&login).await,
             (401, "invalid_credentials".to_owned()),
             "{identifier}"
         );
@@ -253,7 +254,7 @@ async fn every_login_begins_a_new_session() {
         sessions.insert(claims.sid);
     }
     assert_eq!((tokens.len(), ids.len(), sessions.len()), (5, 5, 5));
-    assert_eq!(bench.sessions().await, 5);
+    assert_eq!(bench.session_count().await, 5);
 }
 
 /// No failure begins a session.
@@ -284,7 +285,7 @@ async fn every_failure_gets_the_same_answer() {
         assert_eq!(answer, wrong_password, "{login}");
         assert_eq!(readable(&answer), readable_wrong, "{login}");
     }
-    assert_eq!(bench.sessions().await, 0);
+    assert_eq!(bench.session_count().await, 0);
 }
 
 /// A proxy in front of the database that records all requests.
@@ -474,11 +475,11 @@ async fn only_the_documented_body_is_accepted() {
         (json!({"email": "y".repeat(255), "password": PASSWORD}), "invalid_input"),
         (json!({"username": name, "password": "y".repeat(1_025)}), "invalid_input"),
     ] {
-        assert_eq!(bench.code(&bad).await, (400, code.to_owned()), "{bad}");
+        assert_eq!(bench.outcome(&bad).await, (400, code.to_owned()), "{bad}");
     }
     let both = json!({"username": "y".repeat(81), "password": "y".repeat(1_025)});
     insta::assert_json_snapshot!("too long", readable(&bench.ask(&both).await));
-    assert_eq!(bench.sessions().await, 0);
+    assert_eq!(bench.session_count().await, 0);
 }
 
 /// Hashing is slow, so only every tenth string comes with a password that is hashed.
@@ -612,7 +613,7 @@ async fn every_missing_setting_is_reported_at_once() {
 /// valid. Signing out everywhere does not change the password, so a login that reads the account afterwards is a new
 /// login, whose session stays valid.
 #[tokio::test]
-async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
+async fn a_login_that_races_a_password_change_gets_no_session_that_outlives_the_change() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let free = ["PAIR", "NAME", "NETWORK"].map(|kind| format!("THROTTLE_{kind}_FREE"));

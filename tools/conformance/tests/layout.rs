@@ -193,7 +193,7 @@ fn sources(folder: &Path) -> String {
     text
 }
 
-/// A test that is renamed must be renamed in the page too.
+/// A test that is renamed must be renamed in `docs/invariants.md` too.
 #[test]
 fn every_test_that_the_invariants_name_exists() {
     let root = Project::here().root().to_owned();

@@ -19,7 +19,7 @@ fn create_checkout(folder: &Path) {
     }
 }
 
-/// Runs `admin show` and returns its error, which names the missing database.
+/// Runs `admin show`, which must fail because there is no database, and returns its error.
 fn show(folder: &Path, manifest: Option<&Path>) -> String {
     let mut operate = Command::new(env!("CARGO_BIN_EXE_operate"));
     operate.current_dir(folder).args(["admin", "show", "nobody"]).env_remove("CARGO_MANIFEST_DIR");

@@ -202,7 +202,7 @@ impl Stack {
         &self.forge
     }
 
-    /// The peppers of refresh tokens.
+    /// The peppers, which key the MACs of refresh tokens and codes.
     #[must_use]
     pub fn peppers(&self) -> &Peppers {
         &self.peppers

@@ -50,7 +50,7 @@ pub(crate) async fn only_allowed_origins_read_answers(deployed: &Deployed<'_>, a
     }
 }
 
-/// A session beyond the account's limit ends the oldest session.
+/// A new session beyond the account's limit ends the oldest one.
 pub(crate) async fn a_further_session_ends_the_oldest(deployed: &Deployed<'_>) {
     assert_eq!(deployed.register("collector").await.status, 201);
     let first = deployed.sign_in("collector").await;

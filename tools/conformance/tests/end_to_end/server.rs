@@ -24,7 +24,7 @@ const MAX_ROUNDS: usize = 50;
 
 /// The server that most tests share. It ends when this process ends and thereby closes the server's standard input.
 pub(super) fn shared() -> &'static Server {
-    // All tests send their requests from one network and exceed its usual limits. The long grace period lets a slow
+    // All tests send their requests from one network and exceed the usual limits for one. The long grace period lets a slow
     // machine retry a refresh.
     const FREE: [&str; 8] = [
         "--env",
@@ -92,7 +92,7 @@ impl Server {
         self.end(rustix::process::Signal::TERM).0
     }
 
-    /// Ends the server by a signal, waits for it, and returns its local state.
+    /// Ends the server with a signal, waits for it, and returns its local state.
     pub(super) fn end(mut self, signal: rustix::process::Signal) -> (ExitStatus, TempDir) {
         rustix::process::kill_process(self.pid(), signal).unwrap();
         (self.child.wait().unwrap(), self.local)
