@@ -613,7 +613,7 @@ async fn every_missing_setting_is_reported_at_once() {
 /// valid. Signing out everywhere does not change the password, so a login that reads the account afterwards is a new
 /// login, whose session stays valid.
 #[tokio::test]
-async fn a_login_that_races_a_password_change_gets_no_session_that_outlives_the_change() {
+async fn a_login_that_races_the_end_of_all_sessions_gets_no_session_that_outlives_it() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let free = ["PAIR", "NAME", "NETWORK"].map(|kind| format!("THROTTLE_{kind}_FREE"));

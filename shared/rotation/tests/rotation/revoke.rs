@@ -98,7 +98,7 @@ async fn an_interrupted_rotation_does_not_restore_a_revoked_key() {
         for step in &STEPS[..completed] {
             bench.rotation().step(*step, &token(1)).await.unwrap();
         }
-        // The key that will sign next, and the key that signs.
+        // The key that will sign next, and the key that signs now.
         let upcoming = old.next_kid().unwrap().to_owned();
         for leaked in [upcoming, active(&old).0] {
             bench.rotate(&Plan::Revoke(leaked.clone())).await.unwrap();
@@ -118,12 +118,12 @@ async fn an_interrupted_rotation_does_not_restore_a_revoked_key() {
 async fn an_interrupted_revocation_is_completed_first() {
     let bench = Bench::rotated().await;
     let (leaked, _) = active(&bench.current().await);
-    let known = bench.record().await;
+    let before = bench.record().await;
     bench.rotate(&Plan::Revoke(leaked.clone())).await.unwrap();
     // Restore the table, as if the process had been stopped before publishing.
     bench.forget_table().await;
-    let nothing = bench.record().await;
-    bench.table().publish(&nothing, &known.keys, &known.version).await.unwrap();
+    let empty = bench.record().await;
+    bench.table().publish(&empty, &before.keys, &before.version).await.unwrap();
     assert!(bench.states().await.contains_key(&leaked));
     let later = bench.rotation().step(Step::CreateSecret, &token(1)).await;
     assert!(matches!(later, Err(RotationError::TooEarly { .. })), "{later:?}");

@@ -24,8 +24,8 @@ const MAX_ROUNDS: usize = 50;
 
 /// The server that most tests share. It ends when this process ends and thereby closes the server's standard input.
 pub(super) fn shared() -> &'static Server {
-    // All tests send their requests from one network and exceed the usual limits for one. The long grace period lets a slow
-    // machine retry a refresh.
+    // All tests send their requests from one network, more than the default limits allow. The long grace period lets a
+    // slow machine retry a refresh.
     const FREE: [&str; 8] = [
         "--env",
         "THROTTLE_REGISTER_FREE=100000",
