@@ -111,7 +111,7 @@ struct Script {
     /// The number of requests in progress.
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
-    /// The number of requests that must all be sent before any of them is carried out.
+    /// A number of requests, and the barrier that holds them until all of them have been sent.
     gate: Option<(usize, Barrier)>,
     hold: Option<Hold>,
 }

@@ -27,7 +27,7 @@ pub(crate) struct Ministack {
 }
 
 impl Ministack {
-    /// Starts an emulator of these services: ministack's names for them, separated by commas.
+    /// Starts an emulator. `services` lists the services by ministack's names, separated by commas.
     ///
     /// # Panics
     /// When `ministack` cannot be installed, or does not start.
