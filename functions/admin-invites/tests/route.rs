@@ -40,7 +40,7 @@ async fn every_event_file_gets_its_recorded_answer() {
 }
 
 #[tokio::test]
-async fn an_invitation_registers_once_and_is_stored_as_a_mac() {
+async fn an_invitation_is_valid_once_and_stored_as_a_mac() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let env = stack.env_with(&[("REGISTRATION", "invite")]);

@@ -57,6 +57,7 @@ fn expected(mails: &[(&str, &str)]) -> Vec<(String, String)> {
     mails.iter().map(|(to, subject)| ((*to).to_owned(), (*subject).to_owned())).collect()
 }
 
+/// The subjects of the emails, without the prefix.
 const CONFIRM: &str = "confirm your email address";
 const REQUESTED: &str = "a new email address was requested";
 const CHANGED: &str = "your email address has been changed";

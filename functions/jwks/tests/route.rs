@@ -27,7 +27,7 @@ async fn the_published_keys_have_no_private_parts() {
     assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x", "y"]);
 }
 
-/// This must also hold for a failure.
+/// The headers must be equal for errors too.
 #[tokio::test]
 async fn head_returns_the_headers_of_get() {
     let stack = Stack::start().await;

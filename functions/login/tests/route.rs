@@ -54,12 +54,13 @@ impl Bench {
         self.ask(&json!({"username": username, "password": password})).await
     }
 
-    async fn code(&self, login: &Value) -> (i64, String) {
+    /// The status and the problem code, which is empty for a success.
+    async fn outcome(&self, login: &Value) -> (i64, String) {
         let answer = self.ask(login).await;
         (status(&answer), body(&answer)["code"].as_str().unwrap_or_default().to_owned())
     }
 
-    async fn sessions(&self) -> usize {
+    async fn session_count(&self) -> usize {
         let scanned = self.stack.client().scan().table_name("UsersTable").send().await.unwrap();
         let is_session = |sk: &str| sk.starts_with("SESSION#");
         scanned.items().iter().filter(|item| is_session(item["sk"].as_s().unwrap())).count()
@@ -109,7 +110,7 @@ async fn a_name_or_address_is_accepted_in_any_spelling() {
         let mut login = identifier.clone();
         login["password"] = json!(PASSWORD);
         assert_eq!(
-            bench.code(&login).await,
+            bench.outcome(&login).await,
             (401, "invalid_credentials".to_owned()),
             "{identifier}"
         );
@@ -177,7 +178,7 @@ async fn every_spelling_of_a_name_has_the_same_length_limit() {
 }
 
 #[tokio::test]
-async fn guesses_at_an_address_in_either_member_share_one_throttle() {
+async fn attempts_with_an_address_in_either_member_share_one_throttle() {
     let stack = Stack::start().await;
     let env = stack.env_with(&[("THROTTLE_PAIR_BASE_SECONDS", "300")]);
     let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
@@ -253,7 +254,7 @@ async fn every_login_begins_a_new_session() {
         sessions.insert(claims.sid);
     }
     assert_eq!((tokens.len(), ids.len(), sessions.len()), (5, 5, 5));
-    assert_eq!(bench.sessions().await, 5);
+    assert_eq!(bench.session_count().await, 5);
 }
 
 /// No failure begins a session.
@@ -284,7 +285,7 @@ async fn every_failure_gets_the_same_answer() {
         assert_eq!(answer, wrong_password, "{login}");
         assert_eq!(readable(&answer), readable_wrong, "{login}");
     }
-    assert_eq!(bench.sessions().await, 0);
+    assert_eq!(bench.session_count().await, 0);
 }
 
 /// A proxy in front of the database that records all requests.
@@ -474,11 +475,11 @@ async fn only_the_documented_body_is_accepted() {
         (json!({"email": "y".repeat(255), "password": PASSWORD}), "invalid_input"),
         (json!({"username": name, "password": "y".repeat(1_025)}), "invalid_input"),
     ] {
-        assert_eq!(bench.code(&bad).await, (400, code.to_owned()), "{bad}");
+        assert_eq!(bench.outcome(&bad).await, (400, code.to_owned()), "{bad}");
     }
     let both = json!({"username": "y".repeat(81), "password": "y".repeat(1_025)});
     insta::assert_json_snapshot!("too long", readable(&bench.ask(&both).await));
-    assert_eq!(bench.sessions().await, 0);
+    assert_eq!(bench.session_count().await, 0);
 }
 
 /// Hashing is slow, so only every tenth string comes with a password that is hashed.
@@ -608,11 +609,11 @@ async fn every_missing_setting_is_reported_at_once() {
     insta::assert_snapshot!("bad values", error);
 }
 
-/// If the password changes before any database call of a login with the old password, no session of that login
-/// survives. Signing out everywhere does not change the password, so a login that reads the account afterwards
-/// is a new login, whose session stays valid.
+/// If the password changes at any point during a login with the old password, that login gets no session that stays
+/// valid. Signing out everywhere does not change the password, so a login that reads the account afterwards is a new
+/// login, whose session stays valid.
 #[tokio::test]
-async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
+async fn a_login_that_races_the_end_of_all_sessions_gets_no_session_that_outlives_it() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let free = ["PAIR", "NAME", "NETWORK"].map(|kind| format!("THROTTLE_{kind}_FREE"));
@@ -648,8 +649,8 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
                     let claims = testkit::claims(&token(&answer));
                     let session = claims["sid"].as_str().unwrap().parse().unwrap();
                     let lives = bench.stack.lives(account.id, session).await;
-                    let may_be_later = !concurrent.replaces_the_password() && call <= read;
-                    assert!(!lives || may_be_later, "{case}");
+                    let may_live = !concurrent.replaces_the_password() && call <= read;
+                    assert!(!lives || may_live, "{case}");
                 }
                 other => panic!("{case}: {other}"),
             }
@@ -661,7 +662,7 @@ async fn a_login_that_races_a_change_gets_no_session_that_outlives_it() {
     }
 }
 
-/// Tests an account that was created before its account item and its password item shared an epoch.
+/// Tests an old account, whose account item and password item do not share an epoch yet.
 #[tokio::test]
 async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_change() {
     let bench = Bench::start().await;
@@ -692,7 +693,7 @@ async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_c
     assert!(logins.account(bench.account.id, now.set_in).await.unwrap().is_some());
 }
 
-/// A login that succeeds despite a failed call leaves no counters behind, either.
+/// Even a login that succeeds despite a failed call leaves no counters behind.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_no_limit() {
     let stack = Stack::start().await;
@@ -723,8 +724,8 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
     // Make all writes to one kind of counter, or to the user's items, fail.
     for pk in ["COUNTER#NAME", "COUNTER#PAIR", "COUNTER#NETWORK", "USER#"] {
         interceptor.fail_when(move |call| {
-            let written = call.operation == "UpdateItem" || call.operation == "PutItem";
-            let fails = call.partition_key().starts_with(pk) && written;
+            let writes = call.operation == "UpdateItem" || call.operation == "PutItem";
+            let fails = call.partition_key().starts_with(pk) && writes;
             if fails { Fault::AccessDenied } else { Fault::None }
         });
         for _ in 0..5 {

@@ -118,7 +118,7 @@ async fn a_network_that_asks_too_often_gets_429() {
 async fn a_malformed_address_is_reported() {
     let bench = Bench::start().await;
     let long = format!("{}@example.com", "x".repeat(254));
-    for (odd, code) in [
+    for (malformed, code) in [
         ("", "invalid_format"),
         ("@", "invalid_format"),
         ("testuser", "invalid_format"),
@@ -129,10 +129,10 @@ async fn a_malformed_address_is_reported() {
     ] {
         let before = bench.stack.items().await.len();
         for _ in 0..3 {
-            let answer = bench.ask(odd).await;
+            let answer = bench.ask(malformed).await;
             let error = &body(&answer)["errors"][0];
-            assert_eq!((status(&answer), &error["field"]), (400, &json!("email")), "{odd}");
-            assert_eq!(error["code"], code, "{odd}");
+            assert_eq!((status(&answer), &error["field"]), (400, &json!("email")), "{malformed}");
+            assert_eq!(error["code"], code, "{malformed}");
         }
         assert_eq!(bench.stack.items().await.len(), before);
     }
@@ -194,12 +194,12 @@ async fn an_unanswered_call_counts_against_no_limit() {
         Service::<PasswordForgotRoute>::open(&interceptor.env(&bench.stack, &[]), &World::system())
             .await
             .unwrap();
-    for silent in ["COUNTER#MAIL_HOUR#", "OUTBOX#"] {
+    for prefix in ["COUNTER#MAIL_HOUR#", "OUTBOX#"] {
         interceptor.fail_when(move |call| match call.partition_key() {
-            key if key.starts_with(silent) => Fault::Silence,
+            key if key.starts_with(prefix) => Fault::Silence,
             _ => Fault::None,
         });
-        assert_eq!(status(&bench.ask("testuser@example.com").await), 503, "{silent}");
-        assert_eq!(bench.stack.counted().await, BTreeMap::new(), "{silent}");
+        assert_eq!(status(&bench.ask("testuser@example.com").await), 503, "{prefix}");
+        assert_eq!(bench.stack.counted().await, BTreeMap::new(), "{prefix}");
     }
 }

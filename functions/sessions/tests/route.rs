@@ -147,7 +147,7 @@ async fn a_retry_after_a_lost_answer_reports_success() {
 }
 
 #[tokio::test]
-async fn the_session_id_comes_from_the_path_if_the_gateway_gives_no_parameters() {
+async fn the_session_id_comes_from_the_path_if_the_event_has_no_path_parameters() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let account = testuser(&stack).await;

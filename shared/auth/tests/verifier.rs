@@ -37,10 +37,12 @@ impl Bench {
         self.forge.sign(&self.forge.header(), &self.claims)
     }
 
+    /// Verifies a token with one header parameter changed.
     fn header(&self, name: &str, value: Value) -> Result<auth::Claims, TokenError> {
         self.verify(&self.forge.with_header(&self.claims, name, value))
     }
 
+    /// Verifies a token with one claim changed.
     fn claim(&self, name: &str, value: Value) -> Result<auth::Claims, TokenError> {
         self.verify(&self.forge.with_claim(&self.claims, name, value))
     }
@@ -182,7 +184,7 @@ fn an_overlong_token_is_refused() {
 }
 
 #[test]
-fn every_bit_is_protected() {
+fn changing_any_bit_invalidates_a_token() {
     let bench = bench();
     let good = bench.good();
     for at in 0..good.len() {

@@ -125,7 +125,7 @@ async fn five_transient_errors_in_a_row_are_an_outage() {
 }
 
 #[tokio::test]
-async fn a_final_error_is_internal_and_not_retried() {
+async fn a_permanent_error_is_internal_and_not_retried() {
     for operation in Operation::ALL {
         for fault in Fault::PERMANENT {
             let faults = Faults::always(fault);
@@ -141,7 +141,7 @@ async fn a_final_error_is_internal_and_not_retried() {
 async fn the_sdk_alone_does_not_retry_a_conflict() {
     for (operation, fault) in [
         (Operation::Put, Fault::Code(400, "TransactionConflictException")),
-        (Operation::TransactGet, Fault::Cancelled(&["TransactionConflict"])),
+        (Operation::TransactGet, Fault::Canceled(&["TransactionConflict"])),
         (Operation::TransactWrite, Fault::Conflict),
     ] {
         let faults = Faults::script(&[fault, Fault::Empty]);

@@ -102,7 +102,7 @@ pub enum Postal<'a> {
 /// Whether a network was new to an account at a login or a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Familiarity {
-    /// The network was known, or no network was.
+    /// The network was already known, or the account had no known network.
     Usual,
     /// Other networks were known, but not this one.
     New,
@@ -445,8 +445,8 @@ impl Throttle {
     }
 
     /// Forgets the networks that are known under either address, after an account has replaced `old` with `new`.
-    /// Otherwise they would stay known to a later owner of the address. A failure is only logged, because the
-    /// address has already been replaced.
+    /// Otherwise a later owner of the address would inherit them as known networks. A failure is only logged, because
+    /// the address has already been replaced.
     pub async fn address_changed(&self, old: Option<&CanonicalName>, new: &CanonicalName) {
         let forgotten = async {
             let key = self.key(self.clock.now()).await?;

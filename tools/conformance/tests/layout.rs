@@ -193,7 +193,7 @@ fn sources(folder: &Path) -> String {
     text
 }
 
-/// Otherwise an invariant would name a test that has been renamed or deleted.
+/// A test that is renamed must be renamed in `docs/invariants.md` too.
 #[test]
 fn every_test_that_the_invariants_name_exists() {
     let root = Project::here().root().to_owned();
@@ -235,7 +235,7 @@ fn only_listed_crates_name_the_parts_of_a_gate() {
     assert_eq!(naming, BTreeSet::from(expected));
 }
 
-/// Otherwise a commit could include the tokens in these files.
+/// The files contain tokens, which no commit may include.
 #[test]
 fn git_ignores_the_files_that_the_session_in_the_readme_writes() {
     let read = |name| std::fs::read_to_string(Project::here().root().join(name)).unwrap();
@@ -268,8 +268,8 @@ fn linked(package: &str) -> BTreeSet<String> {
     lines.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
-/// Otherwise cargo builds crates with different features, and all their dependents, twice: for tests and for
-/// the dev server.
+/// If the features of a crate differed, cargo would build it and all its dependents twice: for tests and for the dev
+/// server.
 #[test]
 fn features_are_the_same_with_tests_and_without() {
     let features = |edges| tree(&["--workspace", "--format", "{p} {f}", "--edges", edges]);
@@ -286,7 +286,7 @@ fn cargo_xtask_depends_on_the_standard_library_alone() {
     assert_eq!(crates.len(), 1, "{crates:?}");
 }
 
-/// Otherwise `cargo xtask cost` would wait minutes for builds that it does not need.
+/// `cargo xtask cost` must not wait minutes for builds that it does not need.
 #[test]
 fn estimates_link_no_aws_client_and_no_database() {
     let linked = linked("estimate");
@@ -307,7 +307,7 @@ fn no_main_file_has_tests() {
     }
 }
 
-/// Otherwise `sam build`, which builds functions one by one, compiles crates with different features twice.
+/// If the features of a crate differed, `sam build`, which builds functions one by one, would compile it twice.
 /// Functions that link no AWS SDK are exempt, because they are a fifth of the size of the others.
 #[test]
 fn functions_share_the_features_of_their_crates() {
@@ -373,9 +373,9 @@ fn functions_and_shared_crates_depend_on_no_tool() {
     }
 }
 
-/// The table lists the permitted dependencies of each shared crate; `deny.toml` lists those of functions.
+/// The table below lists the permitted dependencies of each shared crate. `deny.toml` lists those of functions.
 #[test]
-fn shared_crates_depend_as_documented() {
+fn shared_crates_have_only_the_permitted_dependencies() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("process", &[] as &[&str]),
         ("identity", &["process"]),

@@ -15,7 +15,7 @@ const SIGNERS: [&str; 4] =
     ["LoginFunction", "PasswordChangeFunction", "RefreshFunction", "RotateKeysFunction"];
 
 /// The functions that may read peppers: they count attempts, store or look up a MAC, or create a code.
-const PEPPERED: [&str; 12] = [
+const PEPPER_READERS: [&str; 12] = [
     "AdminInvitesFunction",
     "EmailChangeFunction",
     "EmailVerifyCodeFunction",
@@ -145,7 +145,7 @@ async fn only_listed_functions_read_secrets() {
         ("SigningKeys", pending, BTreeSet::from(["RotateKeysFunction"])),
         ("SigningKeys", previous, nobody()),
         ("SigningKeys", by_id, nobody()),
-        ("Peppers", current, BTreeSet::from(PEPPERED)),
+        ("Peppers", current, BTreeSet::from(PEPPER_READERS)),
         ("Peppers", pending, nobody()),
         ("Peppers", previous, nobody()),
         ("Peppers", by_id, nobody()),
@@ -192,9 +192,9 @@ async fn readers_write_only_their_log_and_traces() {
 async fn readers_cannot_read_password_hashes() {
     let (tools, roles) = everything().await;
     let hash: Context<'_> = &[("dynamodb:LeadingKeys", "USERNAME#testuser")];
-    let may = who_may(tools, roles, &[("dynamodb:GetItem", "UsersTable", hash)]).remove(0);
-    assert!(may.contains("LoginFunction"));
-    assert!(may.is_disjoint(&BTreeSet::from(READERS)), "{may:?}");
+    let permitted = who_may(tools, roles, &[("dynamodb:GetItem", "UsersTable", hash)]).remove(0);
+    assert!(permitted.contains("LoginFunction"));
+    assert!(permitted.is_disjoint(&BTreeSet::from(READERS)), "{permitted:?}");
 }
 
 #[tokio::test]
@@ -243,10 +243,10 @@ async fn functions_write_only_the_log_of_the_stack() {
         ("logs:CreateLogGroup", group, BTreeSet::new()),
     ];
     let operations = expected.each_ref().map(|(action, resource, _)| (*action, *resource, &[][..]));
-    for ((action, resource, expected), may) in
+    for ((action, resource, expected), permitted) in
         expected.iter().zip(who_may(tools, roles, &operations))
     {
-        assert_eq!(&may, expected, "{action} {resource}");
+        assert_eq!(&permitted, expected, "{action} {resource}");
     }
 }
 
@@ -259,8 +259,8 @@ async fn only_the_mailer_sends_mail_and_only_from_the_configured_address() {
         .map(|resource| format!("arn:aws:ses:us-east-1:000000000000:{resource}"));
     for (from, expected) in [(ours, BTreeSet::from(["MailerFunction"])), (other, BTreeSet::new())] {
         let operations = arns.each_ref().map(|arn| ("ses:SendEmail", arn.as_str(), from));
-        for may in who_may(tools, roles, &operations) {
-            assert_eq!(may, expected, "{from:?}");
+        for permitted in who_may(tools, roles, &operations) {
+            assert_eq!(permitted, expected, "{from:?}");
         }
     }
 }

@@ -126,9 +126,9 @@ fn local_state_that_cannot_be_read_is_reported_with_the_reason() {
         }
     }
     let database = closed.join("latchkey.db");
-    let typed = ["admin", "show", "someone", "--db", database.to_str().unwrap()];
+    let with_db = ["admin", "show", "someone", "--db", database.to_str().unwrap()];
     for (tool, local, arguments) in
-        [("operate", folder.path(), &typed[..]), ("local", &closed, &["dev", "--port", "0"])]
+        [("operate", folder.path(), &with_db[..]), ("local", &closed, &["dev", "--port", "0"])]
     {
         let message = refusal(&without_privilege(tool, local, arguments));
         assert!(message.contains("Permission denied"), "{message}");

@@ -291,7 +291,7 @@ async fn no_page_of_another_site_invokes_a_function() {
     assert_eq!(status(&send(address, request).await), "200");
 }
 
-/// Without the check of `Host`, a site whose name resolves to this address could read the pages.
+/// If `Host` were not checked, a site whose name resolves to this address could read the pages.
 #[tokio::test]
 async fn no_page_of_another_site_reads_the_pages_of_the_dev_server() {
     let address = gateway_with(&["http://localhost:5173"]).await;

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use template::project::Project;
 
 /// Creates another checkout: the files that identify a checkout, and a copy of this checkout's template.
-fn checkout(folder: &Path) {
+fn create_checkout(folder: &Path) {
     for package in ["tools/xtask", "functions/a"] {
         fs::create_dir_all(folder.join(package)).unwrap();
     }
@@ -19,7 +19,7 @@ fn checkout(folder: &Path) {
     }
 }
 
-/// Runs `admin show` and returns its error, which names the missing database.
+/// Runs `admin show`, which must fail because there is no database, and returns its error.
 fn show(folder: &Path, manifest: Option<&Path>) -> String {
     let mut operate = Command::new(env!("CARGO_BIN_EXE_operate"));
     operate.current_dir(folder).args(["admin", "show", "nobody"]).env_remove("CARGO_MANIFEST_DIR");
@@ -32,13 +32,14 @@ fn refusal(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// A copied checkout contains programs that were compiled in the original, so their paths must not matter.
+/// A copied checkout contains programs that were compiled in the original, so the paths compiled into them must not
+/// matter.
 #[test]
 fn a_command_works_on_the_checkout_that_it_is_run_in() {
     let folder = tempfile::tempdir().unwrap();
     // Resolve symbolic links, because the reported working directory contains none.
     let folder = folder.path().canonicalize().unwrap();
-    checkout(&folder);
+    create_checkout(&folder);
     let expected = folder.join(".local/latchkey.db").display().to_string();
     let compiled_in = Project::here().root().join("tools/operate");
     for start in ["", "functions/a", "tools/xtask"] {
@@ -47,7 +48,7 @@ fn a_command_works_on_the_checkout_that_it_is_run_in() {
             assert!(message.contains(&expected), "{start}: {message}");
         }
     }
-    // `cargo run --manifest-path` sets the variable.
+    // `cargo run --manifest-path` sets `CARGO_MANIFEST_DIR`.
     let message = show(Path::new("/"), Some(&folder.join("tools/xtask")));
     assert!(message.contains(&expected), "{message}");
 }

@@ -50,7 +50,7 @@ impl Stack {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Writing fails if the command fails early, because it does not read its input.
+        // Writing fails if the command ends without reading its input.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap()
     }
@@ -127,8 +127,8 @@ async fn sessions_end_by_the_clock_of_the_stack() {
         let after = SystemClock.now() + ahead;
         let epoch =
             output.split_whitespace().find_map(|word| word.parse::<Timestamp>().ok()).unwrap();
-        let late = SignedDuration::from_secs(3);
-        assert!(before < epoch && epoch < after + late, "{before} {epoch} {after}: {output}");
+        let tolerance = SignedDuration::from_secs(3);
+        assert!(before < epoch && epoch < after + tolerance, "{before} {epoch} {after}: {output}");
     }
 }
 

@@ -51,7 +51,7 @@ impl Aws {
     /// When the file cannot be read.
     #[must_use]
     pub fn calls(&self) -> String {
-        std::fs::read_to_string(self.0.folder().join(CALLS)).expect("the emulator writes it")
+        std::fs::read_to_string(self.0.folder().join(CALLS)).expect("the emulator writes the file")
     }
 
     /// Makes these services, such as `dynamodb` or `ses`, answer 500 to every request from a function, and repairs all

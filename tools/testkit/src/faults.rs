@@ -34,7 +34,7 @@ pub enum Fault {
     /// `DynamoDB` answers with this status and error code.
     Code(u16, &'static str),
     /// The transaction is canceled, with one reason code for each of its items.
-    Cancelled(&'static [&'static str]),
+    Canceled(&'static [&'static str]),
     /// The request is accepted and never answered.
     Silence,
     /// The request is not carried out, but answered as a success without content.
@@ -49,7 +49,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All forms of transient errors of `DynamoDB`: the same request can succeed later.
+    /// All forms of transient error from `DynamoDB`: the same request can succeed later.
     pub const TRANSIENT: [Self; 24] = [
         Self::Code(400, "LimitExceededException"),
         Self::Code(400, "ProvisionedThroughputExceededException"),
@@ -62,10 +62,10 @@ impl Fault {
         Self::Code(400, "TooManyRequestsException"),
         Self::Code(400, "TransactionConflictException"),
         Self::Code(400, "TransactionInProgressException"),
-        Self::Cancelled(&["None", "TransactionConflict"]),
-        Self::Cancelled(&["ThrottlingError", "None"]),
-        Self::Cancelled(&["ProvisionedThroughputExceeded", "TransactionConflict"]),
-        Self::Cancelled(&["RequestLimitExceeded"]),
+        Self::Canceled(&["None", "TransactionConflict"]),
+        Self::Canceled(&["ThrottlingError", "None"]),
+        Self::Canceled(&["ProvisionedThroughputExceeded", "TransactionConflict"]),
+        Self::Canceled(&["RequestLimitExceeded"]),
         Self::Code(500, "InternalServerError"),
         Self::Code(500, "InternalServerErrorException"),
         Self::Code(500, ""),
@@ -87,11 +87,11 @@ impl Fault {
         Self::Code(400, "ConditionalCheckFailedException"),
         Self::Code(400, "ItemCollectionSizeLimitExceededException"),
         Self::Code(400, "SomethingNewException"),
-        Self::Cancelled(&["ConditionalCheckFailed", "None"]),
+        Self::Canceled(&["ConditionalCheckFailed", "None"]),
         // A failed condition is permanent, even if other reasons are transient.
-        Self::Cancelled(&["ConditionalCheckFailed", "TransactionConflict"]),
-        Self::Cancelled(&["TransactionConflict", "ValidationError"]),
-        Self::Cancelled(&["None", "None"]),
+        Self::Canceled(&["ConditionalCheckFailed", "TransactionConflict"]),
+        Self::Canceled(&["TransactionConflict", "ValidationError"]),
+        Self::Canceled(&["None", "None"]),
     ];
 }
 
@@ -108,8 +108,10 @@ struct Script {
     operations: Mutex<Vec<String>>,
     /// The number of requests that arrive before the process is killed.
     killed_after: Option<usize>,
+    /// The number of requests in progress.
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
+    /// A number of requests, and the barrier that holds them until all of them have been sent.
     gate: Option<(usize, Barrier)>,
     hold: Option<Hold>,
 }
@@ -299,12 +301,12 @@ async fn inject(
     match fault {
         Fault::None => inner.call(request).await,
         Fault::Unconditional => inner.call(unconditional(request)).await,
-        Fault::Conflict => Ok(cancelled(&["None", "TransactionConflict"])),
+        Fault::Conflict => Ok(canceled(&["None", "TransactionConflict"])),
         Fault::Throttled => Ok(error(400, "ThrottlingException")),
         Fault::AccessDenied => Ok(error(400, "AccessDeniedException")),
         Fault::ServerError => Ok(error(500, "InternalServerError")),
         Fault::Code(status, code) => Ok(error(status, code)),
-        Fault::Cancelled(reasons) => Ok(cancelled(reasons)),
+        Fault::Canceled(reasons) => Ok(canceled(reasons)),
         Fault::Silence => std::future::pending().await,
         Fault::Empty => Ok(response(200, &json!({}))),
         Fault::Lost => Err(lost()),
@@ -318,7 +320,7 @@ async fn inject(
 /// Removes the conditions of a request. Its signature becomes invalid, but the embedded database ignores signatures.
 fn unconditional(mut request: HttpRequest) -> HttpRequest {
     let mut body = body(&request);
-    strip(&mut body);
+    remove_conditions(&mut body);
     let body = body.to_string();
     request.headers_mut().insert("content-length", body.len().to_string());
     *request.body_mut() = SdkBody::from(body);
@@ -332,25 +334,25 @@ fn operation(request: &HttpRequest) -> String {
 }
 
 fn body(request: &HttpRequest) -> Value {
-    let body = request.body().bytes().expect("a request of the SDK is in memory");
-    serde_json::from_slice(body).expect("a request of the SDK is JSON")
+    let body = request.body().bytes().expect("the SDK's requests are in memory");
+    serde_json::from_slice(body).expect("the SDK's requests are JSON")
 }
 
-fn strip(value: &mut Value) {
+fn remove_conditions(value: &mut Value) {
     match value {
         Value::Object(members) => {
             if members.remove("ConditionExpression").is_some() {
-                forget_unused(members);
+                remove_unused(members);
             }
-            members.values_mut().for_each(strip);
+            members.values_mut().for_each(remove_conditions);
         }
-        Value::Array(elements) => elements.iter_mut().for_each(strip),
+        Value::Array(elements) => elements.iter_mut().for_each(remove_conditions),
         _ => {}
     }
 }
 
 /// Removes names and values that only the condition used, because DynamoDB refuses unused ones.
-fn forget_unused(members: &mut serde_json::Map<String, Value>) {
+fn remove_unused(members: &mut serde_json::Map<String, Value>) {
     let used: Vec<String> = members
         .values()
         .filter_map(Value::as_str)
@@ -381,7 +383,7 @@ fn error(status: u16, code: &str) -> HttpResponse {
     response(status, &body)
 }
 
-fn cancelled(reasons: &[&str]) -> HttpResponse {
+fn canceled(reasons: &[&str]) -> HttpResponse {
     let reasons: Vec<_> = reasons.iter().map(|code| json!({"Code": code})).collect();
     let body = json!({
         "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",

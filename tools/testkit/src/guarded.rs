@@ -156,7 +156,7 @@ pub async fn guarded_by_account<R: Route>() {
 
     answers_without_its_database::<R>(&stack, &token).await;
     let env = stack.env_with(&[("USERS_TABLE", "NoSuchTable")]);
-    let misconfigured = Service::<R>::open(&env, &stack.world()).await.expect("it starts");
+    let misconfigured = Service::<R>::open(&env, &stack.world()).await.expect("the route starts");
     let answer = ask(&misconfigured, &token).await;
     assert_problem(&answer, 500, "internal", "the table does not exist");
 
@@ -169,7 +169,10 @@ async fn end(stack: &Stack, claims: &Value) {
     let id = |name: &str| claims[name].as_str().expect("an id");
     let user = id("sub").parse().expect("a user's id");
     let session = id("sid").parse().expect("a session's id");
-    store::Endings::new(&stack.users(), stack.client()).end(user, session).await.expect("it ends");
+    store::Endings::new(&stack.users(), stack.client())
+        .end(user, session)
+        .await
+        .expect("the session ends");
     let accounts = store::Accounts::new(&stack.users(), stack.client());
     assert!(accounts.find(user, session).await.expect("a table").session.is_none());
 }

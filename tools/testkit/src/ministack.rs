@@ -27,7 +27,7 @@ pub(crate) struct Ministack {
 }
 
 impl Ministack {
-    /// Starts an emulator of these services, under the names that ministack gives them.
+    /// Starts an emulator. `services` lists the services by ministack's names, separated by commas.
     ///
     /// # Panics
     /// When `ministack` cannot be installed, or does not start.
@@ -52,7 +52,7 @@ impl Ministack {
         let docker = format!("unix://{}", folder.path().join("docker.sock").display());
         let mut process = Command::new(tools.program("python"))
             .args(["-c", &PROGRAM.replace(PATCHES, patches)])
-            // Inherit no variable, because some name real credentials or a proxy.
+            // Inherit no variables: they could provide real credentials or a proxy.
             .env_clear()
             .env("BIND_HOST", "127.0.0.1")
             .env("SERVICES", services)
@@ -67,7 +67,7 @@ impl Ministack {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("the tools have a Python");
+            .expect("the tools include Python");
         let mut output = BufReader::new(process.stdout.take().expect("it is piped"));
         let mut ports = String::new();
         output.read_line(&mut ports).expect("a line or the end");

@@ -202,7 +202,7 @@ impl Stack {
         &self.forge
     }
 
-    /// The peppers of refresh tokens.
+    /// The peppers, which key the MACs of refresh tokens and codes.
     #[must_use]
     pub fn peppers(&self) -> &Peppers {
         &self.peppers
@@ -300,7 +300,7 @@ impl Stack {
         }
     }
 
-    /// All attempt counters that are not zero, by partition key. They include the counters of tries at mailed digits.
+    /// All attempt counters that are not zero, by partition key. They include the counters of tries at emailed digits.
     ///
     /// # Panics
     /// When the table cannot be read.

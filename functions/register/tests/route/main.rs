@@ -177,7 +177,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
 
 /// The user can request the email later, so the account is created without it.
 #[tokio::test]
-async fn a_mail_that_cannot_be_requested_does_not_prevent_the_registration() {
+async fn an_email_that_cannot_be_requested_does_not_prevent_the_registration() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[("EMAIL_VERIFICATION", "required")]);

@@ -63,12 +63,13 @@ async fn neither_answer_nor_table_reveals_whether_an_address_is_taken() {
     assert!(mails[1].text.starts_with("Hello owner,"));
     // The second account was created nevertheless.
     assert_eq!(login(&bench, "username", "second").await, 200);
-    // In contrast, a taken name is refused.
+    // Unlike a taken address, a taken name is refused.
     let answer = bench.ask(registration("owner", "other@example.com")).await;
     assert_eq!((status(&answer), &body(&answer)["code"]), (409, &json!("already_exists")));
 }
 
-/// If two accounts register with the same address, the first to confirm it gets it, even if it registered second.
+/// If two accounts register with the same address, the first to confirm the address gets it, even if it registered
+/// second.
 #[tokio::test]
 async fn an_address_belongs_to_the_account_that_verifies_it() {
     let bench = bench().await;
@@ -99,7 +100,7 @@ async fn strangers_cannot_flood_an_address() {
 }
 
 #[tokio::test]
-async fn without_an_address_the_answer_is_the_same() {
+async fn a_registration_without_an_address_gets_the_same_answer() {
     let bench = bench().await;
     let without = bench.ask(json!({"username": "anybody", "password": PASSWORD})).await;
     let with = bench.ask(registration("somebody", "a@example.com")).await;

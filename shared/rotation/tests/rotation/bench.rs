@@ -186,7 +186,7 @@ impl Bench {
         public.map(|key| (key.kid().to_owned(), key.state)).collect()
     }
 
-    /// Signs a token with the key in use.
+    /// Signs a token with the current active key.
     pub(crate) async fn sign(&self) -> String {
         sign(&self.current().await, self.now())
     }
@@ -243,9 +243,9 @@ impl Bench {
         assert_eq!(states[keys.active().unwrap().kid()], KeyState::Active);
         assert_eq!(states[keys.next_kid().unwrap()], KeyState::Next);
         for key in &record.keys {
-            let own = keys.kids().any(|kid| kid == key.kid());
-            assert_eq!(key.state == KeyState::Retired, !own, "{key:?}");
-            assert_eq!(key.not_after.is_some(), !own, "{key:?}");
+            let in_use = keys.kids().any(|kid| kid == key.kid());
+            assert_eq!(key.state == KeyState::Retired, !in_use, "{key:?}");
+            assert_eq!(key.not_after.is_some(), !in_use, "{key:?}");
         }
     }
 }

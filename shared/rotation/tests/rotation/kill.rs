@@ -80,7 +80,7 @@ pub(crate) async fn kill_after(bench: &Bench, request: usize, by: ContinuedBy) {
     bench.assert_settled().await;
 }
 
-/// Kills after reads too, because the files are written between two reads of the table.
+/// Kills the rotation after reads too, because the files are written between two reads of the table.
 #[tokio::test]
 async fn a_rotation_that_is_killed_after_any_request_is_completed() {
     let bench = Bench::rotated().await;

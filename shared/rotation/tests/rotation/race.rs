@@ -35,18 +35,18 @@ fn assert_reports_concurrency(error: &RotationError) {
     );
 }
 
-/// How both rotations perform their first step.
+/// How much of their first step both rotations perform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Begin {
+enum FirstStep {
     /// The whole step.
-    Seeing,
-    /// Only its write, as if both had read before either wrote.
-    Blind,
+    Whole,
+    /// Only its write, as if both rotations had read before either wrote.
+    WriteOnly,
 }
 
-/// Lets two rotations take their steps in `order`. A rotation whose step is refused continues with the next one,
-/// which is the worst case.
-async fn interleave(bench: &Bench, order: [usize; 8], begin: Begin) {
+/// Lets two rotations take their steps in `order`. A rotation takes its later steps even if a step is refused, which
+/// is the worst case.
+async fn interleave(bench: &Bench, order: [usize; 8], first: FirstStep) {
     let in_use = bench.versions().secret().current().await.ok();
     let planned = |token: &str| {
         let in_use = in_use.as_ref().unwrap();
@@ -58,7 +58,7 @@ async fn interleave(bench: &Bench, order: [usize; 8], begin: Begin) {
     for actor in order {
         let (step, token) =
             (*remaining[actor].next().unwrap(), token(u32::try_from(actor).unwrap()));
-        if step == Step::CreateSecret && begin == Begin::Blind {
+        if step == Step::CreateSecret && first == FirstStep::WriteOnly {
             bench.versions().put_pending(&planned(&token)).await.unwrap();
         } else if let Err(error) = bench.rotation().step(step, &token).await {
             assert_reports_concurrency(&error);
@@ -73,15 +73,15 @@ async fn interleave(bench: &Bench, order: [usize; 8], begin: Begin) {
 async fn two_rotations_interleaved_in_any_order_leave_one_active_key() {
     assert_eq!(orders().len(), 35);
     let bench = Bench::new().await;
-    for begin in [Begin::Seeing, Begin::Blind] {
+    for first in [FirstStep::Whole, FirstStep::WriteOnly] {
         for order in orders() {
             bench.begin_anew().await;
             let before = bench.current().await;
             let signed = bench.sign().await;
-            interleave(&bench, order, begin).await;
+            interleave(&bench, order, first).await;
             bench.assert_usable().await;
             let after = bench.current().await;
-            let context = format!("{begin:?} {order:?}");
+            let context = format!("{first:?} {order:?}");
             assert_eq!(Some(after.active().unwrap().kid()), before.next_kid(), "{context}");
             assert!(bench.accepts(&signed).await, "{context}");
             bench.assert_nowhere(&active(&before).1).await;
@@ -98,7 +98,7 @@ async fn two_first_rotations_interleaved_in_any_order_leave_one_active_key() {
     let bench = Bench::new().await;
     for order in orders() {
         bench.forget().await;
-        interleave(&bench, order, Begin::Seeing).await;
+        interleave(&bench, order, FirstStep::Whole).await;
         bench.assert_settled().await;
         bench.wait(LEAD);
         bench.rotate(&Plan::Rotate).await.unwrap();
@@ -155,7 +155,8 @@ pub(crate) async fn overtake_at_every_request(bench: &Bench, slow: &Plan, quick:
     unreachable!("a rotation makes finitely many requests")
 }
 
-/// Lets a rotation overtake a revocation of the active key, or the other way round, before each request in turn.
+/// Lets a rotation overtake a revocation of the active key, or a revocation overtake a rotation, before each request of
+/// the slower one in turn.
 pub(crate) async fn overtake_a_revocation_at_every_request(
     bench: &Bench,
     revocation_is_slow: bool,

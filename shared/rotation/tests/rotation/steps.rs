@@ -32,8 +32,8 @@ async fn a_step_of_a_rotation_that_has_not_begun_is_refused() {
     for bench in [Bench::new().await, Bench::rotated().await] {
         let before = (bench.stored().await, bench.record().await);
         for step in &STEPS[1..] {
-            let taken = bench.rotation().step(*step, &token(1)).await;
-            assert!(matches!(taken, Err(RotationError::Superseded)), "{step:?}: {taken:?}");
+            let result = bench.rotation().step(*step, &token(1)).await;
+            assert!(matches!(result, Err(RotationError::Superseded)), "{step:?}: {result:?}");
         }
         assert_eq!((bench.stored().await, bench.record().await), before);
     }
@@ -76,7 +76,7 @@ async fn a_manual_rotation_completes_an_interrupted_one() {
     }
 }
 
-/// The first version of a secret in Secrets Manager behaves like this.
+/// Secrets Manager puts the first version of a secret into use when it creates it.
 #[tokio::test]
 async fn a_version_that_is_in_use_from_its_creation_is_published_by_its_steps() {
     let bench = Bench::new().await;
@@ -94,12 +94,12 @@ async fn a_version_that_is_both_pending_and_in_use_blocks_nothing() {
     let bench = Bench::rotated().await;
     let pending = bench.stack.signing_keys().with_extension("json.pending");
     bench.rotation().step(Step::CreateSecret, &token(1)).await.unwrap();
-    let left = std::fs::read(&pending).unwrap();
+    let leftover = std::fs::read(&pending).unwrap();
     for step in STEPS {
         bench.rotation().step(step, &token(1)).await.unwrap();
     }
     assert!(!pending.exists());
-    std::fs::write(&pending, left).unwrap();
+    std::fs::write(&pending, leftover).unwrap();
     bench.wait(LEAD);
     for step in STEPS {
         bench.rotation().step(step, &token(2)).await.unwrap();

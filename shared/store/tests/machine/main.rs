@@ -70,8 +70,8 @@ fn answers_and_stored_sessions_match_the_model() {
     let tally =
         run::<Unmodified>(&mut TestRunner::new(config)).unwrap_or_else(|why| panic!("{why}"));
     println!("{tally:#?}");
-    // Four answers for a live session, three for an ended one, one for reuse, and one for a token
-    // that is ahead.
+    // Four answers for a live session, three for an ended one, one for reuse, and one for a token that is ahead of its
+    // session.
     assert_eq!(tally.len(), 9, "not every kind of answer was given: {tally:?}");
 }
 

@@ -25,7 +25,7 @@ const MANY: usize = 100;
 /// A variant of `store`, unmodified or defective.
 pub(crate) trait Implementation {
     /// The number of seconds by which the grace period exceeds the model's.
-    const GRACE: i64 = 0;
+    const EXTRA_GRACE_SECONDS: i64 = 0;
     /// The fault that replaces every [`Fault::None`].
     const DEFAULT_FAULT: Fault = Fault::None;
 }
@@ -43,7 +43,7 @@ impl Implementation for WithoutConditions {
 /// `store` with a grace period that is one second longer.
 pub(crate) struct LongerGrace;
 impl Implementation for LongerGrace {
-    const GRACE: i64 = 1;
+    const EXTRA_GRACE_SECONDS: i64 = 1;
 }
 
 /// Compares an implementation with the model.
@@ -80,7 +80,7 @@ impl<I: Implementation> StateMachineTest for Machine<I> {
         let client = with_short_backoff(&stack.faulty_client(&faults));
         let env = Env::from_iter(
             [
-                ("REFRESH_GRACE_SECONDS", GRACE.as_secs() + I::GRACE),
+                ("REFRESH_GRACE_SECONDS", GRACE.as_secs() + I::EXTRA_GRACE_SECONDS),
                 ("SESSION_IDLE_SECONDS", IDLE.as_secs()),
                 ("SESSION_ABSOLUTE_SECONDS", ABSOLUTE.as_secs()),
                 ("SESSIONS_PER_ACCOUNT", i64::try_from(SESSIONS).unwrap()),
@@ -189,7 +189,7 @@ async fn register(stack: &Stack, model: &Model) -> UserId {
     account.id
 }
 
-/// Copies a client with a shorter pause before retries.
+/// Copies a client and shortens its pauses before retries.
 fn with_short_backoff(client: &Client) -> Client {
     let retries = client.config().retry_config().unwrap().clone();
     let retries = retries.with_initial_backoff(Duration::from_millis(1));

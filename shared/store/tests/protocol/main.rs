@@ -22,7 +22,7 @@
 //! lost. If several clients share a token store, a client that was inactive for longer must take the newest token
 //! from the store, and a late answer must not replace a newer token in it.
 //!
-//! A client that presents a superseded token one tick later can lose the session.
+//! If a client presents a superseded token even one tick after this limit, it can lose the session.
 //!
 //! # Limits of any such protocol
 //!

@@ -293,7 +293,7 @@ async fn a_change_that_may_have_happened_is_not_sent_again_without_its_notice() 
 /// If the database refuses the notice or cancels the transaction, no earlier attempt has succeeded.
 #[tokio::test]
 async fn a_change_that_has_not_happened_is_made_without_its_notice() {
-    let canceled = Fault::Cancelled(&["None", "None", "None", "ThrottlingError"]);
+    let canceled = Fault::Canceled(&["None", "None", "None", "ThrottlingError"]);
     for script in [
         &[Fault::AccessDenied][..],
         &[Fault::Lost, Fault::AccessDenied],

@@ -41,7 +41,7 @@ impl Bench {
         Rotations::new(&self.stack.users(), self.stack.client(), self.stack.limits(), grace())
     }
 
-    fn faulty(&self, faults: &Faults) -> Rotations {
+    fn faulty_rotations(&self, faults: &Faults) -> Rotations {
         let client = self.stack.faulty_client(faults);
         Rotations::new(&self.stack.users(), client, self.stack.limits(), grace())
     }
@@ -62,7 +62,7 @@ impl Bench {
         let faults = Faults::together(racers, fault);
         let now = SystemClock.now();
         let tasks = (0..racers).map(|_| {
-            let rotations = self.faulty(&faults);
+            let rotations = self.faulty_rotations(&faults);
             let rotation = self.rotation(session, 0);
             tokio::spawn(async move { rotations.refresh(rotation, now).await.unwrap() })
         });
@@ -79,7 +79,7 @@ fn rotated(results: &[Refreshed]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn only_one_of_twenty_concurrent_refreshes_rotates_and_all_get_its_successor() {
+async fn only_one_of_twenty_concurrent_refreshes_rotates_and_all_get_the_successor() {
     let bench = Bench::start().await;
     let session = bench.begin().await;
     let results = bench.race(session, 20, Fault::None).await;
@@ -102,14 +102,14 @@ async fn without_the_condition_all_concurrent_refreshes_rotate() {
 
 /// No session survives a logout, whether the logout or a refresh comes first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_logout_that_races_refreshes_leaves_nothing() {
+async fn a_logout_that_races_refreshes_ends_the_session() {
     let bench = Bench::start().await;
     for round in 0..50 {
         let session = bench.begin().await;
         let faults = Faults::together(4, Fault::None);
         let now = SystemClock.now();
         let refreshes = (0..3).map(|_| {
-            let rotations = bench.faulty(&faults);
+            let rotations = bench.faulty_rotations(&faults);
             let rotation = bench.rotation(session, 0);
             tokio::spawn(async move { drop(rotations.refresh(rotation, now).await.unwrap()) })
         });
@@ -137,7 +137,8 @@ async fn a_retry_after_a_lost_answer_gets_the_successor() {
         let session = bench.begin().await;
         let faults = Faults::script(&vec![Fault::LostAnswer; lost]);
         let now = SystemClock.now();
-        let refreshed = bench.faulty(&faults).refresh(bench.rotation(session, 0), now).await;
+        let refreshed =
+            bench.faulty_rotations(&faults).refresh(bench.rotation(session, 0), now).await;
         let Refreshed::Live(live, judgement) = refreshed.unwrap() else { panic!("lost {lost}") };
         assert_eq!((live.chain.counter, judgement), (1, Judgement::Successor));
         assert_eq!(faults.requests(), lost + 1);
@@ -152,7 +153,8 @@ async fn an_outage_changes_nothing_and_is_reported() {
     for fault in [Fault::Throttled, Fault::ServerError, Fault::Lost] {
         let faults = Faults::always(fault);
         let now = SystemClock.now();
-        let refreshed = bench.faulty(&faults).refresh(bench.rotation(session, 0), now).await;
+        let refreshed =
+            bench.faulty_rotations(&faults).refresh(bench.rotation(session, 0), now).await;
         assert!(refreshed.is_err(), "{fault:?}");
         assert_eq!(bench.stored(session).await, before, "{fault:?}");
     }

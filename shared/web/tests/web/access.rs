@@ -53,6 +53,7 @@ impl Bench {
         }
     }
 
+    /// The outcome on a checked route if the account check has this result.
     async fn checked(&self, finding: Finding) -> (i64, String) {
         let route = ByAccount::new(&self.forge, &self.clock, finding);
         outcome(&ask(&route, &self.token()).await)

@@ -186,7 +186,7 @@ async fn a_duplicate_member_name_is_refused() {
 }
 
 #[tokio::test]
-async fn nesting_is_bounded() {
+async fn deep_nesting_is_refused() {
     let nested = |open: &str, close: &str, depth: usize| {
         format!(r#"{{"a":{}1{}}}"#, open.repeat(depth), close.repeat(depth))
     };

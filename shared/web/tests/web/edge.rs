@@ -110,6 +110,7 @@ async fn a_request_without_exactly_one_viewer_address_is_refused() {
     }
 }
 
+/// The edge secret is derived from a pepper, so there are two secrets while peppers are rotated.
 #[tokio::test]
 async fn both_edge_secrets_are_accepted_while_a_pepper_is_rotated() {
     let both = trusted(&format!("{DIGEST},{OTHER_DIGEST}"));

@@ -11,7 +11,7 @@ use testkit::privilege::{Roles, authorizations};
 use super::account::AwsAccount;
 use super::stack::Deployed;
 use crate::journeys::PASSWORD;
-use crate::journeys::mails::NEW;
+use crate::journeys::mails::NEW_PASSWORD;
 
 /// The authorizer reads the caller's account and session, and admits the caller.
 pub(crate) async fn the_authorizer_admits(deployed: &Deployed<'_>) {
@@ -50,7 +50,7 @@ pub(crate) async fn only_allowed_origins_read_answers(deployed: &Deployed<'_>, a
     }
 }
 
-/// A session beyond the account's limit ends the oldest session.
+/// A new session beyond the account's limit ends the oldest one.
 pub(crate) async fn a_further_session_ends_the_oldest(deployed: &Deployed<'_>) {
     assert_eq!(deployed.register("collector").await.status, 201);
     let first = deployed.sign_in("collector").await;
@@ -60,7 +60,7 @@ pub(crate) async fn a_further_session_ends_the_oldest(deployed: &Deployed<'_>) {
     assert_eq!(deployed.refresh(&first.refresh).await.status, 401);
 }
 
-/// An invitation is valid once, and registration requires one from then on.
+/// After a deployment with `Registration=invite`, only a user with an invitation can register.
 pub(crate) async fn registration_requires_an_invitation(deployed: &Deployed<'_>) {
     deployed.account().deploy("Registration=invite");
     let admin = deployed.login("root").await;
@@ -87,7 +87,12 @@ pub(crate) async fn changes_from_unknown_networks(deployed: &Deployed<'_>) {
             json!({"password": PASSWORD, "new_email": "u@travel.example.com"}),
             202,
         ),
-        (78, "/auth/password", json!({"current_password": PASSWORD, "new_password": NEW}), 200),
+        (
+            78,
+            "/auth/password",
+            json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD}),
+            200,
+        ),
     ] {
         let elsewhere = std::net::Ipv4Addr::new(127, 0, 0, network);
         let request = deployed.request_from(elsewhere, reqwest::Method::POST, path);

@@ -102,7 +102,7 @@ async fn cargo_lambda_invoke_works_at_the_same_port() {
     assert!(message.contains("access_token"), "{message}");
 }
 
-/// The kernel ends all functions when their server is killed, even a stopped function.
+/// The kernel ends all functions when their server is killed, even functions that a signal has stopped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_leaves_no_process() {
     let server = Server::start(&["--db", "memory"]);

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::server::{MANY_INSTANCES, Server};
-use crate::journeys::mails::{NEW, last, login, mails, register, spoofed};
+use crate::journeys::mails::{NEW_PASSWORD, last, login, mails, register, spoofed};
 use crate::journeys::{Answer, INSTANCES, PASSWORD, RunningApi, Tokens, concurrently};
 use testkit::Received;
 
@@ -29,7 +29,7 @@ async fn only_five_of_a_thousand_tries_at_digits_are_checked() {
 
     let guess = async |n: u32, code: String| {
         let from = Ipv4Addr::new(127, 0, 1, u8::try_from(n % 200).unwrap() + 1);
-        let body = json!({"email": "rosa@example.com", "code": code, "new_password": NEW});
+        let body = json!({"email": "rosa@example.com", "code": code, "new_password": NEW_PASSWORD});
         let request = server.request_from(from, Method::POST, "/auth/password/reset");
         let request = request.header("content-type", "application/json").body(body.to_string());
         server.send(request).await
@@ -50,9 +50,9 @@ async fn only_five_of_a_thousand_tries_at_digits_are_checked() {
     let late = guess(7, mail.digits().unwrap().to_owned()).await;
     assert_eq!(late.short(), "400 invalid_code", "the right digits come too late");
     assert_eq!(login(&server, "username", "rosa", PASSWORD).await.status, 200);
-    let reset = json!({"token": mail.token().unwrap(), "new_password": NEW});
+    let reset = json!({"token": mail.token().unwrap(), "new_password": NEW_PASSWORD});
     assert_eq!(server.post("/auth/password/reset", &reset).await.status, 204);
-    assert_eq!(login(&server, "username", "rosa", NEW).await.status, 200);
+    assert_eq!(login(&server, "username", "rosa", NEW_PASSWORD).await.status, 200);
 }
 
 /// Sends a request directly to the dev server's database.
@@ -119,7 +119,7 @@ async fn stream(server: &Server) -> Vec<Value> {
 async fn no_code_token_or_password_is_stored_in_plaintext() {
     const DOMAIN: &str = "example.com";
     let server = Server::start(&["--db", "memory", "--env", "EMAIL_VERIFICATION=required"]);
-    let mut secrets = vec![PASSWORD.to_owned(), NEW.to_owned()];
+    let mut secrets = vec![PASSWORD.to_owned(), NEW_PASSWORD.to_owned()];
     let mail_secrets = |mail: &Received| {
         let token = mail.token().map(str::to_owned);
         let mac = token.as_ref().map(|token| token.rsplit_once('.').unwrap().1.to_owned());
@@ -163,9 +163,9 @@ async fn no_code_token_or_password_is_stored_in_plaintext() {
     assert!(waiting.0.iter().any(|item| item["sk"]["S"] == "MAIL"), "no email is waiting");
     signal(Signal::CONT);
     let mail = last(&server, DOMAIN, 4).await;
-    let reset = json!({"token": mail.token().unwrap(), "new_password": NEW});
+    let reset = json!({"token": mail.token().unwrap(), "new_password": NEW_PASSWORD});
     assert_eq!(server.post("/auth/password/reset", &reset).await.status, 204);
-    let third = Tokens::of(&login(&server, "username", "rosa", NEW).await);
+    let third = Tokens::of(&login(&server, "username", "rosa", NEW_PASSWORD).await);
 
     secrets.extend(mails(&server, DOMAIN, 5).await.iter().flat_map(mail_secrets).flatten());
     secrets.extend([&first, &second, &third].into_iter().flat_map(token_secrets));

@@ -18,14 +18,14 @@ use crate::journeys::{Api, RunningApi};
 /// Options for tests of concurrent requests, which allow `INSTANCES` instances of each function.
 pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
 
-/// The maximum number of rounds of requests to start all instances. How many requests of a round overlap depends on
-/// the machine.
-const MOST_ROUNDS: usize = 50;
+/// The maximum number of rounds of requests to start all instances. One round may not be enough, because only requests
+/// that overlap start another instance.
+const MAX_ROUNDS: usize = 50;
 
 /// The server that most tests share. It ends when this process ends and thereby closes the server's standard input.
 pub(super) fn shared() -> &'static Server {
-    // All tests send their requests from one network and exceed its usual limits. The long grace period lets a slow
-    // machine retry a refresh.
+    // All tests send their requests from one network, more than the default limits allow. The long grace period lets a
+    // slow machine retry a refresh.
     const FREE: [&str; 8] = [
         "--env",
         "THROTTLE_REGISTER_FREE=100000",
@@ -92,7 +92,7 @@ impl Server {
         self.end(rustix::process::Signal::TERM).0
     }
 
-    /// Ends the server by a signal, waits for it, and returns its local state.
+    /// Ends the server with a signal, waits for it, and returns its local state.
     pub(super) fn end(mut self, signal: rustix::process::Signal) -> (ExitStatus, TempDir) {
         rustix::process::kill_process(self.pid(), signal).unwrap();
         (self.child.wait().unwrap(), self.local)
@@ -115,7 +115,7 @@ impl Server {
             if running >= instances {
                 return;
             }
-            assert!(number < MOST_ROUNDS, "{running} instances of {name} run");
+            assert!(number < MAX_ROUNDS, "{running} instances of {name} run");
             round(number).await;
         }
     }

@@ -9,7 +9,8 @@ use testkit::Received;
 
 use super::{Answer, PASSWORD, RunningApi, Tokens};
 
-pub(crate) const NEW: &str = "a longer walk along the coast";
+/// The password that replaces [`PASSWORD`].
+pub(crate) const NEW_PASSWORD: &str = "a longer walk along the coast";
 
 /// The time that an email may take to arrive on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -106,12 +107,12 @@ pub(crate) async fn a_password_and_an_address_change_by_mail(server: &impl Runni
     let mail = last(server, DOMAIN, 2).await;
     assert_eq!(mail.to, "rosa@reset.example.com");
     let token = follow(server, &mail, "reset-password").await;
-    let reset = json!({"token": token, "new_password": NEW});
+    let reset = json!({"token": token, "new_password": NEW_PASSWORD});
     assert_eq!(spoofed(server, "/auth/password/reset", &reset, None).await.status, 204);
     assert_eq!(server.post("/auth/password/reset", &reset).await.short(), "400 invalid_code");
     assert_eq!(server.get("/auth/me", Some(&access)).await.status, 401, "all sessions have ended");
     assert_eq!(login(server, "email", "rosa@reset.example.com", PASSWORD).await.status, 401);
-    let tokens = Tokens::of(&login(server, "email", "rosa@reset.example.com", NEW).await);
+    let tokens = Tokens::of(&login(server, "email", "rosa@reset.example.com", NEW_PASSWORD).await);
     assert!(last(server, DOMAIN, 3).await.subject.ends_with("your password has been changed"));
 
     // Reset the password again with the digits, then change it.
@@ -123,13 +124,13 @@ pub(crate) async fn a_password_and_an_address_change_by_mail(server: &impl Runni
     assert_eq!(server.refresh(&tokens.refresh).await.short(), "401 invalid_token");
     mails(server, DOMAIN, 5).await;
     let access = server.login("rosa-1").await;
-    let change = json!({"current_password": PASSWORD, "new_password": NEW});
+    let change = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
     let changed = spoofed(server, "/auth/password", &change, Some(&access)).await;
     assert_eq!(changed.status, 200);
     assert!(last(server, DOMAIN, 6).await.subject.ends_with("your password has been changed"));
 
     // Sign in from a new network.
-    let body = json!({"username": "rosa-1", "password": NEW}).to_string();
+    let body = json!({"username": "rosa-1", "password": NEW_PASSWORD}).to_string();
     let elsewhere = server.request_from(Ipv4Addr::new(127, 0, 0, 9), Method::POST, "/auth/login");
     let elsewhere = elsewhere.header("content-type", "application/json").body(body);
     assert_eq!(server.send(elsewhere).await.status, 200);
@@ -146,7 +147,12 @@ pub(crate) async fn a_password_and_an_address_change_by_mail(server: &impl Runni
 }
 
 /// Requests an email with a code that confirms the account's own address, and returns this email.
-async fn last_for(server: &impl RunningApi, access: &str, domain: &str, count: usize) -> Received {
+async fn confirmation_mail(
+    server: &impl RunningApi,
+    access: &str,
+    domain: &str,
+    count: usize,
+) -> Received {
     let sent = spoofed(server, "/auth/email/verify/send", &json!({}), Some(access)).await;
     assert_eq!(sent.status, 202);
     last(server, domain, count).await
@@ -166,8 +172,8 @@ pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Run
     const DOMAIN: &str = "change.example.com";
     assert_eq!(register(server, "rosa-2", "old@change.example.com").await.status, 201);
     let access = server.login("rosa-2").await;
-    // Only a confirmed address gets notices. Confirm this one with the digits, as a person types them.
-    confirm(server, &access, &last_for(server, &access, DOMAIN, 1).await).await;
+    // Only a confirmed address gets notices. Confirm this one with the digits, as a person would type them.
+    confirm(server, &access, &confirmation_mail(server, &access, DOMAIN, 1).await).await;
     let change = async |new: &str| {
         let body = json!({"password": PASSWORD, "new_email": new});
         let answer = spoofed(server, "/auth/email/change", &body, Some(&access)).await;
@@ -210,7 +216,8 @@ pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Run
     assert_eq!(login(server, "email", "new@change.example.com", PASSWORD).await.status, 200);
     assert_eq!(login(server, "email", "old@change.example.com", PASSWORD).await.status, 401);
 
-    // Another account claims the unconfirmed address. The earlier code is still valid, but must not take it back.
+    // Another account claims the unconfirmed address. The earlier code is still valid, but must not take the address
+    // from that account.
     assert_eq!(register(server, "other-2", "unconfirmed@change.example.com").await.status, 201);
     let late = json!({"token": unconfirmed.token().unwrap()});
     assert_eq!(server.post("/auth/email/verify", &late).await.short(), "409 already_exists");
@@ -219,7 +226,7 @@ pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Run
     // If another account already has the address, the answer is the same and no code is sent. The other account's owner
     // gets an email if the address is confirmed.
     let other = server.login("other-2").await;
-    confirm(server, &other, &last_for(server, &other, DOMAIN, 7).await).await;
+    confirm(server, &other, &confirmation_mail(server, &other, DOMAIN, 7).await).await;
     change("UNCONFIRMED@change.example.com").await;
     let received = mails(server, DOMAIN, 9).await;
     let notice = last_to(&received, "unconfirmed@change.example.com");

@@ -107,8 +107,8 @@ impl<I: Invoker> Gateway<I> {
             return Err(Refusal::Headers);
         }
         if let Some(function) = invoked(&parts.method, parts.uri.path()) {
-            // On AWS, a page can invoke a function only through API Gateway. The API's own routes accept every
-            // `Host`: they trust only a token, and tests show that they ignore the header.
+            // A web page of another site must not invoke a function directly. On AWS, it could not, because Lambda
+            // requires signed requests. The routes of the API accept every `Host`, because they trust only tokens.
             loopback::check(&parts, port)?;
             let body = loopback::collect(body, MAX_BODY_BYTES).await?;
             return Ok(invocation(self.invoker.invoke(function, body).await));
