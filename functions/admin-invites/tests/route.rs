@@ -40,7 +40,7 @@ async fn every_event_file_gets_its_recorded_answer() {
 }
 
 #[tokio::test]
-async fn an_invitation_is_valid_once_and_stored_as_a_mac() {
+async fn an_invitation_can_be_used_once_and_is_stored_only_as_a_mac() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let env = stack.env_with(&[("REGISTRATION", "invite")]);
@@ -130,7 +130,7 @@ async fn the_guard_refuses_every_bad_token() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_at_once() {
+async fn every_missing_setting_is_reported_together() {
     let error =
         Service::<AdminInvitesRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());

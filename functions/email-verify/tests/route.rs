@@ -152,7 +152,7 @@ async fn a_used_link_still_succeeds_long_afterwards() {
 /// A known network is exempt from the limit on guesses at a name. A later owner of the address must not inherit
 /// the previous owner's networks.
 #[tokio::test]
-async fn changing_the_address_forgets_the_networks_known_under_it() {
+async fn changing_the_address_forgets_its_known_networks() {
     let bench = Bench::start(Some("old@example.com")).await;
     let account = bench.stack.confirm(&bench.account).await;
     let settings = bench.stack.env().settings::<(throttle::Config, PeppersSecret)>();
@@ -218,8 +218,8 @@ async fn an_old_address_that_was_never_confirmed_gets_no_notice() {
     assert!(mails.iter().all(|mail| mail.to == "new@example.com"), "{mails:?}");
 }
 
-/// Digits require a signed-in account. Without one, they would confirm the address for the account that requested
-/// the latest email, even if that account is a stranger's.
+/// The six digits in the email are accepted only from a signed-in user. Otherwise they would confirm the address for
+/// the account that requested the latest email, even if that account is a stranger's.
 #[tokio::test]
 async fn digits_without_a_session_confirm_nothing() {
     let bench = Bench::start(None).await;
@@ -234,7 +234,7 @@ async fn digits_without_a_session_confirm_nothing() {
 }
 
 #[tokio::test]
-async fn an_address_taken_since_the_mail_was_sent_is_not_claimed() {
+async fn a_link_does_not_claim_an_address_taken_in_the_meantime() {
     let bench = Bench::start(Some("old@example.com")).await;
     let mail = bench.mail("new@example.com").await;
     let user = NewUser { username: "other", email: Some("new@example.com"), roles: &[] };
@@ -279,7 +279,7 @@ async fn an_unreachable_database_causes_a_503() {
     assert_eq!(status(&answer(&route, event(load("email-verify"))).await), 503);
 }
 
-/// An outage does not use up the code.
+/// After an outage, the code is still valid.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_no_limit() {
     for call in 0.. {
@@ -303,7 +303,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_at_once() {
+async fn every_missing_setting_is_reported_together() {
     let started = Service::<EmailVerifyRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }

@@ -117,7 +117,7 @@ async fn a_change_sets_the_password_and_ends_all_other_sessions() {
     let new = tokens["access_token"].as_str().unwrap();
     assert!(bench.is_valid(new).await);
     let refresh = tokens["refresh_token"].as_str().unwrap();
-    // The new password was set in the account's current epoch, so a login finds the account.
+    // The password is stored with the account's current epoch. Otherwise, a login would not find the account.
     let name = Presented::Username(bench.account.username.canonical().clone());
     let logins = bench.stack.logins();
     let credential = logins.credential(&name).await.unwrap().unwrap();
@@ -188,7 +188,7 @@ async fn a_wrong_password_changes_nothing_and_is_throttled_as_at_login() {
 }
 
 #[tokio::test]
-async fn a_new_password_must_follow_the_rules_and_all_errors_are_reported_at_once() {
+async fn a_new_password_must_follow_the_rules_and_all_errors_are_reported_together() {
     let bench = Bench::start().await;
     let token = bench.token().await;
     let long = "x".repeat(1_025);
@@ -273,7 +273,7 @@ async fn an_unreachable_database_causes_a_503() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_at_once() {
+async fn every_missing_setting_is_reported_together() {
     let started =
         Box::pin(Service::<PasswordChangeRoute>::open(&Env::default(), &World::system())).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());

@@ -63,7 +63,7 @@ async fn every_event_file_gets_its_recorded_answer() {
     }
 }
 
-/// Both requests write the same kinds of items. None of the items contains a code.
+/// Requests for a known and for an unknown address write the same kinds of items, none of which contains a code.
 #[tokio::test]
 async fn neither_answer_nor_table_reveals_whether_an_account_has_the_address() {
     let (known, unknown) = (Bench::start().await, Bench::start().await);
@@ -156,7 +156,7 @@ async fn an_unreachable_database_causes_a_503() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_at_once() {
+async fn every_missing_setting_is_reported_together() {
     let started = Service::<PasswordForgotRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }

@@ -329,7 +329,7 @@ async fn only_the_documented_body_is_accepted() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_at_once() {
+async fn every_missing_setting_is_reported_together() {
     let cold_start = async |env: Env| {
         Service::<RefreshRoute>::open(&env, &World::system()).await.err().unwrap().to_string()
     };
@@ -384,7 +384,7 @@ async fn a_refresh_that_races_the_end_of_all_sessions_does_not_revive_its_sessio
 
 /// Ending a thief's session matters more than notifying the owner.
 #[tokio::test]
-async fn a_reused_session_ends_even_if_its_notice_cannot_be_written() {
+async fn reuse_ends_a_session_even_if_the_notice_cannot_be_written() {
     for fault in [Fault::AccessDenied, Fault::ServerError, Fault::Lost] {
         let mut bench = Bench::start().await;
         let interceptor = Interceptor::of(&bench.stack).await;

@@ -192,7 +192,7 @@ async fn without_a_key_set_every_request_reads_until_one_succeeds() {
 }
 
 #[tokio::test]
-async fn a_clock_set_back_neither_preserves_a_set_nor_stops_reads() {
+async fn setting_the_clock_back_neither_preserves_old_keys_nor_stops_reads() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     bench.wait(-3600);
@@ -208,7 +208,7 @@ async fn a_clock_set_back_neither_preserves_a_set_nor_stops_reads() {
 }
 
 #[tokio::test]
-async fn a_clock_set_far_ahead_only_causes_a_read() {
+async fn setting_the_clock_far_ahead_only_causes_a_read() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     bench.wait(1_000_000_000);
@@ -267,7 +267,7 @@ async fn a_published_set_round_trips_without_private_members() {
 
 /// If two writers have read the same set, only one of them can publish. The other must read again.
 #[tokio::test]
-async fn publishing_over_an_unseen_key_set_is_refused() {
+async fn only_the_key_set_that_was_read_can_be_replaced() {
     let bench = Bench::start().await;
     let table = bench.stack.keys_table();
     let seen = table.record().await.unwrap();
@@ -275,7 +275,7 @@ async fn publishing_over_an_unseen_key_set_is_refused() {
     let late = table.publish(&seen, &[], "two").await;
     assert!(matches!(late, Err(KeysError::Conflict)), "{late:?}");
     assert_eq!(table.record().await.unwrap().version, "one");
-    // The same holds if both have read an empty table.
+    // The same is true if both writers have read an empty table.
     let nothing = keys::Record::default();
     let late = table.publish(&nothing, &[], "three").await;
     assert!(matches!(late, Err(KeysError::Conflict)), "{late:?}");
@@ -300,7 +300,7 @@ async fn the_epoch_is_read_with_the_keys_and_never_lowered() {
 }
 
 #[tokio::test]
-async fn an_expired_key_is_not_published() {
+async fn an_expired_key_is_unknown() {
     let bench = Bench::start().await;
     let table = bench.stack.keys_table();
     let mut record = table.record().await.unwrap();

@@ -42,7 +42,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Starts with a counter that no other test uses.
+    /// No other test may use `counter`.
     fn new(counter: usize) -> Self {
         Self::with_cache(counter, CacheSeconds::default())
     }
@@ -231,7 +231,7 @@ async fn a_secret_that_is_unreadable_at_first_is_read_when_it_becomes_readable()
 }
 
 #[tokio::test]
-async fn a_clock_set_back_neither_preserves_a_value_nor_stops_reads() {
+async fn setting_the_clock_back_neither_preserves_a_value_nor_stops_reads() {
     let bench = Bench::new(7);
     bench.assert_value("first").await;
     bench.put("second");

@@ -142,7 +142,8 @@ fn logs_expire_after_the_configured_time() {
     assert_eq!(kept, ["LogRetentionDays", "LogRetentionDays"]);
 }
 
-/// Emails are sent in order, so one that keeps failing must be retried, abandoned in time, and reported by an alarm.
+/// Emails are sent in order, so one that keeps failing blocks the rest. It is retried, given up after a day, and
+/// reported by an alarm.
 #[test]
 fn no_email_is_lost_silently() {
     let resources = resources();
@@ -151,7 +152,7 @@ fn no_email_is_lost_silently() {
     let (timeout, batch) = (&mailer["Properties"]["Timeout"], &source["BatchSize"]);
     let needed = batch.as_u64().unwrap() * mailer::MAIL_DEADLINE.as_secs();
     assert!(timeout.as_u64().unwrap() > needed, "{timeout} s for {needed} s");
-    // A notice is of no use after a day.
+    // After a day, an email is no longer useful.
     assert_eq!(source["MaximumRecordAgeInSeconds"], 24 * 60 * 60);
     assert_eq!(source["FunctionResponseTypes"], serde_json::json!(["ReportBatchItemFailures"]));
     let queue = source["DestinationConfig"]["OnFailure"]["Destination"].as_str().unwrap();
@@ -181,10 +182,14 @@ fn mail_without_a_base_for_links_is_refused() {
     let template: Value = serde_saphyr::from_str(&text).unwrap();
     let rule = &template["Rules"]["MailHasLinks"]["Assertions"][0];
     let parts = rule["Assert"].as_array().unwrap();
-    assert_eq!(parts[0], serde_json::json!(["MailFrom", ""]), "mail is off");
-    assert_eq!(parts[1], serde_json::json!([["MailLinkBase", ""]]), "or links have a base");
+    assert_eq!(parts[0], serde_json::json!(["MailFrom", ""]), "the rule passes if mail is off");
+    assert_eq!(
+        parts[1],
+        serde_json::json!([["MailLinkBase", ""]]),
+        "the rule passes if links have a base"
+    );
     assert_eq!(rule["AssertDescription"], "MailFrom requires MailLinkBase");
-    // The parsed value has no tags, so `!And` would look the same.
+    // The parsed value contains no YAML tags, so `!And` instead of `!Or` would look the same. Compare the tags too.
     let (_, rule) = text.split_once("\n  MailHasLinks:\n").unwrap();
     let tags = rule.split([' ', '[', '\n']).filter(|word| word.starts_with('!')).take(6);
     assert_eq!(tags.collect::<Vec<_>>(), ["!Or", "!Equals", "!Ref", "!Not", "!Equals", "!Ref"]);

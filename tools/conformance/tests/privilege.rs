@@ -72,7 +72,7 @@ async fn everything() -> &'static (Tools, Roles) {
     static EVERYTHING_ONCE: OnceCell<(Tools, Roles)> = OnceCell::const_new();
     let translate = async || {
         let tools = tools().await;
-        let roles = of_the_template(&tools, &EVERYTHING);
+        let roles = template_roles(&tools, &EVERYTHING);
         (tools, roles)
     };
     EVERYTHING_ONCE.get_or_init(translate).await
@@ -82,7 +82,7 @@ async fn tools() -> Tools {
     Tools::install(&Project::here(), ToolSet::Test).await.unwrap()
 }
 
-fn of_the_template(tools: &Tools, parameters: &[(&str, &str)]) -> Roles {
+fn template_roles(tools: &Tools, parameters: &[(&str, &str)]) -> Roles {
     Roles::of(tools, &Project::here().template(), parameters).unwrap()
 }
 
@@ -138,17 +138,17 @@ async fn only_listed_functions_read_secrets() {
     let current: Context<'_> = &[(STAGE, "AWSCURRENT")];
     let pending: Context<'_> = &[(STAGE, "AWSPENDING")];
     let previous: Context<'_> = &[(STAGE, "AWSPREVIOUS")];
-    let by_id: Context<'_> = &[];
+    let by_version_id: Context<'_> = &[];
     let nobody = BTreeSet::new;
     let expected = [
         ("SigningKeys", current, BTreeSet::from(SIGNERS)),
         ("SigningKeys", pending, BTreeSet::from(["RotateKeysFunction"])),
         ("SigningKeys", previous, nobody()),
-        ("SigningKeys", by_id, nobody()),
+        ("SigningKeys", by_version_id, nobody()),
         ("Peppers", current, BTreeSet::from(PEPPER_READERS)),
         ("Peppers", pending, nobody()),
         ("Peppers", previous, nobody()),
-        ("Peppers", by_id, nobody()),
+        ("Peppers", by_version_id, nobody()),
     ];
     let read = |(secret, context, _): &(&'static str, Context<'static>, _)| {
         ("secretsmanager:GetSecretValue", *secret, *context)
@@ -198,10 +198,10 @@ async fn readers_cannot_read_password_hashes() {
 }
 
 #[tokio::test]
-async fn roles_have_only_policies_of_the_template() {
+async fn roles_have_only_policies_from_the_template() {
     let tools = tools().await;
     for parameters in [&[][..], &EVERYTHING] {
-        let roles = of_the_template(&tools, parameters);
+        let roles = template_roles(&tools, parameters);
         assert_eq!(roles.foreign().collect::<Vec<_>>(), []);
     }
 }
@@ -211,7 +211,7 @@ async fn traces_are_written_only_if_tracing_is_on() {
     let tools = tools().await;
     for (tracing, traces) in [(None, false), (Some("PassThrough"), false), (Some("Active"), true)] {
         let parameters: Vec<_> = tracing.map(|value| ("Tracing", value)).into_iter().collect();
-        let roles = of_the_template(&tools, &parameters);
+        let roles = template_roles(&tools, &parameters);
         let mut granted: BTreeMap<_, BTreeSet<_>> =
             roles.functions().map(|function| (function.to_owned(), BTreeSet::new())).collect();
         for grant in roles.grants().unwrap() {
@@ -323,7 +323,7 @@ Resources:
   Hidden: { Type: AWS::SecretsManager::Secret }
 "#;
 
-/// Calls that need every grant of [`SMALL`] except the one that `Some` adds.
+/// Calls that need every grant of [`SMALL`] except the one that the parameter `Some` adds.
 fn calls() -> BTreeSet<Authorization> {
     let get = |table: &str, key: &str| {
         let table = format!("my-stack-{table}-1");

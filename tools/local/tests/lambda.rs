@@ -1,4 +1,4 @@
-//! The local Lambda: how it passes work to instances, and what happens when they fail.
+//! Tests the local imitation of Lambda: how it passes work to instances, and what happens when they fail.
 //!
 //! A function here is a shell script that reports the address at which it should poll for work, and then sleeps. The
 //! test polls in its place, and so controls what the instance does and when.
@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 
-/// The script of a function whose instances the test plays. It reports the address at which it should poll for work.
+/// The script of a function. It reports the address at which it should poll for work, and the test polls in its place.
 const SCRIPT: &str = "echo \"$$ $AWS_LAMBDA_RUNTIME_API\" > \"$STARTED\"; exec sleep 600";
 
 /// A duration far longer than any test.
@@ -195,7 +195,7 @@ async fn an_instance_gets_events_with_a_deadline_and_is_reused() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_function_reaches_the_caller() {
+async fn a_functions_error_reaches_the_caller() {
     let mut bench = Bench::with_concurrency(1).await;
     let invoked = bench.invoke("{}");
     let instance = bench.instance().await;

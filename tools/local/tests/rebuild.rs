@@ -15,7 +15,7 @@ use local::lambda::{Lambda, LocalLambda, Program, Settings};
 use local::rebuild::{Sources, rebuild};
 use template::project::Project;
 
-/// A function that answers everything with `ANSWER`.
+/// A function that answers every event with `ANSWER`, a placeholder that `write` replaces.
 const SOURCE: &str = r#"
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! `cargo xtask passwords` as a person or a script uses it.
+//! Tests `cargo xtask passwords` as a person or a script uses it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -50,7 +50,7 @@ fn a_filter_is_built_from_several_files_and_queried() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("hashes.txt"), HASHES).unwrap();
-    // A byte order mark, a duplicate password, and one with a decomposed character.
+    // A byte order mark, a duplicate password, and a password with a decomposed character.
     fs::write(at("words.txt"), "\u{feff}hunter22\nhunter22\n\npassword\ncafe\u{301} am see")
         .unwrap();
     let files = ["filter", "hashes.txt", "words.txt"];
@@ -63,7 +63,7 @@ fn a_filter_is_built_from_several_files_and_queried() {
     let filter = at("local").join("breached-passwords.filter");
     let metadata = fs::metadata(&filter).unwrap();
     assert!(output.contains(&format!(" {} bytes", metadata.len())), "{output}");
-    // The user that runs a function does not own the layer's files, so every user must be able to read the filter.
+    // On Lambda, the user that runs a function does not own the filter, so every user must be able to read it.
     assert_eq!(metadata.permissions().mode() & 0o777, 0o644);
 
     let input = "password\nhunter22\nhunter23\ncaf\u{e9} am see\nPassword\n";

@@ -20,7 +20,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// Starts a stack with these parameters. Its clock is `ahead` of this machine's.
+    /// Starts a stack with these parameters. Its clock is ahead of this machine's by `ahead`.
     async fn start(parameters: &[(&str, &str)], ahead: SignedDuration) -> Self {
         let template = Template::read(&Project::here().template()).unwrap();
         let database = LocalDatabase::start(&Storage::Memory, &template.tables).await.unwrap();

@@ -1,4 +1,4 @@
-//! Least privilege: compares the grants of a template's functions with their calls.
+//! Checks least privilege: compares the grants of a template's functions with their calls.
 //!
 //! SAM's own translator creates the roles, including managed policies, and an independent IAM evaluator decides
 //! requests with these roles. This module also finds superfluous grants, which no evaluator reports: a grant is needed

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// A checkout with this program, but no tools.
+/// A checkout that contains `xtask`, but none of the tools that it runs.
 struct Checkout(TempDir);
 
 impl Checkout {
@@ -55,7 +55,7 @@ impl Checkout {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Writing may fail: without a command, the program exits without reading.
+        // Writing may fail, because `xtask` exits without reading if it gets no command.
         let _ = child.stdin.take().unwrap().write_all(b"a password");
         (child.id(), child.wait_with_output().unwrap())
     }
@@ -77,7 +77,7 @@ impl Checkout {
 }
 
 #[test]
-fn the_first_line_is_printed_before_cargo_runs() {
+fn xtask_reports_what_it_builds_before_cargo_runs() {
     let checkout = Checkout::new();
     let lines = checkout.error_lines(&["--local", "x y", "dev", "--port", "0"]);
     let building =
@@ -90,7 +90,7 @@ fn the_first_line_is_printed_before_cargo_runs() {
 
 /// Signals reach the tool because it is the same process.
 #[test]
-fn cargo_replaces_this_process_and_gets_its_streams() {
+fn cargo_replaces_xtask_and_gets_its_streams() {
     let checkout = Checkout::new();
     let script = "echo $$ ${CARGO_PKG_NAME-none} ${CARGO_MANIFEST_DIR-none}; cat; exit 7";
     let (pid, output) = checkout.xtask(&["admin", "create", "someone"], script);

@@ -131,7 +131,7 @@ async fn an_unreachable_database_causes_a_503() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_at_once() {
+async fn every_missing_setting_is_reported_together() {
     let cold_start = async |env: Env| {
         Service::<RegisterRoute>::open(&env, &World::system()).await.err().unwrap().to_string()
     };
@@ -193,6 +193,6 @@ async fn an_email_that_cannot_be_requested_does_not_prevent_the_registration() {
     assert_eq!(
         bench.outcome(registration).await,
         refused(409, &["already_exists"]),
-        "a taken name"
+        "the name is taken"
     );
 }

@@ -44,7 +44,7 @@ async fn missing_and_mistyped_members_are_named() {
 }
 
 #[tokio::test]
-async fn all_errors_are_reported_at_once_and_quote_no_input() {
+async fn all_errors_are_reported_together_and_quote_no_input() {
     let bench = Bench::start().await;
     let bad = json!({"username": "hush hush", "password": "hush".repeat(300), "email": "hush"});
     let answer = bench.ask(bad).await;

@@ -75,7 +75,7 @@ async fn end_to_end_the_first_version_of_a_secret_is_published() {
         bench.rotation().step(step, &token(1)).await.unwrap();
     }
     bench.assert_settled().await;
-    // The same holds if an operator rotates.
+    // The same is true if an operator starts the rotation.
     let bench = Bench::with_manager(None).await;
     bench.rotate(&Plan::Rotate).await.unwrap();
     bench.assert_settled().await;
@@ -124,7 +124,7 @@ async fn end_to_end_a_missing_secret_is_reported_as_absent() {
 }
 
 #[tokio::test]
-async fn end_to_end_a_rotation_that_is_killed_after_any_write_is_completed() {
+async fn end_to_end_a_rotation_killed_after_any_write_can_be_completed() {
     let bench = Bench::with_manager(Some(NO_KEYS)).await;
     bench.rotate(&Plan::Rotate).await.unwrap();
     let operations = operations(&bench).await;
@@ -174,7 +174,7 @@ async fn end_to_end_every_request_is_idempotent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn end_to_end_a_rotation_that_is_overtaken_at_any_request_makes_no_second_active_key() {
+async fn end_to_end_a_rotation_overtaken_at_any_request_makes_no_second_active_key() {
     let bench = Bench::with_manager(Some(NO_KEYS)).await;
     bench.rotate(&Plan::Rotate).await.unwrap();
     bench.wait(LEAD);
@@ -235,7 +235,7 @@ async fn end_to_end_peppers_are_added() {
     }
 }
 
-/// The functions find both secrets through their environment variables alone.
+/// The functions need only their environment variables to find both secrets.
 #[tokio::test]
 async fn end_to_end_functions_issue_valid_tokens_with_both_secrets() {
     let bench = Bench::with_manager(Some(NO_KEYS)).await;

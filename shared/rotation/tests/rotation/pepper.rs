@@ -45,7 +45,7 @@ impl Bench {
     }
 
     /// The id of the pepper in use.
-    async fn used(&self) -> String {
+    async fn in_use(&self) -> String {
         let peppers = self.rotation().current().await.unwrap().unwrap();
         peppers.current(Purpose::RefreshToken, self.clock.now()).id().to_owned()
     }

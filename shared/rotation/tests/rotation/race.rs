@@ -126,7 +126,7 @@ async fn overtake(bench: &Bench, request: usize, slow: Plan, quick: &Plan) -> (b
     bench.assert_usable().await;
     faults.release();
     let done = [task.await.unwrap(), quick].map(|done| match done {
-        // A rotation that overtakes a revocation completes it.
+        // A rotation that overtakes a revocation completes it. The revocation then finds its key removed.
         Ok(()) | Err(RotationError::UnknownKey(_)) => true,
         Err(error) => {
             assert_reports_concurrency(&error);
@@ -189,7 +189,7 @@ pub(crate) async fn overtake_a_revocation_at_every_request(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_that_is_overtaken_at_any_request_makes_no_second_active_key() {
+async fn a_rotation_overtaken_at_any_request_makes_no_second_active_key() {
     let bench = Bench::rotated().await;
     for slow in [Plan::Rotate, Plan::RotateNow] {
         for quick in [Plan::Rotate, Plan::RotateNow] {
@@ -200,7 +200,7 @@ async fn a_rotation_that_is_overtaken_at_any_request_makes_no_second_active_key(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_that_is_overtaken_by_a_revocation_does_not_restore_the_key() {
+async fn a_rotation_overtaken_by_a_revocation_does_not_restore_the_key() {
     overtake_a_revocation_at_every_request(&Bench::rotated().await, false).await;
 }
 

@@ -1,5 +1,5 @@
-//! Compares the session handles with a model: after any sequence of operations and faults, every answer and
-//! all stored sessions must equal the model's.
+//! Compares the session operations of `store` with a model: after any sequence of operations and faults, every answer
+//! and all stored sessions must equal the model's.
 
 #![expect(clippy::disallowed_methods, reason = "tests begin sessions without signing in")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -6,7 +6,7 @@ use store::{Chain, Judgement};
 /// A duration in ticks, or a time in ticks relative to the present. A past time is negative.
 pub(crate) type Ticks = i8;
 
-/// The largest counter. If one exceeds it, all counters are lowered together. Three values are enough, because the rule
+/// The largest counter. If a counter exceeds it, all counters are lowered together. Three values are enough, because the rule
 /// distinguishes only the current token, the previous one and older ones.
 const TOP: u8 = 2;
 
@@ -123,7 +123,7 @@ impl Rule {
     fn judge(self, item: Item, presented: u8, now: Ticks) -> Judgement {
         let (chain, grace) = (item.chain(), length(self.grace));
         let judge = |chain: Chain, grace| chain.judge(presented.into(), at(now), grace);
-        // The judgement for the changed input, and the value that it must have to replace the original judgement.
+        // `other` is the judgement for the changed input. It replaces the original judgement only if it equals `taken`.
         let (other, taken) = match self.mutation {
             Mutation::AnyCounter => {
                 (judge(Chain { counter: presented.into(), ..chain }, grace), Judgement::Rotate)

@@ -19,8 +19,8 @@
 //! [`HONEST_KEEP_SESSION`] states that honest clients keep their session in every schedule. An honest client presents a
 //! superseded token only within the grace period, less the clock skew. The grace period begins when the function
 //! that supersedes the token reads its clock. So a client must retry within the grace period if an answer was
-//! lost. If several clients share a token store, a client that was inactive for longer must take the newest token
-//! from the store, and a late answer must not replace a newer token in it.
+//! lost. If several clients share a token store, a client that was inactive for longer than the grace period must take
+//! the newest token from the store. A late answer must not replace a newer token in the store.
 //!
 //! If a client presents a superseded token even one tick after this limit, it can lose the session.
 //!
@@ -54,7 +54,7 @@ use world::Delays;
 const ONE_CHAIN: &str = "the session never rotates to the same counter twice";
 const ROTATIONS_ARE_SPACED: &str = "rotations are at least a grace period apart";
 const REUSE_ENDS_SESSION: &str =
-    "a token superseded at least a grace period ago gets nothing and ends the session";
+    "a token superseded at least a grace period ago is refused and ends the session";
 const ENDED_STAYS_ENDED: &str = "an ended session stays ended";
 const HONEST_KEEP_SESSION: &str = "honest clients keep their session";
 

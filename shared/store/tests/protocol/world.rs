@@ -93,7 +93,7 @@ impl Client {
 }
 
 impl<const N: usize> World<N> {
-    /// A new session whose token every client has.
+    /// A new session. Every client has its first token.
     pub(crate) fn new() -> Self {
         Self {
             item: Some(Item::NEW),
@@ -110,7 +110,7 @@ impl<const N: usize> World<N> {
         self
     }
 
-    /// Adds the steps of the clock and of requests. The models decide when a client may ask or learn.
+    /// Adds the possible steps of the clock and of all requests. The models decide when a client may ask or learn.
     pub(crate) fn steps(&self, steps: &mut Vec<Step>) {
         steps.push(Step::Tick);
         for (i, client) in self.clients.iter().enumerate() {

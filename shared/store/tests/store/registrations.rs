@@ -8,6 +8,7 @@ use testkit::Stack;
 
 use crate::{keys, new_account, registrations};
 
+/// A claim is the item that reserves a name or an address for an account.
 #[tokio::test]
 async fn a_registration_stores_the_account_its_claims_and_its_password() {
     let stack = Stack::start().await;

@@ -1,4 +1,4 @@
-//! Tests that concurrency and faults never fork a session, and that the session limits are enforced.
+//! Tests that concurrency and faults never give a session two chains of tokens, and that session limits are enforced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +91,7 @@ async fn only_one_of_twenty_concurrent_refreshes_rotates_and_all_get_the_success
     assert_eq!(bench.stored(session).await.unwrap().chain.counter, 1);
 }
 
-/// Runs the same race without the condition, to show that the condition decides it.
+/// Runs the same race with unconditional writes, to show that the condition lets only one refresh rotate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_the_condition_all_concurrent_refreshes_rotate() {
     let bench = Bench::start().await;
@@ -129,7 +129,7 @@ async fn a_logout_that_races_refreshes_ends_the_session() {
     }
 }
 
-/// The function's retry is judged like a client's retry, so a lost answer does not cost the session.
+/// The function's retry is judged like a client's retry, so the session survives a lost answer.
 #[tokio::test]
 async fn a_retry_after_a_lost_answer_gets_the_successor() {
     let bench = Bench::start().await;
@@ -161,7 +161,7 @@ async fn an_outage_changes_nothing_and_is_reported() {
 }
 
 #[tokio::test]
-async fn a_session_ends_when_idle_and_at_its_absolute_lifetime() {
+async fn a_session_ends_when_idle_and_after_its_absolute_lifetime() {
     let bench = Bench::start().await;
     let day = SignedDuration::from_hours(24);
     let started = SystemClock.now();

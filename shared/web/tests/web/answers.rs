@@ -1,4 +1,4 @@
-//! Properties of all answers.
+//! Tests the properties that all answers share.
 
 use serde_json::{Value, json};
 use testkit::event;

@@ -174,16 +174,16 @@ impl<A: Access<Gate = TestGate>> Route for Guarded<A> {
     }
 }
 
-type Has<R> = web::ByToken<TestGate, R>;
+type TokenOnly<R> = web::ByToken<TestGate, R>;
 type Checked<R> = CheckedBy<TestGate, R>;
 
-pub(crate) type ByToken = Guarded<Has<Anyone>>;
-pub(crate) type ByTokenAdmin = Guarded<Has<Admin>>;
+pub(crate) type ByToken = Guarded<TokenOnly<Anyone>>;
+pub(crate) type ByTokenAdmin = Guarded<TokenOnly<Admin>>;
 pub(crate) type ByAccount = Guarded<Checked<Anyone>>;
 pub(crate) type ByAccountAdmin = Guarded<Checked<Admin>>;
 
 /// The access type determines the type of the caller.
-const _: fn(<Has<Admin> as Access>::Caller) -> Caller<Admin> = |caller| caller;
+const _: fn(<TokenOnly<Admin> as Access>::Caller) -> Caller<Admin> = |caller| caller;
 const _: fn(<Checked<Admin> as Access>::Caller) -> CheckedCaller<Admin> = |caller| caller;
 
 /// A route that reads no body.

@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use template::project::Project;
 use testkit::Aws;
 
-/// A replacement for `cargo-lambda`, which it runs only for the functions of `SHIPPED`. For every other function it
-/// writes a script that runs the binary that the tests use: SAM compresses all bundles again at each deployment, which
-/// would take a second for each binary.
+/// A replacement for `cargo-lambda`. It runs the real `cargo-lambda` only for the functions in `SHIPPED`. For every other
+/// function, it writes a script that runs the tests' own binary. SAM compresses all bundles at each deployment, which
+/// would take a second for each real binary.
 const CARGO_LAMBDA: &str = r#"#!/bin/sh
 set -eu
 function=$(basename "$PWD")
@@ -73,7 +73,7 @@ impl AwsAccount {
             File::create(&variables).unwrap();
         }
         // No command but `sam` may find the replacement for cargo-lambda. The documentation puts the tools first in
-        // the path, so `sam` gets a path of its own.
+        // the path, so `sam` runs with a separate path.
         let script = format!(
             "set -euo pipefail\n. {0}\nPATH=\"{1}:$PATH\"\n\
              sam() {{ PATH=\"{2}:$PATH\" command sam \"$@\"; }}\n{commands}\nexport -p > {0}\n",
@@ -96,7 +96,7 @@ impl AwsAccount {
             .env("AWS_PAGER", "")
             .env("CURL_CA_BUNDLE", self.aws.certificate())
             .env("SAM_CLI_TELEMETRY", "0")
-            // In seconds. The emulator takes less than one for a deployment, and SAM would wait five.
+            // By default, SAM polls every five seconds, but the emulator deploys in less than one.
             .env("SAM_CLI_POLL_DELAY", "0.5")
             .env("CARGO_INCREMENTAL", "0")
             .env("CARGO_LAMBDA", self.tools.program("cargo-lambda"))
@@ -112,7 +112,7 @@ impl AwsAccount {
         assert!(bash.wait().unwrap().success(), "failed:\n{commands}");
     }
 
-    /// Prints the title of a part of the test, and the time that has passed.
+    /// Prints the title of a part of the test, and the time since the account was opened.
     pub(crate) fn begin(&self, title: &str) {
         println!("\n=== {:.1} s: {title}", self.opened.elapsed().as_secs_f64());
     }

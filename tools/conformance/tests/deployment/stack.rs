@@ -48,7 +48,7 @@ impl<'a> Deployed<'a> {
         self.account
     }
 
-    /// The number of items in the users' table.
+    /// The number of items in the users table.
     pub(crate) fn user_items(&self) -> usize {
         let table = &self.outputs["UsersTableName"];
         let count = self.account.output(&format!(

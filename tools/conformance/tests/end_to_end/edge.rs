@@ -9,7 +9,12 @@ use super::server::Server;
 use crate::journeys::{Answer, PASSWORD};
 
 /// Sends a request as the edge would for a viewer at `address`.
-async fn through(server: &Server, secret: &str, address: &str, request: RequestBuilder) -> Answer {
+async fn send_through_edge(
+    server: &Server,
+    secret: &str,
+    address: &str,
+    request: RequestBuilder,
+) -> Answer {
     let viewer = format!("{address}:46532");
     let request = request.header("x-latchkey-edge", secret);
     server.send(request.header("cloudfront-viewer-address", viewer)).await
@@ -49,12 +54,12 @@ async fn the_edge_cannot_be_bypassed_and_viewers_are_throttled() {
         for answer in [
             server.send(request()).await,
             server.send(spoofed).await,
-            through(&server, &wrong, "203.0.113.1", request()).await,
+            send_through_edge(&server, &wrong, "203.0.113.1", request()).await,
         ] {
             assert_eq!(answer.short(), forbidden, "{}", route.key());
             assert!(!answer.headers.contains_key("www-authenticate"), "{}", route.key());
         }
-        let answer = through(&server, &secret, "203.0.113.1", request()).await;
+        let answer = send_through_edge(&server, &secret, "203.0.113.1", request()).await;
         assert_ne!(answer.short(), forbidden, "{}", route.key());
     }
 
@@ -62,19 +67,20 @@ async fn the_edge_cannot_be_bypassed_and_viewers_are_throttled() {
     let body = json!({"username": "target", "password": PASSWORD}).to_string();
     let register = server.request(Method::POST, "/auth/register");
     let register = register.header("content-type", "application/json").body(body);
-    assert_eq!(through(&server, &secret, "203.0.113.2", register).await.status, 201);
+    assert_eq!(send_through_edge(&server, &secret, "203.0.113.2", register).await.status, 201);
     let mut answers = Vec::new();
     for n in 0..4 {
         // Use another address in the same network, and another forged header.
         let guess =
             login(&server, "a wrong password").header("x-forwarded-for", format!("192.0.2.{n}"));
         let attacker = format!("2001:db8:1:2::{n}");
-        answers.push(through(&server, &secret, &attacker, guess).await.status);
+        answers.push(send_through_edge(&server, &secret, &attacker, guess).await.status);
     }
     assert_eq!(answers, [401, 401, 401, 429]);
     let same_network = "2001:db8:1:2:ffff::1";
-    let attempt = through(&server, &secret, same_network, login(&server, PASSWORD)).await;
+    let attempt = send_through_edge(&server, &secret, same_network, login(&server, PASSWORD)).await;
     assert_eq!(attempt.status, 429);
-    let attempt = through(&server, &secret, "2001:db8:1:3::1", login(&server, PASSWORD)).await;
+    let attempt =
+        send_through_edge(&server, &secret, "2001:db8:1:3::1", login(&server, PASSWORD)).await;
     assert_eq!(attempt.status, 200, "another network");
 }

@@ -6,7 +6,7 @@ use crate::journeys::{INSTANCES, concurrently};
 #[tokio::test(flavor = "multi_thread")]
 async fn only_one_of_fifty_registrations_gets_the_username() {
     let server = shared();
-    // Send more requests at once than there can be instances, so that all instances start.
+    // Send more concurrent requests than there can be instances, so that all instances start.
     let round = async |round| {
         let many = (0..16).map(|n| format!("crowd-{round}-{n}")).collect::<Vec<_>>();
         let answers = many.iter().map(|name| server.register(name));

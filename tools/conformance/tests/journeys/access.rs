@@ -57,6 +57,7 @@ async fn call(
     server.send(request).await
 }
 
+/// Records the answer of each route without a token and with each role.
 pub(crate) async fn access_matrix(server: &impl RunningApi) {
     let username = |role: Role| format!("matrix-{}", role.as_str().replace('_', "-"));
     for role in Role::ALL {

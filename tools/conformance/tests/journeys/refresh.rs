@@ -31,10 +31,10 @@ pub(crate) async fn a_replay_after_the_grace_period_ends_only_that_session(
     let newest = rotate(server, &owner.refresh).await;
     let replay = server.refresh(&stolen.refresh).await;
     assert_eq!(replay.short(), "401 invalid_token");
-    // The session has ended for the thief and the owner, on refresh and on checked routes.
+    // The session has ended for the thief and the owner, for refreshes and on routes that check the session.
     assert_eq!(server.refresh(&newest).await.short(), "401 invalid_token");
     assert_eq!(status(server, &owner).await, 401);
-    // Routes by token accept the access token until it expires.
+    // Routes that check only the token accept it until it expires.
     assert_eq!(server.get("/api/protected_route", Some(&owner.access)).await.status, 200);
     assert_eq!(status(server, &other).await, 200, "the other session stays live");
     assert_eq!(server.refresh(&other.refresh).await.status, 200);
