@@ -1,5 +1,5 @@
-//! Tests `admin-invites` against an embedded DynamoDB, from the gateway's event to the answer. Also uses the
-//! invitations in `register`.
+//! Tests `admin-invites` against an embedded DynamoDB, from the gateway's event to the answer. Also registers accounts
+//! with the invitations.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

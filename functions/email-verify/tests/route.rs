@@ -218,7 +218,7 @@ async fn an_old_address_that_was_never_confirmed_gets_no_notice() {
     assert!(mails.iter().all(|mail| mail.to == "new@example.com"), "{mails:?}");
 }
 
-/// The six digits in the email are accepted only from a signed-in user. Otherwise they would confirm the address for
+/// The eight digits in the email are accepted only from a signed-in user. Otherwise they would confirm the address for
 /// the account that requested the latest email, even if that account is a stranger's.
 #[tokio::test]
 async fn digits_without_a_session_confirm_nothing() {

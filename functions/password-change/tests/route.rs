@@ -117,7 +117,7 @@ async fn a_change_sets_the_password_and_ends_all_other_sessions() {
     let new = tokens["access_token"].as_str().unwrap();
     assert!(bench.is_valid(new).await);
     let refresh = tokens["refresh_token"].as_str().unwrap();
-    // The password is stored with the account's current epoch. Otherwise, a login would not find the account.
+    // The password is stored with the account's current epoch. Otherwise, no login would succeed.
     let name = Presented::Username(bench.account.username.canonical().clone());
     let logins = bench.stack.logins();
     let credential = logins.credential(&name).await.unwrap().unwrap();

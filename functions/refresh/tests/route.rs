@@ -133,7 +133,8 @@ async fn every_counter_is_judged_by_the_rotation_rules() {
     // After the grace period, the session rotates again.
     bench.end_grace(sid).await;
     assert_eq!(bench.refresh(&one).await, (200, Some(two.clone())));
-    // A counter that is ahead, as after restoring the table, is refused, and the session stays valid.
+    // A counter ahead of the stored one, which can occur after the table is restored, is refused. The session stays
+    // valid.
     assert_eq!(bench.refresh(&bench.token(sid, 3)).await, (401, None));
     assert!(bench.exists(sid).await);
     // A replay after the grace period ends this session and no other.
@@ -345,7 +346,7 @@ async fn every_missing_setting_is_reported_together() {
     insta::assert_snapshot!("bad values", cold_start(Env::from_iter(bad)).await);
 }
 
-/// If all sessions of the account end during a refresh, the refreshed session ends too, whatever the answer is.
+/// If all sessions of the account end during a refresh, the refreshed session ends too, even if the answer is a 200.
 #[tokio::test]
 async fn a_refresh_that_races_the_end_of_all_sessions_does_not_revive_its_session() {
     let mut bench = Bench::start().await;

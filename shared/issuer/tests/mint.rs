@@ -1,4 +1,4 @@
-//! Minted tokens have exactly the documented content, and the verifier accepts them.
+//! Tests that minted tokens have exactly the documented content, and that the verifier accepts them.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Operational rules: alarms and their runbooks, metrics, logs, time limits, memory and CORS.
+//! Tests operational rules: alarms and their runbooks, metrics, logs, time limits, memory and CORS.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -91,7 +91,7 @@ fn alarms_watch_metrics_that_exist() {
     }
 }
 
-/// `cargo xtask cost` multiplies the price of an alarm's metric by the number of metrics in the template.
+/// AWS charges for each metric that an alarm watches. `cargo xtask cost` counts these metrics in the template.
 #[test]
 fn the_cost_of_alarms_includes_every_metric_that_they_watch() {
     let count: usize = alarms().values().map(|alarm| watched_metrics(alarm).len()).sum();

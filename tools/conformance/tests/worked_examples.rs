@@ -1,4 +1,4 @@
-//! The worked examples in `docs/add-a-route.md`: the code on the page compiles and answers as the page says.
+//! Tests the worked examples in `docs/add-a-route.md`: the code on the page compiles and answers as the page says.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(

@@ -1,4 +1,4 @@
-//! Every figure on the pages about cost and scale is printed by a command that the page shows.
+//! Tests that every figure on the pages about cost and scale is printed by a command that the page shows.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -54,7 +54,7 @@ async fn end_to_end_the_four_steps_move_the_labels_and_publish_the_keys() {
         for _ in 0..2 {
             bench.rotation().step(STEPS[3], &token(n)).await.unwrap();
             bench.assert_settled().await;
-            // The version that was in use no longer has a label.
+            // The previous version no longer has a label.
             let expected = ["AWSCURRENT", "AWSPENDING"].map(|label| (label.to_owned(), token(n)));
             assert_eq!(labels(&bench).await, expected);
         }

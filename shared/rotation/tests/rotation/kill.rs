@@ -1,4 +1,4 @@
-//! Rotations that are killed partway.
+//! Tests rotations that are killed partway.
 
 use rotation::{Plan, RotationError};
 use testkit::Faults;

@@ -1,4 +1,4 @@
-//! Rotation of peppers.
+//! Tests the rotation of peppers.
 
 use std::sync::Arc;
 

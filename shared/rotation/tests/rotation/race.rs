@@ -1,4 +1,4 @@
-//! Concurrent rotations.
+//! Tests concurrent rotations.
 
 use std::sync::Arc;
 

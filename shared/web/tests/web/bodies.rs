@@ -1,4 +1,4 @@
-//! Which request bodies are accepted, and how the others are refused.
+//! Tests which request bodies are accepted, and how the others are refused.
 
 use serde_json::{Value, json};
 use testkit::{event, header as with_header, json_body, load};

@@ -1,4 +1,4 @@
-//! How inputs are read from requests, and how outputs become answers.
+//! Tests how inputs are read from requests, and how outputs become answers.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

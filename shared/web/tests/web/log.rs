@@ -1,4 +1,4 @@
-//! The log: one line of JSON per request, without secrets.
+//! Tests the log: one line of JSON per request, without secrets.
 
 use std::cell::RefCell;
 use std::io::{self, Write};

@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use template::project::Project;
 use testkit::Aws;
 
-/// A replacement for `cargo-lambda`. It runs the real `cargo-lambda` only for the functions in `SHIPPED`. For every other
-/// function, it writes a script that runs the tests' own binary. SAM compresses all bundles at each deployment, which
-/// would take a second for each real binary.
+/// A replacement for `cargo-lambda`. It runs the real `cargo-lambda` only for the functions in `SHIPPED`. For every
+/// other function, it writes a script that runs the tests' own binary. SAM compresses all bundles at each deployment,
+/// which would take a second for each real binary.
 const CARGO_LAMBDA: &str = r#"#!/bin/sh
 set -eu
 function=$(basename "$PWD")
@@ -72,7 +72,7 @@ impl AwsAccount {
         if !variables.exists() {
             File::create(&variables).unwrap();
         }
-        // No command but `sam` may find the replacement for cargo-lambda. The documentation puts the tools first in
+        // Only `sam` may find the replacement for cargo-lambda. The documentation puts the tools first in
         // the path, so `sam` runs with a separate path.
         let script = format!(
             "set -euo pipefail\n. {0}\nPATH=\"{1}:$PATH\"\n\

@@ -1,4 +1,4 @@
-//! Malformed and hostile requests.
+//! Sends malformed and hostile requests.
 
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

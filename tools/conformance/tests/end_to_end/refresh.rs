@@ -1,4 +1,4 @@
-//! Sessions over HTTP, with several instances of each function.
+//! Tests sessions over HTTP, with several instances of each function.
 
 use std::collections::BTreeSet;
 

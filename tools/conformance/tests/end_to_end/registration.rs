@@ -1,4 +1,4 @@
-//! Concurrent registrations of one username.
+//! Tests concurrent registrations of one username.
 
 use super::server::shared;
 use crate::journeys::{INSTANCES, concurrently};

@@ -1,4 +1,4 @@
-//! Throttling over HTTP. Each loopback address stands for a separate network.
+//! Tests throttling over HTTP. Each loopback address stands for a separate network.
 
 use std::net::Ipv4Addr;
 

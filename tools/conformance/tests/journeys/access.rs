@@ -1,4 +1,4 @@
-//! Access to each route, by role and with bad tokens.
+//! Tests access to each route, by role and with bad tokens.
 
 use std::collections::BTreeMap;
 
