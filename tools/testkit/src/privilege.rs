@@ -143,7 +143,7 @@ impl Roles {
         self.functions.keys().map(String::as_str)
     }
 
-    /// The policies that the template does not define, each with its function. The grants of these policies are unknown.
+    /// The policies that the template does not define, each with its function. Their grants are unknown.
     pub fn foreign(&self) -> impl Iterator<Item = (&str, &str)> {
         self.functions.iter().flat_map(|(function, attached)| {
             attached.foreign.iter().map(move |arn| (function.as_str(), arn.as_str()))

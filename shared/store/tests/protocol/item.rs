@@ -6,8 +6,8 @@ use store::{Chain, Judgement};
 /// A duration in ticks, or a time in ticks relative to the present. A past time is negative.
 pub(crate) type Ticks = i8;
 
-/// The largest counter. If a counter exceeds it, all counters are lowered together. Three values are enough, because the
-/// rule distinguishes only the current token, the previous one and older ones.
+/// The largest counter. If a counter exceeds it, all counters are lowered together. Three values are enough, because
+/// the rule distinguishes only the current token, the previous one and older ones.
 const TOP: u8 = 2;
 
 /// The refresh rule, with a mutation that tests the checker.
