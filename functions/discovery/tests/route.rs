@@ -33,7 +33,7 @@ async fn the_issuer_is_returned_exactly_as_configured() {
 }
 
 #[tokio::test]
-async fn head_returns_the_headers_of_get() {
+async fn head_returns_the_same_headers_as_get() {
     let route = route("https://api.example.com").await;
     for (name, event_json) in events_of("discovery") {
         let get = answer(&route, event(event_json.clone())).await;

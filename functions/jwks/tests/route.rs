@@ -29,7 +29,7 @@ async fn the_published_keys_have_no_private_parts() {
 
 /// The headers must be equal for errors too.
 #[tokio::test]
-async fn head_returns_the_headers_of_get() {
+async fn head_returns_the_same_headers_as_get() {
     let stack = Stack::start().await;
     for env in [stack.env(), stack.env_out_of_reach()] {
         let route = Service::<JwksRoute>::open(&env, &World::system()).await.unwrap();

@@ -70,7 +70,7 @@ async fn has(keys: &TableKeys, kid: &str) -> Result<bool, KeyError> {
 }
 
 #[tokio::test]
-async fn the_set_is_read_once_at_the_start_and_cached() {
+async fn the_key_set_is_read_once_at_startup_and_cached() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     assert_eq!(bench.faults.requests(), 1);

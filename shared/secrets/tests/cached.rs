@@ -42,7 +42,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// No other test may use `counter`.
+    /// Starts with the counter of this index, which no other test may use.
     fn new(counter: usize) -> Self {
         Self::with_cache(counter, CacheSeconds::default())
     }

@@ -96,7 +96,7 @@ async fn end_to_end_a_promotion_replaces_only_the_expected_version() {
     // Repeat the call, as after a lost answer.
     versions.promote(&token(1), &first).await.unwrap();
     versions.put_pending(&version(2)).await.unwrap();
-    // Neither a version that is no longer in use nor one that never was can be replaced.
+    // Only the version in use can be replaced: no earlier version, and no version that was never in use.
     for replaced in [first, token(2)] {
         let moved = versions.promote(&token(2), &replaced).await;
         assert!(matches!(moved, Err(SecretError::Moved)), "{moved:?}");

@@ -49,7 +49,7 @@ pub(crate) enum Violation {
     TooSoon,
     /// A token that had been superseded for at least a grace period did not end the session.
     Unnoticed,
-    /// A session outlived its end.
+    /// A session was refreshed after its end.
     Outlived,
     /// A session ended although all clients were honest.
     Unjust,

@@ -1,4 +1,4 @@
-//! Requests through a trusted edge: the test sends the headers that `CloudFront` would add.
+//! Tests requests through a trusted edge. The test sends the headers that `CloudFront` would add.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;

@@ -11,8 +11,8 @@ use crate::journeys::refresh::{
 };
 use crate::journeys::{INSTANCES, Tokens, concurrently};
 
-/// A grace period that is short enough to wait for. Database calls must finish within three fifths of it, even on a
-/// busy machine.
+/// A grace period that is short enough to wait for. Database calls must finish within three fifths of this time, even
+/// on a busy machine.
 const SHORT_GRACE: &str = "REFRESH_GRACE_SECONDS=4";
 
 /// Sends refreshes until [`INSTANCES`] instances of `refresh` are running.
@@ -104,7 +104,7 @@ async fn a_killed_database_makes_no_second_chain() {
     let server = Server::start_in(local, &arguments);
     let three = rotate(&server, &two).await;
     let four = rotate(&server, &three).await;
-    // Replaced tokens are still refused: there is no second chain.
+    // A replaced token is still refused and ends the session, so there is no second chain.
     assert_eq!(server.refresh(&zero).await.status, 401);
     assert_eq!(server.refresh(&four).await.status, 401, "the replay has not ended the session");
 }

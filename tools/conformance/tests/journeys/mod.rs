@@ -17,7 +17,7 @@ pub(crate) trait RunningApi: Deref<Target = Api> + Sync {
     /// Runs `cargo xtask admin` on this API.
     fn administer(&self, arguments: &[&str]);
 
-    /// A forge with the API's own signing keys.
+    /// A forge, which creates valid and invalid tokens, with the API's own signing keys.
     fn forge(&self) -> Forge;
 
     /// All emails that the API has sent, in the order of their requests.
