@@ -110,7 +110,7 @@ async fn checked_access_reads_the_current_account() {
     assert!(admits(&by_token, &token).await && !admits(&checked, &token).await);
 }
 
-/// An answer of "no" would become a 403 for a caller with a valid token.
+/// If the authorizer answered "no", the gateway would send a 403 to a caller whose token may be valid.
 #[tokio::test]
 async fn a_caller_who_cannot_be_checked_causes_an_error() {
     let stack = Stack::start().await;
@@ -123,7 +123,7 @@ async fn a_caller_who_cannot_be_checked_causes_an_error() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_at_once() {
+async fn every_missing_setting_is_reported_together() {
     let cold_start = async |env: Env| {
         open_handler::<Authorizer>(&env, &World::system()).await.err().unwrap().to_string()
     };

@@ -44,7 +44,7 @@ async fn head_returns_the_headers_of_get() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_at_once() {
+async fn every_missing_setting_is_reported_together() {
     let error =
         Service::<DiscoveryRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());

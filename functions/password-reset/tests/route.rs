@@ -46,7 +46,7 @@ impl Bench {
     }
 
     /// Requests an email, and returns it.
-    async fn put(&self, mail: Mail) -> Received {
+    async fn request(&self, mail: Mail) -> Received {
         let now = SystemClock.now();
         let id = MailId::new(now, &SystemRandom);
         let outbox = Outbox::new(&self.stack.users(), self.stack.client());
@@ -54,9 +54,9 @@ impl Bench {
         deliver::<MailerFunction>(&self.stack).await.pop().unwrap()
     }
 
-    /// Requests a code, and returns the email.
+    /// Requests a code for a password reset, and returns the email that contains it.
     async fn mail(&self) -> Received {
-        self.put(Mail::PasswordReset { address: Email::parse("testuser@example.com").unwrap() })
+        self.request(Mail::PasswordReset { address: Email::parse("testuser@example.com").unwrap() })
             .await
     }
 
@@ -210,7 +210,7 @@ async fn every_failure_gets_the_same_answer() {
     let mail = bench.mail().await;
     let other = bench.stack.user(NewUser { username: "other", email: None, roles: &[] }).await;
     let verification = bench
-        .put(Mail::EmailVerification {
+        .request(Mail::EmailVerification {
             user_id: other.id,
             epoch: other.epoch,
             address: Email::parse("new@example.com").unwrap(),
@@ -321,7 +321,7 @@ async fn a_code_sent_to_a_former_address_is_void() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
     let verification = bench
-        .put(Mail::EmailVerification {
+        .request(Mail::EmailVerification {
             user_id: bench.account.id,
             epoch: bench.account.epoch,
             address: Email::parse("new@example.com").unwrap(),
@@ -407,7 +407,7 @@ async fn an_unreachable_database_causes_a_503() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_at_once() {
+async fn every_missing_setting_is_reported_together() {
     let started = Service::<PasswordResetRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }

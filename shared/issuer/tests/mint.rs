@@ -194,7 +194,7 @@ fn the_lifetime_must_be_from_one_second_to_an_hour() {
 }
 
 #[test]
-fn every_missing_setting_is_reported_at_once() {
+fn every_missing_setting_is_reported_together() {
     let bad = [("ISSUER", ""), ("AUDIENCE", ""), ("ACCESS_TOKEN_SECONDS", "x")];
     let error = config(&bad).unwrap_err().to_string();
     for (name, _) in bad {

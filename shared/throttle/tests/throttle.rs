@@ -1,4 +1,4 @@
-//! Tests the throttle on an embedded DynamoDB: no burst exceeds its limit, and strangers lock nobody out.
+//! Tests the throttle on an embedded DynamoDB: no burst exceeds its limit, and strangers cannot lock an owner out.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -37,7 +37,7 @@ impl Bench {
         let user = NewUser { username: "owner", email, roles: &[Role::User] };
         let account = stack.user(user).await;
         let account = stack.confirm(&account).await;
-        // The peppers were created just now by the system clock, so the test clock must not start earlier.
+        // The peppers are dated with the system clock, so the test clock must not start before they were created.
         let clock = TestClock::at(process::SystemClock.now());
         Self { stack, clock, account }
     }
@@ -184,7 +184,7 @@ async fn a_success_clears_earlier_failures() {
 /// counter of the name could refuse an attempt that the counter of the name and the network has granted.
 const RACERS: usize = 16;
 
-/// Makes concurrent attempts, each with its own database client. All their requests reach the database at once.
+/// Makes concurrent attempts, each with its own database client. All their requests reach the database together.
 /// Returns how many attempts were granted.
 async fn burst(fault: Fault) -> usize {
     let bench = Bench::start().await;
@@ -208,8 +208,9 @@ async fn only_three_of_a_concurrent_burst_are_checked() {
     assert_eq!(burst(Fault::None).await, 3);
 }
 
+/// Shows that the conditions on the writes limit the burst.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_a_whole_burst_is_checked() {
+async fn with_unconditional_writes_a_whole_burst_is_checked() {
     assert_eq!(burst(Fault::Unconditional).await, RACERS);
 }
 
@@ -304,7 +305,7 @@ async fn unknown_names_are_counted_like_known_ones() {
         }
         assert_eq!(answers, [Ok(()), Ok(()), Ok(()), Err(1), Err(1), Err(1)]);
     }
-    // All spellings of an impossible name share a counter, like those of a possible one.
+    // All spellings of a name that no account can have share a counter, like those of any other name.
     for text in ["caf\u{e9}!?", "CAFE\u{301}!\u{ff1f}", "Caf\u{e9}!?"] {
         assert_eq!(
             fail(&throttle, Presented::Impossible(text.to_owned()), ELSEWHERE).await,
@@ -449,8 +450,9 @@ async fn at_most_five_of_a_burst_of_mails_may_be_sent() {
     assert!((1..=5).contains(&paid), "{paid}");
 }
 
+/// Shows that the conditions on the writes limit the burst.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_a_whole_burst_of_mails_may_be_sent() {
+async fn with_unconditional_writes_a_whole_burst_of_mails_may_be_sent() {
     assert_eq!(burst_of_mails(Fault::Unconditional).await, RACERS);
 }
 
@@ -485,7 +487,7 @@ async fn an_attempt_without_a_name_counts_only_against_its_network() {
     drop(throttle.bare_attempt(ELSEWHERE).await.unwrap());
 }
 
-/// Presenting a correct code is not a login, so it makes no network known.
+/// An attempt passes when its code is correct. This is not a login, so it makes no network known.
 #[tokio::test]
 async fn a_passed_attempt_is_released_and_makes_no_network_known() {
     let bench = Bench::start().await;
@@ -595,7 +597,8 @@ async fn a_login_whose_password_is_replaced_concurrently_makes_no_network_known(
     assert_eq!(bench.known().await, 0);
 }
 
-/// The notice must not depend on the recording, because an intruder could make the recording fail.
+/// The owner must get a notice about a new network even if recording the network fails, because an intruder could make
+/// it fail.
 #[tokio::test]
 async fn a_network_is_new_even_if_it_cannot_be_recorded() {
     let bench = Bench::start().await;
@@ -999,7 +1002,8 @@ async fn at_most_ten_of_a_burst_of_notices_are_sent() {
     assert_eq!(burst_of_notices(Fault::None).await, 10);
 }
 
+/// Shows that the conditions on the writes limit the burst.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_a_whole_burst_of_notices_is_sent() {
+async fn with_unconditional_writes_a_whole_burst_of_notices_is_sent() {
     assert_eq!(burst_of_notices(Fault::Unconditional).await, RACERS);
 }

@@ -1,4 +1,4 @@
-//! Checks that every guarded route must pass.
+//! The checks that every guarded route must pass.
 
 use auth::AccountCheck;
 use identity::{Account, Role, Roles};

@@ -91,7 +91,7 @@ fn canonical(address: &str) -> CanonicalName {
 /// The number of concurrent callers, which exceeds the number of allowed tries.
 const RACERS: usize = 50;
 
-/// Tries digits concurrently, each time with a different client. Returns how many tries may be checked.
+/// Tries digits concurrently, each time with a different client. Returns how many of the tries are granted.
 async fn race(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let mail = bench.mail(RESET, "owner@example.com").await.mail;
@@ -114,8 +114,9 @@ async fn only_five_of_many_concurrent_tries_are_checked() {
     assert_eq!(race(Fault::None).await, DIGITS_TRIES as usize);
 }
 
+/// Shows that the condition on the write limits the tries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_condition_all_concurrent_tries_are_checked() {
+async fn with_unconditional_writes_all_concurrent_tries_are_checked() {
     assert_eq!(race(Fault::Unconditional).await, RACERS);
 }
 
@@ -157,7 +158,7 @@ async fn digits_are_valid_only_for_their_address_and_purpose_until_they_expire()
     assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
 }
 
-/// A retry after a lost answer is the same try, even if it was the last one.
+/// A request that is retried after a lost answer counts as one try, even if no other try is left.
 #[tokio::test]
 async fn a_try_whose_answer_is_lost_counts_once() {
     let bench = Bench::start().await;
@@ -220,8 +221,9 @@ async fn a_code_can_be_used_only_once() {
     assert_eq!(race_to_reset(Fault::None).await, 1);
 }
 
+/// Shows that the conditions on the writes let only one reset succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_every_reset_uses_the_code() {
+async fn with_unconditional_writes_every_reset_uses_the_code() {
     assert_eq!(race_to_reset(Fault::Unconditional).await, RACERS);
 }
 
@@ -259,7 +261,7 @@ async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
 }
 
 #[tokio::test]
-async fn a_retry_after_a_lost_answer_does_not_conflict_with_its_own_use_of_the_code() {
+async fn a_retry_after_a_lost_answer_does_not_conflict_with_the_first_attempt() {
     let bench = Bench::start().await;
     let code = bench.mail(RESET, "owner@example.com").await;
     let faults = Faults::script(&[Fault::LostAnswer]);
