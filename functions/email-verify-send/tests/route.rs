@@ -89,7 +89,7 @@ async fn a_pending_address_gets_an_email_and_an_account_without_an_address_gets_
 }
 
 #[tokio::test]
-async fn three_requests_send_mail_twenty_are_accepted_and_the_next_is_refused() {
+async fn three_requests_send_emails_and_the_twenty_first_is_refused() {
     let bench = Bench::start(Some("testuser@example.com")).await;
     for _ in 0..20 {
         assert_eq!(status(&bench.ask().await), 202);

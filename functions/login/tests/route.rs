@@ -610,8 +610,8 @@ async fn every_missing_setting_is_reported_together() {
 }
 
 /// If the password changes at any point during a login with the old password, the login gets no session that stays
-/// valid. Signing out everywhere does not change the password, so a login that reads the account afterwards
-/// counts as a later login, whose session stays valid.
+/// valid. Signing out everywhere does not change the password, so a login that reads the account afterwards counts as a
+/// later login, whose session stays valid.
 #[tokio::test]
 async fn no_session_of_a_login_outlives_a_concurrent_password_change() {
     let mut bench = Bench::start().await;
@@ -654,7 +654,7 @@ async fn no_session_of_a_login_outlives_a_concurrent_password_change() {
                 }
                 other => panic!("{case}: {other}"),
             }
-            // A password change begins a session for its client, which the login must not end.
+            // The concurrent change may have begun a session, which the login must not end.
             if let Some(other) = other {
                 assert!(bench.stack.lives(account.id, other).await, "{case}");
             }

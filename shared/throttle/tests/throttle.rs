@@ -909,7 +909,7 @@ async fn a_network_is_new_only_if_others_are_known() {
     assert_eq!(sign_in(ELSEWHERE).await, Familiarity::New);
 }
 
-/// Reserves notices that only insiders can cause. Returns how many may be sent.
+/// Reserves notices that only people with the account's password or tokens can cause. Returns how many may be sent.
 async fn notices(budget: &NoticeBudget, address: &str, count: usize) -> usize {
     notices_by(CausedBy::Insiders, budget, address, count).await
 }

@@ -278,8 +278,8 @@ fn features_are_the_same_with_tests_and_without() {
     assert!(differing.is_empty(), "the features of these crates differ in tests: {differing:#?}");
 }
 
-/// `cargo xtask` must print its first line within seconds on a fresh clone. Cargo builds the package `xtask`
-/// alone, so a dependency could later be built again, with the features that the other packages need.
+/// `cargo xtask` must print its first line within seconds on a fresh clone. Cargo builds the package `xtask` alone, so
+/// a dependency could later be built again, with the features that the other packages need.
 #[test]
 fn cargo_xtask_depends_on_the_standard_library_alone() {
     let crates = tree(&["--package", "xtask", "--edges", "normal,build"]);

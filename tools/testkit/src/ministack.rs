@@ -8,8 +8,8 @@ use develop::tools::{ToolSet, Tools};
 use tempfile::TempDir;
 use template::project::Project;
 
-/// Starts `ministack` on a free port. Ministack's own command would require a fixed port and write
-/// a file with its process id.
+/// Starts `ministack` on a free port. Ministack's own command would require a fixed port and write a file with its
+/// process id.
 const PROGRAM: &str = include_str!("ministack.py");
 
 /// The line of [`PROGRAM`] that patches replace.

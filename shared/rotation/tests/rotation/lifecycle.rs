@@ -14,7 +14,8 @@ use crate::bench::{Bench, LEAD, STEPS, active, seconds, sign, token};
 /// fail (300 s).
 const OLD_SECRET_USE: SignedDuration = SignedDuration::from_secs(60 + 300);
 
-/// How long a key stays public after its retirement.
+/// How long a key stays public after its retirement: the time in which it may still sign (60 s + 300 s), the maximum
+/// lifetime of a token, and the tolerance for clocks that differ.
 const PUBLIC_WHILE_RETIRED: SignedDuration = SignedDuration::from_secs(60 + 300 + 3600 + 30);
 
 #[tokio::test]
