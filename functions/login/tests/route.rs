@@ -690,8 +690,8 @@ async fn an_old_account_without_a_shared_epoch_can_sign_in_and_gets_one_at_the_n
     reset.await;
     assert_eq!(done.await.unwrap(), None);
     assert_eq!(logins.account(bench.account.id, read.set_in).await.unwrap(), None);
-    let now = logins.credential(&name).await.unwrap().unwrap();
-    assert!(logins.account(bench.account.id, now.set_in).await.unwrap().is_some());
+    let current = logins.credential(&name).await.unwrap().unwrap();
+    assert!(logins.account(bench.account.id, current.set_in).await.unwrap().is_some());
 }
 
 /// Even a login that succeeds despite a failed call leaves no counters behind.

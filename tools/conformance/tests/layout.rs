@@ -73,13 +73,13 @@ fn a_function_has_one_name_everywhere() {
 fn every_event_matches_a_route_of_its_function() {
     let template = template();
     for (file, event) in events() {
-        let of = |name: &str| {
+        let belongs_to = |name: &str| {
             file == name || file.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
         };
         let function = template
             .functions
             .iter()
-            .filter(|function| of(&function.name))
+            .filter(|function| belongs_to(&function.name))
             .max_by_key(|function| function.name.len())
             .unwrap_or_else(|| panic!("events/{file}.json belongs to no function"));
         let routes: Vec<_> = function.routes.iter().map(template::Route::key).collect();

@@ -319,10 +319,10 @@ async fn claiming_an_address_releases_the_previous_one() {
     let verify = MailedFor::EmailVerification;
     let code = bench.mail(verify, "New@example.com").await;
     assert_eq!(bench.verify(&code, &bench.account).await, Redeemed::Done);
-    let now = bench.current(bench.account.id).await;
-    assert_eq!(now.email.as_ref().unwrap().as_str(), "New@example.com");
-    assert_eq!(now.email_standing, identity::EmailStanding::Verified);
-    assert_eq!(now.epoch, bench.account.epoch, "no session ends");
+    let current = bench.current(bench.account.id).await;
+    assert_eq!(current.email.as_ref().unwrap().as_str(), "New@example.com");
+    assert_eq!(current.email_standing, identity::EmailStanding::Verified);
+    assert_eq!(current.epoch, bench.account.epoch, "no session ends");
     let logins = bench.stack.logins();
     let credential = async |address: &str| {
         logins.credential(&Presented::Email(canonical(address))).await.unwrap()
@@ -330,13 +330,13 @@ async fn claiming_an_address_releases_the_previous_one() {
     assert_eq!(credential("new@example.com").await.unwrap().user_id, bench.account.id);
     assert!(credential("owner@example.com").await.is_none());
     // The code can be used only once.
-    assert_eq!(bench.verify(&code, &now).await, Redeemed::Conflict);
+    assert_eq!(bench.verify(&code, &current).await, Redeemed::Conflict);
 
     // An account may claim another spelling of its own address.
     let code = bench.mail(verify, "NEW@example.com").await;
-    assert_eq!(bench.verify(&code, &now).await, Redeemed::Done);
-    let now = bench.current(bench.account.id).await;
-    assert_eq!(now.email.unwrap().as_str(), "NEW@example.com");
+    assert_eq!(bench.verify(&code, &current).await, Redeemed::Done);
+    let current = bench.current(bench.account.id).await;
+    assert_eq!(current.email.unwrap().as_str(), "NEW@example.com");
     assert!(credential("new@example.com").await.is_some());
 }
 
@@ -420,9 +420,10 @@ async fn a_used_code_confirms_an_address_only_while_the_account_has_it() {
     epochs.raise(bench.account.id).await.unwrap();
     assert!(confirmed(&code).await);
     // Confirming another address does undo it.
-    let now = bench.current(bench.account.id).await;
-    let other = CodeRecord { epoch: now.epoch, ..bench.mail(verify, "other@example.com").await };
-    assert_eq!(bench.verify(&other, &now).await, Redeemed::Done);
+    let current = bench.current(bench.account.id).await;
+    let other =
+        CodeRecord { epoch: current.epoch, ..bench.mail(verify, "other@example.com").await };
+    assert_eq!(bench.verify(&other, &current).await, Redeemed::Done);
     assert!(confirmed(&other).await && !confirmed(&code).await);
     bench.stack.disable(bench.account.id).await;
     assert!(!confirmed(&other).await);
