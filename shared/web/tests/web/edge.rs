@@ -1,5 +1,5 @@
-//! Tests functions behind an edge, a proxy in front of the API, such as `CloudFront`: which requests they answer, and to
-//! which network they attribute a request.
+//! Tests functions behind an edge, a proxy in front of the API, such as `CloudFront`: which requests they answer, and
+//! to which network they attribute a request.
 
 use identity::Role;
 use process::Env;
