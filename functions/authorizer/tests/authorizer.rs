@@ -110,7 +110,7 @@ async fn checked_access_reads_the_current_account() {
     assert!(admits(&by_token, &token).await && !admits(&checked, &token).await);
 }
 
-/// An answer of "no" would become a 403 for a caller with a valid token.
+/// If the authorizer answered "no", the gateway would send a 403 to a caller whose token may be valid.
 #[tokio::test]
 async fn a_caller_who_cannot_be_checked_causes_an_error() {
     let stack = Stack::start().await;

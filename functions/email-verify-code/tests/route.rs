@@ -59,6 +59,7 @@ impl Bench {
         self.ask(&self.token, &json!({"code": code})).await
     }
 
+    /// The current address of an account, and whether it is confirmed.
     async fn email_of(&self, account: &Account) -> (Option<String>, EmailStanding) {
         let accounts = Administration::new(&self.stack.users(), self.stack.client());
         let name = account.username.canonical();
@@ -71,7 +72,7 @@ impl Bench {
     }
 }
 
-fn is_wrong(answer: &EventResponse) -> bool {
+fn is_invalid_code(answer: &EventResponse) -> bool {
     status(answer) == 400 && body(answer)["code"] == "invalid_code"
 }
 
@@ -136,7 +137,7 @@ async fn digits_confirm_an_address_only_for_the_signed_in_account() {
     let mine = bench.mail("a@example.com").await;
     let theirs = bench.mail_for(&squatter, "a@example.com", SystemClock.now()).await;
     assert_ne!(mine.digits(), theirs.digits());
-    assert!(is_wrong(&bench.send_code(theirs.digits().unwrap()).await));
+    assert!(is_invalid_code(&bench.send_code(theirs.digits().unwrap()).await));
     assert_eq!((bench.email().await, bench.email_of(&squatter).await), (NO_EMAIL, NO_EMAIL));
     assert_eq!(status(&bench.send_code(mine.digits().unwrap()).await), 204);
     assert_eq!(bench.email().await, verified("a@example.com"));
@@ -165,13 +166,13 @@ async fn digits_are_void_after_five_wrong_tries() {
     let bench = Bench::start(None).await;
     let mail = bench.mail("new@example.com").await;
     for n in 0..5 {
-        assert!(is_wrong(&bench.send_code(&wrong_digits(&mail, n)).await));
+        assert!(is_invalid_code(&bench.send_code(&wrong_digits(&mail, n)).await));
     }
-    assert!(is_wrong(&bench.send_code(mail.digits().unwrap()).await));
+    assert!(is_invalid_code(&bench.send_code(mail.digits().unwrap()).await));
     assert_eq!(bench.email().await, NO_EMAIL);
     // The digits in the next email allow another five tries.
     let next = bench.mail("new@example.com").await;
-    assert!(is_wrong(&bench.send_code(&wrong_digits(&next, 0)).await));
+    assert!(is_invalid_code(&bench.send_code(&wrong_digits(&next, 0)).await));
     assert_eq!(status(&bench.send_code(next.digits().unwrap()).await), 204);
 }
 
@@ -211,7 +212,7 @@ async fn digits_expire_after_ten_minutes() {
     let bench = Bench::start(None).await;
     let mail = bench.mail("new@example.com").await;
     bench.stack.expire_codes().await;
-    assert!(is_wrong(&bench.send_code(mail.digits().unwrap()).await));
+    assert!(is_invalid_code(&bench.send_code(mail.digits().unwrap()).await));
     assert_eq!(bench.email().await, NO_EMAIL);
 }
 
@@ -225,7 +226,7 @@ async fn every_failure_gets_the_same_answer() {
     let session = bench.stack.sign_in(&other).await;
     let other_account = bench.ask(&session, &json!({"code": mail.digits().unwrap()})).await;
     for answer in [bench.send_code(&wrong_digits(&mail, 0)).await, other_account] {
-        assert!(is_wrong(&answer));
+        assert!(is_invalid_code(&answer));
         assert_eq!(readable(&answer), no_email);
     }
 }
@@ -240,7 +241,7 @@ async fn a_network_that_guesses_is_throttled() {
     };
     let mail = bench.mail("new@example.com").await;
     for n in 0..3 {
-        assert!(is_wrong(&bench.send_code(&wrong_digits(&mail, n)).await));
+        assert!(is_invalid_code(&bench.send_code(&wrong_digits(&mail, n)).await));
     }
     let throttled = bench.send_code(mail.digits().unwrap()).await;
     assert_eq!((status(&throttled), &body(&throttled)["code"]), (429, &json!("too_many_attempts")));

@@ -147,7 +147,7 @@ async fn a_login_accepts_what_sign_in_forms_send() {
     }
 }
 
-/// The limit applies to the folded form, which may be longer or shorter than the input.
+/// The limit applies to the canonical form, which may be longer or shorter than the input.
 #[tokio::test]
 async fn every_spelling_of_a_name_has_the_same_length_limit() {
     let bench = Bench::start().await;
@@ -171,7 +171,7 @@ async fn every_spelling_of_a_name_has_the_same_length_limit() {
             assert_eq!(status(&bench.ask(&login).await), expected, "{member} {text}");
         }
     }
-    // Thirty ligatures fold to ninety letters.
+    // In the canonical form, thirty ligatures become ninety letters.
     for text in ["\u{fb03}".repeat(30), "ffi".repeat(30)] {
         assert_eq!(status(&bench.login(&text, PASSWORD).await), 400, "{text}");
     }
@@ -216,7 +216,7 @@ async fn a_login_begins_a_session_and_returns_its_token() {
 
 /// Anyone can read a token, so it must contain no secret.
 #[tokio::test]
-async fn a_token_has_exactly_the_claims_of_the_contract() {
+async fn a_token_has_exactly_the_documented_claims() {
     let bench = Bench::start().await;
     let token = token(&bench.login("testuser", PASSWORD).await);
     let claims = testkit::decode(token.split('.').nth(1).unwrap());
@@ -257,7 +257,7 @@ async fn every_login_begins_a_new_session() {
     assert_eq!(bench.session_count().await, 5);
 }
 
-/// No failure begins a session.
+/// A login that fails begins no session.
 #[tokio::test]
 async fn every_failure_gets_the_same_answer() {
     let bench = Bench::start().await;
@@ -482,7 +482,7 @@ async fn only_the_documented_body_is_accepted() {
     assert_eq!(bench.session_count().await, 0);
 }
 
-/// Hashing is slow, so only every tenth string comes with a password that is hashed.
+/// Hashing is slow, so nine of ten strings come with a password that is too long to be hashed.
 #[tokio::test]
 async fn naughty_strings_cause_no_server_error() {
     let bench = Bench::start().await;
@@ -609,11 +609,11 @@ async fn every_missing_setting_is_reported_together() {
     insta::assert_snapshot!("bad values", error);
 }
 
-/// If the password changes at any point during a login with the old password, that login gets no session that stays
-/// valid. Signing out everywhere does not change the password, so a login that reads the account afterwards is a new
-/// login, whose session stays valid.
+/// If the password changes at any point during a login with the old password, the login gets no session that stays
+/// valid. Signing out everywhere does not change the password, so a login that reads the account afterwards counts as a
+/// later login, whose session stays valid.
 #[tokio::test]
-async fn a_login_that_races_the_end_of_all_sessions_gets_no_session_that_outlives_it() {
+async fn no_session_of_a_login_outlives_a_concurrent_password_change() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let free = ["PAIR", "NAME", "NETWORK"].map(|kind| format!("THROTTLE_{kind}_FREE"));
@@ -654,7 +654,7 @@ async fn a_login_that_races_the_end_of_all_sessions_gets_no_session_that_outlive
                 }
                 other => panic!("{case}: {other}"),
             }
-            // The login does not end the session that the change began.
+            // The concurrent change may have begun a session, which the login must not end.
             if let Some(other) = other {
                 assert!(bench.stack.lives(account.id, other).await, "{case}");
             }
@@ -662,9 +662,10 @@ async fn a_login_that_races_the_end_of_all_sessions_gets_no_session_that_outlive
     }
 }
 
-/// Tests an old account, whose account item and password item do not share an epoch yet.
+/// Earlier versions stored no epoch that the account item and the password item share. Each change of the password
+/// renews this epoch.
 #[tokio::test]
-async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_change() {
+async fn an_old_account_without_a_shared_epoch_can_sign_in_and_gets_one_at_the_next_reset() {
     let bench = Bench::start().await;
     let client = bench.stack.client();
     for (pk, sk, attribute) in [
@@ -689,8 +690,8 @@ async fn an_account_without_a_shared_epoch_signs_in_and_gets_one_with_the_next_c
     reset.await;
     assert_eq!(done.await.unwrap(), None);
     assert_eq!(logins.account(bench.account.id, read.set_in).await.unwrap(), None);
-    let now = logins.credential(&name).await.unwrap().unwrap();
-    assert!(logins.account(bench.account.id, now.set_in).await.unwrap().is_some());
+    let current = logins.credential(&name).await.unwrap().unwrap();
+    assert!(logins.account(bench.account.id, current.set_in).await.unwrap().is_some());
 }
 
 /// Even a login that succeeds despite a failed call leaves no counters behind.
@@ -721,7 +722,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
             }
         }
     }
-    // Make all writes to one kind of counter, or to the user's items, fail.
+    // Let all writes to one kind of counter, or to the user's items, fail.
     for pk in ["COUNTER#NAME", "COUNTER#PAIR", "COUNTER#NETWORK", "USER#"] {
         interceptor.fail_when(move |call| {
             let writes = call.operation == "UpdateItem" || call.operation == "PutItem";
@@ -758,9 +759,9 @@ async fn without_secrets_no_password_is_checked() {
     }
 }
 
-/// The password is right, so the login does not depend on the new hash.
+/// A login with the right password replaces an outdated hash, but does not depend on this.
 #[tokio::test]
-async fn a_login_succeeds_even_if_its_hash_cannot_be_replaced() {
+async fn a_login_succeeds_even_if_the_outdated_hash_cannot_be_replaced() {
     let stack = Stack::start().await;
     let interceptor = Interceptor::of(&stack).await;
     let route =

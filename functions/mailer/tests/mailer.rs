@@ -46,7 +46,7 @@ fn install_log() {
     });
 }
 
-/// How often this thread has added to a metric.
+/// How many times this thread has logged a metric.
 fn measured(metric: Metric) -> usize {
     let log = LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap());
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -157,7 +157,7 @@ async fn the_event_file_is_handled() {
     let event = serde_json::from_value(load("mailer")).unwrap();
     let answer = bench.mailer.handle(event).await.unwrap();
     assert_eq!(serde_json::to_value(answer).unwrap(), json!({"batchItemFailures": []}));
-    assert!(bench.stack.mails().is_empty(), "no item has this key");
+    assert!(bench.stack.mails().is_empty(), "the event refers to no stored item");
 }
 
 #[tokio::test]
@@ -490,7 +490,7 @@ async fn an_unsent_notice_counts_against_no_limit() {
 /// An item or notice from a newer version, or a record without an outbox item, is not retried and does not hold up
 /// later emails.
 #[tokio::test]
-async fn an_unsendable_mail_is_given_up_at_once() {
+async fn an_unsendable_mail_is_given_up_without_retries() {
     let bench = Bench::start().await;
     let client = bench.stack.client();
     for attribute in ["kind", "notice", "asked_at"] {

@@ -46,7 +46,7 @@ impl Bench {
     }
 
     /// Requests an email, and returns it.
-    async fn put(&self, mail: Mail) -> Received {
+    async fn request(&self, mail: Mail) -> Received {
         let now = SystemClock.now();
         let id = MailId::new(now, &SystemRandom);
         let outbox = Outbox::new(&self.stack.users(), self.stack.client());
@@ -54,9 +54,9 @@ impl Bench {
         deliver::<MailerFunction>(&self.stack).await.pop().unwrap()
     }
 
-    /// Requests a code, and returns the email.
+    /// Requests a code for a password reset, and returns the email that contains it.
     async fn mail(&self) -> Received {
-        self.put(Mail::PasswordReset { address: Email::parse("testuser@example.com").unwrap() })
+        self.request(Mail::PasswordReset { address: Email::parse("testuser@example.com").unwrap() })
             .await
     }
 
@@ -90,7 +90,7 @@ impl Bench {
     }
 }
 
-fn is_wrong(answer: &EventResponse) -> bool {
+fn is_invalid_code(answer: &EventResponse) -> bool {
     status(answer) == 400 && body(answer)["code"] == "invalid_code"
 }
 
@@ -124,9 +124,9 @@ async fn a_link_sets_the_password_once_and_ends_all_sessions() {
     // The owner gets a notice, and neither form of the code works again.
     let notice = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
     assert_eq!(notice.subject, "Latchkey: your password has been changed");
-    assert!(is_wrong(&bench.by_token(&mail, "another passphrase").await));
+    assert!(is_invalid_code(&bench.by_token(&mail, "another passphrase").await));
     let digits = mail.digits().unwrap();
-    assert!(is_wrong(&bench.by_digits("testuser@example.com", digits).await));
+    assert!(is_invalid_code(&bench.by_digits("testuser@example.com", digits).await));
     assert_eq!(bench.login(NEW).await, 200);
 }
 
@@ -135,10 +135,10 @@ async fn digits_work_with_any_spelling_of_the_address() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
     let digits = mail.digits().unwrap();
-    assert!(is_wrong(&bench.by_digits("other@example.com", digits).await));
+    assert!(is_invalid_code(&bench.by_digits("other@example.com", digits).await));
     assert_eq!(status(&bench.by_digits("TESTUSER@Example.com", digits).await), 204);
     assert_eq!(bench.login(NEW).await, 200);
-    assert!(is_wrong(&bench.by_token(&mail, NEW).await));
+    assert!(is_invalid_code(&bench.by_token(&mail, NEW).await));
 }
 
 /// Digits are accepted as people and phones type them. Other input is reported as malformed and does not
@@ -198,9 +198,12 @@ async fn using_one_link_voids_the_other() {
     let bench = Bench::start().await;
     let (first, second) = (bench.mail().await, bench.mail().await);
     let digits = first.digits().unwrap();
-    assert!(is_wrong(&bench.by_digits("testuser@example.com", digits).await), "earlier digits");
+    assert!(
+        is_invalid_code(&bench.by_digits("testuser@example.com", digits).await),
+        "earlier digits"
+    );
     assert_eq!(status(&bench.by_token(&first, NEW).await), 204, "an earlier link");
-    assert!(is_wrong(&bench.by_token(&second, NEW).await));
+    assert!(is_invalid_code(&bench.by_token(&second, NEW).await));
 }
 
 #[tokio::test]
@@ -210,7 +213,7 @@ async fn every_failure_gets_the_same_answer() {
     let mail = bench.mail().await;
     let other = bench.stack.user(NewUser { username: "other", email: None, roles: &[] }).await;
     let verification = bench
-        .put(Mail::EmailVerification {
+        .request(Mail::EmailVerification {
             user_id: other.id,
             epoch: other.epoch,
             address: Email::parse("new@example.com").unwrap(),
@@ -233,14 +236,14 @@ async fn every_failure_gets_the_same_answer() {
     let mut answers = Vec::new();
     for case in &cases {
         let answer = bench.ask(case).await;
-        assert!(is_wrong(&answer), "{case}");
+        assert!(is_invalid_code(&answer), "{case}");
         answers.push(readable(&answer));
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     assert_eq!(bench.login(PASSWORD).await, 200);
     // Three of the requests above were tries at the digits.
     for _ in 0..2 {
-        assert!(is_wrong(&bench.by_digits(mine, &wrong).await));
+        assert!(is_invalid_code(&bench.by_digits(mine, &wrong).await));
     }
     let digits = mail.digits().unwrap();
     assert_eq!(readable(&bench.by_digits(mine, digits).await), answers[0], "the sixth try");
@@ -253,7 +256,7 @@ async fn guesses_are_throttled_as_at_login_and_a_reset_lifts_the_wait() {
     let mail = bench.mail().await;
     let wrong = other_digits(&mail);
     for _ in 0..3 {
-        assert!(is_wrong(&bench.by_digits("testuser@example.com", &wrong).await));
+        assert!(is_invalid_code(&bench.by_digits("testuser@example.com", &wrong).await));
     }
     let digits = mail.digits().unwrap();
     let throttled = bench.by_digits("testuser@example.com", digits).await;
@@ -295,7 +298,7 @@ async fn a_refused_password_does_not_use_up_the_code() {
     // A password that equals the username is reported only with a valid code. Otherwise the answer would reveal
     // the username of the account.
     let wrong = json!({"token": "x", "new_password": "testuser"});
-    assert!(is_wrong(&bench.ask(&wrong).await));
+    assert!(is_invalid_code(&bench.ask(&wrong).await));
     // The code allows five tries, but a refused password does not cost one.
     for _ in 0..8 {
         let request = json!({
@@ -312,7 +315,7 @@ async fn a_disabled_account_cannot_reset_its_password() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
     bench.stack.disable(bench.account.id).await;
-    assert!(is_wrong(&bench.by_token(&mail, NEW).await));
+    assert!(is_invalid_code(&bench.by_token(&mail, NEW).await));
 }
 
 /// Access to an old mailbox must not give access to an account that has changed its address.
@@ -321,7 +324,7 @@ async fn a_code_sent_to_a_former_address_is_void() {
     let bench = Bench::start().await;
     let mail = bench.mail().await;
     let verification = bench
-        .put(Mail::EmailVerification {
+        .request(Mail::EmailVerification {
             user_id: bench.account.id,
             epoch: bench.account.epoch,
             address: Email::parse("new@example.com").unwrap(),
@@ -331,9 +334,9 @@ async fn a_code_sent_to_a_former_address_is_void() {
         Service::<EmailVerifyRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
     let token = json!({"token": verification.token().unwrap()});
     assert_eq!(status(&answer(&verify, json_request("email-verify", &token)).await), 204);
-    assert!(is_wrong(&bench.by_token(&mail, NEW).await));
+    assert!(is_invalid_code(&bench.by_token(&mail, NEW).await));
     let digits = mail.digits().unwrap();
-    assert!(is_wrong(&bench.by_digits("testuser@example.com", digits).await));
+    assert!(is_invalid_code(&bench.by_digits("testuser@example.com", digits).await));
     assert_eq!(bench.login(PASSWORD).await, 200);
 }
 
@@ -386,7 +389,7 @@ async fn a_network_that_guesses_links_is_throttled() {
     let bench = Bench::start_with(&[("THROTTLE_NETWORK_FREE", "5")]).await;
     let mail = bench.mail().await;
     for _ in 0..5 {
-        assert!(is_wrong(&bench.ask(&json!({"token": "x.y.z", "new_password": NEW})).await));
+        assert!(is_invalid_code(&bench.ask(&json!({"token": "x.y.z", "new_password": NEW})).await));
     }
     assert_eq!(status(&bench.by_token(&mail, NEW).await), 429);
     let reset = json!({"token": mail.token().unwrap(), "new_password": NEW});

@@ -107,7 +107,7 @@ async fn without_a_cached_value_every_request_reads() {
         assert_eq!(bench.reads(), reads);
     }
     bench.set_down(false);
-    assert_eq!(bench.get().await, Ok(4), "a read in the same second");
+    assert_eq!(bench.get().await, Ok(4), "a failed read does not delay the next one");
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn while_reads_fail_the_old_value_is_served_for_a_limited_time() {
     assert_eq!(bench.get().await, Err(OutOfReach));
     assert_eq!(bench.get().await, Err(OutOfReach));
     bench.set_down(false);
-    assert!(bench.get().await.is_ok(), "a read in the same second");
+    assert!(bench.get().await.is_ok(), "a failed read does not delay the next one");
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ async fn a_permanent_error_is_internal_and_not_retried() {
     }
 }
 
-/// Shows that the tests above depend on the classifier of this crate.
+/// Shows that the SDK would not retry a conflict without this crate's classification of errors.
 #[tokio::test]
 async fn the_sdk_alone_does_not_retry_a_conflict() {
     for (operation, fault) in [

@@ -1,4 +1,4 @@
-//! Tests the throttle on an embedded DynamoDB: no burst exceeds its limit, and strangers lock nobody out.
+//! Tests the throttle on an embedded DynamoDB: no burst exceeds its limit, and strangers cannot lock an owner out.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -37,7 +37,7 @@ impl Bench {
         let user = NewUser { username: "owner", email, roles: &[Role::User] };
         let account = stack.user(user).await;
         let account = stack.confirm(&account).await;
-        // The peppers were created just now by the system clock, so the test clock must not start earlier.
+        // The peppers are dated with the system clock, so the test clock must not start before they were created.
         let clock = TestClock::at(process::SystemClock.now());
         Self { stack, clock, account }
     }
@@ -109,8 +109,8 @@ fn name(name: &str) -> CanonicalName {
     Username::parse(name).unwrap().canonical().clone()
 }
 
-/// Tries a wrong password. If the attempt is refused, the error is the wait in seconds.
-async fn fail(
+/// Tries a wrong password. `Ok` means that the attempt was granted. Otherwise, the error is the wait in seconds.
+async fn try_wrong_password(
     throttle: &Throttle,
     who: impl Borrow<Presented>,
     network: Option<Network>,
@@ -125,8 +125,9 @@ async fn fail(
     }
 }
 
-/// Tries the correct password of `account`. If the attempt is refused, the error is the wait in seconds.
-async fn succeed(
+/// Tries the right password of `account`. `Ok` means that the attempt was granted. Otherwise, the error is the wait in
+/// seconds.
+async fn try_right_password(
     throttle: &Throttle,
     who: impl Borrow<Presented>,
     network: Option<Network>,
@@ -147,24 +148,30 @@ async fn three_attempts_are_free_and_then_each_wait_is_twice_as_long() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     for _ in 0..3 {
-        assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+        assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
     }
     for wait in [1, 2, 4, 8] {
         // Further tries, even with the correct password, do not prolong the wait.
         for _ in 0..3 {
-            assert_eq!(fail(&throttle, bench.owner(), HOME).await, Err(wait));
+            assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Err(wait));
         }
-        assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Err(wait));
+        assert_eq!(
+            try_right_password(&throttle, bench.owner(), HOME, &bench.account).await,
+            Err(wait)
+        );
         bench.wait(i64::try_from(wait).unwrap());
-        assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+        assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
     }
     // Other names and other networks do not wait.
-    assert_eq!(fail(&throttle, Presented::Username(name("other")), HOME).await, Ok(()));
-    assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Ok(()));
+    assert_eq!(
+        try_wrong_password(&throttle, Presented::Username(name("other")), HOME).await,
+        Ok(())
+    );
+    assert_eq!(try_wrong_password(&throttle, bench.owner(), ELSEWHERE).await, Ok(()));
     // The counter expires after a day.
     bench.wait(24 * 60 * 60 + 1);
     for _ in 0..3 {
-        assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+        assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
     }
 }
 
@@ -174,9 +181,12 @@ async fn a_success_clears_earlier_failures() {
     let throttle = bench.throttle(&[]);
     for _ in 0..10 {
         for _ in 0..2 {
-            assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+            assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
         }
-        assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
+        assert_eq!(
+            try_right_password(&throttle, bench.owner(), HOME, &bench.account).await,
+            Ok(())
+        );
     }
 }
 
@@ -184,7 +194,7 @@ async fn a_success_clears_earlier_failures() {
 /// counter of the name could refuse an attempt that the counter of the name and the network has granted.
 const RACERS: usize = 16;
 
-/// Makes concurrent attempts, each with its own database client. All their requests reach the database at once.
+/// Makes concurrent attempts, each with its own database client. All their requests reach the database together.
 /// Returns how many attempts were granted.
 async fn burst(fault: Fault) -> usize {
     let bench = Bench::start().await;
@@ -194,7 +204,7 @@ async fn burst(fault: Fault) -> usize {
         let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
         let owner = bench.account.username.canonical().clone();
         tokio::spawn(async move {
-            fail(&throttle, Presented::Username(owner.clone()), HOME).await.is_ok()
+            try_wrong_password(&throttle, Presented::Username(owner.clone()), HOME).await.is_ok()
         })
     });
     let granted = join_all(attempts).await.into_iter().filter(|granted| *granted.as_ref().unwrap());
@@ -208,8 +218,9 @@ async fn only_three_of_a_concurrent_burst_are_checked() {
     assert_eq!(burst(Fault::None).await, 3);
 }
 
+/// Shows that the conditions on the writes limit the burst.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_a_whole_burst_is_checked() {
+async fn with_unconditional_writes_a_whole_burst_is_checked() {
     assert_eq!(burst(Fault::Unconditional).await, RACERS);
 }
 
@@ -218,36 +229,39 @@ async fn without_the_conditions_a_whole_burst_is_checked() {
 async fn strangers_cannot_lock_the_owner_out() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
-    assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
+    assert_eq!(try_right_password(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
     let mut refused = 0;
     for n in 0..40 {
         let network = v4([192, 0, 2, n]);
-        if fail(&throttle, bench.owner(), Some(network)).await.is_err() {
+        if try_wrong_password(&throttle, bench.owner(), Some(network)).await.is_err() {
             refused += 1;
         }
     }
     assert_eq!(refused, 20, "the name has twenty free attempts");
     let new = Some(v4([198, 51, 100, 99]));
-    assert_eq!(succeed(&throttle, bench.owner(), new, &bench.account).await, Err(1));
+    assert_eq!(try_right_password(&throttle, bench.owner(), new, &bench.account).await, Err(1));
     for _ in 0..5 {
-        assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
+        assert_eq!(
+            try_right_password(&throttle, bench.owner(), HOME, &bench.account).await,
+            Ok(())
+        );
     }
     // The same holds for the email address.
     let email = Email::parse("owner@example.com").unwrap();
     let by_email = Presented::Email(email.canonical().clone());
     for n in 0..25 {
         let network = v4([192, 0, 2, n]);
-        let _ = fail(&throttle, &by_email, Some(network)).await;
+        let _ = try_wrong_password(&throttle, &by_email, Some(network)).await;
     }
-    assert_eq!(fail(&throttle, &by_email, new).await, Err(1));
-    assert_eq!(succeed(&throttle, &by_email, HOME, &bench.account).await, Ok(()));
+    assert_eq!(try_wrong_password(&throttle, &by_email, new).await, Err(1));
+    assert_eq!(try_right_password(&throttle, &by_email, HOME, &bench.account).await, Ok(()));
     // A network stays known for ninety days.
     bench.wait(90 * 24 * 60 * 60 + 1);
     for n in 0..25 {
         let network = v4([192, 0, 2, n]);
-        let _ = fail(&throttle, bench.owner(), Some(network)).await;
+        let _ = try_wrong_password(&throttle, bench.owner(), Some(network)).await;
     }
-    assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Err(1));
+    assert_eq!(try_right_password(&throttle, bench.owner(), HOME, &bench.account).await, Err(1));
 }
 
 /// One network tries many names.
@@ -258,16 +272,21 @@ async fn the_failures_of_one_network_are_limited() {
     let mut refused = 0;
     for n in 0..150 {
         let name = name(&format!("nobody-{n}"));
-        if let Err(wait) = fail(&throttle, Presented::Username(name.clone()), HOME).await {
+        if let Err(wait) =
+            try_wrong_password(&throttle, Presented::Username(name.clone()), HOME).await
+        {
             assert!(wait > 590, "until the window ends: {wait}");
             refused += 1;
         }
     }
     assert_eq!(refused, 50);
-    assert!(succeed(&throttle, bench.owner(), HOME, &bench.account).await.is_err());
-    assert_eq!(succeed(&throttle, bench.owner(), ELSEWHERE, &bench.account).await, Ok(()));
+    assert!(try_right_password(&throttle, bench.owner(), HOME, &bench.account).await.is_err());
+    assert_eq!(
+        try_right_password(&throttle, bench.owner(), ELSEWHERE, &bench.account).await,
+        Ok(())
+    );
     bench.wait(601);
-    assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
+    assert_eq!(try_right_password(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -279,7 +298,8 @@ async fn successes_behind_one_ip_address_count_against_no_limit() {
             let (throttle, account) = (Arc::clone(&throttle), bench.account.clone());
             tokio::spawn(async move {
                 let name = name(&format!("colleague-{n}"));
-                succeed(&throttle, Presented::Username(name.clone()), HOME, &account).await
+                try_right_password(&throttle, Presented::Username(name.clone()), HOME, &account)
+                    .await
             })
         });
         for login in join_all(logins).await {
@@ -300,19 +320,20 @@ async fn unknown_names_are_counted_like_known_ones() {
     ] {
         let mut answers = Vec::new();
         for _ in 0..6 {
-            answers.push(fail(&throttle, &who, HOME).await);
+            answers.push(try_wrong_password(&throttle, &who, HOME).await);
         }
         assert_eq!(answers, [Ok(()), Ok(()), Ok(()), Err(1), Err(1), Err(1)]);
     }
-    // All spellings of an impossible name share a counter, like those of a possible one.
+    // All spellings of a name that no account can have share a counter, like those of any other name.
     for text in ["caf\u{e9}!?", "CAFE\u{301}!\u{ff1f}", "Caf\u{e9}!?"] {
         assert_eq!(
-            fail(&throttle, Presented::Impossible(text.to_owned()), ELSEWHERE).await,
+            try_wrong_password(&throttle, Presented::Impossible(text.to_owned()), ELSEWHERE).await,
             Ok(())
         );
     }
     assert_eq!(
-        fail(&throttle, Presented::Impossible("Cafe\u{301}!?".to_owned()), ELSEWHERE).await,
+        try_wrong_password(&throttle, Presented::Impossible("Cafe\u{301}!?".to_owned()), ELSEWHERE)
+            .await,
         Err(1)
     );
 }
@@ -324,9 +345,9 @@ async fn an_attempt_whose_answers_are_lost_counts_once() {
     let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
     for _ in 0..3 {
         faults.then(&[Fault::LostAnswer; 4]);
-        assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+        assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
     }
-    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Err(1));
+    assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Err(1));
 }
 
 #[tokio::test]
@@ -346,7 +367,7 @@ async fn registrations_have_a_separate_window() {
     let home = [registered(HOME).await, registered(HOME).await, registered(HOME).await];
     assert_eq!(home, [true, true, false]);
     assert!(registered(ELSEWHERE).await && registered(None).await);
-    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
     bench.wait(601);
     assert!(registered(HOME).await);
 }
@@ -356,7 +377,10 @@ async fn a_reader_of_the_table_learns_neither_names_nor_networks() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
     let secretive = name("secretive");
-    assert_eq!(fail(&throttle, Presented::Username(secretive.clone()), HOME).await, Ok(()));
+    assert_eq!(
+        try_wrong_password(&throttle, Presented::Username(secretive.clone()), HOME).await,
+        Ok(())
+    );
     let scanned = bench.stack.client().scan().table_name("UsersTable").send().await.unwrap();
     let text = format!("{scanned:?}");
     assert!(text.contains("COUNTER#PAIR") && !text.contains("secretive"));
@@ -379,7 +403,7 @@ fn all_invalid_variables_are_reported_together() {
 }
 
 /// Requests `count` emails without waiting. Returns which of them may be sent.
-async fn mails(throttle: &Throttle, network: Option<Network>, count: usize) -> Vec<bool> {
+async fn request_mails(throttle: &Throttle, network: Option<Network>, count: usize) -> Vec<bool> {
     let address = Email::parse("owner@example.com").unwrap();
     let mut paid = Vec::new();
     for _ in 0..count {
@@ -393,36 +417,36 @@ async fn mails(throttle: &Throttle, network: Option<Network>, count: usize) -> V
 async fn an_address_gets_three_mails_an_hour_per_network_five_in_total_and_ten_a_day() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
-    assert_eq!(mails(&throttle, HOME, 5).await, [true, true, true, false, false]);
+    assert_eq!(request_mails(&throttle, HOME, 5).await, [true, true, true, false, false]);
     // A refused request counts against no limit, so two more emails may be sent in this hour.
-    assert_eq!(mails(&throttle, ELSEWHERE, 3).await, [true, true, false]);
-    assert_eq!(mails(&throttle, Some(v4([198, 51, 100, 2])), 1).await, [false]);
+    assert_eq!(request_mails(&throttle, ELSEWHERE, 3).await, [true, true, false]);
+    assert_eq!(request_mails(&throttle, Some(v4([198, 51, 100, 2])), 1).await, [false]);
     // Other addresses are not affected.
     let other = Email::parse("other@example.com").unwrap();
     let postage = throttle.postage(other.canonical(), HOME).await.unwrap();
     assert!(matches!(postage, Postal::Paid(_)));
     bench.wait(60 * 60 + 1);
-    assert_eq!(mails(&throttle, HOME, 4).await, [true, true, true, false]);
-    assert_eq!(mails(&throttle, ELSEWHERE, 3).await, [true, true, false]);
+    assert_eq!(request_mails(&throttle, HOME, 4).await, [true, true, true, false]);
+    assert_eq!(request_mails(&throttle, ELSEWHERE, 3).await, [true, true, false]);
     // All ten emails of the day have been sent.
     bench.wait(60 * 60 + 1);
-    assert_eq!(mails(&throttle, HOME, 1).await, [false]);
+    assert_eq!(request_mails(&throttle, HOME, 1).await, [false]);
     bench.wait(22 * 60 * 60 + 1);
-    assert_eq!(mails(&throttle, HOME, 1).await, [true]);
+    assert_eq!(request_mails(&throttle, HOME, 1).await, [true]);
 }
 
 #[tokio::test]
 async fn a_known_network_has_five_mails_that_strangers_cannot_use_up() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
-    assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
+    assert_eq!(try_right_password(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
     for n in 1..=3 {
-        mails(&throttle, Some(v4([198, 51, 100, n])), 5).await;
+        request_mails(&throttle, Some(v4([198, 51, 100, n])), 5).await;
     }
     let expected = [true, true, true, true, true, false];
-    assert_eq!(mails(&throttle, HOME, 6).await, expected);
+    assert_eq!(request_mails(&throttle, HOME, 6).await, expected);
     bench.wait(60 * 60 + 1);
-    assert_eq!(mails(&throttle, HOME, 1).await, [true]);
+    assert_eq!(request_mails(&throttle, HOME, 1).await, [true]);
 }
 
 /// Requests emails concurrently, each with its own client and network. Returns how many may be sent.
@@ -449,8 +473,9 @@ async fn at_most_five_of_a_burst_of_mails_may_be_sent() {
     assert!((1..=5).contains(&paid), "{paid}");
 }
 
+/// Shows that the conditions on the writes limit the burst.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_a_whole_burst_of_mails_may_be_sent() {
+async fn with_unconditional_writes_a_whole_burst_of_mails_may_be_sent() {
     assert_eq!(burst_of_mails(Fault::Unconditional).await, RACERS);
 }
 
@@ -481,31 +506,34 @@ async fn an_attempt_without_a_name_counts_only_against_its_network() {
         drop(throttle.bare_attempt(HOME).await.unwrap());
     }
     assert!(throttle.bare_attempt(HOME).await.is_err());
-    assert!(fail(&throttle, bench.owner(), HOME).await.is_err(), "logins use the same counter");
+    assert!(
+        try_wrong_password(&throttle, bench.owner(), HOME).await.is_err(),
+        "logins use the same counter"
+    );
     drop(throttle.bare_attempt(ELSEWHERE).await.unwrap());
 }
 
-/// Presenting a correct code is not a login, so it makes no network known.
+/// An attempt passes when its code is correct. This is not a login, so it makes no network known.
 #[tokio::test]
 async fn a_passed_attempt_is_released_and_makes_no_network_known() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[("THROTTLE_NAME_FREE", "3")]);
     for _ in 0..2 {
-        assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+        assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
     }
     throttle.attempt(&bench.owner(), HOME).await.unwrap().passed().await;
     // The counter of the name and the network is cleared, and one free attempt at the name is left.
-    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
     assert!(
-        fail(&throttle, bench.owner(), HOME).await.is_err(),
+        try_wrong_password(&throttle, bench.owner(), HOME).await.is_err(),
         "refused by the counter of the name"
     );
 }
 
 /// Uses up the free attempts at a name from many networks, as strangers could.
-async fn use_up(throttle: &Throttle, who: impl Borrow<Presented>) {
+async fn use_up_attempts(throttle: &Throttle, who: impl Borrow<Presented>) {
     for n in 0..25 {
-        let _ = fail(throttle, who.borrow(), Some(v4([192, 0, 2, n]))).await;
+        let _ = try_wrong_password(throttle, who.borrow(), Some(v4([192, 0, 2, n]))).await;
     }
 }
 
@@ -515,10 +543,13 @@ async fn a_reset_makes_its_network_known_and_forgets_the_others() {
     let throttle = bench.throttle(&[]);
     let email = bench.account.email.clone().unwrap();
     let by_email = || Presented::Email(email.canonical().clone());
-    assert_eq!(succeed(&throttle, bench.owner(), ELSEWHERE, &bench.account).await, Ok(()));
+    assert_eq!(
+        try_right_password(&throttle, bench.owner(), ELSEWHERE, &bench.account).await,
+        Ok(())
+    );
     for _ in 0..3 {
-        assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
-        assert_eq!(fail(&throttle, by_email(), HOME).await, Ok(()));
+        assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
+        assert_eq!(try_wrong_password(&throttle, by_email(), HOME).await, Ok(()));
     }
     bench.raise_epoch().await;
     let recovered = throttle.recovered(&bench.account, HOME).await.unwrap();
@@ -526,9 +557,13 @@ async fn a_reset_makes_its_network_known_and_forgets_the_others() {
     // Under the username and under the address, this network's failures are forgotten, and strangers' failures impose
     // no wait on it.
     for who in [bench.owner(), by_email()] {
-        use_up(&throttle, &who).await;
-        assert_eq!(fail(&throttle, &who, HOME).await, Ok(()));
-        assert_eq!(fail(&throttle, &who, ELSEWHERE).await, Err(1), "a former network");
+        use_up_attempts(&throttle, &who).await;
+        assert_eq!(try_wrong_password(&throttle, &who, HOME).await, Ok(()));
+        assert_eq!(
+            try_wrong_password(&throttle, &who, ELSEWHERE).await,
+            Err(1),
+            "a former network"
+        );
     }
     // The reset proves that the user owns the address, even if it had not been confirmed before.
     let bench = Bench::start().await;
@@ -536,8 +571,8 @@ async fn a_reset_makes_its_network_known_and_forgets_the_others() {
     let account = Account { email_standing: EmailStanding::Unverified, ..bench.account.clone() };
     bench.raise_epoch().await;
     assert_eq!(throttle.recovered(&account, HOME).await.unwrap(), Familiarity::Usual);
-    use_up(&throttle, by_email()).await;
-    assert_eq!(fail(&throttle, by_email(), HOME).await, Ok(()));
+    use_up_attempts(&throttle, by_email()).await;
+    assert_eq!(try_wrong_password(&throttle, by_email(), HOME).await, Ok(()));
 }
 
 #[tokio::test]
@@ -586,20 +621,24 @@ async fn a_login_whose_password_is_replaced_concurrently_makes_no_network_known(
         2,
         "the network of the reset, under the username and the address"
     );
-    use_up(&throttle, bench.owner()).await;
-    assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Err(1));
-    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    use_up_attempts(&throttle, bench.owner()).await;
+    assert_eq!(try_wrong_password(&throttle, bench.owner(), ELSEWHERE).await, Err(1));
+    assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
     // The same holds for the network of a reset if another reset follows before the network is recorded.
     bench.raise_epoch().await;
     throttle.recovered(&bench.account, ELSEWHERE).await.unwrap();
     assert_eq!(bench.known().await, 0);
 }
 
-/// The notice must not depend on the recording, because an intruder could make the recording fail.
+/// The owner must get a notice about a new network even if recording the network fails, because an intruder could make
+/// it fail.
 #[tokio::test]
 async fn a_network_is_new_even_if_it_cannot_be_recorded() {
     let bench = Bench::start().await;
-    assert_eq!(succeed(&bench.throttle(&[]), bench.owner(), HOME, &bench.account).await, Ok(()));
+    assert_eq!(
+        try_right_password(&bench.throttle(&[]), bench.owner(), HOME, &bench.account).await,
+        Ok(())
+    );
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[]);
     let throttle =
@@ -620,7 +659,7 @@ async fn no_network_stays_known_under_an_address_that_is_given_up() {
     let throttle = bench.throttle(&[]);
     let [old, new] = ["owner@example.com", "new@example.com"]
         .map(|address| Email::parse(address).unwrap().canonical().clone());
-    assert_eq!(succeed(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
+    assert_eq!(try_right_password(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
     let late = throttle.attempt(&bench.owner(), ELSEWHERE).await.unwrap();
     bench.move_to("new@example.com").await;
     throttle.address_changed(Some(&old), &new).await;
@@ -628,11 +667,11 @@ async fn no_network_stays_known_under_an_address_that_is_given_up() {
     // This login read the account before its address changed.
     late.succeeded(&bench.account).await;
     assert_eq!(bench.known().await, 1);
-    use_up(&throttle, Presented::Email(old.clone())).await;
-    assert_eq!(fail(&throttle, Presented::Email(old.clone()), HOME).await, Err(1));
-    assert_eq!(mails(&throttle, HOME, 4).await, [true, true, true, false]);
-    use_up(&throttle, bench.owner()).await;
-    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    use_up_attempts(&throttle, Presented::Email(old.clone())).await;
+    assert_eq!(try_wrong_password(&throttle, Presented::Email(old.clone()), HOME).await, Err(1));
+    assert_eq!(request_mails(&throttle, HOME, 4).await, [true, true, true, false]);
+    use_up_attempts(&throttle, bench.owner()).await;
+    assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
 }
 
 /// Registering with a stranger's address gives no exemption from the limits that protect the stranger.
@@ -644,20 +683,24 @@ async fn an_unconfirmed_address_makes_no_network_known() {
     let email = account.email.clone().unwrap();
     let by_email = || Presented::Email(email.canonical().clone());
     for who in [bench.owner(), by_email()] {
-        assert_eq!(succeed(&throttle, &who, HOME, &account).await, Ok(()));
+        assert_eq!(try_right_password(&throttle, &who, HOME, &account).await, Ok(()));
     }
     let strangers = [true, true, true, false];
-    assert_eq!(mails(&throttle, HOME, 4).await, strangers, "the limit of an unknown network");
-    use_up(&throttle, by_email()).await;
-    assert_eq!(fail(&throttle, by_email(), HOME).await, Err(1));
+    assert_eq!(
+        request_mails(&throttle, HOME, 4).await,
+        strangers,
+        "the limit of an unknown network"
+    );
+    use_up_attempts(&throttle, by_email()).await;
+    assert_eq!(try_wrong_password(&throttle, by_email(), HOME).await, Err(1));
     // The network is known under the username.
-    use_up(&throttle, bench.owner()).await;
-    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    use_up_attempts(&throttle, bench.owner()).await;
+    assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
     // Once the address is confirmed, a login with it makes the network known.
     bench.wait(24 * 60 * 60 + 1);
-    assert_eq!(succeed(&throttle, by_email(), HOME, &bench.account).await, Ok(()));
-    use_up(&throttle, by_email()).await;
-    assert_eq!(fail(&throttle, by_email(), HOME).await, Ok(()));
+    assert_eq!(try_right_password(&throttle, by_email(), HOME, &bench.account).await, Ok(()));
+    use_up_attempts(&throttle, by_email()).await;
+    assert_eq!(try_wrong_password(&throttle, by_email(), HOME).await, Ok(()));
 }
 
 /// The /64 with the number `n` in the /48 with the number `site`.
@@ -678,27 +721,37 @@ async fn an_ipv6_slash_48_has_ten_times_the_limits_of_a_slash_64() {
     let throttle = bench.throttle(&settings);
     // Attempts at one name, each from another /64.
     for n in 0..20 {
-        assert_eq!(fail(&throttle, bench.owner(), Some(slash_64(1, n))).await, Ok(()), "{n}");
+        assert_eq!(
+            try_wrong_password(&throttle, bench.owner(), Some(slash_64(1, n))).await,
+            Ok(()),
+            "{n}"
+        );
     }
-    assert_eq!(fail(&throttle, bench.owner(), Some(slash_64(1, 20))).await, Err(1));
-    assert_eq!(fail(&throttle, bench.owner(), Some(slash_64(2, 0))).await, Ok(()), "another /48");
+    assert_eq!(try_wrong_password(&throttle, bench.owner(), Some(slash_64(1, 20))).await, Err(1));
+    assert_eq!(
+        try_wrong_password(&throttle, bench.owner(), Some(slash_64(2, 0))).await,
+        Ok(()),
+        "another /48"
+    );
     // Attempts at many names.
     for n in 0..30 {
         let nobody = name(&format!("nobody-{n}"));
         let who = Presented::Username(nobody.clone());
-        assert_eq!(fail(&throttle, who, Some(slash_64(3, n))).await, Ok(()), "{n}");
+        assert_eq!(try_wrong_password(&throttle, who, Some(slash_64(3, n))).await, Ok(()), "{n}");
     }
     let nobody = name("nobody-30");
     assert!(
-        fail(&throttle, Presented::Username(nobody.clone()), Some(slash_64(3, 30))).await.is_err()
+        try_wrong_password(&throttle, Presented::Username(nobody.clone()), Some(slash_64(3, 30)))
+            .await
+            .is_err()
     );
     // A single /64 has the limits of an IPv4 address.
     let one = slash_64(4, 0);
     for _ in 0..2 {
-        assert_eq!(fail(&throttle, bench.owner(), Some(one)).await, Ok(()));
+        assert_eq!(try_wrong_password(&throttle, bench.owner(), Some(one)).await, Ok(()));
         assert!(throttle.registration(Some(one)).await.is_ok());
     }
-    assert_eq!(fail(&throttle, bench.owner(), Some(one)).await, Err(1));
+    assert_eq!(try_wrong_password(&throttle, bench.owner(), Some(one)).await, Err(1));
     assert!(throttle.registration(Some(one)).await.is_err());
     // A /48 may also make ten times as many registrations (the single /64 has made two) and requests for emails.
     for n in 1..19 {
@@ -715,15 +768,18 @@ async fn an_ipv6_slash_48_has_ten_times_the_limits_of_a_slash_64() {
 async fn mails_to_an_address_are_also_counted_per_ipv6_slash_48() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
-    assert_eq!(mails(&throttle, Some(slash_64(1, 0)), 1).await, [true]);
+    assert_eq!(request_mails(&throttle, Some(slash_64(1, 0)), 1).await, [true]);
     let counted = bench.counted().await;
     let pairs = counted.keys().filter(|key| key.starts_with("COUNTER#MAIL_PAIR#")).count();
     assert_eq!(pairs, 2, "{counted:?}");
     // A known /64 gets five emails, and its /48 gets fifty.
     for n in 0..11 {
         let network = slash_64(2, n);
-        assert_eq!(succeed(&throttle, bench.owner(), Some(network), &bench.account).await, Ok(()));
-        assert_eq!(mails(&throttle, Some(network), 5).await, [n < 10; 5], "{n}");
+        assert_eq!(
+            try_right_password(&throttle, bench.owner(), Some(network), &bench.account).await,
+            Ok(())
+        );
+        assert_eq!(request_mails(&throttle, Some(network), 5).await, [n < 10; 5], "{n}");
     }
 }
 
@@ -734,7 +790,10 @@ async fn successes_in_an_ipv6_slash_48_count_against_no_limit() {
     let throttle = bench.throttle(&settings);
     for n in 0..25 {
         let network = slash_64(1, n);
-        assert_eq!(succeed(&throttle, bench.owner(), Some(network), &bench.account).await, Ok(()));
+        assert_eq!(
+            try_right_password(&throttle, bench.owner(), Some(network), &bench.account).await,
+            Ok(())
+        );
     }
     assert_eq!(bench.counted().await, BTreeMap::new());
 }
@@ -757,12 +816,12 @@ async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_na
         let faults = Faults::script(&[]);
         let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), settings);
         for _ in 0..free {
-            assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Ok(()));
+            assert_eq!(try_wrong_password(&throttle, bench.owner(), ELSEWHERE).await, Ok(()));
         }
-        let wait = fail(&throttle, bench.owner(), ELSEWHERE).await.unwrap_err();
+        let wait = try_wrong_password(&throttle, bench.owner(), ELSEWHERE).await.unwrap_err();
         let before = faults.requests();
         for _ in 0..5 {
-            assert_eq!(fail(&throttle, bench.owner(), ELSEWHERE).await, Err(wait));
+            assert_eq!(try_wrong_password(&throttle, bench.owner(), ELSEWHERE).await, Err(wait));
         }
         let flood = requests(&faults, before);
         assert!(flood.contains("COUNTER#PAIR#") && flood.contains("COUNTER#NETWORK#"));
@@ -770,7 +829,7 @@ async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_na
         // Attempts from another network, and from this one after its wait, make reservations on every counter.
         for network in [HOME, ELSEWHERE] {
             let before = faults.requests();
-            assert_eq!(fail(&throttle, bench.owner(), network).await, Ok(()));
+            assert_eq!(try_wrong_password(&throttle, bench.owner(), network).await, Ok(()));
             assert!(requests(&faults, before).contains("COUNTER#NAME#"));
             bench.wait(i64::try_from(wait).unwrap());
         }
@@ -783,9 +842,9 @@ async fn a_flood_of_requests_for_mail_reserves_nothing_on_the_counters_of_the_ad
     let bench = Bench::start().await;
     let faults = Faults::script(&[]);
     let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
-    assert_eq!(mails(&throttle, HOME, 4).await, [true, true, true, false]);
+    assert_eq!(request_mails(&throttle, HOME, 4).await, [true, true, true, false]);
     let before = faults.requests();
-    assert_eq!(mails(&throttle, HOME, 5).await, [false; 5]);
+    assert_eq!(request_mails(&throttle, HOME, 5).await, [false; 5]);
     let flood = requests(&faults, before);
     assert!(flood.contains("COUNTER#MAIL_PAIR#"));
     assert!(!flood.contains("COUNTER#MAIL_HOUR#") && !flood.contains("COUNTER#MAIL_DAY#"));
@@ -798,7 +857,7 @@ async fn an_attempt_that_fails_on_one_counter_counts_on_none() {
     let home = slash_64(1, 1);
     let home = Some(home);
     for _ in 0..2 {
-        assert_eq!(fail(&good, bench.owner(), home).await, Ok(()));
+        assert_eq!(try_wrong_password(&good, bench.owner(), home).await, Ok(()));
     }
     let before = bench.counted().await;
     assert_eq!(before.len(), 5, "{before:?}");
@@ -817,7 +876,7 @@ async fn an_attempt_that_fails_on_one_counter_counts_on_none() {
 async fn an_attempt_that_the_server_cannot_carry_out_does_not_count() {
     let bench = Bench::start().await;
     let throttle = bench.throttle(&[]);
-    assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+    assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
     let before = bench.counted().await;
     let outage = || StoreError::Contradiction;
     let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
@@ -846,7 +905,7 @@ async fn a_reservation_is_released_once_despite_lost_answers() {
     let faults = Faults::script(&[]);
     let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
     for _ in 0..2 {
-        assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+        assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
     }
     let before = bench.counted().await;
     for fault in [Fault::LostAnswer, Fault::AccessDenied, Fault::Lost, Fault::ServerError] {
@@ -871,7 +930,7 @@ async fn an_attempt_whose_reservation_was_retried_leaves_no_wait() {
     let faults = Faults::script(&[]);
     let throttle = bench.throttle_on(bench.stack.faulty_client(&faults), &[]);
     for _ in 0..2 {
-        assert_eq!(fail(&throttle, bench.owner(), HOME).await, Ok(()));
+        assert_eq!(try_wrong_password(&throttle, bench.owner(), HOME).await, Ok(()));
     }
     let before = bench.counted().await;
     // The first four requests update three counters and look up the network. The fifth replaces the counter of
@@ -906,13 +965,18 @@ async fn a_network_is_new_only_if_others_are_known() {
     assert_eq!(sign_in(ELSEWHERE).await, Familiarity::New);
 }
 
-/// Reserves notices that only insiders can cause. Returns how many may be sent.
-async fn notices(budget: &NoticeBudget, address: &str, count: usize) -> usize {
-    notices_by(CausedBy::Insiders, budget, address, count).await
+/// Reserves notices that only people with the account's password or tokens can cause. Returns how many may be sent.
+async fn reserve_notices(budget: &NoticeBudget, address: &str, count: usize) -> usize {
+    reserve_notices_by(CausedBy::Insiders, budget, address, count).await
 }
 
 /// Reserves notices one after the other. Returns how many may be sent.
-async fn notices_by(by: CausedBy, budget: &NoticeBudget, address: &str, count: usize) -> usize {
+async fn reserve_notices_by(
+    by: CausedBy,
+    budget: &NoticeBudget,
+    address: &str,
+    count: usize,
+) -> usize {
     let address = Email::parse(address).unwrap();
     let mut sent = 0;
     for _ in 0..count {
@@ -926,11 +990,11 @@ async fn notices_by(by: CausedBy, budget: &NoticeBudget, address: &str, count: u
 async fn anyone_can_cause_at_most_three_notices_a_day() {
     let bench = Bench::start().await;
     let budget = bench.budget(bench.stack.client());
-    assert_eq!(notices_by(CausedBy::Anyone, &budget, "owner@example.com", 5).await, 3);
-    assert_eq!(notices(&budget, "owner@example.com", 12).await, 7);
+    assert_eq!(reserve_notices_by(CausedBy::Anyone, &budget, "owner@example.com", 5).await, 3);
+    assert_eq!(reserve_notices(&budget, "owner@example.com", 12).await, 7);
     bench.wait(24 * 60 * 60 + 1);
-    assert_eq!(notices(&budget, "owner@example.com", 9).await, 9);
-    assert_eq!(notices_by(CausedBy::Anyone, &budget, "owner@example.com", 5).await, 1);
+    assert_eq!(reserve_notices(&budget, "owner@example.com", 9).await, 9);
+    assert_eq!(reserve_notices_by(CausedBy::Anyone, &budget, "owner@example.com", 5).await, 1);
     // A notice refused by the limit of ten does not count toward the limit of three.
     let counted = bench.counted().await;
     let count = counted.iter().find(|(key, _)| key.starts_with("COUNTER#NOTICE_ANYONE#"));
@@ -941,14 +1005,14 @@ async fn anyone_can_cause_at_most_three_notices_a_day() {
 async fn an_address_gets_ten_notices_a_day() {
     let bench = Bench::start().await;
     let budget = bench.budget(bench.stack.client());
-    assert_eq!(notices(&budget, "owner@example.com", 8).await, 8);
+    assert_eq!(reserve_notices(&budget, "owner@example.com", 8).await, 8);
     // All spellings of an address share the limit.
-    assert_eq!(notices(&budget, "OWNER@example.com", 8).await, 2);
-    assert_eq!(notices(&budget, "other@example.com", 1).await, 1);
+    assert_eq!(reserve_notices(&budget, "OWNER@example.com", 8).await, 2);
+    assert_eq!(reserve_notices(&budget, "other@example.com", 1).await, 1);
     bench.wait(23 * 60 * 60);
-    assert_eq!(notices(&budget, "owner@example.com", 1).await, 0);
+    assert_eq!(reserve_notices(&budget, "owner@example.com", 1).await, 0);
     bench.wait(60 * 60 + 1);
-    assert_eq!(notices(&budget, "owner@example.com", 12).await, 10);
+    assert_eq!(reserve_notices(&budget, "owner@example.com", 12).await, 10);
     let items = format!("{:?}", bench.stack.items().await);
     assert!(items.contains("COUNTER#NOTICE_DAY#") && !items.contains("#owner@example.com#"));
 }
@@ -963,7 +1027,7 @@ async fn a_notice_that_is_given_back_does_not_count() {
         let receipt = receipt.unwrap().unwrap();
         receipt.give_back().await.unwrap();
     }
-    assert_eq!(notices(&budget, "owner@example.com", 12).await, 10);
+    assert_eq!(reserve_notices(&budget, "owner@example.com", 12).await, 10);
 }
 
 #[tokio::test]
@@ -987,7 +1051,7 @@ async fn burst_of_notices(fault: Fault) -> usize {
     let faults = Faults::together(RACERS, fault);
     let asked = (0..RACERS).map(|_| {
         let budget = bench.budget(bench.stack.faulty_client(&faults));
-        tokio::spawn(async move { notices(&budget, "owner@example.com", 1).await })
+        tokio::spawn(async move { reserve_notices(&budget, "owner@example.com", 1).await })
     });
     let sent = join_all(asked).await.into_iter().map(Result::unwrap).sum();
     assert!(faults.most_at_once() >= RACERS, "the requests did not race");
@@ -999,7 +1063,8 @@ async fn at_most_ten_of_a_burst_of_notices_are_sent() {
     assert_eq!(burst_of_notices(Fault::None).await, 10);
 }
 
+/// Shows that the conditions on the writes limit the burst.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_a_whole_burst_of_notices_is_sent() {
+async fn with_unconditional_writes_a_whole_burst_of_notices_is_sent() {
     assert_eq!(burst_of_notices(Fault::Unconditional).await, RACERS);
 }

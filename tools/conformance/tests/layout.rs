@@ -73,13 +73,13 @@ fn a_function_has_one_name_everywhere() {
 fn every_event_matches_a_route_of_its_function() {
     let template = template();
     for (file, event) in events() {
-        let of = |name: &str| {
+        let belongs_to = |name: &str| {
             file == name || file.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
         };
         let function = template
             .functions
             .iter()
-            .filter(|function| of(&function.name))
+            .filter(|function| belongs_to(&function.name))
             .max_by_key(|function| function.name.len())
             .unwrap_or_else(|| panic!("events/{file}.json belongs to no function"));
         let routes: Vec<_> = function.routes.iter().map(template::Route::key).collect();
@@ -211,8 +211,8 @@ fn every_test_that_the_invariants_name_exists() {
     assert!(missing.is_empty(), "docs/invariants.md names tests that do not exist: {missing:#?}");
 }
 
-/// The traits of a gate are public, because the guards are separate crates. A gate in any other crate could admit
-/// anyone.
+/// A gate decides which callers a route admits. Its traits are public, because separate crates, the guards, implement
+/// them. A gate in any other crate could admit anyone.
 #[test]
 fn only_listed_crates_name_the_parts_of_a_gate() {
     let parts = ["TokenGate", "AccountGate", "KeySource", "AccountCheck", "Verifier"];
@@ -237,7 +237,7 @@ fn only_listed_crates_name_the_parts_of_a_gate() {
 
 /// The files contain tokens, which no commit may include.
 #[test]
-fn git_ignores_the_files_that_the_session_in_the_readme_writes() {
+fn git_ignores_the_files_that_the_commands_in_the_readme_write() {
     let read = |name| std::fs::read_to_string(Project::here().root().join(name)).unwrap();
     let (readme, ignored) = (read("README.md"), read(".gitignore"));
     let commands = readme.lines().filter_map(|line| line.strip_prefix("$ "));
@@ -268,8 +268,8 @@ fn linked(package: &str) -> BTreeSet<String> {
     lines.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
-/// If the features of a crate differed, cargo would build it and all its dependents twice: for tests and for the dev
-/// server.
+/// If tests enabled additional features of a crate, cargo would build it and all its dependents twice: for tests and
+/// for the dev server.
 #[test]
 fn features_are_the_same_with_tests_and_without() {
     let features = |edges| tree(&["--workspace", "--format", "{p} {f}", "--edges", edges]);
@@ -278,8 +278,8 @@ fn features_are_the_same_with_tests_and_without() {
     assert!(differing.is_empty(), "the features of these crates differ in tests: {differing:#?}");
 }
 
-/// `cargo xtask` must print its first line within seconds on a fresh clone. Cargo builds this package alone, so any
-/// shared dependency could be built again with other features.
+/// `cargo xtask` must print its first line within seconds on a fresh clone. Cargo builds the package `xtask` alone, so
+/// a dependency could later be built again, with the features that the other packages need.
 #[test]
 fn cargo_xtask_depends_on_the_standard_library_alone() {
     let crates = tree(&["--package", "xtask", "--edges", "normal,build"]);
@@ -296,7 +296,7 @@ fn estimates_link_no_aws_client_and_no_database() {
     }
 }
 
-/// `cargo xtask test` builds no test program for a `main.rs`, so tests in one would never run.
+/// `cargo xtask test` builds no test program for a `main.rs`, so tests in that file would never run.
 #[test]
 fn no_main_file_has_tests() {
     for package in metadata().packages {
@@ -307,8 +307,8 @@ fn no_main_file_has_tests() {
     }
 }
 
-/// If the features of a crate differed, `sam build`, which builds functions one by one, would compile it twice.
-/// Functions that link no AWS SDK are exempt, because they are a fifth of the size of the others.
+/// If two functions used a crate with different features, `sam build`, which builds functions one by one, would compile
+/// the crate twice. Functions that link no AWS SDK are exempt, because they are a fifth of the size of the others.
 #[test]
 fn functions_share_the_features_of_their_crates() {
     let mut known = BTreeMap::new();

@@ -260,7 +260,8 @@ async fn functions_can_be_invoked_through_the_lambda_api() {
     }
 }
 
-/// A page can cause a browser to send these headers, but cannot choose their values.
+/// A web page of another site must not invoke a function directly, which needs no token. The gateway recognizes its
+/// requests by headers whose values the browser sets and the page cannot choose.
 #[tokio::test]
 async fn no_page_of_another_site_invokes_a_function() {
     let address = gateway_with(&["http://localhost:5173"]).await;

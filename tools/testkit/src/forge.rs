@@ -82,7 +82,7 @@ impl Forge {
         Self { issuer: issuer.to_owned(), audience: audience.to_owned(), ..self }
     }
 
-    /// The key set that signs.
+    /// The private keys. The active one signs.
     #[must_use]
     pub fn keys(&self) -> &SigningKeys {
         &self.keys

@@ -1,4 +1,4 @@
-//! Checks that every guarded route must pass.
+//! The checks that every guarded route must pass.
 
 use auth::AccountCheck;
 use identity::{Account, Role, Roles};
@@ -33,9 +33,9 @@ fn admits<R: Route>(roles: &[Role]) -> bool {
 
 /// The role sets to try: each role alone, all but one, none, and all.
 fn role_sets() -> Vec<Vec<Role>> {
-    let but = |one: Role| Role::ALL.into_iter().filter(|role| *role != one).collect();
+    let all_but = |one: Role| Role::ALL.into_iter().filter(|role| *role != one).collect();
     let alone = Role::ALL.into_iter().map(|role| vec![role]);
-    let sets = alone.chain(Role::ALL.into_iter().map(but));
+    let sets = alone.chain(Role::ALL.into_iter().map(all_but));
     sets.chain([vec![], Role::ALL.to_vec()]).collect()
 }
 

@@ -8,7 +8,8 @@ use develop::tools::{ToolSet, Tools};
 use tempfile::TempDir;
 use template::project::Project;
 
-/// Starts `ministack` on a free port. Its own command would require a fixed port and write a file with its process id.
+/// Starts `ministack` on a free port. Ministack's own command would require a fixed port and write a file with its
+/// process id.
 const PROGRAM: &str = include_str!("ministack.py");
 
 /// The line of [`PROGRAM`] that patches replace.
@@ -92,7 +93,7 @@ impl Ministack {
 
 impl Drop for Ministack {
     fn drop(&mut self) {
-        // It has nothing to save. An error means that it has already ended.
+        // The emulator has nothing to save. An error means that it has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -91,8 +91,8 @@ async fn make_secrets(endpoint: &str, folder: &std::path::Path) -> (Forge, Peppe
         Rotation::new(config, signing_keys.clone(), table, clock.clone(), random.clone());
     rotation.perform(&Plan::Rotate).await.expect("the first keys");
     let keys = signing_keys.secret().current().await.expect("a secret");
-    let kept = jiff::SignedDuration::from_hours(1);
-    let peppers = PepperRotation::new(versions(PEPPERS), kept, clock, random).add().await;
+    let kept_for = jiff::SignedDuration::from_hours(1);
+    let peppers = PepperRotation::new(versions(PEPPERS), kept_for, clock, random).add().await;
     (Forge::of(keys.value.parse().expect("signing keys")), peppers.expect("the first pepper"))
 }
 

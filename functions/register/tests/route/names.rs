@@ -60,7 +60,7 @@ async fn an_address_can_be_registered_in_only_one_spelling() {
 
 /// A domain may be written in Unicode (U-labels) or in ASCII (A-labels, such as `xn--bcher-kva`).
 #[tokio::test]
-async fn u_labels_and_a_labels_of_a_domain_are_the_same_address() {
+async fn both_forms_of_a_domain_are_the_same_address() {
     let bench = Bench::start().await;
     for (n, (address, expected)) in [
         ("user@b\u{fc}cher.example", registered()),

@@ -18,7 +18,7 @@ fn with_password(username: &str, password: &str) -> Value {
 
 /// The minimum is in characters, and the maximum in bytes. No rule requires digits or capitals.
 #[tokio::test]
-async fn passwords_need_a_certain_length_but_no_kind_of_character() {
+async fn a_password_needs_a_certain_length_but_no_particular_characters() {
     let bench = Bench::start().await;
     let good = [
         "xq7vfk2p".to_owned(),
@@ -89,7 +89,8 @@ async fn the_minimum_length_can_be_raised() {
     assert_eq!(outcome, registered());
 }
 
-/// Hashing is slow, so only every tenth string that is long enough is hashed.
+/// Hashing is slow, so only every tenth string that is long enough is hashed. The others come with a username that is
+/// too short.
 #[tokio::test]
 async fn naughty_strings_cause_no_server_error() {
     let bench = Bench::start().await;

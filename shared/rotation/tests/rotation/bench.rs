@@ -1,4 +1,4 @@
-//! The test bench: a secret, a table, and assertions about the invariants of both.
+//! The test bench: a secret with private keys, a table with public keys, and assertions about the invariants of both.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,8 +16,8 @@ use secrets::{Secret, Version, Versions};
 use serde_json::Value;
 use testkit::{AUDIENCE, Faults, Forge, ISSUER, SecretsManager, Stack, TestClock};
 
-/// How long a key must have been published before it signs. Functions use a set for `KEYS_CACHE_SECONDS`, and for as
-/// long again while they cannot read the table. Clients then cache the set for `JWKS_MAX_AGE_SECONDS`.
+/// How long a key must have been published before it signs. Functions use a key set for `KEYS_CACHE_SECONDS`, and for
+/// as long again while they cannot read a newer one. Clients then cache the set for `JWKS_MAX_AGE_SECONDS`.
 pub(crate) const LEAD: SignedDuration = SignedDuration::from_secs(300 + 300 + 600);
 
 /// The four steps, in order.
@@ -40,7 +40,7 @@ pub(crate) struct Bench {
     place: Place,
 }
 
-/// The location of the secret.
+/// Where the secret is stored: in a file, or in an emulated Secrets Manager.
 enum Place {
     File,
     Manager { manager: SecretsManager, arn: String },
@@ -160,7 +160,7 @@ impl Bench {
     }
 
     /// Attempts a rotation, which must be refused, and returns the earliest time that the error names.
-    pub(crate) async fn too_early(&self) -> Timestamp {
+    pub(crate) async fn refused_until(&self) -> Timestamp {
         match self.rotate(&Plan::Rotate).await {
             Err(RotationError::TooEarly { at }) => at,
             other => panic!("{other:?}"),
@@ -200,7 +200,7 @@ impl Bench {
         verifier.verify(token).await.is_ok()
     }
 
-    /// All readable contents of the secret: every file, or every version with a label.
+    /// Everything that can still be read: every file in the secret's folder, or every version with a label.
     pub(crate) async fn stored(&self) -> BTreeMap<String, String> {
         match &self.place {
             Place::File => {
@@ -212,8 +212,8 @@ impl Bench {
         }
     }
 
-    /// Asserts that no readable content contains the private half of a key.
-    pub(crate) async fn assert_nowhere(&self, private: &str) {
+    /// Asserts that no stored file or version contains the private half of a key.
+    pub(crate) async fn assert_not_stored(&self, private: &str) {
         for (name, text) in self.stored().await {
             assert!(!text.contains(private), "a private half is in {name}");
         }

@@ -60,7 +60,7 @@ async fn end_to_end_the_four_steps_move_the_labels_and_publish_the_keys() {
         }
         assert_eq!(bench.version().await.id, token(n));
         if !old.is_empty() {
-            bench.assert_nowhere(&active(&old).1).await;
+            bench.assert_not_stored(&active(&old).1).await;
         }
         bench.wait(LEAD);
     }
@@ -169,7 +169,7 @@ async fn end_to_end_every_request_is_idempotent() {
         rotation.perform(&Plan::Rotate).await.unwrap();
         bench.assert_settled().await;
         assert!(bench.accepts(&signed).await);
-        bench.assert_nowhere(&active(&old).1).await;
+        bench.assert_not_stored(&active(&old).1).await;
     }
 }
 
@@ -203,13 +203,13 @@ async fn end_to_end_no_version_with_a_label_contains_a_revoked_key() {
         bench.rotate(&Plan::Revoke(leaked)).await.unwrap();
         bench.assert_settled().await;
         assert!(!bench.accepts(&signed).await);
-        bench.assert_nowhere(&private).await;
+        bench.assert_not_stored(&private).await;
     }
     let old = bench.current().await;
     bench.rotate(&Plan::RevokeAll).await.unwrap();
     bench.assert_settled().await;
     for private in crate::bench::private_halves(&old).values() {
-        bench.assert_nowhere(private).await;
+        bench.assert_not_stored(private).await;
     }
 }
 

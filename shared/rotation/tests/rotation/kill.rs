@@ -73,7 +73,7 @@ pub(crate) async fn kill_after(bench: &Bench, request: usize, by: ContinuedBy) {
     assert!(bench.accepts(&signed).await, "{context}");
     let after = bench.current().await;
     assert_eq!(Some(after.active().unwrap().kid()), before.next_kid(), "{context}");
-    bench.assert_nowhere(&active(&before).1).await;
+    bench.assert_not_stored(&active(&before).1).await;
 
     bench.wait(LEAD);
     bench.rotate(&Plan::Rotate).await.unwrap();
@@ -132,6 +132,6 @@ async fn a_revocation_killed_after_any_request_can_be_completed() {
         }
         bench.assert_settled().await;
         assert!(!bench.states().await.contains_key(&leaked), "request {request}");
-        bench.assert_nowhere(&private).await;
+        bench.assert_not_stored(&private).await;
     }
 }

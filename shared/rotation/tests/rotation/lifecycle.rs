@@ -14,7 +14,8 @@ use crate::bench::{Bench, LEAD, STEPS, active, seconds, sign, token};
 /// fail (300 s).
 const OLD_SECRET_USE: SignedDuration = SignedDuration::from_secs(60 + 300);
 
-/// How long a key stays public after its retirement.
+/// How long a key stays public after its retirement: the time in which it may still sign (60 s + 300 s), the maximum
+/// lifetime of a token, and the tolerance for clocks that differ.
 const PUBLIC_WHILE_RETIRED: SignedDuration = SignedDuration::from_secs(60 + 300 + 3600 + 30);
 
 #[tokio::test]
@@ -40,7 +41,7 @@ async fn a_next_key_does_not_sign_before_every_verifier_knows_it() {
     let first = (bench.version().await, bench.record().await);
     for waited in [seconds(0), LEAD - seconds(1)] {
         bench.wait(waited);
-        assert_eq!(bench.too_early().await, start + LEAD);
+        assert_eq!(bench.refused_until().await, start + LEAD);
         assert_eq!((bench.version().await, bench.record().await), first, "nothing has changed");
     }
     bench.wait(seconds(1));
@@ -50,8 +51,8 @@ async fn a_next_key_does_not_sign_before_every_verifier_knows_it() {
     assert_eq!(Some(bench.current().await.active().unwrap().kid()), next.next_kid());
 }
 
-/// The last verifier to learn of a key is an external one. The function `jwks` cannot read the table, so it still
-/// answers with a set from before the key was added. The verifier caches the last such answer.
+/// Tests the verifier that learns of a new key last. The function `jwks`, which cannot read the table, still answers
+/// with a key set that lacks the new key. An external verifier caches the last of these answers.
 #[tokio::test]
 async fn every_cached_key_set_contains_the_key_that_signs() {
     let bench = Bench::new().await;
@@ -73,7 +74,11 @@ async fn every_cached_key_set_contains_the_key_that_signs() {
     }
     let last_answer = bench.now() - seconds(1);
     bench.wait(max_age.duration() - seconds(1));
-    assert_eq!(bench.too_early().await, published_at + LEAD, "clients may still cache the answer");
+    assert_eq!(
+        bench.refused_until().await,
+        published_at + LEAD,
+        "clients may still cache the answer"
+    );
     assert!(published_at + LEAD >= last_answer + max_age.duration());
     bench.wait(seconds(1));
     bench.rotate(&Plan::Rotate).await.unwrap();
@@ -143,8 +148,8 @@ async fn a_token_is_accepted_across_rotations_until_it_expires() {
     bench.rotate(&Plan::Rotate).await.unwrap();
     assert!(bench.accepts(&early).await);
     bench.wait(OLD_SECRET_USE);
-    // The forge's tokens live for 900 s. The one signed now expires at the same time as a token of the maximum lifetime
-    // that was signed at the end of `OLD_SECRET_USE`.
+    // Tokens of these tests live for 900 s. The token signed below expires at the same time as a token with the maximum
+    // lifetime that was signed at the end of `OLD_SECRET_USE`.
     let lifetime = i64::try_from(MAX_ACCESS_TOKEN_SECONDS).unwrap();
     bench.wait(seconds(lifetime - 900));
     let late = sign(&old, bench.now());
@@ -168,7 +173,7 @@ async fn the_private_half_of_a_retired_key_is_in_no_file() {
             "before the rotation, a file contains it"
         );
         bench.rotate(&Plan::Rotate).await.unwrap();
-        bench.assert_nowhere(&private).await;
+        bench.assert_not_stored(&private).await;
         bench.wait(LEAD);
     }
 }
@@ -179,7 +184,7 @@ async fn an_unpublished_next_key_is_published_and_waits_before_it_signs() {
     let bench = Bench::rotated().await;
     bench.forget_table().await;
     let now = bench.now();
-    assert_eq!(bench.too_early().await, now + LEAD);
+    assert_eq!(bench.refused_until().await, now + LEAD);
     bench.assert_settled().await;
     bench.wait(LEAD);
     bench.rotate(&Plan::Rotate).await.unwrap();
@@ -189,7 +194,7 @@ async fn an_unpublished_next_key_is_published_and_waits_before_it_signs() {
 /// A rotation is abandoned after it has published its keys, and their publication ends. When the rotation is completed
 /// after all, no verifier knows these keys.
 #[tokio::test]
-async fn a_key_whose_publication_ended_waits_again() {
+async fn a_key_whose_publication_ended_waits_again_before_it_signs() {
     let bench = Bench::rotated().await;
     for step in [STEPS[0], STEPS[1]] {
         bench.rotation().step(step, &token(1)).await.unwrap();
@@ -200,7 +205,7 @@ async fn a_key_whose_publication_ended_waits_again() {
         bench.rotation().step(step, &token(1)).await.unwrap();
     }
     bench.assert_settled().await;
-    assert_eq!(bench.too_early().await, bench.now() + LEAD);
+    assert_eq!(bench.refused_until().await, bench.now() + LEAD);
 }
 
 #[tokio::test]

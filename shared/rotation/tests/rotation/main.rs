@@ -1,4 +1,4 @@
-//! Rotation of signing keys and peppers, with files and against an emulated Secrets Manager.
+//! Rotation of signing keys and peppers, with secrets in files and in an emulated Secrets Manager.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

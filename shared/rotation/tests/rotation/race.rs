@@ -84,11 +84,11 @@ async fn two_rotations_interleaved_in_any_order_leave_one_active_key() {
             let context = format!("{first:?} {order:?}");
             assert_eq!(Some(after.active().unwrap().kid()), before.next_kid(), "{context}");
             assert!(bench.accepts(&signed).await, "{context}");
-            bench.assert_nowhere(&active(&before).1).await;
+            bench.assert_not_stored(&active(&before).1).await;
             bench.wait(LEAD);
             bench.rotate(&Plan::Rotate).await.unwrap();
             bench.assert_settled().await;
-            bench.assert_nowhere(&active(&after).1).await;
+            bench.assert_not_stored(&active(&after).1).await;
         }
     }
 }
@@ -143,7 +143,7 @@ pub(crate) async fn overtake_at_every_request(bench: &Bench, slow: &Plan, quick:
         let (before, signed) = (bench.current().await, bench.sign().await);
         let (held, _) = overtake(bench, request, slow.clone(), quick).await;
         assert!(bench.accepts(&signed).await, "request {request}");
-        bench.assert_nowhere(&active(&before).1).await;
+        bench.assert_not_stored(&active(&before).1).await;
         bench.wait(LEAD);
         bench.rotate(&Plan::Rotate).await.unwrap();
         bench.assert_settled().await;
@@ -169,7 +169,7 @@ pub(crate) async fn overtake_a_revocation_at_every_request(
         let (held, done) = overtake(bench, request, slow.clone(), quick).await;
         if done[usize::from(!revocation_is_slow)] {
             assert!(!bench.states().await.contains_key(&leaked), "request {request}");
-            bench.assert_nowhere(&private).await;
+            bench.assert_not_stored(&private).await;
         }
         // A revocation that failed because of a concurrent rotation must be repeated.
         match bench.rotate(&revocation).await {
@@ -177,7 +177,7 @@ pub(crate) async fn overtake_a_revocation_at_every_request(
             Err(error) => panic!("request {request}: {error:?}"),
         }
         assert!(!bench.states().await.contains_key(&leaked), "request {request}");
-        bench.assert_nowhere(&private).await;
+        bench.assert_not_stored(&private).await;
         bench.rotate(&Plan::RotateNow).await.unwrap();
         bench.assert_settled().await;
         assert!(!bench.states().await.contains_key(&leaked), "request {request}");

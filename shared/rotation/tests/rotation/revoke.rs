@@ -26,7 +26,7 @@ async fn a_revoked_active_key_is_gone_and_the_next_one_signs() {
     bench.rotate(&Plan::Revoke(active_kid.clone())).await.unwrap();
     bench.assert_settled().await;
     assert!(!bench.accepts(&signed).await);
-    bench.assert_nowhere(&private_halves(&before)[&active_kid]).await;
+    bench.assert_not_stored(&private_halves(&before)[&active_kid]).await;
     let states = bench.states().await;
     assert!(!states.contains_key(&active_kid));
     assert_eq!((states[&next], states[&retired]), (KeyState::Active, KeyState::Retired));
@@ -40,11 +40,11 @@ async fn a_revoked_next_key_is_gone_and_another_one_is_next() {
     bench.rotate(&Plan::Revoke(next.clone())).await.unwrap();
     bench.assert_settled().await;
     assert!(bench.accepts(&signed).await);
-    bench.assert_nowhere(&private_halves(&before)[&next]).await;
+    bench.assert_not_stored(&private_halves(&before)[&next]).await;
     let states = bench.states().await;
     assert!(!states.contains_key(&next));
     assert_eq!((states[&active_kid], states[&retired]), (KeyState::Active, KeyState::Retired));
-    assert_eq!(bench.too_early().await, bench.now() + LEAD, "the next key is new");
+    assert_eq!(bench.refused_until().await, bench.now() + LEAD, "the next key is new");
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn all_keys_can_be_revoked_together() {
     assert_eq!(states.len(), 2);
     assert!(before.iter().all(|kid| !states.contains_key(kid)));
     for private in private_halves(&old).values() {
-        bench.assert_nowhere(private).await;
+        bench.assert_not_stored(private).await;
     }
 }
 
@@ -88,8 +88,8 @@ async fn an_unknown_key_cannot_be_revoked() {
     assert_eq!((bench.stored().await, bench.record().await), before);
 }
 
-/// A revocation first completes the interrupted rotation, wherever it stopped. Repeating the steps of that rotation
-/// does not restore the key.
+/// A revocation first completes an interrupted rotation, whichever step it had reached. Repeating the steps of that
+/// rotation does not restore the revoked key.
 #[tokio::test]
 async fn an_interrupted_rotation_does_not_restore_a_revoked_key() {
     for completed in 1..STEPS.len() {
@@ -107,7 +107,7 @@ async fn an_interrupted_rotation_does_not_restore_a_revoked_key() {
                 assert!(matches!(late, Err(RotationError::Superseded)), "{step:?}: {late:?}");
             }
             assert!(!bench.states().await.contains_key(&leaked));
-            bench.assert_nowhere(&private_halves(&old)[&leaked]).await;
+            bench.assert_not_stored(&private_halves(&old)[&leaked]).await;
             bench.assert_settled().await;
         }
         assert!(!bench.accepts(&sign(&old, bench.now())).await);

@@ -1,4 +1,4 @@
-//! The four steps, repeated and in the wrong order.
+//! Tests the four steps of a rotation, repeated and in the wrong order.
 
 use rotation::{Plan, RotationError, Step};
 
@@ -9,15 +9,15 @@ async fn repeating_a_step_changes_nothing() {
     let bench = Bench::new().await;
     // The first rotation starts without keys, the second one with keys.
     for n in 0..2 {
-        let mut taken = Vec::new();
+        let mut performed = Vec::new();
         for step in STEPS {
             bench.rotation().step(step, &token(n)).await.unwrap();
             let after = (bench.stored().await, bench.record().await);
-            taken.push(step);
+            performed.push(step);
             // If no answer arrives, Secrets Manager waits a while before it repeats a step.
             bench.wait(seconds(2));
-            for again in &taken {
-                bench.rotation().step(*again, &token(n)).await.unwrap();
+            for earlier in &performed {
+                bench.rotation().step(*earlier, &token(n)).await.unwrap();
             }
             assert_eq!((bench.stored().await, bench.record().await), after, "{step:?}");
         }
@@ -63,12 +63,12 @@ async fn a_second_rotation_does_not_begin_before_the_first_is_completed() {
 /// wait.
 #[tokio::test]
 async fn a_manual_rotation_completes_an_interrupted_one() {
-    for taken in 1..=STEPS.len() {
+    for completed in 1..=STEPS.len() {
         let bench = Bench::rotated().await;
-        for step in &STEPS[..taken] {
+        for step in &STEPS[..completed] {
             bench.rotation().step(*step, &token(1)).await.unwrap();
         }
-        assert_eq!(bench.too_early().await, bench.now() + LEAD);
+        assert_eq!(bench.refused_until().await, bench.now() + LEAD);
         assert_eq!(bench.version().await.id, token(1));
         bench.assert_settled().await;
         bench.rotate(&Plan::RotateNow).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_manual_rotation_completes_an_interrupted_one() {
 
 /// Secrets Manager puts the first version of a secret into use when it creates it.
 #[tokio::test]
-async fn a_version_that_is_in_use_from_its_creation_is_published_by_its_steps() {
+async fn the_steps_publish_a_version_that_is_already_in_use() {
     let bench = Bench::new().await;
     bench.rotation().step(Step::CreateSecret, &token(1)).await.unwrap();
     bench.versions().promote(&token(1), "none").await.unwrap();
@@ -90,7 +90,7 @@ async fn a_version_that_is_in_use_from_its_creation_is_published_by_its_steps() 
 
 /// A version may be both in use and pending if the process that put it into use was stopped partway through.
 #[tokio::test]
-async fn a_version_that_is_both_pending_and_in_use_blocks_nothing() {
+async fn a_version_that_is_both_pending_and_in_use_blocks_no_rotation() {
     let bench = Bench::rotated().await;
     let pending = bench.stack.signing_keys().with_extension("json.pending");
     bench.rotation().step(Step::CreateSecret, &token(1)).await.unwrap();

@@ -1,5 +1,5 @@
-//! Models the stored sessions and the answers. [`store::Chain::judge`] judges each token, as in the
-//! implementation.
+//! A model of the stored sessions, with which the tests compare `store`. Both judge tokens with
+//! [`store::Chain::judge`].
 
 use identity::{SessionEpoch, SessionId};
 use jiff::{SignedDuration, Timestamp};
@@ -50,7 +50,7 @@ pub(crate) enum Answer {
 
 /// A transition of the model and the implementation. Sessions are identified by number. `faults` apply to
 /// consecutive requests, and are few enough for the SDK's retries to succeed. `Raise` raises the session
-/// epoch.
+/// epoch, which invalidates all earlier sessions.
 #[derive(Clone, Debug)]
 pub(crate) enum Transition {
     Login { faults: Vec<Fault> },

@@ -12,6 +12,7 @@ use crate::{
 /// `N` tabs that share a session.
 #[derive(Clone, Copy, Debug)]
 struct Tabs<const N: usize> {
+    /// How `store` treats each token.
     rule: Rule,
     delays: Delays,
     behavior: Behavior,
@@ -83,6 +84,7 @@ impl<const N: usize> Model for Tabs<N> {
 
     fn next_state(&self, world: &World<N>, step: Step) -> Option<World<N>> {
         let mut after = world.after(step, self.rule, self.delays);
+        // Honest tabs must never end their session.
         let ends = after.clients.iter().any(|client| client.request == Request::Deleting);
         if ends && matches!(self.behavior, Behavior::Honest { .. }) {
             after.violation = Some(Violation::Unjust);
@@ -112,7 +114,7 @@ impl<const N: usize> Model for Tabs<N> {
 }
 
 #[test]
-fn a_session_stays_one_chain_without_replay_for_any_client_behavior() {
+fn all_invariants_hold_for_any_client_behavior() {
     assert_holds("any tabs", Tabs::<3>::any());
 }
 

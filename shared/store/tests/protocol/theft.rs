@@ -34,7 +34,7 @@ enum Act {
 
 impl State {
     /// Whether `who` has been caught reusing a token while the other client has the current one.
-    fn caught_by(&self, who: usize) -> bool {
+    fn is_caught(&self, who: usize) -> bool {
         let other = self.world.clients[1 - who].token;
         self.stolen.is_some()
             && self.world.clients[who].request == Request::Deleting
@@ -105,11 +105,11 @@ impl Model for Theft {
         properties.extend([
             Property::sometimes(
                 "the owner refreshes too late after the thief and ends the session",
-                |_, state: &State| state.caught_by(OWNER),
+                |_, state: &State| state.is_caught(OWNER),
             ),
             Property::sometimes(
                 "the thief refreshes too late after the owner and ends the session",
-                |_, state: &State| state.caught_by(THIEF),
+                |_, state: &State| state.is_caught(THIEF),
             ),
             Property::sometimes(
                 "a thief who refreshes within the grace period shares the session",

@@ -91,7 +91,7 @@ fn canonical(address: &str) -> CanonicalName {
 /// The number of concurrent callers, which exceeds the number of allowed tries.
 const RACERS: usize = 50;
 
-/// Tries digits concurrently, each time with a different client. Returns how many tries may be checked.
+/// Tries digits concurrently, each time with a different client. Returns how many of the tries are granted.
 async fn race(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let mail = bench.mail(RESET, "owner@example.com").await.mail;
@@ -114,8 +114,9 @@ async fn only_five_of_many_concurrent_tries_are_checked() {
     assert_eq!(race(Fault::None).await, DIGITS_TRIES as usize);
 }
 
+/// Shows that the condition on the write limits the tries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_condition_all_concurrent_tries_are_checked() {
+async fn with_unconditional_writes_all_concurrent_tries_are_checked() {
     assert_eq!(race(Fault::Unconditional).await, RACERS);
 }
 
@@ -157,7 +158,7 @@ async fn digits_are_valid_only_for_their_address_and_purpose_until_they_expire()
     assert_eq!(codes.try_digits(DigitsOf::Reset(&owner), bench.now).await.unwrap(), None);
 }
 
-/// A retry after a lost answer is the same try, even if it was the last one.
+/// A request that is retried after a lost answer counts as one try, even if no other try is left.
 #[tokio::test]
 async fn a_try_whose_answer_is_lost_counts_once() {
     let bench = Bench::start().await;
@@ -220,8 +221,9 @@ async fn a_code_can_be_used_only_once() {
     assert_eq!(race_to_reset(Fault::None).await, 1);
 }
 
+/// Shows that the conditions on the writes let only one reset succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_every_reset_uses_the_code() {
+async fn with_unconditional_writes_every_reset_uses_the_code() {
     assert_eq!(race_to_reset(Fault::Unconditional).await, RACERS);
 }
 
@@ -259,7 +261,7 @@ async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
 }
 
 #[tokio::test]
-async fn a_retry_after_a_lost_answer_does_not_conflict_with_its_own_use_of_the_code() {
+async fn a_retry_after_a_lost_answer_does_not_conflict_with_the_first_attempt() {
     let bench = Bench::start().await;
     let code = bench.mail(RESET, "owner@example.com").await;
     let faults = Faults::script(&[Fault::LostAnswer]);
@@ -317,10 +319,10 @@ async fn claiming_an_address_releases_the_previous_one() {
     let verify = MailedFor::EmailVerification;
     let code = bench.mail(verify, "New@example.com").await;
     assert_eq!(bench.verify(&code, &bench.account).await, Redeemed::Done);
-    let now = bench.current(bench.account.id).await;
-    assert_eq!(now.email.as_ref().unwrap().as_str(), "New@example.com");
-    assert_eq!(now.email_standing, identity::EmailStanding::Verified);
-    assert_eq!(now.epoch, bench.account.epoch, "no session ends");
+    let current = bench.current(bench.account.id).await;
+    assert_eq!(current.email.as_ref().unwrap().as_str(), "New@example.com");
+    assert_eq!(current.email_standing, identity::EmailStanding::Verified);
+    assert_eq!(current.epoch, bench.account.epoch, "no session ends");
     let logins = bench.stack.logins();
     let credential = async |address: &str| {
         logins.credential(&Presented::Email(canonical(address))).await.unwrap()
@@ -328,13 +330,13 @@ async fn claiming_an_address_releases_the_previous_one() {
     assert_eq!(credential("new@example.com").await.unwrap().user_id, bench.account.id);
     assert!(credential("owner@example.com").await.is_none());
     // The code can be used only once.
-    assert_eq!(bench.verify(&code, &now).await, Redeemed::Conflict);
+    assert_eq!(bench.verify(&code, &current).await, Redeemed::Conflict);
 
     // An account may claim another spelling of its own address.
     let code = bench.mail(verify, "NEW@example.com").await;
-    assert_eq!(bench.verify(&code, &now).await, Redeemed::Done);
-    let now = bench.current(bench.account.id).await;
-    assert_eq!(now.email.unwrap().as_str(), "NEW@example.com");
+    assert_eq!(bench.verify(&code, &current).await, Redeemed::Done);
+    let current = bench.current(bench.account.id).await;
+    assert_eq!(current.email.unwrap().as_str(), "NEW@example.com");
     assert!(credential("new@example.com").await.is_some());
 }
 
@@ -418,9 +420,10 @@ async fn a_used_code_confirms_an_address_only_while_the_account_has_it() {
     epochs.raise(bench.account.id).await.unwrap();
     assert!(confirmed(&code).await);
     // Confirming another address does undo it.
-    let now = bench.current(bench.account.id).await;
-    let other = CodeRecord { epoch: now.epoch, ..bench.mail(verify, "other@example.com").await };
-    assert_eq!(bench.verify(&other, &now).await, Redeemed::Done);
+    let current = bench.current(bench.account.id).await;
+    let other =
+        CodeRecord { epoch: current.epoch, ..bench.mail(verify, "other@example.com").await };
+    assert_eq!(bench.verify(&other, &current).await, Redeemed::Done);
     assert!(confirmed(&other).await && !confirmed(&code).await);
     bench.stack.disable(bench.account.id).await;
     assert!(!confirmed(&other).await);

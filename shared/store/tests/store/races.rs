@@ -34,9 +34,9 @@ async fn only_one_of_a_concurrent_burst_gets_the_name() {
     assert_eq!(race(Fault::None).await, (1, RACERS - 1));
 }
 
-/// Runs the same race without the conditions. Every registration succeeds, so the conditions decide the race, and
-/// the test above would detect that they are missing.
+/// Runs the same race with unconditional writes. Every registration succeeds, which shows that the conditions decide
+/// the race, and that the test above would fail without them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_the_conditions_a_whole_burst_gets_the_name() {
+async fn with_unconditional_writes_a_whole_burst_gets_the_name() {
     assert_eq!(race(Fault::Unconditional).await, (RACERS, 0));
 }

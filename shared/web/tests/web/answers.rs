@@ -5,20 +5,20 @@ use testkit::event;
 use web::{EventResponse, answer};
 
 use crate::routes::{Bodiless, Echo, Moody};
-use crate::{header, open, outcome, post};
+use crate::{header, outcome, post, public_service};
 
 const REQUEST_ID: &str = "JKJaXmPLvHcESH01=";
 
 async fn moody(mood: &str) -> EventResponse {
     let body = json!({"do": mood}).to_string();
-    answer(&open(Moody), event(post(body.as_bytes()))).await
+    answer(&public_service(Moody), event(post(body.as_bytes()))).await
 }
 
 #[tokio::test]
 async fn every_answer_has_the_headers_of_the_contract_and_no_others() {
     let answers = [
-        answer(&open(Echo), event(post(b"{}"))).await,
-        answer(&open(Echo), event(post(b"{"))).await,
+        answer(&public_service(Echo), event(post(b"{}"))).await,
+        answer(&public_service(Echo), event(post(b"{"))).await,
         moody("nothing").await,
         moody("fail").await,
         moody("panic").await,
@@ -53,7 +53,7 @@ async fn every_answer_has_the_headers_of_the_contract_and_no_others() {
 
 #[tokio::test]
 async fn a_public_document_may_be_cached() {
-    let response = answer(&open(Bodiless), event(post(b""))).await;
+    let response = answer(&public_service(Bodiless), event(post(b""))).await;
     assert_eq!(header(&response, "cache-control"), Some("public, max-age=60"));
     assert_eq!(header(&response, "x-content-type-options"), Some("nosniff"));
 }
@@ -98,7 +98,7 @@ async fn the_request_id_comes_from_the_gateway() {
     let with_id = async |id: Value| {
         let mut event_json = post(b"{");
         event_json["requestContext"]["requestId"] = id;
-        let response = answer(&open(Echo), event(event_json)).await;
+        let response = answer(&public_service(Echo), event(event_json)).await;
         let id = testkit::body(&response)["request_id"].as_str().unwrap().to_owned();
         assert_eq!(header(&response, "x-request-id"), Some(id.as_str()), "header and body agree");
         id
@@ -109,6 +109,6 @@ async fn the_request_id_comes_from_the_gateway() {
     }
     // A client cannot choose the id.
     let event_json = testkit::header(post(b"{}"), "x-request-id", "mine");
-    let response = answer(&open(Echo), event(event_json)).await;
+    let response = answer(&public_service(Echo), event(event_json)).await;
     assert_eq!(header(&response, "x-request-id"), Some(REQUEST_ID));
 }

@@ -5,10 +5,10 @@ use testkit::{event, header as with_header, json_body, load};
 use web::{MAX_BODY_BYTES, answer};
 
 use crate::routes::{Bodiless, Echo, Shaped};
-use crate::{base64, open, outcome, post};
+use crate::{base64, outcome, post, public_service};
 
 async fn echo(event_json: Value) -> (i64, String) {
-    outcome(&answer(&open(Echo), event(event_json)).await)
+    outcome(&answer(&public_service(Echo), event(event_json)).await)
 }
 
 fn ok() -> (i64, String) {
@@ -205,7 +205,7 @@ async fn deep_nesting_is_refused() {
 #[tokio::test]
 async fn a_body_may_be_sent_in_base64() {
     let event_json = base64(post(b""), br#"{"a":"b"}"#);
-    let response = answer(&open(Echo), event(event_json)).await;
+    let response = answer(&public_service(Echo), event(event_json)).await;
     assert_eq!(testkit::body(&response), json!({"a": "b"}));
     for bad in ["{}", "e30", "e30==", "e 30=", "e30=\n", "====", "e3\u{e4}=", "-_-_"] {
         let mut event = post(b"");
@@ -237,13 +237,16 @@ async fn a_body_must_be_utf_8() {
         b"\xff\xfe\0\0{\0\0\0}\0\0\0".to_vec(),
         b"\xef\xbb\xbf\xff".to_vec(),
     ] {
-        let response = answer(&open(Echo), event(base64(post(b""), &bad))).await;
+        let response = answer(&public_service(Echo), event(base64(post(b""), &bad))).await;
         assert_eq!(outcome(&response), refused(400, "invalid_request"), "{bad:?}");
         let detail = &testkit::body(&response)["detail"];
         assert_eq!(detail, "The body must be encoded in UTF-8.", "{bad:?}");
     }
     let marked = base64(post(b""), b"\xef\xbb\xbf{\"a\":\"b\"}");
-    assert_eq!(testkit::body(&answer(&open(Echo), event(marked)).await), json!({"a": "b"}));
+    assert_eq!(
+        testkit::body(&answer(&public_service(Echo), event(marked)).await),
+        json!({"a": "b"})
+    );
 }
 
 #[tokio::test]
@@ -255,7 +258,7 @@ async fn the_answer_states_why_a_body_is_refused() {
         ("[]", "The body must be a JSON object."),
         ("{\"a\":\"\0\"}", "The body is not valid JSON, or its nesting is too deep."),
     ] {
-        let response = answer(&open(Echo), event(post(bad.as_bytes()))).await;
+        let response = answer(&public_service(Echo), event(post(bad.as_bytes()))).await;
         assert_eq!(outcome(&response), refused(400, "invalid_request"), "{bad:?}");
         assert_eq!(testkit::body(&response)["detail"], reason, "{bad:?}");
     }
@@ -272,7 +275,7 @@ async fn an_unpaired_surrogate_is_refused() {
             );
         }
     }
-    let response = answer(&open(Echo), event(post(br#"{"a":"\ud83d\ude00"}"#))).await;
+    let response = answer(&public_service(Echo), event(post(br#"{"a":"\ud83d\ude00"}"#))).await;
     assert_eq!(testkit::body(&response), json!({"a": "😀"}));
 }
 
@@ -302,8 +305,9 @@ async fn json_test_suite_gets_the_specified_answers() {
 
 #[tokio::test]
 async fn members_must_have_the_declared_types_and_unknown_members_are_ignored() {
-    let shaped =
-        async |body: Value| answer(&open(Shaped), event(json_body(post(b""), &body))).await;
+    let shaped = async |body: Value| {
+        answer(&public_service(Shaped), event(json_body(post(b""), &body))).await
+    };
     let message = async |body: Value| testkit::body(&shaped(body).await)["message"].clone();
     assert_eq!(message(json!({"name": "a"})).await, "a None");
     assert_eq!(message(json!({"name": "a", "number": null})).await, "a None");
@@ -345,7 +349,7 @@ async fn a_member_that_is_missing_or_has_the_wrong_type_is_named() {
         (json!({"number": {}}), &["name missing", "number wrong_type"]),
         (json!({"number": -1, "name": 1}), &["name wrong_type", "number wrong_type"]),
     ] {
-        let response = answer(&open(Shaped), event(json_body(post(b""), &body))).await;
+        let response = answer(&public_service(Shaped), event(json_body(post(b""), &body))).await;
         assert_eq!(outcome(&response), refused(400, "invalid_request"), "{body}");
         let response = testkit::body(&response);
         let errors = response["errors"].as_array().unwrap().iter();
@@ -362,6 +366,6 @@ async fn a_route_that_reads_no_body_accepts_any_body() {
     for body in [b"".to_vec(), b"{".to_vec(), b"\xff".to_vec(), sized(1_000_000)] {
         let mut event_json = post(&body);
         event_json["headers"] = load("jwks")["headers"].clone();
-        assert_eq!(outcome(&answer(&open(Bodiless), event(event_json)).await), ok());
+        assert_eq!(outcome(&answer(&public_service(Bodiless), event(event_json)).await), ok());
     }
 }

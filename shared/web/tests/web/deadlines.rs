@@ -10,16 +10,17 @@ use web::EventResponse;
 
 use crate::log::Lines;
 use crate::routes::{Mood, Moody, MoodyHandler};
-use crate::{header, open, post};
+use crate::{header, post, public_service};
 
 /// The deadline of an invocation that Lambda will end soon.
 fn deadline() -> Deadline {
     Deadline::within(Duration::from_millis(50))
 }
 
+/// Sends a request to a handler that behaves as `mood` says, and returns the answer.
 async fn moody(mood: &str) -> EventResponse {
     let request = json_body(post(b""), &json!({"do": mood}));
-    open(Moody).answer_within(deadline(), event(request)).await
+    public_service(Moody).answer_within(deadline(), event(request)).await
 }
 
 #[tokio::test]

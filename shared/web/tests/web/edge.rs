@@ -1,4 +1,5 @@
-//! Which requests a function behind an edge answers, and which network it attributes them to.
+//! Tests functions behind an edge, a proxy in front of the API, such as `CloudFront`: which requests they answer, and
+//! to which network they attribute a request.
 
 use identity::Role;
 use process::Env;
@@ -10,7 +11,7 @@ use web::{
 };
 
 use crate::routes::{Bodiless, ByToken, Echo, Finding};
-use crate::{open, outcome, post};
+use crate::{outcome, post, public_service};
 
 /// Two secrets and their digests, computed with `sha256sum`.
 const SECRET: &str = "abc";
@@ -58,7 +59,7 @@ fn through(secret: &str, viewer: &str) -> Value {
 }
 
 async fn network_seen(edge: &Edge, request: Value) -> String {
-    let response = answer(&open(ShowNetwork).behind(edge.clone()), event(request)).await;
+    let response = answer(&public_service(ShowNetwork).behind(edge.clone()), event(request)).await;
     match response.status_code {
         200 => testkit::body(&response)["message"].as_str().unwrap().to_owned(),
         status => format!("{status} {}", outcome(&response).1),
@@ -126,8 +127,8 @@ async fn a_request_that_bypasses_the_edge_is_refused_before_anything_else() {
     let refused =
         |response: EventResponse| assert_eq!(outcome(&response), (403, "forbidden".into()));
     // Without an edge, the answers would be a public document, an error for the body, and an error for the token.
-    refused(answer(&open(Bodiless).behind(edge.clone()), event(post(b""))).await);
-    refused(answer(&open(Echo).behind(edge.clone()), event(post(b"{"))).await);
+    refused(answer(&public_service(Bodiless).behind(edge.clone()), event(post(b""))).await);
+    refused(answer(&public_service(Echo).behind(edge.clone()), event(post(b"{"))).await);
     let (forge, clock) = (Forge::new(), TestClock::default());
     let route = ByToken::new(&forge, &clock, Finding::Nothing).behind(edge.clone());
     refused(answer(&route, event(post(b"{}"))).await);
@@ -140,7 +141,8 @@ async fn a_request_that_bypasses_the_edge_is_refused_before_anything_else() {
 
 #[tokio::test]
 async fn a_refusal_does_not_mention_the_edge_and_has_no_challenge() {
-    let response = answer(&open(Bodiless).behind(trusted(DIGEST)), event(post(b""))).await;
+    let response =
+        answer(&public_service(Bodiless).behind(trusted(DIGEST)), event(post(b""))).await;
     assert!(!response.headers.contains_key("www-authenticate"));
     let body = testkit::body(&response).to_string();
     for word in ["edge", "secret", "CloudFront", "viewer"] {
@@ -155,7 +157,7 @@ async fn without_an_edge_the_edge_headers_have_no_effect() {
     for off in [edge(&[]), edge(&[("TRUSTED_EDGE", "off")])] {
         assert_eq!(network_seen(&off.unwrap(), spoofed.clone()).await, "198.51.100.1");
     }
-    let response = answer(&open(ShowNetwork), event(spoofed)).await;
+    let response = answer(&public_service(ShowNetwork), event(spoofed)).await;
     assert_eq!(testkit::body(&response), json!({"message": "198.51.100.1"}));
 }
 

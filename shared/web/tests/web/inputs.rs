@@ -9,7 +9,7 @@ use web::{
     StatusCode, World, header,
 };
 
-use crate::{base64, open, outcome};
+use crate::{base64, outcome, public_service};
 
 /// A route whose handler is the function that it contains.
 struct HandledBy<I, O>(fn(I) -> O);
@@ -42,7 +42,7 @@ async fn answer<I: Input + 'static, O: Output + 'static>(
     handle: fn(I) -> O,
     request: Value,
 ) -> EventResponse {
-    open(HandledBy(handle)).answer(event(request)).await
+    public_service(HandledBy(handle)).answer(event(request)).await
 }
 
 /// The field and the code of each error.
@@ -279,7 +279,7 @@ async fn repeated_headers_are_joined_except_cookies() {
 #[tokio::test]
 async fn an_output_with_a_header_that_is_not_utf_8_causes_a_500() {
     for name in [header::CONTENT_DISPOSITION, header::SET_COOKIE] {
-        let service = open(HandledBy(|Headers(Named { x_name }): Headers<Named>| {
+        let service = public_service(HandledBy(|Headers(Named { x_name }): Headers<Named>| {
             let value = HeaderValue::from_bytes(b"a=\xff").unwrap();
             (
                 HeaderMap::from_iter([(x_name.parse::<header::HeaderName>().unwrap(), value)]),
@@ -306,7 +306,7 @@ async fn a_redirect_has_a_location() {
         (Redirect::temporary, 307),
         (Redirect::permanent, 308),
     ] {
-        let response = open(Redirects(redirect)).answer(event(get("", json!({})))).await;
+        let response = public_service(Redirects(redirect)).answer(event(get("", json!({})))).await;
         assert_eq!(response.status_code, status);
         assert_eq!(crate::header(&response, "location"), Some("https://example.com/a?b=c"));
         assert!(response.body.is_none());

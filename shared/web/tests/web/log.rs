@@ -12,7 +12,7 @@ use testkit::{Forge, TestClock, bearer, event, json_body};
 use web::{EventResponse, answer};
 
 use crate::routes::{ByToken, ByTokenAdmin, Echo, Finding, Moody};
-use crate::{open, post};
+use crate::{post, public_service};
 
 thread_local! {
     static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -81,7 +81,7 @@ impl Lines {
 #[tokio::test]
 async fn a_request_is_logged_in_one_line() {
     let lines = Lines::start();
-    let _: EventResponse = answer(&open(Echo), event(post(b"{}"))).await;
+    let _: EventResponse = answer(&public_service(Echo), event(post(b"{}"))).await;
     let line = lines.line();
     assert_eq!(line["level"], "INFO");
     assert_eq!(line["message"], "request");
@@ -131,8 +131,8 @@ async fn neither_valid_nor_invalid_secrets_are_logged() {
         json!({"do": "fail", "password": "hush"}),
         json!({"do": "panic", "password": "hush"}),
     ] {
-        answer(&open(Echo), event(json_body(post(b""), &body))).await;
-        answer(&open(Moody), event(json_body(post(b""), &body))).await;
+        answer(&public_service(Echo), event(json_body(post(b""), &body))).await;
+        answer(&public_service(Moody), event(json_body(post(b""), &body))).await;
     }
     let text = lines.text();
     let requests = text.lines().filter(|line| !line.contains(TARGET)).count();
@@ -152,7 +152,7 @@ async fn the_reason_is_logged_but_not_sent_to_the_client() {
     ] {
         let lines = Lines::start();
         let body = json!({"do": mood});
-        let response = answer(&open(Moody), event(json_body(post(b""), &body))).await;
+        let response = answer(&public_service(Moody), event(json_body(post(b""), &body))).await;
         let line = lines.line();
         assert_eq!((&line["level"], &line["code"]), (&json!(level), &json!(code)));
         assert_eq!((&line["reason"], &line["route"]), (&json!(reason), &json!("moody")));

@@ -15,8 +15,8 @@ mod routes;
 use serde_json::{Value, json};
 use web::{Access, EventResponse, Route, Service};
 
-/// Serves a public route as a function does.
-fn open<R: Route<Access: Access<Gate = ()>>>(route: R) -> Service<R> {
+/// Builds the service of a public route, as a Lambda function would.
+fn public_service<R: Route<Access: Access<Gate = ()>>>(route: R) -> Service<R> {
     Service::new((), route)
 }
 

@@ -6,7 +6,7 @@ use testkit::{bearer, event, header as with_header};
 use web::{Event, answer};
 
 use crate::routes::{ByToken, Echo, Finding};
-use crate::{header, open, post};
+use crate::{header, post, public_service};
 
 /// The status of the answer, or `None` if the JSON does not parse as an event.
 fn status_of(event_json: &Value) -> Option<i64> {
@@ -16,7 +16,7 @@ fn status_of(event_json: &Value) -> Option<i64> {
         let guarded =
             ByToken::new(&testkit::Forge::new(), &testkit::TestClock::default(), Finding::Nothing);
         assert_eq!(answer(&guarded, event.clone()).await.status_code, 401);
-        let response = answer(&open(Echo), event).await;
+        let response = answer(&public_service(Echo), event).await;
         assert!(header(&response, "x-request-id").is_some());
         assert_eq!(header(&response, "x-content-type-options"), Some("nosniff"));
         Some(response.status_code)

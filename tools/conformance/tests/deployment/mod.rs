@@ -56,15 +56,15 @@ async fn deployed_as_documented() {
     journeys::journeys!(deployed);
     journeys::refresh::a_replay_after_the_grace_period_ends_only_that_session(&deployed).await;
 
-    operations::the_authorizer_admits(&deployed).await;
+    operations::the_authorizer_admits_a_valid_caller(&deployed).await;
     operations::a_further_session_ends_the_oldest(&deployed).await;
-    operations::changes_from_unknown_networks(&deployed).await;
+    operations::an_address_and_a_password_change_from_unknown_networks(&deployed).await;
     account.begin("rare failures");
     operations::cause_rare_failures(&deployed).await;
     operations::registration_requires_an_invitation(&deployed).await;
     account.begin("metrics and permissions");
     operations::every_metric_has_been_written(&deployed);
-    operations::privilege_is_least(&deployed).await;
+    operations::permissions_are_minimal(&deployed).await;
 
     // Changing a parameter, upgrading and even deleting the stack must keep all users.
     let session = deployed.sign_in("root").await;
@@ -81,5 +81,5 @@ async fn deployed_as_documented() {
     assert_eq!(deployed.user_items(), items);
     let answer = deployed.get("/auth/admin", Some(&session.access)).await;
     assert_eq!(answer.status, 404, "the API has been deleted");
-    account.begin("the end");
+    account.begin("done");
 }

@@ -13,8 +13,8 @@ use super::stack::Deployed;
 use crate::journeys::PASSWORD;
 use crate::journeys::mails::NEW_PASSWORD;
 
-/// The authorizer reads the caller's account and session, and admits the caller.
-pub(crate) async fn the_authorizer_admits(deployed: &Deployed<'_>) {
+/// The deployed authorizer checks the account and the session of a signed-in caller, and admits the caller.
+pub(crate) async fn the_authorizer_admits_a_valid_caller(deployed: &Deployed<'_>) {
     let event = testkit::bearer(testkit::load("authorizer"), &deployed.login("root").await);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), event.to_string()).unwrap();
@@ -75,7 +75,9 @@ pub(crate) async fn registration_requires_an_invitation(deployed: &Deployed<'_>)
 }
 
 /// A signed-in user changes the address and the password, each from an unknown network.
-pub(crate) async fn changes_from_unknown_networks(deployed: &Deployed<'_>) {
+pub(crate) async fn an_address_and_a_password_change_from_unknown_networks(
+    deployed: &Deployed<'_>,
+) {
     let body =
         json!({"username": "traveler", "password": PASSWORD, "email": "t@travel.example.com"});
     assert_eq!(deployed.post("/auth/register", &body).await.status, 201);
@@ -122,7 +124,7 @@ pub(crate) async fn cause_rare_failures(deployed: &Deployed<'_>) {
     assert_eq!(answer, 503);
 
     let body =
-        json!({"username": "unmailed", "password": PASSWORD, "email": "u@bounce.example.com"});
+        json!({"username": "bouncing", "password": PASSWORD, "email": "u@bounce.example.com"});
     assert_eq!(deployed.post("/auth/register", &body).await.status, 201);
     account.aws().break_services(&["ses"]);
     let forgot = json!({"email": "u@bounce.example.com"});
@@ -176,10 +178,10 @@ fn metrics(deployed: &Deployed<'_>) -> BTreeSet<Metric> {
     found
 }
 
-/// Every metric has been written, except the one for passed deadlines: no request reaches its deadline.
+/// Every metric has been written, except the one for missed deadlines, because no request has missed its deadline.
 pub(crate) fn every_metric_has_been_written(deployed: &Deployed<'_>) {
     let mut written = metrics(deployed);
-    assert!(written.insert(Metric::DeadlinesPassed), "a request has passed its deadline");
+    assert!(written.insert(Metric::DeadlinesPassed), "a request has missed its deadline");
     assert_eq!(written, BTreeSet::from(Metric::ALL));
 }
 
@@ -197,7 +199,7 @@ pub(crate) fn two_alarms_roll_back_deployments(account: &AwsAccount) {
 }
 
 /// The functions have exactly the permissions that their calls need.
-pub(crate) async fn privilege_is_least(deployed: &Deployed<'_>) {
+pub(crate) async fn permissions_are_minimal(deployed: &Deployed<'_>) {
     let project = Project::here();
     let tools = Tools::install(&project, ToolSet::Test).await.unwrap();
     // The deployed values of the parameters that change permissions.

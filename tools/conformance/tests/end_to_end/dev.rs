@@ -84,7 +84,7 @@ async fn a_taken_port_is_reported_in_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cargo_lambda_invoke_works_at_the_same_port() {
+async fn cargo_lambda_invoke_works_at_the_port_of_the_dev_server() {
     let server = shared();
     let port = server.url().rsplit(':').next().unwrap().to_owned();
     let registered = server.register("testuser").await;

@@ -15,14 +15,14 @@ use testkit::{Forge, Received, mails_in};
 
 use crate::journeys::{Api, RunningApi};
 
-/// Options for tests of concurrent requests, which allow `INSTANCES` instances of each function.
+/// Options that allow eight instances of each function, for tests of concurrent requests.
 pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
 
 /// The maximum number of rounds of requests to start all instances. One round may not be enough, because only requests
 /// that overlap start another instance.
 const MAX_ROUNDS: usize = 50;
 
-/// The server that most tests share. It ends when this process ends and thereby closes the server's standard input.
+/// The server that most tests share. It ends with this process, because its standard input is then closed.
 pub(super) fn shared() -> &'static Server {
     // All tests send their requests from one network, more than the default limits allow. The long grace period lets a
     // slow machine retry a refresh.

@@ -207,9 +207,9 @@ pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Run
     for _ in 0..2 {
         assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
     }
-    let now = me(server, &access).await;
+    let current = me(server, &access).await;
     assert_eq!(
-        (&now["email"], &now["email_verified"]),
+        (&current["email"], &current["email_verified"]),
         (&json!("New@change.example.com"), &json!(true))
     );
     assert!(last(server, DOMAIN, 6).await.subject.ends_with("address has been changed"));
