@@ -216,7 +216,7 @@ fn requests(template: &Template) -> anyhow::Result<String> {
         ]);
     }
     let mut lines = ui::columns(&rows);
-    lines.push(format!("{WHOLE_PROCESSOR_MB} MB of memory come with one whole processor"));
+    lines.push(format!("a function with {WHOLE_PROCESSOR_MB} MB has one whole processor"));
     Ok(lines.join("\n"))
 }
 
