@@ -123,7 +123,7 @@ async fn a_caller_who_cannot_be_checked_causes_an_error() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_together() {
+async fn all_missing_settings_are_reported_together() {
     let cold_start = async |env: Env| {
         open_handler::<Authorizer>(&env, &World::system()).await.err().unwrap().to_string()
     };

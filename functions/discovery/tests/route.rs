@@ -44,7 +44,7 @@ async fn head_returns_the_same_headers_as_get() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_together() {
+async fn all_missing_settings_are_reported_together() {
     let error =
         Service::<DiscoveryRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());

@@ -303,7 +303,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_together() {
+async fn all_missing_settings_are_reported_together() {
     let started = Service::<EmailVerifyRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }

@@ -49,7 +49,7 @@ async fn an_unreachable_database_causes_a_503() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_together() {
+async fn all_missing_settings_are_reported_together() {
     let error = Service::<JwksRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());
 }

@@ -335,7 +335,7 @@ impl Wiretap {
     }
 }
 
-/// Different requests would take different times and reveal whether an account exists or is disabled.
+/// Different requests would take different amounts of time and reveal whether an account exists or is disabled.
 #[tokio::test]
 async fn every_failure_makes_the_same_database_requests() {
     let stack = Stack::start().await;
@@ -482,7 +482,7 @@ async fn only_the_documented_body_is_accepted() {
     assert_eq!(bench.session_count().await, 0);
 }
 
-/// Hashing is slow, so nine of ten strings come with a password that is too long to be hashed.
+/// Hashing is slow, so nine out of ten strings come with a password that is too long to be hashed.
 #[tokio::test]
 async fn naughty_strings_cause_no_server_error() {
     let bench = Bench::start().await;
@@ -598,7 +598,7 @@ async fn an_unreachable_database_causes_a_503() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_together() {
+async fn all_missing_settings_are_reported_together() {
     let cold_start = async |env: Env| {
         Service::<LoginRoute>::open(&env, &World::system()).await.err().unwrap().to_string()
     };
@@ -610,8 +610,8 @@ async fn every_missing_setting_is_reported_together() {
 }
 
 /// If the password changes at any point during a login with the old password, the login gets no session that stays
-/// valid. Signing out everywhere does not change the password, so a login that reads the account afterwards counts as a
-/// later login, whose session stays valid.
+/// valid. Signing out everywhere is different, because it does not change the password: a login that reads the account
+/// afterwards is treated as a later login, and its session stays valid.
 #[tokio::test]
 async fn no_session_of_a_login_outlives_a_concurrent_password_change() {
     let mut bench = Bench::start().await;
@@ -662,8 +662,8 @@ async fn no_session_of_a_login_outlives_a_concurrent_password_change() {
     }
 }
 
-/// Earlier versions stored no epoch that the account item and the password item share. Each change of the password
-/// renews this epoch.
+/// The account item and the password item share an epoch, which every change of the password renews. Earlier versions
+/// stored no such epoch.
 #[tokio::test]
 async fn an_old_account_without_a_shared_epoch_can_sign_in_and_gets_one_at_the_next_reset() {
     let bench = Bench::start().await;
@@ -722,7 +722,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
             }
         }
     }
-    // Let all writes to one kind of counter, or to the user's items, fail.
+    // Fail all writes to one kind of counter, or to the user's items.
     for pk in ["COUNTER#NAME", "COUNTER#PAIR", "COUNTER#NETWORK", "USER#"] {
         interceptor.fail_when(move |call| {
             let writes = call.operation == "UpdateItem" || call.operation == "PutItem";

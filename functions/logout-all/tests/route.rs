@@ -69,7 +69,7 @@ async fn the_guard_refuses_every_bad_token() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_together() {
+async fn all_missing_settings_are_reported_together() {
     let error =
         Service::<LogoutAllRoute>::open(&Env::default(), &World::system()).await.err().unwrap();
     insta::assert_snapshot!(error.to_string());

@@ -524,7 +524,7 @@ async fn an_unsendable_mail_is_given_up_without_retries() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_together() {
+async fn all_missing_settings_are_reported_together() {
     let started = Box::pin(open_handler::<MailerFunction>(&Env::default(), &World::system())).await;
     let error = started.err().unwrap().to_string();
     for name in ["USERS_TABLE", "MAIL_FROM", "MAIL_LINK_BASE", "PEPPERS_SECRET", "AWS_REGION"] {

@@ -156,7 +156,7 @@ async fn an_unreachable_database_causes_a_503() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_together() {
+async fn all_missing_settings_are_reported_together() {
     let started = Service::<PasswordForgotRoute>::open(&Env::default(), &World::system()).await;
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }

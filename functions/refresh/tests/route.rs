@@ -330,7 +330,7 @@ async fn only_the_documented_body_is_accepted() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_together() {
+async fn all_missing_settings_are_reported_together() {
     let cold_start = async |env: Env| {
         Service::<RefreshRoute>::open(&env, &World::system()).await.err().unwrap().to_string()
     };

@@ -82,7 +82,7 @@ async fn an_incomplete_event_or_an_unknown_step_is_refused() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_together() {
+async fn all_missing_settings_are_reported_together() {
     let cold_start = async |env: Env| {
         open_handler::<RotateKeys>(&env, &World::system()).await.err().unwrap().to_string()
     };

@@ -62,7 +62,7 @@ impl Authentication {
 
     /// Finds the active account with this name and password.
     ///
-    /// Every failure returns the same answer after the same work: even an unknown name costs a hash.
+    /// Every wrong name or password returns the same error after the same work: even an unknown name costs a hash.
     ///
     /// # Errors
     /// [`CredentialError::WrongCredentials`] when no active account has this name and password;
@@ -123,7 +123,8 @@ impl Authentication {
         let renewed: Result<(), Box<dyn Error + Send + Sync>> = async {
             let new = self.hasher.hash(password, &*self.world.random).await?;
             let new = new.into_stored();
-            // If the password has changed concurrently, its hash is kept, because `new` is a hash of the old password.
+            // If the password has changed concurrently, the hash of the changed password is kept, because `new` is a
+            // hash of the old one.
             self.logins.rehash(account.username.canonical(), old, &new).await?;
             Ok(())
         }

@@ -22,8 +22,8 @@ pub use aws_sdk_dynamodb::types::AttributeValue as Value;
 use process::{AwsEnvironment, Fault, FaultKind, Reader, Settings};
 use verdict::Verdict;
 
-/// The maximum time of an operation, including retries. It is shorter than the grace period of a refresh token that
-/// has been used (10 s), so that no retry arrives after that period.
+/// The maximum duration of an operation, including retries. It is shorter than the grace period of a used refresh
+/// token (10 s), so that no retry arrives after that period.
 pub const OPERATION_DEADLINE: Duration = Duration::from_secs(6);
 
 /// The maximum number of attempts at an operation. It is enough for many concurrent registrations of one
@@ -48,7 +48,7 @@ impl Config {
 
 impl Settings for Config {
     /// Reads the variables that Lambda sets for every function: `AWS_REGION`, `AWS_ACCESS_KEY_ID`,
-    /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, and for an emulator `AWS_ENDPOINT_URL_DYNAMODB` or
+    /// `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`. For an emulator, also reads `AWS_ENDPOINT_URL_DYNAMODB` or
     /// `AWS_ENDPOINT_URL`.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let aws = AwsEnvironment::read(reader, "AWS_ENDPOINT_URL_DYNAMODB")?;

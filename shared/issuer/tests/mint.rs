@@ -145,7 +145,7 @@ fn the_token_id_comes_from_the_given_randomness() {
 
 /// Covers every algorithm, a rotation and a change of algorithm.
 #[tokio::test]
-async fn the_active_key_signs_with_every_algorithm() {
+async fn the_active_key_signs_whatever_its_algorithm() {
     let bench = Bench::new();
     for (first, then) in [
         (Algorithm::EdDsa, Algorithm::Es256),
@@ -194,7 +194,7 @@ fn the_lifetime_must_be_from_one_second_to_an_hour() {
 }
 
 #[test]
-fn every_missing_setting_is_reported_together() {
+fn all_missing_settings_are_reported_together() {
     let bad = [("ISSUER", ""), ("AUDIENCE", ""), ("ACCESS_TOKEN_SECONDS", "x")];
     let error = config(&bad).unwrap_err().to_string();
     for (name, _) in bad {

@@ -8,7 +8,7 @@ use crate::MailError;
 /// The prefix of the first line of a plain-text template.
 const SUBJECT: &str = "Subject: ";
 
-/// An email that is not rendered yet.
+/// An email that has not been rendered yet.
 pub enum Letter<'a> {
     /// A code to set a new password.
     PasswordReset {
@@ -17,8 +17,8 @@ pub enum Letter<'a> {
         /// The code to set the password.
         code: CodeContent<'a>,
     },
-    /// A code to confirm an address. The email contains no username, because anyone can register with a stranger's
-    /// address.
+    /// A code to confirm an address. The email does not contain the username: anyone can register with a stranger's
+    /// address, and could put a message to the stranger into the username.
     EmailVerification(CodeContent<'a>),
     /// Someone entered the address for another account.
     AddressTaken(NoticeContent<'a>),
@@ -171,7 +171,7 @@ fn both(plain: &impl Template, html: &impl Template) -> Result<Text, MailError> 
 }
 
 impl Letter<'_> {
-    /// The name of the kind of email and of its templates.
+    /// The name of this kind of email, which is also the name of its templates.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {

@@ -96,8 +96,8 @@ impl Registrations {
 
     /// Creates an account and its claims to the name and the address, or nothing at all.
     ///
-    /// This is one transaction with a condition on each item, so exactly one of several concurrent
-    /// registrations gets a name.
+    /// This is one transaction with a condition on each item, so of several concurrent registrations of the same
+    /// name, exactly one succeeds.
     ///
     /// # Errors
     /// When the name or the address is taken, the invitation is invalid, or the table cannot be written.

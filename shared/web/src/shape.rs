@@ -118,7 +118,7 @@ impl<'de, V: Bindable> IntoDeserializer<'de, BindError> for Member<'de, V> {
     }
 }
 
-/// Forwards methods to the value's deserializer, which learns from the method what type to parse text as.
+/// Forwards each method to the value's deserializer. The choice of method determines which type text is parsed as.
 macro_rules! forward_to_value {
     ($($method:ident)*) => {$(
         fn $method<W: Visitor<'de>>(self, visitor: W) -> Result<W::Value, BindError> {

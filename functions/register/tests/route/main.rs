@@ -131,7 +131,7 @@ async fn an_unreachable_database_causes_a_503() {
 }
 
 #[tokio::test]
-async fn every_missing_setting_is_reported_together() {
+async fn all_missing_settings_are_reported_together() {
     let cold_start = async |env: Env| {
         Service::<RegisterRoute>::open(&env, &World::system()).await.err().unwrap().to_string()
     };

@@ -1,12 +1,13 @@
-//! Models clients that share one session, their messages to and from the table, and the clock.
+//! A model of the clients that share a session, of the messages between these clients and the table, and of the
+//! clock.
 
 use crate::item::{Item, Mutation, Outcome, Rule, Ticks, Violation};
 
 /// The maximum age of a request, and the maximum clock skew.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Delays {
-    /// The maximum time between a function's reading of its clock and the arrival of its last attempt at the table.
-    /// In `store`, this is the operation deadline.
+    /// The maximum time from the moment when a function reads its clock until its last attempt reaches the table. In
+    /// `store`, this is the operation deadline.
     pub(crate) flight: Ticks,
     /// The maximum error of a function's clock, in either direction.
     pub(crate) skew: Ticks,
@@ -93,7 +94,7 @@ impl Client {
 }
 
 impl<const N: usize> World<N> {
-    /// A new session. Every client has its first token.
+    /// Creates a new session, whose first token every client has.
     pub(crate) fn new() -> Self {
         Self {
             item: Some(Item::NEW),
@@ -183,7 +184,8 @@ impl<const N: usize> World<N> {
     fn tick(&mut self, rule: Rule, delays: Delays) {
         let Delays { flight, skew } = delays;
         if let Some(item) = &mut self.item {
-            // A time at this horizon is at least a grace period ago, even for the oldest clock reading in flight.
+            // Times that are older than this horizon need not be distinguished: all of them are at least a grace
+            // period ago, even for the oldest clock reading in flight.
             item.tick(rule.grace + flight + skew);
         }
         for client in &mut self.clients {

@@ -15,8 +15,8 @@ use template::project::Project;
 use testkit::Aws;
 
 /// A replacement for `cargo-lambda`. It runs the real `cargo-lambda` only for the functions in `SHIPPED`. For every
-/// other function, it writes a script that runs the tests' own binary. SAM compresses all bundles at each deployment,
-/// which would take a second for each real binary.
+/// other function, it writes a script that runs the debug binary that the tests have built. SAM compresses all bundles
+/// at each deployment, which would take a second for each real binary.
 const CARGO_LAMBDA: &str = r#"#!/bin/sh
 set -eu
 function=$(basename "$PWD")
@@ -72,8 +72,8 @@ impl AwsAccount {
         if !variables.exists() {
             File::create(&variables).unwrap();
         }
-        // Only `sam` may find the replacement for cargo-lambda. The documentation puts the tools first in
-        // the path, so `sam` runs with a separate path.
+        // Only `sam` may find the replacement for cargo-lambda. The documented commands put the folder of the real
+        // tools first in `PATH`, so `sam` runs with a `PATH` in which the replacement's folder comes before it.
         let script = format!(
             "set -euo pipefail\n. {0}\nPATH=\"{1}:$PATH\"\n\
              sam() {{ PATH=\"{2}:$PATH\" command sam \"$@\"; }}\n{commands}\nexport -p > {0}\n",

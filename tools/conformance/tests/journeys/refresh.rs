@@ -31,7 +31,8 @@ pub(crate) async fn a_replay_after_the_grace_period_ends_only_that_session(
     let newest = rotate(server, &owner.refresh).await;
     let replay = server.refresh(&stolen.refresh).await;
     assert_eq!(replay.short(), "401 invalid_token");
-    // The session has ended for the thief and the owner, for refreshes and on routes that check the session.
+    // The session has ended for both the thief and the owner: it cannot be refreshed, and routes that check the
+    // session refuse its tokens.
     assert_eq!(server.refresh(&newest).await.short(), "401 invalid_token");
     assert_eq!(status(server, &owner).await, 401);
     // Routes that check only the token accept it until it expires.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 /// Invokes a function and waits for its result.
 pub trait Invoker: Clone + Send + Sync + 'static {
-    /// Returns the result of `function` for `event`. Both are JSON.
+    /// Returns the result of `function` for `event`. The event and the result are JSON.
     fn invoke(
         &self,
         function: &str,
