@@ -59,7 +59,7 @@ pub struct SessionGrant<'a> {
     pub epoch: SessionEpoch,
     /// The time at which the user authenticated.
     pub auth_time: Timestamp,
-    /// How often the session has rotated.
+    /// How many times the session has rotated.
     pub counter: u64,
     /// The id of the pepper for this refresh token.
     pub pepper: &'a str,
@@ -98,7 +98,7 @@ impl Issuer {
             clock,
             random,
         };
-        // The cache logs a failure.
+        // The cache logs any failure.
         let _ = tokio::join!(issuer.signing_keys.get(), issuer.peppers.get());
         issuer
     }

@@ -50,7 +50,7 @@ impl PasswordHash {
     ///
     /// # Errors
     /// [`HashError::Stored`] if this crate cannot verify the hash. [`HashError::TooCostly`] if verifying it would
-    /// exhaust a function's memory or time: for argon2id, with more than 128 MiB, 10 passes or 8 lanes.
+    /// exhaust a function's memory or time: for argon2id, that means more than 128 MiB, 10 passes or 8 lanes.
     pub fn from_stored(stored: &StoredHash) -> Result<Self, HashError> {
         let text = stored.expose();
         // Django writes the name of the algorithm before the PHC string.
@@ -169,7 +169,7 @@ mod tests {
         assert!(!current(
             "pbkdf2:sha256:1$s$55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc"
         ));
-        // The same hash in Django's form is current too.
+        // An argon2id hash with Django's prefix is current too.
         assert!(current(&format!("argon2{GOOD}")));
     }
 

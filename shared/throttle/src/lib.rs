@@ -501,7 +501,7 @@ impl Reservation<'_> {
         self
     }
 
-    /// Withdraws the reservation, so that the request does not count.
+    /// Withdraws the reservation, so that the request is not counted.
     pub async fn withdraw(self) {
         self.throttle.release(self.receipts, Vec::new()).await;
     }
@@ -572,7 +572,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Withdraws the attempt, so that it does not count. Earlier failures still do.
+    /// Withdraws the attempt, so that it is not counted. Earlier failures still are.
     pub async fn withdraw(self) {
         self.of_pairs.and(self.of_others).withdraw().await;
     }

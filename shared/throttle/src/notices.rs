@@ -103,7 +103,7 @@ impl NoticeBudget {
 }
 
 impl NoticeReceipt<'_> {
-    /// Gives the reservation back, so that the notice does not count.
+    /// Gives the reservation back, so that the notice is not counted.
     ///
     /// # Errors
     /// When a counter cannot be reached. The reservation is still given back on all other counters.

@@ -9,10 +9,10 @@ use store::CounterKey;
 /// The maximum number of remembered counters.
 const CAPACITY: usize = 1_024;
 
-/// The counters that have refused an attempt, each until its wait is over.
+/// Remembers the counters that have refused an attempt, each until its wait is over.
 ///
-/// Each instance has its own memory, which only determines the order of reservations and refuses nothing. It may
-/// therefore be incomplete, or outdated after a counter has been cleared.
+/// Each instance of a function remembers its own refusals. They only determine which counters an attempt reserves first,
+/// so they may be incomplete, or outdated after a counter has been cleared.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(Mutex<HashMap<CounterKey, Timestamp>>);
 

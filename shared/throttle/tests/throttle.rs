@@ -883,7 +883,7 @@ async fn an_attempt_that_the_server_cannot_carry_out_does_not_count() {
     let failed = attempt.carry_out(async { Err::<(), ThrottleError>(outage().into()) }).await;
     assert!(failed.is_err());
     assert_eq!(bench.counted().await, before);
-    // An attempt whose check takes too long does not count either.
+    // An attempt whose check takes too long is not counted either.
     let attempt = throttle.attempt(&bench.owner(), HOME).await.unwrap();
     let late = attempt.carry_out(std::future::pending::<Result<(), ThrottleError>>()).await;
     assert!(matches!(late, Err(ThrottleError::Overdue)));

@@ -177,7 +177,7 @@ impl Problem {
                 MemberError::Missing => format!("The {noun} is required."),
                 MemberError::WrongType => format!("The {noun} has the wrong type."),
             };
-            // If the type is a map, the name comes from the request, so its length is limited.
+            // If the body is parsed as a map, the name comes from the request, so its length is limited.
             let field: String = name.chars().take(MAX_NAME_CHARS).collect();
             ErrorEntry { field: field.into(), code: error.code(), detail: detail.into() }
         };

@@ -41,8 +41,8 @@ impl Checkout {
         file.set_modified(now - Duration::from_secs(seconds)).unwrap();
     }
 
-    /// Runs a command with a shell instead of cargo. The shell runs `script`, because cargo's first argument, `run`, is
-    /// the name of the script's file.
+    /// Runs `xtask` with a shell in place of cargo. `xtask` passes `run` as the first argument, so the shell runs the
+    /// file `run`, which contains `script`.
     fn xtask(&self, arguments: &[&str], script: &str) -> (u32, Output) {
         let folder = self.path("functions/a");
         fs::write(folder.join("run"), script).unwrap();

@@ -75,9 +75,7 @@ pub(crate) async fn registration_requires_an_invitation(deployed: &Deployed<'_>)
 }
 
 /// A signed-in user changes the address and the password, each from an unknown network.
-pub(crate) async fn an_address_and_a_password_change_from_unknown_networks(
-    deployed: &Deployed<'_>,
-) {
+pub(crate) async fn signed_in_users_may_act_from_unknown_networks(deployed: &Deployed<'_>) {
     let body =
         json!({"username": "traveler", "password": PASSWORD, "email": "t@travel.example.com"});
     assert_eq!(deployed.post("/auth/register", &body).await.status, 201);
