@@ -124,9 +124,8 @@ impl Tools {
             set.requirements()
         ));
         let mut pip = command(&place.python);
-        // Python compiles a module when a tool first imports it, and the tools import few of them.
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(["--no-input", "--no-deps", "--no-compile", "--requirement"])
+            .args(["--no-input", "--no-deps", "--requirement"])
             .arg(&place.requirements);
         if !Group::spawn(&mut pip).context("cannot run pip")?.wait().await?.success() {
             bail!(
