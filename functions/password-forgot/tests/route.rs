@@ -161,7 +161,7 @@ async fn all_missing_settings_are_reported_together() {
     insta::assert_snapshot!(started.err().unwrap().to_string());
 }
 
-/// An email that could not be requested does not count against the limit on emails to its address.
+/// An email that could not be requested is not counted against the limit on emails to its address.
 #[tokio::test]
 async fn an_outage_at_any_call_counts_against_no_limit() {
     for call in 0.. {

@@ -995,7 +995,7 @@ async fn anyone_can_cause_at_most_three_notices_a_day() {
     bench.wait(24 * 60 * 60 + 1);
     assert_eq!(reserve_notices(&budget, "owner@example.com", 9).await, 9);
     assert_eq!(reserve_notices_by(CausedBy::Anyone, &budget, "owner@example.com", 5).await, 1);
-    // A notice refused by the limit of ten does not count toward the limit of three.
+    // A notice refused by the limit of ten is not counted toward the limit of three.
     let counted = bench.counted().await;
     let count = counted.iter().find(|(key, _)| key.starts_with("COUNTER#NOTICE_ANYONE#"));
     assert_eq!(count.unwrap().1.0, "1");
