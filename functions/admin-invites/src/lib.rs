@@ -48,18 +48,14 @@ impl Route for AdminInvitesRoute {
         })
     }
 
-    async fn handle(
-        &self,
-        caller: CheckedCaller<Admin>,
-        _: NoBody,
-    ) -> Result<Self::Output, Problem> {
+    async fn handle(&self, _: CheckedCaller<Admin>, _: NoBody) -> Result<Self::Output, Problem> {
         let now = self.world.clock.now();
         // Round down to a whole second, the precision of the table.
         let expires_at = Timestamp::from_second((now + VALID_FOR).as_second())
             .map_err(|_| Problem::internal())?;
         let peppers = self.peppers.get().await?;
         let (code, tag) = Code::generate(CodeKind::Invite, &peppers, now, &*self.world.random);
-        self.invites.make(tag.as_str(), caller.user_id(), now, expires_at).await?;
+        self.invites.make(tag.as_str(), now, expires_at).await?;
         Ok(Created(Invite { invite_code: code.expose().to_owned(), expires_at }))
     }
 }

@@ -90,8 +90,9 @@ async fn an_invitation_serves_only_one_of_two_concurrent_registrations() {
             password: identity::StoredHash::new("hash"),
             created_at: now,
             invite: Some(tag.clone()),
+            occasion: testkit::occasion(now),
         };
-        registrations.create(new).await
+        registrations.create(new, stack.peppers()).await
     };
     // Both registrations have already passed the invitation check.
     assert!(register("one").await.is_ok());

@@ -102,11 +102,17 @@ async fn checked_access_reads_the_current_account() {
     let checked = start(&stack, &settings).await;
     assert!(admits(&by_token, &token).await && admits(&checked, &token).await);
     let administration = store::Administration::new(&stack.users(), stack.client());
-    administration.set_roles(account.id, &[Role::User].into_iter().collect()).await.unwrap();
+    administration
+        .set_roles(account.id, &[Role::User].into_iter().collect(), testkit::occasion_now)
+        .await
+        .unwrap();
     assert!(admits(&by_token, &token).await && !admits(&checked, &token).await);
-    administration.set_roles(account.id, &[Role::Admin].into_iter().collect()).await.unwrap();
+    administration
+        .set_roles(account.id, &[Role::Admin].into_iter().collect(), testkit::occasion_now)
+        .await
+        .unwrap();
     assert!(admits(&checked, &token).await);
-    administration.disable(account.id).await.unwrap();
+    administration.disable(account.id, testkit::occasion_now).await.unwrap();
     assert!(admits(&by_token, &token).await && !admits(&checked, &token).await);
 }
 

@@ -7,6 +7,7 @@
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use codes::{Confirmations, Digits, PresentedCode, Redemption};
+use events::Origin;
 use identity::Anyone;
 use secrets::PeppersSecret;
 use serde::Deserialize;
@@ -52,9 +53,9 @@ impl Route for EmailVerifyCodeRoute {
         (client, Body(verify)): Self::Input,
     ) -> Result<Self::Output, Problem> {
         let digits = Digits::parse(&verify.code).ok_or_else(not_eight_digits)?;
-        let network = client.network;
+        let origin = Origin { user_agent: client.user_agent, network: client.network };
         let presented = PresentedCode::OwnDigits { account: caller.account().id, digits };
-        let confirmed = self.confirmations.confirm(&presented, network);
+        let confirmed = self.confirmations.confirm(&presented, origin);
         confirmed.await?;
         Ok(NoContent)
     }

@@ -2,6 +2,7 @@
 //! for the account that requested the email.
 
 use codes::{Confirmations, PresentedCode, Redemption};
+use events::Origin;
 use secrets::PeppersSecret;
 use serde::Deserialize;
 use store::{Codes, Verifications};
@@ -45,9 +46,9 @@ impl Route for EmailVerifyRoute {
         (): (),
         (client, Body(verify)): Self::Input,
     ) -> Result<Self::Output, Problem> {
-        let network = client.network;
+        let origin = Origin { user_agent: client.user_agent, network: client.network };
         let presented = PresentedCode::Token(verify.token);
-        let confirmed = self.confirmations.confirm(&presented, network);
+        let confirmed = self.confirmations.confirm(&presented, origin);
         confirmed.await?;
         Ok(NoContent)
     }

@@ -94,9 +94,9 @@ impl LoginRoute {
         // Get the keys before reserving the attempt: without keys no session can begin, and the attempt must not
         // be counted.
         let signin = self.signin.ready().await?;
-        let authenticated = self.authentication.authenticate(&presented, &password, client.network);
-        let Authenticated { account, sessions, success } = authenticated.await?;
         let origin = Origin { user_agent: client.user_agent, network: client.network };
+        let authenticated = self.authentication.authenticate(&presented, &password, &origin);
+        let Authenticated { account, sessions, success } = authenticated.await?;
         // Neither depends on the outcome of the other.
         let (tokens, ()) = futures_util::join!(
             signin.begin(&self.logins, &account, &sessions, origin),

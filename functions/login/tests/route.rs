@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use auth::{AccountCheck, TokenRules, Verifier};
 use aws_sdk_dynamodb::types::AttributeValue;
-use identity::{Account, Presented, Role};
+use identity::{Account, Acr, Method, Presented, Role};
 use login::LoginRoute;
 use mailer::MailerFunction;
 use process::{Clock, Env, SystemClock};
@@ -207,7 +207,8 @@ async fn a_login_begins_a_session_and_returns_its_token() {
     assert_eq!(claims.exp - claims.iat, 900);
     // The session begins before the token is issued, perhaps in an earlier second.
     assert!((0..60).contains(&(claims.iat - claims.auth_time)), "{claims:?}");
-    assert_eq!(claims.amr, ["pwd"]);
+    assert_eq!(claims.amr, Method::Password.into());
+    assert_eq!(claims.acr, Acr::One);
     assert_eq!(claims.preferred_username, "testuser");
     let accounts = store::Accounts::new(&bench.stack.users(), bench.stack.client());
     let found = accounts.find(claims.sub, claims.sid).await.unwrap();
@@ -223,6 +224,7 @@ async fn a_token_has_exactly_the_documented_claims() {
     let claims: Value = serde_json::from_slice(&claims).unwrap();
     let names: Vec<_> = claims.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = [
+        "acr",
         "amr",
         "aud",
         "auth_time",
@@ -662,6 +664,42 @@ async fn no_session_of_a_login_outlives_a_concurrent_password_change() {
     }
 }
 
+/// Whether the account is deleted before the login reads it, or between that and the beginning of the session.
+#[tokio::test]
+async fn a_login_to_an_account_that_is_deleted_concurrently_is_answered_like_a_wrong_password() {
+    let mut bench = Bench::start().await;
+    let interceptor = Interceptor::of(&bench.stack).await;
+    let env = interceptor.env(&bench.stack, &[]);
+    bench.route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
+    let refused = bench.login("testuser", "another password").await;
+    let mut refused_late = 0;
+    for call in 0.. {
+        let username = format!("user-{call}");
+        let user = NewUser { username: &username, email: None, roles: &[Role::User] };
+        let account = bench.stack.user(user).await;
+        let delete = bench.stack.client().delete_item().table_name("UsersTable");
+        let delete = delete
+            .key("pk", AttributeValue::S(format!("USER#{}", account.id)))
+            .key("sk", AttributeValue::S("ACCOUNT".to_owned()));
+        interceptor.before(call, async move { drop(delete.send().await.unwrap()) });
+        let before = bench.session_count().await;
+        let answer = bench.login(&username, PASSWORD).await;
+        let calls = interceptor.calls();
+        if calls.len() <= call {
+            break;
+        }
+        if status(&answer) == 401 {
+            assert_eq!(answer, refused, "{call}");
+            assert_eq!(bench.session_count().await, before, "{call}");
+            let read = calls.iter().position(|it| it.sort_key() == "ACCOUNT").unwrap();
+            refused_late += usize::from(read < call);
+        } else {
+            assert_eq!(status(&answer), 200, "{call}: {answer:?}");
+        }
+    }
+    assert!(refused_late > 0);
+}
+
 /// The account item and the password item share an epoch, which every change of the password renews. Earlier versions
 /// stored no such epoch.
 #[tokio::test]
@@ -725,8 +763,11 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
     // Fail all writes to one kind of counter, or to the user's items.
     for pk in ["COUNTER#NAME", "COUNTER#PAIR", "COUNTER#NETWORK", "USER#"] {
         interceptor.fail_when(move |call| {
-            let writes = call.operation == "UpdateItem" || call.operation == "PutItem";
-            let fails = call.partition_key().starts_with(pk) && writes;
+            // The session and its event are written in one transaction.
+            let is_session = call.operation == "TransactWriteItems"
+                && call.body.to_string().contains("SESSION#");
+            let is_counted = call.operation == "UpdateItem" && call.partition_key().starts_with(pk);
+            let fails = if pk == "USER#" { is_session } else { is_counted };
             if fails { Fault::AccessDenied } else { Fault::None }
         });
         for _ in 0..5 {

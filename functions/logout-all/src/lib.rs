@@ -1,13 +1,15 @@
 //! `POST /auth/logout-all`: ends all sessions of the caller at once.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
+use events::{Occasion, Origin};
 use identity::Anyone;
 use store::Epochs;
-use web::{BootError, Endpoint, NoBody, NoContent, Problem, Route, World};
+use web::{BootError, Client, Endpoint, NoContent, Problem, Route, World};
 
 /// Ends all sessions of the caller.
 pub struct LogoutAllRoute {
     epochs: Epochs,
+    world: World,
 }
 
 impl Route for LogoutAllRoute {
@@ -15,19 +17,22 @@ impl Route for LogoutAllRoute {
     const ENDPOINTS: &'static [Endpoint] = &[Endpoint::post("/auth/logout-all")];
     type Access = Checked<Anyone>;
     type Settings = ();
-    type Input = NoBody;
+    type Input = Client;
     type Output = NoContent;
 
-    async fn open((): (), guard: &AccountGuard, _: &World) -> Result<Self, BootError> {
-        Ok(Self { epochs: Epochs::new(guard.users(), guard.database().clone()) })
+    async fn open((): (), guard: &AccountGuard, world: &World) -> Result<Self, BootError> {
+        let epochs = Epochs::new(guard.users(), guard.database().clone());
+        Ok(Self { epochs, world: world.clone() })
     }
 
     async fn handle(
         &self,
         caller: CheckedCaller<Anyone>,
-        _: NoBody,
+        client: Client,
     ) -> Result<Self::Output, Problem> {
-        self.epochs.raise(caller.user_id()).await?;
+        let origin = Origin { user_agent: client.user_agent, network: client.network };
+        let occasion = Occasion::new(self.world.clock.now(), &*self.world.random, origin);
+        self.epochs.raise(caller.user_id(), &occasion).await?;
         Ok(NoContent)
     }
 }

@@ -1,5 +1,5 @@
-//! Sends the emails that other functions request. It is invoked for new outbox items in the stream of the users
-//! table.
+//! Sends the emails that other functions request, and completes deletions of accounts. It is invoked for new outbox
+//! items in the stream of the users' table.
 //!
 //! The stream contains only keys. The function reads an outbox item by its key and deletes it after sending the
 //! email. If Lambda delivers the event again after that, there is nothing to send. If Lambda delivers it again
@@ -11,87 +11,45 @@
 //! drops an email that can never be sent after the first attempt. Lambda delivers records in order, so a record
 //! that keeps failing would hold up all others.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use identity::{Account, Email, EmailStanding, MailId, MailedFor, Standing};
+use identity::{Account, Email, EmailStanding, MailId, MailedFor, Standing, UserId};
 use jiff::SignedDuration;
+use lambda::stream::{BatchAnswer, StreamEvent, StreamRecord};
 use lambda::{BootError, EventHandler, World};
 use mail::{CodeContent, Letter, MailError, Mailer, NoticeContent};
 use notices::Notices;
 use peppers::{MailedCode, Peppers};
 use process::{Clock, Metric};
 use secrets::{Cached, PeppersSecret, SecretError};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use store::{
-    CODE_VALID_FOR, CodeRecord, ConfirmedEmail, Counters, Mail, Mailings, Notice, Outgoing,
-    StoreError,
+    CODE_VALID_FOR, CodeRecord, ConfirmedEmail, Counters, Deletions, Mail, Mailings, Notice,
+    Outgoing, StoreError, Stored, Task,
 };
 use throttle::{CausedBy, NoticeBudget, ThrottleError};
 
 mod notices;
 
-/// How long one email may take. This covers reading its item, its account and the secrets, counting a notice,
-/// storing a code, and sending the email, each with a deadline of 6 s. The timeout in the template covers a
-/// whole batch.
+/// The time limit for sending one email or deleting the remains of one account. For an email, this covers reading its
+/// item, its account and the secrets, counting a notice, storing a code, and sending the email, each with a deadline of
+/// 6 s. The timeout in the template covers a whole batch.
 pub const MAIL_DEADLINE: Duration = Duration::from_secs(50);
 
 /// Sends the emails in the outbox.
 pub struct MailerFunction {
     mailings: Mailings,
+    deletions: Deletions,
     mailer: Mailer,
     notices: Notices,
     budget: NoticeBudget,
     peppers: Arc<Cached<Peppers>>,
     clock: Arc<dyn Clock>,
-}
-
-/// The event that Lambda sends for a stream. Each record is parsed separately, so that an unreadable one does
-/// not hold up the others.
-#[derive(Debug, Deserialize)]
-pub struct StreamEvent {
-    #[serde(rename = "Records")]
-    records: Vec<Value>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Record {
-    #[serde(rename = "eventName")]
-    event_name: String,
-    dynamodb: Change,
-}
-
-#[derive(Debug, Deserialize)]
-struct Change {
-    #[serde(rename = "Keys")]
-    keys: HashMap<String, Attribute>,
-    #[serde(rename = "SequenceNumber")]
-    sequence_number: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Attribute {
-    #[serde(rename = "S", default)]
-    s: String,
-}
-
-/// The records that Lambda must deliver again (`ReportBatchItemFailures`).
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct BatchAnswer {
-    #[serde(rename = "batchItemFailures")]
-    failures: Vec<Failure>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Failure {
-    #[serde(rename = "itemIdentifier")]
-    sequence_number: String,
 }
 
 impl EventHandler for MailerFunction {
@@ -110,7 +68,8 @@ impl EventHandler for MailerFunction {
         let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
         let counters = Counters::new(&table, database.clone());
         Ok(Self {
-            mailings: Mailings::new(&table, database),
+            mailings: Mailings::new(&table, database.clone()),
+            deletions: Deletions::new(&table, database),
             mailer: Mailer::connect(&mail),
             notices,
             budget: NoticeBudget::new(counters, Arc::clone(&peppers), Arc::clone(&clock), random),
@@ -122,11 +81,25 @@ impl EventHandler for MailerFunction {
     async fn handle(&self, event: StreamEvent) -> Result<BatchAnswer, Infallible> {
         let mut answer = BatchAnswer::default();
         // Handle the records one by one, so that two emails to one address are sent in order.
-        for record in event.records {
-            answer.failures.extend(self.handle_record(record).await);
+        for record in event.records() {
+            match record {
+                Ok(record) => {
+                    if self.handle_record(&record).await == Handled::DeliverAgain {
+                        answer.deliver_again(record);
+                    }
+                }
+                Err(error) => give_up(None, &error),
+            }
         }
         Ok(answer)
     }
+}
+
+/// Whether Lambda must deliver a record again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handled {
+    Done,
+    DeliverAgain,
 }
 
 /// The outcome of handling an email, for the log.
@@ -134,8 +107,8 @@ impl EventHandler for MailerFunction {
 enum Outcome {
     /// The email was sent, with the template of this name.
     Sent(&'static str),
-    /// The email has no recipient. For example, no account has the address, the account is disabled, its owner
-    /// has not confirmed the address, or notices of this kind are switched off.
+    /// The email has no recipient. For example, no account has the address, a deleted account had it recently,
+    /// the account is disabled, its owner has not confirmed the address, or notices of this kind are switched off.
     NoRecipient,
     /// The address has reached its daily limit of notices.
     LimitReached,
@@ -151,31 +124,20 @@ fn give_up(mail_id: Option<MailId>, error: &(dyn Error + 'static)) {
 }
 
 impl MailerFunction {
-    /// Sends the email of a record. Returns a failure if Lambda must deliver the record again.
-    async fn handle_record(&self, record: Value) -> Option<Failure> {
-        let Record { event_name, dynamodb } = match serde_json::from_value(record) {
-            Ok(record) => record,
-            Err(error) => {
-                give_up(None, &error);
-                return None;
+    /// Sends the email of a record, or deletes the remains of a deleted account.
+    async fn handle_record(&self, record: &StreamRecord) -> Handled {
+        if !record.is_new {
+            return Handled::Done;
+        }
+        let id = match Task::of_key(&record.pk, &record.sk) {
+            Some(Task::Mail(id)) => id,
+            Some(Task::Remains(id)) => return self.delete_remains(id).await,
+            None => {
+                give_up(None, &MailerError::NoMail);
+                return Handled::Done;
             }
         };
-        if event_name != "INSERT" {
-            return None;
-        }
-        let id = dynamodb.keys.get("pk").and_then(|key| Mailings::mail_of_key(&key.s));
-        let Some(id) = id else {
-            give_up(None, &MailerError::NoMail);
-            return None;
-        };
-        // Box the future, because the SDK's futures are large.
-        let process = AssertUnwindSafe(Box::pin(self.process(id))).catch_unwind();
-        let result = match tokio::time::timeout(MAIL_DEADLINE, process).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(MailerError::Panic),
-            Err(_) => Err(MailerError::Deadline),
-        };
-        let error = result.err()?;
+        let Err(error) = bounded(self.process(id)).await else { return Handled::Done };
         if let MailerError::Mail(MailError::Refused(refusal)) = &error {
             let (mail_id, error) = (id.to_string(), &**refusal as &dyn Error);
             Metric::MailsFailed.add(1.0);
@@ -186,14 +148,29 @@ impl MailerFunction {
             let (mail_id, error) = (id.to_string(), &error as &dyn Error);
             Metric::MailsFailed.add(1.0);
             tracing::error!(event = "mail_failed", mail_id, error, "mail");
-            return Some(Failure { sequence_number: dynamodb.sequence_number });
+            return Handled::DeliverAgain;
         }
         // Delete the item, because the email will never be sent. If that fails, the table's TTL deletes the item.
         if let Err(error) = self.mailings.done(id).await {
             let (mail_id, error) = (id.to_string(), &error as &dyn Error);
             tracing::warn!(event = "mail_not_deleted", mail_id, error, "mail");
         }
-        None
+        Handled::Done
+    }
+
+    /// Deletes the remains of a deleted account.
+    async fn delete_remains(&self, id: UserId) -> Handled {
+        let delete = async {
+            let Some(remains) = self.deletions.remains(id).await? else { return Ok(()) };
+            self.deletions.sweep(&remains).await?;
+            Ok(self.deletions.done(id).await?)
+        };
+        let Err(error) = bounded(delete).await else { return Handled::Done };
+        // Records are delivered in order, so this one would hold up all emails.
+        let is_final = error.is_final();
+        let (user_id, error) = (id.to_string(), &error as &dyn Error);
+        tracing::error!(event = "remains_not_deleted", user_id, error, "deletion");
+        if is_final { Handled::Done } else { Handled::DeliverAgain }
     }
 
     /// Sends an email unless its item is gone, the email has expired, or it has no recipient.
@@ -229,7 +206,9 @@ impl MailerFunction {
                     return Ok(Outcome::NoRecipient);
                 };
                 let purpose = MailedFor::PasswordReset;
-                let code = self.code(id, purpose, &account, &to, &outgoing).await?;
+                let Some(code) = self.code(id, purpose, &account, &to, &outgoing).await? else {
+                    return Ok(Outcome::NoRecipient);
+                };
                 // Anyone can register with a stranger's address and put a message into the username. So emails to
                 // unconfirmed addresses do not contain the username.
                 let username = (account.email_standing == EmailStanding::Verified)
@@ -254,8 +233,15 @@ impl MailerFunction {
                     let letter = Letter::AddressTaken(details);
                     return self.notify(id, &to, &letter, CausedBy::Anyone).await;
                 }
+                // A code would be useless, because the address is in quarantine.
+                let (peppers, now) = (self.peppers.get().await?, self.clock.now());
+                if self.mailings.is_quarantined(address.canonical(), &*peppers, now).await? {
+                    return Ok(Outcome::NoRecipient);
+                }
                 let purpose = MailedFor::EmailVerification;
-                let code = self.code(id, purpose, &account, address, &outgoing).await?;
+                let Some(code) = self.code(id, purpose, &account, address, &outgoing).await? else {
+                    return Ok(Outcome::NoRecipient);
+                };
                 self.deliver(id, address, &Letter::EmailVerification(coded(&code))).await
             }
             Mail::Notice { user_id, notice, address } => {
@@ -301,7 +287,8 @@ impl MailerFunction {
         result
     }
 
-    /// Derives the code of an email, and stores the code's state before the email is sent.
+    /// Derives the code of an email, and stores the code's state before the email is sent. Returns `None` if the
+    /// account has been deleted concurrently.
     async fn code(
         &self,
         id: MailId,
@@ -309,10 +296,11 @@ impl MailerFunction {
         account: &Account,
         to: &Email,
         outgoing: &Outgoing,
-    ) -> Result<MailedCode, MailerError> {
+    ) -> Result<Option<MailedCode>, MailerError> {
         let peppers = self.peppers.get().await?;
         let code = MailedCode::derive(purpose, id, &peppers, outgoing.asked_at);
-        self.mailings
+        let stored = self
+            .mailings
             .store(&CodeRecord {
                 mail: id,
                 purpose,
@@ -323,7 +311,10 @@ impl MailerFunction {
                 expires_at: outgoing.expires_at,
             })
             .await?;
-        Ok(code)
+        Ok(match stored {
+            Stored::Done => Some(code),
+            Stored::NoAccount => None,
+        })
     }
 
     async fn deliver(
@@ -334,6 +325,17 @@ impl MailerFunction {
     ) -> Result<Outcome, MailerError> {
         self.mailer.send(id, to, letter, self.clock.now()).await?;
         Ok(Outcome::Sent(letter.name()))
+    }
+}
+
+/// Awaits `work` for at most [`MAIL_DEADLINE`]. A panic becomes an error.
+async fn bounded(work: impl Future<Output = Result<(), MailerError>>) -> Result<(), MailerError> {
+    // Box the future, because the SDK's futures are large.
+    let work = AssertUnwindSafe(Box::pin(work)).catch_unwind();
+    match tokio::time::timeout(MAIL_DEADLINE, work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(MailerError::Panic),
+        Err(_) => Err(MailerError::Deadline),
     }
 }
 
@@ -373,8 +375,8 @@ enum MailerError {
     /// The email could not be rendered or sent.
     #[error(transparent)]
     Mail(#[from] MailError),
-    /// Handling the email took longer than [`MAIL_DEADLINE`].
-    #[error("handling the email took too long")]
+    /// Handling the record took longer than [`MAIL_DEADLINE`].
+    #[error("handling the record took too long")]
     Deadline,
     /// The mailer panicked because of a bug.
     #[error("the mailer panicked")]

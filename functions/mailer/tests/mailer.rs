@@ -237,7 +237,7 @@ async fn a_mail_requested_before_all_sessions_ended_is_not_sent() {
     assert!(bench.find(VERIFY, mailed).await);
     let waiting = bench.ask(after).await;
     let epochs = Epochs::new(&bench.stack.users(), bench.stack.client());
-    epochs.raise(bench.account.id).await.unwrap();
+    epochs.raise(bench.account.id, &testkit::occasion(SystemClock.now())).await.unwrap();
     assert_eq!(bench.run().await.len(), 1, "no further email");
     assert!(!bench.find(VERIFY, mailed).await && !bench.find(VERIFY, waiting).await);
 }
@@ -312,7 +312,10 @@ async fn sending_a_mail_again_does_not_restore_a_used_code() {
     bench.run().await;
     let (code, account) = bench.codes().find(VERIFY, id, now).await.unwrap().unwrap();
     let verifications = Verifications::new(&bench.stack.users(), bench.stack.client());
-    let used = verifications.verify(&code, &account, None, now).await.unwrap();
+    let used = verifications
+        .verify(&code, &account, bench.stack.peppers(), None, &testkit::occasion(now))
+        .await
+        .unwrap();
     assert_eq!(used, Redeemed::Done);
     // Restore the item, as if it had not been deleted, and send the email again.
     let outbox = Outbox::new(&bench.stack.users(), bench.stack.client());

@@ -74,7 +74,9 @@ impl Route for PasswordChangeRoute {
         let new = self.hasher.hash(&new, &*self.world.random).await?;
         let new = new.into_stored();
         let origin = Origin { user_agent: client.user_agent, network: client.network };
-        let tokens = signin.begin_with_password(&self.passwords, account, &proven, new, origin);
+        let methods = caller.authentication().methods.clone();
+        let tokens =
+            signin.begin_with_password(&self.passwords, account, &proven, new, methods, origin);
         Ok(Json(tokens.await?))
     }
 }

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use auth::AccountCheck;
-use identity::{Account, MailId, Presented, Role, SessionId};
+use identity::{Account, MailId, Method, Methods, Presented, Role, SessionId};
+use jiff::SignedDuration;
 use mailer::MailerFunction;
 use password_change::PasswordChangeRoute;
 use passwords::{Hasher, Password, PasswordHash, Verdict};
 use process::{Clock, Env, SystemClock, SystemRandom};
 use serde_json::{Value, json};
-use store::{Hashes, Mail, NewMail, Notice, Passwords};
+use store::{Hashes, Mail, NewMail, NewSession, Notice, Passwords};
 use testkit::{
     ConcurrentEvent, Fault, Interceptor, NewUser, PASSWORD, Stack, bearer, body, claims, deliver,
     event, events_of, from_network, json_body, load, readable, signed_in, status,
@@ -132,6 +133,24 @@ async fn a_change_sets_the_password_and_ends_all_other_sessions() {
     assert_eq!(status(&bench.change(&other, NEW, PASSWORD).await), 401);
     assert!(bench.has_password(NEW).await);
     assert_eq!(status(&bench.change(new, NEW, PASSWORD).await), 200);
+}
+
+#[tokio::test]
+async fn the_new_session_keeps_the_methods_of_the_previous_one() {
+    let bench = Bench::start().await;
+    let methods = Methods::from(Method::Password).and(Method::Otp);
+    let created_at = SystemClock.now() - SignedDuration::from_hours(1);
+    let new = bench.stack.new_session(bench.account.epoch);
+    let session = NewSession { created_at, methods, ..new };
+    let sid = session.id;
+    bench.stack.logins().begin(bench.account.id, session, &[]).await.unwrap();
+    let token = bench.stack.forge().with_claim(&claims(&bench.token().await), "sid", json!(sid));
+    let before = SystemClock.now().as_second();
+    let answer = bench.change(&token, PASSWORD, NEW).await;
+    assert_eq!(status(&answer), 200);
+    let claims = claims(body(&answer)["access_token"].as_str().unwrap());
+    assert_eq!((&claims["amr"], &claims["acr"]), (&json!(["pwd", "otp"]), &json!("2")));
+    assert!(claims["auth_time"].as_i64().unwrap() >= before);
 }
 
 /// An unconfirmed address gets no notice, and a confirmed one gets at most ten a day.

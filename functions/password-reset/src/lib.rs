@@ -1,6 +1,7 @@
 //! `POST /auth/password/reset`: sets a new password with an emailed code.
 
 use codes::{PresentedCode, PresentedError, Redemption};
+use events::{Occasion, Origin};
 use identity::{Account, MailedFor};
 use passwords::{Hasher, Password, Policy};
 use process::Fault;
@@ -89,7 +90,8 @@ impl Route for PasswordResetRoute {
             return Err(problem);
         }
         let (code, account) = (found.code.clone(), found.account.clone());
-        let reset = self.reset(&code, &account, &password);
+        let origin = Origin { user_agent: client.user_agent, network };
+        let reset = self.reset(&code, &account, &password, origin);
         let ((), found) = found.carry_out(reset).await?;
         // The password is set. A failure to update the counters must not turn this success into an error.
         let recovered = self.throttle.recovered(&account, network);
@@ -114,12 +116,14 @@ impl PasswordResetRoute {
         code: &CodeRecord,
         account: &Account,
         password: &Password,
+        origin: Origin,
     ) -> Result<(), Problem> {
         let hash = self.hasher.hash(password, &*self.world.random).await?;
         let now = self.world.clock.now();
         let notice = NewMail::notice(account, Notice::PasswordChanged, now, &*self.world.random);
         let hash = hash.into_stored();
-        let redeemed = self.resets.reset(code, account, hash, notice.as_ref(), now).await?;
+        let occasion = Occasion::new(now, &*self.world.random, origin);
+        let redeemed = self.resets.reset(code, account, hash, notice.as_ref(), &occasion).await?;
         if redeemed != Redeemed::Done {
             let reason = "the code or the account changed concurrently";
             return Err(Problem::invalid_code().because(reason));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use keys::TableKeys;
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use signin::{SignIn, Tokens};
+use signin::{Origin, SignIn, Tokens};
 use store::{Grace, Rotations, SessionLimits};
-use web::{Body, BootError, ByRefreshToken, Endpoint, Json, Problem, Route, World};
+use web::{Body, BootError, ByRefreshToken, Client, Endpoint, Json, Problem, Route, World};
 
 /// Refreshes sessions.
 pub struct RefreshRoute {
@@ -33,7 +33,7 @@ impl Route for RefreshRoute {
         SessionLimits,
         Grace,
     );
-    type Input = Body<Refresh>;
+    type Input = (Client, Body<Refresh>);
     type Output = Json<Tokens>;
 
     async fn open(
@@ -50,9 +50,14 @@ impl Route for RefreshRoute {
         Ok(Self { rotations, signin, keys })
     }
 
-    async fn handle(&self, (): (), Body(body): Body<Refresh>) -> Result<Json<Tokens>, Problem> {
+    async fn handle(
+        &self,
+        (): (),
+        (client, Body(body)): Self::Input,
+    ) -> Result<Json<Tokens>, Problem> {
         let signin = self.signin.ready().await?;
-        let tokens = signin.refresh(&self.rotations, &self.keys, &body.refresh_token);
+        let origin = Origin { user_agent: client.user_agent, network: client.network };
+        let tokens = signin.refresh(&self.rotations, &self.keys, &body.refresh_token, origin);
         Ok(Json(tokens.await?))
     }
 }

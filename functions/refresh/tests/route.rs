@@ -8,13 +8,15 @@ use std::time::Instant;
 
 use auth::GlobalEpoch;
 use aws_sdk_dynamodb::types::AttributeValue;
-use identity::{Account, Role, Roles, SessionId};
+use identity::{Account, Method, Methods, Role, Roles, SessionId};
 use issuer::RefreshToken;
+use jiff::SignedDuration;
 use mailer::MailerFunction;
 use peppers::{Peppers, Purpose};
-use process::Env;
+use process::{Clock, Env, SystemClock};
 use refresh::RefreshRoute;
 use serde_json::{Value, json};
+use store::NewSession;
 use testkit::{
     ConcurrentEvent, Fault, Interceptor, NewUser, Stack, body, deliver, event, events_of,
     json_body, json_request, load, readable, status,
@@ -180,7 +182,7 @@ async fn the_access_token_has_the_same_session_and_the_current_roles() {
     let sid = bench.begin().await;
     let roles: Roles = [Role::User, Role::Admin].into_iter().collect();
     let administration = store::Administration::new(&bench.stack.users(), bench.stack.client());
-    administration.set_roles(bench.account.id, &roles).await.unwrap();
+    administration.set_roles(bench.account.id, &roles, testkit::occasion_now).await.unwrap();
     let first = bench.ask(&bench.token(sid, 0)).await;
     let again = bench.ask(&bench.token(sid, 0)).await;
     let (first, again) = (claims(&first), claims(&again));
@@ -188,6 +190,23 @@ async fn the_access_token_has_the_same_session_and_the_current_roles() {
     assert_eq!((&first["sid"], &first["sub"]), (&json!(sid), &json!(bench.account.id)));
     assert_eq!(first["auth_time"], again["auth_time"]);
     assert_ne!(first["jti"], again["jti"], "a new access token each time");
+}
+
+#[tokio::test]
+async fn a_refresh_does_not_renew_the_authentication() {
+    let bench = Bench::start().await;
+    let begun = SystemClock.now() - SignedDuration::from_hours(1);
+    let methods = Methods::from(Method::Password).and(Method::Otp);
+    let new = bench.stack.new_session(bench.account.epoch);
+    let session = NewSession { created_at: begun, methods, ..new };
+    let sid = session.id;
+    bench.stack.logins().begin(bench.account.id, session, &[]).await.unwrap();
+    for counter in [0, 1] {
+        let claims = claims(&bench.ask(&bench.token(sid, counter)).await);
+        assert_eq!(claims["auth_time"], begun.as_second());
+        assert_eq!((&claims["amr"], &claims["acr"]), (&json!(["pwd", "otp"]), &json!("2")));
+        bench.end_grace(sid).await;
+    }
 }
 
 #[tokio::test]
@@ -200,12 +219,14 @@ async fn ended_and_expired_sessions_cannot_be_refreshed() {
         match reason {
             "disabled" => {
                 let administration = store::Administration::new(&users, client);
-                administration.disable(bench.account.id).await.unwrap();
+                administration.disable(bench.account.id, testkit::occasion_now).await.unwrap();
                 // Enabling the account does not revive the session.
-                administration.enable(bench.account.id).await.unwrap();
+                administration.enable(bench.account.id, testkit::occasion_now).await.unwrap();
             }
             "epoch raised" => {
-                store::Epochs::new(&users, client).raise(bench.account.id).await.unwrap();
+                let epochs = store::Epochs::new(&users, client);
+                let occasion = testkit::occasion(SystemClock.now());
+                epochs.raise(bench.account.id, &occasion).await.unwrap();
             }
             "account deleted" => {
                 client
@@ -220,9 +241,11 @@ async fn ended_and_expired_sessions_cannot_be_refreshed() {
             "idle" => bench.set(sid, "expires_at", 1_000).await,
             "too old" => bench.set(sid, "absolute_expires_at", 1_000).await,
             "ended" => {
-                assert!(
-                    store::Endings::new(&users, client).end(bench.account.id, sid).await.unwrap()
-                );
+                assert!({
+                    let endings = store::Endings::new(&users, client);
+                    let occasion = testkit::occasion(SystemClock.now());
+                    endings.end(bench.account.id, sid, &occasion).await.unwrap()
+                });
             }
             other => panic!("{other}"),
         }
@@ -242,7 +265,7 @@ async fn a_disabled_account_cannot_refresh() {
 async fn sessions_older_than_the_global_epoch_are_refused() {
     let bench = Bench::start().await;
     let token = bench.token(bench.begin().await, 0);
-    let epoch = GlobalEpoch::after(process::Clock::now(&process::SystemClock));
+    let epoch = GlobalEpoch::after(SystemClock.now());
     bench.stack.keys_table().raise_epoch(epoch).await.unwrap();
     // A new process reads the new epoch.
     let route = Service::<RefreshRoute>::open(&bench.stack.env(), &World::system()).await.unwrap();
@@ -255,14 +278,13 @@ async fn a_forged_token_changes_nothing() {
     let bench = Bench::start().await;
     let sid = bench.begin().await;
     let good = bench.token(sid, 0);
-    let before = bench.table().await;
     let stranger = Peppers::generate("a", &process::SystemRandom);
     let claim = RefreshToken { sub: bench.account.id, sid, counter: 0 };
     let forged = signed_with(&stranger, claim);
     let id = |token: &str| token.split('.').nth(1).unwrap().to_owned();
     let renamed = forged.replacen(&id(&forged), &id(&good), 1);
     let access = bench.stack.sign_in(&bench.account).await;
-    let after_sign_in = bench.table().await;
+    let before = bench.table().await;
     let mut bad = vec![forged, renamed, access, "a.b.c".to_owned(), "x".repeat(16_000)];
     for at in (0..good.len()).step_by(7) {
         let mut altered = good.clone();
@@ -275,8 +297,7 @@ async fn a_forged_token_changes_nothing() {
         assert_eq!(status(&answer), 401, "{token}");
         assert_eq!(body(&answer)["code"], "invalid_token");
     }
-    assert_eq!(bench.table().await, after_sign_in);
-    assert!(before.iter().all(|(key, item)| after_sign_in[key] == *item));
+    assert_eq!(bench.table().await, before);
     assert_eq!(bench.refresh(&good).await.0, 200, "the good token is still valid");
 }
 

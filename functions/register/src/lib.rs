@@ -3,10 +3,11 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use events::{Occasion, Origin};
 use identity::{
     Account, Email, NameError, Network, ReservedNames, Role, Roles, SessionEpoch, UserId, Username,
 };
-use jiff::{Timestamp, Unit};
+use jiff::Unit;
 use passwords::{HashError, Hasher, Password, PasswordHash, Policy};
 use peppers::{CodeKind, CodeTag, Peppers};
 use process::{Fault, FaultKind, Reader, Settings};
@@ -176,7 +177,9 @@ impl Route for RegisterRoute {
             (Postal::Unpaid, registration) => (registration, None),
         };
         let email = email.map(|address| self.new_email(address, mail));
-        let create = self.create(id, username, email, hash, invite, now);
+        let origin = Origin { user_agent: client.user_agent, network };
+        let occasion = Occasion::new(now, &*self.world.random, origin);
+        let create = self.create(id, username, email, hash, invite, occasion);
         let (account, _) = reservation.carry_out(create).await?;
         Ok(match self.rules.claim {
             AddressClaim::AtOnce => {
@@ -200,7 +203,7 @@ impl RegisterRoute {
         email: Option<NewEmail>,
         hash: Result<PasswordHash, HashError>,
         invite: Option<String>,
-        now: Timestamp,
+        occasion: Occasion,
     ) -> Result<Account, Problem> {
         let hash = hash?;
         let account = NewAccount {
@@ -209,10 +212,12 @@ impl RegisterRoute {
             email,
             roles: Roles::from_iter([Role::User]),
             password: hash.into_stored(),
-            created_at: now,
+            created_at: occasion.at,
             invite,
+            occasion,
         };
-        Ok(self.registrations.create(account).await?)
+        let peppers = self.peppers.get().await?;
+        Ok(self.registrations.create(account, &*peppers).await?)
     }
 
     /// Reserves one of the emails that may be sent to the address, if this registration sends one. Otherwise returns

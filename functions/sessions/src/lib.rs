@@ -1,16 +1,14 @@
 //! `GET /auth/sessions` lists the caller's sessions, and `DELETE /auth/sessions/{sid}` ends one of them.
 
-use std::sync::Arc;
-
 use account_guard::{AccountGuard, Checked, CheckedCaller};
+use events::{Occasion, Origin};
 use identity::{Anyone, Network, SessionId};
 use jiff::Timestamp;
-use process::Clock;
 use serde::{Deserialize, Serialize};
 use store::{Endings, Session, Sessions};
 use web::{
-    BootError, Either, Endpoint, Input, Json, Method, NoContent, Path, Problem, Request, Route,
-    World,
+    BootError, Client, Either, Endpoint, Input, Json, Method, NoContent, Path, Problem, Request,
+    Route, World,
 };
 
 /// Lists and ends the caller's sessions.
@@ -18,7 +16,7 @@ pub struct SessionsRoute {
     guard: AccountGuard,
     sessions: Sessions,
     endings: Endings,
-    clock: Arc<dyn Clock>,
+    world: World,
 }
 
 /// The requested operation.
@@ -84,24 +82,24 @@ impl Route for SessionsRoute {
         &[Endpoint::get("/auth/sessions"), Endpoint::delete("/auth/sessions/{sid}")];
     type Access = Checked<Anyone>;
     type Settings = ();
-    type Input = Operation;
+    type Input = (Client, Operation);
     type Output = Either<Json<SessionList>, NoContent>;
 
     async fn open((): (), guard: &AccountGuard, world: &World) -> Result<Self, BootError> {
         let sessions = Sessions::new(guard.users(), guard.database().clone());
         let endings = Endings::new(guard.users(), guard.database().clone());
-        Ok(Self { guard: guard.clone(), sessions, endings, clock: Arc::clone(&world.clock) })
+        Ok(Self { guard: guard.clone(), sessions, endings, world: world.clone() })
     }
 
     async fn handle(
         &self,
         caller: CheckedCaller<Anyone>,
-        operation: Operation,
+        (client, operation): Self::Input,
     ) -> Result<Self::Output, Problem> {
         let user = caller.user_id();
         match operation {
             Operation::List => {
-                let (epoch, now) = (caller.account().epoch, self.clock.now());
+                let (epoch, now) = (caller.account().epoch, self.world.clock.now());
                 let global = self.guard.epoch().await?;
                 let mut sessions = self.sessions.of(user).await?;
                 sessions.retain(|session| {
@@ -114,7 +112,9 @@ impl Route for SessionsRoute {
                 Ok(Either::Left(Json(SessionList { sessions })))
             }
             Operation::End(session) => {
-                if self.endings.end(user, session).await? {
+                let origin = Origin { user_agent: client.user_agent, network: client.network };
+                let occasion = Occasion::new(self.world.clock.now(), &*self.world.random, origin);
+                if self.endings.end(user, session, &occasion).await? {
                     Ok(Either::Right(NoContent))
                 } else {
                     Err(Problem::not_found())

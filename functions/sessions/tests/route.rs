@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use identity::{Account, Role};
-use process::Env;
+use process::{Clock, Env, SystemClock};
 use serde_json::{Value, json};
 use sessions::SessionsRoute;
 use testkit::{
@@ -111,7 +111,7 @@ async fn only_the_callers_own_sessions_can_be_ended() {
     assert_eq!(listed(&route, &one).await, [sid(&one)]);
 }
 
-/// The first `DeleteItem` ends the session but its answer is lost, so the retry finds nothing.
+/// The first transaction ends the session but its answer is lost.
 #[tokio::test]
 async fn a_retry_after_a_lost_answer_reports_success() {
     let stack = Stack::start().await;
@@ -125,7 +125,8 @@ async fn a_retry_after_a_lost_answer_reports_success() {
     let lose_first_answer = || {
         let first = AtomicBool::new(true);
         interceptor.fail_when(move |call| {
-            let is_first = call.operation == "DeleteItem" && first.swap(false, Ordering::SeqCst);
+            let is_first =
+                call.operation == "TransactWriteItems" && first.swap(false, Ordering::SeqCst);
             if is_first { Fault::LostAnswer } else { Fault::None }
         });
     };
@@ -133,8 +134,8 @@ async fn a_retry_after_a_lost_answer_reports_success() {
     let other = sid(&other);
     lose_first_answer();
     assert_eq!(end(&route, &one, other.as_str().unwrap()).await, 204);
-    let deletes = interceptor.calls().iter().filter(|it| it.operation == "DeleteItem").count();
-    assert_eq!(deletes, 2);
+    let is_ending = |call: &&testkit::Call| call.operation == "TransactWriteItems";
+    assert_eq!(interceptor.calls().iter().filter(is_ending).count(), 2);
     assert_eq!(listed(&route, &one).await, [sid(&one)]);
     // Another account's session stays valid even if an answer is lost.
     lose_first_answer();
@@ -166,7 +167,8 @@ async fn ended_sessions_are_not_listed() {
     let route = route(&stack).await;
     let account = testuser(&stack).await;
     stack.sign_in(&account).await;
-    store::Epochs::new(&stack.users(), stack.client()).raise(account.id).await.unwrap();
+    let epochs = store::Epochs::new(&stack.users(), stack.client());
+    epochs.raise(account.id, &testkit::occasion(SystemClock.now())).await.unwrap();
     let raised = Account { epoch: account.epoch.next(), ..account };
     let token = stack.sign_in(&raised).await;
     assert_eq!(listed(&route, &token).await, [sid(&token)]);

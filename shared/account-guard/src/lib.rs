@@ -1,7 +1,8 @@
-//! The gate of checked routes: a verifier of access tokens, and a reader of accounts and sessions.
+//! The gate of checked and fresh routes: a verifier of access tokens, and a reader of accounts and sessions.
 //!
 //! A checked route declares [`Checked`] as its access. After the token has been verified, the account and the session
-//! are read concurrently, with strongly consistent reads. The account's current roles determine the access.
+//! are read concurrently, with strongly consistent reads. The account's current roles determine the access. A fresh
+//! route declares [`Fresh`]: the user must also have authenticated recently.
 //!
 //! ```
 //! # use account_guard::*;
@@ -52,7 +53,7 @@
 //! }
 //! ```
 
-use auth::{GlobalEpoch, KeyError, Verifier};
+use auth::{GlobalEpoch, KeyError, MaxAge, Verifier};
 use dynamo::Client;
 use keys::TableKeys;
 use process::World;
@@ -60,11 +61,15 @@ use store::Accounts;
 use token_guard::TokenGuard;
 use web::{AccountGate, Gate, TokenGate};
 
-pub use auth::CheckedCaller;
+pub use auth::{CheckedCaller, FreshCaller};
 
 /// Access for any holder of a valid access token, if the account is active and has the role that `R` requires, and the
 /// session has not ended.
 pub type Checked<R> = web::CheckedBy<AccountGuard, R>;
+
+/// Access for callers whom [`Checked`] admits, if the user authenticated within the last `FRESH_SECONDS`, by a login
+/// or a step-up.
+pub type Fresh<R> = web::FreshBy<AccountGuard, R>;
 
 /// A verifier of access tokens, and a reader of the accounts and sessions in the users' table.
 #[derive(Clone, Debug)]
@@ -72,6 +77,7 @@ pub struct AccountGuard {
     tokens: TokenGuard,
     accounts: Accounts,
     table: store::Config,
+    max_age: MaxAge,
 }
 
 impl AccountGuard {
@@ -97,12 +103,12 @@ impl AccountGuard {
 }
 
 impl Gate for AccountGuard {
-    type Settings = (<TokenGuard as Gate>::Settings, store::Config);
+    type Settings = (<TokenGuard as Gate>::Settings, store::Config, MaxAge);
 
-    fn new((tokens, table): Self::Settings, world: &World) -> Self {
+    fn new((tokens, table, max_age): Self::Settings, world: &World) -> Self {
         let tokens = TokenGuard::new(tokens, world);
         let accounts = Accounts::new(&table, tokens.database().clone());
-        Self { tokens, accounts, table }
+        Self { tokens, accounts, table, max_age }
     }
 
     async fn warm(&self) {
@@ -123,5 +129,9 @@ impl AccountGate for AccountGuard {
 
     fn accounts(&self) -> &Accounts {
         &self.accounts
+    }
+
+    fn max_age(&self) -> MaxAge {
+        self.max_age
     }
 }

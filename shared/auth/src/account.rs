@@ -2,17 +2,21 @@
 
 use std::future::Future;
 
-use identity::{Account, SessionEpoch, SessionId, UserId};
+use identity::{Account, Authentication, SessionEpoch, SessionId, UserId};
 use jiff::Timestamp;
 use process::{Fault, FaultKind};
 
 /// A session as read during a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveSession {
+    /// When the session began.
+    pub created_at: Timestamp,
     /// The account's epoch at the time of login.
     pub epoch: SessionEpoch,
     /// When the session expires. This crate compares it with the clock, because the table's TTL deletes items late.
     pub expires_at: Timestamp,
+    /// When and how the user last authenticated.
+    pub authentication: Authentication,
 }
 
 /// The account and the session that a check found. Either may no longer exist.

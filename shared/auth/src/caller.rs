@@ -3,8 +3,10 @@
 use std::marker::PhantomData;
 
 use crate::account::Found;
-use crate::{AccountCheck, CheckError, Claims, KeySource, TokenError, Verifier};
-use identity::{Account, Role, RoleRequirement, Roles, SessionId, Standing, UserId};
+use crate::{AccountCheck, CheckError, Claims, KeySource, MaxAge, TokenError, Verifier};
+use identity::{
+    Account, Authentication, Role, RoleRequirement, Roles, SessionId, Standing, UserId,
+};
 use process::{Fault, FaultKind};
 
 /// A caller with a verified access token that contains the role required by `R`.
@@ -45,6 +47,7 @@ impl<R> Caller<R> {
 pub struct CheckedCaller<R> {
     caller: Caller<R>,
     account: Account,
+    authentication: Authentication,
 }
 
 impl<R> CheckedCaller<R> {
@@ -64,6 +67,18 @@ impl<R> CheckedCaller<R> {
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         self.caller.session_id()
+    }
+
+    /// When and how the user last authenticated in the session.
+    #[must_use]
+    pub fn authentication(&self) -> &Authentication {
+        &self.authentication
+    }
+
+    /// All claims of the token. The account may have other roles by now.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        self.caller.claims()
     }
 }
 
@@ -88,6 +103,9 @@ pub enum Refusal {
     /// The required role is missing.
     #[error("the role {0} is missing")]
     RoleMissing(Role),
+    /// The user authenticated too long ago.
+    #[error("the last authentication is older than {} s", .0.seconds())]
+    NotFresh(MaxAge),
     /// The account could not be read.
     #[error(transparent)]
     Check(#[from] CheckError),
@@ -97,9 +115,11 @@ impl Fault for Refusal {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Token(error) => error.kind(),
-            Self::AccountGone | Self::AccountDisabled | Self::SessionEnded | Self::EpochPassed => {
-                FaultKind::Unauthenticated
-            }
+            Self::AccountGone
+            | Self::AccountDisabled
+            | Self::SessionEnded
+            | Self::EpochPassed
+            | Self::NotFresh(_) => FaultKind::Unauthenticated,
             Self::RoleMissing(_) => FaultKind::Forbidden,
             Self::Check(error) => error.kind(),
         }
@@ -108,7 +128,15 @@ impl Fault for Refusal {
     fn code(&self) -> &'static str {
         match self {
             Self::RoleMissing(_) => "insufficient_role",
+            Self::NotFresh(_) => "insufficient_user_authentication",
             _ => self.kind().code(),
+        }
+    }
+
+    fn max_age(&self) -> Option<u32> {
+        match self {
+            Self::NotFresh(max_age) => Some(max_age.seconds()),
+            _ => None,
         }
     }
 }
@@ -137,7 +165,8 @@ impl<K: KeySource> Verifier<K> {
         let claims = self.verify(token).await?;
         let Found { account, session } = accounts.find(claims.sub, claims.sid).await?;
         // This is usually answered from the cache, which verification has just filled.
-        if self.keys().epoch().await.map_err(TokenError::Keys)?.refuses(claims.auth_time) {
+        let global = self.keys().epoch().await.map_err(TokenError::Keys)?;
+        if global.refuses(claims.auth_time) {
             return Err(Refusal::EpochPassed);
         }
         let account = account.ok_or(Refusal::AccountGone)?;
@@ -148,11 +177,17 @@ impl<K: KeySource> Verifier<K> {
         if session.expires_at <= self.now() {
             return Err(Refusal::SessionEnded);
         }
-        if session.epoch != account.epoch || claims.epoch != account.epoch {
+        // A step-up renews the time of authentication, so the beginning of the session is compared too: an instance
+        // that had not read the global epoch yet may have admitted the step-up.
+        if session.epoch != account.epoch
+            || claims.epoch != account.epoch
+            || global.refuses(session.created_at.as_second())
+        {
             return Err(Refusal::EpochPassed);
         }
         require::<R>(&account.roles)?;
-        Ok(CheckedCaller { caller: Caller { claims, requirement: PhantomData }, account })
+        let caller = Caller { claims, requirement: PhantomData };
+        Ok(CheckedCaller { caller, account, authentication: session.authentication })
     }
 }
 

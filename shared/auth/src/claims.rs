@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use identity::{Roles, SessionEpoch, SessionId, TokenId, UserId};
+use identity::{Acr, Methods, Roles, SessionEpoch, SessionId, TokenId, UserId};
 
 /// The `typ` of access tokens (RFC 9068 §2.1).
 pub const TOKEN_TYPE: &str = "at+jwt";
@@ -37,10 +37,13 @@ pub struct Claims {
     pub epoch: SessionEpoch,
     /// The account's roles at the time of issue.
     pub roles: Roles,
-    /// The time at which the user authenticated.
+    /// The time at which the user last authenticated in this session.
     pub auth_time: i64,
-    /// The methods by which the user authenticated (RFC 8176): `pwd`.
-    pub amr: Vec<String>,
+    /// The assurance of the authentication (RFC 9470). Tokens of earlier versions lack it.
+    #[serde(default)]
+    pub acr: Acr,
+    /// The methods by which the user authenticated (RFC 8176).
+    pub amr: Methods,
     /// The username as first given, only for display.
     pub preferred_username: String,
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use identity::{Account, Email, MailedFor, Network};
+use events::{Occasion, Origin};
+use identity::{Account, Email, MailedFor};
 use process::World;
 use store::{CodeRecord, NewMail, Notice, Redeemed, Verifications};
 
@@ -41,11 +42,11 @@ impl Confirmations {
     pub async fn confirm(
         &self,
         presented: &PresentedCode,
-        network: Option<Network>,
+        origin: Origin,
     ) -> Result<(), CodeError> {
         const PURPOSE: MailedFor = MailedFor::EmailVerification;
         let Self { redemption, .. } = self;
-        let located = redemption.locate(presented, PURPOSE, network).await?;
+        let located = redemption.locate(presented, PURPOSE, origin.network).await?;
         let mail = located.mail;
         let has_confirmed =
             async { Ok::<_, CodeError>(redemption.codes.has_confirmed(mail).await?) };
@@ -57,7 +58,7 @@ impl Confirmations {
         }
         let found = located.load(PURPOSE).await?;
         let (code, account) = (found.code.clone(), found.account.clone());
-        let claim = self.claim(&code, &account);
+        let claim = self.claim(&code, &account, origin);
         let (redeemed, found) = found.carry_out(claim).await?;
         match redeemed {
             Redeemed::Done => {
@@ -65,7 +66,7 @@ impl Confirmations {
                 let old = account.email.as_ref().map(Email::canonical);
                 let new = code.address.canonical();
                 if old != Some(new) {
-                    redemption.throttle.address_changed(old, new).await;
+                    redemption.throttle.addresses_changed(old.into_iter().chain([new])).await;
                 }
                 Ok(())
             }
@@ -80,13 +81,21 @@ impl Confirmations {
         }
     }
 
-    async fn claim(&self, code: &CodeRecord, account: &Account) -> Result<Redeemed, CodeError> {
+    async fn claim(
+        &self,
+        code: &CodeRecord,
+        account: &Account,
+        origin: Origin,
+    ) -> Result<Redeemed, CodeError> {
         let now = self.world.clock.now();
         let address = account.email.as_ref().map(Email::canonical);
         let is_new = address != Some(code.address.canonical());
         let notice = NewMail::notice(account, Notice::EmailChanged, now, &*self.world.random);
         let notice = notice.filter(|_| is_new);
-        let redeemed = self.verifications.verify(code, account, notice.as_ref(), now).await?;
+        let occasion = Occasion::new(now, &*self.world.random, origin);
+        let peppers = self.redemption.peppers.get().await?;
+        let redeemed =
+            self.verifications.verify(code, account, &*peppers, notice.as_ref(), &occasion).await?;
         // A concurrent request with the same code may have confirmed the address.
         if redeemed == Redeemed::Conflict && self.redemption.codes.has_confirmed(code.mail).await? {
             return Ok(Redeemed::Done);

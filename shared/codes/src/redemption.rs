@@ -17,7 +17,7 @@ use crate::{CodeError, Digits, PresentedCode};
 pub struct Redemption {
     pub(crate) codes: Codes,
     pub(crate) throttle: Throttle,
-    peppers: Arc<Cached<Peppers>>,
+    pub(crate) peppers: Arc<Cached<Peppers>>,
     clock: Arc<dyn Clock>,
 }
 

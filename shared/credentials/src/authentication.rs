@@ -3,12 +3,14 @@
 use std::error::Error;
 use std::fmt;
 
-use identity::{Account, Network, Presented, Standing, StoredHash, UserId};
+use events::{Event, Kind, Occasion, Origin};
+use identity::{Account, EventId, Presented, Standing, StoredHash, UserId};
 use passwords::{Hasher, Password, Verdict};
 use process::World;
 use store::{Credential, Logins, Outbox, PasswordEpoch, Session, StoreError};
-use throttle::{Attempt, Throttle};
+use throttle::{Attempt, Throttle, ThrottleError};
 
+use crate::refused::Refused;
 use crate::{CredentialError, parse, succeed};
 
 /// Checks the passwords of users who sign in.
@@ -17,6 +19,7 @@ pub struct Authentication {
     outbox: Outbox,
     throttle: Throttle,
     hasher: Hasher,
+    refused: Refused,
     world: World,
 }
 
@@ -57,7 +60,7 @@ impl Authentication {
         hasher: Hasher,
         world: &World,
     ) -> Self {
-        Self { logins, outbox, throttle, hasher, world: world.clone() }
+        Self { logins, outbox, throttle, hasher, refused: Refused::default(), world: world.clone() }
     }
 
     /// Finds the active account with this name and password.
@@ -72,18 +75,52 @@ impl Authentication {
         &self,
         presented: &Presented,
         password: &Password,
-        network: Option<Network>,
+        origin: &Origin,
     ) -> Result<Authenticated<'_>, CredentialError> {
         // `join!` instead of `try_join!`: after a failed read, `try_join!` would drop the pending reservation, which
         // could then not be released. `check` returns the error of the read.
         let (credential, attempt) = futures_util::join!(
             self.logins.credential(presented),
-            self.throttle.attempt(presented, network),
+            self.throttle.attempt(presented, origin.network),
         );
-        let check = self.check(credential, password);
-        let ((account, sessions, outdated), attempt) = attempt?.carry_out(check).await?;
+        let user = credential.as_ref().ok().and_then(Option::as_ref).map(|it| it.user_id);
+        let attempt = match attempt {
+            Ok(attempt) => attempt,
+            Err(error) => {
+                if matches!(error, ThrottleError::TooMany { .. }) {
+                    self.record_refusal(presented, user, origin).await;
+                }
+                return Err(error.into());
+            }
+        };
+        let checked = attempt.carry_out(self.check(credential, password)).await;
+        if matches!(checked, Err(CredentialError::WrongCredentials)) {
+            let occasion = self.occasion(origin);
+            let failed = occasion.event(user.unwrap_or_else(|| self.nobody()), Kind::LoginFailed);
+            self.logins.note(user, presented, &failed).await;
+        }
+        let ((account, sessions, outdated), attempt) = checked?;
         let success = Success { by: self, attempt, outdated };
         Ok(Authenticated { account, sessions, success })
+    }
+
+    fn occasion(&self, origin: &Origin) -> Occasion {
+        Occasion::new(self.world.clock.now(), &*self.world.random, origin.clone())
+    }
+
+    /// A new id, which no account has.
+    fn nobody(&self) -> UserId {
+        UserId::new(self.world.clock.now(), &*self.world.random)
+    }
+
+    /// Records, at most once an hour, that an attempt was refused because there had been too many.
+    async fn record_refusal(&self, presented: &Presented, user: Option<UserId>, origin: &Origin) {
+        let now = self.world.clock.now();
+        if self.refused.is_first(presented.as_str(), now) {
+            let user_or_nobody = user.unwrap_or_else(|| self.nobody());
+            let event = refusal(user_or_nobody, self.occasion(origin));
+            self.logins.note(user, presented, &event).await;
+        }
     }
 
     async fn check(
@@ -98,9 +135,7 @@ impl Authentication {
         // measurably faster.
         let (user, set_in) = match &credential {
             Some(credential) => (credential.user_id, credential.set_in),
-            None => {
-                (UserId::new(self.world.clock.now(), &*self.world.random), PasswordEpoch::default())
-            }
+            None => (self.nobody(), PasswordEpoch::default()),
         };
         let account = async { Ok(self.logins.account(user, set_in).await?) };
         let sessions = async { Ok(self.logins.sessions(user).await?) };
@@ -139,6 +174,12 @@ impl Authentication {
             );
         }
     }
+}
+
+/// This hour's event that reports refused attempts at the password of `user`.
+pub(crate) fn refusal(user: UserId, occasion: Occasion) -> Event {
+    let id = EventId::hourly(occasion.at, user);
+    Occasion { id, ..occasion }.event(user, Kind::Throttled)
 }
 
 impl Success<'_> {

@@ -1,13 +1,16 @@
-//! Checks a signed-in user's password again, before the password or the address is changed.
+//! Checks a signed-in user's password again: before the password or the address is changed, and for a step-up.
 
 use std::fmt;
 
+use events::{Kind, Occasion, Origin};
 use identity::{Account, Network, Presented, StoredHash};
 use passwords::{Hasher, Password, Verdict};
 use process::World;
 use store::{Hashes, Outbox};
-use throttle::Throttle;
+use throttle::{Throttle, ThrottleError};
 
+use crate::authentication::refusal;
+use crate::refused::Refused;
 use crate::{CredentialError, parse, succeed};
 
 /// Checks the passwords of signed-in users again, under the same limits as at login.
@@ -16,6 +19,7 @@ pub struct Reauthentication {
     outbox: Outbox,
     throttle: Throttle,
     hasher: Hasher,
+    refused: Refused,
     world: World,
 }
 
@@ -35,7 +39,7 @@ impl Reauthentication {
         hasher: Hasher,
         world: &World,
     ) -> Self {
-        Self { stored, outbox, throttle, hasher, world: world.clone() }
+        Self { stored, outbox, throttle, hasher, refused: Refused::default(), world: world.clone() }
     }
 
     /// Verifies that `password` is the password of `account`, and returns the stored hash. If the network is new to the
@@ -65,7 +69,28 @@ impl Reauthentication {
                 _ => Err(CredentialError::WrongPassword),
             }
         };
-        let (hash, attempt) = attempt?.carry_out(check).await?;
+        let occasion = || {
+            let origin = Origin { network, user_agent: None };
+            Occasion::new(self.world.clock.now(), &*self.world.random, origin)
+        };
+        let attempt = match attempt {
+            Ok(attempt) => attempt,
+            Err(error) => {
+                let name = account.username.canonical().as_str();
+                if matches!(error, ThrottleError::TooMany { .. })
+                    && self.refused.is_first(name, self.world.clock.now())
+                {
+                    self.stored.note(account, &refusal(account.id, occasion())).await;
+                }
+                return Err(error.into());
+            }
+        };
+        let checked = attempt.carry_out(check).await;
+        if matches!(checked, Err(CredentialError::WrongPassword)) {
+            let failed = occasion().event(account.id, Kind::LoginFailed);
+            self.stored.note(account, &failed).await;
+        }
+        let (hash, attempt) = checked?;
         succeed(attempt, account, &self.outbox, &self.world).await;
         Ok(hash)
     }

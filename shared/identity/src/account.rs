@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{Email, Roles, SessionEpoch, UserId, Username};
+use crate::{Attributes, Email, Revision, Role, Roles, SessionEpoch, UserId, Username};
 
 /// An account, without its password hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,20 @@ pub struct Account {
     pub standing: Standing,
     /// The session epoch (`ver` of a token). Raising it ends every session immediately.
     pub epoch: SessionEpoch,
+    /// Facts about the account that administrators set and tokens contain.
+    pub attributes: Attributes,
+    /// The revision of this state of the account. Every write raises it, except a write of [`Self::last_login_at`].
+    pub revision: Revision,
+    /// The time of the last login, if it was recorded.
+    pub last_login_at: Option<Timestamp>,
+}
+
+impl Account {
+    /// Whether the account is active and has the role `super_admin`.
+    #[must_use]
+    pub fn is_active_super_admin(&self) -> bool {
+        self.standing == Standing::Active && self.roles.contains(Role::SuperAdmin)
+    }
 }
 
 /// Whether an account may act.

@@ -100,10 +100,43 @@ identifier! {
     MailId
 }
 
+identifier! {
+    /// Identifies a security event. A UUIDv7, so that a later event has a greater id.
+    EventId
+}
+
 /// A UUIDv7 (RFC 9562 §5.7). Times before 1970 are treated as 1970, because a UUIDv7 cannot represent them.
 fn ordered(now: Timestamp, random: &dyn Random) -> Uuid {
-    let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
-    Builder::from_unix_timestamp_millis(millis, &random.bytes()).into_uuid()
+    with_tail(now, &random.bytes())
+}
+
+fn with_tail(at: Timestamp, tail: &[u8; 10]) -> Uuid {
+    let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
+    Builder::from_unix_timestamp_millis(millis, tail).into_uuid()
+}
+
+impl EventId {
+    /// Creates an identifier for the millisecond of `now`.
+    #[must_use]
+    pub fn new(now: Timestamp, random: &dyn Random) -> Self {
+        Self(ordered(now, random))
+    }
+
+    /// The lowest identifier for the millisecond of `at`, with which a range of time begins.
+    #[must_use]
+    pub fn earliest(at: Timestamp) -> Self {
+        Self(with_tail(at, &[0; 10]))
+    }
+
+    /// The identifier for a user and the hour of `at`. It is the same during the whole hour, so an event with it is
+    /// recorded at most once an hour.
+    #[must_use]
+    pub fn hourly(at: Timestamp, user: UserId) -> Self {
+        let seconds = at.as_second();
+        let hour = Timestamp::from_second(seconds - seconds.rem_euclid(3_600)).unwrap_or(at);
+        let [_, _, _, _, _, _, tail @ ..] = user.to_bytes();
+        Self(with_tail(hour, &tail))
+    }
 }
 
 impl MailId {
@@ -176,9 +209,22 @@ mod tests {
     }
 
     #[test]
+    fn a_user_has_one_hourly_event_id() {
+        let at = |second: i64| Timestamp::from_second(1_000_800 + second).unwrap();
+        let [one, other] = [1, 2].map(|n| UserId::new(at(n), &SystemRandom));
+        let id = EventId::hourly(at(0), one);
+        assert_eq!(id, EventId::hourly(at(3_599), one));
+        for different in [EventId::hourly(at(3_600), one), EventId::hourly(at(0), other)] {
+            assert_ne!(id, different);
+        }
+        assert!(EventId::earliest(at(0)) <= id && id < EventId::earliest(at(1)));
+    }
+
+    #[test]
     fn uuid_versions_are_as_documented() {
         let version = |text: String| Uuid::parse_str(&text).unwrap().get_version_num();
         assert_eq!(version(UserId::new(Timestamp::UNIX_EPOCH, &SystemRandom).to_string()), 7);
+        assert_eq!(version(EventId::earliest(Timestamp::UNIX_EPOCH).to_string()), 7);
         assert_eq!(version(SessionId::new(&SystemRandom).to_string()), 4);
         assert_eq!(version(TokenId::new(&SystemRandom).to_string()), 4);
     }

@@ -8,6 +8,7 @@ mod email;
 mod hidden;
 mod presented;
 mod reserved;
+mod tag;
 mod username;
 
 pub use canonical::CanonicalName;
@@ -15,6 +16,7 @@ pub use email::Email;
 pub use hidden::is_hidden;
 pub use presented::Presented;
 pub use reserved::ReservedNames;
+pub use tag::{NameTagger, UniqueName};
 pub use username::Username;
 
 use process::{Fault, FaultKind};

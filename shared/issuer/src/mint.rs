@@ -1,12 +1,15 @@
 //! Minting of access tokens (RFC 9068).
 
+use std::collections::HashMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use auth::{Audience, Claims, TOKEN_TYPE, TokenRules};
-use identity::{Account, SessionEpoch, SessionId, TokenId};
+use identity::{Account, Attributes, Authentication, SessionEpoch, SessionId, TokenId};
 use jiff::Timestamp;
 use jsonwebtoken::Header;
 use process::{Fault, FaultKind, Random, Reader, Settings};
+use serde::Serialize;
 
 use crate::SigningKey;
 use crate::sign::signer;
@@ -17,8 +20,58 @@ const DEFAULT_SECONDS: u64 = 900;
 /// The maximum lifetime of an access token, in seconds. A route by token may act on outdated roles for that long.
 pub const MAX_SECONDS: u64 = 3600;
 
-/// The value of `amr` after a login by password (RFC 8176).
-const PASSWORD_METHOD: &str = "pwd";
+/// The names of claims that have another purpose, so the attributes cannot use them.
+const OTHER_CLAIMS: [&str; 22] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "client_id",
+    "sid",
+    "ver",
+    "roles",
+    "groups",
+    "entitlements",
+    "scope",
+    "auth_time",
+    "acr",
+    "amr",
+    "azp",
+    "act",
+    "may_act",
+    "cnf",
+    "preferred_username",
+];
+
+/// The name of the claim with the account's attributes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct AttributesClaim(String);
+
+impl FromStr for AttributesClaim {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        if !(1..=100).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("must have from 1 to 100 visible ASCII characters");
+        }
+        if OTHER_CLAIMS.contains(&name) {
+            return Err("is the name of another claim");
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
+
+/// The content of a token: its claims, and the account's attributes under a configurable name.
+#[derive(Serialize)]
+struct Content<'a> {
+    #[serde(flatten)]
+    claims: Claims,
+    #[serde(flatten)]
+    attributes: Option<HashMap<&'a str, &'a Attributes>>,
+}
 
 /// The issuer, audience, client and lifetime of access tokens.
 #[derive(Clone, Debug)]
@@ -26,11 +79,12 @@ pub struct Config {
     rules: TokenRules,
     client_id: String,
     lifetime: Duration,
+    attributes_claim: AttributesClaim,
 }
 
 impl Settings for Config {
-    /// Reads `ISSUER`, `AUDIENCE`, `CLIENT_ID` (default `latchkey`) and `ACCESS_TOKEN_SECONDS` (1 to 3600, default
-    /// 900).
+    /// Reads `ISSUER`, `AUDIENCE`, `CLIENT_ID` (default `latchkey`), `ACCESS_TOKEN_SECONDS` (1 to 3600, default 900)
+    /// and `ATTRIBUTES_CLAIM` (default `attributes`).
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let rules = TokenRules::read(reader);
         let client_id = reader.optional("CLIENT_ID", "latchkey".to_owned());
@@ -38,7 +92,14 @@ impl Settings for Config {
         if seconds.is_some_and(|seconds| !(1..=MAX_SECONDS).contains(&seconds)) {
             reader.fault("ACCESS_TOKEN_SECONDS", "must be from 1 to 3600");
         }
-        Some(Self { rules: rules?, client_id: client_id?, lifetime: Duration::from_secs(seconds?) })
+        let attributes_claim = AttributesClaim("attributes".to_owned());
+        let attributes_claim = reader.optional("ATTRIBUTES_CLAIM", attributes_claim);
+        Some(Self {
+            rules: rules?,
+            client_id: client_id?,
+            lifetime: Duration::from_secs(seconds?),
+            attributes_claim: attributes_claim?,
+        })
     }
 }
 
@@ -57,8 +118,8 @@ pub struct Grant<'a> {
     pub session: SessionId,
     /// The account's epoch at the time of login.
     pub epoch: SessionEpoch,
-    /// The time at which the user authenticated.
-    pub auth_time: Timestamp,
+    /// When and how the user last authenticated.
+    pub authentication: &'a Authentication,
 }
 
 /// A new access token. `Debug` does not show it.
@@ -107,7 +168,7 @@ impl AccessTokens {
         now: Timestamp,
         random: &dyn Random,
     ) -> Result<Minted, MintError> {
-        let Grant { account, session, epoch, auth_time } = grant;
+        let Grant { account, session, epoch, authentication } = grant;
         let lifetime = self.config.lifetime;
         let issued = now.as_second();
         let claims = Claims {
@@ -122,14 +183,20 @@ impl AccessTokens {
             sid: session,
             epoch,
             roles: account.roles.clone(),
-            auth_time: auth_time.as_second(),
-            amr: vec![PASSWORD_METHOD.to_owned()],
+            auth_time: authentication.at.as_second(),
+            acr: authentication.methods.acr(),
+            amr: authentication.methods.clone(),
             preferred_username: account.username.as_str().to_owned(),
         };
         let mut header = Header::new(key.algorithm.to_jwt());
         header.typ = Some(TOKEN_TYPE.to_owned());
         header.kid = Some(key.kid.clone());
-        let token = jsonwebtoken::encode(&header, &claims, &key.encoding).map_err(|_| MintError)?;
+        // The token of an account without attributes lacks the claim, so that it stays short.
+        let attributes = &account.attributes;
+        let named = || HashMap::from([(self.config.attributes_claim.0.as_str(), attributes)]);
+        let content = Content { claims, attributes: (!attributes.is_empty()).then(named) };
+        let token =
+            jsonwebtoken::encode(&header, &content, &key.encoding).map_err(|_| MintError)?;
         Ok(Minted { token, lifetime })
     }
 }

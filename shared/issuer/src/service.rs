@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use identity::{Account, SessionEpoch, SessionId};
+use identity::{Account, Authentication, SessionEpoch, SessionId};
 use jiff::Timestamp;
 use peppers::{MacKey, Peppers, Purpose};
 use process::{Clock, Fault, FaultKind, Random, Reader, Settings, World};
@@ -57,8 +57,8 @@ pub struct SessionGrant<'a> {
     pub session: SessionId,
     /// The account's epoch at the time of login.
     pub epoch: SessionEpoch,
-    /// The time at which the user authenticated.
-    pub auth_time: Timestamp,
+    /// When and how the user last authenticated.
+    pub authentication: &'a Authentication,
     /// How many times the session has rotated.
     pub counter: u64,
     /// The id of the pepper for this refresh token.
@@ -158,7 +158,7 @@ impl Ready<'_> {
             account: grant.account,
             session: grant.session,
             epoch: grant.epoch,
-            auth_time: grant.auth_time,
+            authentication: grant.authentication,
         };
         let key = self.keys.active().ok_or(IssueError::NoKey)?;
         let minted = tokens.mint(key, access, now, &**random)?;

@@ -9,8 +9,8 @@ use auth::{Algorithm, TokenError, TokenRules, Verifier};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use identity::{
-    Account, Admin, Email, EmailStanding, Role, Roles, SessionEpoch, SessionId, Standing, UserId,
-    Username,
+    Account, Admin, Attributes, Authentication, Email, EmailStanding, Method, Methods, Revision,
+    Role, Roles, SessionEpoch, SessionId, Standing, UserId, Username,
 };
 use issuer::{AccessConfig as Config, AccessTokens, Grant, SigningKeys};
 use jiff::{SignedDuration, Timestamp};
@@ -34,6 +34,9 @@ fn account(now: Timestamp) -> Account {
         created_at: now,
         standing: Standing::Active,
         epoch: SessionEpoch::new(3),
+        attributes: Attributes::default(),
+        revision: Revision::FIRST,
+        last_login_at: None,
     }
 }
 
@@ -42,6 +45,7 @@ struct Bench {
     clock: TestClock,
     account: Account,
     session: SessionId,
+    authentication: Authentication,
 }
 
 impl Bench {
@@ -49,13 +53,16 @@ impl Bench {
         let clock = TestClock::default();
         let account = account(clock.now());
         let keys = SigningKeys::generate(Algorithm::EdDsa, "v1", &SystemRandom);
-        Self { keys, clock, account, session: SessionId::new(&SystemRandom) }
+        let at = clock.now() - SignedDuration::from_secs(60);
+        let methods = Methods::from(Method::Password).and(Method::Otp);
+        let authentication = Authentication { at, methods };
+        Self { keys, clock, account, session: SessionId::new(&SystemRandom), authentication }
     }
 
     fn grant(&self) -> Grant<'_> {
         let Account { epoch, .. } = self.account;
-        let auth_time = self.clock.now() - SignedDuration::from_secs(60);
-        Grant { account: &self.account, session: self.session, epoch, auth_time }
+        let Self { account, session, authentication, .. } = self;
+        Grant { account, session: *session, epoch, authentication }
     }
 
     fn mint(&self, changes: &[(&str, &str)]) -> String {
@@ -115,10 +122,51 @@ fn a_token_has_exactly_the_documented_claims() {
         "ver": 3,
         "roles": ["user", "admin"],
         "auth_time": now - 60,
-        "amr": ["pwd"],
+        "acr": "2",
+        "amr": ["pwd", "otp"],
         "preferred_username": "Straße",
     });
     assert_eq!(claims, expected);
+}
+
+#[test]
+fn attributes_are_one_claim_with_a_configurable_name() {
+    let mut bench = Bench::new();
+    bench.account.attributes = Attributes::parse(r#"{"tenant":"acme","seats":7}"#).unwrap();
+    let expected = json!({"tenant": "acme", "seats": 7});
+    assert_eq!(part(&bench.mint(&[]), 1)["attributes"], expected);
+    let name = "https://example.com/attributes";
+    let claims = part(&bench.mint(&[("ATTRIBUTES_CLAIM", name)]), 1);
+    assert_eq!((claims.get("attributes"), &claims[name]), (None, &expected));
+    for name in ["sub", "roles", "scope", "", "a b", "ä", &"x".repeat(101)] {
+        let error = config(&[("ATTRIBUTES_CLAIM", name)]).map(drop);
+        // An empty variable counts as unset.
+        assert_eq!(error.is_ok(), name.is_empty(), "{name}");
+    }
+}
+
+/// No attribute can replace another claim, because attributes are nested.
+#[tokio::test]
+async fn attributes_cannot_change_another_claim() {
+    let mut bench = Bench::new();
+    let attributes = r#"{"sub":"x","roles":["super_admin"],"exp":99999999999}"#;
+    bench.account.attributes = Attributes::parse(attributes).unwrap();
+    let claims = bench.verifier().verify(&bench.mint(&[])).await.unwrap();
+    assert_eq!((claims.sub, &claims.roles), (bench.account.id, &bench.account.roles));
+}
+
+/// Verifiers refuse tokens over 4 KiB.
+#[tokio::test]
+async fn the_longest_token_is_accepted() {
+    let mut bench = Bench::new();
+    let long = "\u{10400}".repeat(80);
+    bench.account.username = Username::parse(&long).unwrap();
+    bench.account.roles = Role::ALL.into_iter().collect();
+    let attributes = format!(r#"{{"a":"{}"}}"#, "x".repeat(1_024 - 8));
+    bench.account.attributes = Attributes::parse(&attributes).unwrap();
+    bench.keys = SigningKeys::generate(Algorithm::Rs256, "v1", &SystemRandom);
+    let token = bench.mint(&[("CLIENT_ID", &"c".repeat(100))]);
+    assert!(bench.verifier().verify(&token).await.is_ok(), "{} bytes", token.len());
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The public key set in the `KeysTable`, as a [`KeySource`].
 //!
-//! The set is one item, which also contains the global epoch. A function reads it at startup and caches it by the
-//! rules of [`cache`]: for [`FRESH_SECONDS`], and for [`STALE_SECONDS`] more while reads fail. After that,
-//! requests get a 503. A `kid` that is not in the set causes another read, but at most one every
-//! [`UNKNOWN_KID_SECONDS`], so that a stranger with invented key ids cannot turn every request into a read.
+//! The set is one item, which also contains the global epoch. The other items are events that report rotations. A
+//! function reads the set at startup and caches it by the rules of [`cache`]: for [`FRESH_SECONDS`], and for
+//! [`STALE_SECONDS`] more while reads fail. After that, requests get a 503. A `kid` that is not in the set causes
+//! another read, but at most one every [`UNKNOWN_KID_SECONDS`], so that a stranger with invented key ids cannot turn
+//! every request into a read.
 //!
 //! Anyone who can write this table can forge any user's tokens, so only the function that rotates keys may write it.
 

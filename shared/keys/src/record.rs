@@ -1,15 +1,17 @@
-//! The only item of the `KeysTable`: its content, and how it is read and written.
+//! The key set in the `KeysTable`: its content, and how it is read and written.
 
 use auth::{GlobalEpoch, KeySetError, PublicKeySet};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use dynamo::{Client, DynamoError};
+use events::Event;
 use jiff::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use process::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
 
-/// The partition key of the only item.
+/// The partition key of the key set.
 const KEY_SET: &str = "KEY_SET";
 
 /// The state of a published key.
@@ -169,7 +171,7 @@ impl KeysTable {
     }
 
     /// Replaces the published keys, which must still be those of `seen`, with `keys`, which belong to the secret's
-    /// version `version`. The epoch does not change.
+    /// version `version`. Records `event`, if any, in the same transaction. The epoch does not change.
     ///
     /// # Errors
     /// [`KeysError::Conflict`] when another set has been published since `seen` was read. Other errors when the table
@@ -179,12 +181,11 @@ impl KeysTable {
         seen: &Record,
         keys: &[PublishedKey],
         version: &str,
+        event: Option<&Event>,
     ) -> Result<(), KeysError> {
         let jwks = serde_json::to_string(keys).expect("keys are JSON");
         let revision = seen.revision + 1;
-        let mut update = self
-            .client
-            .update_item()
+        let mut update = Update::builder()
             .table_name(&self.name)
             .key("pk", AttributeValue::S(KEY_SET.to_owned()))
             .update_expression("SET #jwks = :jwks, #version = :version, #revision = :revision")
@@ -201,17 +202,35 @@ impl KeysTable {
                 .condition_expression("#revision = :seen")
                 .expression_attribute_values(":seen", AttributeValue::N(seen.revision.to_string()))
         };
-        match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
+        let update = update.build().expect("table, key and update are set");
+        let items = [TransactWriteItem::builder().update(update).build()];
+        let items = items.into_iter().chain(event.map(|event| self.event(event))).collect();
+        let published = self.client.transact_write_items().set_transact_items(Some(items)).send();
+        match published.await {
+            Ok(_) => {
+                if let Some(event) = event {
+                    event.log(None);
+                }
+                Ok(())
+            }
+            Err(error) if error.as_service_error().is_some_and(is_refused) => {
                 Err(KeysError::Conflict)
             }
             Err(error) => Err(DynamoError::from(error).into()),
         }
+    }
+
+    /// Builds the part of a transaction that records an event. Such events never expire: there are few of them, and
+    /// they contain no personal data.
+    fn event(&self, event: &Event) -> TransactWriteItem {
+        let json = serde_json::to_string(event).expect("an event is JSON");
+        let put = Put::builder()
+            .table_name(&self.name)
+            .item("pk", AttributeValue::S(format!("EVENT#{}", event.id)))
+            .item("event", AttributeValue::S(json))
+            .build()
+            .expect("table and item are set");
+        TransactWriteItem::builder().put(put).build()
     }
 
     /// Raises the global epoch. A lower epoch changes nothing.
@@ -242,6 +261,15 @@ impl KeysTable {
             Err(error) => Err(DynamoError::from(error).into()),
         }
     }
+}
+
+/// Whether a transaction failed because of a condition.
+fn is_refused(error: &TransactWriteItemsError) -> bool {
+    let TransactWriteItemsError::TransactionCanceledException(canceled) = error else {
+        return false;
+    };
+    let reasons = canceled.cancellation_reasons();
+    reasons.iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
 }
 
 /// The reason why the key set could not be read or published.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use auth::{Algorithm, GlobalEpoch, KeyError, KeySource};
+use events::Event;
 use futures_util::future::join_all;
 use issuer::SigningKeys;
 use jiff::SignedDuration;
@@ -57,7 +58,7 @@ impl Bench {
             .collect();
         let table = self.stack.keys_table();
         let seen = table.record().await.unwrap();
-        table.publish(&seen, &keys, "a version").await.unwrap();
+        table.publish(&seen, &keys, "a version", None).await.unwrap();
     }
 }
 
@@ -261,7 +262,8 @@ async fn a_published_set_round_trips_without_private_members() {
     let read = bench.stack.keys_table().published(SystemClock.now()).await.unwrap();
     assert_eq!(read.set.as_jwks(), bench.stack.forge().public().as_jwks());
     let items = bench.stack.client().scan().table_name("KeysTable").send().await.unwrap();
-    assert_eq!(items.count(), 1);
+    let is_set = |item: &&std::collections::HashMap<_, _>| item["pk"] == text("KEY_SET");
+    assert_eq!(items.items().iter().filter(is_set).count(), 1);
     assert!(!format!("{items:?}").contains(r#"\"d\""#));
 }
 
@@ -271,13 +273,26 @@ async fn only_the_key_set_that_was_read_can_be_replaced() {
     let bench = Bench::start().await;
     let table = bench.stack.keys_table();
     let seen = table.record().await.unwrap();
-    table.publish(&seen, &seen.keys, "one").await.unwrap();
-    let late = table.publish(&seen, &[], "two").await;
+    table.publish(&seen, &seen.keys, "one", None).await.unwrap();
+    let late = table.publish(&seen, &[], "two", None).await;
     assert!(matches!(late, Err(KeysError::Conflict)), "{late:?}");
     assert_eq!(table.record().await.unwrap().version, "one");
+    // Neither is the event of a refused publication recorded.
+    let event = Event::of_keys(SystemClock.now(), &SystemRandom, "a-key");
+    let items = async || {
+        let scan = bench.stack.client().scan().table_name("KeysTable").consistent_read(true);
+        scan.send().await.unwrap().count()
+    };
+    let before = items().await;
+    let late = table.publish(&seen, &[], "two", Some(&event)).await;
+    assert!(matches!(late, Err(KeysError::Conflict)), "{late:?}");
+    assert_eq!(items().await, before);
+    let now = table.record().await.unwrap();
+    table.publish(&now, &now.keys, "four", Some(&event)).await.unwrap();
+    assert_eq!(items().await, before + 1);
     // The same is true if both writers have read an empty table.
     let nothing = keys::Record::default();
-    let late = table.publish(&nothing, &[], "three").await;
+    let late = table.publish(&nothing, &[], "three", None).await;
     assert!(matches!(late, Err(KeysError::Conflict)), "{late:?}");
 }
 
@@ -305,7 +320,7 @@ async fn an_expired_key_is_unknown() {
     let table = bench.stack.keys_table();
     let mut record = table.record().await.unwrap();
     record.keys[0].not_after = Some(bench.clock.now());
-    table.publish(&record, &record.keys, "a version").await.unwrap();
+    table.publish(&record, &record.keys, "a version", None).await.unwrap();
     let keys = bench.open().await;
     assert_eq!(has(&keys, bench.kid()).await, Ok(false));
 }

@@ -7,6 +7,7 @@ mod event;
 mod function;
 mod log;
 mod metrics;
+pub mod stream;
 mod work;
 
 pub use event::{EventHandler, handle_within, open_handler, serve};

@@ -3,6 +3,8 @@
 //! A copy of the tables is not enough to forge anything that a pepper authenticates. Each purpose has its own
 //! key, derived by HKDF (RFC 5869) with a label, so a MAC for one purpose is invalid for every other.
 //!
+//! The same holds for the texts that [`Peppers::seal`] encrypts.
+//!
 //! Every pepper has an id, and several are valid at a time. A new one is announced for [`ANNOUNCE_SECONDS`] before its
 //! first use, because functions do not all read the secret at the same moment. An old one is kept for as long as
 //! anything made with it may be valid.
@@ -10,6 +12,8 @@
 mod code;
 mod edge;
 mod mailed;
+mod quarantine;
+mod seal;
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +26,7 @@ pub use edge::EdgeSecret;
 use jiff::{SignedDuration, Timestamp};
 pub use mailed::MailedCode;
 use process::Random;
+pub use quarantine::NameQuarantine;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -51,6 +56,8 @@ pub enum Purpose {
     MailLink,
     /// The digits in an email.
     MailDigits,
+    /// The tombstone of a deleted account's name.
+    Tombstone,
 }
 
 impl Purpose {
@@ -62,6 +69,7 @@ impl Purpose {
             Self::Throttle => b"latchkey/v1/throttle",
             Self::MailLink => b"latchkey/v1/mail-link",
             Self::MailDigits => b"latchkey/v1/mail-digits",
+            Self::Tombstone => b"latchkey/v1/tombstone",
         }
     }
 }

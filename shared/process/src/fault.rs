@@ -71,4 +71,10 @@ pub trait Fault: std::error::Error {
     fn retry_after(&self) -> Option<u64> {
         None
     }
+
+    /// The longest permitted time since the last authentication in seconds, if the user must authenticate again
+    /// (RFC 9470).
+    fn max_age(&self) -> Option<u32> {
+        None
+    }
 }

@@ -19,6 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use auth::Algorithm;
+use events::Event;
 use issuer::{SigningKeyError, SigningKeys};
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use keys::{KeysError, KeysTable, Record};
@@ -281,12 +282,19 @@ impl Rotation {
             if published == record.keys && record.version == token {
                 return Ok(());
             }
-            match self.table.publish(&record, &published, token).await {
+            let event = self.event(&record, &keys, token);
+            match self.table.publish(&record, &published, token, event.as_ref()).await {
                 Err(KeysError::Conflict) => {}
                 result => return Ok(result?),
             }
         }
         Err(RotationError::Keys(KeysError::Conflict))
+    }
+
+    /// The event that reports the publication of the version `token`. `None` if that version is already published.
+    fn event(&self, record: &Record, keys: &SigningKeys, token: &str) -> Option<Event> {
+        let key = keys.active().filter(|_| record.version != token)?;
+        Some(Event::of_keys(self.clock.now(), &*self.random, key.kid()))
     }
 
     async fn test(&self, token: &str) -> Result<(), RotationError> {
@@ -336,7 +344,8 @@ impl Rotation {
             if published == record.keys && record.version == token {
                 return Ok(());
             }
-            match self.table.publish(&record, &published, token).await {
+            let event = self.event(&record, &current.keys, token);
+            match self.table.publish(&record, &published, token, event.as_ref()).await {
                 Err(KeysError::Conflict) => {}
                 result => return Ok(result?),
             }

@@ -4,21 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use peppers::{NotInUse, PepperError, Peppers};
-use process::{Clock, Random, Reader};
+use peppers::{NameQuarantine, NotInUse, PepperError, Peppers};
+use process::{Clock, Random, Reader, Settings};
 use secrets::{SecretError, Version, Versions};
 use uuid::Uuid;
 
 use crate::NONE;
 
 /// How long a pepper is kept after it was replaced: the longer of `SESSION_ABSOLUTE_SECONDS` (default 90 days) and
-/// `NAME_QUARANTINE_DAYS` (default 90). Nothing made with a pepper is valid for longer.
+/// `NAME_QUARANTINE_DAYS` (default 30). Nothing made with a pepper is valid for longer.
 pub fn peppers_kept_for(reader: &Reader<'_>) -> Option<SignedDuration> {
     let session = reader.optional("SESSION_ABSOLUTE_SECONDS", 90 * 24 * 60 * 60);
-    let quarantine = reader.optional("NAME_QUARANTINE_DAYS", 90);
-    let (session, quarantine): (u32, u32) = (session?, quarantine?);
-    let quarantine = SignedDuration::from_hours(i64::from(quarantine) * 24);
-    Some(SignedDuration::from_secs(session.into()).max(quarantine))
+    let quarantine = NameQuarantine::read(reader);
+    let (session, quarantine): (u32, _) = (session?, quarantine?);
+    Some(SignedDuration::from_secs(session.into()).max(quarantine.duration()))
 }
 
 /// Adds peppers to their secret.

@@ -1,4 +1,4 @@
-//! Begins sessions, refreshes them, and issues their tokens. Routes link no other crate that can do this.
+//! Begins and refreshes sessions, records step-ups, and issues the tokens. Routes link no other crate that can do this.
 //!
 //! A route must authenticate the user before it begins a session. It must obtain [`Ready`] before it checks a password
 //! or writes anything, so that a request has no effect if the keys cannot be loaded.
@@ -8,14 +8,19 @@ mod refresh;
 use std::fmt;
 use std::sync::Arc;
 
-use auth::KeyError;
-use identity::{Account, Network, SessionEpoch, SessionId, StoredHash};
+use auth::{CheckedCaller, KeyError};
+pub use events::Origin;
+use identity::{
+    Account, Authentication, EventId, Method, Methods, SessionEpoch, SessionId, StoredHash,
+};
 pub use issuer::{Config, Tokens};
 use issuer::{IssueError, Issuer, RefreshTokenError, SessionGrant};
 use peppers::Peppers;
 use process::{Fault, FaultKind, World};
 use secrets::Cached;
-use store::{Changed, Logins, NewMail, NewSession, Notice, Passwords, Session, StoreError};
+use store::{
+    Changed, Logins, NewMail, NewSession, Notice, Passwords, Session, StepUps, StoreError,
+};
 
 /// Begins and refreshes sessions.
 #[derive(Debug)]
@@ -34,15 +39,6 @@ impl fmt::Debug for Ready<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ready").finish_non_exhaustive()
     }
-}
-
-/// The client of a new session, as the user sees it in the list of sessions.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    /// The `User-Agent` header of the client.
-    pub user_agent: Option<String>,
-    /// The client's network.
-    pub network: Option<Network>,
 }
 
 impl SignIn {
@@ -65,7 +61,8 @@ impl Ready<'_> {
     /// lists the sessions that the account already has. If there are too many, the oldest ones end.
     ///
     /// # Errors
-    /// When the session cannot be written.
+    /// [`SignInError::Deleted`] when the account has been deleted concurrently; another error when the session cannot be
+    /// written.
     #[expect(clippy::disallowed_methods, reason = "only this crate begins sessions")]
     pub async fn begin(
         &self,
@@ -74,13 +71,17 @@ impl Ready<'_> {
         before: &[Session],
         origin: Origin,
     ) -> Result<Tokens, SignInError> {
-        let session = self.new_session(account.epoch, origin);
-        let session = logins.begin(account.id, session, before).await?;
+        let session = self.new_session(account.epoch, Method::Password.into(), origin);
+        let session = match logins.begin(account.id, session, before).await {
+            Err(StoreError::Absent) => return Err(SignInError::Deleted),
+            session => session?,
+        };
         self.tokens(account, &session)
     }
 
     /// Replaces the password hash `old` of `account` with `new`, notifies the owner, ends all sessions, and begins a
-    /// new one, all in one transaction.
+    /// new one, all in one transaction. `methods` are those of the session that made the change; the new session
+    /// keeps them.
     ///
     /// # Errors
     /// [`SignInError::Refused`] when the account or its password has changed concurrently; another error when
@@ -92,10 +93,11 @@ impl Ready<'_> {
         account: &Account,
         old: &StoredHash,
         new: StoredHash,
+        methods: Methods,
         origin: Origin,
     ) -> Result<Tokens, SignInError> {
         // The next epoch ends all earlier sessions.
-        let session = self.new_session(account.epoch.next(), origin);
+        let session = self.new_session(account.epoch.next(), methods, origin);
         let (now, random) = (session.created_at, &*self.world.random);
         let notice = NewMail::notice(account, Notice::PasswordChanged, now, random);
         match passwords.change(account, old, new, session, notice.as_ref()).await? {
@@ -104,14 +106,39 @@ impl Ready<'_> {
         }
     }
 
-    fn new_session(&self, epoch: SessionEpoch, origin: Origin) -> NewSession {
+    /// Records that the user of the caller's session has authenticated again by `method`, and issues tokens of that
+    /// session. Its refresh token remains the current one.
+    ///
+    /// # Errors
+    /// [`SignInError::Refused`] when the session has ended concurrently; another error when the table cannot be
+    /// written.
+    #[expect(clippy::disallowed_methods, reason = "only this crate records step-ups")]
+    pub async fn step_up<R>(
+        &self,
+        step_ups: &StepUps,
+        caller: &CheckedCaller<R>,
+        method: Method,
+    ) -> Result<Tokens, SignInError> {
+        let account = caller.account();
+        let methods = caller.authentication().methods.clone().and(method);
+        let authentication = Authentication { at: self.world.clock.now(), methods };
+        let recorded =
+            step_ups.record(account.id, caller.session_id(), account.epoch, &authentication);
+        let session = recorded.await?.ok_or(SignInError::Refused("the session has ended"))?;
+        self.tokens(account, &session)
+    }
+
+    fn new_session(&self, epoch: SessionEpoch, methods: Methods, origin: Origin) -> NewSession {
+        let (now, random) = (self.world.clock.now(), &*self.world.random);
         NewSession {
-            id: SessionId::new(&*self.world.random),
+            id: SessionId::new(random),
             epoch,
-            created_at: self.world.clock.now(),
+            created_at: now,
+            methods,
             pepper: self.issuer.pepper().to_owned(),
             user_agent: origin.user_agent,
             network: origin.network,
+            event: EventId::new(now, random),
         }
     }
 
@@ -120,7 +147,7 @@ impl Ready<'_> {
             account,
             session: session.id,
             epoch: session.epoch,
-            auth_time: session.created_at,
+            authentication: &session.authentication,
             counter: session.chain.counter,
             pepper: &session.pepper,
             ends_at: session.ends_at,
@@ -134,6 +161,9 @@ pub enum SignInError {
     /// The session has ended, or the account has changed. The reason is only for the log.
     #[error("{0}")]
     Refused(&'static str),
+    /// The account was deleted during the login.
+    #[error("the account has been deleted")]
+    Deleted,
     /// This service did not issue the refresh token.
     #[error(transparent)]
     RefreshToken(#[from] RefreshTokenError),
@@ -151,7 +181,7 @@ pub enum SignInError {
 impl Fault for SignInError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Refused(_) => FaultKind::Unauthenticated,
+            Self::Refused(_) | Self::Deleted => FaultKind::Unauthenticated,
             Self::RefreshToken(error) => error.kind(),
             Self::Issue(error) => error.kind(),
             Self::Epoch(error) => error.kind(),
@@ -162,6 +192,7 @@ impl Fault for SignInError {
     fn code(&self) -> &'static str {
         match self {
             Self::Refused(_) => self.kind().code(),
+            Self::Deleted => "invalid_credentials",
             Self::RefreshToken(error) => error.code(),
             Self::Issue(error) => error.code(),
             Self::Epoch(error) => error.code(),

@@ -1,6 +1,7 @@
 //! Exchanges a refresh token for new tokens.
 
 use auth::KeySource;
+use events::{Occasion, Origin};
 use identity::{Account, MailId, Standing};
 use issuer::{RefreshToken, Tokens};
 use process::Metric;
@@ -10,6 +11,8 @@ use crate::{Ready, SignInError};
 
 impl Ready<'_> {
     /// Exchanges the refresh token of a live session for new tokens.
+    ///
+    /// `origin` is where the request comes from. If the token was reused, an event reports it.
     ///
     /// Everything that can fail is loaded before the session rotates: if it rotated and no answer followed, the
     /// user would lose the session. Nothing is read or written for a token that this service did not issue.
@@ -22,16 +25,19 @@ impl Ready<'_> {
         rotations: &Rotations,
         keys: &impl KeySource,
         token: &str,
+        origin: Origin,
     ) -> Result<Tokens, SignInError> {
         let token = self.issuer.presented(token)?;
         let epoch = keys.epoch().await?;
         let now = self.world.clock.now();
+        let occasion = Occasion::new(now, &*self.world.random, origin);
         let rotation = Rotation {
             user: token.sub,
             session: token.sid,
             counter: token.counter,
             pepper: self.issuer.pepper(),
             notice: MailId::new(now, &*self.world.random),
+            occasion: &occasion,
         };
         let (refreshed, account) = futures_util::try_join!(
             rotations.refresh(rotation, now),

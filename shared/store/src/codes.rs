@@ -6,16 +6,17 @@
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use dynamo::Client;
 use identity::{
-    Account, CanonicalName, Email, EmailStanding, MailId, MailedFor, SessionEpoch, Standing, UserId,
+    Account, CanonicalName, Email, EmailStanding, MailId, MailedFor, NameTagger, SessionEpoch,
+    Standing, UniqueName, UserId,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use process::{Random, SystemRandom};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::expression::{absent, attribute};
+use crate::expression::{absent, attribute, exists};
 use crate::item::ClaimItem;
-use crate::key::Key;
+use crate::key::{Key, KeyPrefix};
 use crate::outbox::{Mail, MailItem};
 use crate::table::{Config, StoreError, Table};
 use crate::write::Written;
@@ -59,6 +60,28 @@ struct CodeItem {
     /// it again succeeds as long as the account has the address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
+}
+
+/// The stored form of a pointer to a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct PointerItem {
+    /// The table's TTL attribute, in seconds since 1970. Absent if the code does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<i64>,
+}
+
+/// How much longer than its code a pointer is stored. TTL deletes items in any order, and a pointer that is deleted
+/// before its code would leave the code behind when the account is deleted.
+const POINTER_KEPT_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Whether a code was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a code that was not stored is invalid"]
+pub enum Stored {
+    /// The code is stored, by this call or an earlier one.
+    Done,
+    /// The account no longer exists. Nothing was written.
+    NoAccount,
 }
 
 /// The purpose and the owner of digits. A new email replaces the digits of an earlier email that has the same purpose
@@ -149,7 +172,10 @@ pub struct Outgoing {
 impl Table {
     /// Finds the account that has this address. `None` if no account claims it, or if the claiming account has
     /// since changed its address.
-    async fn owner(&self, address: &CanonicalName) -> Result<Option<Account>, StoreError> {
+    pub(crate) async fn owner(
+        &self,
+        address: &CanonicalName,
+    ) -> Result<Option<Account>, StoreError> {
         let Some(claim) = self.get::<ClaimItem>(Key::email(address)).await? else {
             return Ok(None);
         };
@@ -159,16 +185,39 @@ impl Table {
         Ok(self.account(claim.user_id).await?.filter(has))
     }
 
-    /// Builds the part of a transaction that uses up a code. The transaction fails if the code has been
-    /// used or has expired. A used confirmation code is stored indefinitely: see [`Codes::has_confirmed`].
-    pub(crate) fn use_up(&self, code: &CodeRecord, now: Timestamp) -> TransactWriteItem {
+    /// Deletes the code to which a pointer points, and its digits unless those of a later email have replaced them.
+    pub(crate) async fn delete_code(&self, pointer: &Key) -> Result<(), StoreError> {
+        let Some(mail) = KeyPrefix::code_of(pointer) else { return Ok(()) };
+        let Some(code) = self.get::<CodeItem>(Key::code(mail)).await? else { return Ok(()) };
+        let digits = match code.purpose {
+            MailedFor::PasswordReset => DigitsOf::Reset(code.address.canonical()),
+            MailedFor::EmailVerification => DigitsOf::Confirmation(code.user_id),
+        };
+        let is_of_mail = attribute("mail_id").is(mail);
+        let digits = self.delete_when(Key::digits(digits), absent().or(is_of_mail));
+        // If the condition fails, the digits belong to a later email.
+        self.transact(vec![digits]).await?;
+        self.delete(Key::code(mail)).await.map(drop)
+    }
+
+    /// Builds the parts of a transaction that use up a code. The transaction fails if the code has been
+    /// used or has expired. A used confirmation code is stored as long as its account: see [`Codes::has_confirmed`].
+    pub(crate) fn use_up(
+        &self,
+        code: &CodeRecord,
+        now: Timestamp,
+    ) -> Result<Vec<TransactWriteItem>, StoreError> {
         let is_valid =
             attribute("used").is(false).and(attribute("expires_at").above(now.as_second()));
         let update = self.update(Key::code(code.mail)).when(is_valid).set("used", true);
-        match code.purpose {
-            MailedFor::PasswordReset => update.into(),
-            MailedFor::EmailVerification => update.remove("expires_at").into(),
-        }
+        Ok(match code.purpose {
+            MailedFor::PasswordReset => vec![update.into()],
+            MailedFor::EmailVerification => {
+                let pointer = PointerItem { expires_at: None };
+                let pointer = self.put(Key::code_of(code.user, code.mail), &pointer)?;
+                vec![update.remove("expires_at").into(), pointer.into()]
+            }
+        })
     }
 }
 
@@ -181,12 +230,6 @@ impl Mailings {
     #[must_use]
     pub fn new(config: &Config, client: Client) -> Self {
         Self(Table::new(config, client))
-    }
-
-    /// The id of the email whose partition key is `pk`. `None` if `pk` belongs to another kind of item.
-    #[must_use]
-    pub fn mail_of_key(pk: &str) -> Option<MailId> {
-        Key::mail_of(pk)
     }
 
     /// Reads a requested email. `None` if it has already been handled.
@@ -207,6 +250,19 @@ impl Mailings {
         self.0.owner(address).await
     }
 
+    /// Whether a recently deleted account had this address, so that no account can claim it yet.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn is_quarantined(
+        &self,
+        address: &CanonicalName,
+        tagger: &dyn NameTagger,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.0.has_tombstone(UniqueName::Email(address), tagger, now).await
+    }
+
     /// Reads an account. `None` if it does not exist.
     ///
     /// # Errors
@@ -215,13 +271,19 @@ impl Mailings {
         self.0.account(id).await
     }
 
-    /// Stores a code, before its email is sent. Storing it again changes nothing: a code that has been used
-    /// stays used, and its earlier tries still count. The code's digits replace those of earlier emails, but not those
-    /// of a later email ([`CodeRecord::digits_of`]).
+    /// Stores a code, before its email is sent, if its account exists. Storing it again changes nothing: a code that
+    /// has been used stays used, and its earlier tries still count. The code's digits replace those of earlier emails,
+    /// but not those of a later email ([`CodeRecord::digits_of`]).
+    ///
+    /// This is one transaction, on the condition that the account exists. Otherwise the code could outlive an account
+    /// that is deleted concurrently.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn store(&self, code: &CodeRecord) -> Result<(), StoreError> {
+    pub async fn store(&self, code: &CodeRecord) -> Result<Stored, StoreError> {
+        const ACCOUNT: usize = 0;
+        const DIGITS: usize = 3;
+        let Self(table) = self;
         let expires_at = code.expires_at.as_second();
         let stored = CodeItem {
             purpose: code.purpose,
@@ -240,12 +302,24 @@ impl Mailings {
             returned: None,
             expires_at,
         };
+        let kept_until = code.expires_at.saturating_add(POINTER_KEPT_FOR).unwrap_or(Timestamp::MAX);
+        let pointer = PointerItem { expires_at: Some(kept_until.as_second()) };
         // Ids sort by time, so a later email has a greater id.
         let is_later = absent().or(attribute("mail_id").below(code.mail));
-        let stored = self.0.put(Key::code(code.mail), &stored)?.when(absent());
-        let digits = self.0.put(Key::digits(code.digits_of()), &digits)?.when(is_later);
-        // A condition fails only if an item that must be kept is already stored.
-        tokio::try_join!(stored.send(), digits.send()).map(drop)
+        let mut parts: Vec<TransactWriteItem> = vec![
+            table.check(Key::account(code.user), exists()),
+            table.put(Key::code(code.mail), &stored)?.when(absent()).into(),
+            table.put(Key::code_of(code.user, code.mail), &pointer)?.into(),
+            table.put(Key::digits(code.digits_of()), &digits)?.when(is_later).into(),
+        ];
+        let mut failed = table.transact(parts.clone()).await?;
+        if failed == [DIGITS] {
+            // The digits of a later email are stored, so only the link of this one is valid.
+            parts.truncate(DIGITS);
+            failed = table.transact(parts).await?;
+        }
+        // Any other condition fails only if the code is already stored.
+        Ok(if failed.contains(&ACCOUNT) { Stored::NoAccount } else { Stored::Done })
     }
 
     /// Deletes the request for an email that has been sent or will never be sent.

@@ -12,6 +12,8 @@ pub(crate) enum Condition {
     Compare(&'static str, &'static str, AttributeValue),
     Exists(&'static str),
     Absent(&'static str),
+    Contains(&'static str, AttributeValue),
+    SizeAbove(&'static str, AttributeValue),
     And(Box<Self>, Box<Self>),
     Or(Box<Self>, Box<Self>),
 }
@@ -60,6 +62,16 @@ impl Attribute {
         self.compare(">=", value)
     }
 
+    /// Whether a set of strings has this element.
+    pub(crate) fn contains(self, element: &impl ToString) -> Condition {
+        Condition::Contains(self.0, AttributeValue::S(element.to_string()))
+    }
+
+    /// Whether a set has more than this many elements.
+    pub(crate) fn has_more_than(self, elements: u32) -> Condition {
+        Condition::SizeAbove(self.0, attribute_value(elements))
+    }
+
     pub(crate) fn is_absent(self) -> Condition {
         Condition::Absent(self.0)
     }
@@ -90,6 +102,12 @@ impl Condition {
             }
             Self::Exists(name) => format!("attribute_exists({})", placeholders.name(name)),
             Self::Absent(name) => format!("attribute_not_exists({})", placeholders.name(name)),
+            Self::Contains(name, element) => {
+                format!("contains({}, {})", placeholders.name(name), placeholders.value(element))
+            }
+            Self::SizeAbove(name, size) => {
+                format!("size({}) > {}", placeholders.name(name), placeholders.value(size))
+            }
             Self::And(one, other) => {
                 format!("{} AND {}", operand(*one, placeholders), operand(*other, placeholders))
             }
@@ -108,8 +126,10 @@ pub(crate) enum Change {
     SetIfAbsent(&'static str, AttributeValue),
     /// Sets the first attribute to the value that the second had before the update.
     Copy(&'static str, &'static str),
-    /// Adds to a number. An absent attribute counts as zero.
+    /// Adds to a number or to a set. An absent attribute counts as zero or as an empty set.
     Add(&'static str, AttributeValue),
+    /// Removes elements from a set.
+    Take(&'static str, AttributeValue),
     Remove(&'static str),
 }
 
@@ -143,7 +163,8 @@ impl Expressions {
 }
 
 fn write_changes(changes: Vec<Change>, placeholders: &mut Placeholders) -> String {
-    let (mut set, mut remove, mut add) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut set, mut remove) = (Vec::new(), Vec::new());
+    let (mut add, mut take) = (Vec::new(), Vec::new());
     for change in changes {
         match change {
             Change::Set(name, value) => {
@@ -159,10 +180,13 @@ fn write_changes(changes: Vec<Change>, placeholders: &mut Placeholders) -> Strin
             Change::Add(name, value) => {
                 add.push(format!("{} {}", placeholders.name(name), placeholders.value(value)));
             }
+            Change::Take(name, value) => {
+                take.push(format!("{} {}", placeholders.name(name), placeholders.value(value)));
+            }
             Change::Remove(name) => remove.push(placeholders.name(name)),
         }
     }
-    let clauses = [("SET", set), ("REMOVE", remove), ("ADD", add)];
+    let clauses = [("SET", set), ("REMOVE", remove), ("ADD", add), ("DELETE", take)];
     let clauses = clauses.into_iter().filter(|(_, changes)| !changes.is_empty());
     let clauses = clauses.map(|(clause, changes)| format!("{clause} {}", changes.join(", ")));
     clauses.collect::<Vec<_>>().join(" ")
@@ -211,6 +235,17 @@ mod tests {
             assert_eq!(written.condition.as_deref(), Some(expected));
             assert_eq!(written.update, "");
         }
+    }
+
+    #[test]
+    fn sets_are_tested_and_changed_by_element() {
+        let is_not_last = attribute("ids").contains(&"a").and(attribute("ids").has_more_than(1));
+        let element = || AttributeValue::Ss(vec!["a".to_owned()]);
+        let changes = vec![Change::Take("ids", element()), Change::Add("others", element())];
+        let written = Expressions::new(Some(is_not_last), changes);
+        let condition = "contains(#ids, :v0) AND size(#ids) > :v1";
+        assert_eq!(written.condition.as_deref(), Some(condition));
+        assert_eq!(written.update, "ADD #others :v3 DELETE #ids :v2");
     }
 
     #[test]

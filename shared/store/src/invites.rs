@@ -1,7 +1,6 @@
 //! Invitations to register.
 
 use dynamo::Client;
-use identity::UserId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +14,6 @@ pub struct Invites(Table);
 /// The stored form of an invitation. Its key is a MAC of its code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct InviteItem {
-    /// The user who created the invitation.
-    created_by: UserId,
     created_at: Timestamp,
     /// The table's TTL attribute, in seconds since 1970.
     expires_at: i64,
@@ -36,12 +33,11 @@ impl Invites {
     pub async fn make(
         &self,
         tag: &str,
-        created_by: UserId,
         created_at: Timestamp,
         expires_at: Timestamp,
     ) -> Result<(), StoreError> {
         let expires_at = expires_at.as_second();
-        let invite = InviteItem { created_by, created_at, expires_at };
+        let invite = InviteItem { created_at, expires_at };
         // This write has no condition: the code is new and has 128 random bits, so no other item has this key,
         // and a retry after a lost answer must not fail because of the first attempt's write.
         self.0.put(Key::invite(tag), &invite)?.send().await.map(drop)

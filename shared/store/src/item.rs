@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use auth::LiveSession;
 use aws_sdk_dynamodb::types::AttributeValue;
 use identity::{
-    Account, Email, EmailStanding, Network, Roles, SessionEpoch, Standing, UserId, Username,
+    Account, Attributes, Authentication, Email, EmailStanding, Method, Methods, Network, Revision,
+    Roles, SessionEpoch, Standing, UserId, Username,
 };
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -47,6 +48,39 @@ pub(crate) struct AccountItem {
     /// The epoch in which the password was set: see [`PasswordEpoch`].
     #[serde(rename = "password_ver", default, skip_serializing_if = "PasswordEpoch::is_absent")]
     password_epoch: PasswordEpoch,
+    /// JSON text. An account without attributes has none.
+    #[serde(default, with = "json_text", skip_serializing_if = "Attributes::is_empty")]
+    attributes: Attributes,
+    /// Absent if an older version created the account and nothing has changed since.
+    #[serde(default, skip_serializing_if = "is_none")]
+    revision: Revision,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_login_at: Option<Timestamp>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(revision: &Revision) -> bool {
+    *revision == Revision::NONE
+}
+
+/// Attributes as JSON text. A map of the database would change numbers that JSON can express.
+mod json_text {
+    use identity::Attributes;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        attributes: &Attributes,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&attributes.to_json())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Attributes, D::Error> {
+        Attributes::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
 }
 
 /// The epoch in which a password was set. It is stored both in the account's item and in the password's item,
@@ -59,8 +93,15 @@ pub struct PasswordEpoch(Option<SessionEpoch>);
 
 impl PasswordEpoch {
     /// The value for a password that is set in `epoch`.
-    pub(crate) fn of(epoch: SessionEpoch) -> Self {
+    #[must_use]
+    pub fn of(epoch: SessionEpoch) -> Self {
         Self(Some(epoch))
+    }
+
+    /// The epoch. `None` for a password that an older version has set.
+    #[must_use]
+    pub fn epoch(self) -> Option<SessionEpoch> {
+        self.0
     }
 
     fn is_absent(&self) -> bool {
@@ -69,15 +110,22 @@ impl PasswordEpoch {
 }
 
 impl AccountItem {
-    /// Creates the item of a new account, whose password is set in its first epoch.
-    pub(crate) fn new(account: Account) -> Self {
-        let password_epoch = PasswordEpoch::of(account.epoch);
+    /// Creates the item of an account whose password was set in `password_epoch`.
+    pub(crate) fn new(account: Account, password_epoch: PasswordEpoch) -> Self {
         Self { password_epoch, ..account.into() }
     }
 
     /// The epoch in which the account's password was set.
     pub(crate) fn password_epoch(&self) -> PasswordEpoch {
         self.password_epoch
+    }
+
+    pub(crate) fn id(&self) -> UserId {
+        self.id
+    }
+
+    pub(crate) fn username(&self) -> &Username {
+        &self.username
     }
 }
 
@@ -94,6 +142,9 @@ impl From<Account> for AccountItem {
             disabled: account.standing == Standing::Disabled,
             epoch: account.epoch,
             password_epoch: PasswordEpoch::default(),
+            attributes: account.attributes,
+            revision: account.revision,
+            last_login_at: account.last_login_at,
         }
     }
 }
@@ -114,6 +165,9 @@ impl From<AccountItem> for Account {
             created_at: item.created_at,
             standing: if item.disabled { Standing::Disabled } else { Standing::Active },
             epoch: item.epoch,
+            attributes: item.attributes,
+            revision: item.revision,
+            last_login_at: item.last_login_at,
         }
     }
 }
@@ -155,6 +209,13 @@ pub(crate) struct SessionItem {
     /// The account's epoch at the time of login.
     #[serde(rename = "ver")]
     pub(crate) epoch: SessionEpoch,
+    /// When the user last authenticated, in seconds since 1970. Sessions of earlier versions lack it: their users
+    /// authenticated when the session began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) auth_time: Option<i64>,
+    /// The methods of authentication. It is stored as a set, so that concurrent additions keep each other.
+    #[serde(default = "password", serialize_with = "serde_dynamo::string_set::serialize")]
+    pub(crate) amr: Methods,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user_agent: Option<String>,
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
@@ -168,13 +229,21 @@ fn lenient<'de, D: Deserializer<'de>>(network: D) -> Result<Option<Network>, D::
     Ok(text.and_then(|text| text.parse().ok()))
 }
 
+/// The methods of sessions of earlier versions.
+fn password() -> Methods {
+    Method::Password.into()
+}
+
 impl TryFrom<&SessionItem> for LiveSession {
     type Error = StoreError;
 
     fn try_from(item: &SessionItem) -> Result<Self, StoreError> {
         let ends = item.expires_at.min(item.absolute_expires_at);
         let expires_at = Timestamp::from_second(ends).map_err(StoreError::unusable)?;
-        Ok(Self { epoch: item.epoch, expires_at })
+        let at = item.auth_time.map_or(Ok(item.created_at), Timestamp::from_second);
+        let at = at.map_err(StoreError::unusable)?;
+        let authentication = Authentication { at, methods: item.amr.clone() };
+        Ok(Self { created_at: item.created_at, epoch: item.epoch, expires_at, authentication })
     }
 }
 
@@ -209,9 +278,10 @@ mod tests {
     fn account() -> impl Strategy<Value = Account> {
         let roles = proptest::sample::subsequence(Role::ALL.to_vec(), 0..=Role::ALL.len());
         let about = (any::<bool>(), any::<bool>(), any::<u64>());
+        let managed = ("[a-z]{0,20}", any::<u64>(), proptest::option::of(time()));
         let emails = (proptest::option::of(email()), proptest::option::of(email()));
-        (id(), username(), emails, roles, time(), about).prop_map(
-            |(id, username, (email, pending_email), roles, created_at, about)| Account {
+        (id(), username(), emails, roles, time(), about, managed).prop_map(
+            |(id, username, (email, pending_email), roles, created_at, about, managed)| Account {
                 id,
                 username,
                 email,
@@ -225,6 +295,12 @@ mod tests {
                 created_at,
                 standing: if about.1 { Standing::Disabled } else { Standing::Active },
                 epoch: SessionEpoch::new(about.2),
+                attributes: match managed.0.as_str() {
+                    "" => Attributes::default(),
+                    name => Attributes::parse(&format!(r#"{{"{name}":1.50}}"#)).unwrap(),
+                },
+                revision: Revision::new(managed.1),
+                last_login_at: managed.2,
             },
         )
     }
@@ -239,7 +315,7 @@ mod tests {
     proptest! {
         #[test]
         fn accounts_round_trip(account in account()) {
-            for item in [AccountItem::from(account.clone()), AccountItem::new(account.clone())] {
+            for item in [AccountItem::from(account.clone()), AccountItem::new(account.clone(), PasswordEpoch::of(account.epoch))] {
                 let again: AccountItem = stored(Key::account(account.id), &item);
                 prop_assert_eq!(&again, &item);
                 prop_assert_eq!(Account::from(again), account.clone());
@@ -268,14 +344,17 @@ mod tests {
             (expires_at, absolute_expires_at) in (any::<i64>(), any::<i64>()),
             (counter, ver) in (any::<u64>(), any::<u64>()),
             (rotated_at, rotated_before) in (any::<i64>(), any::<i64>()),
+            (auth_time, otp) in (proptest::option::of(any::<i64>()), any::<bool>()),
             pepper in "[A-Za-z0-9_-]{1,16}",
             user_agent in proptest::option::of(".{0,40}"),
             network in proptest::option::of(any::<IpAddr>().prop_map(Network::of)),
             user in id(),
         ) {
+            let amr = if otp { password().and(Method::Otp) } else { password() };
             let item = SessionItem {
                 created_at, last_used_at, expires_at, absolute_expires_at, counter, rotated_at,
-                rotated_before, pepper, epoch: SessionEpoch::new(ver), user_agent, network,
+                rotated_before, pepper, epoch: SessionEpoch::new(ver), auth_time, amr, user_agent,
+                network,
             };
             let key = Key::session(user, SessionId::new(&SystemRandom));
             prop_assert_eq!(stored(key, &item), item);
@@ -287,13 +366,29 @@ mod tests {
             let item = SessionItem {
                 created_at: Timestamp::UNIX_EPOCH, last_used_at: Timestamp::UNIX_EPOCH, expires_at: 1,
                 absolute_expires_at: 1, counter: 0, rotated_at: 0, rotated_before: 0,
-                pepper: "a".to_owned(), epoch: SessionEpoch::FIRST, user_agent: None, network: None,
+                pepper: "a".to_owned(), epoch: SessionEpoch::FIRST, auth_time: None, amr: password(),
+                user_agent: None, network: None,
             };
             let key = Key::session(UserId::new(SystemClock.now(), &SystemRandom), SessionId::new(&SystemRandom));
             let mut attributes = with_key(key, &item).unwrap();
             attributes.insert("network".to_owned(), AttributeValue::S(text.clone()));
             let expected = SessionItem { network: text.parse().ok(), ..item };
             prop_assert_eq!(parse::<SessionItem>(attributes).unwrap(), expected);
+        }
+
+        /// Sessions of earlier versions have neither `auth_time` nor `amr`.
+        #[test]
+        fn a_session_of_an_earlier_version_began_with_the_password(created_at in time()) {
+            let item = SessionItem {
+                created_at, last_used_at: created_at, expires_at: 1, absolute_expires_at: 1, counter: 0,
+                rotated_at: 0, rotated_before: 0, pepper: "a".to_owned(), epoch: SessionEpoch::FIRST,
+                auth_time: None, amr: password(), user_agent: None, network: None,
+            };
+            let key = Key::session(UserId::new(SystemClock.now(), &SystemRandom), SessionId::new(&SystemRandom));
+            let mut attributes = with_key(key, &item).unwrap();
+            attributes.remove("amr").unwrap();
+            let session = LiveSession::try_from(&parse::<SessionItem>(attributes).unwrap()).unwrap();
+            prop_assert_eq!(session.authentication, Authentication { at: created_at, methods: password() });
         }
 
         #[test]

@@ -1,13 +1,15 @@
 //! Finds accounts by name and begins sessions.
 
 use dynamo::Client;
+use events::{Actor, Event, Kind, Occasion, Origin};
 use futures_util::future::join_all;
 use identity::{
-    Account, CanonicalName, Network, Presented, SessionEpoch, SessionId, StoredHash, UserId,
+    Account, CanonicalName, EventId, Methods, Network, Presented, SessionEpoch, SessionId,
+    StoredHash, UserId,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::expression::attribute;
+use crate::expression::{attribute, exists};
 use crate::item::{AccountItem, ClaimItem, PasswordEpoch, PasswordItem, SessionItem};
 use crate::key::Key;
 use crate::sessions::{Session, SessionLimits, whole_millis};
@@ -26,6 +28,9 @@ const SWEPT: usize = 25;
 /// The expected number of concurrent logins to one account. If an account is this close to its session limit,
 /// a login checks the limit again after its own session has begun.
 const CROWD: usize = 10;
+
+/// The precision of an account's `last_login_at`. It spares frequent logins most writes to the account.
+const LOGIN_TIME_PRECISION: SignedDuration = SignedDuration::from_secs(10);
 
 /// The stored data for checking a password.
 #[derive(Clone, Debug)]
@@ -47,15 +52,27 @@ pub struct NewSession {
     pub epoch: SessionEpoch,
     /// The time of login.
     pub created_at: Timestamp,
+    /// The methods by which the user authenticated.
+    pub methods: Methods,
     /// The id of the pepper from which the session's refresh token is derived.
     pub pepper: String,
     /// The client's description of itself.
     pub user_agent: Option<String>,
     /// The network that the login came from.
     pub network: Option<Network>,
+    /// The id of the event that reports the session's beginning.
+    pub event: EventId,
 }
 
 impl NewSession {
+    /// The event that reports the beginning of this session in the account `user`.
+    pub(crate) fn event(&self, user: UserId, kind: Kind) -> Event {
+        let (network, user_agent) = (self.network, self.user_agent.clone());
+        let origin = Origin { network, user_agent };
+        let at = whole_millis(self.created_at);
+        Occasion { id: self.event, at, by: Actor::Owner, origin }.event(user, kind)
+    }
+
     /// The stored form of the session.
     pub(crate) fn item(self, limits: &SessionLimits) -> SessionItem {
         let now = whole_millis(self.created_at);
@@ -69,6 +86,8 @@ impl NewSession {
             rotated_before: 0,
             pepper: self.pepper,
             epoch: self.epoch,
+            auth_time: Some(now.as_second()),
+            amr: self.methods,
             user_agent: self.user_agent,
             network: self.network,
         }
@@ -156,11 +175,11 @@ impl Logins {
     /// removed, and so are the oldest valid ones if there are too many. If a removal fails, the session begins
     /// nevertheless, and the next login tries again.
     ///
-    /// This needs no transaction that checks the account: a session that begins while the account is being
-    /// disabled has the previous epoch, so it is never valid.
+    /// The transaction does not check the account's epoch: a session that begins while the account is being disabled
+    /// has the previous epoch, so it is never valid.
     ///
     /// # Errors
-    /// When the table cannot be written.
+    /// When the account has been deleted, or the table cannot be written.
     pub async fn begin(
         &self,
         user: UserId,
@@ -186,13 +205,45 @@ impl Logins {
         Ok(session)
     }
 
+    /// Records that an attempt to sign in failed or was refused, unless an event with this id exists. This takes the
+    /// same time if no account has the presented name (`None`). A failure to record it is only logged.
+    pub async fn note(&self, user: Option<UserId>, presented: &Presented, event: &Event) {
+        self.table.note(user, presented.as_str(), event).await;
+    }
+
     async fn put(&self, user: UserId, session: NewSession) -> Result<Session, StoreError> {
         let id = session.id;
+        let event = session.event(user, Kind::Login { session_id: id });
         let item = session.item(&self.limits);
-        // This write has no condition: the id is new and random, and a retry after a lost answer must not fail
-        // because of the first attempt's write.
-        self.table.put(Key::session(user, id), &item)?.send().await.map(drop)?;
+        // This write has no condition, because the id is new and random.
+        let put = self.table.put(Key::session(user, id), &item)?.into();
+        self.table.transact_and_record(vec![put], user, &event, None).await?;
+        // A deleted account must not keep a session. A condition on the account would make concurrent logins conflict with
+        // each other and with an administrator who disables the account.
+        let account = self.table.account(user);
+        let (account, ()) = tokio::join!(account, self.note_time(user, item.created_at));
+        if account?.is_none() {
+            for key in [Key::session(user, id), Key::event(user, event.id)] {
+                self.table.delete(key).await?;
+            }
+            return Err(StoreError::Absent);
+        }
         Session::of(id, item)
+    }
+
+    /// Stores the time of the last login in the account, unless one was stored within [`LOGIN_TIME_PRECISION`]. This
+    /// does not change the account's revision: a login must not make an administrator's concurrent change fail.
+    async fn note_time(&self, user: UserId, now: Timestamp) {
+        let is_due = exists().and(
+            attribute("last_login_at")
+                .is_absent()
+                .or(attribute("last_login_at").at_most(now - LOGIN_TIME_PRECISION)),
+        );
+        let noted = self.table.update(Key::account(user)).when(is_due).set("last_login_at", now);
+        if let Err(error) = noted.send().await {
+            let (user_id, error) = (user.to_string(), &error as &dyn std::error::Error);
+            tracing::warn!(event = "login_time_not_stored", user_id, error, "security");
+        }
     }
 
     /// Removes the invalid `sessions`, and as many of the oldest valid ones as necessary to make room for `more` new

@@ -90,6 +90,23 @@ pub enum Notice {
     NewNetwork,
 }
 
+/// What an outbox item asks the mailer to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Send this email.
+    Mail(MailId),
+    /// Delete the remains of this deleted account.
+    Remains(UserId),
+}
+
+impl Task {
+    /// The task of the item with this key. `None` if the key belongs to another kind of item.
+    #[must_use]
+    pub fn of_key(pk: &str, sk: &str) -> Option<Self> {
+        Key::task(pk, sk)
+    }
+}
+
 /// A request for an email.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMail {

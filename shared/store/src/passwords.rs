@@ -1,6 +1,7 @@
 //! Changes passwords and reads their hashes.
 
 use dynamo::Client;
+use events::{Event, Kind};
 use identity::{Account, StoredHash};
 
 use crate::expression::{absent, attribute};
@@ -37,6 +38,12 @@ impl Hashes {
         let key = Key::password(account.username.canonical());
         let password = self.0.get::<PasswordItem>(key).await?;
         Ok(password.map(|password| StoredHash::new(password.hash)))
+    }
+
+    /// Records that an attempt at the password of `account` failed or was refused, unless an event with this id
+    /// exists. A failure to record it is only logged.
+    pub async fn note(&self, account: &Account, event: &Event) {
+        self.0.note(Some(account.id), account.username.canonical().as_str(), event).await;
     }
 }
 
@@ -75,7 +82,7 @@ impl Passwords {
         let Self { table, limits } = self;
         let next = account.epoch.next();
         let raised = table
-            .update(Key::account(account.id))
+            .update_account(account.id)
             .when(attribute("ver").is(account.epoch).and(attribute("disabled").is(false)))
             .set("ver", next)
             .set("password_ver", next);
@@ -85,10 +92,11 @@ impl Passwords {
             .set("hash", new.expose())
             .set("ver", next);
         let id = session.id;
+        let event = session.event(account.id, Kind::PasswordChanged { session_id: id });
         let item = session.item(limits);
         let added = table.put(Key::session(account.id, id), &item)?.when(absent());
         let change = vec![raised.into(), replaced.into(), added.into()];
-        let failed = table.transact_with_mail(change, account.id, notice).await?;
+        let failed = table.transact_and_record(change, account.id, &event, notice).await?;
         if failed.is_empty() {
             Ok(Changed::Done(Box::new(Session::of(id, item)?)))
         } else {

@@ -4,8 +4,10 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use dynamo::Client;
+use events::{Kind, Occasion};
 use identity::{
-    Account, Email, EmailStanding, Roles, SessionEpoch, Standing, StoredHash, UserId, Username,
+    Account, Attributes, Email, EmailStanding, NameTagger, Revision, Roles, SessionEpoch, Standing,
+    StoredHash, UniqueName, UserId, Username,
 };
 use jiff::Timestamp;
 use process::{Fault, FaultKind, Reader};
@@ -38,6 +40,8 @@ pub struct NewAccount {
     pub created_at: Timestamp,
     /// The MAC of the invitation's code, if the registration uses up an invitation.
     pub invite: Option<String>,
+    /// The request that creates the account.
+    pub occasion: Occasion,
 }
 
 /// An address to register with.
@@ -82,10 +86,90 @@ impl FromStr for AddressClaim {
     }
 }
 
-/// The position of the username's claim in the transaction.
-const USERNAME_CLAIM: usize = 0;
-/// The position of the first optional item in the transaction.
-const FIRST_OPTIONAL: usize = 3;
+/// A part of a new account that conflicts with stored data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conflict {
+    /// Another account has the username, or a recently deleted account had it.
+    Username,
+    /// A password is stored under the username.
+    Password,
+    /// An account has the id.
+    Id,
+    /// Another account has the address, or a recently deleted account had it.
+    Email,
+    /// The invitation does not exist, has been used, or has expired.
+    Invite,
+    /// A part of the transaction that has no condition.
+    Impossible,
+}
+
+/// An account to write, with its claims and its password.
+pub(crate) struct Creation<'a> {
+    pub(crate) account: Account,
+    /// `None` if the owner has to set a password by email.
+    pub(crate) password: Option<PasswordItem>,
+    /// The MAC of the code of an invitation to use up.
+    pub(crate) invite: Option<String>,
+    pub(crate) mail: Option<NewMail>,
+    /// The request that creates the account.
+    pub(crate) occasion: &'a Occasion,
+}
+
+impl Table {
+    /// Writes an account, its password, its claims to the name and the address, its entries in lists and the event, or
+    /// nothing at all. Returns the conflicts that prevent the creation; if there are none, the account exists.
+    ///
+    /// This is one transaction with a condition on each item, so of several concurrent creations with the same name,
+    /// exactly one succeeds.
+    pub(crate) async fn create_account(
+        &self,
+        creation: Creation<'_>,
+        tagger: &dyn NameTagger,
+    ) -> Result<Vec<Conflict>, StoreError> {
+        let Creation { account, password, invite, mail, occasion } = creation;
+        let now = occasion.at;
+        let set_in = password.as_ref().map_or_else(PasswordEpoch::default, |it| it.epoch);
+        let item = AccountItem::new(account.clone(), set_in);
+        let name = account.username.canonical();
+        let claim = ClaimItem { user_id: account.id, username: account.username.clone() };
+        let mut parts = vec![(Conflict::Username, self.put_new(Key::username(name), &claim)?)];
+        if let Some(password) = &password {
+            parts.push((Conflict::Password, self.put_new(Key::password(name), password)?));
+        }
+        parts.push((Conflict::Id, self.put_new(Key::account(account.id), &item)?));
+        let mut claimed = vec![(Conflict::Username, UniqueName::Username(name))];
+        if let Some(tag) = &invite {
+            parts.push((Conflict::Invite, self.use_up_invite(tag, now)));
+        }
+        if let Some(address) = account.email.as_ref().map(Email::canonical) {
+            parts.push((Conflict::Email, self.put_new(Key::email(address), &claim)?));
+            claimed.push((Conflict::Email, UniqueName::Email(address)));
+        }
+        for (conflict, name) in claimed {
+            let checks = self.no_tombstone(name, tagger, now);
+            parts.extend(checks.into_iter().map(|check| (conflict, check)));
+        }
+        // No condition of these parts can fail: a new account is on no list.
+        let memberships = self.memberships(None, Some(&account))?.parts;
+        parts.extend(memberships.into_iter().map(|part| (Conflict::Impossible, part)));
+        let (conflicts, writes): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let event = occasion.event(account.id, Kind::Registered);
+        // The account is created even if the email cannot be requested: the owner can request another.
+        let failed = self.transact_and_record(writes, account.id, &event, mail.as_ref()).await?;
+        let of = |at: usize| conflicts.get(at).copied().ok_or(StoreError::Contradiction);
+        failed.into_iter().map(of).collect()
+    }
+
+    /// Builds the part of the transaction that deletes an invitation, which must exist and must not have expired.
+    fn use_up_invite(&self, tag: &str, now: Timestamp) -> TransactWriteItem {
+        let is_valid = exists().and(attribute("expires_at").above(now.as_second()));
+        self.delete_when(Key::invite(tag), is_valid)
+    }
+
+    fn put_new(&self, key: Key, item: &impl Serialize) -> Result<TransactWriteItem, StoreError> {
+        Ok(self.put(key, item)?.when(absent()).into())
+    }
+}
 
 impl Registrations {
     /// Creates a handle to the table that `config` names.
@@ -97,20 +181,21 @@ impl Registrations {
     /// Creates an account and its claims to the name and the address, or nothing at all.
     ///
     /// This is one transaction with a condition on each item, so of several concurrent registrations of the same
-    /// name, exactly one succeeds.
+    /// name, exactly one succeeds. The names of recently deleted accounts are treated as taken.
     ///
     /// # Errors
     /// When the name or the address is taken, the invitation is invalid, or the table cannot be written.
-    pub async fn create(&self, new: NewAccount) -> Result<Account, RegisterError> {
-        let NewAccount { id, username, email, roles, password, created_at, invite } = new;
-        let claim = ClaimItem { user_id: id, username: username.clone() };
-        let name = username.canonical().clone();
+    pub async fn create(
+        &self,
+        new: NewAccount,
+        tagger: &dyn NameTagger,
+    ) -> Result<Account, RegisterError> {
+        let NewAccount { id, username, email, roles, password, created_at, invite, occasion } = new;
         let (email, pending_email, mail) = match email {
             Some(NewEmail::Claimed(email)) => (Some(email), None, None),
             Some(NewEmail::Pending { address, mail }) => (None, Some(address), mail),
             None => (None, None, None),
         };
-        let address = email.as_ref().map(|email| email.canonical().clone());
         let account = Account {
             id,
             username,
@@ -121,48 +206,32 @@ impl Registrations {
             created_at,
             standing: Standing::Active,
             epoch: SessionEpoch::FIRST,
+            attributes: Attributes::default(),
+            revision: Revision::FIRST,
+            last_login_at: None,
         };
         let hash = password.expose().to_owned();
-        let mut puts = vec![
-            self.put_new(Key::username(&name), &claim)?,
-            self.put_new(
-                Key::password(&name),
-                &PasswordItem { hash, epoch: PasswordEpoch::of(SessionEpoch::FIRST) },
-            )?,
-            self.put_new(Key::account(id), &AccountItem::new(account.clone()))?,
-        ];
-        let mut optional = Vec::new();
-        if let Some(tag) = &invite {
-            puts.push(self.use_up(tag, created_at));
-            optional.push(RegisterError::InvalidInvite);
-        }
-        if let Some(address) = &address {
-            puts.push(self.put_new(Key::email(address), &claim)?);
-            optional.push(RegisterError::EmailTaken);
-        }
-        // The account is created even if the email cannot be requested: the owner can request another.
-        let failed = self.0.transact_with_mail(puts, id, mail.as_ref()).await?;
+        let epoch = PasswordEpoch::of(SessionEpoch::FIRST);
+        let creation = Creation {
+            account: account.clone(),
+            password: Some(PasswordItem { hash, epoch }),
+            invite,
+            mail,
+            occasion: &occasion,
+        };
+        let conflicts = self.0.create_account(creation, tagger).await?;
         // If several conditions failed, the invitation's is reported first.
-        let invalid = invite.is_some() && failed.contains(&FIRST_OPTIONAL);
-        match failed.first() {
-            None => Ok(account),
-            _ if invalid => Err(RegisterError::InvalidInvite),
-            Some(&USERNAME_CLAIM) => Err(RegisterError::UsernameTaken),
-            Some(at) if *at >= FIRST_OPTIONAL && at - FIRST_OPTIONAL < optional.len() => {
-                Err(optional.swap_remove(at - FIRST_OPTIONAL))
-            }
-            Some(_) => Err(StoreError::Contradiction.into()),
+        if conflicts.is_empty() {
+            Ok(account)
+        } else if conflicts.contains(&Conflict::Invite) {
+            Err(RegisterError::InvalidInvite)
+        } else if conflicts.contains(&Conflict::Username) {
+            Err(RegisterError::UsernameTaken)
+        } else if conflicts.contains(&Conflict::Email) {
+            Err(RegisterError::EmailTaken)
+        } else {
+            Err(StoreError::Contradiction.into())
         }
-    }
-
-    /// Builds the part of the transaction that deletes an invitation, which must exist and must not have expired.
-    fn use_up(&self, tag: &str, now: Timestamp) -> TransactWriteItem {
-        let is_valid = exists().and(attribute("expires_at").above(now.as_second()));
-        self.0.delete_when(Key::invite(tag), is_valid)
-    }
-
-    fn put_new(&self, key: Key, item: &impl Serialize) -> Result<TransactWriteItem, StoreError> {
-        Ok(self.0.put(key, item)?.when(absent()).into())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Uses emailed codes: to set a password without the old one, and to claim an address.
 
 use dynamo::Client;
-use identity::{Account, Email, StoredHash};
-use jiff::Timestamp;
+use events::{Kind, Occasion};
+use identity::{Account, Email, EmailStanding, NameTagger, StoredHash, UniqueName};
 
 use crate::codes::CodeRecord;
 use crate::expression::{Condition, absent, attribute};
@@ -26,7 +26,7 @@ pub enum Redeemed {
     Done,
     /// The code is no longer valid or the account has changed. Nothing was written.
     Conflict,
-    /// Another account has the address. Nothing was written.
+    /// Another account has the address, or a deleted account had it recently. Nothing was written.
     Taken,
 }
 
@@ -61,12 +61,12 @@ impl Resets {
         account: &Account,
         new: StoredHash,
         notice: Option<&NewMail>,
-        now: Timestamp,
+        occasion: &Occasion,
     ) -> Result<Redeemed, StoreError> {
         let Self(table) = self;
         let next = account.epoch.next();
         let raised = table
-            .update(Key::account(account.id))
+            .update_account(account.id)
             .when(unchanged(account))
             .set("ver", next)
             .set("password_ver", next);
@@ -75,9 +75,11 @@ impl Resets {
         // This write has no condition: the transaction already checks the account, and a reset replaces any
         // hash or creates the first one.
         let password = table.put(Key::password(account.username.canonical()), &password)?;
-        let change = vec![table.use_up(code, now), raised.into(), password.into()];
-        let failed = table.transact_with_mail(change, account.id, notice).await?;
-        Ok(redeemed(&failed, None))
+        let mut change = table.use_up(code, occasion.at)?;
+        change.extend([raised.into(), password.into()]);
+        let event = occasion.event(account.id, Kind::PasswordReset);
+        let failed = table.transact_and_record(change, account.id, &event, notice).await?;
+        Ok(if failed.is_empty() { Redeemed::Done } else { Redeemed::Conflict })
     }
 }
 
@@ -91,8 +93,9 @@ impl Verifications {
     /// Claims, for the account, the address to which the code was sent. Marks the address as verified, releases
     /// the account's previous address, uses up the code, and requests `notice`, if any.
     ///
-    /// This is one transaction, on the conditions that the code is valid, that `account` is still current,
-    /// and that no other account has the address. A notice that cannot be written does not prevent the claim.
+    /// This is one transaction, on the conditions that the code is valid, that `account` is still current, that no
+    /// administrator has changed its address since the code was requested, that no other account has the address, and
+    /// that no recently deleted account had it. A notice that cannot be written does not prevent the claim.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -100,36 +103,41 @@ impl Verifications {
         &self,
         code: &CodeRecord,
         account: &Account,
+        tagger: &dyn NameTagger,
         notice: Option<&NewMail>,
-        now: Timestamp,
+        occasion: &Occasion,
     ) -> Result<Redeemed, StoreError> {
         let Self(table) = self;
+        let address = code.address.canonical();
+        // Both are UUIDv7, whose texts sort by time.
+        let is_recent =
+            attribute("codes_after").is_absent().or(attribute("codes_after").at_most(code.mail));
         let verified = table
-            .update(Key::account(account.id))
-            .when(unchanged(account))
+            .update_account(account.id)
+            .when(unchanged(account).and(is_recent))
             .set("email", &code.address)
             .set("email_verified", true)
             .remove("pending_email");
         let free_or_own = || absent().or(attribute("user_id").is(account.id));
         let claim = ClaimItem { user_id: account.id, username: account.username.clone() };
-        let claimed = table.put(Key::email(code.address.canonical()), &claim)?.when(free_or_own());
-        let mut change = vec![table.use_up(code, now), verified.into(), claimed.into()];
-        let differs = |old: &&Email| old.canonical() != code.address.canonical();
+        let claimed = table.put(Key::email(address), &claim)?.when(free_or_own());
+        // The conditions that fail if the address is taken come first.
+        let mut change = vec![claimed.into()];
+        change.extend(table.no_tombstone(UniqueName::Email(address), tagger, occasion.at));
+        let claims = change.len();
+        change.extend(table.use_up(code, occasion.at)?);
+        change.push(verified.into());
+        let differs = |old: &&Email| old.canonical() != address;
         if let Some(old) = account.email.as_ref().filter(differs) {
             change.push(table.delete_when(Key::email(old.canonical()), free_or_own()));
         }
-        let failed = table.transact_with_mail(change, account.id, notice).await?;
-        // The claim is the third item.
-        Ok(redeemed(&failed, Some(2)))
-    }
-}
-
-/// The outcome of a transaction, given the positions of its failed conditions. `claim` is the position of the
-/// claim to the address, if the transaction contains one.
-fn redeemed(failed: &[usize], claim: Option<usize>) -> Redeemed {
-    match failed {
-        [] => Redeemed::Done,
-        [only] if Some(*only) == claim => Redeemed::Taken,
-        _ => Redeemed::Conflict,
+        let event =
+            occasion.event(account.id, Kind::EmailChanged { standing: EmailStanding::Verified });
+        let failed = table.transact_and_record(change, account.id, &event, notice).await?;
+        Ok(match failed.iter().max() {
+            None => Redeemed::Done,
+            Some(last) if *last < claims => Redeemed::Taken,
+            Some(_) => Redeemed::Conflict,
+        })
     }
 }

@@ -2,16 +2,18 @@
 
 use auth::LiveSession;
 use dynamo::Client;
-use identity::{Account, MailId, Network, SessionEpoch, SessionId, UserId};
+use events::{Kind, Occasion};
+use identity::{Account, Authentication, MailId, Network, SessionEpoch, SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
 use process::{Reader, Settings};
 
 use crate::chain::{Chain, Judgement};
+use crate::event::log_not_recorded;
 use crate::expression::{attribute, exists};
 use crate::item::{self, Item, SessionItem};
 use crate::key::{Key, KeyPrefix};
 use crate::outbox::{Mail, NewMail, Notice};
-use crate::table::{Config, StoreError, Table, log_owner_not_told};
+use crate::table::{Config, StoreError, Table};
 use crate::write::Written;
 
 /// The lifetimes of sessions, and the maximum number of sessions per account.
@@ -121,6 +123,8 @@ pub struct Session {
     pub chain: Chain,
     /// The id of the pepper from which the current refresh token is derived.
     pub pepper: String,
+    /// When and how the user last authenticated.
+    pub authentication: Authentication,
     /// The client's description of itself at login.
     pub user_agent: Option<String>,
     /// The network that the login came from.
@@ -135,7 +139,8 @@ impl Session {
     }
 
     pub(crate) fn of(id: SessionId, item: SessionItem) -> Result<Self, StoreError> {
-        let LiveSession { epoch, expires_at } = LiveSession::try_from(&item)?;
+        let LiveSession { created_at, epoch, expires_at, authentication } =
+            LiveSession::try_from(&item)?;
         let time = |ms| match ms {
             0 => Ok(None),
             ms => Timestamp::from_millisecond(ms).map(Some).map_err(StoreError::unusable),
@@ -147,12 +152,13 @@ impl Session {
         };
         Ok(Self {
             id,
-            created_at: item.created_at,
+            created_at,
             last_used_at: item.last_used_at,
             ends_at: expires_at,
             epoch,
             chain,
             pepper: item.pepper,
+            authentication,
             user_agent: item.user_agent,
             network: item.network,
         })
@@ -198,6 +204,8 @@ pub struct Rotation<'a> {
     pub pepper: &'a str,
     /// The id of the email that notifies the owner if the token was reused.
     pub notice: MailId,
+    /// The request, which an event reports if the token was reused.
+    pub occasion: &'a Occasion,
 }
 
 impl Rotations {
@@ -228,7 +236,7 @@ impl Rotations {
         rotation: Rotation<'_>,
         now: Timestamp,
     ) -> Result<Refreshed, StoreError> {
-        let Rotation { user, session, counter, pepper, notice } = rotation;
+        let Rotation { user, session, counter, pepper, .. } = rotation;
         let now = whole_millis(now);
         let cutoff = now.saturating_sub(self.grace.0).unwrap_or(Timestamp::MIN);
         let may_rotate = attribute("counter")
@@ -256,27 +264,25 @@ impl Rotations {
         };
         let Some(old) = old else { return Ok(Refreshed::Ended) };
         let old = Session::of(session, old)?;
-        self.judge(user, old, counter, notice, now).await
+        self.judge(rotation, old, now).await
     }
 
     /// Decides the outcome from the session as it was when the condition failed.
     async fn judge(
         &self,
-        user: UserId,
+        rotation: Rotation<'_>,
         old: Session,
-        presented: u64,
-        notice: MailId,
         now: Timestamp,
     ) -> Result<Refreshed, StoreError> {
         if old.ends_at <= now {
             return Ok(Refreshed::Ended);
         }
-        match old.chain.judge(presented, now, self.grace.0) {
+        match old.chain.judge(rotation.counter, now, self.grace.0) {
             judgement @ (Judgement::Again | Judgement::Successor) => {
                 Ok(Refreshed::Live(Box::new(old), judgement))
             }
             Judgement::Reuse => {
-                self.end_reused(user, old.id, notice, now).await?;
+                self.end_reused(rotation, now).await?;
                 Ok(Refreshed::Reused)
             }
             Judgement::Ahead => Ok(Refreshed::Ahead),
@@ -285,27 +291,53 @@ impl Rotations {
         }
     }
 
-    /// Ends a session whose token was reused, and requests the email that notifies its owner, in one
-    /// transaction. If the session no longer exists, there is nothing to end or to report. If the transaction
-    /// fails for any other reason, the session is ended without the email: a notice that cannot be written
-    /// must not keep a thief's session alive.
-    async fn end_reused(
+    /// Ends a session whose token was reused, and requests the email that notifies its owner. If the session no longer
+    /// exists, there is nothing to end or to report. A thief's session ends even if the email or the event cannot be
+    /// written.
+    async fn end_reused(&self, rotation: Rotation<'_>, now: Timestamp) -> Result<(), StoreError> {
+        let Rotation { user, session, notice, occasion, .. } = rotation;
+        let mail = Mail::Notice { user_id: user, notice: Notice::SessionReused, address: None };
+        let mail = NewMail { id: notice, mail, asked_at: now };
+        let event = occasion.event(user, Kind::RefreshReuse { session_id: session });
+        self.table.end_session(user, session, &event, Some(&mail)).await.map(drop)
+    }
+}
+
+/// Records that users authenticate again in their sessions.
+#[derive(Clone, Debug)]
+pub struct StepUps(Table);
+
+impl StepUps {
+    /// Creates a handle to the table that `config` names.
+    #[must_use]
+    pub fn new(config: &Config, client: Client) -> Self {
+        Self(Table::new(config, client))
+    }
+
+    /// Records `authentication` in a session that belongs to `epoch` and has not ended, and returns the session.
+    /// `None` if there is no such session. The session keeps the methods that it already has.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn record(
         &self,
         user: UserId,
         session: SessionId,
-        notice: MailId,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mail = Mail::Notice { user_id: user, notice: Notice::SessionReused, address: None };
-        let mail = self.table.mail(&NewMail { id: notice, mail, asked_at: now })?;
-        let ended = self.table.delete_when(Key::session(user, session), exists());
-        let items = vec![ended, mail.into()];
-        if let Err(error) = self.table.transact(items).await
-            && self.table.delete(Key::session(user, session)).await?
-        {
-            log_owner_not_told(user, &error);
+        epoch: SessionEpoch,
+        authentication: &Authentication,
+    ) -> Result<Option<Session>, StoreError> {
+        let now = authentication.at.as_second();
+        let is_valid = attribute("ver")
+            .is(epoch)
+            .and(attribute("expires_at").above(now))
+            .and(attribute("absolute_expires_at").above(now));
+        let update = self.0.update(Key::session(user, session)).when(is_valid);
+        let update = update.set("auth_time", now).add_to_set("amr", &authentication.methods);
+        match update.returning_new::<SessionItem>().await? {
+            Written::Done(Some(item)) => Session::of(session, item).map(Some),
+            Written::Done(None) => Err(StoreError::Contradiction),
+            Written::Refused(_) => Ok(None),
         }
-        Ok(())
     }
 }
 
@@ -320,12 +352,19 @@ impl Endings {
         Self(Table::new(config, client))
     }
 
-    /// Ends a session and returns whether it existed. After a lost answer, the retry also returns `true`.
+    /// Ends a session, records the event, and returns whether the session existed. The session ends even if the event
+    /// cannot be recorded.
     ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn end(&self, user: UserId, session: SessionId) -> Result<bool, StoreError> {
-        self.0.delete(Key::session(user, session)).await
+    pub async fn end(
+        &self,
+        user: UserId,
+        session: SessionId,
+        occasion: &Occasion,
+    ) -> Result<bool, StoreError> {
+        let event = occasion.event(user, Kind::Logout { session_id: Some(session) });
+        self.0.end_session(user, session, &event, None).await
     }
 }
 
@@ -340,14 +379,26 @@ impl Epochs {
         Self(Table::new(config, client))
     }
 
-    /// Raises the account's epoch, which invalidates all earlier sessions and tokens on checked routes and on
-    /// refresh.
+    /// Raises the account's epoch, which invalidates all earlier sessions and tokens on checked routes and on refresh.
+    /// The sessions end even if the event cannot be recorded.
     ///
     /// # Errors
     /// When the account does not exist, or the table cannot be written.
-    pub async fn raise(&self, user: UserId) -> Result<(), StoreError> {
-        let update = self.0.update(Key::account(user)).when(exists());
-        update.add("ver", 1).send().await?.or_absent()
+    pub async fn raise(&self, user: UserId, occasion: &Occasion) -> Result<(), StoreError> {
+        let Self(table) = self;
+        let raised = || table.update_account(user).when(exists()).add("ver", 1);
+        let event = occasion.event(user, Kind::Logout { session_id: None });
+        match table.transact(vec![raised().into(), table.event(user, &event)?.into()]).await {
+            Ok(failed) if failed.is_empty() => event.log(Some(user)),
+            Ok(_) => return Err(StoreError::Absent),
+            Err(error) => {
+                // If the transaction was carried out after all, the epoch is raised twice, which is harmless.
+                raised().send().await?.or_absent()?;
+                event.log(Some(user));
+                log_not_recorded(user, &event, &error);
+            }
+        }
+        Ok(())
     }
 }
 

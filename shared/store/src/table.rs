@@ -1,5 +1,6 @@
 //! The table: its configuration, reads, deletes and transactions, and its errors.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,37 +8,83 @@ use auth::CheckError;
 use aws_sdk_dynamodb::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::query::paginator::QueryPaginator;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{ReturnValue, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, TransactWriteItem};
 use dynamo::{Client, DynamoError};
-use identity::{Account, UserId};
+use identity::{Account, Revision, UserId};
 use process::{Fault, FaultKind, Reader, Settings};
 use serde::de::DeserializeOwned;
 
-use crate::expression::attribute_value;
-use crate::item::{self, AccountItem};
-use crate::key::{Key, KeyPrefix};
+use crate::event::Retention;
+use crate::expression::{Condition, attribute, attribute_value, exists};
+use crate::item::{self, AccountItem, Item};
+use crate::key::{ACCOUNT, Key, KeyPrefix};
 use crate::outbox::NewMail;
 
-/// The configuration of the users' table: its name.
+/// The configuration of the users' table: its name, and how long it keeps events.
 #[derive(Clone, Debug)]
 pub struct Config {
     table: String,
+    retention: Retention,
 }
 
 impl Config {
-    /// Configures the table named `table`.
+    /// Configures the table named `table`, with the default retention of events.
     pub fn new(table: impl Into<String>) -> Self {
-        Self { table: table.into() }
+        Self { table: table.into(), retention: Retention::default() }
+    }
+
+    /// Replaces the retention of events.
+    #[must_use]
+    pub fn keeping(self, retention: Retention) -> Self {
+        Self { retention, ..self }
     }
 }
 
 impl Settings for Config {
-    /// Reads `USERS_TABLE`.
+    /// Reads `USERS_TABLE` and the variable of [`Retention`].
     fn read(reader: &Reader<'_>) -> Option<Self> {
-        Some(Self { table: reader.required("USERS_TABLE")? })
+        let table = reader.required("USERS_TABLE");
+        let retention = Retention::read(reader);
+        Some(Self { table: table?, retention: retention? })
     }
+}
+
+/// The maximum number of keys in a `BatchGetItem` request.
+pub(crate) const BATCH: usize = 100;
+
+/// How many times a batch is requested. Each request contains only the keys that earlier answers left out.
+const BATCH_TRIES: usize = 8;
+
+/// A position in a scan of the whole table.
+#[derive(Clone, Debug)]
+pub struct ScanPosition(Item);
+
+impl ScanPosition {
+    /// The position after an account, whether or not it still exists.
+    #[must_use]
+    pub fn after(id: UserId) -> Self {
+        Self(Key::account(id).attributes())
+    }
+}
+
+/// The stored accounts in a part of the table.
+pub(crate) struct Scanned {
+    pub(crate) accounts: Vec<AccountItem>,
+    /// The number of items of any kind that were read.
+    pub(crate) examined: u64,
+    pub(crate) next: Option<ScanPosition>,
+}
+
+/// The accounts in a part of the table.
+#[derive(Clone, Debug)]
+pub struct ScannedAccounts {
+    /// The accounts.
+    pub accounts: Vec<Account>,
+    /// Where the scan continues. `None` at the end of the table.
+    pub next: Option<ScanPosition>,
 }
 
 /// The users' table.
@@ -45,11 +92,12 @@ impl Settings for Config {
 pub(crate) struct Table {
     pub(crate) client: Client,
     pub(crate) name: String,
+    pub(crate) retention: Retention,
 }
 
 impl Table {
     pub(crate) fn new(config: &Config, client: Client) -> Self {
-        Self { client, name: config.table.clone() }
+        Self { client, name: config.table.clone(), retention: config.retention }
     }
 
     /// Reads an item with strong consistency.
@@ -72,14 +120,153 @@ impl Table {
 
     /// Reads the items whose keys share a prefix, page by page, with strong consistency.
     pub(crate) fn query(&self, of: &KeyPrefix) -> QueryPaginator {
-        self.client
+        self.items_of(of).into_paginator()
+    }
+
+    /// Reads the keys of the items whose keys share a prefix, with their attribute `kind` if they have one.
+    pub(crate) async fn keys_of(
+        &self,
+        of: &KeyPrefix,
+    ) -> Result<Vec<(Key, Option<String>)>, StoreError> {
+        let query = self
+            .items_of(of)
+            .projection_expression("#pk, #sk, #kind")
+            .expression_attribute_names("#pk", "pk")
+            .expression_attribute_names("#sk", "sk")
+            .expression_attribute_names("#kind", "kind");
+        let mut items = query.into_paginator().items().send();
+        let mut keys = Vec::new();
+        while let Some(item) = items.next().await {
+            let mut item = item?;
+            let mut text = |name| match item.remove(name) {
+                Some(AttributeValue::S(text)) => Some(text),
+                _ => None,
+            };
+            let (pk, sk, kind) = (text("pk"), text("sk"), text("kind"));
+            let (Some(pk), Some(sk)) = (pk, sk) else { return Err(StoreError::Contradiction) };
+            keys.push((Key { pk, sk }, kind));
+        }
+        Ok(keys)
+    }
+
+    fn items_of(&self, of: &KeyPrefix) -> QueryFluentBuilder {
+        let query = self
+            .client
             .query()
             .table_name(&self.name)
             .consistent_read(true)
+            .expression_attribute_values(":pk", attribute_value(&of.pk));
+        // DynamoDB refuses an empty prefix.
+        if of.sk.is_empty() {
+            return query.key_condition_expression("pk = :pk");
+        }
+        query
             .key_condition_expression("pk = :pk AND begins_with(sk, :sk)")
-            .expression_attribute_values(":pk", attribute_value(&of.pk))
             .expression_attribute_values(":sk", attribute_value(of.sk))
-            .into_paginator()
+    }
+
+    /// Reads accounts with strong consistency, in the order of `ids`, which must be distinct. Accounts that do not
+    /// exist are left out.
+    pub(crate) async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
+        let mut found = self.get_all(ids.iter().copied().map(Key::account)).await?;
+        let in_order = ids.iter().filter_map(|id| found.remove(&Key::account(*id)));
+        in_order.map(|item| Ok(item::parse::<AccountItem>(item)?.into())).collect()
+    }
+
+    /// Reads items with strong consistency, as many at once as DynamoDB permits. Absent ones are left out.
+    pub(crate) async fn get_all(
+        &self,
+        keys: impl Iterator<Item = Key>,
+    ) -> Result<HashMap<Key, Item>, StoreError> {
+        // DynamoDB refuses a request with the same key twice.
+        let keys: Vec<_> = keys.collect::<BTreeSet<_>>().into_iter().collect();
+        let mut found = HashMap::with_capacity(keys.len());
+        for batch in keys.chunks(BATCH) {
+            let mut rest: Vec<Item> = batch.iter().cloned().map(Key::attributes).collect();
+            for _ in 0..BATCH_TRIES {
+                let read = KeysAndAttributes::builder().set_keys(Some(rest)).consistent_read(true);
+                let read = read.build().expect("keys are set");
+                let get = self.client.batch_get_item().request_items(&self.name, read);
+                let output = Box::pin(get.send()).await?;
+                for item in output.responses.unwrap_or_default().into_values().flatten() {
+                    let key = Key::of(&item).ok_or(StoreError::Contradiction)?;
+                    found.insert(key, item);
+                }
+                // DynamoDB returns only a part when the table is throttled, or when the answer would be too large.
+                let left = output.unprocessed_keys.unwrap_or_default().remove(&self.name);
+                rest = left.map(|left| left.keys).unwrap_or_default();
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            if !rest.is_empty() {
+                return Err(StoreError::Partial);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads up to `limit` sort keys of a partition that follow `after`, in order and with strong consistency. Also
+    /// returns whether the partition ends with them.
+    pub(crate) async fn keys_after(
+        &self,
+        pk: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<String>, bool), StoreError> {
+        let condition = if after.is_some() { "pk = :pk AND sk > :after" } else { "pk = :pk" };
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .consistent_read(true)
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .key_condition_expression(condition)
+            .expression_attribute_values(":pk", attribute_value(pk));
+        if let Some(after) = after {
+            query = query.expression_attribute_values(":after", attribute_value(after));
+        }
+        let output = Box::pin(query.send()).await?;
+        let is_end = output.last_evaluated_key.is_none_or(|key| key.is_empty());
+        let key = |mut item: Item| match item.remove("sk") {
+            Some(AttributeValue::S(sk)) => Ok(sk),
+            _ => Err(StoreError::Contradiction),
+        };
+        let keys = output.items.unwrap_or_default().into_iter().map(key);
+        Ok((keys.collect::<Result<_, _>>()?, is_end))
+    }
+
+    /// Reads the accounts among the next `limit` items of the table, or in its next megabyte, without using the lists.
+    pub(crate) async fn scan_accounts(
+        &self,
+        from: Option<ScanPosition>,
+        limit: Option<i32>,
+    ) -> Result<Scanned, StoreError> {
+        let scan = self
+            .client
+            .scan()
+            .table_name(&self.name)
+            .consistent_read(true)
+            .set_limit(limit)
+            .filter_expression("sk = :sk")
+            .expression_attribute_values(":sk", attribute_value(ACCOUNT))
+            .set_exclusive_start_key(from.map(|from| from.0));
+        let output = Box::pin(scan.send()).await?;
+        let examined = u64::try_from(output.scanned_count()).unwrap_or(0);
+        let items = output.items.unwrap_or_default().into_iter();
+        Ok(Scanned {
+            accounts: items.map(item::parse::<AccountItem>).collect::<Result<_, _>>()?,
+            examined,
+            next: output.last_evaluated_key.filter(|key| !key.is_empty()).map(ScanPosition),
+        })
+    }
+
+    /// The condition that an account has not changed since it was read.
+    pub(crate) fn is_current(account: &Account) -> Condition {
+        match account.revision {
+            Revision::NONE => exists().and(attribute("revision").is_absent()),
+            revision => attribute("revision").is(revision),
+        }
     }
 
     /// Deletes an item and returns whether it existed. If the item is absent but an earlier attempt got no
@@ -101,16 +288,20 @@ impl Table {
 }
 
 /// Why a transaction failed, if not because of its conditions.
-enum TransactError {
+pub(crate) enum TransactError {
     /// The database refused the transaction, so it was not carried out.
     Refused(StoreError),
+    /// The transaction conflicted with others on the same items, even after retries. It was not carried out.
+    Conflict(StoreError),
     /// No answer showed whether the transaction was carried out.
     Unknown(StoreError),
 }
 
 impl From<TransactError> for StoreError {
     fn from(error: TransactError) -> Self {
-        let (TransactError::Refused(error) | TransactError::Unknown(error)) = error;
+        let (TransactError::Refused(error)
+        | TransactError::Conflict(error)
+        | TransactError::Unknown(error)) = error;
         error
     }
 }
@@ -127,7 +318,8 @@ impl Table {
 
     /// Makes `change` and requests `mail`, if any, in one transaction. The email is for the owner of the account
     /// `user`. If the database refuses the transaction for a reason other than its conditions, the change is made
-    /// without the email, because it must not depend on the email.
+    /// without the email, because it must not depend on the email. A conflict with another transaction is not such a
+    /// reason: otherwise, somebody who causes conflicts could change an account without a notice to its owner.
     ///
     /// A transaction that may have been carried out is not sent again without the email: if it was carried out,
     /// its own change would make the conditions fail.
@@ -141,6 +333,7 @@ impl Table {
         let with_mail = change.iter().cloned().chain([self.mail(mail)?.into()]).collect();
         match self.send(with_mail).await {
             Ok(failed) => Ok(failed),
+            Err(TransactError::Conflict(error) | TransactError::Unknown(error)) => Err(error),
             Err(TransactError::Refused(error)) => {
                 let failed = self.transact(change).await?;
                 if failed.is_empty() {
@@ -148,11 +341,14 @@ impl Table {
                 }
                 Ok(failed)
             }
-            Err(TransactError::Unknown(error)) => Err(error),
         }
     }
 
-    async fn send(&self, items: Vec<TransactWriteItem>) -> Result<Vec<usize>, TransactError> {
+    /// Carries out a transaction, as [`Self::transact`] does, and distinguishes the reasons for a failure.
+    pub(crate) async fn send(
+        &self,
+        items: Vec<TransactWriteItem>,
+    ) -> Result<Vec<usize>, TransactError> {
         let unanswered = Unanswered::default();
         let transaction = self.client.transact_write_items().set_transact_items(Some(items));
         let transaction = transaction.customize().interceptor(unanswered.clone());
@@ -167,7 +363,11 @@ impl Table {
         let is_canceled = error
             .as_service_error()
             .is_some_and(TransactWriteItemsError::is_transaction_canceled_exception);
+        let has_conflict = has_conflict(error.as_service_error());
         let error = StoreError::from(error);
+        if has_conflict {
+            return Err(TransactError::Conflict(error));
+        }
         // After any other transient error, the outcome of an unanswered earlier attempt remains unknown.
         let is_final = error.kind() != FaultKind::Unavailable;
         if is_refused && (is_canceled || is_final || !unanswered.any()) {
@@ -223,6 +423,14 @@ fn failed(error: Option<&TransactWriteItemsError>) -> Vec<usize> {
     failed.map(|(at, _)| at).collect()
 }
 
+/// Whether a transaction was canceled because of others on the same items.
+fn has_conflict(error: Option<&TransactWriteItemsError>) -> bool {
+    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else {
+        return false;
+    };
+    canceled.cancellation_reasons().iter().any(|it| it.code() == Some("TransactionConflict"))
+}
+
 /// Why reading or writing the table failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -235,6 +443,9 @@ pub enum StoreError {
     /// The account does not exist.
     #[error("the account does not exist")]
     Absent,
+    /// The database repeatedly returned only a part of a batch.
+    #[error("the database repeatedly returned only a part of a batch")]
+    Partial,
     /// The database contradicts itself: for example, it reports that a condition failed, but returns an item that
     /// meets the condition.
     #[error("the database contradicts itself")]
@@ -262,6 +473,7 @@ impl Fault for StoreError {
         match self {
             Self::Dynamo(error) => error.kind(),
             Self::Unusable(_) | Self::Contradiction => FaultKind::Internal,
+            Self::Partial => FaultKind::Unavailable,
             Self::Absent => FaultKind::Absent,
         }
     }

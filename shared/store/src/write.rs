@@ -4,8 +4,10 @@
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{self, ReturnValue, TransactWriteItem};
+use identity::UserId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_dynamo::string_set::StringSet;
 
 use crate::expression::{Change, Condition, Expressions, attribute_value};
 use crate::item::{self, Item};
@@ -60,9 +62,23 @@ impl Table {
         Update { table: self, key, condition: None, changes: Vec::new() }
     }
 
+    /// Begins a write to an account, which raises the account's revision.
+    pub(crate) fn update_account(&self, id: UserId) -> Update<'_> {
+        self.update(Key::account(id)).add("revision", 1)
+    }
+
     /// Builds the part of a transaction that deletes an item if `condition` holds.
     pub(crate) fn delete_when(&self, key: Key, condition: Condition) -> TransactWriteItem {
-        let written = Expressions::new(Some(condition), Vec::new());
+        self.delete_part(key, Some(condition))
+    }
+
+    /// Builds the part of a transaction that deletes an item, if it exists.
+    pub(crate) fn delete_any(&self, key: Key) -> TransactWriteItem {
+        self.delete_part(key, None)
+    }
+
+    fn delete_part(&self, key: Key, condition: Option<Condition>) -> TransactWriteItem {
+        let written = Expressions::new(condition, Vec::new());
         let delete = types::Delete::builder()
             .table_name(&self.name)
             .set_key(Some(key.attributes()))
@@ -153,6 +169,16 @@ impl Update<'_> {
     /// Adds to a number. An absent attribute counts as zero.
     pub(crate) fn add(self, name: &'static str, number: i64) -> Self {
         self.with(Change::Add(name, attribute_value(number)))
+    }
+
+    /// Adds strings to a set of strings, which need not exist.
+    pub(crate) fn add_to_set(self, name: &'static str, strings: impl Serialize) -> Self {
+        self.with(Change::Add(name, attribute_value(StringSet(strings))))
+    }
+
+    /// Removes strings from a set of strings.
+    pub(crate) fn remove_from_set(self, name: &'static str, strings: impl Serialize) -> Self {
+        self.with(Change::Take(name, attribute_value(StringSet(strings))))
     }
 
     pub(crate) fn remove(self, name: &'static str) -> Self {

@@ -444,14 +444,13 @@ impl Throttle {
         join_all(forgotten).await.into_iter().collect()
     }
 
-    /// Forgets the networks that are known under either address, after an account has replaced `old` with `new`.
-    /// Otherwise a later owner of the address would inherit them as known networks. A failure is only logged, because
-    /// the address has already been replaced.
-    pub async fn address_changed(&self, old: Option<&CanonicalName>, new: &CanonicalName) {
+    /// Forgets the networks that are known under these addresses, after an account's address or its confirmation has
+    /// changed. Otherwise a later owner of the address would inherit them as known networks. A failure is only logged,
+    /// because the change has already been made.
+    pub async fn addresses_changed(&self, addresses: impl IntoIterator<Item = &CanonicalName>) {
         let forgotten = async {
             let key = self.key(self.clock.now()).await?;
-            let addresses = old.into_iter().chain([new]);
-            let names: Vec<_> = addresses.map(|it| email_tag(&key, it)).collect();
+            let names: Vec<_> = addresses.into_iter().map(|it| email_tag(&key, it)).collect();
             Ok::<_, ThrottleError>(self.forget(names.iter().map(String::as_str)).await?)
         };
         match timeout(RELEASE_TIMEOUT, forgotten).await {
@@ -479,6 +478,15 @@ impl Names {
     fn all(&self) -> impl Iterator<Item = &str> {
         [self.username.as_str()].into_iter().chain(self.email.as_deref())
     }
+}
+
+/// The tags under which networks may be known to an account ([`KnownNetworks`]): one for each of its names and each
+/// pepper.
+#[must_use]
+pub fn known_under(peppers: &Peppers, account: &Account) -> Vec<String> {
+    let keys = peppers.ids().filter_map(|id| peppers.by_id(id, Purpose::Throttle));
+    let names = keys.map(|key| Names::of(&key, account, account.email.as_ref()));
+    names.flat_map(|names| [names.username].into_iter().chain(names.email)).collect()
 }
 
 /// Awaits `work`, for which an attempt was reserved, for at most five seconds. This leaves time to release

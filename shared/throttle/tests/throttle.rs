@@ -77,7 +77,7 @@ impl Bench {
     /// Raises the account's epoch, as a password change does.
     async fn raise_epoch(&self) {
         let epochs = Epochs::new(&self.stack.users(), self.stack.client());
-        epochs.raise(self.account.id).await.unwrap();
+        epochs.raise(self.account.id, &testkit::occasion(self.clock.now())).await.unwrap();
     }
 
     /// Gives the account another address.
@@ -662,7 +662,7 @@ async fn no_network_stays_known_under_an_address_that_is_given_up() {
     assert_eq!(try_right_password(&throttle, bench.owner(), HOME, &bench.account).await, Ok(()));
     let late = throttle.attempt(&bench.owner(), ELSEWHERE).await.unwrap();
     bench.move_to("new@example.com").await;
-    throttle.address_changed(Some(&old), &new).await;
+    throttle.addresses_changed([&old, &new]).await;
     assert_eq!(bench.known().await, 1, "under the username");
     // This login read the account before its address changed.
     late.succeeded(&bench.account).await;

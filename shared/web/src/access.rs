@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::marker::PhantomData;
 
-use auth::{AccountCheck, Caller, CheckedCaller, KeySource, Verifier};
+use auth::{AccountCheck, Caller, CheckedCaller, FreshCaller, KeySource, MaxAge, Verifier};
 use http::HeaderMap;
 use identity::{Role, RoleRequirement, UserId};
 use process::{Settings, World};
@@ -53,10 +53,13 @@ pub trait AccountGate: TokenGate {
 
     /// The reader of accounts and sessions.
     fn accounts(&self) -> &Self::Accounts;
+
+    /// How long a session is fresh after an authentication.
+    fn max_age(&self) -> MaxAge;
 }
 
-/// A rule that decides who may call a route. The trait is sealed: only [`Public`], [`ByRefreshToken`], [`ByToken`]
-/// and [`CheckedBy`] implement it.
+/// A rule that decides who may call a route. The trait is sealed: only [`Public`], [`ByRefreshToken`], [`ByToken`],
+/// [`CheckedBy`] and [`FreshBy`] implement it.
 pub trait Access: sealed::Sealed + Send + Sync + 'static {
     /// The gate that applies the rule.
     type Gate: Gate;
@@ -106,10 +109,17 @@ pub struct ByToken<G, R>(PhantomData<fn() -> (G, R)>);
 #[derive(Debug)]
 pub struct CheckedBy<G, R>(PhantomData<fn() -> (G, R)>);
 
+/// Callers whom [`CheckedBy`] admits may call if the user has authenticated recently, by a login or a step-up.
+///
+/// Routes use the alias in the crate `account-guard`.
+#[derive(Debug)]
+pub struct FreshBy<G, R>(PhantomData<fn() -> (G, R)>);
+
 impl sealed::Sealed for Public {}
 impl sealed::Sealed for ByRefreshToken {}
 impl<G, R> sealed::Sealed for ByToken<G, R> {}
 impl<G, R> sealed::Sealed for CheckedBy<G, R> {}
+impl<G, R> sealed::Sealed for FreshBy<G, R> {}
 
 fn with_role<R: RoleRequirement>(kind: &str) -> String {
     match R::REQUIRED {
@@ -193,5 +203,27 @@ impl<G: AccountGate, R: RoleRequirement> Access for CheckedBy<G, R> {
     async fn admit(gate: &G, headers: &HeaderMap) -> Result<CheckedCaller<R>, Problem> {
         let token = bearer_token(headers)?;
         Ok(gate.verifier().admit_checked(token, gate.accounts()).await?)
+    }
+}
+
+impl<G: AccountGate, R: RoleRequirement> Access for FreshBy<G, R> {
+    type Gate = G;
+    type Caller = FreshCaller<R>;
+
+    fn describe() -> String {
+        with_role::<R>("fresh")
+    }
+
+    fn role() -> Option<Role> {
+        R::REQUIRED
+    }
+
+    fn user_id(caller: &FreshCaller<R>) -> Option<UserId> {
+        Some(caller.user_id())
+    }
+
+    async fn admit(gate: &G, headers: &HeaderMap) -> Result<FreshCaller<R>, Problem> {
+        let token = bearer_token(headers)?;
+        Ok(gate.verifier().admit_fresh(token, gate.accounts(), gate.max_age()).await?)
     }
 }

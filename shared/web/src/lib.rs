@@ -142,6 +142,7 @@ mod media_type;
 mod problem;
 mod request;
 mod response;
+mod revision;
 mod route;
 mod serve;
 mod shape;
@@ -149,7 +150,7 @@ mod text;
 mod user;
 
 pub use access::{
-    Access, AccountGate, ByRefreshToken, ByToken, CheckedBy, Gate, Public, TokenGate,
+    Access, AccountGate, ByRefreshToken, ByToken, CheckedBy, FreshBy, Gate, Public, TokenGate,
 };
 pub use body::{Body, MAX_BODY_BYTES};
 pub use edge::{EDGE_SECRET_HEADER, Edge, VIEWER_ADDRESS_HEADER};
@@ -168,6 +169,7 @@ pub use response::{
     Accepted, AnyOrigin, Content, Created, Either, Json, Message, NoContent, Output,
     Public as PublicDocument, Redirect,
 };
+pub use revision::{IfMatch, Tagged};
 pub use route::{Endpoint, Route, describe};
 pub use serve::{Service, answer, serve};
-pub use user::UserBody;
+pub use user::{UserBody, UserDetails};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
@@ -42,6 +42,7 @@ pub struct FieldError {
 /// | 400 | `invalid_code` | an emailed code is wrong or has expired |
 /// | 401 | `missing_token` | the request has no credentials |
 /// | 401 | `invalid_token` | the token is invalid or has expired, or its session has ended |
+/// | 401 | `insufficient_user_authentication` | the user must authenticate again |
 /// | 401 | `invalid_credentials` | the name or password at login is wrong |
 /// | 403 | `forbidden` | the request did not come through the trusted edge |
 /// | 403 | `wrong_password` | the current password of a signed-in user is wrong |
@@ -49,6 +50,9 @@ pub struct FieldError {
 /// | 403 | `registration_closed`, `invalid_invite` | registration is closed, or requires a valid invitation |
 /// | 404 | `not_found` | the resource does not exist, or the caller must not learn that it exists |
 /// | 409 | `already_exists` | a username or address is taken |
+/// | 409 | `last_super_admin` | the account is the last active `super_admin` |
+/// | 412 | `precondition_failed` | the resource has changed since the client read it |
+/// | 428 | `precondition_required` | `If-Match` is missing |
 /// | 413 | `too_large` | the body is too large |
 /// | 415 | `unsupported_media_type` | the content type is not JSON in UTF-8 |
 /// | 429 | `too_many_attempts` | the client has made too many attempts |
@@ -65,6 +69,7 @@ struct Parts {
     title: &'static str,
     detail: Cow<'static, str>,
     errors: Vec<ErrorEntry>,
+    max_age: Option<u32>,
     header: Option<(HeaderName, HeaderValue)>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -81,6 +86,8 @@ struct ProblemBody<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [ErrorEntry],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<u32>,
 }
 
 /// An entry of the member `errors`.
@@ -137,6 +144,7 @@ impl Problem {
             title,
             detail: detail.into(),
             errors: Vec::new(),
+            max_age: None,
             header: None,
             source: None,
         }))
@@ -219,6 +227,22 @@ impl Problem {
             .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE))
     }
 
+    /// The token is valid, but the user must have authenticated within the last `max_age` seconds (401, RFC 9470).
+    #[must_use]
+    pub fn insufficient_user_authentication(max_age: Option<u32>) -> Self {
+        let detail = "The user must authenticate again: log in, or use POST /auth/step-up.";
+        let code = "insufficient_user_authentication";
+        let mut challenge = format!(r#"{CHALLENGE}, error="{code}""#);
+        if let Some(max_age) = max_age {
+            let _ = write!(challenge, ", max_age={max_age}");
+        }
+        let challenge = HeaderValue::try_from(challenge).expect("the challenge is ASCII");
+        let mut problem = Self::new(StatusCode::UNAUTHORIZED, code, "Unauthorized", detail)
+            .with_header(WWW_AUTHENTICATE, challenge);
+        problem.0.max_age = max_age;
+        problem
+    }
+
     /// An emailed code is wrong or has expired (400). The answer does not say which.
     #[must_use]
     pub fn invalid_code() -> Self {
@@ -267,6 +291,31 @@ impl Problem {
     #[must_use]
     pub fn already_exists(detail: &'static str) -> Self {
         Self::new(StatusCode::CONFLICT, "already_exists", "Already exists", detail)
+    }
+
+    /// The account is the last active one with the role `super_admin`, and must keep it (409).
+    #[must_use]
+    pub fn last_super_admin() -> Self {
+        Self::already_exists("The account is the last active super_admin.")
+            .with_code("last_super_admin")
+            .with_title("Last super_admin")
+    }
+
+    /// The resource has changed since the client read it (412).
+    #[must_use]
+    pub fn precondition_failed() -> Self {
+        let detail =
+            "The resource has changed; read it again and use its current ETag in If-Match.";
+        let status = StatusCode::PRECONDITION_FAILED;
+        Self::new(status, "precondition_failed", "Precondition failed", detail)
+    }
+
+    /// The request must state which revision of the resource it changes (428).
+    #[must_use]
+    pub fn precondition_required() -> Self {
+        let detail = "This request requires If-Match with the ETag of the resource.";
+        let status = StatusCode::PRECONDITION_REQUIRED;
+        Self::new(status, "precondition_required", "Precondition required", detail)
     }
 
     /// The body is too large (413).
@@ -342,6 +391,7 @@ impl Problem {
             code: self.0.code,
             request_id,
             errors: &self.0.errors,
+            max_age: self.0.max_age,
         };
         serde_json::to_string(&body).expect("a problem is JSON")
     }
@@ -368,7 +418,7 @@ impl Outage for Problem {
 /// Turns every fault into an answer. No other code does this.
 impl<E: Fault + Send + Sync + 'static> From<E> for Problem {
     fn from(fault: E) -> Self {
-        let mut problem = Self::of(fault.kind(), fault.code(), fault.retry_after());
+        let mut problem = Self::of(&fault);
         if let Some(detail) = fault.detail() {
             problem.0.detail = detail.into();
         }
@@ -379,8 +429,9 @@ impl<E: Fault + Send + Sync + 'static> From<E> for Problem {
 impl Problem {
     /// The kind determines the status. The code determines the texts and the challenge; an unknown code gets those
     /// of the kind.
-    fn of(kind: FaultKind, code: &'static str, retry_after: Option<u64>) -> Self {
-        match (kind, code) {
+    fn of(fault: &dyn Fault) -> Self {
+        let code = fault.code();
+        match (fault.kind(), code) {
             (FaultKind::Invalid, "invalid_code") => Self::invalid_code(),
             (FaultKind::Invalid, _) => {
                 let detail = "The request is invalid.";
@@ -388,6 +439,9 @@ impl Problem {
             }
             (FaultKind::Unauthenticated, "invalid_token") => Self::invalid_token(),
             (FaultKind::Unauthenticated, "invalid_credentials") => Self::invalid_credentials(),
+            (FaultKind::Unauthenticated, "insufficient_user_authentication") => {
+                Self::insufficient_user_authentication(fault.max_age())
+            }
             (FaultKind::Unauthenticated, _) => {
                 let detail = "The request is not authenticated.";
                 Self::new(StatusCode::UNAUTHORIZED, code, "Unauthorized", detail)
@@ -400,15 +454,22 @@ impl Problem {
                 Self::new(StatusCode::FORBIDDEN, code, "Forbidden", "The request is not allowed.")
             }
             (FaultKind::Absent, _) => Self::not_found().with_code(code),
+            (FaultKind::Conflict, "last_super_admin") => Self::last_super_admin(),
             (FaultKind::Conflict, _) => {
                 Self::already_exists("The request conflicts with existing data.").with_code(code)
             }
             (FaultKind::Throttled, _) => {
-                Self::too_many_attempts(retry_after.unwrap_or(UNAVAILABLE_SECONDS)).with_code(code)
+                Self::too_many_attempts(fault.retry_after().unwrap_or(UNAVAILABLE_SECONDS))
+                    .with_code(code)
             }
             (FaultKind::Unavailable, _) => Self::unavailable().with_code(code),
             (FaultKind::Internal, _) => Self::internal().with_code(code),
         }
+    }
+
+    fn with_title(mut self, title: &'static str) -> Self {
+        self.0.title = title;
+        self
     }
 
     fn with_code(mut self, code: &'static str) -> Self {
@@ -456,6 +517,7 @@ mod tests {
         for (kind, code) in [
             (FaultKind::Invalid, "invalid_code"),
             (FaultKind::Unauthenticated, "invalid_credentials"),
+            (FaultKind::Unauthenticated, "insufficient_user_authentication"),
             (FaultKind::Forbidden, "insufficient_role"),
             (FaultKind::Forbidden, "wrong_password"),
             (FaultKind::Forbidden, "invalid_invite"),

@@ -52,6 +52,21 @@ impl Request {
         &self.event.request_context.http.method
     }
 
+    /// The endpoint that the request is for: the one that the gateway's route key names or, without a gateway, the one
+    /// that matches the method and the path. `None` if the route does not serve the request.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&'static Endpoint> {
+        let key = self.event.route_key.as_deref().unwrap_or_default();
+        let path = self.event.raw_path.as_deref().unwrap_or_default();
+        let is_named =
+            |endpoint: &&Endpoint| key.split_once(' ') == Some((endpoint.method, endpoint.path));
+        let matches = |endpoint: &&Endpoint| {
+            endpoint.method == self.method() && parameters(endpoint.path, path).is_some()
+        };
+        let mut endpoints = self.endpoints.iter();
+        endpoints.clone().find(is_named).or_else(|| endpoints.find(matches))
+    }
+
     /// The decoded parameters of the path, by name.
     ///
     /// The gateway sends them decoded. `cargo lambda watch` sends none. They are then found by matching the encoded
@@ -196,6 +211,26 @@ mod tests {
         assert_eq!(parameters_of("/things/%ff/parts/a"), Err("invalid_request"));
         for other in ["/things", "/things/7/parts", "/things/7/parts/a/", "/other/7/parts/a", ""] {
             assert_eq!(parameters_of(other), Ok(vec![]), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_route_key_or_else_the_path_determines_the_endpoint() {
+        let found = |route_key: &str, raw_path: &str| {
+            let mut event = Event::default();
+            event.route_key = Some(route_key.to_owned());
+            event.raw_path = Some(raw_path.to_owned());
+            let request = Request::new(event, &Edge::default(), ENDPOINTS).0;
+            request.endpoint().map(|endpoint| endpoint.path)
+        };
+        let (things, parts) = (Some("/things"), Some("/things/{id}/parts/{part}"));
+        // A gateway may serve the routes under a prefix.
+        assert_eq!(found("GET /things", "/v1/things"), things);
+        assert_eq!(found("GET /things/{id}/parts/{part}", "/v1/things/7/parts/a"), parts);
+        assert_eq!(found("$default", "/things"), things);
+        assert_eq!(found("$default", "/things/7/parts/a"), parts);
+        for (key, path) in [("$default", "/v1/things"), ("POST /things", "/"), ("", "")] {
+            assert_eq!(found(key, path), None, "{key} {path}");
         }
     }
 

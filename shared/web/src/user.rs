@@ -1,10 +1,10 @@
 //! The representation of a user in answers.
 
-use identity::{Account, Email, EmailStanding, Roles, Standing, UserId, Username};
+use identity::{Account, Attributes, Email, EmailStanding, Roles, Standing, UserId, Username};
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// An account as its owner and administrators see it.
+/// An account as its owner sees it.
 #[derive(Clone, Debug, Serialize)]
 pub struct UserBody {
     id: UserId,
@@ -14,6 +14,28 @@ pub struct UserBody {
     roles: Roles,
     created_at: Timestamp,
     disabled: bool,
+}
+
+/// An account as administrators see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct UserDetails {
+    #[serde(flatten)]
+    user: UserBody,
+    attributes: Attributes,
+    /// The kinds of enrolled second factors.
+    factors: [&'static str; 0],
+    last_login_at: Option<Timestamp>,
+}
+
+impl From<Account> for UserDetails {
+    fn from(account: Account) -> Self {
+        Self {
+            attributes: account.attributes.clone(),
+            factors: [],
+            last_login_at: account.last_login_at,
+            user: account.into(),
+        }
+    }
 }
 
 impl From<Account> for UserBody {

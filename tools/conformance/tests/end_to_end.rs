@@ -11,6 +11,7 @@ mod end_to_end {
     mod hostile;
     mod interoperate;
     mod mails;
+    mod migration;
     mod refresh;
     mod registration;
     mod rotation;

@@ -105,7 +105,7 @@ fn alarms_notify_the_operator_and_are_optional() {
         assert_eq!(properties["AlarmActions"], serde_json::json!(["AlarmTopic"]), "{id}");
         assert_eq!(properties["TreatMissingData"], "notBreaching", "{id}");
         let condition = alarm["Condition"].as_str().unwrap_or_default();
-        assert!(["HasAlarms", "HasMailAlarms"].contains(&condition), "{id}");
+        assert!(["HasAlarms", "HasMailAlarms", "HasEventBusAlarms"].contains(&condition), "{id}");
     }
 }
 

@@ -28,6 +28,9 @@ enum Command {
     Bench(bench::BenchCommand),
     /// Install the tools for development, tests and deployment into .tools
     Tools,
+    /// Compile for release what the deployment test deploys, so that the test need not compile it
+    #[command(hide = true)]
+    ReleaseBuild,
     /// Follow docs/deploy.md against an emulator of AWS, and test the deployed stack
     DeployTest,
     /// Run all tests and checks
@@ -55,6 +58,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Roles => roles::run(&project)?,
         Command::Bench(command) => bench::run(&project, command).await?,
         Command::Tools => tools::install(&project).await?,
+        Command::ReleaseBuild => return test::release_build(&project).await.map(of),
         Command::DeployTest => return test::deploy(&project).await.map(of),
         Command::Test(options) => return test::run(&project, options).await.map(of),
     }

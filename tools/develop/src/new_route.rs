@@ -41,19 +41,25 @@ const PUBLIC_ROUTES: &str = "tools/conformance/tests/journeys/access.rs";
 #[command(after_help = "\
 Examples:
   cargo xtask new-route reports --access admin
+  cargo xtask new-route billing --access admin --fresh
   cargo xtask new-route notes --access user --method POST --table notes
   cargo xtask new-route payment-webhook --access public --method POST")]
 pub struct NewRoute {
     /// Name of the function, its folder, package and event: lower-case words joined by hyphens
     pub name: Name,
 
-    /// Who may call the route: anyone, every signed-in user, or users with a certain role
+    /// Who may call the route: anyone, every signed-in user, or users with a certain role. `fresh` means
+    /// `signed-in --fresh`
     #[arg(long, value_parser = access())]
     pub access: Access,
 
     /// Check the account and the session on every call instead of trusting the token until it expires
     #[arg(long)]
     pub checked: bool,
+
+    /// Check the account and the session, and require that the user has authenticated recently
+    #[arg(long)]
+    pub fresh: bool,
 
     /// Path of the route [default: /api/NAME, with underscores]
     #[arg(long, value_name = "PATH")]
@@ -121,12 +127,14 @@ pub enum Access {
     Public,
     /// Every signed-in user.
     SignedIn,
+    /// Every signed-in user who has authenticated recently.
+    Fresh,
     /// Callers with this role.
     Role(Role),
 }
 
 fn access() -> impl TypedValueParser<Value = Access> {
-    let names = ["public", "signed-in"].into_iter().chain(Role::ALL.map(Role::as_str));
+    let names = ["public", "signed-in", "fresh"].into_iter().chain(Role::ALL.map(Role::as_str));
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Access>())
 }
 
@@ -137,6 +145,7 @@ impl FromStr for Access {
         match text {
             "public" => Ok(Self::Public),
             "signed-in" => Ok(Self::SignedIn),
+            "fresh" => Ok(Self::Fresh),
             role => role.parse().map(Self::Role),
         }
     }
@@ -146,7 +155,7 @@ impl Access {
     /// The required role.
     const fn role(self) -> Option<Role> {
         match self {
-            Self::Public | Self::SignedIn => None,
+            Self::Public | Self::SignedIn | Self::Fresh => None,
             Self::Role(role) => Some(role),
         }
     }
@@ -308,6 +317,7 @@ enum Gate {
     None,
     Token,
     Account,
+    Fresh,
 }
 
 /// The table of a route with `--table`.
@@ -338,10 +348,15 @@ impl<'a> Plan<'a> {
             None => format!("/api/{}", new.name.snake()),
         };
         let gate = match (new.access, new.checked) {
+            (Access::Public, _) if new.fresh => {
+                bail!("--fresh needs a signed-in caller; use an --access other than `public`")
+            }
             (Access::Public, true) => {
                 bail!("--checked needs a signed-in caller; use an --access other than `public`")
             }
             (Access::Public, false) => Gate::None,
+            (Access::Fresh, _) => Gate::Fresh,
+            _ if new.fresh => Gate::Fresh,
             (_, false) => Gate::Token,
             (_, true) => Gate::Account,
         };
@@ -380,6 +395,7 @@ impl<'a> Plan<'a> {
             Gate::None => "anyone",
             Gate::Token => "by token",
             Gate::Account => "checked",
+            Gate::Fresh => "fresh",
         };
         match self.access.role() {
             Some(role) => format!("{how}, role `{role}`"),
@@ -490,7 +506,7 @@ fn files(project: &Project, plan: &Plan<'_>) -> anyhow::Result<BTreeMap<PathBuf,
     let section = match plan.gate {
         Gate::None => "  # --- For functions outside ",
         Gate::Token => "  # --- For everyone ",
-        Gate::Account => "  # --- Administration ",
+        Gate::Account | Gate::Fresh => "  # --- Administration ",
     };
     let mut resources =
         before("template.yaml", &read("template.yaml")?, section, &resources(plan))?;
@@ -583,7 +599,7 @@ fn package(plan: &Plan<'_>) -> String {
     match plan.gate {
         Gate::None => {}
         Gate::Token => dependencies.extend(["identity", "token-guard"]),
-        Gate::Account => dependencies.extend(["account-guard", "identity"]),
+        Gate::Account | Gate::Fresh => dependencies.extend(["account-guard", "identity"]),
     }
     if plan.has_body() || plan.table.is_some() || plan.parameters().next().is_some() {
         dependencies.push("serde");
@@ -641,6 +657,12 @@ impl Types {
                 "AccountGuard",
                 format!("Checked<{requirement}>"),
                 format!("CheckedCaller<{requirement}>"),
+            ),
+            Gate::Fresh => (
+                Some("account_guard"),
+                "AccountGuard",
+                format!("Fresh<{requirement}>"),
+                format!("FreshCaller<{requirement}>"),
             ),
         };
         Self { module, gate, access, caller }
@@ -799,6 +821,7 @@ fn test(plan: &Plan<'_>) -> String {
         Gate::None => None,
         Gate::Token => Some("guarded_by_token"),
         Gate::Account => Some("guarded_by_account"),
+        Gate::Fresh => Some("guarded_by_fresh_session"),
     };
     let mut text = fill(
         if guarded.is_some() {
@@ -888,7 +911,7 @@ fn resources(plan: &Plan<'_>) -> String {
             table.resource
         );
     }
-    if plan.gate == Gate::Account {
+    if matches!(plan.gate, Gate::Account | Gate::Fresh) {
         variables.push_str("          USERS_TABLE: !Ref UsersTable\n");
         statements.push_str(
             "              - Effect: Allow\n                Action: dynamodb:GetItem\n                \
@@ -944,7 +967,7 @@ fn operation(plan: &Plan<'_>) -> String {
     let (tag, security) = match plan.gate {
         Gate::None => ("public", "      security: []\n"),
         Gate::Token => ("by token", ""),
-        Gate::Account => ("checked", ""),
+        Gate::Account | Gate::Fresh => ("checked", ""),
     };
     let parameters: Vec<_> = plan
         .parameters()
@@ -980,9 +1003,11 @@ fn operation(plan: &Plan<'_>) -> String {
     if plan.has_body() {
         responses.extend([(400, "InvalidInput"), (413, "TooLarge"), (415, "UnsupportedMediaType")]);
     }
-    if plan.gate != Gate::None {
-        responses.insert(401, "Unauthorized");
-    }
+    match plan.gate {
+        Gate::None => None,
+        Gate::Token | Gate::Account => responses.insert(401, "Unauthorized"),
+        Gate::Fresh => responses.insert(401, "NotFresh"),
+    };
     if plan.access.role().is_some() {
         responses.insert(403, "InsufficientRole");
     }
@@ -1098,7 +1123,8 @@ mod tests {
     fn the_error_for_an_unknown_access_lists_the_known_ones() {
         let arguments = ["new-route", "a", "--access", "root"];
         let error = Arguments::try_parse_from(arguments).err().unwrap().to_string();
-        for name in ["public", "signed-in"].into_iter().chain(Role::ALL.map(Role::as_str)) {
+        for name in ["public", "signed-in", "fresh"].into_iter().chain(Role::ALL.map(Role::as_str))
+        {
             assert!(error.contains(name), "{name}: {error}");
         }
     }
@@ -1160,6 +1186,17 @@ mod tests {
         assert_complete("greet --access signed-in", &[keys]);
         assert_complete("greet --access admin --checked --path /greet/{who}", &[keys, users]);
         assert_complete("greet --access user --method PUT --path /greet/{who}", &[keys]);
+        for (arguments, requirement) in
+            [("--access fresh", "Anyone"), ("--access admin --fresh --checked", "Admin")]
+        {
+            let files = assert_complete(&format!("greet {arguments}"), &[keys, users]);
+            let library = file(&files, "functions/greet/src/lib.rs");
+            assert!(library.contains(&format!("type Access = Fresh<{requirement}>;")), "{library}");
+            assert!(library.contains(&format!("_: FreshCaller<{requirement}>")), "{library}");
+            let test = file(&files, "functions/greet/tests/route.rs");
+            assert!(test.contains("testkit::guarded_by_fresh_session::<GreetRoute>()"), "{test}");
+            assert!(file(&files, "openapi.yaml").contains("      description: Fresh"));
+        }
         assert_complete("greet --access user --table notes", &[keys, notes]);
         assert_complete(
             "greet --access user --method POST --checked --table notes",
@@ -1287,6 +1324,7 @@ mod tests {
     fn options_that_contradict_each_other_are_refused() {
         for (arguments, reason) in [
             ("greet --access public --checked", "--checked needs a signed-in caller"),
+            ("greet --access public --fresh", "--fresh needs a signed-in caller"),
             ("greet --access public --table notes", "--table stores entries per user"),
             ("greet --access user --table notes --method PUT", "--table needs --method GET"),
             ("greet --access user --table users", "this table belongs to Latchkey"),

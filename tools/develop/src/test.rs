@@ -140,6 +140,16 @@ async fn carry_out(project: &Project, steps: Vec<Step>, shown: &mut impl Write) 
     results
 }
 
+/// Compiles for release what the deployment test deploys. Returns whether everything succeeded.
+///
+/// # Errors
+/// When the tools cannot be installed or cargo cannot be started.
+pub async fn release_build(project: &Project) -> anyhow::Result<bool> {
+    Tools::install(project, ToolSet::Dev).await?;
+    let tools = Tools::install(project, ToolSet::Test).await?;
+    execute_all(project, shipping::builds(&tools)).await
+}
+
 /// Deploys to an emulator of AWS as documented, and tests the deployment. Returns whether everything
 /// succeeded.
 ///

@@ -1,5 +1,7 @@
 //! `cargo xtask scale`: simulates the busiest hour, and shows how close the busiest items come to their limits.
 
+mod lists;
+
 use std::collections::HashMap;
 
 use anyhow::Context;
@@ -74,7 +76,7 @@ enum Per {
 
 /// The kinds of items. The deployment test recorded the reads and writes of a login.
 const KINDS: [Kind; 5] = [
-    Kind { name: "account", per: Per::User, touched: [(1.0, 0.0), (1.0, 0.0), (1.0, 0.0)] },
+    Kind { name: "account", per: Per::User, touched: [(2.0, 1.0), (1.0, 0.0), (1.0, 0.0)] },
     Kind {
         name: "name and password",
         per: Per::User,
@@ -158,6 +160,13 @@ fn render(template: &Template, options: &ScaleOptions) -> anyhow::Result<String>
             format!("{:.1}%", used * 100.0),
         ]);
     }
+    let shard = f64::from(lists::hottest_shard(rate(load.new), options.seconds, options.seed)?);
+    rows.push([
+        "shard of the list of users".to_owned(),
+        "0".to_owned(),
+        format!("{shard:.0}"),
+        format!("{:.1}%", shard / ITEM_WRITES * 100.0),
+    ]);
     let keys = keys_reads(&rates);
     rows.push([
         "the key set".to_owned(),
@@ -189,6 +198,7 @@ fn render(template: &Template, options: &ScaleOptions) -> anyhow::Result<String>
         (INSTANCES / login / 1e3).floor() * 1e3,
         login * 1e3
     ));
+    lines.extend(lists::ways(users));
     Ok(lines.join("\n"))
 }
 
@@ -223,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_result() {
-        let options = small(100_000, 1_000);
+        let options = small(1_000_000, 1_000);
         assert_eq!(simulate(&options), simulate(&options));
         let other = ScaleOptions { seed: 2, ..options.clone() };
         assert_ne!(simulate(&options), simulate(&other));
@@ -232,6 +242,18 @@ mod tests {
     #[test]
     fn the_cache_time_of_the_key_set_matches_the_crate_keys() {
         assert_eq!(i64::from(KEYS_CACHE_SECONDS), keys::FRESH_SECONDS);
+    }
+
+    #[test]
+    fn the_number_of_shards_matches_the_crate_store() {
+        assert_eq!(lists::SHARDS, usize::from(store::LIST_SHARDS));
+    }
+
+    /// Sixteen shards share an import at the limit of a list.
+    #[test]
+    fn shards_get_about_the_same_number_of_writes() {
+        let hottest = lists::hottest_shard(16_000.0, 5, 1).unwrap();
+        assert!((1_000..1_200).contains(&hottest), "{hottest}");
     }
 
     /// Each login writes to the counter of its network twice.

@@ -145,7 +145,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let mut environment = environment(&template, &database.endpoint(), &url, &options.env)?;
     environment.extend(secrets.variables());
     let mails = project.local(MAILS);
-    local_mail(&mut environment, &mails, &url, &options.env);
+    local_files(&mut environment, &mails, &url, &options.env);
     let env = Env::from_iter(environment.clone());
     variables::check_values(&env, &options.env)?;
     let table = KeysTable::new(keys_table, database::connect(&database.endpoint())?);
@@ -337,8 +337,9 @@ fn environment(
     Ok(environment)
 }
 
-/// Sets the defaults for email: it is written to files, with links to pages that the gateway serves.
-fn local_mail(
+/// Sets the defaults for email and for security events: they are written to files, with links to pages that the gateway
+/// serves.
+fn local_files(
     environment: &mut BTreeMap<String, String>,
     mails: &Path,
     url: &str,
@@ -348,6 +349,7 @@ fn local_mail(
         ("MAIL_TRANSPORT", format!("file:{}", mails.display())),
         ("MAIL_FROM", "no-reply@latchkey.example".to_owned()),
         ("MAIL_LINK_BASE", format!("{url}{PAGES}")),
+        ("EVENT_BUS", format!("file:{}", mails.with_file_name("events.jsonl").display())),
     ] {
         if !overrides.iter().any(|(overridden, _)| overridden == name) {
             environment.insert(name.to_owned(), value);

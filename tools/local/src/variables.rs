@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use auth::TokenRules;
+use auth::{MaxAge, TokenRules};
 use process::{Env, Reader, Settings};
 use template::Template;
 use template::project::Project;
@@ -114,15 +114,17 @@ pub(crate) fn check_values(env: &Env, set: &[(String, String)]) -> Result<(), Va
     }
 }
 
-fn read_all(reader: &Reader<'_>) -> [Option<()>; 9] {
+fn read_all(reader: &Reader<'_>) -> [Option<()>; 11] {
     [
         TokenRules::read(reader).map(drop),
+        MaxAge::read(reader).map(drop),
         issuer::Config::read(reader).map(drop),
         keys::Config::read(reader).map(drop),
         passwords::Policy::read(reader).map(drop),
         rotation::Config::read(reader).map(drop),
         rotation::peppers_kept_for(reader).map(drop),
         store::Grace::read(reader).map(drop),
+        store::Retention::read(reader).map(drop),
         store::SessionLimits::read(reader).map(drop),
         throttle::Config::read(reader).map(drop),
     ]

@@ -34,10 +34,14 @@ fn a_value_out_of_bounds_is_refused_at_the_start() {
         ("PASSWORD_MIN_CHARS", "2", "from 8 to 64"),
         ("ACCESS_TOKEN_SECONDS", "0", "from 1 to 3600"),
         ("REFRESH_GRACE_SECONDS", "61", "from 1 to 60"),
+        ("FRESH_SECONDS", "86401", "from 1 to 86400"),
         ("SESSIONS_PER_ACCOUNT", "501", "from 1 to 500"),
         ("SESSION_IDLE_SECONDS", "9000000", "below SESSION_IDLE_SECONDS"),
         ("KEYS_CACHE_SECONDS", "many", "is invalid"),
         ("SIGNING_ALGORITHM", "HS256", "is invalid"),
+        ("EVENT_RETENTION_DAYS", "0", "from 1 to 3650"),
+        ("NAME_QUARANTINE_DAYS", "-1", "from 0 to 3650"),
+        ("ATTRIBUTES_CLAIM", "sub", "ATTRIBUTES_CLAIM"),
         ("THROTTLE_PAIR_FREE", "0", "from 1 to 1000000"),
     ] {
         let error = refused(&format!("{name}={value}"));

@@ -1,9 +1,10 @@
 //! `cargo xtask admin`: creates and administers accounts, with the same code as the functions.
 
 use std::io::{BufRead, IsTerminal, stdin};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use events::Occasion;
 use identity::{
     Account, Email, EmailStanding, Role, Roles, SessionEpoch, Standing, UserId, Username,
 };
@@ -18,11 +19,7 @@ use template::ui;
 
 use crate::tables::Tables;
 use crate::target::{IfMissing, Target};
-
-/// Parses a role. The help and the error message list the valid names.
-fn role() -> impl TypedValueParser<Value = Role> {
-    PossibleValuesParser::new(Role::ALL.map(Role::as_str)).try_map(|name| name.parse::<Role>())
-}
+use crate::users::role;
 
 /// Commands that create and administer accounts.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -128,14 +125,22 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
             if !yes {
                 ui::confirm(&format!("Replace the roles of this account with {roles}?"))?;
             }
-            users.administration.set_roles(account.id, &roles).await.map_err(in_one_line)?;
+            users
+                .administration
+                .set_roles(account.id, &roles, users.occasion())
+                .await
+                .map_err(in_one_line)?;
             ui::line(format_args!("{} now has the roles {roles}", account.username.as_str()));
             Ok(())
         }
         AdminCommand::Disable { username, target } => {
             let users = Users::open(project, &target).await?;
             let account = users.find(&username).await?;
-            users.administration.disable(account.id).await.map_err(in_one_line)?;
+            users
+                .administration
+                .disable(account.id, users.occasion())
+                .await
+                .map_err(in_one_line)?;
             ui::line(format_args!(
                 "{} is disabled; routes by token accept its access tokens until they expire",
                 account.username.as_str()
@@ -145,7 +150,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
         AdminCommand::Enable { username, target } => {
             let users = Users::open(project, &target).await?;
             let account = users.find(&username).await?;
-            users.administration.enable(account.id).await.map_err(in_one_line)?;
+            users.administration.enable(account.id, users.occasion()).await.map_err(in_one_line)?;
             ui::line(format_args!("{} is enabled and can sign in", account.username.as_str()));
             Ok(())
         }
@@ -187,8 +192,14 @@ impl Users {
             .with_context(|| format!("there is no account {}", name.as_str()))
     }
 
+    /// Describes this command for the events that it causes.
+    fn occasion(&self) -> impl Fn() -> Occasion {
+        let clock = Arc::clone(&self.tables.clock);
+        move || Occasion::of_operator(clock.now(), &SystemRandom)
+    }
+
     fn show(&self, account: &Account) {
-        show(account, self.tables.clock.now());
+        print(&rows(account, self.tables.clock.now()));
     }
 
     async fn create(
@@ -221,8 +232,10 @@ impl Users {
             password: hash.into_stored(),
             created_at: now,
             invite: None,
+            occasion: Occasion::of_operator(now, &SystemRandom),
         };
-        self.registrations.create(account).await.map_err(in_one_line)
+        let peppers = self.tables.peppers().await?;
+        self.registrations.create(account, &peppers).await.map_err(in_one_line)
     }
 }
 
@@ -284,7 +297,8 @@ fn read_line(input: &mut dyn BufRead) -> anyhow::Result<String> {
     Ok(line)
 }
 
-fn show(account: &Account, now: Timestamp) {
+/// Describes an account: a name and a value in each row.
+pub(crate) fn rows(account: &Account, now: Timestamp) -> Vec<[String; 2]> {
     let email = match (&account.email, account.email_standing) {
         (None, _) => match &account.pending_email {
             Some(email) => format!("{} (not confirmed yet)", email.as_str()),
@@ -297,18 +311,27 @@ fn show(account: &Account, now: Timestamp) {
         Standing::Active => "active",
         Standing::Disabled => "disabled",
     };
-    let age = age(account.created_at, now);
     let rows = [
         ["username", account.username.as_str()],
         ["id", &account.id.to_string()],
-        ["registered", &format!("{} ({age} ago)", account.created_at.strftime("%FT%TZ"))],
+        ["registered", &time(account.created_at, now)],
         ["email", &email],
         ["roles", &account.roles.to_string()],
         ["standing", standing],
     ];
-    for row in ui::columns(&rows.map(|row| row.map(str::to_owned))) {
+    rows.map(|row| row.map(str::to_owned)).to_vec()
+}
+
+/// Prints rows as columns.
+pub(crate) fn print(rows: &[[String; 2]]) {
+    for row in ui::columns(rows) {
         ui::line(row);
     }
+}
+
+/// A time and how long ago it was.
+pub(crate) fn time(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ({} ago)", at.strftime("%FT%TZ"), age(at, now))
 }
 
 /// The age of an account in words, which helps an operator to recognize the account.

@@ -1,5 +1,5 @@
-//! The commands that administer a local database or a deployed stack: `cargo xtask admin`, `keys`, `sessions`
-//! and `passwords`.
+//! The commands that administer a local database or a deployed stack: `cargo xtask admin`, `users`, `keys`,
+//! `sessions` and `passwords`.
 
 pub mod admin;
 pub mod keys;
@@ -8,3 +8,4 @@ pub mod sessions;
 pub mod stack;
 pub mod tables;
 pub mod target;
+pub mod users;

@@ -1,9 +1,9 @@
-//! The command line of `cargo xtask admin`, `keys`, `sessions` and `passwords`.
+//! The command line of `cargo xtask admin`, `users`, `keys`, `sessions` and `passwords`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use operate::{admin, keys, passwords, sessions};
+use operate::{admin, keys, passwords, sessions, users};
 use template::command_line::{self, Checkout};
 
 #[derive(Parser)]
@@ -21,6 +21,9 @@ enum Command {
     /// Create and administer accounts in a local database or a deployed stack
     #[command(subcommand)]
     Admin(admin::AdminCommand),
+    /// List, find, delete, import and export accounts
+    #[command(subcommand)]
+    Users(users::UsersCommand),
     /// List, rotate and revoke signing keys, and add peppers
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -34,13 +37,14 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    command_line::exit_code(run(Arguments::parse()).await)
+    command_line::exit_code(Box::pin(run(Arguments::parse())).await)
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let project = arguments.checkout.find()?;
     match arguments.command {
         Command::Admin(command) => admin::run(&project, command).await,
+        Command::Users(command) => users::run(&project, command).await,
         Command::Keys(command) => keys::run(&project, command).await,
         Command::Sessions(command) => sessions::run(&project, command).await,
         Command::Passwords(command) => passwords::run(&project, command),

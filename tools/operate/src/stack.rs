@@ -21,10 +21,12 @@ use template::ui;
 use crate::tables::Tables;
 
 /// The parameters of a stack that commands need, each with the setting that it contains.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 9] = [
+    ("EventRetentionDays", "EVENT_RETENTION_DAYS"),
     ("SigningAlgorithm", "SIGNING_ALGORITHM"),
     ("SessionIdleSeconds", "SESSION_IDLE_SECONDS"),
     ("SessionAbsoluteSeconds", "SESSION_ABSOLUTE_SECONDS"),
+    ("NameQuarantineDays", "NAME_QUARANTINE_DAYS"),
     ("EmailVerification", "EMAIL_VERIFICATION"),
     ("PasswordMinChars", "PASSWORD_MIN_CHARS"),
     ("BreachedPasswordsFilter", BREACHED_FILTER),
@@ -172,7 +174,8 @@ impl DeployedStack {
             anyhow::Ok(Versions::of(Secret::with_client(id, manager.clone())))
         };
         Ok(Tables {
-            users: store::Config::new(self.outputs.get("UsersTableName")?),
+            users: store::Config::new(self.outputs.get("UsersTableName")?)
+                .keeping(self.settings.settings()?),
             keys: KeysTable::new(self.outputs.get("KeysTableName")?, client.clone()),
             secrets: StackSecrets {
                 signing_keys: secret("SigningKeysSecret")?,
@@ -279,6 +282,7 @@ mod tests {
         let template =
             std::fs::read_to_string(template::project::Project::here().template()).unwrap();
         let read = [
+            "EVENT_RETENTION_DAYS",
             "SIGNING_ALGORITHM",
             "SESSION_IDLE_SECONDS",
             "SESSION_ABSOLUTE_SECONDS",

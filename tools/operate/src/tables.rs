@@ -6,6 +6,7 @@ use dynamo::Client;
 use keys::KeysTable;
 use local::database::LocalDatabase;
 use local::local_secrets::StackSecrets;
+use peppers::Peppers;
 use process::{Clock, Env};
 
 /// The tables and secrets of an opened database, and the settings of its functions.
@@ -25,4 +26,18 @@ pub struct Tables {
     pub clock: Arc<dyn Clock>,
     /// The embedded database, if this process serves it. Dropping this value stops it.
     pub(crate) _embedded: Option<LocalDatabase>,
+}
+
+impl Tables {
+    /// The peppers. Creates the first one for a local database that no dev server has used yet.
+    ///
+    /// # Errors
+    /// When the peppers cannot be read or created.
+    pub(crate) async fn peppers(&self) -> anyhow::Result<Peppers> {
+        let rotation = self.secrets.pepper_rotation(&self.env)?;
+        match rotation.current().await? {
+            Some(peppers) => Ok(peppers),
+            None => Ok(rotation.add().await?),
+        }
+    }
 }

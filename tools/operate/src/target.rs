@@ -117,7 +117,7 @@ impl Location {
                 let client = database::connect(&state.database)?;
                 Ok(Tables {
                     keys: KeysTable::new(state.keys_table, client.clone()),
-                    users: store::Config::new(state.users_table),
+                    users: store::Config::new(state.users_table).keeping(env.settings()?),
                     client,
                     secrets,
                     env,
@@ -140,7 +140,7 @@ impl Location {
                 let client = database::connect(&database.endpoint())?;
                 Ok(Tables {
                     keys: KeysTable::new(keys, client.clone()),
-                    users: store::Config::new(users),
+                    users: store::Config::new(users).keeping(env.settings()?),
                     client,
                     secrets,
                     env,

@@ -1,4 +1,5 @@
-//! Tests commands with `--stack` against an imitation of CloudFormation, which provides the table names and the clock.
+//! Tests commands with `--stack` against an imitation of CloudFormation, which provides the table names and the clock,
+//! and of Secrets Manager, which provides the peppers.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,14 +10,16 @@ use std::process::{Command, Output, Stdio};
 use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 use local::database::{LocalDatabase, Storage};
-use process::{Clock, SystemClock};
+use peppers::Peppers;
+use process::{Clock, SystemClock, SystemRandom};
+use serde_json::json;
 use template::Template;
 use template::project::Project;
 
-/// An imitated stack: its database, and the URL of the imitated CloudFormation.
+/// An imitated stack: its database, and the URL of the imitated services.
 struct Stack {
     database: LocalDatabase,
-    cloudformation: String,
+    services: String,
 }
 
 impl Stack {
@@ -25,22 +28,23 @@ impl Stack {
         let template = Template::read(&Project::here().template()).unwrap();
         let database = LocalDatabase::start(&Storage::Memory, &template.tables).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let cloudformation = format!("http://{}", listener.local_addr().unwrap());
-        let description = description(parameters);
+        let services = format!("http://{}", listener.local_addr().unwrap());
+        let (description, secret) = (description(parameters), secret());
         // The thread ends with the test.
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                answer(stream.unwrap(), &description, SystemClock.now() + ahead);
+                answer(stream.unwrap(), &description, &secret, SystemClock.now() + ahead);
             }
         });
-        Self { database, cloudformation }
+        Self { database, services }
     }
 
     fn run(&self, arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
         let mut child = Command::new(env!("CARGO_BIN_EXE_operate"))
             .args(arguments)
             .args(["--stack", "mine", "--region", "us-east-1"])
-            .env("AWS_ENDPOINT_URL_CLOUDFORMATION", &self.cloudformation)
+            .env("AWS_ENDPOINT_URL_CLOUDFORMATION", &self.services)
+            .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &self.services)
             .env("AWS_ENDPOINT_URL_DYNAMODB", self.database.endpoint())
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local")
@@ -85,19 +89,28 @@ fn description(parameters: &[(&str, &str)]) -> String {
     )
 }
 
-/// Reads a request and answers it.
-fn answer(mut stream: TcpStream, body: &str, date: Timestamp) {
+/// The answer to `GetSecretValue`, with new peppers.
+fn secret() -> String {
+    let peppers = Peppers::generate("first", &SystemRandom).to_json();
+    json!({"Name": "peppers", "VersionId": "first", "SecretString": *peppers}).to_string()
+}
+
+/// Reads a request, and answers it with the description of the stack or the secret.
+fn answer(mut stream: TcpStream, description: &str, secret: &str, date: Timestamp) {
     let mut request = BufReader::new(stream.try_clone().unwrap());
-    let mut length = 0;
+    let (mut length, mut kind, mut body) = (0, "text/xml", description);
     for line in request.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty()) {
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+        let line = line.to_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
+        } else if line == "x-amz-target: secretsmanager.getsecretvalue" {
+            (kind, body) = ("application/x-amz-json-1.1", secret);
         }
     }
     request.take(length).read_to_end(&mut Vec::new()).unwrap();
     let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap();
     let answer = format!(
-        "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\
+        "HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n{body}",
         body.len()
     );
@@ -165,4 +178,20 @@ async fn a_password_list_of_the_stack_is_read_from_a_local_copy() {
     let message = refusal(&stack.run(&create, &copy, "a long walk by the river\n"));
     assert!(message.contains("most common passwords"), "{message}");
     success(&stack.run(&create, &copy, "a short walk by the sea\n"));
+}
+
+/// Otherwise, the environment of the operator would determine how long a name is in quarantine.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stack_determines_the_quarantine_of_a_deleted_name() {
+    for (days, claimed) in [("0", true), ("1", false)] {
+        let parameters = [("NameQuarantineDays", days)];
+        let stack = Stack::start(&parameters, SignedDuration::ZERO).await;
+        let create = ["admin", "create", "rosa", "--password-stdin"];
+        success(&stack.run(&create, &[], "a long walk by the river\n"));
+        let laptop = [("NAME_QUARANTINE_DAYS", if claimed { "30" } else { "0" })];
+        let deleted = success(&stack.run(&["users", "delete", "rosa", "--yes"], &laptop, ""));
+        assert!(deleted.contains(r#""action":"deleted""#), "{deleted}");
+        let again = stack.run(&create, &[], "a long walk by the river\n");
+        assert_eq!(again.status.success(), claimed, "{again:?}");
+    }
 }

@@ -632,9 +632,8 @@ Resources:
         assert_eq!(template.table_of("KEYS_TABLE"), Some("KeysTable"));
         assert!(template.function("login").is_some());
         let mut without = template.functions.iter().filter(|function| function.routes.is_empty());
-        assert!(
-            without
-                .all(|function| ["authorizer", "mailer", "rotate-keys"].contains(&&*function.name))
-        );
+        assert!(without.all(|function| {
+            ["authorizer", "event-publisher", "mailer", "rotate-keys"].contains(&&*function.name)
+        }));
     }
 }

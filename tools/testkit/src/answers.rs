@@ -62,6 +62,7 @@ fn redact(value: &mut Value) {
                 match name.as_str() {
                     "id" | "sid" => *member = json!("(id)"),
                     "created_at" | "expires_at" | "last_used_at" => *member = json!("(time)"),
+                    "last_login_at" if !member.is_null() => *member = json!("(time)"),
                     "access_token" | "refresh_token" => *member = json!("(token)"),
                     "invite_code" => *member = json!("(code)"),
                     "refresh_expires_in" => *member = json!("(seconds)"),

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use process::{Clock, SystemClock, SystemRandom};
 use store::{
     Administration, Changed, CodeRecord, Epochs, Hashes, Mail, Mailings, NewMail, NewSession,
-    Notice, Passwords, Redeemed, Resets,
+    Notice, Passwords, Redeemed, Resets, Stored,
 };
 use tokio::sync::oneshot;
 
@@ -77,17 +77,19 @@ impl ConcurrentEvent {
             expires_at: now + SignedDuration::from_mins(5),
         });
         if let Some(code) = &code {
-            Mailings::new(&users, client.clone()).store(code).await.expect("a stored code");
+            let stored = Mailings::new(&users, client.clone()).store(code).await;
+            assert_eq!(stored.expect("a table that can be written"), Stored::Done);
         }
         let (sender, receiver) = oneshot::channel();
         let account = account.clone();
+        let occasion = crate::occasion(now);
         let action = async move {
             let mut new_session = None;
             match self {
                 Self::Reset => {
                     let code = code.expect("an account with an address");
                     let resets = Resets::new(&users, client);
-                    let reset = resets.reset(&code, &account, new, Some(&notice), now).await;
+                    let reset = resets.reset(&code, &account, new, Some(&notice), &occasion).await;
                     assert_eq!(reset.expect("a table that can be written"), Redeemed::Done);
                 }
                 Self::Change => {
@@ -99,12 +101,19 @@ impl ConcurrentEvent {
                     assert!(matches!(changed, Changed::Done(_)), "{changed:?}");
                 }
                 Self::LogoutAll => {
-                    Epochs::new(&users, client).raise(account.id).await.expect("an account");
+                    let epochs = Epochs::new(&users, client);
+                    epochs.raise(account.id, &occasion).await.expect("an account");
                 }
                 Self::Disabled => {
                     let administration = Administration::new(&users, client);
-                    administration.disable(account.id).await.expect("an account");
-                    administration.enable(account.id).await.expect("an account");
+                    administration
+                        .disable(account.id, crate::occasion_now)
+                        .await
+                        .expect("an account");
+                    administration
+                        .enable(account.id, crate::occasion_now)
+                        .await
+                        .expect("an account");
                 }
             }
             sender.send(new_session).expect("a test that still runs");

@@ -39,6 +39,8 @@ pub enum Fault {
     Silence,
     /// The request is not carried out, but answered as a success without content.
     Empty,
+    /// The answer to a `BatchGetItem` contains no items, as if the table were throttled.
+    Unprocessed,
     /// The request never arrives.
     Lost,
     /// The request is carried out, but the answer never arrives.
@@ -309,6 +311,10 @@ async fn inject(
         Fault::Canceled(reasons) => Ok(canceled(reasons)),
         Fault::Silence => std::future::pending().await,
         Fault::Empty => Ok(response(200, &json!({}))),
+        Fault::Unprocessed => {
+            let keys = &body(&request)["RequestItems"];
+            Ok(response(200, &json!({"Responses": {}, "UnprocessedKeys": keys})))
+        }
         Fault::Lost => Err(lost()),
         Fault::LostAnswer => {
             inner.call(request).await?;
@@ -338,7 +344,7 @@ fn body(request: &HttpRequest) -> Value {
     serde_json::from_slice(body).expect("the SDK's requests are JSON")
 }
 
-fn remove_conditions(value: &mut Value) {
+pub(crate) fn remove_conditions(value: &mut Value) {
     match value {
         Value::Object(members) => {
             if members.remove("ConditionExpression").is_some() {
@@ -346,7 +352,11 @@ fn remove_conditions(value: &mut Value) {
             }
             members.values_mut().for_each(remove_conditions);
         }
-        Value::Array(elements) => elements.iter_mut().for_each(remove_conditions),
+        Value::Array(elements) => {
+            // A check consists of a condition and nothing else.
+            elements.retain(|element| element.get("ConditionCheck").is_none());
+            elements.iter_mut().for_each(remove_conditions);
+        }
         _ => {}
     }
 }

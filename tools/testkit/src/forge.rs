@@ -124,6 +124,7 @@ impl Forge {
             "ver": 1,
             "roles": roles,
             "auth_time": now.as_second(),
+            "acr": "1",
             "amr": ["pwd"],
             "preferred_username": "testuser",
         })

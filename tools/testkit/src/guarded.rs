@@ -2,6 +2,7 @@
 
 use auth::AccountCheck;
 use identity::{Account, Role, Roles};
+use jiff::SignedDuration;
 use process::{Clock, Env, SystemClock};
 use serde_json::{Value, json};
 use web::{Access, Event, EventResponse, Route, Service};
@@ -128,6 +129,9 @@ pub async fn guarded_by_account<R: Route>() {
     };
     refused(&stack.token_without_account(&Role::ALL), "an account that does not exist").await;
 
+    // Roles can be taken away only while another super administrator remains.
+    let keeper = NewUser { username: "keeper", email: None, roles: &Role::ALL };
+    stack.user(keeper).await;
     // The account's current roles decide, not the roles in the token.
     let administration = store::Administration::new(&stack.users(), stack.client());
     for (n, roles) in role_sets().into_iter().enumerate() {
@@ -137,7 +141,10 @@ pub async fn guarded_by_account<R: Route>() {
         let account = stack.user(user).await;
         let token = stack.sign_in(&account).await;
         let current = roles.iter().copied().collect::<Roles>();
-        administration.set_roles(account.id, &current).await.expect("an account");
+        administration
+            .set_roles(account.id, &current, crate::occasion_now)
+            .await
+            .expect("an account");
         assert_admitted_by_role::<R>(&ask(&service, &token).await, &roles);
     }
 
@@ -164,13 +171,49 @@ pub async fn guarded_by_account<R: Route>() {
     refused(&token, "a disabled account").await;
 }
 
+/// Checks that `R` admits callers by their accounts, and only if they have authenticated recently.
+///
+/// In addition to everything that [`guarded_by_account`] checks, `R` must refuse a session whose user authenticated
+/// too long ago, after it has checked the role.
+///
+/// # Panics
+/// When one of the checks fails.
+pub async fn guarded_by_fresh_session<R: Route>() {
+    const MAX_AGE: i64 = 60;
+    guarded_by_account::<R>().await;
+    let stack = Stack::start().await;
+    let seconds = MAX_AGE.to_string();
+    let env = stack.env_with(&[("FRESH_SECONDS", &seconds)]);
+    let service = Service::<R>::open(&env, &stack.world()).await.expect("a complete environment");
+    let now = SystemClock.now();
+    for (n, roles) in role_sets().into_iter().enumerate() {
+        let user = NewUser { username: &format!("user-{n}"), email: None, roles: &roles };
+        let account = stack.user(user).await;
+        let begun = |seconds| now - SignedDuration::from_secs(seconds);
+        let stale = stack.sign_in_at(&account, begun(MAX_AGE + 1)).await;
+        let answer = ask(&service, &stale).await;
+        if admits::<R>(&roles) {
+            let code = "insufficient_user_authentication";
+            assert_problem(&answer, 401, code, &format!("{roles:?}"));
+            assert_eq!(body(&answer)["max_age"], MAX_AGE);
+            let challenge = challenge(&answer).unwrap_or_default();
+            let expected = format!(r#"error="{code}", max_age={MAX_AGE}"#);
+            assert!(challenge.contains(&expected), "{challenge}");
+        } else {
+            assert_admitted_by_role::<R>(&answer, &roles);
+        }
+        let fresh = stack.sign_in_at(&account, SystemClock.now()).await;
+        assert_admitted_by_role::<R>(&ask(&service, &fresh).await, &roles);
+    }
+}
+
 /// Ends the session of an access token.
 async fn end(stack: &Stack, claims: &Value) {
     let id = |name: &str| claims[name].as_str().expect("an id");
     let user = id("sub").parse().expect("a user's id");
     let session = id("sid").parse().expect("a session's id");
     store::Endings::new(&stack.users(), stack.client())
-        .end(user, session)
+        .end(user, session, &crate::occasion(SystemClock.now()))
         .await
         .expect("the session ends");
     let accounts = store::Accounts::new(&stack.users(), stack.client());

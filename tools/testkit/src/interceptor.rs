@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::faults::remove_conditions;
 use crate::{Fault, Stack};
 
 type Action = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -120,6 +121,23 @@ impl Interceptor {
         *locked(&self.script) = Script { choose: Some(Box::new(choose)), ..Script::default() };
     }
 
+    /// Injects into each later call the fault that `choose` returns for it, and keeps the recorded calls.
+    pub fn also_fail_when(&self, choose: impl Fn(&Call) -> Fault + Send + Sync + 'static) {
+        locked(&self.script).choose = Some(Box::new(choose));
+    }
+
+    /// Waits until the first `count` calls since the last reset have been answered, even if the function no longer waits
+    /// for them.
+    pub async fn answered(&self, count: usize) {
+        let in_progress = || {
+            let script = locked(&self.script);
+            script.in_progress.iter().take(count).any(|call| call.strong_count() > 0)
+        };
+        while in_progress() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// All calls since the last reset.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
@@ -130,9 +148,10 @@ impl Interceptor {
 /// Serves one call and closes the connection.
 async fn serve(mut client: TcpStream, database: &str, script: &Mutex<Script>) -> io::Result<()> {
     let Some((head, body)) = request(&mut client).await? else { return Ok(()) };
+    let request_json: Value = serde_json::from_slice(&body).expect("a request of the SDK is JSON");
     let call = Call {
         operation: header(&head, "x-amz-target").rsplit('.').next().unwrap_or_default().to_owned(),
-        body: serde_json::from_slice(&body).expect("a request of the SDK is JSON"),
+        body: request_json.clone(),
     };
     let answered = Arc::new(());
     let (fault, action, earlier) = {
@@ -166,6 +185,16 @@ async fn serve(mut client: TcpStream, database: &str, script: &Mutex<Script>) ->
             "500 Internal Server Error",
             r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError"}"#,
         ),
+        Fault::Throttled => canned(
+            "400 Bad Request",
+            r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException"}"#,
+        ),
+        Fault::Unconditional => {
+            let mut request = request_json;
+            remove_conditions(&mut request);
+            let request = request.to_string();
+            forward(&with_length(&head, request.len()), request.as_bytes(), database).await?
+        }
         other => panic!("only a client with `Faults` can inject {other:?}"),
     };
     client.write_all(&answer).await
@@ -193,6 +222,14 @@ fn header<'a>(head: &'a str, name: &str) -> &'a str {
     let lines = head.lines().filter_map(|line| line.split_once(':'));
     let mut values = lines.filter(|(of, _)| of.eq_ignore_ascii_case(name));
     values.next().map_or("", |(_, value)| value.trim())
+}
+
+/// Replaces the length of the body.
+fn with_length(head: &str, length: usize) -> String {
+    let is_length = |line: &&str| line.to_ascii_lowercase().starts_with("content-length:");
+    let lines = head.lines().filter(|line| !is_length(line));
+    let length = format!("content-length: {length}");
+    lines.chain([length.as_str()]).collect::<Vec<_>>().join("\r\n")
 }
 
 /// Forwards a request to the database and adds `connection: close` to its answer.

@@ -8,6 +8,7 @@
 mod answers;
 mod aws;
 mod clock;
+mod cognito;
 mod concurrent_event;
 mod corpora;
 mod email_service;
@@ -26,6 +27,7 @@ mod stack;
 pub use answers::{body, claims, readable, status, token_header};
 pub use aws::Aws;
 pub use clock::TestClock;
+pub use cognito::Cognito;
 pub use concurrent_event::ConcurrentEvent;
 pub use corpora::{json_test_suite, naughty_strings};
 pub use email_service::EmailService;
@@ -35,9 +37,9 @@ pub use events::{
 };
 pub use faults::{Fault, Faults};
 pub use forge::{BadToken, Forge, decode, encode, encode_json};
-pub use guarded::{guarded_by_account, guarded_by_token};
+pub use guarded::{guarded_by_account, guarded_by_fresh_session, guarded_by_token};
 pub use interceptor::{Call, Interceptor};
 pub use mails::{Received, deliver, mails_in};
 pub use random::SeededRandom;
 pub use secrets_manager::SecretsManager;
-pub use stack::{AUDIENCE, ISSUER, LINK_BASE, NewUser, PASSWORD, Stack};
+pub use stack::{AUDIENCE, ISSUER, LINK_BASE, NewUser, PASSWORD, Stack, occasion, occasion_now};

@@ -490,6 +490,17 @@ fn dynamodb(operation: &str, body: &Value) -> Option<Needed> {
         let context = [("dynamodb:LeadingKeys", BTreeSet::from([kind]))];
         Some((format!("dynamodb:{operation}"), table, context.into()))
     };
+    if operation == "BatchGetItem" {
+        let tables = body["RequestItems"].as_object()?.iter();
+        let keys = tables.flat_map(|(table, read)| {
+            let keys = read["Keys"].as_array().into_iter().flatten();
+            keys.map(move |key| one("GetItem", &json!({"TableName": table, "Key": key})))
+        });
+        let needed = keys.map(|needed| {
+            needed.map(|(_, table, context)| ("dynamodb:BatchGetItem".to_owned(), table, context))
+        });
+        return needed.collect();
+    }
     if operation != "TransactWriteItems" {
         return Some(vec![one(operation, body)?]);
     }
@@ -576,6 +587,22 @@ mod tests {
         assert!(authorizations("my-stack", &scan).is_err());
         let queue = call("sqs", "AmazonSQS.SendMessage", &json!({}));
         assert!(authorizations("my-stack", &queue).is_err());
+    }
+
+    #[test]
+    fn a_batch_needs_a_grant_on_every_kind_of_item() {
+        let key = |pk: &str| json!({"pk": {"S": pk}, "sk": {"S": "ACCOUNT"}});
+        let keys = [key("USER#1"), key("USER#2"), key("OTHER#1")];
+        let batch = json!({"RequestItems": {"my-stack-Users-1": {"Keys": keys}}});
+        let batch = call("dynamodb", "DynamoDB_20120810.BatchGetItem", &batch);
+        let needed = authorizations("my-stack", &batch).unwrap();
+        let kinds: Vec<_> = needed
+            .iter()
+            .map(|needed| (needed.action.as_str(), needed.context["dynamodb:LeadingKeys"].clone()))
+            .collect();
+        let expected = ["OTHER#", "USER#"]
+            .map(|kind| ("dynamodb:BatchGetItem", BTreeSet::from([kind.to_owned()])));
+        assert_eq!(kinds, expected);
     }
 
     #[test]

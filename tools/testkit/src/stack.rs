@@ -8,9 +8,12 @@ use auth::AccountCheck;
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo::Client;
 use dynoxide::Database;
+use events::{Occasion, Origin};
 use identity::{
-    Account, Email, EmailStanding, Role, Roles, SessionEpoch, SessionId, UserId, Username,
+    Account, Email, EmailStanding, EventId, Method, NameTagger, Role, Roles, SessionEpoch,
+    SessionId, UniqueName, UserId, Username,
 };
+use jiff::Timestamp;
 use keys::KeysTable;
 use passwords::{Hasher, Password};
 use peppers::Peppers;
@@ -105,6 +108,18 @@ pub struct NewUser<'a> {
     pub email: Option<&'a str>,
     /// The initial roles.
     pub roles: &'a [Role],
+}
+
+/// A request of an account's owner at this moment, with no origin.
+#[must_use]
+pub fn occasion_now() -> Occasion {
+    occasion(SystemClock.now())
+}
+
+/// A request of an account's owner at `now`, with no origin.
+#[must_use]
+pub fn occasion(now: Timestamp) -> Occasion {
+    Occasion::new(now, &SystemRandom, Origin::default())
 }
 
 impl Stack {
@@ -238,8 +253,17 @@ impl Stack {
     /// An event for the mailer with all emails that have been requested so far, even those already sent.
     #[must_use]
     pub fn mailer_event(&self) -> Value {
-        let mailer = self.template.function("mailer").expect("a mailer");
-        let accepted = |record: &Value| mailer.streams.iter().any(|source| source.takes(record));
+        self.stream_event("mailer")
+    }
+
+    /// The event with which the stream delivers all its records so far that the filters of `function` select.
+    ///
+    /// # Panics
+    /// When the template has no such function.
+    #[must_use]
+    pub fn stream_event(&self, function: &str) -> Value {
+        let function = self.template.function(function).expect("a function of the template");
+        let accepted = |record: &Value| function.streams.iter().any(|source| source.takes(record));
         let records: Vec<_> = self.stream_records().into_iter().filter(accepted).collect();
         json!({ "Records": records })
     }
@@ -354,9 +378,11 @@ impl Stack {
             id: SessionId::new(&SystemRandom),
             epoch,
             created_at: now,
+            methods: Method::Password.into(),
             pepper: self.peppers.current(peppers::Purpose::RefreshToken, now).id().to_owned(),
             user_agent: Some("curl/8.14.1".to_owned()),
             network: None,
+            event: EventId::new(now, &SystemRandom),
         }
     }
 
@@ -408,9 +434,10 @@ impl Stack {
             password: hash.into_stored(),
             created_at: now,
             invite: None,
+            occasion: occasion(now),
         };
         let registrations = Registrations::new(&self.users(), self.client());
-        registrations.create(account).await.expect("a new account")
+        registrations.create(account, &self.peppers).await.expect("a new account")
     }
 
     /// Confirms the address of an account, as if its owner had followed the link, and returns the changed
@@ -431,6 +458,23 @@ impl Stack {
             .await
             .expect("an account with an address");
         Account { email_standing: EmailStanding::Verified, ..account.clone() }
+    }
+
+    /// Stores a tombstone, as if an account with this name had been deleted.
+    ///
+    /// # Panics
+    /// When the table cannot be written.
+    pub async fn bury(&self, name: UniqueName<'_>, until: Timestamp) {
+        let tag = self.peppers.tag(name, SystemClock.now());
+        self.client()
+            .put_item()
+            .table_name("UsersTable")
+            .item("pk", AttributeValue::S(format!("TOMBSTONE#{tag}")))
+            .item("sk", AttributeValue::S("TOMBSTONE".to_owned()))
+            .item("expires_at", AttributeValue::N(until.as_second().to_string()))
+            .send()
+            .await
+            .expect("a table that can be written");
     }
 
     /// Disables an account but keeps its sessions.
@@ -463,11 +507,19 @@ impl Stack {
     /// # Panics
     /// When the session cannot begin.
     pub async fn sign_in(&self, account: &Account) -> String {
-        let now = SystemClock.now();
-        let session = self.new_session(account.epoch);
+        self.sign_in_at(account, SystemClock.now()).await
+    }
+
+    /// Begins a session as if the user had signed in at `begun`, and returns a new access token for it.
+    ///
+    /// # Panics
+    /// When the session cannot begin.
+    pub async fn sign_in_at(&self, account: &Account, begun: Timestamp) -> String {
+        let session = NewSession { created_at: begun, ..self.new_session(account.epoch) };
         let id = session.id;
         self.logins().begin(account.id, session, &[]).await.expect("a session");
-        let mut claims = Forge::claims(now, &account.roles);
+        let mut claims = Forge::claims(SystemClock.now(), &account.roles);
+        claims["auth_time"] = json!(begun.as_second());
         claims["sub"] = json!(account.id);
         claims["sid"] = json!(id);
         claims["ver"] = json!(account.epoch);

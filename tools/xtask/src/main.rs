@@ -24,7 +24,7 @@ const fn entry(tool: &'static str, command: &'static str, about: &'static str) -
 }
 
 /// All commands. A test compares them with the commands of the tools.
-const ENTRIES: [Entry; 14] = [
+const ENTRIES: [Entry; 15] = [
     entry(
         "local",
         "dev",
@@ -35,6 +35,7 @@ const ENTRIES: [Entry; 14] = [
         "admin",
         "Create and administer accounts in a local database or a deployed stack",
     ),
+    entry("operate", "users", "List, find, delete, import and export accounts"),
     entry("operate", "keys", "List, rotate and revoke signing keys, and add peppers"),
     entry("operate", "sessions", "End the sessions of all accounts"),
     entry("operate", "passwords", "Build and query the breached-password filter"),

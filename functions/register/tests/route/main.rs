@@ -10,7 +10,9 @@ mod verification;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use process::Env;
+use identity::{CanonicalName, UniqueName};
+use jiff::SignedDuration;
+use process::{Clock, Env, SystemClock};
 use register::RegisterRoute;
 use serde_json::{Value, json};
 use testkit::{Fault, Interceptor, Stack, body, event, events_of, json_request, readable, status};
@@ -58,11 +60,15 @@ impl Bench {
         (status(&answer), codes)
     }
 
-    /// The number of items other than counters.
+    /// The number of items other than counters and events: for each account, one for the account, the password, each
+    /// claimed name, and the list of all accounts.
     async fn items(&self) -> usize {
-        let scanned = self.stack.client().scan().table_name("UsersTable").send().await.unwrap();
-        let counter = |pk: &str| pk.starts_with("COUNTER#");
-        scanned.items().iter().filter(|item| !counter(item["pk"].as_s().unwrap())).count()
+        let items = self.stack.items().await;
+        let others = items.iter().filter(|item| {
+            let [pk, sk] = ["pk", "sk"].map(|name| item[name].as_s().unwrap());
+            !pk.starts_with("COUNTER#") && !sk.starts_with("EVENT#")
+        });
+        others.count()
     }
 }
 
@@ -80,7 +86,7 @@ async fn every_event_file_gets_its_recorded_answer() {
         let bench = Bench::start().await;
         let answer = answer(&bench.route, event(event_json)).await;
         insta::assert_json_snapshot!(name.clone(), readable(&answer));
-        let stored = if status(&answer) == 201 { 4 } else { 0 };
+        let stored = if status(&answer) == 201 { 5 } else { 0 };
         assert_eq!(bench.items().await, stored, "{name}");
     }
 }
@@ -95,8 +101,31 @@ async fn a_taken_name_or_address_is_reported_and_stores_nothing() {
     insta::assert_json_snapshot!("a taken name", readable(&again));
     let again = bench.ask(full("otheruser", "T@EXAMPLE.com")).await;
     insta::assert_json_snapshot!("a taken address", readable(&again));
-    assert_eq!(bench.items().await, 4);
+    assert_eq!(bench.items().await, 5);
     assert_eq!(bench.outcome(full("otheruser", "other@example.com")).await, registered());
+}
+
+#[tokio::test]
+async fn names_of_a_deleted_account_get_the_same_answer_as_taken_ones() {
+    let bench = Bench::start().await;
+    let until = SystemClock.now() + SignedDuration::from_hours(1);
+    let [name, address] = ["deleted", "d@example.com"].map(CanonicalName::of_unchecked);
+    for name in [UniqueName::Username(&name), UniqueName::Email(&address)] {
+        bench.stack.bury(name, until).await;
+    }
+    let full =
+        |name: &str, email: &str| json!({"username": name, "password": PASSWORD, "email": email});
+    assert_eq!(bench.outcome(full("taken", "t@example.com")).await, registered());
+    let before = bench.items().await;
+    for (deleted, taken) in [
+        (full("Deleted", "other@example.com"), full("taken", "other@example.com")),
+        (full("otheruser", "D@example.com"), full("otheruser", "t@example.com")),
+    ] {
+        let (deleted, taken) = (bench.ask(deleted).await, bench.ask(taken).await);
+        assert_eq!(status(&deleted), 409);
+        assert_eq!(readable(&deleted), readable(&taken));
+    }
+    assert_eq!(bench.items().await, before);
 }
 
 #[tokio::test]
@@ -115,7 +144,7 @@ async fn registrations_from_one_network_are_limited() {
     );
     let wait: u64 = throttled.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((590..=601).contains(&wait), "until the window ends: {wait}");
-    assert_eq!(bench.items().await, 6, "nothing is stored");
+    assert_eq!(bench.items().await, 8, "nothing is stored");
 }
 
 #[tokio::test]
@@ -189,7 +218,7 @@ async fn an_email_that_cannot_be_requested_does_not_prevent_the_registration() {
     let registration =
         json!({"username": "testuser", "password": PASSWORD, "email": "a@example.com"});
     assert_eq!(status(&bench.ask(registration.clone()).await), 202);
-    assert_eq!(bench.items().await, 3);
+    assert_eq!(bench.items().await, 4);
     assert_eq!(
         bench.outcome(registration).await,
         refused(409, &["already_exists"]),

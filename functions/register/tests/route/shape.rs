@@ -40,7 +40,7 @@ async fn missing_and_mistyped_members_are_named() {
     let mut body = whole;
     body["email"] = Value::Null;
     assert_eq!(bench.outcome(body).await, registered());
-    assert_eq!(bench.items().await, 3);
+    assert_eq!(bench.items().await, 4);
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! Tests `EMAIL_VERIFICATION=required`: an address becomes usable once it is verified.
 
 use email_verify::EmailVerifyRoute;
+use identity::{CanonicalName, UniqueName};
+use jiff::SignedDuration;
 use login::LoginRoute;
 use mailer::MailerFunction;
+use process::{Clock, SystemClock};
 use serde_json::{Value, json};
 use testkit::{NewUser, body, deliver, json_request, readable, status};
 use web::{Service, World, answer};
@@ -54,8 +57,9 @@ async fn neither_answer_nor_table_reveals_whether_an_address_is_taken() {
     let taken = bench.ask(registration("second", "taken@example.com")).await;
     assert_eq!(readable(&free), readable(&taken));
     assert_eq!(status(&taken), 202);
-    // The new items: the account, the name, the password, the email, and the counters of the address.
-    assert_eq!(bench.stack.items().await.len(), before + 7);
+    // The new items: the account, the name, the password, the entry in the list of all accounts, the event, the email,
+    // and the counters of the address.
+    assert_eq!(bench.stack.items().await.len(), before + 9);
     let mails = deliver::<MailerFunction>(&bench.stack).await;
     let to: Vec<_> = mails.iter().map(|mail| mail.to.as_str()).collect();
     assert_eq!(to, ["free@example.com", "Taken@example.com"]);
@@ -66,6 +70,23 @@ async fn neither_answer_nor_table_reveals_whether_an_address_is_taken() {
     // Unlike a taken address, a taken name is refused.
     let answer = bench.ask(registration("owner", "other@example.com")).await;
     assert_eq!((status(&answer), &body(&answer)["code"]), (409, &json!("already_exists")));
+}
+
+/// Neither the answer nor an email reveals that an account with this address has been deleted.
+#[tokio::test]
+async fn the_address_of_a_deleted_account_gets_the_same_answer_as_a_taken_one() {
+    let bench = bench().await;
+    let until = SystemClock.now() + SignedDuration::from_hours(1);
+    let address = CanonicalName::of_unchecked("d@example.com");
+    bench.stack.bury(UniqueName::Email(&address), until).await;
+    let free = bench.ask(registration("first", "free@example.com")).await;
+    let deleted = bench.ask(registration("second", "D@example.com")).await;
+    assert_eq!(readable(&free), readable(&deleted));
+    assert_eq!(status(&deleted), 202);
+    let mails = deliver::<MailerFunction>(&bench.stack).await;
+    let to: Vec<_> = mails.iter().map(|mail| mail.to.as_str()).collect();
+    assert_eq!(to, ["free@example.com"]);
+    assert_eq!(login(&bench, "username", "second").await, 200);
 }
 
 /// If two accounts register with the same address, the first to confirm the address gets it, even if it registered

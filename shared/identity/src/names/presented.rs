@@ -14,6 +14,15 @@ pub enum Presented {
 }
 
 impl Presented {
+    /// The name in its canonical form, or the text that cannot be a name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Username(name) | Self::Email(name) => name.as_str(),
+            Self::Impossible(text) => text,
+        }
+    }
+
     /// Parses a username, ignoring surrounding white space, which keyboards and forms add. Text that contains `@`
     /// in any width is parsed as an address: forms with a single field send addresses as usernames, and no
     /// username contains `@`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use auth::{TokenRules, Verifier};
-use identity::{Role, SessionId};
+use identity::{Authentication, Method, Role, SessionId};
 use issuer::{Issuer, SessionGrant};
 use keys::TableKeys;
 use process::{Clock, SystemRandom, World};
@@ -260,7 +260,7 @@ async fn end_to_end_functions_issue_valid_tokens_with_both_secrets() {
             account: &account,
             session: SessionId::new(&SystemRandom),
             epoch: account.epoch,
-            auth_time: bench.now(),
+            authentication: &Authentication { at: bench.now(), methods: Method::Password.into() },
             counter: 0,
             pepper: ready.pepper(),
             ends_at: bench.now() + seconds(3600),

@@ -89,7 +89,7 @@ async fn a_rotation_killed_after_any_request_can_be_completed() {
     let writes = writes(&operations);
     println!("{writes:?} of {operations:?}");
     let names: Vec<_> = writes.iter().map(|(_, name)| *name).collect();
-    assert_eq!(names, ["UpdateItem", "UpdateItem"]);
+    assert_eq!(names, ["TransactWriteItems", "TransactWriteItems"]);
     for request in 0..=operations.len() {
         for by in [ContinuedBy::SecretsManager, ContinuedBy::Operator] {
             kill_after(&bench, request, by).await;

@@ -123,7 +123,7 @@ async fn an_interrupted_revocation_is_completed_first() {
     // Restore the table, as if the process had been stopped before publishing.
     bench.forget_table().await;
     let empty = bench.record().await;
-    bench.table().publish(&empty, &before.keys, &before.version).await.unwrap();
+    bench.table().publish(&empty, &before.keys, &before.version, None).await.unwrap();
     assert!(bench.states().await.contains_key(&leaked));
     let later = bench.rotation().step(Step::CreateSecret, &token(1)).await;
     assert!(matches!(later, Err(RotationError::TooEarly { .. })), "{later:?}");

@@ -1,7 +1,7 @@
 //! A model of the stored sessions, with which the tests compare `store`. Both judge tokens with
 //! [`store::Chain::judge`].
 
-use identity::{SessionEpoch, SessionId};
+use identity::{Authentication, Method, SessionEpoch, SessionId};
 use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -42,7 +42,7 @@ pub(crate) struct Model {
 pub(crate) enum Answer {
     /// The transition has no result.
     Done,
-    Begun(Session),
+    Begun(Box<Session>),
     Refreshed(Refreshed),
     /// Whether the session existed.
     Ended(bool),
@@ -149,6 +149,10 @@ impl Model {
             epoch,
             chain: Chain::NEW,
             pepper: PEPPER.to_owned(),
+            authentication: Authentication {
+                at: whole_second(now),
+                methods: Method::Password.into(),
+            },
             user_agent: None,
             network: None,
         };
@@ -281,7 +285,7 @@ impl ReferenceStateMachine for Model {
     fn apply(mut model: Self, transition: &Transition) -> Self {
         model.answer = match transition {
             // Every attempt at a login writes and removes the same sessions, so faults have no effect.
-            Transition::Login { .. } => Answer::Begun(model.login()),
+            Transition::Login { .. } => Answer::Begun(Box::new(model.login())),
             Transition::Refresh { session, token, pepper, faults } => {
                 let mut faults = faults.iter().copied();
                 let presented = token.counter(model.counter(*session));
@@ -292,17 +296,12 @@ impl ReferenceStateMachine for Model {
                 }
                 Answer::Refreshed(refreshed)
             }
-            Transition::Logout { session, faults } => {
-                // If the session is absent after an attempt with an unknown outcome, that attempt may have ended it.
-                let mut tried = faults.iter().take_while(|fault| **fault != Fault::None);
-                let unknown = tried.any(|fault| *fault != Fault::Throttled);
-                let mut faults = faults.iter().copied();
-                let end = || model.sessions[*session].take().is_some();
-                Answer::Ended(attempts(&mut faults, end) || unknown)
+            // A logout and a raise are transactions. All attempts have the same token, so they are carried out once.
+            Transition::Logout { session, .. } => {
+                Answer::Ended(model.sessions[*session].take().is_some())
             }
-            Transition::Raise { faults } => {
-                let mut faults = faults.iter().copied();
-                attempts(&mut faults, || model.epoch = model.epoch.next());
+            Transition::Raise { .. } => {
+                model.epoch = model.epoch.next();
                 Answer::Done
             }
             Transition::Wait(time) => {

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use dynamo::Client;
-use identity::{MailId, Presented, Role, Roles, StoredHash, UserId, Username};
+use identity::{EventId, MailId, Method, Presented, Role, Roles, StoredHash, UserId, Username};
 use process::{Clock, Env, SystemClock, SystemRandom};
 use proptest_state_machine::StateMachineTest;
 use store::{
@@ -141,28 +141,37 @@ impl Real {
                     id: session_id(self.before.sessions.len()),
                     epoch: account.epoch,
                     created_at: model.now,
+                    methods: Method::Password.into(),
                     pepper: PEPPER.to_owned(),
                     user_agent: None,
                     network: None,
+                    event: EventId::new(model.now, &SystemRandom),
                 };
                 inject(faults);
-                Answer::Begun(self.logins.begin(user, session, &before).await.unwrap())
+                let begun = self.logins.begin(user, session, &before).await.unwrap();
+                Answer::Begun(Box::new(begun))
             }
             Transition::Refresh { session, token, pepper, faults } => {
                 let counter = token.counter(self.before.counter(*session));
                 let session = session_id(*session);
                 let notice = MailId::new(SystemClock.now(), &SystemRandom);
-                let rotation = Rotation { user, session, counter, pepper, notice };
+                let occasion = &testkit::occasion(model.now);
+                let rotation = Rotation { user, session, counter, pepper, notice, occasion };
                 inject(faults);
                 Answer::Refreshed(self.rotations.refresh(rotation, model.now).await.unwrap())
             }
             Transition::Logout { session, faults } => {
                 inject(faults);
-                Answer::Ended(self.endings.end(user, session_id(*session)).await.unwrap())
+                Answer::Ended(
+                    self.endings
+                        .end(user, session_id(*session), &testkit::occasion(model.now))
+                        .await
+                        .unwrap(),
+                )
             }
             Transition::Raise { faults } => {
                 inject(faults);
-                self.epochs.raise(user).await.unwrap();
+                self.epochs.raise(user, &testkit::occasion(model.now)).await.unwrap();
                 Answer::Done
             }
             Transition::Wait(_) => Answer::Done,
@@ -182,9 +191,10 @@ async fn register(stack: &Stack, model: &Model) -> UserId {
         password: StoredHash::new("a hash"),
         created_at: model.now,
         invite: None,
+        occasion: testkit::occasion(model.now),
     };
     let registrations = Registrations::new(&stack.users(), stack.client());
-    let account = registrations.create(account).await.unwrap();
+    let account = registrations.create(account, stack.peppers()).await.unwrap();
     assert_eq!(account.epoch, model.epoch);
     account.id
 }

@@ -2,7 +2,7 @@
 
 use auth::{AccountCheck, CheckError};
 use aws_sdk_dynamodb::types::AttributeValue;
-use identity::{SessionEpoch, SessionId};
+use identity::{Account, SessionEpoch, SessionId};
 use process::{Fault as _, FaultKind, SystemRandom};
 use store::Accounts;
 use testkit::{Fault, Faults, Stack};
@@ -16,7 +16,8 @@ async fn a_missing_account_or_session_is_reported_as_none() {
     let stranger = new_account("stranger", None).id;
     let session = stack.new_session(SessionEpoch::new(7));
     let sid = session.id;
-    stack.logins().begin(account.id, session, &[]).await.unwrap();
+    let begun = stack.logins().begin(account.id, session, &[]).await.unwrap();
+    let account = Account { last_login_at: Some(begun.created_at), ..account };
     let accounts = Accounts::new(&stack.users(), stack.client());
 
     let both = accounts.find(account.id, sid).await.unwrap();

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use process::{Clock, Fault as _, FaultKind, SystemClock, SystemRandom};
 use store::{
     Accounts, CODE_VALID_FOR, CodeRecord, Codes, DIGITS_TRIES, DigitsOf, Epochs, Hashes, Mail,
-    Mailings, NewMail, Notice, Redeemed, Resets, Verifications,
+    Mailings, NewMail, Notice, Redeemed, Resets, Stored, Verifications,
 };
 use testkit::{Fault, Faults, Stack};
 
@@ -40,7 +40,8 @@ impl Bench {
             pepper: "p".to_owned(),
             expires_at: self.now + CODE_VALID_FOR,
         };
-        Mailings::new(&self.stack.users(), self.stack.client()).store(&code).await.unwrap();
+        let mailings = Mailings::new(&self.stack.users(), self.stack.client());
+        assert_eq!(mailings.store(&code).await.unwrap(), Stored::Done);
         code
     }
 
@@ -57,13 +58,16 @@ impl Bench {
     async fn reset(&self, code: &CodeRecord, hash: &str) -> Redeemed {
         let resets = Resets::new(&self.stack.users(), self.stack.client());
         let (new, notice) = (StoredHash::new(hash), self.notice());
-        resets.reset(code, &self.account, new, Some(&notice), self.now).await.unwrap()
+        let occasion = testkit::occasion(self.now);
+        resets.reset(code, &self.account, new, Some(&notice), &occasion).await.unwrap()
     }
 
     async fn verify(&self, code: &CodeRecord, account: &Account) -> Redeemed {
         let verifications = Verifications::new(&self.stack.users(), self.stack.client());
         let notice = self.notice();
-        verifications.verify(code, account, Some(&notice), self.now).await.unwrap()
+        let occasion = testkit::occasion(self.now);
+        let peppers = self.stack.peppers();
+        verifications.verify(code, account, peppers, Some(&notice), &occasion).await.unwrap()
     }
 
     async fn hash(&self) -> String {
@@ -206,7 +210,10 @@ async fn race_to_reset(fault: Fault) -> usize {
         let (code, account, notice) = (code.clone(), bench.account.clone(), bench.notice());
         let (new, now) = (StoredHash::new(format!("hash {n}")), bench.now);
         tokio::spawn(async move {
-            resets.reset(&code, &account, new, Some(&notice), now).await.unwrap()
+            resets
+                .reset(&code, &account, new, Some(&notice), &testkit::occasion(now))
+                .await
+                .unwrap()
         })
     });
     let reset: Vec<_> = join_all(resets).await.into_iter().map(Result::unwrap).collect();
@@ -237,7 +244,7 @@ async fn a_reset_sets_the_password_and_ends_the_sessions_or_does_nothing() {
         assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("the hash of owner", 0));
     };
     let epochs = Epochs::new(&bench.stack.users(), bench.stack.client());
-    epochs.raise(bench.account.id).await.unwrap();
+    epochs.raise(bench.account.id, &testkit::occasion(bench.now)).await.unwrap();
     nothing(&bench).await;
     let bench = Bench { account: bench.current(bench.account.id).await, ..bench };
     bench.stack.disable(bench.account.id).await;
@@ -267,7 +274,10 @@ async fn a_retry_after_a_lost_answer_does_not_conflict_with_the_first_attempt() 
     let faults = Faults::script(&[Fault::LostAnswer]);
     let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
     let (new, notice) = (StoredHash::new("new"), bench.notice());
-    let reset = resets.reset(&code, &bench.account, new, Some(&notice), bench.now).await.unwrap();
+    let reset = resets
+        .reset(&code, &bench.account, new, Some(&notice), &testkit::occasion(bench.now))
+        .await
+        .unwrap();
     assert_eq!((reset, faults.requests()), (Redeemed::Done, 2));
 }
 
@@ -286,7 +296,9 @@ async fn a_change_that_may_have_happened_is_not_sent_again_without_its_notice() 
         let faults = Faults::script(&[first, transient, transient, transient, transient]);
         let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
         let (new, notice) = (StoredHash::new("new"), bench.notice());
-        let reset = resets.reset(&code, &bench.account, new, Some(&notice), bench.now).await;
+        let reset = resets
+            .reset(&code, &bench.account, new, Some(&notice), &testkit::occasion(bench.now))
+            .await;
         let kind = reset.map_err(|error| error.kind());
         assert_eq!((kind, faults.requests()), (Err(FaultKind::Unavailable), 5), "{first:?}");
     }
@@ -307,7 +319,9 @@ async fn a_change_that_has_not_happened_is_made_without_its_notice() {
         let faults = Faults::script(script);
         let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
         let (new, notice) = (StoredHash::new("new"), bench.notice());
-        let reset = resets.reset(&code, &bench.account, new, Some(&notice), bench.now).await;
+        let reset = resets
+            .reset(&code, &bench.account, new, Some(&notice), &testkit::occasion(bench.now))
+            .await;
         assert_eq!(reset.unwrap(), Redeemed::Done, "{script:?}");
         assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("new", 0), "{script:?}");
     }
@@ -367,9 +381,12 @@ async fn only_one_of_two_concurrent_claims_to_an_address_succeeds() {
         let code = CodeRecord { user: account.id, ..bench.mail(verify, "new@example.com").await };
         let verifications =
             Verifications::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
-        let now = bench.now;
+        let (peppers, now) = (bench.stack.peppers().clone(), bench.now);
         claims.push(tokio::spawn(async move {
-            verifications.verify(&code, &account, None, now).await.unwrap()
+            verifications
+                .verify(&code, &account, &peppers, None, &testkit::occasion(now))
+                .await
+                .unwrap()
         }));
     }
     let mut claimed: Vec<_> = join_all(claims).await.into_iter().map(Result::unwrap).collect();
@@ -390,7 +407,8 @@ async fn digits_confirm_an_address_only_for_the_account_that_requested_them() {
         user: second.id,
         ..mine.clone()
     };
-    Mailings::new(&bench.stack.users(), bench.stack.client()).store(&theirs).await.unwrap();
+    let mailings = Mailings::new(&bench.stack.users(), bench.stack.client());
+    assert_eq!(mailings.store(&theirs).await.unwrap(), Stored::Done);
     let tried = async |account: UserId| {
         let of = DigitsOf::Confirmation(account);
         bench.codes().try_digits(of, bench.now).await.unwrap().unwrap().mail()
@@ -417,7 +435,7 @@ async fn a_used_code_confirms_an_address_only_while_the_account_has_it() {
     assert!(confirmed(&code).await, "a used confirmation code does not expire");
     // Ending all sessions does not undo the confirmation.
     let epochs = Epochs::new(&bench.stack.users(), bench.stack.client());
-    epochs.raise(bench.account.id).await.unwrap();
+    epochs.raise(bench.account.id, &testkit::occasion(bench.now)).await.unwrap();
     assert!(confirmed(&code).await);
     // Confirming another address does undo it.
     let current = bench.current(bench.account.id).await;

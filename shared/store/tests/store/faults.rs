@@ -1,10 +1,10 @@
 //! Tests registrations while the database has faults.
 
 use process::FaultKind;
-use store::RegisterError;
+use store::{RegisterError, Registrations};
 use testkit::{Fault, Faults, Stack};
 
-use crate::{failure, faulty_registrations, keys, new_account, registrations};
+use crate::{Registering, failure, faulty_registrations, keys, new_account, registrations};
 
 #[tokio::test]
 async fn a_registration_is_retried_after_a_transient_fault() {
@@ -48,7 +48,8 @@ async fn a_missing_permission_is_an_internal_error_and_is_not_retried() {
 async fn a_missing_table_is_an_internal_error() {
     let stack = Stack::start().await;
     let elsewhere = store::Config::new("NoSuchTable");
-    let registrations = store::Registrations::new(&elsewhere, stack.client());
+    let elsewhere = Registrations::new(&elsewhere, stack.client());
+    let registrations = Registering { registrations: elsewhere, ..registrations(&stack) };
     let created = registrations.create(new_account("testuser", None)).await;
     assert_eq!(failure(created), Some(FaultKind::Internal));
 }
@@ -66,7 +67,7 @@ async fn a_lost_answer_does_not_take_the_name_from_its_owner() {
         let created = faulty_registrations(&stack, &faults).create(new).await;
         assert!(created.is_ok(), "{lost}: {created:?}");
         assert_eq!(faults.requests(), lost + 1);
-        assert_eq!(keys(&stack.client()).await.len(), 4 * lost);
+        assert_eq!(keys(&stack.client()).await.len(), 5 * lost);
     }
 }
 
@@ -77,7 +78,7 @@ async fn an_account_is_complete_even_if_no_answer_arrives() {
     let new = new_account("testuser", Some("t@example.com"));
     let created = faulty_registrations(&stack, &faults).create(new).await;
     assert_eq!(failure(created), Some(FaultKind::Unavailable));
-    assert_eq!(keys(&stack.client()).await.len(), 4);
+    assert_eq!(keys(&stack.client()).await.len(), 5);
 }
 
 #[tokio::test]

@@ -6,16 +6,22 @@
 mod accounts;
 mod administration;
 mod codes;
+mod deletions;
+mod events;
 mod faults;
+mod lists;
 mod logins;
 mod races;
 mod registrations;
 mod sessions;
+mod tombstones;
+mod transfers;
 
 use std::collections::BTreeSet;
 
 use dynamo::Client;
-use identity::{Email, Role, Roles, StoredHash, UserId, Username};
+use identity::{Account, Email, Role, Roles, StoredHash, UserId, Username};
+use peppers::Peppers;
 use process::{Clock, Fault, FaultKind, SystemClock, SystemRandom};
 use store::{NewAccount, NewEmail, RegisterError, Registrations};
 use testkit::{Faults, Stack};
@@ -31,25 +37,41 @@ fn new_account(username: &str, email: Option<&str>) -> NewAccount {
         password: StoredHash::new(format!("the hash of {username}")),
         created_at: now,
         invite: None,
+        occasion: testkit::occasion(now),
     }
 }
 
-fn registrations(stack: &Stack) -> Registrations {
-    Registrations::new(&stack.users(), stack.client())
+/// Creates accounts, with the peppers of a stack.
+#[derive(Clone)]
+struct Registering {
+    registrations: Registrations,
+    peppers: Peppers,
 }
 
-fn faulty_registrations(stack: &Stack, faults: &Faults) -> Registrations {
-    Registrations::new(&stack.users(), stack.faulty_client(faults))
+impl Registering {
+    async fn create(&self, new: NewAccount) -> Result<Account, RegisterError> {
+        self.registrations.create(new, &self.peppers).await
+    }
 }
 
-/// The keys of all stored items.
+fn registrations(stack: &Stack) -> Registering {
+    let registrations = Registrations::new(&stack.users(), stack.client());
+    Registering { registrations, peppers: stack.peppers().clone() }
+}
+
+fn faulty_registrations(stack: &Stack, faults: &Faults) -> Registering {
+    let registrations = Registrations::new(&stack.users(), stack.faulty_client(faults));
+    Registering { registrations, ..self::registrations(stack) }
+}
+
+/// The keys of all stored items except events.
 async fn keys(client: &Client) -> BTreeSet<String> {
     let scanned =
         client.scan().table_name("UsersTable").consistent_read(true).send().await.unwrap();
     let key = |item: &std::collections::HashMap<_, aws_sdk_dynamodb::types::AttributeValue>| {
         format!("{} {}", item["pk"].as_s().unwrap(), item["sk"].as_s().unwrap())
     };
-    scanned.items().iter().map(key).collect()
+    scanned.items().iter().map(key).filter(|key| !key.contains(" EVENT#")).collect()
 }
 
 /// The kind of a registration's failure. `None` if it succeeded.

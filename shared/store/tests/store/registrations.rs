@@ -21,6 +21,7 @@ async fn a_registration_stores_the_account_its_claims_and_its_password() {
     assert_eq!(account.epoch, SessionEpoch::FIRST);
     let expected = BTreeSet::from([
         format!("USER#{id} ACCOUNT"),
+        format!("LIST#ALL#{} {id}", id.to_string().chars().last().unwrap()),
         "USERNAME#strasse CLAIM".to_owned(),
         "USERNAME#strasse PASSWORD".to_owned(),
         "EMAIL#s@example.com CLAIM".to_owned(),
@@ -109,5 +110,5 @@ async fn names_and_addresses_do_not_conflict() {
     let registrations = registrations(&stack);
     registrations.create(new_account("example.com", Some("a@example.com"))).await.unwrap();
     registrations.create(new_account("a-example.com", Some("b@example.com"))).await.unwrap();
-    assert_eq!(keys(&stack.client()).await.len(), 8);
+    assert_eq!(keys(&stack.client()).await.len(), 10);
 }

@@ -1,15 +1,17 @@
 //! Tests that concurrency and faults never give a session two chains of tokens, and that session limits are enforced.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use events::Occasion;
 use futures_util::future::join_all;
-use identity::{Account, MailId, SessionId};
+use identity::{Account, Authentication, MailId, Method, Methods, SessionId};
 use jiff::SignedDuration;
 use process::{Clock, Env, SystemClock, SystemRandom};
 use store::{
     Endings, Grace, Judgement, Logins, Refreshed, Rotation, Rotations, Session, SessionLimits,
-    Sessions,
+    Sessions, StepUps,
 };
 use testkit::{Fault, Faults, Stack};
 use tokio::sync::Barrier;
@@ -20,6 +22,9 @@ struct Bench {
     stack: Stack,
     account: Account,
 }
+
+/// The request of every refresh.
+static OCCASION: LazyLock<Occasion> = LazyLock::new(|| testkit::occasion(SystemClock.now()));
 
 fn grace() -> Grace {
     Env::default().settings::<Grace>().unwrap()
@@ -48,7 +53,8 @@ impl Bench {
 
     fn rotation(&self, session: SessionId, counter: u64) -> Rotation<'static> {
         let notice = MailId::new(SystemClock.now(), &SystemRandom);
-        Rotation { user: self.account.id, session, counter, pepper: "p", notice }
+        let occasion = &*OCCASION;
+        Rotation { user: self.account.id, session, counter, pepper: "p", notice, occasion }
     }
 
     async fn stored(&self, id: SessionId) -> Option<Session> {
@@ -115,8 +121,9 @@ async fn a_logout_that_races_refreshes_ends_the_session() {
         });
         let endings = Endings::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
         let user = bench.account.id;
-        let logout =
-            tokio::spawn(async move { assert!(endings.end(user, session).await.unwrap()) });
+        let logout = tokio::spawn(async move {
+            assert!(endings.end(user, session, &testkit::occasion(now)).await.unwrap());
+        });
         for task in refreshes.collect::<Vec<_>>().into_iter().chain([logout]) {
             task.await.unwrap();
         }
@@ -232,7 +239,10 @@ async fn a_login_removes_invalid_sessions() {
     for _ in 0..3 {
         bench.begin().await;
     }
-    store::Epochs::new(&bench.stack.users(), bench.stack.client()).raise(user).await.unwrap();
+    store::Epochs::new(&bench.stack.users(), bench.stack.client())
+        .raise(user, &testkit::occasion(SystemClock.now()))
+        .await
+        .unwrap();
     let kept = bench.stack.new_session(bench.account.epoch.next());
     let before = logins.sessions(user).await.unwrap();
     let kept = logins.begin(user, kept, &before).await.unwrap().id;
@@ -249,4 +259,75 @@ fn a_database_operation_ends_within_the_grace_period() {
         assert!(grace.operation_deadline() < Duration::from_secs(seconds));
     }
     assert!(dynamo::OPERATION_DEADLINE < grace().duration().unsigned_abs());
+}
+
+/// Records a step-up in sessions that must not be stepped up. Returns how many of them changed.
+async fn wrongly_stepped_up(fault: Fault) -> usize {
+    let bench = Bench::start().await;
+    let now = SystemClock.now();
+    let (user, epoch) = (bench.account.id, bench.account.epoch);
+    // The step-up changes `auth_time`, which begins as the time of login.
+    let at = now + SignedDuration::from_secs(1);
+    let authentication = Authentication { at, methods: Method::Password.into() };
+    let ended = SessionId::new(&SystemRandom);
+    let past = AttributeValue::N(now.as_second().to_string());
+    let mut sessions = vec![ended];
+    for attribute in ["expires_at", "absolute_expires_at", "ver"] {
+        let session = bench.begin().await;
+        sessions.push(session);
+        bench
+            .stack
+            .client()
+            .update_item()
+            .table_name("UsersTable")
+            .key("pk", AttributeValue::S(format!("USER#{user}")))
+            .key("sk", AttributeValue::S(format!("SESSION#{session}")))
+            .update_expression("SET #name = :value")
+            .expression_attribute_names("#name", attribute)
+            .expression_attribute_values(":value", past.clone())
+            .send()
+            .await
+            .unwrap();
+    }
+    let mut changed = 0;
+    for session in sessions {
+        let client = bench.stack.faulty_client(&Faults::script(&[fault]));
+        let before = bench.stack.items().await;
+        let step_ups = StepUps::new(&bench.stack.users(), client);
+        let recorded = step_ups.record(user, session, epoch, &authentication).await;
+        let is_changed = bench.stack.items().await != before;
+        assert!(is_changed || matches!(recorded, Ok(None)), "{recorded:?}");
+        changed += usize::from(is_changed);
+    }
+    changed
+}
+
+#[tokio::test]
+async fn a_step_up_changes_no_session_that_has_ended() {
+    assert_eq!(wrongly_stepped_up(Fault::None).await, 0);
+}
+
+/// Without the condition, even a session that does not exist would be written.
+#[tokio::test]
+async fn without_the_condition_a_step_up_changes_ended_sessions() {
+    assert_eq!(wrongly_stepped_up(Fault::Unconditional).await, 4);
+}
+
+/// Each step-up was admitted before the other was recorded.
+#[tokio::test]
+async fn concurrent_step_ups_keep_each_others_methods() {
+    let bench = Bench::start().await;
+    let begun = bench.begin().await;
+    let step_ups = StepUps::new(&bench.stack.users(), bench.stack.client());
+    for (seconds, method) in [(60, Method::Otp), (61, Method::Possession)] {
+        let at = SystemClock.now() + SignedDuration::from_secs(seconds);
+        let methods = Methods::from(Method::Password).and(method);
+        let authentication = Authentication { at, methods };
+        let (user, epoch) = (bench.account.id, bench.account.epoch);
+        let session = step_ups.record(user, begun, epoch, &authentication).await.unwrap().unwrap();
+        assert_eq!(session.authentication.at.as_second(), at.as_second());
+        assert_eq!(bench.stored(begun).await.unwrap(), session);
+    }
+    let methods = Methods::from(Method::Password).and(Method::Otp).and(Method::Possession);
+    assert_eq!(bench.stored(begun).await.unwrap().authentication.methods, methods);
 }

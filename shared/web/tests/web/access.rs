@@ -1,14 +1,19 @@
 //! Which callers a route admits, and how it answers the others.
 
 use auth::LiveSession;
-use identity::{Account, EmailStanding, Role, Roles, SessionEpoch, Standing, UserId, Username};
+use identity::{
+    Account, Attributes, Authentication, EmailStanding, Method, Revision, Role, Roles,
+    SessionEpoch, Standing, UserId, Username,
+};
 use jiff::SignedDuration;
 use process::Clock;
 use serde_json::{Value, json};
 use testkit::{Forge, TestClock, bearer, event, header as with_header, without_token};
 use web::{EventResponse, Route, Service, answer, describe};
 
-use crate::routes::{ByAccount, ByAccountAdmin, ByToken, ByTokenAdmin, Finding};
+use crate::routes::{
+    ByAccount, ByAccountAdmin, ByFreshAccount, ByFreshAccountAdmin, ByToken, ByTokenAdmin, Finding,
+};
 use crate::{header, outcome, post};
 
 struct Bench {
@@ -43,13 +48,21 @@ impl Bench {
             created_at: self.clock.now(),
             standing: Standing::Active,
             epoch: SessionEpoch::new(1),
+            attributes: Attributes::default(),
+            revision: Revision::FIRST,
+            last_login_at: None,
         }
     }
 
     fn session(&self) -> LiveSession {
         LiveSession {
+            created_at: self.clock.now(),
             epoch: SessionEpoch::new(1),
             expires_at: self.clock.now() + SignedDuration::from_secs(1),
+            authentication: Authentication {
+                at: self.clock.now(),
+                methods: Method::Password.into(),
+            },
         }
     }
 
@@ -184,27 +197,59 @@ async fn a_checked_route_requires_an_active_account_and_a_live_session() {
     let bench = Bench::new(&[Role::User]);
     let account = bench.account(&[Role::User]);
     let session = bench.session();
-    let found = |account: &Account, session| Finding::Found(account.clone(), session);
-    assert_eq!(bench.checked(found(&account, session)).await, admitted());
+    let found =
+        |account: &Account, session: &LiveSession| Finding::Found(account.clone(), session.clone());
+    assert_eq!(bench.checked(found(&account, &session)).await, admitted());
 
     let disabled = Account { standing: Standing::Disabled, ..account.clone() };
     let of_next_epoch = Account { epoch: SessionEpoch::new(2), ..account.clone() };
-    let expired = LiveSession { expires_at: bench.clock.now(), ..session };
-    let of_earlier_epoch = LiveSession { epoch: SessionEpoch::new(0), ..session };
+    let expired = LiveSession { expires_at: bench.clock.now(), ..session.clone() };
+    let of_earlier_epoch = LiveSession { epoch: SessionEpoch::new(0), ..session.clone() };
+    let of_next = LiveSession { epoch: SessionEpoch::new(2), ..session.clone() };
     for (why, finding) in [
         ("no account", Finding::Nothing),
-        ("the account is disabled", found(&disabled, session)),
+        ("the account is disabled", found(&disabled, &session)),
         ("no session", Finding::AccountOnly(account.clone())),
-        ("the session has expired", found(&account, expired)),
-        ("the session has an earlier epoch", found(&account, of_earlier_epoch)),
-        (
-            "the token has an earlier epoch",
-            found(&of_next_epoch, LiveSession { epoch: SessionEpoch::new(2), ..session }),
-        ),
-        ("the token and the session have an earlier epoch", found(&of_next_epoch, session)),
+        ("the session has expired", found(&account, &expired)),
+        ("the session has an earlier epoch", found(&account, &of_earlier_epoch)),
+        ("the token has an earlier epoch", found(&of_next_epoch, &of_next)),
+        ("the token and the session have an earlier epoch", found(&of_next_epoch, &session)),
     ] {
         assert_eq!(bench.checked(finding).await, refused(401, "invalid_token"), "{why}");
     }
+}
+
+#[tokio::test]
+async fn a_fresh_route_requires_a_recent_authentication_after_everything_else() {
+    let bench = Bench::new(&[]);
+    let at = |seconds| Authentication {
+        at: bench.clock.now() - SignedDuration::from_secs(seconds),
+        methods: Method::Password.into(),
+    };
+    let session = |seconds| LiveSession { authentication: at(seconds), ..bench.session() };
+    let user = |seconds| Finding::Found(bench.account(&[Role::User]), session(seconds));
+    let route = |finding| ByFreshAccount::new(&bench.forge, &bench.clock, finding);
+    assert_eq!(outcome(&ask(&route(user(600)), &bench.token()).await), admitted());
+
+    let stale = ask(&route(user(601)), &bench.token()).await;
+    assert_eq!(outcome(&stale), refused(401, "insufficient_user_authentication"));
+    assert_eq!(testkit::body(&stale)["max_age"], 600);
+    assert_eq!(
+        header(&stale, "www-authenticate"),
+        Some(r#"Bearer realm="latchkey", error="insufficient_user_authentication", max_age=600"#)
+    );
+
+    let ended = LiveSession { expires_at: bench.clock.now(), ..session(601) };
+    let ended = Finding::Found(bench.account(&[Role::User]), ended);
+    let answer = ask(&route(ended), &bench.token()).await;
+    assert_eq!(outcome(&answer), refused(401, "invalid_token"));
+    let admins = ByFreshAccountAdmin::new(&bench.forge, &bench.clock, user(601));
+    let answer = ask(&admins, &bench.token()).await;
+    assert_eq!(outcome(&answer), refused(403, "insufficient_role"));
+    let admin = Finding::Found(bench.account(&[Role::Admin]), session(601));
+    let admins = ByFreshAccountAdmin::new(&bench.forge, &bench.clock, admin);
+    let answer = ask(&admins, &bench.token()).await;
+    assert_eq!(outcome(&answer), refused(401, "insufficient_user_authentication"));
 }
 
 #[tokio::test]
@@ -239,8 +284,18 @@ fn a_route_describes_its_access() {
         describe::<ByTokenAdmin>().access,
         describe::<ByAccount>().access,
         describe::<ByAccountAdmin>().access,
+        describe::<ByFreshAccount>().access,
+        describe::<ByFreshAccountAdmin>().access,
         describe::<crate::routes::Echo>().access,
     ];
-    let expected = ["by token", "by token, role admin", "checked", "checked, role admin", "anyone"];
+    let expected = [
+        "by token",
+        "by token, role admin",
+        "checked",
+        "checked, role admin",
+        "fresh",
+        "fresh, role admin",
+        "anyone",
+    ];
     assert_eq!(access, expected);
 }

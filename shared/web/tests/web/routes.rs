@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use auth::{AccountCheck, Caller, CheckError, CheckedCaller, Found, TokenRules, Verifier};
+use auth::{
+    AccountCheck, Caller, CheckError, CheckedCaller, Found, FreshCaller, MaxAge, TokenRules,
+    Verifier,
+};
 use identity::{Account, Admin, Anyone, SessionId, UserId};
 use lambda::EventHandler;
-use process::Clock;
+use process::{Clock, Env};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use testkit::{AUDIENCE, Forge, ISSUER, TestClock};
 use web::{
-    Access, AccountGate, Body, BootError, CheckedBy, Endpoint, Gate, Json, Message, NoBody,
-    NoContent, Problem, Public, Route, Service, TokenGate, World,
+    Access, AccountGate, Body, BootError, CheckedBy, Endpoint, FreshBy, Gate, Json, Message,
+    NoBody, NoContent, Problem, Public, Route, Service, TokenGate, World,
 };
 
 /// Answers with the body of the request.
@@ -143,6 +146,10 @@ impl AccountGate for TestGate {
     fn accounts(&self) -> &Finding {
         &self.finding
     }
+
+    fn max_age(&self) -> MaxAge {
+        Env::default().settings().expect("a default")
+    }
 }
 
 /// A guarded route with the access `A`. A 204 shows that the handler was reached.
@@ -176,15 +183,19 @@ impl<A: Access<Gate = TestGate>> Route for Guarded<A> {
 
 type TokenOnly<R> = web::ByToken<TestGate, R>;
 type Checked<R> = CheckedBy<TestGate, R>;
+type Fresh<R> = FreshBy<TestGate, R>;
 
 pub(crate) type ByToken = Guarded<TokenOnly<Anyone>>;
 pub(crate) type ByTokenAdmin = Guarded<TokenOnly<Admin>>;
 pub(crate) type ByAccount = Guarded<Checked<Anyone>>;
 pub(crate) type ByAccountAdmin = Guarded<Checked<Admin>>;
+pub(crate) type ByFreshAccount = Guarded<Fresh<Anyone>>;
+pub(crate) type ByFreshAccountAdmin = Guarded<Fresh<Admin>>;
 
 /// The access type determines the type of the caller.
 const _: fn(<TokenOnly<Admin> as Access>::Caller) -> Caller<Admin> = |caller| caller;
 const _: fn(<Checked<Admin> as Access>::Caller) -> CheckedCaller<Admin> = |caller| caller;
+const _: fn(<Fresh<Admin> as Access>::Caller) -> FreshCaller<Admin> = |caller| caller;
 
 /// A route that reads no body.
 pub(crate) struct Bodiless;

@@ -59,6 +59,7 @@ async fn deployed_as_documented() {
     operations::the_authorizer_admits_a_valid_caller(&deployed).await;
     operations::a_further_session_ends_the_oldest(&deployed).await;
     operations::signed_in_users_may_act_from_unknown_networks(&deployed).await;
+    operations::the_mailer_completes_a_deletion(&deployed).await;
     account.begin("rare failures");
     operations::cause_rare_failures(&deployed).await;
     operations::registration_requires_an_invitation(&deployed).await;

@@ -74,7 +74,7 @@ pub(crate) async fn registration_requires_an_invitation(deployed: &Deployed<'_>)
     assert_eq!(register("uninvited").await, "403 invalid_invite");
 }
 
-/// A signed-in user changes the address and the password, each from an unknown network.
+/// A signed-in user changes the address, steps up and changes the password, each from an unknown network.
 pub(crate) async fn signed_in_users_may_act_from_unknown_networks(deployed: &Deployed<'_>) {
     let body =
         json!({"username": "traveler", "password": PASSWORD, "email": "t@travel.example.com"});
@@ -87,6 +87,7 @@ pub(crate) async fn signed_in_users_may_act_from_unknown_networks(deployed: &Dep
             json!({"password": PASSWORD, "new_email": "u@travel.example.com"}),
             202,
         ),
+        (79, "/auth/step-up", json!({"password": PASSWORD}), 200),
         (
             78,
             "/auth/password",
@@ -100,6 +101,63 @@ pub(crate) async fn signed_in_users_may_act_from_unknown_networks(deployed: &Dep
         let request = request.header("content-type", "application/json").body(body.to_string());
         assert_eq!(deployed.send(request).await.status, status, "{path}");
     }
+    assert_eq!(deployed.register("wanderer").await.status, 201);
+    let token = deployed.login("wanderer").await;
+    let elsewhere = std::net::Ipv4Addr::new(127, 0, 0, 80);
+    let delete = deployed.request_from(elsewhere, reqwest::Method::POST, "/auth/me/delete");
+    let delete = delete.header("authorization", format!("Bearer {token}"));
+    let body = json!({"password": PASSWORD}).to_string();
+    let delete = delete.header("content-type", "application/json").body(body);
+    assert_eq!(deployed.send(delete).await.status, 200);
+}
+
+/// The mailer deletes what an interrupted deletion has left.
+pub(crate) async fn the_mailer_completes_a_deletion(deployed: &Deployed<'_>) {
+    const USER: &str = "01a2032a-bf2a-7b1e-9e2d-c5564b50823e";
+    const MAIL: &str = "01a2032a-bf2a-7b1e-9e2d-c5564b50823d";
+    let account = deployed.account();
+    let table = deployed.output("UsersTableName");
+    let text = |value: &str| json!({ "S": value });
+    let key = |pk: String, sk: String| json!({"pk": text(&pk), "sk": text(&sk)});
+    let mut code = key(format!("CODE#{MAIL}"), "CODE".to_owned());
+    for (name, value) in [
+        ("purpose", text("email_verification")),
+        ("user_id", text(USER)),
+        ("ver", json!({"N": "1"})),
+        ("address", text("left@example.com")),
+        ("pepper", text("p")),
+    ] {
+        code[name] = value;
+    }
+    let mut remains = key(format!("OUTBOX#{USER}"), "REMAINS".to_owned());
+    remains["user_id"] = text(USER);
+    remains["known_under"] = json!({"L": [text("left")]});
+    let items = [
+        key(format!("USER#{USER}"), format!("SESSION#{MAIL}")),
+        key("KNOWN#left".to_owned(), "NETWORK#left".to_owned()),
+        key(format!("CODES#{USER}"), format!("CODE#{MAIL}")),
+        code,
+        // The last one invokes the mailer.
+        remains,
+    ];
+    for item in &items {
+        account.output(&format!("aws dynamodb put-item --table-name {table} --item '{item}'"));
+    }
+    let remaining = || {
+        let exists = |item: &&Value| {
+            let key = json!({"pk": item["pk"], "sk": item["sk"]});
+            let get = format!("aws dynamodb get-item --table-name {table} --key '{key}'");
+            account.output(&get).contains("Item")
+        };
+        items.iter().filter(exists).count()
+    };
+    let deleted = async {
+        while remaining() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_mins(3), deleted).await;
+    assert!(waited.is_ok(), "{} items remain", remaining());
 }
 
 /// Causes rare failures, so that each metric is written: throttled logins, a broken database, emails that SES

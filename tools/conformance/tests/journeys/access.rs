@@ -29,12 +29,14 @@ const PUBLIC: &[&str] = &[
     "POST /auth/register",
 ];
 
-/// The path with values for its parameters. `{sid}` is the caller's own session, if there is a caller.
+/// The path with values for its parameters. `{sid}` is the caller's own session, if there is a caller. No account has
+/// the `{id}`.
 fn filled(path: &str, token: Option<&str>) -> String {
     let own = token.map(|token| claims(token)["sid"].as_str().unwrap().to_owned());
     let sid = own.unwrap_or_else(|| "5f0c8a3e-2b1d-4c6f-9a7e-3d2b1c0f9e8d".to_owned());
     let filled = |part: &str| match part {
         "{sid}" => sid.clone(),
+        "{id}" => "01a2032a-bf2a-7b1e-9e2d-c5564b50823f".to_owned(),
         _ if part.starts_with('{') => "0".to_owned(),
         _ => part.to_owned(),
     };

@@ -1,6 +1,8 @@
 //! User journeys that run on the dev server and on a deployed stack.
 
 pub(crate) mod access;
+pub(crate) mod account;
+pub(crate) mod admin;
 mod client;
 pub(crate) mod mails;
 pub(crate) mod refresh;
@@ -43,6 +45,10 @@ macro_rules! journeys {
             access::access_matrix,
             access::every_bad_token_is_refused_by_every_route,
             access::a_token_is_accepted_only_in_the_authorization_header,
+            account::a_user_exports_and_deletes_the_account,
+            account::an_administrator_deletes_an_account,
+            admin::an_administrator_lists_and_shows_accounts,
+            admin::an_administrator_changes_an_account,
             mails::a_password_and_an_address_change_by_mail,
             mails::an_address_changes_only_after_confirmation,
             refresh::sessions_are_listed_and_ended_immediately,
@@ -50,6 +56,7 @@ macro_rules! journeys {
             refresh::disabling_and_enabling_by_command_take_effect_immediately,
             session::a_new_user_signs_in_and_becomes_an_admin,
             session::a_user_signs_in_by_address_and_sees_the_account,
+            session::a_user_steps_up,
         }
     };
 }

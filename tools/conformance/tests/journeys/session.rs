@@ -1,9 +1,10 @@
 //! New users register, sign in and call routes.
 
 use identity::Role;
+use reqwest::Method;
 use serde_json::json;
 
-use super::{PASSWORD, RunningApi};
+use super::{PASSWORD, RunningApi, Tokens};
 
 pub(crate) async fn a_new_user_signs_in_and_becomes_an_admin(server: &impl RunningApi) {
     let registration = json!({"username": "ada", "password": PASSWORD});
@@ -59,4 +60,23 @@ pub(crate) async fn a_user_signs_in_by_address_and_sees_the_account(server: &imp
     assert!(
         times.iter().all(|time| time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok())
     );
+}
+
+pub(crate) async fn a_user_steps_up(server: &impl RunningApi) {
+    assert_eq!(server.register("stepper").await.status, 201);
+    let tokens = server.sign_in("stepper").await;
+    let step_up = async |password: &str| {
+        let request = server.request(Method::POST, "/auth/step-up");
+        let request = request.header("authorization", format!("Bearer {}", tokens.access));
+        let body = json!({"password": password}).to_string();
+        server.send(request.header("content-type", "application/json").body(body)).await
+    };
+    assert_eq!(step_up("a walk by another river").await.short(), "403 wrong_password");
+    let stepped_up = Tokens::of(&step_up(PASSWORD).await);
+    assert_eq!(stepped_up.refresh, tokens.refresh, "the session does not rotate");
+    let [before, after] = [&tokens, &stepped_up].map(|tokens| testkit::claims(&tokens.access));
+    assert_eq!(before["sid"], after["sid"]);
+    assert_eq!((&after["acr"], &after["amr"]), (&json!("1"), &json!(["pwd"])));
+    let refreshed = Tokens::of(&server.refresh(&tokens.refresh).await);
+    assert_eq!(testkit::claims(&refreshed.access)["auth_time"], after["auth_time"]);
 }

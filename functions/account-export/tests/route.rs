@@ -1,0 +1,166 @@
+//! Tests `account-export` against an embedded DynamoDB, from the gateway's event to the answer.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+
+use account_export::AccountExportRoute;
+use identity::{Account, Role};
+use login::LoginRoute;
+use serde_json::{Value, json};
+use store::Hashes;
+use testkit::{
+    Fault, Interceptor, NewUser, PASSWORD, Stack, bearer, body, event, guarded_by_fresh_session,
+    json_body, load, status,
+};
+use web::{EventResponse, Route, Service, World, answer};
+
+async fn ask<R: Route>(stack: &Stack, request: Value) -> EventResponse {
+    let route = Box::pin(Service::<R>::open(&stack.env(), &World::system())).await.unwrap();
+    answer(&route, event(request)).await
+}
+
+/// Creates a user who signs in twice, and once with a wrong password. Returns the last access token.
+async fn user(stack: &Stack, username: &str) -> (Account, String) {
+    let email = format!("{username}@example.com");
+    let new = NewUser { username, email: Some(&email), roles: &[Role::User] };
+    let account = stack.user(new).await;
+    let login = |password: &str| {
+        json_body(load("login"), &json!({"username": username, "password": password}))
+    };
+    assert_eq!(status(&ask::<LoginRoute>(stack, login("a wrong password")).await), 401);
+    ask::<LoginRoute>(stack, login(PASSWORD)).await;
+    let tokens = body(&ask::<LoginRoute>(stack, login(PASSWORD)).await);
+    (account, tokens["access_token"].as_str().unwrap().to_owned())
+}
+
+async fn export(stack: &Stack, token: &str) -> Value {
+    let exported = ask::<AccountExportRoute>(stack, bearer(load("account-export"), token)).await;
+    assert_eq!(status(&exported), 200, "{exported:?}");
+    body(&exported)
+}
+
+#[tokio::test]
+async fn only_fresh_sessions_are_admitted() {
+    guarded_by_fresh_session::<AccountExportRoute>().await;
+}
+
+#[tokio::test]
+async fn an_export_has_the_documented_form() {
+    let stack = Stack::start().await;
+    let (account, token) = user(&stack, "testuser").await;
+    let mut export = export(&stack, &token).await;
+    assert_eq!(export["user"]["id"], json!(account.id));
+    redact(&mut export);
+    insta::assert_json_snapshot!(export);
+}
+
+/// Replaces values that differ from run to run.
+fn redact(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match name.as_str() {
+                    "id" | "sid" | "session_id" => *member = json!("(id)"),
+                    "at" | "exported_at" | "created_at" | "expires_at" | "last_used_at"
+                    | "last_login_at"
+                        if !member.is_null() =>
+                    {
+                        *member = json!("(time)");
+                    }
+                    _ => redact(member),
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(redact),
+        _ => {}
+    }
+}
+
+/// Compares the export with the tables: each session and event of the account, and nothing of other accounts.
+#[tokio::test]
+async fn an_export_contains_all_data_of_the_caller_and_nothing_of_others() {
+    let stack = Stack::start().await;
+    let (account, token) = user(&stack, "testuser").await;
+    let (other, _) = user(&stack, "otheruser").await;
+    let export = export(&stack, &token).await;
+    let items = stack.items().await;
+    let partition = format!("USER#{}", account.id);
+    let stored = |prefix: &str| -> BTreeSet<String> {
+        let own = items.iter().filter(|item| item["pk"].as_s().unwrap() == &partition);
+        let ids = own.filter_map(|item| item["sk"].as_s().unwrap().strip_prefix(prefix));
+        ids.map(str::to_owned).collect()
+    };
+    let exported = |list: &str, id: &str| -> BTreeSet<String> {
+        let rows = export[list].as_array().unwrap().iter();
+        rows.map(|row| row[id].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(stored("SESSION#").len(), 2);
+    assert_eq!(exported("sessions", "sid"), stored("SESSION#"));
+    assert!(stored("EVENT#").len() >= 4);
+    assert_eq!(exported("events", "id"), stored("EVENT#"));
+    assert_eq!(export["events"][0]["kind"], "exported");
+    // Every attribute of the account is exported, or is internal.
+    let item = items.iter().find(|item| {
+        item["pk"].as_s().unwrap() == &partition && item["sk"].as_s().unwrap() == "ACCOUNT"
+    });
+    let internal = ["pk", "sk", "ver", "password_ver", "revision"];
+    for name in item.unwrap().keys().filter(|name| !internal.contains(&name.as_str())) {
+        assert!(export["user"].get(name).is_some(), "{name} is not exported");
+    }
+    let text = export.to_string();
+    for foreign in [other.id.to_string(), "otheruser".to_owned()] {
+        assert!(!text.contains(&foreign), "{foreign}");
+    }
+}
+
+#[tokio::test]
+async fn an_export_contains_no_secret() {
+    let stack = Stack::start().await;
+    let (account, token) = user(&stack, "testuser").await;
+    let text = export(&stack, &token).await.to_string();
+    let hash = Hashes::new(&stack.users(), stack.client()).of(&account).await.unwrap().unwrap();
+    assert!(!text.contains(hash.expose()) && !text.contains("argon2"));
+    assert!(!text.contains(&token));
+    for pepper in stack.peppers().ids() {
+        assert!(!text.contains(pepper), "the id of a pepper");
+    }
+    for item in stack.items().await {
+        let pk = item["pk"].as_s().unwrap();
+        for mac in pk.rsplit('#').filter(|part| part.len() == 43) {
+            assert!(!text.contains(mac), "the MAC of {pk}");
+        }
+    }
+}
+
+/// The event is recorded before the data is read.
+#[tokio::test]
+async fn no_export_is_unrecorded() {
+    let stack = Stack::start().await;
+    let (_, token) = user(&stack, "testuser").await;
+    let interceptor = Interceptor::of(&stack).await;
+    let env = interceptor.env(&stack, &[]);
+    let route =
+        Box::pin(Service::<AccountExportRoute>::open(&env, &World::system())).await.unwrap();
+    interceptor.fail_when(|call| match call.operation.as_str() {
+        "TransactWriteItems" => Fault::AccessDenied,
+        _ => Fault::None,
+    });
+    let refused = answer(&route, event(bearer(load("account-export"), &token))).await;
+    assert_eq!(status(&refused), 500);
+    assert!(!interceptor.calls().iter().any(|call| call.operation == "Query"));
+}
+
+#[tokio::test]
+async fn an_export_contains_events_of_several_pages() {
+    let stack = Stack::start().await;
+    let (_, token) = user(&stack, "testuser").await;
+    for _ in 0..3 {
+        export(&stack, &token).await;
+    }
+    let kinds = |export: &Value| {
+        let events = export["events"].as_array().unwrap().clone();
+        events.iter().filter(|event| event["kind"] == "exported").count()
+    };
+    assert_eq!(kinds(&export(&stack, &token).await), 4);
+}

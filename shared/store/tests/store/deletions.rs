@@ -1,0 +1,289 @@
+//! Tests that no write leaves an item of an account that has been deleted.
+
+use std::collections::{BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use events::{Event, Kind};
+use identity::{Account, Authentication, MailId, Method, Presented, SessionEpoch, SessionId};
+use jiff::SignedDuration;
+use process::{Clock, Env, SystemClock, SystemRandom};
+use serde_json::Value;
+use store::{
+    ChangeError, Deletion, Deletions, Endings, Epochs, Events, Grace, KnownNetworks, Logins,
+    NewSession, Refreshed, Rotation, Rotations, StepUps, StoreError,
+};
+use testkit::{Fault, Faults, Stack, occasion_now};
+
+use crate::{new_account, registrations};
+
+struct Bench {
+    stack: Stack,
+    account: Account,
+}
+
+impl Bench {
+    async fn start() -> Self {
+        let stack = Stack::start().await;
+        let account = new_account("testuser", Some("testuser@example.com"));
+        let account = registrations(&stack).create(account).await.unwrap();
+        Self { stack, account }
+    }
+
+    /// Deletes the account. `faults` apply to the requests.
+    async fn delete(&self, faults: &Faults) -> Result<(), ChangeError> {
+        let deletions = Deletions::new(&self.stack.users(), self.stack.faulty_client(faults));
+        let deletion = Deletion {
+            occasion: &occasion_now(),
+            tagger: self.stack.peppers(),
+            quarantine: SignedDuration::from_hours(1),
+            admin: None,
+            known_under: &|_| vec!["name".to_owned()],
+        };
+        deletions.delete(self.account.id, &deletion, |_| Ok(())).await.map(drop)
+    }
+
+    /// A stack whose account has been deleted with all its items.
+    async fn deleted() -> Self {
+        let bench = Self::start().await;
+        bench.delete(&Faults::script(&[])).await.unwrap();
+        assert_eq!(bench.left().await, only_the_deletion());
+        bench
+    }
+
+    /// The items of the account: the kinds of its events, and the sort keys of its other items.
+    async fn left(&self) -> BTreeSet<String> {
+        let id = self.account.id.to_string();
+        let items = self.stack.items().await.into_iter();
+        let left = items.filter(|item| {
+            let pk = item["pk"].as_s().unwrap();
+            pk.ends_with(&id) || pk.starts_with("KNOWN#")
+        });
+        let name = |item: HashMap<String, AttributeValue>| {
+            item.get("kind").unwrap_or(&item["sk"]).as_s().unwrap().clone()
+        };
+        left.map(name).collect()
+    }
+
+    fn event(&self, kind: Kind) -> Event {
+        occasion_now().event(self.account.id, kind)
+    }
+
+    fn logins(&self, faults: &Faults) -> Logins {
+        let client = self.stack.faulty_client(faults);
+        Logins::new(&self.stack.users(), client, self.stack.limits())
+    }
+
+    async fn begin(&self, faults: &Faults) -> Result<SessionId, StoreError> {
+        let session = self.stack.new_session(self.account.epoch);
+        let begun = self.logins(faults).begin(self.account.id, session, &[]).await;
+        begun.map(|session| session.id)
+    }
+
+    async fn note_failure(&self, faults: &Faults) {
+        let failed = self.event(Kind::LoginFailed);
+        self.logins(faults).note(Some(self.account.id), &presented(), &failed).await;
+    }
+
+    /// What is left of the account while the request that reads it is held. Releases the request.
+    async fn left_before_read(&self, faults: &Faults) -> BTreeSet<String> {
+        faults.held().await;
+        assert!(faults.operations().iter().any(|operation| operation == "GetItem"));
+        let left = self.left().await;
+        faults.release();
+        left
+    }
+
+    async fn record_export(&self, fault: Fault) -> Result<(), StoreError> {
+        let client = self.stack.faulty_client(&Faults::script(&[fault]));
+        let exported = self.event(Kind::Exported);
+        Events::new(&self.stack.users(), client).record(self.account.id, &exported).await
+    }
+}
+
+fn presented() -> Presented {
+    Presented::parse("testuser").unwrap()
+}
+
+fn only_the_deletion() -> BTreeSet<String> {
+    BTreeSet::from(["deleted".to_owned()])
+}
+
+/// The session is stored first. Then the login reads the account, and deletes the session if there is no account.
+#[tokio::test]
+async fn a_login_that_races_a_deletion_leaves_no_session() {
+    let bench = Bench::deleted().await;
+    let faults = Faults::held_at(2);
+    let (begun, before) =
+        futures_util::join!(bench.begin(&faults), bench.left_before_read(&faults));
+    let is_session = |key: &String| key.starts_with("SESSION#");
+    assert!(before.iter().any(is_session) && before.contains("login"), "{before:?}");
+    assert!(matches!(begun, Err(StoreError::Absent)), "{begun:?}");
+    assert_eq!(bench.left().await, only_the_deletion());
+}
+
+/// A login must not make a concurrent change by an administrator fail, and frequent logins must not write the account
+/// each time.
+#[tokio::test]
+async fn a_login_records_its_time_to_ten_seconds_without_a_new_revision() {
+    let bench = Bench::start().await;
+    let administration = store::Administration::new(&bench.stack.users(), bench.stack.client());
+    let first = bench.stack.new_session(bench.account.epoch).created_at;
+    let first = jiff::Timestamp::from_millisecond(first.as_millisecond()).unwrap();
+    for (after, expected) in [(0, 0), (9, 0), (10, 10)] {
+        let created_at = first + SignedDuration::from_secs(after);
+        let session = NewSession { created_at, ..bench.stack.new_session(bench.account.epoch) };
+        bench.stack.logins().begin(bench.account.id, session, &[]).await.unwrap();
+        let stored = administration.account(bench.account.id).await.unwrap().unwrap();
+        let last_login_at = Some(first + SignedDuration::from_secs(expected));
+        assert_eq!(stored, Account { last_login_at, ..bench.account.clone() }, "{after} s");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_login_leaves_no_event_of_a_deleted_account() {
+    let bench = Bench::deleted().await;
+    bench.note_failure(&Faults::script(&[])).await;
+    assert_eq!(bench.left().await, only_the_deletion());
+    let bench = Bench::start().await;
+    bench.note_failure(&Faults::script(&[])).await;
+    assert!(bench.left().await.contains("login_failed"));
+}
+
+#[tokio::test]
+async fn without_the_condition_a_failed_login_leaves_an_event_of_a_deleted_account() {
+    let bench = Bench::deleted().await;
+    bench.note_failure(&Faults::script(&[Fault::Unconditional])).await;
+    assert!(bench.left().await.contains("login_failed"));
+}
+
+/// Each part of each request: its operation, the length and the prefix of its key, and whether it has a condition.
+fn shape(faults: &Faults) -> Vec<String> {
+    let part = |operation: &str, part: &Value| {
+        let key = part.get("Key").unwrap_or(&part["Item"]);
+        let pk = key["pk"]["S"].as_str().unwrap();
+        let has_condition = part.get("ConditionExpression").is_some();
+        format!("{operation} {} {} {has_condition}", pk.split('#').next().unwrap(), pk.len())
+    };
+    let request = |body: Value| {
+        let parts = body["TransactItems"].as_array().unwrap().clone();
+        let parts = parts.into_iter().flat_map(|it| it.as_object().unwrap().clone());
+        parts.map(|(operation, body)| part(&operation, &body)).collect::<Vec<_>>()
+    };
+    faults.bodies().into_iter().flat_map(request).collect()
+}
+
+/// Otherwise, the response time could reveal which names have an account.
+#[tokio::test]
+async fn a_failed_login_makes_the_same_requests_with_and_without_an_account() {
+    let bench = Bench::start().await;
+    let [with, without] = [Faults::script(&[]), Faults::script(&[])];
+    bench.note_failure(&with).await;
+    bench.logins(&without).note(None, &presented(), &bench.event(Kind::LoginFailed)).await;
+    assert_eq!((shape(&with).len(), shape(&with)), (2, shape(&without)));
+    // Without an account, the item contains nothing but its key and its expiry, which has passed.
+    let decoys = async || {
+        let items = bench.stack.items().await.into_iter();
+        items.filter(|item| item["sk"].as_s().unwrap() == "DECOY").collect::<Vec<_>>()
+    };
+    let decoy = decoys().await.remove(0);
+    let members: BTreeSet<_> = decoy.keys().map(String::as_str).collect();
+    assert_eq!(members, BTreeSet::from(["expires_at", "pk", "sk"]));
+    bench.stack.remove_expired().await;
+    assert!(decoys().await.is_empty());
+}
+
+#[tokio::test]
+async fn no_event_of_a_deleted_account_is_recorded() {
+    let bench = Bench::deleted().await;
+    let recorded = bench.record_export(Fault::None).await;
+    assert!(matches!(recorded, Err(StoreError::Absent)), "{recorded:?}");
+    assert_eq!(bench.left().await, only_the_deletion());
+    Bench::start().await.record_export(Fault::None).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_the_condition_an_event_of_a_deleted_account_is_recorded() {
+    let bench = Bench::deleted().await;
+    bench.record_export(Fault::Unconditional).await.unwrap();
+    assert!(bench.left().await.contains("exported"));
+}
+
+/// How a session ends while its account is being deleted.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Logout,
+    Reuse,
+}
+
+/// Ends a session after the deletion of its account has listed the items to delete, and before it deletes the session.
+/// Returns what is left of the account.
+async fn end_during_deletion(ending: Ending, fault: Fault) -> BTreeSet<String> {
+    let bench = Bench::start().await;
+    let (user, users, limits) = (bench.account.id, bench.stack.users(), bench.stack.limits());
+    let session = bench.begin(&Faults::script(&[])).await.unwrap();
+    let (now, occasion) = (SystemClock.now(), occasion_now());
+    let grace = Env::default().settings::<Grace>().unwrap();
+    let notice = MailId::new(now, &SystemRandom);
+    let rotation = Rotation { user, session, counter: 0, pepper: "p", notice, occasion: &occasion };
+    let rotations = Rotations::new(&users, bench.stack.client(), limits, grace);
+    rotations.refresh(rotation, now).await.unwrap();
+    // The deletion first reads the account, sends three queries, the transaction, and three queries again.
+    let deletion = Faults::held_at(8);
+    let delete = bench.delete(&deletion);
+    let end = async {
+        deletion.held().await;
+        let operations = deletion.operations();
+        assert_eq!((&*operations[4], &*operations[8]), ("TransactWriteItems", "DeleteItem"));
+        match ending {
+            Ending::Logout => {
+                let client = bench.stack.faulty_client(&Faults::script(&[fault]));
+                assert!(Endings::new(&users, client).end(user, session, &occasion).await.unwrap());
+            }
+            Ending::Reuse => {
+                let client = bench.stack.faulty_client(&Faults::script(&[Fault::None, fault]));
+                let rotations = Rotations::new(&users, client, limits, grace);
+                let later = now + SignedDuration::from_mins(1);
+                let refreshed = rotations.refresh(rotation, later).await.unwrap();
+                assert_eq!(refreshed, Refreshed::Reused);
+            }
+        }
+        deletion.release();
+    };
+    let (deleted, ()) = futures_util::join!(delete, end);
+    deleted.unwrap();
+    bench.left().await
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_its_account_is_deleted_leaves_no_event() {
+    for ending in [Ending::Logout, Ending::Reuse] {
+        let left = end_during_deletion(ending, Fault::None).await;
+        assert_eq!(left, only_the_deletion(), "{ending:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_condition_a_session_that_ends_while_its_account_is_deleted_leaves_an_event() {
+    for (ending, event) in [(Ending::Logout, "logout"), (Ending::Reuse, "refresh_reuse")] {
+        let left = end_during_deletion(ending, Fault::Unconditional).await;
+        assert!(left.contains(event), "{ending:?}: {left:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_other_write_to_a_deleted_account_leaves_an_item() {
+    let bench = Bench::deleted().await;
+    let (users, client, user) = (bench.stack.users(), bench.stack.client(), bench.account.id);
+    let (now, occasion) = (SystemClock.now(), occasion_now());
+    let session = SessionId::new(&SystemRandom);
+    let raised = Epochs::new(&users, client.clone()).raise(user, &occasion).await;
+    assert!(matches!(raised, Err(StoreError::Absent)), "{raised:?}");
+    let networks = KnownNetworks::new(&users, client.clone());
+    assert!(!networks.record(&bench.account, &["name"], "network", now).await.unwrap());
+    let authentication = Authentication { at: now, methods: Method::Password.into() };
+    let step_ups = StepUps::new(&users, client.clone());
+    let recorded = step_ups.record(user, session, SessionEpoch::FIRST, &authentication).await;
+    assert_eq!(recorded.unwrap(), None);
+    assert!(!Endings::new(&users, client).end(user, session, &occasion).await.unwrap());
+    assert_eq!(bench.left().await, only_the_deletion());
+}

@@ -1,0 +1,191 @@
+//! Tests the lists of accounts.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use identity::{Account, Role, Roles, Standing};
+use store::{
+    AccountFilter, Administration, ChangeError, Listings, Position, Reindexing, StoreError,
+};
+use testkit::{Fault, Faults, Stack};
+
+use crate::{keys, new_account, registrations};
+
+/// Creates accounts with these roles.
+async fn create(stack: &Stack, prefix: &str, count: usize, roles: &[Role]) -> Vec<Account> {
+    let mut accounts = Vec::new();
+    for n in 0..count {
+        let mut new = new_account(&format!("{prefix}-{n}"), None);
+        new.roles = roles.iter().copied().collect();
+        accounts.push(registrations(stack).create(new).await.unwrap());
+    }
+    accounts
+}
+
+fn listings(stack: &Stack) -> Listings {
+    Listings::new(&stack.users(), stack.client())
+}
+
+/// The usernames on all pages. Fails if one is repeated, or if a page is longer than `limit`.
+async fn walk(listings: &Listings, filter: AccountFilter, limit: usize) -> BTreeSet<String> {
+    let (mut names, mut position) = (BTreeSet::new(), Some(Position::default()));
+    while let Some(from) = position {
+        let page = listings.page(filter, from, limit).await.unwrap();
+        assert!(page.accounts.len() <= limit);
+        for account in page.accounts {
+            assert!(
+                names.insert(account.username.as_str().to_owned()),
+                "{}",
+                account.username.as_str()
+            );
+        }
+        // A position can be serialized and parsed again.
+        let written = page.next.map(|next| serde_json::to_string(&next).unwrap());
+        position = written.map(|written| serde_json::from_str(&written).unwrap());
+    }
+    names
+}
+
+fn names(prefix: &str, count: usize) -> impl Iterator<Item = String> + use<> {
+    let prefix = prefix.to_owned();
+    (0..count).map(move |n| format!("{prefix}-{n}"))
+}
+
+#[tokio::test]
+async fn a_walk_returns_each_account_exactly_once() {
+    let stack = Stack::start().await;
+    create(&stack, "user", 150, &[Role::User]).await;
+    create(&stack, "both", 30, &[Role::User, Role::Admin]).await;
+    let off = create(&stack, "off", 20, &[Role::User]).await;
+    let administration = Administration::new(&stack.users(), stack.client());
+    for account in &off {
+        administration.disable(account.id, testkit::occasion_now).await.unwrap();
+    }
+    let listings = listings(&stack);
+    let (active, disabled) = (Some(Standing::Active), Some(Standing::Disabled));
+    for (role, standing, expected) in [
+        (None, None, &[("user", 150), ("both", 30), ("off", 20)][..]),
+        (Some(Role::User), None, &[("user", 150), ("both", 30), ("off", 20)]),
+        (Some(Role::Admin), None, &[("both", 30)]),
+        (Some(Role::SuperAdmin), None, &[]),
+        (None, disabled, &[("off", 20)]),
+        (None, active, &[("user", 150), ("both", 30)]),
+        (Some(Role::Admin), active, &[("both", 30)]),
+        (Some(Role::Admin), disabled, &[]),
+        (Some(Role::User), disabled, &[("off", 20)]),
+    ] {
+        let filter = AccountFilter { role, standing };
+        let expected: BTreeSet<_> =
+            expected.iter().flat_map(|(prefix, count)| names(prefix, *count)).collect();
+        for limit in [1, 7, 100] {
+            assert_eq!(walk(&listings, filter, limit).await, expected, "{filter:?} {limit}");
+        }
+        assert_eq!(listings.count(filter).await.unwrap(), expected.len(), "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_needs_a_bounded_number_of_strongly_consistent_reads() {
+    let stack = Stack::start().await;
+    for (total, added) in [(0, 0), (20, 20), (300, 280)] {
+        create(&stack, &format!("to-{total}"), added, &[Role::User]).await;
+        for (filter, limit) in [
+            (AccountFilter::default(), 50),
+            (AccountFilter { role: Some(Role::Admin), standing: None }, 50),
+            (AccountFilter { role: Some(Role::User), standing: Some(Standing::Disabled) }, 1),
+        ] {
+            let faults = Faults::script(&[]);
+            let listings = Listings::new(&stack.users(), stack.faulty_client(&faults));
+            listings.page(filter, Position::default(), limit).await.unwrap();
+            let operations = faults.operations();
+            let count = |operation: &str| operations.iter().filter(|it| *it == operation).count();
+            assert!(count("Query") <= 16 && count("BatchGetItem") <= 1, "{total}: {operations:?}");
+            assert_eq!(count("Query") + count("BatchGetItem"), operations.len());
+            for body in faults.bodies() {
+                let read = body.get("RequestItems").map_or(&body, |items| &items["UsersTable"]);
+                assert_eq!(read["ConsistentRead"], true, "{body}");
+            }
+        }
+    }
+}
+
+/// If few accounts match, a page ends after a thousand accounts, and the next one continues.
+#[tokio::test]
+async fn a_page_examines_at_most_a_thousand_accounts() {
+    let stack = Stack::start().await;
+    create(&stack, "user", 1_100, &[Role::User]).await;
+    let faults = Faults::script(&[]);
+    let listings = Listings::new(&stack.users(), stack.faulty_client(&faults));
+    let off = create(&stack, "off", 1, &[]).await.remove(0);
+    let active = AccountFilter { role: None, standing: Some(Standing::Active) };
+    let page = listings.page(active, Position::default(), 10_000).await.unwrap();
+    assert_eq!((page.accounts.len(), page.next.is_some()), (1_000, true));
+    let filter = AccountFilter { role: Some(Role::User), ..active };
+    let administration = Administration::new(&stack.users(), stack.client());
+    administration.disable(off.id, testkit::occasion_now).await.unwrap();
+    assert_eq!(walk(&listings, filter, 100).await.len(), 1_100);
+}
+
+#[tokio::test]
+async fn an_outage_is_reported_and_is_not_an_empty_page() {
+    let stack = Stack::start().await;
+    let throttled = Faults::always(Fault::Throttled);
+    let listings = Listings::new(&stack.users(), stack.faulty_client(&throttled));
+    let page = listings.page(AccountFilter::default(), Position::default(), 50).await;
+    assert!(matches!(page, Err(StoreError::Dynamo(_))), "{page:?}");
+}
+
+/// Makes an account look as if an earlier version had created it: it is on no list, has no revision, and is not in the
+/// set of super administrators.
+async fn make_old(stack: &Stack, account: &Account) {
+    for item in stack.items().await {
+        let pk = item["pk"].as_s().unwrap();
+        let is_entry = item["sk"].as_s().unwrap() == &account.id.to_string();
+        if !is_entry && pk != "SUPER_ADMINS" {
+            continue;
+        }
+        let delete = stack.client().delete_item().table_name("UsersTable");
+        delete.key("pk", item["pk"].clone()).key("sk", item["sk"].clone()).send().await.unwrap();
+    }
+    stack
+        .client()
+        .update_item()
+        .table_name("UsersTable")
+        .key("pk", AttributeValue::S(format!("USER#{}", account.id)))
+        .key("sk", AttributeValue::S("ACCOUNT".to_owned()))
+        .update_expression("REMOVE revision")
+        .send()
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn accounts_of_earlier_versions_are_listed_after_reindexing() {
+    let stack = Stack::start().await;
+    let one = create(&stack, "one", 1, &[Role::SuperAdmin]).await.remove(0);
+    let other = create(&stack, "other", 1, &[Role::User, Role::SuperAdmin]).await.remove(0);
+    let complete = keys(&stack.client()).await;
+    for account in [&one, &other] {
+        make_old(&stack, account).await;
+    }
+    let administration = Administration::new(&stack.users(), stack.client());
+    let demoted = Roles::from_iter([Role::User]);
+    // The set is incomplete, so the account could be the last one.
+    let early = administration.set_roles(one.id, &demoted, testkit::occasion_now).await;
+    assert!(matches!(early, Err(ChangeError::LastSuperAdmin)), "{early:?}");
+    let reindexing = Reindexing::new(&stack.users(), stack.client());
+    for _ in 0..2 {
+        let scanned = reindexing.scan(None).await.unwrap();
+        assert_eq!((scanned.accounts.len(), scanned.next.is_none()), (2, true));
+        for account in &scanned.accounts {
+            assert!(reindexing.index(account).await.unwrap());
+        }
+        assert_eq!(keys(&stack.client()).await, complete);
+    }
+    let stale = administration.account(one.id).await.unwrap().unwrap();
+    administration.set_roles(one.id, &demoted, testkit::occasion_now).await.unwrap();
+    let late = administration.set_roles(other.id, &demoted, testkit::occasion_now).await;
+    assert!(matches!(late, Err(ChangeError::LastSuperAdmin)), "{late:?}");
+    // An account that has changed since it was read is not indexed with its old roles.
+    assert!(!reindexing.index(&stale).await.unwrap());
+}
