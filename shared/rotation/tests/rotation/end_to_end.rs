@@ -137,13 +137,13 @@ async fn end_to_end_a_rotation_killed_after_any_write_can_be_completed() {
             // The new version.
             "PutSecretValue",
             // Its public keys.
-            "UpdateItem",
+            "TransactWriteItems",
             // The label that puts the version into use.
             "UpdateSecretVersionStage",
             // The removal of the old version's label.
             "UpdateSecretVersionStage",
             // The time at which the publication of the retired key ends.
-            "UpdateItem",
+            "TransactWriteItems",
         ]
     );
     for (request, _) in writes {
