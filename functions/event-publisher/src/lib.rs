@@ -14,7 +14,7 @@ use std::error::Error;
 use bus::{Bus, BusConfig, Message};
 use lambda::stream::{BatchAnswer, StreamEvent, StreamRecord};
 use lambda::{BootError, EventHandler, World};
-use store::{EventKey, Events};
+use store::{EventKey, Events, StoreError};
 
 /// Sends new events to the bus.
 pub struct EventPublisherFunction {
@@ -45,7 +45,11 @@ impl EventHandler for EventPublisherFunction {
                     Ok(Some(message)) => batch.push((record, message)),
                     Err(error) => {
                         log_failure(&record, &error);
-                        answer.deliver_again(record);
+                        // This version cannot read the event, so another delivery would not help. It would hold up all
+                        // later events.
+                        if !matches!(error, StoreError::Unusable(_)) {
+                            answer.deliver_again(record);
+                        }
                     }
                 },
                 // Another delivery would not help.
@@ -62,7 +66,7 @@ impl EventHandler for EventPublisherFunction {
 
 impl EventPublisherFunction {
     /// Reads the event of a record. `None` if the record is not a new event, or the event no longer exists.
-    async fn message(&self, record: &StreamRecord) -> Result<Option<Message>, store::StoreError> {
+    async fn message(&self, record: &StreamRecord) -> Result<Option<Message>, StoreError> {
         let key = record.is_new.then(|| EventKey::parse(&record.pk, &record.sk)).flatten();
         let Some(key) = key else { return Ok(None) };
         let event = self.events.find(&key).await?;

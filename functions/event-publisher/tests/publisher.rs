@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -198,6 +200,23 @@ async fn an_unreadable_record_does_not_hold_up_the_others() {
     event["Records"].as_array_mut().unwrap().insert(0, json!({"dynamodb": 1}));
     assert_eq!(bench.deliver_event(event).await, 0);
     assert_eq!(kinds(&bench.bus.take()), ["registered"]);
+}
+
+/// During a deployment, a later version may record an event of a kind that this version does not know.
+#[tokio::test]
+async fn an_event_of_an_unknown_kind_does_not_hold_up_the_others() {
+    let bench = Bench::start().await;
+    bench.record(Kind::Exported).await;
+    let items = bench.stack.items().await;
+    let is_registered = |item: &&HashMap<String, AttributeValue>| {
+        item.get("kind") == Some(&AttributeValue::S("registered".to_owned()))
+    };
+    let mut item = items.iter().find(is_registered).unwrap().clone();
+    item.insert("kind".to_owned(), AttributeValue::S("from_a_later_version".to_owned()));
+    let put = bench.stack.client().put_item().table_name("UsersTable");
+    put.set_item(Some(item)).send().await.unwrap();
+    assert_eq!(bench.deliver().await, 0);
+    assert_eq!(kinds(&bench.bus.take()), ["exported"]);
 }
 
 /// The dev server uses a file.
