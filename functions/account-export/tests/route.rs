@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 
 use account_export::AccountExportRoute;
+use events::Kind;
 use identity::{Account, Role};
 use login::LoginRoute;
 use serde_json::{Value, json};
-use store::Hashes;
+use store::{Events, Hashes};
 use testkit::{
     Fault, Interceptor, NewUser, PASSWORD, Stack, bearer, body, event, guarded_by_fresh_session,
     json_body, load, status,
@@ -163,4 +164,26 @@ async fn an_export_contains_events_of_several_pages() {
         events.iter().filter(|event| event["kind"] == "exported").count()
     };
     assert_eq!(kinds(&export(&stack, &token).await), 4);
+}
+
+/// The client of a failed login chooses the user agent, so a stranger can make events large. A response of Lambda has at
+/// most 6 MB.
+#[tokio::test]
+async fn an_export_states_which_events_are_missing() {
+    let stack = Stack::start().await;
+    let (account, token) = user(&stack, "testuser").await;
+    let events = Events::new(&stack.users(), stack.client());
+    for _ in 0..250 {
+        let mut event = testkit::occasion_now().event(account.id, Kind::LoginFailed);
+        event.origin.user_agent = Some("\"".repeat(5_000));
+        events.record(account.id, &event).await.unwrap();
+    }
+    let exported = ask::<AccountExportRoute>(&stack, bearer(load("account-export"), &token)).await;
+    let size = serde_json::to_vec(&exported).unwrap().len();
+    assert!(size < 6_000_000, "{size}");
+    let export = body(&exported);
+    let events = export["events"].as_array().unwrap();
+    assert_eq!(events[0]["kind"], "exported");
+    assert!(events.len() < 250, "{}", events.len());
+    assert_eq!(export["events_omitted_before"], events.last().unwrap()["at"]);
 }

@@ -208,6 +208,60 @@ async fn without_the_condition_both_of_the_last_super_admins_are_demoted() {
     assert_eq!(demote_both(&stack, Fault::Unconditional, 0).await, 2);
 }
 
+/// An administrator is disabled or loses a role after the request was admitted. Then the request promotes an account.
+/// `fault` applies to the promotion's transaction.
+async fn promote_late(late: impl Fn(Account) -> Account, fault: Fault) -> Result<(), ChangeError> {
+    let stack = Stack::start().await;
+    create(&stack, "keeper", &[Role::SuperAdmin]).await;
+    let admin = create(&stack, "admin", &[Role::Admin, Role::SuperAdmin]).await;
+    let account = create(&stack, "testuser", &[Role::User]).await;
+    replace(&stack, &admin, late(admin.clone())).await.unwrap();
+    // The account is read first.
+    let faults = Faults::script(&[Fault::None, fault]);
+    let requested = Administration::new(&stack.users(), stack.faulty_client(&faults));
+    let requested = requested.on_behalf_of(&admin);
+    let roles = Roles::from_iter([Role::Admin]);
+    let promoted = requested.set_roles(account.id, &roles, testkit::occasion_now).await;
+    let stored = administration(&stack).account(account.id).await.unwrap().unwrap();
+    assert_eq!(stored.roles == roles, promoted.is_ok());
+    promoted.map(drop)
+}
+
+fn demoted(admin: Account) -> Account {
+    Account { roles: Roles::from_iter([Role::Admin]), ..admin }
+}
+
+fn disabled(admin: Account) -> Account {
+    Account { standing: Standing::Disabled, ..admin }
+}
+
+#[tokio::test]
+async fn an_administrator_who_has_lost_a_role_or_is_disabled_changes_no_account() {
+    for late in [demoted, disabled] {
+        let refused = promote_late(late, Fault::None).await.unwrap_err();
+        assert!(matches!(refused, ChangeError::NotPermitted), "{refused:?}");
+        assert_eq!((refused.kind(), refused.code()), (FaultKind::Forbidden, "insufficient_role"));
+    }
+    let unchanged = |admin: Account| admin;
+    promote_late(unchanged, Fault::None).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_the_condition_an_administrator_who_has_lost_a_role_changes_an_account() {
+    promote_late(demoted, Fault::Unconditional).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_administrator_may_change_its_own_account() {
+    let stack = Stack::start().await;
+    create(&stack, "keeper", &[Role::SuperAdmin]).await;
+    let admin = create(&stack, "admin", &[Role::Admin, Role::SuperAdmin]).await;
+    let roles = Roles::from_iter([Role::User]);
+    let requested = administration(&stack).on_behalf_of(&admin);
+    let changed = requested.set_roles(admin.id, &roles, testkit::occasion_now).await.unwrap();
+    assert_eq!(changed.roles, roles);
+}
+
 /// Increments an attribute `racers` times concurrently. Returns the final number.
 async fn count_concurrently(racers: usize, fault: Fault) -> u64 {
     let stack = Stack::start().await;

@@ -6,8 +6,9 @@ use identity::{Account, CanonicalName, Email, MailId, MailedFor, Presented, Stor
 use jiff::{SignedDuration, Timestamp};
 use process::{Clock, Fault as _, FaultKind, SystemClock, SystemRandom};
 use store::{
-    Accounts, CODE_VALID_FOR, CodeRecord, Codes, DIGITS_TRIES, DigitsOf, Epochs, Hashes, Mail,
-    Mailings, NewMail, Notice, Redeemed, Resets, Stored, Verifications,
+    Accounts, Administration, CODE_VALID_FOR, ChangeError, CodeRecord, Codes, DIGITS_TRIES,
+    DigitsOf, Epochs, Hashes, Mail, Mailings, NewMail, Notice, Redeemed, Resets, Stored,
+    Verifications,
 };
 use testkit::{Fault, Faults, Stack};
 
@@ -325,6 +326,57 @@ async fn a_change_that_has_not_happened_is_made_without_its_notice() {
         assert_eq!(reset.unwrap(), Redeemed::Done, "{script:?}");
         assert_eq!((bench.hash().await.as_str(), bench.mails().await), ("new", 0), "{script:?}");
     }
+}
+
+/// Otherwise, somebody who causes conflicts could change an account without a notice to its owner.
+#[tokio::test]
+async fn a_change_that_conflicts_with_others_is_not_made_without_its_notice() {
+    let bench = Bench::start().await;
+    let code = bench.mail(RESET, "owner@example.com").await;
+    let faults = Faults::script(&[Fault::Conflict; 5]);
+    let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
+    let (new, notice) = (StoredHash::new("new"), bench.notice());
+    let occasion = testkit::occasion(bench.now);
+    let reset = resets.reset(&code, &bench.account, new, Some(&notice), &occasion).await;
+    let kind = reset.map_err(|error| error.kind());
+    assert_eq!((kind, faults.requests()), (Err(FaultKind::Unavailable), 5));
+    assert_ne!(bench.hash().await, "new");
+}
+
+/// An administrator changes the address after a code for another one was requested. Returns the outcome of that code,
+/// to which `fault` applies.
+async fn redeem_after_a_change(fault: Fault) -> Redeemed {
+    let bench = Bench::start().await;
+    let users = bench.stack.users();
+    let code = bench.mail(MailedFor::EmailVerification, "thief@example.com").await;
+    let administration = Administration::new(&users, bench.stack.client());
+    let email = Some(Email::parse("rescued@example.com").unwrap());
+    let edit = |account: &Account| {
+        Ok::<_, ChangeError>((Account { email: email.clone(), ..account.clone() }, None))
+    };
+    let (id, peppers) = (bench.account.id, bench.stack.peppers());
+    administration.edit(id, testkit::occasion_now, peppers, edit).await.unwrap();
+    let account = bench.current(id).await;
+    let client = bench.stack.faulty_client(&Faults::script(&[fault]));
+    let verifications = Verifications::new(&users, client);
+    let occasion = testkit::occasion(bench.now);
+    let redeemed = verifications.verify(&code, &account, peppers, None, &occasion).await.unwrap();
+    // A code that is requested later is valid.
+    if redeemed == Redeemed::Conflict {
+        let later = bench.mail(MailedFor::EmailVerification, "later@example.com").await;
+        assert_eq!(bench.verify(&later, &account).await, Redeemed::Done);
+    }
+    redeemed
+}
+
+#[tokio::test]
+async fn a_code_from_before_an_administrators_change_of_address_is_void() {
+    assert_eq!(redeem_after_a_change(Fault::None).await, Redeemed::Conflict);
+}
+
+#[tokio::test]
+async fn without_the_condition_a_code_replaces_the_address_that_an_administrator_set() {
+    assert_eq!(redeem_after_a_change(Fault::Unconditional).await, Redeemed::Done);
 }
 
 #[tokio::test]

@@ -290,3 +290,29 @@ async fn an_operator_is_named_as_the_actor() {
     let bench = Bench { stack, account };
     assert_eq!(bench.events().await[0].by, Actor::Operator);
 }
+
+/// DynamoDB reads at most 1 MB for a request, so a page can end before its limit.
+#[tokio::test]
+async fn a_page_that_the_database_cuts_is_continued() {
+    const RECORDED: usize = 300;
+    let bench = Bench::start().await;
+    let events = Events::new(&bench.stack.users(), bench.stack.client());
+    for _ in 0..RECORDED {
+        let mut exported = occasion(SystemClock.now()).event(bench.account.id, Kind::Exported);
+        exported.origin.user_agent = Some("x".repeat(5_000));
+        events.record(bench.account.id, &exported).await.unwrap();
+    }
+    let (mut found, mut pages, mut before) = (0, 0, None);
+    loop {
+        let page = events.page(bench.account.id, before, 1_000, SystemClock.now()).await.unwrap();
+        found += page.events.len();
+        pages += 1;
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    // With the event of the registration.
+    assert_eq!(found, RECORDED + 1);
+    assert!(pages > 1);
+}

@@ -189,3 +189,40 @@ async fn accounts_of_earlier_versions_are_listed_after_reindexing() {
     // An account that has changed since it was read is not indexed with its old roles.
     assert!(!reindexing.index(&stale).await.unwrap());
 }
+
+/// A version without lists demotes or disables an account.
+#[tokio::test]
+async fn reindexing_removes_an_account_from_lists_that_no_longer_contain_it() {
+    let stack = Stack::start().await;
+    let one = create(&stack, "one", 1, &[Role::SuperAdmin]).await.remove(0);
+    let other = create(&stack, "other", 1, &[Role::SuperAdmin]).await.remove(0);
+    let user = create(&stack, "user", 1, &[Role::User]).await.remove(0);
+    let roles = AttributeValue::L(vec![AttributeValue::S("user".to_owned())]);
+    let key = |name: &str| AttributeValue::S(name.to_owned());
+    stack
+        .client()
+        .update_item()
+        .table_name("UsersTable")
+        .key("pk", key(&format!("USER#{}", other.id)))
+        .key("sk", key("ACCOUNT"))
+        .update_expression("SET #roles = :roles")
+        .expression_attribute_names("#roles", "roles")
+        .expression_attribute_values(":roles", roles)
+        .send()
+        .await
+        .unwrap();
+    let reindexing = Reindexing::new(&stack.users(), stack.client());
+    for account in &reindexing.scan(None).await.unwrap().accounts {
+        assert!(reindexing.index(account).await.unwrap());
+    }
+    let keys = keys(&stack.client()).await;
+    let lists = |account: &Account| {
+        let id = account.id.to_string();
+        keys.iter().filter(|key| key.starts_with("LIST#") && key.ends_with(&id)).count()
+    };
+    assert_eq!((lists(&one), lists(&other), lists(&user)), (2, 1, 1));
+    let administration = Administration::new(&stack.users(), stack.client());
+    let demoted = Roles::from_iter([Role::User]);
+    let last = administration.set_roles(one.id, &demoted, testkit::occasion_now).await;
+    assert!(matches!(last, Err(ChangeError::LastSuperAdmin)), "{last:?}");
+}
