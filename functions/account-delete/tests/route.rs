@@ -147,12 +147,12 @@ impl Bench {
         traces
     }
 
-    /// Checks that only the event of the deletion still names the user, and that the tombstones name nobody.
+    /// Checks that only the deletion event still names the user, and that the tombstones name nobody.
     async fn assert_nothing_is_left(&self, case: &str) {
         self.assert_only_the_event_is_left(case, &[]).await;
     }
 
-    /// Checks the same as [`Self::assert_nothing_is_left`], but the event must also have the members `more`.
+    /// Like [`Self::assert_nothing_is_left`], but the event must also have the attributes `more`.
     async fn assert_only_the_event_is_left(&self, case: &str, more: &[&str]) {
         let [event] = self.traces().await.try_into().unwrap_or_else(|it| panic!("{case}: {it:?}"));
         let prefix = format!("USER#{} EVENT#", self.user);
@@ -222,7 +222,7 @@ async fn after_a_deletion_no_table_names_the_user() {
     let expected = ["CODE", "CODES", "DIGITS", "EMAIL", "LIST", "USER", "USERNAME"];
     assert_eq!(kinds, BTreeSet::from(expected.map(str::to_owned)), "the user has left traces");
     let before = others().await;
-    assert_eq!(known(&before), 4, "two names of two users");
+    assert_eq!(known(&before), 4, "two names for each of two users");
 
     let receipt = bench.delete().await;
     assert_eq!(status(&receipt), 200, "{receipt:?}");
@@ -246,7 +246,7 @@ async fn after_a_deletion_no_table_names_the_user() {
     for (key, item) in before.iter().filter(|(key, _)| !key.starts_with("KNOWN#")) {
         assert_eq!(after.get(key), Some(item), "the other user keeps {key}");
     }
-    // The stream invokes the mailer for the deletion, and nothing is left for it.
+    // The stream invokes the mailer for the deletion, but the mailer finds nothing left to delete.
     deliver::<MailerFunction>(&bench.stack).await;
     bench.assert_nothing_is_left("after the mailer").await;
 }
@@ -319,8 +319,8 @@ async fn without_a_quarantine_the_names_are_free_at_once() {
     assert_ne!(user, bench.user);
 }
 
-/// Imitates a process that is killed after any of its calls. Either the account is still complete, or the mailer
-/// deletes the rest of it.
+/// Simulates killing the process after each of its calls in turn. Either the account is still complete, or the mailer
+/// deletes what is left of it.
 #[tokio::test]
 async fn a_deletion_that_is_killed_at_any_call_leaves_nothing() {
     let (mut left_behind, mut kept) = (0, 0);
@@ -363,7 +363,7 @@ async fn a_deletion_that_is_killed_at_any_call_leaves_nothing() {
     assert!(left_behind > 3, "without the mailer, something was left {left_behind} times");
 }
 
-/// A login or a request for a code that was admitted before the deletion must not write anything after it.
+/// A login or a code request that was admitted before the deletion must not write anything after it.
 #[tokio::test]
 async fn requests_during_a_deletion_leave_nothing_behind() {
     let bench = Bench::start().await;
@@ -393,7 +393,7 @@ async fn requests_during_a_deletion_leave_nothing_behind() {
     }
 }
 
-/// The account is deleted before each call of a login in turn. The login must leave nothing behind.
+/// Deletes the account before each call of a login in turn. The login must leave nothing behind.
 #[tokio::test]
 async fn a_login_during_which_the_account_is_deleted_leaves_nothing() {
     let bench = Bench::start().await;
@@ -422,7 +422,7 @@ async fn a_login_during_which_the_account_is_deleted_leaves_nothing() {
     }
 }
 
-/// Otherwise, someone who knows only the old password could delete the account after its owner has changed the
+/// Someone who knows only the old password must not be able to delete the account after its owner has changed the
 /// password.
 #[tokio::test]
 async fn an_account_whose_password_changes_concurrently_is_not_deleted_with_the_old_one() {

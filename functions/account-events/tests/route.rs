@@ -77,7 +77,7 @@ async fn every_event_is_on_exactly_one_page_and_the_latest_comes_first() {
     let all = body(&ask(&route, &token, &[]).await);
     let all_ids: Vec<_> =
         all["events"].as_array().unwrap().iter().map(|event| event["id"].clone()).collect();
-    // The account was registered and signed in.
+    // The registration and the login recorded the other two events.
     assert_eq!((all_ids.len(), &all["next_cursor"]), (25, &Value::Null));
     assert_eq!(kinds(&all)[23..], ["login", "registered"]);
     assert!(all_ids.is_sorted_by(|one, other| one.as_str() > other.as_str()));
@@ -154,7 +154,7 @@ async fn an_invalid_parameter_is_refused() {
         );
         assert_eq!(body(&answer)["errors"][0]["field"], name, "{value}");
     }
-    // A cursor reveals nothing about the event at which the next page begins.
+    // A cursor does not reveal the id of the last event on its page.
     let id = page["events"][0]["id"].as_str().unwrap();
     assert!(!cursor.contains(id) && !cursor.contains(&testkit::encode(id.as_bytes())));
 }
@@ -178,7 +178,7 @@ async fn expired_events_are_not_listed() {
     assert_eq!(listed("90").await, ["login", "registered", "disabled"]);
     assert_eq!(listed("91").await, ["login", "registered", "disabled", "enabled"]);
     assert_eq!(listed("1").await, ["login", "registered"]);
-    // If the event of a cursor has expired since, the list ends there.
+    // If the event at a cursor's position has expired since, the list ends there.
     let page = async |retention: &str, query: &[(&str, &str)]| {
         let env = stack.env_with(&[("EVENT_RETENTION_DAYS", retention)]);
         let route = Service::<AccountEventsRoute>::open(&env, &World::system()).await.unwrap();
@@ -191,7 +191,7 @@ async fn expired_events_are_not_listed() {
 }
 
 #[tokio::test]
-async fn an_event_of_a_later_version_is_left_out() {
+async fn an_event_of_an_unknown_kind_is_left_out() {
     let stack = Stack::start().await;
     let account = user(&stack, "testuser").await;
     record(&stack, &account, SystemClock.now(), Kind::Disabled).await;

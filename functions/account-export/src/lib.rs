@@ -11,8 +11,8 @@ use web::{BootError, Client, Endpoint, Json, Problem, Route, UserDetails, World}
 /// The number of events per request to the database.
 const PAGE: usize = 1_000;
 
-/// The maximum size of the events in an export, in bytes. Lambda limits a response to 6 MB, in which each quotation mark
-/// and each backslash of the body takes two bytes.
+/// The maximum size of the events in an export, in bytes. Lambda limits a response to 6 MB. The response contains the
+/// body as a JSON string, so each quotation mark and each backslash of the body takes two bytes.
 const MAX_BYTES: usize = 2_000_000;
 
 /// Exports the data of callers.
@@ -22,8 +22,8 @@ pub struct AccountExportRoute {
     world: World,
 }
 
-/// The data of an account, without secrets. The networks that are known to the account are not listed again: sessions
-/// and events contain them.
+/// The data of an account, without secrets. The known networks of the account are not listed separately: sessions and
+/// events contain them.
 #[derive(Serialize)]
 pub struct Export {
     format: Format,
@@ -36,8 +36,8 @@ pub struct Export {
     sessions: Vec<ExportedSession>,
     /// The events, latest first. The first one reports this export.
     events: Vec<Event>,
-    /// The time before which events are omitted, if all events together would exceed [`MAX_BYTES`]. The omitted events
-    /// can be listed.
+    /// Set if all events together would exceed [`MAX_BYTES`]: events before this time are omitted.
+    /// `GET /auth/me/events` lists them.
     #[serde(skip_serializing_if = "Option::is_none")]
     events_omitted_before: Option<Timestamp>,
     factors: [(); 0],
@@ -129,7 +129,8 @@ impl Route for AccountExportRoute {
 }
 
 impl AccountExportRoute {
-    /// Reads the latest events, up to [`MAX_BYTES`]. If there are more, also returns the time of the earliest one read.
+    /// Reads the latest events, up to [`MAX_BYTES`]. If earlier events remain, also returns the time of the earliest
+    /// event read.
     async fn events(
         &self,
         occasion: &Occasion,

@@ -21,7 +21,7 @@ async fn ask<R: Route>(stack: &Stack, request: Value) -> EventResponse {
     answer(&route, event(request)).await
 }
 
-/// Creates a user who signs in twice, and once with a wrong password. Returns the last access token.
+/// Creates a user who first fails to sign in and then signs in twice. Returns the account and the last access token.
 async fn user(stack: &Stack, username: &str) -> (Account, String) {
     let email = format!("{username}@example.com");
     let new = NewUser { username, email: Some(&email), roles: &[Role::User] };
@@ -78,7 +78,8 @@ fn redact(value: &mut Value) {
     }
 }
 
-/// Compares the export with the tables: each session and event of the account, and nothing of other accounts.
+/// Compares the export with the table: it must contain every session and event of the account, and nothing of other
+/// accounts.
 #[tokio::test]
 async fn an_export_contains_all_data_of_the_caller_and_nothing_of_others() {
     let stack = Stack::start().await;
@@ -101,7 +102,7 @@ async fn an_export_contains_all_data_of_the_caller_and_nothing_of_others() {
     assert!(stored("EVENT#").len() >= 4);
     assert_eq!(exported("events", "id"), stored("EVENT#"));
     assert_eq!(export["events"][0]["kind"], "exported");
-    // Every attribute of the account is exported, or is internal.
+    // Every attribute of the account is either exported or internal.
     let item = items.iter().find(|item| {
         item["pk"].as_s().unwrap() == &partition && item["sk"].as_s().unwrap() == "ACCOUNT"
     });
@@ -136,7 +137,7 @@ async fn an_export_contains_no_secret() {
 
 /// The event is recorded before the data is read.
 #[tokio::test]
-async fn no_export_is_unrecorded() {
+async fn an_export_that_cannot_be_recorded_is_refused() {
     let stack = Stack::start().await;
     let (_, token) = user(&stack, "testuser").await;
     let interceptor = Interceptor::of(&stack).await;
@@ -153,7 +154,7 @@ async fn no_export_is_unrecorded() {
 }
 
 #[tokio::test]
-async fn an_export_contains_events_of_several_pages() {
+async fn an_export_contains_the_events_of_earlier_exports() {
     let stack = Stack::start().await;
     let (_, token) = user(&stack, "testuser").await;
     for _ in 0..3 {
@@ -166,8 +167,8 @@ async fn an_export_contains_events_of_several_pages() {
     assert_eq!(kinds(&export(&stack, &token).await), 4);
 }
 
-/// The client of a failed login chooses the user agent, so a stranger can make events large. A response of Lambda has at
-/// most 6 MB.
+/// The client of a failed login chooses the user agent, so a stranger can make events large, but Lambda limits a
+/// response to 6 MB.
 #[tokio::test]
 async fn an_export_states_which_events_are_missing() {
     let stack = Stack::start().await;

@@ -61,7 +61,7 @@ async fn an_invitation_can_be_used_once_and_is_stored_only_as_a_mac() {
         (status(&answer), body(&answer)["code"].as_str().unwrap_or_default().to_owned())
     };
     let invalid = || (403, "invalid_invite".to_owned());
-    // The invitation is checked before the name, which is too short.
+    // The name is too short, but the invitation is checked first.
     for bad in [json!(null), json!("x"), json!(format!("{}A", codes[0])), json!("a.b"), json!("")] {
         assert_eq!(attempt("no", &bad).await, invalid(), "{bad}");
     }

@@ -30,7 +30,7 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Opt
 /// A change whose values are valid.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// Nothing changes.
+    /// Change nothing.
     None,
     /// Change members of the account.
     Members(Members),

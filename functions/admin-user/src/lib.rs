@@ -1,5 +1,5 @@
 //! Changes to `/admin/users/{id}`: `PATCH` changes the account, `DELETE` deletes it, `PUT …/roles` replaces its roles,
-//! and `POST …/logout` ends its sessions.
+//! `POST …/logout` ends its sessions, and `POST …/factors/reset` removes its second factors (there are none yet).
 
 mod change;
 mod permission;
@@ -65,7 +65,7 @@ enum Action {
     ResetFactors,
 }
 
-/// The parameters of the path.
+/// The path parameters.
 #[derive(Deserialize)]
 struct OneUser {
     id: UserId,
@@ -175,7 +175,7 @@ struct Requested<'a> {
 }
 
 impl AdminUserRoute {
-    /// Describes a request for the events that it causes.
+    /// The occasion of the events that a request causes.
     fn occasion(&self, request: &Requested<'_>) -> Occasion {
         let Client { user_agent, network } = request.client.clone();
         let (now, random) = (self.world.clock.now(), &*self.world.random);
@@ -228,9 +228,9 @@ impl AdminUserRoute {
         NewMail::notice(before, Notice::EmailChanged, now, random)
     }
 
-    /// The answer to a caller who lacks the required role. If two super administrators demote each other, the second
-    /// one may have lost the role before the second request is checked. That request gets the same answer as if it had
-    /// lost the race at the write.
+    /// The answer to a caller who lacks the required role. If two super administrators demote each other concurrently,
+    /// one of them may lose the role before the permission check of that caller's own request. That request gets the
+    /// same answer as if it had lost the race at the write.
     async fn lost_race(
         &self,
         caller: &FreshCaller<Admin>,

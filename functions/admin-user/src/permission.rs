@@ -5,7 +5,7 @@ use web::Problem;
 
 use crate::change::Change;
 
-/// The roles that only a super administrator grants and revokes.
+/// The roles that only a super administrator may grant or revoke.
 const PRIVILEGED: [Role; 2] = [Role::Admin, Role::SuperAdmin];
 
 /// Checks that `caller`, an administrator, may make `change` to `account`. Only a super administrator may change an

@@ -204,7 +204,7 @@ async fn a_change_requires_the_current_revision() {
     assert_eq!(stored(&stack, &account).await, account);
     let answer = patch(&route, &token, &account, Some("\"9\", \"1\""), &change).await;
     assert_eq!(outcome(&answer), done(200));
-    // The other routes do not require a precondition.
+    // The other operations do not require a precondition.
     assert_eq!(outcome(&set_roles(&route, &token, &account, None, &["user"]).await), done(200));
 }
 
@@ -336,7 +336,7 @@ impl Removal {
     }
 }
 
-/// Two administrators who act concurrently. Each request is held until both have been permitted.
+/// Two administrators who act concurrently. Each request is held before its write until both have been permitted.
 struct Duel {
     stack: Stack,
     interceptors: [Interceptor; 2],
@@ -396,7 +396,7 @@ impl Duel {
         outcomes
     }
 
-    /// Each of `both` removes the other one.
+    /// Lets each of `both` remove the other.
     async fn fight(
         &self,
         both: [&Account; 2],
@@ -409,7 +409,7 @@ impl Duel {
         self.at_once(both, fault, remove).await
     }
 
-    /// Which of `both` are still active super administrators.
+    /// Returns those of `both` that are still active super administrators.
     async fn remaining<'a>(&self, both: [&'a Account; 2]) -> Vec<&'a Account> {
         let mut remaining = Vec::new();
         for account in both {
@@ -423,7 +423,7 @@ impl Duel {
 }
 
 #[tokio::test]
-async fn of_two_super_admins_who_remove_each_other_one_gets_409() {
+async fn if_two_super_admins_remove_each_other_one_gets_409() {
     let mixed = Removal::ALL.into_iter().flat_map(|one| Removal::ALL.map(|other| [one, other]));
     let same = Removal::ALL.into_iter().flat_map(|removal| [[removal; 2]; 50]);
     let duel = Duel::start().await;
@@ -453,7 +453,7 @@ async fn without_the_condition_super_admins_can_remove_each_other() {
 }
 
 #[tokio::test]
-async fn of_two_concurrent_changes_of_one_revision_one_gets_412() {
+async fn if_two_requests_change_the_same_revision_one_gets_412() {
     let lost = refused(412, "precondition_failed");
     for (fault, expected) in
         [(Fault::None, [done(200), lost]), (Fault::Unconditional, [done(200), done(200)])]
@@ -470,7 +470,7 @@ async fn of_two_concurrent_changes_of_one_revision_one_gets_412() {
 }
 
 #[tokio::test]
-async fn the_loser_whose_role_is_already_gone_gets_the_same_answer() {
+async fn a_super_admin_demoted_before_the_check_also_gets_409() {
     let stack = Stack::start().await;
     let route = route(&stack).await;
     let both = [Role::Admin, Role::SuperAdmin];
@@ -483,7 +483,7 @@ async fn the_loser_whose_role_is_already_gone_gets_the_same_answer() {
         .unwrap();
     let answer = set_roles(&route, &token, &one, None, &["admin"]).await;
     assert_eq!(outcome(&answer), refused(409, "last_super_admin"));
-    // A token without the role gets 403.
+    // A caller whose token lacks the role gets 403.
     let token = stack.sign_in(&stored(&stack, &other).await).await;
     let answer = set_roles(&route, &token, &one, None, &["admin"]).await;
     assert_eq!(outcome(&answer), refused(403, "insufficient_role"));
@@ -504,7 +504,7 @@ async fn an_address_is_claimed_replaced_and_removed() {
         (&shown["email"], &shown["email_verified"]),
         (&json!("New@example.com"), &json!(false))
     );
-    // The same address also becomes unconfirmed if it is set again.
+    // Setting the same address again also makes it unconfirmed.
     change(json!({"email_verified": true})).await;
     let shown = body(&change(json!({"email": "New@example.com"})).await);
     assert_eq!(shown["email_verified"], false);
@@ -516,7 +516,7 @@ async fn an_address_is_claimed_replaced_and_removed() {
     assert_eq!((&shown["email"], &shown["email_verified"]), (&Value::Null, &json!(false)));
     let answer = change(json!({"email_verified": true})).await;
     assert_eq!(outcome(&answer), refused(400, "invalid_input"), "there is no address");
-    // The released addresses are free.
+    // The released addresses can be claimed again.
     for (n, address) in
         ["testuser@example.com", "new@example.com", "third@example.com"].into_iter().enumerate()
     {
@@ -526,14 +526,14 @@ async fn an_address_is_claimed_replaced_and_removed() {
 }
 
 #[tokio::test]
-async fn where_addresses_must_be_verified_an_unconfirmed_one_is_not_claimed() {
+async fn if_addresses_must_be_verified_an_unconfirmed_address_is_not_claimed() {
     let stack = Stack::start().await;
     let token = super_admin(&stack).await;
     let env = stack.env_with(&[("EMAIL_VERIFICATION", "required")]);
     let route = Service::<AdminUserRoute>::open(&env, &World::system()).await.unwrap();
     let account = user(&stack, "testuser", &[Role::User]).await;
     user(&stack, "other", &[Role::User]).await;
-    // The answer does not reveal whether the address is taken, because it is not claimed yet.
+    // The address is not claimed yet, so the answer does not reveal whether it is taken.
     for address in ["other@example.com", "new@example.com"] {
         let answer = patch(&route, &token, &account, Some("*"), &json!({"email": address})).await;
         assert_eq!((status(&answer), &body(&answer)["email"]), (200, &json!(address)));
@@ -609,7 +609,7 @@ async fn a_deletion_returns_a_receipt() {
     });
     assert_eq!(receipt, expected);
     assert_eq!(find(&stack, &account).await, None);
-    // The event names the administrator, and nothing else about the request.
+    // The event names the administrator but contains nothing else about the request.
     let events = Events::new(&stack.users(), stack.client());
     let page = events.page(account.id, None, 10, World::system().clock.now()).await.unwrap();
     let [event] = page.events.try_into().unwrap();
@@ -619,7 +619,7 @@ async fn a_deletion_returns_a_receipt() {
     );
     assert_eq!((event.kind, event.by), (Kind::Deleted, Actor::User(admin.id)));
     assert_eq!(event.origin, events::Origin::default());
-    // A repeated request finds no account, whatever it expects.
+    // A repeated request finds no account, whatever its precondition.
     for if_match in [None, Some("*"), Some("\"1\"")] {
         let answer = post(&route, &token, "admin-user-delete", &account, if_match).await;
         assert_eq!(outcome(&answer), refused(404, "not_found"), "{if_match:?}");

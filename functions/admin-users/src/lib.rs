@@ -156,7 +156,7 @@ impl AdminUsersRoute {
         let before = before.map_err(|_| invalid_cursor())?;
         let now = self.world.clock.now();
         let page = self.events.page(user, before, limit.get(), now).await?;
-        // The event of a deletion outlives the account for a while.
+        // A deletion event outlives its account for a while, so respond with 404 only if there is no event either.
         if page.events.is_empty() && self.administration.account(user).await?.is_none() {
             return Err(Problem::not_found());
         }

@@ -88,7 +88,8 @@ async fn show(route: &Service<AdminUsersRoute>, token: &str, id: &str) -> EventR
     answer(route, event(event_json)).await
 }
 
-/// Reads all pages, beginning at `cursor`. Returns the ids in the order of the answers, and the size of each page.
+/// Reads all pages, beginning at `cursor`. Returns the ids in the order in which they were listed, and the size of each
+/// page.
 async fn walk(
     route: &Service<AdminUsersRoute>,
     token: &str,
@@ -150,11 +151,11 @@ async fn a_walk_through_many_users_returns_each_exactly_once() {
         let (last, full) = sizes.split_last().unwrap();
         assert!(full.iter().all(|size| *size == limit) && *last <= limit, "{sizes:?}");
     }
-    // With filters that no single list covers, every match is also returned once.
+    // Filters that no single list covers also return every match exactly once.
     let (ids, _) = walk(&route, &token, "limit=30&role=user&disabled=false", None).await;
     let unique: BTreeSet<_> = ids.iter().cloned().collect();
     assert_eq!((ids.len(), &unique), (2_000, &expected));
-    // An account that registers during a walk neither hides nor repeats another.
+    // An account that registers during a walk causes no other account to be skipped or repeated.
     let first = body(&list(&route, &token, "limit=100").await);
     let during = create_many(&stack, 2_000..2_100).await;
     let cursor = first["next_cursor"].as_str().unwrap();
@@ -170,7 +171,7 @@ async fn a_walk_through_many_users_returns_each_exactly_once() {
 }
 
 #[tokio::test]
-async fn the_reads_of_a_page_do_not_grow_with_the_table() {
+async fn the_number_of_reads_for_a_page_does_not_grow_with_the_table() {
     let stack = Stack::start().await;
     let token = admin(&stack).await;
     let interceptor = Interceptor::of(&stack).await;
@@ -195,7 +196,7 @@ async fn the_reads_of_a_page_do_not_grow_with_the_table() {
         }
         most.push(reads);
     }
-    assert!(most[1] <= most[0], "a full table needs no more reads than an empty one: {most:?}");
+    assert!(most[1] <= most[0], "a large table needs no more reads than a small one: {most:?}");
 }
 
 #[tokio::test]
@@ -226,7 +227,7 @@ async fn a_cursor_that_was_altered_or_issued_for_another_list_is_refused() {
     // Another page size is allowed.
     let other = list(&route, &token, &format!("limit=100&disabled=false&cursor={cursor}")).await;
     assert_eq!(body(&other)["users"].as_array().unwrap().len(), 4);
-    // Another deployment refuses it.
+    // Another deployment refuses the cursor.
     let elsewhere = Stack::start().await;
     let token = admin(&elsewhere).await;
     let other = self::route(&elsewhere).await;

@@ -3,7 +3,7 @@
 //!
 //! It applies the same rules as Latchkey's own routes. It admits callers by token alone or, if
 //! `AUTHORIZER_ACCESS` is `checked`, only after reading their account and session. It answers only yes or no.
-//! For a no, the gateway chooses the response to the client.
+//! If the answer is no, the gateway chooses the response to the client.
 
 use std::str::FromStr;
 
@@ -127,7 +127,7 @@ impl EventHandler for Authorizer {
                 answer.context = context;
             }
             Ok(_) => tracing::info!(code = "insufficient_role", "access denied"),
-            // The caller could not be checked. An error makes the gateway answer 500, so the client may retry.
+            // The caller could not be checked. An error makes the gateway respond with 500, so the client may retry.
             Err(problem) if problem.status().is_server_error() => return Err(Unavailable(problem)),
             Err(problem) => {
                 tracing::info!(code = problem.code(), reason = problem.reason(), "access denied");

@@ -2,8 +2,8 @@
 //! The account and the session are read on every call.
 //!
 //! Digits are valid only for the account that requested them. If a stranger also requests confirmation of the
-//! caller's address, the caller gets two emails and may type the digits from the wrong one. These must not confirm
-//! the address for the stranger.
+//! caller's address, the caller gets two emails and may type the digits from the wrong one. Those digits must not
+//! confirm the address for the stranger.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use codes::{Confirmations, Digits, PresentedCode, Redemption};

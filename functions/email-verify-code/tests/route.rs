@@ -127,8 +127,9 @@ async fn digits_claim_a_new_address_and_notify_a_confirmed_old_one() {
     assert_eq!(notices[0].to, "New@example.com");
 }
 
-/// Two accounts request confirmation of one address. If its owner signs in and types the newest digits, which were
-/// sent for the other account, neither account gets the address. The digits for the owner's account confirm it.
+/// Two accounts request confirmation of one address. If the owner of the address signs in and types the newest digits,
+/// which were sent for the squatter's account, neither account gets the address. The digits that were sent for the
+/// owner's account confirm it.
 #[tokio::test]
 async fn digits_confirm_an_address_only_for_the_signed_in_account() {
     let bench = Bench::start(None).await;
@@ -141,7 +142,7 @@ async fn digits_confirm_an_address_only_for_the_signed_in_account() {
     assert_eq!((bench.email().await, bench.email_of(&squatter).await), (NO_EMAIL, NO_EMAIL));
     assert_eq!(status(&bench.send_code(mine.digits().unwrap()).await), 204);
     assert_eq!(bench.email().await, verified("a@example.com"));
-    // For the other account, the address is now taken.
+    // For the squatter, the address is now taken.
     let session = bench.stack.sign_in(&squatter).await;
     let late = bench.ask(&session, &json!({"code": theirs.digits().unwrap()})).await;
     assert_eq!((status(&late), &body(&late)["code"]), (409, &json!("already_exists")));

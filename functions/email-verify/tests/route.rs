@@ -130,8 +130,8 @@ async fn a_used_link_still_succeeds_long_afterwards() {
         let (used, unused) = (bench.mail(confirmed).await, bench.mail(confirmed).await);
         assert_eq!(status(&bench.by_token(&used).await), 204);
         bench.stack.expire_codes().await;
-        assert_eq!(status(&bench.by_token(&used).await), 204, "before the TTL");
-        assert!(is_wrong(&bench.by_token(&unused).await), "before the TTL");
+        assert_eq!(status(&bench.by_token(&used).await), 204, "before expired items are removed");
+        assert!(is_wrong(&bench.by_token(&unused).await), "before expired items are removed");
         bench.stack.remove_expired().await;
         let stored = bench.stored().await;
         for _ in 0..2 {

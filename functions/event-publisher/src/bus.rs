@@ -58,8 +58,8 @@ impl FromStr for Place {
 }
 
 impl Settings for BusConfig {
-    /// Reads `EVENT_BUS`, the name or ARN of an event bus or `file:` and a path, and, for an event bus, the variables
-    /// that Lambda sets for every function.
+    /// Reads `EVENT_BUS`: the name or ARN of an event bus, or `file:` followed by a path. For an event bus, also reads
+    /// the variables that Lambda sets for every function.
     fn read(reader: &Reader<'_>) -> Option<Self> {
         let place = reader.required("EVENT_BUS")?;
         let aws = match place {
@@ -127,7 +127,7 @@ impl Bus {
         Self::EventBridge { client: Client::from_conf(config.build()), name }
     }
 
-    /// Sends events. Returns the records of those that were not accepted, each with the reason.
+    /// Sends events. Returns the records of the events that were not accepted, each with the reason.
     pub(crate) async fn send(
         &self,
         batch: Vec<(StreamRecord, Message)>,

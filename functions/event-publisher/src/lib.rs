@@ -45,7 +45,7 @@ impl EventHandler for EventPublisherFunction {
                     Ok(Some(message)) => batch.push((record, message)),
                     Err(error) => {
                         log_failure(&record, &error);
-                        // This version cannot read the event, so another delivery would not help. It would hold up all
+                        // This version cannot read the event. Another delivery would not help, and would hold up all
                         // later events.
                         if !matches!(error, StoreError::Unusable(_)) {
                             answer.deliver_again(record);

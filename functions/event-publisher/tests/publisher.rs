@@ -1,4 +1,4 @@
-//! Tests `event-publisher` against an embedded DynamoDB and an imitation of `EventBridge` that can be made to fail.
+//! Tests `event-publisher` against an embedded DynamoDB and a fake `EventBridge` that can be made to fail.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use store::Events;
 use testkit::{NewUser, Stack};
 
-/// The imitation of `EventBridge`.
+/// The fake `EventBridge`.
 #[derive(Clone, Default)]
 struct Bus(Arc<Mutex<Received>>);
 
@@ -35,7 +35,7 @@ struct Received {
 }
 
 impl Bus {
-    /// Starts the imitation. Returns it with its URL.
+    /// Starts the fake and returns it with its URL.
     async fn start() -> (Self, String) {
         let bus = Self::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -49,7 +49,7 @@ impl Bus {
         change(&mut self.0.lock().unwrap());
     }
 
-    /// The entries that have been accepted since the last call, in their order.
+    /// The entries that have been accepted since the last call, in order.
     fn take(&self) -> Vec<Value> {
         let mut received = self.0.lock().unwrap();
         let refused = received.refused.clone();
@@ -58,7 +58,7 @@ impl Bus {
     }
 }
 
-/// `PutEvents`, as Amazon `EventBridge` answers it.
+/// Responds to `PutEvents` as Amazon `EventBridge` does.
 async fn put_events(
     State(bus): State<Bus>,
     headers: HeaderMap,
@@ -99,7 +99,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// A stack with one account, whose event `registered` has not been delivered.
+    /// Starts a stack with one account, whose event `registered` has not been delivered yet.
     async fn start() -> Self {
         let (bus, url) = Bus::start().await;
         let stack = Stack::start().await;

@@ -91,7 +91,7 @@ impl LoginRoute {
         (client, Body(login)): <Self as Route>::Input,
     ) -> Result<Json<Tokens>, Problem> {
         let (presented, password) = validate(login)?;
-        // Get the keys before reserving the attempt: without keys no session can begin, and the attempt must not
+        // Get the keys before reserving the attempt: without keys, no session can begin, so the attempt must not
         // be counted.
         let signin = self.signin.ready().await?;
         let origin = Origin { user_agent: client.user_agent, network: client.network };
@@ -106,7 +106,7 @@ impl LoginRoute {
     }
 }
 
-/// Checks only shape and size. A password that the policy forbids is treated like any other wrong password.
+/// Checks only shape and size. A password that the policy forbids is checked like any other.
 fn validate(login: Login) -> Result<(Presented, Password), Problem> {
     let (field, presented) = match (&login.username, &login.email) {
         (Some(name), None) => ("username", Presented::parse(name)),

@@ -41,7 +41,8 @@ impl Bench {
         status(&answer(&self.route, json_request("login", &login)).await)
     }
 
-    /// The events except the registration, latest first. A refused attempt is listed at the beginning of its hour.
+    /// The events except the registration, latest first. A refused attempt is sorted as if it had happened at the
+    /// beginning of its hour.
     async fn events(&self) -> Vec<Event> {
         let events = Events::new(&self.stack.users(), self.stack.client());
         let now = SystemClock.now();
@@ -85,7 +86,7 @@ async fn a_login_to_a_disabled_account_is_recorded_as_failed() {
     assert_eq!(bench.kinds().await, ["login_failed"]);
 }
 
-/// Instead of an event, a decoy is written. It has already expired and contains nothing about the request.
+/// The login writes a decoy instead of an event. The decoy has already expired and contains nothing about the request.
 #[tokio::test]
 async fn an_unknown_name_leaves_no_event() {
     let bench = Bench::start().await;
@@ -137,7 +138,7 @@ async fn refused_attempts_are_recorded_once_an_hour() {
     assert_eq!(events.len() - refused.len(), 3);
 }
 
-/// Otherwise, the response time would reveal which names exist.
+/// Different requests would take different amounts of time and reveal which names exist.
 #[tokio::test]
 async fn a_refused_attempt_makes_the_same_requests_for_every_name() {
     let bench = Bench::start().await;

@@ -283,7 +283,7 @@ async fn every_failure_gets_the_same_answer() {
         json!({"username": "testuser", "password": "y".repeat(1_024)}),
     ] {
         let answer = bench.ask(&login).await;
-        // Status, headers and body must be equal, because all events have the same request id.
+        // All events have the same request id, so the status, the headers and the whole body must be equal.
         assert_eq!(answer, wrong_password, "{login}");
         assert_eq!(readable(&answer), readable_wrong, "{login}");
     }
@@ -370,7 +370,7 @@ async fn every_failure_makes_the_same_database_requests() {
 #[tokio::test]
 async fn all_spellings_of_a_name_share_one_throttle() {
     let stack = Stack::start().await;
-    // The wait must outlast the guesses on a slow machine.
+    // The wait must outlast the guesses, even on a slow machine.
     let env = stack.env_with(&[("THROTTLE_PAIR_BASE_SECONDS", "300")]);
     let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let user = NewUser { username: "testuser", email: None, roles: &[Role::User] };
@@ -436,7 +436,7 @@ async fn only_the_exact_password_is_accepted() {
     assert_eq!(status(&bench.login("testuser", &"y".repeat(64)).await), 200, "64 characters");
 }
 
-/// A new deployment has no user, so nobody can sign in with a well-known password.
+/// A new deployment has no users, so nobody can sign in with a well-known password.
 #[tokio::test]
 async fn there_is_no_default_account() {
     let stack = Stack::start().await;
@@ -558,7 +558,7 @@ async fn a_user_agent_may_be_in_any_script() {
     assert_eq!(session["user_agent"].as_s().unwrap(), "Br\u{f6}wser \u{540d}/1");
 }
 
-/// No notice is sent for the first network, a known one, or a failed login.
+/// No notice is sent for the first network, for a known network, or for a failed login.
 #[tokio::test]
 async fn a_login_from_a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start().await;
@@ -611,8 +611,8 @@ async fn all_missing_settings_are_reported_together() {
     insta::assert_snapshot!("bad values", error);
 }
 
-/// If the password changes at any point during a login with the old password, the login gets no session that stays
-/// valid. Signing out everywhere is different, because it does not change the password: a login that reads the account
+/// If the password changes at any point during a login with the old password, no session of that login stays valid.
+/// Signing out everywhere is different, because it does not change the password: a login that reads the account
 /// afterwards is treated as a later login, and its session stays valid.
 #[tokio::test]
 async fn no_session_of_a_login_outlives_a_concurrent_password_change() {
@@ -664,7 +664,8 @@ async fn no_session_of_a_login_outlives_a_concurrent_password_change() {
     }
 }
 
-/// Whether the account is deleted before the login reads it, or between that and the beginning of the session.
+/// The answer is the same whether the account is deleted before the login reads it or between that read and the
+/// beginning of the session.
 #[tokio::test]
 async fn a_login_to_an_account_that_is_deleted_concurrently_is_answered_like_a_wrong_password() {
     let mut bench = Bench::start().await;
@@ -700,8 +701,8 @@ async fn a_login_to_an_account_that_is_deleted_concurrently_is_answered_like_a_w
     assert!(refused_late > 0);
 }
 
-/// The account item and the password item share an epoch, which every change of the password renews. Earlier versions
-/// stored no such epoch.
+/// The account item and the password item share an epoch, which every password change renews. Earlier versions stored
+/// no such epoch.
 #[tokio::test]
 async fn an_old_account_without_a_shared_epoch_can_sign_in_and_gets_one_at_the_next_reset() {
     let bench = Bench::start().await;
@@ -800,7 +801,7 @@ async fn without_secrets_no_password_is_checked() {
     }
 }
 
-/// A login with the right password replaces an outdated hash, but does not depend on this.
+/// A login with the right password replaces an outdated hash, but does not depend on the replacement.
 #[tokio::test]
 async fn a_login_succeeds_even_if_the_outdated_hash_cannot_be_replaced() {
     let stack = Stack::start().await;

@@ -1,15 +1,14 @@
-//! Sends the emails that other functions request, and completes deletions of accounts. It is invoked for new outbox
-//! items in the stream of the users' table.
+//! Sends the emails that other functions request, and completes account deletions. It is invoked for new outbox items
+//! in the stream of the users' table.
 //!
-//! The stream contains only keys. The function reads an outbox item by its key and deletes it after sending the
-//! email. If Lambda delivers the event again after that, there is nothing to send. If Lambda delivers it again
-//! before the deletion, the function sends the same email with the same code, because it derives the code from
-//! the email's id. The state of the code (whether it has been used, and how often its digits have been tried)
-//! is kept.
+//! The stream contains only keys. The function reads an outbox item by its key and deletes the item after sending the
+//! email. If Lambda delivers the event again after that, there is nothing to send. If Lambda delivers it again before
+//! the item is deleted, the function sends the same email with the same code, because it derives the code from the
+//! email's id. The state of the code (whether it has been used, and how often its digits have been tried) is kept.
 //!
-//! An address gets notices only if its owner has confirmed it, and at most ten of them a day. The function
-//! drops an email that can never be sent after the first attempt. Lambda delivers records in order, so a record
-//! that keeps failing would hold up all others.
+//! An address gets notices only if its owner has confirmed it, and at most ten of them a day. If an email can never be
+//! sent, the function drops it after the first attempt. Lambda delivers records in order, so a record that keeps
+//! failing would hold up all others.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -150,7 +149,7 @@ impl MailerFunction {
             tracing::error!(event = "mail_failed", mail_id, error, "mail");
             return Handled::DeliverAgain;
         }
-        // Delete the item, because the email will never be sent. If that fails, the table's TTL deletes the item.
+        // Delete the item, because the email will never be sent. If the deletion fails, TTL removes the item later.
         if let Err(error) = self.mailings.done(id).await {
             let (mail_id, error) = (id.to_string(), &error as &dyn Error);
             tracing::warn!(event = "mail_not_deleted", mail_id, error, "mail");
@@ -166,14 +165,14 @@ impl MailerFunction {
             Ok(self.deletions.done(id).await?)
         };
         let Err(error) = bounded(delete).await else { return Handled::Done };
-        // Records are delivered in order, so this one would hold up all emails.
+        // Records are delivered in order. A record that can never succeed would hold up all later emails.
         let is_final = error.is_final();
         let (user_id, error) = (id.to_string(), &error as &dyn Error);
         tracing::error!(event = "remains_not_deleted", user_id, error, "deletion");
         if is_final { Handled::Done } else { Handled::DeliverAgain }
     }
 
-    /// Sends an email unless its item is gone, the email has expired, or it has no recipient.
+    /// Sends an email, unless its item no longer exists, or the email has expired or has no recipient.
     async fn process(&self, id: MailId) -> Result<(), MailerError> {
         let Some(outgoing) = self.mailings.find(id).await? else { return Ok(()) };
         let outcome = if outgoing.expires_at <= self.clock.now() {
@@ -209,7 +208,7 @@ impl MailerFunction {
                 let Some(code) = self.code(id, purpose, &account, &to, &outgoing).await? else {
                     return Ok(Outcome::NoRecipient);
                 };
-                // Anyone can register with a stranger's address and put a message into the username. So emails to
+                // Anyone can register with a stranger's address and put a message into the username, so emails to
                 // unconfirmed addresses do not contain the username.
                 let username = (account.email_standing == EmailStanding::Verified)
                     .then(|| account.username.as_str());
@@ -233,7 +232,7 @@ impl MailerFunction {
                     let letter = Letter::AddressTaken(details);
                     return self.notify(id, &to, &letter, CausedBy::Anyone).await;
                 }
-                // A code would be useless, because the address is in quarantine.
+                // Nobody can claim an address in quarantine, so a code would be useless.
                 let (peppers, now) = (self.peppers.get().await?, self.clock.now());
                 if self.mailings.is_quarantined(address.canonical(), &*peppers, now).await? {
                     return Ok(Outcome::NoRecipient);

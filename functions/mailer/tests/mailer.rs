@@ -90,7 +90,7 @@ impl Bench {
         id
     }
 
-    /// Passes all records of the stream to `mailer`, including those passed before. Returns the failures.
+    /// Passes all records of the stream to `mailer`, including records from earlier calls. Returns the failures.
     async fn deliver(&self, mailer: &MailerFunction) -> Value {
         let event = serde_json::from_value(self.stack.mailer_event()).unwrap();
         serde_json::to_value(mailer.handle(event).await.unwrap()).unwrap()["batchItemFailures"]
@@ -379,7 +379,7 @@ async fn a_failed_record_is_reported_and_sent_later() {
     assert_eq!(bench.deliver(&broken).await.as_array().unwrap().len(), 3);
 }
 
-/// The function stops after it has stored the code's item, and before it sends the email.
+/// The function stops after storing the code's item and before sending the email.
 #[tokio::test]
 async fn after_a_crash_neither_table_nor_stream_reveals_a_code() {
     let bench = Bench::start().await;

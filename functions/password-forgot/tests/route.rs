@@ -39,7 +39,7 @@ impl Bench {
         status(&answer(&self.route, event(from_network(event_json, network))).await)
     }
 
-    /// Counts the items of each kind. A kind is the prefix of the partition key with the names of the attributes.
+    /// Counts the items of each kind. A kind is the prefix of the partition key together with the attribute names.
     async fn kinds(&self) -> BTreeMap<String, usize> {
         let mut kinds = BTreeMap::new();
         for item in self.stack.items().await {

@@ -200,9 +200,9 @@ async fn using_one_link_voids_the_other() {
     let digits = first.digits().unwrap();
     assert!(
         is_invalid_code(&bench.by_digits("testuser@example.com", digits).await),
-        "earlier digits"
+        "the earlier digits are void"
     );
-    assert_eq!(status(&bench.by_token(&first, NEW).await), 204, "an earlier link");
+    assert_eq!(status(&bench.by_token(&first, NEW).await), 204, "the earlier link is valid");
     assert!(is_invalid_code(&bench.by_token(&second, NEW).await));
 }
 
@@ -262,7 +262,7 @@ async fn guesses_are_throttled_as_at_login_and_a_reset_lifts_the_wait() {
     let throttled = bench.by_digits("testuser@example.com", digits).await;
     assert_eq!((status(&throttled), &body(&throttled)["code"]), (429, &json!("too_many_attempts")));
     assert!(throttled.headers.contains_key("retry-after"));
-    // Guesses at the password under the username are counted separately. The reset clears this counter too.
+    // Password guesses under the username are counted separately. The reset clears that counter too.
     for _ in 0..3 {
         assert_eq!(bench.login("a wrong password").await, 401);
     }
@@ -482,7 +482,7 @@ async fn a_notice_that_cannot_be_written_does_not_prevent_the_reset() {
 #[tokio::test]
 async fn a_reset_makes_its_network_known_and_forgets_all_others() {
     let bench = Bench::start().await;
-    // The wait must outlast the guesses on a slow machine.
+    // The wait must outlast the guesses, even on a slow machine.
     let settings = [
         ("THROTTLE_NAME_FREE", "2"),
         ("THROTTLE_NAME_BASE_SECONDS", "300"),

@@ -61,7 +61,7 @@ impl Bench {
         (status(&answer), body(&answer)["refresh_token"].as_str().map(str::to_owned))
     }
 
-    /// Sets an attribute of a session, for example to simulate the passing of time.
+    /// Sets an attribute of a session, for example to simulate the passage of time.
     async fn set(&self, sid: SessionId, name: &str, number: i64) {
         self.stack
             .client()
@@ -88,7 +88,7 @@ impl Bench {
         sessions.of(self.account.id).await.unwrap().iter().any(|session| session.id == sid)
     }
 
-    /// All items of the users table.
+    /// All items of the users' table.
     async fn table(&self) -> BTreeMap<String, String> {
         let scanned = self.stack.client().scan().table_name("UsersTable").send().await.unwrap();
         let row = |item: &std::collections::HashMap<String, AttributeValue>| {

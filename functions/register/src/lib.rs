@@ -220,8 +220,8 @@ impl RegisterRoute {
         Ok(self.registrations.create(account, &*peppers).await?)
     }
 
-    /// Reserves one of the emails that may be sent to the address, if this registration sends one. Otherwise returns
-    /// [`Postal::Unpaid`].
+    /// If this registration sends an email, reserves one of the emails that may be sent to the address. Otherwise,
+    /// returns [`Postal::Unpaid`].
     async fn postage(
         &self,
         address: Option<&Email>,

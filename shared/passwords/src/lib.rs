@@ -2,8 +2,8 @@
 //! [`PasswordHash`]). Only this crate depends on argon2. A [`BreachedFilter`], built by a [`FilterBuilder`],
 //! recognizes breached passwords.
 //!
-//! Passwords and their hashes are never shown: neither implements [`Display`](std::fmt::Display) or can be
-//! serialized, and [`Debug`] shows only the type.
+//! Passwords and their hashes are never shown: they do not implement [`Display`](std::fmt::Display), cannot be
+//! serialized, and appear in [`Debug`] output only as the name of their type.
 
 mod breached;
 mod common;

@@ -29,7 +29,7 @@ impl<L: List> ListFile<L> {
         Self { variable, path, list: OnceLock::new() }
     }
 
-    /// Returns the list, which the first call reads. If reading fails, the next call tries again.
+    /// Returns the list. The first call reads the file. If that fails, the next call tries again.
     ///
     /// The first call blocks its thread: about thirty milliseconds for ten million breached passwords. An
     /// instance handles one request at a time, so no other request waits.

@@ -15,7 +15,7 @@ pub const MAX_PASSWORD_BYTES: usize = 1_024;
 const NFC_MAX_EXPANSION: usize = 3;
 
 /// A password: any Unicode text of at most 1,024 bytes, in NFC and otherwise exactly as given. It is never trimmed,
-/// mapped or truncated. RFC 8265 §4.2.2 requires NFC, so that a password typed on two keyboards is the same.
+/// mapped or truncated. RFC 8265 §4.2.2 requires NFC, so that a password gives the same text on every keyboard.
 ///
 /// It is wiped from memory when dropped. It does not implement `PartialEq`: passwords are compared by their hashes.
 pub struct Password(

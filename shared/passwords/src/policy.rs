@@ -28,7 +28,7 @@ const BREACHED_FILTER: &str = "PASSWORD_BREACHED_FILTER";
 /// The rules for setting a password. Login applies no rules, so that passwords older than a stricter policy stay
 /// valid.
 ///
-/// The first call to [`Policy::violations`] reads the files, so that instances that set no password never read them.
+/// The first call to [`Policy::violations`] reads the files, so instances that set no password never read them.
 #[derive(Clone, Debug)]
 pub struct Policy {
     min_chars: usize,
@@ -44,13 +44,13 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Lists every rule that the password breaks. The account with these names may have this password only if the
-    /// list is empty. No rule requires particular kinds of characters (ASVS 6.2.5).
+    /// Lists every rule that the password breaks. If the list is empty, the account with these names may use the
+    /// password. No rule requires particular kinds of characters (ASVS 6.2.5).
     ///
     /// The first call reads the configured files, and blocks until they are read.
     ///
     /// # Errors
-    /// When a configured file is unusable, so that the password cannot be checked.
+    /// When a configured file is unusable, so the password cannot be checked.
     pub fn violations(
         &self,
         password: &Password,
@@ -128,12 +128,12 @@ pub enum PolicyViolation {
         /// The required number of characters.
         min_chars: usize,
     },
-    /// In lower case, the password is among the 3,000 most common ones of at least 8 characters, or it is in the
-    /// configured list.
+    /// The password, in lower case, is in the configured list or among the 3,000 most common passwords of at least 8
+    /// characters.
     #[error("is among the most common passwords")]
     TooCommon,
-    /// The password is in the configured list of breached passwords, or is one of the few others that
-    /// [`BreachedFilter`] also refuses.
+    /// The password is in the configured list of breached passwords, or is one of the rare false positives of
+    /// [`BreachedFilter`].
     #[error("is in a list of passwords that have been breached")]
     Breached,
     /// The password is the username.

@@ -1,4 +1,4 @@
-//! Codes that are handed out, and of which only a MAC is stored.
+//! Codes that are handed out. Only their MACs are stored.
 
 use std::fmt;
 
@@ -35,7 +35,7 @@ impl CodeKind {
 /// A code in the form that is handed out: `<pepper id>.<128 bits in base64url>`. It is a secret.
 pub struct Code(Zeroizing<String>);
 
-/// The stored form of a code, by which it is found. A copy of the table does not reveal the code.
+/// The stored form of a code, which is used to look the code up. A copy of the table does not reveal the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeTag(String);
 

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_differs_from_all_other_keys_and_debug_does_not_show_it() {
+    fn the_secret_is_not_a_refresh_token_mac_and_debug_does_not_show_it() {
         let peppers = Peppers::generate("a", &SystemRandom);
         let secret = peppers.edge_secret(SystemClock.now());
         let token = peppers.current(Purpose::RefreshToken, SystemClock.now());

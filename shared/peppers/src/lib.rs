@@ -2,8 +2,7 @@
 //!
 //! A copy of the tables is not enough to forge anything that a pepper authenticates. Each purpose has its own
 //! key, derived by HKDF (RFC 5869) with a label, so a MAC for one purpose is invalid for every other.
-//!
-//! The same holds for the texts that [`Peppers::seal`] encrypts.
+//! [`Peppers::seal`] encrypts with a separate key, derived in the same way.
 //!
 //! Every pepper has an id, and several are valid at a time. A new one is announced for [`ANNOUNCE_SECONDS`] before its
 //! first use, because functions do not all read the secret at the same moment. An old one is kept for as long as
@@ -30,8 +29,8 @@ pub use quarantine::NameQuarantine;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// How long a pepper is known before its first use, in seconds: longer than any function uses an old copy of the
-/// secret (60 s fresh, 300 s more while it cannot be read).
+/// How long a pepper is known before its first use, in seconds. This is longer than any function uses an old copy of
+/// the secret: 60 s, and 300 s more while the secret cannot be read.
 pub const ANNOUNCE_SECONDS: i64 = 600;
 
 /// The minimum length of a pepper in characters of base64url: 192 bits.
@@ -50,7 +49,7 @@ pub enum Purpose {
     RefreshToken,
     /// An invitation, or another code that is stored as a MAC.
     Code,
-    /// The key of a counter of attempts. Replacing the pepper resets the counters.
+    /// The database key of an attempt counter. Replacing the pepper resets the counters.
     Throttle,
     /// The token of a link in an email.
     MailLink,

@@ -88,7 +88,7 @@ impl Peppers {
         Some(id)
     }
 
-    /// Whether `presented` contains the digits of the email `id`, made with the given pepper. Takes constant time for
+    /// Whether `presented` equals the digits of the email `id`, derived with the given pepper. Takes constant time for
     /// any eight characters.
     #[must_use]
     pub fn are_digits_of(
@@ -115,14 +115,14 @@ fn message(purpose: MailedFor, id: MailId) -> String {
 
 fn token_mac(key: &MacKey, purpose: MailedFor, id: MailId) -> [u8; TOKEN_BYTES] {
     let mac = key.mac(message(purpose, id).as_bytes());
-    let (half, _) = mac.split_first_chunk().expect("a MAC of 32 bytes has 16");
+    let (half, _) = mac.split_first_chunk().expect("a MAC has more than 16 bytes");
     *half
 }
 
 /// Derives eight digits. Reducing a 128-bit number makes all values equally likely to within 2^-100.
 fn digits(key: &MacKey, purpose: MailedFor, id: MailId) -> Zeroizing<String> {
     let mac = key.mac(message(purpose, id).as_bytes());
-    let (half, _) = mac.split_first_chunk().expect("a MAC of 32 bytes has 16");
+    let (half, _) = mac.split_first_chunk().expect("a MAC has more than 16 bytes");
     Zeroizing::new(format!("{:08}", u128::from_be_bytes(*half) % 100_000_000))
 }
 

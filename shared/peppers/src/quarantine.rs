@@ -1,4 +1,4 @@
-//! The tags and the quarantine of names whose accounts have been deleted.
+//! Tags and quarantine for the names of deleted accounts.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use process::{Reader, Settings};
 
 use crate::{MacKey, Peppers, Purpose};
 
-/// How long nobody can claim the names of a deleted account.
+/// How long the names of a deleted account cannot be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameQuarantine(SignedDuration);
 

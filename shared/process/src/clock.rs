@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 
-/// A source of the current time. All other code gets the time from here, so that a test can set it.
-/// `clippy.toml` bans the alternatives.
+/// A source of the current time. `clippy.toml` bans the alternatives.
 pub trait Clock: Send + Sync + 'static {
     /// The current time, in UTC.
     fn now(&self) -> Timestamp;

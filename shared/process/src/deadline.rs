@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-/// The time at the end of an invocation that is reserved for sending the answer. The handler is dropped before it.
+/// The time at the end of an invocation that is reserved for sending the response. The handler is dropped when it
+/// begins.
 const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 
-/// The time before [`ANSWER_MARGIN`] in which a handler can still undo its work, for example give back the
+/// The time before [`ANSWER_MARGIN`] in which a handler can still undo its work, for example by giving back the
 /// reservations of an attempt. When this time begins, pending calls to services fail.
 const UNDO_MARGIN: Duration = Duration::from_millis(1_500);
 
@@ -52,14 +53,14 @@ impl Deadline {
         timeout_at(self.ends, self.scope(work)).await.map_err(|_| DeadlinePassed)
     }
 
-    /// Runs `work` and ends its calls to services by this deadline, but never drops the work itself. The start of
-    /// an instance uses this, because it may take longer and still succeed.
+    /// Runs `work` and ends its calls to services by this deadline, but never drops the work itself. An instance starts
+    /// this way, because a start that takes longer may still succeed.
     pub async fn scope<F: Future>(self, work: F) -> F::Output {
         CURRENT.scope(self, work).await
     }
 
-    /// How long a call to a service that begins now may take, or `None` without a deadline. A task spawned by the
-    /// work has no deadline.
+    /// How long a service call that begins now may take, or `None` without a deadline. Tasks that the work spawns have
+    /// no deadline.
     #[must_use]
     pub fn left_for_a_call() -> Option<Duration> {
         let Self { calls_end, ends } = CURRENT.try_get().ok()?;

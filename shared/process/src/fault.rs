@@ -53,7 +53,7 @@ impl<E: Fault> Outage for E {
 
 /// An error that states its kind and its code.
 pub trait Fault: std::error::Error {
-    /// The kind of this fault, which determines the status of the answer.
+    /// The kind of this fault, which determines the HTTP status.
     fn kind(&self) -> FaultKind;
 
     /// The code of this fault, for programs. It is part of the API and never changes. An error that wraps a
@@ -72,8 +72,8 @@ pub trait Fault: std::error::Error {
         None
     }
 
-    /// The longest permitted time since the last authentication in seconds, if the user must authenticate again
-    /// (RFC 9470).
+    /// If the user must authenticate again (RFC 9470): the longest permitted time since the last authentication, in
+    /// seconds.
     fn max_age(&self) -> Option<u32> {
         None
     }

@@ -13,13 +13,13 @@ pub enum Metric {
     Requests,
     /// Requests and events that were the first of their process.
     ColdStarts,
-    /// The time from an event to its answer, in milliseconds.
+    /// The time from an event to the response, in milliseconds.
     Duration,
-    /// Answers with a status of 500 or higher, and events whose handling failed.
+    /// Responses with a status of 500 or higher, and events whose handling failed.
     ServerErrors,
     /// Requests and events that were aborted because their deadline had passed.
     DeadlinesPassed,
-    /// Answers with the status 429.
+    /// Responses with the status 429.
     Throttled,
     /// Logins that succeeded.
     LoginsSucceeded,
@@ -108,8 +108,8 @@ impl Metric {
         Self::ALL.into_iter().find(|metric| metric.name() == name)
     }
 
-    /// Combines the request's value so far, `before`, with the new measurement `value`. Values are added up, but
-    /// a new age replaces the previous one.
+    /// Combines the request's value so far, `before`, with the new measurement `value`. The values are added, but
+    /// a new key age replaces the previous one.
     #[must_use]
     pub fn after(self, before: f64, value: f64) -> f64 {
         match self {

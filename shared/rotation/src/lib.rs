@@ -32,7 +32,7 @@ use uuid::Uuid;
 /// The maximum number of attempts to publish. An attempt fails if another rotation publishes concurrently.
 const TRIES: usize = 8;
 
-/// The id that the first version names as its predecessor, because there is none.
+/// The id that the first version names in place of a predecessor.
 const NONE: &str = "none";
 
 /// The algorithm of new keys, and how long a key is published before it signs.
@@ -54,8 +54,8 @@ impl Settings for Config {
 }
 
 /// How long a key is published before it signs: the longest time for which a verifier may use a set from before
-/// the key was published. The function that serves the set may use an old one, and a client that fetches that set
-/// at the last moment caches it.
+/// the key was published. The function that serves the set may serve an old one for some time, and a client that
+/// fetches the old set at the last moment caches it.
 fn lead(max_age: keys::MaxAgeSeconds, cache: keys::CacheSeconds) -> SignedDuration {
     cache.longest() + max_age.duration()
 }
@@ -324,7 +324,7 @@ impl Rotation {
 
     /// Cleans up after the version `token` has been put into use.
     async fn settle(&self, token: &str) -> Result<(), RotationError> {
-        // The private half of the key that signed until now must not be in a version with a label.
+        // No version with a label may still contain the private half of the key that signed until now.
         self.versions.drop_previous().await?;
         self.publish_current(token).await
     }
@@ -416,7 +416,7 @@ pub enum RotationError {
     /// The content of the secret is invalid.
     #[error(transparent)]
     SigningKeys(#[from] SigningKeyError),
-    /// The keys' table could not be read or written.
+    /// The table of public keys could not be read or written.
     #[error(transparent)]
     Keys(#[from] KeysError),
 }

@@ -58,7 +58,7 @@ impl PepperRotation {
         }
     }
 
-    /// Adds a pepper, or creates the first one. An added pepper is used only once all functions know it.
+    /// Adds a pepper, or creates the first one. An added pepper is not used until all functions know it.
     ///
     /// # Errors
     /// When the newest pepper is not in use yet, or another one was added concurrently.

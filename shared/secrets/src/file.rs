@@ -15,8 +15,8 @@ use crate::{SecretError, Version};
 /// The id of the first version, whose value does not contain an id.
 const FIRST: &str = "first";
 
-/// A secret in a file. The file at `path` contains only the value in use, whose member `version` is the id of the
-/// version. The pending version is in a file next to it.
+/// A secret in a file. The file at `path` contains only the value in use. Its member `version` is the id of the
+/// version in use. The pending version is in a file next to it.
 #[derive(Clone, Debug)]
 pub(crate) struct FileSecret {
     path: PathBuf,

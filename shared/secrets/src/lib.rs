@@ -1,7 +1,8 @@
 //! Secrets outside the tables: in AWS Secrets Manager or, on a laptop, in files.
 //!
 //! [`Secret`] reads the version in use. [`Versions`] creates the next one and puts it into use. Both work the same
-//! way in either place. A variable determines the place: its value is the ARN of a secret, or `file:` and a path.
+//! way in Secrets Manager and in files. An environment variable selects the place: its value is the ARN of a secret, or
+//! `file:` followed by a path.
 //!
 //! Versions have the labels of Secrets Manager: `AWSCURRENT` marks the version in use, and `AWSPENDING` the one to be
 //! put into use next. Putting a version into use is conditional on the version that it replaces, so only one of two
@@ -72,7 +73,7 @@ enum Place {
 }
 
 impl Config {
-    /// Reads the variable `name`: the ARN of a secret, or `file:` and a path.
+    /// Reads the variable `name`: the ARN of a secret, or `file:` followed by a path.
     pub fn read(reader: &Reader<'_>, name: &'static str) -> Option<Self> {
         Some(Self(match reader.required::<Location>(name)? {
             Location::Manager(id) => Place::Manager(
@@ -204,7 +205,7 @@ pub enum SecretError {
     /// The secret is temporarily unreachable.
     #[error("the secret cannot be read")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// The request was refused, for example because a permission is missing or the secret will be deleted.
+    /// The request was refused, for example because a permission is missing or the secret is scheduled for deletion.
     #[error("access to the secret was refused")]
     Refused(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The value of the secret is invalid.

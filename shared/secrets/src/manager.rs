@@ -87,7 +87,7 @@ impl ManagedSecret {
             .await;
         let read = match read {
             Ok(read) => read,
-            // A version may also have a label but no value yet, as at the start of a rotation.
+            // The error also occurs if a version has the label but no value yet, as at the start of a rotation.
             Err(error)
                 if error
                     .as_service_error()
@@ -131,7 +131,7 @@ impl ManagedSecret {
             .await;
         match moved {
             Ok(_) => Ok(()),
-            // A version other than `replaced` is in use. If an earlier answer was lost, it is `id` itself.
+            // A version other than `replaced` is in use. It may be `id` itself, if an earlier response was lost.
             Err(error)
                 if error
                     .as_service_error()

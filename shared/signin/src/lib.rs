@@ -155,7 +155,7 @@ impl Ready<'_> {
     }
 }
 
-/// No tokens were issued.
+/// The reason why no tokens were issued.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
     /// The session has ended, or the account has changed. The reason is only for the log.

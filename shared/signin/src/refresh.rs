@@ -12,7 +12,7 @@ use crate::{Ready, SignInError};
 impl Ready<'_> {
     /// Exchanges the refresh token of a live session for new tokens.
     ///
-    /// `origin` is where the request comes from. If the token was reused, an event reports it.
+    /// `origin` is where the request comes from. If the token was reused, the event that reports the reuse contains it.
     ///
     /// Everything that can fail is loaded before the session rotates: if it rotated and no answer followed, the
     /// user would lose the session. Nothing is read or written for a token that this service did not issue.

@@ -37,8 +37,8 @@ impl Authority {
         Self { admin: admin.id, roles: admin.roles.clone() }
     }
 
-    /// Builds the part of a transaction on the account `target` that checks that the administrator is still active and
-    /// has not lost a role. `None` if `target` is the administrator's own account: a transaction cannot contain the
+    /// Builds the check that the administrator is still active and has not lost a role, for a transaction on the
+    /// account `target`. `None` if `target` is the administrator's own account: a transaction cannot contain the
     /// same item twice, and the change is conditional on the account's state anyway.
     pub(crate) fn check(&self, table: &Table, target: UserId) -> Option<TransactWriteItem> {
         if self.admin == target {
@@ -167,10 +167,10 @@ impl Administration {
         self.table.is_last_super_admin(id).await
     }
 
-    /// Replaces an account with the one that `edit` returns for it. If the account changes in between, this is tried
-    /// again a few times. `edit` also returns a notice to the owner, if there is one to send. `occasion` describes the
-    /// request for each event that reports a part of the change. `tagger` computes the tags of a new address, which
-    /// must not have belonged to a recently deleted account.
+    /// Replaces an account with the one that `edit` returns for it. If the account changes in between, reads it again
+    /// and retries, a few times at most. `edit` also returns a notice to the owner, if there is one to send. `occasion`
+    /// describes the request, with a new id for each event that reports a part of the change. `tagger` computes the
+    /// tags of a new address, because the address of a recently deleted account is refused.
     ///
     /// # Errors
     /// When the account does not exist, `edit` fails, the change is refused, or the table cannot be written.
@@ -262,7 +262,7 @@ impl Administration {
             }
         }
         if before.email != after.email || before.pending_email != after.pending_email {
-            // Codes that were sent to other addresses earlier must not replace the new address.
+            // A code that was sent to another address earlier must no longer work: it would replace the new address.
             update = update.set("codes_after", occasion().id);
         }
         if after.attributes != before.attributes {
@@ -308,7 +308,7 @@ impl Administration {
                 }
                 Ok(Account { revision: before.revision.next(), ..after })
             }
-            // If the account has changed, the other conditions may have failed because of that.
+            // If the account has changed, this may be the only reason why other conditions failed.
             Some(0) => Err(ChangeError::Raced),
             first if first.copied() == keeps_super_admin => Err(ChangeError::LastSuperAdmin),
             Some(first) if claimed.contains(first) => Err(ChangeError::EmailTaken),

@@ -70,8 +70,8 @@ struct PointerItem {
     expires_at: Option<i64>,
 }
 
-/// How much longer than its code a pointer is stored. TTL deletes items in any order, and a pointer that is deleted
-/// before its code would leave the code behind when the account is deleted.
+/// How long a pointer stays stored after its code has expired. TTL deletes items in any order. If it deleted the
+/// pointer before the code, the deletion of the account would leave the code behind.
 const POINTER_KEPT_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Whether a code was stored.
@@ -126,8 +126,8 @@ struct DigitsItem {
     /// The mark of the last try. A retry after a lost answer recognizes its own try by the mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<String>,
-    /// The mark of the last try that was given back. A retry after a lost answer does not give back a try with this
-    /// mark again.
+    /// The mark of the last try that was given back. A retry after a lost answer recognizes it and does not give the
+    /// same try back twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     returned: Option<String>,
     /// The table's TTL attribute, in seconds since 1970.
@@ -201,7 +201,7 @@ impl Table {
     }
 
     /// Builds the parts of a transaction that use up a code. The transaction fails if the code has been
-    /// used or has expired. A used confirmation code is stored as long as its account: see [`Codes::has_confirmed`].
+    /// used or has expired. A used confirmation code is kept as long as its account: see [`Codes::has_confirmed`].
     pub(crate) fn use_up(
         &self,
         code: &CodeRecord,
@@ -250,7 +250,7 @@ impl Mailings {
         self.0.owner(address).await
     }
 
-    /// Whether a recently deleted account had this address, so that no account can claim it yet.
+    /// Whether a recently deleted account had this address. If so, no account can claim it yet.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -314,7 +314,7 @@ impl Mailings {
         ];
         let mut failed = table.transact(parts.clone()).await?;
         if failed == [DIGITS] {
-            // The digits of a later email are stored, so only the link of this one is valid.
+            // The digits of a later email are stored, so this email's digits are invalid and only its link is valid.
             parts.truncate(DIGITS);
             failed = table.transact(parts).await?;
         }

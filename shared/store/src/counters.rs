@@ -16,8 +16,8 @@ use crate::limit::{Beyond, Counter, Decision, Limit};
 use crate::table::{Config, StoreError, Table};
 use crate::write::Written;
 
-/// How often a reservation is tried while it conflicts with concurrent ones. A caller that loses this often is
-/// part of a burst and must wait.
+/// The maximum number of attempts to write a reservation that conflicts with concurrent ones. A caller that loses this
+/// many times is part of a burst and must wait.
 const TRIES: usize = 16;
 
 /// The key of a counter. It does not reveal whose attempts are counted.
@@ -203,7 +203,7 @@ impl Counters {
         update.add("count", -1).set("returned", &receipt.mark).send().await.map(drop)
     }
 
-    /// Deletes a counter, whatever its state, after a caller has proven the secret that the counter protects.
+    /// Deletes a counter, whatever its state, after a caller has presented the secret that the counter protects.
     ///
     /// # Errors
     /// When the table cannot be written.

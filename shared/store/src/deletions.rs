@@ -43,12 +43,12 @@ pub struct Deletion<'a> {
     pub occasion: &'a Occasion,
     /// Computes the tags of the account's names.
     pub tagger: &'a dyn NameTagger,
-    /// How long nobody can claim the names.
+    /// How long the names cannot be claimed.
     pub quarantine: SignedDuration,
     /// The administrator who deletes the account. `None` if the owner or an operator deletes it. The deletion is
     /// refused if the administrator has been disabled or has lost a role since the request was admitted.
     pub admin: Option<&'a Account>,
-    /// Computes the tags under which networks may be known to the account.
+    /// Computes the tags of the names under which the account's networks may be known.
     pub known_under: &'a (dyn Fn(&Account) -> Vec<String> + Send + Sync),
 }
 
@@ -56,7 +56,7 @@ pub struct Deletion<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remains {
     user_id: UserId,
-    /// The tags under which networks were known to the account.
+    /// The tags of the names under which the account's networks may be known.
     known_under: Vec<String>,
 }
 
@@ -114,8 +114,8 @@ impl Deletions {
         Self(Table::new(config, client))
     }
 
-    /// Reads an account and deletes it if `permit` permits this. If the account changes in between, this is tried again
-    /// a few times. Returns the number of deleted items, in addition to the account itself.
+    /// Reads an account and deletes it if `permit` allows it. If the account changes in between, reads it again and
+    /// retries, a few times at most. Returns how many items of each kind were deleted with the account.
     ///
     /// # Errors
     /// When the account does not exist, `permit` fails, the account is the last active super administrator, or the
@@ -146,7 +146,7 @@ impl Deletions {
     ) -> Result<Deleted, ChangeError> {
         let remains = Remains { user_id: account.id, known_under: (deletion.known_under)(account) };
         // Count the remains now, because the mailer may delete some of them before the sweep below. If counting takes
-        // too long, the account is deleted nevertheless.
+        // too long, the account is deleted anyway.
         let mut remnants = match timeout(COUNT_TIMEOUT, self.inventory(&remains)).await {
             Ok(inventory) => inventory?.remnants,
             Err(_) => BTreeSet::new(),
@@ -217,7 +217,7 @@ impl Deletions {
                 event.log(Some(id));
                 Ok(())
             }
-            // If the account has changed, the other conditions may have failed because of that.
+            // If the account has changed, this may be the only reason why other conditions failed.
             Some(0) => Err(ChangeError::Raced),
             first if first.copied() == keeps_super_admin => Err(ChangeError::LastSuperAdmin),
             Some(first) if *first == permitted => Err(ChangeError::NotPermitted),
@@ -233,8 +233,8 @@ impl Deletions {
         self.0.get(Key::remains(id)).await
     }
 
-    /// Deletes the remains of an account. This is idempotent. It deletes nothing if the account exists, which can only
-    /// mean that it has been restored from a backup.
+    /// Deletes the remains of an account. This is idempotent. Nothing is deleted if the account exists, which happens
+    /// only after it was restored from a backup.
     ///
     /// # Errors
     /// When the table cannot be read or written.

@@ -37,12 +37,12 @@ impl Retention {
         Self(SignedDuration::from_hours(24 * days))
     }
 
-    /// The time before which events have expired at `now`.
+    /// The start of the retention period at `now`. Earlier events have expired.
     fn begins(self, now: Timestamp) -> Timestamp {
         now.saturating_sub(self.0).unwrap_or(Timestamp::MIN)
     }
 
-    /// When an event of the time `at` expires.
+    /// When an event that happened at `at` expires.
     fn ends(self, at: Timestamp) -> Timestamp {
         at.saturating_add(self.0).unwrap_or(Timestamp::MAX)
     }
@@ -126,7 +126,8 @@ impl Table {
         mail: Option<&NewMail>,
     ) -> Result<bool, StoreError> {
         let key = || Key::session(user, session);
-        // The session may still exist while the remains of its account are being deleted. The event would outlive them.
+        // Check the account: a session may still exist while the remains of its deleted account are being deleted, and
+        // an event recorded then would stay behind.
         let mut items = vec![
             self.delete_when(key(), exists()),
             self.check(Key::account(user), exists()),
@@ -165,7 +166,7 @@ impl Table {
     /// account has been deleted. `user` is `None` if no account has the `presented` name. The function then takes the
     /// same time: it writes a decoy, an item that has already expired, in a separate partition.
     ///
-    /// A failure is only logged, because it must not change the answer to the request.
+    /// A failure is only logged, because it must not change the response.
     pub(crate) async fn note(&self, user: Option<UserId>, presented: &str, event: &Event) {
         let noted = async {
             let (check, put) = if let Some(user) = user {
@@ -190,8 +191,8 @@ impl Table {
     }
 }
 
-/// The id of no account, the same for the same name. Concurrent failures at a name that no account has then conflict in
-/// the database as they do at a name that an account has.
+/// An id that no account has, always the same for a given name. Concurrent failed logins with an unknown name therefore
+/// conflict in the database, as they do with the name of an account.
 fn nobody(presented: &str) -> UserId {
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();
@@ -212,7 +213,7 @@ pub(crate) fn log_not_recorded(
     tracing::warn!(event = "event_not_recorded", user_id, kind, error, "security");
 }
 
-/// Records events on their own, and lists the events of accounts.
+/// Records events that report no change, and lists the events of accounts.
 #[derive(Clone, Debug)]
 pub struct Events(Table);
 
@@ -307,7 +308,7 @@ impl Events {
             .expression_attribute_values(":from", attribute_value(&from.sk))
             .expression_attribute_values(":to", attribute_value(&to.sk));
         let output = Box::pin(query.send()).await?;
-        // A page may also end because DynamoDB reads at most 1 MB for a request.
+        // A page may also end because DynamoDB reads at most 1 MB per request.
         let is_cut = output.last_evaluated_key.is_some_and(|key| !key.is_empty());
         let mut items = output.items.unwrap_or_default();
         let is_last = items.len() <= limit && !is_cut;
@@ -323,7 +324,7 @@ impl Events {
     }
 }
 
-/// Parses an event. A kind that only a later version knows is skipped: during a deployment, versions overlap.
+/// Parses an event. Skips an event of a kind that only a later version knows: during a deployment, versions overlap.
 fn known(item: Item) -> Option<Event> {
     match item::parse::<EventItem>(item) {
         Ok(item) => Some(item.event),

@@ -48,7 +48,7 @@ pub(crate) struct AccountItem {
     /// The epoch in which the password was set: see [`PasswordEpoch`].
     #[serde(rename = "password_ver", default, skip_serializing_if = "PasswordEpoch::is_absent")]
     password_epoch: PasswordEpoch,
-    /// JSON text. An account without attributes has none.
+    /// JSON text. Absent if the account has no attributes.
     #[serde(default, with = "json_text", skip_serializing_if = "Attributes::is_empty")]
     attributes: Attributes,
     /// Absent if an older version created the account and nothing has changed since.
@@ -63,7 +63,7 @@ fn is_none(revision: &Revision) -> bool {
     *revision == Revision::NONE
 }
 
-/// Attributes as JSON text. A map of the database would change numbers that JSON can express.
+/// Attributes as JSON text. A DynamoDB map would alter some numbers that JSON can express.
 mod json_text {
     use identity::Attributes;
     use serde::de::Error;
@@ -86,7 +86,7 @@ mod json_text {
 /// The epoch in which a password was set. It is stored both in the account's item and in the password's item,
 /// and each password change raises the epoch and writes both in one transaction. If the values read from the two
 /// items differ, the password was changed between the reads. For an account created by an older version, both
-/// items lack it.
+/// items lack the epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PasswordEpoch(Option<SessionEpoch>);
@@ -213,7 +213,7 @@ pub(crate) struct SessionItem {
     /// authenticated when the session began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) auth_time: Option<i64>,
-    /// The methods of authentication. It is stored as a set, so that concurrent additions keep each other.
+    /// The methods of authentication, stored as a set so that concurrent additions do not overwrite each other.
     #[serde(default = "password", serialize_with = "serde_dynamo::string_set::serialize")]
     pub(crate) amr: Methods,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -229,7 +229,7 @@ fn lenient<'de, D: Deserializer<'de>>(network: D) -> Result<Option<Network>, D::
     Ok(text.and_then(|text| text.parse().ok()))
 }
 
-/// The methods of sessions of earlier versions.
+/// The authentication methods of a session that an earlier version began.
 fn password() -> Methods {
     Method::Password.into()
 }

@@ -11,7 +11,7 @@ use crate::outbox::Task;
 /// The prefix of every session's sort key.
 const SESSION: &str = "SESSION#";
 
-/// The prefix of the sort key of every pointer to a code.
+/// The prefix of every code pointer's sort key.
 const CODE: &str = "CODE#";
 
 /// The prefix of every event's sort key.
@@ -85,7 +85,7 @@ impl KeyPrefix {
         Self { pk: format!("CODES#{id}"), sk: CODE }
     }
 
-    /// The id of the email to whose code a pointer points.
+    /// The id of the email whose code `pointer` points to.
     pub(crate) fn code_of(pointer: &Key) -> Option<MailId> {
         pointer.sk.strip_prefix(CODE)?.parse().ok()
     }

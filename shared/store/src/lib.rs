@@ -8,7 +8,7 @@
 //! | [`Registrations`] | creates an account and uses up its invitation | `PutItem`, `DeleteItem`, `ConditionCheckItem`; `UpdateItem` for a super administrator |
 //! | [`Invites`] | creates invitations and checks them | `PutItem`, `GetItem` |
 //! | [`Logins`] | finds an account by name and begins a session | `GetItem`, `Query`, `PutItem`, `UpdateItem`, `DeleteItem` |
-//! | [`Hashes`] | reads the hash of an account's password, and records failed attempts at it | `GetItem`, `PutItem`, `DeleteItem` |
+//! | [`Hashes`] | reads an account's password hash, and records failed password checks | `GetItem`, `PutItem`, `DeleteItem` |
 //! | [`Passwords`] | changes a password | `UpdateItem`, `PutItem` |
 //! | [`Rotations`] | refreshes a session, or ends it if its token was reused | `GetItem`, `PutItem`, `UpdateItem`, `DeleteItem`, `ConditionCheckItem` |
 //! | [`StepUps`] | records that a user authenticated again | `UpdateItem` |
@@ -23,11 +23,11 @@
 //! | [`Codes`] | finds an emailed code and limits guesses at it | `GetItem`, `UpdateItem` |
 //! | [`Resets`] | sets a password with an emailed code | `PutItem`, `UpdateItem` |
 //! | [`Verifications`] | claims an address with an emailed code | `PutItem`, `UpdateItem`, `DeleteItem`, `ConditionCheckItem` |
-//! | [`Events`] | records an event on its own, and lists an account's events | `PutItem`, `Query`, `ConditionCheckItem` |
+//! | [`Events`] | records an event that reports no change, and lists an account's events | `PutItem`, `Query`, `ConditionCheckItem` |
 //! | [`Deletions`] | deletes an account, and then its remains | `GetItem`, `Query`, `PutItem`, `UpdateItem`, `DeleteItem`, `ConditionCheckItem` |
 //! | [`Administration`] | finds and changes accounts | `GetItem`, `UpdateItem`, `PutItem`, `DeleteItem`, `ConditionCheckItem` |
 //! | [`Listings`] | lists accounts | `Query`, `BatchGetItem` |
-//! | [`Reindexing`] | corrects the list entries of accounts of older versions | `Scan`, `ConditionCheckItem`, `PutItem`, `UpdateItem` |
+//! | [`Reindexing`] | corrects the list entries of accounts written by older versions | `Scan`, `ConditionCheckItem`, `PutItem`, `UpdateItem` |
 //! | [`Transfers`] | creates whole accounts and reads them page by page, for the command line | `PutItem`, `ConditionCheckItem`, `GetItem`, `BatchGetItem`, `Scan`, `DescribeTable`; `UpdateItem` for a super administrator |
 //!
 //! No write relies on an earlier read: conditions and transactions decide. Reads that decide anything are

@@ -93,8 +93,8 @@ impl Limit {
         }
     }
 
-    /// The counter after one more attempt than `count`. `window_end` is the end of the current window, if one
-    /// has begun.
+    /// The counter after one more attempt, where `count` is the number so far. `window_end` is the end of the current
+    /// window, if one has begun.
     fn counted(&self, count: u32, window_end: Option<i64>, now: Timestamp, mark: &str) -> Counter {
         let count = count.saturating_add(1);
         let wait = self.wait_after(count);

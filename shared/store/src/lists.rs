@@ -19,7 +19,7 @@ use crate::table::{BATCH, Config, ScanPosition, Scanned, ScannedAccounts, Table}
 /// The number of shards of a list of accounts.
 pub const LIST_SHARDS: u8 = 16;
 
-/// The maximum number of accounts that one page examines. A page can therefore be short although more accounts match.
+/// The maximum number of accounts that one page examines. A page can therefore be short even if more accounts match.
 const EXAMINED: usize = 1_000;
 
 /// A list of accounts.
@@ -89,7 +89,7 @@ pub(crate) struct Memberships {
 impl Table {
     /// Builds the parts for a transaction that changes an account from `before` to `after`, where `None` means that the
     /// account does not exist. If the account stops being an active super administrator, the first part has a
-    /// condition: there must be another one.
+    /// condition: another one must remain.
     pub(crate) fn memberships(
         &self,
         before: Option<&Account>,
@@ -151,7 +151,7 @@ impl AccountFilter {
             && self.standing.is_none_or(|standing| account.standing == standing)
     }
 
-    /// The shortest list with all accounts that pass, and whether every account in it passes.
+    /// The shortest list that contains all accounts that pass, and whether every account in it passes.
     fn list(self) -> (List, Coverage) {
         let (list, answered) = match (self.role.filter(|role| *role != Role::User), self.standing) {
             (Some(role), _) => (List::Role(role), Self { role: Some(role), standing: None }),
@@ -200,8 +200,9 @@ impl Listings {
         Self(Table::new(config, client))
     }
 
-    /// Reads the accounts that pass `filter`, beginning at a position: at most `limit`, and only those among the next
-    /// thousand accounts. Every account that exists and passes during the whole traversal is on exactly one page.
+    /// Reads up to `limit` accounts that pass `filter`, beginning at the position `from`. Examines only about a
+    /// thousand accounts, so the page may be short. Every account that exists and passes during the whole traversal is
+    /// on exactly one page.
     ///
     /// # Errors
     /// When the table cannot be read.

@@ -29,7 +29,7 @@ const SWEPT: usize = 25;
 /// a login checks the limit again after its own session has begun.
 const CROWD: usize = 10;
 
-/// The precision of an account's `last_login_at`. It spares frequent logins most writes to the account.
+/// The precision of an account's `last_login_at`. A login this soon after the stored time does not update it.
 const LOGIN_TIME_PRECISION: SignedDuration = SignedDuration::from_secs(10);
 
 /// The stored data for checking a password.
@@ -131,7 +131,7 @@ impl Logins {
 
     /// Reads the account if its password is still the one that was set in `set_in`, the epoch in the
     /// [`Credential`]. Returns `None` if the account no longer exists or its password has since been replaced.
-    /// Without this check, a login with the old password could get a session in the new epoch, which would stay valid.
+    /// Without this check, a login with the old password could begin a session in the new epoch that stays valid.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -173,7 +173,7 @@ impl Logins {
 
     /// Begins a session. `before` lists the account's sessions, as returned by [`Self::sessions`]. Invalid ones are
     /// removed, and so are the oldest valid ones if there are too many. If a removal fails, the session begins
-    /// nevertheless, and the next login tries again.
+    /// anyway, and the next login tries again.
     ///
     /// The transaction does not check the account's epoch: a session that begins while the account is being disabled
     /// has the previous epoch, so it is never valid.
@@ -205,8 +205,8 @@ impl Logins {
         Ok(session)
     }
 
-    /// Records that an attempt to sign in failed or was refused, unless an event with this id exists. This takes the
-    /// same time if no account has the presented name (`None`). A failure to record it is only logged.
+    /// Records that an attempt to sign in failed or was refused, unless an event with this id exists. `user` is `None`
+    /// if no account has the presented name, and recording then takes the same time. A failure is only logged.
     pub async fn note(&self, user: Option<UserId>, presented: &Presented, event: &Event) {
         self.table.note(user, presented.as_str(), event).await;
     }

@@ -85,8 +85,8 @@ impl KnownNetworks {
     /// Records that a network is known under `names`, which are names of `account`. Returns whether it was recorded.
     ///
     /// The write is conditional: the account must still have the epoch and the address that were read, and a
-    /// confirmed address must still be confirmed. So a login whose password is replaced concurrently makes no
-    /// network known.
+    /// confirmed address must still be confirmed. So if the password is replaced during a login,
+    /// the login's network does not become known.
     ///
     /// # Errors
     /// When the table cannot be written.

@@ -29,7 +29,7 @@ pub enum Mail {
         /// The address, spelled as in the request.
         address: Email,
     },
-    /// A code to confirm an address for an account.
+    /// A code for confirming an address for an account.
     EmailVerification {
         /// The account that claims the address.
         user_id: UserId,
@@ -170,8 +170,8 @@ impl From<&NewMail> for MailItem {
 }
 
 impl Table {
-    /// Builds the write that requests an email. In the transaction that records an event, it requests the email if and
-    /// only if the event happens.
+    /// Builds the write that requests an email. As part of a transaction, it requests the email if and only if the
+    /// transaction succeeds.
     ///
     /// The write has no condition: the id is new and random, and a retry after a lost answer must not fail
     /// because of the first attempt's write.

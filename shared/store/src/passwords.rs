@@ -40,8 +40,8 @@ impl Hashes {
         Ok(password.map(|password| StoredHash::new(password.hash)))
     }
 
-    /// Records that an attempt at the password of `account` failed or was refused, unless an event with this id
-    /// exists. A failure to record it is only logged.
+    /// Records that a password check for `account` failed or was refused, unless an event with this id exists. A
+    /// failure to record it is only logged.
     pub async fn note(&self, account: &Account, event: &Event) {
         self.0.note(Some(account.id), account.username.canonical().as_str(), event).await;
     }

@@ -108,7 +108,7 @@ pub(crate) struct Creation<'a> {
     pub(crate) account: Account,
     /// `None` if the owner has to set a password by email.
     pub(crate) password: Option<PasswordItem>,
-    /// The MAC of the code of an invitation to use up.
+    /// The invitation to use up, if any: the MAC of its code.
     pub(crate) invite: Option<String>,
     pub(crate) mail: Option<NewMail>,
     /// The request that creates the account.
@@ -117,7 +117,7 @@ pub(crate) struct Creation<'a> {
 
 impl Table {
     /// Writes an account, its password, its claims to the name and the address, its entries in lists and the event, or
-    /// nothing at all. Returns the conflicts that prevent the creation; if there are none, the account exists.
+    /// nothing at all. Returns the conflicts that prevent the creation; if there are none, the account was created.
     ///
     /// This is one transaction with a condition on each item, so of several concurrent creations with the same name,
     /// exactly one succeeds.
@@ -149,7 +149,7 @@ impl Table {
             let checks = self.no_tombstone(name, tagger, now);
             parts.extend(checks.into_iter().map(|check| (conflict, check)));
         }
-        // No condition of these parts can fail: a new account is on no list.
+        // These parts have no conditions: only removing a super administrator from the set needs one.
         let memberships = self.memberships(None, Some(&account))?.parts;
         parts.extend(memberships.into_iter().map(|part| (Conflict::Impossible, part)));
         let (conflicts, writes): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
@@ -220,7 +220,7 @@ impl Registrations {
             occasion: &occasion,
         };
         let conflicts = self.0.create_account(creation, tagger).await?;
-        // If several conditions failed, the invitation's is reported first.
+        // If several conditions failed, an invalid invitation is reported first.
         if conflicts.is_empty() {
             Ok(account)
         } else if conflicts.contains(&Conflict::Invite) {

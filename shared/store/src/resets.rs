@@ -109,7 +109,7 @@ impl Verifications {
     ) -> Result<Redeemed, StoreError> {
         let Self(table) = self;
         let address = code.address.canonical();
-        // Both are UUIDv7, whose texts sort by time.
+        // Both ids are UUIDv7, so their texts sort by time.
         let is_recent =
             attribute("codes_after").is_absent().or(attribute("codes_after").at_most(code.mail));
         let verified = table

@@ -204,7 +204,7 @@ pub struct Rotation<'a> {
     pub pepper: &'a str,
     /// The id of the email that notifies the owner if the token was reused.
     pub notice: MailId,
-    /// The request, which an event reports if the token was reused.
+    /// The request, for the event that reports a reused token.
     pub occasion: &'a Occasion,
 }
 
@@ -303,7 +303,7 @@ impl Rotations {
     }
 }
 
-/// Records that users authenticate again in their sessions.
+/// Records that users have authenticated again in their sessions.
 #[derive(Clone, Debug)]
 pub struct StepUps(Table);
 

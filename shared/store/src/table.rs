@@ -55,7 +55,7 @@ impl Settings for Config {
 /// The maximum number of keys in a `BatchGetItem` request.
 pub(crate) const BATCH: usize = 100;
 
-/// How many times a batch is requested. Each request contains only the keys that earlier answers left out.
+/// The maximum number of requests for a batch. Each contains only the keys that earlier responses left out.
 const BATCH_TRIES: usize = 8;
 
 /// A position in a scan of the whole table.
@@ -192,7 +192,7 @@ impl Table {
                     let key = Key::of(&item).ok_or(StoreError::Contradiction)?;
                     found.insert(key, item);
                 }
-                // DynamoDB returns only a part when the table is throttled, or when the answer would be too large.
+                // DynamoDB returns only a part when the table is throttled, or when the response would be too large.
                 let left = output.unprocessed_keys.unwrap_or_default().remove(&self.name);
                 rest = left.map(|left| left.keys).unwrap_or_default();
                 if rest.is_empty() {
@@ -236,7 +236,8 @@ impl Table {
         Ok((keys.collect::<Result<_, _>>()?, is_end))
     }
 
-    /// Reads the accounts among the next `limit` items of the table, or in its next megabyte, without using the lists.
+    /// Scans the next `limit` items of the table, but at most a megabyte, and returns the accounts among them. Does not
+    /// use the lists.
     pub(crate) async fn scan_accounts(
         &self,
         from: Option<ScanPosition>,
@@ -378,7 +379,7 @@ impl Table {
     }
 }
 
-/// Records whether any attempt at an operation got no answer or a server error, so that its outcome is unknown.
+/// Records whether any attempt at an operation got no response or a server error, which leaves its outcome unknown.
 #[derive(Clone, Debug, Default)]
 struct Unanswered(Arc<AtomicBool>);
 

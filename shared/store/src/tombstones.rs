@@ -21,8 +21,8 @@ struct Tombstone {
 }
 
 impl Table {
-    /// Builds the parts of a transaction that check that no tombstone keeps `name` from being claimed. Every
-    /// transaction that claims a name contains them.
+    /// Builds the checks that no tombstone keeps `name` from being claimed. Every transaction that claims a name
+    /// contains them.
     pub(crate) fn no_tombstone(
         &self,
         name: UniqueName<'_>,

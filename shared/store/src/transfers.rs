@@ -11,7 +11,7 @@ use crate::key::Key;
 use crate::registrations::{Conflict, Creation};
 use crate::table::{Config, ScanPosition, Scanned, StoreError, Table};
 
-/// How many times an account and its password are read until they belong together.
+/// The maximum number of attempts to read an account and its password in states that belong together.
 const READS: usize = 5;
 
 /// Creates whole accounts and reads them page by page.
@@ -67,7 +67,7 @@ impl Transfers {
         Self(Table::new(config, client))
     }
 
-    /// Creates an account as it was elsewhere, with its claims to the name and the address, or nothing at all. This is
+    /// Creates an account in the given state, with its claims to the name and the address, or nothing at all. This is
     /// the same transaction as for a registration, with the same conditions.
     ///
     /// # Errors

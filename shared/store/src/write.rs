@@ -29,7 +29,7 @@ impl<T> Written<T> {
         matches!(self, Self::Done(_))
     }
 
-    /// Converts a failure of the condition that the account exists into [`StoreError::Absent`].
+    /// Converts a refused write to [`StoreError::Absent`], for a write on the condition that the account exists.
     pub(crate) fn or_absent(self) -> Result<T, StoreError> {
         match self {
             Self::Done(done) => Ok(done),

@@ -2,8 +2,8 @@
 //!
 //! Before a password is checked, the attempt is reserved on three counters: one for the name and the
 //! network together, one for the name, and one for the network. Their keys are MACs of the presented values, so
-//! a reader of the table learns nothing from them, and unknown names are counted like known ones. Once its free
-//! attempts are used up, a counter imposes a wait, even on a caller with the right password. An IPv6 network is
+//! a reader of the table learns nothing from them, and unknown names are counted like known ones. Once a counter's
+//! free attempts are used up, it imposes a wait, even on a caller with the right password. An IPv6 network is
 //! counted as a /64 and, with ten times the limit, as a /48.
 //!
 //! Only the caller's failures count. The reservations are released after a success, and also if the server
@@ -35,7 +35,7 @@ use secrets::{Cached, SecretError};
 use store::{CounterKey, Counters, KnownNetworks, Limit, Receipt, Reserved, StoreError};
 use tokio::time::timeout;
 
-/// For how many days a network stays known after a login from it.
+/// How many days a network stays known after a login from it.
 const KNOWN_DAYS: i64 = 90;
 
 /// The age, in days, at which the record of a known network is renewed.
@@ -48,11 +48,11 @@ const WORK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long releasing reservations may delay a response.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long recording a known network may take. It is shorter than [`RELEASE_TIMEOUT`], which also covers the
+/// How long recording a known network may take. This is shorter than [`RELEASE_TIMEOUT`], which also covers the
 /// reads before the recording.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often a release is tried, in addition to the database client's own retries.
+/// How many times a release is tried. The database client additionally retries each try.
 const RELEASE_TRIES: usize = 2;
 
 /// The configuration of a throttle: the table of the counters, and the limits.
@@ -108,7 +108,7 @@ pub enum Familiarity {
     New,
 }
 
-/// A counted request. It counts even if the reservation is dropped, unless it is withdrawn.
+/// A counted request. The request counts unless the reservation is withdrawn, even if the reservation is dropped.
 #[derive(Debug)]
 pub struct Reservation<'a> {
     throttle: &'a Throttle,
@@ -210,9 +210,9 @@ impl Throttle {
     /// Reserves an attempt on `own`, the counters of the caller's network, and awaits `shared`, which reserves it
     /// on counters that all networks share.
     ///
-    /// Both happen concurrently, unless one of `own` is expected to refuse. In that case `shared` is awaited only
-    /// once all of `own` have granted the attempt. Otherwise a flood of throttled attempts from one network would
-    /// keep a shared counter reserved, and the owner of the name would be refused.
+    /// Both happen concurrently, unless a counter in `own` is expected to refuse. In that case `shared` is awaited
+    /// only after all counters in `own` have granted the attempt. Otherwise a flood of throttled attempts from one
+    /// network would keep a shared counter reserved, and the owner of the name would be refused.
     async fn reserve_with<T>(
         &self,
         own: Vec<(CounterKey, Limit)>,
@@ -273,8 +273,8 @@ impl Throttle {
         }
     }
 
-    /// Reserves an attempt from `network` at the password of the account named `presented`. All requests whose
-    /// network is unknown are counted as one network.
+    /// Reserves an attempt from `network` at the password of the account named `presented`. All attempts without a
+    /// network are counted as if they came from one network.
     ///
     /// # Errors
     /// [`ThrottleError::TooMany`] when a counter refuses the attempt. Another error when the counters cannot be
@@ -331,7 +331,7 @@ impl Throttle {
     /// Reserves a registration from `network`.
     ///
     /// # Errors
-    /// [`ThrottleError::TooMany`] when there have been too many from the network. Another error when the
+    /// [`ThrottleError::TooMany`] when the network has made too many requests of this kind. Another error when the
     /// counters cannot be reached.
     pub async fn registration(
         &self,
@@ -480,8 +480,8 @@ impl Names {
     }
 }
 
-/// The tags under which networks may be known to an account ([`KnownNetworks`]): one for each of its names and each
-/// pepper.
+/// The tags under which an account's networks may be known ([`KnownNetworks`]): one for each combination of a name and
+/// a pepper.
 #[must_use]
 pub fn known_under(peppers: &Peppers, account: &Account) -> Vec<String> {
     let keys = peppers.ids().filter_map(|id| peppers.by_id(id, Purpose::Throttle));
@@ -489,7 +489,7 @@ pub fn known_under(peppers: &Peppers, account: &Account) -> Vec<String> {
     names.flat_map(|names| [names.username].into_iter().chain(names.email)).collect()
 }
 
-/// Awaits `work`, for which an attempt was reserved, for at most five seconds. This leaves time to release
+/// Awaits `work`, for which an attempt was reserved, but not longer than five seconds. This leaves time to release
 /// the reservation before the function is stopped.
 ///
 /// # Errors
@@ -502,14 +502,14 @@ where
 }
 
 impl Reservation<'_> {
-    /// Combines this reservation and `other`.
+    /// Combines this reservation with `other`.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.receipts.extend(other.receipts);
         self
     }
 
-    /// Withdraws the reservation, so that the request is not counted.
+    /// Withdraws the reservation, so that the request does not count.
     pub async fn withdraw(self) {
         self.throttle.release(self.receipts, Vec::new()).await;
     }
@@ -517,7 +517,7 @@ impl Reservation<'_> {
     /// Awaits `other`, which makes another reservation. If the server cannot make it, this one is withdrawn.
     ///
     /// Unlike [`Self::carry_out`], this sets no time limit, because a reservation that is dropped while it is
-    /// being made cannot be withdrawn. The deadline of the invocation still ends its database calls.
+    /// being made cannot be withdrawn. The invocation's deadline still ends the database calls.
     ///
     /// # Errors
     /// When `other` fails.
@@ -537,9 +537,9 @@ impl Reservation<'_> {
     }
 
     /// Awaits `work`, for which this reservation was made, and returns the reservation. If the server cannot
-    /// carry out the work in time, the reservation is withdrawn. After any other error it counts.
+    /// carry out the work in time, the reservation is withdrawn. After any other error, the request counts.
     ///
-    /// `work` must not make reservations, which a timeout would drop: see [`Self::then_reserve`].
+    /// `work` must not make reservations, because a timeout would drop them: see [`Self::then_reserve`].
     ///
     /// # Errors
     /// When `work` fails, or takes too long ([`ThrottleError::Overdue`]).
@@ -561,7 +561,7 @@ impl Reservation<'_> {
 
 impl Attempt<'_> {
     /// Awaits `work`, the check for which this attempt was reserved, and returns the attempt. If the server
-    /// cannot carry out the check in time, the attempt is withdrawn. After any other error it counts.
+    /// cannot carry out the check in time, the attempt is withdrawn. After any other error, the attempt counts.
     ///
     /// # Errors
     /// When `work` fails, or takes too long ([`ThrottleError::Overdue`]).
@@ -580,7 +580,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Withdraws the attempt, so that it is not counted. Earlier failures still are.
+    /// Withdraws the attempt, so that it does not count. Earlier failures still count.
     pub async fn withdraw(self) {
         self.of_pairs.and(self.of_others).withdraw().await;
     }
@@ -662,8 +662,8 @@ async fn familiarity(
     Ok(if is_new { Familiarity::New } else { Familiarity::Usual })
 }
 
-/// Records that a network is known, unless `account` has changed since it was read. A failure is only logged,
-/// because the owner must get the notice of a new network even then: an intruder could cause the failure.
+/// Records that a network is known, unless `account` has changed since it was read. A failure is only logged: the
+/// owner must get the notice of a new network even then, because an intruder could cause the failure.
 async fn try_to_record(
     networks: &KnownNetworks,
     account: &Account,
@@ -732,7 +732,7 @@ fn pair_tag(key: &MacKey, name: &str, network: &str) -> String {
     tag(key, "pair", &format!("{name}.{network}"))
 }
 
-/// A MAC of `text` prefixed with its kind, so that tags of different kinds are never equal.
+/// A MAC of `kind` and `text`. Tags of different kinds are never equal.
 fn tag(key: &MacKey, kind: &str, text: &str) -> String {
     URL_SAFE_NO_PAD.encode(key.mac(format!("{kind}\0{text}").as_bytes()))
 }

@@ -592,7 +592,7 @@ async fn all_networks_of_a_name_are_forgotten() {
 }
 
 #[tokio::test]
-async fn a_network_that_cannot_be_forgotten_does_not_keep_the_others_known() {
+async fn all_other_networks_are_forgotten_even_if_one_cannot_be() {
     let bench = Bench::start().await;
     let networks = KnownNetworks::new(&bench.stack.users(), bench.stack.client());
     let until = bench.clock.now() + SignedDuration::from_hours(24);
@@ -606,8 +606,8 @@ async fn a_network_that_cannot_be_forgotten_does_not_keep_the_others_known() {
     assert_eq!(bench.known().await, 1);
 }
 
-/// If the password is replaced before the network of a login is recorded, nobody has signed in from this network
-/// with the current password.
+/// If the password is replaced before a login's network is recorded, the network must not become known, because nobody
+/// has signed in from it with the current password.
 #[tokio::test]
 async fn a_login_whose_password_is_replaced_concurrently_makes_no_network_known() {
     let bench = Bench::start().await;
@@ -809,7 +809,7 @@ fn requests(faults: &Faults, before: usize) -> String {
 async fn a_flood_of_throttled_attempts_reserves_nothing_on_the_counter_of_the_name() {
     let bench = Bench::start().await;
     for (settings, free) in [
-        // The counter of the name and the network refuses in the first case, and that of the network in the second.
+        // The counter of the name and the network refuses in the first case, the counter of the network in the second.
         (&[][..], 3),
         (&[("THROTTLE_NETWORK_FREE", "2")][..], 2),
     ] {
@@ -985,7 +985,7 @@ async fn reserve_notices_by(
     sent
 }
 
-/// These three notices also count toward the limit of ten a day.
+/// The notices that anyone can cause also count toward the limit of ten a day.
 #[tokio::test]
 async fn anyone_can_cause_at_most_three_notices_a_day() {
     let bench = Bench::start().await;

@@ -27,7 +27,7 @@
 //! }
 //! ```
 //!
-//! A handler whose caller does not match its access does not compile:
+//! If the handler's caller does not match the route's access, the route does not compile:
 //!
 //! ```compile_fail,E0053
 //! # use identity::{Admin, User};
@@ -62,7 +62,7 @@
 //! }
 //! ```
 //!
-//! It cannot create a [`Caller`]:
+//! Other code cannot create a [`Caller`]:
 //!
 //! ```compile_fail,E0451
 //! # use identity::{Admin, User};

@@ -1,9 +1,9 @@
-//! Recognizes requests from the edge, a proxy that the owner may run in front of the API.
+//! Recognizes requests from the edge, a proxy that the operator may run in front of the API.
 //!
 //! Behind an edge, the gateway sees the edge's address instead of the client's, so the edge reports the client's
 //! address in a header. Requests without the edge secret are refused: otherwise clients could bypass the edge and
-//! claim any address. Functions get only the secret's digest, because the secret is derived from the peppers, which
-//! a route by token must not read.
+//! claim any address. Functions get only the secret's digest: the secret is derived from the peppers, and a route
+//! that checks only the access token must not read those.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -29,7 +29,7 @@ pub enum Edge {
     /// Clients connect to the gateway directly, so the address that the gateway sees determines the network.
     #[default]
     Absent,
-    /// Only requests with an edge secret are answered. The address that the edge reports determines the network.
+    /// Requests without an edge secret are refused. The address that the edge reports determines the network.
     Trusted(SecretDigests),
 }
 
@@ -79,7 +79,7 @@ fn sole_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
 /// address. Other proxies may use brackets.
 ///
 /// A value without a port is refused, because an IPv6 address without a port can look like a shorter address with
-/// one. An ambiguous value such as `2001:db8::1:443` is therefore read as an address and a port.
+/// a port. An ambiguous value such as `2001:db8::1:443` is therefore read as an address and a port.
 fn viewer_address(text: &str) -> Option<IpAddr> {
     let (address, port) = text.rsplit_once(':')?;
     if !is_port(port) {

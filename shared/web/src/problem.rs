@@ -185,7 +185,7 @@ impl Problem {
                 MemberError::Missing => format!("The {noun} is required."),
                 MemberError::WrongType => format!("The {noun} has the wrong type."),
             };
-            // If the body is parsed as a map, the name comes from the request, so its length is limited.
+            // If the values are bound to a map, the name comes from the request, so its length is limited.
             let field: String = name.chars().take(MAX_NAME_CHARS).collect();
             ErrorEntry { field: field.into(), code: error.code(), detail: detail.into() }
         };
@@ -293,7 +293,7 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "already_exists", "Already exists", detail)
     }
 
-    /// The account is the last active one with the role `super_admin`, and must keep it (409).
+    /// The change would leave no active account with the role `super_admin` (409).
     #[must_use]
     pub fn last_super_admin() -> Self {
         Self::already_exists("The account is the last active super_admin.")
@@ -357,7 +357,7 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
     }
 
-    /// Adds the cause for the log. It must not contain a secret.
+    /// Adds the cause for the log. The cause must not contain a secret.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());

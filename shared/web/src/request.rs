@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::{Edge, Endpoint, Event, Problem};
 
-/// The length to which user agents are cut, in characters.
+/// The maximum length of a recorded user agent, in characters. Longer user agents are truncated.
 const MAX_USER_AGENT_CHARS: usize = 256;
 
 /// An HTTP request, from which a route reads its inputs.
@@ -31,8 +31,8 @@ impl fmt::Debug for Request {
 }
 
 impl Request {
-    /// Creates a request from `event`, and checks that it came through `edge`. A request that bypassed it is only
-    /// logged and refused.
+    /// Creates a request from `event`, and checks that it came through `edge`. A request that bypassed the edge is
+    /// only logged and refused.
     pub(crate) fn new(
         event: Event,
         edge: &Edge,
@@ -69,8 +69,8 @@ impl Request {
 
     /// The decoded parameters of the path, by name.
     ///
-    /// The gateway sends them decoded. `cargo lambda watch` sends none. They are then found by matching the encoded
-    /// path against the route's endpoints, and decoded.
+    /// The gateway sends them decoded. `cargo lambda watch` sends none, so they are found by matching the encoded path
+    /// against the route's endpoints, and then decoded.
     pub(crate) fn path_parameters(&self) -> Result<Cow<'_, HashMap<String, String>>, Problem> {
         if !self.event.path_parameters.is_empty() {
             return Ok(Cow::Borrowed(&self.event.path_parameters));

@@ -33,7 +33,7 @@ pub trait Route: Sized + Send + Sync + 'static {
     /// The successful answer.
     type Output: Output;
 
-    /// Creates the route when the function starts. A function may fail only at this point.
+    /// Creates the route when the function starts. After the start, an error fails only the current request.
     fn open(
         settings: Self::Settings,
         gate: &<Self::Access as Access>::Gate,

@@ -19,7 +19,7 @@ use crate::{Access, Edge, Event, EventResponse, Gate, Input, Output, Problem, Ro
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Runs `R` as a Lambda function. With `--describe`, it prints a [`Description`](lambda::Description) instead.
+/// Runs `R` as a Lambda function or, with `--describe`, prints a [`Description`](lambda::Description).
 #[must_use]
 pub fn serve<R: Route>() -> ExitCode {
     lambda::run::<Service<R>>(&describe::<R>())

@@ -118,7 +118,7 @@ impl<'de, V: Bindable> IntoDeserializer<'de, BindError> for Member<'de, V> {
     }
 }
 
-/// Forwards each method to the value's deserializer. The choice of method determines which type text is parsed as.
+/// Forwards each method to the value's deserializer. The method determines the type that a text is parsed as.
 macro_rules! forward_to_value {
     ($($method:ident)*) => {$(
         fn $method<W: Visitor<'de>>(self, visitor: W) -> Result<W::Value, BindError> {

@@ -30,8 +30,10 @@ use testkit::{
 };
 use web::{EventResponse, Route, answer};
 
-/// A password, and the one that replaces it.
+/// The user's first password.
 const PASSWORD: &str = testkit::PASSWORD;
+
+/// The password that replaces [`PASSWORD`].
 const NEW: &str = "a longer walk along the coast";
 
 /// The schemas in `docs/events/`, by kind.
@@ -102,7 +104,7 @@ fn schemas_refuse_other_members_and_values() {
     }
 }
 
-/// A request about the account `user`, made from the event file.
+/// Addresses a request from an event file to the account `user`, and removes its precondition.
 fn about(mut event_json: Value, user: &str) -> Value {
     let path = event_json["rawPath"].as_str().unwrap().to_owned();
     let pattern = event_json["pathParameters"]["id"].as_str().unwrap().to_owned();
@@ -112,7 +114,7 @@ fn about(mut event_json: Value, user: &str) -> Value {
     event_json
 }
 
-/// The routes, called as one user, an administrator and strangers.
+/// The routes under test, which share one stack.
 struct Bench {
     stack: Stack,
 }
@@ -140,7 +142,7 @@ impl Bench {
         (token("access_token"), token("refresh_token"))
     }
 
-    /// Ends the grace period of all sessions, and makes their last refreshes old.
+    /// Moves the last rotation of each session into the past, so that its grace period is over.
     async fn end_grace(&self) {
         for item in self.stack.items().await {
             if !item["sk"].as_s().unwrap().starts_with("SESSION#") {
@@ -189,7 +191,7 @@ async fn every_event_happens_and_conforms_to_its_schema() {
     let token = bench.mailed_token().await;
     is(bench.post::<PasswordResetRoute>(&json!({"token": token, "new_password": NEW})).await, 204);
     let (access, refresh) = bench.login(NEW).await;
-    // Use a refresh token again after the grace period.
+    // Replay a refresh token after the grace period.
     is(bench.post::<RefreshRoute>(&json!({"refresh_token": refresh})).await, 200);
     bench.end_grace().await;
     is(bench.post::<RefreshRoute>(&json!({"refresh_token": refresh})).await, 401);
@@ -217,7 +219,7 @@ async fn every_event_happens_and_conforms_to_its_schema() {
     let listed =
         body(&bench.send::<AccountEventsRoute>(bearer(load("account-events"), &access)).await);
     let mut listed = listed["events"].as_array().unwrap().clone();
-    // An administrator changes the account and finally deletes it, which deletes all its events except the last one.
+    // An administrator changes the account and finally deletes it. Only the event of the deletion remains.
     let root = NewUser { username: "root-one", email: None, roles: &Role::ALL };
     let root = bench.stack.user(root).await;
     let admin = bench.stack.sign_in(&root).await;

@@ -195,7 +195,7 @@ fn sources(folder: &Path) -> String {
 
 /// A test that is renamed must be renamed in `docs/invariants.md` too.
 #[test]
-fn every_test_that_the_invariants_name_exists() {
+fn every_test_named_in_the_invariants_exists() {
     let root = Project::here().root().to_owned();
     let page = std::fs::read_to_string(root.join("docs/invariants.md")).unwrap();
     let code: String =
@@ -211,8 +211,8 @@ fn every_test_that_the_invariants_name_exists() {
     assert!(missing.is_empty(), "docs/invariants.md names tests that do not exist: {missing:#?}");
 }
 
-/// A gate decides which callers a route admits. Its traits are public, because separate crates, the guards, implement
-/// them. A gate in any other crate could admit anyone.
+/// A gate decides which callers a route admits. Its traits are public, because the guards, which are separate crates,
+/// implement them. A gate in any other crate could admit anyone.
 #[test]
 fn only_listed_crates_name_the_parts_of_a_gate() {
     let parts = ["TokenGate", "AccountGate", "KeySource", "AccountCheck", "Verifier"];
@@ -248,7 +248,7 @@ fn git_ignores_the_files_that_the_commands_in_the_readme_write() {
     }
 }
 
-/// The lines of `cargo tree`.
+/// The lines that `cargo tree` prints.
 fn tree(arguments: &[&str]) -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -307,7 +307,8 @@ fn no_main_file_has_tests() {
     }
 }
 
-/// Most functions have all their tests in `tests/`, and switch off those of the library.
+/// Most functions have all their tests in `tests/`, so their manifests disable the library's tests. A library that has
+/// tests must not disable them.
 #[test]
 fn no_test_in_a_function_is_switched_off() {
     for package in metadata().packages {

@@ -142,8 +142,8 @@ fn logs_expire_after_the_configured_time() {
     assert_eq!(kept, ["LogRetentionDays", "LogRetentionDays"]);
 }
 
-/// Emails are sent in order, so one that keeps failing blocks the rest. It is retried, given up after a day, and
-/// reported by an alarm.
+/// Emails are sent in order, so an email that keeps failing blocks the rest. Lambda retries it for a day and then gives
+/// up; alarms report both the failures and the loss.
 #[test]
 fn no_email_is_lost_silently() {
     let resources = resources();

@@ -1,4 +1,4 @@
-//! Tests the functions' permissions, in the roles that SAM and CloudFormation would create from the template.
+//! Tests the functions' permissions in the roles that SAM and CloudFormation would create from the template.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -392,7 +392,7 @@ fn translated(tools: &Tools, template: &str, parameters: &[(&str, &str)]) -> Rol
     Roles::of(tools, file.path(), parameters).unwrap()
 }
 
-/// The roles with `from` replaced by `to`. They must contain `from`.
+/// Replaces `from` with `to` in the roles, which must contain `from`.
 fn changed(roles: &Roles, from: &str, to: &str) -> Roles {
     let text = serde_json::to_string(roles).unwrap();
     assert!(text.contains(from), "{from} is not in {text}");

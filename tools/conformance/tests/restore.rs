@@ -1,4 +1,5 @@
-//! Tests that restoring the users' table from a backup, as `docs/operate.md` describes, revives no ended session.
+//! Tests that no ended session is valid after the users' table has been restored from a backup as `docs/operate.md`
+//! describes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -99,7 +99,7 @@ fn refusal(output: &Output) -> String {
     message
 }
 
-/// The error must not call the database missing and suggest `cargo xtask dev`, which could not create it either.
+/// The error must not claim that the database is missing, nor suggest `cargo xtask dev`, which would fail too.
 #[test]
 fn local_state_that_cannot_be_read_is_reported_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();

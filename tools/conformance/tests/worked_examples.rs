@@ -64,8 +64,8 @@ async fn a_list_is_filtered_and_limited() {
     assert_eq!(outcome(&ask("limit=101", &[Role::User]).await), (400, json!("invalid_input")));
 }
 
-/// A table like the one that `new-route --table notes` adds. Its name differs, because the template may already
-/// contain that table.
+/// A table like the `NotesTable` that `new-route --table notes` adds, under another name, because the template may
+/// already contain a `NotesTable`.
 const NOTES_TABLE: &str = "NotesTableOfTheExample";
 
 async fn create_notes_table(stack: &Stack) {

@@ -43,7 +43,8 @@ const WARM_UP: usize = 20;
 /// Runs a command.
 ///
 /// # Errors
-/// When no dev server is running, or it gives an unexpected answer. The message is one line.
+/// When a build fails, a function is too large, no dev server is running, or the server gives an
+/// unexpected answer. The message is one line.
 pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()> {
     let tries = match command {
         BenchCommand::LoginTiming { tries } => tries,
@@ -68,7 +69,7 @@ pub async fn run(project: &Project, command: BenchCommand) -> anyhow::Result<()>
     }
     let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
     for n in 0..tries + WARM_UP {
-        // The kinds alternate, so that other load on the machine affects both.
+        // Alternate the two kinds of login, so that other load on the machine affects both.
         let kinds = [(&name, &mut wrong), (&nobody, &mut unknown)];
         for (who, times) in kinds {
             let body = json!({"username": who, "password": "another long walk"});
@@ -96,7 +97,7 @@ struct Api {
 }
 
 impl Api {
-    /// Returns the status of the answer, and the time until the answer was complete.
+    /// Returns the answer's status and the time until the answer was complete.
     async fn post(
         &self,
         path: &str,

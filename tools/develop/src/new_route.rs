@@ -22,7 +22,7 @@ use template::{Setting, Template, resource, ui};
 
 use crate::roles::{self, ACCESS_MATRIX};
 
-/// The maximum length of a function's name. It leaves room for the stack's name, which AWS puts before it.
+/// The maximum length of a function's name. The limit leaves room for the stack's name, which AWS prepends.
 const MAX_NAME_CHARS: usize = 40;
 
 /// Rust's current and reserved keywords.
@@ -282,8 +282,8 @@ async fn write(
         }
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    // The new package must be in Cargo.lock, because CI refuses to change that file. rustfmt wraps the lines, whose
-    // length depends on the names.
+    // The new package must be in Cargo.lock, because CI refuses to change that file. The code needs formatting, because
+    // the length of its lines depends on the names.
     for arguments in
         [&["update", "--workspace", "--offline", "--quiet"][..], &["fmt", "--package", package]]
     {
@@ -294,7 +294,7 @@ async fn write(
     Ok(())
 }
 
-/// The address of the dev server and whether it is running. If it is not, the address is the default one.
+/// The address of the dev server, and whether the server is running. If not, the address is the default.
 fn running_at(project: &Project) -> (String, bool) {
     match DevState::of_running(project) {
         Ok(Some(server)) => (server.url, true),
@@ -673,8 +673,9 @@ impl Types {
 struct InputCode {
     /// The declarations of the types that the input uses.
     items: String,
-    /// The type of the input, and the pattern that destructures it.
+    /// The type of the input.
     input: String,
+    /// The pattern that destructures the input.
     pattern: String,
     /// The names to import from `web`.
     from_web: Vec<&'static str>,

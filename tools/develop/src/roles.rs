@@ -16,7 +16,7 @@ pub(crate) const ACCESS_MATRIX: &str =
 /// Updates the files whose roles differ from those of `identity`.
 ///
 /// # Errors
-/// When a file does not have the expected form, in which case nothing is written, or a file cannot be written.
+/// When a file cannot be written, or does not have the expected form. In the latter case, nothing is written.
 pub fn run(project: &Project) -> anyhow::Result<()> {
     let outdated = outdated(project)?;
     for (file, text) in &outdated {
@@ -70,8 +70,8 @@ fn read(project: &Project, file: &str) -> anyhow::Result<String> {
     fs::read_to_string(project.root().join(file)).with_context(|| format!("cannot read {file}"))
 }
 
-/// Returns the text of the file after replacing one line with `start` followed by `value`: the first line below
-/// `section` that begins with `start`.
+/// Finds the first line below `section` that begins with `start`, and returns the file's text with this line replaced
+/// by `start` followed by `value`.
 fn replace_line(
     project: &Project,
     file: &str,

@@ -51,7 +51,7 @@ pub async fn build(project: &Project, link: Link) -> anyhow::Result<bool> {
             bail!("cannot build {}: see the errors above", function.name);
         }
         let binary = project.root().join("target/release").join(&function.name);
-        // Measure now, because a build with the other setting writes its binary to the same place.
+        // Measure now, because a build with the other `Link` overwrites the binary.
         binaries.push((function.name, mebibytes(&binary)?));
     }
     Ok(report(&binaries, link))
@@ -62,7 +62,7 @@ pub(crate) fn builds(tools: &Tools) -> Vec<Command> {
     let build = |function: &str| {
         let mut build = command(tools.program("cargo-lambda"));
         build.args(["lambda", "build", "--release", "--package", function]);
-        // Its linker, Zig, is among the tools.
+        // The linker of cargo-lambda, Zig, is among the tools.
         build.env("PATH", tools.path());
         build
     };

@@ -24,13 +24,13 @@ pub struct TestOptions {
     pub fast: bool,
 }
 
-/// `--fast` leaves out tests with this in their name.
+/// Tests whose names contain this text form a separate step, which `--fast` omits.
 const SLOW: &str = "end_to_end";
 
 /// The name of the test that deploys.
 const DEPLOYMENT: &str = "deployed_as_documented";
 
-/// The log file of the deployment, in the folder of the tools.
+/// The log file of the deployment, in `.tools`.
 const DEPLOYMENT_LOG: &str = "deployment.log";
 
 /// A step of a run.
@@ -42,7 +42,7 @@ struct Step {
 enum Work {
     /// Commands that run one after another, and pass by exiting with 0.
     Run(Vec<Command>),
-    /// A command that runs tests. The summary repeats the names of those that fail.
+    /// A command that runs tests. The summary repeats the names of the failed tests.
     Tests(Command),
     /// Checks that the tests of earlier steps have used every snapshot.
     Snapshots(PathBuf),
@@ -140,7 +140,7 @@ async fn carry_out(project: &Project, steps: Vec<Step>, shown: &mut impl Write) 
     results
 }
 
-/// Compiles for release what the deployment test deploys. Returns whether everything succeeded.
+/// Builds the release binaries that the deployment test deploys. Returns whether all builds succeeded.
 ///
 /// # Errors
 /// When the tools cannot be installed or cargo cannot be started.
@@ -150,8 +150,7 @@ pub async fn release_build(project: &Project) -> anyhow::Result<bool> {
     execute_all(project, shipping::builds(&tools)).await
 }
 
-/// Deploys to an emulator of AWS as documented, and tests the deployment. Returns whether everything
-/// succeeded.
+/// Deploys to an emulator of AWS as documented, and tests the deployment. Returns whether everything succeeded.
 ///
 /// # Errors
 /// When the tools cannot be installed or the test cannot be started.
@@ -238,7 +237,7 @@ struct Plan {
 async fn plan_for(project: &Project, options: TestOptions) -> anyhow::Result<Plan> {
     // Install the tools first, because the tests use them too.
     let dev = tools(project, options, ToolSet::Dev).await;
-    // With `cargo-lambda`, which is in the same place.
+    // Tests also need `cargo-lambda`, which is in the same environment.
     let test = dev.and(tools(project, options, ToolSet::Test).await);
     let checkov = tools(project, options, ToolSet::Checkov).await;
     let used = project.tools().join("snapshots-used");
@@ -280,8 +279,8 @@ fn plan(
         check("checkov", checkov, "checkov", &scan),
     ];
     let run = |title, command| Step { title, work: Work::Tests(command) };
-    // Always test the whole workspace, so that features are unified once and nothing is built twice. A test checks that
-    // no `main.rs` has tests, because cargo would link a test program for each of them.
+    // Always test the whole workspace, so that features are unified once and nothing is built twice. `--lib --test`
+    // avoids linking a test program for each `main.rs`; a test checks that no `main.rs` has tests.
     let cargo_test = |arguments: &[&str]| {
         let mut tests = cargo();
         tests

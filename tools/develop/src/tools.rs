@@ -37,7 +37,7 @@ impl ToolSet {
         }
     }
 
-    /// The name of its virtual environment.
+    /// The name of the set's virtual environment.
     fn venv(self) -> &'static str {
         match self {
             Self::Dev | Self::Test => "venv",

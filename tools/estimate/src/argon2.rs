@@ -1,4 +1,4 @@
-//! `cargo xtask argon2`: measures how long a hash takes here, and estimates how long it takes on Lambda.
+//! `cargo xtask argon2`: measures how long a hash takes on this machine, and estimates how long it takes on Lambda.
 
 use std::time::Duration;
 

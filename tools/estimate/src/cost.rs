@@ -108,7 +108,7 @@ struct Operation {
     waits: f64,
     /// Read units as `DynamoDB` bills them: one for a strongly consistent read of up to 4 KB.
     reads: f64,
-    /// Write units: one for a write of up to 1 KB, two for such a write or a check in a transaction.
+    /// Write units: one for a write of up to 1 KB, but two for each such write or check in a transaction.
     writes: f64,
 }
 
@@ -140,8 +140,8 @@ impl Operations {
             anyhow::Ok(function.memory_mb)
         };
         Ok(Self {
-            // Writes account, password, name, address, list entry and event in one transaction, which also checks two
-            // tombstones, and the network's counter.
+            // Writes the network's counter. In one transaction, writes the account, password, name, address, list entry
+            // and event, and checks two tombstones.
             register: Operation {
                 name: "register",
                 memory_mb: memory("register")?,
@@ -151,8 +151,9 @@ impl Operations {
                 writes: 17.0,
             },
             // Reads the name, password, account and sessions, the known network once under the presented name and once
-            // under each of two names, and the account again. Increments three counters, later writes four times to
-            // release them, writes the session and the event in one transaction, and the time of the login to the account.
+            // under each of the account's two names, and the account again. Increments three counters and releases them
+            // with four writes. Writes the session and the event in one transaction, and then the time of the login to
+            // the account.
             login: Operation {
                 name: "login",
                 memory_mb: memory("login")?,

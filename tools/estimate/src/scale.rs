@@ -17,7 +17,8 @@ use crate::cost::{Load, MONTH_SECONDS, login_seconds};
 /// The writes per second that DynamoDB accepts on one partition, and thus on one item (Amazon DynamoDB Developer
 /// Guide, "Best practices for designing and using partition keys effectively").
 const ITEM_WRITES: f64 = 1_000.0;
-/// The strongly consistent reads per second that one partition accepts, according to the same page.
+
+/// The strongly consistent reads per second that one partition accepts, from the page that [`ITEM_WRITES`] cites.
 const ITEM_READS: f64 = 3_000.0;
 
 /// How long an instance caches the key set, in seconds. This copies `keys::FRESH_SECONDS`, because the crate `keys`
@@ -249,7 +250,7 @@ mod tests {
         assert_eq!(lists::SHARDS, usize::from(store::LIST_SHARDS));
     }
 
-    /// Sixteen shards share an import at the limit of a list.
+    /// Sixteen shards share 16,000 writes per second, the limit of a list.
     #[test]
     fn shards_get_about_the_same_number_of_writes() {
         let hottest = lists::hottest_shard(16_000.0, 5, 1).unwrap();

@@ -1,4 +1,4 @@
-//! Tests that every figure on the pages about cost and scale is printed by a command that the page shows.
+//! Tests that the commands on the pages about cost and scale print every figure on those pages.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -45,7 +45,7 @@ pub async fn build(project: &Project, release: bool) -> anyhow::Result<BTreeMap<
     Ok(binaries)
 }
 
-/// Builds the binaries of these functions. Returns those whose sources compile, by name.
+/// Builds the binaries of these functions. Returns the binaries of the functions that compile, by name.
 ///
 /// The command names no package, so that cargo chooses the same features as for the whole workspace and builds nothing
 /// twice.

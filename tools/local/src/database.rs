@@ -29,7 +29,7 @@ const HEADER: &[u8] = b"SQLite format 3\0";
 /// Where the database stores its items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// In a file, so that they outlive the process.
+    /// In a file, so that the items outlive the process.
     File(PathBuf),
     /// In memory.
     Memory,
@@ -187,8 +187,8 @@ pub fn connect(endpoint: &str) -> Result<dynamo::Client, ConfigErrors> {
     Ok(dynamo::connect(&config))
 }
 
-/// Adds an index to the emulator's table of stream records. Without it, every write reads all earlier records, which
-/// are never deleted, so importing ten thousand accounts would take an hour.
+/// Adds an index to the emulator's table of stream records. Without the index, every write would read all earlier
+/// records, which are never deleted, and importing ten thousand accounts would take an hour.
 fn index_streams(path: &Path) -> rusqlite::Result<()> {
     let connection = rusqlite::Connection::open(path)?;
     connection.execute_batch(
@@ -211,8 +211,7 @@ fn open(path: &Path, problem: &dyn Display) -> DatabaseError {
     DatabaseError::Open { path: path_text, problem: problem.to_owned() }
 }
 
-/// Whether the emulator or `SQLite` reports a damaged file. Only the text distinguishes such an error
-/// from others.
+/// Whether the emulator or `SQLite` reports a damaged file. Only the text distinguishes such an error from others.
 fn is_damage(problem: &str) -> bool {
     ["not a valid SQLite database", "not a valid database", "is not a database", "is malformed"]
         .iter()
@@ -303,7 +302,7 @@ fn create_table(database: &Database, table: &Table) -> Result<(), DatabaseError>
     Ok(())
 }
 
-/// Checks that an existing table has the same key as in the template.
+/// Checks that an existing table has the same key as in the template, and adds its stream if that is missing.
 fn check_table(database: &Database, table: &Table) -> Result<(), DatabaseError> {
     let fault = |problem: String| DatabaseError::Table { table: table.name.clone(), problem };
     let request = serde_json::from_value(json!({"TableName": table.name}))
@@ -498,7 +497,7 @@ mod tests {
     async fn a_damaged_database_is_reported_in_one_line_with_advice() {
         let folder = tempfile::tempdir().unwrap();
         let whole = folder.path().join("whole.db");
-        // Create it without a server, which could keep the file open even after the server is dropped.
+        // Create the database without a server, because even a dropped server could keep the file open.
         let database = Database::new(&whole.to_string_lossy()).unwrap();
         create_table(&database, &table("pk")).unwrap();
         drop(database);

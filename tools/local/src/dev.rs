@@ -101,7 +101,7 @@ pub async fn run(project: &Project, options: &DevOptions) -> anyhow::Result<()> 
 /// Returns once the other end of standard input is closed.
 async fn stdin_closed() {
     let (sender, receiver) = oneshot::channel();
-    // Tokio's standard input would keep the runtime from shutting down while it reads.
+    // A pending read from Tokio's standard input would keep the runtime from shutting down.
     std::thread::spawn(move || {
         // The input is ignored. An error is treated like the end of the input.
         drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
@@ -296,7 +296,7 @@ async fn describe(
     Ok(descriptions)
 }
 
-/// The environment of all functions. They share one, because `cargo lambda watch` supports only one.
+/// The environment of all functions. They share one environment, because `cargo lambda watch` supports only one.
 fn environment(
     template: &Template,
     endpoint: &str,
@@ -326,7 +326,8 @@ fn environment(
             }
         }
     }
-    // `STACK_NAME` turns on metrics in the log, which CloudWatch extracts. Here a person reads the log.
+    // Do not ask for `STACK_NAME`: it turns on the metrics that CloudWatch extracts from the log, but a person reads
+    // the local log.
     unknown.remove("STACK_NAME");
     environment.extend(database::environment(endpoint));
     environment.insert("ISSUER".to_owned(), issuer.to_owned());
@@ -337,8 +338,8 @@ fn environment(
     Ok(environment)
 }
 
-/// Sets the defaults for email and for security events: they are written to files, with links to pages that the gateway
-/// serves.
+/// Sets the defaults for emails and security events: functions write both to files, and emails link to pages that the
+/// gateway serves.
 fn local_files(
     environment: &mut BTreeMap<String, String>,
     mails: &Path,
@@ -357,8 +358,8 @@ fn local_files(
     }
 }
 
-/// Makes functions with `TRUSTED_EDGE=on` accept the edge secrets of the local peppers, unless the user sets other
-/// digests.
+/// Makes functions with `TRUSTED_EDGE=on` accept the edge secrets that belong to the local peppers, unless the user
+/// sets other digests.
 async fn local_edge(
     environment: &mut BTreeMap<String, String>,
     peppers: &PepperRotation,

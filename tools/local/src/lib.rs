@@ -1,5 +1,5 @@
-//! `cargo xtask dev`: the API on this machine, from the compiled functions, an embedded `DynamoDB` and a gateway
-//! that sends the events of an HTTP API.
+//! `cargo xtask dev` runs the API on this machine: the compiled functions, an embedded `DynamoDB`, and a gateway that
+//! sends functions the events of an HTTP API.
 
 pub mod binaries;
 pub mod database;

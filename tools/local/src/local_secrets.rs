@@ -75,7 +75,7 @@ pub struct StackSecrets {
 }
 
 impl StackSecrets {
-    /// The rotation of the signing keys, which publishes to `table`, with the settings in `env`.
+    /// The rotation of the signing keys. It takes its settings from `env` and publishes to `table`.
     ///
     /// # Errors
     /// When a setting is invalid.
@@ -85,7 +85,7 @@ impl StackSecrets {
         Ok(Rotation::new(config, versions, table, clock, Arc::new(SystemRandom)))
     }
 
-    /// The rotation of the peppers, with the settings in `env`.
+    /// The rotation of the peppers. It takes its settings from `env`.
     ///
     /// # Errors
     /// When a setting is invalid.
@@ -96,11 +96,11 @@ impl StackSecrets {
     }
 }
 
-/// The variable with the digests of the edge secrets, by which functions recognize requests from the edge.
+/// The variable that contains the digests of the edge secrets. Functions recognize requests from the edge by them.
 pub const EDGE_DIGESTS: &str = "EDGE_SECRET_SHA256";
 
 impl LocalSecrets {
-    /// The secrets in the folder of local state of `project`.
+    /// The secrets in `project`'s folder of local state.
     #[must_use]
     pub fn of(project: &Project) -> Self {
         // The paths must be absolute, because functions run in other folders.
@@ -111,7 +111,7 @@ impl LocalSecrets {
         Self { signing_keys: local("signing-keys.json"), peppers: local("peppers.json") }
     }
 
-    /// The variables with which functions find the secrets.
+    /// The environment variables that tell functions where the secrets are.
     #[must_use]
     pub fn variables(&self) -> [(String, String); 2] {
         let file = |path: &Path| format!("file:{}", path.display());
@@ -154,7 +154,8 @@ impl LocalSecrets {
             }
         };
         if rotation.has_keys().await.map_err(unusable)? {
-            // Complete an interrupted rotation: it may be a revocation, and the revoked key must not become valid again.
+            // Complete an interrupted rotation: it may be a revocation, and the revoked key must not become valid
+            // again.
             rotation.resume().await?;
             rotation.reconcile().await?;
         } else {
@@ -253,7 +254,7 @@ mod tests {
             bench.make().await.unwrap();
             let path = bench.secrets.signing_keys.with_file_name(which);
             fs::remove_file(&path).unwrap();
-            // A link to itself, which not even root can read.
+            // A symbolic link to itself: not even root can read it.
             std::os::unix::fs::symlink(&path, &path).unwrap();
             let error = bench.make().await.unwrap_err().to_string();
             let expected =

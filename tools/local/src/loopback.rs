@@ -1,8 +1,9 @@
 //! HTTP servers on the loopback interface, and the checks by which they refuse foreign requests.
 //!
-//! A browser on this machine reaches loopback addresses too, so any page that it shows could send requests here. Some
-//! headers of such a request reveal its source, and the page cannot change them. `Host` contains a foreign name if that
-//! name resolves to a loopback address ("DNS rebinding"). `Origin` and `Sec-Fetch-Site` tell where the page is from.
+//! A browser on this machine reaches loopback addresses too, so any page that it shows could send requests here. Three
+//! headers of such a request reveal its source, and the page cannot change them. `Host` contains the name that the page
+//! used, which reveals a foreign name that resolves to a loopback address ("DNS rebinding"). `Origin` and
+//! `Sec-Fetch-Site` tell where the page is from.
 
 use std::convert::Infallible;
 use std::io;
@@ -35,8 +36,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait after a failed attempt to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The maximum size of a request that [`guard`] forwards, in bytes. It is Lambda's quota of 6 MB, because no function
-/// receives a larger request itself.
+/// The maximum size of a request that [`guard`] forwards, in bytes. Lambda's quota of 6 MB is enough, because no
+/// function receives a larger request itself.
 pub(crate) const MAX_GUARDED_BYTES: usize = 6_000_000;
 
 /// The names of the loopback interface.
@@ -119,7 +120,7 @@ where
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(max_buffer)
             .serve_connection(TokioIo::new(stream), service);
-        // An error means that the client disconnected or sent invalid HTTP. hyper has answered the latter.
+        // An error means that the client disconnected or sent invalid HTTP. hyper has already answered invalid HTTP.
         tokio::spawn(async move { drop(connection.await) });
     }
 }
@@ -174,7 +175,7 @@ where
 }
 
 /// Binds a listener for a server that does not check requests. It listens on one of the 2²⁴ loopback addresses,
-/// chosen at random, so that no page finds it. A system with only one loopback address uses that one.
+/// chosen at random, so that no page finds it. On a system with only one loopback address, it listens on that one.
 pub(crate) async fn hidden() -> io::Result<TcpListener> {
     let [a, b, c]: [u8; 3] = (&SystemRandom as &dyn Random).bytes();
     match TcpListener::bind((Ipv4Addr::new(127, a, b, c), 0)).await {
@@ -204,7 +205,7 @@ pub(crate) async fn guard(listener: TcpListener, port: u16, server: SocketAddr) 
             let uri = format!("http://{server}{path}").parse::<Uri>();
             let Ok(uri) = uri else { return empty(StatusCode::BAD_REQUEST) };
             parts.uri = uri;
-            // hyper's client sets both for the body that it sends.
+            // hyper's client sets these two headers to match the body that it sends.
             parts.headers.remove(TRANSFER_ENCODING);
             parts.headers.remove(CONTENT_LENGTH);
             let request = Request::from_parts(parts, Full::new(body));

@@ -27,10 +27,10 @@ const FILES: [&str; 3] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
 /// Folders that no build reads.
 const UNUSED: [&str; 3] = ["tests", "target", "node_modules"];
 
-/// The template. A running server only reports changes to it.
+/// The template. A running server reports a change to it, but does not apply it.
 const TEMPLATE: &str = "template.yaml";
 
-/// The time of the last change and the size of each source.
+/// The modification time and the size of each source.
 type Scan = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
 
 /// The sources of the functions, with their last known state.

@@ -1,6 +1,6 @@
 //! Invokes functions with the records of the local tables' streams.
 //!
-//! Records are delivered as by Lambda: in order, in batches, and through the filters of the template. After a failure,
+//! Records are delivered as on Lambda: in order, in batches, and through the template's filters. After a failure,
 //! delivery resumes at the first record that failed.
 
 use std::path::{Path, PathBuf};
@@ -101,7 +101,7 @@ fn start(database: &Database, table: &str) -> anyhow::Result<String> {
     database.get_shard_iterator(request)?.shard_iterator.context("the stream cannot be read")
 }
 
-/// Invokes a function until it has accepted all records or a record has failed too often.
+/// Invokes a function until it has accepted all records, at most [`TRIES`] times.
 async fn deliver_batch(invoker: &impl Invoker, function: &str, records: &[Value]) {
     let mut remaining = records;
     for _ in 0..TRIES {
@@ -133,8 +133,8 @@ fn first_failure(answer: &Value, records: &[Value]) -> Option<usize> {
     records.iter().position(failed)
 }
 
-/// Delivers a batch and returns the emails that the function sent. Leaves out those that an earlier run sent, because a
-/// stream keeps their records for a day.
+/// Delivers a batch and returns the emails that the function sent. A stream keeps records for a day, so the batch may
+/// contain records of emails that an earlier run sent: those emails are left out.
 async fn deliver_and_find(
     invoker: &impl Invoker,
     function: &str,

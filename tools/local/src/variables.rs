@@ -86,9 +86,9 @@ fn rust_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The names of variables in a source: string literals of capital letters, digits and `_`. If a source reads
-/// no settings, a constant in it may still name a variable, so literals with `_` are collected even there. Collecting
-/// a wrong name does less harm than refusing a variable that a function reads.
+/// The names of variables in a source: string literals of capital letters, digits and `_`. In a source that reads no
+/// settings, a constant may still name a variable, so literals that contain `_` are collected there too. Collecting a
+/// wrong name does less harm than refusing a variable that a function reads.
 fn names_in(source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let reads = ["Reader", "reader", ".read("].iter().any(|sign| code.contains(sign));

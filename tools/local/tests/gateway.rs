@@ -260,8 +260,8 @@ async fn functions_can_be_invoked_through_the_lambda_api() {
     }
 }
 
-/// A web page of another site must not invoke a function directly, which needs no token. The gateway recognizes its
-/// requests by headers whose values the browser sets and the page cannot choose.
+/// Invoking a function directly needs no token, so a web page from another site must not be able to do it. The gateway
+/// recognizes requests from such a page by headers that the browser sets and the page cannot change.
 #[tokio::test]
 async fn no_page_of_another_site_invokes_a_function() {
     let address = gateway_with(&["http://localhost:5173"]).await;
@@ -287,7 +287,7 @@ async fn no_page_of_another_site_invokes_a_function() {
     ] {
         assert_eq!(status(&send(address, &invoke(&headers)).await), expected, "{headers}");
     }
-    // The routes of the API trust only tokens, so they answer every `Host`.
+    // The routes of the API trust only tokens, so they accept any `Host`.
     let request = "GET /echo/1 HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert_eq!(status(&send(address, request).await), "200");
 }
@@ -372,7 +372,7 @@ async fn only_pages_of_allowed_origins_may_call_the_api() {
         assert_eq!(status(&answer), "200", "{origin}");
         assert!(!answer.contains("access-control-allow"), "{origin}: {answer}");
     }
-    // The gateway adds these headers even if no function answers, and replaces those of a function.
+    // The gateway adds these headers even if no function answers, and replaces the ones that a function sets.
     for (line, expected) in [
         ("GET /echo/1", "200"),
         ("GET /nothing", "404"),
@@ -396,7 +396,7 @@ async fn without_allowed_origins_no_answer_has_cors_headers() {
     let answer = send(address, preflight).await;
     assert_eq!(status(&answer), "404");
     assert!(!answer.contains("access-control-"), "{answer}");
-    // The headers of a function are unchanged.
+    // The gateway does not change the headers that a function sets.
     let request = "GET /allows HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
     let answer = send(address, request).await;
     assert_eq!(headers(&answer, "access-control-allow-origin"), ["*"]);

@@ -1,7 +1,7 @@
 //! Tests the local imitation of Lambda: how it passes work to instances, and what happens when they fail.
 //!
-//! A function here is a shell script that reports the address at which it should poll for work, and then sleeps. The
-//! test polls in its place, and so controls what the instance does and when.
+//! A function here is a shell script that never polls for work itself. The test polls in its place, and so controls
+//! what the instance does and when.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 
-/// The script of a function. It reports the address at which it should poll for work, and the test polls in its place.
+/// The script of a function. It reports its process id and the address at which it should poll for work, then sleeps.
 const SCRIPT: &str = "echo \"$$ $AWS_LAMBDA_RUNTIME_API\" > \"$STARTED\"; exec sleep 600";
 
 /// A duration far longer than any test.
@@ -340,7 +340,7 @@ async fn a_rebuild_replaces_instances_and_fails_no_request() {
     idle.wait_until_ended().await;
     assert!(!waiting.is_finished(), "a runtime panics on any answer other than work");
     waiting.abort();
-    // Running invocations continue. New ones go to the new binary, without waiting for the old one.
+    // Running invocations continue. New ones start the new binary, without waiting for the old instances to end.
     let third = bench.invoke("3");
     let new = bench.instance().await;
     let next = new.next().await;

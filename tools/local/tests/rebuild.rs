@@ -84,7 +84,7 @@ async fn invoke_until(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn edits_fail_no_request_unless_the_source_does_not_compile() {
+async fn requests_fail_only_while_the_source_does_not_compile() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().to_owned();
     fs::write(

@@ -1,4 +1,4 @@
-//! Auth0: exports of users, and exports of password hashes, which Auth0's support provides.
+//! Auth0: the export of users, and the export of password hashes that Auth0's support provides.
 
 use identity::{EmailStanding, Standing};
 use serde_json::Value;
@@ -13,7 +13,7 @@ pub(crate) fn user(line: &[u8]) -> Result<ForeignUser, Reason> {
     let mut user = Members::parse(line)?;
     let id = match user.text("user_id")? {
         Some(id) => id,
-        // An export of hashes has the same ids in another form.
+        // An export of hashes contains the same id in another member, without the prefix.
         None => format!("{PREFIX}{}", id(&mut user)?),
     };
     let mut roles = Vec::new();
@@ -44,7 +44,7 @@ pub(crate) fn user(line: &[u8]) -> Result<ForeignUser, Reason> {
     })
 }
 
-/// The id in `{"$oid": …}`, as MongoDB exports it.
+/// The id as text or, as MongoDB exports it, in `{"$oid": …}`.
 fn id(user: &mut Members) -> Result<String, Reason> {
     match user.required::<Value>("_id")? {
         Value::String(id) => Ok(id),
@@ -55,7 +55,7 @@ fn id(user: &mut Members) -> Result<String, Reason> {
     }
 }
 
-/// The time as text or in `{"$date": …}`.
+/// The time as text or, as MongoDB exports it, in `{"$date": …}`.
 fn created_at(user: &mut Members) -> Result<Option<jiff::Timestamp>, Reason> {
     let Some(value) = user.take::<Value>("created_at")? else { return Ok(None) };
     let text = value.as_str().or_else(|| value.get("$date").and_then(Value::as_str));

@@ -9,7 +9,7 @@ pub(crate) const REQUIRED: [&str; 3] = ["cognito:username", "email", "email_veri
 
 pub(crate) fn user(row: &Row<'_>, _: &Conversion) -> Result<ForeignUser, Reason> {
     let name = row.required("cognito:username")?;
-    // Pools in which users sign in by address use an address or a UUID as the username.
+    // In a pool where users sign in by email address, the username is the address or a UUID.
     let is_name = !name.contains('@') && name.to_ascii_lowercase().parse::<UserId>().is_err();
     let preferred = row.get("preferred_username").or(is_name.then_some(name));
     Ok(ForeignUser {

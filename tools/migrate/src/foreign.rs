@@ -94,7 +94,7 @@ impl SourceName {
 /// Whether to trust the addresses of another system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addresses {
-    /// An address is confirmed if the other system states so.
+    /// An address is confirmed if the other system says so.
     AsStated,
     /// Every address is confirmed.
     Confirmed,
@@ -112,9 +112,10 @@ pub enum Unconfirmed {
 /// How users of another system become accounts.
 #[derive(Clone, Debug)]
 pub struct Conversion {
-    /// The other system. Equal ids of different sources are different users.
+    /// The name of the other system. Users of different sources are different users, even if their ids are equal.
     pub source: SourceName,
-    /// The role that replaces each role of the other system. Names of Latchkey's roles need no entry.
+    /// The role that replaces each role of the other system. In [`RoleNames::All`], names of Latchkey's roles need no
+    /// entry.
     pub roles: BTreeMap<String, Role>,
     /// Whether to trust addresses.
     pub addresses: Addresses,
@@ -131,7 +132,7 @@ impl Conversion {
     /// recognizes the accounts that it has already created.
     ///
     /// # Errors
-    /// When no account can have the user's name, address, hash or roles, or the owner could never sign in.
+    /// When the user's name, address, hash or roles are invalid, or the owner could never sign in.
     pub fn record(&self, user: ForeignUser) -> Result<Record, Reason> {
         let id = self.id(&user);
         let email = user.email.as_deref().map(Email::parse).transpose().map_err(Reason::Email)?;
@@ -142,7 +143,7 @@ impl Conversion {
             Some(name) => Username::parse(name).map_err(Reason::Username)?,
             None => made_username(email.as_ref(), id)?,
         };
-        // A reset works only for an address that the account has claimed.
+        // A password reset works only for an address that the account has claimed.
         let is_claimed = email.is_some() && (confirmed || self.unconfirmed == Unconfirmed::Claimed);
         if password.is_none() && !is_claimed {
             return Err(Reason::NoWayIn);
@@ -205,7 +206,7 @@ impl Conversion {
     }
 }
 
-/// The bytes of a digest, which take the place of random ones.
+/// The bytes of a digest, used in place of random ones.
 struct Digest([u8; 32]);
 
 impl Random for Digest {
@@ -257,7 +258,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Otherwise an import that runs again after an update of Latchkey would create every account twice.
+    /// If ids changed, an import that runs again after an update of Latchkey would create every account twice.
     #[test]
     fn an_id_never_changes() {
         let id = |user| conversion().record(user).unwrap().account.id.to_string();
@@ -285,7 +286,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_stored_role_must_have_an_equivalent_and_a_hint_need_not() {
+    fn an_unknown_role_is_refused_unless_only_mapped_roles_are_imported() {
         let roles = |names: RoleNames| {
             let record = conversion().record(ForeignUser { roles: names, ..user() });
             record.map(|record| record.account.roles.to_string())
@@ -301,7 +302,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_address_is_claimed_if_it_is_confirmed_or_need_not_be() {
+    fn an_address_is_claimed_if_it_is_confirmed_or_needs_no_confirmation() {
         use {Addresses as A, Unconfirmed as U};
         for (addresses, unconfirmed, stated, claimed, verified) in [
             (A::AsStated, U::Claimed, EmailStanding::Verified, true, true),
@@ -316,7 +317,7 @@ pub(crate) mod tests {
             assert_eq!(account.email.is_some(), claimed);
             assert_eq!(account.pending_email.is_some(), !claimed);
             assert_eq!(account.email_standing == EmailStanding::Verified, verified);
-            // Without a password, only a claimed address lets the owner in.
+            // Without a password, the owner can sign in only if the address is claimed.
             let without = conversion.record(ForeignUser { hash: None, ..user });
             assert_eq!(without.map(drop), if claimed { Ok(()) } else { Err(Reason::NoWayIn) });
         }

@@ -47,16 +47,16 @@ pub enum ReadError {
 /// The accounts of a file, one after another.
 pub type Entries = Box<dyn Iterator<Item = Result<Entry, ReadError>> + Send>;
 
-/// A format of another system with one JSON object per line.
+/// Another system's format with one JSON object per line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JsonLines {
     /// The output of Django's `manage.py dumpdata auth.user --format jsonl`.
     Django,
-    /// An export of users or of password hashes by Auth0.
+    /// Auth0's export of users or of password hashes.
     Auth0,
 }
 
-/// A format of another system with a table in CSV.
+/// Another system's CSV format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Csv {
     /// The CSV of Amazon Cognito's import jobs.
@@ -98,7 +98,7 @@ pub fn json_lines(
     })))
 }
 
-/// Reads users of another system from a table in CSV, whose first row names the columns.
+/// Reads users of another system from a CSV file whose first row names the columns.
 ///
 /// # Errors
 /// When the file cannot be opened or lacks a required column.

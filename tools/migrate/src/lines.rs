@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::Reason;
 
-/// The maximum length of a line. An account has at most a few kilobytes, but exports of other systems contain profiles.
+/// The maximum length of a line. An account takes at most a few kilobytes, but another system may also export profiles.
 const MAX_BYTES: usize = 1024 * 1024;
 
 const BUFFER: usize = 64 * 1024;
@@ -14,7 +14,7 @@ const BUFFER: usize = 64 * 1024;
 /// A line with its number, or the reason why it cannot be read.
 type NumberedLine = (u64, Result<Vec<u8>, Reason>);
 
-/// The lines of a file that are not empty, with their numbers.
+/// The nonempty lines of a file, with their numbers.
 #[derive(Debug)]
 pub struct Lines<R = File> {
     reader: BufReader<R>,

@@ -1,11 +1,11 @@
-//! Takes the members of a JSON object apart, without repeating values in errors.
+//! Takes members out of a JSON object, without repeating their values in errors.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::Reason;
 
-/// The members of a JSON object that have not been taken yet. A null counts as absent.
+/// The members of a JSON object that have not been taken yet. A member that is null is treated as absent.
 pub(crate) struct Members(Map<String, Value>);
 
 impl Members {
@@ -30,7 +30,7 @@ impl Members {
         self.take(name)?.ok_or(Reason::Missing(name))
     }
 
-    /// Takes a text. An empty one counts as absent.
+    /// Takes a text. Treats an empty text as absent.
     pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, Reason> {
         Ok(self.take::<String>(name)?.filter(|text| !text.is_empty()))
     }

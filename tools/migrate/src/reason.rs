@@ -5,7 +5,7 @@ use passwords::HashError;
 
 use crate::record::FORMAT;
 
-/// The reason why an account cannot be imported. It never repeats a name, an address or a hash.
+/// The reason why an account cannot be imported. It never repeats a username, an address or a hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// The text is not a JSON object in UTF-8.
@@ -26,7 +26,7 @@ pub enum Reason {
     /// A member or column has the wrong type or an invalid form.
     #[error("{0} is invalid")]
     Invalid(&'static str),
-    /// A member that a later version has added. Without it, the account would not be the same.
+    /// A member that this version does not know. Without it, the imported account would differ from the exported one.
     #[error("this version does not know the member {0:?}")]
     Unknown(String),
     /// The account has second factors.

@@ -12,10 +12,10 @@ use serde_json::Value;
 use crate::Reason;
 use crate::members::Members;
 
-/// The version of the format, which every line states, so that files can be split and joined.
+/// The name and version of the format. Every line states them, so files can be split and joined.
 pub const FORMAT: &str = "latchkey-account/1";
 
-/// A whole account.
+/// An account with its password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The account. A line does not contain its revision.
@@ -29,7 +29,7 @@ pub struct Record {
 pub struct RecordPassword {
     /// The hash.
     pub hash: StoredHash,
-    /// The account's epoch in which the password was set. `None` for a password that an old version has set.
+    /// The account's epoch when the password was set. `None` for a password that an old version of Latchkey set.
     pub set_in: Option<SessionEpoch>,
 }
 
@@ -64,8 +64,8 @@ struct PasswordMember<'a> {
 }
 
 impl Record {
-    /// Parses a line. A member that this version does not know is refused, because the imported account would not be
-    /// the exported one: it might lose a second factor, for example.
+    /// Parses a line. Refuses a member that this version does not know, because the imported account would differ from
+    /// the exported one: it might lack a second factor, for example.
     ///
     /// # Errors
     /// When the line is not an account in this version of the format, or its password hash cannot be verified.
@@ -147,15 +147,16 @@ fn password(mut members: Members) -> Result<RecordPassword, Reason> {
     Ok(RecordPassword { hash, set_in })
 }
 
-/// The largest accepted epoch: the largest integer that every JSON parser represents exactly (RFC 8259, section 6). An
-/// account must be able to get later epochs.
+/// The largest accepted epoch: the largest integer that every JSON parser represents exactly (RFC 8259, section 6). The
+/// type allows far larger ones, so an imported account can still get later epochs.
 const MAX_EPOCH: SessionEpoch = SessionEpoch::new((1 << 53) - 1);
 
 fn epoch(epoch: SessionEpoch) -> Result<SessionEpoch, Reason> {
     if epoch <= MAX_EPOCH { Ok(epoch) } else { Err(Reason::Invalid("ver")) }
 }
 
-/// The maximum length of a password hash, in bytes. All supported formats are much shorter, unless the salt is huge.
+/// The maximum length of a password hash, in bytes. A hash in any supported format is much shorter, unless its salt is
+/// huge.
 const MAX_HASH: usize = 1_024;
 
 /// Refuses a hash that a login could not verify, or could verify only at too high a cost.

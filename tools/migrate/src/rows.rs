@@ -30,7 +30,7 @@ pub(crate) struct Rows {
     columns: HashMap<String, usize>,
 }
 
-/// A row.
+/// A row, whose fields are found by the names of their columns.
 pub(crate) struct Row<'a> {
     columns: &'a HashMap<String, usize>,
     fields: &'a StringRecord,

@@ -85,7 +85,7 @@ fn users_of_supabase_keep_their_bcrypt_hashes() {
 }
 
 #[test]
-fn a_table_without_a_required_column_is_refused_with_its_columns() {
+fn the_error_for_a_missing_column_lists_the_existing_columns() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), "username,mail\n");
     let Err(error) = migrate::csv(&path, Csv::Cognito, conversion("cognito")) else {

@@ -283,11 +283,11 @@ fn password(
     Ok(password)
 }
 
-/// Reads the first line without its line break, and no more than the longest password needs.
+/// Reads the first line without its line break, and stops soon after the length of the longest password.
 fn read_line(input: &mut dyn BufRead) -> anyhow::Result<String> {
     let mut line = String::new();
-    // Read one byte more than the longest password, so that the length check refuses a longer one, and two bytes for
-    // the line break.
+    // One byte more than the longest password, so that the length check can refuse a longer password. Two more bytes
+    // for the line break.
     let limit = u64::try_from(MAX_PASSWORD_BYTES).unwrap_or(u64::MAX).saturating_add(3);
     std::io::Read::take(input, limit)
         .read_line(&mut line)

@@ -147,7 +147,7 @@ pub async fn run(project: &Project, command: KeysCommand) -> anyhow::Result<()> 
 const COST: &str = "\
 Every access token signed with a revoked key is refused. This API refuses it within 5 minutes, because functions
 cache the keys for that long. Other verifiers refuse it once they reload the key set, after 15 minutes at most.
-Both take 5 minutes longer while functions cannot read the keys' table.
+Both periods are 5 minutes longer while functions cannot read the keys' table.
 Sessions continue; their clients have to refresh. For up to a minute, functions still sign with the old key,
 and those tokens are refused too. If the new key has not been published before (with --all), other verifiers
 may refuse valid tokens for up to 15 minutes.";

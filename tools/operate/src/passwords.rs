@@ -20,8 +20,8 @@ use template::ui;
 pub enum PasswordsCommand {
     /// Build a filter of breached passwords from text files
     Filter {
-        /// Text files with one entry per line: a SHA-1 hash in hex, as Have I Been Pwned publishes
-        /// them (HASH or HASH:COUNT), or a plaintext password
+        /// Text files with one entry per line: a SHA-1 hash in hex, in the format of Have I Been Pwned
+        /// (HASH or HASH:COUNT), or a plaintext password
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
         /// Write the filter to this file [default: .local/breached-passwords.filter]
@@ -31,7 +31,7 @@ pub enum PasswordsCommand {
         #[arg(long, value_name = "COUNT", default_value_t = 0)]
         min_count: u64,
     },
-    /// Report whether passwords are in a filter: one from a prompt, or each line of standard input
+    /// Report whether passwords are in a filter: one typed at a prompt, or each line of standard input
     Check {
         /// Filter file
         #[arg(value_name = "FILTER")]
@@ -108,15 +108,15 @@ fn cannot(verb: &str, path: &Path) -> String {
     format!("cannot {verb} {}", path.display())
 }
 
-/// Adds every line of a file, one at a time.
+/// Adds a file to the filter, line by line.
 fn add(
     builder: &mut FilterBuilder,
     path: &Path,
     size: u64,
     input: &mut dyn BufRead,
 ) -> anyhow::Result<()> {
-    // The longest password is longer than a hash with its count. Read one byte more, so that the length check refuses
-    // a longer password, and two bytes for the line break.
+    // The longest password is longer than a hash with its count. One byte more lets the length check refuse a longer
+    // password. Two more bytes are for the line break.
     let limit = u64::try_from(MAX_PASSWORD_BYTES).unwrap_or(u64::MAX).saturating_add(3);
     let at = |line: u64, what: &dyn Display| format!("{}, line {line}: {what}", path.display());
     let mut progress = Progress::new(path, size);
@@ -212,7 +212,7 @@ fn check(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The lookups so far, with their number and duration.
+/// A filter, with the number and total duration of the lookups so far.
 struct Lookups<'a> {
     filter: &'a BreachedFilter,
     count: u32,
@@ -220,7 +220,7 @@ struct Lookups<'a> {
 }
 
 impl Lookups<'_> {
-    /// Prints whether the filter contains the password, but not the password.
+    /// Prints `yes` if the filter contains the password, otherwise `no`. Never prints the password.
     fn look_up(&mut self, given: String) -> anyhow::Result<()> {
         let password =
             Password::parse(given).map_err(|error| anyhow::anyhow!("the password {error}"))?;

@@ -20,7 +20,7 @@ use template::ui;
 
 use crate::tables::Tables;
 
-/// The parameters of a stack that commands need, each with the setting that it contains.
+/// The stack parameters that commands need, each with the setting that it contains.
 const SETTINGS: [(&str, &str); 9] = [
     ("EventRetentionDays", "EVENT_RETENTION_DAYS"),
     ("SigningAlgorithm", "SIGNING_ALGORITHM"),
@@ -69,7 +69,7 @@ struct ServiceClock {
 }
 
 impl ServiceClock {
-    /// Computes the service's clock from the `Date` of an answer that arrived when this machine's clock read `here`.
+    /// Computes the service's clock from the `Date` of a response that arrived when this machine's clock read `here`.
     fn of(date: &str, here: Timestamp) -> Option<Self> {
         let there = DateTimeParser::new().parse_timestamp(date).ok()?;
         // `Date` has no fraction of a second, so it may be up to a second behind. Add a second, because being ahead is
@@ -86,7 +86,7 @@ impl Clock for ServiceClock {
     }
 }
 
-/// Reads the clock of the service from its first answer.
+/// Reads the clock of the service from its first response.
 #[derive(Clone, Debug, Default)]
 struct ReadClock(Arc<OnceLock<ServiceClock>>);
 
@@ -276,9 +276,9 @@ mod tests {
         assert_eq!(text(BREACHED_FILTER), None);
     }
 
-    /// Otherwise a command would use the default instead of the stack's value.
+    /// For a parameter that is not listed, a command would use the default instead of the stack's value.
     #[test]
-    fn every_parameter_of_a_setting_that_a_command_reads_is_listed() {
+    fn every_parameter_that_a_command_needs_is_listed() {
         let template =
             std::fs::read_to_string(template::project::Project::here().template()).unwrap();
         let read = [

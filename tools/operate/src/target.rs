@@ -1,5 +1,5 @@
-//! The database that a command uses: the running dev server's, a file that no server has open, or a deployed
-//! stack's.
+//! The database that a command uses: that of the running dev server, a file that no server has open, or that of a
+//! deployed stack.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -85,8 +85,7 @@ pub enum UsersCommand {
     Import(Box<import::ImportArguments>),
     /// Export all accounts, with their password hashes, to a file that `users import` reads
     Export(export::ExportArguments),
-    /// Correct the list entries of accounts that versions without lists created or changed. Run this once after the
-    /// update
+    /// Correct the lists of accounts after an update from a version that did not maintain them. Run this once
     Reindex {
         /// The options that choose the database.
         #[command(flatten)]

@@ -102,7 +102,7 @@ fn a_refusal_is_one_line_and_writes_nothing() {
         (&["filter", "empty.txt"], "error: no filter was built: the list contains no password"),
         (&["filter", "valid.txt", "latin.txt"], "error: latin.txt, line 3: not UTF-8"),
         (&["filter", "ntlm.txt"], "error: ntlm.txt, line 1: a hash, but not SHA-1"),
-        // This line never ends. The command must read no more of it than the longest password.
+        // This line never ends, so the command must stop reading it at the length limit.
         (&["filter", "/dev/zero"], "error: /dev/zero, line 1: longer than 1024 bytes"),
         (&["filter", "valid.txt", "--out", "no/where"], "error: cannot write no/where: "),
         (&["check", "missing.filter"], "error: missing.filter is unusable: it cannot be read: No"),

@@ -60,7 +60,7 @@ impl Stack {
     }
 }
 
-/// The answer to `DescribeStacks`.
+/// The response to `DescribeStacks`.
 fn description(parameters: &[(&str, &str)]) -> String {
     let members = |kind: &str, pairs: &[(&str, &str)]| {
         let member = |(key, value): &(&str, &str)| {
@@ -89,13 +89,13 @@ fn description(parameters: &[(&str, &str)]) -> String {
     )
 }
 
-/// The answer to `GetSecretValue`, with new peppers.
+/// The response to `GetSecretValue`, with new peppers.
 fn secret() -> String {
     let peppers = Peppers::generate("first", &SystemRandom).to_json();
     json!({"Name": "peppers", "VersionId": "first", "SecretString": *peppers}).to_string()
 }
 
-/// Reads a request, and answers it with the description of the stack or the secret.
+/// Reads a request, and answers with either the secret or the description of the stack.
 fn answer(mut stream: TcpStream, description: &str, secret: &str, date: Timestamp) {
     let mut request = BufReader::new(stream.try_clone().unwrap());
     let (mut length, mut kind, mut body) = (0, "text/xml", description);
@@ -180,7 +180,7 @@ async fn a_password_list_of_the_stack_is_read_from_a_local_copy() {
     success(&stack.run(&create, &copy, "a short walk by the sea\n"));
 }
 
-/// Otherwise, the environment of the operator would determine how long a name is in quarantine.
+/// The operator's environment must not determine how long a name is in quarantine.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stack_determines_the_quarantine_of_a_deleted_name() {
     for (days, claimed) in [("0", true), ("1", false)] {

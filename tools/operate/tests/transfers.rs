@@ -75,7 +75,7 @@ fn an_export_is_the_file_that_was_imported() {
     assert!(error.contains("out.jsonl exists"), "{error}");
 }
 
-/// The expected reason is on the expected line, and no name, address or hash is printed.
+/// Each refused line is printed with its reason, but without a name, an address or a hash.
 #[test]
 fn refused_lines_are_listed_with_their_reasons() {
     let folder = tempfile::tempdir().unwrap();

@@ -50,7 +50,7 @@ fn accounts(local: &Path) {
     success(&run(local, "admin", &["disable", "gone"], ""));
 }
 
-/// The last words of the printed lines, sorted.
+/// The last word of each printed line, sorted.
 fn last_words(text: &str) -> Vec<&str> {
     let mut words: Vec<_> =
         text.lines().filter_map(|line| line.split_whitespace().last()).collect();
@@ -106,7 +106,7 @@ fn accounts_are_listed_counted_shown_and_found() {
         let message = refusal(&users(arguments));
         assert!(message.contains(reason), "{arguments:?}: {message}");
     }
-    // All accounts are listed already.
+    // All accounts are already in the lists.
     assert_eq!(success(&users(&["reindex"])), "3 accounts are listed\n");
 }
 

@@ -16,8 +16,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How often to check whether a program has ended.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A command without the variables that `cargo run` has set for this process, because cargo would rerun every build
-/// script that depends on them.
+/// A command without the variables that `cargo run` has set for this process. If a `cargo` command inherited them, it
+/// would rerun every build script that depends on them.
 #[must_use]
 pub fn command(program: impl Into<OsString>) -> Command {
     let mut command = Command::new(program.into());
@@ -98,7 +98,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         let Some(pid) = self.pid else { return };
-        // A descendant in another group cannot be found once its parent has ended, so list them first.
+        // List the descendants first: one in another group cannot be found once its parent has ended.
         let descendants = descendants(pid);
         if !self.ended() {
             let _ = kill_process_group(pid, Signal::TERM);
@@ -124,7 +124,7 @@ pub fn is_alive(pid: Pid) -> bool {
     test_kill_process(pid).is_ok()
 }
 
-/// All descendants of the process `root`. Empty where there is no `/proc`.
+/// All descendants of the process `root`. Empty on a system without `/proc`.
 fn descendants(root: Pid) -> Vec<Pid> {
     let mut children = BTreeMap::<i32, Vec<i32>>::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {

@@ -60,7 +60,7 @@ impl Project {
         Self::find().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The innermost folder with all landmarks that is `start` or contains it.
+    /// The first folder with all landmarks, from `start` upwards.
     fn root_of(start: &Path) -> Option<PathBuf> {
         let is_root = |folder: &&Path| LANDMARKS.iter().all(|file| folder.join(file).is_file());
         start.ancestors().find(is_root).map(Path::to_owned)

@@ -38,7 +38,7 @@ pub struct CorsConfiguration {
     /// The headers that pages may read.
     #[serde(rename = "ExposeHeaders")]
     pub exposed: Vec<String>,
-    /// How many seconds a browser may cache the answer to a preflight.
+    /// How many seconds a browser may cache the response to a preflight request.
     pub max_age: Option<u32>,
     /// Whether pages may send cookies.
     #[serde(rename = "AllowCredentials")]
@@ -81,7 +81,7 @@ impl Route {
     }
 }
 
-/// The stream of a table that invokes a function.
+/// A table's stream, whose records invoke a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamSource {
     /// The logical id of the table.
@@ -136,7 +136,7 @@ pub struct Table {
     pub name: String,
     /// `KeySchema`, `AttributeDefinitions`, `BillingMode`, indexes and stream, unchanged.
     pub definition: Value,
-    /// The attribute with the time at which an item expires.
+    /// The attribute that contains an item's expiry time.
     pub ttl: Option<String>,
 }
 

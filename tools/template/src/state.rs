@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(DevState::of_running(&project).unwrap(), None);
     }
 
-    /// The process id proves nothing: another process may have the same id by now, even this one.
+    /// The process id proves nothing: another process, even this one, may have the same id by now.
     #[test]
     fn a_file_without_a_lock_is_ignored() {
         let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use crate::ministack::Ministack;
 const SERVICES: &str = "apigateway,cloudformation,dynamodb,dynamodbstreams,events,iam,lambda,logs,\
                         monitoring,s3,secretsmanager,ses,sns,sts";
 
-/// Features that ministack lacks: routes from the OpenAPI body of an HTTP API, rotation, and HTTPS.
+/// Features that ministack lacks: routes from the OpenAPI body of an HTTP API, rotation of secrets, and HTTPS.
 const PATCHES: &str = include_str!("ministack_aws.py");
 
 /// The name of the certificate's file.
@@ -54,8 +54,8 @@ impl Aws {
         std::fs::read_to_string(self.0.folder().join(CALLS)).expect("the emulator writes the file")
     }
 
-    /// Makes these services, such as `dynamodb` or `ses`, answer 500 to every request from a function, and repairs all
-    /// others.
+    /// Makes these services, such as `dynamodb` or `ses`, answer every request from a function with 500. Repairs all
+    /// other services.
     ///
     /// # Panics
     /// When the folder cannot be written to.
@@ -65,7 +65,7 @@ impl Aws {
         std::fs::rename(new, faults).expect("a replaced file");
     }
 
-    /// The path of the certificate for the addresses of the account's APIs.
+    /// The path of the certificate of the account's APIs.
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.0.folder().join(CERTIFICATE)

@@ -1,4 +1,4 @@
-//! Events of an HTTP API: loads them from the folder `events` and changes them.
+//! Loads events of an HTTP API from the folder `events`, and changes them.
 
 use std::path::PathBuf;
 

@@ -37,7 +37,7 @@ pub enum Fault {
     Canceled(&'static [&'static str]),
     /// The request is accepted and never answered.
     Silence,
-    /// The request is not carried out, but answered as a success without content.
+    /// The request is not carried out, but the response reports success, without content.
     Empty,
     /// The answer to a `BatchGetItem` contains no items, as if the table were throttled.
     Unprocessed,
@@ -383,7 +383,7 @@ fn lost() -> ConnectorError {
     ConnectorError::io("the connection was reset".into())
 }
 
-/// An error answer. Without a code, it looks like the answer of a proxy in front of `DynamoDB`.
+/// An error response. Without a code, it looks like a response from a proxy in front of `DynamoDB`.
 fn error(status: u16, code: &str) -> HttpResponse {
     let body = if code.is_empty() {
         json!({})

@@ -32,7 +32,7 @@ fn admits<R: Route>(roles: &[Role]) -> bool {
     R::Access::role().is_none_or(|role| roles.contains(&role))
 }
 
-/// The role sets to try: each role alone, all but one, none, and all.
+/// The role sets to try: each role alone, all roles but one, no role, and all roles.
 fn role_sets() -> Vec<Vec<Role>> {
     let all_but = |one: Role| Role::ALL.into_iter().filter(|role| *role != one).collect();
     let alone = Role::ALL.into_iter().map(|role| vec![role]);
@@ -40,7 +40,7 @@ fn role_sets() -> Vec<Vec<Role>> {
     sets.chain([vec![], Role::ALL.to_vec()]).collect()
 }
 
-/// Checks that the answer matches the access of the route and the roles of the caller.
+/// Checks that the answer matches the route's access rule and the caller's roles.
 fn assert_admitted_by_role<R: Route>(answer: &EventResponse, roles: &[Role]) {
     if admits::<R>(roles) {
         // The route itself may still refuse the request.
@@ -91,7 +91,7 @@ async fn answers_without_its_database<R: Route>(stack: &Stack, token: &str) {
 
 /// Checks that `R` admits callers by their tokens alone.
 ///
-/// `R` must refuse each kind of bad token, require its role in the token, and read nothing about the caller.
+/// `R` must refuse each kind of bad token, require its role in the token, and look up nothing about the caller.
 ///
 /// # Panics
 /// When one of the checks fails.
@@ -174,7 +174,7 @@ pub async fn guarded_by_account<R: Route>() {
 /// Checks that `R` admits callers by their accounts, and only if they have authenticated recently.
 ///
 /// In addition to everything that [`guarded_by_account`] checks, `R` must refuse a session whose user authenticated
-/// too long ago, after it has checked the role.
+/// too long ago. It must check the role first.
 ///
 /// # Panics
 /// When one of the checks fails.

@@ -126,8 +126,8 @@ impl Interceptor {
         locked(&self.script).choose = Some(Box::new(choose));
     }
 
-    /// Waits until the first `count` calls since the last reset have been answered, even if the function no longer waits
-    /// for them.
+    /// Waits until the first `count` calls since the last reset have been answered, even if the function no longer
+    /// waits for them.
     pub async fn answered(&self, count: usize) {
         let in_progress = || {
             let script = locked(&self.script);
@@ -232,7 +232,7 @@ fn with_length(head: &str, length: usize) -> String {
     lines.chain([length.as_str()]).collect::<Vec<_>>().join("\r\n")
 }
 
-/// Forwards a request to the database and adds `connection: close` to its answer.
+/// Forwards a request to the database and returns the response with the header `connection: close`.
 async fn forward(head: &str, body: &[u8], database: &str) -> io::Result<Vec<u8>> {
     let mut server = TcpStream::connect(database).await?;
     server.write_all(head.as_bytes()).await?;

@@ -1,4 +1,4 @@
-//! Checks least privilege: compares the grants of a template's functions with their calls.
+//! Checks least privilege: compares the grants of a template's functions with the calls that the functions make.
 //!
 //! SAM's own translator creates the roles, including managed policies, and an independent IAM evaluator decides
 //! requests with these roles. This module also finds superfluous grants, which no evaluator reports: a grant is needed
@@ -99,7 +99,7 @@ struct Statement {
     condition: Conditions,
 }
 
-/// A list, which IAM also accepts as a single item.
+/// A list, or the single item that IAM accepts in place of a list.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
 enum OneOrMany {
@@ -204,8 +204,8 @@ impl Roles {
             .collect())
     }
 
-    /// The faults of the grants, given all calls that the functions made: refused calls, and grants and condition
-    /// values that no call needs. Each line names the function and the action.
+    /// The faults of the grants, given all calls that the functions made: calls that are refused, grants that no call
+    /// needs, and condition values that no call needs. Each line names the function and the action.
     ///
     /// # Errors
     /// When a policy is not supported, or the evaluator cannot be run.
@@ -260,7 +260,8 @@ impl Roles {
         Question { policies, action: &call.action, resource, context: context.collect() }
     }
 
-    /// Reduces the policies of the grant's function: once by the whole grant, and once by each value of its conditions.
+    /// The policy of the grant's function, once without the grant, and once without each value of a condition that has
+    /// several.
     fn without(&self, grants: &[Grant], grant: &Grant) -> Vec<Reduced> {
         let Grant { function, action, condition, .. } = grant;
         if BY_LAMBDA.contains(&action.as_str()) {
@@ -401,7 +402,7 @@ fn run(command: &mut Command, input: &Value) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The actions that Lambda itself performs with a function's role. It reads streams (Amazon `DynamoDB` Developer
+/// The actions that Lambda itself performs with a function's role. Lambda reads streams (Amazon `DynamoDB` Developer
 /// Guide, "IAM policy to allow an AWS Lambda function to access `DynamoDB` stream records"), reports records that it
 /// gives up on, and writes logs and traces.
 const BY_LAMBDA: [&str; 9] = [
@@ -480,7 +481,7 @@ fn dynamodb(operation: &str, body: &Value) -> Option<Needed> {
         let key = match operation {
             "GetItem" | "UpdateItem" | "DeleteItem" | "ConditionCheckItem" => &body["Key"]["pk"],
             "PutItem" => &body["Item"]["pk"],
-            // Every query in Latchkey uses this placeholder for the key.
+            // Every query in Latchkey uses this placeholder for the partition key.
             "Query" => &body["ExpressionAttributeValues"][":pk"],
             _ => return None,
         };

@@ -44,7 +44,7 @@ impl SecretsManager {
         Client::from_conf(config.build())
     }
 
-    /// A client for the emulator, which injects faults into its calls.
+    /// A client for the emulator. Injects `faults` into the client's calls.
     #[must_use]
     pub fn faulty_client(&self, faults: &Faults) -> Client {
         let config = self.client().config().to_builder().http_client(faults.http_client());

@@ -110,13 +110,13 @@ pub struct NewUser<'a> {
     pub roles: &'a [Role],
 }
 
-/// A request of an account's owner at this moment, with no origin.
+/// The occasion of a request that an account's owner makes now. It has no origin.
 #[must_use]
 pub fn occasion_now() -> Occasion {
     occasion(SystemClock.now())
 }
 
-/// A request of an account's owner at `now`, with no origin.
+/// The occasion of a request that an account's owner makes at `now`. It has no origin.
 #[must_use]
 pub fn occasion(now: Timestamp) -> Occasion {
     Occasion::new(now, &SystemRandom, Origin::default())
@@ -256,7 +256,7 @@ impl Stack {
         self.stream_event("mailer")
     }
 
-    /// The event with which the stream delivers all its records so far that the filters of `function` select.
+    /// An event with all records in the stream so far that the filters of `function` accept.
     ///
     /// # Panics
     /// When the template has no such function.
@@ -324,7 +324,7 @@ impl Stack {
         }
     }
 
-    /// All attempt counters that are not zero, by partition key. They include the counters of tries at emailed digits.
+    /// All attempt counters that are not zero, by partition key. Includes the counters of attempts with emailed digits.
     ///
     /// # Panics
     /// When the table cannot be read.
@@ -401,7 +401,7 @@ impl Stack {
         dynamo::connect(&self.env().settings::<dynamo::Config>().expect("a complete environment"))
     }
 
-    /// A client of the embedded database that injects faults.
+    /// A client of the embedded database. Injects `faults` into the client's requests.
     #[must_use]
     pub fn faulty_client(&self, faults: &Faults) -> Client {
         let config = self.client().config().to_builder().http_client(faults.http_client());

@@ -1,7 +1,7 @@
 //! `cargo xtask`: builds the tool for a command and replaces itself with it.
 //!
-//! The tools take minutes to build on a fresh clone. This program depends only on the standard library, so within
-//! seconds it runs and announces the build. It replaces itself with `cargo run` (`exec`), which replaces itself with
+//! The tools take minutes to build on a fresh clone. This program depends only on the standard library, so it starts
+//! within seconds and announces the build. It replaces itself with `cargo run` (`exec`), which replaces itself with
 //! the tool. There is only one process, so exit codes, signals and standard streams need no forwarding.
 
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::time::SystemTime;
 use std::{env, fs};
 
-/// A command, its tool, and the first line of its help.
+/// A command, the tool that implements it, and the first line of the command's help.
 struct Entry {
     command: &'static str,
     tool: &'static str,
@@ -136,7 +136,7 @@ Options:
     )
 }
 
-/// Replaces this process with the tool for the command. Returns only if that fails, with the reason.
+/// Replaces this process with the tool for the command. If that fails, returns the reason.
 fn run(entry: &Entry, arguments: &[OsString]) -> String {
     let Some(root) = root() else {
         return "the current directory is not in a checkout of Latchkey: change to a checkout"
@@ -144,7 +144,8 @@ fn run(entry: &Entry, arguments: &[OsString]) -> String {
     };
     let Entry { command, tool, .. } = entry;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // `cargo run` has set these variables for this program. Build scripts that read them would all run again.
+    // `cargo run` has set these variables for this program. If cargo inherited them, every build script that reads them
+    // would run again.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|it| text.starts_with(it)) {
@@ -173,7 +174,7 @@ fn root() -> Option<PathBuf> {
     })
 }
 
-/// Whether the tool is probably up to date, so that cargo need not show its progress. If the guess is wrong, cargo
+/// Whether the tool is probably up to date. If it is, cargo need not show its progress. If the guess is wrong, cargo
 /// still builds the tool.
 fn is_built(root: &Path, tool: &str) -> bool {
     let Some(folder) = env::current_exe().ok().and_then(|xtask| Some(xtask.parent()?.to_owned()))

@@ -60,8 +60,8 @@ impl Bench {
         (status(&answer), codes)
     }
 
-    /// The number of items other than counters and events: for each account, one for the account, the password, each
-    /// claimed name, and the list of all accounts.
+    /// The number of items other than counters and events. Each account has one item for itself, one for its password,
+    /// one for each claimed name, and one in the list of all accounts.
     async fn items(&self) -> usize {
         let items = self.stack.items().await;
         let others = items.iter().filter(|item| {

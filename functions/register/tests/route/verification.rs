@@ -89,8 +89,8 @@ async fn the_address_of_a_deleted_account_gets_the_same_answer_as_a_taken_one() 
     assert_eq!(login(&bench, "username", "second").await, 200);
 }
 
-/// If two accounts register with the same address, the first to confirm the address gets it, even if it registered
-/// second.
+/// If two accounts register with the same address, the first account to confirm the address gets it, even if that
+/// account registered second.
 #[tokio::test]
 async fn an_address_belongs_to_the_account_that_verifies_it() {
     let bench = bench().await;

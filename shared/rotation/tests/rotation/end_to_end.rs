@@ -214,7 +214,7 @@ async fn end_to_end_no_version_with_a_label_contains_a_revoked_key() {
 }
 
 #[tokio::test]
-async fn end_to_end_peppers_are_added() {
+async fn end_to_end_peppers_are_added_to_a_generated_or_an_empty_secret() {
     let bench = Bench::with_manager(None).await;
     let (manager, _) = bench.manager();
     let generated = pepper();

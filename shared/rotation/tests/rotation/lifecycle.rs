@@ -148,7 +148,7 @@ async fn a_token_is_accepted_across_rotations_until_it_expires() {
     bench.rotate(&Plan::Rotate).await.unwrap();
     assert!(bench.accepts(&early).await);
     bench.wait(OLD_SECRET_USE);
-    // Tokens of these tests live for 900 s. The token signed below expires at the same time as a token with the maximum
+    // Tokens in these tests live for 900 s. The token signed below expires at the same time as a token with the maximum
     // lifetime that was signed at the end of `OLD_SECRET_USE`.
     let lifetime = i64::try_from(MAX_ACCESS_TOKEN_SECONDS).unwrap();
     bench.wait(seconds(lifetime - 900));

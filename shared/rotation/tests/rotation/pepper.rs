@@ -97,7 +97,7 @@ async fn an_old_pepper_is_kept_while_anything_made_with_it_may_be_valid() {
     bench.add().await;
     let first = bench.in_use().await;
     bench.add().await;
-    // The old pepper is used until the new one begins.
+    // The old pepper is used until the new one comes into use.
     bench.clock.advance(seconds(ANNOUNCE_SECONDS + KEPT));
     let second = bench.in_use().await;
     bench.add().await;

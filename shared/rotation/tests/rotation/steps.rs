@@ -14,7 +14,7 @@ async fn repeating_a_step_changes_nothing() {
             bench.rotation().step(step, &token(n)).await.unwrap();
             let after = (bench.stored().await, bench.record().await);
             performed.push(step);
-            // If no answer arrives, Secrets Manager waits a while before it repeats a step.
+            // If a step gets no response, Secrets Manager waits a while before it repeats the step.
             bench.wait(seconds(2));
             for earlier in &performed {
                 bench.rotation().step(*earlier, &token(n)).await.unwrap();

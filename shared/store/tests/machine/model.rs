@@ -17,7 +17,7 @@ pub(crate) const GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// How long a session lives without a refresh.
 pub(crate) const IDLE: SignedDuration = SignedDuration::from_secs(30);
 
-/// How long a session lives at most.
+/// The maximum lifetime of a session.
 pub(crate) const ABSOLUTE: SignedDuration = SignedDuration::from_secs(40);
 
 /// The maximum number of valid sessions.

@@ -199,7 +199,7 @@ async fn register(stack: &Stack, model: &Model) -> UserId {
     account.id
 }
 
-/// Copies a client and shortens its pauses before retries.
+/// Copies a client. The copy makes shorter pauses before retries.
 fn with_short_backoff(client: &Client) -> Client {
     let retries = client.config().retry_config().unwrap().clone();
     let retries = retries.with_initial_backoff(Duration::from_millis(1));

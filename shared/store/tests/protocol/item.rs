@@ -55,8 +55,8 @@ pub(crate) enum Violation {
     Unjust,
 }
 
-/// The session's item. The model uses its rotation times to determine, independently of `store`, when a token was
-/// superseded.
+/// The session's item. From the rotation times, the model determines when a token was superseded, independently of
+/// `store`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Item {
     pub(crate) counter: u8,
@@ -118,8 +118,8 @@ impl Item {
 }
 
 impl Rule {
-    /// Lets `store` judge a token that is presented at `now`. A mutation passes another chain or another grace
-    /// period to `store`.
+    /// Lets `store` judge a token that is presented at `now`. A mutation may change the chain or the grace period that
+    /// `store` gets.
     fn judge(self, item: Item, presented: u8, now: Ticks) -> Judgement {
         let (chain, grace) = (item.chain(), length(self.grace));
         let judge = |chain: Chain, grace| chain.judge(presented.into(), at(now), grace);

@@ -8,8 +8,8 @@
 //!
 //! A client presents its token. A function reads its clock once and sends the conditional update. An attempt
 //! may reach the table at any time up to the deadline of the operation. If the answer to an attempt is lost,
-//! the function retries with the same time. Then the function answers the client. Any number of messages may
-//! be late or lost. Reuse deletes the session in a separate step, which may also be lost.
+//! the function retries with the same time. Once it has an answer, the function answers the client. Any number of
+//! messages may be late or lost. On reuse, the function deletes the session in a separate step, which may also be lost.
 //!
 //! The number of steps is unlimited, but the state space is finite: all counters are lowered together so that they
 //! stay small, and times that are too old to affect any comparison are treated as equal.

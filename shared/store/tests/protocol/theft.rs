@@ -99,8 +99,8 @@ impl Model for Theft {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        // If the owner refreshes at least a grace period after the thief has rotated, REUSE_ENDS_SESSION and
-        // ENDED_STAYS_ENDED require that the session ends for both. The same holds for a late refresh by the thief.
+        // If the owner refreshes at least a grace period after the thief has rotated the session, REUSE_ENDS_SESSION
+        // and ENDED_STAYS_ENDED require the session to end for both. The same holds for a late refresh by the thief.
         let mut properties = invariants();
         properties.extend([
             Property::sometimes(

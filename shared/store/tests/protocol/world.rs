@@ -1,5 +1,4 @@
-//! A model of the clients that share a session, of the messages between these clients and the table, and of the
-//! clock.
+//! Models the clients that share a session, their messages to and from the table, and the clock.
 
 use crate::item::{Item, Mutation, Outcome, Rule, Ticks, Violation};
 
@@ -78,7 +77,7 @@ pub(crate) struct World<const N: usize> {
     pub(crate) violation: Option<Violation>,
 }
 
-/// The maximum number of rotations that are counted.
+/// Further rotations are not counted.
 pub(crate) const MANY: u8 = 4;
 
 impl Client {
@@ -94,7 +93,7 @@ impl Client {
 }
 
 impl<const N: usize> World<N> {
-    /// Creates a new session, whose first token every client has.
+    /// Creates a new session. Every client has its first token.
     pub(crate) fn new() -> Self {
         Self {
             item: Some(Item::NEW),
@@ -185,7 +184,7 @@ impl<const N: usize> World<N> {
         let Delays { flight, skew } = delays;
         if let Some(item) = &mut self.item {
             // Times that are older than this horizon need not be distinguished: all of them are at least a grace
-            // period ago, even for the oldest clock reading in flight.
+            // period before even the oldest clock reading in flight.
             item.tick(rule.grace + flight + skew);
         }
         for client in &mut self.clients {

@@ -29,7 +29,7 @@ async fn replace(stack: &Stack, before: &Account, after: Account) -> Result<Acco
     administration.replace(before, after, None, testkit::occasion_now, stack.peppers()).await
 }
 
-/// The lists that contain the account, without their shards.
+/// The names of the lists that contain the account, without the shards.
 async fn lists(stack: &Stack, id: UserId) -> BTreeSet<String> {
     let keys = keys(&stack.client()).await;
     let suffix = format!("#{} {id}", id.to_string().chars().last().unwrap());
@@ -158,14 +158,14 @@ async fn the_last_super_admin_can_be_neither_demoted_nor_disabled() {
     assert_eq!(super_admins(&stack).await, BTreeSet::from([other.to_string()]));
 }
 
-/// Two super administrators are demoted concurrently. Returns how many of the demotions succeeded.
+/// Demotes two super administrators concurrently. Returns how many of the demotions succeeded.
 async fn demote_both(stack: &Stack, fault: Fault, round: usize) -> usize {
     let (one, other) = (format!("one-{round}"), format!("other-{round}"));
     let (one, other) = (
         create(stack, &one, &[Role::SuperAdmin]).await,
         create(stack, &other, &[Role::SuperAdmin]).await,
     );
-    // None of the transactions is carried out before both have been sent.
+    // Neither transaction is carried out before both have been sent.
     let faults = Faults::together(2, fault);
     let administration = Administration::new(&stack.users(), stack.faulty_client(&faults));
     let demote = async |account: Account| {
@@ -195,7 +195,7 @@ async fn demote_both(stack: &Stack, fault: Fault, round: usize) -> usize {
 }
 
 #[tokio::test]
-async fn of_two_concurrent_demotions_of_the_last_super_admins_one_succeeds() {
+async fn the_last_two_super_admins_cannot_both_be_demoted_concurrently() {
     let stack = Stack::start().await;
     for round in 0..50 {
         assert_eq!(demote_both(&stack, Fault::None, round).await, 1, "round {round}");
@@ -208,7 +208,7 @@ async fn without_the_condition_both_of_the_last_super_admins_are_demoted() {
     assert_eq!(demote_both(&stack, Fault::Unconditional, 0).await, 2);
 }
 
-/// An administrator is disabled or loses a role after the request was admitted. Then the request promotes an account.
+/// Applies `late` to an administrator whose request has already been admitted. Then the request promotes an account.
 /// `fault` applies to the promotion's transaction.
 async fn promote_late(late: impl Fn(Account) -> Account, fault: Fault) -> Result<(), ChangeError> {
     let stack = Stack::start().await;
@@ -216,7 +216,7 @@ async fn promote_late(late: impl Fn(Account) -> Account, fault: Fault) -> Result
     let admin = create(&stack, "admin", &[Role::Admin, Role::SuperAdmin]).await;
     let account = create(&stack, "testuser", &[Role::User]).await;
     replace(&stack, &admin, late(admin.clone())).await.unwrap();
-    // The account is read first.
+    // The first request reads the account.
     let faults = Faults::script(&[Fault::None, fault]);
     let requested = Administration::new(&stack.users(), stack.faulty_client(&faults));
     let requested = requested.on_behalf_of(&admin);
@@ -252,7 +252,7 @@ async fn without_the_condition_an_administrator_who_has_lost_a_role_changes_an_a
 }
 
 #[tokio::test]
-async fn an_administrator_may_change_its_own_account() {
+async fn administrators_may_change_their_own_accounts() {
     let stack = Stack::start().await;
     create(&stack, "keeper", &[Role::SuperAdmin]).await;
     let admin = create(&stack, "admin", &[Role::Admin, Role::SuperAdmin]).await;
@@ -337,7 +337,7 @@ async fn every_write_to_an_account_raises_its_revision() {
     let changed = Account { standing: Standing::Disabled, ..account.clone() };
     let raced = replace(&stack, &account, changed).await;
     assert!(matches!(raced, Err(ChangeError::Raced)), "{raced:?}");
-    // A change to the same state is not written.
+    // An edit that changes nothing is not written.
     let same = |account: &Account| Ok::<_, ChangeError>((account.clone(), None));
     let edited =
         administration(&stack).edit(account.id, testkit::occasion_now, stack.peppers(), same).await;

@@ -305,9 +305,10 @@ async fn a_change_that_may_have_happened_is_not_sent_again_without_its_notice() 
     }
 }
 
-/// If the database refuses the notice or cancels the transaction, no earlier attempt has succeeded.
+/// If the database refuses the notice or cancels the transaction, no earlier attempt has succeeded, so the change is
+/// sent again without the notice.
 #[tokio::test]
-async fn a_change_that_has_not_happened_is_made_without_its_notice() {
+async fn a_change_that_cannot_have_happened_is_sent_again_without_its_notice() {
     let canceled = Fault::Canceled(&["None", "None", "None", "ThrottlingError"]);
     for script in [
         &[Fault::AccessDenied][..],
@@ -328,7 +329,7 @@ async fn a_change_that_has_not_happened_is_made_without_its_notice() {
     }
 }
 
-/// Otherwise, somebody who causes conflicts could change an account without a notice to its owner.
+/// If the notice were left out, somebody who causes conflicts could change an account without a notice to its owner.
 #[tokio::test]
 async fn a_change_that_conflicts_with_others_is_not_made_without_its_notice() {
     let bench = Bench::start().await;
@@ -343,8 +344,8 @@ async fn a_change_that_conflicts_with_others_is_not_made_without_its_notice() {
     assert_ne!(bench.hash().await, "new");
 }
 
-/// An administrator changes the address after a code for another one was requested. Returns the outcome of that code,
-/// to which `fault` applies.
+/// Requests a code for one address, lets an administrator set another address, and then redeems the code. `fault`
+/// applies to the redemption.
 async fn redeem_after_a_change(fault: Fault) -> Redeemed {
     let bench = Bench::start().await;
     let users = bench.stack.users();

@@ -1,4 +1,4 @@
-//! Tests that no write leaves an item of an account that has been deleted.
+//! Tests that no write leaves an item behind for a deleted account.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -42,7 +42,7 @@ impl Bench {
         deletions.delete(self.account.id, &deletion, |_| Ok(())).await.map(drop)
     }
 
-    /// A stack whose account has been deleted with all its items.
+    /// A bench whose account has been deleted. Only the event of the deletion is left.
     async fn deleted() -> Self {
         let bench = Self::start().await;
         bench.delete(&Faults::script(&[])).await.unwrap();
@@ -84,7 +84,8 @@ impl Bench {
         self.logins(faults).note(Some(self.account.id), &presented(), &failed).await;
     }
 
-    /// What is left of the account while the request that reads it is held. Releases the request.
+    /// Waits until the request that reads the account is held, and then releases it. Returns what was left of the
+    /// account before the read.
     async fn left_before_read(&self, faults: &Faults) -> BTreeSet<String> {
         faults.held().await;
         assert!(faults.operations().iter().any(|operation| operation == "GetItem"));
@@ -124,7 +125,7 @@ async fn a_login_that_races_a_deletion_leaves_no_session() {
 /// A login must not make a concurrent change by an administrator fail, and frequent logins must not write the account
 /// each time.
 #[tokio::test]
-async fn a_login_records_its_time_to_ten_seconds_without_a_new_revision() {
+async fn logins_update_the_account_at_most_every_ten_seconds_and_keep_its_revision() {
     let bench = Bench::start().await;
     let administration = store::Administration::new(&bench.stack.users(), bench.stack.client());
     let first = bench.stack.new_session(bench.account.epoch).created_at;
@@ -172,7 +173,7 @@ fn shape(faults: &Faults) -> Vec<String> {
     faults.bodies().into_iter().flat_map(request).collect()
 }
 
-/// Otherwise, the response time could reveal which names have an account.
+/// If the requests differed, the response time could reveal which names have an account.
 #[tokio::test]
 async fn a_failed_login_makes_the_same_requests_with_and_without_an_account() {
     let bench = Bench::start().await;
@@ -180,7 +181,7 @@ async fn a_failed_login_makes_the_same_requests_with_and_without_an_account() {
     bench.note_failure(&with).await;
     bench.logins(&without).note(None, &presented(), &bench.event(Kind::LoginFailed)).await;
     assert_eq!((shape(&with).len(), shape(&with)), (2, shape(&without)));
-    // Without an account, the item contains nothing but its key and its expiry, which has passed.
+    // Without an account, the item contains only its key and an expiry time that has passed.
     let decoys = async || {
         let items = bench.stack.items().await.into_iter();
         items.filter(|item| item["sk"].as_s().unwrap() == "DECOY").collect::<Vec<_>>()
@@ -215,8 +216,8 @@ enum Ending {
     Reuse,
 }
 
-/// Ends a session after the deletion of its account has listed the items to delete, and before it deletes the session.
-/// Returns what is left of the account.
+/// Ends a session while its account is being deleted: after the deletion has listed the items to delete, but before it
+/// deletes the session. Returns what is left of the account.
 async fn end_during_deletion(ending: Ending, fault: Fault) -> BTreeSet<String> {
     let bench = Bench::start().await;
     let (user, users, limits) = (bench.account.id, bench.stack.users(), bench.stack.limits());
@@ -227,7 +228,7 @@ async fn end_during_deletion(ending: Ending, fault: Fault) -> BTreeSet<String> {
     let rotation = Rotation { user, session, counter: 0, pepper: "p", notice, occasion: &occasion };
     let rotations = Rotations::new(&users, bench.stack.client(), limits, grace);
     rotations.refresh(rotation, now).await.unwrap();
-    // The deletion first reads the account, sends three queries, the transaction, and three queries again.
+    // The deletion reads the account, and then sends three queries, the transaction, and three more queries.
     let deletion = Faults::held_at(8);
     let delete = bench.delete(&deletion);
     let end = async {

@@ -48,7 +48,7 @@ impl Bench {
         sessions.of(self.account.id).await.unwrap().len()
     }
 
-    /// A stored code for the account.
+    /// Stores a code for the account, and returns it.
     async fn code(&self, purpose: MailedFor, address: &str) -> CodeRecord {
         let now = SystemClock.now();
         let code = CodeRecord {
@@ -75,7 +75,7 @@ impl Bench {
         passwords.change(&self.account, &old, new, session, None).await
     }
 
-    /// Uses a token of a session that has rotated twice and whose grace period is over.
+    /// Rotates a session, and presents its superseded token again after the grace period.
     async fn reuse(&self, client: Client, session: SessionId) -> Refreshed {
         let grace = Env::default().settings::<Grace>().unwrap();
         let rotations =
@@ -168,7 +168,7 @@ async fn every_change_records_its_event() {
     assert!(events[1..].iter().all(|event| event.by == Actor::Owner));
 }
 
-/// Otherwise, an intruder who can prevent events from being written would leave no trace.
+/// An intruder who can prevent events from being written must not be able to make a change without leaving a trace.
 #[tokio::test]
 async fn a_change_whose_event_cannot_be_recorded_does_not_happen() {
     let bench = Bench::start().await;
@@ -291,9 +291,9 @@ async fn an_operator_is_named_as_the_actor() {
     assert_eq!(bench.events().await[0].by, Actor::Operator);
 }
 
-/// DynamoDB reads at most 1 MB for a request, so a page can end before its limit.
+/// DynamoDB reads at most 1 MB per request, so a page can contain fewer events than its limit.
 #[tokio::test]
-async fn a_page_that_the_database_cuts_is_continued() {
+async fn a_page_that_the_database_cuts_short_loses_no_event() {
     const RECORDED: usize = 300;
     let bench = Bench::start().await;
     let events = Events::new(&bench.stack.users(), bench.stack.client());
@@ -312,7 +312,7 @@ async fn a_page_that_the_database_cuts_is_continued() {
             break;
         }
     }
-    // With the event of the registration.
+    // One more event records the registration.
     assert_eq!(found, RECORDED + 1);
     assert!(pages > 1);
 }

@@ -57,7 +57,7 @@ async fn a_missing_table_is_an_internal_error() {
 /// All attempts send the same `ClientRequestToken`, so a retry does not mistake the first attempt's claim for another
 /// account's claim.
 #[tokio::test]
-async fn a_lost_answer_does_not_take_the_name_from_its_owner() {
+async fn a_registration_whose_answer_is_lost_does_not_conflict_with_itself() {
     let stack = Stack::start().await;
     for lost in 1..=3 {
         let faults = Faults::script(&vec![Fault::LostAnswer; lost]);

@@ -109,7 +109,7 @@ async fn a_page_needs_a_bounded_number_of_strongly_consistent_reads() {
     }
 }
 
-/// If few accounts match, a page ends after a thousand accounts, and the next one continues.
+/// If few accounts match, a page ends after it has examined a thousand accounts, and the next page continues.
 #[tokio::test]
 async fn a_page_examines_at_most_a_thousand_accounts() {
     let stack = Stack::start().await;
@@ -170,7 +170,7 @@ async fn accounts_of_earlier_versions_are_listed_after_reindexing() {
     }
     let administration = Administration::new(&stack.users(), stack.client());
     let demoted = Roles::from_iter([Role::User]);
-    // The set is incomplete, so the account could be the last one.
+    // The set is incomplete, so this account could be the last super administrator.
     let early = administration.set_roles(one.id, &demoted, testkit::occasion_now).await;
     assert!(matches!(early, Err(ChangeError::LastSuperAdmin)), "{early:?}");
     let reindexing = Reindexing::new(&stack.users(), stack.client());
@@ -190,9 +190,9 @@ async fn accounts_of_earlier_versions_are_listed_after_reindexing() {
     assert!(!reindexing.index(&stale).await.unwrap());
 }
 
-/// A version without lists demotes or disables an account.
+/// A version that maintains no lists demotes an account.
 #[tokio::test]
-async fn reindexing_removes_an_account_from_lists_that_no_longer_contain_it() {
+async fn reindexing_removes_an_account_from_lists_of_roles_that_it_no_longer_has() {
     let stack = Stack::start().await;
     let one = create(&stack, "one", 1, &[Role::SuperAdmin]).await.remove(0);
     let other = create(&stack, "other", 1, &[Role::SuperAdmin]).await.remove(0);

@@ -74,7 +74,7 @@ async fn keys(client: &Client) -> BTreeSet<String> {
     scanned.items().iter().map(key).filter(|key| !key.contains(" EVENT#")).collect()
 }
 
-/// The kind of a registration's failure. `None` if it succeeded.
+/// The kind of a registration's failure. `None` if the registration succeeded.
 fn failure<T>(result: Result<T, RegisterError>) -> Option<FaultKind> {
     result.err().map(|error| error.kind())
 }

@@ -23,7 +23,7 @@ struct Bench {
     account: Account,
 }
 
-/// The request of every refresh.
+/// The occasion that all refreshes share.
 static OCCASION: LazyLock<Occasion> = LazyLock::new(|| testkit::occasion(SystemClock.now()));
 
 fn grace() -> Grace {
@@ -63,7 +63,7 @@ impl Bench {
         sessions.into_iter().find(|session| session.id == id)
     }
 
-    /// Sends concurrent refreshes with one token, each through a separate client. Returns the results.
+    /// Sends concurrent refreshes with the same token, each through a separate client. Returns the results.
     async fn race(&self, session: SessionId, racers: usize, fault: Fault) -> Vec<Refreshed> {
         let faults = Faults::together(racers, fault);
         let now = SystemClock.now();
@@ -266,7 +266,7 @@ async fn wrongly_stepped_up(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let now = SystemClock.now();
     let (user, epoch) = (bench.account.id, bench.account.epoch);
-    // The step-up changes `auth_time`, which begins as the time of login.
+    // The step-up changes `auth_time`, which is initially the time of the login.
     let at = now + SignedDuration::from_secs(1);
     let authentication = Authentication { at, methods: Method::Password.into() };
     let ended = SessionId::new(&SystemRandom);
@@ -313,7 +313,7 @@ async fn without_the_condition_a_step_up_changes_ended_sessions() {
     assert_eq!(wrongly_stepped_up(Fault::Unconditional).await, 4);
 }
 
-/// Each step-up was admitted before the other was recorded.
+/// Both step-ups were admitted before either was recorded.
 #[tokio::test]
 async fn concurrent_step_ups_keep_each_others_methods() {
     let bench = Bench::start().await;

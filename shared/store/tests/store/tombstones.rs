@@ -36,7 +36,7 @@ fn address(address: &str) -> CanonicalName {
     Email::parse(address).unwrap().canonical().clone()
 }
 
-/// A stack where the account `Straße`, `Rosa@example.com` has been deleted.
+/// A stack where the account `Straße` with the address `Rosa@example.com` has been deleted.
 async fn quarantined(until: Timestamp) -> Stack {
     let stack = Stack::start().await;
     stack.bury(UniqueName::Username(&username("Straße")), until).await;
@@ -44,7 +44,7 @@ async fn quarantined(until: Timestamp) -> Stack {
     stack
 }
 
-/// The accounts to create with the names of the deleted account, and how each is refused.
+/// New accounts that claim names of the deleted account, each with the reason why it is refused.
 fn heirs() -> [(NewAccount, &'static str); 3] {
     [
         (new_account("STRASSE", None), "the username is taken"),
@@ -70,7 +70,7 @@ async fn the_names_of_a_deleted_account_are_taken_until_their_quarantine_ends() 
     assert_eq!(keys(&stack.client()).await, before);
     // A username and an address with the same spelling do not conflict.
     create(new_account("rosa", Some("strasse@example.com")), now).await.unwrap();
-    // The table's TTL may delete the tombstones later.
+    // The quarantine ends on time, even though the tombstones have not been deleted yet.
     let later = now + SignedDuration::from_secs(1);
     create(new_account("straße", Some("rosa@example.com")), later).await.unwrap();
 }
@@ -197,7 +197,7 @@ async fn arrivals(tagger: impl Fn(&Stack) -> Box<dyn NameTagger>) -> Vec<Arrival
         let email = new.email.map(|email| match email {
             NewEmail::Claimed(address) | NewEmail::Pending { address, .. } => address,
         });
-        // An account as it was created elsewhere.
+        // The account was created in another stack.
         let elsewhere = Stack::start().await;
         let account = registrations(&elsewhere).create(new_account("heir", None)).await.unwrap();
         let account = Account { username: new.username, email, ..account };

@@ -1,4 +1,4 @@
-//! Tests that whole accounts are created completely or not at all, and that every account is read once.
+//! Tests that whole accounts are created completely or not at all, and that every account is read exactly once.
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ async fn create(
     transfers.create(whole, stack.peppers(), &occasion).await
 }
 
-/// An account as it might be elsewhere, with everything that a new one does not have.
+/// An account as it might exist elsewhere, with values that a newly registered account does not have.
 fn whole(username: &str, email: &str) -> WholeAccount {
     let now = SystemClock.now();
     let account = Account {
@@ -125,7 +125,7 @@ async fn without_the_conditions_a_whole_account_takes_a_name() {
 }
 
 #[tokio::test]
-async fn an_account_whose_creation_got_no_answer_is_not_lost() {
+async fn a_whole_account_is_created_despite_a_transient_fault() {
     let stack = Stack::start().await;
     for (n, fault) in [Fault::LostAnswer, Fault::Lost, Fault::Conflict].into_iter().enumerate() {
         let faults = Faults::script(&[fault]);
@@ -160,7 +160,7 @@ async fn every_account_is_on_exactly_one_page_among_other_items() {
         assert_eq!(found.len(), ids.len(), "{limit}");
         assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), ids, "{limit}");
     }
-    // Reading continues after any account.
+    // A read can continue after any account.
     let order: Vec<_> = all(&transfers, 1_000).await.iter().map(|whole| whole.account.id).collect();
     let rest = transfers.page(Some(ScanPosition::after(order[4])), 1_000).await.unwrap();
     let rest: Vec<_> = rest.accounts.iter().map(|whole| whole.account.id).collect();
@@ -187,7 +187,7 @@ async fn an_account_whose_password_changes_during_the_export_is_read_again() {
     assert_eq!(set_in, PasswordEpoch::of(account.epoch.next()));
 }
 
-/// DynamoDB refuses more than a hundred keys in one request, and the same key twice.
+/// DynamoDB refuses a request with more than a hundred keys, or with duplicate keys.
 #[tokio::test]
 async fn any_number_of_ids_can_be_looked_up() {
     let stack = Stack::start().await;

@@ -1,4 +1,4 @@
-//! Which callers a route admits, and how it answers the others.
+//! Tests which callers a route admits, and how it answers the others.
 
 use auth::LiveSession;
 use identity::{
@@ -220,7 +220,7 @@ async fn a_checked_route_requires_an_active_account_and_a_live_session() {
 }
 
 #[tokio::test]
-async fn a_fresh_route_requires_a_recent_authentication_after_everything_else() {
+async fn a_fresh_route_checks_last_that_the_authentication_is_recent() {
     let bench = Bench::new(&[]);
     let at = |seconds| Authentication {
         at: bench.clock.now() - SignedDuration::from_secs(seconds),

@@ -1,4 +1,5 @@
-//! A request or event whose handler hangs or panics is answered, logged and counted, and the function survives.
+//! Tests that a request or event whose handler hangs or panics is answered, logged and counted, and that the function
+//! survives.
 
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ async fn a_request_whose_handler_hangs_is_answered_before_lambda_ends_the_invoca
     assert_eq!(lines.measured("DeadlinesPassed"), 1);
 }
 
-/// The result of an event handler, the whole log, and the log line of the event.
+/// Runs an event handler. Returns its result, the whole log, and the log line of the event.
 async fn run_handler(mood: Mood) -> (Result<&'static str, String>, Lines, Value) {
     let lines = Lines::start();
     let result = handle_within(deadline(), &MoodyHandler, mood, "the-id").await;

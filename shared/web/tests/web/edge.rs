@@ -1,4 +1,4 @@
-//! Tests functions behind an edge, a proxy in front of the API, such as `CloudFront`: which requests they answer, and
+//! Tests functions behind an edge, a proxy in front of the API, such as `CloudFront`: which requests they accept, and
 //! to which network they attribute a request.
 
 use identity::Role;
@@ -66,7 +66,7 @@ async fn network_seen(edge: &Edge, request: Value) -> String {
     }
 }
 
-/// The outcome of every request that bypasses the edge.
+/// The outcome of a refused request.
 const REFUSED: &str = "403 forbidden";
 
 #[tokio::test]

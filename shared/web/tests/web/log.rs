@@ -33,7 +33,7 @@ impl Write for Writer {
 }
 
 /// Starts the log for all threads. `tracing` caches for each log statement whether any subscriber wants it, so a test
-/// without a subscriber could disable statements for the others.
+/// without a subscriber could disable statements for the other tests.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {

@@ -1,4 +1,4 @@
-//! Malformed events: no input from a client or the gateway causes a 5xx.
+//! Tests that no malformed input from a client or the gateway causes a 5xx.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ fn status_of(event_json: &Value) -> Option<i64> {
 }
 
 #[test]
-fn unusual_client_input_is_answered() {
+fn unusual_client_input_outside_the_body_is_accepted() {
     let base = || post(b"{}");
     let set = |pointer: &str, value: Value| {
         let mut event_json = base();

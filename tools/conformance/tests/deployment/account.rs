@@ -73,7 +73,7 @@ impl AwsAccount {
             File::create(&variables).unwrap();
         }
         // Only `sam` may find the replacement for cargo-lambda. The documented commands put the folder of the real
-        // tools first in `PATH`, so `sam` runs with a `PATH` in which the replacement's folder comes before it.
+        // tools first in `PATH`, so `sam` runs with a `PATH` that begins with the replacement's folder.
         let script = format!(
             "set -euo pipefail\n. {0}\nPATH=\"{1}:$PATH\"\n\
              sam() {{ PATH=\"{2}:$PATH\" command sam \"$@\"; }}\n{commands}\nexport -p > {0}\n",

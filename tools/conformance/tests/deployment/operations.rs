@@ -74,7 +74,8 @@ pub(crate) async fn registration_requires_an_invitation(deployed: &Deployed<'_>)
     assert_eq!(register("uninvited").await, "403 invalid_invite");
 }
 
-/// A signed-in user changes the address, steps up and changes the password, each from an unknown network.
+/// Signed-in users change the address, step up, change the password and delete the account, each from an unknown
+/// network.
 pub(crate) async fn signed_in_users_may_act_from_unknown_networks(deployed: &Deployed<'_>) {
     let body =
         json!({"username": "traveler", "password": PASSWORD, "email": "t@travel.example.com"});
@@ -111,7 +112,7 @@ pub(crate) async fn signed_in_users_may_act_from_unknown_networks(deployed: &Dep
     assert_eq!(deployed.send(delete).await.status, 200);
 }
 
-/// The mailer deletes what an interrupted deletion has left.
+/// The mailer deletes the items that an interrupted deletion has left behind.
 pub(crate) async fn the_mailer_completes_a_deletion(deployed: &Deployed<'_>) {
     const USER: &str = "01a2032a-bf2a-7b1e-9e2d-c5564b50823e";
     const MAIL: &str = "01a2032a-bf2a-7b1e-9e2d-c5564b50823d";
@@ -137,7 +138,7 @@ pub(crate) async fn the_mailer_completes_a_deletion(deployed: &Deployed<'_>) {
         key("KNOWN#left".to_owned(), "NETWORK#left".to_owned()),
         key(format!("CODES#{USER}"), format!("CODE#{MAIL}")),
         code,
-        // The last one invokes the mailer.
+        // The last item invokes the mailer.
         remains,
     ];
     for item in &items {

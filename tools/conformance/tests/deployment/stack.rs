@@ -1,4 +1,4 @@
-//! The deployed stack, as users and its operator reach it.
+//! The deployed stack, as its users and operator reach it.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;

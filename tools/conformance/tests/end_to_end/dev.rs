@@ -1,4 +1,4 @@
-//! The dev server itself: it keeps its data, ends its processes, and reports its user's mistakes.
+//! Tests the dev server itself: it keeps its data, ends its processes, and reports the user's mistakes.
 
 use std::process::Stdio;
 
@@ -102,7 +102,7 @@ async fn cargo_lambda_invoke_works_at_the_port_of_the_dev_server() {
     assert!(message.contains("access_token"), "{message}");
 }
 
-/// The kernel ends all functions when their server is killed, even functions that a signal has stopped.
+/// The kernel ends all functions when their server is killed, even functions that `SIGSTOP` has suspended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_leaves_no_process() {
     let server = Server::start(&["--db", "memory"]);
@@ -118,7 +118,7 @@ async fn a_killed_server_leaves_no_process() {
     wait_until_ended(&processes);
 }
 
-/// A Linux user has few inotify instances (128 on Debian), and other programs need them.
+/// Linux allows each user only a few inotify instances (128 on Debian), and other programs need them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_uses_no_inotify_instance() {
     let server = shared();

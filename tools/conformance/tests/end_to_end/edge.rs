@@ -39,7 +39,7 @@ async fn the_edge_cannot_be_bypassed_and_viewers_are_throttled() {
     let server = Server::start(&["--db", "memory", "--env", "TRUSTED_EDGE=on", "--env", waits]);
     let secret = edge_secret(&server);
 
-    // Every route refuses a missing and a wrong secret, regardless of other headers.
+    // Every route refuses a request with a missing or wrong secret, regardless of other headers.
     let wrong = secret.to_lowercase();
     let template = Template::read(&Project::here().template()).unwrap();
     for route in template.functions.iter().flat_map(|function| &function.routes) {
@@ -70,7 +70,7 @@ async fn the_edge_cannot_be_bypassed_and_viewers_are_throttled() {
     assert_eq!(send_through_edge(&server, &secret, "203.0.113.2", register).await.status, 201);
     let mut answers = Vec::new();
     for n in 0..4 {
-        // Use another address in the same network, and another forged header.
+        // Each guess comes from another address in the same network, with another forged header.
         let guess =
             login(&server, "a wrong password").header("x-forwarded-for", format!("192.0.2.{n}"));
         let attacker = format!("2001:db8:1:2::{n}");

@@ -38,7 +38,7 @@ verifier.cacheJwks(await (await fetch(url)).json());
 console.log((await verifier.verify(token)).preferred_username);
 "#;
 
-/// A library, run as a command. Its last arguments are the key set's URL, the issuer, a token and its algorithm.
+/// A library, run as a command whose last arguments are the key set's URL, the issuer, a token and its algorithm.
 struct Library {
     name: &'static str,
     program: std::path::PathBuf,
@@ -98,7 +98,7 @@ async fn other_libraries_verify_tokens_with_the_key_set_alone() {
     let server = Server::start(&arguments);
     assert_eq!(server.register("guido").await.status, 201);
     for algorithm in Algorithm::ALL {
-        // A new key is first published as the next one, and signs only after another rotation.
+        // The first rotation publishes a new key as the next key; the second one makes it the signing key.
         let token = loop {
             let token = server.login("guido").await;
             if testkit::token_header(&token)["alg"] == json!(algorithm) {

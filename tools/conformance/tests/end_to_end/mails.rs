@@ -11,7 +11,7 @@ use crate::journeys::mails::{NEW_PASSWORD, last, login, mails, register, spoofed
 use crate::journeys::{Answer, INSTANCES, PASSWORD, RunningApi, Tokens, concurrently};
 use testkit::Received;
 
-/// The tries come from two hundred networks. Afterwards, the right digits are refused, but the link works.
+/// The tries come from two hundred networks. Afterwards, even the right digits are refused, but the link still works.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_five_of_a_thousand_tries_at_digits_are_checked() {
     const DOMAIN: &str = "example.com";
@@ -35,8 +35,8 @@ async fn only_five_of_a_thousand_tries_at_digits_are_checked() {
         server.send(request).await
     };
     let wrong = |n: u32| format!("{:08}", (right + 1 + n) % 100_000_000);
-    // Send batches of 50: on a slow machine, the requests of a larger batch would wait for an instance for longer than
-    // the gateway's limit of 30 s.
+    // Send batches of 50: on a slow machine, the requests of a larger batch would wait for an instance beyond the
+    // gateway's limit of 30 s.
     for batch in 0..20 {
         let answers = concurrently((batch * 50..).take(50).map(|n| guess(n, wrong(n)))).await;
         for answer in answers {
@@ -171,7 +171,7 @@ async fn no_code_token_or_password_is_stored_in_plaintext() {
     secrets.extend([&first, &second, &third].into_iter().flat_map(token_secrets));
     secrets.extend([invite.to_owned(), invite.split_once('.').unwrap().1.to_owned()]);
     let (items, records) = (scan(&server, "UsersTable").await, stream(&server).await);
-    // The search works: it finds the email's id in both the table and the stream.
+    // As a control, the search finds the email's id in both the table and the stream.
     assert!(format!("{items:?}").contains(&mail.id) && format!("{records:?}").contains(&mail.id));
     let keys = scan(&server, "KeysTable").await;
     let stored = json!([waiting.0, waiting.1, items, records, keys]).to_string();

@@ -23,8 +23,8 @@ const USERS: u64 = 5_000;
 /// One in this many users signs in.
 const SAMPLE: u64 = 100;
 
-/// Adds users to the application of the tutorial. Those who sign in have a hash with Werkzeug's default costs; computing
-/// one for every user would take minutes.
+/// Adds users to the tutorial's application. Only users who sign in get a hash with Werkzeug's default cost; computing
+/// such a hash for every user would take minutes.
 const ADD_USERS: &str = r#"
 import sys
 from app import User, app, db
@@ -68,7 +68,7 @@ impl Tutorial {
         Self { page, home, tools }
     }
 
-    /// The blocks of the page in this language.
+    /// The page's code blocks in this language.
     fn blocks(&self, language: &str) -> Vec<&str> {
         let mut parts = self.page.split("\n```");
         let mut blocks = Vec::new();
@@ -81,7 +81,7 @@ impl Tutorial {
         blocks
     }
 
-    /// Saves the Python files of the page, whose first lines name them, in a folder of the home folder.
+    /// Saves the page's Python blocks in a folder below the home folder. The first line of each block names its file.
     fn save_python(&self, folder: &str) -> PathBuf {
         let folder = self.home.path().join(folder);
         fs::create_dir_all(&folder).unwrap();
@@ -107,7 +107,7 @@ impl Tutorial {
         command
     }
 
-    /// Runs all commands of the page. Returns what they printed.
+    /// Runs all commands of the page and returns their output.
     fn follow(&self, variables: &[(&str, &str)]) -> String {
         let script = format!("set -euo pipefail\n{}\n", self.blocks("sh").join("\n"));
         let mut bash = self.command("bash");
@@ -180,13 +180,13 @@ async fn the_page_for_cognito_leads_to_a_login_with_a_new_password() {
     assert_eq!(server.get("/auth/admin", Some(&token)).await.status, 200, "staff are admins");
 }
 
-/// The number of items in the server's table.
+/// The number of items in a table.
 async fn items(database: &Client, table: &str) -> i64 {
     let described = database.describe_table().table_name(table).send().await.unwrap();
     described.table().unwrap().item_count().unwrap()
 }
 
-/// Runs a command of `operate` with its own folder of local state.
+/// A command of `operate` that uses the local state in the folder `local`.
 fn operate(server: &Server, local: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(server.binaries().join("operate"));
     command
@@ -202,7 +202,7 @@ fn operate(server: &Server, local: &Path, arguments: &[&str]) -> Command {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_is_killed_twice_creates_every_account_once() {
-    // A database in memory has no index for its stream, and would take minutes for so many accounts.
+    // Use a database file: an in-memory database has no index for its stream, so this import would take minutes.
     let server = Server::start(&["--env", "THROTTLE_NETWORK_FREE=100000"]);
     let tutorial = Tutorial::open("docs/migrate-from-flask.md", &server).await;
     let folder = tutorial.save_python("flask-app");
@@ -219,13 +219,13 @@ async fn an_import_that_is_killed_twice_creates_every_account_once() {
     for _ in 0..2 {
         let before = after;
         let mut child: Child = operate(&server, server.local(), &import).spawn().unwrap();
-        // An account, two claims, a password, an entry in a list, and an event.
+        // Each user has six items: an account, two claims, a password, a list entry, and an event.
         while items(&database, &state.users_table).await < before + 6 * 500 {
             assert_eq!(child.try_wait().unwrap(), None, "the import ended by itself");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         child.kill().unwrap();
-        assert!(!child.wait().unwrap().success(), "the import was killed before it ended");
+        assert!(!child.wait().unwrap().success(), "the import ended before it was killed");
         after = items(&database, &state.users_table).await;
     }
     let printed = success(&operate(&server, server.local(), &import).output().unwrap());
@@ -245,7 +245,7 @@ async fn an_import_that_is_killed_twice_creates_every_account_once() {
     });
     futures_util::future::join_all(logins).await;
 
-    // From here on, the accounts move from one Latchkey to another.
+    // Move the accounts to another Latchkey.
     let export = |local: &Path, file: &Path| {
         let arguments = ["users", "export", file.to_str().unwrap()];
         success(&operate(&server, local, &arguments).output().unwrap());

@@ -42,7 +42,7 @@ async fn twenty_refreshes_of_one_token_continue_one_chain() {
     assert_eq!(successors.len(), 1);
     let [successor] = &successors.into_iter().collect::<Vec<_>>()[..] else { panic!() };
     assert_ne!(*successor, first.refresh);
-    // Within the grace period, both the new token and the old one return the new token.
+    // Within the grace period, refreshing with either token returns the new one.
     assert_eq!(Tokens::of(&server.refresh(successor).await).refresh, *successor);
     assert_eq!(Tokens::of(&server.refresh(&first.refresh).await).refresh, *successor);
 }
@@ -85,7 +85,8 @@ async fn a_logout_that_races_refreshes_leaves_no_live_session() {
     }
 }
 
-/// The database process is killed between two refreshes. Afterwards, the same chain must continue.
+/// The dev server is killed, together with its database, between two refreshes. Afterwards, the same chain must
+/// continue.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_database_makes_no_second_chain() {
     let folder = tempfile::tempdir().unwrap();

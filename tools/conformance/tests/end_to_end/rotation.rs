@@ -18,7 +18,7 @@ use crate::journeys::{RunningApi, Tokens};
 /// The time limit for the rotations under load.
 const TIME_LIMIT: Duration = Duration::from_mins(10);
 
-/// Sends logins, refreshes and other requests in sequence until `done`, and counts them. Panics when one fails.
+/// Sends logins, refreshes and other requests in sequence until `done`, and counts them. Panics if a request fails.
 async fn stream(server: &Server, username: &str, done: &AtomicBool, requests: &AtomicUsize) {
     let mut tokens = server.sign_in(username).await;
     while !done.load(Ordering::SeqCst) {
@@ -93,7 +93,8 @@ async fn three_rotations_under_load_fail_no_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_that_comes_too_early_reports_when_it_will_be_possible() {
     let server = shared();
-    // The first rotation succeeds if the next key has already been public for long enough, as on a slow machine.
+    // This rotation may succeed: on a slow machine, the next key may already have been public for long enough. The
+    // second rotation then comes too early.
     server.operate(&["keys", "rotate"]);
     let output = server.operate(&["keys", "rotate"]);
     assert_eq!(output.status.code(), Some(1));
@@ -288,7 +289,7 @@ async fn a_copy_of_the_tables_gives_no_access() {
     assert_eq!(dump(&server).await, before, "an attack has changed a table");
 
     let allowed = attacks(refresh_by(&real_peppers), as_admin(&real)).await;
-    // The last call is refused because the logout has ended its session.
+    // The last call is refused, because the logout before it has ended the session.
     assert_eq!(allowed, [200, 200, 200, 204, 204, 401]);
     assert_ne!(dump(&server).await, before);
 }

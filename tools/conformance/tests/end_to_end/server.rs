@@ -18,14 +18,14 @@ use crate::journeys::{Api, RunningApi};
 /// Options that allow eight instances of each function, for tests of concurrent requests.
 pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
 
-/// The maximum number of rounds of requests to start all instances. One round may not be enough, because only requests
-/// that overlap start another instance.
+/// The maximum number of rounds of requests that [`Server::fill`] sends. One round may not be enough, because another
+/// instance starts only when requests overlap.
 const MAX_ROUNDS: usize = 50;
 
 /// The server that most tests share. It ends with this process, because its standard input is then closed.
 pub(super) fn shared() -> &'static Server {
-    // All tests send their requests from one network, more than the default limits allow. The long grace period lets a
-    // slow machine retry a refresh.
+    // All tests send their requests from one network, and together they exceed the default limits. The long grace
+    // period lets a slow machine retry a refresh.
     const FREE: [&str; 8] = [
         "--env",
         "THROTTLE_REGISTER_FREE=100000",
@@ -115,7 +115,7 @@ impl Server {
             if running >= instances {
                 return;
             }
-            assert!(number < MAX_ROUNDS, "{running} instances of {name} run");
+            assert!(number < MAX_ROUNDS, "only {running} instances of {name} are running");
             round(number).await;
         }
     }

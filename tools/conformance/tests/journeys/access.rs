@@ -29,8 +29,8 @@ const PUBLIC: &[&str] = &[
     "POST /auth/register",
 ];
 
-/// The path with values for its parameters. `{sid}` is the caller's own session, if there is a caller. No account has
-/// the `{id}`.
+/// The path with values for its parameters. `{sid}` becomes the caller's own session, if there is a caller, and `{id}`
+/// becomes an id that no account has.
 fn filled(path: &str, token: Option<&str>) -> String {
     let own = token.map(|token| claims(token)["sid"].as_str().unwrap().to_owned());
     let sid = own.unwrap_or_else(|| "5f0c8a3e-2b1d-4c6f-9a7e-3d2b1c0f9e8d".to_owned());
@@ -71,7 +71,7 @@ pub(crate) async fn access_matrix(server: &impl RunningApi) {
         let nobody = call(server, &method, &filled(&path, None), None).await;
         let mut row = vec![format!("no token: {}", nobody.short())];
         for role in Role::ALL {
-            // Each call needs a new session, because some routes end it.
+            // Each call needs a new session, because some routes end the caller's session.
             let token = server.login(&username(role)).await;
             let answer = call(server, &method, &filled(&path, Some(&token)), Some(&token)).await;
             row.push(format!("{role}: {}", answer.short()));
@@ -105,9 +105,9 @@ pub(crate) async fn every_bad_token_is_refused_by_every_route(server: &impl Runn
             let answer = call(server, &method, &path, Some(&bad.token)).await;
             assert_eq!(answer.status, 401, "{method} {path}: {}: {}", bad.fault, bad.token);
         };
-        // Send only four requests at a time, because an emulator is slow.
+        // Send only four requests at a time, because the AWS emulator is slow.
         stream::iter(bad).for_each_concurrent(4, refused).await;
-        // Send the valid token last, because the route may end its session.
+        // Send the valid token last, because the route may end the token's session.
         let control = call(server, &method, &path, Some(&control)).await;
         // The route may still refuse the empty body.
         let admitted = ![401, 403].contains(&control.status) && control.status < 500;

@@ -1,4 +1,5 @@
-//! Owners see the events of their accounts, export their data and delete their accounts; administrators delete others.
+//! Users list the events of their accounts, export their data and delete their accounts. Administrators list
+//! other users' events and delete other users' accounts.
 
 use identity::Role;
 use reqwest::Method;
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, PASSWORD, RunningApi, mails};
 
-/// The kinds of the events that a route lists, one page of two events at a time.
+/// The kinds of all events that a route lists, fetched in pages of two.
 async fn kinds(server: &impl RunningApi, path: &str, token: &str) -> Vec<String> {
     let (mut kinds, mut query) = (Vec::new(), String::new());
     loop {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, PASSWORD, RunningApi};
 
-/// Sends a request with an access token and a body, on the condition that the resource has not changed.
+/// Sends a request with an access token, a body, and optionally the entity tag that the resource must still have.
 async fn change(
     server: &impl RunningApi,
     token: &str,
@@ -81,7 +81,7 @@ pub(crate) async fn an_administrator_changes_an_account(server: &impl RunningApi
     let first = tag().await;
     assert_eq!(send_patch(Some(&first), &body).await.status, 200);
     assert_eq!(send_patch(Some(&first), &body).await.short(), "412 precondition_failed");
-    // The attributes are in the next token. The network becomes known under the address.
+    // The next token contains the attributes. This login makes the network known under the new address.
     let login = json!({"email": "worker@example.com", "password": PASSWORD});
     let login = server.post("/auth/login", &login).await.json();
     let claims = testkit::claims(login["access_token"].as_str().unwrap());
@@ -103,7 +103,7 @@ pub(crate) async fn an_administrator_changes_an_account(server: &impl RunningApi
         let answer = send_patch(Some("*"), &json!({ "disabled": disabled })).await;
         assert_eq!(answer.json()["disabled"], disabled);
     }
-    // The deputy has lost the role before sending the second request.
+    // The chief demotes the deputy, so the deputy's attempt to demote the chief is refused.
     let demote = json!({"roles": ["admin"]});
     let [chief, other] = [&token, &deputy].map(|token| format!("/admin/users/{}/roles", id(token)));
     assert_eq!(change(server, &token, Method::PUT, &other, None, &demote).await.status, 200);

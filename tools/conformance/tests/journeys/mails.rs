@@ -52,7 +52,7 @@ pub(crate) async fn spoofed(
         .header("forwarded", "host=evil.example;proto=http")
         .header("x-forwarded-proto", "gopher")
         .body(body.to_string());
-    // API Gateway selects the API by `Host`, so a request with a forged one would not reach it.
+    // API Gateway selects the API by `Host`, so a request with a forged `Host` would not reach this API.
     if server.accepts_any_host() {
         request = request.header("host", "evil.example");
     }
@@ -223,8 +223,8 @@ pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Run
     assert_eq!(server.post("/auth/email/verify", &late).await.short(), "409 already_exists");
     assert_eq!(me(server, &access).await["email"], "New@change.example.com");
 
-    // If another account already has the address, the answer is the same and no code is sent. The other account's owner
-    // gets an email if the address is confirmed.
+    // If another account already has the address, the answer is the same and no code is sent. If that account has
+    // confirmed the address, its owner gets an email.
     let other = server.login("other-2").await;
     confirm(server, &other, &confirmation_mail(server, &other, DOMAIN, 7).await).await;
     change("UNCONFIRMED@change.example.com").await;

@@ -19,7 +19,7 @@ pub(crate) trait RunningApi: Deref<Target = Api> + Sync {
     /// Runs `cargo xtask admin` on this API.
     fn administer(&self, arguments: &[&str]);
 
-    /// A forge, which creates valid and invalid tokens, with the API's own signing keys.
+    /// A forge that creates valid and invalid tokens with the API's own signing keys.
     fn forge(&self) -> Forge;
 
     /// All emails that the API has sent, in the order of their requests.
@@ -56,7 +56,7 @@ macro_rules! journeys {
             refresh::disabling_and_enabling_by_command_take_effect_immediately,
             session::a_new_user_signs_in_and_becomes_an_admin,
             session::a_user_signs_in_by_address_and_sees_the_account,
-            session::a_user_steps_up,
+            session::stepping_up_needs_the_password_and_keeps_the_session,
         }
     };
 }

@@ -62,7 +62,7 @@ pub(crate) async fn a_user_signs_in_by_address_and_sees_the_account(server: &imp
     );
 }
 
-pub(crate) async fn a_user_steps_up(server: &impl RunningApi) {
+pub(crate) async fn stepping_up_needs_the_password_and_keeps_the_session(server: &impl RunningApi) {
     assert_eq!(server.register("stepper").await.status, 201);
     let tokens = server.sign_in("stepper").await;
     let step_up = async |password: &str| {

@@ -20,17 +20,17 @@ const PAGE: f64 = 50.0;
 /// write operations").
 const UNIT_BYTES: f64 = 4_096.0;
 
-/// The maximum number of bytes that one Query or Scan reads, according to the same page.
+/// The maximum number of bytes that one Query or Scan reads, from the page that [`UNIT_BYTES`] cites.
 const REQUEST_BYTES: f64 = 1_048_576.0;
 
-/// The size of an entry in a list: two ids and the names of the attributes.
+/// The size of a list entry in bytes: two ids and the names of the attributes.
 const ENTRY_BYTES: f64 = 120.0;
 
 /// The share of users who are administrators.
 const ADMINS: f64 = 0.000_1;
 
-/// The most writes per second to one shard of the list of all users, in `seconds` seconds with `registrations`
-/// registrations per second. The last digit of the user's id determines the shard, and is random.
+/// Simulates `seconds` seconds with `registrations` registrations per second, and returns the most writes that any
+/// shard of the list of all users gets in one second. The last digit of a user's id is random and determines the shard.
 pub(super) fn hottest_shard(registrations: f64, seconds: u32, seed: u64) -> anyhow::Result<u32> {
     let mut random = StdRng::seed_from_u64(seed);
     let count = Poisson::new(registrations.max(f64::MIN_POSITIVE)).context("invalid rate")?;

@@ -1,5 +1,5 @@
-//! CORS as an HTTP API implements it: the API's configuration determines the CORS headers, and those that a function
-//! returns are replaced.
+//! CORS as an HTTP API implements it: the API's configuration determines the CORS headers, and the API replaces those
+//! that a function returns.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,

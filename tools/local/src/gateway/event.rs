@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::Matched;
 
-/// Data about a request that its event contains, but the request itself does not.
+/// Data that an event contains in addition to the request itself.
 #[derive(Clone, Copy, Debug)]
 pub struct EventContext<'a> {
     /// The address of the client.
@@ -115,8 +115,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
     headers.get(name).map_or(Cow::Borrowed(""), readable)
 }
 
-/// Converts a header to text for JSON. It is decoded as UTF-8 or, if it is not valid UTF-8, as ISO 8859-1, the
-/// historical encoding of headers (RFC 9110 §5.5).
+/// Converts a header to text for JSON. Decodes it as UTF-8 or, if that is impossible, as ISO 8859-1, the historical
+/// encoding of headers (RFC 9110 §5.5).
 fn readable(value: &HeaderValue) -> Cow<'_, str> {
     match str::from_utf8(value.as_bytes()) {
         Ok(text) => Cow::Borrowed(text),
@@ -135,7 +135,7 @@ fn headers(parts: &Parts, peer: SocketAddr) -> Map<String, Value> {
         .filter(|name| **name != COOKIE && !HOP_BY_HOP.contains(name))
         .map(|name| (name.to_string(), json!(joined(name))))
         .collect();
-    // The gateway appends the address that it sees to the value that the client sent.
+    // The gateway appends the client's address to the value that the client sent.
     let forwarded = match headers.get("x-forwarded-for").and_then(Value::as_str) {
         Some(claimed) => format!("{claimed}, {}", peer.ip().to_canonical()),
         None => peer.ip().to_canonical().to_string(),

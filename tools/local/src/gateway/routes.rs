@@ -69,7 +69,7 @@ impl Routes {
         Ok(())
     }
 
-    /// The route that a request matches. Its `path` must already be decoded.
+    /// The route that a request matches. `path` must already be decoded.
     #[must_use]
     pub fn find(&self, method: &Method, path: &str) -> Option<Matched> {
         let found = self

@@ -66,7 +66,8 @@ impl<I: Invoker> Gateway<I> {
         for listener in listeners {
             let port = listener.local_addr().map_or(0, |address| address.port());
             let gateway = Arc::clone(&self);
-            // Large enough to read requests that `respond` refuses. Beyond it, hyper answers 431.
+            // Large enough to read the headers that `respond` refuses as too large. Beyond this size, hyper itself
+            // answers 431.
             let buffer = 16 * MAX_HEADER_BYTES;
             accepting.spawn(loopback::serve(listener, buffer, move |request, peer| {
                 let gateway = Arc::clone(&gateway);
@@ -107,7 +108,7 @@ impl<I: Invoker> Gateway<I> {
             return Err(Refusal::Headers);
         }
         if let Some(function) = invoked(&parts.method, parts.uri.path()) {
-            // A web page of another site must not invoke a function directly. On AWS, it could not, because Lambda
+            // A web page of another site must not invoke a function directly. On AWS, it cannot, because Lambda
             // requires signed requests. The routes of the API accept every `Host`, because they trust only tokens.
             loopback::check(&parts, port)?;
             let body = loopback::collect(body, MAX_BODY_BYTES).await?;
@@ -138,7 +139,7 @@ impl<I: Invoker> Gateway<I> {
         let invoker = self.invoker.clone();
         let function = matched.function.clone();
         let limit = self.integration_timeout;
-        // A separate task, because the invocation continues if the client disconnects, as on Lambda.
+        // Use a separate task, so that the invocation continues if the client disconnects, as on Lambda.
         let invocation =
             tokio::spawn(async move { timeout(limit, invoker.invoke(&function, event)).await });
         let result = invocation.await.map_err(|_| Refusal::Function)?;

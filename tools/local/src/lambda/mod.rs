@@ -71,7 +71,7 @@ pub struct Program {
     pub timeout: Duration,
 }
 
-/// The running functions. Dropping it ends all instances.
+/// The local Lambda with its running functions. Dropping it ends all instances.
 #[derive(Debug)]
 pub struct LocalLambda {
     lambda: Lambda,
@@ -415,8 +415,8 @@ impl Shared {
 
     /// Waits for the next invocation for an instance. Returns `None` if the instance does not exist.
     ///
-    /// A retired instance gets no answer until its process is killed: the Rust runtime for Lambda panics on any answer
-    /// other than an invocation.
+    /// A retired instance gets no answer before its process is killed, because the Rust runtime for Lambda panics on
+    /// any answer other than an invocation.
     async fn next(self: &Arc<Self>, function: &str, instance_id: &str) -> Option<Delivery> {
         let work = {
             let function = self.functions.get(function)?;
@@ -424,7 +424,7 @@ impl Shared {
             let generation = state.generation;
             let instance = state.instances.get_mut(instance_id)?;
             let (next, work) = oneshot::channel();
-            // If the instance has not answered its previous invocation, this drops that invocation, and its caller
+            // Changing the phase drops an invocation that the instance has not answered, and the invocation's caller
             // gets an error.
             if instance.generation != generation {
                 instance.retire();
@@ -584,7 +584,7 @@ impl Shared {
         Err(format!("{} is missing: restart the dev server to build it", binary.display()))
     }
 
-    /// Waits until the process of an instance ends, and kills it if it has to stop.
+    /// Waits until the process of an instance ends, and kills the process if the instance has to stop.
     async fn attend(
         &self,
         function: &Function,
@@ -616,7 +616,7 @@ impl Shared {
             let _ = child.start_kill();
             drop(child.wait().await);
         }
-        // The process id may now be reused for a process that must be neither killed nor waited for.
+        // The process id may now be reused for another process, which must be neither killed nor waited for.
         if let Some(instance) = function.state().instances.get_mut(id) {
             instance.pid = None;
         }

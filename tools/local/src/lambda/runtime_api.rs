@@ -19,14 +19,14 @@ use super::{Delivery, InstanceId, Shared};
 use crate::gateway::InvokeError;
 use crate::loopback;
 
-/// The maximum size of a function's result. The documented quota of AWS Lambda is 6 MB for a synchronous invocation.
-/// Lambda in fact accepts 6 MiB and 100 bytes, the number in its error message.
+/// The maximum size of a function's result. The documented quota of AWS Lambda is 6 MB for a synchronous invocation. In
+/// fact, Lambda accepts 6 MiB plus 100 bytes, the number in its error message.
 const MAX_RESULT_BYTES: usize = 6 * 1024 * 1024 + 100;
 
 /// The size of a connection's buffer, which must be large enough for the whole head of a request.
 const BUFFER: usize = 64 * 1024;
 
-/// The version of the API.
+/// The part of a call's path that contains the version of the API.
 const VERSION: &str = "/2018-06-01/runtime/";
 
 /// The value of `AWS_LAMBDA_RUNTIME_API`: the address at which the instance polls for work. It is a full URL, because

@@ -1,7 +1,7 @@
 //! `cargo xtask users export`: writes all accounts to a file.
 //!
-//! The file gets its name only when it is complete. Until then, `.partial` is appended to the name, and its last line
-//! shows where an interrupted export continues.
+//! The file gets its name only when it is complete. Until then, `.partial` is appended to the name. An interrupted
+//! export continues after the last account in that file.
 
 use std::fs::{File, OpenOptions, Permissions, rename};
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -20,16 +20,16 @@ use super::pace::{Pace, patiently};
 use super::progress::Progress;
 use crate::target::Target;
 
-/// The number of items that one request reads, at most a megabyte.
+/// The maximum number of items that one request reads. DynamoDB also limits a page to one megabyte.
 const PAGE: u32 = 1_000;
 
-/// The maximum length of a line.
+/// The maximum length of a line, in bytes.
 const LINE_BYTES: u64 = 1024 * 1024;
 
 /// The options of `users export`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ExportArguments {
-    /// File to write, which must not exist. It contains password hashes, so only its owner may read it
+    /// File to write, which must not exist yet. It contains password hashes, so only its owner can read it
     file: PathBuf,
 
     /// Number of table items to read per second [default: no limit]
@@ -105,7 +105,7 @@ fn continued(path: &Path) -> anyhow::Result<(BufWriter<File>, Option<Account>)> 
         .truncate(false)
         .mode(0o600)
         .open(path)?;
-    // The file may have existed. This fails if it belongs to somebody else, who could read the hashes.
+    // The file may have existed before. If another user owns it, this call fails: the owner could read the hashes.
     file.set_permissions(Permissions::from_mode(0o600))?;
     if file.try_lock().is_err() {
         bail!("another export is writing to it");

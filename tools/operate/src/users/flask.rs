@@ -21,7 +21,7 @@ pub(super) struct Columns {
     /// Table of the users [default: user]
     #[arg(long, conflicts_with_all = OTHERS, value_name = "NAME")]
     table: Option<String>,
-    /// Column of the id, which an attribute of the account keeps [default: id]
+    /// Column of the id, which becomes an attribute of the account [default: id]
     #[arg(long, conflicts_with_all = OTHERS, value_name = "NAME")]
     id_column: Option<String>,
     /// Column of the username [default: username]
@@ -49,7 +49,7 @@ pub(super) struct Columns {
 /// Opens a database and counts its users.
 ///
 /// # Errors
-/// When the file is not such a database, or lacks the table or a column. The message is one line.
+/// When the file is not an SQLite database, or lacks the table or a column. The message is one line.
 pub(super) fn open(
     path: &Path,
     columns: &Columns,
@@ -130,7 +130,8 @@ fn names(
     rows.collect()
 }
 
-/// Quotes a name for SQL. The caller must check that the name exists, because SQLite treats an unknown one as text.
+/// Quotes a name for SQL. The caller must check that the name exists, because SQLite treats an unknown one as a
+/// string.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -210,7 +211,7 @@ impl Row {
     }
 }
 
-/// The text of a value. Flask-Bcrypt stores hashes as bytes.
+/// The text of a value. Accepts a blob, because Flask-Bcrypt stores hashes as bytes.
 fn text(value: Value, column: &'static str) -> Result<Option<String>, Reason> {
     let text = match value {
         Value::Null => None,

@@ -2,8 +2,9 @@
 //!
 //! The table is the only record of the imported accounts: an account whose id exists is not written again. So an
 //! interrupted import continues when it runs again, on any machine, and there is no state file that could be lost or
-//! out of date. The ids of other formats are derived from the old ids for this purpose. Reading a hundred ids costs a
-//! few milliseconds, so a second run skips the accounts of the first run much faster than they were written.
+//! out of date. For this purpose, an account from another system gets an id that is derived from its old id. Looking up
+//! a hundred ids takes a few milliseconds, so a second run skips existing accounts much faster than the first run wrote
+//! them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -52,8 +53,9 @@ pub struct ImportArguments {
     #[command(flatten)]
     columns: Columns,
 
-    /// Name of the other system. Equal ids of different sources are different users, and an attribute
-    /// `NAME_id` keeps the old id [default: flask, django, cognito, auth0 or supabase]
+    /// Name of the other system. Users of different sources are different users, even if their ids are
+    /// equal. The old id becomes the attribute `NAME_id` [default: flask, django, cognito, auth0 or
+    /// supabase]
     #[arg(long, value_name = "NAME", conflicts_with = "file")]
     source: Option<SourceName>,
 
@@ -66,7 +68,7 @@ pub struct ImportArguments {
     #[arg(long, conflicts_with = "file")]
     emails_confirmed: bool,
 
-    /// Check the file and the table, and write no account
+    /// Check the file against the table without writing any accounts
     #[arg(long)]
     dry_run: bool,
 
@@ -207,11 +209,11 @@ fn open(
 /// Whether to write.
 enum Mode {
     Write,
-    /// Only check. The names of accounts that would be imported are remembered.
+    /// Only check. Remembers the accounts that would be imported, to find conflicts within the file.
     Dry(Seen),
 }
 
-/// The ids and names of a file, as hashes of 64 bits: a dry run of ten million accounts needs half a gigabyte.
+/// The ids and names in a file, as 64-bit hashes: a dry run of ten million accounts needs half a gigabyte.
 #[derive(Default)]
 struct Seen {
     /// The username of each id.
@@ -265,8 +267,8 @@ enum Outcome {
     Refused(&'static str),
 }
 
-const ID_TAKEN: &str = "an account with this id has another username: if it comes from another \
-    system, name this one with --source";
+const ID_TAKEN: &str = "an account with this id has another username: if that account comes \
+    from another system, name the system of this import with --source";
 const USERNAME_TAKEN: &str = "the username is taken";
 const EMAIL_TAKEN: &str = "another account uses the email address";
 
@@ -367,7 +369,7 @@ impl Import {
             let outcome = match (conflicts.get(&record.account.id), &mut self.mode) {
                 (Some(Arrival::UsernameTaken), _) => Outcome::Refused(USERNAME_TAKEN),
                 (Some(Arrival::EmailTaken), _) => Outcome::Refused(EMAIL_TAKEN),
-                // It was created after its id had been looked up.
+                // The account was created after its id was looked up.
                 (Some(Arrival::IdTaken), _) => Outcome::Present,
                 (_, Mode::Dry(seen)) => seen.add(&record.account),
                 (_, Mode::Write) => Outcome::Imported,
@@ -433,7 +435,7 @@ async fn create(
         Arrival::Created => Outcome::Imported,
         Arrival::UsernameTaken => Outcome::Refused(USERNAME_TAKEN),
         Arrival::EmailTaken => Outcome::Refused(EMAIL_TAKEN),
-        // Another import may have created the account, or an earlier try whose answer was lost.
+        // Another import may have created the account, or an earlier attempt may have succeeded without a response.
         Arrival::IdTaken => {
             let id = record.account.id;
             let existing = patiently(async || transfers.existing(&[id]).await).await?;

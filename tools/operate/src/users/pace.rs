@@ -7,7 +7,7 @@ use process::{Fault, FaultKind};
 use store::StoreError;
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// A limit on the number of events a second. They are spread evenly.
+/// Limits the number of events per second, and spreads them evenly.
 #[derive(Debug)]
 pub(super) struct Pace {
     interval: Duration,
@@ -21,7 +21,7 @@ impl Pace {
         Self { interval, next: Instant::now() }
     }
 
-    /// Reserves time for `events`, and returns when they may begin. A pause is not made up for.
+    /// Reserves time for `events`, and returns when they may begin. A pause does not permit a burst after it.
     pub(super) fn reserve(&mut self, events: u32) -> Instant {
         let at = self.next.max(Instant::now());
         self.next = at + self.interval * events;
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_spread_evenly_and_a_pause_is_not_made_up_for() {
+    fn events_are_spread_evenly_and_a_pause_permits_no_burst() {
         let mut pace = Pace::new(NonZeroU32::new(10));
         let first = pace.reserve(1);
         assert_eq!(pace.reserve(2) - first, Duration::from_millis(100));

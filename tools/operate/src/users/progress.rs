@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use template::ui;
 
-/// How often a line is written without a terminal.
+/// How often a line is written if there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// The progress of a command.
@@ -17,7 +17,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Begins a command that examines about `total` things, which `what` names in the plural.
+    /// Shows the progress of a command that examines about `total` things. `what` names them, in the plural.
     pub(super) fn new(total: u64, what: &str) -> Self {
         let is_terminal = stderr().is_terminal();
         let target =
@@ -33,7 +33,7 @@ impl Progress {
         Self { bar, next_line }
     }
 
-    /// Records that some more things were examined.
+    /// Records that `number` more things were examined.
     pub(super) fn advance(&mut self, number: u64) {
         self.bar.inc(number);
         if self.next_line.is_some_and(|due| Instant::now() >= due) {

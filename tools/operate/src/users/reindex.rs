@@ -1,4 +1,4 @@
-//! Corrects the list entries of accounts that versions without lists created or changed.
+//! Corrects the lists of accounts after an update from a version that did not maintain them.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use identity::Account;
