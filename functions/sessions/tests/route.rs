@@ -85,7 +85,7 @@ async fn only_the_callers_own_sessions_can_be_ended() {
     let (one, other) = (stack.sign_in(&account).await, stack.sign_in(&account).await);
     let other_id = sid(&other);
     let other_id = other_id.as_str().unwrap();
-    // Another user's session, an unknown one and a malformed id get the same answer.
+    // Another user's session id, an unknown id and a malformed id get the same answer.
     for unknown in [
         sid(&stranger).as_str().unwrap(),
         "5f0c8a3e-2b1d-4c6f-9a7e-3d2b1c0f9e8d",
@@ -111,7 +111,7 @@ async fn only_the_callers_own_sessions_can_be_ended() {
     assert_eq!(listed(&route, &one).await, [sid(&one)]);
 }
 
-/// The first transaction ends the session but its answer is lost.
+/// The first transaction ends the session, but its answer is lost.
 #[tokio::test]
 async fn a_retry_after_a_lost_answer_reports_success() {
     let stack = Stack::start().await;
@@ -141,7 +141,7 @@ async fn a_retry_after_a_lost_answer_reports_success() {
     lose_first_answer();
     end(&route, &one, sid(&stranger).as_str().unwrap()).await;
     assert_eq!(listed(&route, &stranger).await, [sid(&stranger)]);
-    // Without a lost answer, an unknown session gets a 404.
+    // Without a lost answer, ending an unknown session gets a 404.
     interceptor.reset();
     assert_eq!(end(&route, &one, other.as_str().unwrap()).await, 404);
     assert_eq!(end(&route, &one, sid(&stranger).as_str().unwrap()).await, 404);

@@ -59,8 +59,8 @@ impl Route for StepUpRoute {
         let password = Password::parse(step_up.password).map_err(|error| {
             Problem::invalid_input(vec![FieldError::new("password", "password", &error)])
         })?;
-        // Get the keys before reserving the attempt: without keys no tokens can be issued, and the attempt must not
-        // be counted.
+        // Get the keys before reserving the attempt. If they are unavailable, no tokens can be issued, and the attempt
+        // must not be counted.
         let signin = self.signin.ready().await?;
         self.reauthentication.prove(caller.account(), &password, client.network).await?;
         Ok(Json(signin.step_up(&self.step_ups, &caller, Method::Password).await?))

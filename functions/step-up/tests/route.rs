@@ -26,7 +26,7 @@ use web::{
 /// The wait after three wrong guesses must not end before the fourth guess, even on a slow machine.
 const LONG_WAIT: (&str, &str) = ("THROTTLE_PAIR_BASE_SECONDS", "900");
 
-/// A fresh route. It is called with the event of `step-up` and ignores the body.
+/// A fresh route. The tests send it the `step-up` event, and it ignores the body.
 struct FreshRoute;
 
 impl Route for FreshRoute {
@@ -99,7 +99,7 @@ impl Bench {
         answer(&self.route, event(bearer(request, token))).await
     }
 
-    /// The code of a route's refusal. `None` if it admits the caller.
+    /// The code with which route `R` refuses the caller, or `None` if it admits the caller.
     async fn refusal<R: Route>(&self, token: &str) -> Option<Value> {
         let route = self.stack.open::<R>().await.unwrap();
         let answer = answer(&route, event(bearer(load("step-up"), token))).await;
@@ -213,7 +213,7 @@ async fn a_step_up_does_not_save_a_session_from_the_global_epoch() {
     assert_eq!(status(&bench.refresh(&refresh_token).await), 401);
 }
 
-/// If all sessions of the account end during the request, no token of the session is valid.
+/// If all sessions of the account end during the request, no token of the session remains valid.
 #[tokio::test]
 async fn a_step_up_that_loses_a_race_revives_no_session() {
     let mut bench = Bench::start().await;

@@ -71,7 +71,7 @@ pub type Checked<R> = web::CheckedBy<AccountGuard, R>;
 /// or a step-up.
 pub type Fresh<R> = web::FreshBy<AccountGuard, R>;
 
-/// A verifier of access tokens, and a reader of the accounts and sessions in the users' table.
+/// A verifier of access tokens and a reader of the accounts and sessions in the users' table.
 #[derive(Clone, Debug)]
 pub struct AccountGuard {
     tokens: TokenGuard,

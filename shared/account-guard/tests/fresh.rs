@@ -1,4 +1,4 @@
-//! Tests the access of fresh routes with the accounts and sessions of a table.
+//! Tests the access to fresh routes, with the accounts and sessions of a table.
 
 use account_guard::{AccountGuard, Checked, Fresh};
 use identity::{Admin, Anyone};
@@ -6,7 +6,7 @@ use process::Env;
 use testkit::{Stack, guarded_by_fresh_session};
 use web::{Access, BootError, Endpoint, NoBody, NoContent, Problem, Route, World};
 
-/// A route with the access `A`. It answers the event of the function `me`.
+/// A route with the access `A`. It answers the `me` function's event.
 struct Guarded<A>(std::marker::PhantomData<fn() -> A>);
 
 impl<A: Access<Gate = AccountGuard>> Route for Guarded<A> {
@@ -34,12 +34,12 @@ async fn a_fresh_route_refuses_stale_sessions() {
 
 #[tokio::test]
 #[should_panic(expected = "left: 204\n right: 401")]
-async fn the_check_of_a_fresh_route_detects_a_checked_one() {
+async fn a_checked_route_fails_the_test_for_fresh_routes() {
     guarded_by_fresh_session::<Guarded<Checked<Anyone>>>().await;
 }
 
 #[tokio::test]
-async fn the_time_for_which_a_session_is_fresh_has_bounds() {
+async fn fresh_seconds_must_be_from_1_to_86400() {
     let stack = Stack::start().await;
     for (seconds, is_valid) in
         [("0", false), ("1", true), ("86400", true), ("86401", false), ("-1", false), ("x", false)]

@@ -164,7 +164,7 @@ impl<K: KeySource> Verifier<K> {
     ) -> Result<CheckedCaller<R>, Refusal> {
         let claims = self.verify(token).await?;
         let Found { account, session } = accounts.find(claims.sub, claims.sid).await?;
-        // This is usually answered from the cache, which verification has just filled.
+        // The epoch usually comes from the cache, which verification has just filled.
         let global = self.keys().epoch().await.map_err(TokenError::Keys)?;
         if global.refuses(claims.auth_time) {
             return Err(Refusal::EpochPassed);

@@ -44,7 +44,7 @@ pub struct Claims {
     pub acr: Acr,
     /// The methods by which the user authenticated (RFC 8176).
     pub amr: Methods,
-    /// The username as first given, only for display.
+    /// The username as first entered, for display only.
     pub preferred_username: String,
 }
 

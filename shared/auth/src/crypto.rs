@@ -29,7 +29,7 @@ static PROVIDER: CryptoProvider =
 pub fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        // An error means that a provider is already installed, but nothing else in this workspace installs one.
+        // This fails only if a provider is already installed, and nothing else in this workspace installs one.
         let _ = PROVIDER.install_default();
     });
 }

@@ -8,7 +8,7 @@ use process::{Reader, Settings};
 use crate::{AccountCheck, CheckedCaller, KeySource, Refusal, Verifier};
 use identity::RoleRequirement;
 
-/// How long a session is fresh after an authentication (`max_age`).
+/// How long a session stays fresh after the user authenticates (`max_age`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxAge(u32);
 
@@ -60,7 +60,7 @@ impl<K: KeySource> Verifier<K> {
     /// Admits a caller whom [`Verifier::admit_checked`] admits, if the session is fresh.
     ///
     /// # Errors
-    /// The errors of [`Verifier::admit_checked`], and then [`Refusal::NotFresh`].
+    /// The errors of [`Verifier::admit_checked`], and [`Refusal::NotFresh`] when the session is not fresh.
     pub async fn admit_fresh<R: RoleRequirement>(
         &self,
         token: &str,

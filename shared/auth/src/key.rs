@@ -52,7 +52,7 @@ impl Algorithm {
         }
     }
 
-    /// Returns the algorithm that the kind of the key determines, or `None` if it is unsupported.
+    /// Returns the algorithm that the kind of the key determines, or `None` if the kind is unsupported.
     fn of(key: &AlgorithmParameters) -> Option<Self> {
         match key {
             AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
@@ -213,7 +213,7 @@ pub enum KeySetError {
     /// Two keys have the same identifier.
     #[error("duplicate kid {0}")]
     DuplicateKid(String),
-    /// A key is not for a supported signature algorithm.
+    /// A key is not a signature key of a supported algorithm.
     #[error("the key {0} is not a signature key of a supported algorithm")]
     Unsupported(String),
 }
@@ -236,8 +236,9 @@ pub trait KeySource: Send + Sync + 'static {
     fn epoch(&self) -> impl Future<Output = Result<GlobalEpoch, KeyError>> + Send;
 }
 
-/// A time: every session that began before it is invalid, whatever the account. Operators raise it after restoring a
-/// backup, because the backup brings back ended sessions and old counters. It is in whole seconds, like `auth_time`.
+/// The earliest valid start of a session: sessions of all accounts that began before it are invalid. Operators raise it
+/// after restoring a backup, because the backup brings back ended sessions and old counters. It is in whole seconds,
+/// like `auth_time`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GlobalEpoch(i64);
 
@@ -251,8 +252,8 @@ impl GlobalEpoch {
         Self(second)
     }
 
-    /// The epoch that refuses every session that has begun by `now`. It begins with the next second, because the
-    /// times in tokens are whole seconds.
+    /// The epoch that refuses every session begun by `now`. It begins with the next second, because the times in tokens
+    /// are whole seconds.
     #[must_use]
     pub fn after(now: Timestamp) -> Self {
         Self(now.as_second().saturating_add(1))

@@ -169,12 +169,12 @@ impl<K: KeySource> Verifier<K> {
     }
 }
 
-/// Decodes strict base64url without padding (RFC 7515 §2): no line breaks, and no nonzero spare bits.
+/// Decodes base64url without padding (RFC 7515 §2). Line breaks and nonzero spare bits are refused.
 fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)
 }
 
-/// The reason why a token was refused. It is only logged, and the client learns only that the token is invalid.
+/// The reason why a token was refused. It is logged, but the client learns only that the token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Longer than [`MAX_TOKEN_BYTES`].

@@ -153,7 +153,7 @@ fn times_in_the_future_are_refused() {
 #[test]
 fn every_claim_is_required() {
     let bench = bench();
-    // Tokens of earlier versions lack `acr`. They have the lowest one.
+    // Tokens of earlier versions lack `acr`. The verifier assumes the lowest level.
     let without_acr = bench.forge.with_claim(&bench.claims, "acr", Value::Null);
     assert_eq!(bench.verify(&without_acr).unwrap().acr, Acr::One);
     for name in bench.claims.as_object().unwrap().keys().filter(|name| *name != "acr") {

@@ -25,8 +25,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The maximum time of one attempt, including opening the connection.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// How long an idle connection is kept. Lambda freezes an instance between two requests, and the server may
-/// close the connection in the meantime. A request on a closed connection wastes an attempt.
+/// How long an idle connection is kept. Lambda freezes an instance between requests, and the server may close the
+/// connection in the meantime. A request on a closed connection wastes an attempt.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The HTTP client of a function: the SDK's default client, but with [`IDLE_TIMEOUT`].
@@ -66,8 +66,8 @@ pub fn retries(attempts: u32) -> RetryConfig {
         .with_max_backoff(Duration::from_millis(500))
 }
 
-/// Ends each operation of a client before the [`Deadline`] of its invocation, so that the handler gets
-/// the error and can still react to it.
+/// Ends each operation of a client before the invocation's [`Deadline`], so that the handler still has time to react to
+/// the error.
 #[derive(Debug)]
 pub struct WithinDeadline;
 

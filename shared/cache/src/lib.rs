@@ -3,12 +3,12 @@
 //! 1. A value is *fresh* for some time after it was read. A fresh value is served without another read.
 //! 2. After that, the next request reads it again. While reads fail, the old value is served for some
 //!    more time, and at least [`RETRY_SECONDS`] pass between the starts of two reads.
-//! 3. If no value may be served (none was ever read, or the last one is too old), every request reads.
-//!    A failed read therefore fails only the requests that waited for it, not later ones.
+//! 3. If no value may be served (none was ever read, or the last one is too old), each request reads
+//!    the value. A failed read therefore fails only the requests that waited for it, not later ones.
 //! 4. Concurrent requests share one read and its outcome, even if it fails.
 //!
-//! [`Cache::renewed`] reads the value again even if it is fresh, for a caller that does not find a key in the key set.
-//! It reads at most once every [`RETRY_SECONDS`].
+//! [`Cache::renewed`] reads the value again even if it is fresh, for instance because the key set lacks a key that a
+//! caller needs. It reads at most once every [`RETRY_SECONDS`].
 
 use std::fmt;
 use std::future::Future;
@@ -20,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use process::Clock;
 use tokio::sync::Mutex;
 
-/// The shortest time between the starts of two reads while an old value can be served, in seconds.
+/// The minimum number of seconds between the starts of two reads while an old value can be served.
 pub const RETRY_SECONDS: i64 = 10;
 
 /// A source of a value.
@@ -152,7 +152,8 @@ impl<S: Source> Cache<S> {
     async fn value(&self, wanted: Wanted) -> Result<Arc<S::Value>, S::Error> {
         let reads = self.reads.load(Ordering::SeqCst);
         let mut state = self.state.lock().await;
-        // Read the clock after locking: a request that waited for another's read must not use an earlier time.
+        // Read the clock after locking: a request that waited for another's read must not use the time from
+        // before the wait.
         let now = self.clock.now();
         state.clamp_times(now);
         let shared_read_failed =
@@ -172,7 +173,7 @@ impl<S: Source> Cache<S> {
             return true;
         }
         if state.younger_than(self.lifetime.fresh, now).is_none() {
-            // A value that is fresh for less than the usual retry interval is also retried sooner.
+            // If values stay fresh for less than the usual retry interval, retry after that shorter time.
             return state.tried_before(retry.min(self.lifetime.fresh), now);
         }
         wanted == Wanted::Renewed && state.tried_before(retry, now)

@@ -33,8 +33,8 @@ impl Confirmations {
 
     /// Confirms the address that the code was mailed to, and gives it to the account that requested the code.
     ///
-    /// The account loses its previous address. If that was confirmed, a notice is mailed to it. Presenting the same
-    /// code again succeeds as long as the account has the address.
+    /// The account loses its previous address. If the previous address was confirmed, a notice is mailed to it.
+    /// Presenting the same code again succeeds as long as the account has the new address.
     ///
     /// # Errors
     /// [`CodeError::Taken`] when another account uses the email address; otherwise the errors of
@@ -50,7 +50,7 @@ impl Confirmations {
         let mail = located.mail;
         let has_confirmed =
             async { Ok::<_, CodeError>(redemption.codes.has_confirmed(mail).await?) };
-        // Checked first, because `load` does not find a code that has been used.
+        // Check this first, because `load` does not find a code that has been used.
         let (has_confirmed, located) = located.carry_out(has_confirmed).await?;
         if has_confirmed {
             located.succeeded().await;

@@ -1,9 +1,10 @@
 //! Emailed codes: requesting them ([`Requests`]), finding the code that a caller presents ([`Redemption`]), and
 //! confirming addresses with codes ([`Confirmations`]).
 //!
-//! Before a code is looked up, an attempt is reserved. The token in a link counts only against the limit for the
-//! network, because 128 bits cannot be guessed. The digits of a reset use the same counters as a password. In addition,
-//! digits have their own counter, which allows five tries. Every wrong code gets the same answer.
+//! Before a code is looked up, an attempt is reserved. An attempt with the token from a link counts only against the
+//! limit for the network, because 128 bits cannot be guessed. An attempt with the digits for a password reset counts
+//! like an attempt at the password. In addition, digits have their own counter, which allows five tries. Every wrong
+//! code gets the same answer.
 
 mod confirmation;
 mod digits;
@@ -24,7 +25,7 @@ use throttle::ThrottleError;
 /// The reason why a code could not be found, used or requested.
 #[derive(Debug, thiserror::Error)]
 pub enum CodeError {
-    /// The code is invalid. The reason is only for the log.
+    /// The code is invalid. The reason appears only in the log.
     #[error("{0}")]
     Wrong(&'static str),
     /// Another account uses the email address that the code confirms.

@@ -72,7 +72,7 @@ impl Redemption {
     ///
     /// # Errors
     /// [`CodeError::Wrong`] when the code is invalid for any reason; [`CodeError::Throttle`] when there have been too
-    /// many attempts. Every other error means that the check was not carried out and no attempt is counted.
+    /// many attempts. After any other error, the check was not carried out and no attempt is counted.
     pub async fn find(
         &self,
         purpose: MailedFor,

@@ -30,7 +30,7 @@ impl Requests {
         Self { outbox, throttle, world: world.clone() }
     }
 
-    /// Requests an email with which the owner of `address` can set a new password. Does not look up whether an account
+    /// Requests an email with which the owner of `address` can set a new password. Does not check whether an account
     /// has this address.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Requests {
     }
 
     /// Requests an email to confirm the current or pending address of `account`. If there is no such address, or it is
-    /// already confirmed, only the request is counted.
+    /// already confirmed, no email is sent, but the request is still counted.
     ///
     /// # Errors
     /// As for [`Self::reset`].

@@ -108,12 +108,12 @@ impl Authentication {
         Occasion::new(self.world.clock.now(), &*self.world.random, origin.clone())
     }
 
-    /// A new id, which no account has.
+    /// A new id that no account has.
     fn nobody(&self) -> UserId {
         UserId::new(self.world.clock.now(), &*self.world.random)
     }
 
-    /// Records, at most once an hour, that an attempt was refused because there had been too many.
+    /// Records, at most once an hour per name, that the throttle refused an attempt.
     async fn record_refusal(&self, presented: &Presented, user: Option<UserId>, origin: &Origin) {
         let now = self.world.clock.now();
         if self.refused.is_first(presented.as_str(), now) {
@@ -158,8 +158,8 @@ impl Authentication {
         let renewed: Result<(), Box<dyn Error + Send + Sync>> = async {
             let new = self.hasher.hash(password, &*self.world.random).await?;
             let new = new.into_stored();
-            // If the password has changed concurrently, the hash of the changed password is kept, because `new` is a
-            // hash of the old one.
+            // If the password has changed concurrently, the stored hash is kept, because `new` is a hash of the old
+            // password.
             self.logins.rehash(account.username.canonical(), old, &new).await?;
             Ok(())
         }
@@ -176,7 +176,7 @@ impl Authentication {
     }
 }
 
-/// This hour's event that reports refused attempts at the password of `user`.
+/// The event that reports the refused attempts at the password of `user` in the current hour.
 pub(crate) fn refusal(user: UserId, occasion: Occasion) -> Event {
     let id = EventId::hourly(occasion.at, user);
     Occasion { id, ..occasion }.event(user, Kind::Throttled)

@@ -1,7 +1,7 @@
 //! Checks passwords within the limits of the throttle: at login ([`Authentication`]), and before a signed-in user
 //! changes their password or address, or steps up ([`Reauthentication`]).
 //!
-//! Failed and refused attempts are recorded as events of the account. Recording them never changes the answer.
+//! Failed and refused attempts are recorded as events of the account. Recording them never changes the response.
 //!
 //! Each attempt is reserved before the password is checked. If the server cannot carry out the check, the reservation
 //! is released.

@@ -22,7 +22,7 @@ struct Hour {
 }
 
 impl Refused {
-    /// Whether the attempt at `now` is the first for this name in its hour.
+    /// Whether the attempt at `now` is the first refused attempt for this name in the current hour.
     pub(crate) fn is_first(&self, name: &str, now: Timestamp) -> bool {
         let mut hour = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let number = now.as_second().div_euclid(3_600);

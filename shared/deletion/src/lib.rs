@@ -1,7 +1,7 @@
-//! Deletes accounts: at the request of their owners, of administrators or of an operator.
+//! Deletes accounts at the request of their owner, an administrator or an operator.
 //!
 //! One transaction deletes the account, its claims and its password. Everything else that names the user is deleted
-//! right afterwards ([`store::Deletions`]). Tombstones keep the names from being claimed while they are in quarantine.
+//! right afterwards ([`store::Deletions`]). Tombstones keep the names from being claimed until the quarantine ends.
 
 use events::Occasion;
 use identity::{Account, EventId, UserId};
@@ -43,8 +43,8 @@ impl AccountDeletion {
         Self { deletions, quarantine }
     }
 
-    /// Deletes an account if `permit` permits this for its current state. `admin` is the administrator who deletes it.
-    /// `None` if the owner or an operator deletes it.
+    /// Deletes an account if `permit` allows this for the account's current state. `admin` is the administrator who
+    /// deletes the account, or `None` if its owner or an operator does.
     ///
     /// # Errors
     /// The errors of [`Deletions::delete`].

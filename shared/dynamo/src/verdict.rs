@@ -65,7 +65,7 @@ struct Reason {
 }
 
 impl Verdict {
-    /// Judges an answer, independently of the operation. An answer with an unknown code is judged by its status.
+    /// Judges a response, independently of the operation. A response with an unknown code is judged by its status.
     pub(crate) fn of(response: &HttpResponse) -> Self {
         let body = response.body().bytes().unwrap_or_default();
         let error: ErrorBody = serde_json::from_slice(body).unwrap_or_default();

@@ -95,7 +95,7 @@ fn client(faults: &Faults) -> Client {
     Client::from_conf(builder.retry_partition(quota).build())
 }
 
-/// All transient faults, except a lost answer, which requires a database that answers.
+/// All transient faults except a lost answer, which only a database can produce.
 fn transient() -> impl Iterator<Item = Fault> {
     Fault::TRANSIENT.into_iter().filter(|fault| *fault != Fault::LostAnswer)
 }

@@ -23,9 +23,9 @@ pub enum Kind {
         /// The session that was ended.
         session_id: SessionId,
     },
-    /// One session was ended, or all of them.
+    /// One session or all sessions were ended.
     Logout {
-        /// The session that was ended. `None` if all sessions were.
+        /// The session that was ended, or `None` if all sessions were ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session_id: Option<SessionId>,
     },
@@ -36,7 +36,7 @@ pub enum Kind {
     },
     /// The password was set with an emailed code. All sessions ended.
     PasswordReset,
-    /// The account's address was changed or removed, or its confirmation changed.
+    /// The account's address was changed or removed, or its verification status changed.
     EmailChanged {
         /// Whether the address is verified.
         #[serde(rename = "email_verified", with = "verified")]

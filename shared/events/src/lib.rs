@@ -1,9 +1,9 @@
 //! Security events: what happened to an account or to the keys, when, and who caused it.
 //!
-//! A route describes its request as an [`Occasion`]. The code that carries out the action turns it into an [`Event`],
-//! records the event in the transaction of the action, and then writes the event's line to the log.
+//! A route describes its request as an [`Occasion`]. The code that carries out the action turns the occasion into
+//! an [`Event`], records the event in the action's transaction, and then writes the event's line to the log.
 //!
-//! Names and members of events are a public interface, which `docs/events.md` documents.
+//! The names and members of events are a public interface, documented in `docs/events.md`.
 
 mod kind;
 
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 /// Something that happened to an account or to the keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// The ids of an account's events sort in the order of time. The id of [`Kind::Throttled`] contains the start of
-    /// the hour instead of the time.
+    /// The ids of an account's events sort by time. The id of [`Kind::Throttled`] contains the start of the hour
+    /// instead of the time.
     pub id: EventId,
     /// What happened.
     #[serde(flatten)]
@@ -101,26 +101,26 @@ pub struct Occasion {
 }
 
 impl Occasion {
-    /// Describes a request of an account's owner at `now`.
+    /// Describes a request that an account's owner makes at `now`.
     #[must_use]
     pub fn new(now: Timestamp, random: &dyn Random, origin: Origin) -> Self {
         Self { id: EventId::new(now, random), at: whole_millis(now), by: Actor::Owner, origin }
     }
 
-    /// Describes a command of an operator at `now`.
+    /// Describes a command that an operator runs at `now`.
     #[must_use]
     pub fn of_operator(now: Timestamp, random: &dyn Random) -> Self {
         Self { by: Actor::Operator, ..Self::new(now, random, Origin::default()) }
     }
 
-    /// Describes the same request, made by the user `actor`, possibly to another user's account.
+    /// Describes the same request as made by the user `actor`, possibly on another user's account.
     #[must_use]
     pub fn by(self, actor: UserId) -> Self {
         Self { by: Actor::User(actor), ..self }
     }
 
-    /// The event that this request causes in the account `user`. Owners see the events of their accounts, so the event
-    /// of another user's request does not contain its origin.
+    /// The event that this request causes for the account `user`. Owners see the events of their accounts, so an event
+    /// that another user caused does not contain the origin of the request.
     #[must_use]
     pub fn event(&self, user: UserId, kind: Kind) -> Event {
         let Self { id, at, by, origin } = self.clone();
@@ -144,8 +144,8 @@ impl Event {
         Self { id, kind: Kind::KeyRotated { key_id: key_id.to_owned() }, at, by, origin }
     }
 
-    /// Writes the event's line to the log. `user` is the owner of the account. The line contains neither the network
-    /// nor the user agent: the log never contains them.
+    /// Writes the event's line to the log. `user` is the owner of the account, if the event belongs to one. The line
+    /// contains neither the network nor the user agent, because these must never appear in the log.
     pub fn log(&self, user: Option<UserId>) {
         let members = self.kind.members();
         tracing::info!(

@@ -15,8 +15,8 @@ pub struct Account {
     pub email: Option<Email>,
     /// Whether the address has been verified.
     pub email_standing: EmailStanding,
-    /// An address given at registration that the account claims only once it is verified. Until then it
-    /// belongs to no account, and only the verification email is sent there.
+    /// An address given at registration. The account claims the address only once it is verified. Until then, the
+    /// address belongs to no account, and only the verification email is sent to it.
     pub pending_email: Option<Email>,
     /// The roles, which determine what the account may do.
     pub roles: Roles,
@@ -28,7 +28,7 @@ pub struct Account {
     pub epoch: SessionEpoch,
     /// Facts about the account that administrators set and tokens contain.
     pub attributes: Attributes,
-    /// The revision of this state of the account. Every write raises it, except a write of [`Self::last_login_at`].
+    /// The revision of the account. Every write raises it, except a write that only sets [`Self::last_login_at`].
     pub revision: Revision,
     /// The time of the last login, if it was recorded.
     pub last_login_at: Option<Timestamp>,

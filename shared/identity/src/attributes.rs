@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 /// The maximum length of the attributes as JSON text.
 const MAX_BYTES: usize = 1_024;
 
-/// The maximum nesting depth. Token parsers in other languages accept it.
+/// The maximum nesting depth. Token parsers in other languages accept this depth.
 const MAX_DEPTH: usize = 16;
 
 /// Facts about an account that applications need in every request, such as its tenant: a JSON object of at most 1,024
@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for Attributes {
     }
 }
 
-/// The number of nested arrays and objects. The parser bounds it, so the recursion cannot overflow the stack.
+/// The number of nested arrays and objects. The parser limits it, so the recursion cannot overflow the stack.
 fn depth(value: &Value) -> usize {
     let deepest = match value {
         Value::Array(elements) => elements.iter().map(depth).max(),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_nothing() {
+    fn debug_shows_only_the_number_of_attributes() {
         let attributes = Attributes::parse(r#"{"tenant":"secret-tenant"}"#).unwrap();
         assert_eq!(format!("{attributes:?}"), "Attributes(1)");
     }

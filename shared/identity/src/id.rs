@@ -122,14 +122,14 @@ impl EventId {
         Self(ordered(now, random))
     }
 
-    /// The lowest identifier for the millisecond of `at`, with which a range of time begins.
+    /// The lowest identifier for the millisecond of `at`: the lower bound of a time range.
     #[must_use]
     pub fn earliest(at: Timestamp) -> Self {
         Self(with_tail(at, &[0; 10]))
     }
 
-    /// The identifier for a user and the hour of `at`. It is the same during the whole hour, so an event with it is
-    /// recorded at most once an hour.
+    /// The identifier for a user and the hour of `at`. It is the same during the whole hour, so an event with this
+    /// id is recorded at most once an hour.
     #[must_use]
     pub fn hourly(at: Timestamp, user: UserId) -> Self {
         let seconds = at.as_second();

@@ -1,6 +1,6 @@
 //! Usernames and email addresses.
 //!
-//! A name is displayed as first given. Its canonical form ([`CanonicalName`]) must be unique. Spellings that differ
+//! A name is displayed as first entered. Its canonical form ([`CanonicalName`]) must be unique. Spellings that differ
 //! only in case, width or composition belong to one account, and so do `ß` and `ss`.
 
 mod canonical;

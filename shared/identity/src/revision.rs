@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The number of an account's state. Every write to the account raises it, except the write of the last login. A write
-/// that depends on an earlier read requires that the revision has not changed. Clients see it as the entity tag.
+/// The version number of an account. Every write to the account raises it, except a write that only records the last
+/// login. A write that depends on an earlier read requires that the revision has not changed. Clients see the revision
+/// as the entity tag.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct Revision(u64);
 
 impl Revision {
-    /// The revision of an account that an older version created and nothing has changed since.
+    /// The revision of an account that an older version of Latchkey created and that has not changed since.
     pub const NONE: Self = Self(0);
 
     /// The revision of a new account.

@@ -83,8 +83,8 @@ impl PrivateJwk {
 
     /// The public half.
     ///
-    /// The conversion goes through JSON on purpose: it parses the published key as a verifier will, and the public
-    /// type has no private members.
+    /// The conversion goes through JSON on purpose: it parses the key as a verifier will, and it drops the private
+    /// members, because the public type lacks them.
     pub(crate) fn public(&self) -> Result<Jwk, SigningKeyError> {
         serde_json::to_value(self)
             .and_then(serde_json::from_value)

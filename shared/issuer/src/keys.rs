@@ -26,7 +26,7 @@ struct Stored {
     /// The version that this one replaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replaces: Option<String>,
-    /// Revoked keys, which this version removes from the published set immediately.
+    /// The ids of the revoked keys, which this version removes from the published set immediately.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     revoked: BTreeSet<String>,
 }
@@ -144,7 +144,7 @@ impl SigningKeys {
         self.stored.replaces.as_deref()
     }
 
-    /// The set as JSON with private members, meant only for the secret.
+    /// The set as JSON with private members, to be stored only in the secret.
     ///
     /// # Panics
     /// Never: a JWK Set is JSON.

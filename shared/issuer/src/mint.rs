@@ -20,7 +20,7 @@ const DEFAULT_SECONDS: u64 = 900;
 /// The maximum lifetime of an access token, in seconds. A route by token may act on outdated roles for that long.
 pub const MAX_SECONDS: u64 = 3600;
 
-/// The names of claims that have another purpose, so the attributes cannot use them.
+/// The names of claims that have another meaning. The claim for attributes must not have one of these names.
 const OTHER_CLAIMS: [&str; 22] = [
     "iss",
     "sub",
@@ -191,7 +191,7 @@ impl AccessTokens {
         let mut header = Header::new(key.algorithm.to_jwt());
         header.typ = Some(TOKEN_TYPE.to_owned());
         header.kid = Some(key.kid.clone());
-        // The token of an account without attributes lacks the claim, so that it stays short.
+        // For an account without attributes, the claim is omitted, so that the token stays short.
         let attributes = &account.attributes;
         let named = || HashMap::from([(self.config.attributes_claim.0.as_str(), attributes)]);
         let content = Content { claims, attributes: (!attributes.is_empty()).then(named) };

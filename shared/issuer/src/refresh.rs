@@ -1,9 +1,10 @@
 //! Refresh tokens: `v1.<pepper id>.<sub>.<sid>.<counter>.<MAC>`.
 //!
-//! A token contains the id of its session and the number of times that the session had rotated. A MAC proves that this
-//! service issued the token. No table contains the MAC's pepper, so a copy of the tables is not enough to forge a
-//! token. The MAC is checked before anything is read or written, so a stranger who knows a session id cannot rotate the
-//! session. The content of a token is not secret, and the same content always yields the same token.
+//! A token contains the id of its session and the number of times that the session had rotated when the token was
+//! issued. A MAC proves that this service issued the token. No table contains the MAC's pepper, so a copy of the tables
+//! is not enough to forge a token. The MAC is checked before anything is read or written, so a stranger who knows a
+//! session id cannot rotate the session. The content of a token is not secret, and the same content always yields the
+//! same token.
 
 use std::fmt;
 
@@ -34,7 +35,7 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// Encodes the token for the client. The same `key` always yields the same token.
+    /// Encodes the token for the client. The same content and `key` always yield the same token.
     #[must_use]
     pub fn sign(&self, key: &MacKey) -> String {
         let mut token = format!(
@@ -85,7 +86,7 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Decodes strict base64url, without padding or spare bits, so that a token has only one spelling.
+/// Decodes base64url. Padding and nonzero spare bits are refused, so that a token has only one spelling.
 fn decode(member: &str) -> Result<Vec<u8>, RefreshTokenError> {
     URL_SAFE_NO_PAD.decode(member).map_err(|_| RefreshTokenError::Malformed)
 }

@@ -103,8 +103,8 @@ impl Issuer {
         issuer
     }
 
-    /// Loads the current keys for issuing tokens. Call this before every write after which tokens are issued: without
-    /// the keys, the write would be useless.
+    /// Loads the current keys for issuing tokens. Call this before any write that precedes issuing tokens: if the
+    /// keys cannot be loaded, the write would be useless.
     ///
     /// # Errors
     /// When the secrets cannot be read, or there is no key yet.

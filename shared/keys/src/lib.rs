@@ -22,11 +22,11 @@ pub use record::{KeyState, KeysError, KeysTable, Published, PublishedKey, Record
 /// How long a set stays fresh after it is read, in seconds. This is both the maximum and the default.
 pub const FRESH_SECONDS: i64 = 300;
 
-/// How much longer a set is served while reads fail, in seconds. If a shorter fresh time is configured, that time
-/// applies here, too.
+/// How much longer a set is served while reads fail, in seconds. If `KEYS_CACHE_SECONDS` is lower, it applies here
+/// too.
 pub const STALE_SECONDS: i64 = 300;
 
-/// The shortest time between two reads for unknown key ids, in seconds.
+/// The minimum number of seconds between two reads for unknown key ids.
 pub const UNKNOWN_KID_SECONDS: i64 = cache::RETRY_SECONDS;
 
 /// The name of the keys' table, and how long the keys are cached.

@@ -170,8 +170,9 @@ impl KeysTable {
         })
     }
 
-    /// Replaces the published keys, which must still be those of `seen`, with `keys`, which belong to the secret's
-    /// version `version`. Records `event`, if any, in the same transaction. The epoch does not change.
+    /// Replaces the published keys with `keys`, if the published keys are still those of `seen`. `version` is the
+    /// version of the secret to which `keys` belong. Records `event`, if any, in the same transaction. The epoch does
+    /// not change.
     ///
     /// # Errors
     /// [`KeysError::Conflict`] when another set has been published since `seen` was read. Other errors when the table
@@ -263,7 +264,7 @@ impl KeysTable {
     }
 }
 
-/// Whether a transaction failed because of a condition.
+/// Whether a transaction failed because a condition was not met.
 fn is_refused(error: &TransactWriteItemsError) -> bool {
     let TransactWriteItemsError::TransactionCanceledException(canceled) = error else {
         return false;

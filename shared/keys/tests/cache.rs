@@ -209,7 +209,7 @@ async fn setting_the_clock_back_neither_preserves_old_keys_nor_stops_reads() {
 }
 
 #[tokio::test]
-async fn setting_the_clock_far_ahead_only_causes_a_read() {
+async fn setting_the_clock_far_ahead_causes_one_read() {
     let bench = Bench::start().await;
     let keys = bench.open().await;
     bench.wait(1_000_000_000);
@@ -277,7 +277,7 @@ async fn only_the_key_set_that_was_read_can_be_replaced() {
     let late = table.publish(&seen, &[], "two", None).await;
     assert!(matches!(late, Err(KeysError::Conflict)), "{late:?}");
     assert_eq!(table.record().await.unwrap().version, "one");
-    // Neither is the event of a refused publication recorded.
+    // The event of a refused publication is not recorded either.
     let event = Event::of_keys(SystemClock.now(), &SystemRandom, "a-key");
     let items = async || {
         let scan = bench.stack.client().scan().table_name("KeysTable").consistent_read(true);

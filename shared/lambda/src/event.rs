@@ -13,7 +13,7 @@ use crate::{Description, Error, Function, log, metrics, reason, run, work};
 
 /// Handles the events of one AWS service.
 pub trait EventHandler: Sized + Send + Sync + 'static {
-    /// The name that the function, its folder, its package and its event have in common.
+    /// The name that the function shares with its folder, its package and its event file.
     const NAME: &'static str;
 
     /// The service that invokes the function, in words: `Secrets Manager`.

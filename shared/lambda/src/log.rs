@@ -177,8 +177,8 @@ mod tests {
         }
     }
 
-    // One test, because `tracing` caches for the whole process which events are enabled, so concurrent tests with
-    // different logs would affect each other.
+    // These checks are one test, because `tracing` caches for the whole process which events are enabled: concurrent
+    // tests with different logs would affect each other.
     #[test]
     fn a_record_is_one_line_at_the_level_of_its_status() {
         a_record_is_one_flat_json_object();

@@ -21,7 +21,7 @@ use tracing_subscriber::layer::Context;
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "Latchkey";
 
-/// The field of the event that marks the end of a request and causes its metrics to be written.
+/// The name of a field. An event with this field marks the end of a request, so the request's metrics are written.
 pub(crate) const HANDLED: &str = "handled";
 
 /// The stack that metrics belong to. Without a stack, as in local development, no metrics are written.

@@ -20,7 +20,7 @@ impl StreamEvent {
     }
 }
 
-/// A change of an item. The stream contains only its key.
+/// A change to an item. The stream contains only the item's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamRecord {
     /// Whether the item is new, as opposed to changed or deleted.
@@ -78,7 +78,8 @@ struct Failure {
 }
 
 impl BatchAnswer {
-    /// Requests that Lambda deliver `record` again. Lambda also delivers all records after the first such record again.
+    /// Requests that Lambda deliver `record` again. Lambda then also redelivers every later record of
+    /// the batch.
     pub fn deliver_again(&mut self, record: StreamRecord) {
         self.failures.push(Failure { sequence_number: record.sequence_number });
     }

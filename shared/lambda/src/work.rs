@@ -29,8 +29,8 @@ impl Default for Invocations {
 
 impl Invocations {
     /// The deadline of an invocation that Lambda will end at `millis`, in milliseconds since 1970. If no invocation
-    /// can end at that time, the usual duration applies: `cargo lambda watch` sends 600000, which is a duration and
-    /// not a time.
+    /// can end at that time, the usual duration applies. For example, `cargo lambda watch` sends 600000, which is a
+    /// duration and not a time.
     pub(crate) fn deadline(self, millis: u64, clock: &dyn Clock) -> Deadline {
         let now = u64::try_from(clock.now().as_millisecond()).unwrap_or(0);
         let left = Duration::from_millis(millis.saturating_sub(now));
@@ -61,7 +61,8 @@ pub enum Unfinished {
     Deadline(#[from] DeadlinePassed),
 }
 
-/// Runs the start of an instance. Its calls to services end in time, but the start itself may take longer.
+/// Runs the start of an instance. Its calls to services end before the time limit, but the start itself may take
+/// longer.
 pub(crate) async fn start<F: Future>(work: F) -> F::Output {
     Deadline::within(START).scope(work).await
 }

@@ -86,7 +86,7 @@ impl FromStr for Product {
     }
 }
 
-/// Settings: the sender of emails, how they are sent, and the values that all of them contain.
+/// The settings for emails: the sender, the transport, and the values that every email contains.
 #[derive(Clone, Debug)]
 pub struct Config {
     from: Email,
@@ -183,7 +183,7 @@ impl Fault for MailError {
     }
 }
 
-/// Shows only the kind of email, neither the username nor the code.
+/// Shows only the kind of email, not the username or the code.
 impl fmt::Debug for Letter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

@@ -53,7 +53,7 @@ pub struct NoticeContent<'a> {
 }
 
 /// The maximum number of digits in a name that an email shows. The shortest phone number that mail programs turn into
-/// a link has one digit more.
+/// a link has one more digit.
 const MAX_NAME_DIGITS: usize = 4;
 
 /// Returns the username if no mail program can turn it into a link.

@@ -85,7 +85,7 @@ async fn every_email_matches_its_snapshot() {
     }
 }
 
-/// A stranger may have chosen the username, and mail programs turn text into links.
+/// A stranger may have chosen the username, and mail programs turn some text into links.
 #[tokio::test]
 async fn a_name_that_could_become_a_link_is_omitted() {
     let folder = Folder::new("a-name", &[]);

@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 pub struct PageSize(usize);
 
 impl PageSize {
-    /// The largest page.
+    /// The maximum number of entries on a page.
     pub const MAX: usize = 100;
 
-    /// The size that a client requests. `None` means the default.
+    /// The size that a client requests, or the default for `None`.
     ///
     /// # Errors
     /// When the size is not from 1 to [`Self::MAX`].
@@ -73,7 +73,7 @@ impl Fault for CursorError {
     }
 }
 
-/// Loads the keys of cursors.
+/// Loads the keys for cursors.
 #[derive(Clone, Debug)]
 pub struct Cursors {
     peppers: Arc<Cached<Peppers>>,
@@ -88,7 +88,7 @@ pub struct Ready {
 }
 
 impl Cursors {
-    /// Uses keys derived from `peppers`, without reading them.
+    /// Uses keys derived from `peppers`. Reads nothing yet.
     #[must_use]
     pub fn new(peppers: Arc<Cached<Peppers>>, world: &World) -> Self {
         Self { peppers, world: world.clone() }

@@ -1,7 +1,7 @@
 //! The breached-password filter: its file format, lookup and construction.
 //!
 //! A filter tells whether a password is in a list, without containing the list. It recognizes every listed password.
-//! It also refuses one in 65,536 other passwords, whose users must choose a different password.
+//! It also refuses one in 65,536 unlisted passwords, so a few users must choose another password needlessly.
 //!
 //! The file format, with numbers in little-endian order:
 //!
@@ -39,7 +39,7 @@ const HEADER_LEN: usize = PREFIX_LEN + digest::SHA256_OUTPUT_LEN;
 /// One in this many unlisted passwords is refused too, because fingerprints have 16 bits.
 pub const FALSE_POSITIVE_ONE_IN: u32 = 65_536;
 
-/// The maximum number of entries. At 18 bits each, they and a function fit into Lambda's 250 MB.
+/// The maximum number of entries. At 18 bits each, they fit into Lambda's 250 MB together with a function.
 const MAX_ENTRIES: usize = 100_000_000;
 
 // Fingerprints are used as they are in the file, without conversion.
@@ -54,7 +54,7 @@ pub struct BreachedFilter {
 
 /// Bytes at an even address, so that they can be read as 16-bit numbers in place.
 struct Fingerprints {
-    /// One byte more than needed: allocators return even addresses, but do not guarantee it.
+    /// One byte more than needed, because allocators usually return even addresses but do not guarantee it.
     bytes: Vec<u8>,
     start: usize,
 }
@@ -100,7 +100,7 @@ impl BreachedFilter {
         let entries = u64::from_le_bytes(take(&mut rest));
         let descriptor = take(&mut rest);
         let len = u64::from_le_bytes(take(&mut rest));
-        // Checked before the memory is allocated.
+        // Check the length before allocating the memory.
         if file.metadata()?.len().checked_sub(HEADER_LEN as u64) != Some(len) {
             return Err(FilterError::Length);
         }
@@ -184,7 +184,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
 }
 
 /// Whether `len` bytes of fingerprints match the descriptor. A lookup trusts the descriptor and would otherwise read
-/// beyond the end.
+/// beyond the end of the fingerprints.
 fn fits(mut descriptor: &[u8], len: usize) -> bool {
     let _seed: [u8; 8] = take(&mut descriptor);
     let [segment, mask, segments] =
@@ -216,7 +216,7 @@ pub enum FilterError {
     )]
     Foreign,
     /// This build does not support the version of the file.
-    #[error("it has version {0}, but this build reads only version {VERSION}: build it again")]
+    #[error("it has version {0}, but this build reads only version {VERSION}: rebuild the filter")]
     Version(u32),
     /// The length of the file differs from the one in its header.
     #[error("it has the wrong length: data was cut off or added")]
@@ -279,8 +279,7 @@ impl FilterBuilder {
             }
         };
         self.keys.push(key);
-        // Sorting also removes duplicates. Afterwards at least half of the space is free, so not every further line
-        // causes another sort.
+        // Sorting also removes duplicates. Afterwards at least half of the space is free, so sorts remain rare.
         if self.keys.len() > 2 * self.limit {
             self.sort()?;
         }
@@ -302,7 +301,7 @@ impl FilterBuilder {
     /// Builds the filter.
     ///
     /// # Errors
-    /// When there are no passwords, there are too many, or the construction fails.
+    /// When there are no passwords or too many, or when the construction fails.
     pub fn build(mut self) -> Result<BreachedFilter, BuildError> {
         self.sort()?;
         if self.keys.is_empty() {

@@ -57,7 +57,7 @@ impl Foreign {
         Ok(Self::Bcrypt(text.to_owned()))
     }
 
-    /// Parses `ITERATIONS$SALT$HASH`. The salt is used as text, without decoding it.
+    /// Parses `ITERATIONS$SALT$HASH`. The text of the salt is used without decoding.
     fn pbkdf2(rest: &str, decode: impl FnOnce(&str) -> Option<Vec<u8>>) -> Result<Self, HashError> {
         let mut members = rest.split('$');
         let (Some(iterations), Some(salt), Some(hash), None) =
@@ -73,7 +73,7 @@ impl Foreign {
         Ok(Self::Pbkdf2Sha256 { iterations, salt: salt.as_bytes().to_vec(), hash })
     }
 
-    /// Parses `N:r:p$SALT$HEX`. The salt is used as text, without decoding it.
+    /// Parses `N:r:p$SALT$HEX`. The text of the salt is used without decoding.
     fn scrypt(rest: &str) -> Result<Self, HashError> {
         let mut members = rest.split('$');
         let (Some(costs), Some(salt), Some(hash), None) =

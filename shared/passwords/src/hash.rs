@@ -11,15 +11,15 @@ use crate::cost;
 use crate::foreign::Foreign;
 
 /// Bounds on the costs of a stored hash: 128 MiB, ten passes, eight lanes. They are well above the costs of new
-/// hashes and above Django's, and keep an imported hash from exhausting a function's memory or time.
+/// hashes and of Django's hashes, and they keep an imported hash from exhausting a function's memory or time.
 const MAX_MEMORY_KIB: u32 = 131_072;
 const MAX_PASSES: u32 = 10;
 const MAX_LANES: u32 = 8;
 
 /// Describes the formats that [`PasswordHash::from_stored`] parses, for messages.
 pub const HASH_FORMATS: &str = "argon2id as a PHC string ($argon2id$v=19$..., also with Django's prefix \
-    argon2), bcrypt ($2a$, $2b$ or $2y$), Werkzeug's pbkdf2:sha256:... and scrypt:..., Django's \
-    pbkdf2_sha256$...";
+    argon2), bcrypt ($2a$, $2b$ or $2y$), Werkzeug's pbkdf2:sha256:... and scrypt:..., or \
+    Django's pbkdf2_sha256$...";
 
 /// A password hash, with its parameters and salt. It comes from [`Hasher::hash`](crate::Hasher::hash) or from the
 /// store, and nothing displays it.

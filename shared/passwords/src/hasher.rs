@@ -1,4 +1,4 @@
-//! Hashing and verifying passwords, in memory that is reused.
+//! Hashes and verifies passwords, reusing the memory for the computation.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,11 +20,11 @@ pub struct Hasher {
     dummy: PasswordHash,
 }
 
-/// The blocks that argon2 fills, kept between invocations: with new pages, a hash takes up to 70 % longer.
+/// The blocks that argon2 fills, kept between invocations: with new pages, a hash takes up to 70% longer.
 ///
 /// They are not wiped between hashes. Their content is derived from a password, but an attacker who can read
 /// this process can read the next password itself. The next hash overwrites all of it. Wiping would take 2.5
-/// million stores, but a login may cost at most 1 % (1.2 million instructions) more than the hash alone.
+/// million stores, but a login may cost at most 1% (1.2 million instructions) more than the hash alone.
 struct Memory(Vec<Block>);
 
 /// The result of verifying a password.
@@ -38,8 +38,8 @@ pub enum Verdict {
 }
 
 impl Hasher {
-    /// Allocates the memory, 19 MiB, and touches every page of it. Call this once, at the cold start, when Lambda
-    /// gives a function more processor time than during a request. The first login then does not have to wait for this.
+    /// Allocates 19 MiB of memory and touches every page of it. Call this once, at the cold start, when Lambda gives a
+    /// function more processor time than during a request. The first login then does not have to wait for it.
     ///
     /// # Panics
     /// Never, because the parameters are constants, and a test uses them.

@@ -466,7 +466,7 @@ Resources:
         let readme = Project::here().root().join("README.md");
         let readme = std::fs::read_to_string(readme).unwrap();
         let block = examples("$API");
-        // The email address must be the one to which the README sends an email.
+        // The bodies must match too: later in the README, an email is sent to the address registered here.
         for (route, end) in [("register", "\n"), ("login", " |")] {
             let request = format!("$API/auth/{route} --json ");
             let body = block.split_once(&request).unwrap().1.split_once(end).unwrap().0;

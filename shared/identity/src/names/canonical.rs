@@ -11,14 +11,15 @@ use super::hidden::is_ignorable;
 /// without default-ignorable characters. In an address, only the local part has this form. The domain consists of
 /// A-labels.
 ///
-/// [`fmt::Debug`] hides the text, and [`fmt::Display`] is not implemented, because it may be an email address.
+/// [`fmt::Debug`] hides the text, and [`fmt::Display`] is not implemented, because the text may be an email
+/// address.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CanonicalName(String);
 
 /// The maximum length of the input and of the result, in octets.
 ///
 /// Every canonical form of a [`Username`](super::Username) (80 characters) or an
-/// [`Email`](super::Email) (254 octets) is shorter, and a DynamoDB key may have up to 2,048.
+/// [`Email`](super::Email) (254 octets) is shorter, and a DynamoDB key may have up to 2,048 octets.
 pub(super) const MAX_OCTETS: usize = 1_024;
 
 /// The maximum number of mapping rounds. For every assigned character, two rounds reach the fixpoint, and a third one
@@ -60,8 +61,8 @@ impl CanonicalName {
     }
 }
 
-/// Performs one round of the mapping. NFD comes before folding, which turns the mark U+0345 into a letter: by then,
-/// marks must be in canonical order.
+/// Performs one round of the mapping. NFD comes first, because folding turns the mark U+0345 into a letter, and the
+/// marks must be in canonical order by then.
 fn mapped_once(text: &str) -> String {
     let visible: String = text.chars().filter(|&c| !is_ignorable(c)).collect();
     let decomposed = DecomposingNormalizer::new_nfd().normalize(&visible);
@@ -122,8 +123,8 @@ mod tests {
         }
     }
 
-    /// Compares the mapping with the property `Changes_When_NFKC_Casefolded` of the Unicode Character Database, which
-    /// is derived from other data. The ranges contain every character that changes.
+    /// Compares the mapping with the property `Changes_When_NFKC_Casefolded` of the Unicode Character Database. The
+    /// property comes from separate data. The tested ranges contain every character that changes.
     #[test]
     fn every_character_is_mapped_as_unicode_specifies() {
         let changes = CodePointSetData::new::<ChangesWhenNfkcCasefolded>();

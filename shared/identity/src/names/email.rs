@@ -22,7 +22,7 @@ const MAX_LOCAL_OCTETS: usize = 64;
 /// domain is a dotted IDNA2008 name. Display names, comments and address literals are refused.
 ///
 /// It keeps its original spelling, because only the receiving server knows whether case matters in a local
-/// part. Two addresses belong to the same account if [`Email::canonical`] is equal.
+/// part. Two addresses belong to the same account if their [`Email::canonical`] forms are equal.
 ///
 /// Personal data: [`fmt::Debug`] does not show it, and there is no [`fmt::Display`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,8 +93,7 @@ impl Email {
         self.canonical.as_str().rsplit_once('@').map_or("", |(_, domain)| domain)
     }
 
-    /// The form by which the address is unique: the `NFKC_Casefold` form of the local part, and the
-    /// A-labels of the domain.
+    /// The form that must be unique: the `NFKC_Casefold` form of the local part and the A-labels of the domain.
     #[must_use]
     pub fn canonical(&self) -> &CanonicalName {
         &self.canonical

@@ -18,6 +18,6 @@ pub trait NameTagger: Send + Sync {
     /// The tag of a name in new items.
     fn tag(&self, name: UniqueName<'_>, now: Timestamp) -> String;
 
-    /// All tags that the name may have in stored items. Each of the keys in use results in another tag.
+    /// All tags that the name may have in stored items. Each key in use results in a different tag.
     fn tags(&self, name: UniqueName<'_>) -> Vec<String>;
 }

@@ -19,7 +19,7 @@ use super::{CanonicalName, NameError};
 pub(super) const CHARS: RangeInclusive<usize> = 3..=80;
 
 /// A username: RFC 8265 `UsernameCaseMapped`, 3 to 80 characters, without `@` and without invisible
-/// characters. It is displayed as first given and compared by [`Username::canonical`].
+/// characters. It is displayed as first entered and compared by [`Username::canonical`].
 ///
 /// The rules examine the canonical form, so either all spellings of a name are accepted or none.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,10 +34,10 @@ impl Username {
     /// [`Username::as_str`]. This accepts reserved names, which [`ReservedNames`](super::ReservedNames) detects.
     ///
     /// # Errors
-    /// When the name breaks a rule. The error names the first one.
+    /// When the name is invalid. The error names the first rule that the name breaks.
     pub fn parse(given: &str) -> Result<Self, NameError> {
-        // Checked first, so that no later step processes a long text. Every spelling of a name of 80 characters
-        // is shorter: even decomposed Hangul has only nine octets per character.
+        // Checked first, so that no later step processes a long text. No spelling of a valid name reaches
+        // this limit: even decomposed Hangul has only nine octets per character.
         if given.len() > MAX_OCTETS {
             return Err(NameError::TooLong);
         }
@@ -55,7 +55,7 @@ impl Username {
         if chars > *CHARS.end() {
             return Err(NameError::TooLong);
         }
-        // A leading mark has no letter to be displayed on. RFC 5891 §4.2.3.2 forbids it in domain labels.
+        // A leading mark has no letter to combine with. RFC 5891 §4.2.3.2 forbids it in domain labels.
         if folded.chars().next().is_some_and(is_mark) {
             return Err(NameError::InvalidFormat);
         }
@@ -71,7 +71,7 @@ impl Username {
         Ok(Self { given: given.to_owned(), canonical })
     }
 
-    /// The name as first given, for display.
+    /// The name as first entered, for display.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.given
