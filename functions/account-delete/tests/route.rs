@@ -269,7 +269,8 @@ async fn after_a_deletion_by_an_administrator_no_table_names_the_user() {
     bench.assert_only_the_event_is_left("after the mailer", &["by"]).await;
 }
 
-/// Proving the password from a new network makes the network known and requests a notice, which the mailer drops.
+/// Sending the right password from a new network makes that network known and requests a notice, which the mailer
+/// drops.
 #[tokio::test]
 async fn after_a_deletion_from_a_new_network_no_table_names_the_user() {
     let bench = Bench::start().await;
@@ -349,7 +350,7 @@ async fn a_deletion_that_is_killed_at_any_call_leaves_nothing() {
         let case = format!("killed after call {calls}");
         if bench.has_account().await {
             kept += 1;
-            // Proving the password may have recorded an event or a notice.
+            // Checking the password may have recorded an event or a notice.
             let after: BTreeSet<_> = bench.traces().await.into_iter().collect();
             assert!(before.iter().all(|key| after.contains(key)), "{case}");
             assert_eq!(status(&bench.delete().await), 200, "{case}");
@@ -425,7 +426,7 @@ async fn a_login_during_which_the_account_is_deleted_leaves_nothing() {
 /// Someone who knows only the old password must not be able to delete the account after its owner has changed the
 /// password.
 #[tokio::test]
-async fn an_account_whose_password_changes_concurrently_is_not_deleted_with_the_old_one() {
+async fn a_password_that_is_replaced_concurrently_cannot_delete_the_account() {
     let (mut deleted, mut refused) = (0, 0);
     let bench = Bench::start().await;
     for call in 0.. {

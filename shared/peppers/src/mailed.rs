@@ -104,7 +104,7 @@ impl Peppers {
     }
 }
 
-/// Decodes exactly `N` bytes of base64url, without nonzero trailing bits.
+/// Decodes base64url to exactly `N` bytes. Refuses nonzero trailing bits.
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }

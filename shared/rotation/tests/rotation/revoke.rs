@@ -115,7 +115,7 @@ async fn an_interrupted_rotation_does_not_restore_a_revoked_key() {
 }
 
 #[tokio::test]
-async fn an_interrupted_revocation_is_completed_first() {
+async fn the_next_rotation_first_completes_an_interrupted_revocation() {
     let bench = Bench::rotated().await;
     let (leaked, _) = active(&bench.current().await);
     let before = bench.record().await;
