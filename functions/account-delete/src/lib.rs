@@ -97,8 +97,8 @@ impl Route for AccountDeleteRoute {
         let peppers = self.peppers.get().await?;
         let now = self.world.clock.now();
         let occasion = Occasion::new(now, &*self.world.random, Origin::default());
-        // Every password change raises the epoch, so the proven password is current as long as the epoch has not
-        // changed.
+        // Every password change raises the epoch. If the epoch has not changed, the password verified above is still
+        // the current one.
         let is_proven = |current: &Account| {
             if current.epoch == account.epoch { Ok(()) } else { Err(Refusal::SessionEnded) }
         };

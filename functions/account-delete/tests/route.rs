@@ -108,7 +108,7 @@ impl Bench {
         Self { stack, user, access_token, refresh_token, items }
     }
 
-    /// Restores the users' table, as if nothing had happened since the start.
+    /// Restores the users' table to its state at the start.
     async fn restore(&self) {
         let client = self.stack.client();
         for item in self.stack.items().await {
@@ -222,7 +222,7 @@ async fn after_a_deletion_no_table_names_the_user() {
     let expected = ["CODE", "CODES", "DIGITS", "EMAIL", "LIST", "USER", "USERNAME"];
     assert_eq!(kinds, BTreeSet::from(expected.map(str::to_owned)), "the user has left traces");
     let before = others().await;
-    assert_eq!(known(&before), 4, "two names for each of two users");
+    assert_eq!(known(&before), 4, "one network under two names for each of two users");
 
     let receipt = bench.delete().await;
     assert_eq!(status(&receipt), 200, "{receipt:?}");
@@ -320,8 +320,8 @@ async fn without_a_quarantine_the_names_are_free_at_once() {
     assert_ne!(user, bench.user);
 }
 
-/// Simulates killing the process after each of its calls in turn. Either the account is still complete, or the mailer
-/// deletes what is left of it.
+/// Simulates killing the process after each of its database calls in turn. Afterwards, either the account is still
+/// complete, or the mailer deletes its remains.
 #[tokio::test]
 async fn a_deletion_that_is_killed_at_any_call_leaves_nothing() {
     let (mut left_behind, mut kept) = (0, 0);
@@ -364,7 +364,7 @@ async fn a_deletion_that_is_killed_at_any_call_leaves_nothing() {
     assert!(left_behind > 3, "without the mailer, something was left {left_behind} times");
 }
 
-/// A login or a code request that was admitted before the deletion must not write anything after it.
+/// Runs two logins and a code request before each database call of the deletion in turn.
 #[tokio::test]
 async fn requests_during_a_deletion_leave_nothing_behind() {
     let bench = Bench::start().await;
@@ -394,7 +394,7 @@ async fn requests_during_a_deletion_leave_nothing_behind() {
     }
 }
 
-/// Deletes the account before each call of a login in turn. The login must leave nothing behind.
+/// Deletes the account before each database call of a login in turn.
 #[tokio::test]
 async fn a_login_during_which_the_account_is_deleted_leaves_nothing() {
     let bench = Bench::start().await;
@@ -476,7 +476,7 @@ async fn the_password_is_required_and_guesses_are_limited() {
 }
 
 #[tokio::test]
-async fn the_last_super_admin_cannot_delete_the_account() {
+async fn the_last_super_admin_cannot_delete_their_account() {
     let stack = Stack::start().await;
     let roles = &[Role::User, Role::SuperAdmin];
     let mut tokens = Vec::new();

@@ -109,7 +109,7 @@ async fn only_the_callers_own_events_are_listed() {
     let route = route(&stack).await;
     let (token, stranger) = (stack.sign_in(&one).await, stack.sign_in(&other).await);
     assert_eq!(kinds(&body(&ask(&route, &token, &[]).await)), ["login", "registered"]);
-    // A cursor of another account is refused.
+    // A cursor issued to another account is refused.
     let page = body(&ask(&route, &stranger, &[("limit", "1")]).await);
     let cursor = page["next_cursor"].as_str().unwrap();
     assert_eq!(status(&ask(&route, &stranger, &[("cursor", cursor)]).await), 200);
@@ -159,7 +159,7 @@ async fn an_invalid_parameter_is_refused() {
     assert!(!cursor.contains(id) && !cursor.contains(&testkit::encode(id.as_bytes())));
 }
 
-/// The code checks the expiry. The table's TTL only cleans up.
+/// The code must leave out expired events, because the table's TTL deletes them late.
 #[tokio::test]
 async fn expired_events_are_not_listed() {
     let stack = Stack::start().await;
@@ -178,7 +178,7 @@ async fn expired_events_are_not_listed() {
     assert_eq!(listed("90").await, ["login", "registered", "disabled"]);
     assert_eq!(listed("91").await, ["login", "registered", "disabled", "enabled"]);
     assert_eq!(listed("1").await, ["login", "registered"]);
-    // If the event at a cursor's position has expired since, the list ends there.
+    // If all events after a cursor have expired, the list ends.
     let page = async |retention: &str, query: &[(&str, &str)]| {
         let env = stack.env_with(&[("EVENT_RETENTION_DAYS", retention)]);
         let route = Service::<AccountEventsRoute>::open(&env, &World::system()).await.unwrap();

@@ -21,7 +21,7 @@ pub struct AdminInvitesRoute {
     world: World,
 }
 
-/// A new invitation. The code appears only in this answer; the table stores its MAC.
+/// A new invitation. The code appears only in this response; the table stores its MAC.
 #[derive(Serialize)]
 pub struct Invite {
     invite_code: String,

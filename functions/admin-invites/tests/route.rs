@@ -94,7 +94,7 @@ async fn an_invitation_serves_only_one_of_two_concurrent_registrations() {
         };
         registrations.create(new, stack.peppers()).await
     };
-    // Both registrations have already passed the invitation check.
+    // Calling `create` directly simulates two registrations that have both passed the invitation check.
     assert!(register("one").await.is_ok());
     let late = register("two").await;
     assert!(matches!(late, Err(store::RegisterError::InvalidInvite)), "{late:?}");

@@ -51,7 +51,7 @@ pub(crate) struct Members {
 }
 
 impl ChangeBody {
-    /// Checks every member, so that one answer reports all errors.
+    /// Checks every member, so that one response reports all errors.
     pub(crate) fn validate(self) -> Result<Members, Problem> {
         let email = self.email.map(|email| email.as_deref().map(Email::parse).transpose());
         let (email, attributes) =
@@ -96,7 +96,7 @@ impl Change {
 impl Members {
     fn apply(&self, after: &mut Account, claim: AddressClaim) -> Result<(), Problem> {
         match self.standing {
-            // Disabling ends all sessions permanently.
+            // Disabling an account ends its sessions for good, even if it is enabled again.
             Some(Standing::Disabled) if after.standing == Standing::Active => {
                 after.standing = Standing::Disabled;
                 after.epoch = after.epoch.next();

@@ -139,7 +139,7 @@ impl Route for AdminUsersRoute {
     }
 }
 
-/// The valid names in a filter.
+/// The username and the address in a filter, after validation.
 struct Names {
     username: Option<Username>,
     email: Option<Email>,
@@ -182,7 +182,7 @@ impl AdminUsersRoute {
                 next_cursor: None,
             });
         }
-        // A cursor is valid only for the same filters.
+        // A cursor is valid only for the filters with which it was issued.
         let list = ("admin-users", accounts.role, filter.disabled);
         let cursors = self.cursors.ready().await?;
         let from = match &filter.cursor {

@@ -151,7 +151,7 @@ async fn a_walk_through_many_users_returns_each_exactly_once() {
         let (last, full) = sizes.split_last().unwrap();
         assert!(full.iter().all(|size| *size == limit) && *last <= limit, "{sizes:?}");
     }
-    // Filters that no single list covers also return every match exactly once.
+    // No single stored list covers these filters, but the walk still returns every match exactly once.
     let (ids, _) = walk(&route, &token, "limit=30&role=user&disabled=false", None).await;
     let unique: BTreeSet<_> = ids.iter().cloned().collect();
     assert_eq!((ids.len(), &unique), (2_000, &expected));
@@ -224,7 +224,7 @@ async fn a_cursor_that_was_altered_or_issued_for_another_list_is_refused() {
     }
     refused(&format!("username=user-1&cursor={cursor}")).await;
     refused("cursor=").await;
-    // Another page size is allowed.
+    // The page size may change between pages.
     let other = list(&route, &token, &format!("limit=100&disabled=false&cursor={cursor}")).await;
     assert_eq!(body(&other)["users"].as_array().unwrap().len(), 4);
     // Another deployment refuses the cursor.
@@ -240,7 +240,7 @@ async fn a_cursor_that_was_altered_or_issued_for_another_list_is_refused() {
 }
 
 #[tokio::test]
-async fn filters_match_exactly_and_together() {
+async fn filters_match_exactly_and_can_be_combined() {
     let stack = Stack::start().await;
     let token = admin(&stack).await;
     let route = route(&stack).await;

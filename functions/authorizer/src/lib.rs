@@ -67,8 +67,8 @@ impl FromStr for Required {
     }
 }
 
-/// The caller's ids and roles, which the guarded function receives in `requestContext.authorizer.lambda`. Empty if
-/// the caller is refused.
+/// The caller's user id, session id and roles, which the guarded function receives in
+/// `requestContext.authorizer.lambda`. Empty if the caller is refused.
 #[derive(Clone, Debug, Default, Serialize, serde::Deserialize)]
 pub struct Context {
     /// The user id (`sub`).

@@ -1,5 +1,5 @@
 //! `POST /auth/email/change`: requests a change to the caller's address. The change takes effect when the new
-//! address is confirmed with a code mailed to it. The old address gets notices if it is confirmed.
+//! address is confirmed with a code mailed to it. If the old address is a confirmed one, it gets notices.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use codes::Requests;

@@ -107,7 +107,7 @@ async fn an_unconfirmed_old_address_gets_no_notice() {
     assert_eq!(bench.mailed().await, expected(&[("new@example.com", CONFIRM)]));
 }
 
-/// As at login, the owner is warned if somebody with the password uses a new network.
+/// As at login, the owner is warned if someone who knows the password uses a new network.
 #[tokio::test]
 async fn a_new_network_is_reported_to_the_owner() {
     let bench = Bench::start(Some("old@example.com")).await;

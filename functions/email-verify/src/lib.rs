@@ -14,7 +14,7 @@ pub struct EmailVerifyRoute {
     confirmations: Confirmations,
 }
 
-/// The request body. Digits are not accepted here, because they require a signed-in account (`email-verify-code`).
+/// The request body. Digits are not accepted here, because they require a signed-in account (see `email-verify-code`).
 #[derive(Deserialize)]
 pub struct Verify {
     token: String,

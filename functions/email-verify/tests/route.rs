@@ -120,7 +120,7 @@ async fn a_link_succeeds_again_while_the_account_still_has_the_address() {
     assert_eq!(status(&bench.by_token(&next).await), 204);
 }
 
-/// A user may open an old email or tab again much later. An unused link, however, expires.
+/// A user may reopen an old email or tab much later, so a used link keeps succeeding. An unused link expires.
 #[tokio::test]
 async fn a_used_link_still_succeeds_long_afterwards() {
     for (current, confirmed) in
@@ -149,8 +149,8 @@ async fn a_used_link_still_succeeds_long_afterwards() {
     }
 }
 
-/// A known network is exempt from the limit on guesses at a name. A later owner of the address must not inherit
-/// the previous owner's networks.
+/// A network that is known for a name is exempt from the limit on password guesses for that name. A later owner of the
+/// address must not inherit the previous owner's networks.
 #[tokio::test]
 async fn changing_the_address_forgets_its_known_networks() {
     let bench = Bench::start(Some("old@example.com")).await;
@@ -182,7 +182,7 @@ async fn a_link_claims_a_new_address_and_notifies_the_old_one() {
     let notice = deliver::<MailerFunction>(&bench.stack).await.pop().unwrap();
     assert_eq!(notice.to, "old@example.com");
     assert_eq!(notice.subject, "Latchkey: your email address has been changed");
-    // Any account may claim the old address.
+    // Another account can now claim the old address.
     let user = NewUser { username: "other", email: Some("old@example.com"), roles: &[] };
     bench.stack.user(user).await;
 }

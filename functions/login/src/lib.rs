@@ -97,7 +97,7 @@ impl LoginRoute {
         let origin = Origin { user_agent: client.user_agent, network: client.network };
         let authenticated = self.authentication.authenticate(&presented, &password, &origin);
         let Authenticated { account, sessions, success } = authenticated.await?;
-        // Neither depends on the outcome of the other.
+        // Do both concurrently, because neither depends on the outcome of the other.
         let (tokens, ()) = futures_util::join!(
             signin.begin(&self.logins, &account, &sessions, origin),
             success.record(&account, &password),
@@ -106,7 +106,7 @@ impl LoginRoute {
     }
 }
 
-/// Checks only shape and size. A password that the policy forbids is checked like any other.
+/// Checks only the shape and size of the input. The password policy applies only to new passwords.
 fn validate(login: Login) -> Result<(Presented, Password), Problem> {
     let (field, presented) = match (&login.username, &login.email) {
         (Some(name), None) => ("username", Presented::parse(name)),

@@ -1,5 +1,5 @@
-//! Imported users sign in with their old passwords, and the login replaces each imported hash with an Argon2id
-//! hash. The imported hashes are created by the original libraries.
+//! Tests that imported users can sign in with their old passwords, and that the login replaces each imported hash with
+//! an Argon2id hash. The original libraries, such as Django and Werkzeug, create the hashes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

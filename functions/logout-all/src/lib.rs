@@ -1,4 +1,4 @@
-//! `POST /auth/logout-all`: ends all sessions of the caller at once.
+//! `POST /auth/logout-all`: ends all sessions of the caller.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use events::{Occasion, Origin};

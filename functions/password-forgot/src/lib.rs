@@ -1,7 +1,7 @@
 //! `POST /auth/password/forgot`: requests an email with a code to set a new password.
 //!
-//! The function does not look up the address, so neither the answer nor the response time reveals whether an
-//! account has it.
+//! The function does not look up the address, so neither the response nor its timing reveals whether an account
+//! has it.
 
 use codes::Requests;
 use identity::{Email, NameError};

@@ -70,7 +70,7 @@ impl Route for PasswordResetRoute {
     ) -> Result<Self::Output, Problem> {
         let Reset { token, email, code, new_password } = reset;
         let presented = PresentedCode::of(token, email, code).map_err(presented_problem)?;
-        // Check the password as far as possible before looking up the code: a bad password must not cost a try.
+        // Check the password as far as possible before looking up the code: a forbidden password must not use up a try.
         let password =
             Password::parse(new_password).map_err(|error| refused(invalid_password(&error)))?;
         self.check(&password, None)?;

@@ -404,7 +404,7 @@ async fn a_refresh_that_races_the_end_of_all_sessions_does_not_revive_its_sessio
     }
 }
 
-/// Ending a thief's session matters more than notifying the owner.
+/// Ending a stolen session matters more than notifying the owner.
 #[tokio::test]
 async fn reuse_ends_a_session_even_if_the_notice_cannot_be_written() {
     for fault in [Fault::AccessDenied, Fault::ServerError, Fault::Lost] {

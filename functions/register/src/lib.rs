@@ -32,7 +32,7 @@ pub struct RegisterRoute {
     world: World,
 }
 
-/// Whether registration is open, closed, or requires an invitation.
+/// Whether registration is open to everyone, closed, or by invitation only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Open,
@@ -150,8 +150,8 @@ impl Route for RegisterRoute {
     ) -> Result<Self::Output, Problem> {
         let invite = self.admit(registration.invite_code.as_deref()).await?;
         let Valid { username, password, email } = self.validate(registration)?;
-        // Hash only valid input, because hashing is expensive. Make the reservation concurrently: if it is refused,
-        // nothing is stored.
+        // Hash only valid input, because hashing is expensive. Ask the throttle concurrently: if it refuses the
+        // registration, nothing is stored.
         let network = client.network;
         // Round to the millisecond, the precision of the id.
         let now =
@@ -186,7 +186,7 @@ impl Route for RegisterRoute {
                 let message = "User registered successfully";
                 Either::Left(Created(Registered { message, user: account.into() }))
             }
-            // The answer does not contain the account, which could reveal whether the address is taken.
+            // The response omits the account, because the account could reveal whether the address is taken.
             AddressClaim::OnceVerified => Either::Right(Accepted(Message::new(
                 "User registered successfully. If you specified an email address, check its inbox: the address \
                  takes effect once you confirm it.",
@@ -260,7 +260,7 @@ impl RegisterRoute {
         }
     }
 
-    /// Checks every field, so that one answer reports all errors.
+    /// Checks every field, so that one response reports all errors.
     fn validate(&self, registration: Registration) -> Result<Valid, Problem> {
         let username = Username::parse(&registration.username).and_then(|name| {
             if self.rules.reserved.refuses(&name) { Err(NameError::Reserved) } else { Ok(name) }

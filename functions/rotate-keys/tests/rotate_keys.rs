@@ -32,7 +32,7 @@ async fn the_four_steps_create_the_first_keys() {
     let stack = start_without_keys().await;
     let function = open_handler::<RotateKeys>(&stack.env(), &World::system()).await.unwrap();
     for step in STEPS {
-        // Secrets Manager may repeat every step.
+        // Secrets Manager may repeat any step.
         for _ in 0..2 {
             assert_eq!(handle(&function, load(step)).await, Ok(json!({})), "{step}");
         }

@@ -1,4 +1,4 @@
-//! `POST /auth/step-up`: the caller authenticates again, so that the session becomes fresh.
+//! `POST /auth/step-up`: authenticates the caller again, which makes the session fresh.
 
 use account_guard::{AccountGuard, Checked, CheckedCaller};
 use credentials::Reauthentication;

@@ -199,7 +199,7 @@ async fn a_wrong_password_changes_nothing_and_is_throttled_as_at_login() {
     assert_eq!(bench.refusal::<FreshRoute>(&token).await, stale);
 }
 
-/// The step-up may have been admitted by an instance that had not read the epoch yet.
+/// An instance that had not yet read the new global epoch may have admitted the step-up.
 #[tokio::test]
 async fn a_step_up_does_not_save_a_session_from_the_global_epoch() {
     let bench = Bench::start().await;

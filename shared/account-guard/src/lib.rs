@@ -1,8 +1,8 @@
 //! The gate of checked and fresh routes: a verifier of access tokens, and a reader of accounts and sessions.
 //!
 //! A checked route declares [`Checked`] as its access. After the token has been verified, the account and the session
-//! are read concurrently, with strongly consistent reads. The account's current roles determine the access. A fresh
-//! route declares [`Fresh`]: the user must also have authenticated recently.
+//! are read concurrently, with strongly consistent reads. Access depends on the account's current roles, not on
+//! those in the token. A fresh route declares [`Fresh`]: the user must also have authenticated recently.
 //!
 //! ```
 //! # use account_guard::*;
@@ -67,8 +67,8 @@ pub use auth::{CheckedCaller, FreshCaller};
 /// session has not ended.
 pub type Checked<R> = web::CheckedBy<AccountGuard, R>;
 
-/// Access for callers whom [`Checked`] admits, if the user authenticated within the last `FRESH_SECONDS`, by a login
-/// or a step-up.
+/// Access for callers whom [`Checked`] admits, if they authenticated, by a login or a step-up, within the last
+/// `FRESH_SECONDS` seconds.
 pub type Fresh<R> = web::FreshBy<AccountGuard, R>;
 
 /// A verifier of access tokens and a reader of the accounts and sessions in the users' table.

@@ -6,7 +6,8 @@ use process::Env;
 use testkit::{Stack, guarded_by_fresh_session};
 use web::{Access, BootError, Endpoint, NoBody, NoContent, Problem, Route, World};
 
-/// A route with the access `A`. It answers the `me` function's event.
+/// A route with the access `A`. It has the name and the endpoint of `me`, so that the tests can send it the event of
+/// `me`.
 struct Guarded<A>(std::marker::PhantomData<fn() -> A>);
 
 impl<A: Access<Gate = AccountGuard>> Route for Guarded<A> {

@@ -11,7 +11,7 @@ use process::{Fault, FaultKind};
 
 /// A caller with a verified access token that contains the role required by `R`.
 ///
-/// Only [`Verifier::admit`] can create one:
+/// Only a [`Verifier`] can create one:
 ///
 /// ```compile_fail,E0451
 /// let forged: auth::Caller<identity::Admin> = auth::Caller { claims: todo!(), requirement: todo!() };
@@ -42,7 +42,7 @@ impl<R> Caller<R> {
     }
 }
 
-/// A caller whose account and session are valid as well, and whose account currently has the role required by `R`.
+/// A caller whose token, account and session are valid, and whose account currently has the role required by `R`.
 #[derive(Clone, Debug)]
 pub struct CheckedCaller<R> {
     caller: Caller<R>,
@@ -177,8 +177,8 @@ impl<K: KeySource> Verifier<K> {
         if session.expires_at <= self.now() {
             return Err(Refusal::SessionEnded);
         }
-        // A step-up renews the time of authentication, so the beginning of the session is compared too: an instance
-        // that had not read the global epoch yet may have admitted the step-up.
+        // The `auth_time` checked above may be that of a step-up, which an instance may have admitted before it read
+        // the global epoch. So compare the start of the session too.
         if session.epoch != account.epoch
             || claims.epoch != account.epoch
             || global.refuses(session.created_at.as_second())

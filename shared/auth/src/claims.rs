@@ -39,7 +39,7 @@ pub struct Claims {
     pub roles: Roles,
     /// The time at which the user last authenticated in this session.
     pub auth_time: i64,
-    /// The assurance of the authentication (RFC 9470). Tokens of earlier versions lack it.
+    /// The assurance level of the authentication (RFC 9470). Tokens of earlier versions lack it.
     #[serde(default)]
     pub acr: Acr,
     /// The methods by which the user authenticated (RFC 8176).

@@ -1,10 +1,10 @@
 //! The cryptographic back end of `jsonwebtoken`: verification for every process, and signing for those that
 //! enable it.
 //!
-//! `jsonwebtoken` has one provider per process, and its own back ends link every signer. This back
-//! end verifies with `aws-lc-rs`, which the AWS SDK links anyway, and gets signers from a hook, which only the
-//! crate `issuer` sets. So a function that only verifies links no signing code. A process that verifies and
-//! signs, such as a test, may set up both in either order.
+//! `jsonwebtoken` uses one back end per process, and the back ends that it ships link the code of every signer. This
+//! one verifies with `aws-lc-rs`, which the AWS SDK links anyway, and gets signers from a hook, which only the crate
+//! `issuer` sets. So a function that only verifies links no signing code. A process that verifies and signs, such as
+//! a test, may call [`install`] and [`enable_signing`] in either order.
 
 use std::sync::{Once, OnceLock};
 
@@ -25,11 +25,11 @@ static SIGNERS: OnceLock<SignerFactory> = OnceLock::new();
 static PROVIDER: CryptoProvider =
     CryptoProvider { signer_factory, verifier_factory, key_utils: KeyUtils::new_unimplemented() };
 
-/// Installs this provider for the process. Idempotent.
+/// Installs this back end for the process. Idempotent.
 pub fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        // This fails only if a provider is already installed, and nothing else in this workspace installs one.
+        // This fails only if a back end is already installed, and nothing else in this workspace installs one.
         let _ = PROVIDER.install_default();
     });
 }

@@ -158,7 +158,7 @@ impl Default for PublicKeySet {
 }
 
 impl PublicKeySet {
-    /// Creates a set of the published keys.
+    /// Creates a key set from the published JWK Set.
     ///
     /// # Errors
     /// When a key is not a public signature key of a supported algorithm, or two keys have the same `kid`.
@@ -236,7 +236,7 @@ pub trait KeySource: Send + Sync + 'static {
     fn epoch(&self) -> impl Future<Output = Result<GlobalEpoch, KeyError>> + Send;
 }
 
-/// The earliest valid start of a session: sessions of all accounts that began before it are invalid. Operators raise it
+/// The earliest valid start of a session, for all accounts: a session that began earlier is invalid. Operators raise it
 /// after restoring a backup, because the backup brings back ended sessions and old counters. It is in whole seconds,
 /// like `auth_time`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -252,8 +252,8 @@ impl GlobalEpoch {
         Self(second)
     }
 
-    /// The epoch that refuses every session begun by `now`. It begins with the next second, because the times in tokens
-    /// are whole seconds.
+    /// The epoch that refuses every session that began at or before `now`. It begins with the next second, because the
+    /// times in tokens are whole seconds.
     #[must_use]
     pub fn after(now: Timestamp) -> Self {
         Self(now.as_second().saturating_add(1))

@@ -27,7 +27,7 @@ pub struct TokenRules {
 }
 
 impl TokenRules {
-    /// Accepts tokens from `issuer` for `audience`.
+    /// Creates rules that accept tokens from `issuer` for `audience`.
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self { issuer: issuer.into(), audience: audience.into() }
     }
@@ -76,7 +76,7 @@ impl Settings for TokenRules {
     }
 }
 
-/// Verifies access tokens. This is not a trait, because an implementation of a trait could admit anyone.
+/// Verifies access tokens. This is not a trait, because another implementation could then admit anyone.
 pub struct Verifier<K> {
     rules: TokenRules,
     keys: K,
@@ -89,8 +89,8 @@ impl<K> fmt::Debug for Verifier<K> {
     }
 }
 
-/// The members of a token's header that are read. `jwk`, `jku`, `x5u` and `x5c` are not among them, because a token
-/// must not bring its own key.
+/// The members of a token's header that the verifier reads. It ignores `jwk`, `jku`, `x5u` and `x5c`, because a token
+/// must not supply its own key.
 #[derive(Deserialize)]
 struct Header<'a> {
     #[serde(borrow)]
@@ -169,7 +169,7 @@ impl<K: KeySource> Verifier<K> {
     }
 }
 
-/// Decodes base64url without padding (RFC 7515 §2). Line breaks and nonzero spare bits are refused.
+/// Decodes base64url without padding (RFC 7515 §2). Line breaks and nonzero trailing bits are refused.
 fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)
 }

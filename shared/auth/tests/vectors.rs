@@ -56,7 +56,7 @@ impl Bench {
     }
 }
 
-/// Makes the same call to `jsonwebtoken` as the verifier.
+/// Calls `jsonwebtoken` directly, in the same way as the verifier.
 #[test]
 fn wycheproof_signatures_are_judged_correctly() {
     auth::crypto::install();
@@ -77,6 +77,7 @@ fn wycheproof_signatures_are_judged_correctly() {
     assert!(valid > 50 && invalid > 50, "{valid} {invalid}");
 }
 
+/// Even a token with a valid signature is not an access token of Latchkey.
 #[test]
 fn wycheproof_tokens_are_refused() {
     let bench = Bench::new();

@@ -57,7 +57,7 @@ pub fn timeouts(operation: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// Allows up to `attempts` attempts with short pauses, because a caller is waiting for the answer.
+/// Allows up to `attempts` attempts. The pauses between them are short, because a caller is waiting for the result.
 #[must_use]
 pub fn retries(attempts: u32) -> RetryConfig {
     RetryConfig::standard()
@@ -132,7 +132,7 @@ mod tests {
         (address, connections)
     }
 
-    /// Counts the connections that two requests use if they are more than a millisecond apart.
+    /// Counts the connections that two requests use if the second is sent at least 3 ms after the first response.
     async fn connections(idle_timeout: Duration) -> usize {
         let (address, connections) = server().await;
         let config = Config::builder()

@@ -114,7 +114,7 @@ impl<S: Source> State<S> {
     }
 }
 
-/// Whether a value that is still fresh must be read again.
+/// What a caller wants: a value that is still fresh, or one that has been read again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Fresh,
@@ -180,7 +180,7 @@ impl<S: Source> Cache<S> {
     }
 
     async fn read(&self, state: &mut State<S>, now: Timestamp) {
-        // Set before the read, because a read that hangs and is dropped with its request is an attempt too.
+        // Set the time before the read: a read that hangs and is dropped with its request is an attempt too.
         state.tried_at = Some(now);
         // Boxed: reads are rare, and the SDK's futures are deeply nested.
         match self.source.read().boxed().await {

@@ -11,7 +11,7 @@ use testkit::TestClock;
 /// How long a value is fresh, in seconds.
 const FRESH: i64 = 300;
 
-/// How much longer the value is served while reads fail, in seconds.
+/// How long a value that is no longer fresh is still served while reads fail, in seconds.
 const STALE: i64 = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

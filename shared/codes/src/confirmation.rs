@@ -25,13 +25,14 @@ impl fmt::Debug for Confirmations {
 }
 
 impl Confirmations {
-    /// Confirms addresses in `verifications` with the codes that `redemption` finds.
+    /// Finds codes with `redemption`, and confirms addresses with `verifications`.
     #[must_use]
     pub fn new(redemption: Redemption, verifications: Verifications, world: &World) -> Self {
         Self { redemption, verifications, world: world.clone() }
     }
 
-    /// Confirms the address that the code was mailed to, and gives it to the account that requested the code.
+    /// Confirms the address to which the code was mailed, and assigns this address to the account that requested the
+    /// code.
     ///
     /// The account loses its previous address. If the previous address was confirmed, a notice is mailed to it.
     /// Presenting the same code again succeeds as long as the account has the new address.

@@ -2,9 +2,10 @@
 //! confirming addresses with codes ([`Confirmations`]).
 //!
 //! Before a code is looked up, an attempt is reserved. An attempt with the token from a link counts only against the
-//! limit for the network, because 128 bits cannot be guessed. An attempt with the digits for a password reset counts
-//! like an attempt at the password. In addition, digits have their own counter, which allows five tries. Every wrong
-//! code gets the same answer.
+//! limit for the network, because the token's 128 bits cannot be guessed. An attempt with the digits that confirm the
+//! caller's own address also counts only against that limit; one with the digits for a password reset counts like an
+//! attempt at the password. In addition, digits have their own counter, which allows five tries. Every wrong code gets
+//! the same response.
 
 mod confirmation;
 mod digits;

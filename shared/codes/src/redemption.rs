@@ -90,7 +90,7 @@ impl Redemption {
         purpose: MailedFor,
         network: Option<Network>,
     ) -> Result<Located<'_>, CodeError> {
-        // Load the peppers before reserving an attempt, so that a failure to load them is not counted as one.
+        // Load the peppers before reserving an attempt, so that a failure to load them does not count as an attempt.
         let peppers = self.peppers.get().await?;
         let (mail, attempt, tried) = match presented {
             PresentedCode::Token(token) => {
@@ -110,8 +110,8 @@ impl Redemption {
                 (tried.mail(), Reserved::Password(Box::new(attempt)), Some(tried))
             }
             PresentedCode::OwnDigits { account, digits } => {
-                // The caller has a valid session, and only five tries at the digits. If mistyped digits were
-                // counted like wrong passwords, they could lock the user out.
+                // The network's counter is enough, because the caller is signed in and has only five tries at the
+                // digits. If mistyped digits counted like wrong passwords, they could lock the user out.
                 let attempt = self.throttle.bare_attempt(network).await?;
                 let compare = self.compare(&peppers, DigitsOf::Confirmation(*account), digits);
                 let (tried, attempt) = attempt.carry_out(compare).await?;

@@ -59,8 +59,8 @@ impl Requests {
         self.request(mail, network).await
     }
 
-    /// Requests an email to confirm `address` as the new address of `account`, and a notice to the current address if
-    /// that is confirmed.
+    /// Requests an email to confirm `address` as the new address of `account`. If the current address is confirmed, a
+    /// notice to it is requested too.
     ///
     /// # Errors
     /// As for [`Self::reset`].

@@ -31,7 +31,7 @@ async fn succeed(attempt: Attempt<'_>, account: &Account, outbox: &Outbox, world
     }
 }
 
-/// A password was not accepted.
+/// The reason why a password was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     /// The name or the password is wrong, or the account is disabled.

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 const CAPACITY: usize = 1_024;
 
 /// The names for which this instance has recorded a refused attempt in the current hour. A flood of refused attempts
-/// therefore causes one write per name instead of one per attempt. If this memory is incomplete, the condition of the
-/// write still prevents a second event.
+/// therefore causes one write per name instead of one per attempt. Even if a name is missing here, the condition of
+/// the write prevents a second event.
 #[derive(Debug, Default)]
 pub(crate) struct Refused(Mutex<Hour>);
 
-/// The number of an hour since 1970, and the names in it.
+/// An hour, numbered from 1970, and the names for which a refused attempt was recorded in it.
 #[derive(Debug, Default)]
 struct Hour {
     number: i64,

@@ -1,7 +1,8 @@
 //! Deletes accounts at the request of their owner, an administrator or an operator.
 //!
-//! One transaction deletes the account, its claims and its password. Everything else that names the user is deleted
-//! right afterwards ([`store::Deletions`]). Tombstones keep the names from being claimed until the quarantine ends.
+//! One transaction deletes the account, its claims to names, and its password. Everything else that names the user is
+//! deleted right afterwards ([`store::Deletions`]). Tombstones keep the names from being claimed until the quarantine
+//! ends.
 
 use events::Occasion;
 use identity::{Account, EventId, UserId};

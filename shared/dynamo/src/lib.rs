@@ -95,7 +95,7 @@ pub type Item = HashMap<String, Value>;
 /// The reason why a DynamoDB operation failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DynamoError {
-    /// DynamoDB throttles, fails or cannot be reached. The same request may succeed later.
+    /// DynamoDB throttled the request, failed, or could not be reached. The same request may succeed later.
     #[error("the database does not answer")]
     Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// DynamoDB refused the request: a permission or a table is missing, or the request is invalid.
@@ -124,7 +124,7 @@ where
                 let response = (service.raw() as &dyn Any).downcast_ref::<HttpResponse>();
                 response.map_or(Verdict::Transient, Verdict::of)
             }
-            // No answer arrived.
+            // No response arrived.
             _ => Verdict::Transient,
         };
         match verdict {

@@ -73,7 +73,7 @@ fn connected() -> Client {
         ("AWS_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "local"),
         ("AWS_SECRET_ACCESS_KEY", "local"),
-        // Nothing listens here: every answer is an injected fault.
+        // Nothing listens here: every response is an injected fault.
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
     ]);
     dynamo::connect(&env.settings::<dynamo::Config>().unwrap())
@@ -95,7 +95,7 @@ fn client(faults: &Faults) -> Client {
     Client::from_conf(builder.retry_partition(quota).build())
 }
 
-/// All transient faults except a lost answer, which only a database can produce.
+/// All transient faults except a lost response, which requires a database that carries out the request.
 fn transient() -> impl Iterator<Item = Fault> {
     Fault::TRANSIENT.into_iter().filter(|fault| *fault != Fault::LostAnswer)
 }

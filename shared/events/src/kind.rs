@@ -16,7 +16,7 @@ pub enum Kind {
     },
     /// Someone presented a wrong password, or the right password of a disabled account.
     LoginFailed,
-    /// There were too many wrong passwords, so an attempt was refused. At most one event an hour is recorded.
+    /// There were too many wrong passwords, so an attempt was refused. At most one such event is recorded per hour.
     Throttled,
     /// A superseded refresh token was used, and its session was ended.
     RefreshReuse {
@@ -145,7 +145,7 @@ pub(crate) struct Members<'a> {
     pub(crate) key_id: Option<&'a str>,
 }
 
-/// The standing of an address, as a boolean.
+/// Represents an `EmailStanding` as a boolean: whether the address is verified.
 mod verified {
     use identity::EmailStanding;
     use serde::{Deserialize, Deserializer, Serializer};

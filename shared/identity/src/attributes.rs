@@ -105,7 +105,8 @@ impl<'de> Deserialize<'de> for Attributes {
     }
 }
 
-/// The number of nested arrays and objects. The parser limits it, so the recursion cannot overflow the stack.
+/// The nesting depth of arrays and objects. The JSON parser limits this depth, so the recursion cannot overflow the
+/// stack.
 fn depth(value: &Value) -> usize {
     let deepest = match value {
         Value::Array(elements) => elements.iter().map(depth).max(),

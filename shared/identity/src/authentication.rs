@@ -28,7 +28,7 @@ pub enum Method {
 pub struct Methods(BTreeSet<Method>);
 
 impl Methods {
-    /// These methods and `method`.
+    /// Adds `method` to the set.
     #[must_use]
     pub fn and(mut self, method: Method) -> Self {
         self.0.insert(method);
@@ -83,7 +83,7 @@ pub enum Acr {
     Two,
 }
 
-/// When and how the user of a session authenticated, by the login or a later step-up. A refresh does not change it.
+/// When and how the user of a session authenticated, at login or at a later step-up. A refresh changes neither.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authentication {
     /// The time of the last authentication (`auth_time`).

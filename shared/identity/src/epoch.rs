@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The session epoch of an account. Raising it ends all sessions of the account: sessions, tokens and codes of
-/// another epoch are invalid. In tokens and in the database it is the number `ver`.
+/// another epoch are invalid. In tokens and in the database, the epoch is the number `ver`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SessionEpoch(u64);

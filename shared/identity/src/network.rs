@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The network that a request comes from: an IPv4 address, or an IPv6 prefix. A customer usually
-/// has a /64, and some have a /48.
+/// The network that a request comes from: an IPv4 address, or an IPv6 prefix. An internet provider usually assigns a
+/// customer a /64, and sometimes a /48.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Network(Prefix);

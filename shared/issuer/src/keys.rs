@@ -138,7 +138,7 @@ impl SigningKeys {
         self
     }
 
-    /// The version of the secret that this set replaces.
+    /// The id of the secret version that this set replaces.
     #[must_use]
     pub fn replaces(&self) -> Option<&str> {
         self.stored.replaces.as_deref()

@@ -17,10 +17,11 @@ use crate::sign::signer;
 /// The default lifetime of an access token, in seconds.
 const DEFAULT_SECONDS: u64 = 900;
 
-/// The maximum lifetime of an access token, in seconds. A route by token may act on outdated roles for that long.
+/// The maximum lifetime of an access token, in seconds. A route that checks only the token may act on outdated roles
+/// for that long.
 pub const MAX_SECONDS: u64 = 3600;
 
-/// The names of claims that have another meaning. The claim for attributes must not have one of these names.
+/// Claim names that have a meaning of their own. The claim for attributes must not have one of these names.
 const OTHER_CLAIMS: [&str; 22] = [
     "iss",
     "sub",
@@ -112,7 +113,7 @@ pub struct AccessTokens {
 /// The account and the login for which a token is minted.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant<'a> {
-    /// The current account.
+    /// The account in its current state.
     pub account: &'a Account,
     /// The session of the token.
     pub session: SessionId,

@@ -14,7 +14,7 @@ use identity::{SessionId, UserId};
 use peppers::{MacKey, Peppers, Purpose};
 use process::{Fault, FaultKind};
 
-/// The maximum length of a refresh token, in bytes. Latchkey's own tokens are under 130.
+/// The maximum length of a refresh token, in bytes. Latchkey's own tokens are shorter than 130 bytes.
 pub const MAX_REFRESH_TOKEN_BYTES: usize = 256;
 
 /// The version of the format: the first part of a token.

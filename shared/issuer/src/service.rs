@@ -48,10 +48,10 @@ impl fmt::Debug for Issuer {
     }
 }
 
-/// The session for which tokens are issued, with its current account.
+/// The session for which tokens are issued, and its account.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionGrant<'a> {
-    /// The current account.
+    /// The account in its current state.
     pub account: &'a Account,
     /// The session id.
     pub session: SessionId,
@@ -72,10 +72,10 @@ pub struct SessionGrant<'a> {
 pub struct Tokens {
     access_token: String,
     token_type: &'static str,
-    /// The remaining lifetime, in seconds.
+    /// The lifetime of the access token, in seconds.
     expires_in: u64,
     refresh_token: String,
-    /// The remaining lifetime, in seconds.
+    /// The time after which the session ends if it is not used again, in seconds.
     refresh_expires_in: u64,
 }
 
@@ -86,8 +86,8 @@ impl fmt::Debug for Tokens {
 }
 
 impl Issuer {
-    /// Creates an issuer and reads both secrets. If that fails, the function still starts, and each request tries
-    /// again.
+    /// Creates an issuer, and reads the signing keys and the peppers. If a read fails, the function still starts, and
+    /// each request tries again.
     pub async fn open(config: Config, peppers: Arc<Cached<Peppers>>, world: &World) -> Self {
         let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
         let signing_keys = Secret::new(&config.signing_keys);
@@ -191,7 +191,7 @@ pub enum IssueError {
     /// The access token could not be signed.
     #[error(transparent)]
     Mint(#[from] MintError),
-    /// This service did not issue the refresh token.
+    /// The refresh token is invalid, or its pepper no longer exists.
     #[error(transparent)]
     RefreshToken(#[from] RefreshTokenError),
 }

@@ -145,7 +145,7 @@ fn attributes_are_one_claim_with_a_configurable_name() {
     }
 }
 
-/// No attribute can replace another claim, because attributes are nested.
+/// No attribute can replace another claim, because the attributes are nested in a claim of their own.
 #[tokio::test]
 async fn attributes_cannot_change_another_claim() {
     let mut bench = Bench::new();

@@ -6,7 +6,7 @@
 //! another read, but at most one every [`UNKNOWN_KID_SECONDS`], so that a stranger with invented key ids cannot turn
 //! every request into a read.
 //!
-//! Anyone who can write this table can forge any user's tokens, so only the function that rotates keys may write it.
+//! Anyone who can write to this table can forge any user's tokens, so only the function that rotates keys may do so.
 
 mod record;
 
@@ -22,8 +22,8 @@ pub use record::{KeyState, KeysError, KeysTable, Published, PublishedKey, Record
 /// How long a set stays fresh after it is read, in seconds. This is both the maximum and the default.
 pub const FRESH_SECONDS: i64 = 300;
 
-/// How much longer a set is served while reads fail, in seconds. If `KEYS_CACHE_SECONDS` is lower, it applies here
-/// too.
+/// How long a set that is no longer fresh is still served while reads fail, in seconds. If `KEYS_CACHE_SECONDS` is
+/// lower, that value applies instead.
 pub const STALE_SECONDS: i64 = 300;
 
 /// The minimum number of seconds between two reads for unknown key ids.
@@ -120,7 +120,7 @@ pub struct TableKeys {
     cache: Cache<PublishedKeys>,
 }
 
-/// The item of the table, as the source of the cache.
+/// The key set in the table, as the source of the cache.
 struct PublishedKeys {
     table: KeysTable,
     clock: Arc<dyn Clock>,

@@ -80,7 +80,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The key named `kid`.
+    /// The key with the id `kid`.
     #[must_use]
     pub fn key(&self, kid: &str) -> Option<&PublishedKey> {
         self.keys.iter().find(|key| key.kid() == kid)

@@ -16,7 +16,7 @@ pub trait EventHandler: Sized + Send + Sync + 'static {
     /// The name that the function shares with its folder, its package and its event file.
     const NAME: &'static str;
 
-    /// The service that invokes the function, in words: `Secrets Manager`.
+    /// The service that invokes the function, in words: for example, `Secrets Manager`.
     const INVOKED_BY: &'static str;
 
     /// The event that invokes the function.

@@ -78,11 +78,11 @@ pub struct Record<'a> {
     pub request_id: &'a str,
     /// The caller's id, if the caller has been identified.
     pub user_id: Option<UserId>,
-    /// The status of the answer.
+    /// The status of the response.
     pub status: u16,
     /// The time that the function took to answer.
     pub duration: Duration,
-    /// The code of the problem, if the answer is a problem.
+    /// The code of the problem, if the response is a problem.
     pub code: Option<&'static str>,
     /// The cause of the problem, which is not sent to the client.
     pub reason: Option<String>,

@@ -21,7 +21,8 @@ use tracing_subscriber::layer::Context;
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "Latchkey";
 
-/// The name of a field. An event with this field marks the end of a request, so the request's metrics are written.
+/// The name of the field that marks the end of a request. An event with this field causes the request's metrics to be
+/// written.
 pub(crate) const HANDLED: &str = "handled";
 
 /// The stack that metrics belong to. Without a stack, as in local development, no metrics are written.

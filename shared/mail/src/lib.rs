@@ -1,7 +1,7 @@
 //! Renders and sends emails.
 //!
 //! The folder `templates` has two templates for each kind of email: plain text, whose first line is the subject,
-//! and HTML, in which inserted values are escaped. They are compiled into the binary.
+//! and HTML, in which inserted values are escaped. The templates are compiled into the binary.
 //!
 //! The variable `MAIL_TRANSPORT` determines whether emails go to Amazon SES or, on a laptop, to files in a folder.
 //! Links are built from configuration only, never from a request.

@@ -148,7 +148,7 @@ mod tests {
         for other in [("users", Some("user")), ("users", None), ("events", Some("admin"))] {
             assert_eq!(ready.position::<i32>(&other, &cursor), Err(CursorError), "{other:?}");
         }
-        // The members of a list cannot run into each other.
+        // The boundary between the members of a list matters.
         let cursor = ready.cursor(&("ab", "c"), &7);
         assert_eq!(ready.position::<i32>(&("a", "bc"), &cursor), Err(CursorError));
         assert_eq!(ready.position::<i32>(&("ab", "c"), "7"), Err(CursorError));

@@ -54,7 +54,7 @@ pub struct BreachedFilter {
 
 /// Bytes at an even address, so that they can be read as 16-bit numbers in place.
 struct Fingerprints {
-    /// One byte more than needed, because allocators usually return even addresses but do not guarantee it.
+    /// One byte longer than the content, which can therefore start at an even address even if the allocation does not.
     bytes: Vec<u8>,
     start: usize,
 }
@@ -242,8 +242,8 @@ impl FilterBuilder {
         Self { keys: Vec::new(), min_count, limit: MAX_ENTRIES, hashes: 0, words: 0 }
     }
 
-    /// Adds a line: a password, or a SHA-1 hash in 40 hex digits, optionally followed by a colon and a count. A line
-    /// break at the end and empty lines are ignored.
+    /// Adds a line: a password, or a SHA-1 hash in 40 hex digits, optionally followed by a colon and a count of its
+    /// occurrences. A line break at the end and empty lines are ignored.
     ///
     /// # Errors
     /// When the line is neither a hash nor a possible password, in which case it is not added, or when the filter is

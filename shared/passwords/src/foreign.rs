@@ -20,7 +20,7 @@ const MAX_SCRYPT_LANES: u32 = 4;
 /// The maximum cost of bcrypt, which takes about a second.
 const MAX_BCRYPT_COST: u32 = 14;
 
-/// The number of bytes of a password that bcrypt uses. It ignores the rest.
+/// bcrypt uses only this many bytes of a password, and ignores the rest.
 const BCRYPT_BYTES: usize = 72;
 
 /// A hash created by another framework.
@@ -97,7 +97,7 @@ impl Foreign {
         let log_n = u8::try_from(n.ilog2()).map_err(|_| HashError::Stored)?;
         let params = scrypt::Params::new(log_n, r, p).map_err(|_| HashError::Stored)?;
         let hash = hex::decode(hash).map_err(|_| HashError::Stored)?;
-        // Werkzeug's hashes have 64 bytes. A hash of fewer than 16 would be too easy to match.
+        // Werkzeug's hashes have 64 bytes. A hash of fewer than 16 bytes would be too easy to match.
         if !(16..=64).contains(&hash.len()) {
             return Err(HashError::Stored);
         }

@@ -20,11 +20,11 @@ pub struct Hasher {
     dummy: PasswordHash,
 }
 
-/// The blocks that argon2 fills, kept between invocations: with new pages, a hash takes up to 70% longer.
+/// The blocks that argon2 fills, kept between invocations: with newly allocated pages, a hash takes up to 70% longer.
 ///
-/// They are not wiped between hashes. Their content is derived from a password, but an attacker who can read
-/// this process can read the next password itself. The next hash overwrites all of it. Wiping would take 2.5
-/// million stores, but a login may cost at most 1% (1.2 million instructions) more than the hash alone.
+/// The blocks are not wiped between hashes. Their content is derived from a password, but an attacker who can read
+/// this process's memory can also read the next password itself. The next hash overwrites the whole content. Wiping
+/// would take 2.5 million stores, but a login may cost at most 1% (1.2 million instructions) more than the hash alone.
 struct Memory(Vec<Block>);
 
 /// The result of verifying a password.
@@ -39,7 +39,7 @@ pub enum Verdict {
 
 impl Hasher {
     /// Allocates 19 MiB of memory and touches every page of it. Call this once, at the cold start, when Lambda gives a
-    /// function more processor time than during a request. The first login then does not have to wait for it.
+    /// function more processor time than during a request. The first login then does not have to wait for the memory.
     ///
     /// # Panics
     /// Never, because the parameters are constants, and a test uses them.
@@ -297,7 +297,7 @@ mod tests {
         for text in ["", "hunter22", "\0"] {
             assert_eq!(hasher.verify(&password(text), None).await, Ok(Verdict::Wrong));
         }
-        // Even the password of the dummy hash is wrong.
+        // Even a password that matches the dummy hash is wrong.
         let (x, Argon2id { salt, .. }) = (password("x"), parts(&hasher.dummy));
         let output = hasher.compute(&x, PARAMS, salt, OUTPUT_OCTETS).await.unwrap();
         let dummy = PasswordHash::new(PARAMS, salt, output).unwrap();

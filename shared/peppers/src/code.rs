@@ -1,4 +1,4 @@
-//! Codes that are handed out. Only their MACs are stored.
+//! Codes that are handed out, such as invitations. Only their MACs are stored.
 
 use std::fmt;
 
@@ -92,7 +92,7 @@ impl CodeTag {
     }
 }
 
-/// The text for the MAC. It contains the kind, so that a code of one kind is invalid for every other.
+/// The text that the MAC covers. It contains the kind, so that a code of one kind is invalid for every other.
 fn message(kind: CodeKind, code: &str) -> String {
     format!("{}\0{code}", kind.as_str())
 }

@@ -1,4 +1,4 @@
-//! The secret that the owner's proxy sends with every request.
+//! The edge secret, which the proxy in front of the API sends with every request.
 
 use std::fmt;
 

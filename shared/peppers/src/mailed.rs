@@ -1,9 +1,9 @@
 //! Emailed codes: a link token, and eight digits that are valid only together with an address.
 //!
 //! Neither is stored. Both are MACs over the id of the email, so the email can be created again with the same
-//! content. Without the pepper, the id in the tables reveals neither. A link token contains the ids of the pepper
-//! and the email, so a forged token is refused before anything is read. Eight digits can be guessed, so the table
-//! counts the attempts.
+//! content. Without the pepper, the id in the tables reveals neither. A link token also contains the ids of the pepper
+//! and the email, so its MAC can be checked, and a forged token refused, before anything is read. Eight digits can be
+//! guessed, so the table counts the attempts.
 
 use std::fmt;
 

@@ -42,7 +42,7 @@ impl NameTagger for Peppers {
     }
 }
 
-/// The MAC contains the kind of the name, so that a username and an address never have the same tag.
+/// The MAC covers the kind of the name, so that a username and an address never have the same tag.
 fn tag(key: &MacKey, name: UniqueName<'_>) -> String {
     let (kind, name) = match name {
         UniqueName::Username(name) => ("username", name),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-/// The time at the end of an invocation that is reserved for sending the response. The handler is dropped when it
-/// begins.
+/// The time at the end of an invocation that is reserved for sending the response. The handler is dropped when
+/// this time begins.
 const ANSWER_MARGIN: Duration = Duration::from_millis(500);
 
 /// The time before [`ANSWER_MARGIN`] in which a handler can still undo its work, for example by giving back the

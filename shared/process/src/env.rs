@@ -90,7 +90,7 @@ impl Reader<'_> {
     /// Records a fault in the variable `name`. The reason appears in logs, so it must not quote the value.
     pub fn fault(&self, name: &str, reason: impl fmt::Display) {
         let fault = format!("{name} {reason}");
-        // Two crates may read the same variable, but its fault must be reported once.
+        // Two crates may read the same variable, but its fault must be reported only once.
         let mut errors = self.errors.borrow_mut();
         if !errors.contains(&fault) {
             errors.push(fault);
@@ -125,7 +125,7 @@ macro_rules! settings_of_tuples {
         impl<$($name: Settings),*> Settings for ($($name,)*) {
             #[expect(non_snake_case, reason = "each variable has the name of its type")]
             fn read(reader: &Reader<'_>) -> Option<Self> {
-                // Read all members first: a `?` here would hide the faults of those that follow.
+                // Read all members first: a `?` here would hide the faults of the members that follow.
                 $(let $name = $name::read(reader);)*
                 Some(($($name?,)*))
             }

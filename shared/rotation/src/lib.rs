@@ -2,14 +2,14 @@
 //!
 //! A new signing key is `next`: public, but not signing yet. At the next rotation it becomes `active`, and the
 //! previously active key becomes `retired`. The private half of a retired key is removed, and its public half stays
-//! published until the last token that it may have signed has expired. So every verifier, however long it caches the
-//! set, knows a key before it sees a token signed with it.
+//! published until the last token that it may have signed has expired. So every verifier that caches the set for no
+//! longer than permitted knows a key before it sees a token signed with that key.
 //!
 //! [`Rotation`] performs the four steps of Secrets Manager. Every step can be repeated, so repeating the steps
 //! completes a rotation that was interrupted at any point. The label `AWSCURRENT` determines which key signs. A new
 //! version names the version that it replaces, and the label moves only from that version, so only one of two
-//! concurrent rotations can move it. The published set is derived from the version in use and from the previously
-//! published set. It is written only if no other rotation has written it since.
+//! concurrent rotations can move the label. The published set is derived from the version in use and from the
+//! previously published set. The new set is written only if no other rotation has written one in the meantime.
 
 mod peppers;
 mod published;
@@ -54,8 +54,8 @@ impl Settings for Config {
 }
 
 /// How long a key is published before it signs: the longest time for which a verifier may use a set from before
-/// the key was published. The function that serves the set may serve an old one for some time, and a client that
-/// fetches the old set at the last moment caches it.
+/// the key was published. The function that serves the set may serve an old one for some time (`cache`), and a client
+/// that fetches the old set at the last moment caches it for up to `max_age`.
 fn lead(max_age: keys::MaxAgeSeconds, cache: keys::CacheSeconds) -> SignedDuration {
     cache.longest() + max_age.duration()
 }
@@ -79,8 +79,8 @@ pub enum Step {
 pub enum Plan {
     /// The next key signs, if it has been published for long enough.
     Rotate,
-    /// The next key signs immediately. Verifiers that do not know it yet refuse the tokens that it
-    /// signs until they read the set again.
+    /// The next key signs immediately. Verifiers that do not know this key yet refuse its tokens until they read the
+    /// set again.
     RotateNow,
     /// This key is revoked: every token signed with it is refused.
     Revoke(String),
@@ -144,7 +144,7 @@ impl Rotation {
         Ok(!self.current().await?.keys.is_empty())
     }
 
-    /// Completes any interrupted rotation, and then performs all four steps of `plan`.
+    /// Completes any interrupted rotation, and then performs the four steps of a new one according to `plan`.
     ///
     /// # Errors
     /// When the rotation is impossible or too early.
@@ -215,9 +215,9 @@ impl Rotation {
             }
         }
         if !current.keys.is_empty() {
-            // The version in use may not be published: a process may have stopped right after putting it into
-            // use, or the table may have been lost or restored. Without publication, its next key would never
-            // be old enough to sign.
+            // The version in use might be unpublished: a process may have stopped right after putting it into use,
+            // or the table may have been lost or restored. While the version is unpublished, its next key can never
+            // become old enough to sign.
             self.settle(&current.id).await?;
         }
         let keys = self.planned(plan, &current, token).await?.replacing(&current.id);
@@ -270,7 +270,7 @@ impl Rotation {
     async fn set(&self, token: &str) -> Result<(), RotationError> {
         for _ in 0..TRIES {
             // Read the record before the labels: if another rotation continues after this read, it publishes its
-            // keys, and this publication fails.
+            // keys, and the publication below fails.
             let record = self.table.record().await?;
             let current = self.current().await?;
             if current.id == token {
@@ -329,7 +329,7 @@ impl Rotation {
         self.publish_current(token).await
     }
 
-    /// Publishes the keys of the version `token`, which is in use, and the time until which retired keys stay public.
+    /// Publishes the keys of the version `token`, which is in use, and records how long retired keys stay public.
     async fn publish_current(&self, token: &str) -> Result<(), RotationError> {
         for _ in 0..TRIES {
             let record = self.table.record().await?;

@@ -11,7 +11,7 @@ use process::{Clock, Reader, Settings, World};
 
 use crate::{Config, Secret, SecretError};
 
-/// How much longer a value is served while reads fail, in seconds.
+/// How long a value that is no longer fresh is still served while reads fail, in seconds.
 pub const STALE_SECONDS: i64 = 300;
 
 /// How long a value stays fresh after it is read, in seconds.

@@ -16,7 +16,7 @@ use crate::{SecretError, Version};
 const FIRST: &str = "first";
 
 /// A secret in a file. The file at `path` contains only the value in use. Its member `version` is the id of the
-/// version in use. The pending version is in a file next to it.
+/// version in use. The pending version is in a separate file in the same folder.
 #[derive(Clone, Debug)]
 pub(crate) struct FileSecret {
     path: PathBuf,

@@ -1,12 +1,12 @@
-//! Secrets outside the tables: in AWS Secrets Manager or, on a laptop, in files.
+//! Reads and rotates secrets, in AWS Secrets Manager or, on a laptop, in files.
 //!
 //! [`Secret`] reads the version in use. [`Versions`] creates the next one and puts it into use. Both work the same
-//! way in Secrets Manager and in files. An environment variable selects the place: its value is the ARN of a secret, or
-//! `file:` followed by a path.
+//! way in Secrets Manager and in files. An environment variable locates a secret: its value is an ARN, or `file:`
+//! followed by a path.
 //!
-//! Versions have the labels of Secrets Manager: `AWSCURRENT` marks the version in use, and `AWSPENDING` the one to be
-//! put into use next. Putting a version into use is conditional on the version that it replaces, so only one of two
-//! concurrent attempts succeeds.
+//! Versions carry the labels of Secrets Manager: `AWSCURRENT` marks the version in use, and `AWSPENDING` the one to be
+//! put into use next. A version is put into use only if the version that it is to replace is still in use, so only one
+//! of two concurrent attempts succeeds.
 
 mod cached;
 mod file;
@@ -170,8 +170,8 @@ impl Versions {
     /// Puts the version `id` into use instead of the version `replaced`.
     ///
     /// # Errors
-    /// [`SecretError::Moved`] when a version other than `replaced` is in use. Other errors when the secret cannot be
-    /// written.
+    /// [`SecretError::Moved`] when the version in use is neither `replaced` nor `id`. Other errors when the secret
+    /// cannot be written.
     pub async fn promote(&self, id: &str, replaced: &str) -> Result<(), SecretError> {
         match &self.0.0 {
             Backend::Manager(secret) => secret.promote(id, replaced).await,

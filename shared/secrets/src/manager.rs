@@ -116,7 +116,7 @@ impl ManagedSecret {
     }
 
     pub(crate) async fn promote(&self, id: &str, replaced: &str) -> Result<(), SecretError> {
-        // The first version of a secret is in use as soon as it is created, and replaces no other.
+        // The first version of a secret is in use as soon as it is created, so it need not be promoted.
         if self.labeled(Label::Current).await?.is_some_and(|current| current.id == id) {
             return Ok(());
         }
@@ -162,7 +162,7 @@ impl ManagedSecret {
             .await;
         match removed {
             Ok(_) => Ok(()),
-            // The version was deleted concurrently.
+            // The version no longer has the label.
             Err(error)
                 if error
                     .as_service_error()

@@ -42,7 +42,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Starts with the counter of this index, which no other test may use.
+    /// Uses the counter at this index, which no other test may use.
     fn new(counter: usize) -> Self {
         Self::with_cache(counter, CacheSeconds::default())
     }
@@ -204,7 +204,7 @@ async fn the_old_value_is_served_after_every_kind_of_failed_read() {
         fail();
         bench.wait(60 + STALE_SECONDS - 1);
         bench.assert_value("first").await;
-        // Now the value has expired, although the last attempt to read it was a second ago.
+        // The value has now expired, so it is read again at once, although the last attempt was only a second ago.
         bench.wait(1);
         let error = bench.get().await.unwrap_err();
         let expected = match way {

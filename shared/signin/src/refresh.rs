@@ -12,10 +12,11 @@ use crate::{Ready, SignInError};
 impl Ready<'_> {
     /// Exchanges the refresh token of a live session for new tokens.
     ///
-    /// `origin` is where the request comes from. If the token was reused, the event that reports the reuse contains it.
+    /// `origin` is where the request comes from. It is recorded only if the token was reused, in the event that reports
+    /// the reuse.
     ///
-    /// Everything that can fail is loaded before the session rotates: if it rotated and no answer followed, the
-    /// user would lose the session. Nothing is read or written for a token that this service did not issue.
+    /// Everything that can fail is loaded before the session rotates: if the session rotated and no response followed,
+    /// the user would lose it. Nothing is read or written for a token that this service did not issue.
     ///
     /// # Errors
     /// When the token or its session is invalid ([`SignInError::RefreshToken`] or [`SignInError::Refused`]), or when a

@@ -1,7 +1,7 @@
 //! The refresh rule: which token a client gets for the token that it presents.
 //!
 //! A session rotates at most once per grace period. Within one grace period after a rotation, an honest client
-//! may present either of two tokens: the current one or, if an answer was lost or a second tab was slower, the
+//! may present either of two tokens: the current one or, if a response was lost or a second tab was slower, the
 //! previous one. In both cases it gets the current token. If the previous token is presented later than that,
 //! two clients presumably share the session. One of them is a thief, and nothing shows which, so the session
 //! ends for both.
@@ -23,14 +23,13 @@ use jiff::{SignedDuration, Timestamp};
 pub struct Chain {
     /// The number of rotations.
     pub counter: u64,
-    /// The time of the last rotation. `None` before the first one, so that the first refresh after a login always
-    /// rotates.
+    /// The time of the last rotation. `None` before the first one, so the first refresh after a login always rotates.
     pub rotated_at: Option<Timestamp>,
     /// The time of the second-to-last rotation. `None` if there were fewer than two.
     pub rotated_before: Option<Timestamp>,
 }
 
-/// The decision on a presented counter.
+/// The decision on a presented token, given its counter: the number of rotations before the token was issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Judgement {
     /// The counter is current, and the last rotation was at least a grace period ago: the session rotates.

@@ -46,7 +46,7 @@ pub struct Counters(Table);
 /// The outcome of a reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// The attempt may be made. It counts towards the limit unless it is given back.
+    /// The attempt may be made. It counts toward the limit unless it is given back.
     Granted(Receipt),
     /// The attempt must wait this long.
     Refused(SignedDuration),
@@ -66,7 +66,7 @@ pub struct Receipt {
 enum Added {
     /// The attempt is reserved.
     Free { before: Option<Counter>, expires_at: i64 },
-    /// The attempt may not be free. Contains the counter, if there is one.
+    /// It is not certain that the attempt is free. Contains the counter, if there is one.
     Unsure(Option<Counter>),
 }
 

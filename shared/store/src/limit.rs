@@ -52,7 +52,8 @@ pub(crate) enum Decision {
     Wait(SignedDuration),
 }
 
-/// The maximum number of doublings. After this many, even a base of one second exceeds any configurable wait.
+/// The maximum number of doublings. After this many, even a first wait of one second has grown beyond any wait that can
+/// be configured.
 const MAX_DOUBLINGS: u32 = 30;
 
 impl Limit {
@@ -107,7 +108,7 @@ impl Limit {
         Counter { count, next_at, expires_at, last: mark.to_owned() }
     }
 
-    /// The count below which an attempt is free and causes no wait, so that incrementing the counter is enough.
+    /// The count below which an attempt is free and causes no wait, so incrementing the counter is enough.
     pub(crate) fn free_below(&self) -> u32 {
         match self.beyond {
             Beyond::Doubling { .. } => self.free.saturating_sub(1),

@@ -1,7 +1,7 @@
-//! The networks from which accounts have signed in.
+//! The known networks of accounts: those from which the owners have signed in.
 //!
-//! A network is known under an account's names, which are its username and its address. Names and networks are
-//! passed as tags, which are MACs and reveal neither.
+//! A known network is stored under the account's names, which are its username and its address, so that it can be
+//! looked up by the name that a login presents. Names and networks are passed as tags: MACs, which do not reveal them.
 
 use dynamo::Client;
 use futures_util::future::join_all;
@@ -56,7 +56,7 @@ impl KnownNetworks {
     /// # Errors
     /// When the table cannot be read.
     pub async fn any_known(&self, name: &str, now: Timestamp) -> Result<bool, StoreError> {
-        // Read more than one item, because some may have expired and not have been deleted yet.
+        // Read more than one item, because some may have expired without having been deleted yet.
         let mut pages = self.0.query(&KeyPrefix::known_networks(name)).page_size(PAGE).send();
         let Some(page) = pages.next().await else { return Ok(false) };
         let known = page?.items.unwrap_or_default().into_iter().map(item::parse::<Known>);
@@ -84,9 +84,9 @@ impl KnownNetworks {
 
     /// Records that a network is known under `names`, which are names of `account`. Returns whether it was recorded.
     ///
-    /// The write is conditional: the account must still have the epoch and the address that were read, and a
-    /// confirmed address must still be confirmed. So if the password is replaced during a login,
-    /// the login's network does not become known.
+    /// The write is conditional: the account must still have the epoch and the address that were read, and a confirmed
+    /// address must still be confirmed. So if the password is replaced during a login, the login's network does not
+    /// become known.
     ///
     /// # Errors
     /// When the table cannot be written.

@@ -61,7 +61,7 @@ pub enum NewEmail {
 /// When the address of a new account is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressClaim {
-    /// At registration, which fails if the address is taken.
+    /// At registration. The registration fails if the address is taken.
     AtOnce,
     /// When the owner of the address confirms it. Until then, nothing reveals whether the address is taken.
     OnceVerified,

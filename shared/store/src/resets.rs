@@ -50,8 +50,8 @@ impl Resets {
     /// Sets the password's hash to `new`, raises the account's epoch to end all of its sessions, uses up the
     /// code, and requests `notice`, if any.
     ///
-    /// This is one transaction, on the conditions that the code is valid and that `account`, including its
-    /// address, is still current. A notice that cannot be written does not prevent the reset.
+    /// This is one transaction. Nothing is written unless the code is valid and `account`, including its address, is
+    /// still current. A notice that cannot be written does not prevent the reset.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -93,9 +93,9 @@ impl Verifications {
     /// Claims, for the account, the address to which the code was sent. Marks the address as verified, releases
     /// the account's previous address, uses up the code, and requests `notice`, if any.
     ///
-    /// This is one transaction, on the conditions that the code is valid, that `account` is still current, that no
-    /// administrator has changed its address since the code was requested, that no other account has the address, and
-    /// that no recently deleted account had it. A notice that cannot be written does not prevent the claim.
+    /// This is one transaction. Nothing is written unless the code is valid, `account` is still current, no
+    /// administrator has changed its address since the code was requested, no other account has the new address, and
+    /// no recently deleted account had it. A notice that cannot be written does not prevent the claim.
     ///
     /// # Errors
     /// When the table cannot be written.

@@ -292,8 +292,8 @@ impl Rotations {
     }
 
     /// Ends a session whose token was reused, and requests the email that notifies its owner. If the session no longer
-    /// exists, there is nothing to end or to report. A thief's session ends even if the email or the event cannot be
-    /// written.
+    /// exists, there is nothing to end or to report. The session ends even if the email or the event cannot be written,
+    /// because a thief may be using it.
     async fn end_reused(&self, rotation: Rotation<'_>, now: Timestamp) -> Result<(), StoreError> {
         let Rotation { user, session, notice, occasion, .. } = rotation;
         let mail = Mail::Notice { user_id: user, notice: Notice::SessionReused, address: None };
@@ -379,7 +379,7 @@ impl Epochs {
         Self(Table::new(config, client))
     }
 
-    /// Raises the account's epoch, which invalidates all earlier sessions and tokens on checked routes and on refresh.
+    /// Raises the account's epoch. This ends all earlier sessions: checked routes and refreshes refuse their tokens.
     /// The sessions end even if the event cannot be recorded.
     ///
     /// # Errors

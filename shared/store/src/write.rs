@@ -29,7 +29,7 @@ impl<T> Written<T> {
         matches!(self, Self::Done(_))
     }
 
-    /// Converts a refused write to [`StoreError::Absent`], for a write on the condition that the account exists.
+    /// Converts a refused write to [`StoreError::Absent`], for a write whose condition is that the account exists.
     pub(crate) fn or_absent(self) -> Result<T, StoreError> {
         match self {
             Self::Done(done) => Ok(done),
@@ -62,7 +62,7 @@ impl Table {
         Update { table: self, key, condition: None, changes: Vec::new() }
     }
 
-    /// Begins a write to an account, which raises the account's revision.
+    /// Begins an update of an account. The update also raises the account's revision.
     pub(crate) fn update_account(&self, id: UserId) -> Update<'_> {
         self.update(Key::account(id)).add("revision", 1)
     }
@@ -90,7 +90,7 @@ impl Table {
         TransactWriteItem::builder().delete(delete).build()
     }
 
-    /// Builds the part of a transaction that checks a condition on an item without writing it.
+    /// Builds the part of a transaction that checks a condition on an item without writing the item.
     pub(crate) fn check(&self, key: Key, condition: Condition) -> TransactWriteItem {
         let written = Expressions::new(Some(condition), Vec::new());
         let check = types::ConditionCheck::builder()
@@ -171,7 +171,7 @@ impl Update<'_> {
         self.with(Change::Add(name, attribute_value(number)))
     }
 
-    /// Adds strings to a set of strings, which need not exist.
+    /// Adds strings to a set of strings. The set need not exist.
     pub(crate) fn add_to_set(self, name: &'static str, strings: impl Serialize) -> Self {
         self.with(Change::Add(name, attribute_value(StringSet(strings))))
     }

@@ -7,8 +7,9 @@
 //! counted as a /64 and, with ten times the limit, as a /48.
 //!
 //! Only the caller's failures count. The reservations are released after a success, and also if the server
-//! could not carry out the attempt. An attempt that one counter refuses counts on none. The counter of the name
-//! never refuses a network from which the account has signed in before, so strangers cannot lock its owner out.
+//! could not carry out the attempt. An attempt that any counter refuses counts on none. The counter of the name
+//! never refuses a network from which the owner of the account has signed in before, so strangers cannot lock the
+//! owner out.
 
 mod limits;
 mod notices;
@@ -108,7 +109,8 @@ pub enum Familiarity {
     New,
 }
 
-/// A counted request. The request counts unless the reservation is withdrawn, even if the reservation is dropped.
+/// A counted request. The request counts unless the reservation is withdrawn. Dropping the reservation does not
+/// withdraw it.
 #[derive(Debug)]
 pub struct Reservation<'a> {
     throttle: &'a Throttle,
@@ -406,13 +408,14 @@ impl Throttle {
     ///
     /// Failed attempts from this network at the account's names are forgotten, so that the owner can sign in with
     /// the new password without waiting. All known networks are forgotten, and then `network` becomes known, even
-    /// under an address that was not confirmed, because only its owner could read the email.
+    /// under an address that was not confirmed, because only the owner of the address could read the email.
     ///
     /// `account` is the account as it was before the reset. If its password or address has been replaced since
     /// the reset, the network does not become known.
     ///
     /// # Errors
-    /// When the peppers or the table cannot be reached. If one item cannot be forgotten, the others still are.
+    /// When the peppers or the table cannot be reached. A failure to forget one item does not prevent the others from
+    /// being forgotten.
     pub async fn recovered(
         &self,
         account: &Account,
@@ -438,15 +441,15 @@ impl Throttle {
         Ok(recovered?)
     }
 
-    /// Forgets the networks that are known under these names.
+    /// Forgets the known networks that are stored under these names.
     async fn forget(&self, names: impl Iterator<Item = &str>) -> Result<(), StoreError> {
         let forgotten = names.map(|name| self.networks.forget(name));
         join_all(forgotten).await.into_iter().collect()
     }
 
-    /// Forgets the networks that are known under these addresses, after an account's address or its confirmation has
-    /// changed. Otherwise a later owner of the address would inherit them as known networks. A failure is only logged,
-    /// because the change has already been made.
+    /// Forgets the known networks that are stored under these addresses. Must be called after an account's address or
+    /// its confirmation has changed, or a later owner of the address would inherit the known networks. A failure is
+    /// only logged, because the change has already been made.
     pub async fn addresses_changed(&self, addresses: impl IntoIterator<Item = &CanonicalName>) {
         let forgotten = async {
             let key = self.key(self.clock.now()).await?;
@@ -461,7 +464,7 @@ impl Throttle {
     }
 }
 
-/// The tags of the names under which an account's networks are known.
+/// The tags of an account's names, under which its known networks are stored.
 struct Names {
     username: String,
     email: Option<String>,
@@ -480,8 +483,8 @@ impl Names {
     }
 }
 
-/// The tags under which an account's networks may be known ([`KnownNetworks`]): one for each combination of a name and
-/// a pepper.
+/// The tags under which an account's known networks may be stored ([`KnownNetworks`]): one for each combination of a
+/// name and a pepper.
 #[must_use]
 pub fn known_under(peppers: &Peppers, account: &Account) -> Vec<String> {
     let keys = peppers.ids().filter_map(|id| peppers.by_id(id, Purpose::Throttle));

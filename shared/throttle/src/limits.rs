@@ -1,4 +1,4 @@
-//! The limits, configurable and fixed.
+//! The configurable and the fixed limits.
 
 use jiff::SignedDuration;
 use process::{Reader, Settings};

@@ -50,7 +50,7 @@ impl fmt::Debug for NoticeBudget {
 
 /// A reserved notice. It counts unless it is given back.
 #[derive(Debug)]
-#[must_use = "give back a notice that is not sent, or it counts towards the budget"]
+#[must_use = "give back a notice that is not sent, or it counts toward the budget"]
 pub struct NoticeReceipt<'a> {
     budget: &'a NoticeBudget,
     receipts: Vec<Receipt>,
@@ -68,7 +68,7 @@ impl NoticeBudget {
         Self { counters, peppers, clock, random }
     }
 
-    /// Reserves a notice to `address`. `None` if the address has already received all its notices for the day.
+    /// Reserves a notice to `address`. `None` if a limit on the notices to the address has been reached.
     ///
     /// # Errors
     /// When the counters cannot be reached. In that case the notice is not counted.

@@ -11,8 +11,8 @@ const CAPACITY: usize = 1_024;
 
 /// Remembers the counters that have refused an attempt, each until its wait is over.
 ///
-/// Each instance of a function remembers its own refusals. They only determine which counters an attempt reserves first,
-/// so they may be incomplete, or outdated after a counter has been cleared.
+/// Each instance of a function remembers its own refusals. They only determine on which counters an attempt is reserved
+/// first, so they may be incomplete, or outdated after a counter has been cleared.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(Mutex<HashMap<CounterKey, Timestamp>>);
 

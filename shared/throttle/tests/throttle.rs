@@ -592,7 +592,7 @@ async fn all_networks_of_a_name_are_forgotten() {
 }
 
 #[tokio::test]
-async fn all_other_networks_are_forgotten_even_if_one_cannot_be() {
+async fn all_other_networks_are_forgotten_even_if_one_cannot_be_forgotten() {
     let bench = Bench::start().await;
     let networks = KnownNetworks::new(&bench.stack.users(), bench.stack.client());
     let until = bench.clock.now() + SignedDuration::from_hours(24);

@@ -89,7 +89,7 @@ pub type Has<R> = web::ByToken<TokenGuard, R>;
 /// Access for any holder of a valid access token.
 pub type SignedIn = Has<identity::Anyone>;
 
-/// A verifier of access tokens with the public key set from the `KeysTable`.
+/// Verifies access tokens with the public key set in the `KeysTable`.
 #[derive(Clone)]
 pub struct TokenGuard {
     verifier: Arc<Verifier<TableKeys>>,

@@ -57,8 +57,8 @@ fn parse(body: &[u8]) -> Result<Value, Problem> {
     })
 }
 
-/// Whether the body is encoded in UTF-16 or UTF-32. JSON starts with ASCII characters, so these encodings have NUL
-/// bytes among the first four (RFC 4627 §3), unless they start with a byte order mark.
+/// Whether the body is encoded in UTF-16 or UTF-32. JSON starts with ASCII characters, so a body in these encodings has
+/// NUL bytes among its first four (RFC 4627 §3), unless it starts with a byte order mark.
 fn is_utf_16_or_32(body: &[u8]) -> bool {
     let start = &body[..body.len().min(4)];
     start.contains(&0) || start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff")

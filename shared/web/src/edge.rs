@@ -2,8 +2,8 @@
 //!
 //! Behind an edge, the gateway sees the edge's address instead of the client's, so the edge reports the client's
 //! address in a header. Requests without the edge secret are refused: otherwise clients could bypass the edge and
-//! claim any address. Functions get only the secret's digest: the secret is derived from the peppers, and a route
-//! that checks only the access token must not read those.
+//! claim any address. Functions get only the secret's digest: the secret is derived from the peppers, which a route
+//! that checks only the access token must not read.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -29,7 +29,7 @@ pub enum Edge {
     /// Clients connect to the gateway directly, so the address that the gateway sees determines the network.
     #[default]
     Absent,
-    /// Requests without an edge secret are refused. The address that the edge reports determines the network.
+    /// Requests without the edge secret are refused. The address that the edge reports determines the network.
     Trusted(SecretDigests),
 }
 

@@ -32,9 +32,9 @@ impl Input for NoBody {
 
 /// The parameters of the query string, bound to the fields of `T`.
 ///
-/// A `Vec` field takes every value of a repeated parameter, and other fields refuse repetition. An `Option` field or
-/// one with `#[serde(default)]` may be missing. Parameters that `T` does not declare are ignored. If a parameter is
-/// missing or has the wrong type, the answer is a 400 that names it.
+/// A `Vec` field takes every value of a repeated parameter; any other field refuses a repeated parameter. The parameter
+/// of an `Option` field, or of a field with `#[serde(default)]`, may be missing. Parameters that `T` does not declare
+/// are ignored. If a parameter is missing or has the wrong type, the answer is a 400 that names it.
 #[derive(Clone, Debug)]
 pub struct Query<T>(pub T);
 
@@ -82,7 +82,8 @@ impl<T: DeserializeOwned + Send> Input for Headers<T> {
             if name == AUTHORIZATION || name == EDGE_SECRET_HEADER {
                 continue;
             }
-            // A value that is not UTF-8 is dropped. The header then has the wrong type.
+            // A value that is not UTF-8 is dropped. A header without any value has the wrong type for every field
+            // except a `Vec`.
             let values = values.entry(name.as_str().to_owned()).or_default();
             if let Ok(value) = str::from_utf8(value.as_bytes()) {
                 values.push(value.to_owned());

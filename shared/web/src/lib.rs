@@ -106,7 +106,7 @@
 //! }
 //! ```
 //!
-//! A gate cannot use another verifier:
+//! A gate cannot use a verifier of another type:
 //!
 //! ```compile_fail,E0053
 //! # use auth::{KeySource, Verifier};

@@ -1,6 +1,6 @@
 //! Parses media types (RFC 9110 §8.3.1).
 
-/// Whether a `Content-Type` value is `application/json` without a `charset` other than UTF-8.
+/// Whether a `Content-Type` value is `application/json`, with the charset UTF-8 or with none.
 ///
 /// Other parameters have no meaning for this type. They are ignored, but must be well-formed.
 pub(crate) fn is_json_in_utf8(value: &[u8]) -> bool {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::shape::{MemberError, MemberErrors};
 
-/// How many seconds a client should wait if a dependency does not answer.
+/// How many seconds a client should wait before it retries if a dependency does not answer.
 const UNAVAILABLE_SECONDS: u64 = 2;
 
 /// The maximum length of a value's name in an answer, in characters. Longer names are truncated.
@@ -46,7 +46,7 @@ pub struct FieldError {
 /// | 401 | `invalid_credentials` | the name or password at login is wrong |
 /// | 403 | `forbidden` | the request did not come through the trusted edge |
 /// | 403 | `wrong_password` | the current password of a signed-in user is wrong |
-/// | 403 | `insufficient_role` | the caller lacks a role |
+/// | 403 | `insufficient_role` | the caller lacks the required role |
 /// | 403 | `registration_closed`, `invalid_invite` | registration is closed, or requires a valid invitation |
 /// | 404 | `not_found` | the resource does not exist, or the caller must not learn that it exists |
 /// | 409 | `already_exists` | a username or address is taken |
@@ -121,7 +121,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// Phrases for the part and for one of its values, and the noun for a value.
+    /// A phrase for the part, a phrase for one of its values, and the noun for a value.
     const fn words(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Body => ("The body", "A member of the body", "member"),
@@ -265,7 +265,7 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "wrong_password", "Forbidden", detail)
     }
 
-    /// The caller lacks a role (403).
+    /// The caller lacks the required role (403).
     #[must_use]
     pub fn insufficient_role() -> Self {
         let detail = "Your account does not have the role that this route requires.";
@@ -427,8 +427,8 @@ impl<E: Fault + Send + Sync + 'static> From<E> for Problem {
 }
 
 impl Problem {
-    /// The kind determines the status. The code determines the texts and the challenge; an unknown code gets those
-    /// of the kind.
+    /// Creates the problem for a fault. The kind determines the status. The code determines the texts and the
+    /// challenge; if the code is unknown, the kind determines them.
     fn of(fault: &dyn Fault) -> Self {
         let code = fault.code();
         match (fault.kind(), code) {

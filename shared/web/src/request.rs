@@ -31,8 +31,8 @@ impl fmt::Debug for Request {
 }
 
 impl Request {
-    /// Creates a request from `event`, and checks that it came through `edge`. A request that bypassed the edge is
-    /// only logged and refused.
+    /// Creates a request from `event`, and checks that it came through `edge`. The request is returned even if
+    /// the check fails, because a refused request is also logged.
     pub(crate) fn new(
         event: Event,
         edge: &Edge,
@@ -52,8 +52,8 @@ impl Request {
         &self.event.request_context.http.method
     }
 
-    /// The endpoint that the request is for: the one that the gateway's route key names or, without a gateway, the one
-    /// that matches the method and the path. `None` if the route does not serve the request.
+    /// The endpoint that the request is for. The gateway's route key names it; without a gateway, the method and the
+    /// path determine it. `None` if the route does not serve the request.
     #[must_use]
     pub fn endpoint(&self) -> Option<&'static Endpoint> {
         let key = self.event.route_key.as_deref().unwrap_or_default();

@@ -61,7 +61,7 @@ impl IfMatch {
         }
     }
 
-    /// Refuses a request that expects other revisions. A request without the header is not refused.
+    /// Refuses a request that does not expect the revision `current`. A request without the header is not refused.
     ///
     /// # Errors
     /// When the header does not match. The status is 412.
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_missing_header_is_refused_where_it_is_required() {
+    fn if_match_is_required_but_may_have_any_value() {
         assert_eq!(status(header(&[]).required().map(drop)), 428);
         for line in ["*", "\"1\"", "x", ""] {
             assert_eq!(status(header(&[line]).required().map(drop)), 200, "{line}");

@@ -33,7 +33,8 @@ pub trait Route: Sized + Send + Sync + 'static {
     /// The successful answer.
     type Output: Output;
 
-    /// Creates the route when the function starts. After the start, an error fails only the current request.
+    /// Creates the route when the function starts. An error prevents the start; later errors fail only the current
+    /// request.
     fn open(
         settings: Self::Settings,
         gate: &<Self::Access as Access>::Gate,

@@ -69,8 +69,9 @@ impl Bindable for Texts {
 /// Binds `values` to `T`. Values that `T` does not declare are ignored.
 ///
 /// # Errors
-/// When values are missing or have the wrong type: the first [`MAX_ERRORS`] of them, by name. The names are declared by
-/// `T`, or come from the request if `T` is a map. An error inside a value is reported as an error of that value.
+/// When values are missing or have the wrong type. The error names the first [`MAX_ERRORS`] of them. The names are
+/// declared by `T`, or come from the request if `T` is a map. An error inside a value is reported as an error of that
+/// value.
 pub(crate) fn bind<T: DeserializeOwned, V: Bindable>(
     mut values: BTreeMap<String, V>,
 ) -> Result<T, MemberErrors> {
@@ -118,7 +119,7 @@ impl<'de, V: Bindable> IntoDeserializer<'de, BindError> for Member<'de, V> {
     }
 }
 
-/// Forwards each method to the value's deserializer. The method determines the type that a text is parsed as.
+/// Forwards each method to the value's deserializer. The method determines the type into which a text is parsed.
 macro_rules! forward_to_value {
     ($($method:ident)*) => {$(
         fn $method<W: Visitor<'de>>(self, visitor: W) -> Result<W::Value, BindError> {

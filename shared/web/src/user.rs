@@ -43,7 +43,7 @@ impl From<Account> for UserBody {
         Self {
             id: account.id,
             username: account.username,
-            // An address that has not been confirmed yet is also shown, with `email_verified` false.
+            // An address given at registration is shown before it is verified, with `email_verified` false.
             email: account.email.or(account.pending_email),
             email_verified: account.email_standing == EmailStanding::Verified,
             roles: account.roles,

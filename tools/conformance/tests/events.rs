@@ -104,7 +104,7 @@ fn schemas_refuse_other_members_and_values() {
     }
 }
 
-/// Addresses a request from an event file to the account `user`, and removes its precondition.
+/// Changes a request from an event file: it then concerns the account `user`, and has no precondition.
 fn about(mut event_json: Value, user: &str) -> Value {
     let path = event_json["rawPath"].as_str().unwrap().to_owned();
     let pattern = event_json["pathParameters"]["id"].as_str().unwrap().to_owned();
@@ -241,7 +241,7 @@ async fn every_event_happens_and_conforms_to_its_schema() {
             is(bench.send::<AdminUserRoute>(about("admin-user-delete")).await, 200);
         }
     }
-    // The event of the first rotation is in the keys' table.
+    // The event of the first key rotation is in the keys table.
     let scan = bench.stack.client().scan().table_name("KeysTable").send().await.unwrap();
     for item in scan.items() {
         if let Some(event) = item.get("event") {

@@ -229,7 +229,7 @@ fn only_listed_crates_name_the_parts_of_a_gate() {
         .filter(|path| names_one(sources(&path.join("src"))))
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    // `signin` reads the global epoch from the key source.
+    // `signin` is in this list because it reads the global epoch from the key source.
     let expected = ["account-guard", "auth", "keys", "signin", "store", "token-guard", "web"]
         .map(str::to_owned);
     assert_eq!(naming, BTreeSet::from(expected));
@@ -268,10 +268,10 @@ fn linked(package: &str) -> BTreeSet<String> {
     lines.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
-/// If tests enabled additional features of a crate, cargo would build it and all its dependents twice: for tests and
-/// for the dev server.
+/// If tests enabled additional features of a crate, cargo would build that crate and all its dependents twice: once for
+/// tests and once for the dev server.
 #[test]
-fn features_are_the_same_with_tests_and_without() {
+fn features_are_the_same_with_and_without_tests() {
     let features = |edges| tree(&["--workspace", "--format", "{p} {f}", "--edges", edges]);
     let (without, with) = (features("normal,build"), features("normal,build,dev"));
     let differing: Vec<_> = without.difference(&with).collect();
@@ -279,7 +279,7 @@ fn features_are_the_same_with_tests_and_without() {
 }
 
 /// `cargo xtask` must print its first line within seconds on a fresh clone. Cargo builds the package `xtask` alone, so
-/// a dependency could later be built again, with the features that the other packages need.
+/// it might later build a dependency of `xtask` again, with the features that the other packages need.
 #[test]
 fn cargo_xtask_depends_on_the_standard_library_alone() {
     let crates = tree(&["--package", "xtask", "--edges", "normal,build"]);
@@ -323,7 +323,8 @@ fn no_test_in_a_function_is_switched_off() {
 }
 
 /// If two functions used a crate with different features, `sam build`, which builds functions one by one, would compile
-/// the crate twice. Functions that link no AWS SDK are exempt, because they are a fifth of the size of the others.
+/// the crate twice. Functions that link no AWS SDK are exempt: they are a fifth of the size of the others, so little is
+/// compiled twice.
 #[test]
 fn functions_share_the_features_of_their_crates() {
     let mut known = BTreeMap::new();

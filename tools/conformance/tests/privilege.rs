@@ -41,7 +41,7 @@ const PEPPER_READERS: [&str; 17] = [
     "StepUpFunction",
 ];
 
-/// The functions that only read.
+/// The functions that change no data.
 const READERS: [&str; 12] = [
     "AccountEventsFunction",
     "AdminFunction",
@@ -213,8 +213,8 @@ async fn only_one_reader_can_read_password_hashes() {
     let permitted = who_may(tools, roles, &[("dynamodb:GetItem", "UsersTable", hash)]).remove(0);
     assert!(permitted.contains("LoginFunction"));
     let readers: Vec<_> = READERS.into_iter().filter(|it| permitted.contains(it)).collect();
-    // `AdminUsersFunction` finds accounts by the claims to their usernames. A policy cannot distinguish a claim from
-    // the hash, because both have the same partition key.
+    // `AdminUsersFunction` finds an account by the item that claims its username. A policy cannot distinguish this item
+    // from the hash, because both have the same partition key.
     assert_eq!(readers, ["AdminUsersFunction"]);
 }
 

@@ -61,7 +61,8 @@ async fn the_global_epoch_ends_sessions_that_a_backup_revives() {
     stack.keys_table().raise_epoch(epoch).await.unwrap();
     assert_eq!(refresh(&stack, &token).await, 401);
 
-    // Only a session that begins at or after the epoch is valid. The command prints this time.
+    // Only a session that begins at or after the epoch is valid. The command prints the time of the
+    // epoch.
     while SystemClock.now().as_second() < epoch.second() {
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! All tools together, as `cargo xtask` runs them.
+//! Tests all tools together, as `cargo xtask` runs them.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -123,7 +123,8 @@ fn quantile(times: &[Duration], n: usize, of: usize) -> Duration {
 }
 
 /// The two-sided p-value of the Mann-Whitney test: how likely two samples from the same distribution are to differ by
-/// at least this much. Uses the normal approximation, which is good for samples of more than twenty values.
+/// at least this much. Uses the normal approximation, which is accurate for samples of more than twenty
+/// values.
 fn mann_whitney(left: &[Duration], right: &[Duration]) -> f64 {
     let count = |times: &[Duration]| u32::try_from(times.len()).map_or(f64::MAX, f64::from);
     let wins: f64 = left

@@ -33,7 +33,7 @@ const KEYWORDS: &str = "abstract as async await become box break const continue 
 /// Rust's standard crates, whose names no package can have.
 const STANDARD_CRATES: [&str; 5] = ["alloc", "core", "proc-macro", "std", "test"];
 
-/// The file that lists the public routes, in which a reviewer sees each new one.
+/// The file that lists the public routes, so that a reviewer sees each new one.
 const PUBLIC_ROUTES: &str = "tools/conformance/tests/journeys/access.rs";
 
 /// The route to write.

@@ -118,8 +118,8 @@ pub(crate) fn edit_matrix(
     Ok(format!("{head}---\n{}\n", serde_json::to_string_pretty(&rows)?))
 }
 
-/// Returns the row of a route that requires `role`, or no role if that is `None`. `anonymous` is its answer to a caller
-/// without a token, and `answer` its answer to an admitted caller.
+/// Returns the row of a route that requires `role`, or that requires no role if `role` is `None`. `anonymous` is the
+/// route's answer to a caller without a token, and `answer` is its answer to an admitted caller.
 pub(crate) fn row(anonymous: &str, role: Option<Role>, answer: &str) -> String {
     let column = |caller: Role| {
         let admitted = role.is_none_or(|role| Roles::from_iter([caller]).contains(role));

@@ -13,7 +13,7 @@ use anyhow::Context;
 /// When a file or folder cannot be read.
 pub fn unused(root: &Path, used: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let used = fs::read_to_string(used).context("cannot read the list of used snapshots")?;
-    // insta writes paths as the compiler saw them, so one file may have several spellings.
+    // insta writes paths as the compiler saw them, so the path of a file may have several spellings.
     let used: BTreeSet<_> = used.lines().filter_map(|path| fs::canonicalize(path).ok()).collect();
     let mut unused = Vec::new();
     let mut folders = vec![root.to_owned()];

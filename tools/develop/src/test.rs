@@ -94,7 +94,7 @@ pub async fn run(project: &Project, options: TestOptions) -> anyhow::Result<bool
             path.display()
         ));
     }
-    // The deployment takes longest and uses one processor most of the time; the tests use the other.
+    // The deployment takes longest, but mostly uses only one processor, so run the tests concurrently.
     let (tested, deployed) = tokio::join!(
         async { carry_out(project, tests, &mut std::io::stdout()).await },
         carry_out(project, deployment, &mut log),
@@ -237,7 +237,7 @@ struct Plan {
 async fn plan_for(project: &Project, options: TestOptions) -> anyhow::Result<Plan> {
     // Install the tools first, because the tests use them too.
     let dev = tools(project, options, ToolSet::Dev).await;
-    // Tests also need `cargo-lambda`, which is in the same environment.
+    // Tests also need `cargo-lambda`, which belongs to `ToolSet::Dev`.
     let test = dev.and(tools(project, options, ToolSet::Test).await);
     let checkov = tools(project, options, ToolSet::Checkov).await;
     let used = project.tools().join("snapshots-used");

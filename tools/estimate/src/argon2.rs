@@ -83,7 +83,7 @@ pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
 enum Fit {
     Fits,
     TooSlow,
-    /// The function has less than twice the memory that argon2 needs. The other half is for everything else.
+    /// Argon2 needs more than half of the function's memory. The other half is for everything else.
     TooLarge,
 }
 
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn less_memory_takes_longer_and_a_second_processor_does_not_help() {
+    fn hashing_takes_longer_with_less_memory_and_a_second_processor_does_not_help() {
         let here = Duration::from_millis(20);
         assert_eq!(on_lambda(here, 1_769), here);
         assert_eq!(on_lambda(here, 3_538), here);

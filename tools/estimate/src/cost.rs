@@ -15,7 +15,7 @@ pub(crate) const MONTH_SECONDS: f64 = 30.0 * 86_400.0;
 pub(crate) const ACCOUNT_KB: f64 = 10.0;
 
 /// How long an instance caches a secret, in seconds. This copies `secrets::CacheSeconds::MAX`, because the crate
-/// `secrets` links the Secrets Manager client. A test compares the two.
+/// `secrets` would link the Secrets Manager client into this tool. A test compares the two.
 const SECRETS_CACHE_SECONDS: i32 = 60;
 
 #[derive(Debug, Deserialize)]
@@ -150,10 +150,10 @@ impl Operations {
                 reads: 0.0,
                 writes: 17.0,
             },
-            // Reads the name, password, account and sessions, the known network once under the presented name and once
-            // under each of the account's two names, and the account again. Increments three counters and releases them
-            // with four writes. Writes the session and the event in one transaction, and then the time of the login to
-            // the account.
+            // Reads the name, password, account and sessions; then whether the network is known, once for the presented
+            // name and once for each of the account's two names; and then the account again. Increments three counters
+            // and releases them with four writes. Writes the session and the event in one transaction. Then records the
+            // time of the login in the account.
             login: Operation {
                 name: "login",
                 memory_mb: memory("login")?,
@@ -188,8 +188,8 @@ impl Operations {
                 reads: 0.0,
                 writes: 0.0,
             },
-            // Reads the email from the outbox, the owner of the address, and the account. Writes the email to the
-            // outbox and later deletes it. Stores the code, its pointer and its digits in one transaction, which also
+            // Writes an item to the outbox and later deletes it. Reads this item, the owner of the address, and the
+            // account. Stores the code, its pointer and its digits in one transaction, which also
             // checks the account.
             mail: Operation {
                 name: "email",

@@ -22,7 +22,7 @@ const ITEM_WRITES: f64 = 1_000.0;
 const ITEM_READS: f64 = 3_000.0;
 
 /// How long an instance caches the key set, in seconds. This copies `keys::FRESH_SECONDS`, because the crate `keys`
-/// links the DynamoDB client. A test compares the two.
+/// would link the DynamoDB client into this tool. A test compares the two.
 const KEYS_CACHE_SECONDS: i32 = 300;
 
 /// The maximum number of instances that Lambda adds to one function in ten seconds (AWS Lambda Developer Guide, "Lambda
@@ -58,7 +58,7 @@ pub struct ScaleOptions {
     pub seed: u64,
 }
 
-/// A kind of item, and how often a request touches it.
+/// A kind of item, and how often each kind of request reads and writes it.
 struct Kind {
     name: &'static str,
     per: Per,

@@ -43,7 +43,7 @@ impl FromStr for Storage {
     }
 }
 
-/// A running database. Dropping it stops it.
+/// A running database, which stops when it is dropped.
 pub struct LocalDatabase {
     address: SocketAddr,
     database: Database,
@@ -124,7 +124,8 @@ impl LocalDatabase {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DatabaseError::Listen)?;
         let address = listener.local_addr().map_err(DatabaseError::Listen)?;
-        // The emulator accepts requests from web pages of any origin, so a guard in front of it refuses them.
+        // The emulator would accept requests from web pages of any origin, so a guard in front of it refuses such
+        // requests.
         let hidden = loopback::hidden().await.map_err(DatabaseError::Listen)?;
         let emulator = hidden.local_addr().map_err(DatabaseError::Listen)?;
         let servers = [
@@ -221,7 +222,7 @@ fn is_damage(problem: &str) -> bool {
 /// Refuses another program's file before anything is written next to it.
 fn check_header(path: &Path) -> Result<(), DatabaseError> {
     let mut header = Vec::new();
-    // An unreadable file is reported when it is opened.
+    // A file that cannot be read is reported later, when the emulator opens it.
     let read =
         File::open(path).and_then(|file| file.take(HEADER.len() as u64).read_to_end(&mut header));
     if read.is_ok() && !header.is_empty() && header != HEADER {
@@ -245,7 +246,8 @@ fn create_private(path: &Path) -> Result<(), DatabaseError> {
     }
 }
 
-/// Locks the database for this process alone, because the emulator keeps part of its state in memory.
+/// Locks the database for this process alone: the emulator keeps part of its state in memory, where another process
+/// would not see it.
 fn lock(path: &Path) -> Result<File, DatabaseError> {
     let name = path.display().to_string();
     let mut lock_file = path.as_os_str().to_owned();
@@ -448,7 +450,8 @@ mod tests {
         }
     }
 
-    /// A request that announces its length is refused immediately. Any other is refused when it exceeds the limit.
+    /// A request that announces a length above the limit is refused immediately. A request without a length is refused
+    /// once it exceeds the limit.
     #[tokio::test]
     async fn a_request_that_is_too_large_is_refused_before_it_is_read() {
         let database = LocalDatabase::start(&Storage::Memory, &[table("pk")]).await.unwrap();

@@ -276,7 +276,7 @@ impl HeldPort {
 }
 
 /// Asks the binary of every function with routes for its description. All binaries run concurrently, because the first
-/// start of a binary reads it from the disk.
+/// start of a binary is slow: its file is read from the disk.
 async fn describe(
     template: &Template,
     binaries: &BTreeMap<String, PathBuf>,
@@ -326,8 +326,7 @@ fn environment(
             }
         }
     }
-    // Do not ask for `STACK_NAME`: it turns on the metrics that CloudWatch extracts from the log, but a person reads
-    // the local log.
+    // Do not ask for `STACK_NAME`: with it, functions log metrics for CloudWatch, which would clutter the local log.
     unknown.remove("STACK_NAME");
     environment.extend(database::environment(endpoint));
     environment.insert("ISSUER".to_owned(), issuer.to_owned());

@@ -96,7 +96,7 @@ impl StackSecrets {
     }
 }
 
-/// The variable that contains the digests of the edge secrets. Functions recognize requests from the edge by them.
+/// The variable that contains the digests of the edge secrets, by which functions recognize requests from the edge.
 pub const EDGE_DIGESTS: &str = "EDGE_SECRET_SHA256";
 
 impl LocalSecrets {
@@ -177,7 +177,7 @@ impl LocalSecrets {
     }
 }
 
-/// Writes a file atomically, with mode 0600 from its first byte.
+/// Writes a file atomically. Its mode is 0600 before it contains any data.
 ///
 /// # Errors
 /// When it cannot be written.

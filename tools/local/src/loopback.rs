@@ -36,8 +36,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait after a failed attempt to accept a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The maximum size of a request that [`guard`] forwards, in bytes. Lambda's quota of 6 MB is enough, because no
-/// function receives a larger request itself.
+/// The maximum size in bytes of a request that [`guard`] forwards. It is Lambda's quota for the event of a function, so
+/// a function that forwards all the data of one request stays within it.
 pub(crate) const MAX_GUARDED_BYTES: usize = 6_000_000;
 
 /// The names of the loopback interface.
@@ -65,7 +65,7 @@ pub(crate) fn check(parts: &Parts, port: u16) -> Result<(), Foreign> {
     check_page(&parts.headers, port)
 }
 
-/// Refuses a request whose host is not this port of the loopback interface.
+/// Refuses a request whose host does not name this port of the loopback interface.
 fn check_host(parts: &Parts, port: u16) -> Result<(), Foreign> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Foreign) };
@@ -184,9 +184,9 @@ pub(crate) async fn hidden() -> io::Result<TcpListener> {
     }
 }
 
-/// Forwards requests to `server` and refuses foreign ones, until this future is dropped.
+/// Forwards requests to `server`, except foreign ones, until this future is dropped.
 pub(crate) async fn guard(listener: TcpListener, port: u16, server: SocketAddr) {
-    /// Room for the headers of the AWS SDK.
+    /// Enough for the headers that the AWS SDK sends.
     const BUFFER: usize = 64 * 1024;
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     serve(listener, BUFFER, move |request, _| {
@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    /// Without the wait, the server would use a whole processor until a file descriptor is free.
+    /// Without the wait, the server would keep a processor core busy until a file descriptor is free.
     #[tokio::test]
     async fn a_server_without_file_descriptors_waits_between_attempts_and_reports_once() {
         const EMFILE: i32 = 24;
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clients_that_disconnect_do_not_delay_the_next() {
+    async fn clients_that_disconnect_do_not_delay_the_next_client() {
         let mut failures = vec![io::ErrorKind::ConnectionAborted; 1_000];
         let next = || {
             let failure = failures.pop();
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_accepted_only_if_it_is_loopback_with_the_port_of_the_server() {
+    fn only_a_loopback_host_with_the_servers_port_is_accepted() {
         for (host, own) in [
             ("127.0.0.1:9000", true),
             ("localhost:9000", true),

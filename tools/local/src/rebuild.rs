@@ -27,7 +27,7 @@ const FILES: [&str; 3] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
 /// Folders that no build reads.
 const UNUSED: [&str; 3] = ["tests", "target", "node_modules"];
 
-/// The template. A running server reports a change to it, but does not apply it.
+/// The template. A running server reports that it has changed, but does not apply the change.
 const TEMPLATE: &str = "template.yaml";
 
 /// The modification time and the size of each source.
@@ -48,7 +48,7 @@ impl Sources {
         Self { seen: scan(&root), root }
     }
 
-    /// Waits until sources have changed and stopped changing.
+    /// Waits until sources have changed and two successive polls agree.
     pub async fn changed(&mut self) {
         loop {
             let mut now = self.scan_again().await;

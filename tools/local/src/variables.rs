@@ -1,6 +1,7 @@
 //! Checks `--env` against the environment variables that functions read.
 //!
-//! The names of these variables are collected from the sources, because a function names a variable where it reads it.
+//! There is no list of these variables: a function names a variable where it reads it. The names are therefore
+//! collected from the source code and the template.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -143,7 +144,7 @@ mod tests {
         [(name.to_owned(), "x".to_owned())]
     }
 
-    /// Skips abbreviated and composed names.
+    /// Skips names that the page abbreviates, such as `…_MAX_SECONDS`.
     #[test]
     fn every_documented_variable_is_known() {
         let page = Project::here().root().join("docs/configuration.md");
@@ -192,7 +193,7 @@ mod tests {
             ("THROTTLE_REGISTER", Some("THROTTLE_REGISTER_FREE")),
             ("ACCESS_TOKEN_SECS", Some("ACCESS_TOKEN_SECONDS")),
             ("COLOUR_OF_THE_SKY", None),
-            // Only tests read it.
+            // Only tests read this variable.
             ("SFTP_ENABLED", None),
         ] {
             let expected = VariableError::Unknown {

@@ -111,12 +111,12 @@ async fn gateway_with(origins: &[&str]) -> SocketAddr {
     address
 }
 
-/// Sends these bytes, and returns the answer once the gateway has closed the connection.
+/// Sends `bytes` from the address `ip`. Returns the response once the gateway has closed the connection.
 async fn send_from(ip: Ipv4Addr, address: SocketAddr, bytes: &[u8]) -> String {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((IpAddr::V4(ip), 0).into()).unwrap();
     let (mut read, mut write) = socket.connect(address).await.unwrap().into_split();
-    // `h` stands for the address of the gateway.
+    // In a `Host` header, `h` stands for the address of the gateway.
     let bytes = match str::from_utf8(bytes) {
         Ok(text) => text.replace("Host: h\r\n", &format!("Host: {address}\r\n")).into_bytes(),
         Err(_) => bytes.to_vec(),

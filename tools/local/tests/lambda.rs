@@ -392,7 +392,7 @@ async fn an_invocation_waits_for_a_binary_that_a_linker_is_replacing() {
     let binary = bench.folder.path().join("example");
     fs::remove_file(&binary).unwrap();
     let invoked = bench.invoke("1");
-    // The server looks for the binary now, before the build ends.
+    // Let the server look for the binary before the build ends.
     tokio::task::yield_now().await;
     bench.rebuild();
     let instance = bench.instance().await;

@@ -1,4 +1,4 @@
-//! Edits sources while functions run, in a project of two functions without dependencies.
+//! Edits sources while functions run. The project consists of two functions without dependencies.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Amazon Cognito: the CSV whose columns `get-csv-header` prints. Cognito exports no hashes.
+//! Amazon Cognito: CSV with the columns that `get-csv-header` prints. Cognito exports no hashes.
 
 use identity::{EmailStanding, Standing, UserId};
 

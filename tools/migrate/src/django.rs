@@ -27,7 +27,7 @@ pub(crate) fn user(line: &[u8]) -> Result<ForeignUser, Reason> {
         username: Some(fields.text("username")?.ok_or(Reason::Missing("username"))?),
         email: fields.text("email")?,
         email_standing: EmailStanding::Unverified,
-        // Django marks a user without a password by a hash that begins with `!`.
+        // For a user without a password, Django stores a hash that begins with `!`.
         hash: fields.text("password")?.filter(|hash| !hash.starts_with('!')),
         roles: RoleNames::OnlyMapped(roles),
         created_at: created_at.transpose()?,

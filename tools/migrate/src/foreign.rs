@@ -23,7 +23,7 @@ pub struct ForeignUser {
     pub id: OldId,
     /// The username. If there is none, the account's username is made from the address and the new id.
     pub username: Option<String>,
-    /// The address.
+    /// The email address.
     pub email: Option<String>,
     /// Whether the other system states that the owner has confirmed the address.
     pub email_standing: EmailStanding,
@@ -58,7 +58,7 @@ impl fmt::Display for OldId {
 /// The roles of a user in another system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoleNames {
-    /// All of these roles must have an equivalent, because the operator has stated where they are stored.
+    /// The operator has stated where roles are stored, so a role without an equivalent is an error.
     All(Vec<String>),
     /// Roles for which the operator has not stated an equivalent are ignored.
     OnlyMapped(Vec<String>),
@@ -94,9 +94,9 @@ impl SourceName {
 /// Whether to trust the addresses of another system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addresses {
-    /// An address is confirmed if the other system says so.
+    /// Treat an address as confirmed if the other system says so.
     AsStated,
-    /// Every address is confirmed.
+    /// Treat every address as confirmed.
     Confirmed,
 }
 
@@ -114,14 +114,14 @@ pub enum Unconfirmed {
 pub struct Conversion {
     /// The name of the other system. Users of different sources are different users, even if their ids are equal.
     pub source: SourceName,
-    /// The role that replaces each role of the other system. In [`RoleNames::All`], names of Latchkey's roles need no
-    /// entry.
+    /// The role that replaces each role of the other system. A role in [`RoleNames::All`] needs no entry if Latchkey
+    /// has a role with the same name.
     pub roles: BTreeMap<String, Role>,
     /// Whether to trust addresses.
     pub addresses: Addresses,
     /// What happens to addresses that are not confirmed.
     pub unconfirmed: Unconfirmed,
-    /// The time of the import. Users without a time of registration get this time.
+    /// The time of the import. It also becomes the time of registration of users who have none.
     pub now: Timestamp,
 }
 
@@ -180,7 +180,7 @@ impl Conversion {
     }
 
     /// A UUIDv7 whose random bits are a digest of the source and the old id. Without a time of registration, its time
-    /// is 1970, because the time of the import would differ when the import runs again.
+    /// is 1970, because the time of the import changes with every run.
     fn id(&self, user: &ForeignUser) -> UserId {
         let text = format!("latchkey import 1\0{}\0{}", self.source.0, user.id);
         let digest = digest(&SHA256, text.as_bytes());
@@ -217,8 +217,8 @@ impl Random for Digest {
     }
 }
 
-/// A username for a user who has none: the local part of the address, followed by the end of the id, because many
-/// addresses have the same local part.
+/// A username for a user who has none: the local part of the address, followed by the end of the id. The local part
+/// alone would not be unique.
 fn made_username(email: Option<&Email>, id: UserId) -> Result<Username, Reason> {
     let email = email.ok_or(Reason::Missing("username"))?;
     let end = hex::encode(&id.to_bytes()[12..]);

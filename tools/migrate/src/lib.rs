@@ -1,8 +1,8 @@
 //! The formats in which accounts move between systems.
 //!
-//! [`Record`] is Latchkey's own format: one account per line, with its password hash. The other formats are read only.
-//! Each of them yields [`ForeignUser`]s, which [`Conversion`] turns into records. Every reader streams its file, so
-//! memory does not grow with the number of accounts. An [`Entry`] that cannot be imported has a [`Reason`], which
+//! [`Record`] is Latchkey's own format: one account per line, with its password hash. The other formats can
+//! be read, but not written: they yield [`ForeignUser`]s, which [`Conversion`] turns into records. Every reader streams
+//! its file, so memory does not grow with the number of accounts. An [`Entry`] that cannot be imported has a [`Reason`], which
 //! never repeats a hash or an address.
 
 mod auth0;

@@ -65,7 +65,7 @@ impl<R: Read> Iterator for Lines<R> {
     }
 }
 
-/// The number of lines of a file, to estimate how long reading it takes.
+/// Counts the lines of a file.
 ///
 /// # Errors
 /// When the file cannot be read.

@@ -30,7 +30,7 @@ impl Members {
         self.take(name)?.ok_or(Reason::Missing(name))
     }
 
-    /// Takes a text. Treats an empty text as absent.
+    /// Takes a string. Treats an empty string as absent.
     pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, Reason> {
         Ok(self.take::<String>(name)?.filter(|text| !text.is_empty()))
     }

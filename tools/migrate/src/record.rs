@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(parse(&line), Err(Reason::Invalid("hash")));
     }
 
-    /// Reasons are printed, and files may contain anything in any member.
+    /// Reasons are printed, and any member of a line may contain a misplaced secret.
     #[test]
     fn no_reason_repeats_a_value() {
         let mut members: serde_json::Map<String, Value> = serde_json::from_str(LINE).unwrap();

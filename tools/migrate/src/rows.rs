@@ -19,7 +19,7 @@ pub enum TableError {
         /// The existing columns.
         found: Vec<String>,
     },
-    /// The first row is not text.
+    /// The first row is not valid UTF-8.
     #[error("the first row must name the columns")]
     Header,
 }

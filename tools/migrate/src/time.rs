@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-/// Parses a time as databases write it: with an offset, without one (then it is UTC), or as seconds since 1970.
+/// Parses a time as databases write it: with an offset, without an offset (in UTC), or as seconds since 1970.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     let text = text.trim();

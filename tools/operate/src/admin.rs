@@ -142,7 +142,8 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
                 .await
                 .map_err(in_one_line)?;
             ui::line(format_args!(
-                "{} is disabled; routes by token accept its access tokens until they expire",
+                "{} is disabled; routes that check only the token accept its access tokens until \
+                 they expire",
                 account.username.as_str()
             ));
             Ok(())
@@ -166,7 +167,7 @@ pub async fn run(project: &Project, command: AdminCommand) -> anyhow::Result<()>
 struct Users {
     administration: Administration,
     registrations: Registrations,
-    /// Dropping it stops an embedded database.
+    /// Dropping this value stops an embedded database.
     tables: Tables,
 }
 
@@ -283,11 +284,11 @@ fn password(
     Ok(password)
 }
 
-/// Reads the first line without its line break, and stops soon after the length of the longest password.
+/// Reads the first line without its line break. Reads at most three bytes more than the longest password has.
 fn read_line(input: &mut dyn BufRead) -> anyhow::Result<String> {
     let mut line = String::new();
-    // One byte more than the longest password, so that the length check can refuse a longer password. Two more bytes
-    // for the line break.
+    // The limit allows for one byte more than the longest password has, so that the length check can refuse a longer
+    // password, and for the two bytes of a line break.
     let limit = u64::try_from(MAX_PASSWORD_BYTES).unwrap_or(u64::MAX).saturating_add(3);
     std::io::Read::take(input, limit)
         .read_line(&mut line)

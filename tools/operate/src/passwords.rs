@@ -27,11 +27,11 @@ pub enum PasswordsCommand {
         /// Write the filter to this file [default: .local/breached-passwords.filter]
         #[arg(long, value_name = "PATH")]
         out: Option<PathBuf>,
-        /// Omit hashes with a smaller COUNT
+        /// Omit hashes whose count is smaller than this
         #[arg(long, value_name = "COUNT", default_value_t = 0)]
         min_count: u64,
     },
-    /// Report whether passwords are in a filter: one typed at a prompt, or each line of standard input
+    /// Report whether a filter contains a password typed at a prompt, or each password on standard input
     Check {
         /// Filter file
         #[arg(value_name = "FILTER")]
@@ -59,7 +59,7 @@ pub fn run(project: &Project, command: PasswordsCommand) -> anyhow::Result<()> {
 }
 
 fn build(files: &[PathBuf], out: &Path, min_count: u64) -> anyhow::Result<()> {
-    // Open all files before reading the first one, which may take an hour.
+    // Open all files first, so that a missing file is reported now and not after an hour of reading.
     let opened: Vec<_> = files
         .iter()
         .map(|path| Ok((path, File::open(path).with_context(|| cannot("read", path))?)))
@@ -115,8 +115,8 @@ fn add(
     size: u64,
     input: &mut dyn BufRead,
 ) -> anyhow::Result<()> {
-    // The longest password is longer than a hash with its count. One byte more lets the length check refuse a longer
-    // password. Two more bytes are for the line break.
+    // The longest password is longer than a hash with its count. The limit allows for one byte more than the longest
+    // password has, so that the length check can refuse a longer password, and for the two bytes of a line break.
     let limit = u64::try_from(MAX_PASSWORD_BYTES).unwrap_or(u64::MAX).saturating_add(3);
     let at = |line: u64, what: &dyn Display| format!("{}, line {line}: {what}", path.display());
     let mut progress = Progress::new(path, size);

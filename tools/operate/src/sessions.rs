@@ -39,7 +39,7 @@ pub async fn run(project: &Project, command: SessionsCommand) -> anyhow::Result<
     }
     let epoch = GlobalEpoch::after(tables.clock.now());
     tables.keys.raise_epoch(epoch).await.map_err(anyhow::Error::new)?;
-    // Read the epoch back: the stored one may already be later.
+    // Read the epoch back, because the table may already contain a later one.
     let epoch = tables.keys.record().await.map_err(anyhow::Error::new)?.epoch;
     let from = Timestamp::from_second(epoch.second()).context("the clock is out of range")?;
     ui::line(format_args!("every session that began before {from} has ended"));

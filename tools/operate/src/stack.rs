@@ -20,7 +20,7 @@ use template::ui;
 
 use crate::tables::Tables;
 
-/// The stack parameters that commands need, each with the setting that it contains.
+/// The stack parameters that commands need, each with the setting that it determines.
 const SETTINGS: [(&str, &str); 9] = [
     ("EventRetentionDays", "EVENT_RETENTION_DAYS"),
     ("SigningAlgorithm", "SIGNING_ALGORITHM"),
@@ -132,7 +132,7 @@ impl StackArguments {
         let described = client.describe_stacks().stack_name(name).customize();
         let described = match described.interceptor(clock.clone()).send().await {
             Ok(described) => described,
-            // CloudFormation has no specific code for a missing stack.
+            // CloudFormation has no specific error code for a missing stack.
             Err(error) if error.code() == Some("ValidationError") => {
                 bail!("{region}: {}", error.message().unwrap_or("there is no such stack"));
             }
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(text(BREACHED_FILTER), None);
     }
 
-    /// For a parameter that is not listed, a command would use the default instead of the stack's value.
+    /// If [`SETTINGS`] lacked a parameter, a command would use the default instead of the stack's value.
     #[test]
     fn every_parameter_that_a_command_needs_is_listed() {
         let template =

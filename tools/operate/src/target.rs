@@ -1,5 +1,4 @@
-//! The database that a command uses: that of the running dev server, a file that no server has open, or that of a
-//! deployed stack.
+//! The database that a command uses: the running dev server's, a file that no server has open, or a deployed stack's.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -94,7 +93,7 @@ impl Target {
 
 impl Location {
     /// The settings of the functions. They come from the deployed stack or the running dev server; without either,
-    /// from this process.
+    /// from the environment of this process.
     pub(crate) fn settings(&self) -> Env {
         match self {
             Self::Deployed(stack) => stack.settings().clone(),

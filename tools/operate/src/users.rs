@@ -22,7 +22,7 @@ pub(crate) fn role() -> impl TypedValueParser<Value = Role> {
     PossibleValuesParser::new(Role::ALL.map(Role::as_str)).try_map(|name| name.parse::<Role>())
 }
 
-/// Commands that read, delete and move accounts, and maintain their lists.
+/// Commands that read, delete and move accounts, and correct the lists of accounts.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum UsersCommand {
     /// List accounts, in no particular order

@@ -1,4 +1,4 @@
-//! `cargo xtask admin` as a person or a script uses it, without a running dev server.
+//! Tests `cargo xtask admin` as a person or a script uses it, without a running dev server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -26,7 +26,7 @@ fn passwords(folder: &Path, arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Writing fails if the arguments are invalid, because the command does not read its input.
+    // Writing fails if the arguments are invalid, because the command then exits without reading its input.
     drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
     child.wait_with_output().unwrap()
 }
@@ -50,7 +50,7 @@ fn a_filter_is_built_from_several_files_and_queried() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("hashes.txt"), HASHES).unwrap();
-    // A byte order mark, a duplicate password, and a password with a decomposed character.
+    // The file contains a byte order mark, a duplicate password, and a password with a decomposed character.
     fs::write(at("words.txt"), "\u{feff}hunter22\nhunter22\n\npassword\ncafe\u{301} am see")
         .unwrap();
     let files = ["filter", "hashes.txt", "words.txt"];

@@ -1,4 +1,4 @@
-//! `cargo xtask users import` and `export` as a person or a script uses them, without a running dev server.
+//! Tests `cargo xtask users import` and `export` as a person or a script uses them, without a running dev server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

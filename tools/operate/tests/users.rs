@@ -1,4 +1,4 @@
-//! `cargo xtask users` as a person or a script uses it, without a running dev server.
+//! Tests `cargo xtask users` as a person or a script uses it, without a running dev server.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -38,7 +38,7 @@ fn refusal(output: &Output) -> String {
     message
 }
 
-/// Creates `root`, `helper` and the disabled `gone`.
+/// Creates the accounts `root`, `helper` and `gone`, and disables `gone`.
 fn accounts(local: &Path) {
     for (username, roles) in
         [("root", "admin,super_admin"), ("helper", "user,admin"), ("gone", "user")]

@@ -100,8 +100,8 @@ impl StreamSource {
     }
 }
 
-/// Whether a value matches a pattern of an event filter. An object matches if all its members match, and a list if one
-/// alternative matches. Of the pattern language, only the part that the template uses is supported: values and
+/// Whether a value matches a pattern of an event filter. The members of an object must all match; of a list, one
+/// alternative must match. Of the pattern language, only the part that the template uses is supported: values and
 /// `{"prefix": …}`.
 fn matches(pattern: &Value, value: &Value) -> bool {
     match pattern {
@@ -289,7 +289,7 @@ impl Template {
     /// When it is not a template that can be served locally.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let document: Document = serde_saphyr::from_str(text).map_err(|error| {
-            // Keep the first line: the parser appends an excerpt of several lines.
+            // Keep only the first line: the parser appends an excerpt of several lines.
             let message = error.to_string();
             TemplateError::Syntax(message.lines().next().unwrap_or_default().to_owned())
         })?;

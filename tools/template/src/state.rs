@@ -33,7 +33,7 @@ pub struct DevState {
     pub environment: BTreeMap<String, String>,
 }
 
-/// The published file. Dropping this value deletes it, unless another server has replaced it.
+/// The file with the published state. Dropping this value deletes the file, unless another server has replaced it.
 #[derive(Debug)]
 pub struct Published {
     path: PathBuf,

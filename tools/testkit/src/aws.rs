@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::ministack::Ministack;
 
-/// The AWS services that a Latchkey stack uses, or that deploy it.
+/// The AWS services that a Latchkey stack or its deployment uses.
 const SERVICES: &str = "apigateway,cloudformation,dynamodb,dynamodbstreams,events,iam,lambda,logs,\
                         monitoring,s3,secretsmanager,ses,sns,sts";
 

@@ -4,7 +4,8 @@ use crate::events::workspace;
 
 /// The files of `JSONTestSuite`, by name.
 ///
-/// A parser must accept the files named `y_…`, must refuse those named `n_…`, and may do either with `i_…`.
+/// A parser must accept the files named `y_…`, must refuse those named `n_…`, and may accept or refuse those named
+/// `i_…`.
 ///
 /// # Panics
 /// When the files cannot be read.

@@ -353,7 +353,7 @@ pub(crate) fn remove_conditions(value: &mut Value) {
             members.values_mut().for_each(remove_conditions);
         }
         Value::Array(elements) => {
-            // A check consists of a condition and nothing else.
+            // A `ConditionCheck` consists only of a condition, so remove it as a whole.
             elements.retain(|element| element.get("ConditionCheck").is_none());
             elements.iter_mut().for_each(remove_conditions);
         }

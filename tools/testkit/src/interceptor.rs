@@ -224,7 +224,7 @@ fn header<'a>(head: &'a str, name: &str) -> &'a str {
     values.next().map_or("", |(_, value)| value.trim())
 }
 
-/// Replaces the length of the body.
+/// Replaces the header `content-length`.
 fn with_length(head: &str, length: usize) -> String {
     let is_length = |line: &&str| line.to_ascii_lowercase().starts_with("content-length:");
     let lines = head.lines().filter(|line| !is_length(line));

@@ -95,7 +95,7 @@ pub fn mails_in(folder: &Path) -> Vec<Received> {
             Some(Received::of(id, &std::fs::read(&path).expect("a file")))
         })
         .collect();
-    // Ids sort by time.
+    // Ids sort by the time of their creation.
     mails.sort_by(|a, b| a.id.cmp(&b.id));
     mails
 }

@@ -261,7 +261,7 @@ impl Roles {
     }
 
     /// The policy of the grant's function, once without the grant, and once without each value of a condition that has
-    /// several.
+    /// several values.
     fn without(&self, grants: &[Grant], grant: &Grant) -> Vec<Reduced> {
         let Grant { function, action, condition, .. } = grant;
         if BY_LAMBDA.contains(&action.as_str()) {
@@ -304,17 +304,17 @@ impl Roles {
     }
 }
 
-/// A function's policy without one part.
+/// A function's policy from which one part has been removed.
 struct Reduced {
     function: String,
     action: String,
     policy: Value,
-    /// The message if no call needs the part.
+    /// The message to report if no call needs the removed part.
     fault: String,
 }
 
 impl Reduced {
-    /// The calls of the function that perform the action, and may therefore need the part.
+    /// The calls of the function that perform the action, and may therefore need the removed part.
     fn relevant<'a>(
         &'a self,
         calls: &'a [Authorization],
@@ -528,8 +528,8 @@ fn secretsmanager(operation: &str, body: &Value) -> Option<Needed> {
     Some(vec![(format!("secretsmanager:{operation}"), secret, context)])
 }
 
-/// The identity is an address or its domain, depending on the account. If the identity has a default configuration set,
-/// the call needs a grant on that set too.
+/// The identity is an address or its domain, depending on the AWS account. If the identity has a default configuration
+/// set, the call needs a grant on that set too.
 fn ses(body: &Value) -> Option<Needed> {
     let from = text(&body["FromEmailAddress"])?;
     let address = from.rsplit('<').next()?.trim_end_matches('>').to_owned();

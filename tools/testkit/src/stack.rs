@@ -256,7 +256,7 @@ impl Stack {
         self.stream_event("mailer")
     }
 
-    /// An event with all records in the stream so far that the filters of `function` accept.
+    /// An event with all current records of the stream that the filters of `function` accept.
     ///
     /// # Panics
     /// When the template has no such function.

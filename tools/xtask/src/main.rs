@@ -195,7 +195,7 @@ fn is_built(root: &Path, tool: &str) -> bool {
     if !sources.split(' ').all(is_older) {
         return false;
     }
-    // A change to `Cargo.toml` or `Cargo.lock` often requires no build, so a build is announced only once per change.
+    // A change to `Cargo.toml` or `Cargo.lock` often does not affect the tool. So announce a build once per change.
     let stamp = folder.join(format!("{tool}.announced"));
     let announced = changed(&stamp).map_or(built, |stamp| stamp.max(built));
     let manifests = ["Cargo.toml", "Cargo.lock"].map(|file| changed(&root.join(file)));

@@ -88,7 +88,7 @@ fn xtask_reports_what_it_builds_before_cargo_runs() {
     assert_eq!(lines, [building, &cargo]);
 }
 
-/// Signals reach the tool because it is the same process.
+/// Signals reach the tool, because it runs in the process of `xtask`.
 #[test]
 fn cargo_replaces_xtask_and_gets_its_streams() {
     let checkout = Checkout::new();

@@ -33,7 +33,7 @@ impl Bench {
 
     async fn start_with(variables: &[(&str, &str)]) -> Self {
         let stack = Stack::start().await;
-        // Some tests exceed the default limit for a network.
+        // Some tests exceed the default limit on registrations from one network.
         let free = [&[("THROTTLE_REGISTER_FREE", "100000")], variables].concat();
         let route =
             Service::<RegisterRoute>::open(&stack.env_with(&free), &World::system()).await.unwrap();
@@ -189,7 +189,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
             break;
         }
     }
-    // A refused transaction is sent again without the email, so both transactions must fail.
+    // The route repeats a refused transaction without the email, so make every transaction fail.
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[("EMAIL_VERIFICATION", "required")]);

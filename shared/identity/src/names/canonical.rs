@@ -124,7 +124,8 @@ mod tests {
     }
 
     /// Compares the mapping with the property `Changes_When_NFKC_Casefolded` of the Unicode Character Database. The
-    /// property comes from separate data. The tested ranges contain every character that changes.
+    /// mapping does not use the data of this property. The tested ranges contain every character that the mapping
+    /// changes.
     #[test]
     fn every_character_is_mapped_as_unicode_specifies() {
         let changes = CodePointSetData::new::<ChangesWhenNfkcCasefolded>();

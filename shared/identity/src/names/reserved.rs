@@ -8,7 +8,7 @@ use super::{CanonicalName, NameError, Username};
 /// Names that users could mistake for the service or its operator. Only whole names are reserved: `adminuser`
 /// is free although `admin` is not.
 ///
-/// Only registration checks them. An administrator may create an account with a reserved name from the command line.
+/// Only registration checks them. On the command line, an operator can create an account with a reserved name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservedNames(BTreeSet<CanonicalName>);
 

@@ -1,4 +1,4 @@
-//! Tags of names, which stand for names where the names themselves must not be stored.
+//! Tags, which replace names where the names themselves must not be stored.
 
 use jiff::Timestamp;
 

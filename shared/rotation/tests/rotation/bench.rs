@@ -159,7 +159,7 @@ impl Bench {
         self.rotation().perform(plan).await
     }
 
-    /// Attempts a rotation, which must be refused, and returns the earliest time that the error names.
+    /// Attempts a rotation, which must be refused as too early, and returns the earliest time that the error permits.
     pub(crate) async fn refused_until(&self) -> Timestamp {
         match self.rotate(&Plan::Rotate).await {
             Err(RotationError::TooEarly { at }) => at,

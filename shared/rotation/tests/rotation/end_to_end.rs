@@ -66,7 +66,7 @@ async fn end_to_end_the_four_steps_move_the_labels_and_publish_the_keys() {
     }
 }
 
-/// A secret created without a value has no version, and its first version is in use immediately.
+/// A secret created without a value has no version. The first version that is added is in use immediately.
 #[tokio::test]
 async fn end_to_end_the_first_version_of_a_secret_is_published() {
     let bench = Bench::with_manager(None).await;
@@ -93,7 +93,7 @@ async fn end_to_end_a_promotion_replaces_only_the_expected_version() {
     assert_eq!(in_use().await, first);
     versions.promote(&token(1), &first).await.unwrap();
     assert_eq!(versions.secret().current().await.unwrap(), version(1));
-    // Repeat the call, as after a lost answer.
+    // Repeat the call, as after a lost response.
     versions.promote(&token(1), &first).await.unwrap();
     versions.put_pending(&version(2)).await.unwrap();
     // Only the version in use can be replaced: no earlier version, and no version that was never in use.
@@ -153,7 +153,7 @@ async fn end_to_end_a_rotation_killed_after_any_write_can_be_completed() {
     }
 }
 
-/// Repeats each request, as if its answer had been lost.
+/// Repeats each request, as if its response had been lost.
 #[tokio::test]
 async fn end_to_end_every_request_is_idempotent() {
     let bench = Bench::with_manager(Some(NO_KEYS)).await;

@@ -81,7 +81,7 @@ pub(crate) async fn kill_after(bench: &Bench, request: usize, by: ContinuedBy) {
 }
 
 /// Kills the rotation after each request, including reads. Here the secret is a file, so writing it is not a request:
-/// it happens between two reads of the keys table.
+/// the write happens between two reads of the keys table.
 #[tokio::test]
 async fn a_rotation_killed_after_any_request_can_be_completed() {
     let bench = Bench::rotated().await;

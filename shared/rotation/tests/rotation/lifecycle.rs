@@ -51,8 +51,8 @@ async fn a_next_key_does_not_sign_before_every_verifier_knows_it() {
     assert_eq!(Some(bench.current().await.active().unwrap().kid()), next.next_kid());
 }
 
-/// Tests the verifier that learns of a new key last. The function `jwks`, which cannot read the table, still answers
-/// with a key set that lacks the new key. An external verifier caches the last of these answers.
+/// Tests the verifier that learns of a new key last. The function `jwks`, which cannot read the table, still serves a
+/// key set that lacks the new key. An external verifier caches the last of these responses.
 #[tokio::test]
 async fn every_cached_key_set_contains_the_key_that_signs() {
     let bench = Bench::new().await;

@@ -44,8 +44,8 @@ enum FirstStep {
     WriteOnly,
 }
 
-/// Lets two rotations take their steps in `order`. A rotation takes its later steps even if a step is refused, which
-/// is the worst case.
+/// Lets two rotations take their steps in `order`. In the worst case, which is tested here, a rotation takes its
+/// later steps even after a step is refused.
 async fn interleave(bench: &Bench, order: [usize; 8], first: FirstStep) {
     let in_use = bench.versions().secret().current().await.ok();
     let planned = |token: &str| {

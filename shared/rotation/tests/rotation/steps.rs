@@ -76,7 +76,7 @@ async fn a_manual_rotation_completes_an_interrupted_one() {
     }
 }
 
-/// Secrets Manager puts the first version of a secret into use when it creates it.
+/// Secrets Manager puts the first version of a secret into use as soon as it is created.
 #[tokio::test]
 async fn the_steps_publish_a_version_that_is_already_in_use() {
     let bench = Bench::new().await;

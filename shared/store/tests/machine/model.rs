@@ -296,7 +296,8 @@ impl ReferenceStateMachine for Model {
                 }
                 Answer::Refreshed(refreshed)
             }
-            // A logout and a raise are transactions. All attempts have the same token, so they are carried out once.
+            // A logout or a raise is a transaction. All attempts at it have the same request token, so it is carried
+            // out only once.
             Transition::Logout { session, .. } => {
                 Answer::Ended(model.sessions[*session].take().is_some())
             }

@@ -33,7 +33,7 @@ enum Act {
 }
 
 impl State {
-    /// Whether `who` has been caught reusing a token while the other client has the current one.
+    /// Whether `who` has been caught reusing a token while the other client has the current token.
     fn is_caught(&self, who: usize) -> bool {
         let other = self.world.clients[1 - who].token;
         self.stolen.is_some()

@@ -77,7 +77,7 @@ pub(crate) struct World<const N: usize> {
     pub(crate) violation: Option<Violation>,
 }
 
-/// Further rotations are not counted.
+/// The number up to which rotations are counted.
 pub(crate) const MANY: u8 = 4;
 
 impl Client {

@@ -266,8 +266,8 @@ async fn wrongly_stepped_up(fault: Fault) -> usize {
     let bench = Bench::start().await;
     let now = SystemClock.now();
     let (user, epoch) = (bench.account.id, bench.account.epoch);
-    // The step-up changes `auth_time`, which is initially the time of the login, in whole seconds. A minute later is
-    // another second, however long the logins below take.
+    // The step-up changes `auth_time`, which is initially the time of the login, in whole seconds. A difference of a
+    // minute makes the change visible, however long the logins below take.
     let at = now + SignedDuration::from_mins(1);
     let authentication = Authentication { at, methods: Method::Password.into() };
     let ended = SessionId::new(&SystemRandom);

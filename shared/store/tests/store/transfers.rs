@@ -215,7 +215,7 @@ async fn an_import_records_that_an_operator_registered_the_account() {
     assert_eq!((&event.kind, event.by), (&Kind::Registered, Actor::Operator));
 }
 
-/// DynamoDB leaves keys out of an answer when the table is throttled.
+/// DynamoDB leaves keys out of a response when the table is throttled.
 #[tokio::test]
 async fn keys_that_the_database_leaves_out_are_requested_again_a_few_times() {
     let stack = Stack::start().await;

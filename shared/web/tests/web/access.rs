@@ -66,7 +66,7 @@ impl Bench {
         }
     }
 
-    /// The outcome on a checked route if the account check has this result.
+    /// The outcome of a request to a checked route if the account check has this result.
     async fn checked(&self, finding: Finding) -> (i64, String) {
         let route = ByAccount::new(&self.forge, &self.clock, finding);
         outcome(&ask(&route, &self.token()).await)
@@ -177,7 +177,7 @@ async fn a_caller_without_the_role_gets_the_challenge_insufficient_scope() {
 }
 
 #[tokio::test]
-async fn routes_by_token_use_the_roles_in_the_token_and_checked_routes_the_current_ones() {
+async fn routes_by_token_use_roles_from_the_token_and_checked_routes_use_current_roles() {
     let former_admin = Bench::new(&[Role::Admin]);
     let by_token = ByTokenAdmin::new(&former_admin.forge, &former_admin.clock, Finding::Nothing);
     assert_eq!(outcome(&ask(&by_token, &former_admin.token()).await), admitted());
@@ -220,7 +220,7 @@ async fn a_checked_route_requires_an_active_account_and_a_live_session() {
 }
 
 #[tokio::test]
-async fn a_fresh_route_checks_last_that_the_authentication_is_recent() {
+async fn a_fresh_route_checks_the_age_of_the_authentication_last() {
     let bench = Bench::new(&[]);
     let at = |seconds| Authentication {
         at: bench.clock.now() - SignedDuration::from_secs(seconds),

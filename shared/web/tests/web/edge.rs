@@ -1,4 +1,4 @@
-//! Tests functions behind an edge, a proxy in front of the API, such as `CloudFront`: which requests they accept, and
+//! Tests functions behind an edge (a proxy in front of the API, such as `CloudFront`): which requests they accept, and
 //! to which network they attribute a request.
 
 use identity::Role;

@@ -83,7 +83,7 @@ impl AwsAccount {
         );
         let mut bash = template::process::command("bash").into_std();
         bash.args(["-c", &script]).current_dir(Project::here().root());
-        // The operator's own AWS account must not be used here.
+        // Ignore the AWS account and settings of the person who runs the test.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("AWS_") {
                 bash.env_remove(name);

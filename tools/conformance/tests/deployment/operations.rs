@@ -74,8 +74,8 @@ pub(crate) async fn registration_requires_an_invitation(deployed: &Deployed<'_>)
     assert_eq!(register("uninvited").await, "403 invalid_invite");
 }
 
-/// Signed-in users change the address, step up, change the password and delete the account, each from an unknown
-/// network.
+/// Signed-in users change their address, step up, change their password and delete their account, each time from an
+/// unknown network.
 pub(crate) async fn signed_in_users_may_act_from_unknown_networks(deployed: &Deployed<'_>) {
     let body =
         json!({"username": "traveler", "password": PASSWORD, "email": "t@travel.example.com"});

@@ -70,7 +70,7 @@ async fn the_edge_cannot_be_bypassed_and_viewers_are_throttled() {
     assert_eq!(send_through_edge(&server, &secret, "203.0.113.2", register).await.status, 201);
     let mut answers = Vec::new();
     for n in 0..4 {
-        // Each guess comes from another address in the same network, with another forged header.
+        // Each guess comes from a different address in the same network, with a different forged header.
         let guess =
             login(&server, "a wrong password").header("x-forwarded-for", format!("192.0.2.{n}"));
         let attacker = format!("2001:db8:1:2::{n}");

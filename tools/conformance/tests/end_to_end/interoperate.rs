@@ -1,4 +1,4 @@
-//! Independent JWT libraries verify Latchkey's tokens with each algorithm.
+//! Independent JWT libraries verify Latchkey's tokens, signed with each algorithm.
 
 use std::process::Command;
 

@@ -35,8 +35,8 @@ async fn only_five_of_a_thousand_tries_at_digits_are_checked() {
         server.send(request).await
     };
     let wrong = |n: u32| format!("{:08}", (right + 1 + n) % 100_000_000);
-    // Send batches of 50: on a slow machine, the requests of a larger batch would wait for an instance beyond the
-    // gateway's limit of 30 s.
+    // Send batches of 50: on a slow machine, the requests of a larger batch would wait for an instance longer
+    // than the gateway allows (30 s).
     for batch in 0..20 {
         let answers = concurrently((batch * 50..).take(50).map(|n| guess(n, wrong(n)))).await;
         for answer in answers {
@@ -90,7 +90,7 @@ async fn scan(server: &Server, table: &str) -> Vec<Value> {
     }
 }
 
-/// All records of the stream of the users' table.
+/// All records in the users table's stream.
 async fn stream(server: &Server) -> Vec<Value> {
     let ask = async |operation: &str, body: Value| {
         database(server, &format!("DynamoDBStreams_20120810.{operation}"), &body).await

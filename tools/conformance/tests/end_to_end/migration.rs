@@ -1,4 +1,4 @@
-//! Users move from other systems to Latchkey, and from one Latchkey to another, with the documented commands.
+//! Moves users from other systems to Latchkey, and from one Latchkey to another, with the documented commands.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};

@@ -85,10 +85,10 @@ async fn a_logout_that_races_refreshes_leaves_no_live_session() {
     }
 }
 
-/// The dev server is killed, together with its database, between two refreshes. Afterwards, the same chain must
-/// continue.
+/// The dev server is killed, together with its database, between two refreshes. Afterwards, the same chain of refresh
+/// tokens must continue.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_database_makes_no_second_chain() {
+async fn a_session_continues_one_chain_after_the_database_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("users.db");
     let arguments = ["--db", database.to_str().unwrap(), "--env", SHORT_GRACE];

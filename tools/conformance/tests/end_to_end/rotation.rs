@@ -84,7 +84,7 @@ async fn three_rotations_under_load_fail_no_request() {
     let requests = requests.load(Ordering::SeqCst);
     println!("{requests} requests over {} keys in {:?}", kids.len(), started.elapsed());
     assert!(requests > 100, "only {requests} requests");
-    // A token that was signed three rotations ago is valid until it expires.
+    // A token that was signed three rotations ago stays valid until it expires.
     for path in ["/auth/protected", "/api/protected_route"] {
         assert_eq!(server.get(path, Some(&before.access)).await.status, 200, "{path}");
     }

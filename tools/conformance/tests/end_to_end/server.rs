@@ -22,10 +22,10 @@ pub(super) const MANY_INSTANCES: [&str; 2] = ["--concurrency", "8"];
 /// instance starts only when requests overlap.
 const MAX_ROUNDS: usize = 50;
 
-/// The server that most tests share. It ends with this process, because its standard input is then closed.
+/// The server that most tests share. When this process ends, the server's standard input closes, and the server ends.
 pub(super) fn shared() -> &'static Server {
-    // All tests send their requests from one network, and together they exceed the default limits. The long grace
-    // period lets a slow machine retry a refresh.
+    // All tests send their requests from one network, and together they exceed the default limits. With the long
+    // grace period, even a slow machine repeats its refreshes in time.
     const FREE: [&str; 8] = [
         "--env",
         "THROTTLE_REGISTER_FREE=100000",
@@ -191,7 +191,7 @@ impl RunningApi for Server {
     }
 }
 
-/// Builds all binaries, unless `cargo xtask test` already has, and returns their folder.
+/// Builds all binaries, unless `cargo xtask test` has already built them, and returns their folder.
 fn build() -> PathBuf {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let runtime = tokio::runtime::Runtime::new().unwrap();

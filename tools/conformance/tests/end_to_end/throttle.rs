@@ -35,7 +35,7 @@ async fn guesses_are_throttled_and_other_requests_are_not() {
     assert_eq!(login(&server, home, "target", PASSWORD).await.status, 200);
     let session = server.sign_in("bystander").await;
 
-    // Send a burst from one network. Checked attempts get the status 401, all others 429.
+    // Send a burst from one network. Checked attempts get the status 401, and throttled attempts get 429.
     let burst =
         concurrently((0..100).map(|_| login(&server, attacker, "target", "a wrong password")));
     let burst = burst.await;

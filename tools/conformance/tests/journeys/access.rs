@@ -59,7 +59,7 @@ async fn call(
     server.send(request).await
 }
 
-/// Records the answer of each route without a token and with each role.
+/// Records each route's answers to a caller without a token and to a caller with each role.
 pub(crate) async fn access_matrix(server: &impl RunningApi) {
     let username = |role: Role| format!("matrix-{}", role.as_str().replace('_', "-"));
     for role in Role::ALL {

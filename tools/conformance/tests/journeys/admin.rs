@@ -81,12 +81,13 @@ pub(crate) async fn an_administrator_changes_an_account(server: &impl RunningApi
     let first = tag().await;
     assert_eq!(send_patch(Some(&first), &body).await.status, 200);
     assert_eq!(send_patch(Some(&first), &body).await.short(), "412 precondition_failed");
-    // The next token contains the attributes. This login makes the network known under the new address.
+    // The next token contains the attributes. This login records its network for the new
+    // address.
     let login = json!({"email": "worker@example.com", "password": PASSWORD});
     let login = server.post("/auth/login", &login).await.json();
     let claims = testkit::claims(login["access_token"].as_str().unwrap());
     assert_eq!(claims["attributes"], json!({"tenant": "acme"}));
-    // The previous address gets a notice, and the networks known under it are forgotten.
+    // The previous address gets a notice, and the networks recorded for it are forgotten.
     let body = json!({"email": "other@example.com"});
     assert_eq!(send_patch(Some("*"), &body).await.json()["email_verified"], false);
     let roles = format!("{path}/roles");

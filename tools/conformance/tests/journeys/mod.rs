@@ -22,7 +22,7 @@ pub(crate) trait RunningApi: Deref<Target = Api> + Sync {
     /// A forge that creates valid and invalid tokens with the API's own signing keys.
     fn forge(&self) -> Forge;
 
-    /// All emails that the API has sent, in the order of their requests.
+    /// All emails that the API has sent, in the order in which they were requested.
     async fn mails(&self) -> Vec<Received>;
 
     /// Checks that the link in `mail` leads to `page`.

@@ -9,8 +9,8 @@ use template::ui;
 use super::ITEM_WRITES;
 use crate::cost::ACCOUNT_KB;
 
-/// The number of shards of a list. This copies `store::LIST_SHARDS`, because the crate `store` links the DynamoDB
-/// client. A test compares the two.
+/// The number of shards of a list. This copies `store::LIST_SHARDS`, because the crate `store` would link the DynamoDB
+/// client into this tool. A test compares the two.
 pub(super) const SHARDS: usize = 16;
 
 /// The number of accounts on a page.

@@ -50,7 +50,7 @@ impl Cors {
         Self { origins, configuration }
     }
 
-    /// The origin of a request, if it is allowed.
+    /// The origin of a request, if that origin is allowed.
     pub(super) fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
         self.origins
@@ -59,8 +59,8 @@ impl Cors {
             .then(|| origin.clone())
     }
 
-    /// Advice for the developer about a preflight from an origin that is not allowed. The response contains no reason,
-    /// and the browser reports only that permission is missing.
+    /// Advice for the developer, if the request is a preflight from an origin that is not allowed. The response gives
+    /// no reason, and the browser reports only that permission is missing.
     pub(super) fn advice(&self, parts: &Parts) -> Option<String> {
         let origin = parts.headers.get(ORIGIN)?.to_str().ok()?;
         let refused = parts.method == Method::OPTIONS
@@ -74,7 +74,7 @@ impl Cors {
         })
     }
 
-    /// The response to an `OPTIONS` request, without invoking a function. `None` if CORS is off, or for another method.
+    /// Answers an `OPTIONS` request without invoking a function. Returns `None` if CORS is off, and for other methods.
     ///
     /// An HTTP API answers every `OPTIONS` request with 204, without CORS headers if the origin is not allowed.
     pub(super) fn preflight<B: Default>(&self, parts: &Parts) -> Option<Response<B>> {
@@ -99,8 +99,8 @@ impl Cors {
         Some(response)
     }
 
-    /// Replaces a function's CORS headers with those that a page of `origin` needs to read the response. Does nothing
-    /// if CORS is off.
+    /// Replaces a function's CORS headers with those that let pages from `origin` read the response. Does nothing if
+    /// CORS is off.
     pub(super) fn finish(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
         if self.origins.is_empty() {
             return;

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 use http::{HeaderValue, Method, Response};
 
-/// The path of `MAIL_LINK_BASE`.
+/// The path of the URL in `MAIL_LINK_BASE`.
 pub(crate) const BASE: &str = "/dev";
 
-/// Whether `path` is below [`BASE`], even if there is no such page.
+/// Whether `path` is [`BASE`] or below it. There may be no page at `path`.
 pub(super) fn is_below_base(path: &str) -> bool {
     path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -23,7 +23,7 @@ pub(super) fn page(method: &Method, path: &str) -> Option<Response<Bytes>> {
         return None;
     }
     let mut response = Response::new(Bytes::from_static(text.as_bytes()));
-    // The URL contains the token, which must not be stored or passed on.
+    // The page's URL contains a token, which must be neither stored nor passed on.
     let policy = "default-src 'none'; script-src 'unsafe-inline'; connect-src 'self'; \
                   form-action 'none'; frame-ancestors 'none'";
     for (name, value) in [

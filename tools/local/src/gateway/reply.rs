@@ -32,11 +32,11 @@ struct Structured {
 
 /// Converts the result of a function to a response.
 ///
-/// An object with `statusCode` describes the response. Any other JSON is the body of a 200 ("Lambda function response
-/// for format 2.0" in the developer guide).
+/// An object with `statusCode` describes the response. Any other JSON value becomes the body of a 200 response (see
+/// "Lambda function response for format 2.0" in the developer guide).
 ///
 /// # Errors
-/// When the result is not JSON, or not a response.
+/// When the result is not JSON, or not a valid response.
 pub fn reply(result: &[u8]) -> Result<Response<Bytes>, MalformedReply> {
     let result: Value =
         serde_json::from_slice(result).map_err(|_| MalformedReply("it is not JSON"))?;

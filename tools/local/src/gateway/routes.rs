@@ -7,8 +7,8 @@ use template::{Route, Template};
 
 /// The routes of an API.
 ///
-/// A literal path takes precedence over a path parameter, a parameter over a greedy one (`{proxy+}`), and a route
-/// with a method over one with `ANY`.
+/// A literal segment takes precedence over a parameter (`{id}`), a parameter over a greedy parameter (`{proxy+}`), and
+/// a route with a method over a route with `ANY`.
 #[derive(Debug, Default)]
 pub struct Routes {
     by_method: BTreeMap<String, matchit::Router<Target>>,

@@ -66,8 +66,8 @@ impl<I: Invoker> Gateway<I> {
         for listener in listeners {
             let port = listener.local_addr().map_or(0, |address| address.port());
             let gateway = Arc::clone(&self);
-            // Large enough to read the headers that `respond` refuses as too large. Beyond this size, hyper itself
-            // answers 431.
+            // Larger than the quota, so that `respond` can refuse headers that exceed it. If they exceed even this
+            // buffer, hyper answers 431.
             let buffer = 16 * MAX_HEADER_BYTES;
             accepting.spawn(loopback::serve(listener, buffer, move |request, peer| {
                 let gateway = Arc::clone(&gateway);
@@ -108,8 +108,8 @@ impl<I: Invoker> Gateway<I> {
             return Err(Refusal::Headers);
         }
         if let Some(function) = invoked(&parts.method, parts.uri.path()) {
-            // A web page of another site must not invoke a function directly. On AWS, it cannot, because Lambda
-            // requires signed requests. The routes of the API accept every `Host`, because they trust only tokens.
+            // A web page from another site must not invoke a function directly. On AWS, it cannot, because Lambda
+            // requires signed requests. The API's routes need no such check, because they trust only tokens.
             loopback::check(&parts, port)?;
             let body = loopback::collect(body, MAX_BODY_BYTES).await?;
             return Ok(invocation(self.invoker.invoke(function, body).await));
@@ -123,7 +123,8 @@ impl<I: Invoker> Gateway<I> {
         let path = decoded_path(parts.uri.path());
         let Some(matched) = self.routes.find(&parts.method, &path) else {
             if pages::is_below_base(&path) {
-                // These pages receive tokens, which a site whose name resolves to this host could read.
+                // The URLs of these pages contain tokens. Without this check, a site whose name resolves to this host
+                // could read them.
                 loopback::check(&parts, port)?;
             }
             return pages::page(&parts.method, &path).ok_or(Refusal::NotFound);
@@ -229,7 +230,7 @@ impl Refusal {
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if matches!(self, Self::Body | Self::Client) {
-            // The rest of the body stays unread.
+            // The rest of the body is still unread, so the connection cannot be reused.
             response
                 .headers_mut()
                 .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
@@ -247,7 +248,7 @@ fn header_bytes(parts: &Parts) -> usize {
     line + fields(&parts.headers)
 }
 
-/// A problem that only the dev server returns, in the form of the functions' problems.
+/// A problem that only the dev server returns, in the same format as the functions' problems.
 fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Bytes> {
     let body = serde_json::json!({
         "type": "about:blank",
@@ -263,7 +264,7 @@ fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Bytes> {
     response
 }
 
-/// The function that a request to the Lambda API invokes. `cargo lambda invoke` sends such requests.
+/// The name of the function that a request to the Lambda API invokes. `cargo lambda invoke` sends such requests.
 fn invoked<'a>(method: &Method, path: &'a str) -> Option<&'a str> {
     let name = path.strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")?;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');

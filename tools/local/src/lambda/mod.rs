@@ -174,7 +174,7 @@ enum Phase {
     Idle(oneshot::Sender<Delivery>),
     /// It is handling an invocation.
     Busy(Work),
-    /// It has answered and has not polled for more work yet.
+    /// It has answered, but has not polled for more work yet.
     Answered,
     /// It has been told to stop.
     Retired,
@@ -279,7 +279,7 @@ fn is_running(pid: Pid) -> bool {
 }
 
 impl Lambda {
-    /// Announces that a build begins. Until it ends, a binary may be missing for a moment.
+    /// Announces that a build begins. Until the build ends, a binary may be missing for a moment.
     pub fn build_begins(&self) {
         self.0.building.send_replace(true);
     }
@@ -353,7 +353,7 @@ impl Shared {
         if self.ending.load(Ordering::SeqCst) {
             return state.waiting.clear();
         }
-        // A closed reply means that the caller has given up.
+        // A closed reply channel means that the caller has given up.
         state.waiting.retain(|invocation| !invocation.reply.is_closed());
         let generation = state.generation;
         for (id, instance) in &mut state.instances {
@@ -424,8 +424,8 @@ impl Shared {
             let generation = state.generation;
             let instance = state.instances.get_mut(instance_id)?;
             let (next, work) = oneshot::channel();
-            // Changing the phase drops an invocation that the instance has not answered, and the invocation's caller
-            // gets an error.
+            // If the instance polls before it has answered its invocation, changing the phase drops that invocation,
+            // and its caller gets an error.
             if instance.generation != generation {
                 instance.retire();
             } else if !matches!(instance.phase, Phase::Retired) {
@@ -440,7 +440,7 @@ impl Shared {
         }
     }
 
-    /// Accepts the outcome of an invocation. Returns whether the instance was processing it.
+    /// Accepts the outcome of an invocation. Returns whether the instance was processing that invocation.
     fn finish(&self, function: &str, instance: &str, id: &str, outcome: Outcome) -> bool {
         let Some(function) = self.functions.get(function) else { return false };
         let mut state = function.state();
@@ -538,7 +538,7 @@ impl Shared {
     async fn start(&self, function: &Function, id: &InstanceId) -> Result<Child, String> {
         let Program { name, binary, .. } = &function.program;
         self.wait_for(binary).await?;
-        // A build may have replaced this instance during the wait. If it started now, it would be killed immediately.
+        // A build may have retired this instance during the wait. A process that started now would be killed at once.
         let is_wanted = |it: &Instance| !matches!(it.phase, Phase::Retired);
         if !function.state().instances.get(id).is_some_and(is_wanted) {
             return Err("a build replaced it".to_owned());
@@ -616,7 +616,7 @@ impl Shared {
             let _ = child.start_kill();
             drop(child.wait().await);
         }
-        // The process id may now be reused for another process, which must be neither killed nor waited for.
+        // From now on, the id may belong to another process, which must be neither killed nor waited for.
         if let Some(instance) = function.state().instances.get_mut(id) {
             instance.pid = None;
         }

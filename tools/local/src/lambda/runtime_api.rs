@@ -1,7 +1,7 @@
 //! The Lambda Runtime API, from which instances fetch work and to which they post their answers.
 //!
-//! Each instance has its own prefix, `/rt/<function>/<instance>`, which tells the server where a request comes from.
-//! The instance's id is random, so no other process can take its work.
+//! Each instance uses its own path prefix, `/rt/<function>/<instance>`, which tells the server who sent a request. The
+//! id of an instance is random, so no other process can take its work.
 //!
 //! See "Using the Lambda runtime API" in the AWS Lambda Developer Guide.
 
@@ -20,7 +20,7 @@ use crate::gateway::InvokeError;
 use crate::loopback;
 
 /// The maximum size of a function's result. The documented quota of AWS Lambda is 6 MB for a synchronous invocation. In
-/// fact, Lambda accepts 6 MiB plus 100 bytes, the number in its error message.
+/// fact, Lambda accepts 6 MiB plus 100 bytes, as its error message states.
 const MAX_RESULT_BYTES: usize = 6 * 1024 * 1024 + 100;
 
 /// The size of a connection's buffer, which must be large enough for the whole head of a request.

@@ -105,7 +105,7 @@ fn continued(path: &Path) -> anyhow::Result<(BufWriter<File>, Option<Account>)> 
         .truncate(false)
         .mode(0o600)
         .open(path)?;
-    // The file may have existed before. If another user owns it, this call fails: the owner could read the hashes.
+    // The file may already exist. If another user owns it, this call fails, because that user could read the hashes.
     file.set_permissions(Permissions::from_mode(0o600))?;
     if file.try_lock().is_err() {
         bail!("another export is writing to it");

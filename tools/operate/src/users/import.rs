@@ -40,8 +40,8 @@ const BATCH: usize = 100;
 /// The number of concurrent transactions.
 const CONCURRENT: usize = 16;
 
-/// The number of accounts written to a deployed stack per second, unless the operator sets a rate. Each costs about 20
-/// write units, so this is half of what a new on-demand table accepts.
+/// The number of accounts written to a deployed stack per second, unless the operator sets a rate. An account costs
+/// about 20 write units, so this is half of what a new on-demand table accepts.
 const STACK_RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
 /// The options of `users import`.
@@ -146,7 +146,7 @@ fn equivalent(text: &str) -> Result<(String, Role), String> {
 pub(super) async fn run(project: &Project, arguments: ImportArguments) -> anyhow::Result<()> {
     let (path, format, source) = arguments.origin.chosen().context("name a file to import")?;
     let shown = path.display();
-    // Fail before a database is created.
+    // If the file cannot be read, fail before a database is created.
     File::open(path)
         .map_err(|error| anyhow::anyhow!("cannot read {shown}: {}", ui::reason(&error)))?;
     let location = arguments.target.find(project, IfMissing::CreateDefault).await?;
@@ -206,7 +206,7 @@ fn open(
     })
 }
 
-/// Whether to write.
+/// Whether to write the accounts or only check them.
 enum Mode {
     Write,
     /// Only check. Remembers the accounts that would be imported, to find conflicts within the file.
@@ -272,7 +272,7 @@ const ID_TAKEN: &str = "an account with this id has another username: if that ac
 const USERNAME_TAKEN: &str = "the username is taken";
 const EMAIL_TAKEN: &str = "another account uses the email address";
 
-/// The outcome for an account whose id exists.
+/// The outcome for an account whose id is already in the table.
 fn of_existing(record: &Record, existing: &Account) -> Outcome {
     if existing.username.canonical() == record.account.username.canonical() {
         Outcome::Present
@@ -326,7 +326,7 @@ impl Import {
     }
 
     /// Imports the accounts of a batch. Returns the accounts that share an id, a username or an address with an earlier
-    /// one in the batch. They belong to the next batch, so that the first one in the file is written first.
+    /// one in the batch. The caller moves them to the next batch, so that they are written in the order of the file.
     async fn batch(&mut self, batch: Vec<(u64, Record)>) -> Result<Vec<(u64, Record)>, StoreError> {
         let (mut names, mut now, mut later) = (HashSet::new(), Vec::new(), Vec::new());
         for (line, record) in batch {

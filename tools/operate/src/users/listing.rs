@@ -79,7 +79,7 @@ fn print(account: &Account, tables: &Tables) {
     admin::print(&rows);
 }
 
-/// Escapes characters that a terminal could interpret or not show.
+/// Escapes characters that a terminal could interpret or hide.
 fn visible(text: &str) -> String {
     let mut visible = String::with_capacity(text.len());
     for character in text.chars() {
@@ -92,7 +92,7 @@ fn visible(text: &str) -> String {
     visible
 }
 
-/// Prints the account that has all of these names.
+/// Prints the account with this username and this email address. At least one of the two is given.
 pub(super) async fn find(
     tables: &Tables,
     username: Option<&str>,

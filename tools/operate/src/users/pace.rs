@@ -21,7 +21,8 @@ impl Pace {
         Self { interval, next: Instant::now() }
     }
 
-    /// Reserves time for `events`, and returns when they may begin. A pause does not permit a burst after it.
+    /// Reserves time for `events` events. Returns the time at which they may begin. A pause does not permit a burst
+    /// after it.
     pub(super) fn reserve(&mut self, events: u32) -> Instant {
         let at = self.next.max(Instant::now());
         self.next = at + self.interval * events;
