@@ -27,7 +27,7 @@ pub enum InvokeError {
     /// The function returned no result within its timeout.
     #[error("the function did not answer within its timeout")]
     TimedOut,
-    /// The function's process exits when it starts, or never polls for work.
+    /// The function's process exits at startup, or never polls for work.
     #[error("the function does not start: see the dev server's terminal")]
     DoesNotStart,
     /// The function's source does not compile.

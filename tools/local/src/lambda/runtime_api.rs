@@ -1,4 +1,4 @@
-//! The Lambda Runtime API, from which instances fetch work and to which they post their answers.
+//! The Lambda Runtime API, from which instances fetch work and to which they post their results.
 //!
 //! Each instance uses its own path prefix, `/rt/<function>/<instance>`, which tells the server who sent a request. The
 //! id of an instance is random, so no other process can take its work.
