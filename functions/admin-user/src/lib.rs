@@ -36,7 +36,7 @@ pub struct AdminUserRoute {
     world: World,
 }
 
-/// The rule for unconfirmed addresses.
+/// When an account claims an address: at once, or only once it is confirmed.
 pub struct Claiming(AddressClaim);
 
 impl process::Settings for Claiming {
@@ -55,7 +55,7 @@ pub struct Operation {
     client: Client,
 }
 
-/// The kind of a change.
+/// What a request asks for.
 #[derive(Debug)]
 enum Action {
     Change(ChangeBody),
@@ -156,12 +156,12 @@ impl Route for AdminUserRoute {
     }
 }
 
-/// The answer that contains the changed account.
+/// The response that contains the changed account.
 fn tagged(account: Account) -> <AdminUserRoute as Route>::Output {
     Either::Left(Tagged(account.revision, Json(account.into())))
 }
 
-/// The answer to a change that returns no content.
+/// The response to a change that returns no content.
 fn no_content(_: Account) -> <AdminUserRoute as Route>::Output {
     Either::Right(Either::Right(NoContent))
 }
@@ -175,7 +175,7 @@ struct Requested<'a> {
 }
 
 impl AdminUserRoute {
-    /// The occasion of the events that a request causes.
+    /// Describes a request for its event: the event's id and time, the administrator, and the origin.
     fn occasion(&self, request: &Requested<'_>) -> Occasion {
         let Client { user_agent, network } = request.client.clone();
         let (now, random) = (self.world.clock.now(), &*self.world.random);
@@ -228,16 +228,18 @@ impl AdminUserRoute {
         NewMail::notice(before, Notice::EmailChanged, now, random)
     }
 
-    /// The answer to a caller who lacks the required role. If two super administrators demote each other concurrently,
-    /// one of them may lose the role before the permission check of that caller's own request. That request gets the
-    /// same answer as if it had lost the race at the write.
+    /// The response to a caller who lacks the required role. If two super administrators demote each other
+    /// concurrently, one of them may lose the role before their own request passes the permission check. That request
+    /// gets the same response as if the conflict had been detected only at the write.
     async fn lost_race(
         &self,
         caller: &FreshCaller<Admin>,
         user: UserId,
         problem: Problem,
     ) -> Problem {
-        if !caller.claims().roles.contains(identity::Role::SuperAdmin) {
+        // A change to the caller's own account is not part of this race.
+        let is_own = user == caller.user_id();
+        if is_own || !caller.claims().roles.contains(identity::Role::SuperAdmin) {
             return problem;
         }
         match self.administration.is_last_super_admin(user).await {

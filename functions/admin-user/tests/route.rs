@@ -314,6 +314,95 @@ async fn the_last_super_admin_can_be_neither_demoted_nor_disabled_nor_deleted() 
     assert_eq!(outcome(&set_roles(&route, &token, &root, None, &["admin"]).await), done(200));
 }
 
+/// How an administrator loses rights while one of the administrator's requests is in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    Demoted,
+    Disabled,
+    LoggedOut,
+}
+
+impl Loss {
+    fn of(self, stack: &Stack, id: UserId) -> impl Future<Output = ()> + Send + use<> {
+        let administration = Administration::new(&stack.users(), stack.client());
+        let epochs = store::Epochs::new(&stack.users(), stack.client());
+        let now = testkit::occasion_now;
+        async move {
+            match self {
+                Self::Demoted => {
+                    let roles = Roles::from_iter([Role::User]);
+                    administration.set_roles(id, &roles, now).await.unwrap();
+                }
+                Self::Disabled => drop(administration.disable(id, now).await.unwrap()),
+                Self::LoggedOut => epochs.raise(id, &now()).await.unwrap(),
+            }
+        }
+    }
+}
+
+/// Administrators may change their own accounts, so they must not undo what happens to them.
+#[tokio::test]
+async fn an_administrator_who_loses_rights_during_a_request_does_not_get_them_back() {
+    for loss in [Loss::Demoted, Loss::Disabled, Loss::LoggedOut] {
+        let stack = Stack::start().await;
+        let interceptor = Interceptor::of(&stack).await;
+        let env = interceptor.env(&stack, &[]);
+        let route = Service::<AdminUserRoute>::open(&env, &World::system()).await.unwrap();
+        let both = &[Role::Admin, Role::SuperAdmin][..];
+        if loss != Loss::LoggedOut {
+            without_hash(&stack, "keeper", both).await;
+        }
+        let names = ["admin-user-roles", "admin-user", "admin-user-delete"];
+        // Before the account is read for the change, and before the change is written. A plain administrator's request is
+        // refused at the read unless the administrator has been demoted.
+        let times = [(both, READS - 1), (both, READS), (&[Role::Admin], READS - 1)];
+        for (n, (name, (roles, call))) in
+            names.into_iter().flat_map(|name| times.map(|time| (name, time))).enumerate()
+        {
+            let case = format!("{loss:?} before call {call} of {name} by {roles:?}");
+            let admin = without_hash(&stack, &format!("admin-{n}"), roles).await;
+            let token = stack.sign_in(&admin).await;
+            interceptor.before(call, loss.of(&stack, admin.id));
+            let answer = match name {
+                "admin-user-roles" => {
+                    let all = ["user", "admin", "super_admin"];
+                    set_roles(&route, &token, &admin, None, &all).await
+                }
+                "admin-user" => {
+                    let change = json!({"disabled": false, "attributes": {"n": 1}});
+                    patch(&route, &token, &admin, Some("*"), &change).await
+                }
+                name => post(&route, &token, name, &admin, None).await,
+            };
+            assert_eq!(outcome(&answer), refused(403, "insufficient_role"), "{case}");
+            let now = stored(&stack, &admin).await;
+            let is_lost = match loss {
+                Loss::Demoted => now.roles == Roles::from_iter([Role::User]),
+                Loss::Disabled => now.standing == Standing::Disabled,
+                Loss::LoggedOut => now.epoch == admin.epoch.next(),
+            };
+            assert!(is_lost && now.attributes.is_empty(), "{case}: {now:?}");
+        }
+    }
+}
+
+/// Creates an account without hashing a password.
+async fn without_hash(stack: &Stack, username: &str, roles: &[Role]) -> Account {
+    let occasion = testkit::occasion_now();
+    let new = NewAccount {
+        id: UserId::new(occasion.at, &SystemRandom),
+        username: Username::parse(username).unwrap(),
+        email: None,
+        roles: roles.iter().copied().collect(),
+        password: StoredHash::new("a hash"),
+        created_at: occasion.at,
+        invite: None,
+        occasion,
+    };
+    let registrations = Registrations::new(&stack.users(), stack.client());
+    registrations.create(new, stack.peppers()).await.unwrap()
+}
+
 /// How one super administrator removes another.
 #[derive(Clone, Copy, Debug)]
 enum Removal {
@@ -336,7 +425,8 @@ impl Removal {
     }
 }
 
-/// Two administrators who act concurrently. Each request is held before its write until both have been permitted.
+/// Two administrators who act concurrently. Each request is held before its write until both have passed the
+/// permission check.
 struct Duel {
     stack: Stack,
     interceptors: [Interceptor; 2],
@@ -355,24 +445,11 @@ impl Duel {
         Self { stack, interceptors, routes }
     }
 
-    /// Creates a super administrator without hashing a password.
     async fn super_admin(&self, username: &str) -> Account {
-        let occasion = testkit::occasion_now();
-        let new = NewAccount {
-            id: UserId::new(occasion.at, &SystemRandom),
-            username: Username::parse(username).unwrap(),
-            email: None,
-            roles: Roles::from_iter([Role::Admin, Role::SuperAdmin]),
-            password: StoredHash::new("a hash"),
-            created_at: occasion.at,
-            invite: None,
-            occasion,
-        };
-        let registrations = Registrations::new(&self.stack.users(), self.stack.client());
-        registrations.create(new, self.stack.peppers()).await.unwrap()
+        without_hash(&self.stack, username, &[Role::Admin, Role::SuperAdmin]).await
     }
 
-    /// Lets both act at once, with an access token each. `fault` is injected into every transaction.
+    /// Lets both accounts act at once, each with its own access token. `fault` is injected into every transaction.
     async fn at_once(
         &self,
         both: [&Account; 2],
@@ -439,6 +516,7 @@ async fn if_two_super_admins_remove_each_other_one_gets_409() {
     }
 }
 
+/// [`Fault::Unconditional`] removes the condition from every write.
 #[tokio::test]
 async fn without_the_condition_super_admins_can_remove_each_other() {
     for one in Removal::ALL {

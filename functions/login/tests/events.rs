@@ -86,7 +86,8 @@ async fn a_login_to_a_disabled_account_is_recorded_as_failed() {
     assert_eq!(bench.kinds().await, ["login_failed"]);
 }
 
-/// The login writes a decoy instead of an event. The decoy has already expired and contains nothing about the request.
+/// The login writes a decoy instead of an event. The decoy is stored as already expired and contains nothing about the
+/// request.
 #[tokio::test]
 async fn an_unknown_name_leaves_no_event() {
     let bench = Bench::start().await;
@@ -117,28 +118,33 @@ async fn an_unknown_name_leaves_no_event() {
 
 /// A flood of refused attempts must not fill the table.
 #[tokio::test]
-async fn refused_attempts_are_recorded_once_an_hour() {
+async fn refused_attempts_are_recorded_once_an_hour_for_each_name() {
     let bench = Bench::start().await;
-    for _ in 0..3 {
-        assert_eq!(bench.login("testuser", "a wrong password").await, 401);
+    let names = ["testuser", "testuser@example.com"];
+    for name in names {
+        for _ in 0..3 {
+            assert_eq!(bench.login(name, "a wrong password").await, 401);
+        }
+        for _ in 0..5 {
+            assert_eq!(bench.login(name, PASSWORD).await, 429);
+        }
     }
-    for _ in 0..5 {
-        assert_eq!(bench.login("testuser", PASSWORD).await, 429);
-    }
-    // Another instance remembers nothing, but the condition of the write prevents a second event.
+    // Another instance does not know of the event, but the condition of its write prevents a second one.
     let env = bench.stack.env_with(&[("THROTTLE_PAIR_BASE_SECONDS", "900")]);
     let route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let before = SystemClock.now().as_second() / 3_600;
     let other = Bench { route, ..bench };
-    assert_eq!(other.login("testuser", PASSWORD).await, 429);
+    for name in names {
+        assert_eq!(other.login(name, PASSWORD).await, 429);
+    }
     let events = other.events().await;
     let refused: Vec<_> = events.iter().filter(|event| event.kind == Kind::Throttled).collect();
     let same_hour = refused.iter().all(|event| event.at.as_second() / 3_600 == before);
-    assert_eq!(refused.len(), if same_hour { 1 } else { 2 });
-    assert_eq!(events.len() - refused.len(), 3);
+    assert!(if same_hour { refused.len() == 2 } else { (2..=4).contains(&refused.len()) });
+    assert_eq!(events.len() - refused.len(), 6);
 }
 
-/// Different requests would take different amounts of time and reveal which names exist.
+/// Different database requests would take different amounts of time and reveal which names exist.
 #[tokio::test]
 async fn a_refused_attempt_makes_the_same_requests_for_every_name() {
     let bench = Bench::start().await;

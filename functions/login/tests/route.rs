@@ -13,6 +13,7 @@ use login::LoginRoute;
 use mailer::MailerFunction;
 use process::{Clock, Env, SystemClock};
 use serde_json::{Value, json};
+use store::Administration;
 use testkit::{
     AUDIENCE, ConcurrentEvent, Fault, Forge, ISSUER, Interceptor, NewUser, PASSWORD, Stack, body,
     deliver, event, events_of, from_network, json_body, json_request, load, readable, status,
@@ -290,7 +291,7 @@ async fn every_failure_gets_the_same_answer() {
     assert_eq!(bench.session_count().await, 0);
 }
 
-/// A proxy in front of the database that records all requests.
+/// A proxy that forwards all requests to the database and records them.
 struct Wiretap {
     url: String,
     recorded: Arc<Mutex<Vec<u8>>>,
@@ -337,7 +338,8 @@ impl Wiretap {
     }
 }
 
-/// Different requests would take different amounts of time and reveal whether an account exists or is disabled.
+/// Different database requests would take different amounts of time and reveal whether an account exists or is
+/// disabled.
 #[tokio::test]
 async fn every_failure_makes_the_same_database_requests() {
     let stack = Stack::start().await;
@@ -664,41 +666,51 @@ async fn no_session_of_a_login_outlives_a_concurrent_password_change() {
     }
 }
 
-/// The answer is the same whether the account is deleted before the login reads it or between that read and the
-/// beginning of the session.
+/// The answer is the same whether the account is deleted or disabled before the login reads it or between that read and
+/// the beginning of the session.
 #[tokio::test]
-async fn a_login_to_an_account_that_is_deleted_concurrently_is_answered_like_a_wrong_password() {
+async fn a_login_that_races_a_deletion_or_disabling_is_answered_like_a_wrong_password() {
     let mut bench = Bench::start().await;
     let interceptor = Interceptor::of(&bench.stack).await;
     let env = interceptor.env(&bench.stack, &[]);
     bench.route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
     let refused = bench.login("testuser", "another password").await;
-    let mut refused_late = 0;
-    for call in 0.. {
-        let username = format!("user-{call}");
-        let user = NewUser { username: &username, email: None, roles: &[Role::User] };
-        let account = bench.stack.user(user).await;
-        let delete = bench.stack.client().delete_item().table_name("UsersTable");
-        let delete = delete
-            .key("pk", AttributeValue::S(format!("USER#{}", account.id)))
-            .key("sk", AttributeValue::S("ACCOUNT".to_owned()));
-        interceptor.before(call, async move { drop(delete.send().await.unwrap()) });
-        let before = bench.session_count().await;
-        let answer = bench.login(&username, PASSWORD).await;
-        let calls = interceptor.calls();
-        if calls.len() <= call {
-            break;
+    for change in ["deleted", "disabled"] {
+        let mut refused_late = 0;
+        for call in 0.. {
+            let case = format!("{change} before call {call}");
+            let username = format!("{change}-{call}");
+            let user = NewUser { username: &username, email: None, roles: &[Role::User] };
+            let id = bench.stack.user(user).await.id;
+            let delete = bench.stack.client().delete_item().table_name("UsersTable");
+            let delete = delete
+                .key("pk", AttributeValue::S(format!("USER#{id}")))
+                .key("sk", AttributeValue::S("ACCOUNT".to_owned()));
+            let administration = Administration::new(&bench.stack.users(), bench.stack.client());
+            interceptor.before(call, async move {
+                if change == "deleted" {
+                    drop(delete.send().await.unwrap());
+                } else {
+                    administration.disable(id, testkit::occasion_now).await.unwrap();
+                }
+            });
+            let before = bench.session_count().await;
+            let answer = bench.login(&username, PASSWORD).await;
+            let calls = interceptor.calls();
+            if calls.len() <= call {
+                break;
+            }
+            if status(&answer) == 401 {
+                assert_eq!(answer, refused, "{case}");
+                assert_eq!(bench.session_count().await, before, "{case}");
+                let read = calls.iter().position(|it| it.sort_key() == "ACCOUNT").unwrap();
+                refused_late += usize::from(read < call);
+            } else {
+                assert_eq!(status(&answer), 200, "{case}: {answer:?}");
+            }
         }
-        if status(&answer) == 401 {
-            assert_eq!(answer, refused, "{call}");
-            assert_eq!(bench.session_count().await, before, "{call}");
-            let read = calls.iter().position(|it| it.sort_key() == "ACCOUNT").unwrap();
-            refused_late += usize::from(read < call);
-        } else {
-            assert_eq!(status(&answer), 200, "{call}: {answer:?}");
-        }
+        assert!(refused_late > 0, "{change}");
     }
-    assert!(refused_late > 0);
 }
 
 /// The account item and the password item share an epoch, which every password change renews. Earlier versions stored
@@ -761,7 +773,7 @@ async fn an_outage_at_any_call_counts_against_no_limit() {
             }
         }
     }
-    // Fail all writes to one kind of counter, or to the user's items.
+    // Fail all writes to one kind of counter, or the transaction that begins the session.
     for pk in ["COUNTER#NAME", "COUNTER#PAIR", "COUNTER#NETWORK", "USER#"] {
         interceptor.fail_when(move |call| {
             // The session and its event are written in one transaction.

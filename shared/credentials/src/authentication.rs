@@ -118,7 +118,7 @@ impl Authentication {
         let now = self.world.clock.now();
         if self.refused.is_first(presented.as_str(), now) {
             let user_or_nobody = user.unwrap_or_else(|| self.nobody());
-            let event = refusal(user_or_nobody, self.occasion(origin));
+            let event = refusal(user_or_nobody, presented, self.occasion(origin));
             self.logins.note(user, presented, &event).await;
         }
     }
@@ -131,8 +131,8 @@ impl Authentication {
         let credential = credential?;
         let hash = parse(credential.as_ref().map(|credential| &credential.secret))?;
         // The account and its sessions are read while the password is hashed. For an unknown name, a nonexistent
-        // account is read: on a small machine, the reads delay the hash, so without them the answer would be
-        // measurably faster.
+        // account is read: on a small machine, the reads delay the hash, so without them the response for an unknown
+        // name would be measurably faster.
         let (user, set_in) = match &credential {
             Some(credential) => (credential.user_id, credential.set_in),
             None => (self.nobody(), PasswordEpoch::default()),
@@ -152,8 +152,8 @@ impl Authentication {
         }
     }
 
-    /// Replaces a hash whose format or costs are outdated. This happens at login, because it requires the password. If
-    /// the replacement fails, the login still succeeds, and the next login tries again.
+    /// Replaces a hash whose format or costs are outdated. This happens at login, because a new hash requires the
+    /// password. If the replacement fails, the login still succeeds, and the next login tries again.
     async fn renew(&self, account: &Account, old: &StoredHash, password: &Password) {
         let renewed: Result<(), Box<dyn Error + Send + Sync>> = async {
             let new = self.hasher.hash(password, &*self.world.random).await?;
@@ -176,9 +176,9 @@ impl Authentication {
     }
 }
 
-/// The event that reports the refused attempts at the password of `user` in the current hour.
-pub(crate) fn refusal(user: UserId, occasion: Occasion) -> Event {
-    let id = EventId::hourly(occasion.at, user);
+/// The event that reports the refused attempts to sign in as `user` with the `presented` name in the current hour.
+pub(crate) fn refusal(user: UserId, presented: &Presented, occasion: Occasion) -> Event {
+    let id = EventId::hourly(occasion.at, user, presented);
     Occasion { id, ..occasion }.event(user, Kind::Throttled)
 }
 

@@ -80,7 +80,8 @@ impl Reauthentication {
                 if matches!(error, ThrottleError::TooMany { .. })
                     && self.refused.is_first(name, self.world.clock.now())
                 {
-                    self.stored.note(account, &refusal(account.id, occasion())).await;
+                    let refused = refusal(account.id, &presented, occasion());
+                    self.stored.note(account, &refused).await;
                 }
                 return Err(error.into());
             }

@@ -9,6 +9,8 @@ use uuid::{Builder, Uuid};
 
 use process::Random;
 
+use crate::Presented;
+
 /// The text is not a hyphenated lower-case UUID (RFC 9562).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid identifier")]
@@ -128,13 +130,15 @@ impl EventId {
         Self(with_tail(at, &[0; 10]))
     }
 
-    /// The identifier for a user and the hour of `at`. It is the same during the whole hour, so an event with this
-    /// id is recorded at most once an hour.
+    /// The identifier for a user, the kind of the presented name and the hour of `at`. It is the same during the whole
+    /// hour. A user has at most one name of each kind, so an event with this id is recorded at most once an hour for
+    /// each name.
     #[must_use]
-    pub fn hourly(at: Timestamp, user: UserId) -> Self {
+    pub fn hourly(at: Timestamp, user: UserId, presented: &Presented) -> Self {
         let seconds = at.as_second();
         let hour = Timestamp::from_second(seconds - seconds.rem_euclid(3_600)).unwrap_or(at);
-        let [_, _, _, _, _, _, tail @ ..] = user.to_bytes();
+        let [_, _, _, _, _, _, mut tail @ ..] = user.to_bytes();
+        tail[9] ^= u8::from(matches!(presented, Presented::Email(_)));
         Self(with_tail(hour, &tail))
     }
 }
@@ -209,12 +213,17 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_one_hourly_event_id() {
+    fn each_name_of_a_user_has_one_hourly_event_id() {
         let at = |second: i64| Timestamp::from_second(1_000_800 + second).unwrap();
         let [one, other] = [1, 2].map(|n| UserId::new(at(n), &SystemRandom));
-        let id = EventId::hourly(at(0), one);
-        assert_eq!(id, EventId::hourly(at(3_599), one));
-        for different in [EventId::hourly(at(3_600), one), EventId::hourly(at(0), other)] {
+        let [name, address] = ["name", "a@example.com"].map(|it| Presented::parse(it).unwrap());
+        let id = EventId::hourly(at(0), one, &name);
+        assert_eq!(id, EventId::hourly(at(3_599), one, &name));
+        for different in [
+            EventId::hourly(at(3_600), one, &name),
+            EventId::hourly(at(0), other, &name),
+            EventId::hourly(at(0), one, &address),
+        ] {
             assert_ne!(id, different);
         }
         assert!(EventId::earliest(at(0)) <= id && id < EventId::earliest(at(1)));

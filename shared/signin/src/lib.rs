@@ -1,4 +1,4 @@
-//! Begins and refreshes sessions, records step-ups, and issues the tokens. Routes link no other crate that can do this.
+//! Begins and refreshes sessions, records step-ups, and issues tokens. No other crate that a route links can do this.
 //!
 //! A route must authenticate the user before it begins a session. It must obtain [`Ready`] before it checks a password
 //! or writes anything, so that a request has no effect if the keys cannot be loaded.
@@ -61,8 +61,8 @@ impl Ready<'_> {
     /// lists the sessions that the account already has. If there are too many, the oldest ones end.
     ///
     /// # Errors
-    /// [`SignInError::Deleted`] when the account has been deleted concurrently; another error when the session cannot be
-    /// written.
+    /// [`SignInError::Raced`] when the account has been deleted, disabled or logged out everywhere concurrently; another
+    /// error when the session cannot be written.
     #[expect(clippy::disallowed_methods, reason = "only this crate begins sessions")]
     pub async fn begin(
         &self,
@@ -73,7 +73,7 @@ impl Ready<'_> {
     ) -> Result<Tokens, SignInError> {
         let session = self.new_session(account.epoch, Method::Password.into(), origin);
         let session = match logins.begin(account.id, session, before).await {
-            Err(StoreError::Absent) => return Err(SignInError::Deleted),
+            Err(StoreError::Raced) => return Err(SignInError::Raced),
             session => session?,
         };
         self.tokens(account, &session)
@@ -106,8 +106,8 @@ impl Ready<'_> {
         }
     }
 
-    /// Records that the user of the caller's session has authenticated again by `method`, and issues tokens of that
-    /// session. Its refresh token remains the current one.
+    /// Records that the caller has authenticated again by `method`, and issues tokens for the caller's session. The
+    /// session's refresh token does not change.
     ///
     /// # Errors
     /// [`SignInError::Refused`] when the session has ended concurrently; another error when the table cannot be
@@ -161,9 +161,9 @@ pub enum SignInError {
     /// The session has ended, or the account has changed. The reason is only for the log.
     #[error("{0}")]
     Refused(&'static str),
-    /// The account was deleted during the login.
-    #[error("the account has been deleted")]
-    Deleted,
+    /// The account was deleted, disabled or logged out everywhere during the login.
+    #[error("the account was deleted, disabled or logged out during the login")]
+    Raced,
     /// This service did not issue the refresh token.
     #[error(transparent)]
     RefreshToken(#[from] RefreshTokenError),
@@ -181,7 +181,7 @@ pub enum SignInError {
 impl Fault for SignInError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Refused(_) | Self::Deleted => FaultKind::Unauthenticated,
+            Self::Refused(_) | Self::Raced => FaultKind::Unauthenticated,
             Self::RefreshToken(error) => error.kind(),
             Self::Issue(error) => error.kind(),
             Self::Epoch(error) => error.kind(),
@@ -192,7 +192,7 @@ impl Fault for SignInError {
     fn code(&self) -> &'static str {
         match self {
             Self::Refused(_) => self.kind().code(),
-            Self::Deleted => "invalid_credentials",
+            Self::Raced => "invalid_credentials",
             Self::RefreshToken(error) => error.code(),
             Self::Issue(error) => error.code(),
             Self::Epoch(error) => error.code(),

@@ -4,18 +4,18 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use dynamo::Client;
 use events::{Event, Kind, Occasion};
 use identity::{
-    Account, CanonicalName, Email, EmailStanding, NameTagger, Role, Roles, Standing, UniqueName,
-    UserId,
+    Account, CanonicalName, Email, EmailStanding, NameTagger, Role, Roles, SessionEpoch, Standing,
+    UniqueName, UserId,
 };
 use process::{Fault, FaultKind};
 
-use crate::expression::{Condition, absent, attribute, exists};
+use crate::expression::{Condition, absent, attribute};
 use crate::item::ClaimItem;
 use crate::key::Key;
 use crate::outbox::NewMail;
 use crate::table::{Config, StoreError, Table};
 
-/// How many times a change is tried while other requests change the same account.
+/// The maximum number of attempts at a change when other requests change the same account concurrently.
 pub(crate) const TRIES: usize = 3;
 
 /// Finds and changes accounts.
@@ -30,24 +30,38 @@ pub struct Administration {
 pub(crate) struct Authority {
     admin: UserId,
     roles: Roles,
+    epoch: SessionEpoch,
 }
 
 impl Authority {
     pub(crate) fn of(admin: &Account) -> Self {
-        Self { admin: admin.id, roles: admin.roles.clone() }
+        Self { admin: admin.id, roles: admin.roles.clone(), epoch: admin.epoch }
     }
 
-    /// Builds the check that the administrator is still active and has not lost a role, for a transaction on the
-    /// account `target`. `None` if `target` is the administrator's own account: a transaction cannot contain the
-    /// same item twice, and the change is conditional on the account's state anyway.
-    pub(crate) fn check(&self, table: &Table, target: UserId) -> Option<TransactWriteItem> {
-        if self.admin == target {
-            return None;
+    /// Builds the check that the administrator is still active, has not lost a role and has not been logged out, for a
+    /// transaction that is conditional on the state `target` of an account.
+    ///
+    /// `None` if `target` is the administrator's own account, because a transaction cannot contain the same item twice.
+    /// This function then checks `target` itself.
+    ///
+    /// # Errors
+    /// When `target` is the administrator's own account and fails the check.
+    pub(crate) fn check(
+        &self,
+        table: &Table,
+        target: &Account,
+    ) -> Result<Option<TransactWriteItem>, ChangeError> {
+        let Self { admin, roles, epoch } = self;
+        if *admin == target.id {
+            let is_unchanged = target.standing == Standing::Active
+                && target.epoch == *epoch
+                && roles.iter().all(|role| target.roles.contains(role));
+            return if is_unchanged { Ok(None) } else { Err(ChangeError::NotPermitted) };
         }
         let has = |role: Role| attribute("roles").contains(&role);
-        let is_active = exists().and(attribute("disabled").is(false));
-        let is_unchanged = self.roles.iter().map(has).fold(is_active, Condition::and);
-        Some(table.check(Key::account(self.admin), is_unchanged))
+        let is_active = attribute("disabled").is(false).and(attribute("ver").is(*epoch));
+        let is_unchanged = roles.iter().map(has).fold(is_active, Condition::and);
+        Ok(Some(table.check(Key::account(*admin), is_unchanged)))
     }
 }
 
@@ -75,8 +89,8 @@ pub enum ChangeError {
     /// Another account has the address, or a recently deleted account had it.
     #[error("another account uses the email address")]
     EmailTaken,
-    /// The administrator has been disabled or has lost a role since the request was admitted.
-    #[error("the administrator has been disabled or has lost a role")]
+    /// The administrator has been disabled or logged out, or has lost a role, since the request was admitted.
+    #[error("the administrator has been disabled or logged out, or has lost a role")]
     NotPermitted,
     /// The table could not be read or written.
     #[error(transparent)]
@@ -119,8 +133,8 @@ impl Administration {
         Self { table: Table::new(config, client), authority: None }
     }
 
-    /// Returns a handle whose changes are refused if the administrator `admin` is disabled or loses a role before the
-    /// change is made.
+    /// Returns a handle whose changes are refused if the administrator `admin` is disabled or logged out, or loses a
+    /// role, before the change is made.
     #[must_use]
     pub fn on_behalf_of(&self, admin: &Account) -> Self {
         Self { table: self.table.clone(), authority: Some(Authority::of(admin)) }
@@ -170,7 +184,7 @@ impl Administration {
     /// Replaces an account with the one that `edit` returns for it. If the account changes in between, reads it again
     /// and retries, a few times at most. `edit` also returns a notice to the owner, if there is one to send. `occasion`
     /// describes the request, with a new id for each event that reports a part of the change. `tagger` computes the
-    /// tags of a new address, because the address of a recently deleted account is refused.
+    /// tags of a new address, which are needed to refuse the address of a recently deleted account.
     ///
     /// # Errors
     /// When the account does not exist, `edit` fails, the change is refused, or the table cannot be written.
@@ -204,12 +218,11 @@ impl Administration {
         Err(ChangeError::Raced.into())
     }
 
-    /// Changes an account from `before` to `after`, with its lists and its claim to an address, records the events, and
-    /// returns the new state. If nothing differs, nothing is written.
+    /// Changes an account from `before` to `after`, updates its list entries and its claim to an address, records the
+    /// events, and returns the new state. If nothing differs, nothing is written.
     ///
-    /// This is one transaction, on the conditions that the account is still in the state `before`, that the new address
-    /// can be claimed, and that an active super administrator remains. A notice that cannot be written does not prevent
-    /// the change.
+    /// This is one transaction. It fails unless the account is still in the state `before`, the new address can be
+    /// claimed, and an active super administrator remains. A notice that cannot be written does not prevent the change.
     ///
     /// # Errors
     /// When a condition fails, or the table cannot be written.
@@ -299,7 +312,9 @@ impl Administration {
             change.push(table.event(before.id, event)?.into());
         }
         let permitted = change.len();
-        change.extend(authority.iter().filter_map(|authority| authority.check(table, before.id)));
+        if let Some(authority) = authority {
+            change.extend(authority.check(table, before)?);
+        }
         let failed = table.transact_with_mail(change, before.id, notice).await?;
         match failed.first() {
             None => {
@@ -308,7 +323,7 @@ impl Administration {
                 }
                 Ok(Account { revision: before.revision.next(), ..after })
             }
-            // If the account has changed, this may be the only reason why other conditions failed.
+            // If the account has changed, other conditions may have failed only for that reason.
             Some(0) => Err(ChangeError::Raced),
             first if first.copied() == keeps_super_admin => Err(ChangeError::LastSuperAdmin),
             Some(first) if claimed.contains(first) => Err(ChangeError::EmailTaken),
@@ -383,10 +398,11 @@ fn happened(before: &Account, after: &Account) -> Vec<Kind> {
     match (before.standing, after.standing) {
         (Standing::Active, Standing::Disabled) => kinds.push(Kind::Disabled),
         (Standing::Disabled, Standing::Active) => kinds.push(Kind::Enabled),
-        (Standing::Active, Standing::Active) if after.epoch != before.epoch => {
-            kinds.push(Kind::Logout { session_id: None });
+        (Standing::Active, Standing::Active) | (Standing::Disabled, Standing::Disabled) => {
+            if after.epoch != before.epoch {
+                kinds.push(Kind::Logout { session_id: None });
+            }
         }
-        (Standing::Active, Standing::Active) | (Standing::Disabled, Standing::Disabled) => {}
     }
     let address = |account: &Account| {
         (account.email.clone(), account.pending_email.clone(), account.email_standing)

@@ -46,7 +46,8 @@ pub struct Deletion<'a> {
     /// How long the names cannot be claimed.
     pub quarantine: SignedDuration,
     /// The administrator who deletes the account. `None` if the owner or an operator deletes it. The deletion is
-    /// refused if the administrator has been disabled or has lost a role since the request was admitted.
+    /// refused if the administrator has been disabled or logged out, or has lost a role, since the request was
+    /// admitted.
     pub admin: Option<&'a Account>,
     /// Computes the tags of the names under which the account's networks may be known.
     pub known_under: &'a (dyn Fn(&Account) -> Vec<String> + Send + Sync),
@@ -209,8 +210,9 @@ impl Deletions {
         parts.push(table.event(id, &event)?.into());
         parts.push(table.put(Key::remains(id), remains)?.into());
         let permitted = parts.len();
-        let authority = deletion.admin.map(Authority::of);
-        parts.extend(authority.and_then(|authority| authority.check(table, id)));
+        if let Some(admin) = deletion.admin {
+            parts.extend(Authority::of(admin).check(table, account)?);
+        }
         let failed = table.transact(parts).await?;
         match failed.first() {
             None => {

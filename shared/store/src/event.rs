@@ -4,19 +4,18 @@
 //! ([`Table::transact_and_record`]), so neither happens without the other. Actions that end sessions are the exception:
 //! if the transaction fails, the sessions end without an event ([`Table::end_session`]).
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use dynamo::Client;
 use events::Event;
-use identity::{EventId, SessionId, UserId};
+use identity::{EventId, Presented, SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
 use process::{Reader, Settings};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::expression::{absent, attribute_value, exists};
+use crate::expression::{absent, attribute, attribute_value, exists};
 use crate::item::{self, Item};
 use crate::key::{EVENT, Key, KeyPrefix};
 use crate::outbox::NewMail;
@@ -115,9 +114,10 @@ impl Table {
     /// Ends a session, records `event` and requests `mail`, if any, in one transaction. Returns whether the session
     /// existed. If it did not, nothing is written.
     ///
-    /// If the account has been deleted, or the transaction fails for any other reason, the session is ended without the
-    /// event and the email, because nothing may keep the session alive. If it is unknown whether the transaction was
-    /// carried out, the session is reported as ended.
+    /// If the account has been deleted, the session is ended without the event and the email. If the transaction fails
+    /// for any other reason, the session is ended without the event, because nothing may keep the session alive, and the
+    /// email is requested afterwards. If it is unknown whether the transaction was carried out, the session is reported
+    /// as ended.
     pub(crate) async fn end_session(
         &self,
         user: UserId,
@@ -155,7 +155,10 @@ impl Table {
         if existed {
             event.log(Some(user));
             log_not_recorded(user, event, &error);
-            if mail.is_some() {
+            // Nobody can make this write conflict, because the email's id is new.
+            if let Some(mail) = mail
+                && let Err(error) = self.mail(mail)?.send().await
+            {
                 log_owner_not_told(user, &error);
             }
         }
@@ -163,21 +166,30 @@ impl Table {
     }
 
     /// Records an event that belongs to no change, such as a failed login, unless an event with its id exists or the
-    /// account has been deleted. `user` is `None` if no account has the `presented` name. The function then takes the
-    /// same time: it writes a decoy, an item that has already expired, in a separate partition.
+    /// account no longer has the `presented` name. `user` is `None` if no account has that name. The function then takes
+    /// the same time: it writes a decoy, an item that has already expired, in a separate partition.
+    ///
+    /// The transaction checks the claim to the name, which is deleted with the account, and not the account itself.
+    /// Otherwise, concurrent attempts at the username and the address of one account would conflict, and the response
+    /// times would reveal that they belong together.
     ///
     /// A failure is only logged, because it must not change the response.
-    pub(crate) async fn note(&self, user: Option<UserId>, presented: &str, event: &Event) {
+    pub(crate) async fn note(&self, user: Option<UserId>, presented: &Presented, event: &Event) {
+        let claim = match presented {
+            Presented::Username(name) => Key::username(name),
+            Presented::Email(address) => Key::email(address),
+            // An item that does not exist.
+            Presented::Impossible(_) => Key::account(UserId::from_bytes(event.id.to_bytes())),
+        };
         let noted = async {
-            let (check, put) = if let Some(user) = user {
-                (self.check(Key::account(user), exists()), self.event(user, event)?)
+            let (is_claimed, put) = if let Some(user) = user {
+                (attribute("user_id").is(user), self.event(user, event)?)
             } else {
                 let item = DecoyItem { expires_at: event.at.as_second() };
-                (
-                    self.check(Key::account(nobody(presented)), absent()),
-                    self.put(Key::decoy(event.id), &item)?,
-                )
+                // This condition always holds.
+                (absent().or(exists()), self.put(Key::decoy(event.id), &item)?)
             };
+            let check = self.check(claim, is_claimed);
             self.transact(vec![check, put.when(absent()).into()]).await
         };
         let noted = timeout(NOTE_TIMEOUT, noted).await;
@@ -189,18 +201,6 @@ impl Table {
             Err(error) => log_not_recorded(user, event, &error),
         }
     }
-}
-
-/// An id that no account has, always the same for a given name. Concurrent failed logins with an unknown name therefore
-/// conflict in the database, as they do with the name of an account.
-fn nobody(presented: &str) -> UserId {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        (salt, presented).hash(&mut hasher);
-        hasher.finish()
-    };
-    let number = (u128::from(half(0)) << 64) | u128::from(half(1));
-    UserId::from_bytes(number.to_be_bytes())
 }
 
 /// Logs that an event could not be recorded, although the action that it reports happened.

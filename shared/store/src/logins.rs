@@ -5,7 +5,7 @@ use events::{Actor, Event, Kind, Occasion, Origin};
 use futures_util::future::join_all;
 use identity::{
     Account, CanonicalName, EventId, Methods, Network, Presented, SessionEpoch, SessionId,
-    StoredHash, UserId,
+    Standing, StoredHash, UserId,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -131,7 +131,8 @@ impl Logins {
 
     /// Reads the account if its password is still the one that was set in `set_in`, the epoch in the
     /// [`Credential`]. Returns `None` if the account no longer exists or its password has since been replaced.
-    /// Without this check, a login with the old password could begin a session in the new epoch that stays valid.
+    /// Without this check, a login with the old password could begin a session that belongs to the new epoch and stays
+    /// valid.
     ///
     /// # Errors
     /// When the table cannot be read.
@@ -175,11 +176,13 @@ impl Logins {
     /// removed, and so are the oldest valid ones if there are too many. If a removal fails, the session begins
     /// anyway, and the next login tries again.
     ///
-    /// The transaction does not check the account's epoch: a session that begins while the account is being disabled
-    /// has the previous epoch, so it is never valid.
+    /// The transaction that stores the session has no condition on the account: concurrent logins would conflict with
+    /// each other and with an administrator who disables the account. Instead, the account is read afterwards, and the
+    /// session is removed again if it cannot be used.
     ///
     /// # Errors
-    /// When the account has been deleted, or the table cannot be written.
+    /// [`StoreError::Raced`] when the account has been deleted or disabled or its epoch has been raised; another error
+    /// when the table cannot be read or written. No session has begun.
     pub async fn begin(
         &self,
         user: UserId,
@@ -206,27 +209,35 @@ impl Logins {
     }
 
     /// Records that an attempt to sign in failed or was refused, unless an event with this id exists. `user` is `None`
-    /// if no account has the presented name, and recording then takes the same time. A failure is only logged.
+    /// if no account has the presented name; the call takes as long as for an existing account. A failure to record
+    /// the event is only logged.
     pub async fn note(&self, user: Option<UserId>, presented: &Presented, event: &Event) {
-        self.table.note(user, presented.as_str(), event).await;
+        self.table.note(user, presented, event).await;
     }
 
     async fn put(&self, user: UserId, session: NewSession) -> Result<Session, StoreError> {
         let id = session.id;
         let event = session.event(user, Kind::Login { session_id: id });
         let item = session.item(&self.limits);
-        // This write has no condition, because the id is new and random.
-        let put = self.table.put(Key::session(user, id), &item)?.into();
-        self.table.transact_and_record(vec![put], user, &event, None).await?;
-        // A deleted account must not keep a session. A condition on the account would make concurrent logins conflict with
-        // each other and with an administrator who disables the account.
-        let account = self.table.account(user);
-        let (account, ()) = tokio::join!(account, self.note_time(user, item.created_at));
-        if account?.is_none() {
-            for key in [Key::session(user, id), Key::event(user, event.id)] {
-                self.table.delete(key).await?;
-            }
-            return Err(StoreError::Absent);
+        let begun = async {
+            // This write has no condition, because the id is new and random.
+            let put = self.table.put(Key::session(user, id), &item)?.into();
+            self.table.transact_and_record(vec![put], user, &event, None).await?;
+            let account = self.table.account(user);
+            let (account, ()) = tokio::join!(account, self.note_time(user, item.created_at));
+            let is_current = |account: Account| {
+                account.standing == Standing::Active && account.epoch == item.epoch
+            };
+            if account?.is_some_and(is_current) { Ok(()) } else { Err(StoreError::Raced) }
+        };
+        if let Err(error) = begun.await {
+            // Neither deletion depends on the outcome of the other. The deletion of an account may already be over, so it
+            // would not find these items.
+            let keys = [Key::session(user, id), Key::event(user, event.id)];
+            let deleted = join_all(keys.map(|key| self.table.delete(key))).await;
+            let deleted = deleted.into_iter().try_for_each(|deleted| deleted.map(drop));
+            log_not_swept(user, deleted);
+            return Err(error);
         }
         Session::of(id, item)
     }
@@ -270,15 +281,10 @@ impl Logins {
     }
 }
 
-/// Logs a failure to remove an account's surplus sessions.
+/// Logs a failure to remove sessions of an account.
 fn log_not_swept(user: UserId, swept: Result<(), StoreError>) {
     if let Err(error) = swept {
         let (user_id, error) = (user.to_string(), &error as &dyn std::error::Error);
-        tracing::warn!(
-            event = "sessions_not_swept",
-            user_id,
-            error,
-            "surplus sessions were not removed"
-        );
+        tracing::warn!(event = "sessions_not_swept", user_id, error, "sessions were not removed");
     }
 }

@@ -2,7 +2,7 @@
 
 use dynamo::Client;
 use events::{Event, Kind};
-use identity::{Account, StoredHash};
+use identity::{Account, Presented, StoredHash};
 
 use crate::expression::{absent, attribute};
 use crate::item::PasswordItem;
@@ -43,7 +43,8 @@ impl Hashes {
     /// Records that a password check for `account` failed or was refused, unless an event with this id exists. A
     /// failure to record it is only logged.
     pub async fn note(&self, account: &Account, event: &Event) {
-        self.0.note(Some(account.id), account.username.canonical().as_str(), event).await;
+        let presented = Presented::Username(account.username.canonical().clone());
+        self.0.note(Some(account.id), &presented, event).await;
     }
 }
 
@@ -66,8 +67,8 @@ impl Passwords {
     /// Replaces the hash `old` with `new`, raises the account's epoch to end all of its sessions, begins
     /// `session` in the new epoch, and requests `notice`, if any.
     ///
-    /// This is one transaction, on the condition that `account` and `old` are still current. A notice that
-    /// cannot be written does not prevent the change.
+    /// This is one transaction. Nothing is written unless `account` and `old` are still current. A notice that cannot
+    /// be written does not prevent the change.
     ///
     /// # Errors
     /// When the table cannot be written.

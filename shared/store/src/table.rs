@@ -292,17 +292,13 @@ impl Table {
 pub(crate) enum TransactError {
     /// The database refused the transaction, so it was not carried out.
     Refused(StoreError),
-    /// The transaction conflicted with others on the same items, even after retries. It was not carried out.
-    Conflict(StoreError),
     /// No answer showed whether the transaction was carried out.
     Unknown(StoreError),
 }
 
 impl From<TransactError> for StoreError {
     fn from(error: TransactError) -> Self {
-        let (TransactError::Refused(error)
-        | TransactError::Conflict(error)
-        | TransactError::Unknown(error)) = error;
+        let (TransactError::Refused(error) | TransactError::Unknown(error)) = error;
         error
     }
 }
@@ -318,9 +314,10 @@ impl Table {
     }
 
     /// Makes `change` and requests `mail`, if any, in one transaction. The email is for the owner of the account
-    /// `user`. If the database refuses the transaction for a reason other than its conditions, the change is made
-    /// without the email, because it must not depend on the email. A conflict with another transaction is not such a
-    /// reason: otherwise, somebody who causes conflicts could change an account without a notice to its owner.
+    /// `user`. If the database refuses the transaction permanently, for a reason other than its conditions, the change
+    /// is made without the email, because it must not depend on the email. Conflicts with other transactions and
+    /// throttling are transient: otherwise, somebody who causes them could change an account without a notice to its
+    /// owner.
     ///
     /// A transaction that may have been carried out is not sent again without the email: if it was carried out,
     /// its own change would make the conditions fail.
@@ -334,14 +331,14 @@ impl Table {
         let with_mail = change.iter().cloned().chain([self.mail(mail)?.into()]).collect();
         match self.send(with_mail).await {
             Ok(failed) => Ok(failed),
-            Err(TransactError::Conflict(error) | TransactError::Unknown(error)) => Err(error),
-            Err(TransactError::Refused(error)) => {
+            Err(TransactError::Refused(error)) if error.kind() != FaultKind::Unavailable => {
                 let failed = self.transact(change).await?;
                 if failed.is_empty() {
                     log_owner_not_told(user, &error);
                 }
                 Ok(failed)
             }
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -364,11 +361,7 @@ impl Table {
         let is_canceled = error
             .as_service_error()
             .is_some_and(TransactWriteItemsError::is_transaction_canceled_exception);
-        let has_conflict = has_conflict(error.as_service_error());
         let error = StoreError::from(error);
-        if has_conflict {
-            return Err(TransactError::Conflict(error));
-        }
         // After any other transient error, the outcome of an unanswered earlier attempt remains unknown.
         let is_final = error.kind() != FaultKind::Unavailable;
         if is_refused && (is_canceled || is_final || !unanswered.any()) {
@@ -424,14 +417,6 @@ fn failed(error: Option<&TransactWriteItemsError>) -> Vec<usize> {
     failed.map(|(at, _)| at).collect()
 }
 
-/// Whether a transaction was canceled because of others on the same items.
-fn has_conflict(error: Option<&TransactWriteItemsError>) -> bool {
-    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error else {
-        return false;
-    };
-    canceled.cancellation_reasons().iter().any(|it| it.code() == Some("TransactionConflict"))
-}
-
 /// Why reading or writing the table failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -444,6 +429,9 @@ pub enum StoreError {
     /// The account does not exist.
     #[error("the account does not exist")]
     Absent,
+    /// The account was deleted or disabled, or all its sessions were ended, during a login.
+    #[error("the account was deleted, disabled or logged out during the login")]
+    Raced,
     /// The database repeatedly returned only a part of a batch.
     #[error("the database repeatedly returned only a part of a batch")]
     Partial,
@@ -476,6 +464,7 @@ impl Fault for StoreError {
             Self::Unusable(_) | Self::Contradiction => FaultKind::Internal,
             Self::Partial => FaultKind::Unavailable,
             Self::Absent => FaultKind::Absent,
+            Self::Raced => FaultKind::Unauthenticated,
         }
     }
 }

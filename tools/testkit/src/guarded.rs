@@ -1,7 +1,7 @@
 //! The checks that every guarded route must pass.
 
 use auth::AccountCheck;
-use identity::{Account, Role, Roles};
+use identity::{Role, Roles};
 use jiff::SignedDuration;
 use process::{Clock, Env, SystemClock};
 use serde_json::{Value, json};
@@ -129,7 +129,7 @@ pub async fn guarded_by_account<R: Route>() {
     };
     refused(&stack.token_without_account(&Role::ALL), "an account that does not exist").await;
 
-    // Roles can be taken away only while another super administrator remains.
+    // The role `super_admin` can be taken away only while another active account has it.
     let keeper = NewUser { username: "keeper", email: None, roles: &Role::ALL };
     stack.user(keeper).await;
     // The account's current roles decide, not the roles in the token.
@@ -155,8 +155,12 @@ pub async fn guarded_by_account<R: Route>() {
     let other_claims = claims(&stack.sign_in(&other).await);
     let mixed = stack.forge().with_claim(&other_claims, "sub", json!(account.id));
     refused(&mixed, "the session of another account").await;
-    let raised = Account { epoch: account.epoch.next(), ..account.clone() };
-    refused(&stack.sign_in(&raised).await, "another session epoch").await;
+    let outdated = stack.sign_in(&other).await;
+    store::Epochs::new(&stack.users(), stack.client())
+        .raise(other.id, &crate::occasion_now())
+        .await
+        .expect("an account");
+    refused(&outdated, "another session epoch").await;
     let ended = stack.sign_in(&account).await;
     end(&stack, &claims(&ended)).await;
     refused(&ended, "an ended session").await;

@@ -2,7 +2,7 @@
 
 use auth::{AccountCheck, CheckError};
 use aws_sdk_dynamodb::types::AttributeValue;
-use identity::{Account, SessionEpoch, SessionId};
+use identity::{Account, SessionId};
 use process::{Fault as _, FaultKind, SystemRandom};
 use store::Accounts;
 use testkit::{Fault, Faults, Stack};
@@ -14,7 +14,7 @@ async fn a_missing_account_or_session_is_reported_as_none() {
     let stack = Stack::start().await;
     let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
     let stranger = new_account("stranger", None).id;
-    let session = stack.new_session(SessionEpoch::new(7));
+    let session = stack.new_session(account.epoch);
     let sid = session.id;
     let begun = stack.logins().begin(account.id, session, &[]).await.unwrap();
     let account = Account { last_login_at: Some(begun.created_at), ..account };
@@ -22,7 +22,7 @@ async fn a_missing_account_or_session_is_reported_as_none() {
 
     let both = accounts.find(account.id, sid).await.unwrap();
     assert_eq!(both.account.as_ref(), Some(&account));
-    assert_eq!(both.session.unwrap().epoch, SessionEpoch::new(7));
+    assert_eq!(both.session.unwrap().epoch, account.epoch);
 
     let other = SessionId::new(&SystemRandom);
     let ended = accounts.find(account.id, other).await.unwrap();

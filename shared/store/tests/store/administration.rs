@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use events::Kind;
 use identity::{
     Account, Attributes, Email, EmailStanding, Revision, Role, Roles, SessionEpoch, Standing,
     UserId, Username,
 };
-use process::{Fault as _, FaultKind};
-use store::{Administration, ChangeError, StoreError};
+use process::{Clock, Fault as _, FaultKind, SystemClock};
+use store::{Administration, ChangeError, Events, StoreError};
 use testkit::{Fault, Faults, Stack};
 
 use crate::{keys, new_account, registrations};
@@ -110,7 +111,7 @@ async fn a_change_is_retried_after_a_lost_answer() {
 }
 
 #[tokio::test]
-async fn disabling_lists_the_account_and_raises_its_epoch() {
+async fn disabling_an_account_lists_it_as_disabled_and_raises_its_epoch() {
     let stack = Stack::start().await;
     let account = create(&stack, "testuser", &[Role::User]).await;
     let disabled = administration(&stack).disable(account.id, testkit::occasion_now).await.unwrap();
@@ -151,7 +152,7 @@ async fn the_last_super_admin_can_be_neither_demoted_nor_disabled() {
     let other = create(&stack, "other", &[Role::SuperAdmin]).await.id;
     assert!(!is_last(administration.disable(other, testkit::occasion_now).await));
     assert!(is_last(administration.disable(one, testkit::occasion_now).await));
-    // An enabled one is.
+    // Once it is enabled again, it is.
     assert!(!is_last(administration.enable(other, testkit::occasion_now).await));
     assert!(!is_last(administration.set_roles(one, &admin, testkit::occasion_now).await));
     assert!(is_last(administration.set_roles(other, &admin, testkit::occasion_now).await));
@@ -235,9 +236,13 @@ fn disabled(admin: Account) -> Account {
     Account { standing: Standing::Disabled, ..admin }
 }
 
+fn logged_out(admin: Account) -> Account {
+    Account { epoch: admin.epoch.next(), ..admin }
+}
+
 #[tokio::test]
-async fn an_administrator_who_has_lost_a_role_or_is_disabled_changes_no_account() {
-    for late in [demoted, disabled] {
+async fn an_administrator_who_has_lost_a_role_or_is_disabled_or_logged_out_changes_no_account() {
+    for late in [demoted, disabled, logged_out] {
         let refused = promote_late(late, Fault::None).await.unwrap_err();
         assert!(matches!(refused, ChangeError::NotPermitted), "{refused:?}");
         assert_eq!((refused.kind(), refused.code()), (FaultKind::Forbidden, "insufficient_role"));
@@ -248,7 +253,32 @@ async fn an_administrator_who_has_lost_a_role_or_is_disabled_changes_no_account(
 
 #[tokio::test]
 async fn without_the_condition_an_administrator_who_has_lost_a_role_changes_an_account() {
-    promote_late(demoted, Fault::Unconditional).await.unwrap();
+    for late in [demoted, disabled, logged_out] {
+        promote_late(late, Fault::Unconditional).await.unwrap();
+    }
+}
+
+/// The request was admitted before the administrator was demoted, disabled or logged out. It restores the account to the
+/// state in which it was admitted, with another attribute.
+#[tokio::test]
+async fn no_administrator_undoes_the_loss_of_its_own_rights() {
+    for late in [demoted, disabled, logged_out] {
+        let stack = Stack::start().await;
+        create(&stack, "keeper", &[Role::SuperAdmin]).await;
+        let admin = create(&stack, "admin", &[Role::Admin, Role::SuperAdmin]).await;
+        let now = replace(&stack, &admin, late(admin.clone())).await.unwrap();
+        let requested = administration(&stack).on_behalf_of(&admin);
+        let restore = |now: &Account| {
+            let attributes = Attributes::parse(r#"{"restored":true}"#).unwrap();
+            let Account { roles, standing, .. } = admin.clone();
+            Ok((Account { roles, standing, attributes, ..now.clone() }, None))
+        };
+        let restored: Result<_, ChangeError> =
+            requested.edit(admin.id, testkit::occasion_now, stack.peppers(), restore).await;
+        assert!(matches!(restored, Err(ChangeError::NotPermitted)), "{restored:?}");
+        let stored = administration(&stack).account(admin.id).await.unwrap();
+        assert_eq!(stored, Some(now));
+    }
 }
 
 #[tokio::test]
@@ -342,4 +372,25 @@ async fn every_write_to_an_account_raises_its_revision() {
     let edited =
         administration(&stack).edit(account.id, testkit::occasion_now, stack.peppers(), same).await;
     assert_eq!(edited.unwrap().after, raised);
+}
+
+#[tokio::test]
+async fn ending_the_sessions_of_an_account_is_recorded_even_if_it_is_disabled() {
+    let stack = Stack::start().await;
+    let mut account = create(&stack, "testuser", &[Role::User]).await;
+    let mut expected = vec![Kind::Registered];
+    for standing in [Standing::Active, Standing::Disabled] {
+        if account.standing != standing {
+            let disabled = Account { standing, ..account.clone() };
+            account = replace(&stack, &account, disabled).await.unwrap();
+            expected.push(Kind::Disabled);
+        }
+        let logged_out = Account { epoch: account.epoch.next(), ..account.clone() };
+        account = replace(&stack, &account, logged_out).await.unwrap();
+        expected.push(Kind::Logout { session_id: None });
+    }
+    let events = Events::new(&stack.users(), stack.client());
+    let page = events.page(account.id, None, 100, SystemClock.now()).await.unwrap();
+    let kinds: Vec<_> = page.events.into_iter().rev().map(|event| event.kind).collect();
+    assert_eq!(kinds, expected);
 }

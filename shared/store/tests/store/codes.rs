@@ -309,12 +309,12 @@ async fn a_change_that_may_have_happened_is_not_sent_again_without_its_notice() 
 /// sent again without the notice.
 #[tokio::test]
 async fn a_change_that_cannot_have_happened_is_sent_again_without_its_notice() {
-    let canceled = Fault::Canceled(&["None", "None", "None", "ThrottlingError"]);
+    let canceled = Fault::Canceled(&["None", "None", "None", "ValidationError"]);
     for script in [
         &[Fault::AccessDenied][..],
         &[Fault::Lost, Fault::AccessDenied],
-        &[Fault::Throttled; 5],
-        &[Fault::Lost, canceled, canceled, canceled, canceled],
+        &[canceled],
+        &[Fault::Lost, canceled],
     ] {
         let bench = Bench::start().await;
         let code = bench.mail(RESET, "owner@example.com").await;
@@ -331,17 +331,24 @@ async fn a_change_that_cannot_have_happened_is_sent_again_without_its_notice() {
 
 /// If the notice were left out, somebody who causes conflicts could change an account without a notice to its owner.
 #[tokio::test]
-async fn a_change_that_conflicts_with_others_is_not_made_without_its_notice() {
-    let bench = Bench::start().await;
-    let code = bench.mail(RESET, "owner@example.com").await;
-    let faults = Faults::script(&[Fault::Conflict; 5]);
-    let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
-    let (new, notice) = (StoredHash::new("new"), bench.notice());
-    let occasion = testkit::occasion(bench.now);
-    let reset = resets.reset(&code, &bench.account, new, Some(&notice), &occasion).await;
-    let kind = reset.map_err(|error| error.kind());
-    assert_eq!((kind, faults.requests()), (Err(FaultKind::Unavailable), 5));
-    assert_ne!(bench.hash().await, "new");
+async fn a_change_that_conflicts_or_is_throttled_is_not_made_without_its_notice() {
+    for fault in [
+        Fault::Conflict,
+        Fault::Throttled,
+        Fault::Canceled(&["ThrottlingError", "None", "None", "None"]),
+        Fault::Canceled(&["None", "ProvisionedThroughputExceeded", "None", "None"]),
+    ] {
+        let bench = Bench::start().await;
+        let code = bench.mail(RESET, "owner@example.com").await;
+        let faults = Faults::script(&[fault; 5]);
+        let resets = Resets::new(&bench.stack.users(), bench.stack.faulty_client(&faults));
+        let (new, notice) = (StoredHash::new("new"), bench.notice());
+        let occasion = testkit::occasion(bench.now);
+        let reset = resets.reset(&code, &bench.account, new, Some(&notice), &occasion).await;
+        let kind = reset.map_err(|error| error.kind());
+        assert_eq!((kind, faults.requests()), (Err(FaultKind::Unavailable), 5), "{fault:?}");
+        assert_ne!(bench.hash().await, "new", "{fault:?}");
+    }
 }
 
 /// Requests a code for one address, lets an administrator set another address, and then redeems the code. `fault`

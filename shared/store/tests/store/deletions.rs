@@ -12,7 +12,7 @@ use store::{
     ChangeError, Deletion, Deletions, Endings, Epochs, Events, Grace, KnownNetworks, Logins,
     NewSession, Refreshed, Rotation, Rotations, StepUps, StoreError,
 };
-use testkit::{Fault, Faults, Stack, occasion_now};
+use testkit::{Fault, Faults, Interceptor, Stack, occasion_now};
 
 use crate::{new_account, registrations};
 
@@ -79,7 +79,32 @@ impl Bench {
         begun.map(|session| session.id)
     }
 
+    /// Begins a session while `operation` fails on items whose sort key begins with `item`.
+    async fn begin_with(
+        &self,
+        operation: &'static str,
+        item: &'static str,
+        fault: Fault,
+    ) -> Result<SessionId, StoreError> {
+        let interceptor = Interceptor::of(&self.stack).await;
+        interceptor.fail_when(move |call| {
+            let fails = call.operation == operation && call.sort_key().starts_with(item);
+            if fails { fault } else { Fault::None }
+        });
+        let env = interceptor.env(&self.stack, &[]);
+        let client = dynamo::connect(&env.settings::<dynamo::Config>().unwrap());
+        let logins = Logins::new(&self.stack.users(), client, self.stack.limits());
+        let session = self.stack.new_session(self.account.epoch);
+        let begun = logins.begin(self.account.id, session, &[]).await;
+        begun.map(|session| session.id)
+    }
+
     async fn note_failure(&self, faults: &Faults) {
+        self.note_failure_of(&presented(), faults).await;
+    }
+
+    /// Records a failed login to the account with this name.
+    async fn note_failure_of(&self, presented: &Presented, faults: &Faults) {
         let failed = self.event(Kind::LoginFailed);
         self.logins(faults).note(Some(self.account.id), &presented(), &failed).await;
     }
@@ -118,8 +143,31 @@ async fn a_login_that_races_a_deletion_leaves_no_session() {
         futures_util::join!(bench.begin(&faults), bench.left_before_read(&faults));
     let is_session = |key: &String| key.starts_with("SESSION#");
     assert!(before.iter().any(is_session) && before.contains("login"), "{before:?}");
-    assert!(matches!(begun, Err(StoreError::Absent)), "{begun:?}");
+    assert!(matches!(begun, Err(StoreError::Raced)), "{begun:?}");
     assert_eq!(bench.left().await, only_the_deletion());
+}
+
+/// The deletion may be over, so nothing else would delete what the login has written.
+#[tokio::test]
+async fn a_login_that_fails_leaves_nothing_even_if_the_account_has_been_deleted() {
+    for (operation, fault) in
+        [("GetItem", Fault::AccessDenied), ("TransactWriteItems", Fault::LostAnswer)]
+    {
+        for bench in [Bench::start().await, Bench::deleted().await] {
+            let before = bench.left().await;
+            let begun = bench.begin_with(operation, "", fault).await;
+            assert!(matches!(begun, Err(StoreError::Dynamo(_))), "{operation}: {begun:?}");
+            assert_eq!(bench.left().await, before, "{operation}");
+        }
+    }
+    // If one deletion fails, the other takes place.
+    for (item, left) in [("SESSION#", "login"), ("EVENT#", "SESSION#")] {
+        let bench = Bench::deleted().await;
+        let begun = bench.begin_with("DeleteItem", item, Fault::AccessDenied).await;
+        assert!(matches!(begun, Err(StoreError::Raced)), "{item}: {begun:?}");
+        let all = bench.left().await;
+        assert!(all.len() == 2 && !all.iter().any(|key| key.starts_with(left)), "{all:?}");
+    }
 }
 
 /// A login must not make a concurrent change by an administrator fail, and frequent logins must not write the account
@@ -157,30 +205,56 @@ async fn without_the_condition_a_failed_login_leaves_an_event_of_a_deleted_accou
     assert!(bench.left().await.contains("login_failed"));
 }
 
+/// Each part of each transaction: its operation and its body.
+fn parts(faults: &Faults) -> Vec<(String, Value)> {
+    let request = |body: Value| {
+        let parts = body["TransactItems"].as_array().unwrap().clone();
+        parts.into_iter().flat_map(|it| it.as_object().unwrap().clone()).collect::<Vec<_>>()
+    };
+    faults.bodies().into_iter().flat_map(request).collect()
+}
+
+/// The primary key of the item of a part of a transaction.
+fn key(part: &Value) -> (String, String) {
+    let key = part.get("Key").unwrap_or(&part["Item"]);
+    let of = |name: &str| key[name]["S"].as_str().unwrap().to_owned();
+    (of("pk"), of("sk"))
+}
+
 /// Each part of each request: its operation, the length and the prefix of its key, and whether it has a condition.
 fn shape(faults: &Faults) -> Vec<String> {
-    let part = |operation: &str, part: &Value| {
-        let key = part.get("Key").unwrap_or(&part["Item"]);
-        let pk = key["pk"]["S"].as_str().unwrap();
+    let shape = |(operation, part): (String, Value)| {
+        let (pk, _) = key(&part);
         let has_condition = part.get("ConditionExpression").is_some();
         format!("{operation} {} {} {has_condition}", pk.split('#').next().unwrap(), pk.len())
     };
-    let request = |body: Value| {
-        let parts = body["TransactItems"].as_array().unwrap().clone();
-        let parts = parts.into_iter().flat_map(|it| it.as_object().unwrap().clone());
-        parts.map(|(operation, body)| part(&operation, &body)).collect::<Vec<_>>()
-    };
-    faults.bodies().into_iter().flat_map(request).collect()
+    parts(faults).into_iter().map(shape).collect()
+}
+
+/// Concurrent transactions with a common item conflict, which delays the responses.
+#[tokio::test]
+async fn concurrent_failures_do_not_reveal_which_names_belong_to_one_account() {
+    let bench = Bench::start().await;
+    let faults = Faults::script(&[]);
+    for name in ["testuser", "testuser@example.com"] {
+        bench.note_failure_of(&Presented::parse(name).unwrap(), &faults).await;
+    }
+    let parts = parts(&faults);
+    let keys: BTreeSet<_> = parts.iter().map(|(_, part)| key(part)).collect();
+    assert_eq!((keys.len(), parts.len()), (4, 4), "{keys:?}");
 }
 
 /// If the requests differed, the response time could reveal which names have an account.
 #[tokio::test]
 async fn a_failed_login_makes_the_same_requests_with_and_without_an_account() {
     let bench = Bench::start().await;
-    let [with, without] = [Faults::script(&[]), Faults::script(&[])];
-    bench.note_failure(&with).await;
-    bench.logins(&without).note(None, &presented(), &bench.event(Kind::LoginFailed)).await;
-    assert_eq!((shape(&with).len(), shape(&with)), (2, shape(&without)));
+    for name in ["testuser", "testuser@example.com"] {
+        let presented = Presented::parse(name).unwrap();
+        let [with, without] = [Faults::script(&[]), Faults::script(&[])];
+        bench.note_failure_of(&presented, &with).await;
+        bench.logins(&without).note(None, &presented, &bench.event(Kind::LoginFailed)).await;
+        assert_eq!((shape(&with).len(), shape(&with)), (2, shape(&without)));
+    }
     // Without an account, the item contains only its key and an expiry time that has passed.
     let decoys = async || {
         let items = bench.stack.items().await.into_iter();

@@ -220,6 +220,23 @@ async fn a_session_ends_even_if_its_event_cannot_be_recorded() {
     assert!(matches!(epochs.raise(nobody, &now).await, Err(store::StoreError::Absent)));
 }
 
+/// Otherwise, a thief who causes conflicts, or a load that throttles writes, could use a stolen token without a notice to
+/// the owner.
+#[tokio::test]
+async fn the_reuse_of_a_token_is_notified_even_if_the_transaction_fails() {
+    for fault in [Fault::Conflict, Fault::Throttled, Fault::Lost] {
+        let bench = Bench::start().await;
+        let session = bench.begin().await;
+        // The first request is the refresh, and the others are the tries of the transaction.
+        let faults = Faults::script(&[Fault::None, fault, fault, fault, fault, fault]);
+        let reused = bench.reuse(bench.stack.faulty_client(&faults), session).await;
+        assert_eq!((reused, bench.sessions().await), (Refreshed::Reused, 0), "{fault:?}");
+        let items = bench.stack.items().await;
+        let notices = items.iter().filter(|item| item["sk"].as_s().unwrap() == "MAIL").count();
+        assert_eq!(notices, 1, "{fault:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_change_that_does_not_happen_records_no_event() {
     let bench = Bench::start().await;

@@ -1,9 +1,11 @@
 //! Tests `Logins`, which finds accounts by name and begins sessions.
 
 use auth::AccountCheck;
-use identity::{CanonicalName, Email, Presented, SessionEpoch, StoredHash, Username};
-use process::{Fault as _, FaultKind};
-use store::{Accounts, Logins, PasswordEpoch, StoreError};
+use identity::{
+    Account, CanonicalName, Email, Presented, SessionEpoch, Standing, StoredHash, Username,
+};
+use process::{Clock, Fault as _, FaultKind, SystemClock};
+use store::{Accounts, Administration, Events, Logins, PasswordEpoch, StoreError};
 use testkit::{Fault, Faults, Stack};
 
 use crate::{keys, new_account, registrations};
@@ -132,5 +134,30 @@ async fn a_session_begins_despite_transient_faults() {
         let live = accounts.find(account.id, id).await.unwrap().session.unwrap();
         assert_eq!(live.epoch, account.epoch);
         assert_eq!(live.expires_at, stored.ends_at);
+    }
+}
+
+/// The account changes after the login has read it.
+#[tokio::test]
+async fn a_login_during_which_the_account_is_disabled_or_logged_out_begins_no_session() {
+    let disable: fn(Account) -> Account =
+        |account| Account { standing: Standing::Disabled, ..account };
+    let log_out = |account: Account| Account { epoch: account.epoch.next(), ..account };
+    for change in [disable, log_out] {
+        let stack = Stack::start().await;
+        let account = registrations(&stack).create(new_account("testuser", None)).await.unwrap();
+        let administration = Administration::new(&stack.users(), stack.client());
+        let changed = change(account.clone());
+        administration
+            .replace(&account, changed, None, testkit::occasion_now, stack.peppers())
+            .await
+            .unwrap();
+        let before = keys(&stack.client()).await;
+        let begun = stack.logins().begin(account.id, stack.new_session(account.epoch), &[]).await;
+        assert!(matches!(begun, Err(StoreError::Raced)), "{begun:?}");
+        assert_eq!(keys(&stack.client()).await, before);
+        let events = Events::new(&stack.users(), stack.client());
+        let page = events.page(account.id, None, 100, SystemClock.now()).await.unwrap();
+        assert!(page.events.iter().all(|event| event.kind.name() != "login"), "{page:?}");
     }
 }
