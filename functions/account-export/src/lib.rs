@@ -2,7 +2,7 @@
 
 use account_guard::{AccountGuard, Fresh, FreshCaller};
 use events::{Event, Kind, Occasion, Origin};
-use identity::{Anyone, Email, Network, SessionId, UserId};
+use identity::{Anyone, Email, EventId, Network, SessionId, UserId};
 use jiff::Timestamp;
 use serde::Serialize;
 use store::{Events, Session, Sessions, StoreError};
@@ -22,8 +22,8 @@ pub struct AccountExportRoute {
     world: World,
 }
 
-/// The data of an account, without secrets. The known networks of the account are not listed separately: sessions and
-/// events contain them.
+/// The data of an account, without secrets. The account's known networks, from which its owner has authenticated, are
+/// not listed separately, because the sessions and events contain them.
 #[derive(Serialize)]
 pub struct Export {
     format: Format,
@@ -34,7 +34,7 @@ pub struct Export {
     pending_email: Option<Email>,
     /// All sessions, including expired ones that are still stored.
     sessions: Vec<ExportedSession>,
-    /// The events, latest first. The first one reports this export.
+    /// The events, latest first. One of them reports the exports of this minute.
     events: Vec<Event>,
     /// Set if all events together would exceed [`MAX_BYTES`]: events before this time are omitted.
     /// `GET /auth/me/events` lists them.
@@ -101,8 +101,10 @@ impl Route for AccountExportRoute {
         let now = self.world.clock.now();
         let origin = Origin { network: client.network, user_agent: client.user_agent };
         let occasion = Occasion::new(now, &*self.world.random, origin);
-        // Record the event first, so that no export goes unrecorded and every export contains its own event.
-        let event = occasion.event(account.id, Kind::Exported);
+        // Record the event first, so that no export goes unrecorded and every export contains its event. The exports of one
+        // minute have one event. Otherwise, a user could create any number of events.
+        let id = EventId::minutely(now, account.id);
+        let event = Event { id, ..occasion.event(account.id, Kind::Exported) };
         match self.events.record(account.id, &event).await {
             // The account has been deleted since the caller was admitted.
             Err(StoreError::Absent) => return Err(Problem::invalid_token()),
@@ -142,6 +144,7 @@ impl AccountExportRoute {
             for event in page.events {
                 bytes += serde_json::to_vec(&event).map_or(0, |json| json.len());
                 if bytes > MAX_BYTES {
+                    let events = sorted(events);
                     let earliest = events.last().map(|event| event.at);
                     return Ok((events, earliest));
                 }
@@ -149,8 +152,15 @@ impl AccountExportRoute {
             }
             before = page.next;
             if before.is_none() {
-                return Ok((events, None));
+                return Ok((sorted(events), None));
             }
         }
     }
+}
+
+/// Sorts events by time, latest first. They are stored in the order of their ids, some of which contain an earlier time
+/// ([`Event::id`]).
+fn sorted(mut events: Vec<Event>) -> Vec<Event> {
+    events.sort_by_key(|event| std::cmp::Reverse((event.at, event.id)));
+    events
 }

@@ -3,16 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use account_export::AccountExportRoute;
 use events::Kind;
 use identity::{Account, Role};
+use jiff::{SignedDuration, Timestamp};
 use login::LoginRoute;
+use process::{Clock, SystemClock};
 use serde_json::{Value, json};
 use store::{Events, Hashes};
 use testkit::{
-    Fault, Interceptor, NewUser, PASSWORD, Stack, bearer, body, event, guarded_by_fresh_session,
-    json_body, load, status,
+    Fault, Interceptor, NewUser, PASSWORD, Stack, TestClock, bearer, body, event,
+    guarded_by_fresh_session, json_body, load, status,
 };
 use web::{EventResponse, Route, Service, World, answer};
 
@@ -153,30 +156,42 @@ async fn an_export_that_cannot_be_recorded_is_refused() {
     assert!(!interceptor.calls().iter().any(|call| call.operation == "Query"));
 }
 
+/// Otherwise, a user could create any number of events.
 #[tokio::test]
-async fn an_export_contains_the_events_of_earlier_exports() {
+async fn the_exports_of_one_minute_have_one_event() {
     let stack = Stack::start().await;
     let (_, token) = user(&stack, "testuser").await;
-    for _ in 0..3 {
-        export(&stack, &token).await;
+    let now = SystemClock.now().as_second();
+    let clock = TestClock::at(Timestamp::from_second(now - now.rem_euclid(60) + 60).unwrap());
+    let (env, world) = (stack.env(), World { clock: Arc::new(clock.clone()), ..World::system() });
+    let route = Box::pin(Service::<AccountExportRoute>::open(&env, &world)).await.unwrap();
+    for (seconds, expected) in [(0, 1), (30, 1), (29, 1), (1, 2), (60, 3)] {
+        clock.advance(SignedDuration::from_secs(seconds));
+        let exported = answer(&route, event(bearer(load("account-export"), &token))).await;
+        assert_eq!(status(&exported), 200, "{exported:?}");
+        let export = body(&exported);
+        let events = export["events"].as_array().unwrap();
+        let count = events.iter().filter(|event| event["kind"] == "exported").count();
+        assert_eq!(count, expected, "after {seconds} s");
     }
-    let kinds = |export: &Value| {
-        let events = export["events"].as_array().unwrap().clone();
-        events.iter().filter(|event| event["kind"] == "exported").count()
-    };
-    assert_eq!(kinds(&export(&stack, &token).await), 4);
 }
 
-/// The client of a failed login chooses the user agent, so a stranger can make events large, but Lambda limits a
-/// response to 6 MB.
+/// The client of a failed login chooses the user agent, so a stranger can cause large events. The export must still fit
+/// into a Lambda response, which is limited to 6 MB.
 #[tokio::test]
 async fn an_export_states_which_events_are_missing() {
     let stack = Stack::start().await;
     let (account, token) = user(&stack, "testuser").await;
     let events = Events::new(&stack.users(), stack.client());
-    for _ in 0..250 {
-        let mut event = testkit::occasion_now().event(account.id, Kind::LoginFailed);
+    let begins = SystemClock.now() - SignedDuration::from_hours(3);
+    for n in 0..250 {
+        let occasion = testkit::occasion(begins + SignedDuration::from_secs(n));
+        let mut event = occasion.event(account.id, Kind::LoginFailed);
         event.origin.user_agent = Some("\"".repeat(5_000));
+        if n % 2 == 0 {
+            // The id of such an event contains the start of the hour.
+            (event.kind, event.at) = (Kind::Throttled, event.at + SignedDuration::from_mins(40));
+        }
         events.record(account.id, &event).await.unwrap();
     }
     let exported = ask::<AccountExportRoute>(&stack, bearer(load("account-export"), &token)).await;
@@ -186,5 +201,8 @@ async fn an_export_states_which_events_are_missing() {
     let events = export["events"].as_array().unwrap();
     assert_eq!(events[0]["kind"], "exported");
     assert!(events.len() < 250, "{}", events.len());
-    assert_eq!(export["events_omitted_before"], events.last().unwrap()["at"]);
+    let times = events.iter().map(|event| event["at"].as_str().unwrap().parse().unwrap());
+    let times: Vec<Timestamp> = times.collect();
+    assert!(times.is_sorted_by(|later, earlier| later >= earlier), "{times:?}");
+    assert_eq!(export["events_omitted_before"], json!(times.last().unwrap()));
 }

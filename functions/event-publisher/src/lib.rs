@@ -12,8 +12,9 @@ use std::convert::Infallible;
 use std::error::Error;
 
 use bus::{Bus, BusConfig, Message};
-use lambda::stream::{BatchAnswer, StreamEvent, StreamRecord};
+use lambda::stream::{BatchAnswer, Change, StreamEvent, StreamRecord};
 use lambda::{BootError, EventHandler, World};
+use process::Metric;
 use store::{EventKey, Events, StoreError};
 
 /// Sends new events to the bus.
@@ -47,13 +48,18 @@ impl EventHandler for EventPublisherFunction {
                         log_failure(&record, &error);
                         // This version cannot read the event. Another delivery would not help, and would hold up all
                         // later events.
-                        if !matches!(error, StoreError::Unusable(_)) {
+                        if matches!(error, StoreError::Unusable(_)) {
+                            Metric::EventsGivenUp.add(1.0);
+                        } else {
                             answer.deliver_again(record);
                         }
                     }
                 },
                 // Another delivery would not help.
-                Err(error) => log_unreadable(&error),
+                Err(error) => {
+                    log_unreadable(&error);
+                    Metric::EventsGivenUp.add(1.0);
+                }
             }
         }
         for (record, error) in self.bus.send(batch).await {
@@ -67,8 +73,8 @@ impl EventHandler for EventPublisherFunction {
 impl EventPublisherFunction {
     /// Reads the event of a record. `None` if the record is not a new event, or the event no longer exists.
     async fn message(&self, record: &StreamRecord) -> Result<Option<Message>, StoreError> {
-        let key = record.is_new.then(|| EventKey::parse(&record.pk, &record.sk)).flatten();
-        let Some(key) = key else { return Ok(None) };
+        let key = EventKey::parse(&record.pk, &record.sk);
+        let Some(key) = key.filter(|_| record.change == Change::Created) else { return Ok(None) };
         let event = self.events.find(&key).await?;
         Ok(event.map(|event| Message::new(key.user, &event)))
     }

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, Once};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use axum::Router;
@@ -15,10 +17,44 @@ use event_publisher::EventPublisherFunction;
 use events::{Kind, Occasion, Origin};
 use identity::{Account, Role};
 use lambda::{EventHandler, World, open_handler};
-use process::{Clock, Env, SystemClock, SystemRandom};
+use process::{Clock, Env, Metric, SystemClock, SystemRandom};
 use serde_json::{Value, json};
 use store::Events;
 use testkit::{NewUser, Stack};
+
+thread_local! {
+    /// The log of this thread. Each test runs on one thread.
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes to the log of this thread.
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Installs the log for all threads, as in the tests of `mailer`.
+fn install_log() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        tracing_subscriber::fmt().json().flatten_event(true).with_writer(|| Log).init();
+    });
+}
+
+/// How many events this thread has given up.
+fn given_up() -> usize {
+    let log = LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap());
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["metric"] == Metric::EventsGivenUp.name()).count()
+}
 
 /// The fake `EventBridge`.
 #[derive(Clone, Default)]
@@ -101,6 +137,7 @@ struct Bench {
 impl Bench {
     /// Starts a stack with one account, whose event `registered` has not been delivered yet.
     async fn start() -> Self {
+        install_log();
         let (bus, url) = Bus::start().await;
         let stack = Stack::start().await;
         let env =
@@ -167,6 +204,7 @@ async fn only_refused_events_are_reported_as_failed() {
     assert_eq!(kinds(&bench.bus.take()), ["registered", "password_reset"]);
     bench.bus.change(|bus| bus.is_down = true);
     assert_eq!(bench.deliver().await, 3);
+    assert_eq!(given_up(), 0, "Lambda delivers these events again");
 }
 
 #[tokio::test]
@@ -200,6 +238,7 @@ async fn an_unreadable_record_does_not_hold_up_the_others() {
     event["Records"].as_array_mut().unwrap().insert(0, json!({"dynamodb": 1}));
     assert_eq!(bench.deliver_event(event).await, 0);
     assert_eq!(kinds(&bench.bus.take()), ["registered"]);
+    assert_eq!(given_up(), 1);
 }
 
 /// During a deployment, a later version may record an event of a kind that this version does not know.
@@ -217,9 +256,10 @@ async fn an_event_of_an_unknown_kind_does_not_hold_up_the_others() {
     put.set_item(Some(item)).send().await.unwrap();
     assert_eq!(bench.deliver().await, 0);
     assert_eq!(kinds(&bench.bus.take()), ["exported"]);
+    assert_eq!(given_up(), 1);
 }
 
-/// The dev server uses a file.
+/// On the dev server, `EVENT_BUS` is a file.
 #[tokio::test]
 async fn events_are_appended_to_a_file() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,9 +6,10 @@
 //! the item is deleted, the function sends the same email with the same code, because it derives the code from the
 //! email's id. The state of the code (whether it has been used, and how often its digits have been tried) is kept.
 //!
-//! An address gets notices only if its owner has confirmed it, and at most ten of them a day. If an email can never be
-//! sent, the function drops it after the first attempt. Lambda delivers records in order, so a record that keeps
-//! failing would hold up all others.
+//! An address gets notices only if its owner has confirmed it, and at most ten a day. If an email can never be
+//! sent, the function drops it after the first attempt: Lambda delivers records in order, so a record that keeps
+//! failing would hold up all later ones. For the same reason, the remains of a deleted account are deleted in small parts:
+//! between two parts, the emails that were requested in the meantime are sent.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -20,16 +21,16 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use identity::{Account, Email, EmailStanding, MailId, MailedFor, Standing, UserId};
 use jiff::SignedDuration;
-use lambda::stream::{BatchAnswer, StreamEvent, StreamRecord};
+use lambda::stream::{BatchAnswer, Change, StreamEvent, StreamRecord};
 use lambda::{BootError, EventHandler, World};
 use mail::{CodeContent, Letter, MailError, Mailer, NoticeContent};
 use notices::Notices;
 use peppers::{MailedCode, Peppers};
-use process::{Clock, Metric};
+use process::{Clock, Fault, FaultKind, Metric};
 use secrets::{Cached, PeppersSecret, SecretError};
 use store::{
     CODE_VALID_FOR, CodeRecord, ConfirmedEmail, Counters, Deletions, Mail, Mailings, Notice,
-    Outgoing, StoreError, Stored, Task,
+    Outgoing, Remains, StoreError, Stored, Swept, Task,
 };
 use throttle::{CausedBy, NoticeBudget, ThrottleError};
 
@@ -39,6 +40,13 @@ mod notices;
 /// item, its account and the secrets, counting a notice, storing a code, and sending the email, each with a deadline of
 /// 6 s. The timeout in the template covers a whole batch.
 pub const MAIL_DEADLINE: Duration = Duration::from_secs(50);
+
+/// About how many remains of deleted accounts are deleted per batch of records. This takes about 3 s with the memory of
+/// the template, for which emails behind them have to wait.
+const SWEPT_PER_BATCH: usize = 250;
+
+/// How long the remains of an account may hold up emails if the database is slow.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends the emails in the outbox.
 pub struct MailerFunction {
@@ -78,12 +86,12 @@ impl EventHandler for MailerFunction {
     }
 
     async fn handle(&self, event: StreamEvent) -> Result<BatchAnswer, Infallible> {
-        let mut answer = BatchAnswer::default();
+        let (mut answer, mut allowance) = (BatchAnswer::default(), SWEPT_PER_BATCH);
         // Handle the records one by one, so that two emails to one address are sent in order.
         for record in event.records() {
             match record {
                 Ok(record) => {
-                    if self.handle_record(&record).await == Handled::DeliverAgain {
+                    if self.handle_record(&record, &mut allowance).await == Handled::DeliverAgain {
                         answer.deliver_again(record);
                     }
                 }
@@ -122,16 +130,23 @@ fn give_up(mail_id: Option<MailId>, error: &(dyn Error + 'static)) {
     tracing::error!(event = "mail_given_up", mail_id, error, "mail");
 }
 
+/// Logs that the remains of an account could not be deleted now.
+fn log_postponed(user: UserId, error: &(dyn Error + 'static)) {
+    let user_id = user.to_string();
+    tracing::warn!(event = "remains_not_deleted", user_id, error, "postponed");
+}
+
 impl MailerFunction {
-    /// Sends the email of a record, or deletes the remains of a deleted account.
-    async fn handle_record(&self, record: &StreamRecord) -> Handled {
-        if !record.is_new {
-            return Handled::Done;
-        }
-        let id = match Task::of_key(&record.pk, &record.sk) {
-            Some(Task::Mail(id)) => id,
-            Some(Task::Remains(id)) => return self.delete_remains(id).await,
-            None => {
+    /// Sends the email of a record, or deletes remains of a deleted account. `allowance` is how many of them the batch
+    /// may still delete.
+    async fn handle_record(&self, record: &StreamRecord, allowance: &mut usize) -> Handled {
+        let id = match (record.change, Task::of_key(&record.pk, &record.sk)) {
+            (Change::Created | Change::Updated, Some(Task::Remains(id))) => {
+                return self.delete_remains(id, allowance).await;
+            }
+            (Change::Updated | Change::Deleted, _) => return Handled::Done,
+            (Change::Created, Some(Task::Mail(id))) => id,
+            (Change::Created, None) => {
                 give_up(None, &MailerError::NoMail);
                 return Handled::Done;
             }
@@ -157,19 +172,38 @@ impl MailerFunction {
         Handled::Done
     }
 
-    /// Deletes the remains of a deleted account.
-    async fn delete_remains(&self, id: UserId) -> Handled {
+    /// Deletes remains of a deleted account, and postpones the rest. The account may have remains even if its outbox item
+    /// no longer exists: a login that was interrupted during the deletion may have left a session.
+    async fn delete_remains(&self, id: UserId, allowance: &mut usize) -> Handled {
         let delete = async {
-            let Some(remains) = self.deletions.remains(id).await? else { return Ok(()) };
-            self.deletions.sweep(&remains).await?;
-            Ok(self.deletions.done(id).await?)
+            let remains = self.deletions.remains(id).await?.unwrap_or_else(|| Remains::of(id));
+            let sweep = self.deletions.sweep(&remains, allowance);
+            match tokio::time::timeout(SWEEP_TIMEOUT, sweep).await {
+                Ok(Ok(Swept::All)) => return Ok(self.deletions.done(id).await?),
+                Ok(Ok(Swept::Part)) => {}
+                Ok(Err(error)) if error.kind() != FaultKind::Unavailable => {
+                    return Err(error.into());
+                }
+                Ok(Err(error)) => log_postponed(id, &error),
+                Err(error) => log_postponed(id, &error),
+            }
+            *allowance = 0;
+            Ok(self.deletions.postpone(&remains).await?)
         };
         let Err(error) = bounded(delete).await else { return Handled::Done };
-        // Records are delivered in order. A record that can never succeed would hold up all later emails.
-        let is_final = error.is_final();
+        let may_succeed_later = match &error {
+            MailerError::Store(error) => error.kind() == FaultKind::Unavailable,
+            other => !other.is_final(),
+        };
         let (user_id, error) = (id.to_string(), &error as &dyn Error);
         tracing::error!(event = "remains_not_deleted", user_id, error, "deletion");
-        if is_final { Handled::Done } else { Handled::DeliverAgain }
+        if may_succeed_later {
+            Handled::DeliverAgain
+        } else {
+            // Lambda delivers records in order, so a record that can never succeed would hold up all later emails.
+            Metric::MailsGivenUp.add(1.0);
+            Handled::Done
+        }
     }
 
     /// Sends an email, unless its item no longer exists, or the email has expired or has no recipient.
@@ -276,7 +310,7 @@ impl MailerFunction {
         let reserved = self.budget.reserve(to.email().canonical(), by).await?;
         let Some(receipt) = reserved else { return Ok(Outcome::LimitReached) };
         let result = self.deliver(id, to.email(), letter).await;
-        // The notice was not sent, so it must not count against the limit. The next try reserves it again.
+        // The notice was not sent, so it must not count against the limit. The next try makes a new reservation.
         if result.is_err()
             && let Err(error) = receipt.give_back().await
         {
@@ -383,8 +417,8 @@ enum MailerError {
 }
 
 impl MailerError {
-    /// Whether every further try would also fail: a newer version wrote the item, the text cannot be rendered,
-    /// SES refuses the email, or the mailer has a bug.
+    /// Whether no further try can succeed, because a newer version wrote the item, the text cannot be rendered, SES
+    /// refuses the email, or the mailer has a bug.
     fn is_final(&self) -> bool {
         match self {
             Self::NoMail | Self::Panic => true,

@@ -3,11 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::Once;
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use identity::{Account, CanonicalName, Email, MailId, MailedFor, Role};
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use identity::{Account, CanonicalName, Email, MailId, MailedFor, Role, UserId};
 use jiff::{SignedDuration, Timestamp};
 use lambda::{EventHandler, World, open_handler};
 use mailer::MailerFunction;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use store::{
     CODE_VALID_FOR, Codes, DigitsOf, Epochs, Mail, NewMail, Notice, Outbox, Redeemed, Verifications,
 };
-use testkit::{LINK_BASE, NewUser, Received, Stack, load};
+use testkit::{Fault, Interceptor, LINK_BASE, NewUser, Received, Stack, load};
 
 thread_local! {
     /// The log of this thread. Each test runs on one thread.
@@ -379,7 +380,7 @@ async fn a_failed_record_is_reported_and_sent_later() {
     assert_eq!(bench.deliver(&broken).await.as_array().unwrap().len(), 3);
 }
 
-/// The function stops after storing the code's item and before sending the email.
+/// Simulates a crash after the code's item is stored and before the email is sent.
 #[tokio::test]
 async fn after_a_crash_neither_table_nor_stream_reveals_a_code() {
     let bench = Bench::start().await;
@@ -490,8 +491,7 @@ async fn an_unsent_notice_counts_against_no_limit() {
     assert_eq!(bench.run().await.len(), 1);
 }
 
-/// An item or notice from a newer version, or a record without an outbox item, is not retried and does not hold up
-/// later emails.
+/// An item or notice from a newer version, or a malformed record, is not retried and does not hold up later emails.
 #[tokio::test]
 async fn an_unsendable_mail_is_given_up_without_retries() {
     let bench = Bench::start().await;
@@ -524,6 +524,169 @@ async fn an_unsendable_mail_is_given_up_without_retries() {
     assert_eq!((bench.stack.mails().len(), bench.waiting().await), (1, 0));
     // Three items from a newer version, and three malformed records.
     assert_eq!(measured(Metric::MailsGivenUp), 6);
+}
+
+/// The remains of an account that has been deleted.
+struct Buried {
+    bench: Bench,
+    user: UserId,
+}
+
+impl Buried {
+    /// An account of which `sessions` sessions, a known network and an outbox item remain.
+    async fn with(sessions: usize) -> Self {
+        let bench = Bench::start().await;
+        let user = UserId::new(SystemClock.now(), &SystemRandom);
+        let this = Self { bench, user };
+        let mut items: Vec<_> = (0..sessions).map(|n| this.session(n)).collect();
+        items.push(item("KNOWN#name", "NETWORK#network"));
+        let mut remains = item(&format!("OUTBOX#{user}"), "REMAINS");
+        let names = vec![AttributeValue::S("name".to_owned())];
+        remains.insert("user_id".to_owned(), AttributeValue::S(user.to_string()));
+        remains.insert("known_under".to_owned(), AttributeValue::L(names));
+        items.push(remains);
+        this.put(items).await;
+        this
+    }
+
+    fn session(&self, n: usize) -> Item {
+        item(&format!("USER#{}", self.user), &format!("SESSION#{n:04}"))
+    }
+
+    async fn put(&self, items: Vec<Item>) {
+        let put = |item| {
+            let put = PutRequest::builder().set_item(Some(item)).build().unwrap();
+            WriteRequest::builder().put_request(put).build()
+        };
+        let puts: Vec<_> = items.into_iter().map(put).collect();
+        for batch in puts.chunks(25) {
+            let write = self.bench.stack.client().batch_write_item();
+            write.request_items("UsersTable", batch.to_vec()).send().await.unwrap();
+        }
+    }
+
+    /// The number of items that remain, without and with the outbox item.
+    async fn left(&self) -> (usize, usize) {
+        let id = self.user.to_string();
+        let items = self.bench.stack.items().await.into_iter();
+        let keys = items.map(|item| item["pk"].as_s().unwrap().clone());
+        let keys: Vec<_> = keys.filter(|pk| pk.ends_with(&id) || pk == "KNOWN#name").collect();
+        (keys.iter().filter(|pk| !pk.starts_with("OUTBOX#")).count(), keys.len())
+    }
+
+    /// Passes the records after the first `seen` to `mailer`, and updates `seen`. Returns the failures.
+    async fn deliver_new(&self, mailer: &MailerFunction, seen: &mut usize) -> Value {
+        let mut event = self.bench.stack.mailer_event();
+        let records = event["Records"].as_array_mut().unwrap();
+        let known = std::mem::replace(seen, records.len());
+        records.drain(..known);
+        assert!(!records.is_empty(), "nothing invokes the mailer");
+        let answer = mailer.handle(serde_json::from_value(event).unwrap()).await.unwrap();
+        serde_json::to_value(answer).unwrap()["batchItemFailures"].take()
+    }
+
+    /// A mailer for which `operation` on sessions fails.
+    async fn failing(&self, operation: &'static str, fault: Fault) -> MailerFunction {
+        let interceptor = Interceptor::of(&self.bench.stack).await;
+        interceptor.fail_when(move |call| {
+            let is_on_session = call.sort_key().starts_with("SESSION#");
+            if call.operation == operation && is_on_session { fault } else { Fault::None }
+        });
+        let env = interceptor.env(&self.bench.stack, &[]);
+        Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap()
+    }
+}
+
+type Item = HashMap<String, AttributeValue>;
+
+fn item(pk: &str, sk: &str) -> Item {
+    let key = [("pk", pk), ("sk", sk)];
+    key.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))).into()
+}
+
+/// Otherwise, a user with very many events could delay everyone's emails, by deleting the account.
+#[tokio::test]
+async fn emails_are_sent_between_two_parts_of_the_remains_of_an_account() {
+    let buried = Buried::with(700).await;
+    let (bench, mut seen, mut left) = (&buried.bench, 0, Vec::new());
+    while buried.left().await.1 > 0 {
+        bench.ask(reset("owner@example.com")).await;
+        assert_eq!(buried.deliver_new(&bench.mailer, &mut seen).await, json!([]));
+        left.push(buried.left().await.0);
+        assert_eq!(bench.stack.mails().len(), left.len(), "one email for each delivery");
+    }
+    assert_eq!(left, [401, 101, 0], "pages of 100 items");
+    // The mailer is not invoked again.
+    assert_eq!(bench.stack.mailer_event()["Records"].as_array().unwrap().len(), seen);
+}
+
+#[tokio::test]
+async fn the_remains_of_all_accounts_together_delay_emails_no_longer_than_those_of_one() {
+    let (one, user) = (Buried::with(300).await, UserId::new(SystemClock.now(), &SystemRandom));
+    let (other, mut seen) = (item(&format!("USER#{user}"), "SESSION#1"), 0);
+    let mut outbox = item(&format!("OUTBOX#{user}"), "REMAINS");
+    outbox.insert("user_id".to_owned(), AttributeValue::S(user.to_string()));
+    outbox.insert("known_under".to_owned(), AttributeValue::L(Vec::new()));
+    one.put(vec![other, outbox]).await;
+    let is_left = async || {
+        let items = one.bench.stack.items().await;
+        items.iter().any(|item| item["pk"].as_s().unwrap() == &format!("USER#{user}"))
+    };
+    one.deliver_new(&one.bench.mailer, &mut seen).await;
+    assert!(is_left().await, "the first account has used up the time");
+    while one.left().await.1 > 0 || is_left().await {
+        assert_eq!(one.deliver_new(&one.bench.mailer, &mut seen).await, json!([]));
+    }
+}
+
+/// A session that a login left after the deletion was complete.
+#[tokio::test]
+async fn remains_without_an_outbox_item_are_deleted() {
+    let buried = Buried::with(1).await;
+    let (bench, mut seen) = (&buried.bench, 0);
+    buried.deliver_new(&bench.mailer, &mut seen).await;
+    assert_eq!(buried.left().await, (0, 0));
+    buried.put((0..300).map(|n| buried.session(n)).collect()).await;
+    // Lambda delivers the record again.
+    assert_eq!(buried.deliver_new(&bench.mailer, &mut 0).await, json!([]));
+    while buried.left().await.1 > 0 {
+        assert_eq!(buried.deliver_new(&bench.mailer, &mut seen).await, json!([]));
+    }
+}
+
+#[tokio::test]
+async fn remains_that_cannot_be_deleted_now_do_not_hold_up_emails() {
+    let buried = Buried::with(1).await;
+    let (bench, mut seen) = (&buried.bench, 0);
+    bench.ask(reset("owner@example.com")).await;
+    let throttled = buried.failing("DeleteItem", Fault::Throttled).await;
+    assert_eq!(buried.deliver_new(&throttled, &mut seen).await, json!([]));
+    assert_eq!((bench.stack.mails().len(), buried.left().await.0), (1, 1));
+    assert_eq!(measured(Metric::MailsGivenUp), 0);
+    assert_eq!(buried.deliver_new(&bench.mailer, &mut seen).await, json!([]));
+    assert_eq!(buried.left().await, (0, 0));
+}
+
+#[tokio::test]
+async fn remains_that_can_never_be_deleted_are_given_up_and_measured() {
+    let buried = Buried::with(1).await;
+    let (bench, mut seen) = (&buried.bench, 0);
+    bench.ask(reset("owner@example.com")).await;
+    let refused = buried.failing("DeleteItem", Fault::AccessDenied).await;
+    assert_eq!(buried.deliver_new(&refused, &mut seen).await, json!([]));
+    assert_eq!((bench.stack.mails().len(), measured(Metric::MailsGivenUp)), (1, 1));
+    assert_eq!(bench.stack.mailer_event()["Records"].as_array().unwrap().len(), seen);
+    // The outbox item remains, so that an operator can complete the deletion.
+    assert_eq!(buried.left().await, (1, 2));
+}
+
+/// If the database is down, the deletion cannot be postponed either.
+#[tokio::test]
+async fn remains_that_cannot_be_postponed_are_delivered_again() {
+    let buried = Buried::with(1).await;
+    let env = buried.bench.stack.env_out_of_reach();
+    let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
+    assert_eq!(buried.deliver_new(&broken, &mut 0).await.as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The ids of an account's events sort by time. The id of [`Kind::Throttled`] contains the start of the hour
-    /// instead of the time.
+    /// instead of the time, and that of [`Kind::Exported`] the start of the minute.
     pub id: EventId,
     /// What happened.
     #[serde(flatten)]
@@ -90,7 +90,7 @@ pub struct Origin {
 /// A request that may cause an event: everything about the event except its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occasion {
-    /// The id of the event. At most one event has it.
+    /// The id that the event will have.
     pub id: EventId,
     /// The time of the event.
     pub at: Timestamp,
@@ -113,7 +113,7 @@ impl Occasion {
         Self { by: Actor::Operator, ..Self::new(now, random, Origin::default()) }
     }
 
-    /// Describes the same request as made by the user `actor`, possibly on another user's account.
+    /// Attributes this request to the user `actor`, who may act on another user's account.
     #[must_use]
     pub fn by(self, actor: UserId) -> Self {
         Self { by: Actor::User(actor), ..self }
@@ -137,7 +137,7 @@ fn whole_millis(time: Timestamp) -> Timestamp {
 }
 
 impl Event {
-    /// An event that reports that another key signs tokens, or that keys were revoked. It belongs to no account.
+    /// Reports that another key now signs tokens, or that keys were revoked. The event belongs to no account.
     #[must_use]
     pub fn of_keys(now: Timestamp, random: &dyn Random, key_id: &str) -> Self {
         let Occasion { id, at, by, origin } = Occasion::new(now, random, Origin::default());

@@ -20,11 +20,25 @@ impl StreamEvent {
     }
 }
 
+/// What happened to an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Change {
+    /// The item is new.
+    #[serde(rename = "INSERT")]
+    Created,
+    /// The item existed before.
+    #[serde(rename = "MODIFY")]
+    Updated,
+    /// The item no longer exists.
+    #[serde(rename = "REMOVE")]
+    Deleted,
+}
+
 /// A change to an item. The stream contains only the item's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamRecord {
-    /// Whether the item is new, as opposed to changed or deleted.
-    pub is_new: bool,
+    /// What happened to the item.
+    pub change: Change,
     /// The partition key. Empty if the item has none.
     pub pk: String,
     /// The sort key. Empty if the item has none.
@@ -38,12 +52,12 @@ impl StreamRecord {
         #[derive(Deserialize)]
         struct Record {
             #[serde(rename = "eventName")]
-            event_name: String,
-            dynamodb: Change,
+            change: Change,
+            dynamodb: Changed,
         }
 
         #[derive(Deserialize)]
-        struct Change {
+        struct Changed {
             #[serde(rename = "Keys")]
             keys: HashMap<String, Attribute>,
             #[serde(rename = "SequenceNumber")]
@@ -56,11 +70,11 @@ impl StreamRecord {
             s: String,
         }
 
-        let Record { event_name, dynamodb } = serde_json::from_value(record)?;
-        let Change { mut keys, sequence_number } = dynamodb;
+        let Record { change, dynamodb } = serde_json::from_value(record)?;
+        let Changed { mut keys, sequence_number } = dynamodb;
         let mut key = |name| keys.remove(name).unwrap_or_default().s;
         let (pk, sk) = (key("pk"), key("sk"));
-        Ok(Self { is_new: event_name == "INSERT", pk, sk, sequence_number })
+        Ok(Self { change, pk, sk, sequence_number })
     }
 }
 

@@ -4,7 +4,7 @@
 //! key, derived by HKDF (RFC 5869) with a label, so a MAC for one purpose is invalid for every other.
 //! [`Peppers::seal`] encrypts with a separate key, derived in the same way.
 //!
-//! Every pepper has an id, and several are valid at a time. A new one is announced for [`ANNOUNCE_SECONDS`] before its
+//! Every pepper has an id, and several may be valid at once. A new one is announced for [`ANNOUNCE_SECONDS`] before its
 //! first use, because functions do not all read the secret at the same moment. An old one is kept for as long as
 //! anything made with it may be valid.
 
@@ -29,9 +29,13 @@ pub use quarantine::NameQuarantine;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// How long a pepper is known before its first use, in seconds. This is longer than any function uses an old copy of
-/// the secret: 60 s, and 300 s more while the secret cannot be read.
+/// How long a pepper is known before its first use, in seconds. This is longer than the time for which a function
+/// may use an old copy of the secret: 60 s, and 300 s more while the secret cannot be read.
 pub const ANNOUNCE_SECONDS: i64 = 600;
+
+/// The maximum number of peppers. A transaction that claims two names contains two checks for each pepper, and DynamoDB
+/// limits it to 100 items.
+const MAX_PEPPERS: usize = 32;
 
 /// The minimum length of a pepper in characters of base64url: 192 bits.
 const MIN_SECRET_CHARS: usize = 32;
@@ -85,7 +89,7 @@ struct Pepper {
 }
 
 /// The stored form of the peppers. CloudFormation's `GenerateSecretString` can generate the two members of the first
-/// pepper. The later ones are in `later`.
+/// pepper. The later peppers are in `later`.
 #[derive(Clone, Serialize, Deserialize)]
 struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,18 +160,18 @@ impl Peppers {
     /// `kept_for` is the maximum time for which anything made with a pepper is valid.
     ///
     /// # Errors
-    /// When the newest pepper is not in use yet: only one can be added at a time.
+    /// When the newest pepper is not in use yet, or there are too many.
     pub fn with_new(
         &self,
         version: &str,
         now: Timestamp,
         kept_for: SignedDuration,
         random: &dyn Random,
-    ) -> Result<Self, NotInUse> {
+    ) -> Result<Self, AddError> {
         if let Some(starts_at) = self.0.later.last().and_then(|last| last.starts_at)
             && starts_at > now
         {
-            return Err(NotInUse { starts_at });
+            return Err(AddError::NotInUse { starts_at });
         }
         let announced = SignedDuration::from_secs(ANNOUNCE_SECONDS);
         let mut all: Vec<_> = self.all().cloned().collect();
@@ -179,6 +183,9 @@ impl Peppers {
         };
         while all.len() > 1 && replaced(&all[1]) {
             all.remove(0);
+        }
+        if all.len() > MAX_PEPPERS {
+            return Err(AddError::TooMany);
         }
         let first = all.remove(0);
         Ok(Self(Stored { version: Some(version.to_owned()), first, later: all }))
@@ -275,12 +282,22 @@ impl Pepper {
     }
 }
 
-/// The newest pepper is not in use yet, so no other can be added.
+/// The reason why no pepper can be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the newest pepper comes into use at {starts_at}: no other can be added before then")]
-pub struct NotInUse {
-    /// When the newest pepper comes into use.
-    pub starts_at: Timestamp,
+pub enum AddError {
+    /// The newest pepper is not in use yet, and only one can be added at a time.
+    #[error("the newest pepper comes into use at {starts_at}: no other can be added before then")]
+    NotInUse {
+        /// When the newest pepper comes into use.
+        starts_at: Timestamp,
+    },
+    /// There are already as many peppers as permitted.
+    #[error(
+        "there are already {most} peppers: wait until the oldest one has been replaced for longer than \
+         SESSION_ABSOLUTE_SECONDS and NAME_QUARANTINE_DAYS",
+        most = MAX_PEPPERS
+    )]
+    TooMany,
 }
 
 /// The reason why a set of peppers is invalid. It reveals nothing about the content.
@@ -368,6 +385,24 @@ mod tests {
             let later = both.with_new("c", in_use_from + after, KEPT, &SystemRandom).unwrap();
             assert_eq!(later.ids().count(), expected, "{after:?}");
         }
+    }
+
+    /// Each pepper adds two checks to the transaction of a registration, whose size DynamoDB limits.
+    #[test]
+    fn no_more_than_32_peppers_are_kept() {
+        let announced = SignedDuration::from_secs(ANNOUNCE_SECONDS);
+        let (start, mut at) = (now(), now());
+        let mut peppers = Peppers::generate("a", &SystemRandom);
+        while peppers.ids().count() < MAX_PEPPERS {
+            peppers = peppers.with_new("b", at, KEPT, &SystemRandom).unwrap();
+            at += announced;
+        }
+        let refused = peppers.with_new("b", at, KEPT, &SystemRandom).unwrap_err();
+        assert_eq!(refused, AddError::TooMany);
+        assert!(refused.to_string().contains("already 32 peppers"), "{refused}");
+        // Once the oldest one is no longer needed, another can be added.
+        let later = start + announced + KEPT + announced + SignedDuration::from_secs(1);
+        assert_eq!(peppers.with_new("b", later, KEPT, &SystemRandom).unwrap().ids().count(), 32);
     }
 
     #[test]

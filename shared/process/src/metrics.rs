@@ -42,13 +42,15 @@ pub enum Metric {
     MailsSent,
     /// Failed attempts to send an email through SES.
     MailsFailed,
-    /// Emails that were abandoned because they could never be sent.
+    /// Emails that were abandoned because they could never be sent, and accounts whose remains can never be deleted.
     MailsGivenUp,
+    /// Security events that were not sent to the event bus because they could not be read.
+    EventsGivenUp,
 }
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Requests,
         Self::ColdStarts,
         Self::Duration,
@@ -66,6 +68,7 @@ impl Metric {
         Self::MailsSent,
         Self::MailsFailed,
         Self::MailsGivenUp,
+        Self::EventsGivenUp,
     ];
 
     /// The name in `CloudWatch`.
@@ -89,6 +92,7 @@ impl Metric {
             Self::MailsSent => "MailsSent",
             Self::MailsFailed => "MailsFailed",
             Self::MailsGivenUp => "MailsGivenUp",
+            Self::EventsGivenUp => "EventsGivenUp",
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use peppers::{NameQuarantine, NotInUse, PepperError, Peppers};
+use peppers::{AddError, NameQuarantine, PepperError, Peppers};
 use process::{Clock, Random, Reader, Settings};
 use secrets::{SecretError, Version, Versions};
 use uuid::Uuid;
@@ -61,7 +61,7 @@ impl PepperRotation {
     /// Adds a pepper, or creates the first one. An added pepper is not used until all functions know it.
     ///
     /// # Errors
-    /// When the newest pepper is not in use yet, or another one was added concurrently.
+    /// When the newest pepper is not in use yet, there are too many, or another one was added concurrently.
     pub async fn add(&self) -> Result<Peppers, PepperRotationError> {
         let id = Uuid::from_bytes(self.random.bytes()).to_string();
         let (replaced, peppers) = match self.versions.secret().current().await {
@@ -89,7 +89,7 @@ pub enum PepperRotationError {
     /// The content of the secret is invalid.
     #[error(transparent)]
     Peppers(#[from] PepperError),
-    /// The newest pepper is not in use yet.
+    /// No pepper can be added now.
     #[error(transparent)]
-    NotInUse(#[from] NotInUse),
+    NotNow(#[from] AddError),
 }

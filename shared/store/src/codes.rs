@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::expression::{absent, attribute, exists};
-use crate::item::ClaimItem;
+use crate::item::{self, ClaimItem, Item};
 use crate::key::{Key, KeyPrefix};
 use crate::outbox::{Mail, MailItem};
 use crate::table::{Config, StoreError, Table};
@@ -24,7 +24,7 @@ use crate::write::Written;
 /// The number of times that the digits in one email may be tried.
 pub const DIGITS_TRIES: u32 = 5;
 
-/// The stored part of an emailed code: everything except the code.
+/// The stored part of an emailed code: everything except the code itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeRecord {
     /// The id of the email that contains the code.
@@ -62,7 +62,7 @@ struct CodeItem {
     expires_at: Option<i64>,
 }
 
-/// The stored form of a pointer to a code.
+/// The stored form of a pointer to a code, by which the code is found when its account is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct PointerItem {
     /// The table's TTL attribute, in seconds since 1970. Absent if the code does not expire.
@@ -169,7 +169,31 @@ pub struct Outgoing {
     pub expires_at: Timestamp,
 }
 
+/// A stored code that never expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PermanentCode {
+    mail: MailId,
+    user: UserId,
+}
+
+impl PermanentCode {
+    pub(crate) fn of(item: Item) -> Result<Self, StoreError> {
+        let mail = Key::of(&item).and_then(|key| key.mail_of_code());
+        let mail = mail.ok_or(StoreError::Contradiction)?;
+        Ok(Self { mail, user: item::parse::<CodeItem>(item)?.user_id })
+    }
+}
+
 impl Table {
+    /// Writes the pointer to a code that never expires, or deletes the code if its account does not exist.
+    pub(crate) async fn link(&self, code: PermanentCode) -> Result<(), StoreError> {
+        let PermanentCode { mail, user } = code;
+        let pointer = Key::code_of(user, mail);
+        let put = self.put(pointer.clone(), &PointerItem { expires_at: None })?.into();
+        let failed = self.transact(vec![self.check(Key::account(user), exists()), put]).await?;
+        if failed.is_empty() { Ok(()) } else { self.delete_code(&pointer).await }
+    }
+
     /// Finds the account that has this address. `None` if no account claims it, or if the claiming account has
     /// since changed its address.
     pub(crate) async fn owner(
@@ -271,12 +295,12 @@ impl Mailings {
         self.0.account(id).await
     }
 
-    /// Stores a code, before its email is sent, if its account exists. Storing it again changes nothing: a code that
-    /// has been used stays used, and its earlier tries still count. The code's digits replace those of earlier emails,
-    /// but not those of a later email ([`CodeRecord::digits_of`]).
+    /// Stores a code if its account exists. The mailer does this before it sends the email. Storing the code again
+    /// changes nothing: a code that has been used stays used, and its earlier tries still count. The code's digits
+    /// replace the digits of earlier emails, but not those of a later email ([`CodeRecord::digits_of`]).
     ///
-    /// This is one transaction, on the condition that the account exists. Otherwise the code could outlive an account
-    /// that is deleted concurrently.
+    /// The same transaction checks that the account exists. Otherwise the code could outlive an account that is deleted
+    /// concurrently.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -377,7 +401,7 @@ impl Codes {
     }
 
     /// Gives a try back when the digits were right but the request was refused for another reason. A retry
-    /// after a lost answer does not give it back twice.
+    /// after a lost answer does not give the try back twice.
     ///
     /// # Errors
     /// When the table cannot be written.
@@ -413,7 +437,7 @@ impl Codes {
         }))
     }
 
-    /// Finds the code in an email, and its account, if the code is valid: it has not been used or expired, and
+    /// Finds the code in an email, and the code's account, if the code is valid: it is unused and has not expired, and
     /// the account's epoch has not changed. The writes that use the code check all of this again as conditions.
     ///
     /// # Errors

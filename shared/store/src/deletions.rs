@@ -3,9 +3,8 @@
 //! One transaction deletes the account, its claims and its password, leaves tombstones of its names, and records the
 //! deletion. The other items, such as sessions and events, may be too many for a transaction. They are the *remains* of
 //! the account: the transaction writes an outbox item for them, and they are deleted right afterwards. If that is
-//! interrupted, the mailer, which the outbox item invokes, deletes them.
+//! interrupted, the mailer, which the outbox item invokes, deletes the rest.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dynamo::Client;
@@ -20,6 +19,7 @@ use tokio::time::timeout;
 use crate::administration::{Authority, ChangeError, TRIES};
 use crate::codes::DigitsOf;
 use crate::expression::attribute;
+use crate::item::Item;
 use crate::key::{Key, KeyPrefix, PartOfAccount};
 use crate::table::{Config, StoreError, Table};
 
@@ -32,6 +32,10 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many items are deleted concurrently.
 const AT_ONCE: usize = 25;
 
+/// How many keys are read at once. Their items are deleted before further keys are read. So the memory is bounded, and
+/// a sweep that is interrupted has made progress.
+const PAGE: i32 = 100;
+
 /// Deletes accounts.
 #[derive(Clone, Debug)]
 pub struct Deletions(Table);
@@ -43,13 +47,13 @@ pub struct Deletion<'a> {
     pub occasion: &'a Occasion,
     /// Computes the tags of the account's names.
     pub tagger: &'a dyn NameTagger,
-    /// How long the names cannot be claimed.
+    /// How long no account can claim the names.
     pub quarantine: SignedDuration,
     /// The administrator who deletes the account. `None` if the owner or an operator deletes it. The deletion is
     /// refused if the administrator has been disabled or logged out, or has lost a role, since the request was
     /// admitted.
     pub admin: Option<&'a Account>,
-    /// Computes the tags of the names under which the account's networks may be known.
+    /// Computes the tags of the names under which the account's known networks may be stored.
     pub known_under: &'a (dyn Fn(&Account) -> Vec<String> + Send + Sync),
 }
 
@@ -57,11 +61,41 @@ pub struct Deletion<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remains {
     user_id: UserId,
-    /// The tags of the names under which the account's networks may be known.
+    /// The tags of the names under which the account's known networks may be stored.
     known_under: Vec<String>,
+    /// How many times the deletion was postponed. A new number makes the stream invoke the mailer again.
+    #[serde(default)]
+    postponed: u64,
 }
 
-/// How many items of each kind have been deleted with an account.
+impl Remains {
+    /// The remains of an account that has no outbox item. They do not include the account's known networks, because only
+    /// the outbox item identifies these.
+    #[must_use]
+    pub fn of(user_id: UserId) -> Self {
+        Self { user_id, known_under: Vec::new(), postponed: 0 }
+    }
+
+    /// Where the items are.
+    fn prefixes(&self) -> impl Iterator<Item = KeyPrefix> {
+        let networks = self.known_under.iter().map(|name| KeyPrefix::known_networks(name));
+        [KeyPrefix::account(self.user_id), KeyPrefix::codes(self.user_id)]
+            .into_iter()
+            .chain(networks)
+    }
+}
+
+/// Whether the remains of an account have been deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// All of them.
+    All,
+    /// As many as permitted. There are more.
+    Part,
+}
+
+/// How many items of each kind have been deleted with an account. If there were too many to count them within a few
+/// seconds, the numbers are too low.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Deleted {
     /// The sessions, including expired ones.
@@ -74,38 +108,58 @@ pub struct Deleted {
     pub known_networks: usize,
 }
 
-/// An item that remains of an account.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Remnant {
-    Session(Key),
-    Event(Key),
-    /// The pointer to a code.
-    Code(Key),
-    Network(Key),
-    Other(Key),
-}
-
 impl Deleted {
-    fn of(remnants: &BTreeSet<Remnant>) -> Self {
-        let mut deleted = Self::default();
+    fn add(&mut self, remnants: &[Remnant]) {
         for remnant in remnants {
-            match remnant {
-                Remnant::Session(_) => deleted.sessions += 1,
-                Remnant::Event(_) => deleted.events += 1,
-                Remnant::Code(_) => deleted.codes += 1,
-                Remnant::Network(_) => deleted.known_networks += 1,
-                Remnant::Other(_) => {}
+            match remnant.part {
+                PartOfAccount::Session => self.sessions += 1,
+                PartOfAccount::Event => self.events += 1,
+                PartOfAccount::Code => self.codes += 1,
+                PartOfAccount::Network => self.known_networks += 1,
+                PartOfAccount::Account | PartOfAccount::Other => {}
             }
         }
-        deleted
+    }
+
+    /// The higher number of each kind.
+    fn max(self, other: Self) -> Self {
+        Self {
+            sessions: self.sessions.max(other.sessions),
+            events: self.events.max(other.events),
+            codes: self.codes.max(other.codes),
+            known_networks: self.known_networks.max(other.known_networks),
+        }
     }
 }
 
-/// The stored items of an account, except those that the transaction deletes.
-struct Inventory {
-    remnants: BTreeSet<Remnant>,
-    /// Whether the account exists.
-    has_account: bool,
+/// An item that remains of an account.
+struct Remnant {
+    part: PartOfAccount,
+    key: Key,
+}
+
+impl Remnant {
+    /// `None` if the item is the account or the event that reports its deletion.
+    fn of(item: &Item) -> Result<Option<Self>, StoreError> {
+        let key = Key::of(item).ok_or(StoreError::Contradiction)?;
+        let part = PartOfAccount::of(&key);
+        let kind = item.get("kind").and_then(|kind| kind.as_s().ok());
+        let is_kept = match part {
+            PartOfAccount::Account => true,
+            PartOfAccount::Event => kind.is_some_and(|kind| kind == Kind::Deleted.name()),
+            _ => false,
+        };
+        Ok((!is_kept).then_some(Self { part, key }))
+    }
+}
+
+/// What to do with the remains of an account.
+enum Pass<'a> {
+    Count,
+    /// Delete them, at most about `budget` items. Each deleted item reduces the budget.
+    Delete {
+        budget: &'a mut usize,
+    },
 }
 
 impl Deletions {
@@ -145,16 +199,19 @@ impl Deletions {
         account: &Account,
         deletion: &Deletion<'_>,
     ) -> Result<Deleted, ChangeError> {
-        let remains = Remains { user_id: account.id, known_under: (deletion.known_under)(account) };
+        let known_under = (deletion.known_under)(account);
+        let remains = Remains { known_under, ..Remains::of(account.id) };
         // Count the remains now, because the mailer may delete some of them before the sweep below. If counting takes
         // too long, the account is deleted anyway.
-        let mut remnants = match timeout(COUNT_TIMEOUT, self.inventory(&remains)).await {
-            Ok(inventory) => inventory?.remnants,
-            Err(_) => BTreeSet::new(),
-        };
+        let (mut counted, mut deleted) = (Deleted::default(), Deleted::default());
+        let count = self.walk(&remains, Pass::Count, &mut counted);
+        if let Ok(walked) = timeout(COUNT_TIMEOUT, count).await {
+            walked?;
+        }
         self.transact(account, deletion, &remains).await?;
+        let mut budget = usize::MAX;
         let swept = async {
-            remnants.extend(self.sweep_counted(&remains).await?);
+            self.sweep_counted(&remains, &mut budget, &mut deleted).await?;
             self.done(account.id).await
         };
         let failure: Option<Box<dyn std::error::Error>> = match timeout(SWEEP_TIMEOUT, swept).await
@@ -167,7 +224,7 @@ impl Deletions {
             let (user_id, error) = (account.id.to_string(), &*error);
             tracing::warn!(event = "remains_not_deleted", user_id, error, "left to the mailer");
         }
-        Ok(Deleted::of(&remnants))
+        Ok(counted.max(deleted))
     }
 
     /// Deletes the account, its claims and its password, and leaves the tombstones, the event and the outbox item, or
@@ -188,6 +245,7 @@ impl Deletions {
         let memberships = table.memberships(Some(account), None)?;
         let keeps_super_admin = memberships.first_keeps_super_admin.then_some(parts.len());
         parts.extend(memberships.parts);
+        parts.extend(table.outdated_entries(account));
         parts.extend([
             table.delete_when(Key::username(username), is_own()),
             table.delete_any(Key::password(username)),
@@ -219,7 +277,7 @@ impl Deletions {
                 event.log(Some(id));
                 Ok(())
             }
-            // If the account has changed, this may be the only reason why other conditions failed.
+            // If the account has changed, other conditions may have failed only for that reason.
             Some(0) => Err(ChangeError::Raced),
             first if first.copied() == keeps_super_admin => Err(ChangeError::LastSuperAdmin),
             Some(first) if *first == permitted => Err(ChangeError::NotPermitted),
@@ -235,13 +293,24 @@ impl Deletions {
         self.0.get(Key::remains(id)).await
     }
 
-    /// Deletes the remains of an account. This is idempotent. Nothing is deleted if the account exists, which happens
-    /// only after it was restored from a backup.
+    /// Deletes the remains of an account, at most about `budget` items, and reduces the budget by their number. This is
+    /// idempotent. Nothing is deleted if the account exists, which happens only after it was restored from a backup.
     ///
     /// # Errors
-    /// When the table cannot be read or written.
-    pub async fn sweep(&self, remains: &Remains) -> Result<(), StoreError> {
-        self.sweep_counted(remains).await.map(drop)
+    /// When the table cannot be read or written. Some items may have been deleted nevertheless.
+    pub async fn sweep(&self, remains: &Remains, budget: &mut usize) -> Result<Swept, StoreError> {
+        self.sweep_counted(remains, budget, &mut Deleted::default()).await
+    }
+
+    /// Postpones deleting the rest of the remains: the stream invokes the mailer again, after all emails that have been
+    /// requested so far.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn postpone(&self, remains: &Remains) -> Result<(), StoreError> {
+        let postponed = remains.postponed.wrapping_add(1);
+        let again = Remains { postponed, ..remains.clone() };
+        self.0.put(Key::remains(remains.user_id), &again)?.send().await.map(drop)
     }
 
     /// Deletes the outbox item of a deleted account, after its remains have been deleted.
@@ -252,59 +321,64 @@ impl Deletions {
         self.0.delete(Key::remains(id)).await.map(drop)
     }
 
-    async fn sweep_counted(&self, remains: &Remains) -> Result<BTreeSet<Remnant>, StoreError> {
-        let Inventory { remnants, has_account } = self.inventory(remains).await?;
-        if has_account {
+    async fn sweep_counted(
+        &self,
+        remains: &Remains,
+        budget: &mut usize,
+        deleted: &mut Deleted,
+    ) -> Result<Swept, StoreError> {
+        if self.0.account(remains.user_id).await?.is_some() {
             let user_id = remains.user_id.to_string();
             tracing::error!(event = "remains_kept", user_id, "the account exists");
-            return Ok(BTreeSet::new());
+            return Ok(Swept::All);
         }
+        self.walk(remains, Pass::Delete { budget }, deleted).await
+    }
+
+    /// Counts or deletes the remains of an account, page by page, and adds their numbers to `tally`.
+    async fn walk(
+        &self,
+        remains: &Remains,
+        mut pass: Pass<'_>,
+        tally: &mut Deleted,
+    ) -> Result<Swept, StoreError> {
+        // A failed deletion does not prevent the others.
+        let mut outcome = Ok(());
+        for prefix in remains.prefixes() {
+            let mut pages = self.0.keys_of(&prefix, PAGE).send();
+            while let Some(page) = pages.next().await {
+                let mut remnants = Vec::new();
+                for item in page?.items() {
+                    remnants.extend(Remnant::of(item)?);
+                }
+                if let Pass::Delete { budget } = &mut pass {
+                    if **budget == 0 && !remnants.is_empty() {
+                        return Ok(Swept::Part);
+                    }
+                    **budget = budget.saturating_sub(remnants.len());
+                    outcome = outcome.and(self.delete_all(&remnants).await);
+                }
+                tally.add(&remnants);
+            }
+        }
+        outcome.map(|()| Swept::All)
+    }
+
+    async fn delete_all(&self, remnants: &[Remnant]) -> Result<(), StoreError> {
         let deletions: Vec<_> = remnants.iter().map(|it| self.delete_remnant(it)).collect();
         let mut deletions = iter(deletions).buffer_unordered(AT_ONCE);
-        // A failed deletion does not prevent the others.
         let mut outcome = Ok(());
         while let Some(deleted) = deletions.next().await {
             outcome = outcome.and(deleted);
         }
-        drop(deletions);
-        outcome.map(|()| remnants)
+        outcome
     }
 
     async fn delete_remnant(&self, remnant: &Remnant) -> Result<(), StoreError> {
-        let Self(table) = self;
-        match remnant {
-            // The pointer is deleted last, because without it the code cannot be found.
-            Remnant::Code(pointer) => {
-                table.delete_code(pointer).await?;
-                table.delete(pointer.clone()).await.map(drop)
-            }
-            Remnant::Session(key)
-            | Remnant::Event(key)
-            | Remnant::Network(key)
-            | Remnant::Other(key) => table.delete(key.clone()).await.map(drop),
+        // The pointer is deleted last, because without it the code cannot be found.
+        if remnant.part == PartOfAccount::Code {
+            self.0.delete_code(&remnant.key).await?;
         }
-    }
-
-    /// Finds the remains of an account.
-    async fn inventory(&self, remains: &Remains) -> Result<Inventory, StoreError> {
-        let Self(table) = self;
-        let id = remains.user_id;
-        let (mut remnants, mut has_account) = (BTreeSet::new(), false);
-        for (key, kind) in table.keys_of(&KeyPrefix::account(id)).await? {
-            match PartOfAccount::of(&key) {
-                PartOfAccount::Account => has_account = true,
-                PartOfAccount::Event if kind.as_deref() == Some(Kind::Deleted.name()) => {}
-                PartOfAccount::Event => drop(remnants.insert(Remnant::Event(key))),
-                PartOfAccount::Session => drop(remnants.insert(Remnant::Session(key))),
-                PartOfAccount::Other => drop(remnants.insert(Remnant::Other(key))),
-            }
-        }
-        let codes = table.keys_of(&KeyPrefix::codes(id)).await?;
-        remnants.extend(codes.into_iter().map(|(key, _)| Remnant::Code(key)));
-        for name in &remains.known_under {
-            let networks = table.keys_of(&KeyPrefix::known_networks(name)).await?;
-            remnants.extend(networks.into_iter().map(|(key, _)| Remnant::Network(key)));
-        }
-        Ok(Inventory { remnants, has_account })
+        self.0.delete(remnant.key.clone()).await.map(drop)
     }
 }

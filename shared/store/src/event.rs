@@ -1,6 +1,6 @@
 //! Records security events and lists them.
 //!
-//! An event is an item of its account. It is written in the transaction of the action that it reports
+//! An event is stored in the partition of its account. It is written in the transaction of the action that it reports
 //! ([`Table::transact_and_record`]), so neither happens without the other. Actions that end sessions are the exception:
 //! if the transaction fails, the sessions end without an event ([`Table::end_session`]).
 
@@ -80,7 +80,7 @@ struct EventItem {
 /// The stored form of a decoy, which is written instead of an event.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct DecoyItem {
-    /// The table's TTL attribute, in seconds since 1970. The item has expired as soon as it is written.
+    /// The table's TTL attribute, in seconds since 1970. The item has already expired when it is written.
     expires_at: i64,
 }
 
@@ -240,7 +240,7 @@ impl EventKey {
 pub struct EventPage {
     /// The events.
     pub events: Vec<Event>,
-    /// The id before which the next page begins. `None` if there are no earlier events.
+    /// The `before` of the next page. `None` if there are no earlier events.
     pub next: Option<EventId>,
 }
 
@@ -251,14 +251,22 @@ impl Events {
         Self(Table::new(config, client))
     }
 
-    /// Records an event that changes nothing, such as an export.
+    /// Records an event that changes nothing, such as an export, unless an event with its id exists.
     ///
     /// # Errors
     /// When the account does not exist, or the table cannot be written.
     pub async fn record(&self, user: UserId, event: &Event) -> Result<(), StoreError> {
-        let exists = vec![self.0.check(Key::account(user), exists())];
-        let failed = self.0.transact_and_record(exists, user, event, None).await?;
-        if failed.is_empty() { Ok(()) } else { Err(StoreError::Absent) }
+        let Self(table) = self;
+        let put = table.event(user, event)?.when(absent()).into();
+        let failed = table.transact(vec![table.check(Key::account(user), exists()), put]).await?;
+        match failed.first() {
+            None => {
+                event.log(Some(user));
+                Ok(())
+            }
+            Some(0) => Err(StoreError::Absent),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Finds an event. `None` if it does not exist.
@@ -284,7 +292,8 @@ impl Events {
     ) -> Result<EventPage, StoreError> {
         let Self(table) = self;
         let prefix = KeyPrefix::events(user);
-        // An id begins with the time of its event, or with the start of the hour (`EventId::hourly`).
+        // An id begins with the time of its event, or with the start of the hour or minute (`EventId::hourly`,
+        // `EventId::minutely`).
         let earliest = EventId::earliest(table.retention.begins(now));
         if before.is_some_and(|before| before < earliest) {
             // All remaining events have expired, and DynamoDB refuses a start key outside the range.

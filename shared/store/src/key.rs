@@ -11,8 +11,11 @@ use crate::outbox::Task;
 /// The prefix of every session's sort key.
 const SESSION: &str = "SESSION#";
 
-/// The prefix of every code pointer's sort key.
+/// The prefix of every code pointer's sort key, and of every code's partition key.
 const CODE: &str = "CODE#";
+
+/// The sort key of every code.
+pub(crate) const CODE_ITEM: &str = "CODE";
 
 /// The prefix of every event's sort key.
 pub(crate) const EVENT: &str = "EVENT#";
@@ -43,12 +46,16 @@ pub(crate) struct KeyPrefix {
     pub(crate) sk: &'static str,
 }
 
-/// The kind of an item in an account's partition.
+/// The kind of an item that belongs to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PartOfAccount {
     Account,
     Session,
     Event,
+    /// A pointer to a code.
+    Code,
+    /// A network that is known under a name of the account.
+    Network,
     Other,
 }
 
@@ -59,6 +66,8 @@ impl PartOfAccount {
             ACCOUNT => Self::Account,
             sk if sk.starts_with(SESSION) => Self::Session,
             sk if sk.starts_with(EVENT) => Self::Event,
+            sk if sk.starts_with(CODE) => Self::Code,
+            sk if sk.starts_with(NETWORK) => Self::Network,
             _ => Self::Other,
         }
     }
@@ -90,7 +99,7 @@ impl KeyPrefix {
         pointer.sk.strip_prefix(CODE)?.parse().ok()
     }
 
-    /// The networks that are known under a name. `name` is the tag of the name.
+    /// The known networks of the account with a certain username or address. `name` is the tag of that name.
     pub(crate) fn known_networks(name: &str) -> Self {
         Self { pk: format!("KNOWN#{name}"), sk: NETWORK }
     }
@@ -166,7 +175,7 @@ impl Key {
         Self::new(format!("COUNTER#{kind}#{tag}"), "COUNTER")
     }
 
-    /// A network that is known under a name. Both arguments are tags.
+    /// A known network of the account with a certain username or address. Both arguments are tags.
     pub(crate) fn known(name: &str, network: &str) -> Self {
         Self::new(KeyPrefix::known_networks(name).pk, format!("{NETWORK}{network}"))
     }
@@ -199,7 +208,12 @@ impl Key {
 
     /// The stored part of the code in an email.
     pub(crate) fn code(id: MailId) -> Self {
-        Self::new(format!("CODE#{id}"), "CODE")
+        Self::new(format!("{CODE}{id}"), CODE_ITEM)
+    }
+
+    /// The id of the email whose code has this key.
+    pub(crate) fn mail_of_code(&self) -> Option<MailId> {
+        self.pk.strip_prefix(CODE)?.parse().ok()
     }
 
     /// The pointer to a code of an account, by which the code is found when the account is deleted.

@@ -1,7 +1,7 @@
-//! The users' table: its contents, and one handle per operation on it.
+//! The users' table: its contents, and one handle for each way in which it is used.
 //!
-//! A Lambda function holds only the handles that it needs, so its type shows what it does with the table. In
-//! the template, the function is granted the actions of its handles.
+//! A Lambda function holds only the handles that it needs, so its type shows what it does with the table. The
+//! template grants the function the actions of its handles.
 //!
 //! | handle | does | actions |
 //! |---|---|---|
@@ -27,11 +27,11 @@
 //! | [`Deletions`] | deletes an account, and then its remains | `GetItem`, `Query`, `PutItem`, `UpdateItem`, `DeleteItem`, `ConditionCheckItem` |
 //! | [`Administration`] | finds and changes accounts | `GetItem`, `UpdateItem`, `PutItem`, `DeleteItem`, `ConditionCheckItem` |
 //! | [`Listings`] | lists accounts | `Query`, `BatchGetItem` |
-//! | [`Reindexing`] | corrects the list entries of accounts written by older versions | `Scan`, `ConditionCheckItem`, `PutItem`, `UpdateItem` |
+//! | [`Reindexing`] | corrects the list entries and pointers to codes of accounts written by older versions, for the command line | `Scan`, `GetItem`, `BatchGetItem`, `ConditionCheckItem`, `PutItem`, `UpdateItem`, `DeleteItem` |
 //! | [`Transfers`] | creates whole accounts and reads them page by page, for the command line | `PutItem`, `ConditionCheckItem`, `GetItem`, `BatchGetItem`, `Scan`, `DescribeTable`; `UpdateItem` for a super administrator |
 //!
-//! No write relies on an earlier read: conditions and transactions decide. Reads that decide anything are
-//! strongly consistent. The code checks expiry times itself. The table's TTL only cleans up.
+//! No write relies on an earlier read: the conditions of the write check the state again. A read on which a decision
+//! depends is strongly consistent. The code checks expiry times itself. The table's TTL only cleans up.
 
 mod accounts;
 mod administration;
@@ -61,14 +61,18 @@ mod write;
 pub use accounts::Accounts;
 pub use administration::{Administration, ChangeError, Edited};
 pub use chain::{Chain, Judgement};
-pub use codes::{CodeRecord, Codes, DIGITS_TRIES, DigitsOf, DigitsTry, Mailings, Outgoing, Stored};
+pub use codes::{
+    CodeRecord, Codes, DIGITS_TRIES, DigitsOf, DigitsTry, Mailings, Outgoing, PermanentCode, Stored,
+};
 pub use counters::{CounterKey, Counters, Receipt, Reserved};
-pub use deletions::{Deleted, Deletion, Deletions, Remains};
+pub use deletions::{Deleted, Deletion, Deletions, Remains, Swept};
 pub use event::{EventKey, EventPage, Events, Retention};
 pub use invites::Invites;
 pub use item::PasswordEpoch;
 pub use limit::{Beyond, Limit};
-pub use lists::{AccountFilter, AccountPage, LIST_SHARDS, Listings, Position, Reindexing};
+pub use lists::{
+    AccountFilter, AccountPage, LIST_SHARDS, Listings, Position, Reindexing, Unindexed,
+};
 pub use logins::{Credential, Logins, NewSession};
 pub use networks::KnownNetworks;
 pub use outbox::{CODE_VALID_FOR, ConfirmedEmail, Mail, NewMail, Notice, Outbox, Task};
@@ -79,5 +83,5 @@ pub use sessions::{
     Endings, Epochs, Grace, Refreshed, Rotation, Rotations, Session, SessionLimits, Sessions,
     StepUps,
 };
-pub use table::{Config, ScanPosition, ScannedAccounts, StoreError};
+pub use table::{Config, ScanPosition, StoreError};
 pub use transfers::{Arrival, Page, Transfers, WholeAccount, WholePassword};

@@ -1,7 +1,8 @@
 //! Lists of accounts, and the set of super administrators.
 //!
-//! Every transaction that changes the roles or the standing of an account also changes the lists that contain it. A
-//! list is split into shards by the last digit of the id, which is random, so that no partition gets all writes.
+//! Every transaction that changes an account's roles, or disables or enables the account, also changes the lists that
+//! contain it. A list is split into shards by the last digit of the account's id, which is random, so that no partition
+//! gets all writes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,9 +13,11 @@ use identity::{Account, Role, Standing, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::expression::attribute;
-use crate::key::Key;
-use crate::table::{BATCH, Config, ScanPosition, Scanned, ScannedAccounts, Table};
+use crate::codes::PermanentCode;
+use crate::expression::{absent, attribute};
+use crate::item::{self, AccountItem};
+use crate::key::{ACCOUNT, CODE_ITEM, Key};
+use crate::table::{BATCH, Config, ScanPosition, Scanned, Table};
 
 /// The number of shards of a list of accounts.
 pub const LIST_SHARDS: u8 = 16;
@@ -27,7 +30,7 @@ const EXAMINED: usize = 1_000;
 pub(crate) enum List {
     /// All accounts.
     All,
-    /// The accounts with a role other than `user`. Nearly every account has that role, so it has no list.
+    /// The accounts with this role. The role `user` has no list, because nearly every account has it.
     Role(Role),
     /// The disabled accounts.
     Disabled,
@@ -127,10 +130,24 @@ impl Table {
         Ok(Memberships { parts, first_keeps_super_admin })
     }
 
+    /// Builds the deletions of the account's entries in lists that should not contain it. An older version may have
+    /// changed the account but not its list entries.
+    pub(crate) fn outdated_entries(
+        &self,
+        account: &Account,
+    ) -> impl Iterator<Item = TransactWriteItem> {
+        let lists = List::with(account);
+        let others = List::all().filter(move |list| !lists.contains(list));
+        others.map(|list| self.delete_any(Key::listed(list, account.id)))
+    }
+
     /// Whether the account is the only active super administrator.
     pub(crate) async fn is_last_super_admin(&self, id: UserId) -> Result<bool, StoreError> {
-        let set = self.get::<SuperAdmins>(Key::super_admins()).await?.unwrap_or_default();
-        Ok(set.ids == BTreeSet::from([id]))
+        Ok(self.super_admins().await?.ids == BTreeSet::from([id]))
+    }
+
+    async fn super_admins(&self) -> Result<SuperAdmins, StoreError> {
+        Ok(self.get(Key::super_admins()).await?.unwrap_or_default())
     }
 }
 
@@ -269,7 +286,7 @@ impl Listings {
 }
 
 impl Table {
-    /// Reads the next ids of a list, `wanted` of them or all that are left, and returns the position after them.
+    /// Reads the next `wanted` ids of a list, or all that are left, and returns the position after them.
     async fn listed(
         &self,
         list: List,
@@ -298,9 +315,21 @@ impl Table {
     }
 }
 
-/// Corrects the list entries of accounts that versions without lists have created or changed.
+/// Corrects what versions without lists have left: accounts whose list entries are missing or outdated, and used codes
+/// without pointers.
 #[derive(Clone, Debug)]
 pub struct Reindexing(Table);
+
+/// The accounts and codes in a part of the table.
+#[derive(Clone, Debug)]
+pub struct Unindexed {
+    /// The accounts.
+    pub accounts: Vec<Account>,
+    /// The codes that never expire.
+    pub codes: Vec<PermanentCode>,
+    /// Where the scan continues. `None` at the end of the table.
+    pub next: Option<ScanPosition>,
+}
 
 impl Reindexing {
     /// Creates a handle to the table that `config` names.
@@ -309,32 +338,78 @@ impl Reindexing {
         Self(Table::new(config, client))
     }
 
-    /// Reads the accounts in a part of the table, whether or not they are listed. `from` is the position that the
-    /// previous call returned.
+    /// Reads the set of super administrators. It may contain accounts that have lost the role.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn scan(&self, from: Option<ScanPosition>) -> Result<ScannedAccounts, StoreError> {
-        let Scanned { accounts, next, .. } = self.0.scan_accounts(from, None).await?;
-        Ok(ScannedAccounts { accounts: accounts.into_iter().map(Account::from).collect(), next })
+    pub async fn super_admins(&self) -> Result<BTreeSet<UserId>, StoreError> {
+        Ok(self.0.super_admins().await?.ids)
+    }
+
+    /// Reads the accounts in a part of the table, whether or not they are listed, and the codes that never expire.
+    /// `from` is the position that the previous call returned.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn scan(&self, from: Option<ScanPosition>) -> Result<Unindexed, StoreError> {
+        let is_code = attribute("sk").is(CODE_ITEM).and(attribute("expires_at").is_absent());
+        let filter = attribute("sk").is(ACCOUNT).or(is_code);
+        let Scanned { items, next, .. } = self.0.scan(from, None, filter).await?;
+        let (mut accounts, mut codes) = (Vec::new(), Vec::new());
+        for item in items {
+            if Key::of(&item).is_some_and(|key| key.sk == ACCOUNT) {
+                accounts.push(item::parse::<AccountItem>(item)?.into());
+            } else {
+                codes.push(PermanentCode::of(item)?);
+            }
+        }
+        Ok(Unindexed { accounts, codes, next })
     }
 
     /// Adds an account to the lists that should contain it, and removes it from all others. Returns `false` if the
     /// account has changed since it was read.
     ///
+    /// `super_admins` is the set as it was before the account was read. Only a super administrator or a member of the
+    /// set writes the set: concurrent writes to this one item would conflict.
+    ///
     /// # Errors
     /// When the table cannot be written.
-    pub async fn index(&self, account: &Account) -> Result<bool, StoreError> {
+    pub async fn index(
+        &self,
+        account: &Account,
+        super_admins: &BTreeSet<UserId>,
+    ) -> Result<bool, StoreError> {
         let Self(table) = self;
         let mut parts = vec![table.check(Key::account(account.id), Table::is_current(account))];
         parts.extend(table.memberships(None, Some(account))?.parts);
-        // An older version may have changed the account but not its list entries.
-        let others = List::all().filter(|list| !List::with(account).contains(list));
-        parts.extend(others.map(|list| table.delete_any(Key::listed(list, account.id))));
-        if !account.is_active_super_admin() {
+        parts.extend(table.outdated_entries(account));
+        if super_admins.contains(&account.id) && !account.is_active_super_admin() {
             let set = table.update(Key::super_admins());
             parts.push(set.remove_from_set("ids", [account.id]).into());
         }
         Ok(table.transact(parts).await?.is_empty())
+    }
+
+    /// Makes the deletion of the code's account find the code, or deletes the code if its account no longer exists.
+    ///
+    /// # Errors
+    /// When the table cannot be read or written.
+    pub async fn link(&self, code: PermanentCode) -> Result<(), StoreError> {
+        self.0.link(code).await
+    }
+
+    /// Removes deleted accounts from the set of super administrators.
+    ///
+    /// # Errors
+    /// When the table cannot be read or written.
+    pub async fn forget_deleted(&self) -> Result<(), StoreError> {
+        let Self(table) = self;
+        let ids: Vec<_> = table.super_admins().await?.ids.into_iter().collect();
+        let existing = table.accounts(&ids).await?;
+        for id in ids.into_iter().filter(|id| existing.iter().all(|account| account.id != *id)) {
+            let set = table.update(Key::super_admins()).remove_from_set("ids", [id]);
+            table.transact(vec![table.check(Key::account(id), absent()), set.into()]).await?;
+        }
+        Ok(())
     }
 }

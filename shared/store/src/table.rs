@@ -18,9 +18,9 @@ use process::{Fault, FaultKind, Reader, Settings};
 use serde::de::DeserializeOwned;
 
 use crate::event::Retention;
-use crate::expression::{Condition, attribute, attribute_value, exists};
+use crate::expression::{Condition, Expressions, attribute, attribute_value, exists};
 use crate::item::{self, AccountItem, Item};
-use crate::key::{ACCOUNT, Key, KeyPrefix};
+use crate::key::{Key, KeyPrefix};
 use crate::outbox::NewMail;
 
 /// The configuration of the users' table: its name, and how long it keeps events.
@@ -36,7 +36,7 @@ impl Config {
         Self { table: table.into(), retention: Retention::default() }
     }
 
-    /// Replaces the retention of events.
+    /// Sets how long events are kept.
     #[must_use]
     pub fn keeping(self, retention: Retention) -> Self {
         Self { retention, ..self }
@@ -70,21 +70,13 @@ impl ScanPosition {
     }
 }
 
-/// The stored accounts in a part of the table.
+/// A part of the table.
 pub(crate) struct Scanned {
-    pub(crate) accounts: Vec<AccountItem>,
+    /// The items that pass the filter.
+    pub(crate) items: Vec<Item>,
     /// The number of items of any kind that were read.
     pub(crate) examined: u64,
     pub(crate) next: Option<ScanPosition>,
-}
-
-/// The accounts in a part of the table.
-#[derive(Clone, Debug)]
-pub struct ScannedAccounts {
-    /// The accounts.
-    pub accounts: Vec<Account>,
-    /// Where the scan continues. `None` at the end of the table.
-    pub next: Option<ScanPosition>,
 }
 
 /// The users' table.
@@ -123,30 +115,16 @@ impl Table {
         self.items_of(of).into_paginator()
     }
 
-    /// Reads the keys of the items whose keys share a prefix, with their attribute `kind` if they have one.
-    pub(crate) async fn keys_of(
-        &self,
-        of: &KeyPrefix,
-    ) -> Result<Vec<(Key, Option<String>)>, StoreError> {
-        let query = self
-            .items_of(of)
+    /// Reads the keys of the items whose keys share a prefix, and their attribute `kind`, in pages of `size` items. Each
+    /// page is read only when it is requested.
+    pub(crate) fn keys_of(&self, of: &KeyPrefix, size: i32) -> QueryPaginator {
+        self.items_of(of)
             .projection_expression("#pk, #sk, #kind")
             .expression_attribute_names("#pk", "pk")
             .expression_attribute_names("#sk", "sk")
-            .expression_attribute_names("#kind", "kind");
-        let mut items = query.into_paginator().items().send();
-        let mut keys = Vec::new();
-        while let Some(item) = items.next().await {
-            let mut item = item?;
-            let mut text = |name| match item.remove(name) {
-                Some(AttributeValue::S(text)) => Some(text),
-                _ => None,
-            };
-            let (pk, sk, kind) = (text("pk"), text("sk"), text("kind"));
-            let (Some(pk), Some(sk)) = (pk, sk) else { return Err(StoreError::Contradiction) };
-            keys.push((Key { pk, sk }, kind));
-        }
-        Ok(keys)
+            .expression_attribute_names("#kind", "kind")
+            .into_paginator()
+            .page_size(size)
     }
 
     fn items_of(&self, of: &KeyPrefix) -> QueryFluentBuilder {
@@ -236,28 +214,28 @@ impl Table {
         Ok((keys.collect::<Result<_, _>>()?, is_end))
     }
 
-    /// Scans the next `limit` items of the table, but at most a megabyte, and returns the accounts among them. Does not
-    /// use the lists.
-    pub(crate) async fn scan_accounts(
+    /// Scans the next `limit` items of the table, but at most a megabyte, and returns those that pass `filter`.
+    pub(crate) async fn scan(
         &self,
         from: Option<ScanPosition>,
         limit: Option<i32>,
+        filter: Condition,
     ) -> Result<Scanned, StoreError> {
+        let filter = Expressions::new(Some(filter), Vec::new());
         let scan = self
             .client
             .scan()
             .table_name(&self.name)
             .consistent_read(true)
             .set_limit(limit)
-            .filter_expression("sk = :sk")
-            .expression_attribute_values(":sk", attribute_value(ACCOUNT))
+            .set_filter_expression(filter.condition)
+            .set_expression_attribute_names(filter.names)
+            .set_expression_attribute_values(filter.values)
             .set_exclusive_start_key(from.map(|from| from.0));
         let output = Box::pin(scan.send()).await?;
-        let examined = u64::try_from(output.scanned_count()).unwrap_or(0);
-        let items = output.items.unwrap_or_default().into_iter();
         Ok(Scanned {
-            accounts: items.map(item::parse::<AccountItem>).collect::<Result<_, _>>()?,
-            examined,
+            examined: u64::try_from(output.scanned_count()).unwrap_or(0),
+            items: output.items.unwrap_or_default(),
             next: output.last_evaluated_key.filter(|key| !key.is_empty()).map(ScanPosition),
         })
     }

@@ -6,12 +6,13 @@ use dynamo::Client;
 use events::Occasion;
 use identity::{Account, NameTagger, StoredHash, UserId};
 
+use crate::expression::attribute;
 use crate::item::{self, AccountItem, ClaimItem, PasswordEpoch, PasswordItem};
-use crate::key::Key;
+use crate::key::{ACCOUNT, Key};
 use crate::registrations::{Conflict, Creation};
 use crate::table::{Config, ScanPosition, Scanned, StoreError, Table};
 
-/// The maximum number of attempts to read an account and its password in states that belong together.
+/// The maximum number of attempts to read an account and its password in a consistent state.
 const READS: usize = 5;
 
 /// Creates whole accounts and reads them page by page.
@@ -160,14 +161,16 @@ impl Transfers {
     }
 
     /// Reads the accounts among the next `limit` items of the table, beginning after `from`. Every account that exists
-    /// while all pages are read is on exactly one page.
+    /// throughout the traversal is on exactly one page.
     ///
     /// This scans the table, because the lists may lack accounts that an older version created.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn page(&self, from: Option<ScanPosition>, limit: i32) -> Result<Page, StoreError> {
-        let Scanned { accounts, examined, next } = self.0.scan_accounts(from, Some(limit)).await?;
+        let is_account = attribute("sk").is(ACCOUNT);
+        let Scanned { items, examined, next } = self.0.scan(from, Some(limit), is_account).await?;
+        let accounts = items.into_iter().map(item::parse).collect::<Result<_, _>>()?;
         let accounts = self.with_passwords(accounts).await?;
         Ok(Page { accounts, examined, next })
     }
@@ -183,7 +186,7 @@ impl Transfers {
             let password = passwords.remove(&key(&account));
             let mut password = password.map(item::parse::<PasswordItem>).transpose()?;
             let mut reads = 1;
-            // The password was changed between the reads, or the account was deleted.
+            // If the two do not match, the password was changed or the account deleted between the reads: read again.
             while !is_password_of(&account, password.as_ref()) {
                 let (id, name) = (account.id(), key(&account));
                 let again = tokio::try_join!(self.0.get(Key::account(id)), self.0.get(name))?;
@@ -206,7 +209,7 @@ impl Transfers {
     }
 }
 
-/// Whether a password is the one that the account had when it was read.
+/// Whether `password` is the one that `account` had when the account was read.
 fn is_password_of(account: &AccountItem, password: Option<&PasswordItem>) -> bool {
     let set_in = password.map_or_else(PasswordEpoch::default, |password| password.epoch);
     account.password_epoch() == set_in

@@ -448,6 +448,6 @@ mod tests {
         let arm64 = Load { arm64: true, ..load.clone() };
         assert!(cost(&arm64, "Lambda") < cost(&load, "Lambda"));
         let alarms = Load { alarms: true, ..load.clone() };
-        close(cost(&alarms, "CloudWatch") - cost(&load, "CloudWatch"), 1.9);
+        close(cost(&alarms, "CloudWatch") - cost(&load, "CloudWatch"), 2.0);
     }
 }

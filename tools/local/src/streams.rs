@@ -170,13 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn the_filter_of_the_template_accepts_only_new_emails() {
+    fn the_filter_of_the_template_accepts_only_new_and_changed_items_of_the_outbox() {
         let path = template::project::Project::here().template();
         let template = Template::read(&path).unwrap();
         let [source] = template.function("mailer").unwrap().streams.as_slice() else {
             panic!("one stream")
         };
         assert!(source.takes(&record("INSERT", "OUTBOX#1")));
+        assert!(source.takes(&record("MODIFY", "OUTBOX#1")));
         assert!(!source.takes(&record("REMOVE", "OUTBOX#1")));
         assert!(!source.takes(&record("INSERT", "USER#1")));
         assert!(!source.takes(&json!({})));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use peppers::{ANNOUNCE_SECONDS, Peppers, Purpose};
+use peppers::{ANNOUNCE_SECONDS, AddError, Peppers, Purpose};
 use process::{Clock, Env, SystemRandom};
 use rotation::{PepperRotation, PepperRotationError};
 use secrets::{Secret, SecretError, Versions};
@@ -83,8 +83,8 @@ async fn no_pepper_is_added_before_the_last_one_is_in_use() {
     bench.clock.advance(seconds(ANNOUNCE_SECONDS - 1));
     let before = std::fs::read(bench.stack.peppers_file()).unwrap();
     let added = bench.rotation().add().await;
-    let Err(PepperRotationError::NotInUse(error)) = added else { panic!("{added:?}") };
-    assert_eq!(error.starts_at, begins_at);
+    let Err(PepperRotationError::NotNow(error)) = added else { panic!("{added:?}") };
+    assert_eq!(error, AddError::NotInUse { starts_at: begins_at });
     assert_eq!(std::fs::read(bench.stack.peppers_file()).unwrap(), before);
     bench.clock.advance(seconds(1));
     bench.add().await;
@@ -154,7 +154,7 @@ async fn concurrent_additions_lose_no_pepper() {
                     Ok(_) => done += 1,
                     Err(
                         PepperRotationError::Secret(SecretError::Moved)
-                        | PepperRotationError::NotInUse(_),
+                        | PepperRotationError::NotNow(_),
                     ) => {}
                     Err(error) => panic!("{error:?}"),
                 }

@@ -42,7 +42,7 @@ impl Bench {
         deletions.delete(self.account.id, &deletion, |_| Ok(())).await.map(drop)
     }
 
-    /// A bench whose account has been deleted. Only the event of the deletion is left.
+    /// A bench whose account has been deleted. Only the event that reports the deletion is left.
     async fn deleted() -> Self {
         let bench = Self::start().await;
         bench.delete(&Faults::script(&[])).await.unwrap();
@@ -106,7 +106,7 @@ impl Bench {
     /// Records a failed login to the account with this name.
     async fn note_failure_of(&self, presented: &Presented, faults: &Faults) {
         let failed = self.event(Kind::LoginFailed);
-        self.logins(faults).note(Some(self.account.id), &presented(), &failed).await;
+        self.logins(faults).note(Some(self.account.id), presented, &failed).await;
     }
 
     /// Waits until the request that reads the account is held, and then releases it. Returns what was left of the
@@ -302,13 +302,16 @@ async fn end_during_deletion(ending: Ending, fault: Fault) -> BTreeSet<String> {
     let rotation = Rotation { user, session, counter: 0, pepper: "p", notice, occasion: &occasion };
     let rotations = Rotations::new(&users, bench.stack.client(), limits, grace);
     rotations.refresh(rotation, now).await.unwrap();
-    // The deletion reads the account, and then sends three queries, the transaction, and three more queries.
-    let deletion = Faults::held_at(8);
+    // The deletion reads the account, and then sends three queries and the transaction. Then it reads the account again,
+    // lists the items in its partition, and deletes them: two events and the session.
+    let deletion = Faults::held_at(9);
     let delete = bench.delete(&deletion);
     let end = async {
         deletion.held().await;
         let operations = deletion.operations();
-        assert_eq!((&*operations[4], &*operations[8]), ("TransactWriteItems", "DeleteItem"));
+        assert_eq!((&*operations[4], &*operations[9]), ("TransactWriteItems", "DeleteItem"));
+        let held = deletion.bodies()[9]["Key"]["sk"]["S"].as_str().unwrap().to_owned();
+        assert_eq!(held, format!("SESSION#{session}"));
         match ending {
             Ending::Logout => {
                 let client = bench.stack.faulty_client(&Faults::script(&[fault]));

@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use identity::{Account, Role, Roles, Standing};
+use identity::{Account, Email, MailId, MailedFor, Role, Roles, Standing};
+use jiff::SignedDuration;
+use process::{Clock, SystemClock, SystemRandom};
 use store::{
-    AccountFilter, Administration, ChangeError, Listings, Position, Reindexing, StoreError,
+    AccountFilter, Administration, CODE_VALID_FOR, ChangeError, CodeRecord, Deletion, Deletions,
+    Listings, Mailings, Position, Redeemed, Reindexing, StoreError, Stored, Unindexed,
+    Verifications,
 };
 use testkit::{Fault, Faults, Stack};
 
@@ -26,7 +30,7 @@ fn listings(stack: &Stack) -> Listings {
     Listings::new(&stack.users(), stack.client())
 }
 
-/// The usernames on all pages. Fails if one is repeated, or if a page is longer than `limit`.
+/// The usernames on all pages. Fails if a username is repeated, or if a page is longer than `limit`.
 async fn walk(listings: &Listings, filter: AccountFilter, limit: usize) -> BTreeSet<String> {
     let (mut names, mut position) = (BTreeSet::new(), Some(Position::default()));
     while let Some(from) = position {
@@ -175,11 +179,7 @@ async fn accounts_of_earlier_versions_are_listed_after_reindexing() {
     assert!(matches!(early, Err(ChangeError::LastSuperAdmin)), "{early:?}");
     let reindexing = Reindexing::new(&stack.users(), stack.client());
     for _ in 0..2 {
-        let scanned = reindexing.scan(None).await.unwrap();
-        assert_eq!((scanned.accounts.len(), scanned.next.is_none()), (2, true));
-        for account in &scanned.accounts {
-            assert!(reindexing.index(account).await.unwrap());
-        }
+        assert_eq!(reindex(&reindexing).await, 2);
         assert_eq!(keys(&stack.client()).await, complete);
     }
     let stale = administration.account(one.id).await.unwrap().unwrap();
@@ -187,34 +187,148 @@ async fn accounts_of_earlier_versions_are_listed_after_reindexing() {
     let late = administration.set_roles(other.id, &demoted, testkit::occasion_now).await;
     assert!(matches!(late, Err(ChangeError::LastSuperAdmin)), "{late:?}");
     // An account that has changed since it was read is not indexed with its old roles.
-    assert!(!reindexing.index(&stale).await.unwrap());
+    assert!(!reindexing.index(&stale, &BTreeSet::new()).await.unwrap());
 }
 
-/// A version that maintains no lists demotes an account.
+/// Reindexes a small table, as the command does. Returns the number of accounts.
+async fn reindex(reindexing: &Reindexing) -> usize {
+    let super_admins = reindexing.super_admins().await.unwrap();
+    let Unindexed { accounts, codes, next } = reindexing.scan(None).await.unwrap();
+    assert!(next.is_none());
+    for account in &accounts {
+        assert!(reindexing.index(account, &super_admins).await.unwrap());
+    }
+    for code in codes {
+        reindexing.link(code).await.unwrap();
+    }
+    reindexing.forget_deleted().await.unwrap();
+    accounts.len()
+}
+
+/// Gives an account the role `user` instead of its roles, as a version that maintains no lists does.
+async fn demote(stack: &Stack, account: &Account) {
+    let key = |name: &str| AttributeValue::S(name.to_owned());
+    stack
+        .client()
+        .update_item()
+        .table_name("UsersTable")
+        .key("pk", key(&format!("USER#{}", account.id)))
+        .key("sk", key("ACCOUNT"))
+        .update_expression("SET #roles = :roles")
+        .expression_attribute_names("#roles", "roles")
+        .expression_attribute_values(":roles", AttributeValue::L(vec![key("user")]))
+        .send()
+        .await
+        .unwrap();
+}
+
+async fn delete(stack: &Stack, account: &Account) {
+    let deletion = Deletion {
+        occasion: &testkit::occasion_now(),
+        tagger: stack.peppers(),
+        quarantine: SignedDuration::from_hours(1),
+        admin: None,
+        known_under: &|_| Vec::new(),
+    };
+    let deletions = Deletions::new(&stack.users(), stack.client());
+    let deleted = deletions.delete::<ChangeError>(account.id, &deletion, |_| Ok(())).await;
+    deleted.unwrap();
+}
+
+/// Concurrent writes to one item conflict, so the set must not be part of every transaction.
+#[tokio::test]
+async fn reindexing_an_ordinary_account_does_not_write_the_set_of_super_administrators() {
+    let stack = Stack::start().await;
+    let ordinary = create(&stack, "user", 1, &[Role::User]).await.remove(0);
+    let super_admin = create(&stack, "super", 1, &[Role::SuperAdmin]).await.remove(0);
+    for (account, expected) in [(&ordinary, false), (&super_admin, true)] {
+        let faults = Faults::script(&[]);
+        let reindexing = Reindexing::new(&stack.users(), stack.faulty_client(&faults));
+        let super_admins = BTreeSet::from([super_admin.id]);
+        assert!(reindexing.index(account, &super_admins).await.unwrap());
+        let transaction = faults.bodies().remove(0).to_string();
+        assert_eq!(transaction.contains("SUPER_ADMINS"), expected, "{transaction}");
+    }
+}
+
+/// Nothing else would find these entries once the account is gone.
+#[tokio::test]
+async fn a_deletion_removes_the_account_from_lists_of_roles_that_it_no_longer_has() {
+    let stack = Stack::start().await;
+    let one = create(&stack, "one", 1, &[Role::SuperAdmin]).await.remove(0);
+    let other = create(&stack, "other", 1, &[Role::Admin, Role::SuperAdmin]).await.remove(0);
+    demote(&stack, &other).await;
+    delete(&stack, &other).await;
+    let keys = keys(&stack.client()).await;
+    let id = other.id.to_string();
+    assert!(!keys.iter().any(|key| key.contains("LIST#") && key.contains(&id)), "{keys:?}");
+    // The set still contains the id, so it must not count as another super administrator.
+    let reindexing = Reindexing::new(&stack.users(), stack.client());
+    assert_eq!(reindexing.super_admins().await.unwrap(), BTreeSet::from([one.id, other.id]));
+    reindex(&reindexing).await;
+    assert_eq!(reindexing.super_admins().await.unwrap(), BTreeSet::from([one.id]));
+    let administration = Administration::new(&stack.users(), stack.client());
+    let demoted = Roles::from_iter([Role::User]);
+    let last = administration.set_roles(one.id, &demoted, testkit::occasion_now).await;
+    assert!(matches!(last, Err(ChangeError::LastSuperAdmin)), "{last:?}");
+}
+
+/// Confirms an address as a version that wrote no pointers did. Returns the key of the code.
+async fn confirm_without_pointer(stack: &Stack, account: &Account) -> String {
+    let now = SystemClock.now();
+    let code = CodeRecord {
+        mail: MailId::new(now, &SystemRandom),
+        purpose: MailedFor::EmailVerification,
+        user: account.id,
+        epoch: account.epoch,
+        address: Email::parse("owner@example.com").unwrap(),
+        pepper: "p".to_owned(),
+        expires_at: now + CODE_VALID_FOR,
+    };
+    let (users, client) = (stack.users(), stack.client());
+    let stored = Mailings::new(&users, client.clone()).store(&code).await.unwrap();
+    assert_eq!(stored, Stored::Done);
+    let verifications = Verifications::new(&users, client.clone());
+    let occasion = testkit::occasion(now);
+    let used = verifications.verify(&code, account, stack.peppers(), None, &occasion).await;
+    assert_eq!(used.unwrap(), Redeemed::Done);
+    let delete = client.delete_item().table_name("UsersTable");
+    let delete = delete.key("pk", AttributeValue::S(format!("CODES#{}", account.id)));
+    delete.key("sk", AttributeValue::S(format!("CODE#{}", code.mail))).send().await.unwrap();
+    format!("CODE#{} CODE", code.mail)
+}
+
+/// Such a code contains the address and never expires.
+#[tokio::test]
+async fn a_used_code_of_an_earlier_version_is_deleted_with_its_account_after_reindexing() {
+    for is_reindexed in [true, false] {
+        let stack = Stack::start().await;
+        let account = registrations(&stack).create(new_account("owner", None)).await.unwrap();
+        let code = confirm_without_pointer(&stack, &account).await;
+        let reindexing = Reindexing::new(&stack.users(), stack.client());
+        if is_reindexed {
+            reindex(&reindexing).await;
+            assert!(keys(&stack.client()).await.contains(&code));
+        }
+        let current = Administration::new(&stack.users(), stack.client());
+        let current = current.account(account.id).await.unwrap().unwrap();
+        delete(&stack, &current).await;
+        assert_eq!(keys(&stack.client()).await.contains(&code), !is_reindexed);
+        // If the account no longer exists, reindexing deletes the code.
+        reindex(&reindexing).await;
+        assert!(!keys(&stack.client()).await.contains(&code));
+    }
+}
+
+/// The account was demoted by a version that maintains no lists.
 #[tokio::test]
 async fn reindexing_removes_an_account_from_lists_of_roles_that_it_no_longer_has() {
     let stack = Stack::start().await;
     let one = create(&stack, "one", 1, &[Role::SuperAdmin]).await.remove(0);
     let other = create(&stack, "other", 1, &[Role::SuperAdmin]).await.remove(0);
     let user = create(&stack, "user", 1, &[Role::User]).await.remove(0);
-    let roles = AttributeValue::L(vec![AttributeValue::S("user".to_owned())]);
-    let key = |name: &str| AttributeValue::S(name.to_owned());
-    stack
-        .client()
-        .update_item()
-        .table_name("UsersTable")
-        .key("pk", key(&format!("USER#{}", other.id)))
-        .key("sk", key("ACCOUNT"))
-        .update_expression("SET #roles = :roles")
-        .expression_attribute_names("#roles", "roles")
-        .expression_attribute_values(":roles", roles)
-        .send()
-        .await
-        .unwrap();
-    let reindexing = Reindexing::new(&stack.users(), stack.client());
-    for account in &reindexing.scan(None).await.unwrap().accounts {
-        assert!(reindexing.index(account).await.unwrap());
-    }
+    demote(&stack, &other).await;
+    reindex(&Reindexing::new(&stack.users(), stack.client())).await;
     let keys = keys(&stack.client()).await;
     let lists = |account: &Account| {
         let id = account.id.to_string();

@@ -13,6 +13,7 @@ mod lists;
 mod logins;
 mod races;
 mod registrations;
+mod remains;
 mod sessions;
 mod tombstones;
 mod transfers;

@@ -1,7 +1,7 @@
 //! Tests that nobody can claim the names of a deleted account during their quarantine.
 
 use identity::{
-    Account, CanonicalName, Email, MailId, MailedFor, NameTagger, UniqueName, Username,
+    Account, CanonicalName, Email, MailId, MailedFor, NameTagger, Role, UniqueName, Username,
 };
 use jiff::{SignedDuration, Timestamp};
 use peppers::{ANNOUNCE_SECONDS, Peppers};
@@ -101,6 +101,22 @@ async fn a_new_pepper_ends_no_quarantine() {
     // Another deployment's peppers find no tombstone here.
     let others = Peppers::generate("a", &SystemRandom);
     registrations.create(new(), &others).await.unwrap();
+}
+
+/// A transaction has at most 100 items, and checks each name under each pepper.
+#[tokio::test]
+async fn the_names_of_an_account_can_be_claimed_with_the_maximum_number_of_peppers() {
+    let stack = Stack::start().await;
+    let (mut peppers, mut now) = (stack.peppers().clone(), SystemClock.now());
+    let kept = SignedDuration::from_hours(24);
+    while let Ok(more) = peppers.with_new("b", now, kept, &SystemRandom) {
+        peppers = more;
+        now += SignedDuration::from_secs(ANNOUNCE_SECONDS);
+    }
+    let roles = Role::ALL.into_iter().collect();
+    let new = NewAccount { roles, ..new_account("rosa", Some("rosa@example.com")) };
+    let registrations = Registrations::new(&stack.users(), stack.client());
+    registrations.create(new, &peppers).await.unwrap();
 }
 
 /// A code with which `account` can confirm the address of the deleted account.

@@ -35,7 +35,7 @@ pub(super) async fn run(tables: &Tables, user: &str, yes: bool) -> anyhow::Resul
     let permit = |_: &Account| Ok::<_, ChangeError>(());
     let receipt = deletion.delete(account.id, &occasion, &peppers, None, permit).await?;
     ui::line(serde_json::to_string(&receipt)?);
-    // Delete the remains of a large account here: a function leaves them to the mailer, but a mailer need not be
+    // A function leaves the remains of a large account to the mailer. Delete them here, because the mailer may not be
     // running.
     let swept = sweep(&deletions, account.id).await;
     swept.context(
@@ -48,7 +48,8 @@ pub(super) async fn run(tables: &Tables, user: &str, yes: bool) -> anyhow::Resul
 async fn sweep(deletions: &Deletions, id: UserId) -> Result<(), StoreError> {
     patiently(async || {
         let Some(remains) = deletions.remains(id).await? else { return Ok(()) };
-        deletions.sweep(&remains).await?;
+        let mut budget = usize::MAX;
+        deletions.sweep(&remains, &mut budget).await?;
         deletions.done(id).await
     })
     .await
