@@ -6,6 +6,7 @@
 //! `aws-config` and passes the client in.
 
 mod measured;
+mod operation;
 mod verdict;
 
 use std::any::Any;
@@ -19,6 +20,7 @@ use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 pub use aws_sdk_dynamodb::types::AttributeValue as Value;
+pub use operation::Operation;
 use process::{AwsEnvironment, Fault, FaultKind, Reader, Settings};
 use verdict::Verdict;
 

@@ -4,7 +4,7 @@ use auth::{GlobalEpoch, KeySetError, PublicKeySet};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
-use dynamo::{Client, DynamoError};
+use dynamo::{Client, DynamoError, Operation};
 use events::Event;
 use jiff::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
@@ -144,7 +144,7 @@ impl KeysTable {
             .table_name(&self.name)
             .key("pk", AttributeValue::S(KEY_SET.to_owned()))
             .consistent_read(true)
-            .send()
+            .run()
             .await
             .map_err(DynamoError::from)?;
         let Some(item) = read.item else { return Ok(Record::default()) };
@@ -206,7 +206,7 @@ impl KeysTable {
         let update = update.build().expect("table, key and update are set");
         let items = [TransactWriteItem::builder().update(update).build()];
         let items = items.into_iter().chain(event.map(|event| self.event(event))).collect();
-        let published = self.client.transact_write_items().set_transact_items(Some(items)).send();
+        let published = self.client.transact_write_items().set_transact_items(Some(items)).run();
         match published.await {
             Ok(_) => {
                 if let Some(event) = event {
@@ -248,7 +248,7 @@ impl KeysTable {
             .condition_expression("attribute_not_exists(#epoch) OR #epoch < :epoch")
             .expression_attribute_names("#epoch", "epoch")
             .expression_attribute_values(":epoch", AttributeValue::N(epoch.second().to_string()))
-            .send()
+            .run()
             .await;
         match raised {
             Ok(_) => Ok(()),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use process::{BootError, Deadline, Env, Metric, Settings, World};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -58,26 +59,21 @@ pub async fn open_handler<H: EventHandler>(env: &Env, world: &World) -> Result<H
 #[must_use]
 pub fn serve<H: EventHandler>() -> ExitCode {
     let access = format!("invoked by {}", H::INVOKED_BY);
-    run::<Handler<H>>(&Description::<()> { name: H::NAME, endpoints: &[], access })
+    run(&Description::<()> { name: H::NAME, endpoints: &[], access }, |env, world| {
+        async { Ok(Box::new(Handler(open_handler::<H>(env, world).await?)) as Box<_>) }.boxed()
+    })
 }
 
 struct Handler<H>(H);
 
-impl<H: EventHandler> Function for Handler<H> {
-    type Event = H::Event;
-    type Answer = H::Answer;
-
-    async fn open(env: &Env, world: &World) -> Result<Self, BootError> {
-        open_handler(env, world).await.map(Self)
-    }
-
-    async fn invoke(
-        &self,
+impl<H: EventHandler> Function<H::Event, H::Answer> for Handler<H> {
+    fn invoke<'a>(
+        &'a self,
         deadline: Deadline,
         event: H::Event,
-        request_id: &str,
-    ) -> Result<H::Answer, Error> {
-        handle_within(deadline, &self.0, event, request_id).await
+        request_id: &'a str,
+    ) -> BoxFuture<'a, Result<H::Answer, Error>> {
+        handle_within(deadline, &self.0, event, request_id).boxed()
     }
 }
 

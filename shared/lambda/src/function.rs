@@ -1,9 +1,9 @@
 //! Starts a function and passes it events.
 
-use std::future::Future;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use futures_util::future::BoxFuture;
 use lambda_runtime::{LambdaEvent, service_fn};
 use process::{BootError, Deadline, Env, Settings, World};
 use serde::Serialize;
@@ -16,25 +16,20 @@ use crate::{log, metrics};
 /// An error that Lambda reports to the invoker.
 pub type Error = lambda_runtime::Error;
 
-/// A Lambda function: opened once per instance, invoked once per event.
-pub trait Function: Sized + Send + Sync + 'static {
-    /// The event that invokes the function.
-    type Event: DeserializeOwned + Send + 'static;
-
-    /// The answer to an event.
-    type Answer: Serialize + Send + 'static;
-
-    /// Opens the function when an instance starts.
-    fn open(env: &Env, world: &World) -> impl Future<Output = Result<Self, BootError>> + Send;
-
+/// A Lambda function: opened once per instance, invoked once per event of type `E`.
+pub trait Function<E, A>: Send + Sync {
     /// Handles one event before the deadline.
-    fn invoke(
-        &self,
+    fn invoke<'a>(
+        &'a self,
         deadline: Deadline,
-        event: Self::Event,
-        request_id: &str,
-    ) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
+        event: E,
+        request_id: &'a str,
+    ) -> BoxFuture<'a, Result<A, Error>>;
 }
+
+/// Opens a function when an instance starts.
+pub type Open<E, A> =
+    for<'a> fn(&'a Env, &'a World) -> BoxFuture<'a, Result<Box<dyn Function<E, A>>, BootError>>;
 
 /// The description that a function's binary prints when started with `--describe`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,12 +42,16 @@ pub struct Description<E: 'static> {
     pub access: String,
 }
 
-/// Runs `F` as a Lambda function. With `--describe`, prints `description` instead.
+/// Runs the function that `open` opens. With `--describe`, prints `description` instead.
 ///
 /// The runtime has one thread: a Lambda instance handles one request at a time, and a multi-threaded runtime would
 /// cost several times as much processor time.
 #[must_use]
-pub fn run<F: Function>(description: &Description<impl Serialize>) -> ExitCode {
+pub fn run<E, A>(description: &Description<impl Serialize>, open: Open<E, A>) -> ExitCode
+where
+    E: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+{
     if std::env::args().skip(1).any(|argument| argument == "--describe") {
         let line = serde_json::to_string(description).expect("a description is JSON");
         return match writeln!(io::stdout(), "{line}") {
@@ -60,7 +59,7 @@ pub fn run<F: Function>(description: &Description<impl Serialize>) -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    match start::<F>() {
+    match start(open) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = error.as_ref(), "cannot start");
@@ -69,7 +68,11 @@ pub fn run<F: Function>(description: &Description<impl Serialize>) -> ExitCode {
     }
 }
 
-fn start<F: Function>() -> Result<(), Error> {
+fn start<E, A>(open: Open<E, A>) -> Result<(), Error>
+where
+    E: DeserializeOwned + Send + 'static,
+    A: Serialize + Send + 'static,
+{
     let env = Env::of_process();
     let settings = env.read(|reader| {
         let (level, metrics) = (log::level(reader), metrics::Config::read(reader));
@@ -88,8 +91,8 @@ fn start<F: Function>() -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let world = &World::system();
-        let function = &work::start(F::open(&env, world)).await?;
-        lambda_runtime::run(service_fn(move |event: LambdaEvent<F::Event>| async move {
+        let function = &work::start(open(&env, world)).await?;
+        lambda_runtime::run(service_fn(move |event: LambdaEvent<E>| async move {
             let LambdaEvent { payload, context, .. } = event;
             let deadline = invocations.deadline(context.deadline, &*world.clock);
             function.invoke(deadline, payload, &context.request_id).await

@@ -11,7 +11,7 @@ pub mod stream;
 mod work;
 
 pub use event::{EventHandler, handle_within, open_handler, serve};
-pub use function::{Description, Error, Function, run};
+pub use function::{Description, Error, Function, Open, run};
 pub use log::{Record, reason};
 pub use metrics::NAMESPACE as METRICS_NAMESPACE;
 pub use process::{BootError, World};

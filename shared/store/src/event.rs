@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use dynamo::Client;
+use dynamo::{Client, Operation};
 use events::Event;
 use identity::{EventId, Presented, SessionId, UserId};
 use jiff::{SignedDuration, Timestamp};
@@ -316,7 +316,7 @@ impl Events {
             .expression_attribute_values(":pk", attribute_value(&prefix.pk))
             .expression_attribute_values(":from", attribute_value(&from.sk))
             .expression_attribute_values(":to", attribute_value(&to.sk));
-        let output = Box::pin(query.send()).await?;
+        let output = query.run().await?;
         // A page may also end because DynamoDB reads at most 1 MB per request.
         let is_cut = output.last_evaluated_key.is_some_and(|key| !key.is_empty());
         let mut items = output.items.unwrap_or_default();

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::query::paginator::QueryPaginator;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, TransactWriteItem};
-use dynamo::{Client, DynamoError};
+use dynamo::{Client, DynamoError, Operation};
 use identity::{Account, Revision, UserId};
 use process::{Fault, FaultKind, Reader, Settings};
 use serde::de::DeserializeOwned;
@@ -101,7 +101,7 @@ impl Table {
             .set_key(Some(key.attributes()))
             .consistent_read(true);
         // Box the futures, here and below, because the SDK's futures are large.
-        let output = Box::pin(get.send()).await?;
+        let output = get.run().await?;
         output.item.map(item::parse).transpose()
     }
 
@@ -165,7 +165,7 @@ impl Table {
                 let read = KeysAndAttributes::builder().set_keys(Some(rest)).consistent_read(true);
                 let read = read.build().expect("keys are set");
                 let get = self.client.batch_get_item().request_items(&self.name, read);
-                let output = Box::pin(get.send()).await?;
+                let output = get.run().await?;
                 for item in output.responses.unwrap_or_default().into_values().flatten() {
                     let key = Key::of(&item).ok_or(StoreError::Contradiction)?;
                     found.insert(key, item);
@@ -204,7 +204,7 @@ impl Table {
         if let Some(after) = after {
             query = query.expression_attribute_values(":after", attribute_value(after));
         }
-        let output = Box::pin(query.send()).await?;
+        let output = query.run().await?;
         let is_end = output.last_evaluated_key.is_none_or(|key| key.is_empty());
         let key = |mut item: Item| match item.remove("sk") {
             Some(AttributeValue::S(sk)) => Ok(sk),
@@ -232,7 +232,7 @@ impl Table {
             .set_expression_attribute_names(filter.names)
             .set_expression_attribute_values(filter.values)
             .set_exclusive_start_key(from.map(|from| from.0));
-        let output = Box::pin(scan.send()).await?;
+        let output = scan.run().await?;
         Ok(Scanned {
             examined: u64::try_from(output.scanned_count()).unwrap_or(0),
             items: output.items.unwrap_or_default(),
@@ -260,7 +260,7 @@ impl Table {
             .return_values(ReturnValue::AllOld)
             .customize()
             .interceptor(unanswered.clone());
-        let deleted = Box::pin(delete.send()).await?;
+        let deleted = delete.run().await?;
         let existed = deleted.attributes.is_some_and(|attributes| !attributes.is_empty());
         Ok(existed || unanswered.any())
     }
@@ -328,7 +328,7 @@ impl Table {
         let unanswered = Unanswered::default();
         let transaction = self.client.transact_write_items().set_transact_items(Some(items));
         let transaction = transaction.customize().interceptor(unanswered.clone());
-        let Err(error) = Box::pin(transaction.send()).await else { return Ok(Vec::new()) };
+        let Err(error) = transaction.run().await else { return Ok(Vec::new()) };
         let failed = failed(error.as_service_error());
         if !failed.is_empty() {
             return Ok(failed);

@@ -4,6 +4,7 @@
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{self, ReturnValue, TransactWriteItem};
+use dynamo::Operation;
 use identity::UserId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -121,8 +122,7 @@ impl Put<'_> {
             .set_condition_expression(written.condition)
             .set_expression_attribute_names(written.names)
             .set_expression_attribute_values(written.values);
-        // Boxed, as in `Update::execute`, because the SDK's futures are large.
-        match Box::pin(put.send()).await {
+        match put.run().await {
             Ok(_) => Ok(Written::Done(())),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(Written::Refused(())),
@@ -230,7 +230,7 @@ impl Update<'_> {
             .set_expression_attribute_values(written.values)
             .set_return_values(returned)
             .set_return_values_on_condition_check_failure(on_failure);
-        match Box::pin(update.send()).await {
+        match update.run().await {
             Ok(output) => Ok(Written::Done(output.attributes)),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {

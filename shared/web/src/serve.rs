@@ -4,25 +4,36 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::Method;
 use http::header::{
     CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
 use identity::UserId;
-use lambda::{Function, Record, Unfinished};
+use lambda::{Description, Function, Open, Record, Unfinished};
 use lambda_http::aws_lambda_events::encodings::Body;
 use process::{BootError, Deadline, Env, World};
 
 use crate::request::Request;
 use crate::response::Response;
-use crate::{Access, Edge, Event, EventResponse, Gate, Input, Output, Problem, Route, describe};
+use crate::{
+    Access, Edge, Endpoint, Event, EventResponse, Gate, Input, Output, Problem, Route, describe,
+};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Runs `R` as a Lambda function or, with `--describe`, prints a [`Description`](lambda::Description).
 #[must_use]
 pub fn serve<R: Route>() -> ExitCode {
-    lambda::run::<Service<R>>(&describe::<R>())
+    run(&describe::<R>(), |env, world| {
+        async { Ok(Box::new(Service::<R>::open(env, world).await?) as Box<_>) }.boxed()
+    })
+}
+
+/// Not generic, so that the code for the runtime and for the gateway's events is generated once, in this crate, and not
+/// in every function.
+fn run(description: &Description<Endpoint>, open: Open<Event, EventResponse>) -> ExitCode {
+    lambda::run(description, open)
 }
 
 /// A route behind its gate, as a function serves it.
@@ -127,21 +138,14 @@ impl<R: Route> Service<R> {
     }
 }
 
-impl<R: Route> Function for Service<R> {
-    type Event = Event;
-    type Answer = EventResponse;
-
-    async fn open(env: &Env, world: &World) -> Result<Self, BootError> {
-        Self::open(env, world).await
-    }
-
-    async fn invoke(
-        &self,
+impl<R: Route> Function<Event, EventResponse> for Service<R> {
+    fn invoke<'a>(
+        &'a self,
         deadline: Deadline,
         event: Event,
-        _: &str,
-    ) -> Result<EventResponse, lambda::Error> {
-        Ok(self.answer_within(deadline, event).await)
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<EventResponse, lambda::Error>> {
+        self.answer_within(deadline, event).map(Ok).boxed()
     }
 }
 

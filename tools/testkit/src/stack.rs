@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use auth::AccountCheck;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -40,6 +40,10 @@ pub const AUDIENCE: &str = "latchkey";
 /// The default password of a stack's users, which `events/login.json` also uses.
 pub const PASSWORD: &str = "a long walk by the river";
 
+/// The template. It is read once, because parsing it takes as long as a short test.
+static TEMPLATE: LazyLock<Template> =
+    LazyLock::new(|| Template::read(&workspace().join("template.yaml")).expect("a valid template"));
+
 /// An in-memory DynamoDB on its own loopback port, and the secrets of a deployment in files.
 ///
 /// Dropping the stack stops the database and deletes the secrets.
@@ -50,7 +54,6 @@ pub struct Stack {
     peppers: Peppers,
     secrets: TempDir,
     database: EmbeddedDatabase,
-    template: Template,
     _stop: oneshot::Sender<()>,
 }
 
@@ -129,8 +132,7 @@ impl Stack {
     /// When the embedded database does not start.
     pub async fn start() -> Self {
         let database = Database::memory().expect("an embedded database in memory");
-        let template = Template::read(&workspace().join("template.yaml")).expect("a template");
-        for table in &template.tables {
+        for table in &TEMPLATE.tables {
             let mut definition = table.definition.clone();
             definition["TableName"] = table.name.clone().into();
             let request = serde_json::from_value(definition).expect("a table's definition");
@@ -149,7 +151,7 @@ impl Stack {
         let secrets = tempfile::tempdir().expect("a folder");
         let (forge, peppers) = make_secrets(&endpoint, secrets.path()).await;
         let database = EmbeddedDatabase(database);
-        Self { endpoint, forge, peppers, secrets, database, template, _stop: stop }
+        Self { endpoint, forge, peppers, secrets, database, _stop: stop }
     }
 
     /// The URL of the database.
@@ -182,7 +184,7 @@ impl Stack {
             ("MAIL_FROM", "no-reply@example.com"),
             ("MAIL_LINK_BASE", LINK_BASE),
         ];
-        let settings = self.template.functions.iter().flat_map(|function| &function.environment);
+        let settings = TEMPLATE.functions.iter().flat_map(|function| &function.environment);
         let tables = settings.filter_map(|(name, setting)| match setting {
             Setting::Table(table) => Some((name.as_str(), table.as_str())),
             Setting::Text(_) | Setting::Deployed => None,
@@ -262,7 +264,7 @@ impl Stack {
     /// When the template has no such function.
     #[must_use]
     pub fn stream_event(&self, function: &str) -> Value {
-        let function = self.template.function(function).expect("a function of the template");
+        let function = TEMPLATE.function(function).expect("a function of the template");
         let accepted = |record: &Value| function.streams.iter().any(|source| source.takes(record));
         let records: Vec<_> = self.stream_records().into_iter().filter(accepted).collect();
         json!({ "Records": records })
