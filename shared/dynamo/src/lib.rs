@@ -20,7 +20,7 @@ use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 pub use aws_sdk_dynamodb::types::AttributeValue as Value;
-pub use operation::Operation;
+pub use operation::{Operation, Sent};
 use process::{AwsEnvironment, Fault, FaultKind, Reader, Settings};
 use verdict::Verdict;
 

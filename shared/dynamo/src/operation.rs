@@ -1,5 +1,6 @@
 //! The operations of the SDK's client that functions use.
 
+use aws_sdk_dynamodb::client::customize::CustomizableOperation;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::batch_get_item::{self, BatchGetItemError, BatchGetItemOutput};
@@ -15,6 +16,9 @@ use aws_sdk_dynamodb::operation::update_item::{self, UpdateItemError, UpdateItem
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+/// A request that has been sent, and its result after retries.
+pub type Sent<O, E> = BoxFuture<'static, Result<O, SdkError<E, HttpResponse>>>;
+
 /// A request to DynamoDB.
 ///
 /// The SDK's futures are large, and the compiler generates their code in every program that awaits them: a quarter of
@@ -27,24 +31,25 @@ pub trait Operation {
     type Error;
 
     /// Sends the request.
-    ///
-    /// # Errors
-    /// When the request fails after retries.
-    fn run(self) -> BoxFuture<'static, Result<Self::Output, SdkError<Self::Error, HttpResponse>>>;
+    fn run(self) -> Sent<Self::Output, Self::Error>;
 }
 
 macro_rules! operations {
-    ($($builder:path => $output:ty, $error:ty;)*) => {
+    ($($builder:ty => $output:ty, $error:ty;)*) => {
         $(
-            impl Operation for $builder {
-                type Output = $output;
-                type Error = $error;
-
-                fn run(self) -> BoxFuture<'static, Result<$output, SdkError<$error, HttpResponse>>> {
-                    self.send().boxed()
-                }
-            }
+            operations!(@ $builder, $output, $error);
+            operations!(@ CustomizableOperation<$output, $error, $builder>, $output, $error);
         )*
+    };
+    (@ $request:ty, $output:ty, $error:ty) => {
+        impl Operation for $request {
+            type Output = $output;
+            type Error = $error;
+
+            fn run(self) -> Sent<$output, $error> {
+                self.send().boxed()
+            }
+        }
     };
 }
 

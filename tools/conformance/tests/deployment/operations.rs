@@ -145,7 +145,7 @@ pub(crate) async fn the_mailer_completes_a_deletion(deployed: &Deployed<'_>) {
     let sessions: Vec<_> = (0..400).map(session).collect();
     for batch in sessions.chunks(25) {
         let put = |item: &Value| json!({"PutRequest": {"Item": item}});
-        let puts = json!({&table: batch.iter().map(put).collect::<Vec<_>>()});
+        let puts = json!({(table.to_string()): batch.iter().map(put).collect::<Vec<_>>()});
         account.output(&format!("aws dynamodb batch-write-item --request-items '{puts}'"));
     }
     for item in &items {
