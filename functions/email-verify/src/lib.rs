@@ -14,7 +14,8 @@ pub struct EmailVerifyRoute {
     confirmations: Confirmations,
 }
 
-/// The request body. Digits are not accepted here, because they require a signed-in account (see `email-verify-code`).
+/// The request body. The eight digits from the email are not accepted here: they are valid only with a signed-in
+/// account (see `email-verify-code`).
 #[derive(Deserialize)]
 pub struct Verify {
     token: String,

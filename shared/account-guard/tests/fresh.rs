@@ -1,4 +1,4 @@
-//! Tests the access to fresh routes, with the accounts and sessions of a table.
+//! Tests access to fresh routes, with accounts and sessions in an embedded DynamoDB.
 
 use account_guard::{AccountGuard, Checked, Fresh};
 use identity::{Admin, Anyone};

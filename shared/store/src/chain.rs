@@ -13,8 +13,8 @@
 //! rotations behind. Without this, the model checker (`tests/protocol`) finds that an honest client can lose its
 //! session.
 //!
-//! The rule contains no database code. The implementation, the model that the tests compare it with, and the
-//! model checker all use it.
+//! The rule contains no database code. All of these use it: the implementation, the model with which the tests
+//! compare the implementation, and the model checker.
 
 use jiff::{SignedDuration, Timestamp};
 

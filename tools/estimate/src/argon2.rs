@@ -71,8 +71,9 @@ pub fn run(command: &Argon2Command) -> anyhow::Result<()> {
         ui::line(row);
     }
     ui::line(format_args!(
-        "\nThe time on Lambda is estimated: the median here, scaled to the {:.2} of a processor that {memory_size} MB \
-         provide. Lambda's processors differ from this one; the metric HashTime shows the actual time.",
+        "\nThe time on Lambda is an estimate: the median here, divided by {:.2}, the share of a processor that a \
+         function with {memory_size} MB gets. Lambda's processors differ from this one; the metric HashTime shows \
+         the actual time.",
         share(memory_size)
     ));
     Ok(())

@@ -51,7 +51,7 @@ pub(super) fn hottest_shard(registrations: f64, seconds: u32, seed: u64) -> anyh
 pub(super) fn ways(users: f64) -> Vec<String> {
     let entries = (PAGE * ENTRY_BYTES / UNIT_BYTES).ceil();
     let admins = (users * ADMINS).max(1.0);
-    // A scan reads all items until it has found as many administrators as a page needs.
+    // A scan reads items until it has found enough administrators for a page, or has read all items.
     let scanned = (PAGE / admins).min(1.0) * users * ACCOUNT_KB * 1e3;
     let shards = f64::from(u8::try_from(SHARDS).unwrap_or(u8::MAX));
     let row = |way: &str, writes: Option<f64>, requests: f64, units: f64, consistency: &str| {
