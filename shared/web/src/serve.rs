@@ -22,7 +22,7 @@ use crate::{
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Runs `R` as a Lambda function or, with `--describe`, prints a [`Description`](lambda::Description).
+/// Runs `R` as a Lambda function or, with `--describe`, prints a [`Description`].
 #[must_use]
 pub fn serve<R: Route>() -> ExitCode {
     run(&describe::<R>(), |env, world| {
