@@ -48,6 +48,10 @@ const SWEPT_PER_BATCH: usize = 250;
 /// How long the remains of an account may hold up emails if the database is slow.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often deleting the remains of an account may fail before an alarm is raised. A database that is throttled or
+/// unavailable for some minutes raises none.
+const TOLERATED_FAILURES: u64 = 100;
+
 /// Sends the emails in the outbox.
 pub struct MailerFunction {
     mailings: Mailings,
@@ -90,6 +94,9 @@ impl EventHandler for MailerFunction {
         // Handle the records one by one, so that two emails to one address are sent in order.
         for record in event.records() {
             match record {
+                // Lambda delivers this record again, because an earlier one failed. If the deletion were postponed each
+                // time, each delivery would add a record to the stream.
+                Ok(record) if answer.has_failures() && concerns_remains(&record) => {}
                 Ok(record) => {
                     if self.handle_record(&record, &mut allowance).await == Handled::DeliverAgain {
                         answer.deliver_again(record);
@@ -123,6 +130,10 @@ enum Outcome {
     Expired,
 }
 
+fn concerns_remains(record: &StreamRecord) -> bool {
+    matches!(Task::of_key(&record.pk, &record.sk), Some(Task::Remains(_)))
+}
+
 /// Logs and counts an email that can never be sent.
 fn give_up(mail_id: Option<MailId>, error: &(dyn Error + 'static)) {
     let mail_id = mail_id.map(|id| id.to_string());
@@ -130,10 +141,15 @@ fn give_up(mail_id: Option<MailId>, error: &(dyn Error + 'static)) {
     tracing::error!(event = "mail_given_up", mail_id, error, "mail");
 }
 
-/// Logs that the remains of an account could not be deleted now.
-fn log_postponed(user: UserId, error: &(dyn Error + 'static)) {
+/// Logs that the remains of an account could not be deleted now. Counts it, too, if it has happened very often.
+fn log_postponed(user: UserId, failures: u64, error: &(dyn Error + 'static)) {
     let user_id = user.to_string();
-    tracing::warn!(event = "remains_not_deleted", user_id, error, "postponed");
+    if failures > TOLERATED_FAILURES {
+        Metric::MailsGivenUp.add(1.0);
+        tracing::error!(event = "remains_not_deleted", user_id, failures, error, "postponed");
+    } else {
+        tracing::warn!(event = "remains_not_deleted", user_id, failures, error, "postponed");
+    }
 }
 
 impl MailerFunction {
@@ -176,18 +192,26 @@ impl MailerFunction {
     /// no longer exists: a login that was interrupted during the deletion may have left a session.
     async fn delete_remains(&self, id: UserId, allowance: &mut usize) -> Handled {
         let delete = async {
-            let remains = self.deletions.remains(id).await?.unwrap_or_else(|| Remains::of(id));
+            let found = self.deletions.remains(id).await?;
+            let mut remains = found.unwrap_or_else(|| Remains::of(id));
             let sweep = self.deletions.sweep(&remains, allowance);
-            match tokio::time::timeout(SWEEP_TIMEOUT, sweep).await {
-                Ok(Ok(Swept::All)) => return Ok(self.deletions.done(id).await?),
-                Ok(Ok(Swept::Part)) => {}
+            let swept = tokio::time::timeout(SWEEP_TIMEOUT, sweep).await;
+            if matches!(swept, Ok(Ok(Swept::All))) {
+                return Ok(self.deletions.done(id).await?);
+            }
+            *allowance = 0;
+            let failure: Option<Box<dyn Error + Send + Sync>> = match swept {
+                Ok(Ok(_)) => None,
                 Ok(Err(error)) if error.kind() != FaultKind::Unavailable => {
                     return Err(error.into());
                 }
-                Ok(Err(error)) => log_postponed(id, &error),
-                Err(error) => log_postponed(id, &error),
+                Ok(Err(error)) => Some(error.into()),
+                Err(error) => Some(error.into()),
+            };
+            if let Some(error) = failure {
+                remains = remains.after_failure();
+                log_postponed(id, remains.failures(), &*error);
             }
-            *allowance = 0;
             Ok(self.deletions.postpone(&remains).await?)
         };
         let Err(error) = bounded(delete).await else { return Handled::Done };

@@ -535,7 +535,10 @@ struct Buried {
 impl Buried {
     /// An account of which `sessions` sessions, a known network and an outbox item remain.
     async fn with(sessions: usize) -> Self {
-        let bench = Bench::start().await;
+        Self::of(Bench::start().await, sessions).await
+    }
+
+    async fn of(bench: Bench, sessions: usize) -> Self {
         let user = UserId::new(SystemClock.now(), &SystemRandom);
         let this = Self { bench, user };
         let mut items: Vec<_> = (0..sessions).map(|n| this.session(n)).collect();
@@ -547,6 +550,19 @@ impl Buried {
         items.push(remains);
         this.put(items).await;
         this
+    }
+
+    /// Pretends that deleting the remains has failed this often.
+    async fn set_failures(&self, failures: u64) {
+        let update = self.bench.stack.client().update_item().table_name("UsersTable");
+        update
+            .key("pk", AttributeValue::S(format!("OUTBOX#{}", self.user)))
+            .key("sk", AttributeValue::S("REMAINS".to_owned()))
+            .update_expression("SET failures = :failures")
+            .expression_attribute_values(":failures", AttributeValue::N(failures.to_string()))
+            .send()
+            .await
+            .unwrap();
     }
 
     fn session(&self, n: usize) -> Item {
@@ -669,15 +685,79 @@ async fn remains_that_cannot_be_deleted_now_do_not_hold_up_emails() {
 
 #[tokio::test]
 async fn remains_that_can_never_be_deleted_are_given_up_and_measured() {
-    let buried = Buried::with(1).await;
-    let (bench, mut seen) = (&buried.bench, 0);
-    bench.ask(reset("owner@example.com")).await;
-    let refused = buried.failing("DeleteItem", Fault::AccessDenied).await;
-    assert_eq!(buried.deliver_new(&refused, &mut seen).await, json!([]));
-    assert_eq!((bench.stack.mails().len(), measured(Metric::MailsGivenUp)), (1, 1));
-    assert_eq!(bench.stack.mailer_event()["Records"].as_array().unwrap().len(), seen);
-    // The outbox item remains, so that an operator can complete the deletion.
+    // The second number is more than one batch may delete.
+    for sessions in [1, 700] {
+        let buried = Buried::with(sessions).await;
+        let (bench, mut seen) = (&buried.bench, 0);
+        bench.ask(reset("owner@example.com")).await;
+        let (given_up, refused) = (
+            measured(Metric::MailsGivenUp),
+            buried.failing("DeleteItem", Fault::AccessDenied).await,
+        );
+        assert_eq!(buried.deliver_new(&refused, &mut seen).await, json!([]));
+        let given_up = measured(Metric::MailsGivenUp) - given_up;
+        assert_eq!((bench.stack.mails().len(), given_up), (1, 1));
+        assert_eq!(bench.stack.mailer_event()["Records"].as_array().unwrap().len(), seen);
+        // The outbox item remains, so that an operator can complete the deletion.
+        assert_eq!(buried.left().await, (sessions, sessions + 1));
+    }
+}
+
+/// Otherwise, one item that a newer version wrote would keep all others.
+#[tokio::test]
+async fn an_item_that_can_never_be_deleted_does_not_keep_the_others() {
+    let buried = Buried::with(700).await;
+    let interceptor = Interceptor::of(&buried.bench.stack).await;
+    interceptor.fail_when(|call| {
+        let is_stuck = call.operation == "DeleteItem" && call.sort_key() == "SESSION#0000";
+        if is_stuck { Fault::AccessDenied } else { Fault::None }
+    });
+    let env = interceptor.env(&buried.bench.stack, &[]);
+    let refused = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
+    let mut seen = 0;
+    while measured(Metric::MailsGivenUp) == 0 {
+        assert_eq!(buried.deliver_new(&refused, &mut seen).await, json!([]));
+    }
     assert_eq!(buried.left().await, (1, 2));
+}
+
+/// Otherwise, nobody would notice remains that are postponed again and again.
+#[tokio::test]
+async fn remains_whose_deletion_has_failed_very_often_are_measured() {
+    let buried = Buried::with(1).await;
+    let throttled = buried.failing("DeleteItem", Fault::Throttled).await;
+    let (mut seen, mut given_up) = (0, Vec::new());
+    for failures in [0, 99, 100] {
+        buried.set_failures(failures).await;
+        assert_eq!(buried.deliver_new(&throttled, &mut seen).await, json!([]));
+        given_up.push(measured(Metric::MailsGivenUp));
+    }
+    assert_eq!(given_up, [0, 0, 1]);
+    // The mailer keeps trying.
+    assert_eq!(buried.deliver_new(&buried.bench.mailer, &mut seen).await, json!([]));
+    assert_eq!(buried.left().await, (0, 0));
+}
+
+/// Otherwise, each failed try to send an email would add a record to the stream.
+#[tokio::test]
+async fn remains_behind_an_email_that_fails_are_not_postponed_with_each_try() {
+    let bench = Bench::start().await;
+    bench.ask(reset("owner@example.com")).await;
+    let buried = Buried::of(bench, 700).await;
+    let bench = &buried.bench;
+    // The email cannot be written, because the path of its folder leads through a file.
+    let nowhere = format!("file:{}/outbox", bench.stack.peppers_file().display());
+    let env = bench.stack.env_with(&[("MAIL_TRANSPORT", &nowhere)]);
+    let broken = Box::pin(open_handler::<MailerFunction>(&env, &World::system())).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(buried.deliver_new(&broken, &mut 0).await.as_array().unwrap().len(), 1);
+        assert_eq!(bench.stack.mailer_event()["Records"].as_array().unwrap().len(), 2);
+    }
+    let mut seen = 0;
+    while buried.left().await.1 > 0 {
+        assert_eq!(buried.deliver_new(&bench.mailer, &mut seen).await, json!([]));
+    }
+    assert_eq!(bench.stack.mails().len(), 1);
 }
 
 /// If the database is down, the deletion cannot be postponed either.

@@ -92,6 +92,12 @@ struct Failure {
 }
 
 impl BatchAnswer {
+    /// Whether Lambda will deliver any record again, and with it every later record of the batch.
+    #[must_use]
+    pub fn has_failures(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
     /// Requests that Lambda deliver `record` again. Lambda then also redelivers every later record of
     /// the batch.
     pub fn deliver_again(&mut self, record: StreamRecord) {

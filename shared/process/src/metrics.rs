@@ -42,7 +42,8 @@ pub enum Metric {
     MailsSent,
     /// Failed attempts to send an email through SES.
     MailsFailed,
-    /// Emails that were abandoned because they could never be sent, and accounts whose remains can never be deleted.
+    /// Emails that were abandoned because they could never be sent, and failures to delete the remains of an account that
+    /// are permanent or have happened very often.
     MailsGivenUp,
     /// Security events that were not sent to the event bus because they could not be read.
     EventsGivenUp,

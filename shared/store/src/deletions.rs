@@ -66,6 +66,9 @@ pub struct Remains {
     /// How many times the deletion was postponed. A new number makes the stream invoke the mailer again.
     #[serde(default)]
     postponed: u64,
+    /// How many times the deletion was postponed because it failed.
+    #[serde(default)]
+    failures: u64,
 }
 
 impl Remains {
@@ -73,7 +76,19 @@ impl Remains {
     /// the outbox item identifies these.
     #[must_use]
     pub fn of(user_id: UserId) -> Self {
-        Self { user_id, known_under: Vec::new(), postponed: 0 }
+        Self { user_id, known_under: Vec::new(), postponed: 0, failures: 0 }
+    }
+
+    /// How many times the deletion was postponed because it failed.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// The same remains after another failure.
+    #[must_use]
+    pub fn after_failure(self) -> Self {
+        Self { failures: self.failures.saturating_add(1), ..self }
     }
 
     /// Where the items are.
@@ -156,7 +171,8 @@ impl Remnant {
 /// What to do with the remains of an account.
 enum Pass<'a> {
     Count,
-    /// Delete them, at most about `budget` items. Each deleted item reduces the budget.
+    /// Delete them, at most about `budget` items. Each deleted item reduces the budget. An item that cannot be deleted
+    /// does not: otherwise, a page of such items would prevent the deletion of the items after it.
     Delete {
         budget: &'a mut usize,
     },
@@ -355,8 +371,7 @@ impl Deletions {
                     if **budget == 0 && !remnants.is_empty() {
                         return Ok(Swept::Part);
                     }
-                    **budget = budget.saturating_sub(remnants.len());
-                    outcome = outcome.and(self.delete_all(&remnants).await);
+                    outcome = outcome.and(self.delete_all(&remnants, budget).await);
                 }
                 tally.add(&remnants);
             }
@@ -364,11 +379,13 @@ impl Deletions {
         outcome.map(|()| Swept::All)
     }
 
-    async fn delete_all(&self, remnants: &[Remnant]) -> Result<(), StoreError> {
+    /// Deletes `remnants`, and reduces the budget by the number of those that were deleted.
+    async fn delete_all(&self, remnants: &[Remnant], budget: &mut usize) -> Result<(), StoreError> {
         let deletions: Vec<_> = remnants.iter().map(|it| self.delete_remnant(it)).collect();
         let mut deletions = iter(deletions).buffer_unordered(AT_ONCE);
         let mut outcome = Ok(());
         while let Some(deleted) = deletions.next().await {
+            *budget = budget.saturating_sub(usize::from(deleted.is_ok()));
             outcome = outcome.and(deleted);
         }
         outcome
