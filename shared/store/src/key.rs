@@ -27,7 +27,7 @@ const NETWORK: &str = "NETWORK#";
 const MAIL: &str = "MAIL";
 
 /// The sort key of the outbox item of a deleted account.
-const REMAINS: &str = "REMAINS";
+pub(crate) const REMAINS: &str = "REMAINS";
 
 /// The sort key of every account.
 pub(crate) const ACCOUNT: &str = "ACCOUNT";

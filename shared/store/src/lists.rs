@@ -16,7 +16,8 @@ use crate::StoreError;
 use crate::codes::PermanentCode;
 use crate::expression::{absent, attribute};
 use crate::item::{self, AccountItem};
-use crate::key::{ACCOUNT, CODE_ITEM, Key};
+use crate::key::{ACCOUNT, CODE_ITEM, Key, REMAINS};
+use crate::outbox::Task;
 use crate::table::{BATCH, Config, ScanPosition, Scanned, Table};
 
 /// The number of shards of a list of accounts.
@@ -315,18 +316,22 @@ impl Table {
     }
 }
 
-/// Corrects what versions without lists have left: accounts whose list entries are missing or outdated, and used codes
-/// without pointers.
+/// Corrects what earlier versions have left: accounts whose list entries are missing or outdated, used codes without
+/// pointers, and deletions that a mailer without postponement has not completed.
 #[derive(Clone, Debug)]
 pub struct Reindexing(Table);
 
-/// The accounts and codes in a part of the table.
+/// The items in a part of the table that may have to be corrected.
 #[derive(Clone, Debug)]
 pub struct Unindexed {
     /// The accounts.
     pub accounts: Vec<Account>,
     /// The codes that never expire.
     pub codes: Vec<PermanentCode>,
+    /// The deleted accounts of which something may remain.
+    pub deleted: Vec<UserId>,
+    /// The number of accounts and codes that cannot be read, for example because a newer version wrote them.
+    pub unreadable: usize,
     /// Where the scan continues. `None` at the end of the table.
     pub next: Option<ScanPosition>,
 }
@@ -346,24 +351,31 @@ impl Reindexing {
         Ok(self.0.super_admins().await?.ids)
     }
 
-    /// Reads the accounts in a part of the table, whether or not they are listed, and the codes that never expire.
-    /// `from` is the position that the previous call returned.
+    /// Reads the accounts in a part of the table, whether or not they are listed, the codes that never expire, and the
+    /// outbox items of deleted accounts. `from` is the position that the previous call returned.
     ///
     /// # Errors
     /// When the table cannot be read.
     pub async fn scan(&self, from: Option<ScanPosition>) -> Result<Unindexed, StoreError> {
         let is_code = attribute("sk").is(CODE_ITEM).and(attribute("expires_at").is_absent());
-        let filter = attribute("sk").is(ACCOUNT).or(is_code);
+        let filter = attribute("sk").is(ACCOUNT).or(is_code).or(attribute("sk").is(REMAINS));
         let Scanned { items, next, .. } = self.0.scan(from, None, filter).await?;
-        let (mut accounts, mut codes) = (Vec::new(), Vec::new());
+        let (mut accounts, mut codes, mut deleted) = (Vec::new(), Vec::new(), Vec::new());
+        let mut unreadable = 0;
         for item in items {
-            if Key::of(&item).is_some_and(|key| key.sk == ACCOUNT) {
-                accounts.push(item::parse::<AccountItem>(item)?.into());
+            let key = Key::of(&item).ok_or(StoreError::Contradiction)?;
+            // An item that cannot be read must not prevent the correction of the others.
+            let read = if let Some(Task::Remains(id)) = Key::task(&key.pk, &key.sk) {
+                deleted.push(id);
+                Ok(())
+            } else if key.sk == ACCOUNT {
+                item::parse::<AccountItem>(item).map(|account| accounts.push(account.into()))
             } else {
-                codes.push(PermanentCode::of(item)?);
-            }
+                PermanentCode::of(item).map(|code| codes.push(code))
+            };
+            unreadable += usize::from(read.is_err());
         }
-        Ok(Unindexed { accounts, codes, next })
+        Ok(Unindexed { accounts, codes, deleted, unreadable, next })
     }
 
     /// Adds an account to the lists that should contain it, and removes it from all others. Returns `false` if the

@@ -6,7 +6,13 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use identity::UserId;
+use local::database::{self, LocalDatabase, Storage};
+use process::{Clock, SystemClock, SystemRandom};
 use serde_json::{Value, json};
+use store::{Deletions, Remains};
+use template::Template;
+use template::project::Project;
 
 /// Runs a command on the default database in a folder of local state.
 fn run(local: &Path, command: &str, arguments: &[&str], input: &str) -> Output {
@@ -108,6 +114,29 @@ fn accounts_are_listed_counted_shown_and_found() {
     }
     // All accounts are already in the lists.
     assert_eq!(success(&users(&["reindex"])), "3 accounts are listed\n");
+}
+
+/// A mailer of an earlier version does not postpone deletions, so no later record of the stream names their remains.
+#[tokio::test]
+async fn reindexing_completes_interrupted_deletions() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = folder.path();
+    accounts(local);
+    let id = UserId::new(SystemClock.now(), &SystemRandom);
+    let template = Template::read(&Project::here().template()).unwrap();
+    let open = async || {
+        let file = Storage::File(local.join(database::FILE));
+        let database = LocalDatabase::start(&file, &template.tables).await.unwrap();
+        let client = database::connect(&database.endpoint()).unwrap();
+        (Deletions::new(&store::Config::new("UsersTable"), client), database)
+    };
+    let (deletions, database) = open().await;
+    deletions.postpone(&Remains::of(id)).await.unwrap();
+    drop(database);
+    let reindexed = success(&run(local, "users", &["reindex"], ""));
+    assert_eq!(reindexed, "3 accounts are listed\ninterrupted deletions completed: 1\n");
+    let (deletions, _database) = open().await;
+    assert_eq!(deletions.remains(id).await.unwrap(), None);
 }
 
 #[test]

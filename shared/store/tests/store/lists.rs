@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use process::{Clock, SystemClock, SystemRandom};
 use store::{
     AccountFilter, Administration, CODE_VALID_FOR, ChangeError, CodeRecord, Deletion, Deletions,
-    Listings, Mailings, Position, Redeemed, Reindexing, StoreError, Stored, Unindexed,
+    Listings, Mailings, Position, Redeemed, Reindexing, Remains, StoreError, Stored, Unindexed,
     Verifications,
 };
 use testkit::{Fault, Faults, Stack};
@@ -193,8 +193,9 @@ async fn accounts_of_earlier_versions_are_listed_after_reindexing() {
 /// Reindexes a small table, as the command does. Returns the number of accounts.
 async fn reindex(reindexing: &Reindexing) -> usize {
     let super_admins = reindexing.super_admins().await.unwrap();
-    let Unindexed { accounts, codes, next } = reindexing.scan(None).await.unwrap();
-    assert!(next.is_none());
+    let Unindexed { accounts, codes, deleted, unreadable, next } =
+        reindexing.scan(None).await.unwrap();
+    assert_eq!((deleted, unreadable, next.is_none()), (Vec::new(), 0, true));
     for account in &accounts {
         assert!(reindexing.index(account, &super_admins).await.unwrap());
     }
@@ -318,6 +319,37 @@ async fn a_used_code_of_an_earlier_version_is_deleted_with_its_account_after_rei
         reindex(&reindexing).await;
         assert!(!keys(&stack.client()).await.contains(&code));
     }
+}
+
+/// A mailer of an earlier version does not postpone deletions, so no later record of the stream names their remains.
+#[tokio::test]
+async fn reindexing_finds_the_remains_of_deleted_accounts() {
+    let stack = Stack::start().await;
+    let account = create(&stack, "user", 1, &[Role::User]).await.remove(0);
+    let deletions = Deletions::new(&stack.users(), stack.client());
+    deletions.postpone(&Remains::of(account.id)).await.unwrap();
+    let reindexing = Reindexing::new(&stack.users(), stack.client());
+    assert_eq!(reindexing.scan(None).await.unwrap().deleted, [account.id]);
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_be_read_does_not_prevent_reindexing_the_others() {
+    let stack = Stack::start().await;
+    let accounts = create(&stack, "user", 2, &[Role::User]).await;
+    confirm_without_pointer(&stack, &accounts[0]).await;
+    let reindexing = Reindexing::new(&stack.users(), stack.client());
+    let part = |value: String| AttributeValue::S(value);
+    for (pk, sk) in [
+        (format!("USER#{}", accounts[1].id), "ACCOUNT"),
+        (format!("CODE#{}", MailId::new(SystemClock.now(), &SystemRandom)), "CODE"),
+    ] {
+        let put = stack.client().put_item().table_name("UsersTable");
+        let put = put.item("pk", part(pk)).item("sk", part(sk.to_owned()));
+        put.item("purpose", part("of a newer version".to_owned())).send().await.unwrap();
+    }
+    let Unindexed { accounts: found, codes, unreadable, .. } = reindexing.scan(None).await.unwrap();
+    let ids: Vec<_> = found.iter().map(|account| account.id).collect();
+    assert_eq!((ids, codes.len(), unreadable), (vec![accounts[0].id], 1, 2));
 }
 
 /// The account was demoted by a version that maintains no lists.

@@ -45,7 +45,7 @@ pub(super) async fn run(tables: &Tables, user: &str, yes: bool) -> anyhow::Resul
 }
 
 /// Deletes the remains of an account, if there are any.
-async fn sweep(deletions: &Deletions, id: UserId) -> Result<(), StoreError> {
+pub(super) async fn sweep(deletions: &Deletions, id: UserId) -> Result<(), StoreError> {
     patiently(async || {
         let Some(remains) = deletions.remains(id).await? else { return Ok(()) };
         let mut budget = usize::MAX;
