@@ -3,7 +3,7 @@
 use account_guard::{AccountGuard, Fresh, FreshCaller};
 use events::{Event, Kind, Occasion, Origin};
 use identity::{Anyone, Email, EventId, Network, SessionId, UserId};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use store::{Events, Session, Sessions, StoreError};
 use web::{BootError, Client, Endpoint, Json, Problem, Route, UserDetails, World};
@@ -14,6 +14,10 @@ const PAGE: usize = 1_000;
 /// The maximum size of the events in an export, in bytes. Lambda limits a response to 6 MB. The response contains the
 /// body as a JSON string, so each quotation mark and each backslash of the body takes two bytes.
 const MAX_BYTES: usize = 2_000_000;
+
+/// How much later than the time in its id an event can have happened. Some ids contain the start of the hour
+/// ([`EventId::hourly`]).
+const LATEST_AFTER_ID: SignedDuration = SignedDuration::from_hours(1);
 
 /// Exports the data of callers.
 pub struct AccountExportRoute {
@@ -34,9 +38,9 @@ pub struct Export {
     pending_email: Option<Email>,
     /// All sessions, including expired ones that are still stored.
     sessions: Vec<ExportedSession>,
-    /// The events, latest first. One of them reports the exports of this minute.
+    /// The events, latest first. One of them reports the session's exports of this minute.
     events: Vec<Event>,
-    /// Set if all events together would exceed [`MAX_BYTES`]: events before this time are omitted.
+    /// Set if all events together would exceed [`MAX_BYTES`]: some events before this time are omitted, and no later ones.
     /// `GET /auth/me/events` lists them.
     #[serde(skip_serializing_if = "Option::is_none")]
     events_omitted_before: Option<Timestamp>,
@@ -102,8 +106,9 @@ impl Route for AccountExportRoute {
         let origin = Origin { network: client.network, user_agent: client.user_agent };
         let occasion = Occasion::new(now, &*self.world.random, origin);
         // Record the event first, so that no export goes unrecorded and every export contains its event. The exports of one
-        // minute have one event. Otherwise, a user could create any number of events.
-        let id = EventId::minutely(now, account.id);
+        // session in one minute have one event. Otherwise, a user could create any number of events. Different sessions
+        // have different events: otherwise, an export of the owner could hide one of a thief.
+        let id = EventId::minutely(now, caller.session_id());
         let event = Event { id, ..occasion.event(account.id, Kind::Exported) };
         match self.events.record(account.id, &event).await {
             // The account has been deleted since the caller was admitted.
@@ -131,8 +136,8 @@ impl Route for AccountExportRoute {
 }
 
 impl AccountExportRoute {
-    /// Reads the latest events, up to [`MAX_BYTES`]. If earlier events remain, also returns the time of the earliest
-    /// event read.
+    /// Reads the latest events, up to [`MAX_BYTES`]. If others remain, also returns a time before which all of them
+    /// happened.
     async fn events(
         &self,
         occasion: &Occasion,
@@ -145,8 +150,10 @@ impl AccountExportRoute {
                 bytes += serde_json::to_vec(&event).map_or(0, |json| json.len());
                 if bytes > MAX_BYTES {
                     let events = sorted(events);
-                    let earliest = events.last().map(|event| event.at);
-                    return Ok((events, earliest));
+                    let earliest = events.last().map_or(occasion.at, |event| event.at);
+                    let omitted =
+                        earliest.saturating_add(LATEST_AFTER_ID).unwrap_or(Timestamp::MAX);
+                    return Ok((events, Some(omitted.min(occasion.at))));
                 }
                 events.push(event);
             }

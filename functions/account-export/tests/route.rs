@@ -14,7 +14,7 @@ use process::{Clock, SystemClock};
 use serde_json::{Value, json};
 use store::{Events, Hashes};
 use testkit::{
-    Fault, Interceptor, NewUser, PASSWORD, Stack, TestClock, bearer, body, event,
+    Fault, Interceptor, NewUser, PASSWORD, Stack, TestClock, bearer, body, event, from_network,
     guarded_by_fresh_session, json_body, load, status,
 };
 use web::{EventResponse, Route, Service, World, answer};
@@ -158,7 +158,7 @@ async fn an_export_that_cannot_be_recorded_is_refused() {
 
 /// Otherwise, a user could create any number of events.
 #[tokio::test]
-async fn the_exports_of_one_minute_have_one_event() {
+async fn the_exports_of_one_session_in_one_minute_have_one_event() {
     let stack = Stack::start().await;
     let (_, token) = user(&stack, "testuser").await;
     let now = SystemClock.now().as_second();
@@ -173,6 +173,49 @@ async fn the_exports_of_one_minute_have_one_event() {
         let events = export["events"].as_array().unwrap();
         let count = events.iter().filter(|event| event["kind"] == "exported").count();
         assert_eq!(count, expected, "after {seconds} s");
+    }
+}
+
+/// Otherwise, an export of the owner could hide the export of a thief.
+#[tokio::test]
+async fn the_exports_of_two_sessions_have_two_events() {
+    let stack = Stack::start().await;
+    let (account, one) = user(&stack, "testuser").await;
+    let other = stack.sign_in(&account).await;
+    let clock = TestClock::at(SystemClock.now());
+    let (env, world) = (stack.env(), World { clock: Arc::new(clock), ..World::system() });
+    let route = Box::pin(Service::<AccountExportRoute>::open(&env, &world)).await.unwrap();
+    let networks = [("192.0.2.1", &one), ("198.51.100.1", &other), ("198.51.100.1", &one)];
+    let mut export = Value::Null;
+    for (network, token) in networks {
+        let request = from_network(bearer(load("account-export"), token), network);
+        export = body(&answer(&route, event(request)).await);
+    }
+    let events = export["events"].as_array().unwrap().iter();
+    let exported = events.filter(|event| event["kind"] == "exported");
+    let mut networks: Vec<_> = exported.map(|it| it["network"].as_str().unwrap()).collect();
+    networks.sort_unstable();
+    assert_eq!(networks, ["192.0.2.1", "198.51.100.1"]);
+}
+
+/// Otherwise, a thief could prevent every change to the account, because concurrent transactions conflict.
+#[tokio::test]
+async fn a_repeated_export_writes_nothing() {
+    let stack = Stack::start().await;
+    let (_, token) = user(&stack, "testuser").await;
+    let interceptor = Interceptor::of(&stack).await;
+    let clock = TestClock::at(SystemClock.now());
+    let (env, world) =
+        (interceptor.env(&stack, &[]), World { clock: Arc::new(clock), ..World::system() });
+    let route = Box::pin(Service::<AccountExportRoute>::open(&env, &world)).await.unwrap();
+    for expected in [1, 0, 0] {
+        interceptor.reset();
+        let exported = answer(&route, event(bearer(load("account-export"), &token))).await;
+        assert_eq!(status(&exported), 200, "{exported:?}");
+        let calls = interceptor.calls();
+        let is_write = |operation: &str| !matches!(operation, "GetItem" | "Query");
+        let writes = calls.iter().filter(|call| is_write(&call.operation)).count();
+        assert_eq!(writes, expected);
     }
 }
 
@@ -204,5 +247,22 @@ async fn an_export_states_which_events_are_missing() {
     let times = events.iter().map(|event| event["at"].as_str().unwrap().parse().unwrap());
     let times: Vec<Timestamp> = times.collect();
     assert!(times.is_sorted_by(|later, earlier| later >= earlier), "{times:?}");
-    assert_eq!(export["events_omitted_before"], json!(times.last().unwrap()));
+    let omitted: Timestamp = export["events_omitted_before"].as_str().unwrap().parse().unwrap();
+    let earliest = *times.last().unwrap();
+    assert!(omitted >= earliest && omitted <= SystemClock.now(), "{omitted} {earliest}");
+    // No omitted event happened later.
+    let exported: BTreeSet<_> = events.iter().map(|event| event["id"].to_string()).collect();
+    let stored = Events::new(&stack.users(), stack.client());
+    let mut before = None;
+    loop {
+        let page = stored.page(account.id, before, 100, SystemClock.now()).await.unwrap();
+        for event in page.events {
+            let is_exported = exported.contains(&json!(event.id).to_string());
+            assert!(is_exported || event.at < omitted, "{} {omitted}", event.at);
+        }
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
 }

@@ -142,14 +142,15 @@ impl EventId {
         Self(with_tail(hour, &tail))
     }
 
-    /// The identifier for a user and the minute of `at`. It is the same during the whole minute, so an event with this id
-    /// is recorded at most once a minute. It differs from every hourly identifier of the user.
+    /// The identifier for a session and the minute of `at`. It is the same during the whole minute, so an event with this
+    /// id is recorded at most once a minute for each session. The ids of sessions are random, so it differs from the
+    /// identifiers of all other events of the user.
     #[must_use]
-    pub fn minutely(at: Timestamp, user: UserId) -> Self {
+    pub fn minutely(at: Timestamp, session: SessionId) -> Self {
         let seconds = at.as_second();
         let minute = Timestamp::from_second(seconds - seconds.rem_euclid(60)).unwrap_or(at);
-        let [_, _, _, _, _, _, tail @ ..] = user.to_bytes();
-        Self(with_tail(minute, &tail.map(|byte| !byte)))
+        let [_, _, _, _, _, _, tail @ ..] = session.to_bytes();
+        Self(with_tail(minute, &tail))
     }
 }
 
@@ -240,16 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_one_minutely_event_id_which_is_no_hourly_one() {
+    fn a_session_has_one_minutely_event_id() {
         let at = |second: i64| Timestamp::from_second(1_000_800 + second).unwrap();
-        let [one, other] = [1, 2].map(|n| UserId::new(at(n), &SystemRandom));
+        let [one, other] = [(); 2].map(|()| SessionId::new(&SystemRandom));
         let id = EventId::minutely(at(0), one);
         assert_eq!(id, EventId::minutely(at(59), one));
         for different in [EventId::minutely(at(60), one), EventId::minutely(at(0), other)] {
             assert_ne!(id, different);
-        }
-        for name in ["name", "a@example.com"].map(|it| Presented::parse(it).unwrap()) {
-            assert_ne!(id, EventId::hourly(at(0), one, &name));
         }
         assert!(EventId::earliest(at(0)) <= id && id < EventId::earliest(at(1)));
     }

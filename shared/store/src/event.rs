@@ -251,11 +251,16 @@ impl Events {
         Self(Table::new(config, client))
     }
 
-    /// Records an event that changes nothing, such as an export, unless an event with its id exists.
+    /// Records an event that changes nothing, such as an export, unless an event with its id exists. If it exists, it
+    /// is only read: the transaction checks the account, so repeated ones would make concurrent changes to the account
+    /// fail.
     ///
     /// # Errors
     /// When the account does not exist, or the table cannot be written.
     pub async fn record(&self, user: UserId, event: &Event) -> Result<(), StoreError> {
+        if self.find(&EventKey { user, id: event.id }).await?.is_some() {
+            return Ok(());
+        }
         let Self(table) = self;
         let put = table.event(user, event)?.when(absent()).into();
         let failed = table.transact(vec![table.check(Key::account(user), exists()), put]).await?;
