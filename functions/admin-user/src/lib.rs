@@ -13,7 +13,9 @@ use peppers::{NameQuarantine, Peppers};
 use secrets::{Cached, PeppersSecret};
 use serde::Deserialize;
 use std::sync::Arc;
-use store::{AddressClaim, Administration, ChangeError, Deletions, Edited, NewMail, Notice};
+use store::{
+    AddressClaim, Administration, Authority, ChangeError, Deletions, Edited, NewMail, Notice,
+};
 use throttle::Throttle;
 use web::{
     Body, BootError, Client, Either, Endpoint, IfMatch, Input, Json, NoContent, Path, Problem,
@@ -174,6 +176,13 @@ struct Requested<'a> {
     client: Client,
 }
 
+impl Requested<'_> {
+    /// The rights of the caller, which are checked again when the change is made.
+    fn authority(&self) -> Authority {
+        Authority::of(self.caller.account(), self.caller.session_id())
+    }
+}
+
 impl AdminUserRoute {
     /// Describes a request for its event: the event's id and time, the administrator, and the origin.
     fn occasion(&self, request: &Requested<'_>) -> Occasion {
@@ -190,7 +199,8 @@ impl AdminUserRoute {
             permission::check(caller.account(), account, &Change::None)?;
             expected.check(account.revision)
         };
-        self.deletion.delete(*user, &occasion, &peppers, Some(caller.account()), permit).await
+        let authority = request.authority();
+        self.deletion.delete(*user, &occasion, &peppers, Some(&authority), permit).await
     }
 
     async fn edit(&self, request: &Requested<'_>, change: &Change) -> Result<Account, Problem> {
@@ -206,7 +216,7 @@ impl AdminUserRoute {
         };
         let Edited { before, after } = self
             .administration
-            .on_behalf_of(caller.account())
+            .on_behalf_of(request.authority())
             .edit(*user, occasion, &*peppers, edit)
             .await?;
         let address = |account: &Account| account.email.as_ref().map(Email::canonical).cloned();

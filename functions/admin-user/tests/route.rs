@@ -9,7 +9,7 @@ use events::{Actor, Kind};
 use identity::{Account, EmailStanding, Role, Roles, Standing, StoredHash, UserId, Username};
 use process::{Env, SystemRandom};
 use serde_json::{Value, json};
-use store::{Administration, Events, NewAccount, Registrations};
+use store::{Administration, Endings, Events, NewAccount, Registrations};
 use testkit::{
     Fault, Interceptor, NewUser, Stack, bearer, body, event, events_of, header, json_body, load,
     readable, signed_in, status,
@@ -320,15 +320,23 @@ enum Loss {
     Demoted,
     Disabled,
     LoggedOut,
+    SessionEnded,
 }
 
 impl Loss {
-    fn of(self, stack: &Stack, id: UserId) -> impl Future<Output = ()> + Send + use<> {
+    const ALL: [Self; 4] = [Self::Demoted, Self::Disabled, Self::LoggedOut, Self::SessionEnded];
+
+    fn of(self, stack: &Stack, token: &str) -> impl Future<Output = ()> + Send + use<> {
         let administration = Administration::new(&stack.users(), stack.client());
         let epochs = store::Epochs::new(&stack.users(), stack.client());
+        let endings = Endings::new(&stack.users(), stack.client());
+        let claims = testkit::claims(token);
+        let id = claims["sub"].as_str().unwrap().parse().unwrap();
+        let session = claims["sid"].as_str().unwrap().parse().unwrap();
         let now = testkit::occasion_now;
         async move {
             match self {
+                Self::SessionEnded => assert!(endings.end(id, session, &now()).await.unwrap()),
                 Self::Demoted => {
                     let roles = Roles::from_iter([Role::User]);
                     administration.set_roles(id, &roles, now).await.unwrap();
@@ -343,13 +351,13 @@ impl Loss {
 /// Administrators may change their own accounts, so they must not undo what happens to them.
 #[tokio::test]
 async fn an_administrator_who_loses_rights_during_a_request_does_not_get_them_back() {
-    for loss in [Loss::Demoted, Loss::Disabled, Loss::LoggedOut] {
+    for loss in Loss::ALL {
         let stack = Stack::start().await;
         let interceptor = Interceptor::of(&stack).await;
         let env = interceptor.env(&stack, &[]);
         let route = Service::<AdminUserRoute>::open(&env, &World::system()).await.unwrap();
         let both = &[Role::Admin, Role::SuperAdmin][..];
-        if loss != Loss::LoggedOut {
+        if matches!(loss, Loss::Demoted | Loss::Disabled) {
             without_hash(&stack, "keeper", both).await;
         }
         let names = ["admin-user-roles", "admin-user", "admin-user-delete"];
@@ -362,7 +370,7 @@ async fn an_administrator_who_loses_rights_during_a_request_does_not_get_them_ba
             let case = format!("{loss:?} before call {call} of {name} by {roles:?}");
             let admin = without_hash(&stack, &format!("admin-{n}"), roles).await;
             let token = stack.sign_in(&admin).await;
-            interceptor.before(call, loss.of(&stack, admin.id));
+            interceptor.before(call, loss.of(&stack, &token));
             let answer = match name {
                 "admin-user-roles" => {
                     let all = ["user", "admin", "super_admin"];
@@ -374,16 +382,54 @@ async fn an_administrator_who_loses_rights_during_a_request_does_not_get_them_ba
                 }
                 name => post(&route, &token, name, &admin, None).await,
             };
-            assert_eq!(outcome(&answer), refused(403, "insufficient_role"), "{case}");
+            let expected = if loss == Loss::Demoted || roles == [Role::Admin] {
+                refused(403, "insufficient_role")
+            } else {
+                refused(401, "invalid_token")
+            };
+            assert_eq!(outcome(&answer), expected, "{case}");
             let now = stored(&stack, &admin).await;
             let is_lost = match loss {
                 Loss::Demoted => now.roles == Roles::from_iter([Role::User]),
                 Loss::Disabled => now.standing == Standing::Disabled,
                 Loss::LoggedOut => now.epoch == admin.epoch.next(),
+                Loss::SessionEnded => now.roles == admin.roles,
             };
             assert!(is_lost && now.attributes.is_empty(), "{case}: {now:?}");
         }
     }
+}
+
+/// An account is changed only if the session in which the request was admitted has not ended.
+#[tokio::test]
+async fn an_administrator_whose_session_ends_during_a_request_changes_no_account() {
+    let stack = Stack::start().await;
+    let interceptor = Interceptor::of(&stack).await;
+    let env = interceptor.env(&stack, &[]);
+    let route = Service::<AdminUserRoute>::open(&env, &World::system()).await.unwrap();
+    let admin = without_hash(&stack, "admin", &[Role::Admin, Role::SuperAdmin]).await;
+    let account = without_hash(&stack, "testuser", &[Role::User]).await;
+    let mut token = String::new();
+    for name in ["admin-user-roles", "admin-user-delete"] {
+        for call in [READS - 1, READS] {
+            token = stack.sign_in(&admin).await;
+            interceptor.before(call, Loss::SessionEnded.of(&stack, &token));
+            let answer = match name {
+                "admin-user-roles" => {
+                    set_roles(&route, &token, &account, None, &["user", "admin"]).await
+                }
+                name => post(&route, &token, name, &account, None).await,
+            };
+            assert_eq!(outcome(&answer), refused(401, "invalid_token"), "{name} {call}");
+            assert_eq!(stored(&stack, &account).await, account, "{name} {call}");
+        }
+    }
+    // Another session of the administrator may still change the account.
+    interceptor.reset();
+    let other = stack.sign_in(&admin).await;
+    assert_ne!(other, token);
+    let answer = set_roles(&route, &other, &account, None, &["user", "admin"]).await;
+    assert_eq!(outcome(&answer), done(200));
 }
 
 /// Creates an account without hashing a password.

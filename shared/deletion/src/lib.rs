@@ -9,7 +9,7 @@ use identity::{Account, EventId, UserId};
 use jiff::Timestamp;
 use peppers::{NameQuarantine, Peppers};
 use serde::Serialize;
-use store::{ChangeError, Deleted, Deletion, Deletions};
+use store::{Authority, ChangeError, Deleted, Deletion, Deletions};
 
 /// Deletes accounts.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl AccountDeletion {
         id: UserId,
         occasion: &Occasion,
         peppers: &Peppers,
-        admin: Option<&Account>,
+        admin: Option<&Authority>,
         permit: impl Fn(&Account) -> Result<(), E>,
     ) -> Result<Receipt, E> {
         let known_under = |account: &Account| throttle::known_under(peppers, account);

@@ -4,12 +4,12 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use dynamo::Client;
 use events::{Event, Kind, Occasion};
 use identity::{
-    Account, CanonicalName, Email, EmailStanding, NameTagger, Role, Roles, SessionEpoch, Standing,
-    UniqueName, UserId,
+    Account, CanonicalName, Email, EmailStanding, NameTagger, Role, Roles, SessionEpoch, SessionId,
+    Standing, UniqueName, UserId,
 };
 use process::{Fault, FaultKind};
 
-use crate::expression::{Condition, absent, attribute};
+use crate::expression::{Condition, absent, attribute, exists};
 use crate::item::ClaimItem;
 use crate::key::Key;
 use crate::outbox::NewMail;
@@ -25,24 +25,27 @@ pub struct Administration {
     authority: Option<Authority>,
 }
 
-/// The administrator on whose behalf an account is changed or deleted.
+/// The administrator on whose behalf an account is changed or deleted, as admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Authority {
+pub struct Authority {
     admin: UserId,
     roles: Roles,
     epoch: SessionEpoch,
+    session: SessionId,
 }
 
 impl Authority {
-    pub(crate) fn of(admin: &Account) -> Self {
-        Self { admin: admin.id, roles: admin.roles.clone(), epoch: admin.epoch }
+    /// The authority of the administrator with this account, in this session.
+    #[must_use]
+    pub fn of(admin: &Account, session: SessionId) -> Self {
+        Self { admin: admin.id, roles: admin.roles.clone(), epoch: admin.epoch, session }
     }
 
-    /// Builds the check that the administrator is still active, has not lost a role and has not been logged out, for a
-    /// transaction that is conditional on the state `target` of an account.
+    /// Builds the checks that the administrator is still active, has not lost a role and has not been logged out, and
+    /// that the session has not ended, for a transaction that is conditional on the state `target` of an account.
     ///
-    /// `None` if `target` is the administrator's own account, because a transaction cannot contain the same item twice.
-    /// This function then checks `target` itself.
+    /// If `target` is the administrator's own account, this function checks `target` itself, because a transaction cannot
+    /// contain the same item twice.
     ///
     /// # Errors
     /// When `target` is the administrator's own account and fails the check.
@@ -50,18 +53,37 @@ impl Authority {
         &self,
         table: &Table,
         target: &Account,
-    ) -> Result<Option<TransactWriteItem>, ChangeError> {
-        let Self { admin, roles, epoch } = self;
+    ) -> Result<Vec<TransactWriteItem>, ChangeError> {
+        let Self { admin, roles, epoch, session } = self;
+        let mut checks = vec![table.check(Key::session(*admin, *session), exists())];
         if *admin == target.id {
-            let is_unchanged = target.standing == Standing::Active
-                && target.epoch == *epoch
-                && roles.iter().all(|role| target.roles.contains(role));
-            return if is_unchanged { Ok(None) } else { Err(ChangeError::NotPermitted) };
+            self.check_account(Some(target))?;
+        } else {
+            let has = |role: Role| attribute("roles").contains(&role);
+            let is_active = attribute("disabled").is(false).and(attribute("ver").is(*epoch));
+            let is_unchanged = roles.iter().map(has).fold(is_active, Condition::and);
+            checks.push(table.check(Key::account(*admin), is_unchanged));
         }
-        let has = |role: Role| attribute("roles").contains(&role);
-        let is_active = attribute("disabled").is(false).and(attribute("ver").is(*epoch));
-        let is_unchanged = roles.iter().map(has).fold(is_active, Condition::and);
-        Ok(Some(table.check(Key::account(*admin), is_unchanged)))
+        Ok(checks)
+    }
+
+    /// Checks the administrator's account.
+    fn check_account(&self, admin: Option<&Account>) -> Result<(), ChangeError> {
+        let is_active =
+            |admin: &&Account| admin.standing == Standing::Active && admin.epoch == self.epoch;
+        let admin = admin.filter(is_active).ok_or(ChangeError::SessionEnded)?;
+        let has_all = self.roles.iter().all(|role| admin.roles.contains(role));
+        if has_all { Ok(()) } else { Err(ChangeError::NotPermitted) }
+    }
+
+    /// Why one of the checks of [`Self::check`] has failed.
+    pub(crate) async fn refusal(&self, table: &Table) -> ChangeError {
+        match table.account(self.admin).await {
+            Ok(admin) => {
+                self.check_account(admin.as_ref()).err().unwrap_or(ChangeError::SessionEnded)
+            }
+            Err(error) => error.into(),
+        }
     }
 }
 
@@ -89,9 +111,12 @@ pub enum ChangeError {
     /// Another account has the address, or a recently deleted account had it.
     #[error("another account uses the email address")]
     EmailTaken,
-    /// The administrator has been disabled or logged out, or has lost a role, since the request was admitted.
-    #[error("the administrator has been disabled or logged out, or has lost a role")]
+    /// The administrator has lost a role since the request was admitted.
+    #[error("the administrator has lost a role")]
     NotPermitted,
+    /// The administrator has been deleted, disabled or logged out since the request was admitted.
+    #[error("the administrator has been deleted, disabled or logged out")]
+    SessionEnded,
     /// The table could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -103,6 +128,7 @@ impl Fault for ChangeError {
             Self::Raced => FaultKind::Unavailable,
             Self::LastSuperAdmin | Self::EmailTaken => FaultKind::Conflict,
             Self::NotPermitted => FaultKind::Forbidden,
+            Self::SessionEnded => FaultKind::Unauthenticated,
             Self::Store(error) => error.kind(),
         }
     }
@@ -111,7 +137,7 @@ impl Fault for ChangeError {
         match self {
             Self::LastSuperAdmin => "last_super_admin",
             Self::NotPermitted => "insufficient_role",
-            Self::Raced | Self::EmailTaken => self.kind().code(),
+            Self::Raced | Self::EmailTaken | Self::SessionEnded => self.kind().code(),
             Self::Store(error) => error.code(),
         }
     }
@@ -120,7 +146,7 @@ impl Fault for ChangeError {
         match self {
             Self::LastSuperAdmin => Some("The account is the last active super_admin."),
             Self::EmailTaken => Some("Another account uses this email address."),
-            Self::Raced | Self::NotPermitted => None,
+            Self::Raced | Self::NotPermitted | Self::SessionEnded => None,
             Self::Store(error) => error.detail(),
         }
     }
@@ -133,11 +159,11 @@ impl Administration {
         Self { table: Table::new(config, client), authority: None }
     }
 
-    /// Returns a handle whose changes are refused if the administrator `admin` is disabled or logged out, or loses a
-    /// role, before the change is made.
+    /// Returns a handle whose changes are refused if the administrator is disabled or logged out, or loses a role, before
+    /// the change is made.
     #[must_use]
-    pub fn on_behalf_of(&self, admin: &Account) -> Self {
-        Self { table: self.table.clone(), authority: Some(Authority::of(admin)) }
+    pub fn on_behalf_of(&self, authority: Authority) -> Self {
+        Self { table: self.table.clone(), authority: Some(authority) }
     }
 
     /// Reads an account.
@@ -327,7 +353,10 @@ impl Administration {
             Some(0) => Err(ChangeError::Raced),
             first if first.copied() == keeps_super_admin => Err(ChangeError::LastSuperAdmin),
             Some(first) if claimed.contains(first) => Err(ChangeError::EmailTaken),
-            Some(first) if *first == permitted => Err(ChangeError::NotPermitted),
+            Some(first) if *first >= permitted => Err(match authority {
+                Some(authority) => authority.refusal(table).await,
+                None => StoreError::Contradiction.into(),
+            }),
             Some(_) => Err(StoreError::Contradiction.into()),
         }
     }

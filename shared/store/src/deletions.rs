@@ -52,7 +52,7 @@ pub struct Deletion<'a> {
     /// The administrator who deletes the account. `None` if the owner or an operator deletes it. The deletion is
     /// refused if the administrator has been disabled or logged out, or has lost a role, since the request was
     /// admitted.
-    pub admin: Option<&'a Account>,
+    pub admin: Option<&'a Authority>,
     /// Computes the tags of the names under which the account's known networks may be stored.
     pub known_under: &'a (dyn Fn(&Account) -> Vec<String> + Send + Sync),
 }
@@ -285,7 +285,7 @@ impl Deletions {
         parts.push(table.put(Key::remains(id), remains)?.into());
         let permitted = parts.len();
         if let Some(admin) = deletion.admin {
-            parts.extend(Authority::of(admin).check(table, account)?);
+            parts.extend(admin.check(table, account)?);
         }
         let failed = table.transact(parts).await?;
         match failed.first() {
@@ -296,7 +296,10 @@ impl Deletions {
             // If the account has changed, other conditions may have failed only for that reason.
             Some(0) => Err(ChangeError::Raced),
             first if first.copied() == keeps_super_admin => Err(ChangeError::LastSuperAdmin),
-            Some(first) if *first == permitted => Err(ChangeError::NotPermitted),
+            Some(first) if *first >= permitted => Err(match deletion.admin {
+                Some(admin) => admin.refusal(table).await,
+                None => StoreError::Contradiction.into(),
+            }),
             Some(_) => Err(StoreError::Contradiction.into()),
         }
     }

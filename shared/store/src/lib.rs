@@ -59,7 +59,7 @@ mod transfers;
 mod write;
 
 pub use accounts::Accounts;
-pub use administration::{Administration, ChangeError, Edited};
+pub use administration::{Administration, Authority, ChangeError, Edited};
 pub use chain::{Chain, Judgement};
 pub use codes::{
     CodeRecord, Codes, DIGITS_TRIES, DigitsOf, DigitsTry, Mailings, Outgoing, PermanentCode, Stored,

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use events::Kind;
 use identity::{
-    Account, Attributes, Email, EmailStanding, Revision, Role, Roles, SessionEpoch, Standing,
-    UserId, Username,
+    Account, Attributes, Email, EmailStanding, Revision, Role, Roles, SessionEpoch, SessionId,
+    Standing, UserId, Username,
 };
 use process::{Clock, Fault as _, FaultKind, SystemClock};
-use store::{Administration, ChangeError, Events, StoreError};
+use store::{Administration, Authority, ChangeError, Endings, Events, StoreError};
 use testkit::{Fault, Faults, Stack};
 
 use crate::{keys, new_account, registrations};
@@ -209,18 +209,66 @@ async fn without_the_condition_both_of_the_last_super_admins_are_demoted() {
     assert_eq!(demote_both(&stack, Fault::Unconditional, 0).await, 2);
 }
 
-/// Applies `late` to an administrator whose request has already been admitted. Then the request promotes an account.
+/// How an administrator loses rights after a request has been admitted.
+#[derive(Clone, Copy, Debug)]
+enum Loss {
+    Demoted,
+    Disabled,
+    LoggedOut,
+    SessionEnded,
+}
+
+impl Loss {
+    const ALL: [Self; 4] = [Self::Demoted, Self::Disabled, Self::LoggedOut, Self::SessionEnded];
+
+    async fn happen(self, stack: &Stack, admin: &Account, session: SessionId) {
+        let after = match self {
+            Self::Demoted => Account { roles: Roles::from_iter([Role::Admin]), ..admin.clone() },
+            Self::Disabled => Account { standing: Standing::Disabled, ..admin.clone() },
+            Self::LoggedOut => Account { epoch: admin.epoch.next(), ..admin.clone() },
+            Self::SessionEnded => {
+                let endings = Endings::new(&stack.users(), stack.client());
+                assert!(endings.end(admin.id, session, &testkit::occasion_now()).await.unwrap());
+                return;
+            }
+        };
+        replace(stack, admin, after).await.unwrap();
+    }
+
+    fn expected(self) -> (FaultKind, &'static str) {
+        match self {
+            Self::Demoted => (FaultKind::Forbidden, "insufficient_role"),
+            Self::Disabled | Self::LoggedOut | Self::SessionEnded => {
+                (FaultKind::Unauthenticated, "invalid_token")
+            }
+        }
+    }
+}
+
+/// Creates two super administrators, and begins a session of the second one.
+async fn admin(stack: &Stack) -> (Account, SessionId) {
+    create(stack, "keeper", &[Role::SuperAdmin]).await;
+    let admin = create(stack, "admin", &[Role::Admin, Role::SuperAdmin]).await;
+    let session = stack.new_session(admin.epoch);
+    let id = session.id;
+    stack.logins().begin(admin.id, session, &[]).await.unwrap();
+    let administration = administration(stack);
+    (administration.account(admin.id).await.unwrap().unwrap(), id)
+}
+
+/// Lets an administrator, whose request has already been admitted, lose rights. Then the request promotes an account.
 /// `fault` applies to the promotion's transaction.
-async fn promote_late(late: impl Fn(Account) -> Account, fault: Fault) -> Result<(), ChangeError> {
+async fn promote_late(loss: Option<Loss>, fault: Fault) -> Result<(), ChangeError> {
     let stack = Stack::start().await;
-    create(&stack, "keeper", &[Role::SuperAdmin]).await;
-    let admin = create(&stack, "admin", &[Role::Admin, Role::SuperAdmin]).await;
+    let (admin, session) = admin(&stack).await;
     let account = create(&stack, "testuser", &[Role::User]).await;
-    replace(&stack, &admin, late(admin.clone())).await.unwrap();
+    if let Some(loss) = loss {
+        loss.happen(&stack, &admin, session).await;
+    }
     // The first request reads the account.
     let faults = Faults::script(&[Fault::None, fault]);
     let requested = Administration::new(&stack.users(), stack.faulty_client(&faults));
-    let requested = requested.on_behalf_of(&admin);
+    let requested = requested.on_behalf_of(Authority::of(&admin, session));
     let roles = Roles::from_iter([Role::Admin]);
     let promoted = requested.set_roles(account.id, &roles, testkit::occasion_now).await;
     let stored = administration(&stack).account(account.id).await.unwrap().unwrap();
@@ -228,46 +276,32 @@ async fn promote_late(late: impl Fn(Account) -> Account, fault: Fault) -> Result
     promoted.map(drop)
 }
 
-fn demoted(admin: Account) -> Account {
-    Account { roles: Roles::from_iter([Role::Admin]), ..admin }
-}
-
-fn disabled(admin: Account) -> Account {
-    Account { standing: Standing::Disabled, ..admin }
-}
-
-fn logged_out(admin: Account) -> Account {
-    Account { epoch: admin.epoch.next(), ..admin }
-}
-
 #[tokio::test]
 async fn an_administrator_who_has_lost_a_role_or_is_disabled_or_logged_out_changes_no_account() {
-    for late in [demoted, disabled, logged_out] {
-        let refused = promote_late(late, Fault::None).await.unwrap_err();
-        assert!(matches!(refused, ChangeError::NotPermitted), "{refused:?}");
-        assert_eq!((refused.kind(), refused.code()), (FaultKind::Forbidden, "insufficient_role"));
+    for loss in Loss::ALL {
+        let refused = promote_late(Some(loss), Fault::None).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.code()), loss.expected(), "{loss:?}: {refused:?}");
     }
-    let unchanged = |admin: Account| admin;
-    promote_late(unchanged, Fault::None).await.unwrap();
+    promote_late(None, Fault::None).await.unwrap();
 }
 
 #[tokio::test]
 async fn without_the_condition_an_administrator_who_has_lost_a_role_changes_an_account() {
-    for late in [demoted, disabled, logged_out] {
-        promote_late(late, Fault::Unconditional).await.unwrap();
+    for loss in Loss::ALL {
+        promote_late(Some(loss), Fault::Unconditional).await.unwrap();
     }
 }
 
-/// The request was admitted before the administrator was demoted, disabled or logged out. It restores the account to the
-/// state in which it was admitted, with another attribute.
+/// The request was admitted before the administrator lost rights. It restores the account to the state in which it was
+/// admitted, with another attribute.
 #[tokio::test]
 async fn no_administrator_undoes_the_loss_of_its_own_rights() {
-    for late in [demoted, disabled, logged_out] {
+    for loss in Loss::ALL {
         let stack = Stack::start().await;
-        create(&stack, "keeper", &[Role::SuperAdmin]).await;
-        let admin = create(&stack, "admin", &[Role::Admin, Role::SuperAdmin]).await;
-        let now = replace(&stack, &admin, late(admin.clone())).await.unwrap();
-        let requested = administration(&stack).on_behalf_of(&admin);
+        let (admin, session) = admin(&stack).await;
+        loss.happen(&stack, &admin, session).await;
+        let now = administration(&stack).account(admin.id).await.unwrap();
+        let requested = administration(&stack).on_behalf_of(Authority::of(&admin, session));
         let restore = |now: &Account| {
             let attributes = Attributes::parse(r#"{"restored":true}"#).unwrap();
             let Account { roles, standing, .. } = admin.clone();
@@ -275,19 +309,18 @@ async fn no_administrator_undoes_the_loss_of_its_own_rights() {
         };
         let restored: Result<_, ChangeError> =
             requested.edit(admin.id, testkit::occasion_now, stack.peppers(), restore).await;
-        assert!(matches!(restored, Err(ChangeError::NotPermitted)), "{restored:?}");
-        let stored = administration(&stack).account(admin.id).await.unwrap();
-        assert_eq!(stored, Some(now));
+        let refused = restored.unwrap_err();
+        assert_eq!((refused.kind(), refused.code()), loss.expected(), "{loss:?}: {refused:?}");
+        assert_eq!(administration(&stack).account(admin.id).await.unwrap(), now);
     }
 }
 
 #[tokio::test]
 async fn administrators_may_change_their_own_accounts() {
     let stack = Stack::start().await;
-    create(&stack, "keeper", &[Role::SuperAdmin]).await;
-    let admin = create(&stack, "admin", &[Role::Admin, Role::SuperAdmin]).await;
+    let (admin, session) = admin(&stack).await;
     let roles = Roles::from_iter([Role::User]);
-    let requested = administration(&stack).on_behalf_of(&admin);
+    let requested = administration(&stack).on_behalf_of(Authority::of(&admin, session));
     let changed = requested.set_roles(admin.id, &roles, testkit::occasion_now).await.unwrap();
     assert_eq!(changed.roles, roles);
 }
