@@ -6,7 +6,7 @@ use passwords::{Hasher, Password, PasswordError};
 use process::Metric;
 use secrets::PeppersSecret;
 use serde::Deserialize;
-use signin::{Origin, SignIn, Tokens};
+use signin::{Origin, SignIn, SignInError, Tokens};
 use store::{Logins, Outbox, SessionLimits};
 use throttle::Throttle;
 use web::{
@@ -99,9 +99,12 @@ impl LoginRoute {
         let Authenticated { account, sessions, success } = authenticated.await?;
         // Do both concurrently, because neither depends on the outcome of the other.
         let (tokens, ()) = futures_util::join!(
-            signin.begin(&self.logins, &account, &sessions, origin),
+            signin.begin(&self.logins, &account, &sessions, origin.clone()),
             success.record(&account, &password),
         );
+        if matches!(tokens, Err(SignInError::Raced)) {
+            self.authentication.record_failure(&presented, Some(account.id), &origin).await;
+        }
         Ok(Json(tokens?))
     }
 }

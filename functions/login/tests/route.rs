@@ -13,7 +13,7 @@ use login::LoginRoute;
 use mailer::MailerFunction;
 use process::{Clock, Env, SystemClock};
 use serde_json::{Value, json};
-use store::Administration;
+use store::{Administration, Events};
 use testkit::{
     AUDIENCE, ConcurrentEvent, Fault, Forge, ISSUER, Interceptor, NewUser, PASSWORD, Stack, body,
     deliver, event, events_of, from_network, json_body, json_request, load, readable, status,
@@ -711,6 +711,42 @@ async fn a_login_that_races_a_deletion_or_disabling_is_answered_like_a_wrong_pas
         }
         assert!(refused_late > 0, "{change}");
     }
+}
+
+/// Someone knows the password, so the owner must see the attempt. The login is held before each of its calls, and the
+/// account is disabled.
+#[tokio::test]
+async fn a_login_during_which_the_account_is_disabled_is_recorded_as_failed() {
+    let mut bench = Bench::start().await;
+    let interceptor = Interceptor::of(&bench.stack).await;
+    let env = interceptor.env(&bench.stack, &[]);
+    bench.route = Service::<LoginRoute>::open(&env, &World::system()).await.unwrap();
+    let administration = Administration::new(&bench.stack.users(), bench.stack.client());
+    let events = Events::new(&bench.stack.users(), bench.stack.client());
+    let mut refused_late = 0;
+    for call in 0.. {
+        let username = format!("disabled-{call}");
+        let user = NewUser { username: &username, email: None, roles: &[Role::User] };
+        let id = bench.stack.user(user).await.id;
+        let disabling = administration.clone();
+        interceptor.before(call, async move {
+            disabling.disable(id, testkit::occasion_now).await.unwrap();
+        });
+        let answer = bench.login(&username, PASSWORD).await;
+        let calls = interceptor.calls();
+        if calls.len() <= call {
+            break;
+        }
+        if status(&answer) == 401 {
+            let page = events.page(id, None, 10, SystemClock.now()).await.unwrap();
+            let mut kinds: Vec<_> = page.events.iter().map(|event| event.kind.name()).collect();
+            kinds.sort_unstable();
+            assert_eq!(kinds, ["disabled", "login_failed", "registered"], "before call {call}");
+            let read = calls.iter().position(|it| it.sort_key() == "ACCOUNT").unwrap();
+            refused_late += usize::from(read < call);
+        }
+    }
+    assert!(refused_late > 0);
 }
 
 /// The account item and the password item share an epoch, which every password change renews. Earlier versions stored

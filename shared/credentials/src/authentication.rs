@@ -95,13 +95,25 @@ impl Authentication {
         };
         let checked = attempt.carry_out(self.check(credential, password)).await;
         if matches!(checked, Err(CredentialError::WrongCredentials)) {
-            let occasion = self.occasion(origin);
-            let failed = occasion.event(user.unwrap_or_else(|| self.nobody()), Kind::LoginFailed);
-            self.logins.note(user, presented, &failed).await;
+            self.record_failure(presented, user, origin).await;
         }
         let ((account, sessions, outdated), attempt) = checked?;
         let success = Success { by: self, attempt, outdated };
         Ok(Authenticated { account, sessions, success })
+    }
+
+    /// Records a failed login. `user` is `None` if no account has the presented name. The caller must record the failure
+    /// if the password was right but no session has begun because of a change to the account; all other failures are
+    /// recorded by [`Self::authenticate`].
+    pub async fn record_failure(
+        &self,
+        presented: &Presented,
+        user: Option<UserId>,
+        origin: &Origin,
+    ) {
+        let occasion = self.occasion(origin);
+        let failed = occasion.event(user.unwrap_or_else(|| self.nobody()), Kind::LoginFailed);
+        self.logins.note(user, presented, &failed).await;
     }
 
     fn occasion(&self, origin: &Origin) -> Occasion {

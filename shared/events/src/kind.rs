@@ -14,7 +14,7 @@ pub enum Kind {
         /// The new session.
         session_id: SessionId,
     },
-    /// Someone presented a wrong password, or the right password of a disabled account.
+    /// Someone presented a wrong password, or the right password while the account was disabled or logged out.
     LoginFailed,
     /// There were too many wrong passwords, so an attempt was refused. At most one such event is recorded per hour.
     Throttled,
