@@ -120,7 +120,8 @@ impl Bench {
     }
 
     async fn record_export(&self, fault: Fault) -> Result<(), StoreError> {
-        let client = self.stack.faulty_client(&Faults::script(&[fault]));
+        // The first request reads the event.
+        let client = self.stack.faulty_client(&Faults::script(&[Fault::None, fault]));
         let exported = self.event(Kind::Exported);
         Events::new(&self.stack.users(), client).record(self.account.id, &exported).await
     }
