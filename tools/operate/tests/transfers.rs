@@ -159,6 +159,11 @@ fn an_import_that_cannot_begin_prints_the_reason() {
     for (arguments, reason) in [
         (&["import", missing.to_str().unwrap()][..], "cannot read"),
         (&["import", "--from-flask", text], "file is not a database"),
+        // Without the column, all roles would be lost silently.
+        (
+            &["import", "--from-flask", text, "--role", "a=admin"],
+            "name the column with --role-column",
+        ),
         (&["import", "--from-cognito", text], "there is no column cognito:username"),
     ] {
         let (printed, error) = failure(&users(local, arguments));

@@ -46,6 +46,13 @@ pub(super) struct Columns {
     active_column: Option<String>,
 }
 
+impl Columns {
+    /// Whether a column with roles is named.
+    pub(super) fn has_roles(&self) -> bool {
+        self.role_column.is_some()
+    }
+}
+
 /// Opens a database and counts its users.
 ///
 /// # Errors

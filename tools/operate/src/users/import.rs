@@ -146,6 +146,12 @@ fn equivalent(text: &str) -> Result<(String, Role), String> {
 pub(super) async fn run(project: &Project, arguments: ImportArguments) -> anyhow::Result<()> {
     let (path, format, source) = arguments.origin.chosen().context("name a file to import")?;
     let shown = path.display();
+    if matches!(format, Format::Flask)
+        && !arguments.roles.is_empty()
+        && !arguments.columns.has_roles()
+    {
+        bail!("--role replaces the roles of a column: name the column with --role-column");
+    }
     // If the file cannot be read, fail before a database is created.
     File::open(path)
         .map_err(|error| anyhow::anyhow!("cannot read {shown}: {}", ui::reason(&error)))?;
