@@ -24,7 +24,7 @@ async fn user(stack: &Stack, username: &str) -> Account {
 /// Records an event with the time `at`.
 async fn record(stack: &Stack, account: &Account, at: Timestamp, kind: Kind) {
     let event = Occasion::new(at, &SystemRandom, Origin::default()).event(account.id, kind);
-    Events::new(&stack.users(), stack.client()).record(account.id, &event).await.unwrap();
+    Events::new(&stack.users(), stack.client()).record(account.id, &event, event.id).await.unwrap();
 }
 
 async fn ask(

@@ -108,9 +108,9 @@ impl Route for AccountExportRoute {
         // Record the event first, so that no export goes unrecorded and every export contains its event. The exports of one
         // session in one minute have one event. Otherwise, a user could create any number of events. Different sessions
         // have different events: otherwise, an export of the owner could hide one of a thief.
-        let id = EventId::minutely(now, caller.session_id());
-        let event = Event { id, ..occasion.event(account.id, Kind::Exported) };
-        match self.events.record(account.id, &event).await {
+        let once = EventId::minutely(now, caller.session_id());
+        let event = occasion.event(account.id, Kind::Exported);
+        match self.events.record(account.id, &event, once).await {
             // The account has been deleted since the caller was admitted.
             Err(StoreError::Absent) => return Err(Problem::invalid_token()),
             recorded => recorded?,

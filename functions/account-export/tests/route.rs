@@ -235,7 +235,7 @@ async fn an_export_states_which_events_are_missing() {
             // The id of such an event contains the start of the hour.
             (event.kind, event.at) = (Kind::Throttled, event.at + SignedDuration::from_mins(40));
         }
-        events.record(account.id, &event).await.unwrap();
+        events.record(account.id, &event, event.id).await.unwrap();
     }
     let exported = ask::<AccountExportRoute>(&stack, bearer(load("account-export"), &token)).await;
     let size = serde_json::to_vec(&exported).unwrap().len();

@@ -157,7 +157,7 @@ impl Bench {
         let occasion = Occasion::new(SystemClock.now(), &SystemRandom, origin);
         let events = Events::new(&self.stack.users(), self.stack.client());
         let event = occasion.event(self.account.id, kind);
-        events.record(self.account.id, &event).await.unwrap();
+        events.record(self.account.id, &event, event.id).await.unwrap();
     }
 
     /// Delivers all records of the stream. Returns the number of records that Lambda must deliver again.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// The ids of an account's events sort by time. The id of [`Kind::Throttled`] contains the start of the hour
-    /// instead of the time, and that of [`Kind::Exported`] the start of the minute.
+    /// instead of the time.
     pub id: EventId,
     /// What happened.
     #[serde(flatten)]

@@ -142,8 +142,8 @@ impl EventId {
         Self(with_tail(hour, &tail))
     }
 
-    /// The identifier for a session and the minute of `at`. It is the same during the whole minute, so an event with this
-    /// id is recorded at most once a minute for each session. The ids of sessions are random, so it differs from the
+    /// The identifier for a session and the minute of `at`. It is the same during the whole minute, so an event that
+    /// is recorded once for this identifier is recorded at most once a minute for each session. The ids of sessions are random, so it differs from the
     /// identifiers of all other events of the user.
     #[must_use]
     pub fn minutely(at: Timestamp, session: SessionId) -> Self {

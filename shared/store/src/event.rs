@@ -77,10 +77,13 @@ struct EventItem {
     expires_at: i64,
 }
 
-/// The stored form of a decoy, which is written instead of an event.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct DecoyItem {
-    /// The table's TTL attribute, in seconds since 1970. The item has already expired when it is written.
+/// How long the mark of an event that is recorded at most once a minute is kept.
+const MARKED_FOR: SignedDuration = SignedDuration::from_mins(10);
+
+/// The stored form of a mark, and of a decoy, which is written instead of an event and has already expired.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct ExpiringItem {
+    /// The table's TTL attribute, in seconds since 1970.
     expires_at: i64,
 }
 
@@ -185,7 +188,7 @@ impl Table {
             let (is_claimed, put) = if let Some(user) = user {
                 (attribute("user_id").is(user), self.event(user, event)?)
             } else {
-                let item = DecoyItem { expires_at: event.at.as_second() };
+                let item = ExpiringItem { expires_at: event.at.as_second() };
                 // This condition always holds.
                 (absent().or(exists()), self.put(Key::decoy(event.id), &item)?)
             };
@@ -251,19 +254,27 @@ impl Events {
         Self(Table::new(config, client))
     }
 
-    /// Records an event that changes nothing, such as an export, unless an event with its id exists. If it exists, it
-    /// is only read: the transaction checks the account, so repeated ones would make concurrent changes to the account
-    /// fail.
+    /// Records an event that changes nothing, such as an export, unless an event with the same `once` has been recorded.
+    /// In that case, the mark of that event is only read: the transaction checks the account, so repeated ones would make
+    /// concurrent changes to the account fail.
     ///
     /// # Errors
     /// When the account does not exist, or the table cannot be written.
-    pub async fn record(&self, user: UserId, event: &Event) -> Result<(), StoreError> {
-        if self.find(&EventKey { user, id: event.id }).await?.is_some() {
+    pub async fn record(
+        &self,
+        user: UserId,
+        event: &Event,
+        once: EventId,
+    ) -> Result<(), StoreError> {
+        let Self(table) = self;
+        if table.get::<ExpiringItem>(Key::once(user, once)).await?.is_some() {
             return Ok(());
         }
-        let Self(table) = self;
-        let put = table.event(user, event)?.when(absent()).into();
-        let failed = table.transact(vec![table.check(Key::account(user), exists()), put]).await?;
+        let expires_at = event.at.saturating_add(MARKED_FOR).unwrap_or(Timestamp::MAX).as_second();
+        let mark = table.put(Key::once(user, once), &ExpiringItem { expires_at })?.when(absent());
+        let put = table.event(user, event)?;
+        let check = table.check(Key::account(user), exists());
+        let failed = table.transact(vec![check, mark.into(), put.into()]).await?;
         match failed.first() {
             None => {
                 event.log(Some(user));
@@ -297,8 +308,7 @@ impl Events {
     ) -> Result<EventPage, StoreError> {
         let Self(table) = self;
         let prefix = KeyPrefix::events(user);
-        // An id begins with the time of its event, or with the start of the hour or minute (`EventId::hourly`,
-        // `EventId::minutely`).
+        // An id begins with the time of its event, or with the start of its hour (`EventId::hourly`).
         let earliest = EventId::earliest(table.retention.begins(now));
         if before.is_some_and(|before| before < earliest) {
             // All remaining events have expired, and DynamoDB refuses a start key outside the range.

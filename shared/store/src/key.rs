@@ -20,6 +20,9 @@ pub(crate) const CODE_ITEM: &str = "CODE";
 /// The prefix of every event's sort key.
 pub(crate) const EVENT: &str = "EVENT#";
 
+/// The prefix of the sort key of every mark that an event has been recorded.
+const ONCE: &str = "ONCE#";
+
 /// The prefix of every known network's sort key.
 const NETWORK: &str = "NETWORK#";
 
@@ -132,6 +135,11 @@ impl Key {
     /// An event of an account.
     pub(crate) fn event(id: UserId, event: EventId) -> Self {
         Self::new(format!("USER#{id}"), format!("{EVENT}{event}"))
+    }
+
+    /// The mark that an event which is recorded at most once has been recorded.
+    pub(crate) fn once(id: UserId, once: EventId) -> Self {
+        Self::new(format!("USER#{id}"), format!("{ONCE}{once}"))
     }
 
     /// An item that is written instead of an event if no account has the presented name.

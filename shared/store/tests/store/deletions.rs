@@ -123,7 +123,9 @@ impl Bench {
         // The first request reads the event.
         let client = self.stack.faulty_client(&Faults::script(&[Fault::None, fault]));
         let exported = self.event(Kind::Exported);
-        Events::new(&self.stack.users(), client).record(self.account.id, &exported).await
+        Events::new(&self.stack.users(), client)
+            .record(self.account.id, &exported, exported.id)
+            .await
     }
 }
 

@@ -317,7 +317,7 @@ async fn a_page_that_the_database_cuts_short_loses_no_event() {
     for _ in 0..RECORDED {
         let mut exported = occasion(SystemClock.now()).event(bench.account.id, Kind::Exported);
         exported.origin.user_agent = Some("x".repeat(5_000));
-        events.record(bench.account.id, &exported).await.unwrap();
+        events.record(bench.account.id, &exported, exported.id).await.unwrap();
     }
     let (mut found, mut pages, mut before) = (0, 0, None);
     loop {
