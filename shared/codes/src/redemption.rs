@@ -90,7 +90,7 @@ impl Redemption {
         purpose: MailedFor,
         network: Option<Network>,
     ) -> Result<Located<'_>, CodeError> {
-        // Load the peppers before reserving an attempt, so that a failure to load them does not count as an attempt.
+        // Load the peppers before reserving an attempt, so that a failure to load them uses up no attempt.
         let peppers = self.peppers.get().await?;
         let (mail, attempt, tried) = match presented {
             PresentedCode::Token(token) => {

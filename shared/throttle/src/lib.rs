@@ -512,7 +512,7 @@ impl Reservation<'_> {
         self
     }
 
-    /// Withdraws the reservation, so that the request does not count.
+    /// Withdraws the reservation, so that the request uses up nothing of the limit.
     pub async fn withdraw(self) {
         self.throttle.release(self.receipts, Vec::new()).await;
     }
@@ -583,7 +583,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Withdraws the attempt, so that it does not count. Earlier failures still count.
+    /// Withdraws the attempt, so that it uses up nothing of the limits. Earlier failures remain counted.
     pub async fn withdraw(self) {
         self.of_pairs.and(self.of_others).withdraw().await;
     }
