@@ -1,0 +1,9 @@
+"""A client for Latchkey.
+
+``Session`` keeps the tokens. ``latchkey_client.generated`` contains a function for each route, generated from the
+description of the API.
+"""
+
+from .session import MemoryStorage, Session, SignedOut, StoredTokens, TokenStorage
+
+__all__ = ["MemoryStorage", "Session", "SignedOut", "StoredTokens", "TokenStorage"]

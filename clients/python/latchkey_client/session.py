@@ -1,0 +1,259 @@
+"""Keeps the tokens of a session and refreshes them once for all threads."""
+
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, Self
+
+import httpx
+
+from .generated import AuthenticatedClient
+
+SignedOut = Literal["logout", "refused"]
+"""Why a session ended: the user logged out, or the server refused to refresh the session."""
+
+_ISSUES = {"/auth/login", "/auth/password", "/auth/refresh", "/auth/step-up"}
+"""The paths whose 200 response to a POST contains the tokens of a session. A test compares them with the API."""
+
+_BEGINS = {"/auth/login", "/auth/refresh"}
+"""The paths of ``_ISSUES`` that take no access token."""
+
+_ENDS = {"/auth/logout", "/auth/logout-all", "/auth/me/delete"}
+
+_ATTEMPTS = 2
+"""How often a refresh is sent if no response arrives."""
+
+
+@dataclass(frozen=True)
+class StoredTokens:
+    """The tokens of a session. Both are secrets, so neither is printed."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+
+
+class TokenStorage(Protocol):
+    """Where a session keeps its tokens. Only one session at a time may use the same tokens."""
+
+    def load(self) -> StoredTokens | None: ...
+
+    def save(self, tokens: StoredTokens | None) -> None:
+        """Replaces the tokens; ``None`` removes them."""
+
+
+class MemoryStorage:
+    """Keeps the tokens in this process only."""
+
+    def __init__(self) -> None:
+        self._tokens: StoredTokens | None = None
+
+    def load(self) -> StoredTokens | None:
+        return self._tokens
+
+    def save(self, tokens: StoredTokens | None) -> None:
+        self._tokens = tokens
+
+
+class Session:
+    """A session with the API. Any number of threads may use it.
+
+    ``client`` is the client to pass to the generated functions, and ``http`` calls your own routes. Both send the access
+    token. They store the tokens of a login, and remove them at a logout. If the server refuses the access token as
+    invalid, they refresh it and repeat the request once.
+
+    A refresh that fails for another reason raises ``httpx.HTTPStatusError`` or ``httpx.TransportError``; the session
+    continues.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        storage: TokenStorage | None = None,
+        on_signed_out: Callable[[SignedOut], None] | None = None,
+        timeout: float = 30.0,
+        refresh_timeout: float = 4.0,
+        **httpx_args: Any,
+    ) -> None:
+        """
+        :param base_url: The address of the API: the output ``ApiUrl`` of the stack.
+        :param storage: Where the tokens are kept; in memory by default.
+        :param on_signed_out: Called once when the session ends.
+        :param timeout: The timeout of requests in seconds.
+        :param refresh_timeout: How long a refresh may take, in seconds, before it is repeated. Two such times must be
+            shorter than the grace period of the server (``REFRESH_GRACE_SECONDS``), because the repetition must reach
+            the server within it.
+        :param httpx_args: Further arguments of ``httpx.Client``, such as ``verify``.
+        """
+        base_url = base_url.rstrip("/")
+        # Reading the certificates takes long, so do it once.
+        httpx_args.setdefault("verify", httpx.create_ssl_context())
+        self._base = httpx.URL(base_url)
+        self._storage = storage or MemoryStorage()
+        self._on_signed_out = on_signed_out or (lambda reason: None)
+        self._changes = threading.Lock()
+        """Held while a request may change the tokens."""
+        self._flight: tuple[str, Future[_Renewal]] | None = None
+        """The access token that is being refreshed, and what the refresh will lead to."""
+        self._flights = threading.Lock()
+        self._refresher = httpx.Client(base_url=base_url, timeout=refresh_timeout, **httpx_args)
+        self.http = httpx.Client(base_url=base_url, auth=_Auth(self), timeout=timeout, **httpx_args)
+        self.client = AuthenticatedClient(base_url=base_url, token="").set_httpx_client(self.http)
+        # Without this, the generated coroutines would send requests with an empty token.
+        self.client.set_async_httpx_client(httpx.AsyncClient(base_url=base_url, transport=_NoCoroutines()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections. The tokens stay in the storage."""
+        self.http.close()
+        self._refresher.close()
+
+    @property
+    def is_signed_in(self) -> bool:
+        """Whether there are tokens. Only a request shows whether the server still accepts them."""
+        return self._storage.load() is not None
+
+    def forget(self) -> None:
+        """Removes the tokens without a request. The session continues on the server until it expires."""
+        with self._changes:
+            self._storage.save(None)
+
+    def _flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        path = self._path_of(request.url)
+        if path is None or "Authorization" in request.headers:
+            yield request
+            return
+        changes = request.method == "POST" and path in _ISSUES | _ENDS
+        ended: SignedOut | None = None
+        # No refresh may store its tokens between the response and the change that follows from it.
+        with self._changes if changes else nullcontext():
+            used = None if changes and path in _BEGINS else self._storage.load()
+            if used:
+                request.headers["Authorization"] = f"Bearer {used.access_token}"
+            response = yield request
+            if used and _is_invalid_token(response):
+                renewed, refused = self._renew(used) if changes else self._renew_once(used)
+                if refused:
+                    ended = "refused"
+                if renewed:
+                    request.headers["Authorization"] = f"Bearer {renewed.access_token}"
+                    response = yield request
+            if changes and response.is_success:
+                if path in _ENDS:
+                    self._storage.save(None)
+                    ended = "logout"
+                elif tokens := _tokens_of(response):
+                    self._storage.save(tokens)
+        if ended:
+            self._on_signed_out(ended)
+
+    def _path_of(self, url: httpx.URL) -> str | None:
+        """The path below the base address, or ``None`` if a request goes elsewhere and must not have the token."""
+        same_origin = (url.scheme, url.host, url.port) == (self._base.scheme, self._base.host, self._base.port)
+        base = self._base.path.rstrip("/")
+        return url.path.removeprefix(base) if same_origin and url.path.startswith(f"{base}/") else None
+
+    def _renew_once(self, used: StoredTokens) -> "_Renewal":
+        """Refreshes once for all threads whose token was refused. Only one of them learns of a refusal."""
+        with self._flights:
+            flight = self._flight
+            leads = flight is None or flight[0] != used.access_token
+            if leads:
+                future: Future[_Renewal] = Future()
+                self._flight = (used.access_token, future)
+            else:
+                future = flight[1]
+        if not leads:
+            return future.result()[0], False
+        try:
+            with self._changes:
+                renewal = self._renew(used)
+            future.set_result(renewal)
+            return renewal
+        except BaseException as error:
+            future.set_exception(error)
+            raise
+        finally:
+            with self._flights:
+                if self._flight and self._flight[1] is future:
+                    self._flight = None
+
+    def _renew(self, used: StoredTokens) -> "_Renewal":
+        """Refreshes, unless another thread has done so. The caller holds the lock."""
+        stored = self._storage.load()
+        if stored is None or stored.access_token != used.access_token:
+            return stored, False
+        response = self._exchange(stored.refresh_token)
+        # 400: something other than a refresh token is stored.
+        refused = response.status_code in (400, 401)
+        if not refused:
+            response.raise_for_status()
+        renewed = None if refused else _tokens_of(response)
+        if not refused and renewed is None:
+            raise httpx.DecodingError("the response to a refresh contains no tokens", request=response.request)
+        self._storage.save(renewed)
+        return renewed, refused
+
+    def _exchange(self, refresh_token: str) -> httpx.Response:
+        """Sends a refresh token, a second time if the first response is lost.
+
+        The server may already have replaced the token, and accepts it only for a few more seconds.
+        """
+        for last in (attempt == _ATTEMPTS for attempt in range(1, _ATTEMPTS + 1)):
+            try:
+                response = self._refresher.post("/auth/refresh", json={"refresh_token": refresh_token})
+            except httpx.TransportError:
+                if last:
+                    raise
+                continue
+            if last or not response.is_server_error:
+                return response
+        raise AssertionError("unreachable")
+
+
+_Renewal = tuple[StoredTokens | None, bool]
+"""The current tokens, and whether the server has just refused to refresh the session."""
+
+
+class _Auth(httpx.Auth):
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        return self._session._flow(request)
+
+
+class _NoCoroutines(httpx.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise RuntimeError("a Session is synchronous: call it in a thread, with asyncio.to_thread")
+
+
+def _is_invalid_token(response: httpx.Response) -> bool:
+    if response.status_code != 401:
+        return False
+    response.read()
+    problem = _json(response)
+    return isinstance(problem, dict) and problem.get("code") == "invalid_token"
+
+
+def _tokens_of(response: httpx.Response) -> StoredTokens | None:
+    response.read()
+    body = _json(response)
+    if not isinstance(body, dict):
+        return None
+    access, refresh = body.get("access_token"), body.get("refresh_token")
+    return StoredTokens(access, refresh) if isinstance(access, str) and isinstance(refresh, str) else None
+
+
+def _json(response: httpx.Response) -> object:
+    try:
+        return response.json()
+    except ValueError:
+        return None

@@ -1,0 +1,219 @@
+import asyncio
+import json
+import threading
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+from latchkey_client import MemoryStorage, Session, session
+from latchkey_client.generated.api.checked import protected
+from latchkey_client.generated.api.sessions import logout, step_up
+from latchkey_client.generated.models import StepUp
+from server import FakeServer
+
+CREDENTIALS = {"username": "testuser", "password": "a long walk by the river"}
+
+
+class SessionTest(unittest.TestCase):
+    def setUp(self):
+        self.server = FakeServer()
+        self.addCleanup(self.server.stop)
+        self.storage = MemoryStorage()
+        self.ended = []
+        self.session = self.open()
+
+    def open(self, **options):
+        opened = Session(self.server.url, storage=self.storage, on_signed_out=self.ended.append, **options)
+        self.addCleanup(opened.close)
+        self.assertEqual(opened.http.post("/auth/login", json=CREDENTIALS).status_code, 200)
+        return opened
+
+    def status(self, opened=None):
+        return protected.sync_detailed(client=(opened or self.session).client).status_code
+
+    def twenty(self):
+        with ThreadPoolExecutor(20) as pool:
+            together = threading.Barrier(20)
+
+            def call(_):
+                together.wait()
+                return int(self.status())
+
+            return list(pool.map(call, range(20)))
+
+    def test_twenty_concurrent_calls_with_an_expired_token_cause_one_refresh(self):
+        self.server.expire()
+        self.assertEqual(self.twenty(), [200] * 20)
+        self.assertEqual(self.server.count("/auth/refresh"), 1)
+        self.assertEqual(self.ended, [])
+
+    def test_a_refusal_that_arrives_after_a_refresh_causes_no_other_refresh(self):
+        refused, refreshed = threading.Event(), threading.Event()
+
+        def observe(path):
+            if path == "/api/slow" and not refused.is_set():
+                refused.set()
+                refreshed.wait()
+
+        self.server.observe = observe
+        self.server.expire()
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(self.session.http.get, "/api/slow")
+            refused.wait()
+            try:
+                self.assertEqual(self.status(), 200)
+            finally:
+                refreshed.set()
+            self.assertEqual(slow.result().status_code, 200)
+        self.assertEqual(self.server.count("/auth/refresh"), 1)
+
+    def test_requests_that_change_the_tokens_exclude_each_other(self):
+        held = []
+        self.server.observe = lambda path: held.append((path, self.session._changes.locked()))
+        self.server.expire()
+        self.status()
+        self.session.http.post("/auth/login", json=CREDENTIALS)
+        self.session.http.post("/auth/logout")
+        paths = ["protected", "refresh", "protected", "login", "logout"]
+        self.assertEqual(held, [(f"/auth/{path}", path != "protected") for path in paths])
+
+    def test_every_refresh_sends_the_latest_refresh_token(self):
+        for _ in range(3):
+            self.server.now += 60
+            self.server.expire()
+            self.assertEqual(self.status(), 200)
+        sent = [json.loads(body)["refresh_token"] for path, _, body in self.server.received if path == "/auth/refresh"]
+        self.assertEqual(sent, ["refresh-0", "refresh-1", "refresh-2"])
+
+    def test_a_refresh_whose_response_is_lost_is_repeated(self):
+        for loss in ("reset", "hang"):
+            with self.subTest(loss):
+                opened = self.open(refresh_timeout=0.2 if loss == "hang" else 4.0)
+                before = self.server.count("/auth/refresh")
+                self.server.expire()
+                self.server.losses.append(loss)
+                self.assertEqual(self.status(opened), 200)
+                self.assertEqual(self.server.count("/auth/refresh"), before + 2)
+                self.assertEqual(self.storage.load().refresh_token, "refresh-1")
+                self.assertEqual(self.ended, [])
+
+    def test_the_reuse_of_a_refresh_token_signs_the_user_out_and_the_app_is_told_once(self):
+        stolen = self.storage.load().refresh_token
+        self.server.expire()
+        self.assertEqual(self.status(), 200)
+        self.server.now += 60
+        reused = httpx.post(f"{self.server.url}/auth/refresh", json={"refresh_token": stolen})
+        self.assertEqual(reused.status_code, 401)
+        self.assertEqual(self.twenty(), [401] * 20)
+        self.assertEqual(self.ended, ["refused"])
+        self.assertFalse(self.session.is_signed_in)
+        refreshes = self.server.count("/auth/refresh")
+        self.assertEqual(self.status(), 401)
+        self.assertEqual(self.server.count("/auth/refresh"), refreshes)
+
+    def test_other_refusals_cause_no_refresh_and_no_repetition(self):
+        for number, (status, code) in enumerate(
+            [
+                (403, "insufficient_role"),
+                (403, "wrong_password"),
+                (401, "missing_token"),
+                (401, "invalid_credentials"),
+                (401, "insufficient_user_authentication"),
+            ],
+            start=1,
+        ):
+            with self.subTest(code):
+                self.server.answers.append((status, code))
+                self.assertEqual(self.status(), status)
+                self.assertEqual(self.server.count("/auth/refresh"), 0)
+                self.assertEqual(self.server.count("/auth/protected"), number)
+
+    def test_a_request_is_repeated_only_once(self):
+        self.server.answers += [(401, "invalid_token"), (401, "invalid_token")]
+        self.assertEqual(self.status(), 401)
+        self.assertEqual(self.server.count("/auth/protected"), 2)
+        self.assertEqual(self.server.count("/auth/refresh"), 1)
+        self.assertEqual(self.ended, [])
+
+    def test_a_repeated_request_has_its_body(self):
+        self.server.expire()
+        response = self.session.http.post("/api/notes", content="note")
+        self.assertEqual(response.json(), {"message": "Hello, note!"})
+
+    def test_an_outage_during_a_refresh_does_not_end_the_session(self):
+        self.server.expire()
+        self.server.refresh_status = 503
+        with self.assertRaises(httpx.HTTPStatusError):
+            self.status()
+        self.assertEqual(self.server.count("/auth/refresh"), 2)
+        self.server.refresh_status = None
+        self.server.losses += ["reset", "reset"]
+        with self.assertRaises(httpx.TransportError):
+            self.status()
+        self.assertEqual(self.status(), 200)
+        self.assertEqual(self.ended, [])
+
+    def test_no_other_server_gets_the_token(self):
+        other = FakeServer()
+        self.addCleanup(other.stop)
+        self.assertEqual(self.session.http.get(f"{other.url}/auth/protected").status_code, 401)
+        self.assertEqual(other.received, [("/auth/protected", None, "")])
+
+    def test_an_authorization_header_of_the_caller_stays_as_it_is(self):
+        response = self.session.http.get("/auth/protected", headers={"Authorization": "Bearer other"})
+        self.assertEqual(response.status_code, 401)
+        self.assertEqual(self.server.received[-1][1], "Bearer other")
+        self.assertEqual(self.server.count("/auth/refresh"), 0)
+
+    def test_a_step_up_replaces_the_token_after_a_refresh_if_necessary(self):
+        before = self.storage.load()
+        self.server.expire()
+        response = step_up.sync_detailed(client=self.session.client, body=StepUp(password="…"))
+        self.assertEqual(response.status_code, 200)
+        self.assertNotEqual(self.storage.load().access_token, before.access_token)
+        requests = len(self.server.received)
+        self.assertEqual(self.status(), 200)
+        self.assertEqual(len(self.server.received), requests + 1)
+
+    def test_a_login_sends_no_token(self):
+        self.session.http.post("/auth/login", json=CREDENTIALS)
+        self.assertEqual(self.server.received[-1][1], None)
+
+    def test_a_logout_removes_the_tokens_and_tells_the_app(self):
+        self.assertEqual(logout.sync_detailed(client=self.session.client).status_code, 204)
+        self.assertFalse(self.session.is_signed_in)
+        self.assertEqual(self.ended, ["logout"])
+
+    def test_a_failed_request_releases_the_lock(self):
+        self.server.expire()
+        self.server.losses += ["reset", "reset"]
+        with self.assertRaises(httpx.TransportError):
+            logout.sync_detailed(client=self.session.client)
+        self.session.forget()
+        self.assertFalse(self.session.is_signed_in)
+
+    def test_coroutines_are_refused_with_the_reason(self):
+        with self.assertRaisesRegex(RuntimeError, "asyncio.to_thread"):
+            asyncio.run(protected.asyncio(client=self.session.client))
+
+    def test_no_token_is_printed(self):
+        tokens = self.storage.load()
+        self.assertNotIn(tokens.refresh_token, repr(tokens))
+        self.assertNotIn(tokens.access_token, repr(tokens))
+
+    def test_the_paths_that_issue_tokens_are_those_of_the_api(self):
+        """The generated function of such a path returns `Tokens` for 200."""
+        folder = Path(find_spec("latchkey_client.generated").origin).parent / "api"
+        functions = [path.read_text() for path in folder.rglob("*.py")]
+        issuing = {
+            text.split('"url": "')[1].split('"')[0]
+            for text in functions
+            if "response_200 = Tokens.from_dict" in text
+        }
+        self.assertEqual(issuing, session._ISSUES)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,29 @@
+/** The part of Web Locks (`navigator.locks`) that the client uses. */
+export interface Locks {
+  request<T>(name: string, callback: () => Promise<T>): Promise<T>;
+}
+
+/** The last holder of each lock of this process. */
+const holders = new Map<string, Promise<unknown>>();
+
+/** Locks among the clients of this process. */
+const processLocks: Locks = {
+  request(name, callback) {
+    const held = (holders.get(name) ?? Promise.resolve()).then(callback);
+    const done = held.then(
+      () => undefined,
+      () => undefined,
+    );
+    holders.set(name, done);
+    void done.then(() => {
+      if (holders.get(name) === done) holders.delete(name);
+    });
+    return held;
+  },
+};
+
+/** Web Locks, which all tabs of an origin share, or locks of this process where they are missing, as in Node 20. */
+export function availableLocks(): Locks {
+  const navigator = globalThis.navigator as { locks?: Locks } | undefined;
+  return navigator?.locks ?? processLocks;
+}

@@ -1,0 +1,233 @@
+import { availableLocks, type Locks } from "./locks.js";
+import type { components, paths } from "./schema.js";
+import { memoryStorage, type TokenStorage, type Tokens, tokensOf } from "./storage.js";
+
+/**
+ * Why a session ended: the user logged out here (`logout`), the server refused to refresh the session (`refused`), or
+ * another tab removed the tokens (`elsewhere`).
+ */
+export type SignedOut = "logout" | "refused" | "elsewhere";
+
+export interface SessionOptions {
+  /** The address of the API: the output `ApiUrl` of the stack. */
+  baseUrl: string;
+  /** Where the tokens are kept; in memory by default. */
+  storage?: TokenStorage;
+  /** Called once when the session ends. */
+  onSignedOut?: (reason: SignedOut) => void;
+  /** Sends requests; `globalThis.fetch` by default. */
+  fetch?: (request: Request) => Promise<Response>;
+  /** Web Locks by default, or locks of this process where they are missing. */
+  locks?: Locks;
+  /**
+   * How long a refresh may take, in milliseconds, before it is repeated: 4,000 by default. Two such times must be
+   * shorter than the grace period of the server (`REFRESH_GRACE_SECONDS`), because the repetition must reach the server
+   * within it.
+   */
+  refreshTimeout?: number;
+}
+
+/** The paths whose 200 response to a POST contains the tokens of a session. */
+type Issuing = {
+  [P in keyof paths]: paths[P] extends {
+    post: { responses: { 200: { content: { "application/json": components["schemas"]["Tokens"] } } } };
+  }
+    ? P
+    : never;
+}[keyof paths];
+
+/**
+ * What a successful POST to a path does to the session. The compiler requires an entry for every path that issues
+ * tokens.
+ */
+const EFFECTS: Record<Issuing, "issues"> & Partial<Record<keyof paths, "issues" | "ends">> = {
+  "/auth/login": "issues",
+  "/auth/password": "issues",
+  "/auth/refresh": "issues",
+  "/auth/step-up": "issues",
+  "/auth/logout": "ends",
+  "/auth/logout-all": "ends",
+  "/auth/me/delete": "ends",
+};
+
+/** How often a refresh is sent if no response arrives. */
+const ATTEMPTS = 2;
+
+/**
+ * What a refresh led to: new tokens, a refusal, or a response that decides nothing, such as 503. The tokens are gone if
+ * another call or tab has ended the session, which is then already known.
+ */
+type Renewal = Tokens | "refused" | "gone" | Response;
+
+/** Sends requests with the tokens of a session, and refreshes them. */
+export class Session {
+  readonly #base: URL;
+  readonly #storage: TokenStorage;
+  readonly #onSignedOut: (reason: SignedOut) => void;
+  readonly #transport: (request: Request) => Promise<Response>;
+  readonly #locks: Locks;
+  readonly #timeout: number;
+  readonly #unsubscribe: (() => void) | undefined;
+  /** The refresh in progress, and the access token that it replaces. */
+  #renewing: { used: string; renewal: Promise<Renewal> } | undefined;
+
+  constructor(options: SessionOptions) {
+    this.#base = new URL(options.baseUrl.replace(/\/*$/, "/"));
+    this.#storage = options.storage ?? memoryStorage();
+    this.#onSignedOut = options.onSignedOut ?? (() => {});
+    this.#transport = options.fetch ?? ((request) => globalThis.fetch(request));
+    this.#locks = options.locks ?? availableLocks();
+    this.#timeout = options.refreshTimeout ?? 4000;
+    this.#unsubscribe = this.#storage.subscribe?.(() => void this.#changedElsewhere());
+  }
+
+  /** Whether there are tokens. Only a request shows whether the server still accepts them. */
+  async isSignedIn(): Promise<boolean> {
+    return (await this.#storage.get()) !== null;
+  }
+
+  /** Removes the tokens without a request. The session continues on the server until it expires. */
+  async forget(): Promise<void> {
+    await this.#exclusively(async () => this.#storage.set(null));
+  }
+
+  /** Ends the subscription to changes in other tabs. */
+  close(): void {
+    this.#unsubscribe?.();
+  }
+
+  /**
+   * Like `fetch`, for the API and your own routes under its address. Sends the access token, unless the request has an
+   * `Authorization` header or goes elsewhere. If the server refuses the token as invalid, refreshes it and repeats the
+   * request once. If the refresh gets a response that does not end the session, such as 503, returns that response.
+   */
+  readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
+    const request = new Request(input, init);
+    const path = this.#pathOf(request);
+    if (path === null || request.headers.has("Authorization")) return this.#transport(request);
+    const effect = request.method === "POST" ? EFFECTS[path as keyof paths] : undefined;
+    if (!effect) return this.#authorized(request, (used) => this.#renewOnce(used));
+    // No refresh may store its tokens between the response and the change that follows from it.
+    let refused = false;
+    const response = await this.#exclusively(async () => {
+      const begins = path === "/auth/login" || path === "/auth/refresh";
+      const response = begins
+        ? await this.#transport(request)
+        : await this.#authorized(request, async (used) => {
+            const renewal = await this.#renew(used);
+            refused = renewal === "refused";
+            return renewal;
+          });
+      if (response.ok && effect === "ends") await this.#storage.set(null);
+      if (response.ok && effect === "issues") {
+        const tokens = tokensOf(await response.clone().json());
+        if (tokens) await this.#storage.set(tokens);
+      }
+      return response;
+    });
+    if (refused) this.#onSignedOut("refused");
+    else if (response.ok && effect === "ends") this.#onSignedOut("logout");
+    return response;
+  };
+
+  /** The path below the base address, or null if the request goes elsewhere and must not have the token. */
+  #pathOf(request: Request): string | null {
+    const url = new URL(request.url);
+    const below = url.origin === this.#base.origin && url.pathname.startsWith(this.#base.pathname);
+    return below ? url.pathname.slice(this.#base.pathname.length - 1) : null;
+  }
+
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return this.#locks.request(this.#storage.name, work);
+  }
+
+  async #authorized(request: Request, renew: (used: Tokens) => Promise<Renewal>): Promise<Response> {
+    const tokens = await this.#storage.get();
+    if (!tokens) return this.#transport(request);
+    const again = request.clone();
+    const response = await this.#transport(withToken(request, tokens));
+    if (response.status !== 401 || (await codeOf(response)) !== "invalid_token") return response;
+    const renewal = await renew(tokens);
+    if (renewal === "refused" || renewal === "gone") return response;
+    if (renewal instanceof Response) return renewal.clone();
+    return this.#transport(withToken(again, renewal));
+  }
+
+  /** Refreshes once for all concurrent calls whose token was refused. */
+  #renewOnce(used: Tokens): Promise<Renewal> {
+    if (this.#renewing?.used !== used.access_token) {
+      const renewal = this.#exclusively(() => this.#renew(used)).then((renewal) => {
+        if (renewal === "refused") this.#onSignedOut("refused");
+        return renewal;
+      });
+      const renewing = { used: used.access_token, renewal };
+      this.#renewing = renewing;
+      const finished = () => {
+        if (this.#renewing === renewing) this.#renewing = undefined;
+      };
+      renewal.then(finished, finished);
+    }
+    return this.#renewing.renewal;
+  }
+
+  /** Refreshes, unless another call or tab has done so. The caller holds the lock. */
+  async #renew(used: Tokens): Promise<Renewal> {
+    const stored = await this.#storage.get();
+    if (!stored) return "gone";
+    if (stored.access_token !== used.access_token) return stored;
+    const response = await this.#exchange(stored.refresh_token);
+    const renewed = response.ok ? tokensOf(await response.clone().json()) : null;
+    // 400: something other than a refresh token is stored.
+    const refused = response.status === 401 || response.status === 400;
+    if (!renewed && !refused) return response;
+    // Without Web Locks, another tab may have logged in, logged out or refreshed in the meantime.
+    const current = await this.#storage.get();
+    if (current?.refresh_token !== stored.refresh_token) return current ?? "gone";
+    await this.#storage.set(renewed);
+    return renewed ?? "refused";
+  }
+
+  /**
+   * Sends a refresh token, a second time if the first response is lost: the server may already have replaced the token,
+   * and accepts it only for a few more seconds.
+   */
+  async #exchange(refresh_token: string): Promise<Response> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const request = new Request(new URL("auth/refresh", this.#base), {
+          method: "POST",
+          headers: { "Content-Type": "application/json" },
+          body: JSON.stringify({ refresh_token }),
+          signal: AbortSignal.timeout(this.#timeout),
+        });
+        const response = await this.#transport(request);
+        // The response is complete only with its body.
+        const body = await response.arrayBuffer();
+        const { status, statusText, headers } = response;
+        if (status < 500 || attempt === ATTEMPTS) {
+          return new Response(body.byteLength ? body : null, { status, statusText, headers });
+        }
+      } catch (error) {
+        if (attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  async #changedElsewhere(): Promise<void> {
+    if (!(await this.#storage.get())) this.#onSignedOut("elsewhere");
+  }
+}
+
+function withToken(request: Request, tokens: Tokens): Request {
+  request.headers.set("Authorization", `Bearer ${tokens.access_token}`);
+  return request;
+}
+
+/** The stable code of a problem, without consuming the response. */
+async function codeOf(response: Response): Promise<unknown> {
+  try {
+    return ((await response.clone().json()) as { code?: unknown }).code;
+  } catch {
+    return undefined;
+  }
+}

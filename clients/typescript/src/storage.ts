@@ -1,0 +1,69 @@
+/** The tokens of a session. Both are secrets. */
+export interface Tokens {
+  access_token: string;
+  refresh_token: string;
+}
+
+/** Where a client keeps its tokens. */
+export interface TokenStorage {
+  /** Identifies the stored tokens. Everything that shares them must use the same name, in which locks are held. */
+  readonly name: string;
+  get(): Tokens | null | Promise<Tokens | null>;
+  /** Replaces the tokens; `null` removes them. */
+  set(tokens: Tokens | null): void | Promise<void>;
+  /** Calls `changed` when another tab has changed the tokens. Returns a function that ends the subscription. */
+  subscribe?(changed: () => void): () => void;
+}
+
+/** Keeps the tokens in this page or process only: they are gone after a reload, and no other tab has them. */
+export function memoryStorage(): TokenStorage {
+  let kept: Tokens | null = null;
+  return {
+    // Unique among all tabs too, so that no other client waits for the lock.
+    name: `latchkey-memory-${Math.random()}`,
+    get: () => kept,
+    set: (tokens) => {
+      kept = tokens;
+    },
+  };
+}
+
+/**
+ * Keeps the tokens in `localStorage`, which all tabs of the origin share, or in `sessionStorage`, which belongs to one
+ * tab. Every script on the page can read them.
+ */
+export function webStorage(area: Storage, name = "latchkey"): TokenStorage {
+  return {
+    name,
+    get: () => parse(area.getItem(name)),
+    set: (tokens) => {
+      if (tokens) area.setItem(name, JSON.stringify(tokens));
+      else area.removeItem(name);
+    },
+    subscribe: (changed) => {
+      const listener = (event: StorageEvent) => {
+        // The key is null when everything has been removed.
+        if (event.storageArea === area && (event.key === name || event.key === null)) changed();
+      };
+      globalThis.addEventListener?.("storage", listener);
+      return () => globalThis.removeEventListener?.("storage", listener);
+    },
+  };
+}
+
+/** The stored tokens, or null if another version or another program has written something else. */
+function parse(text: string | null): Tokens | null {
+  try {
+    return tokensOf(JSON.parse(text ?? "null"));
+  } catch {
+    return null;
+  }
+}
+
+/** The tokens in a value of unknown shape, if it contains them. */
+export function tokensOf(value: unknown): Tokens | null {
+  const { access_token, refresh_token } = (value ?? {}) as Partial<Tokens>;
+  return typeof access_token === "string" && typeof refresh_token === "string"
+    ? { access_token, refresh_token }
+    : null;
+}

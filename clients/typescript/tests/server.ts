@@ -1,0 +1,111 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+/** A request that the server has received. */
+interface Received {
+  path: string;
+  authorization: string | undefined;
+  body: string;
+}
+
+const GRACE_SECONDS = 10;
+
+/** One session of a server that follows the refresh rules of Latchkey, with a clock that tests set. */
+export class FakeServer {
+  readonly received: Received[] = [];
+  /** The time in seconds. */
+  now = 1000;
+  /** What becomes of the responses to the next refreshes, which the server carries out nevertheless. */
+  readonly losses: ("reset" | "hang")[] = [];
+  /** The status and code of the responses to the next requests that are not refreshes. */
+  readonly answers: [number, string][] = [];
+  /** The status of the response to every refresh, which the server then does not carry out. */
+  refreshStatus: number | undefined;
+  url = "";
+  #alive = false;
+  #counter = 0;
+  #rotations: number[] = [];
+  #access = 0;
+  #valid = "";
+
+  readonly #server = createServer((request, response) => {
+    void this.#receive(request, response);
+  });
+
+  async start(): Promise<this> {
+    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
+    this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return this;
+  }
+
+  stop(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  /** Lets the access token expire. */
+  expire(): void {
+    this.#valid = "";
+  }
+
+  count(path: string): number {
+    return this.received.filter((request) => request.path === path).length;
+  }
+
+  async #receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    const path = request.url ?? "";
+    const { authorization } = request.headers;
+    this.received.push({ path, authorization, body });
+    const [status, answer] = this.#answer(path, authorization, body);
+    const loss = path === "/auth/refresh" ? this.losses.shift() : undefined;
+    if (loss === "reset") response.destroy();
+    if (loss) return;
+    response.writeHead(status, { "Content-Type": "application/json" });
+    response.end(status === 204 ? undefined : JSON.stringify(answer));
+  }
+
+  #answer(path: string, authorization: string | undefined, body: string): [number, unknown] {
+    if (path === "/auth/refresh") return this.#refresh(JSON.parse(body).refresh_token);
+    const answer = this.answers.shift();
+    if (answer) return [answer[0], { code: answer[1] }];
+    if (path === "/auth/login") {
+      this.#alive = true;
+      this.#counter = 0;
+      this.#rotations = [];
+      return [200, this.#tokens()];
+    }
+    if (!authorization) return [401, { code: "missing_token" }];
+    if (!this.#alive || authorization !== `Bearer ${this.#valid}`) return [401, { code: "invalid_token" }];
+    if (path === "/auth/step-up") return [200, this.#tokens()];
+    if (path === "/auth/logout") {
+      this.#alive = false;
+      return [204, null];
+    }
+    return [200, { message: `Hello, ${body || "testuser"}!` }];
+  }
+
+  #tokens() {
+    this.#access += 1;
+    this.#valid = `access-${this.#access}`;
+    return { access_token: this.#valid, token_type: "Bearer", refresh_token: `refresh-${this.#counter}` };
+  }
+
+  #refresh(token: string): [number, unknown] {
+    if (this.refreshStatus) return [this.refreshStatus, { code: "unavailable" }];
+    const behind = this.#counter - Number(token.replace("refresh-", ""));
+    const recent = (rotation: number | undefined) =>
+      rotation !== undefined && this.now - rotation <= GRACE_SECONDS;
+    const [last, before] = this.#rotations;
+    if (this.#alive && behind === 0 && !recent(last)) {
+      this.#counter += 1;
+      this.#rotations = [this.now, ...this.#rotations];
+      return [200, this.#tokens()];
+    }
+    const current = behind === 0 || (behind === 1 && recent(last)) || (behind === 2 && recent(before));
+    if (this.#alive && current) return [200, this.#tokens()];
+    this.#alive = false;
+    return [401, { code: "invalid_token" }];
+  }
+}

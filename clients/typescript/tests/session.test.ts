@@ -1,0 +1,293 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import {
+  createLatchkey,
+  type Latchkey,
+  type Locks,
+  memoryStorage,
+  type SessionOptions,
+  type SignedOut,
+  type Tokens,
+  type TokenStorage,
+  webStorage,
+} from "../src/index.js";
+import { FakeServer } from "./server.js";
+
+let server: FakeServer;
+let storage: TokenStorage;
+let ended: SignedOut[];
+
+beforeEach(async () => {
+  server = await new FakeServer().start();
+  storage = memoryStorage();
+  ended = [];
+});
+
+afterEach(() => server.stop());
+
+function client(options: Partial<SessionOptions> = {}): Latchkey {
+  const onSignedOut = (reason: SignedOut) => ended.push(reason);
+  return createLatchkey({ baseUrl: server.url, storage, onSignedOut, ...options });
+}
+
+async function signedIn(options: Partial<SessionOptions> = {}): Promise<Latchkey> {
+  const latchkey = client(options);
+  const { response } = await login(latchkey);
+  assert.equal(response.status, 200);
+  return latchkey;
+}
+
+function login({ api }: Latchkey) {
+  return api.POST("/auth/login", { body: { username: "testuser", password: "a long walk by the river" } });
+}
+
+async function status({ api }: Latchkey): Promise<number> {
+  const { response } = await api.GET("/auth/protected");
+  return response.status;
+}
+
+function twenty(...clients: Latchkey[]): Promise<number[]> {
+  return Promise.all(clients.flatMap((latchkey) => Array.from({ length: 20 }, () => status(latchkey))));
+}
+
+/** Web Locks of a browser with several tabs. */
+function sharedLocks(): Locks {
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    request(_name, callback) {
+      const held = last.then(callback);
+      last = held.catch(() => undefined);
+      return held;
+    },
+  };
+}
+
+/** The `localStorage` of a browser, without events. */
+function area(): Storage {
+  const items = new Map<string, string>();
+  return {
+    getItem: (key: string) => items.get(key) ?? null,
+    setItem: (key: string, value: string) => void items.set(key, value),
+    removeItem: (key: string) => void items.delete(key),
+  } as Storage;
+}
+
+test("twenty concurrent calls with an expired token cause one refresh", async () => {
+  const latchkey = await signedIn();
+  server.expire();
+  assert.deepEqual(await twenty(latchkey), Array(20).fill(200));
+  assert.equal(server.count("/auth/refresh"), 1);
+  assert.deepEqual(ended, []);
+});
+
+test("concurrent calls in two tabs cause one refresh", async () => {
+  const local = area();
+  const locks = sharedLocks();
+  const tab = () => client({ storage: webStorage(local), locks });
+  const tabs = [tab(), tab()] as const;
+  await login(tabs[0]);
+  server.expire();
+  assert.deepEqual(await twenty(...tabs), Array(40).fill(200));
+  assert.equal(server.count("/auth/refresh"), 1);
+});
+
+test("two clients of a process that share tokens refresh once without Web Locks", async () => {
+  const clients = [await signedIn(), client()] as const;
+  server.expire();
+  assert.deepEqual(await twenty(...clients), Array(40).fill(200));
+  assert.equal(server.count("/auth/refresh"), 1);
+});
+
+test("every refresh sends the latest refresh token", async () => {
+  const latchkey = await signedIn();
+  for (let round = 0; round < 3; round += 1) {
+    server.now += 60;
+    server.expire();
+    assert.equal(await status(latchkey), 200);
+  }
+  const sent = server.received.filter(({ path }) => path === "/auth/refresh").map(({ body }) => JSON.parse(body));
+  assert.deepEqual(sent, [0, 1, 2].map((counter) => ({ refresh_token: `refresh-${counter}` })));
+});
+
+for (const loss of ["reset", "hang"] as const) {
+  test(`a refresh whose response is lost is repeated: ${loss}`, async () => {
+    const latchkey = await signedIn({ refreshTimeout: loss === "hang" ? 50 : 4000 });
+    server.expire();
+    server.losses.push(loss);
+    assert.equal(await status(latchkey), 200);
+    assert.equal(server.count("/auth/refresh"), 2);
+    assert.equal((await storage.get())?.refresh_token, "refresh-1");
+    assert.deepEqual(ended, []);
+  });
+}
+
+test("the next tab repeats the refresh of a tab that was closed", async () => {
+  const local = area();
+  const open = client({ storage: webStorage(local) });
+  await login(open);
+  const kept = local.getItem("latchkey");
+  server.expire();
+  assert.equal(await status(open), 200);
+  // The closed tab did not store the response.
+  local.setItem("latchkey", kept ?? "");
+  server.expire();
+  assert.equal(await status(client({ storage: webStorage(local) })), 200);
+  assert.match(local.getItem("latchkey") ?? "", /refresh-1/);
+});
+
+test("the reuse of a refresh token signs the user out, and the app is told once", async () => {
+  const latchkey = await signedIn();
+  const stolen = (await storage.get())?.refresh_token;
+  server.expire();
+  assert.equal(await status(latchkey), 200);
+  server.now += 60;
+  const body = JSON.stringify({ refresh_token: stolen });
+  assert.equal((await fetch(`${server.url}/auth/refresh`, { method: "POST", body })).status, 401);
+  assert.deepEqual(await twenty(latchkey), Array(20).fill(401));
+  assert.deepEqual(ended, ["refused"]);
+  assert.equal(await latchkey.session.isSignedIn(), false);
+  const refreshes = server.count("/auth/refresh");
+  assert.equal(await status(latchkey), 401);
+  assert.equal(server.count("/auth/refresh"), refreshes);
+});
+
+for (const [code, answer] of [
+  ["insufficient_role", 403],
+  ["wrong_password", 403],
+  ["missing_token", 401],
+  ["invalid_credentials", 401],
+  ["insufficient_user_authentication", 401],
+] as const) {
+  test(`${answer} ${code} causes no refresh and no repetition`, async () => {
+    const latchkey = await signedIn();
+    server.answers.push([answer, code]);
+    const { error, response } = await latchkey.api.GET("/auth/protected");
+    assert.equal(response.status, answer);
+    assert.equal(error?.code, code);
+    assert.equal(server.count("/auth/refresh"), 0);
+    assert.equal(server.count("/auth/protected"), 1);
+  });
+}
+
+test("a request is repeated only once", async () => {
+  const latchkey = await signedIn();
+  server.answers.push([401, "invalid_token"], [401, "invalid_token"]);
+  assert.equal(await status(latchkey), 401);
+  assert.equal(server.count("/auth/protected"), 2);
+  assert.equal(server.count("/auth/refresh"), 1);
+  assert.deepEqual(ended, []);
+});
+
+test("a repeated request has its body", async () => {
+  const { session } = await signedIn();
+  server.expire();
+  const response = await session.fetch(`${server.url}/api/notes`, { method: "POST", body: "note" });
+  assert.deepEqual(await response.json(), { message: "Hello, note!" });
+});
+
+test("an outage during a refresh does not end the session", async () => {
+  const latchkey = await signedIn();
+  server.expire();
+  server.refreshStatus = 503;
+  assert.equal(await status(latchkey), 503);
+  assert.equal(server.count("/auth/refresh"), 2);
+  server.refreshStatus = undefined;
+  server.losses.push("reset", "reset");
+  await assert.rejects(status(latchkey), TypeError);
+  assert.equal(await status(latchkey), 200);
+  assert.deepEqual(ended, []);
+});
+
+test("no other server gets the token", async () => {
+  const { session } = await signedIn();
+  const other = await new FakeServer().start();
+  try {
+    assert.equal((await session.fetch(`${other.url}/auth/protected`)).status, 401);
+    assert.equal(other.received[0]?.authorization, undefined);
+  } finally {
+    other.stop();
+  }
+});
+
+test("an Authorization header of the caller stays as it is", async () => {
+  const { session } = await signedIn();
+  const headers = { Authorization: "Bearer other" };
+  assert.equal((await session.fetch(`${server.url}/auth/protected`, { headers })).status, 401);
+  assert.equal(server.received.at(-1)?.authorization, "Bearer other");
+  assert.equal(server.count("/auth/refresh"), 0);
+});
+
+test("a login sends no token, and a step-up replaces the token, after a refresh if necessary", async () => {
+  const latchkey = await signedIn();
+  const before = await storage.get();
+  server.expire();
+  const { response } = await latchkey.api.POST("/auth/step-up", { body: { password: "…" } });
+  assert.equal(response.status, 200);
+  assert.notEqual((await storage.get())?.access_token, before?.access_token);
+  const requests = server.received.length;
+  assert.equal(await status(latchkey), 200);
+  assert.equal(server.received.length, requests + 1);
+  await login(latchkey);
+  assert.equal(server.received.at(-1)?.authorization, undefined);
+});
+
+test("a login during a refresh keeps its tokens", async () => {
+  const latchkey = await signedIn();
+  server.expire();
+  server.losses.push("reset");
+  const [before] = await Promise.all([status(latchkey), login(latchkey)]);
+  assert.equal(before, 200);
+  assert.equal(await status(latchkey), 200);
+  assert.equal((await storage.get())?.refresh_token, "refresh-0");
+});
+
+test("a logout removes the tokens and tells the app, in other tabs too", async () => {
+  const window = new EventTarget();
+  const local = area();
+  Object.assign(globalThis, {
+    addEventListener: window.addEventListener.bind(window),
+    removeEventListener: window.removeEventListener.bind(window),
+  });
+  const told: SignedOut[] = [];
+  const other = client({ storage: webStorage(local), onSignedOut: (reason) => told.push(reason) });
+  const latchkey = await signedIn({ storage: webStorage(local) });
+  latchkey.session.close();
+  const { response } = await latchkey.api.POST("/auth/logout");
+  assert.equal(response.status, 204);
+  assert.equal(local.getItem("latchkey"), null);
+  assert.deepEqual(ended, ["logout"]);
+  window.dispatchEvent(Object.assign(new Event("storage"), { storageArea: local, key: "latchkey" }));
+  assert.equal(await other.session.isSignedIn(), false);
+  assert.deepEqual(told, ["elsewhere"]);
+});
+
+test("a refresh during a logout in a tab without Web Locks does not bring the tokens back", async () => {
+  let tokens: Tokens | null = null;
+  const shared = (name: string): TokenStorage => ({
+    name,
+    get: () => tokens,
+    set: (changed) => {
+      tokens = changed;
+    },
+  });
+  // Different names: neither tab waits for the lock of the other.
+  const latchkey = await signedIn({
+    storage: shared("first"),
+    fetch: async (request) => {
+      const response = await fetch(request);
+      if (request.url.endsWith("/auth/refresh")) await client({ storage: shared("second") }).session.forget();
+      return response;
+    },
+  });
+  server.expire();
+  assert.equal(await status(latchkey), 401);
+  assert.equal(tokens, null);
+});
+
+test("stored text that contains no tokens is no session", async () => {
+  const local = area();
+  for (const text of ["", "{", "null", '{"access_token":1}']) {
+    local.setItem("latchkey", text);
+    assert.equal(await client({ storage: webStorage(local) }).session.isSignedIn(), false);
+  }
+});
