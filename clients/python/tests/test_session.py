@@ -203,16 +203,14 @@ class SessionTest(unittest.TestCase):
         self.assertNotIn(tokens.refresh_token, repr(tokens))
         self.assertNotIn(tokens.access_token, repr(tokens))
 
-    def test_the_paths_that_issue_tokens_are_those_of_the_api(self):
+    def test_the_paths_that_issue_or_remove_tokens_are_those_of_the_api(self):
         """The generated function of such a path returns `Tokens` for 200."""
         folder = Path(find_spec("latchkey_client.generated").origin).parent / "api"
-        functions = [path.read_text() for path in folder.rglob("*.py")]
-        issuing = {
-            text.split('"url": "')[1].split('"')[0]
-            for text in functions
-            if "response_200 = Tokens.from_dict" in text
-        }
+        texts = [path.read_text() for path in folder.rglob("*.py")]
+        functions = {text.split('"url": "')[1].split('"')[0]: text for text in texts if '"url": "' in text}
+        issuing = {path for path, text in functions.items() if "response_200 = Tokens.from_dict" in text}
         self.assertEqual(issuing, session._ISSUES)
+        self.assertLessEqual(session._ENDS, functions.keys())
 
 
 if __name__ == "__main__":

@@ -652,6 +652,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/reset-password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The page that sets a new password
+         * @description The link in the email leads here, unless `MailLinkBase` names other pages. The page takes `token` from its URL and posts it to `/auth/password/reset` when the user presses the button. The request itself changes nothing.
+         */
+        get: operations["reset-password-page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/verify-email": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The page that confirms an address
+         * @description As for `/reset-password`, with `/auth/email/verify`.
+         */
+        get: operations["verify-email-page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/confirm-email": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The page that confirms a new address
+         * @description As for `/verify-email`, if the account already has another address.
+         */
+        get: operations["confirm-email-page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/.well-known/jwks.json": {
         parameters: {
             query?: never;
@@ -725,15 +785,11 @@ export interface components {
          */
         Registration: {
             username: components["schemas"]["Username"];
-            /**
-             * Format: password
-             * @description Any Unicode text of at least 8 characters (more by configuration) and at most 1,024 bytes in UTF-8. It is normalized to NFC and otherwise used unchanged. It is refused if it is among the most common passwords, equals the username or the email address, or is on a configured list of breached passwords.
-             */
-            password: string;
+            password: components["schemas"]["NewPassword"];
             /** @description Null means no address. */
             email?: components["schemas"]["Email"] | null;
-            /** @description Required if registration is by invitation only. */
-            invite_code?: string;
+            /** @description Required if registration is by invitation only, and ignored otherwise. */
+            invite_code?: string | null;
         };
         /**
          * @example {
@@ -756,18 +812,22 @@ export interface components {
             user: components["schemas"]["User"];
         };
         /**
-         * @description Either the username or the email address, and the password.
+         * @description Either the username or the email address, and the password. The other name is absent or null.
          * @example {
          *       "username": "testuser",
          *       "password": "a long walk by the river"
          *     }
          */
         Credentials: {
-            username?: string;
-            email?: string;
-            /** Format: password */
-            password: string;
-        } & (unknown | unknown);
+            /** @description A username of at most 80 characters, or an email address of at most 254 octets. */
+            username: string;
+            email?: null;
+            password: components["schemas"]["Password"];
+        } | {
+            username?: null;
+            email: string;
+            password: components["schemas"]["Password"];
+        };
         /**
          * @description RFC 6749, section 5.1.
          * @example {
@@ -790,63 +850,114 @@ export interface components {
             /** @description Seconds until the session ends if it is not refreshed. */
             refresh_expires_in: number;
         };
+        /**
+         * @example {
+         *       "refresh_token": "v1.1.AaIUhPr4d-iVNXcS8yKf1Q.b1nK0m0dRx6kq8mY0m3v9g.AAAAAAAAAAA.bWFj"
+         *     }
+         */
         Refresh: {
             refresh_token: string;
         };
+        /**
+         * @example {
+         *       "password": "a long walk by the river"
+         *     }
+         */
         StepUp: {
-            /** Format: password */
-            password: string;
+            password: components["schemas"]["Password"];
         };
+        /**
+         * @example {
+         *       "current_password": "a long walk by the river",
+         *       "new_password": "a longer walk along the coast"
+         *     }
+         */
         PasswordChange: {
-            /** Format: password */
-            current_password: string;
-            /**
-             * Format: password
-             * @description The same rules apply as at registration.
-             */
-            new_password: string;
+            current_password: components["schemas"]["Password"];
+            new_password: components["schemas"]["NewPassword"];
         };
+        /**
+         * @example {
+         *       "email": "testuser@example.com"
+         *     }
+         */
         PasswordForgot: {
-            email: string;
+            email: components["schemas"]["Email"];
         };
-        /** @description The token of the link, or the digits with the address that they were sent to. */
-        ResetCode: {
-            token: string;
+        /**
+         * @description The token of the link, or the digits with the address that they were sent to. The members of the other form are absent or null.
+         * @example {
+         *       "email": "testuser@example.com",
+         *       "code": "1234 5678",
+         *       "new_password": "a longer walk along the coast"
+         *     }
+         */
+        PasswordReset: {
+            token: components["schemas"]["LinkToken"];
+            email?: null;
+            code?: null;
+            new_password: components["schemas"]["NewPassword"];
         } | {
-            email: string;
-            code: string;
+            token?: null;
+            email: components["schemas"]["Email"];
+            code: components["schemas"]["Digits"];
+            new_password: components["schemas"]["NewPassword"];
         };
-        PasswordReset: components["schemas"]["ResetCode"] & {
-            /**
-             * Format: password
-             * @description The same rules apply as at registration.
-             */
-            new_password: string;
-        };
+        /**
+         * @example {
+         *       "token": "1.AZzjbyUwfSGcT1sOim89Fw.b1nK0m0dRx6kq8mY0m3v9g"
+         *     }
+         */
         EmailVerify: {
-            token: string;
+            token: components["schemas"]["LinkToken"];
         };
+        /**
+         * @example {
+         *       "code": "1234 5678"
+         *     }
+         */
         EmailVerifyCode: {
-            /**
-             * @description Eight digits. White space and hyphens are dropped, and full-width digits are accepted. If the result is not eight digits, the response is 400 `invalid_input`, and no try is used up.
-             * @example 1234 5678
-             */
-            code: string;
+            code: components["schemas"]["Digits"];
         };
+        /** @description The token of an emailed link. Any other value also gets 400 `invalid_code`. */
+        LinkToken: string;
+        /**
+         * @description Eight digits. White space and hyphens are dropped, and full-width digits are accepted. If the result is not eight digits, the response is 400 `invalid_input`, and no try is used up.
+         * @example 1234 5678
+         */
+        Digits: string;
+        /**
+         * Format: password
+         * @description A password, at most 1,024 bytes in UTF-8.
+         */
+        Password: string;
+        /**
+         * Format: password
+         * @description Any Unicode text of at least 8 characters (more by configuration) and at most 1,024 bytes in UTF-8. It is normalized to NFC and otherwise used unchanged. It is refused if it is among the most common passwords, equals the username or the email address, or is on a configured list of breached passwords.
+         */
+        NewPassword: string;
+        /**
+         * @example {
+         *       "password": "a long walk by the river",
+         *       "new_email": "testuser@example.org"
+         *     }
+         */
         EmailChange: {
-            /** Format: password */
-            password: string;
-            /** Format: email */
-            new_email: string;
+            password: components["schemas"]["Password"];
+            new_email: components["schemas"]["Email"];
         };
         Invite: {
             invite_code: string;
             /** Format: date-time */
             expires_at: string;
         };
+        /**
+         * @example {
+         *       "password": "a long walk by the river"
+         *     }
+         */
         Deletion: {
-            /** Format: password */
-            password: string;
+            password: components["schemas"]["Password"];
         };
         Receipt: {
             /**
@@ -892,9 +1003,9 @@ export interface components {
              * @description Present only if events before this time are missing.
              */
             events_omitted_before?: string;
-            /** @description Empty */
+            /** @description Empty, because there are no second factors yet. */
             factors: unknown[];
-            /** @description Empty */
+            /** @description Empty, because there are no API keys yet. */
             api_keys: unknown[];
         };
         Sessions: {
@@ -941,6 +1052,8 @@ export interface components {
             network?: string;
             /** @description The `User-Agent` of the request. The client chooses it, so escape it where you display it. */
             user_agent?: string;
+        } & {
+            [key: string]: unknown;
         };
         /**
          * @description RFC 8414, section 2, and the member of OpenID Connect Discovery from which libraries take the algorithms.
@@ -995,7 +1108,9 @@ export interface components {
         /** @description An account as administrators see it. */
         UserDetails: components["schemas"]["User"] & {
             /** @description Facts about the account, which its tokens contain; at most 1,024 bytes as JSON. */
-            attributes: Record<string, never>;
+            attributes: {
+                [key: string]: unknown;
+            };
             /** @description The kinds of enrolled second factors. */
             factors: string[];
             /**
@@ -1004,31 +1119,55 @@ export interface components {
              */
             last_login_at: string | null;
         };
-        /** @description Members that are absent stay unchanged. */
+        /**
+         * @description Members that are absent stay unchanged.
+         * @example {
+         *       "disabled": true,
+         *       "attributes": {
+         *         "tenant": "acme"
+         *       }
+         *     }
+         */
         UserChange: {
             disabled?: boolean;
             email?: components["schemas"]["Email"] | null;
             email_verified?: boolean;
             /** @description At most 1,024 bytes as JSON, nested at most 16 levels deep. */
-            attributes?: Record<string, never>;
+            attributes?: {
+                [key: string]: unknown;
+            };
         };
+        /**
+         * @example {
+         *       "roles": [
+         *         "user",
+         *         "admin"
+         *       ]
+         *     }
+         */
         RolesChange: {
-            roles: components["schemas"]["Roles"];
+            /** @description The order is irrelevant, and so are repetitions. */
+            roles: components["schemas"]["Role"][];
         };
         UserPage: {
             users: components["schemas"]["UserDetails"][];
             /** @description The cursor of the next page. Null on the last page. */
             next_cursor: string | null;
         };
-        /** @description UsernameCaseMapped (RFC 8265), without `@` and without control, invisible or direction-changing characters. */
+        /**
+         * Format: username
+         * @description UsernameCaseMapped (RFC 8265), without `@` and without control, invisible or direction-changing characters.
+         */
         Username: string;
         /**
-         * Format: email
+         * Format: idn-email
          * @description An addr-spec of at most 254 octets. The local part may be in any script (RFC 6531); the domain is an IDNA2008 name.
          */
         Email: string;
+        /** @enum {string} */
+        Role: "user" | "admin" | "super_admin";
         /** @description A set; no role implies another. */
-        Roles: ("user" | "admin" | "super_admin")[];
+        Roles: components["schemas"]["Role"][];
         Message: {
             message: string;
         };
@@ -1087,8 +1226,14 @@ export interface components {
             max_age?: number;
         };
         FieldError: {
+            /** @description The name of the member, parameter or header. */
             field: string;
-            code: string;
+            /**
+             * @description A stable code for programs.
+             * @enum {string}
+             */
+            code: "breached_password" | "invalid_characters" | "invalid_cursor" | "invalid_format" | "invalid_object" | "matches_email" | "matches_username" | "missing" | "no_address" | "out_of_range" | "reserved" | "too_common" | "too_deep" | "too_long" | "too_short" | "wrong_type";
+            /** @description An explanation for people. */
             detail: string;
         };
     };
@@ -1103,6 +1248,21 @@ export interface components {
             };
             content: {
                 "application/json": components["schemas"]["UserDetails"];
+            };
+        };
+        /** @description A page that needs nothing from other sites. */
+        Page: {
+            headers: {
+                "X-Request-Id": components["headers"]["RequestId"];
+                "Cache-Control": components["headers"]["NoStore"];
+                /** @description Lets the page run its own script, use its own style and call this API, and nothing else. */
+                "Content-Security-Policy"?: string;
+                "Referrer-Policy"?: "no-referrer";
+                "X-Frame-Options"?: "DENY";
+                [name: string]: unknown;
+            };
+            content: {
+                "text/html": string;
             };
         };
         /** @description The body is not JSON or has the wrong shape (`invalid_request`), or a field breaks a rule (`invalid_input`). */
@@ -1494,8 +1654,13 @@ export interface components {
         IfMatch: string;
         /** @description The maximum number of entries on the page. */
         Limit: number;
-        /** @description The `next_cursor` of the previous page. */
+        /** @description The `next_cursor` of the previous page. Any other value gets 400 `invalid_input`. */
         Cursor: string;
+        /**
+         * @description The languages of the user. If none of them is available, the page is in English.
+         * @example de-AT, de;q=0.9, en;q=0.5
+         */
+        AcceptLanguage: string;
     };
     requestBodies: never;
     headers: {
@@ -1775,7 +1940,7 @@ export interface operations {
             query?: {
                 /** @description The maximum number of entries on the page. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `next_cursor` of the previous page. */
+                /** @description The `next_cursor` of the previous page. Any other value gets 400 `invalid_input`. */
                 cursor?: components["parameters"]["Cursor"];
             };
             header?: never;
@@ -2279,10 +2444,10 @@ export interface operations {
             query?: {
                 /** @description The maximum number of entries on the page. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `next_cursor` of the previous page. */
+                /** @description The `next_cursor` of the previous page. Any other value gets 400 `invalid_input`. */
                 cursor?: components["parameters"]["Cursor"];
                 /** @description Only accounts that have this role. */
-                role?: string;
+                role?: components["schemas"]["Role"];
                 /** @description Only disabled accounts, or only active ones. */
                 disabled?: boolean;
                 /** @description Only the account with this email address. */
@@ -2404,7 +2569,7 @@ export interface operations {
             query?: {
                 /** @description The maximum number of entries on the page. */
                 limit?: components["parameters"]["Limit"];
-                /** @description The `next_cursor` of the previous page. */
+                /** @description The `next_cursor` of the previous page. Any other value gets 400 `invalid_input`. */
                 cursor?: components["parameters"]["Cursor"];
             };
             header?: never;
@@ -2549,6 +2714,66 @@ export interface operations {
             };
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["InsufficientRole"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    "reset-password-page": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The languages of the user. If none of them is available, the page is in English.
+                 * @example de-AT, de;q=0.9, en;q=0.5
+                 */
+                "Accept-Language"?: components["parameters"]["AcceptLanguage"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: components["responses"]["Page"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    "verify-email-page": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The languages of the user. If none of them is available, the page is in English.
+                 * @example de-AT, de;q=0.9, en;q=0.5
+                 */
+                "Accept-Language"?: components["parameters"]["AcceptLanguage"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: components["responses"]["Page"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    "confirm-email-page": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The languages of the user. If none of them is available, the page is in English.
+                 * @example de-AT, de;q=0.9, en;q=0.5
+                 */
+                "Accept-Language"?: components["parameters"]["AcceptLanguage"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: components["responses"]["Page"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };

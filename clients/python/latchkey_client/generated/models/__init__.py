@@ -8,6 +8,8 @@ from .email_verify import EmailVerify
 from .email_verify_code import EmailVerifyCode
 from .event import Event
 from .events import Events
+from .export import Export
+from .export_sessions_item import ExportSessionsItem
 from .field_error import FieldError
 from .field_error_code import FieldErrorCode
 from .invite import Invite
@@ -54,6 +56,8 @@ __all__ = (
     "EmailVerifyCode",
     "Event",
     "Events",
+    "Export",
+    "ExportSessionsItem",
     "FieldError",
     "FieldErrorCode",
     "Invite",

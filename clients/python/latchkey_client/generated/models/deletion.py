@@ -12,6 +12,9 @@ T = TypeVar("T", bound="Deletion")
 @_attrs_define
 class Deletion:
     """
+    Example:
+        {'password': 'a long walk by the river'}
+
     Attributes:
         password (str): A password, at most 1,024 bytes in UTF-8.
     """

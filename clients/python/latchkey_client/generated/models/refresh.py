@@ -12,6 +12,9 @@ T = TypeVar("T", bound="Refresh")
 @_attrs_define
 class Refresh:
     """
+    Example:
+        {'refresh_token': 'v1.1.AaIUhPr4d-iVNXcS8yKf1Q.b1nK0m0dRx6kq8mY0m3v9g.AAAAAAAAAAA.bWFj'}
+
     Attributes:
         refresh_token (str):
     """

@@ -19,6 +19,9 @@ T = TypeVar("T", bound="UserChange")
 class UserChange:
     """Members that are absent stay unchanged.
 
+    Example:
+        {'disabled': True, 'attributes': {'tenant': 'acme'}}
+
     Attributes:
         disabled (bool | Unset):
         email (None | str | Unset):

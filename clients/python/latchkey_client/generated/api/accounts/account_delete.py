@@ -112,7 +112,7 @@ def sync_detailed(
     cannot be deleted.
 
     Args:
-        body (Deletion):
+        body (Deletion):  Example: {'password': 'a long walk by the river'}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -145,7 +145,7 @@ def sync(
     cannot be deleted.
 
     Args:
-        body (Deletion):
+        body (Deletion):  Example: {'password': 'a long walk by the river'}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -173,7 +173,7 @@ async def asyncio_detailed(
     cannot be deleted.
 
     Args:
-        body (Deletion):
+        body (Deletion):  Example: {'password': 'a long walk by the river'}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -204,7 +204,7 @@ async def asyncio(
     cannot be deleted.
 
     Args:
-        body (Deletion):
+        body (Deletion):  Example: {'password': 'a long walk by the river'}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -5,6 +5,7 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient, Client
+from ...models.export import Export
 from ...models.problem import Problem
 from ...types import Response
 
@@ -21,7 +22,12 @@ def _get_kwargs() -> dict[str, Any]:
 
 def _parse_response(
     *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Problem | None:
+) -> Export | Problem | None:
+    if response.status_code == 200:
+        response_200 = Export.from_dict(response.json())
+
+        return response_200
+
     if response.status_code == 401:
         response_401 = Problem.from_dict(response.json())
 
@@ -45,7 +51,7 @@ def _parse_response(
 
 def _build_response(
     *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Problem]:
+) -> Response[Export | Problem]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -57,7 +63,7 @@ def _build_response(
 def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
-) -> Response[Problem]:
+) -> Response[Export | Problem]:
     """Exports the caller's data
 
      Fresh. Returns the account, its sessions and its security events, latest first. The export itself is
@@ -69,7 +75,7 @@ def sync_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Problem]
+        Response[Export | Problem]
     """
 
     kwargs = _get_kwargs()
@@ -84,7 +90,7 @@ def sync_detailed(
 def sync(
     *,
     client: AuthenticatedClient | Client,
-) -> Problem | None:
+) -> Export | Problem | None:
     """Exports the caller's data
 
      Fresh. Returns the account, its sessions and its security events, latest first. The export itself is
@@ -96,7 +102,7 @@ def sync(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Problem
+        Export | Problem
     """
 
     return sync_detailed(
@@ -107,7 +113,7 @@ def sync(
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
-) -> Response[Problem]:
+) -> Response[Export | Problem]:
     """Exports the caller's data
 
      Fresh. Returns the account, its sessions and its security events, latest first. The export itself is
@@ -119,7 +125,7 @@ async def asyncio_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Problem]
+        Response[Export | Problem]
     """
 
     kwargs = _get_kwargs()
@@ -132,7 +138,7 @@ async def asyncio_detailed(
 async def asyncio(
     *,
     client: AuthenticatedClient | Client,
-) -> Problem | None:
+) -> Export | Problem | None:
     """Exports the caller's data
 
      Fresh. Returns the account, its sessions and its security events, latest first. The export itself is
@@ -144,7 +150,7 @@ async def asyncio(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Problem
+        Export | Problem
     """
 
     return (

@@ -136,7 +136,8 @@ def sync_detailed(
     Args:
         id (UUID):
         if_match (str):
-        body (UserChange): Members that are absent stay unchanged.
+        body (UserChange): Members that are absent stay unchanged. Example: {'disabled': True,
+            'attributes': {'tenant': 'acme'}}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -178,7 +179,8 @@ def sync(
     Args:
         id (UUID):
         if_match (str):
-        body (UserChange): Members that are absent stay unchanged.
+        body (UserChange): Members that are absent stay unchanged. Example: {'disabled': True,
+            'attributes': {'tenant': 'acme'}}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -215,7 +217,8 @@ async def asyncio_detailed(
     Args:
         id (UUID):
         if_match (str):
-        body (UserChange): Members that are absent stay unchanged.
+        body (UserChange): Members that are absent stay unchanged. Example: {'disabled': True,
+            'attributes': {'tenant': 'acme'}}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -255,7 +258,8 @@ async def asyncio(
     Args:
         id (UUID):
         if_match (str):
-        body (UserChange): Members that are absent stay unchanged.
+        body (UserChange): Members that are absent stay unchanged. Example: {'disabled': True,
+            'attributes': {'tenant': 'acme'}}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

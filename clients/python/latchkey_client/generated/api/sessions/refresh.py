@@ -98,7 +98,8 @@ def sync_detailed(
     session. The new access token has the account's current roles.
 
     Args:
-        body (Refresh):
+        body (Refresh):  Example: {'refresh_token':
+            'v1.1.AaIUhPr4d-iVNXcS8yKf1Q.b1nK0m0dRx6kq8mY0m3v9g.AAAAAAAAAAA.bWFj'}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -132,7 +133,8 @@ def sync(
     session. The new access token has the account's current roles.
 
     Args:
-        body (Refresh):
+        body (Refresh):  Example: {'refresh_token':
+            'v1.1.AaIUhPr4d-iVNXcS8yKf1Q.b1nK0m0dRx6kq8mY0m3v9g.AAAAAAAAAAA.bWFj'}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -161,7 +163,8 @@ async def asyncio_detailed(
     session. The new access token has the account's current roles.
 
     Args:
-        body (Refresh):
+        body (Refresh):  Example: {'refresh_token':
+            'v1.1.AaIUhPr4d-iVNXcS8yKf1Q.b1nK0m0dRx6kq8mY0m3v9g.AAAAAAAAAAA.bWFj'}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -193,7 +196,8 @@ async def asyncio(
     session. The new access token has the account's current roles.
 
     Args:
-        body (Refresh):
+        body (Refresh):  Example: {'refresh_token':
+            'v1.1.AaIUhPr4d-iVNXcS8yKf1Q.b1nK0m0dRx6kq8mY0m3v9g.AAAAAAAAAAA.bWFj'}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
