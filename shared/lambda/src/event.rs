@@ -58,8 +58,11 @@ pub async fn open_handler<H: EventHandler>(env: &Env, world: &World) -> Result<H
 /// Runs `H` as a Lambda function. With `--describe` it prints a [`Description`] instead.
 #[must_use]
 pub fn serve<H: EventHandler>() -> ExitCode {
-    let access = format!("invoked by {}", H::INVOKED_BY);
-    run(&Description::<()> { name: H::NAME, endpoints: &[], access }, |env, world| {
+    let describe = || {
+        let access = format!("invoked by {}", H::INVOKED_BY);
+        Description::<()> { name: H::NAME, endpoints: Vec::new(), access }
+    };
+    run(describe, |env, world| {
         async { Ok(Box::new(Handler(open_handler::<H>(env, world).await?)) as Box<_>) }.boxed()
     })
 }

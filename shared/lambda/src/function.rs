@@ -33,27 +33,28 @@ pub type Open<E, A> =
 
 /// The description that a function's binary prints when started with `--describe`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Description<E: 'static> {
+pub struct Description<E> {
     /// The name that the function shares with its folder, its package and its event file.
     pub name: &'static str,
     /// The endpoints. A function that serves no HTTP has none.
-    pub endpoints: &'static [E],
+    pub endpoints: Vec<E>,
     /// Who may call the function, in words.
     pub access: String,
 }
 
-/// Runs the function that `open` opens. With `--describe`, prints `description` instead.
+/// Runs the function that `open` opens. With `--describe`, prints the description instead.
 ///
 /// The runtime has one thread: a Lambda instance handles one request at a time, and a multi-threaded runtime would
 /// cost several times as much processor time.
 #[must_use]
-pub fn run<E, A>(description: &Description<impl Serialize>, open: Open<E, A>) -> ExitCode
+pub fn run<E, A, D>(describe: fn() -> Description<D>, open: Open<E, A>) -> ExitCode
 where
+    D: Serialize,
     E: DeserializeOwned + Send + 'static,
     A: Serialize + Send + 'static,
 {
     if std::env::args().skip(1).any(|argument| argument == "--describe") {
-        let line = serde_json::to_string(description).expect("a description is JSON");
+        let line = serde_json::to_string(&describe()).expect("a description is JSON");
         return match writeln!(io::stdout(), "{line}") {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,

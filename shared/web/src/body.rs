@@ -8,7 +8,6 @@ use serde_json::error::Category;
 use crate::json::Strict;
 use crate::media_type::is_json_in_utf8;
 use crate::request::Request;
-use crate::shape::bind;
 use crate::{Input, Part, Problem};
 
 /// The maximum length of a request body, in bytes.
@@ -35,7 +34,8 @@ impl<T: DeserializeOwned + Send> Input for Body<T> {
             return Err(Problem::invalid_request("The body must be a JSON object."));
         };
         let members = object.into_iter().collect();
-        bind(members).map(Self).map_err(|errors| Problem::wrong_shape(Part::Body, errors))
+        let bound = request.bind(Part::Body, members);
+        bound.map(Self).map_err(|errors| Problem::wrong_shape(Part::Body, errors))
     }
 }
 

@@ -7,7 +7,6 @@ use serde::de::DeserializeOwned;
 
 use crate::body::MAX_BODY_BYTES;
 use crate::request::{Client, Request};
-use crate::shape::bind;
 use crate::text::Texts;
 use crate::{EDGE_SECRET_HEADER, Part, Problem};
 
@@ -44,7 +43,8 @@ impl<T: DeserializeOwned + Send> Input for Query<T> {
         for (name, value) in form_urlencoded::parse(request.raw_query().as_bytes()) {
             values.entry(name.into_owned()).or_default().push(value.into_owned());
         }
-        bind(values).map(Self).map_err(|errors| Problem::wrong_shape(Part::Query, errors))
+        let bound = request.bind(Part::Query, values);
+        bound.map(Self).map_err(|errors| Problem::wrong_shape(Part::Query, errors))
     }
 }
 
@@ -61,7 +61,7 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
             .iter()
             .map(|(name, value)| (name.clone(), Texts::from(value.as_str())))
             .collect();
-        bind(values).map(Self).map_err(|_| Problem::not_found())
+        request.bind(Part::Path, values).map(Self).map_err(|_| Problem::not_found())
     }
 }
 
@@ -89,7 +89,8 @@ impl<T: DeserializeOwned + Send> Input for Headers<T> {
                 values.push(value.to_owned());
             }
         }
-        bind(values).map(Self).map_err(|errors| Problem::wrong_shape(Part::Headers, errors))
+        let bound = request.bind(Part::Headers, values);
+        bound.map(Self).map_err(|errors| Problem::wrong_shape(Part::Headers, errors))
     }
 }
 

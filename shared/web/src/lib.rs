@@ -161,15 +161,14 @@ pub use lambda_http::aws_lambda_events::apigw::{
     ApiGatewayV2CustomAuthorizerV2Request as AuthorizerRequest, ApiGatewayV2httpRequest as Event,
     ApiGatewayV2httpResponse as EventResponse,
 };
-pub(crate) use problem::Part;
-pub use problem::{FieldError, Problem};
+pub use problem::{FieldError, Part, Problem};
 pub use process::{BootError, World};
-pub use request::{Client, Request};
+pub use request::{Client, Inputs, Request};
 pub use response::{
     Accepted, AnyOrigin, Content, Created, Either, Json, Message, NoContent, Output,
     Public as PublicDocument, Redirect,
 };
 pub use revision::{IfMatch, Tagged};
-pub use route::{Endpoint, Route, describe};
+pub use route::{DescribedEndpoint, Endpoint, Route, describe};
 pub use serve::{Service, answer, serve};
 pub use user::{UserBody, UserDetails};

@@ -113,10 +113,16 @@ impl From<FieldError> for ErrorEntry {
 }
 
 /// A part of a request that consists of named values.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Part {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The members of a JSON body.
     Body,
+    /// The parameters of the query string.
     Query,
+    /// The parameters of the path.
+    Path,
+    /// The headers.
     Headers,
 }
 
@@ -126,6 +132,7 @@ impl Part {
         match self {
             Self::Body => ("The body", "A member of the body", "member"),
             Self::Query => ("The query string", "A parameter of the query string", "parameter"),
+            Self::Path => ("The path", "A parameter of the path", "parameter"),
             Self::Headers => ("The request", "A header", "header"),
         }
     }

@@ -1,17 +1,20 @@
 //! Requests, read from the gateway's events.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderValue, IF_MATCH, USER_AGENT};
 use http::{HeaderMap, Method};
 use identity::{Network, is_hidden};
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 
-use crate::{Edge, Endpoint, Event, Problem};
+use crate::shape::{Bindable, MemberError, MemberErrors, bind, bind_with_placeholders, names};
+use crate::{Edge, Endpoint, Event, Input, Part, Problem};
 
 /// The maximum length of a recorded user agent, in characters. Longer user agents are truncated.
 const MAX_USER_AGENT_CHARS: usize = 256;
@@ -21,7 +24,12 @@ pub struct Request {
     event: Event,
     endpoints: &'static [Endpoint],
     network: Option<Network>,
+    /// The names of the inputs that have been read. Present only in a request that [`Request::inputs`] makes.
+    noted: Option<Mutex<Inputs>>,
 }
+
+/// The names of the values that a route reads from each part of a request, and whether the value is required.
+pub type Inputs = BTreeMap<Part, BTreeMap<String, bool>>;
 
 /// Shows only the request's id, because the headers and the body may contain secrets.
 impl fmt::Debug for Request {
@@ -42,7 +50,55 @@ impl Request {
             Ok(network) => (network, Ok(())),
             Err(problem) => (None, Err(problem)),
         };
-        (Self { event, endpoints, network }, arrival)
+        (Self { event, endpoints, network, noted: None }, arrival)
+    }
+
+    /// The names of the values that `I` reads from a request to `endpoint`: members of the body, parameters and headers.
+    ///
+    /// `I` reads a request that is empty, except for placeholders. The types to which `I` binds the parts of the request
+    /// declare the names.
+    pub(crate) fn inputs<I: Input>(endpoint: &Endpoint, endpoints: &'static [Endpoint]) -> Inputs {
+        let mut event = Event::default();
+        event.route_key = Some(format!("{} {}", endpoint.method, endpoint.path));
+        event.request_context.http.method =
+            endpoint.method.parse().expect("an endpoint's method is a method");
+        let parameters = endpoint.path.split('/').filter_map(parameter);
+        event.path_parameters =
+            parameters.map(|name| (name.to_owned(), PLACEHOLDER.to_owned())).collect();
+        event.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        event.headers.insert(IF_MATCH, HeaderValue::from_static("*"));
+        event.body = Some("{}".to_owned());
+        let noted = Mutex::new(Inputs::new());
+        let request = Self { event, endpoints, network: None, noted: Some(noted) };
+        // Only the names matter, not the values.
+        drop(I::read(&request));
+        let noted = request.noted.unwrap_or_default();
+        noted.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Binds a part of the request to `T`.
+    pub(crate) fn bind<T: DeserializeOwned, V: Bindable>(
+        &self,
+        part: Part,
+        values: BTreeMap<String, V>,
+    ) -> Result<T, MemberErrors> {
+        if self.noted.is_none() {
+            return bind(values);
+        }
+        let (bound, errors) = bind_with_placeholders(values);
+        for name in names::<T>() {
+            let is_missing = errors.get(*name) == Some(&MemberError::Missing);
+            self.note(part, name, is_missing || part == Part::Path);
+        }
+        bound.ok_or(errors)
+    }
+
+    /// In a request that [`Request::inputs`] makes, notes that the route reads this value.
+    pub(crate) fn note(&self, part: Part, name: &str, required: bool) {
+        if let Some(noted) = &self.noted {
+            let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+            noted.entry(part).or_default().insert(name.to_owned(), required);
+        }
     }
 
     /// The HTTP method. A route with several endpoints distinguishes them by the method, because `cargo lambda watch`
@@ -119,6 +175,14 @@ impl Request {
     }
 }
 
+/// The value of every path parameter in the request that [`Request::inputs`] makes. Path parameters are usually ids.
+const PLACEHOLDER: &str = "00000000-0000-7000-8000-000000000000";
+
+/// The name of the parameter for which this segment of a pattern stands.
+fn parameter(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
 /// The parameters in `path`, still encoded, if it matches `pattern`, in which `{name}` stands for any segment.
 fn parameters<'a>(pattern: &'static str, path: &'a str) -> Option<Vec<(&'static str, &'a str)>> {
     let (pattern, path) = (pattern.split('/'), path.split('/'));
@@ -127,7 +191,7 @@ fn parameters<'a>(pattern: &'static str, path: &'a str) -> Option<Vec<(&'static 
     }
     let mut parameters = Vec::new();
     for (expected, segment) in pattern.zip(path) {
-        match expected.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+        match parameter(expected) {
             Some(name) => parameters.push((name, segment)),
             None if expected == segment => {}
             None => return None,

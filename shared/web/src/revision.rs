@@ -5,7 +5,7 @@ use http::header::{ETAG, HeaderValue, IF_MATCH};
 use identity::Revision;
 
 use crate::response::Response;
-use crate::{Input, Output, Problem, Request};
+use crate::{Input, Output, Part, Problem, Request};
 
 /// The answer `O` with the entity tag of an account's revision.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,7 @@ enum Expected {
 
 impl Input for IfMatch {
     fn read(request: &Request) -> Result<Self, Problem> {
+        request.note(Part::Headers, IF_MATCH.as_str(), false);
         let lines = request.headers().get_all(IF_MATCH).iter();
         let lines: Vec<_> = lines.map(|line| line.to_str().unwrap_or_default()).collect();
         Ok(Self(match lines.as_slice() {

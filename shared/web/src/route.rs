@@ -6,7 +6,7 @@ use lambda::Description;
 use process::{BootError, Settings, World};
 use serde::Serialize;
 
-use crate::{Access, Input, Output, Problem};
+use crate::{Access, Input, Inputs, Output, Problem, Request};
 
 /// A route that one Lambda function serves.
 pub trait Route: Sized + Send + Sync + 'static {
@@ -96,8 +96,22 @@ impl Endpoint {
     }
 }
 
+/// An endpoint, and the values that it reads from a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DescribedEndpoint {
+    /// The method and the path.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// The names of the values. A test compares them with `openapi.yaml`.
+    pub inputs: Inputs,
+}
+
 /// The description of `R` that its binary prints when started with `--describe`.
 #[must_use]
-pub fn describe<R: Route>() -> Description<Endpoint> {
-    Description { name: R::NAME, endpoints: R::ENDPOINTS, access: R::Access::describe() }
+pub fn describe<R: Route>() -> Description<DescribedEndpoint> {
+    let endpoints = R::ENDPOINTS.iter().map(|endpoint| {
+        let inputs = Request::inputs::<R::Input>(endpoint, R::ENDPOINTS);
+        DescribedEndpoint { endpoint: endpoint.clone(), inputs }
+    });
+    Description { name: R::NAME, endpoints: endpoints.collect(), access: R::Access::describe() }
 }

@@ -17,7 +17,8 @@ use process::{BootError, Deadline, Env, World};
 use crate::request::Request;
 use crate::response::Response;
 use crate::{
-    Access, Edge, Endpoint, Event, EventResponse, Gate, Input, Output, Problem, Route, describe,
+    Access, DescribedEndpoint, Edge, Event, EventResponse, Gate, Input, Output, Problem, Route,
+    describe,
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,15 +26,18 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Runs `R` as a Lambda function or, with `--describe`, prints a [`Description`].
 #[must_use]
 pub fn serve<R: Route>() -> ExitCode {
-    run(&describe::<R>(), |env, world| {
+    run(describe::<R>, |env, world| {
         async { Ok(Box::new(Service::<R>::open(env, world).await?) as Box<_>) }.boxed()
     })
 }
 
 /// Not generic, so that the code for the runtime and for the gateway's events is generated once, in this crate, and not
 /// in every function.
-fn run(description: &Description<Endpoint>, open: Open<Event, EventResponse>) -> ExitCode {
-    lambda::run(description, open)
+fn run(
+    describe: fn() -> Description<DescribedEndpoint>,
+    open: Open<Event, EventResponse>,
+) -> ExitCode {
+    lambda::run(describe, open)
 }
 
 /// A route behind its gate, as a function serves it.

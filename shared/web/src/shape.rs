@@ -1,5 +1,5 @@
 //! Binds named values (members of a body, parameters, headers) to a type, and reports every value that is missing or
-//! has the wrong type.
+//! has the wrong type. Also lists the names that a type declares.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -73,28 +73,73 @@ impl Bindable for Texts {
 /// declared by `T`, or come from the request if `T` is a map. An error inside a value is reported as an error of that
 /// value.
 pub(crate) fn bind<T: DeserializeOwned, V: Bindable>(
-    mut values: BTreeMap<String, V>,
+    values: BTreeMap<String, V>,
 ) -> Result<T, MemberErrors> {
+    match bind_with_placeholders(values) {
+        (Some(bound), errors) if errors.is_empty() => Ok(bound),
+        (_, errors) => Err(errors),
+    }
+}
+
+/// Binds `values` to `T`, with placeholders for faulty values. Returns the first [`MAX_ERRORS`] errors, and `None` if no
+/// placeholder has the right type.
+pub(crate) fn bind_with_placeholders<T: DeserializeOwned, V: Bindable>(
+    mut values: BTreeMap<String, V>,
+) -> (Option<T>, MemberErrors) {
     let mut errors = BTreeMap::new();
     let mut placeholders = V::placeholders();
     loop {
         let members = values.iter().map(|(name, value)| (name.as_str(), Member { name, value }));
         let (name, error) = match T::deserialize(MapDeserializer::new(members)) {
-            Ok(bound) if errors.is_empty() => return Ok(bound),
-            Ok(_) | Err(BindError::Whole) => return Err(errors),
+            Ok(bound) => return (Some(bound), errors),
+            Err(BindError::Whole) => return (None, errors),
             Err(BindError::Member(name, error)) => (name, error),
         };
         if !errors.contains_key(&name) {
             errors.insert(name.clone(), error);
             if errors.len() == MAX_ERRORS {
-                return Err(errors);
+                return (None, errors);
             }
             placeholders = V::placeholders();
         }
         // serde stops at the first error. With a placeholder for the faulty value, the next attempt reaches
-        // the next error. The result of that attempt is never returned.
-        let Some(placeholder) = placeholders.next() else { return Err(errors) };
+        // the next error.
+        let Some(placeholder) = placeholders.next() else { return (None, errors) };
         values.insert(name, placeholder);
+    }
+}
+
+/// The names that `T` declares. Empty if `T` is not a struct, or has fields with `#[serde(flatten)]`.
+pub(crate) fn names<T: DeserializeOwned>() -> &'static [&'static str] {
+    let mut names = &[][..];
+    // Always fails, because there are no values.
+    drop(T::deserialize(Names(&mut names)));
+    names
+}
+
+/// A deserializer without values, which stores the names of the requested struct.
+struct Names<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Names<'_> {
+    type Error = BindError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, BindError> {
+        Err(BindError::Whole)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        names: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, BindError> {
+        *self.0 = names;
+        Err(BindError::Whole)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
@@ -248,6 +293,12 @@ mod tests {
                 expected.iter().map(|&(name, error)| (name.to_owned(), error)).collect();
             assert_eq!(errors(body.clone()), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn a_type_declares_the_names_of_its_fields() {
+        assert_eq!(names::<Outer>(), ["name", "password", "email", "count", "inner", "tags"]);
+        assert_eq!(names::<BTreeMap<String, u8>>(), [""; 0]);
     }
 
     #[test]

@@ -23,13 +23,16 @@ pub struct Description {
     pub access: String,
 }
 
-/// A method and a path.
+/// A method and a path, and what the function reads from a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Endpoint {
     /// The method.
     pub method: String,
     /// The path.
     pub path: String,
+    /// The names that the function reads from each part of a request (`body`, `query`, `path`, `headers`), and whether the
+    /// value is required.
+    pub inputs: BTreeMap<String, BTreeMap<String, bool>>,
 }
 
 /// Builds all binaries of the workspace and returns them by name. Cargo's progress and errors go to standard error.

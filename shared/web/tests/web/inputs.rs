@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use testkit::{body, event};
 use web::{
-    BootError, Bytes, Client, Content, Endpoint, EventResponse, HeaderMap, HeaderValue, Headers,
-    Input, Json, NoBody, NoContent, Output, Path, Problem, Public, Query, Redirect, Route,
-    StatusCode, World, header,
+    Body, BootError, Bytes, Client, Content, Endpoint, EventResponse, HeaderMap, HeaderValue,
+    Headers, IfMatch, Input, Json, NoBody, NoContent, Output, Path, Problem, Public, Query,
+    Redirect, Route, StatusCode, World, describe, header,
 };
 
 use crate::{base64, outcome, public_service};
@@ -333,4 +333,24 @@ impl Route for Redirects {
     async fn handle(&self, (): (), _: NoBody) -> Result<Redirect, Problem> {
         (self.0)("https://example.com/a?b=c")
     }
+}
+
+#[test]
+fn a_route_describes_the_values_that_it_reads() {
+    #[derive(Deserialize)]
+    struct Signature {
+        #[serde(rename = "x-signature")]
+        _signature: String,
+    }
+    type Read = (Query<Filter>, Path<Thing>, Headers<Signature>, (IfMatch, Body<Filter>));
+    let filter = json!({"limit": true, "order": false, "tag": false, "exact": false, "id": false});
+    assert_eq!(
+        json!(describe::<HandledBy<Read, NoContent>>().endpoints),
+        json!([{"method": "GET", "path": "/things/{id}", "inputs": {
+            "query": filter,
+            "path": {"id": true},
+            "headers": {"if-match": false, "x-signature": true},
+            "body": filter,
+        }}])
+    );
 }
