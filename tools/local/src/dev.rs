@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::binaries::{self, Description, Endpoint};
 use crate::database::{self, DatabaseError, LocalDatabase, Storage};
-use crate::gateway::{Cors, Gateway, Origin, PAGES, Routes};
+use crate::gateway::{Cors, Gateway, Origin, PAGES, REFERENCE, Routes, Site};
 use crate::lambda::{self, LocalLambda, Program, START_LIMIT};
 use crate::local_secrets::{EDGE_DIGESTS, LocalSecrets, write_private};
 use crate::rebuild::{self, Sources};
@@ -161,6 +161,8 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let binaries = binaries::build_functions(project, options.release, &names).await?;
     let programs = programs(&template, &binaries)?;
     let descriptions = describe(&template, &binaries).await?;
+    let document = project.root().join("openapi.yaml");
+    let site = Site::new(&template, &descriptions, document, &mails.to_string_lossy())?;
 
     // Used by `cargo lambda watch --env-file .local/functions.env`.
     let assignments: Vec<_> =
@@ -189,7 +191,8 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     };
     let _published = state.publish(project).context("cannot write .local/dev.json")?;
     let gateway = Gateway::new(routes, lambda, Arc::new(SystemClock), Arc::new(SystemRandom))
-        .with_cors(Cors::new(options.cors_origin.clone(), template.cors.clone()));
+        .with_cors(Cors::new(options.cors_origin.clone(), template.cors.clone()))
+        .with_site(site);
     welcome(&url, &descriptions);
     tokio::select! {
         () = Arc::new(gateway).serve(listeners) => Ok(()),
@@ -374,7 +377,10 @@ async fn local_edge(
 }
 
 fn welcome(url: &str, descriptions: &[Description]) {
-    ui::line(format_args!("ready {url}\n"));
+    ui::line(format_args!(
+        "ready {url}\n\n  {url}/      what runs here\n  {url}{REFERENCE}  the API reference, which calls the API \
+         from your browser\n"
+    ));
     let row = |access: &str, endpoint: &Endpoint| {
         [format!("  {}", endpoint.method), endpoint.path.clone(), access.to_owned()]
     };

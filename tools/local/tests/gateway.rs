@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use local::gateway::{
-    Cors, Gateway, InvokeError, Invoker, MAX_BODY_BYTES, MAX_HEADER_BYTES, Routes,
+    Cors, Gateway, InvokeError, Invoker, MAX_BODY_BYTES, MAX_HEADER_BYTES, Routes, Site,
 };
 use process::{SystemClock, SystemRandom};
 use serde_json::{Value, json};
 use template::Template;
+use template::project::Project;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -102,8 +103,11 @@ async fn gateway_with(origins: &[&str]) -> SocketAddr {
     let routes = Routes::of(&template).unwrap();
     let clock = Arc::new(SystemClock);
     let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
+    let document = Project::here().root().join("openapi.yaml");
+    let site = Site::new(&template, &[], document, "outbox").unwrap();
     let gateway = Gateway::new(routes, Functions, clock, Arc::new(SystemRandom))
         .with_cors(Cors::new(origins, template.cors))
+        .with_site(site)
         .with_integration_timeout(Duration::from_millis(300));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -328,6 +332,70 @@ async fn no_page_of_another_site_reads_the_pages_of_the_dev_server() {
     assert_eq!(status(&get("/dev/nothing", "Host: evil.example").await), "403");
     assert_eq!(status(&get("/dev/nothing", &own).await), "404");
     assert_eq!(status(&get("/devices", "Host: evil.example").await), "404");
+}
+
+#[tokio::test]
+async fn the_overview_and_the_reference_are_served_to_this_machine_alone() {
+    let address = gateway_with(&["http://localhost:5173"]).await;
+    let port = address.port();
+    let get = async |line: &str, headers: &str| {
+        let request = format!("{line} HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n");
+        let socket = TcpSocket::new_v4().unwrap();
+        let (mut read, mut write) = socket.connect(address).await.unwrap().into_split();
+        write.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        read.read_to_end(&mut answer).await.unwrap();
+        // Compressed files are not UTF-8.
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let own = format!("Host: localhost:{port}");
+    for (path, media) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/docs", "text/html; charset=utf-8"),
+        ("/docs/", "text/html; charset=utf-8"),
+        ("/docs/index.css", "text/css; charset=utf-8"),
+        ("/docs/reference.css", "text/css; charset=utf-8"),
+        ("/docs/reference.js", "text/javascript; charset=utf-8"),
+        ("/docs/swagger-ui.css", "text/css; charset=utf-8"),
+        ("/docs/swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
+        ("/docs/openapi.yaml", "application/yaml"),
+    ] {
+        let answer = get(&format!("GET {path}"), &own).await;
+        assert_eq!(status(&answer), "200", "{path}");
+        let policy = headers(&answer, "content-security-policy");
+        assert!(policy[0].starts_with("default-src 'none'; script-src 'self';"), "{policy:?}");
+        assert!(!policy[0].contains("unsafe"), "{policy:?}");
+        for (name, value) in [
+            ("content-type", media),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(headers(&answer, name), [value], "{path}: {name}");
+        }
+        for foreign in [
+            format!("Host: evil.example:{port}"),
+            format!("{own}\r\nOrigin: http://localhost:5173"),
+            format!("{own}\r\nSec-Fetch-Site: cross-site"),
+        ] {
+            assert_eq!(status(&get(&format!("GET {path}"), &foreign).await), "403", "{path}");
+        }
+        for method in ["POST", "PUT", "DELETE", "TRACE"] {
+            assert_eq!(status(&get(&format!("{method} {path}"), &own).await), "404", "{path}");
+        }
+    }
+    for path in ["/docs/nothing", "/docs/../openapi.yaml", "/docs/index.html", "/docsify"] {
+        assert_eq!(status(&get(&format!("GET {path}"), &own).await), "404", "{path}");
+    }
+    let overview = get("GET /", &own).await;
+    assert!(overview.contains("/echo/{id}") && overview.contains(r#"href="/docs""#), "{overview}");
+    // The reference calls the host that the user has opened: another name would be another origin.
+    for host in ["localhost", "127.0.0.1", "[::1]"] {
+        let answer = get("GET /docs/openapi.yaml", &format!("Host: {host}:{port}")).await;
+        let servers = format!("\nservers:\n  - url: http://{host}:{port}\n");
+        assert!(answer.contains(&servers) && answer.contains("\nopenapi: 3.1"), "{host}");
+    }
 }
 
 fn headers<'a>(answer: &'a str, name: &str) -> Vec<&'a str> {

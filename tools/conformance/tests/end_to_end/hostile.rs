@@ -81,7 +81,7 @@ async fn malformed_bodies_are_refused() {
 async fn the_gateway_answers_unknown_routes_with_404() {
     let server = shared();
     for (method, path) in [
-        (Method::GET, "/"),
+        (Method::POST, "/"),
         (Method::GET, "/auth/login"),
         (Method::POST, "/auth/protected"),
         (Method::PUT, "/auth/register"),

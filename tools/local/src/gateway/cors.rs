@@ -156,6 +156,30 @@ mod tests {
         }
     }
 
+    /// The template allows no credentials. An owner who adds cookies may allow them.
+    #[test]
+    fn credentials_are_allowed_only_if_the_template_allows_them() {
+        const OURS: &str = "http://localhost:5173";
+        for credentials in [false, true] {
+            let exposed = vec!["etag".to_owned(), "retry-after".to_owned()];
+            let configuration = CorsConfiguration { exposed, credentials, ..Default::default() };
+            let cors = Cors::new(vec![OURS.parse().unwrap()], configuration);
+            for origin in [OURS, "http://localhost:3000"] {
+                let request = http::Request::builder().header(ORIGIN, origin);
+                let request = request.body(()).unwrap().into_parts().0;
+                let mut headers = HeaderMap::new();
+                headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+                cors.finish(&mut headers, cors.origin(&request.headers));
+                let ours = origin == OURS;
+                let allowed = headers.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS);
+                assert_eq!(allowed, ours && credentials, "{origin}");
+                let exposed = headers.get(ACCESS_CONTROL_EXPOSE_HEADERS);
+                let expected = HeaderValue::from_static("etag,retry-after");
+                assert_eq!(exposed, ours.then_some(&expected), "{origin}");
+            }
+        }
+    }
+
     #[test]
     fn a_refused_preflight_is_reported_with_advice() {
         let ours = ["http://localhost:5173".parse().unwrap()];

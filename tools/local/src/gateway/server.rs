@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::event::decoded_path;
-use super::{Cors, EventContext, InvokeError, Invoker, Matched, Routes, event, pages, reply};
+use super::{Cors, EventContext, InvokeError, Invoker, Matched, Routes, Site, event, pages, reply};
 use crate::loopback::{self, BodyError, Foreign};
 
 /// The maximum size of a request body in bytes: API Gateway's payload quota of 10 MB.
@@ -34,6 +34,7 @@ const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Gateway<I> {
     routes: Routes,
     cors: Cors,
+    site: Option<Site>,
     invoker: I,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -41,17 +42,25 @@ pub struct Gateway<I> {
 }
 
 impl<I: Invoker> Gateway<I> {
-    /// A gateway that invokes the functions of `routes` through `invoker`. It sends no CORS headers.
+    /// A gateway that invokes the functions of `routes` through `invoker`. It sends no CORS headers and has no pages
+    /// of its own.
     #[must_use]
     pub fn new(routes: Routes, invoker: I, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
         let integration_timeout = INTEGRATION_TIMEOUT;
-        Self { routes, cors: Cors::default(), invoker, clock, random, integration_timeout }
+        let cors = Cors::default();
+        Self { routes, cors, site: None, invoker, clock, random, integration_timeout }
     }
 
     /// The same gateway with CORS.
     #[must_use]
     pub fn with_cors(self, cors: Cors) -> Self {
         Self { cors, ..self }
+    }
+
+    /// The same gateway with an overview and the API reference. A route with the path of a page takes precedence.
+    #[must_use]
+    pub fn with_site(self, site: Site) -> Self {
+        Self { site: Some(site), ..self }
     }
 
     /// The same gateway with another integration timeout, for tests.
@@ -122,6 +131,10 @@ impl<I: Invoker> Gateway<I> {
         }
         let path = decoded_path(parts.uri.path());
         let Some(matched) = self.routes.find(&parts.method, &path) else {
+            if let Some(site) = self.site.as_ref().filter(|_| Site::contains(&path)) {
+                loopback::check(&parts, port)?;
+                return site.page(&parts, &path).await.ok_or(Refusal::NotFound);
+            }
             if pages::is_below_base(&path) {
                 // The URLs of these pages contain tokens. Without this check, a site whose name resolves to this host
                 // could read them.

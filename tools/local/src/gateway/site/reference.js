@@ -1,0 +1,37 @@
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const applyScheme = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", applyScheme);
+applyScheme();
+
+const reference = SwaggerUIBundle({
+  url: "/docs/openapi.yaml",
+  dom_id: "#reference",
+  displayRequestDuration: true,
+  persistAuthorization: true,
+  tryItOutEnabled: true,
+  // A login or a refresh in the reference also signs the reference in, so that nobody has to copy the token.
+  responseInterceptor(response) {
+    const token = response.ok && response.body?.access_token;
+    if (token) {
+      reference.preauthorizeApiKey("accessToken", token);
+      reference.authActions.persistAuthorizationIfNeeded();
+    }
+    return response;
+  },
+});
+
+// Swagger UI gives screen readers no name for these elements, or one that differs from the visible text.
+const nameElements = () => {
+  const name = (selector, nameOf) => {
+    for (const element of document.querySelectorAll(`${selector}:not([data-named])`)) {
+      element.setAttribute("aria-label", nameOf(element));
+      element.dataset.named = "";
+    }
+  };
+  name(".body-param__text", () => "Request body");
+  name(".copy-to-clipboard button", () => "Copy");
+  name(".close-modal", () => "Close");
+  name(".modal-btn", (button) => button.textContent);
+  name("tr[data-param-name] select", (select) => select.closest("tr").dataset.paramName);
+};
+new MutationObserver(nameElements).observe(document.querySelector("#reference"), { childList: true, subtree: true });
