@@ -299,7 +299,12 @@ impl MailerFunction {
                 let Some(code) = self.code(id, purpose, &account, address, &outgoing).await? else {
                     return Ok(Outcome::NoRecipient);
                 };
-                self.deliver(id, address, &Letter::EmailVerification(coded(&code))).await
+                let current = account.email.as_ref();
+                let letter = match current.filter(|it| it.canonical() != address.canonical()) {
+                    Some(_) => Letter::EmailChange(coded(&code)),
+                    None => Letter::EmailVerification(coded(&code)),
+                };
+                self.deliver(id, address, &letter).await
             }
             Mail::Notice { user_id, notice, address } => {
                 if !self.notices.wants(*notice) {

@@ -204,11 +204,35 @@ async fn a_verification_goes_to_the_new_address() {
     let mails = bench.run().await;
     let [mail] = mails.as_slice() else { panic!("expected one email") };
     assert_eq!(mail.to, "New@example.com");
-    assert!(mail.link().unwrap().starts_with(&format!("{LINK_BASE}/verify-email?token=")));
+    // The page tells the user that this address replaces another one.
+    assert!(mail.link().unwrap().starts_with(&format!("{LINK_BASE}/confirm-email?token=")));
+    assert_eq!(mail.subject, "Latchkey: confirm your new email address");
     assert_eq!(bench.stack.peppers().mail_of_token(VERIFY, mail.token().unwrap()), Some(id));
     assert!(mail.digits().is_some());
     let (code, account) = bench.codes().find(VERIFY, id, SystemClock.now()).await.unwrap().unwrap();
     assert_eq!((code.address.as_str(), account.id), ("New@example.com", bench.account.id));
+}
+
+#[tokio::test]
+async fn the_address_of_the_account_is_confirmed_and_not_replaced() {
+    let bench = Bench::start().await;
+    let user = NewUser { username: "nowhere", email: None, roles: &[Role::User] };
+    let nowhere = bench.stack.user(user).await;
+    let first = Mail::EmailVerification {
+        user_id: nowhere.id,
+        epoch: nowhere.epoch,
+        address: address("first@example.com"),
+    };
+    for (mail, to) in [
+        (bench.verification("OWNER@example.com"), "OWNER@example.com"),
+        (first, "first@example.com"),
+    ] {
+        bench.ask(mail).await;
+        let mails = bench.run().await;
+        let mail = mails.iter().find(|mail| mail.to == to).unwrap();
+        assert!(mail.link().unwrap().starts_with(&format!("{LINK_BASE}/verify-email?token=")));
+        assert_eq!(mail.subject, "Latchkey: confirm your email address");
+    }
 }
 
 /// The notice goes to the address as its owner spelled it, and contains no code.

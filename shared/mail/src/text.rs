@@ -20,6 +20,8 @@ pub enum Letter<'a> {
     /// A code to confirm an address. The email does not contain the username: anyone can register with a stranger's
     /// address, and could put a message to the stranger into the username.
     EmailVerification(CodeContent<'a>),
+    /// A code to confirm an address that replaces another one. The email does not contain the username either.
+    EmailChange(CodeContent<'a>),
     /// Someone entered the address for another account.
     AddressTaken(NoticeContent<'a>),
     /// The password was changed.
@@ -152,6 +154,7 @@ macro_rules! notice {
 
 code_email!(password_reset, "password_reset.txt", "password_reset.html");
 code_email!(email_verification, "email_verification.txt", "email_verification.html");
+code_email!(email_change, "email_change.txt", "email_change.html");
 notice!(address_taken, "address_taken.txt", "address_taken.html");
 notice!(password_changed, "password_changed.txt", "password_changed.html");
 notice!(email_change_requested, "email_change_requested.txt", "email_change_requested.html");
@@ -177,6 +180,7 @@ impl Letter<'_> {
         match self {
             Self::PasswordReset { .. } => "password_reset",
             Self::EmailVerification(_) => "email_verification",
+            Self::EmailChange(_) => "email_change",
             Self::AddressTaken(_) => "address_taken",
             Self::PasswordChanged(_) => "password_changed",
             Self::EmailChangeRequested(_) => "email_change_requested",
@@ -200,6 +204,9 @@ impl Letter<'_> {
             }
             Self::EmailVerification(code) => {
                 email_verification::render(product, &link("verify-email", code), None, code)
+            }
+            Self::EmailChange(code) => {
+                email_change::render(product, &link("confirm-email", code), None, code)
             }
             Self::AddressTaken(with) => address_taken::render(product, with),
             Self::PasswordChanged(with) => password_changed::render(product, with),

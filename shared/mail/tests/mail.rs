@@ -65,6 +65,7 @@ fn letters(username: &str) -> Vec<Letter<'_>> {
     vec![
         Letter::PasswordReset { username: Some(username), code: code() },
         Letter::EmailVerification(code()),
+        Letter::EmailChange(code()),
         Letter::AddressTaken(notice()),
         Letter::PasswordChanged(notice()),
         Letter::EmailChangeRequested(notice()),
@@ -102,9 +103,9 @@ async fn a_name_that_could_become_a_link_is_omitted() {
     }
     for letter in letters("Rosa-1") {
         let mail = folder.send_and_read(&letter).await;
-        // The email that confirms an address never contains a name.
+        // An email that confirms an address never contains a name.
         let greeting = match letter {
-            Letter::EmailVerification(_) => "Hello,",
+            Letter::EmailVerification(_) | Letter::EmailChange(_) => "Hello,",
             _ => "Hello Rosa-1,",
         };
         assert!(mail.text.starts_with(greeting), "{}", mail.text);
@@ -129,7 +130,7 @@ async fn every_link_begins_with_the_configured_base() {
     for (base, expected) in [
         ("https://app.example.com", "https://app.example.com/reset-password?token=p.id.mac"),
         ("https://app.example.com/#/a/", ""),
-        ("http://127.0.0.1:9000/dev", "http://127.0.0.1:9000/dev/reset-password?token=p.id.mac"),
+        ("http://127.0.0.1:9000/a/", "http://127.0.0.1:9000/a/reset-password?token=p.id.mac"),
         ("http://app.example.com", ""),
         ("https://a@app.example.com", ""),
         ("javascript:alert(1)", ""),

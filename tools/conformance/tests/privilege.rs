@@ -76,12 +76,11 @@ const TRACING: [&str; 2] = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
 const BUS: &str = "arn:aws:events:us-east-1:000000000000:event-bus/accounts";
 
 /// Parameters that add every optional function and permission.
-const EVERYTHING: [(&str, &str); 6] = [
+const EVERYTHING: [(&str, &str); 5] = [
     ("Authorizer", "true"),
     ("AuthorizerAccess", "checked"),
     ("EventBus", BUS),
     ("MailFrom", "no-reply@example.com"),
-    ("MailLinkBase", "https://app.example.com"),
     ("Tracing", "Active"),
 ];
 

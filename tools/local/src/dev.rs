@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::binaries::{self, Description, Endpoint};
 use crate::database::{self, DatabaseError, LocalDatabase, Storage};
-use crate::gateway::{Cors, Gateway, Origin, PAGES, REFERENCE, Routes, Site};
+use crate::gateway::{Cors, Gateway, Origin, REFERENCE, Routes, Site};
 use crate::lambda::{self, LocalLambda, Program, START_LIMIT};
 use crate::local_secrets::{EDGE_DIGESTS, LocalSecrets, write_private};
 use crate::rebuild::{self, Sources};
@@ -331,6 +331,8 @@ fn environment(
     }
     // Do not ask for `STACK_NAME`: with it, functions log metrics for CloudWatch, which would clutter the local log.
     unknown.remove("STACK_NAME");
+    // `local_files` sets the address of this server.
+    unknown.remove("MAIL_LINK_BASE");
     environment.extend(database::environment(endpoint));
     environment.insert("ISSUER".to_owned(), issuer.to_owned());
     environment.extend(overrides.iter().cloned());
@@ -340,8 +342,7 @@ fn environment(
     Ok(environment)
 }
 
-/// Sets the defaults for emails and security events: functions write both to files, and emails link to pages that the
-/// gateway serves.
+/// Sets the defaults for emails and security events: functions write both to files, and emails link to this server.
 fn local_files(
     environment: &mut BTreeMap<String, String>,
     mails: &Path,
@@ -351,7 +352,7 @@ fn local_files(
     for (name, value) in [
         ("MAIL_TRANSPORT", format!("file:{}", mails.display())),
         ("MAIL_FROM", "no-reply@latchkey.example".to_owned()),
-        ("MAIL_LINK_BASE", format!("{url}{PAGES}")),
+        ("MAIL_LINK_BASE", url.to_owned()),
         ("EVENT_BUS", format!("file:{}", mails.with_file_name("events.jsonl").display())),
     ] {
         if !overrides.iter().any(|(overridden, _)| overridden == name) {

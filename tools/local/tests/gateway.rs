@@ -296,44 +296,6 @@ async fn no_page_of_another_site_invokes_a_function() {
     assert_eq!(status(&send(address, request).await), "200");
 }
 
-/// If `Host` were not checked, a site whose name resolves to this address could read the pages.
-#[tokio::test]
-async fn no_page_of_another_site_reads_the_pages_of_the_dev_server() {
-    let address = gateway_with(&["http://localhost:5173"]).await;
-    let port = address.port();
-    let get = async |path: &str, headers: &str| {
-        let request = format!("GET {path} HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n");
-        send(address, &request).await
-    };
-    let own = format!("Host: 127.0.0.1:{port}");
-    for page in ["/dev/reset-password?token=t", "/dev/verify-email", "/%64ev/verify-email"] {
-        for headers in [
-            own.clone(),
-            format!("Host: localhost:{port}"),
-            format!("{own}\r\nSec-Fetch-Site: none"),
-            format!("{own}\r\nSec-Fetch-Site: same-origin\r\nOrigin: http://127.0.0.1:{port}"),
-        ] {
-            assert_eq!(status(&get(page, &headers).await), "200", "{page} {headers}");
-        }
-        for headers in [
-            "Host: evil.example".to_owned(),
-            format!("Host: evil.example:{port}"),
-            "X-No: host".to_owned(),
-            format!("{own}\r\nOrigin: http://evil.example"),
-            format!("{own}\r\nOrigin: http://localhost:5173"),
-            format!("{own}\r\nSec-Fetch-Site: cross-site"),
-        ] {
-            let answer = get(page, &headers).await;
-            assert_eq!(status(&answer), "403", "{page} {headers}");
-            assert_eq!(body(&answer), json!({"message": "Forbidden"}), "{page} {headers}");
-        }
-    }
-    // The response does not reveal which pages exist.
-    assert_eq!(status(&get("/dev/nothing", "Host: evil.example").await), "403");
-    assert_eq!(status(&get("/dev/nothing", &own).await), "404");
-    assert_eq!(status(&get("/devices", "Host: evil.example").await), "404");
-}
-
 #[tokio::test]
 async fn the_overview_and_the_reference_are_served_to_this_machine_alone() {
     let address = gateway_with(&["http://localhost:5173"]).await;

@@ -25,8 +25,8 @@ pub(crate) trait RunningApi: Deref<Target = Api> + Sync {
     /// All emails that the API has sent, in the order in which they were requested.
     async fn mails(&self) -> Vec<Received>;
 
-    /// Checks that the link in `mail` leads to `page`.
-    async fn follow(&self, mail: &Received, page: &str);
+    /// The address of the API as clients know it.
+    fn address(&self) -> &str;
 
     /// The sender of the API's emails.
     fn sender(&self) -> &'static str;

@@ -5,14 +5,12 @@
 //! route is unknown, a request is too large or a function fails, the gateway itself responds. It has no stages other
 //! than `$default`, no authorizers and no throttling.
 //!
-//! Unlike API Gateway, it also serves an overview, the API reference and the pages that local emails link to, answers
-//! the Lambda API call that `cargo lambda invoke` makes, reports broken functions to the developer, and refuses requests
-//! from other sites.
+//! Unlike API Gateway, it also serves an overview and the API reference, answers the Lambda API call that
+//! `cargo lambda invoke` makes, reports broken functions to the developer, and refuses requests from other sites.
 
 mod cors;
 mod event;
 mod invoker;
-mod pages;
 mod reply;
 mod routes;
 mod server;
@@ -21,7 +19,6 @@ mod site;
 pub use cors::{Cors, Origin};
 pub use event::{EventContext, event};
 pub use invoker::{InvokeError, Invoker};
-pub(crate) use pages::BASE as PAGES;
 pub use reply::{MalformedReply, reply};
 pub use routes::{Matched, RouteError, Routes};
 pub use server::{Gateway, MAX_BODY_BYTES, MAX_HEADER_BYTES};

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::event::decoded_path;
-use super::{Cors, EventContext, InvokeError, Invoker, Matched, Routes, Site, event, pages, reply};
+use super::{Cors, EventContext, InvokeError, Invoker, Matched, Routes, Site, event, reply};
 use crate::loopback::{self, BodyError, Foreign};
 
 /// The maximum size of a request body in bytes: API Gateway's payload quota of 10 MB.
@@ -135,12 +135,7 @@ impl<I: Invoker> Gateway<I> {
                 loopback::check(&parts, port)?;
                 return site.page(&parts, &path).await.ok_or(Refusal::NotFound);
             }
-            if pages::is_below_base(&path) {
-                // The URLs of these pages contain tokens. Without this check, a site whose name resolves to this host
-                // could read them.
-                loopback::check(&parts, port)?;
-            }
-            return pages::page(&parts.method, &path).ok_or(Refusal::NotFound);
+            return Err(Refusal::NotFound);
         };
         let body = loopback::collect(body, MAX_BODY_BYTES).await?;
         let context = EventContext { peer, time: self.clock.now(), request_id };
