@@ -2822,14 +2822,14 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description As for GET */
+            /** @description As for GET, without a body. */
             500: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description As for GET */
+            /** @description As for GET, without a body. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2881,7 +2881,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description As for GET */
+            /** @description As for GET, without a body. */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -2933,7 +2933,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description As for GET */
+            /** @description As for GET, without a body. */
             500: {
                 headers: {
                     [name: string]: unknown;

@@ -1,7 +1,8 @@
-//! The commands for working on Latchkey itself: `cargo xtask new-route`, `roles`, `bench`, `tools`, `deploy-test` and
-//! `test`.
+//! The commands for working on Latchkey itself: `cargo xtask new-route`, `roles`, `bench`, `clients`, `tools`,
+//! `deploy-test` and `test`.
 
 pub mod bench;
+pub mod clients;
 pub mod new_route;
 pub mod roles;
 pub mod shipping;

@@ -1,9 +1,9 @@
-//! `cargo xtask new-route`, `roles`, `bench`, `tools`, `deploy-test` and `test`.
+//! `cargo xtask new-route`, `roles`, `bench`, `clients`, `tools`, `deploy-test` and `test`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use develop::{bench, new_route, roles, test, tools};
+use develop::{bench, clients, new_route, roles, test, tools};
 use template::command_line::{self, Checkout};
 use template::process::interrupted;
 
@@ -26,6 +26,8 @@ enum Command {
     /// Measure binary sizes and login times
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Generate the clients in TypeScript and Python from openapi.yaml
+    Clients(clients::Clients),
     /// Install the tools for development, tests and deployment into .tools
     Tools,
     /// Compile for release what the deployment test deploys, so that the test need not compile it
@@ -57,6 +59,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::NewRoute(new) => new_route::run(&project, &new).await?,
         Command::Roles => roles::run(&project)?,
         Command::Bench(command) => bench::run(&project, command).await?,
+        Command::Clients(options) => clients::run(&project, options).await?,
         Command::Tools => tools::install(&project).await?,
         Command::ReleaseBuild => return test::release_build(&project).await.map(of),
         Command::DeployTest => return test::deploy(&project).await.map(of),

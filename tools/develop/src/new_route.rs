@@ -465,7 +465,11 @@ impl<'a> Plan<'a> {
                 }
             );
         }
-        let _ = write!(hint, "  {curl}\n  cargo test -p {}\n  cargo xtask test", self.name);
+        let _ = write!(
+            hint,
+            "  {curl}\n  cargo xtask clients\n  cargo test -p {}\n  cargo xtask test",
+            self.name
+        );
         hint
     }
 }

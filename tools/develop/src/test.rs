@@ -240,10 +240,11 @@ async fn plan_for(project: &Project, options: TestOptions) -> anyhow::Result<Pla
     // Tests also need `cargo-lambda`, which belongs to `ToolSet::Dev`.
     let test = dev.and(tools(project, options, ToolSet::Test).await);
     let checkov = tools(project, options, ToolSet::Checkov).await;
+    let clients = tools(project, options, ToolSet::Clients).await;
     let used = project.tools().join("snapshots-used");
     fs::create_dir_all(project.tools()).context("cannot create the folder .tools")?;
     fs::write(&used, "").context("cannot write to .tools")?;
-    Ok(plan(options, &test, &checkov, used))
+    Ok(plan(options, &test, &checkov, clients, used))
 }
 
 /// The tools of a set, or the reason why they are missing.
@@ -260,6 +261,7 @@ fn plan(
     options: TestOptions,
     test: &Result<Tools, String>,
     checkov: &Result<Tools, String>,
+    clients: Result<Tools, String>,
     used: PathBuf,
 ) -> Plan {
     let scan = ["--file", "template.yaml", "edge.yaml", "--config-file", ".checkov.yaml"];
@@ -277,6 +279,12 @@ fn plan(
         check("sam validate --lint", test, "sam", &validate),
         check("sam validate --lint, edge.yaml", test, "sam", &validate_edge),
         check("checkov", checkov, "checkov", &scan),
+        Step {
+            title: "Clients",
+            work: clients
+                .and_then(|_| this_program(&["clients", "--check"]))
+                .map_or_else(Work::Skip, |command| Work::Run(vec![command])),
+        },
     ];
     let run = |title, command| Step { title, work: Work::Tests(command) };
     // Always test the whole workspace, so that features are unified once and nothing is built twice. `--lib --test`
@@ -313,6 +321,14 @@ fn plan(
         plan.last.push(Step { title: "Snapshots", work: Work::Snapshots(used) });
     }
     plan
+}
+
+/// A command of this program.
+fn this_program(arguments: &[&str]) -> Result<Command, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut program = command(program);
+    program.args(arguments);
+    Ok(program)
 }
 
 fn linter(program: PathBuf, arguments: &[&str]) -> Command {
@@ -450,9 +466,15 @@ test result: FAILED. 0 passed; 1 failed
         let missing = || Err("no tool".to_owned());
         let titles = |steps: &[Step]| steps.iter().map(|step| step.title).collect::<Vec<_>>();
         for fast in [false, true] {
-            let plan = plan(TestOptions { fast }, &missing(), &missing(), PathBuf::new());
-            let checks =
-                ["cfn-lint", "sam validate --lint", "sam validate --lint, edge.yaml", "checkov"];
+            let (test, checkov, clients) = (missing(), missing(), missing());
+            let plan = plan(TestOptions { fast }, &test, &checkov, clients, PathBuf::new());
+            let checks = [
+                "cfn-lint",
+                "sam validate --lint",
+                "sam validate --lint, edge.yaml",
+                "checkov",
+                "Clients",
+            ];
             assert_eq!(titles(&plan.checks), checks);
             assert_eq!(plan.tests[0].title, "Tests");
             let deployment = ["Release build", "Deployment"];

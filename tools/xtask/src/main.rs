@@ -24,7 +24,7 @@ const fn entry(tool: &'static str, command: &'static str, about: &'static str) -
 }
 
 /// All commands. A test compares them with the commands of the tools.
-const ENTRIES: [Entry; 15] = [
+const ENTRIES: [Entry; 16] = [
     entry(
         "local",
         "dev",
@@ -53,6 +53,7 @@ const ENTRIES: [Entry; 15] = [
         "Write the roles of shared/identity/src/role.rs into the files that repeat them",
     ),
     entry("develop", "bench", "Measure binary sizes and login times"),
+    entry("develop", "clients", "Generate the clients in TypeScript and Python from openapi.yaml"),
     entry(
         "develop",
         "tools",
