@@ -53,8 +53,8 @@ pub fn outdated(project: &Project) -> anyhow::Result<BTreeMap<&'static str, Stri
             replace_line(
                 project,
                 "openapi.yaml",
-                ("    Roles:", "      items: "),
-                &format!("{{ enum: [{}] }}", names.join(", ")),
+                ("    Role:", "      enum: "),
+                &format!("[{}]", names.join(", ")),
             )?,
         ),
         (ACCESS_MATRIX, access_matrix(&read(project, ACCESS_MATRIX)?)?),
