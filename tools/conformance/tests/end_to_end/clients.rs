@@ -6,6 +6,7 @@ use std::process::Command;
 use develop::clients;
 use develop::tools::{ToolSet, Tools};
 use template::project::Project;
+use tokio::sync::Mutex;
 
 use super::server::shared;
 
@@ -75,8 +76,11 @@ with Session(base_url, storage=storage, on_signed_out=ended.append) as session:
 
 /// Builds the packages into `folder`, and unpacks the npm package next to its libraries.
 pub(super) async fn unpack(folder: &Path) -> (Tools, PathBuf) {
+    // Building a package writes into the folder of the client.
+    static PACKING: Mutex<()> = Mutex::const_new(());
     let project = Project::here();
     let tools = Tools::install(&project, ToolSet::Clients).await.unwrap();
+    let _packing = PACKING.lock().await;
     let packages = clients::pack(&project, &tools, &folder.join("packages")).await.unwrap();
     printed(Command::new("tar").arg("-xzf").arg(packages.typescript).arg("-C").arg(folder));
     std::os::unix::fs::symlink(tools.node_modules(), folder.join("node_modules")).unwrap();
