@@ -6,6 +6,7 @@ mod deployment;
 mod journeys;
 
 mod end_to_end {
+    mod browser;
     mod clients;
     mod dev;
     mod edge;

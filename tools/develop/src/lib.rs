@@ -1,5 +1,5 @@
 //! The commands for working on Latchkey itself: `cargo xtask new-route`, `roles`, `bench`, `clients`, `tools`,
-//! `deploy-test` and `test`.
+//! `deploy-test`, `screenshots` and `test`.
 
 pub mod bench;
 pub mod clients;

@@ -1,4 +1,4 @@
-//! `cargo xtask new-route`, `roles`, `bench`, `clients`, `tools`, `deploy-test` and `test`.
+//! `cargo xtask new-route`, `roles`, `bench`, `clients`, `tools`, `deploy-test`, `screenshots` and `test`.
 
 use std::process::ExitCode;
 
@@ -35,6 +35,8 @@ enum Command {
     ReleaseBuild,
     /// Follow docs/deploy.md against an emulator of AWS, and test the deployed stack
     DeployTest,
+    /// Drive the pages in Chromium and write screenshots into docs/images
+    Screenshots,
     /// Run all tests and checks
     Test(test::TestOptions),
 }
@@ -63,6 +65,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Tools => tools::install(&project).await?,
         Command::ReleaseBuild => return test::release_build(&project).await.map(of),
         Command::DeployTest => return test::deploy(&project).await.map(of),
+        Command::Screenshots => return test::screenshots(&project).await.map(of),
         Command::Test(options) => return test::run(&project, options).await.map(of),
     }
     Ok(ExitCode::SUCCESS)

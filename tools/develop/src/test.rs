@@ -30,6 +30,12 @@ const SLOW: &str = "end_to_end";
 /// The name of the test that deploys.
 const DEPLOYMENT: &str = "deployed_as_documented";
 
+/// Tests whose names contain this text need Chromium, so they form a separate step.
+const BROWSER: &str = "end_to_end::browser";
+
+/// The programs that these tests run.
+const BROWSER_PROGRAMS: [&str; 2] = ["chromium", "chromedriver"];
+
 /// The log file of the deployment, in `.tools`.
 const DEPLOYMENT_LOG: &str = "deployment.log";
 
@@ -163,6 +169,36 @@ pub async fn deploy(project: &Project) -> anyhow::Result<bool> {
     execute(project, &mut test).await
 }
 
+/// Runs the tests in a browser, which write screenshots into `docs/images`. Returns whether all succeeded.
+///
+/// # Errors
+/// When Chromium is missing, the tools cannot be installed or the tests cannot be started.
+pub async fn screenshots(project: &Project) -> anyhow::Result<bool> {
+    browser().await.map_err(anyhow::Error::msg)?;
+    Tools::install(project, ToolSet::Test).await?;
+    let images = project.root().join("docs/images");
+    fs::create_dir_all(&images).context("cannot create the folder docs/images")?;
+    let mut tests = cargo();
+    tests
+        .args(["test", "--workspace", "--test", "end_to_end", "--", BROWSER])
+        .env("SCREENSHOTS", images);
+    execute(project, &mut tests).await
+}
+
+/// Checks that the programs for the tests in a browser are installed. Returns the reason if one is missing.
+async fn browser() -> Result<(), String> {
+    for program in BROWSER_PROGRAMS {
+        let mut version = command(program);
+        version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        if !version.status().await.is_ok_and(|status| status.success()) {
+            return Err(format!(
+                "{program} is missing: install Chromium (Debian: apt-get install chromium chromium-driver)"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Runs commands until one fails. Returns whether all succeeded.
 async fn execute_all(project: &Project, commands: Vec<Command>) -> anyhow::Result<bool> {
     for mut command in commands {
@@ -241,10 +277,11 @@ async fn plan_for(project: &Project, options: TestOptions) -> anyhow::Result<Pla
     let test = dev.and(tools(project, options, ToolSet::Test).await);
     let checkov = tools(project, options, ToolSet::Checkov).await;
     let clients = tools(project, options, ToolSet::Clients).await;
+    let browser = browser().await;
     let used = project.tools().join("snapshots-used");
     fs::create_dir_all(project.tools()).context("cannot create the folder .tools")?;
     fs::write(&used, "").context("cannot write to .tools")?;
-    Ok(plan(options, &test, &checkov, clients, used))
+    Ok(plan(options, &test, &checkov, clients, browser, used))
 }
 
 /// The tools of a set, or the reason why they are missing.
@@ -262,6 +299,7 @@ fn plan(
     test: &Result<Tools, String>,
     checkov: &Result<Tools, String>,
     clients: Result<Tools, String>,
+    browser: Result<(), String>,
     used: PathBuf,
 ) -> Plan {
     let scan = ["--file", "template.yaml", "edge.yaml", "--config-file", ".checkov.yaml"];
@@ -309,7 +347,11 @@ fn plan(
         last: Vec::new(),
     };
     if !options.fast {
-        plan.tests.push(run("Tests, end to end", cargo_test(&[SLOW])));
+        plan.tests.push(run("Tests, end to end", cargo_test(&[SLOW, "--skip", BROWSER])));
+        plan.tests.push(match browser {
+            Ok(()) => run("Tests, in a browser", cargo_test(&[BROWSER])),
+            Err(reason) => Step { title: "Tests, in a browser", work: Work::Skip(reason) },
+        });
         // The release build and the build of the tests use different folders, so neither waits for the other. Without
         // this step the deployment, which takes longest, would compile these functions after the tests have been built.
         let work = match test {
@@ -466,8 +508,10 @@ test result: FAILED. 0 passed; 1 failed
         let missing = || Err("no tool".to_owned());
         let titles = |steps: &[Step]| steps.iter().map(|step| step.title).collect::<Vec<_>>();
         for fast in [false, true] {
+            let browser = Err("no browser".to_owned());
             let (test, checkov, clients) = (missing(), missing(), missing());
-            let plan = plan(TestOptions { fast }, &test, &checkov, clients, PathBuf::new());
+            let options = TestOptions { fast };
+            let plan = plan(options, &test, &checkov, clients, browser, PathBuf::new());
             let checks = [
                 "cfn-lint",
                 "sam validate --lint",
@@ -477,6 +521,8 @@ test result: FAILED. 0 passed; 1 failed
             ];
             assert_eq!(titles(&plan.checks), checks);
             assert_eq!(plan.tests[0].title, "Tests");
+            let last = plan.tests.last().unwrap();
+            assert_eq!(matches!(last.work, Work::Skip(_)), !fast, "{}", last.title);
             let deployment = ["Release build", "Deployment"];
             assert_eq!(titles(&plan.deployment), if fast { &[][..] } else { &deployment });
             // This step examines which snapshots the tests have used.

@@ -162,7 +162,7 @@ async fn serve(project: &Project, options: &DevOptions) -> anyhow::Result<()> {
     let programs = programs(&template, &binaries)?;
     let descriptions = describe(&template, &binaries).await?;
     let document = project.root().join("openapi.yaml");
-    let site = Site::new(&template, &descriptions, document, &mails.to_string_lossy())?;
+    let site = Site::new(&template, &descriptions, document)?;
 
     // Used by `cargo lambda watch --env-file .local/functions.env`.
     let assignments: Vec<_> =

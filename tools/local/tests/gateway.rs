@@ -104,7 +104,7 @@ async fn gateway_with(origins: &[&str]) -> SocketAddr {
     let clock = Arc::new(SystemClock);
     let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
     let document = Project::here().root().join("openapi.yaml");
-    let site = Site::new(&template, &[], document, "outbox").unwrap();
+    let site = Site::new(&template, &[], document).unwrap();
     let gateway = Gateway::new(routes, Functions, clock, Arc::new(SystemRandom))
         .with_cors(Cors::new(origins, template.cors))
         .with_site(site)

@@ -24,7 +24,7 @@ const fn entry(tool: &'static str, command: &'static str, about: &'static str) -
 }
 
 /// All commands. A test compares them with the commands of the tools.
-const ENTRIES: [Entry; 16] = [
+const ENTRIES: [Entry; 17] = [
     entry(
         "local",
         "dev",
@@ -63,6 +63,11 @@ const ENTRIES: [Entry; 16] = [
         "develop",
         "deploy-test",
         "Follow docs/deploy.md against an emulator of AWS, and test the deployed stack",
+    ),
+    entry(
+        "develop",
+        "screenshots",
+        "Drive the pages in Chromium and write screenshots into docs/images",
     ),
     entry("develop", "test", "Run all tests and checks"),
 ];

@@ -41,7 +41,6 @@ pub struct Site {
 #[template(path = "index.html")]
 struct Index<'a> {
     routes: Vec<Row<'a>>,
-    mails: &'a str,
 }
 
 /// A route in the overview.
@@ -62,7 +61,7 @@ impl Row<'_> {
 impl Site {
     /// The pages for the routes of `template`. `descriptions` tell who may call them.
     ///
-    /// The reference shows the API description in the file `document`, and the overview names the folder `mails`.
+    /// The reference shows the API description in the file `document`.
     ///
     /// # Errors
     /// When the overview cannot be rendered.
@@ -70,7 +69,6 @@ impl Site {
         template: &Template,
         descriptions: &[Description],
         document: PathBuf,
-        mails: &str,
     ) -> Result<Self, askama::Error> {
         let mut routes = Vec::new();
         for function in &template.functions {
@@ -84,7 +82,7 @@ impl Site {
             }));
         }
         routes.sort_by_key(|row| (row.path, row.method));
-        Ok(Self { index: Index { routes, mails }.render()?, document })
+        Ok(Self { index: Index { routes }.render()?, document })
     }
 
     /// Whether `path` belongs to these pages. There may be no page at `path`.
@@ -268,10 +266,9 @@ Resources:
             access: access.to_owned(),
         };
         let descriptions = [described("a", "anyone"), described("b", "checked, role <admin>")];
-        let site = Site::new(&template, &descriptions, PathBuf::new(), ".local/outbox").unwrap();
+        let site = Site::new(&template, &descriptions, PathBuf::new()).unwrap();
         for part in [
             r#"<a href="/docs">"#,
-            ".local/outbox",
             r#"<td><code><a href="/a">/a</a></code></td>"#,
             "<td><code>/a/{id}</code></td>",
             "<td>POST</td>",

@@ -20,18 +20,23 @@ const reference = SwaggerUIBundle({
   },
 });
 
-// Swagger UI gives screen readers no name for these elements, or one that differs from the visible text.
-const nameElements = () => {
-  const name = (selector, nameOf) => {
-    for (const element of document.querySelectorAll(`${selector}:not([data-named])`)) {
-      element.setAttribute("aria-label", nameOf(element));
-      element.dataset.named = "";
-    }
-  };
+// Swagger UI gives screen readers no name for some elements, or one that differs from the visible text, and the keyboard
+// cannot scroll its examples.
+const repair = (selector, change) => {
+  for (const element of document.querySelectorAll(`${selector}:not([data-repaired])`)) {
+    element.dataset.repaired = "";
+    change(element);
+  }
+};
+const name = (selector, nameOf) =>
+  repair(selector, (element) => element.setAttribute("aria-label", nameOf(element)));
+const repairAll = () => {
   name(".body-param__text", () => "Request body");
   name(".copy-to-clipboard button", () => "Copy");
   name(".close-modal", () => "Close");
   name(".modal-btn", (button) => button.textContent);
   name("tr[data-param-name] select", (select) => select.closest("tr").dataset.paramName);
+  repair("pre", (example) => (example.tabIndex = 0));
 };
-new MutationObserver(nameElements).observe(document.querySelector("#reference"), { childList: true, subtree: true });
+const changes = { childList: true, subtree: true };
+new MutationObserver(repairAll).observe(document.querySelector("#reference"), changes);
