@@ -6,8 +6,8 @@ const error = document.getElementById("error");
 const outcome = document.getElementById("outcome");
 const token = new URLSearchParams(location.search).get("token");
 const messages = new Map();
-for (const item of document.querySelectorAll("[data-code]")) {
-  messages.set(item.dataset.code, item.textContent);
+for (const text of document.querySelector("template").content.querySelectorAll("[data-code]")) {
+  messages.set(text.dataset.code, text.textContent);
 }
 
 // Replaces the form: there is nothing more to do on this page.

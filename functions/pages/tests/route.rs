@@ -196,7 +196,7 @@ async fn every_language_has_every_text() {
             "matches_email",
             "other",
         ] {
-            assert!(page.contains(&format!("<li data-code=\"{code}\">")), "{language}: {code}");
+            assert!(page.contains(&format!("<p data-code=\"{code}\">")), "{language}: {code}");
         }
     }
 }
