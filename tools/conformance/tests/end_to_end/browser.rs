@@ -3,6 +3,7 @@
 //! `cargo xtask screenshots` runs these tests too, and keeps the screenshots that they take.
 
 mod clients;
+mod mails;
 mod reference;
 
 use std::path::PathBuf;
@@ -56,7 +57,7 @@ return (element.labels?.[0] ?? element).innerText.trim();
 #[derive(Debug)]
 pub(super) struct Browser {
     client: Client,
-    /// The address of the session at chromedriver, for commands that are not in the WebDriver standard.
+    /// The address of the session at chromedriver, for commands that are not in the standard.
     session: String,
     // Fields are dropped in this order, so both programs end before their folder is deleted.
     _driver: Group,
@@ -109,9 +110,11 @@ impl Browser {
         found.unwrap_or_else(|error| panic!("{selector}: {error}"))
     }
 
-    /// Waits until the page contains an element with this text.
+    /// Waits until the page shows an element with this text.
     pub(super) async fn find_text(&self, text: &str) -> Element {
-        let path = format!("//body//*[contains(normalize-space(text()), {text:?})]");
+        let path = format!(
+            "//body//*[contains(normalize-space(text()), {text:?}) and not(ancestor-or-self::*[@hidden])]"
+        );
         let found = self.client.wait().for_element(Locator::XPath(&path)).await;
         found.unwrap_or_else(|error| panic!("{text}: {error}"))
     }
@@ -174,7 +177,7 @@ impl Browser {
         assert!(errors.is_empty(), "{errors:#?}");
     }
 
-    /// Sends a command that is not in the WebDriver standard.
+    /// Sends a command that is not in the standard.
     async fn command(&self, name: &str, parameters: &Value) -> Value {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = client.post(format!("{}/{name}", self.session)).json(parameters);
