@@ -8,6 +8,7 @@ mod journeys;
 mod end_to_end {
     mod browser;
     mod clients;
+    mod description;
     mod dev;
     mod edge;
     mod hostile;

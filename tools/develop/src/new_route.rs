@@ -988,8 +988,9 @@ fn operation(plan: &Plan<'_>) -> String {
     } else {
         format!("      parameters:\n{}", parameters.concat())
     };
-    let entry = "{ type: object, required: [name, text], properties: { name: { type: string }, text: { type: string } } }";
-    let text = "{ type: object, required: [text], properties: { text: { type: string } } }";
+    let entry = "{ type: object, required: [name, text], properties: { name: { type: string }, text: { type: string } }, \
+                 example: { name: first, text: Hello! } }";
+    let text = "{ type: object, required: [text], properties: { text: { type: string } }, example: { text: Hello! } }";
     let listed = format!("{{ type: array, items: {entry} }}");
     let (schema, body) = match (&plan.table, plan.method) {
         (Some(_), "POST") => (entry, entry),

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use template::Template;
 use template::project::Project;
 
+use super::document::DOCUMENT;
+
 /// A password that the policy allows.
 pub(crate) const PASSWORD: &str = "a long walk by the river";
 
@@ -111,8 +113,14 @@ impl Api {
         }
     }
 
+    /// Sends a request, and checks that the answer is as documented.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
-        Answer::of(request.send().await.unwrap()).await
+        let (client, request) = request.build_split();
+        let request = request.unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let answer = Answer::of(client.execute(request).await.unwrap()).await;
+        DOCUMENT.check(&method, &path, &answer);
+        answer
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {

@@ -4,6 +4,7 @@ pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod admin;
 mod client;
+pub(crate) mod document;
 pub(crate) mod mails;
 pub(crate) mod refresh;
 pub(crate) mod session;
