@@ -210,7 +210,8 @@ pub(crate) async fn an_address_changes_only_after_confirmation(server: &impl Run
     // After the confirmation, the old address receives another notice and can no longer be used to sign in.
     change("New@change.example.com").await;
     let received = mails(server, DOMAIN, 5).await;
-    let token = follow(server, &last_to(&received, "New@change.example.com"), "confirm-email").await;
+    let token =
+        follow(server, &last_to(&received, "New@change.example.com"), "confirm-email").await;
     // A double click succeeds.
     for _ in 0..2 {
         assert_eq!(server.post("/auth/email/verify", &json!({"token": token})).await.status, 204);
