@@ -23,7 +23,7 @@ _BEGINS = {"/auth/login", "/auth/refresh"}
 _ENDS = {"/auth/logout", "/auth/logout-all", "/auth/me/delete"}
 
 _ATTEMPTS = 2
-"""How often a refresh is sent if no response arrives."""
+"""How many times a refresh is sent if no response arrives."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Session:
     token. They store the tokens of a login, and remove them at a logout. If the server refuses the access token as
     invalid, they refresh it and repeat the request once.
 
-    A refresh that fails for another reason raises ``httpx.HTTPStatusError`` or ``httpx.TransportError``; the session
-    continues.
+    If the server refuses the refresh, the session ends. A refresh that fails for another reason raises
+    ``httpx.HTTPStatusError`` or ``httpx.TransportError``; the session continues.
     """
 
     def __init__(
@@ -82,13 +82,13 @@ class Session:
         :param storage: Where the tokens are kept; in memory by default.
         :param on_signed_out: Called once when the session ends.
         :param timeout: The timeout of requests in seconds.
-        :param refresh_timeout: How long a refresh may take, in seconds, before it is repeated. Two such times must be
+        :param refresh_timeout: How long a refresh may take, in seconds, before it is repeated. Twice this time must be
             shorter than the grace period of the server (``REFRESH_GRACE_SECONDS``), because the repetition must reach
             the server within it.
         :param httpx_args: Further arguments of ``httpx.Client``, such as ``verify``.
         """
         base_url = base_url.rstrip("/")
-        # Reading the certificates takes long, so do it once.
+        # Reading the certificates is slow, so do it once.
         httpx_args.setdefault("verify", httpx.create_ssl_context())
         self._base = httpx.URL(base_url)
         self._storage = storage or MemoryStorage()

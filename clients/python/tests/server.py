@@ -14,7 +14,7 @@ class FakeServer:
         """The paths, Authorization headers and bodies of all requests."""
         self.now = 1000
         self.losses = []
-        """What becomes of the responses to the next refreshes, which the server carries out nevertheless."""
+        """How the responses to the next refreshes are lost. The server carries these refreshes out."""
         self.answers = []
         """The status and code of the responses to the next requests that are not refreshes."""
         self.refresh_status = None

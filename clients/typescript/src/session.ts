@@ -20,7 +20,7 @@ export interface SessionOptions {
   /** Web Locks by default, or locks of this process where they are missing. */
   locks?: Locks;
   /**
-   * How long a refresh may take, in milliseconds, before it is repeated: 4,000 by default. Two such times must be
+   * How long a refresh may take, in milliseconds, before it is repeated: 4,000 by default. Twice this time must be
    * shorter than the grace period of the server (`REFRESH_GRACE_SECONDS`), because the repetition must reach the server
    * within it.
    */
@@ -50,7 +50,7 @@ const EFFECTS: Record<Issuing, "issues"> & Partial<Record<keyof paths, "issues" 
   "/auth/me/delete": "ends",
 };
 
-/** How often a refresh is sent if no response arrives. */
+/** How many times a refresh is sent if no response arrives. */
 const ATTEMPTS = 2;
 
 /**

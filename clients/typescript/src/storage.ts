@@ -6,7 +6,7 @@ export interface Tokens {
 
 /** Where a client keeps its tokens. */
 export interface TokenStorage {
-  /** Identifies the stored tokens. Everything that shares them must use the same name, in which locks are held. */
+  /** Identifies the stored tokens, and names their lock. Everything that shares them must use the same name. */
   readonly name: string;
   get(): Tokens | null | Promise<Tokens | null>;
   /** Replaces the tokens; `null` removes them. */

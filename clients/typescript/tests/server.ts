@@ -15,7 +15,7 @@ export class FakeServer {
   readonly received: Received[] = [];
   /** The time in seconds. */
   now = 1000;
-  /** What becomes of the responses to the next refreshes, which the server carries out nevertheless. */
+  /** How the responses to the next refreshes are lost. The server carries these refreshes out. */
   readonly losses: ("reset" | "hang")[] = [];
   /** The status and code of the responses to the next requests that are not refreshes. */
   readonly answers: [number, string][] = [];

@@ -55,8 +55,8 @@ impl Languages {
         parsed.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The available language that a user likes best, by the value of `Accept-Language` (RFC 9110 §12.5.4), and its
-    /// texts. A range such as `de-AT` also accepts `de` (RFC 4647 §3.4).
+    /// The available language that a user prefers according to `Accept-Language` (RFC 9110 §12.5.4), and its texts. A
+    /// range such as `de-AT` also accepts `de` (RFC 4647 §3.4).
     pub(crate) fn best(&self, accepted: &str) -> (&'static str, &Texts) {
         let range = |range: &'_ str| {
             let (tag, weight) = match range.split_once(';') {

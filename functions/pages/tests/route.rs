@@ -43,7 +43,7 @@ async fn in_language(service: &Service<PagesRoute>, accepted: &str) -> String {
     get(service, header(load("pages"), "accept-language", accepted)).await.html
 }
 
-/// The text between the only occurrence of `start` and the next one of `end`.
+/// The text between the only occurrence of `start` and the next `end`.
 fn between<'a>(html: &'a str, start: &str, end: &str) -> &'a str {
     let [_, rest]: [&str; 2] = html.split(start).collect::<Vec<_>>().try_into().unwrap();
     rest.split_once(end).unwrap().0

@@ -20,7 +20,7 @@ pub enum Letter<'a> {
     /// A code to confirm an address. The email does not contain the username: anyone can register with a stranger's
     /// address, and could put a message to the stranger into the username.
     EmailVerification(CodeContent<'a>),
-    /// A code to confirm an address that replaces another one. The email does not contain the username either.
+    /// A code to confirm an address that replaces another one. Like `EmailVerification`, it omits the username.
     EmailChange(CodeContent<'a>),
     /// Someone entered the address for another account.
     AddressTaken(NoticeContent<'a>),

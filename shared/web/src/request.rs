@@ -28,7 +28,7 @@ pub struct Request {
     noted: Option<Mutex<Inputs>>,
 }
 
-/// The names of the values that a route reads from each part of a request, and whether the value is required.
+/// The names of the values that a route reads from each part of a request, and whether each value is required.
 pub type Inputs = BTreeMap<Part, BTreeMap<String, bool>>;
 
 /// Shows only the request's id, because the headers and the body may contain secrets.

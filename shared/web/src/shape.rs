@@ -117,7 +117,7 @@ pub(crate) fn names<T: DeserializeOwned>() -> &'static [&'static str] {
     names
 }
 
-/// A deserializer without values, which stores the names of the requested struct.
+/// A deserializer without values, which stores the names of the requested struct's fields.
 struct Names<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Names<'_> {

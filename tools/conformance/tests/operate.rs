@@ -175,7 +175,7 @@ fn no_email_is_lost_silently() {
     }
 }
 
-/// Users can reset a forgotten password on the day of the first deployment, before the owner has any page.
+/// Users can reset a forgotten password on the day of the first deployment, before the owner has any pages.
 #[test]
 fn without_a_base_links_in_mails_lead_to_the_address_of_the_api() {
     let text = fs::read_to_string(Project::here().template()).unwrap();

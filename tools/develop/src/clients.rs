@@ -1,4 +1,4 @@
-//! `cargo xtask clients`: generates the clients from `openapi.yaml`, checks, tests and packs them.
+//! `cargo xtask clients`: generates the clients from `openapi.yaml`, and checks, tests and packs them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -161,7 +161,7 @@ pub async fn pack(project: &Project, tools: &Tools, folder: &Path) -> anyhow::Re
     Ok(Packages { typescript: only(folder, "tgz")?, python: only(folder, "whl")? })
 }
 
-/// The only file in a folder whose name ends like this.
+/// The only file in a folder with this extension.
 fn only(folder: &Path, extension: &str) -> anyhow::Result<PathBuf> {
     let entries = fs::read_dir(folder).context("cannot read a folder")?;
     let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -187,7 +187,7 @@ async fn execute(project: &Project, name: &str, command: &mut Command) -> anyhow
     Ok(())
 }
 
-/// Creates an empty folder, in place of an existing one.
+/// Creates an empty folder, and deletes an existing one first.
 fn empty(folder: &Path) -> anyhow::Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder)

@@ -35,7 +35,7 @@ enum Command {
     ReleaseBuild,
     /// Follow docs/deploy.md against an emulator of AWS, and test the deployed stack
     DeployTest,
-    /// Drive the pages in Chromium and write screenshots into docs/images
+    /// Test the pages in Chromium and write screenshots into docs/images
     Screenshots,
     /// Run all tests and checks
     Test(test::TestOptions),

@@ -31,7 +31,7 @@ pub enum ToolSet {
     Test,
     /// The template's security scanner. Its dependencies conflict with those of the other tools.
     Checkov,
-    /// What generates, tests and packs the clients. Its dependencies conflict with those of the other tools.
+    /// The tools that generate, test and pack the clients. Their dependencies conflict with those of the other tools.
     Clients,
 }
 
@@ -170,7 +170,8 @@ impl Tools {
         Self { bin: place.venv.join("bin"), npm: npm.unwrap_or_else(|| project.tools()) }
     }
 
-    /// Installs the libraries that `listed` lists with the machine's Node, or else with Node from PyPI.
+    /// Installs the libraries listed in the folder `listed` into `folder`, with the machine's Node, or else with Node
+    /// from PyPI.
     async fn install_npm(&self, listed: &Path, folder: &Path, place: &Place) -> anyhow::Result<()> {
         let has_node = command("npm").arg("--version").output().await;
         if !has_node.is_ok_and(|output| output.status.success()) {

@@ -30,8 +30,8 @@ pub struct Endpoint {
     pub method: String,
     /// The path.
     pub path: String,
-    /// The names that the function reads from each part of a request (`body`, `query`, `path`, `headers`), and whether the
-    /// value is required.
+    /// The names that the function reads from each part of a request (`body`, `query`, `path`, `headers`), and whether
+    /// each value is required.
     pub inputs: BTreeMap<String, BTreeMap<String, bool>>,
 }
 

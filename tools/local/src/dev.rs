@@ -379,8 +379,8 @@ async fn local_edge(
 
 fn welcome(url: &str, descriptions: &[Description]) {
     ui::line(format_args!(
-        "ready {url}\n\n  {url}/      what runs here\n  {url}{REFERENCE}  the API reference, which calls the API \
-         from your browser\n"
+        "ready {url}\n\n  {url}/      an overview\n  {url}{REFERENCE}  the API reference, in which you can call every \
+         route\n"
     ));
     let row = |access: &str, endpoint: &Endpoint| {
         [format!("  {}", endpoint.method), endpoint.path.clone(), access.to_owned()]

@@ -67,7 +67,7 @@ const ENTRIES: [Entry; 17] = [
     entry(
         "develop",
         "screenshots",
-        "Drive the pages in Chromium and write screenshots into docs/images",
+        "Test the pages in Chromium and write screenshots into docs/images",
     ),
     entry("develop", "test", "Run all tests and checks"),
 ];

@@ -65,7 +65,7 @@ pub(super) struct Browser {
 }
 
 impl Browser {
-    /// Starts Chromium with this preferred language: `en`, `de`.
+    /// Starts Chromium with this preferred language, such as `en` or `de`.
     pub(super) async fn start(language: &str) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let mut driver = command("chromedriver");
@@ -128,7 +128,7 @@ impl Browser {
         self.client.perform_actions(actions).await.unwrap();
     }
 
-    /// Presses the tabulator key until the element with this label or text has the focus.
+    /// Presses the Tab key until the element with this label or text has the focus.
     pub(super) async fn tab_to(&self, name: &str) {
         let mut passed = Vec::new();
         while passed.len() < 30 {
@@ -139,7 +139,7 @@ impl Browser {
             }
             passed.push(focused);
         }
-        panic!("the tabulator key does not reach {name:?}, only {passed:?}");
+        panic!("the Tab key does not reach {name:?}, only {passed:?}");
     }
 
     /// Checks with axe-core, in light and in dark colors, that the page has no serious violation outside the excluded
@@ -166,7 +166,7 @@ impl Browser {
     }
 
     /// Checks that the browser has reported no error: of a script, of the content security policy, or of a request that
-    /// got no answer. Answers with an error status are none.
+    /// got no answer. An answer with an error status does not count.
     pub(super) async fn check_console(&self) {
         let entries = self.command("se/log", &json!({"type": "browser"})).await;
         let is_error = |entry: &&Value| {
@@ -185,7 +185,7 @@ impl Browser {
         response.json::<Value>().await.unwrap()["value"].take()
     }
 
-    /// Writes a picture of the visible part of the page into the folder that `SCREENSHOTS` names, if it names one.
+    /// Writes a picture of the visible part of the page into the folder `SCREENSHOTS`, if that variable is set.
     pub(super) async fn screenshot(&self, name: &str) {
         if let Some(folder) = std::env::var_os("SCREENSHOTS") {
             let picture = self.client.screenshot().await.unwrap();

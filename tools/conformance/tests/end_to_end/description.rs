@@ -16,7 +16,7 @@ use crate::journeys::document::{DOCUMENT, Document, Operation};
 use crate::journeys::mails::{self, NEW_PASSWORD, last};
 use crate::journeys::{Answer, PASSWORD, RunningApi, Tokens};
 
-/// The names of the values that an operation reads from a part of a request, and whether the value is required.
+/// The names of the values that an operation reads from a part of a request, and whether each value is required.
 type Names = BTreeMap<String, bool>;
 
 /// The names in the document.
@@ -57,9 +57,9 @@ async fn differences(document: &Document) -> Vec<String> {
                     match (read.get(name), documented.get(name)) {
                         (Some(_), None) => differences.push(format!("{place} is not documented")),
                         (None, Some(_)) => differences.push(format!("{place} is never read")),
-                        // An endpoint may require a header that others accept.
+                        // One endpoint may require a header that is optional for another.
                         (read, documented) if part != "headers" && read != documented => {
-                            differences.push(format!("{place} is required in only one of them"));
+                            differences.push(format!("{place} is required by only one side"));
                         }
                         _ => {}
                     }
@@ -75,7 +75,7 @@ async fn the_document_has_every_member_that_a_route_reads_and_no_other() {
     let found = differences(&DOCUMENT).await;
     assert!(found.is_empty(), "openapi.yaml and the routes differ: {found:#?}");
 
-    // A renamed member is named.
+    // A renamed member is reported.
     let text = DOCUMENT.root().to_string().replace("\"invite_code\"", "\"invitation\"");
     let renamed = Document::new(serde_json::from_str(&text).unwrap());
     assert_eq!(
@@ -121,7 +121,7 @@ fn every_schema_is_valid_and_every_example_conforms_to_its_schema() {
     }
 }
 
-/// The strict check must notice a member that has another name in an answer than in the document.
+/// The strict check must notice a member whose name in an answer is not its name in the document.
 #[test]
 fn a_renamed_member_of_an_answer_is_named() {
     let schema = json!({"$ref": "#/components/schemas/Registered"});
@@ -150,11 +150,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "POST /auth/email/verify: 409",
-        "requires an address that is taken meanwhile: see `journeys::mails`",
+        "requires an address that has been taken in the meantime: see `journeys::mails`",
     ),
     (
         "POST /auth/email/verify/code: 409",
-        "requires an address that is taken meanwhile: see the tests of the route",
+        "requires an address that has been taken in the meantime: see the tests of the route",
     ),
     (
         "POST /auth/me/delete: 409",
@@ -206,7 +206,7 @@ impl Tour<'_> {
         answer
     }
 
-    /// Sends a request that must succeed. Guests have no token.
+    /// Sends a request that must succeed. An empty `token` stands for none.
     async fn succeed(&mut self, key: &str, token: &str, body: &Value) -> Answer {
         let token = Some(token).filter(|token| !token.is_empty());
         let parts = Parts { token, if_match: Some("*"), content_type: None };
@@ -301,7 +301,7 @@ impl Tour<'_> {
     }
 
     /// Calls an operation as its documentation shows, and makes every mistake that its documentation mentions. `admin` may
-    /// call every operation, `guest` has no role.
+    /// call every operation; `guest` has no role.
     async fn try_out(&mut self, operation: Operation<'_>, admin: &str, guest: &str) {
         let content = &operation.value["requestBody"]["content"]["application/json"];
         let body = match DOCUMENT.resolve(&content["schema"]).get("example") {
@@ -365,7 +365,7 @@ async fn every_documented_answer_is_given() {
     // The guest may call only the routes that require no role.
     let body = json!({"roles": []});
     tour.succeed(&format!("PUT /admin/users/{guest}/roles"), &admin, &body).await;
-    // Two accounts cannot have one address.
+    // Two accounts cannot have the same address.
     let body = json!({"email": "guest@tour.example.com"});
     tour.succeed(&format!("PATCH /admin/users/{guest}"), &admin, &body).await;
     let parts = Parts { token: Some(&admin), if_match: Some("*"), content_type: None };

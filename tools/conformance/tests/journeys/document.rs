@@ -160,7 +160,7 @@ impl Document {
         }
     }
 
-    /// Why `value` does not conform to `schema`, if members that the schema does not declare are forbidden.
+    /// The reasons why `value` does not conform to `schema`. A member that the schema does not declare is one.
     pub(crate) fn faults(&self, schema: &Value, value: &Value) -> Vec<String> {
         let mut faults = Vec::new();
         self.undeclared(&[schema], value, "", &mut faults);

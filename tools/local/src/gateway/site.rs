@@ -1,4 +1,4 @@
-//! The dev server's own pages: at `/` what runs here, and below `/docs` the API reference.
+//! The dev server's own pages: an overview at `/`, and the API reference at `/docs`.
 //!
 //! Swagger UI renders the reference. It is in a crate, as the ZIP archive of its release, so the page loads nothing from
 //! elsewhere.
@@ -52,14 +52,14 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Whether a browser can open the route: nobody must sign in, and the path is complete.
+    /// Whether a browser can open the route: it requires no login, and its path has no parameters.
     fn is_link(&self) -> bool {
         self.method == "GET" && self.access == "anyone" && !self.path.contains('{')
     }
 }
 
 impl Site {
-    /// The pages for the routes of `template`. `descriptions` tell who may call them.
+    /// The pages for the routes of `template`. `descriptions` say who may call them.
     ///
     /// The reference shows the API description in the file `document`.
     ///
@@ -93,7 +93,7 @@ impl Site {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The page at `path`, if there is one. The host of the request must already be checked.
+    /// The page at `path`, if there is one. The caller must have checked the host of the request.
     pub(super) async fn page(&self, request: &Parts, path: &str) -> Option<Response<Bytes>> {
         if request.method != Method::GET {
             return None;

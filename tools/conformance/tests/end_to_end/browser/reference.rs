@@ -40,7 +40,7 @@ async fn a_user_registers_logs_in_and_calls_a_protected_route_in_the_reference()
     let (status, body) = call(&browser, "accounts-login", Some(&account)).await;
     assert!(status.starts_with("200"), "{status} {body}");
 
-    // The login has signed the reference in, and a reload does not sign it out.
+    // The reference uses the token of the login, even after a reload.
     browser.client.refresh().await.unwrap();
     let (status, body) = call(&browser, "checked-protected", None).await;
     assert!(status.starts_with("200") && body.contains("Hello, reader!"), "{status} {body}");

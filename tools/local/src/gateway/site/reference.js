@@ -9,7 +9,7 @@ const reference = SwaggerUIBundle({
   displayRequestDuration: true,
   persistAuthorization: true,
   tryItOutEnabled: true,
-  // A login or a refresh in the reference also signs the reference in, so that nobody has to copy the token.
+  // The reference uses the access token of the latest login or refresh, so that nobody has to copy it.
   responseInterceptor(response) {
     const token = response.ok && response.body?.access_token;
     if (token) {
