@@ -7,6 +7,7 @@ use develop::tools::{ToolSet, Tools};
 use identity::Role;
 use local::binaries;
 use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 use template::Template;
 use template::project::Project;
@@ -133,6 +134,43 @@ fn a_renamed_member_of_an_answer_is_named() {
     let faults = DOCUMENT.faults(&schema, &answer).join("\n");
     assert!(faults.contains("`.user.deactivated`"), "{faults}");
     assert!(faults.contains("\"disabled\" is a required property"), "{faults}");
+}
+
+/// The strict check must notice a header that is missing, has another value or is not documented.
+#[test]
+fn every_difference_between_the_headers_is_named() {
+    let faults = |status, headers: &[(&'static str, &'static str)], is_emulated| {
+        let mut answer = Answer { status, headers: HeaderMap::new(), text: String::new() };
+        for &(name, value) in headers {
+            answer.headers.insert(name, HeaderValue::from_static(value));
+        }
+        let page = DOCUMENT.operation(&Method::GET, "/reset-password").unwrap();
+        DOCUMENT.header_faults(page, &answer, is_emulated)
+    };
+    let page = [
+        ("cache-control", "no-store"),
+        ("content-security-policy", "default-src 'none'"),
+        ("content-type", "text/html; charset=utf-8"),
+        ("referrer-policy", "no-referrer"),
+        ("x-frame-options", "DENY"),
+        ("x-request-id", "1"),
+    ];
+    assert_eq!(faults(200, &page, false), [""; 0]);
+    assert_eq!(faults(200, &page[..5], true), ["the header X-Request-Id is missing"]);
+
+    let unavailable = [("cache-control", "no-store"), ("retry-after", "1"), ("x-request-id", "1")];
+    assert_eq!(faults(503, &unavailable, false), [""; 0]);
+
+    let mut wrong = page.to_vec();
+    wrong.extend([("referrer-policy", "origin"), ("retry-after", "1")]);
+    assert_eq!(faults(200, &wrong, true), [""; 0]);
+    let found = faults(200, &wrong, false);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("the header Referrer-Policy: "), "{found:?}");
+    assert_eq!(found[1], "the header retry-after is not documented");
+
+    let found = faults(503, &[("retry-after", "soon")], false).join("\n");
+    assert!(found.contains("the header Retry-After: "), "{found}");
 }
 
 /// The documented answers that [`every_documented_answer_is_given`] does not provoke, with reasons.

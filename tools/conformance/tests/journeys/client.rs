@@ -119,7 +119,8 @@ impl Api {
         let request = request.unwrap();
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
         let answer = Answer::of(client.execute(request).await.unwrap()).await;
-        DOCUMENT.check(&method, &path, &answer);
+        let is_emulated = matches!(self.connection, Connection::ByHost(_));
+        DOCUMENT.check(&method, &path, &answer, is_emulated);
         answer
     }
 

@@ -10,6 +10,22 @@ use template::project::Project;
 
 use super::client::Answer;
 
+/// The headers that a route may send although the document does not list them: those that every answer has, and those
+/// that the server adds. `cargo lambda watch` adds `lambda-runtime-aws-request-id`.
+const GENERAL_HEADERS: [&str; 11] = [
+    "apigw-requestid",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "date",
+    "lambda-runtime-aws-request-id",
+    "transfer-encoding",
+    "vary",
+    "x-content-type-options",
+    "x-request-id",
+];
+
 /// The document in this checkout.
 pub(crate) static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
     let text = std::fs::read_to_string(Project::here().root().join("openapi.yaml")).unwrap();
@@ -185,11 +201,52 @@ impl Document {
         response.map(|response| self.resolve(response))
     }
 
+    /// The differences between the headers of an answer and the documented headers.
+    ///
+    /// With `is_emulated`, only missing headers are faults, because an emulator of AWS adds and replaces headers.
+    pub(crate) fn header_faults(
+        &self,
+        operation: Operation<'_>,
+        answer: &Answer,
+        is_emulated: bool,
+    ) -> Vec<String> {
+        let response = self.response(operation, answer.status);
+        let documented = response.and_then(|response| response["headers"].as_object());
+        let mut faults = Vec::new();
+        for (name, header) in documented.into_iter().flatten() {
+            let Some(text) = answer.header(name) else {
+                faults.push(format!("the header {name} is missing"));
+                continue;
+            };
+            if is_emulated {
+                continue;
+            }
+            let schema = &self.resolve(header)["schema"];
+            let value = if schema["type"] == "integer" {
+                serde_json::from_str(text).unwrap_or(Value::Null)
+            } else {
+                json!(text)
+            };
+            let validator = self.validator(schema);
+            let errors = validator.iter_errors(&value);
+            faults.extend(errors.map(|error| format!("the header {name}: {error}")));
+        }
+        for name in answer.headers.keys() {
+            let is_documented = documented.is_some_and(|documented| {
+                documented.keys().any(|it| it.eq_ignore_ascii_case(name.as_str()))
+            });
+            if !is_emulated && !is_documented && !GENERAL_HEADERS.contains(&name.as_str()) {
+                faults.push(format!("the header {name} is not documented"));
+            }
+        }
+        faults
+    }
+
     /// Checks that an answer is as documented: its status, headers, content type and body.
     ///
     /// The gateway answers some requests itself. `info.description` documents these answers, and those to requests that
     /// bypass the edge.
-    pub(crate) fn check(&self, method: &Method, path: &str, answer: &Answer) {
+    pub(crate) fn check(&self, method: &Method, path: &str, answer: &Answer, is_emulated: bool) {
         let Some(operation) = self.operation(method, path) else { return };
         let body = answer.json();
         let is_of_gateway =
@@ -206,9 +263,8 @@ impl Document {
         let response = self.response(operation, answer.status);
         let response =
             response.unwrap_or_else(|| panic!("{key} is not documented: {}", answer.text));
-        for name in response["headers"].as_object().into_iter().flatten().map(|(name, _)| name) {
-            assert!(answer.header(name).is_some(), "{key}: the header {name} is missing");
-        }
+        let faults = self.header_faults(operation, answer, is_emulated);
+        assert!(faults.is_empty(), "{key}: {faults:#?}");
         let Some(contents) = response["content"].as_object() else {
             assert_eq!(answer.text, "", "{key}: no body is documented");
             return;
