@@ -1,4 +1,4 @@
-"""Tells schemathesis how to sign in, and which texts are usernames and passwords."""
+"""Tells schemathesis how to sign in, and which texts are usernames and passwords, and checks that it stays signed in."""
 
 import itertools
 import os
@@ -15,11 +15,17 @@ ADMINISTRATOR = os.environ["LATCHKEY_ADMINISTRATOR"]
 LEAVER = os.environ["LATCHKEY_LEAVER"]
 
 LOGINS = itertools.count()
+# The access tokens of all sessions.
+TOKENS = set()
+
+
+def is_public(operation):
+    return operation.definition.raw.get("security") == []
 
 
 def session(case, _):
     """Names the session of a request, if it needs one. All requests share one, except the requests that end it."""
-    if case.operation.definition.raw.get("security") == []:
+    if is_public(case.operation):
         return None
     match case.operation.path:
         case "/auth/logout":
@@ -41,10 +47,43 @@ class Session:
         credentials = {"username": LEAVER if is_leaver else ADMINISTRATOR, "password": PASSWORD}
         response = requests.post(f"{URL}/auth/login", json=credentials, timeout=30)
         response.raise_for_status()
-        return response.json()["access_token"]
+        token = response.json()["access_token"]
+        TOKENS.add(f"Bearer {token}")
+        return token
 
     def set(self, case, token, _):
         case.headers["Authorization"] = f"Bearer {token}"
+
+
+@schemathesis.check
+class SignedIn:
+    """Fails if the server refuses the token of a session, or if an operation never receives one. If a session has ended,
+    schemathesis signs in again and repeats the request. But it accepts 401 for any request, so without this check, the
+    tests would pass even if every operation answered 401."""
+
+    def __init__(self):
+        self.guarded = set()
+        self.reached = set()
+
+    def after_response(self, ctx, response, case):
+        operation = case.operation
+        if is_public(operation):
+            return
+        self.guarded.add(operation.label)
+        if response.request.headers.get("Authorization") not in TOKENS:
+            return
+        if response.status_code != 401:
+            self.reached.add(operation.label)
+        # A request to `logout-all` also ends the session that schemathesis began for the next such request.
+        elif operation.path != "/auth/logout-all":
+            code = response.json().get("code")
+            raise AssertionError(f"{operation.label} refuses the token of a session: {code}")
+
+    def after_run(self, ctx):
+        if not self.guarded:
+            raise AssertionError("no operation requires a token")
+        if missed := self.guarded - self.reached:
+            raise AssertionError(f"never called with a valid token: {', '.join(sorted(missed))}")
 
 
 # The rules of RFC 8265 and the list of common passwords cannot be written as a JSON schema. The prefixes avoid reserved
