@@ -7,6 +7,9 @@
 mod language;
 mod page;
 
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
 use language::Languages;
 use page::Page;
 use process::{Reader, Settings};
@@ -16,19 +19,48 @@ use web::{
     Route, World, header,
 };
 
+/// The maximum length of the product's name, in characters, as in emails.
+const MAX_PRODUCT_CHARS: usize = 60;
+
+/// The variable with the minimum number of characters of a password.
+const MIN_CHARS: &str = "PASSWORD_MIN_CHARS";
+
+/// The allowed range of that minimum, as for the functions that set passwords.
+const MIN_CHARS_RANGE: RangeInclusive<usize> = 8..=64;
+
+/// The name of the product. This function links neither `mail` nor `passwords`, so it has its own copy of their rules. A
+/// test compares the copies.
+struct Product(String);
+
+impl FromStr for Product {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.chars().any(char::is_control) || text.chars().count() > MAX_PRODUCT_CHARS {
+            return Err("expected at most 60 characters and no control characters");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// The settings that the pages show.
 #[derive(Debug)]
 pub struct Config {
     product: String,
-    password_min_chars: u16,
+    password_min_chars: usize,
 }
 
 impl Settings for Config {
-    /// Reads `PRODUCT_NAME` (default `Latchkey`) and `PASSWORD_MIN_CHARS` (default 8).
+    /// Reads `PRODUCT_NAME` (default `Latchkey`) and `PASSWORD_MIN_CHARS` (8 to 64, default 8).
     fn read(reader: &Reader<'_>) -> Option<Self> {
-        let product = reader.optional("PRODUCT_NAME", "Latchkey".to_owned());
-        let password_min_chars = reader.optional("PASSWORD_MIN_CHARS", 8);
-        Some(Self { product: product?, password_min_chars: password_min_chars? })
+        let product = reader.optional("PRODUCT_NAME", Product("Latchkey".to_owned()));
+        let password_min_chars = reader.optional(MIN_CHARS, *MIN_CHARS_RANGE.start())?;
+        if !MIN_CHARS_RANGE.contains(&password_min_chars) {
+            let (least, most) = MIN_CHARS_RANGE.into_inner();
+            reader.fault(MIN_CHARS, format_args!("must be from {least} to {most}"));
+            return None;
+        }
+        Some(Self { product: product?.0, password_min_chars })
     }
 }
 

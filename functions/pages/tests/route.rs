@@ -176,8 +176,10 @@ async fn every_language_has_every_text() {
         found
     };
     let english = read(&folder.join("en.json"));
-    for file in std::fs::read_dir(&folder).unwrap() {
-        let path = file.unwrap().path();
+    let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+    let is_text = |path: &Path| path.extension().is_some_and(|it| it == "json");
+    let is_hidden = |path: &Path| path.file_name().unwrap().to_string_lossy().starts_with('.');
+    for path in files.filter(|path| is_text(path) && !is_hidden(path)) {
         assert_eq!(read(&path), english, "{}", path.display());
         let language = path.file_stem().unwrap().to_str().unwrap();
         let page = in_language(&service, language).await;
@@ -198,6 +200,39 @@ async fn every_language_has_every_text() {
         ] {
             assert!(page.contains(&format!("<p data-code=\"{code}\">")), "{language}: {code}");
         }
+    }
+}
+
+/// The pages must show no minimum that the functions that set passwords refuse, and no name that `mailer` refuses.
+#[test]
+fn the_settings_have_the_rules_of_the_functions_that_they_describe() {
+    let (longest, too_long) = ("ö".repeat(60), "x".repeat(61));
+    for (name, value, is_allowed) in [
+        ("PRODUCT_NAME", "", true),
+        ("PRODUCT_NAME", &longest, true),
+        ("PRODUCT_NAME", &too_long, false),
+        ("PRODUCT_NAME", "Example\nBcc: a@example.com", false),
+        ("PRODUCT_NAME", "Example\u{7f}", false),
+        ("PASSWORD_MIN_CHARS", "", true),
+        ("PASSWORD_MIN_CHARS", "8", true),
+        ("PASSWORD_MIN_CHARS", "64", true),
+        ("PASSWORD_MIN_CHARS", "0", false),
+        ("PASSWORD_MIN_CHARS", "7", false),
+        ("PASSWORD_MIN_CHARS", "65", false),
+        ("PASSWORD_MIN_CHARS", "70000", false),
+        ("PASSWORD_MIN_CHARS", "-8", false),
+        ("PASSWORD_MIN_CHARS", "many", false),
+    ] {
+        let env = Env::from_iter([
+            ("MAIL_FROM", "no-reply@example.com"),
+            ("MAIL_LINK_BASE", "https://example.com"),
+            ("MAIL_TRANSPORT", "file:outbox"),
+            (name, value),
+        ]);
+        let error = env.settings::<pages::Config>().err().map(|error| error.to_string());
+        let others = env.settings::<(mail::Config, passwords::Policy)>();
+        assert_eq!(error, others.err().map(|error| error.to_string()), "{name}={value:?}");
+        assert_eq!(error.is_none(), is_allowed, "{name}={value:?}");
     }
 }
 
