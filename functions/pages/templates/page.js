@@ -5,6 +5,8 @@ const field = document.getElementById("new_password");
 const error = document.getElementById("error");
 const outcome = document.getElementById("outcome");
 const token = new URLSearchParams(location.search).get("token");
+// Another user of this device must not find the unused token in the history.
+history.replaceState(null, "", location.pathname);
 const messages = new Map();
 for (const text of document.querySelector("template").content.querySelectorAll("[data-code]")) {
   messages.set(text.dataset.code, text.textContent);

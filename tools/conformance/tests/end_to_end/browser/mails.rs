@@ -9,6 +9,14 @@ use super::Browser;
 use crate::journeys::mails::{last, login, mails, register};
 use crate::journeys::{PASSWORD, Tokens};
 
+/// Opens a link, and checks that the page removes the token from its address, and therefore from the history.
+async fn open(browser: &Browser, link: &str) {
+    browser.open(link).await;
+    let address = browser.client.current_url().await.unwrap();
+    let (page, _) = link.split_once("?token=").unwrap();
+    assert_eq!(address.as_str(), page);
+}
+
 /// Presses the button of the page that is open, and waits for the outcome.
 async fn finish(browser: &Browser, button: &str, outcome: &str) {
     browser.tab_to(button).await;
@@ -31,14 +39,14 @@ async fn every_page_for_a_link_in_an_email_does_its_work_by_keyboard_alone() {
     };
 
     send("/auth/email/verify/send", json!({}), &access).await;
-    browser.open(last(server, DOMAIN, 1).await.link().unwrap()).await;
+    open(&browser, last(server, DOMAIN, 1).await.link().unwrap()).await;
     browser.check_accessibility(&[]).await;
     browser.screenshot("verify-email").await;
     finish(&browser, "Confirm the address", "Your email address is confirmed.").await;
 
     let forgot = json!({"email": address});
     assert_eq!(server.post("/auth/password/forgot", &forgot).await.status, 202);
-    browser.open(last(server, DOMAIN, 2).await.link().unwrap()).await;
+    open(&browser, last(server, DOMAIN, 2).await.link().unwrap()).await;
     browser.tab_to("New password").await;
     browser.press("short").await;
     browser.check_accessibility(&[]).await;
@@ -65,7 +73,7 @@ async fn every_page_for_a_link_in_an_email_does_its_work_by_keyboard_alone() {
     let received = mails(server, DOMAIN, 5).await;
     let links: Vec<_> = received.iter().filter_map(Received::link).collect();
     let link = links.iter().find(|link| link.contains("/confirm-email"));
-    browser.open(link.unwrap()).await;
+    open(&browser, link.unwrap()).await;
     browser.check_accessibility(&[]).await;
     browser.screenshot("confirm-email").await;
     finish(&browser, "Use the new address", "Your new email address is in use.").await;
@@ -78,7 +86,7 @@ async fn every_page_for_a_link_in_an_email_does_its_work_by_keyboard_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_for_links_in_emails_speak_the_language_of_the_browser() {
     let browser = Browser::start("de").await;
-    browser.open(&format!("{}/reset-password?token=invalid", shared().url())).await;
+    open(&browser, &format!("{}/reset-password?token=invalid", shared().url())).await;
     browser.tab_to("Neues Passwort").await;
     browser.set_colors("dark").await;
     browser.screenshot("reset-password-de").await;
