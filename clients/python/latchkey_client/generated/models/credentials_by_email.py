@@ -21,7 +21,7 @@ class CredentialsByEmail:
     """
 
     email: str
-    password: str
+    password: str = _attrs_field(repr=False)
     username: None | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 

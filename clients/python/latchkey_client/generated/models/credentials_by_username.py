@@ -21,7 +21,7 @@ class CredentialsByUsername:
     """
 
     username: str
-    password: str
+    password: str = _attrs_field(repr=False)
     email: None | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 

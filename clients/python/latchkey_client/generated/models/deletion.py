@@ -19,7 +19,7 @@ class Deletion:
         password (str): A password, at most 1,024 bytes in UTF-8.
     """
 
-    password: str
+    password: str = _attrs_field(repr=False)
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

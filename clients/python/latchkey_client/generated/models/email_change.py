@@ -21,7 +21,7 @@ class EmailChange:
             is an IDNA2008 name.
     """
 
-    password: str
+    password: str = _attrs_field(repr=False)
     new_email: str
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 

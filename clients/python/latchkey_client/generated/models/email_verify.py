@@ -19,7 +19,7 @@ class EmailVerify:
         token (str): The token of an emailed link. Any other value also gets 400 `invalid_code`.
     """
 
-    token: str
+    token: str = _attrs_field(repr=False)
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

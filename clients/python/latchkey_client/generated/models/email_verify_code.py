@@ -20,7 +20,7 @@ class EmailVerifyCode:
             is not eight digits, the response is 400 `invalid_input`, and no try is used up. Example: 1234 5678.
     """
 
-    code: str
+    code: str = _attrs_field(repr=False)
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class Invite:
         expires_at (datetime.datetime):
     """
 
-    invite_code: str
+    invite_code: str = _attrs_field(repr=False)
     expires_at: datetime.datetime
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 

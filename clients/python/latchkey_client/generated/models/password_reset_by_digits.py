@@ -26,8 +26,8 @@ class PasswordResetByDigits:
     """
 
     email: str
-    code: str
-    new_password: str
+    code: str = _attrs_field(repr=False)
+    new_password: str = _attrs_field(repr=False)
     token: None | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 

@@ -23,8 +23,8 @@ class PasswordResetByLink:
         code (None | Unset):
     """
 
-    token: str
-    new_password: str
+    token: str = _attrs_field(repr=False)
+    new_password: str = _attrs_field(repr=False)
     email: None | Unset = UNSET
     code: None | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)

@@ -28,9 +28,9 @@ class Registration:
     """
 
     username: str
-    password: str
+    password: str = _attrs_field(repr=False)
     email: None | str | Unset = UNSET
-    invite_code: None | str | Unset = UNSET
+    invite_code: None | str | Unset = _attrs_field(default=UNSET, repr=False)
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

@@ -32,10 +32,10 @@ class Tokens:
         refresh_expires_in (int): Seconds until the session ends if it is not refreshed.
     """
 
-    access_token: str
+    access_token: str = _attrs_field(repr=False)
     token_type: Literal["Bearer"]
     expires_in: int
-    refresh_token: str
+    refresh_token: str = _attrs_field(repr=False)
     refresh_expires_in: int
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
