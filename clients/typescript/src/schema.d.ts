@@ -373,7 +373,7 @@ export interface paths {
         };
         /**
          * Exports the caller's data
-         * @description Fresh. Returns the account, its sessions and its security events, latest first. The export itself is recorded as an event, at most once a minute. If the events exceed 2 MB, the earliest are missing (`events_omitted_before`); `GET /auth/me/events` lists them all.
+         * @description Fresh. Returns the account, its sessions and its security events, latest first. The export itself is recorded as an event, at most once a minute for each session. If the events exceed 2 MB, the earliest are missing (`events_omitted_before`); `GET /auth/me/events` lists them all.
          */
         get: operations["account-export"];
         put?: never;
@@ -681,7 +681,7 @@ export interface paths {
         };
         /**
          * The page that confirms an address
-         * @description As for `/reset-password`, with `/auth/email/verify`.
+         * @description As for `/reset-password`, but the page posts the token to `/auth/email/verify`.
          */
         get: operations["verify-email-page"];
         put?: never;
@@ -701,7 +701,7 @@ export interface paths {
         };
         /**
          * The page that confirms a new address
-         * @description As for `/verify-email`, if the account already has another address.
+         * @description As for `/verify-email`, for an address that replaces the account's current one.
          */
         get: operations["confirm-email-page"];
         put?: never;
@@ -812,7 +812,7 @@ export interface components {
             user: components["schemas"]["User"];
         };
         /**
-         * @description Either the username or the email address, and the password. The other name is absent or null.
+         * @description The password, and either the username or the email address. The unused one is absent or null.
          * @example {
          *       "username": "testuser",
          *       "password": "a long walk by the river"
@@ -919,7 +919,7 @@ export interface components {
         EmailVerifyCode: {
             code: components["schemas"]["Digits"];
         };
-        /** @description The token of an emailed link. Any other value also gets 400 `invalid_code`. */
+        /** @description The token of an emailed link. A malformed value gets 400 `invalid_code`, like a wrong token. */
         LinkToken: string;
         /**
          * @description Eight digits. White space and hyphens are dropped, and full-width digits are accepted. If the result is not eight digits, the response is 400 `invalid_input`, and no try is used up.
@@ -1000,7 +1000,7 @@ export interface components {
             events: components["schemas"]["Event"][];
             /**
              * Format: date-time
-             * @description Present only if events before this time are missing.
+             * @description Present only if some events before this time are missing. No later event is missing.
              */
             events_omitted_before?: string;
             /** @description Empty, because there are no second factors yet. */

@@ -16,7 +16,7 @@ class EmailVerify:
         {'token': '1.AZzjbyUwfSGcT1sOim89Fw.b1nK0m0dRx6kq8mY0m3v9g'}
 
     Attributes:
-        token (str): The token of an emailed link. Any other value also gets 400 `invalid_code`.
+        token (str): The token of an emailed link. A malformed value gets 400 `invalid_code`, like a wrong token.
     """
 
     token: str = _attrs_field(repr=False)

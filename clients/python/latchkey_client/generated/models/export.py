@@ -39,7 +39,8 @@ class Export:
         api_keys (list[Any]): Empty, because there are no API keys yet.
         pending_email (str | Unset): The requested address, which takes effect when it is confirmed. Absent if no
             address is waiting for confirmation.
-        events_omitted_before (datetime.datetime | Unset): Present only if events before this time are missing.
+        events_omitted_before (datetime.datetime | Unset): Present only if some events before this time are missing. No
+            later event is missing.
     """
 
     format_: Literal["latchkey-export/1"]

@@ -15,7 +15,7 @@ T = TypeVar("T", bound="PasswordResetByLink")
 class PasswordResetByLink:
     """
     Attributes:
-        token (str): The token of an emailed link. Any other value also gets 400 `invalid_code`.
+        token (str): The token of an emailed link. A malformed value gets 400 `invalid_code`, like a wrong token.
         new_password (str): Any Unicode text of at least 8 characters (more by configuration) and at most 1,024 bytes in
             UTF-8. It is normalized to NFC and otherwise used unchanged. It is refused if it is among the most common
             passwords, equals the username or the email address, or is on a configured list of breached passwords.

@@ -67,8 +67,8 @@ def sync_detailed(
     """Exports the caller's data
 
      Fresh. Returns the account, its sessions and its security events, latest first. The export itself is
-    recorded as an event, at most once a minute. If the events exceed 2 MB, the earliest are missing
-    (`events_omitted_before`); `GET /auth/me/events` lists them all.
+    recorded as an event, at most once a minute for each session. If the events exceed 2 MB, the
+    earliest are missing (`events_omitted_before`); `GET /auth/me/events` lists them all.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -94,8 +94,8 @@ def sync(
     """Exports the caller's data
 
      Fresh. Returns the account, its sessions and its security events, latest first. The export itself is
-    recorded as an event, at most once a minute. If the events exceed 2 MB, the earliest are missing
-    (`events_omitted_before`); `GET /auth/me/events` lists them all.
+    recorded as an event, at most once a minute for each session. If the events exceed 2 MB, the
+    earliest are missing (`events_omitted_before`); `GET /auth/me/events` lists them all.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -117,8 +117,8 @@ async def asyncio_detailed(
     """Exports the caller's data
 
      Fresh. Returns the account, its sessions and its security events, latest first. The export itself is
-    recorded as an event, at most once a minute. If the events exceed 2 MB, the earliest are missing
-    (`events_omitted_before`); `GET /auth/me/events` lists them all.
+    recorded as an event, at most once a minute for each session. If the events exceed 2 MB, the
+    earliest are missing (`events_omitted_before`); `GET /auth/me/events` lists them all.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -142,8 +142,8 @@ async def asyncio(
     """Exports the caller's data
 
      Fresh. Returns the account, its sessions and its security events, latest first. The export itself is
-    recorded as an event, at most once a minute. If the events exceed 2 MB, the earliest are missing
-    (`events_omitted_before`); `GET /auth/me/events` lists them all.
+    recorded as an event, at most once a minute for each session. If the events exceed 2 MB, the
+    earliest are missing (`events_omitted_before`); `GET /auth/me/events` lists them all.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

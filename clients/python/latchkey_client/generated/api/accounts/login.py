@@ -106,9 +106,9 @@ def sync_detailed(
     attempt that gets 5xx is not counted as a guess.
 
     Args:
-        body (CredentialsByEmail | CredentialsByUsername): Either the username or the email
-            address, and the password. The other name is absent or null. Example: {'username':
-            'testuser', 'password': 'a long walk by the river'}.
+        body (CredentialsByEmail | CredentialsByUsername): The password, and either the username
+            or the email address. The unused one is absent or null. Example: {'username': 'testuser',
+            'password': 'a long walk by the river'}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -141,9 +141,9 @@ def sync(
     attempt that gets 5xx is not counted as a guess.
 
     Args:
-        body (CredentialsByEmail | CredentialsByUsername): Either the username or the email
-            address, and the password. The other name is absent or null. Example: {'username':
-            'testuser', 'password': 'a long walk by the river'}.
+        body (CredentialsByEmail | CredentialsByUsername): The password, and either the username
+            or the email address. The unused one is absent or null. Example: {'username': 'testuser',
+            'password': 'a long walk by the river'}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -171,9 +171,9 @@ async def asyncio_detailed(
     attempt that gets 5xx is not counted as a guess.
 
     Args:
-        body (CredentialsByEmail | CredentialsByUsername): Either the username or the email
-            address, and the password. The other name is absent or null. Example: {'username':
-            'testuser', 'password': 'a long walk by the river'}.
+        body (CredentialsByEmail | CredentialsByUsername): The password, and either the username
+            or the email address. The unused one is absent or null. Example: {'username': 'testuser',
+            'password': 'a long walk by the river'}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -204,9 +204,9 @@ async def asyncio(
     attempt that gets 5xx is not counted as a guess.
 
     Args:
-        body (CredentialsByEmail | CredentialsByUsername): Either the username or the email
-            address, and the password. The other name is absent or null. Example: {'username':
-            'testuser', 'password': 'a long walk by the river'}.
+        body (CredentialsByEmail | CredentialsByUsername): The password, and either the username
+            or the email address. The unused one is absent or null. Example: {'username': 'testuser',
+            'password': 'a long walk by the river'}.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

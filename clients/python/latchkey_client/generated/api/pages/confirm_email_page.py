@@ -67,7 +67,7 @@ def sync_detailed(
 ) -> Response[Problem | str]:
     """The page that confirms a new address
 
-     As for `/verify-email`, if the account already has another address.
+     As for `/verify-email`, for an address that replaces the account's current one.
 
     Args:
         accept_language (str | Unset):
@@ -98,7 +98,7 @@ def sync(
 ) -> Problem | str | None:
     """The page that confirms a new address
 
-     As for `/verify-email`, if the account already has another address.
+     As for `/verify-email`, for an address that replaces the account's current one.
 
     Args:
         accept_language (str | Unset):
@@ -124,7 +124,7 @@ async def asyncio_detailed(
 ) -> Response[Problem | str]:
     """The page that confirms a new address
 
-     As for `/verify-email`, if the account already has another address.
+     As for `/verify-email`, for an address that replaces the account's current one.
 
     Args:
         accept_language (str | Unset):
@@ -153,7 +153,7 @@ async def asyncio(
 ) -> Problem | str | None:
     """The page that confirms a new address
 
-     As for `/verify-email`, if the account already has another address.
+     As for `/verify-email`, for an address that replaces the account's current one.
 
     Args:
         accept_language (str | Unset):

@@ -67,7 +67,7 @@ def sync_detailed(
 ) -> Response[Problem | str]:
     """The page that confirms an address
 
-     As for `/reset-password`, with `/auth/email/verify`.
+     As for `/reset-password`, but the page posts the token to `/auth/email/verify`.
 
     Args:
         accept_language (str | Unset):
@@ -98,7 +98,7 @@ def sync(
 ) -> Problem | str | None:
     """The page that confirms an address
 
-     As for `/reset-password`, with `/auth/email/verify`.
+     As for `/reset-password`, but the page posts the token to `/auth/email/verify`.
 
     Args:
         accept_language (str | Unset):
@@ -124,7 +124,7 @@ async def asyncio_detailed(
 ) -> Response[Problem | str]:
     """The page that confirms an address
 
-     As for `/reset-password`, with `/auth/email/verify`.
+     As for `/reset-password`, but the page posts the token to `/auth/email/verify`.
 
     Args:
         accept_language (str | Unset):
@@ -153,7 +153,7 @@ async def asyncio(
 ) -> Problem | str | None:
     """The page that confirms an address
 
-     As for `/reset-password`, with `/auth/email/verify`.
+     As for `/reset-password`, but the page posts the token to `/auth/email/verify`.
 
     Args:
         accept_language (str | Unset):
