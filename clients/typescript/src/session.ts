@@ -1,6 +1,6 @@
 import { availableLocks, type Locks } from "./locks.js";
 import type { components, paths } from "./schema.js";
-import { memoryStorage, type TokenStorage, type Tokens, tokensOf } from "./storage.js";
+import { memoryStorage, sameAccount, type TokenStorage, type Tokens, tokensOf } from "./storage.js";
 
 /**
  * Why a session ended: the user logged out here (`logout`), the server refused to refresh the session (`refused`), or
@@ -13,7 +13,7 @@ export interface SessionOptions {
   baseUrl: string;
   /** Where the tokens are kept; in memory by default. */
   storage?: TokenStorage;
-  /** Called once when the session ends. */
+  /** Called once when the session ends, and never while nobody is signed in. */
   onSignedOut?: (reason: SignedOut) => void;
   /** Sends requests; `globalThis.fetch` by default. */
   fetch?: (request: Request) => Promise<Response>;
@@ -25,6 +25,11 @@ export interface SessionOptions {
    * within it.
    */
   refreshTimeout?: number;
+  /**
+   * How long a request that begins or ends a session may take, in milliseconds: 30,000 by default. No call or tab can
+   * refresh the tokens in the meantime.
+   */
+  changeTimeout?: number;
 }
 
 /** The paths whose 200 response to a POST contains the tokens of a session. */
@@ -55,7 +60,7 @@ const ATTEMPTS = 2;
 
 /**
  * What a refresh led to: new tokens, a refusal, or a response that decides nothing, such as 503. The tokens are gone if
- * another call or tab has ended the session, which is then already known.
+ * another call or tab has ended the session, which is then already known, or has logged in with another account.
  */
 type Renewal = Tokens | "refused" | "gone" | Response;
 
@@ -67,9 +72,12 @@ export class Session {
   readonly #transport: (request: Request) => Promise<Response>;
   readonly #locks: Locks;
   readonly #timeout: number;
+  readonly #changeTimeout: number;
   readonly #unsubscribe: (() => void) | undefined;
   /** The refresh in progress, and the access token that it replaces. */
   #renewing: { used: string; renewal: Promise<Renewal> } | undefined;
+  /** Whether this client has seen tokens and has not yet reported the end of their session. */
+  #signedIn = false;
 
   constructor(options: SessionOptions) {
     this.#base = new URL(options.baseUrl.replace(/\/*$/, "/"));
@@ -78,17 +86,21 @@ export class Session {
     this.#transport = options.fetch ?? ((request) => globalThis.fetch(request));
     this.#locks = options.locks ?? availableLocks();
     this.#timeout = options.refreshTimeout ?? 4000;
+    this.#changeTimeout = options.changeTimeout ?? 30_000;
     this.#unsubscribe = this.#storage.subscribe?.(() => void this.#changedElsewhere());
+    // Another tab may end the session before this one sends a request.
+    if (this.#unsubscribe) this.#load().catch(() => {});
   }
 
   /** Whether there are tokens. Only a request shows whether the server still accepts them. */
   async isSignedIn(): Promise<boolean> {
-    return (await this.#storage.get()) !== null;
+    return (await this.#load()) !== null;
   }
 
   /** Removes the tokens without a request. The session continues on the server until it expires. */
   async forget(): Promise<void> {
     await this.#exclusively(async () => this.#storage.set(null));
+    this.#signedIn = false;
   }
 
   /** Ends the subscription to changes in other tabs. */
@@ -106,27 +118,34 @@ export class Session {
     const path = this.#pathOf(request);
     if (path === null || request.headers.has("Authorization")) return this.#transport(request);
     const effect = request.method === "POST" ? EFFECTS[path as keyof paths] : undefined;
-    if (!effect) return this.#authorized(request, (used) => this.#renewOnce(used));
+    const before = await this.#load();
+    if (!effect) return this.#authorized(request, before, (used) => this.#renewOnce(used));
+    const begins = path === "/auth/login" || path === "/auth/refresh";
+    let ended: SignedOut | undefined;
     // No refresh may store its tokens between the response and the change that follows from it.
-    let refused = false;
-    const response = await this.#exclusively(async () => {
-      const begins = path === "/auth/login" || path === "/auth/refresh";
+    const change = async (request: Request): Promise<Response> => {
+      const stored = await this.#load();
+      // The request is for the account of the call, even if another one has logged in since then.
+      const used = before && !sameAccount(before, stored) ? before : stored;
       const response = begins
         ? await this.#transport(request)
-        : await this.#authorized(request, async (used) => {
+        : await this.#authorized(request, used, async (used) => {
             const renewal = await this.#renew(used);
-            refused = renewal === "refused";
+            if (renewal === "refused") ended = "refused";
             return renewal;
           });
-      if (response.ok && effect === "ends") await this.#storage.set(null);
-      if (response.ok && effect === "issues") {
-        const tokens = tokensOf(await response.clone().json());
-        if (tokens) await this.#storage.set(tokens);
+      if (!response.ok || !(begins || sameAccount(used, await this.#load()))) return response;
+      if (effect === "ends") {
+        await this.#storage.set(null);
+        ended = "logout";
+      } else {
+        const tokens = await this.#issued(response);
+        if (tokens) await this.#save(tokens);
       }
       return response;
-    });
-    if (refused) this.#onSignedOut("refused");
-    else if (response.ok && effect === "ends") this.#onSignedOut("logout");
+    };
+    const response = await this.#exclusively(() => this.#limited(request, change));
+    if (ended) this.#ended(ended);
     return response;
   };
 
@@ -141,8 +160,53 @@ export class Session {
     return this.#locks.request(this.#storage.name, work);
   }
 
-  async #authorized(request: Request, renew: (used: Tokens) => Promise<Renewal>): Promise<Response> {
+  /** Limits the time of requests that change the session, and refuses redirects, which could send secrets elsewhere. */
+  async #limited<T>(request: Request, change: (request: Request) => Promise<T>): Promise<T> {
+    const controller = new AbortController();
+    const abort = () => controller.abort(request.signal.reason);
+    if (request.signal.aborted) abort();
+    request.signal.addEventListener("abort", abort);
+    const late = () => controller.abort(new DOMException("the server did not respond in time", "TimeoutError"));
+    const timer = setTimeout(late, this.#changeTimeout);
+    try {
+      const redirect = request.redirect === "follow" ? "error" : request.redirect;
+      return await change(new Request(request, { signal: controller.signal, redirect }));
+    } finally {
+      clearTimeout(timer);
+      request.signal.removeEventListener("abort", abort);
+    }
+  }
+
+  /** The stored tokens, unless another API issued them. */
+  async #load(): Promise<Tokens | null> {
     const tokens = await this.#storage.get();
+    if (tokens?.base_url !== this.#base.href) return null;
+    this.#signedIn = true;
+    return tokens;
+  }
+
+  async #save(tokens: Tokens): Promise<void> {
+    await this.#storage.set(tokens);
+    this.#signedIn = true;
+  }
+
+  /** The tokens in a response, which can still be read afterwards. */
+  async #issued(response: Response): Promise<Tokens | null> {
+    return tokensOf({ ...(await response.clone().json()), base_url: this.#base.href });
+  }
+
+  /** Tells the app that the session has ended, unless it knows. */
+  #ended(reason: SignedOut): void {
+    if (!this.#signedIn) return;
+    this.#signedIn = false;
+    this.#onSignedOut(reason);
+  }
+
+  async #authorized(
+    request: Request,
+    tokens: Tokens | null,
+    renew: (used: Tokens) => Promise<Renewal>,
+  ): Promise<Response> {
     if (!tokens) return this.#transport(request);
     const again = request.clone();
     const response = await this.#transport(withToken(request, tokens));
@@ -157,7 +221,7 @@ export class Session {
   #renewOnce(used: Tokens): Promise<Renewal> {
     if (this.#renewing?.used !== used.access_token) {
       const renewal = this.#exclusively(() => this.#renew(used)).then((renewal) => {
-        if (renewal === "refused") this.#onSignedOut("refused");
+        if (renewal === "refused") this.#ended("refused");
         return renewal;
       });
       const renewing = { used: used.access_token, renewal };
@@ -172,17 +236,17 @@ export class Session {
 
   /** Refreshes, unless another call or tab has done so. The caller holds the lock. */
   async #renew(used: Tokens): Promise<Renewal> {
-    const stored = await this.#storage.get();
-    if (!stored) return "gone";
+    const stored = await this.#load();
+    if (!sameAccount(used, stored)) return "gone";
     if (stored.access_token !== used.access_token) return stored;
     const response = await this.#exchange(stored.refresh_token);
-    const renewed = response.ok ? tokensOf(await response.clone().json()) : null;
-    // 400: something other than a refresh token is stored.
-    const refused = response.status === 401 || response.status === 400;
+    const renewed = response.ok ? await this.#issued(response) : null;
+    // A proxy can answer 401 too.
+    const refused = response.status === 401 && (await codeOf(response)) === "invalid_token";
     if (!renewed && !refused) return response;
     // Without Web Locks, another tab may have logged in, logged out or refreshed in the meantime.
-    const current = await this.#storage.get();
-    if (current?.refresh_token !== stored.refresh_token) return current ?? "gone";
+    const current = await this.#load();
+    if (current?.refresh_token !== stored.refresh_token) return sameAccount(used, current) ? current : "gone";
     await this.#storage.set(renewed);
     return renewed ?? "refused";
   }
@@ -198,6 +262,8 @@ export class Session {
           method: "POST",
           headers: { "Content-Type": "application/json" },
           body: JSON.stringify({ refresh_token }),
+          // The target of a redirect would get the refresh token.
+          redirect: "error",
           signal: AbortSignal.timeout(this.#timeout),
         });
         const response = await this.#transport(request);
@@ -214,7 +280,7 @@ export class Session {
   }
 
   async #changedElsewhere(): Promise<void> {
-    if (!(await this.#storage.get())) this.#onSignedOut("elsewhere");
+    if (!(await this.#load())) this.#ended("elsewhere");
   }
 }
 

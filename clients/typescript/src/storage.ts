@@ -1,7 +1,9 @@
-/** The tokens of a session. Both are secrets. */
+/** The tokens of a session, which are secrets, and the API that issued them. */
 export interface Tokens {
   access_token: string;
   refresh_token: string;
+  /** The address of the API. A client ignores the tokens of another API. */
+  base_url: string;
 }
 
 /** Where a client keeps its tokens. */
@@ -30,7 +32,7 @@ export function memoryStorage(): TokenStorage {
 
 /**
  * Keeps the tokens in `localStorage`, which all tabs of the origin share, or in `sessionStorage`, which belongs to one
- * tab. Every script on the page can read them.
+ * tab. Every script on the page can read them. Clients of different APIs on one origin need different names.
  */
 export function webStorage(area: Storage, name = "latchkey"): TokenStorage {
   return {
@@ -62,8 +64,16 @@ function parse(text: string | null): Tokens | null {
 
 /** The tokens in a value of unknown shape, if it contains them. */
 export function tokensOf(value: unknown): Tokens | null {
-  const { access_token, refresh_token } = (value ?? {}) as Partial<Tokens>;
-  return typeof access_token === "string" && typeof refresh_token === "string"
-    ? { access_token, refresh_token }
+  const { access_token, refresh_token, base_url } = (value ?? {}) as Partial<Tokens>;
+  return typeof access_token === "string" && typeof refresh_token === "string" && typeof base_url === "string"
+    ? { access_token, refresh_token, base_url }
     : null;
+}
+
+/** Whether both tokens exist and belong to one account, which the third member of a refresh token names. */
+export function sameAccount(one: Tokens | null, other: Tokens | null): other is Tokens {
+  if (!one || !other) return false;
+  const account = one.refresh_token.split(".")[2];
+  const same = account !== undefined && account === other.refresh_token.split(".")[2];
+  return same || one.refresh_token === other.refresh_token;
 }

@@ -10,6 +10,10 @@ interface Received {
 
 const GRACE_SECONDS = 10;
 
+export function refreshToken(counter: number, account = "testuser"): string {
+  return `v1.1.${account}.sid.${counter}.mac`;
+}
+
 /** One session of a server that follows the refresh rules of Latchkey, with a clock that tests set. */
 export class FakeServer {
   readonly received: Received[] = [];
@@ -21,8 +25,13 @@ export class FakeServer {
   readonly answers: [number, string][] = [];
   /** The status of the response to every refresh, which the server then does not carry out. */
   refreshStatus: number | undefined;
+  /** Where responses redirect to, if their status is 307. */
+  location = "";
+  /** Called after each decision; the response waits for the result. */
+  observe: (path: string) => void | Promise<void> = () => {};
   url = "";
   #alive = false;
+  #account = "";
   #counter = 0;
   #rotations: number[] = [];
   #access = 0;
@@ -59,10 +68,12 @@ export class FakeServer {
     const { authorization } = request.headers;
     this.received.push({ path, authorization, body });
     const [status, answer] = this.#answer(path, authorization, body);
+    await this.observe(path);
     const loss = path === "/auth/refresh" ? this.losses.shift() : undefined;
     if (loss === "reset") response.destroy();
     if (loss) return;
-    response.writeHead(status, { "Content-Type": "application/json" });
+    const redirect = status === 307 ? { Location: this.location } : {};
+    response.writeHead(status, { "Content-Type": "application/json", ...redirect });
     response.end(status === 204 ? undefined : JSON.stringify(answer));
   }
 
@@ -72,6 +83,7 @@ export class FakeServer {
     if (answer) return [answer[0], { code: answer[1] }];
     if (path === "/auth/login") {
       this.#alive = true;
+      this.#account = JSON.parse(body).username;
       this.#counter = 0;
       this.#rotations = [];
       return [200, this.#tokens()];
@@ -89,12 +101,13 @@ export class FakeServer {
   #tokens() {
     this.#access += 1;
     this.#valid = `access-${this.#access}`;
-    return { access_token: this.#valid, token_type: "Bearer", refresh_token: `refresh-${this.#counter}` };
+    const refresh_token = refreshToken(this.#counter, this.#account);
+    return { access_token: this.#valid, token_type: "Bearer", refresh_token };
   }
 
   #refresh(token: string): [number, unknown] {
     if (this.refreshStatus) return [this.refreshStatus, { code: "unavailable" }];
-    const behind = this.#counter - Number(token.replace("refresh-", ""));
+    const behind = this.#counter - Number(token.split(".")[4]);
     const recent = (rotation: number | undefined) =>
       rotation !== undefined && this.now - rotation <= GRACE_SECONDS;
     const [last, before] = this.#rotations;

@@ -11,7 +11,7 @@ import {
   type TokenStorage,
   webStorage,
 } from "../src/index.js";
-import { FakeServer } from "./server.js";
+import { FakeServer, refreshToken } from "./server.js";
 
 let server: FakeServer;
 let storage: TokenStorage;
@@ -37,8 +37,8 @@ async function signedIn(options: Partial<SessionOptions> = {}): Promise<Latchkey
   return latchkey;
 }
 
-function login({ api }: Latchkey) {
-  return api.POST("/auth/login", { body: { username: "testuser", password: "a long walk by the river" } });
+function login({ api }: Latchkey, username = "testuser", options: { signal?: AbortSignal } = {}) {
+  return api.POST("/auth/login", { body: { username, password: "a long walk by the river" }, ...options });
 }
 
 async function status({ api }: Latchkey): Promise<number> {
@@ -48,6 +48,40 @@ async function status({ api }: Latchkey): Promise<number> {
 
 function twenty(...clients: Latchkey[]): Promise<number[]> {
   return Promise.all(clients.flatMap((latchkey) => Array.from({ length: 20 }, () => status(latchkey))));
+}
+
+/** Begins a login as Bob, whose response the server sends when the returned function is called. */
+async function beginLogin(latchkey: Latchkey): Promise<() => ReturnType<typeof login>> {
+  let send = () => {};
+  const sent = new Promise<void>((resolve) => {
+    send = resolve;
+  });
+  let response: ReturnType<typeof login> | undefined;
+  await new Promise<void>((begun) => {
+    server.observe = (path) => {
+      if (path !== "/auth/login") return;
+      begun();
+      return sent;
+    };
+    response = login(latchkey, "bob");
+  });
+  return () => {
+    send();
+    return response as ReturnType<typeof login>;
+  };
+}
+
+/** Events of a browser about changes in another tab. */
+function storageEvents(local: Storage): () => Promise<unknown> {
+  const window = new EventTarget();
+  Object.assign(globalThis, {
+    addEventListener: window.addEventListener.bind(window),
+    removeEventListener: window.removeEventListener.bind(window),
+  });
+  return () => {
+    window.dispatchEvent(Object.assign(new Event("storage"), { storageArea: local, key: "latchkey" }));
+    return new Promise(setImmediate);
+  };
 }
 
 /** Web Locks of a browser with several tabs. */
@@ -106,7 +140,7 @@ test("every refresh sends the latest refresh token", async () => {
     assert.equal(await status(latchkey), 200);
   }
   const sent = server.received.filter(({ path }) => path === "/auth/refresh").map(({ body }) => JSON.parse(body));
-  assert.deepEqual(sent, [0, 1, 2].map((counter) => ({ refresh_token: `refresh-${counter}` })));
+  assert.deepEqual(sent, [0, 1, 2].map((counter) => ({ refresh_token: refreshToken(counter) })));
 });
 
 for (const loss of ["reset", "hang"] as const) {
@@ -116,7 +150,7 @@ for (const loss of ["reset", "hang"] as const) {
     server.losses.push(loss);
     assert.equal(await status(latchkey), 200);
     assert.equal(server.count("/auth/refresh"), 2);
-    assert.equal((await storage.get())?.refresh_token, "refresh-1");
+    assert.equal((await storage.get())?.refresh_token, refreshToken(1));
     assert.deepEqual(ended, []);
   });
 }
@@ -132,7 +166,7 @@ test("the next tab repeats the refresh of a tab that was closed", async () => {
   local.setItem("latchkey", kept ?? "");
   server.expire();
   assert.equal(await status(client({ storage: webStorage(local) })), 200);
-  assert.match(local.getItem("latchkey") ?? "", /refresh-1/);
+  assert.equal(JSON.parse(local.getItem("latchkey") ?? "").refresh_token, refreshToken(1));
 });
 
 test("the reuse of a refresh token signs the user out, and the app is told once", async () => {
@@ -198,6 +232,28 @@ test("an outage during a refresh does not end the session", async () => {
   assert.deepEqual(ended, []);
 });
 
+for (const [code, answer] of [
+  ["invalid_token", 400],
+  ["invalid_request", 400],
+  [undefined, 401],
+  ["missing_token", 401],
+  ["bad_origin", 403],
+] as const) {
+  test(`${answer} ${code} to a refresh does not end the session`, async () => {
+    const body = code ? JSON.stringify({ code }) : "<h1>Log in to the proxy</h1>";
+    const latchkey = await signedIn({
+      fetch: async (request) =>
+        request.url.endsWith("/auth/refresh") ? new Response(body, { status: answer }) : fetch(request),
+    });
+    server.expire();
+    const response = await latchkey.session.fetch(`${server.url}/auth/protected`);
+    assert.equal(response.status, answer);
+    assert.equal(await response.text(), body);
+    assert.equal(await latchkey.session.isSignedIn(), true);
+    assert.deepEqual(ended, []);
+  });
+}
+
 test("no other server gets the token", async () => {
   const { session } = await signedIn();
   const other = await new FakeServer().start();
@@ -208,6 +264,51 @@ test("no other server gets the token", async () => {
     other.stop();
   }
 });
+
+test("tokens of another API are neither sent nor removed", async () => {
+  const local = area();
+  await login(client({ storage: webStorage(local) }));
+  const kept = local.getItem("latchkey");
+  const other = await new FakeServer().start();
+  try {
+    const latchkey = client({ baseUrl: other.url, storage: webStorage(local) });
+    assert.equal(await latchkey.session.isSignedIn(), false);
+    assert.equal(await status(latchkey), 401);
+    assert.equal((await latchkey.api.POST("/auth/logout")).response.status, 401);
+    assert.deepEqual(other.received.map(({ path, authorization }) => [path, authorization]), [
+      ["/auth/protected", undefined],
+      ["/auth/logout", undefined],
+    ]);
+    assert.equal(local.getItem("latchkey"), kept);
+    assert.deepEqual(ended, []);
+  } finally {
+    other.stop();
+  }
+});
+
+for (const path of ["/auth/refresh", "/auth/login"]) {
+  test(`a redirect of ${path} is refused`, async () => {
+    const latchkey = await signedIn();
+    const before = await storage.get();
+    const other = await new FakeServer().start();
+    server.location = `${other.url}${path}`;
+    try {
+      if (path === "/auth/login") {
+        server.answers.push([307, ""]);
+        await assert.rejects(login(latchkey), TypeError);
+      } else {
+        server.expire();
+        server.refreshStatus = 307;
+        await assert.rejects(status(latchkey), TypeError);
+      }
+      assert.deepEqual(other.received, []);
+      assert.deepEqual(await storage.get(), before);
+      assert.deepEqual(ended, []);
+    } finally {
+      other.stop();
+    }
+  });
+}
 
 test("an Authorization header of the caller stays as it is", async () => {
   const { session } = await signedIn();
@@ -238,27 +339,93 @@ test("a login during a refresh keeps its tokens", async () => {
   const [before] = await Promise.all([status(latchkey), login(latchkey)]);
   assert.equal(before, 200);
   assert.equal(await status(latchkey), 200);
-  assert.equal((await storage.get())?.refresh_token, "refresh-0");
+  assert.equal((await storage.get())?.refresh_token, refreshToken(0));
 });
 
-test("a logout removes the tokens and tells the app, in other tabs too", async () => {
-  const window = new EventTarget();
-  const local = area();
-  Object.assign(globalThis, {
-    addEventListener: window.addEventListener.bind(window),
-    removeEventListener: window.removeEventListener.bind(window),
+test("a refused request is not repeated for another account", async () => {
+  const latchkey = await signedIn();
+  server.expire();
+  const finishLogin = await beginLogin(latchkey);
+  const note = latchkey.session.fetch(`${server.url}/api/notes`, { method: "POST", body: "private" });
+  while (server.count("/api/notes") === 0) await new Promise(setImmediate);
+  await finishLogin();
+  assert.equal((await note).status, 401);
+  assert.equal(server.count("/api/notes"), 1);
+  assert.equal((await storage.get())?.refresh_token, refreshToken(0, "bob"));
+  assert.deepEqual(ended, []);
+});
+
+for (const answer of [204, 401]) {
+  test(`a logout that waits for the login of another account ends only its own session: ${answer}`, async () => {
+    const latchkey = await signedIn();
+    const before = await storage.get();
+    const finishLogin = await beginLogin(latchkey);
+    const logout = latchkey.api.POST("/auth/logout-all");
+    server.answers.push([answer, "invalid_token"]);
+    await finishLogin();
+    assert.equal((await logout).response.status, answer);
+    assert.equal(server.received.at(-1)?.path, "/auth/logout-all");
+    assert.equal(server.received.at(-1)?.authorization, `Bearer ${before?.access_token}`);
+    assert.equal((await storage.get())?.refresh_token, refreshToken(0, "bob"));
+    assert.deepEqual(ended, []);
   });
+}
+
+for (const reason of ["changeTimeout", "signal"] as const) {
+  test(`a login without a response does not block refreshes forever: ${reason}`, { timeout: 10_000 }, async () => {
+    const tabs = [await signedIn(reason === "changeTimeout" ? { changeTimeout: 50 } : {}), client()] as const;
+    server.observe = (path) => (path === "/auth/login" ? new Promise(() => {}) : undefined);
+    const signal = AbortSignal.timeout(reason === "signal" ? 50 : 60_000);
+    const hung = assert.rejects(login(tabs[0], "testuser", { signal }), { name: "TimeoutError" });
+    while (server.count("/auth/login") < 2) await new Promise(setImmediate);
+    server.expire();
+    assert.equal(await status(tabs[1]), 200);
+    await hung;
+  });
+}
+
+test("a logout removes the tokens and tells the app, in other tabs too", async () => {
+  const local = area();
+  const changed = storageEvents(local);
   const told: SignedOut[] = [];
   const other = client({ storage: webStorage(local), onSignedOut: (reason) => told.push(reason) });
   const latchkey = await signedIn({ storage: webStorage(local) });
   latchkey.session.close();
+  await changed();
   const { response } = await latchkey.api.POST("/auth/logout");
   assert.equal(response.status, 204);
   assert.equal(local.getItem("latchkey"), null);
   assert.deepEqual(ended, ["logout"]);
-  window.dispatchEvent(Object.assign(new Event("storage"), { storageArea: local, key: "latchkey" }));
+  await changed();
   assert.equal(await other.session.isSignedIn(), false);
   assert.deepEqual(told, ["elsewhere"]);
+  await changed();
+  assert.deepEqual(told, ["elsewhere"]);
+});
+
+test("a tab that has sent no request is told about a logout in another tab", async () => {
+  const local = area();
+  const changed = storageEvents(local);
+  const latchkey = await signedIn({ storage: webStorage(local) });
+  latchkey.session.close();
+  const told: SignedOut[] = [];
+  client({ storage: webStorage(local), onSignedOut: (reason) => told.push(reason) });
+  await latchkey.api.POST("/auth/logout");
+  await changed();
+  assert.deepEqual(told, ["elsewhere"]);
+});
+
+test("an app that is not signed in is not told about a logout", async () => {
+  const local = area();
+  const changed = storageEvents(local);
+  const latchkey = client({ storage: webStorage(local) });
+  await changed();
+  await changed();
+  assert.deepEqual(ended, []);
+  await login(latchkey);
+  await latchkey.api.POST("/auth/logout");
+  await changed();
+  assert.deepEqual(ended, ["logout"]);
 });
 
 test("a refresh during a logout in a tab without Web Locks does not bring the tokens back", async () => {
@@ -286,7 +453,7 @@ test("a refresh during a logout in a tab without Web Locks does not bring the to
 
 test("stored text that contains no tokens is no session", async () => {
   const local = area();
-  for (const text of ["", "{", "null", '{"access_token":1}']) {
+  for (const text of ["", "{", "null", '{"access_token":1}', '{"access_token":"a","refresh_token":"b"}']) {
     local.setItem("latchkey", text);
     assert.equal(await client({ storage: webStorage(local) }).session.isSignedIn(), false);
   }
