@@ -28,14 +28,19 @@ _ATTEMPTS = 2
 
 @dataclass(frozen=True)
 class StoredTokens:
-    """The tokens of a session. Both are secrets, so neither is printed."""
+    """The tokens of a session, and the API that issued them. Both tokens are secrets, so neither is printed."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
+    base_url: str | None = None
+    """The address of the API. A session ignores the tokens of another API; ``None`` fits every API."""
 
 
 class TokenStorage(Protocol):
-    """Where a session keeps its tokens. Only one session at a time may use the same tokens."""
+    """Where a session keeps its tokens. Only one session at a time may use the same tokens.
+
+    Keep ``StoredTokens.base_url`` too: without it, a session sends the tokens to any ``base_url``.
+    """
 
     def load(self) -> StoredTokens | None: ...
 
@@ -80,25 +85,29 @@ class Session:
         """
         :param base_url: The address of the API: the output ``ApiUrl`` of the stack.
         :param storage: Where the tokens are kept; in memory by default.
-        :param on_signed_out: Called once when the session ends.
+        :param on_signed_out: Called once when the session ends, and never while nobody is signed in.
         :param timeout: The timeout of requests in seconds.
         :param refresh_timeout: How long a refresh may take, in seconds, before it is repeated. Twice this time must be
             shorter than the grace period of the server (``REFRESH_GRACE_SECONDS``), because the repetition must reach
             the server within it.
-        :param httpx_args: Further arguments of ``httpx.Client``, such as ``verify``.
+        :param httpx_args: Further arguments of ``httpx.Client``, such as ``verify``, ``headers`` or ``cookies``.
+            Refreshes never follow redirects.
         """
         base_url = base_url.rstrip("/")
         # Reading the certificates is slow, so do it once.
         httpx_args.setdefault("verify", httpx.create_ssl_context())
         self._base = httpx.URL(base_url)
         self._storage = storage or MemoryStorage()
+        self._refresh_timeout = refresh_timeout
         self._on_signed_out = on_signed_out or (lambda reason: None)
         self._changes = threading.Lock()
         """Held while a request may change the tokens."""
         self._flight: tuple[str, Future[_Renewal]] | None = None
         """The access token that is being refreshed, and what the refresh will lead to."""
         self._flights = threading.Lock()
-        self._refresher = httpx.Client(base_url=base_url, timeout=refresh_timeout, **httpx_args)
+        # The target of a redirect would get the refresh token.
+        refresher_args = {**httpx_args, "follow_redirects": False}
+        self._refresher = httpx.Client(base_url=base_url, timeout=refresh_timeout, **refresher_args)
         self.http = httpx.Client(base_url=base_url, auth=_Auth(self), timeout=timeout, **httpx_args)
         self.client = AuthenticatedClient(base_url=base_url, token="").set_httpx_client(self.http)
         # Without this, the generated coroutines would send requests with an empty token.
@@ -118,12 +127,17 @@ class Session:
     @property
     def is_signed_in(self) -> bool:
         """Whether there are tokens. Only a request shows whether the server still accepts them."""
-        return self._storage.load() is not None
+        return self._load() is not None
 
     def forget(self) -> None:
         """Removes the tokens without a request. The session continues on the server until it expires."""
         with self._changes:
             self._storage.save(None)
+
+    def _load(self) -> StoredTokens | None:
+        """The stored tokens, unless another API issued them."""
+        tokens = self._storage.load()
+        return tokens if tokens and tokens.base_url in (None, str(self._base)) else None
 
     def _flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         path = self._path_of(request.url)
@@ -131,10 +145,19 @@ class Session:
             yield request
             return
         changes = request.method == "POST" and path in _ISSUES | _ENDS
+        begins = changes and path in _BEGINS
         ended: SignedOut | None = None
+        before = self._load()
+        if before or changes:
+            # The body may be an iterator or a file, which a repetition could not read again.
+            request.read()
         # No refresh may store its tokens between the response and the change that follows from it.
         with self._changes if changes else nullcontext():
-            used = None if changes and path in _BEGINS else self._storage.load()
+            stored = self._load() if changes else before
+            # The request is for the account of the call, even if another one has logged in since then.
+            used = before if before and not _same_account(before, stored) else stored
+            if begins:
+                used = None
             if used:
                 request.headers["Authorization"] = f"Bearer {used.access_token}"
             response = yield request
@@ -145,11 +168,11 @@ class Session:
                 if renewed:
                     request.headers["Authorization"] = f"Bearer {renewed.access_token}"
                     response = yield request
-            if changes and response.is_success:
+            if changes and response.is_success and (begins or _same_account(used, self._load())):
                 if path in _ENDS:
                     self._storage.save(None)
                     ended = "logout"
-                elif tokens := _tokens_of(response):
+                elif tokens := self._tokens_of(response):
                     self._storage.save(tokens)
         if ended:
             self._on_signed_out(ended)
@@ -187,15 +210,17 @@ class Session:
 
     def _renew(self, used: StoredTokens) -> "_Renewal":
         """Refreshes, unless another thread has done so. The caller holds the lock."""
-        stored = self._storage.load()
-        if stored is None or stored.access_token != used.access_token:
+        stored = self._load()
+        if stored is None or not _same_account(used, stored):
+            return None, False
+        if stored.access_token != used.access_token:
             return stored, False
         response = self._exchange(stored.refresh_token)
-        # 400: something other than a refresh token is stored.
-        refused = response.status_code in (400, 401)
+        # A proxy can answer 401 too.
+        refused = _is_invalid_token(response)
         if not refused:
             response.raise_for_status()
-        renewed = None if refused else _tokens_of(response)
+        renewed = None if refused else self._tokens_of(response)
         if not refused and renewed is None:
             raise httpx.DecodingError("the response to a refresh contains no tokens", request=response.request)
         self._storage.save(renewed)
@@ -208,7 +233,7 @@ class Session:
         """
         for last in (attempt == _ATTEMPTS for attempt in range(1, _ATTEMPTS + 1)):
             try:
-                response = self._refresher.post("/auth/refresh", json={"refresh_token": refresh_token})
+                response = self._send(refresh_token)
             except httpx.TransportError:
                 if last:
                     raise
@@ -216,6 +241,37 @@ class Session:
             if last or not response.is_server_error:
                 return response
         raise AssertionError("unreachable")
+
+    def _send(self, refresh_token: str) -> httpx.Response:
+        """Sends a refresh token, and stops waiting after ``refresh_timeout``.
+
+        The timeout of httpx limits each step, such as one read, but not their sum.
+        """
+        request = self._refresher.build_request("POST", "/auth/refresh", json={"refresh_token": refresh_token})
+        sent: Future[httpx.Response] = Future()
+
+        def send() -> None:
+            try:
+                sent.set_result(self._refresher.send(request))
+            except BaseException as error:
+                sent.set_exception(error)
+
+        # The interpreter does not wait for this thread at its exit.
+        threading.Thread(target=send, name="latchkey-refresh", daemon=True).start()
+        try:
+            return sent.result(self._refresh_timeout)
+        except TimeoutError:
+            raise httpx.ReadTimeout("the server did not respond to a refresh in time", request=request) from None
+
+    def _tokens_of(self, response: httpx.Response) -> StoredTokens | None:
+        response.read()
+        body = _json(response)
+        if not isinstance(body, dict):
+            return None
+        access, refresh = body.get("access_token"), body.get("refresh_token")
+        if not isinstance(access, str) or not isinstance(refresh, str):
+            return None
+        return StoredTokens(access, refresh, str(self._base))
 
 
 _Renewal = tuple[StoredTokens | None, bool]
@@ -243,13 +299,12 @@ def _is_invalid_token(response: httpx.Response) -> bool:
     return isinstance(problem, dict) and problem.get("code") == "invalid_token"
 
 
-def _tokens_of(response: httpx.Response) -> StoredTokens | None:
-    response.read()
-    body = _json(response)
-    if not isinstance(body, dict):
-        return None
-    access, refresh = body.get("access_token"), body.get("refresh_token")
-    return StoredTokens(access, refresh) if isinstance(access, str) and isinstance(refresh, str) else None
+def _same_account(one: StoredTokens | None, other: StoredTokens | None) -> bool:
+    """Whether both tokens exist and belong to one account, which the third member of a refresh token names."""
+    if one is None or other is None:
+        return False
+    accounts = [tokens.refresh_token.split(".")[2:3] for tokens in (one, other)]
+    return one.refresh_token == other.refresh_token or (accounts[0] == accounts[1] != [])
 
 
 def _json(response: httpx.Response) -> object:

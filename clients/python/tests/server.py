@@ -8,22 +8,31 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 GRACE_SECONDS = 10
 
 
+def refresh_token(counter, account="testuser"):
+    return f"v1.1.{account}.sid.{counter}.mac"
+
+
 class FakeServer:
     def __init__(self):
         self.received = []
         """The paths, Authorization headers and bodies of all requests."""
         self.now = 1000
         self.losses = []
-        """How the responses to the next refreshes are lost. The server carries these refreshes out."""
+        """How the next refreshes, which the server carries out, lose their responses: "reset", "hang" or "drip"."""
         self.answers = []
         """The status and code of the responses to the next requests that are not refreshes."""
         self.refresh_status = None
         """The status of the response to every refresh, which the server then does not carry out."""
+        self.refresh_code = "unavailable"
+        """The code of these responses."""
+        self.location = ""
+        """Where responses redirect to, if their status is 307."""
         self.observe = lambda path: None
         """Called after each decision, before the response is sent."""
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._alive = False
+        self._account = ""
         self._counter = 0
         self._rotations = []
         self._access = 0
@@ -63,7 +72,7 @@ class FakeServer:
         return sum(received[0] == path for received in self.received)
 
     def _handle(self, handler):
-        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0))).decode()
+        body = body_of(handler).decode()
         authorization = handler.headers.get("Authorization")
         with self._lock:
             self.received.append((handler.path, authorization, body))
@@ -73,15 +82,31 @@ class FakeServer:
         if loss:
             if loss == "hang":
                 self._stopped.wait()
+            if loss == "drip":
+                self._drip(handler.wfile)
             handler.close_connection = True
             handler.connection.shutdown(socket.SHUT_RDWR)
             return
         text = b"" if status == 204 else json.dumps(answer).encode()
         handler.send_response(status)
         handler.send_header("Content-Type", "application/json")
+        if status == 307:
+            handler.send_header("Location", self.location)
         handler.send_header("Content-Length", str(len(text)))
         handler.end_headers()
         handler.wfile.write(text)
+
+    def _drip(self, response):
+        """Sends a byte of a response every 50 milliseconds, for five seconds."""
+        response.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+        for _ in range(100):
+            try:
+                response.write(b"x")
+                response.flush()
+            except OSError:
+                return
+            if self._stopped.wait(0.05):
+                return
 
     def _answer(self, path, authorization, body):
         if path == "/auth/refresh":
@@ -91,6 +116,7 @@ class FakeServer:
             return status, problem(status, code)
         if path == "/auth/login":
             self._alive, self._counter, self._rotations = True, 0, []
+            self._account = json.loads(body)["username"]
             return 200, self._tokens()
         if not authorization:
             return 401, problem(401, "missing_token")
@@ -110,14 +136,14 @@ class FakeServer:
             "access_token": self._valid,
             "token_type": "Bearer",
             "expires_in": 900,
-            "refresh_token": f"refresh-{self._counter}",
+            "refresh_token": refresh_token(self._counter, self._account),
             "refresh_expires_in": 2592000,
         }
 
     def _refresh(self, token):
         if self.refresh_status:
-            return self.refresh_status, problem(self.refresh_status, "unavailable")
-        behind = self._counter - int(token.removeprefix("refresh-"))
+            return self.refresh_status, problem(self.refresh_status, self.refresh_code)
+        behind = self._counter - int(token.split(".")[4])
         last, before = (self._rotations + [None, None])[:2]
 
         def recent(rotation):
@@ -132,6 +158,17 @@ class FakeServer:
             return 200, self._tokens()
         self._alive = False
         return 401, problem(401, "invalid_token")
+
+
+def body_of(handler):
+    if handler.headers.get("Transfer-Encoding") != "chunked":
+        return handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+    body = b""
+    while size := int(handler.rfile.readline(), 16):
+        body += handler.rfile.read(size)
+        handler.rfile.readline()
+    handler.rfile.readline()
+    return body
 
 
 def problem(status, code):

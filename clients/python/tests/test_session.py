@@ -1,17 +1,22 @@
 import asyncio
+import io
 import json
+import re
 import threading
+import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
+import attrs
 import httpx
-from latchkey_client import MemoryStorage, Session, session
+from latchkey_client import MemoryStorage, Session, StoredTokens, session
+from latchkey_client.generated import models
 from latchkey_client.generated.api.checked import protected
 from latchkey_client.generated.api.sessions import logout, step_up
 from latchkey_client.generated.models import StepUp
-from server import FakeServer
+from server import FakeServer, refresh_token
 
 CREDENTIALS = {"username": "testuser", "password": "a long walk by the river"}
 
@@ -85,7 +90,7 @@ class SessionTest(unittest.TestCase):
             self.server.expire()
             self.assertEqual(self.status(), 200)
         sent = [json.loads(body)["refresh_token"] for path, _, body in self.server.received if path == "/auth/refresh"]
-        self.assertEqual(sent, ["refresh-0", "refresh-1", "refresh-2"])
+        self.assertEqual(sent, [refresh_token(counter) for counter in range(3)])
 
     def test_a_refresh_whose_response_is_lost_is_repeated(self):
         for loss in ("reset", "hang"):
@@ -96,8 +101,104 @@ class SessionTest(unittest.TestCase):
                 self.server.losses.append(loss)
                 self.assertEqual(self.status(opened), 200)
                 self.assertEqual(self.server.count("/auth/refresh"), before + 2)
-                self.assertEqual(self.storage.load().refresh_token, "refresh-1")
+                self.assertEqual(self.storage.load().refresh_token, refresh_token(1))
                 self.assertEqual(self.ended, [])
+
+    def test_a_refresh_whose_response_drips_is_repeated_in_time(self):
+        opened = self.open(refresh_timeout=0.3)
+        self.server.expire()
+        self.server.losses.append("drip")
+        begin = time.monotonic()
+        self.assertEqual(self.status(opened), 200)
+        self.assertLess(time.monotonic() - begin, 3)
+        self.assertEqual(self.server.count("/auth/refresh"), 2)
+        self.assertEqual(self.ended, [])
+
+    def begin_login(self, pool):
+        """Begins a login as Bob. Returns it, and an event: the server sends the response after the event."""
+        begun, send = threading.Event(), threading.Event()
+
+        def observe(path):
+            if path == "/auth/login":
+                begun.set()
+                send.wait(10)
+
+        self.server.observe = observe
+        login = pool.submit(self.session.http.post, "/auth/login", json={**CREDENTIALS, "username": "bob"})
+        begun.wait()
+        return login, send
+
+    def test_a_refused_request_is_not_repeated_for_another_account(self):
+        self.server.expire()
+        with ThreadPoolExecutor(2) as pool:
+            login, send = self.begin_login(pool)
+            note = pool.submit(self.session.http.post, "/api/notes", content="private")
+            while not self.server.count("/api/notes"):
+                time.sleep(0.01)
+            send.set()
+            self.assertEqual(login.result().status_code, 200)
+            self.assertEqual(note.result().status_code, 401)
+        self.assertEqual(self.server.count("/api/notes"), 1)
+        self.assertEqual(self.storage.load().refresh_token, refresh_token(0, "bob"))
+        self.assertEqual(self.ended, [])
+
+    def test_a_logout_that_waits_for_the_login_of_another_account_ends_only_its_own_session(self):
+        for answer in (204, 401):
+            with self.subTest(answer), ThreadPoolExecutor(2) as pool:
+                self.session.http.post("/auth/login", json=CREDENTIALS)
+                before = self.storage.load()
+                login, send = self.begin_login(pool)
+                self.server.answers.append((answer, "invalid_token"))
+                logout_all = pool.submit(self.session.http.post, "/auth/logout-all")
+                # The call has begun, and waits for the lock.
+                time.sleep(0.2)
+                send.set()
+                login.result()
+                self.assertEqual(logout_all.result().status_code, answer)
+                self.assertEqual(self.server.received[-1], ("/auth/logout-all", f"Bearer {before.access_token}", ""))
+                self.assertEqual(self.storage.load().refresh_token, refresh_token(0, "bob"))
+                self.assertEqual(self.ended, [])
+                self.server.observe = lambda path: None
+
+    def test_only_invalid_token_ends_the_session(self):
+        for status, code in [(400, "invalid_token"), (400, "invalid_request"), (401, "missing_token"), (403, "other")]:
+            with self.subTest(status=status, code=code):
+                self.server.expire()
+                self.server.refresh_status, self.server.refresh_code = status, code
+                with self.assertRaises(httpx.HTTPStatusError):
+                    self.status()
+                self.assertTrue(self.session.is_signed_in)
+                self.assertEqual(self.ended, [])
+
+    def test_a_redirect_of_a_refresh_is_refused(self):
+        other = FakeServer()
+        self.addCleanup(other.stop)
+        opened = self.open(follow_redirects=True)
+        self.server.expire()
+        self.server.refresh_status, self.server.location = 307, f"{other.url}/auth/refresh"
+        with self.assertRaises(httpx.HTTPStatusError):
+            self.status(opened)
+        self.assertEqual(other.received, [])
+        self.assertTrue(opened.is_signed_in)
+
+    def test_tokens_of_another_api_are_neither_sent_nor_removed(self):
+        before = self.storage.load()
+        other = FakeServer()
+        self.addCleanup(other.stop)
+        opened = Session(other.url, storage=self.storage, on_signed_out=self.ended.append)
+        self.addCleanup(opened.close)
+        self.assertFalse(opened.is_signed_in)
+        self.assertEqual(self.status(opened), 401)
+        self.assertEqual(logout.sync_detailed(client=opened.client).status_code, 401)
+        self.assertEqual(other.received, [("/auth/protected", None, ""), ("/auth/logout", None, "")])
+        self.assertEqual(self.storage.load(), before)
+        self.assertEqual(self.ended, [])
+        self.assertTrue(self.session.is_signed_in)
+
+    def test_tokens_without_a_base_url_are_accepted(self):
+        before = self.storage.load()
+        self.storage.save(StoredTokens(before.access_token, before.refresh_token))
+        self.assertEqual(self.status(), 200)
 
     def test_the_reuse_of_a_refresh_token_signs_the_user_out_and_the_app_is_told_once(self):
         stolen = self.storage.load().refresh_token
@@ -142,6 +243,15 @@ class SessionTest(unittest.TestCase):
         response = self.session.http.post("/api/notes", content="note")
         self.assertEqual(response.json(), {"message": "Hello, note!"})
 
+    def test_a_repeated_request_has_its_body_even_if_it_can_be_read_only_once(self):
+        parts = [b"no", b"te"]
+        bodies = {"iterator": iter(parts), "generator": (part for part in parts), "file": io.BytesIO(b"note")}
+        for name, body in bodies.items():
+            with self.subTest(name):
+                self.server.expire()
+                response = self.session.http.post("/api/notes", content=body)
+                self.assertEqual(response.json(), {"message": "Hello, note!"})
+
     def test_an_outage_during_a_refresh_does_not_end_the_session(self):
         self.server.expire()
         self.server.refresh_status = 503
@@ -185,6 +295,8 @@ class SessionTest(unittest.TestCase):
         self.assertEqual(logout.sync_detailed(client=self.session.client).status_code, 204)
         self.assertFalse(self.session.is_signed_in)
         self.assertEqual(self.ended, ["logout"])
+        self.assertEqual(logout.sync_detailed(client=self.session.client).status_code, 401)
+        self.assertEqual(self.ended, ["logout"])
 
     def test_a_failed_request_releases_the_lock(self):
         self.server.expire()
@@ -202,6 +314,19 @@ class SessionTest(unittest.TestCase):
         tokens = self.storage.load()
         self.assertNotIn(tokens.refresh_token, repr(tokens))
         self.assertNotIn(tokens.access_token, repr(tokens))
+
+    def test_no_model_prints_a_secret(self):
+        self.assertNotIn("secret", repr(models.CredentialsByUsername("testuser", "secret")))
+        self.assertNotIn("secret", repr(models.Registration("testuser", "secret", invite_code="secret")))
+        fields = {
+            f"{name}.{member.name}": member.repr
+            for name, model in vars(models).items()
+            if attrs.has(model)
+            for member in attrs.fields(model)
+            if re.search("(password|token|code|secret)$", member.name) and re.search(r"\bstr\b", member.type)
+        }
+        self.assertIn("Tokens.refresh_token", fields)
+        self.assertEqual([name for name, printed in fields.items() if printed], [])
 
     def test_the_paths_that_issue_or_remove_tokens_are_those_of_the_api(self):
         """The generated function of such a path returns `Tokens` for 200."""
