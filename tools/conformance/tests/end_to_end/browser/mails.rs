@@ -76,7 +76,7 @@ async fn every_page_for_a_link_in_an_email_does_its_work_by_keyboard_alone() {
     open(&browser, link.unwrap()).await;
     browser.check_accessibility(&[]).await;
     browser.screenshot("confirm-email").await;
-    finish(&browser, "Use the new address", "Your new email address is in use.").await;
+    finish(&browser, "Use the new address", "Your new email address is confirmed.").await;
     let user = server.get("/auth/me", Some(&tokens.access)).await.json();
     assert_eq!(user["email"], format!("new@{DOMAIN}"));
     browser.check_console().await;
