@@ -1,7 +1,7 @@
 """A client for Latchkey.
 
-``Session`` keeps the tokens. ``latchkey_client.generated`` contains a function for each route, generated from the
-description of the API.
+``Session`` stores the tokens and refreshes them. ``latchkey_client.generated`` contains a function for each route,
+generated from the description of the API.
 """
 
 from .session import MemoryStorage, Session, SignedOut, StoredTokens, TokenStorage

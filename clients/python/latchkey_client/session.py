@@ -1,4 +1,4 @@
-"""Keeps the tokens of a session and refreshes them once for all threads."""
+"""Stores the tokens of a session and refreshes them only once for all threads."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -23,7 +23,7 @@ _BEGINS = {"/auth/login", "/auth/refresh"}
 _ENDS = {"/auth/logout", "/auth/logout-all", "/auth/me/delete"}
 
 _ATTEMPTS = 2
-"""How many times a refresh is sent if no response arrives."""
+"""The maximum number of times that a refresh is sent."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ class Session:
         """
         :param base_url: The address of the API: the output ``ApiUrl`` of the stack.
         :param storage: Where the tokens are kept; in memory by default.
-        :param on_signed_out: Called once when the session ends, and never while nobody is signed in.
+        :param on_signed_out: Called once when a session ends. Not called if nobody is signed in.
         :param timeout: The timeout of requests in seconds.
         :param refresh_timeout: How long a refresh may take, in seconds, before it is repeated. Twice this time must be
             shorter than the grace period of the server (``REFRESH_GRACE_SECONDS``), because the repetition must reach
             the server within it.
-        :param httpx_args: Further arguments of ``httpx.Client``, such as ``verify``, ``headers`` or ``cookies``.
+        :param httpx_args: Further arguments for ``httpx.Client``, such as ``verify``, ``headers`` or ``cookies``.
             Refreshes never follow redirects.
         """
         base_url = base_url.rstrip("/")
@@ -103,7 +103,7 @@ class Session:
         self._changes = threading.Lock()
         """Held while a request may change the tokens."""
         self._flight: tuple[str, Future[_Renewal]] | None = None
-        """The access token that is being refreshed, and what the refresh will lead to."""
+        """The access token that a refresh is replacing, and the future result of the refresh."""
         self._flights = threading.Lock()
         # The target of a redirect would get the refresh token.
         refresher_args = {**httpx_args, "follow_redirects": False}
@@ -151,10 +151,10 @@ class Session:
         if before or changes:
             # The body may be an iterator or a file, which a repetition could not read again.
             request.read()
-        # No refresh may store its tokens between the response and the change that follows from it.
+        # Hold the lock until the change is stored: no refresh may store its tokens between the response and the change.
         with self._changes if changes else nullcontext():
             stored = self._load() if changes else before
-            # The request is for the account of the call, even if another one has logged in since then.
+            # Use the account that was signed in when the call was made, even if another one has logged in since.
             used = before if before and not _same_account(before, stored) else stored
             if begins:
                 used = None
@@ -227,9 +227,9 @@ class Session:
         return renewed, refused
 
     def _exchange(self, refresh_token: str) -> httpx.Response:
-        """Sends a refresh token, a second time if the first response is lost.
+        """Sends a refresh token, and sends it again if no response arrives or the response is 5xx.
 
-        The server may already have replaced the token, and accepts it only for a few more seconds.
+        The server may already have replaced the token, and accepts the old one only for a few more seconds.
         """
         for last in (attempt == _ATTEMPTS for attempt in range(1, _ATTEMPTS + 1)):
             try:
@@ -256,7 +256,7 @@ class Session:
             except BaseException as error:
                 sent.set_exception(error)
 
-        # The interpreter does not wait for this thread at its exit.
+        # The thread is a daemon, so the interpreter does not wait for it on exit.
         threading.Thread(target=send, name="latchkey-refresh", daemon=True).start()
         try:
             return sent.result(self._refresh_timeout)
@@ -300,7 +300,7 @@ def _is_invalid_token(response: httpx.Response) -> bool:
 
 
 def _same_account(one: StoredTokens | None, other: StoredTokens | None) -> bool:
-    """Whether both tokens exist and belong to one account, which the third member of a refresh token names."""
+    """Whether both exist and belong to the same account, which the third part of a refresh token names."""
     if one is None or other is None:
         return False
     accounts = [tokens.refresh_token.split(".")[2:3] for tokens in (one, other)]

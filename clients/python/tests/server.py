@@ -18,15 +18,15 @@ class FakeServer:
         """The paths, Authorization headers and bodies of all requests."""
         self.now = 1000
         self.losses = []
-        """How the next refreshes, which the server carries out, lose their responses: "reset", "hang" or "drip"."""
+        """How the responses to the next refreshes are lost: "reset", "hang" or "drip". The server still refreshes."""
         self.answers = []
         """The status and code of the responses to the next requests that are not refreshes."""
         self.refresh_status = None
-        """The status of the response to every refresh, which the server then does not carry out."""
+        """If set, the server performs no refresh, and responds to each with this status."""
         self.refresh_code = "unavailable"
         """The code of these responses."""
         self.location = ""
-        """Where responses redirect to, if their status is 307."""
+        """The target of responses with the status 307."""
         self.observe = lambda path: None
         """Called after each decision, before the response is sent."""
         self._lock = threading.Lock()

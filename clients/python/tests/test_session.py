@@ -200,7 +200,7 @@ class SessionTest(unittest.TestCase):
         self.storage.save(StoredTokens(before.access_token, before.refresh_token))
         self.assertEqual(self.status(), 200)
 
-    def test_the_reuse_of_a_refresh_token_signs_the_user_out_and_the_app_is_told_once(self):
+    def test_the_reuse_of_a_refresh_token_signs_the_user_out_and_notifies_the_app_once(self):
         stolen = self.storage.load().refresh_token
         self.server.expire()
         self.assertEqual(self.status(), 200)
@@ -271,7 +271,7 @@ class SessionTest(unittest.TestCase):
         self.assertEqual(self.session.http.get(f"{other.url}/auth/protected").status_code, 401)
         self.assertEqual(other.received, [("/auth/protected", None, "")])
 
-    def test_an_authorization_header_of_the_caller_stays_as_it_is(self):
+    def test_the_callers_own_authorization_header_is_sent_unchanged(self):
         response = self.session.http.get("/auth/protected", headers={"Authorization": "Bearer other"})
         self.assertEqual(response.status_code, 401)
         self.assertEqual(self.server.received[-1][1], "Bearer other")
@@ -291,7 +291,7 @@ class SessionTest(unittest.TestCase):
         self.session.http.post("/auth/login", json=CREDENTIALS)
         self.assertEqual(self.server.received[-1][1], None)
 
-    def test_a_logout_removes_the_tokens_and_tells_the_app(self):
+    def test_a_logout_removes_the_tokens_and_notifies_the_app(self):
         self.assertEqual(logout.sync_detailed(client=self.session.client).status_code, 204)
         self.assertFalse(self.session.is_signed_in)
         self.assertEqual(self.ended, ["logout"])

@@ -15,7 +15,7 @@ export interface Latchkey {
   readonly session: Session;
 }
 
-/** Creates a client. Create one per page or process, because a client refreshes once for all of its calls. */
+/** Creates a client. Create one per page or process, because all calls of one client share a refresh. */
 export function createLatchkey(options: SessionOptions): Latchkey {
   const session = new Session(options);
   const baseUrl = options.baseUrl.replace(/\/*$/, "");

@@ -6,7 +6,7 @@ export interface Locks {
 /** The last holder of each lock of this process. */
 const holders = new Map<string, Promise<unknown>>();
 
-/** Locks among the clients of this process. */
+/** Locks that the clients of this process share. */
 const processLocks: Locks = {
   request(name, callback) {
     const held = (holders.get(name) ?? Promise.resolve()).then(callback);
@@ -22,7 +22,7 @@ const processLocks: Locks = {
   },
 };
 
-/** Web Locks, which all tabs of an origin share, or locks of this process where they are missing, as in Node 20. */
+/** Web Locks, which all tabs of an origin share. Where they are missing, as in Node 20, locks of this process. */
 export function availableLocks(): Locks {
   const navigator = globalThis.navigator as { locks?: Locks } | undefined;
   return navigator?.locks ?? processLocks;

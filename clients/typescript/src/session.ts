@@ -13,7 +13,7 @@ export interface SessionOptions {
   baseUrl: string;
   /** Where the tokens are kept; in memory by default. */
   storage?: TokenStorage;
-  /** Called once when the session ends, and never while nobody is signed in. */
+  /** Called once when a session ends. Not called if nobody is signed in. */
   onSignedOut?: (reason: SignedOut) => void;
   /** Sends requests; `globalThis.fetch` by default. */
   fetch?: (request: Request) => Promise<Response>;
@@ -26,8 +26,8 @@ export interface SessionOptions {
    */
   refreshTimeout?: number;
   /**
-   * How long a request that begins or ends a session may take, in milliseconds: 30,000 by default. No call or tab can
-   * refresh the tokens in the meantime.
+   * How long a request that begins or ends a session may take, in milliseconds: 30,000 by default. During this
+   * time, no call or tab can refresh the tokens.
    */
   changeTimeout?: number;
 }
@@ -55,12 +55,12 @@ const EFFECTS: Record<Issuing, "issues"> & Partial<Record<keyof paths, "issues" 
   "/auth/me/delete": "ends",
 };
 
-/** How many times a refresh is sent if no response arrives. */
+/** The maximum number of times that a refresh is sent. */
 const ATTEMPTS = 2;
 
 /**
- * What a refresh led to: new tokens, a refusal, or a response that decides nothing, such as 503. The tokens are gone if
- * another call or tab has ended the session, which is then already known, or has logged in with another account.
+ * The result of a refresh: new tokens, a refusal, or a response that decides nothing, such as 503. `gone` means that
+ * another call or tab has ended the session or has logged in with another account, so there is nothing to report.
  */
 type Renewal = Tokens | "refused" | "gone" | Response;
 
@@ -122,10 +122,10 @@ export class Session {
     if (!effect) return this.#authorized(request, before, (used) => this.#renewOnce(used));
     const begins = path === "/auth/login" || path === "/auth/refresh";
     let ended: SignedOut | undefined;
-    // No refresh may store its tokens between the response and the change that follows from it.
+    // The caller holds the lock: a refresh must not store its tokens between the response and the change.
     const change = async (request: Request): Promise<Response> => {
       const stored = await this.#load();
-      // The request is for the account of the call, even if another one has logged in since then.
+      // Use the account that was signed in when the call was made, even if another one has logged in since.
       const used = before && !sameAccount(before, stored) ? before : stored;
       const response = begins
         ? await this.#transport(request)
@@ -195,7 +195,7 @@ export class Session {
     return tokensOf({ ...(await response.clone().json()), base_url: this.#base.href });
   }
 
-  /** Tells the app that the session has ended, unless it knows. */
+  /** Notifies the app that the session has ended, unless it has already been notified. */
   #ended(reason: SignedOut): void {
     if (!this.#signedIn) return;
     this.#signedIn = false;
@@ -252,8 +252,8 @@ export class Session {
   }
 
   /**
-   * Sends a refresh token, a second time if the first response is lost: the server may already have replaced the token,
-   * and accepts it only for a few more seconds.
+   * Sends a refresh token, and sends it again if no response arrives or the response is 5xx. The server may already have
+   * replaced the token, and accepts the old one only for a few more seconds.
    */
   async #exchange(refresh_token: string): Promise<Response> {
     for (let attempt = 1; ; attempt += 1) {

@@ -21,7 +21,7 @@ export interface TokenStorage {
 export function memoryStorage(): TokenStorage {
   let kept: Tokens | null = null;
   return {
-    // Unique among all tabs too, so that no other client waits for the lock.
+    // Unique even across tabs, so that no other client waits for the lock.
     name: `latchkey-memory-${Math.random()}`,
     get: () => kept,
     set: (tokens) => {
@@ -70,7 +70,7 @@ export function tokensOf(value: unknown): Tokens | null {
     : null;
 }
 
-/** Whether both tokens exist and belong to one account, which the third member of a refresh token names. */
+/** Whether both exist and belong to the same account, which the third part of a refresh token names. */
 export function sameAccount(one: Tokens | null, other: Tokens | null): other is Tokens {
   if (!one || !other) return false;
   const account = one.refresh_token.split(".")[2];

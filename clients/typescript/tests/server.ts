@@ -19,13 +19,13 @@ export class FakeServer {
   readonly received: Received[] = [];
   /** The time in seconds. */
   now = 1000;
-  /** How the responses to the next refreshes are lost. The server carries these refreshes out. */
+  /** How the responses to the next refreshes are lost. The server still performs these refreshes. */
   readonly losses: ("reset" | "hang")[] = [];
   /** The status and code of the responses to the next requests that are not refreshes. */
   readonly answers: [number, string][] = [];
-  /** The status of the response to every refresh, which the server then does not carry out. */
+  /** If set, the server performs no refresh, and responds to each with this status. */
   refreshStatus: number | undefined;
-  /** Where responses redirect to, if their status is 307. */
+  /** The target of responses with the status 307. */
   location = "";
   /** Called after each decision; the response waits for the result. */
   observe: (path: string) => void | Promise<void> = () => {};

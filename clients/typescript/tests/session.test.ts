@@ -169,7 +169,7 @@ test("the next tab repeats the refresh of a tab that was closed", async () => {
   assert.equal(JSON.parse(local.getItem("latchkey") ?? "").refresh_token, refreshToken(1));
 });
 
-test("the reuse of a refresh token signs the user out, and the app is told once", async () => {
+test("the reuse of a refresh token signs the user out, and notifies the app once", async () => {
   const latchkey = await signedIn();
   const stolen = (await storage.get())?.refresh_token;
   server.expire();
@@ -310,7 +310,7 @@ for (const path of ["/auth/refresh", "/auth/login"]) {
   });
 }
 
-test("an Authorization header of the caller stays as it is", async () => {
+test("the caller's own Authorization header is sent unchanged", async () => {
   const { session } = await signedIn();
   const headers = { Authorization: "Bearer other" };
   assert.equal((await session.fetch(`${server.url}/auth/protected`, { headers })).status, 401);
@@ -384,7 +384,7 @@ for (const reason of ["changeTimeout", "signal"] as const) {
   });
 }
 
-test("a logout removes the tokens and tells the app, in other tabs too", async () => {
+test("a logout removes the tokens and notifies the app, in other tabs too", async () => {
   const local = area();
   const changed = storageEvents(local);
   const told: SignedOut[] = [];
@@ -403,7 +403,7 @@ test("a logout removes the tokens and tells the app, in other tabs too", async (
   assert.deepEqual(told, ["elsewhere"]);
 });
 
-test("a tab that has sent no request is told about a logout in another tab", async () => {
+test("a tab that has sent no request is notified of a logout in another tab", async () => {
   const local = area();
   const changed = storageEvents(local);
   const latchkey = await signedIn({ storage: webStorage(local) });
@@ -415,7 +415,7 @@ test("a tab that has sent no request is told about a logout in another tab", asy
   assert.deepEqual(told, ["elsewhere"]);
 });
 
-test("an app that is not signed in is not told about a logout", async () => {
+test("an app that is not signed in is not notified of a logout", async () => {
   const local = area();
   const changed = storageEvents(local);
   const latchkey = client({ storage: webStorage(local) });
@@ -451,7 +451,7 @@ test("a refresh during a logout in a tab without Web Locks does not bring the to
   assert.equal(tokens, null);
 });
 
-test("stored text that contains no tokens is no session", async () => {
+test("stored text without tokens is not a session", async () => {
   const local = area();
   for (const text of ["", "{", "null", '{"access_token":1}', '{"access_token":"a","refresh_token":"b"}']) {
     local.setItem("latchkey", text);
