@@ -55,8 +55,8 @@ impl Request {
 
     /// The names of the values that `I` reads from a request to `endpoint`: members of the body, parameters and headers.
     ///
-    /// `I` reads a request that is empty, except for placeholders. The types to which `I` binds the parts of the request
-    /// declare the names.
+    /// `I` reads a request that contains only placeholders. The names come from the types to which `I` binds the parts
+    /// of the request.
     pub(crate) fn inputs<I: Input>(endpoint: &Endpoint, endpoints: &'static [Endpoint]) -> Inputs {
         let mut event = Event::default();
         event.route_key = Some(format!("{} {}", endpoint.method, endpoint.path));

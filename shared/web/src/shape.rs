@@ -81,8 +81,8 @@ pub(crate) fn bind<T: DeserializeOwned, V: Bindable>(
     }
 }
 
-/// Binds `values` to `T`, with placeholders for faulty values. Returns the first [`MAX_ERRORS`] errors, and `None` if no
-/// placeholder has the right type.
+/// Binds `values` to `T`, with placeholders for faulty values. Stops after [`MAX_ERRORS`] errors. Returns no value if
+/// it stops, or if no placeholder has the right type.
 pub(crate) fn bind_with_placeholders<T: DeserializeOwned, V: Bindable>(
     mut values: BTreeMap<String, V>,
 ) -> (Option<T>, MemberErrors) {

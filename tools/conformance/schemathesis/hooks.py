@@ -15,7 +15,7 @@ ADMINISTRATOR = os.environ["LATCHKEY_ADMINISTRATOR"]
 LEAVER = os.environ["LATCHKEY_LEAVER"]
 
 LOGINS = itertools.count()
-# The access tokens of all sessions.
+# The `Authorization` headers of all sessions.
 TOKENS = set()
 
 
@@ -24,7 +24,7 @@ def is_public(operation):
 
 
 def session(case, _):
-    """Names the session of a request, if it needs one. All requests share one, except the requests that end it."""
+    """Names the session of a request, if it needs one. All requests share one, except those that end sessions."""
     if is_public(case.operation):
         return None
     match case.operation.path:

@@ -23,9 +23,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// Arguments of Chromium.
 ///
-/// Chromium has no sandbox, because that needs privileges that root in a container lacks; it opens only pages of a dev
-/// server. It resolves no host names, so a page that loads anything from elsewhere causes an error. A page that respects
-/// the preference for reduced motion does not change its colors while axe-core measures them.
+/// Chromium runs without its sandbox, which needs privileges that root in a container lacks. It opens only pages of
+/// servers that the tests start. It resolves no host names, so a page that loads anything from elsewhere causes an
+/// error. A page that respects the preference for reduced motion does not change its colors while axe-core measures them.
 const ARGUMENTS: [&str; 7] = [
     "--headless=new",
     "--no-sandbox",
@@ -166,7 +166,7 @@ impl Browser {
     }
 
     /// Checks that the browser has reported no error: of a script, of the content security policy, or of a request that
-    /// got no answer. An answer with an error status does not count.
+    /// got no answer. Answers with an error status are ignored.
     pub(super) async fn check_console(&self) {
         let entries = self.command("se/log", &json!({"type": "browser"})).await;
         let is_error = |entry: &&Value| {

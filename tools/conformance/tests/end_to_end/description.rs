@@ -124,7 +124,7 @@ fn every_schema_is_valid_and_every_example_conforms_to_its_schema() {
 
 /// The strict check must notice a member whose name in an answer is not its name in the document.
 #[test]
-fn a_renamed_member_of_an_answer_is_named() {
+fn a_renamed_member_of_an_answer_is_reported() {
     let schema = json!({"$ref": "#/components/schemas/Registered"});
     let mut answer = DOCUMENT.resolve(&schema)["example"].clone();
     assert_eq!(DOCUMENT.faults(&schema, &answer), [""; 0]);
@@ -432,7 +432,7 @@ async fn every_documented_answer_is_given() {
     assert_eq!(given.count(), 0, "an answer of `ELSEWHERE` was given");
 }
 
-/// schemathesis sends valid and invalid requests that it makes from the document, and checks the answers.
+/// schemathesis generates valid and invalid requests from the document, sends them, and checks the answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_no_difference_from_the_document() {
     let project = Project::here();

@@ -1,6 +1,6 @@
 //! The dev server's own pages: an overview at `/`, and the API reference at `/docs`.
 //!
-//! Swagger UI renders the reference. It is in a crate, as the ZIP archive of its release, so the page loads nothing from
+//! Swagger UI renders the reference. A crate contains the ZIP archive of its release, so the page loads nothing from
 //! elsewhere.
 
 use std::io::{Cursor, Read};
