@@ -21,6 +21,7 @@ _BEGINS = {"/auth/login", "/auth/refresh"}
 """The paths of ``_ISSUES`` that take no access token."""
 
 _ENDS = {"/auth/logout", "/auth/logout-all", "/auth/me/delete"}
+"""The paths to which a successful POST ends the session."""
 
 _ATTEMPTS = 2
 """The maximum number of times that a refresh is sent."""

@@ -252,8 +252,8 @@ export class Session {
   }
 
   /**
-   * Sends a refresh token, and sends it again if no response arrives or the response is 5xx. The server may already have
-   * replaced the token, and accepts the old one only for a few more seconds.
+   * Sends a refresh token, and sends it again if no response arrives or the response is 5xx. The server may already
+   * have replaced the token, and accepts the old one only for a few more seconds.
    */
   async #exchange(refresh_token: string): Promise<Response> {
     for (let attempt = 1; ; attempt += 1) {

@@ -71,7 +71,7 @@ pub struct Requested {
     accepted: String,
 }
 
-/// The header with the languages. A `Vec`, because a value that is not UTF-8 must not be an error.
+/// The header with the languages. A `Vec`, because a value that is not UTF-8 would otherwise be an error.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Accepted {

@@ -184,7 +184,7 @@ async fn every_language_has_every_text() {
         let language = path.file_stem().unwrap().to_str().unwrap();
         let page = in_language(&service, language).await;
         assert_eq!(between(&page, "<html lang=\"", "\""), language);
-        // The script looks for these codes.
+        // The outcomes that the script shows, and the codes of the problems that users can solve.
         for code in [
             "done",
             "invalid_code",

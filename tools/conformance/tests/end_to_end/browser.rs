@@ -25,7 +25,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 ///
 /// Chromium runs without its sandbox, which needs privileges that root in a container lacks. It opens only pages of
 /// servers that the tests start. It resolves no host names, so a page that loads anything from elsewhere causes an
-/// error. A page that respects the preference for reduced motion does not change its colors while axe-core measures them.
+/// error. A page that respects the preference for reduced motion does not change its colors while axe-core measures
+/// them.
 const ARGUMENTS: [&str; 7] = [
     "--headless=new",
     "--no-sandbox",

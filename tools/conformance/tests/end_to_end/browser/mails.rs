@@ -17,7 +17,7 @@ async fn open(browser: &Browser, link: &str) {
     assert_eq!(address.as_str(), page);
 }
 
-/// Presses the button of the page that is open, and waits for the outcome.
+/// Presses the button of the open page, and waits for the outcome.
 async fn finish(browser: &Browser, button: &str, outcome: &str) {
     browser.tab_to(button).await;
     browser.press(&Key::Enter).await;
