@@ -15,7 +15,7 @@ export interface SessionOptions {
   storage?: TokenStorage;
   /** Called once when a session ends. Not called if nobody is signed in. */
   onSignedOut?: (reason: SignedOut) => void;
-  /** Sends requests; `globalThis.fetch` by default. */
+  /** Sends requests; by default, `globalThis.fetch` as it is when the client is created. */
   fetch?: (request: Request) => Promise<Response>;
   /** Web Locks by default, or locks of this process where they are missing. */
   locks?: Locks;
@@ -41,15 +41,18 @@ type Issuing = {
     : never;
 }[keyof paths];
 
+/** `begins` and `replaces` store the tokens of the response. A request that `begins` a session sends no access token. */
+type Effect = "begins" | "replaces" | "ends";
+
 /**
  * What a successful POST to a path does to the session. The compiler requires an entry for every path that issues
  * tokens.
  */
-const EFFECTS: Record<Issuing, "issues"> & Partial<Record<keyof paths, "issues" | "ends">> = {
-  "/auth/login": "issues",
-  "/auth/password": "issues",
-  "/auth/refresh": "issues",
-  "/auth/step-up": "issues",
+const EFFECTS: Record<Issuing, Exclude<Effect, "ends">> & Partial<Record<keyof paths, Effect>> = {
+  "/auth/login": "begins",
+  "/auth/password": "replaces",
+  "/auth/refresh": "begins",
+  "/auth/step-up": "replaces",
   "/auth/logout": "ends",
   "/auth/logout-all": "ends",
   "/auth/me/delete": "ends",
@@ -71,7 +74,7 @@ export class Session {
   readonly #onSignedOut: (reason: SignedOut) => void;
   readonly #transport: (request: Request) => Promise<Response>;
   readonly #locks: Locks;
-  readonly #timeout: number;
+  readonly #refreshTimeout: number;
   readonly #changeTimeout: number;
   readonly #unsubscribe: (() => void) | undefined;
   /** The refresh in progress, and the access token that it replaces. */
@@ -83,9 +86,10 @@ export class Session {
     this.#base = new URL(options.baseUrl.replace(/\/*$/, "/"));
     this.#storage = options.storage ?? memoryStorage();
     this.#onSignedOut = options.onSignedOut ?? (() => {});
-    this.#transport = options.fetch ?? ((request) => globalThis.fetch(request));
+    // A script that replaces `globalThis.fetch` later must not receive the tokens.
+    this.#transport = options.fetch ?? globalThis.fetch.bind(globalThis);
     this.#locks = options.locks ?? availableLocks();
-    this.#timeout = options.refreshTimeout ?? 4000;
+    this.#refreshTimeout = options.refreshTimeout ?? 4000;
     this.#changeTimeout = options.changeTimeout ?? 30_000;
     this.#unsubscribe = this.#storage.subscribe?.(() => void this.#changedElsewhere());
     // Another tab may end the session before this one sends a request.
@@ -120,7 +124,7 @@ export class Session {
     const effect = request.method === "POST" ? EFFECTS[path as keyof paths] : undefined;
     const before = await this.#load();
     if (!effect) return this.#authorized(request, before, (used) => this.#renewOnce(used));
-    const begins = path === "/auth/login" || path === "/auth/refresh";
+    const begins = effect === "begins";
     let ended: SignedOut | undefined;
     // The caller holds the lock: a refresh must not store its tokens between the response and the change.
     const change = async (request: Request): Promise<Response> => {
@@ -264,7 +268,7 @@ export class Session {
           body: JSON.stringify({ refresh_token }),
           // The target of a redirect would get the refresh token.
           redirect: "error",
-          signal: AbortSignal.timeout(this.#timeout),
+          signal: AbortSignal.timeout(this.#refreshTimeout),
         });
         const response = await this.#transport(request);
         // The response is complete only with its body.

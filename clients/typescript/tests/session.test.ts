@@ -46,7 +46,7 @@ async function status({ api }: Latchkey): Promise<number> {
   return response.status;
 }
 
-function twenty(...clients: Latchkey[]): Promise<number[]> {
+function callTwentyTimes(...clients: Latchkey[]): Promise<number[]> {
   return Promise.all(clients.flatMap((latchkey) => Array.from({ length: 20 }, () => status(latchkey))));
 }
 
@@ -109,7 +109,7 @@ function area(): Storage {
 test("twenty concurrent calls with an expired token cause one refresh", async () => {
   const latchkey = await signedIn();
   server.expire();
-  assert.deepEqual(await twenty(latchkey), Array(20).fill(200));
+  assert.deepEqual(await callTwentyTimes(latchkey), Array(20).fill(200));
   assert.equal(server.count("/auth/refresh"), 1);
   assert.deepEqual(ended, []);
 });
@@ -121,14 +121,14 @@ test("concurrent calls in two tabs cause one refresh", async () => {
   const tabs = [tab(), tab()] as const;
   await login(tabs[0]);
   server.expire();
-  assert.deepEqual(await twenty(...tabs), Array(40).fill(200));
+  assert.deepEqual(await callTwentyTimes(...tabs), Array(40).fill(200));
   assert.equal(server.count("/auth/refresh"), 1);
 });
 
 test("two clients of a process that share tokens refresh once without Web Locks", async () => {
   const clients = [await signedIn(), client()] as const;
   server.expire();
-  assert.deepEqual(await twenty(...clients), Array(40).fill(200));
+  assert.deepEqual(await callTwentyTimes(...clients), Array(40).fill(200));
   assert.equal(server.count("/auth/refresh"), 1);
 });
 
@@ -177,7 +177,7 @@ test("the reuse of a refresh token signs the user out, and notifies the app once
   server.now += 60;
   const body = JSON.stringify({ refresh_token: stolen });
   assert.equal((await fetch(`${server.url}/auth/refresh`, { method: "POST", body })).status, 401);
-  assert.deepEqual(await twenty(latchkey), Array(20).fill(401));
+  assert.deepEqual(await callTwentyTimes(latchkey), Array(20).fill(401));
   assert.deepEqual(ended, ["refused"]);
   assert.equal(await latchkey.session.isSignedIn(), false);
   const refreshes = server.count("/auth/refresh");
@@ -253,6 +253,14 @@ for (const [code, answer] of [
     assert.deepEqual(ended, []);
   });
 }
+
+test("a replaced `globalThis.fetch` receives no request of an existing client", async ({ mock }) => {
+  const latchkey = await signedIn();
+  const replaced = mock.method(globalThis, "fetch");
+  server.expire();
+  assert.equal(await status(latchkey), 200);
+  assert.equal(replaced.mock.callCount(), 0);
+});
 
 test("no other server gets the token", async () => {
   const { session } = await signedIn();
