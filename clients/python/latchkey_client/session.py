@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
@@ -23,9 +22,6 @@ _BEGINS = {"/auth/login", "/auth/refresh"}
 _ENDS = {"/auth/logout", "/auth/logout-all", "/auth/me/delete"}
 """The paths to which a successful POST ends the session."""
 
-_ATTEMPTS = 2
-"""The maximum number of times that a refresh is sent."""
-
 
 @dataclass(frozen=True)
 class StoredTokens:
@@ -35,6 +31,16 @@ class StoredTokens:
     refresh_token: str = field(repr=False)
     base_url: str | None = None
     """The address of the API. A session ignores the tokens of another API; ``None`` fits every API."""
+
+
+@dataclass(frozen=True)
+class _Renewal:
+    """The result of a refresh."""
+
+    tokens: StoredTokens | None
+    """The current tokens, unless the session has ended or another account has logged in."""
+    refused: bool = False
+    """Whether the server has just refused to refresh the session."""
 
 
 class TokenStorage(Protocol):
@@ -65,9 +71,9 @@ class MemoryStorage:
 class Session:
     """A session with the API. Any number of threads may use it.
 
-    ``client`` is the client to pass to the generated functions, and ``http`` calls your own routes. Both send the access
-    token. They store the tokens of a login, and remove them at a logout. If the server refuses the access token as
-    invalid, they refresh it and repeat the request once.
+    ``client`` is the client to pass to the generated functions, and ``http`` calls your own routes. Both send the
+    access token. They store the tokens of a login, and remove them at a logout. If the server refuses the access token
+    as invalid, they refresh it and repeat the request once.
 
     If the server refuses the refresh, the session ends. A refresh that fails for another reason raises
     ``httpx.HTTPStatusError`` or ``httpx.TransportError``; the session continues.
@@ -103,7 +109,7 @@ class Session:
         self._on_signed_out = on_signed_out or (lambda reason: None)
         self._changes = threading.Lock()
         """Held while a request may change the tokens."""
-        self._flight: tuple[str, Future[_Renewal]] | None = None
+        self._flight: tuple[str, Future[StoredTokens | None]] | None = None
         """The access token that a refresh is replacing, and the future result of the refresh."""
         self._flights = threading.Lock()
         # The target of a redirect would get the refresh token.
@@ -146,37 +152,60 @@ class Session:
             yield request
             return
         changes = request.method == "POST" and path in _ISSUES | _ENDS
-        begins = changes and path in _BEGINS
-        ended: SignedOut | None = None
         before = self._load()
         if before or changes:
             # The body may be an iterator or a file, which a repetition could not read again.
             request.read()
+        if changes:
+            ended = yield from self._change(path, request, before)
+            if ended:
+                self._on_signed_out(ended)
+        else:
+            yield from self._authorized(request, before, self._renew_once)
+
+    def _change(
+        self, path: str, request: httpx.Request, before: StoredTokens | None
+    ) -> Generator[httpx.Request, httpx.Response, SignedOut | None]:
+        """Sends a request that may change the tokens, and stores the change. Returns why the session ended, if it did.
+
+        ``before`` are the tokens that were stored when the call was made.
+        """
+        refused = False
+
+        def renew(used: StoredTokens) -> StoredTokens | None:
+            nonlocal refused
+            renewal = self._renew(used)
+            refused = renewal.refused
+            return renewal.tokens
+
         # Hold the lock until the change is stored: no refresh may store its tokens between the response and the change.
-        with self._changes if changes else nullcontext():
-            stored = self._load() if changes else before
+        with self._changes:
+            stored = self._load()
             # Use the account that was signed in when the call was made, even if another one has logged in since.
             used = before if before and not _same_account(before, stored) else stored
-            if begins:
-                used = None
-            if used:
-                request.headers["Authorization"] = f"Bearer {used.access_token}"
-            response = yield request
-            if used and _is_invalid_token(response):
-                renewed, refused = self._renew(used) if changes else self._renew_once(used)
-                if refused:
-                    ended = "refused"
-                if renewed:
-                    request.headers["Authorization"] = f"Bearer {renewed.access_token}"
-                    response = yield request
-            if changes and response.is_success and (begins or _same_account(used, self._load())):
+            begins = path in _BEGINS
+            response = yield from self._authorized(request, None if begins else used, renew)
+            if response.is_success and (begins or _same_account(used, self._load())):
                 if path in _ENDS:
                     self._storage.save(None)
-                    ended = "logout"
-                elif tokens := self._tokens_of(response):
+                    return "logout"
+                if tokens := self._tokens_of(response):
                     self._storage.save(tokens)
-        if ended:
-            self._on_signed_out(ended)
+        return "refused" if refused else None
+
+    def _authorized(
+        self,
+        request: httpx.Request,
+        tokens: StoredTokens | None,
+        renew: Callable[[StoredTokens], StoredTokens | None],
+    ) -> Generator[httpx.Request, httpx.Response, httpx.Response]:
+        """Sends a request with the access token. If the server refuses the token as invalid, renews it and repeats."""
+        if tokens is None:
+            return (yield request)
+        response = yield _with_token(request, tokens)
+        if _is_invalid_token(response) and (renewed := renew(tokens)):
+            response = yield _with_token(request, renewed)
+        return response
 
     def _path_of(self, url: httpx.URL) -> str | None:
         """The path below the base address, or ``None`` if a request goes elsewhere and must not have the token."""
@@ -184,23 +213,22 @@ class Session:
         base = self._base.path.rstrip("/")
         return url.path.removeprefix(base) if same_origin and url.path.startswith(f"{base}/") else None
 
-    def _renew_once(self, used: StoredTokens) -> "_Renewal":
-        """Refreshes once for all threads whose token was refused. Only one of them learns of a refusal."""
+    def _renew_once(self, used: StoredTokens) -> StoredTokens | None:
+        """Refreshes once for all threads whose token was refused. Only one of them reports a refusal."""
         with self._flights:
             flight = self._flight
             leads = flight is None or flight[0] != used.access_token
             if leads:
-                future: Future[_Renewal] = Future()
+                future: Future[StoredTokens | None] = Future()
                 self._flight = (used.access_token, future)
             else:
                 future = flight[1]
         if not leads:
-            return future.result()[0], False
+            return future.result()
         try:
             with self._changes:
                 renewal = self._renew(used)
-            future.set_result(renewal)
-            return renewal
+            future.set_result(renewal.tokens)
         except BaseException as error:
             future.set_exception(error)
             raise
@@ -208,40 +236,41 @@ class Session:
             with self._flights:
                 if self._flight and self._flight[1] is future:
                     self._flight = None
+        if renewal.refused:
+            self._on_signed_out("refused")
+        return renewal.tokens
 
-    def _renew(self, used: StoredTokens) -> "_Renewal":
+    def _renew(self, used: StoredTokens) -> _Renewal:
         """Refreshes, unless another thread has done so. The caller holds the lock."""
         stored = self._load()
         if stored is None or not _same_account(used, stored):
-            return None, False
+            return _Renewal(None)
         if stored.access_token != used.access_token:
-            return stored, False
+            return _Renewal(stored)
         response = self._exchange(stored.refresh_token)
         # A proxy can answer 401 too.
-        refused = _is_invalid_token(response)
-        if not refused:
-            response.raise_for_status()
-        renewed = None if refused else self._tokens_of(response)
-        if not refused and renewed is None:
+        if _is_invalid_token(response):
+            self._storage.save(None)
+            return _Renewal(None, refused=True)
+        response.raise_for_status()
+        renewed = self._tokens_of(response)
+        if renewed is None:
             raise httpx.DecodingError("the response to a refresh contains no tokens", request=response.request)
         self._storage.save(renewed)
-        return renewed, refused
+        return _Renewal(renewed)
 
     def _exchange(self, refresh_token: str) -> httpx.Response:
         """Sends a refresh token, and sends it again if no response arrives or the response is 5xx.
 
         The server may already have replaced the token, and accepts the old one only for a few more seconds.
         """
-        for last in (attempt == _ATTEMPTS for attempt in range(1, _ATTEMPTS + 1)):
-            try:
-                response = self._send(refresh_token)
-            except httpx.TransportError:
-                if last:
-                    raise
-                continue
-            if last or not response.is_server_error:
+        try:
+            response = self._send(refresh_token)
+            if not response.is_server_error:
                 return response
-        raise AssertionError("unreachable")
+        except httpx.TransportError:
+            pass
+        return self._send(refresh_token)
 
     def _send(self, refresh_token: str) -> httpx.Response:
         """Sends a refresh token, and stops waiting after ``refresh_timeout``.
@@ -275,10 +304,6 @@ class Session:
         return StoredTokens(access, refresh, str(self._base))
 
 
-_Renewal = tuple[StoredTokens | None, bool]
-"""The current tokens, and whether the server has just refused to refresh the session."""
-
-
 class _Auth(httpx.Auth):
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -290,6 +315,11 @@ class _Auth(httpx.Auth):
 class _NoCoroutines(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         raise RuntimeError("a Session is synchronous: call it in a thread, with asyncio.to_thread")
+
+
+def _with_token(request: httpx.Request, tokens: StoredTokens) -> httpx.Request:
+    request.headers["Authorization"] = f"Bearer {tokens.access_token}"
+    return request
 
 
 def _is_invalid_token(response: httpx.Response) -> bool:

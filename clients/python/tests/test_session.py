@@ -38,7 +38,7 @@ class SessionTest(unittest.TestCase):
     def status(self, opened=None):
         return protected.sync_detailed(client=(opened or self.session).client).status_code
 
-    def twenty(self):
+    def call_twenty_times(self):
         with ThreadPoolExecutor(20) as pool:
             together = threading.Barrier(20)
 
@@ -50,7 +50,7 @@ class SessionTest(unittest.TestCase):
 
     def test_twenty_concurrent_calls_with_an_expired_token_cause_one_refresh(self):
         self.server.expire()
-        self.assertEqual(self.twenty(), [200] * 20)
+        self.assertEqual(self.call_twenty_times(), [200] * 20)
         self.assertEqual(self.server.count("/auth/refresh"), 1)
         self.assertEqual(self.ended, [])
 
@@ -207,7 +207,7 @@ class SessionTest(unittest.TestCase):
         self.server.now += 60
         reused = httpx.post(f"{self.server.url}/auth/refresh", json={"refresh_token": stolen})
         self.assertEqual(reused.status_code, 401)
-        self.assertEqual(self.twenty(), [401] * 20)
+        self.assertEqual(self.call_twenty_times(), [401] * 20)
         self.assertEqual(self.ended, ["refused"])
         self.assertFalse(self.session.is_signed_in)
         refreshes = self.server.count("/auth/refresh")

@@ -41,7 +41,7 @@ type Issuing = {
     : never;
 }[keyof paths];
 
-/** `begins` and `replaces` store the tokens of the response. A request that `begins` a session sends no access token. */
+/** `begins` and `replaces` store tokens. A request that `begins` a session sends no access token. */
 type Effect = "begins" | "replaces" | "ends";
 
 /**
