@@ -1,4 +1,4 @@
-"""Tells schemathesis how to sign in, and which texts are usernames and passwords, and checks that it stays signed in."""
+"""Tells schemathesis how to sign in and which texts are usernames and passwords, and checks that it stays signed in."""
 
 import itertools
 import os
@@ -16,14 +16,14 @@ LEAVER = os.environ["LATCHKEY_LEAVER"]
 
 LOGINS = itertools.count()
 # The `Authorization` headers of all sessions.
-TOKENS = set()
+AUTHORIZATIONS = set()
 
 
 def is_public(operation):
     return operation.definition.raw.get("security") == []
 
 
-def session(case, _):
+def session_key(case, _):
     """Names the session of a request, if it needs one. All requests share one, except those that end sessions."""
     if is_public(case.operation):
         return None
@@ -36,19 +36,19 @@ def session(case, _):
             return "shared"
 
 
-@schemathesis.auth(cache_by_key=session)
+@schemathesis.auth(cache_by_key=session_key)
 class Session:
     """Signs in once per session."""
 
     def get(self, case, context):
-        if session(case, context) is None:
+        if session_key(case, context) is None:
             return None
         is_leaver = case.operation.path == "/auth/logout-all"
         credentials = {"username": LEAVER if is_leaver else ADMINISTRATOR, "password": PASSWORD}
         response = requests.post(f"{URL}/auth/login", json=credentials, timeout=30)
         response.raise_for_status()
         token = response.json()["access_token"]
-        TOKENS.add(f"Bearer {token}")
+        AUTHORIZATIONS.add(f"Bearer {token}")
         return token
 
     def set(self, case, token, _):
@@ -57,9 +57,9 @@ class Session:
 
 @schemathesis.check
 class SignedIn:
-    """Fails if the server refuses the token of a session, or if an operation never receives one. If a session has ended,
-    schemathesis signs in again and repeats the request. But it accepts 401 for any request, so without this check, the
-    tests would pass even if every operation answered 401."""
+    """Fails if the server refuses the token of a session, or if an operation never receives one. If a session has
+    ended, schemathesis signs in again and repeats the request. But it accepts 401 for any request, so without this
+    check, the tests would pass even if every operation answered 401."""
 
     def __init__(self):
         self.guarded = set()
@@ -70,7 +70,7 @@ class SignedIn:
         if is_public(operation):
             return
         self.guarded.add(operation.label)
-        if response.request.headers.get("Authorization") not in TOKENS:
+        if response.request.headers.get("Authorization") not in AUTHORIZATIONS:
             return
         if response.status_code != 401:
             self.reached.add(operation.label)
@@ -98,8 +98,8 @@ schemathesis.openapi.format(
 
 @schemathesis.hook
 def filter_failure(_, failure, case, response):
-    """Accepts that the server refuses some well-formed input: codes and cursors that it did not issue, and attributes that
-    are too long in bytes. The document describes these rules, but no JSON schema can state them."""
+    """Accepts that the server refuses some well-formed input: codes and cursors that it did not issue, and attributes
+    that are too long in bytes. The document describes these rules, but no JSON schema can state them."""
     if not isinstance(failure, RejectedPositiveData):
         return True
     problem = response.json()
