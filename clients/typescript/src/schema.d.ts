@@ -812,7 +812,7 @@ export interface components {
             user: components["schemas"]["User"];
         };
         /**
-         * @description The password, and either the username or the email address. The unused one is absent or null.
+         * @description The password, and either the username or the email address. The other one is absent or null.
          * @example {
          *       "username": "testuser",
          *       "password": "a long walk by the river"
@@ -1146,7 +1146,7 @@ export interface components {
          *     }
          */
         RolesChange: {
-            /** @description The order is irrelevant, and so are repetitions. */
+            /** @description The order and duplicates are ignored. */
             roles: components["schemas"]["Role"][];
         };
         UserPage: {
@@ -1250,7 +1250,7 @@ export interface components {
                 "application/json": components["schemas"]["UserDetails"];
             };
         };
-        /** @description A page that needs nothing from other sites. */
+        /** @description An HTML page that loads nothing from other sites. */
         Page: {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];

@@ -18,7 +18,7 @@ class RolesChange:
         {'roles': ['user', 'admin']}
 
     Attributes:
-        roles (list[Role]): The order is irrelevant, and so are repetitions.
+        roles (list[Role]): The order and duplicates are ignored.
     """
 
     roles: list[Role]

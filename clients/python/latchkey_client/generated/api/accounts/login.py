@@ -107,7 +107,7 @@ def sync_detailed(
 
     Args:
         body (CredentialsByEmail | CredentialsByUsername): The password, and either the username
-            or the email address. The unused one is absent or null. Example: {'username': 'testuser',
+            or the email address. The other one is absent or null. Example: {'username': 'testuser',
             'password': 'a long walk by the river'}.
 
     Raises:
@@ -142,7 +142,7 @@ def sync(
 
     Args:
         body (CredentialsByEmail | CredentialsByUsername): The password, and either the username
-            or the email address. The unused one is absent or null. Example: {'username': 'testuser',
+            or the email address. The other one is absent or null. Example: {'username': 'testuser',
             'password': 'a long walk by the river'}.
 
     Raises:
@@ -172,7 +172,7 @@ async def asyncio_detailed(
 
     Args:
         body (CredentialsByEmail | CredentialsByUsername): The password, and either the username
-            or the email address. The unused one is absent or null. Example: {'username': 'testuser',
+            or the email address. The other one is absent or null. Example: {'username': 'testuser',
             'password': 'a long walk by the river'}.
 
     Raises:
@@ -205,7 +205,7 @@ async def asyncio(
 
     Args:
         body (CredentialsByEmail | CredentialsByUsername): The password, and either the username
-            or the email address. The unused one is absent or null. Example: {'username': 'testuser',
+            or the email address. The other one is absent or null. Example: {'username': 'testuser',
             'password': 'a long walk by the river'}.
 
     Raises:
