@@ -33,9 +33,7 @@ impl<T: DeserializeOwned + Send> Input for Body<T> {
         let Value::Object(object) = parse(&body)? else {
             return Err(Problem::invalid_request("The body must be a JSON object."));
         };
-        let members = object.into_iter().collect();
-        let bound = request.bind(Part::Body, members);
-        bound.map(Self).map_err(|errors| Problem::wrong_shape(Part::Body, errors))
+        request.bind(Part::Body, object.into_iter().collect()).map(Self)
     }
 }
 

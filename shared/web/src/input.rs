@@ -43,8 +43,7 @@ impl<T: DeserializeOwned + Send> Input for Query<T> {
         for (name, value) in form_urlencoded::parse(request.raw_query().as_bytes()) {
             values.entry(name.into_owned()).or_default().push(value.into_owned());
         }
-        let bound = request.bind(Part::Query, values);
-        bound.map(Self).map_err(|errors| Problem::wrong_shape(Part::Query, errors))
+        request.bind(Part::Query, values).map(Self)
     }
 }
 
@@ -61,7 +60,7 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
             .iter()
             .map(|(name, value)| (name.clone(), Texts::from(value.as_str())))
             .collect();
-        request.bind(Part::Path, values).map(Self).map_err(|_| Problem::not_found())
+        request.bind(Part::Path, values).map(Self)
     }
 }
 
@@ -89,8 +88,7 @@ impl<T: DeserializeOwned + Send> Input for Headers<T> {
                 values.push(value.to_owned());
             }
         }
-        let bound = request.bind(Part::Headers, values);
-        bound.map(Self).map_err(|errors| Problem::wrong_shape(Part::Headers, errors))
+        request.bind(Part::Headers, values).map(Self)
     }
 }
 

@@ -126,18 +126,6 @@ pub enum Part {
     Headers,
 }
 
-impl Part {
-    /// A phrase for the part, a phrase for one of its values, and the noun for a value.
-    const fn words(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Self::Body => ("The body", "A member of the body", "member"),
-            Self::Query => ("The query string", "A parameter of the query string", "parameter"),
-            Self::Path => ("The path", "A parameter of the path", "parameter"),
-            Self::Headers => ("The request", "A header", "header"),
-        }
-    }
-}
-
 impl Problem {
     fn new(
         status: StatusCode,
@@ -179,9 +167,15 @@ impl Problem {
         problem
     }
 
-    /// Named values of the request are missing or have the wrong type (400).
+    /// Named values of the request are missing or have the wrong type (400, or 404 for the path).
     pub(crate) fn wrong_shape(part: Part, errors: MemberErrors) -> Self {
-        let (whole, one, noun) = part.words();
+        let (whole, one, noun) = match part {
+            Part::Body => ("The body", "A member of the body", "member"),
+            Part::Query => ("The query string", "A parameter of the query string", "parameter"),
+            // No resource can have this path.
+            Part::Path => return Self::not_found(),
+            Part::Headers => ("The request", "A header", "header"),
+        };
         let mut problem = Self::invalid_request(if errors.is_empty() {
             format!("{whole} does not have the required {noun}s.")
         } else {

@@ -13,7 +13,7 @@ use identity::{Network, is_hidden};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
-use crate::shape::{Bindable, MemberError, MemberErrors, bind, bind_with_placeholders, names};
+use crate::shape::{Bindable, MemberError, bind, bind_with_placeholders, names};
 use crate::{Edge, Endpoint, Event, Input, Part, Problem};
 
 /// The maximum length of a recorded user agent, in characters. Longer user agents are truncated.
@@ -76,21 +76,22 @@ impl Request {
         noted.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Binds a part of the request to `T`.
+    /// Binds the values of a part of the request to `T`.
     pub(crate) fn bind<T: DeserializeOwned, V: Bindable>(
         &self,
         part: Part,
         values: BTreeMap<String, V>,
-    ) -> Result<T, MemberErrors> {
+    ) -> Result<T, Problem> {
+        let wrong_shape = |errors| Problem::wrong_shape(part, errors);
         if self.noted.is_none() {
-            return bind(values);
+            return bind(values).map_err(wrong_shape);
         }
         let (bound, errors) = bind_with_placeholders(values);
         for name in names::<T>() {
             let is_missing = errors.get(*name) == Some(&MemberError::Missing);
             self.note(part, name, is_missing || part == Part::Path);
         }
-        bound.ok_or(errors)
+        bound.ok_or_else(|| wrong_shape(errors))
     }
 
     /// In a request that [`Request::inputs`] makes, notes that the route reads this value.
