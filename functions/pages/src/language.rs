@@ -58,14 +58,14 @@ impl Languages {
     /// The available language that a user prefers according to `Accept-Language` (RFC 9110 §12.5.4), and its texts. A
     /// range such as `de-AT` also accepts `de` (RFC 4647 §3.4).
     pub(crate) fn best(&self, accepted: &str) -> (&'static str, &Texts) {
-        let range = |range: &'_ str| {
-            let (tag, weight) = match range.split_once(';') {
+        let weighted = |text: &str| {
+            let (tag, weight) = match text.split_once(';') {
                 Some((tag, weight)) => (tag, weight.trim().strip_prefix("q=")?.parse().ok()?),
-                None => (range, 1.0),
+                None => (text, 1.0),
             };
             (weight > 0.0).then(|| (tag.trim().to_ascii_lowercase(), weight))
         };
-        let mut ranges: Vec<(String, f32)> = accepted.split(',').filter_map(range).collect();
+        let mut ranges: Vec<(String, f32)> = accepted.split(',').filter_map(weighted).collect();
         // A stable sort: among equal weights, the first one wins.
         ranges.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         let found = ranges.iter().find_map(|(tag, _)| self.lookup(tag));

@@ -1,4 +1,3 @@
-
 "use strict";
 const form = document.querySelector("form");
 const field = document.getElementById("new_password");

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use pages::PagesRoute;
 use process::Env;
 use serde_json::Value;
+use store::CODE_VALID_FOR;
 use testkit::{event, events_of, header, load};
 use web::{Service, World, answer};
 
@@ -199,6 +200,13 @@ async fn every_language_has_every_text() {
             "other",
         ] {
             assert!(page.contains(&format!("<p data-code=\"{code}\">")), "{language}: {code}");
+        }
+        // The texts contain the number, because this function does not link `store`.
+        let minutes = format!(" {} ", CODE_VALID_FOR.as_mins());
+        for (name, event) in events_of("pages") {
+            let page = get(&service, header(event, "accept-language", language)).await.html;
+            let invalid = between(&page, "<p data-code=\"invalid_code\">", "</p>");
+            assert!(invalid.contains(&minutes), "{language}: {name}: {invalid}");
         }
     }
 }
