@@ -452,7 +452,7 @@ impl<'a> Plan<'a> {
         } else {
             "start the API"
         };
-        let _ = writeln!(hint, "  cargo xtask dev    # {start}");
+        let _ = writeln!(hint, "  cargo xtask clients\n  cargo xtask dev    # {start}");
         if self.gate != Gate::None {
             let _ = writeln!(
                 hint,
@@ -465,11 +465,7 @@ impl<'a> Plan<'a> {
                 }
             );
         }
-        let _ = write!(
-            hint,
-            "  {curl}\n  cargo xtask clients\n  cargo test -p {}\n  cargo xtask test",
-            self.name
-        );
+        let _ = write!(hint, "  {curl}\n  cargo test -p {}\n  cargo xtask test", self.name);
         hint
     }
 }
@@ -1242,7 +1238,7 @@ mod tests {
             "curl -i -X POST http://127.0.0.1:8123/api/greet -H \"Authorization: Bearer $TOKEN\"",
             r#"-d '{"text":"Hello!"}'"#,
             "set-roles USERNAME --roles user,admin",
-            "restart the dev server",
+            "cargo xtask clients\n  cargo xtask dev    # restart the dev server",
         ] {
             assert!(hint.contains(part), "{part}: {hint}");
         }
