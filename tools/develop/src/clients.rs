@@ -20,7 +20,7 @@ const GENERATED: &str = "clients/python/latchkey_client/generated";
 
 /// Options of `cargo xtask clients`.
 #[derive(Clone, Copy, Debug, clap::Args)]
-pub struct Clients {
+pub struct ClientsOptions {
     /// Change nothing; check that the clients match openapi.yaml, test them, and build their packages
     #[arg(long)]
     check: bool,
@@ -39,7 +39,7 @@ pub struct Packages {
 ///
 /// # Errors
 /// When the tools cannot be installed, or a step fails.
-pub async fn run(project: &Project, options: Clients) -> anyhow::Result<()> {
+pub async fn run(project: &Project, options: ClientsOptions) -> anyhow::Result<()> {
     let tools = Tools::install(project, ToolSet::Clients).await?;
     if !options.check {
         return generate(project, &tools, project.root()).await;
@@ -64,13 +64,13 @@ pub async fn run(project: &Project, options: Clients) -> anyhow::Result<()> {
 async fn generate(project: &Project, tools: &Tools, root: &Path) -> anyhow::Result<()> {
     let document = project.root().join("openapi.yaml");
     let schema = root.join(SCHEMA);
-    fs::create_dir_all(schema.parent().unwrap_or(root)).context("cannot create a folder")?;
+    create_folder(schema.parent().unwrap_or(root))?;
     let mut typescript = library(tools, "openapi-typescript/bin/cli.js");
     typescript.arg(&document).arg("--output").arg(schema);
     execute(project, "openapi-typescript", &mut typescript).await?;
     // The generator formats its output with ruff, which it finds on the path.
     let generated = root.join(GENERATED);
-    fs::create_dir_all(generated.parent().unwrap_or(root)).context("cannot create a folder")?;
+    create_folder(generated.parent().unwrap_or(root))?;
     let mut python = command(tools.program("openapi-python-client"));
     python
         .args(["generate", "--meta", "none", "--overwrite", "--fail-on-warning", "--path"])
@@ -100,10 +100,7 @@ fn generated(root: &Path) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut folders = vec![root.join(GENERATED)];
     let mut paths = vec![root.join(SCHEMA)];
     while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder)
-            .with_context(|| format!("cannot read the folder {}", folder.display()))?;
-        for entry in entries {
-            let path = entry.context("cannot read a folder")?.path();
+        for path in paths_in(&folder)? {
             match path.is_dir() {
                 // Python creates this folder when it imports from a module.
                 true if path.ends_with("__pycache__") => {}
@@ -163,10 +160,16 @@ pub async fn pack(project: &Project, tools: &Tools, folder: &Path) -> anyhow::Re
 
 /// The only file in a folder with this extension.
 fn only(folder: &Path, extension: &str) -> anyhow::Result<PathBuf> {
-    let entries = fs::read_dir(folder).context("cannot read a folder")?;
-    let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let found = files.find(|path| path.extension().is_some_and(|found| found == extension));
-    found.with_context(|| format!("there is no .{extension} file in {}", folder.display()))
+    let mut files = paths_in(folder)?;
+    files.retain(|path| path.extension().is_some_and(|found| found == extension));
+    match <[PathBuf; 1]>::try_from(files) {
+        Ok([file]) => Ok(file),
+        Err(files) => bail!(
+            "expected one .{extension} file in {}, but there are {}",
+            folder.display(),
+            files.len()
+        ),
+    }
 }
 
 /// A program of a library from npm.
@@ -193,8 +196,20 @@ fn empty(folder: &Path) -> anyhow::Result<()> {
         fs::remove_dir_all(folder)
             .with_context(|| format!("cannot delete {}", folder.display()))?;
     }
+    create_folder(folder)
+}
+
+/// Creates a folder and its parents, unless they exist.
+fn create_folder(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder)
         .with_context(|| format!("cannot create the folder {}", folder.display()))
+}
+
+/// The paths of the files and folders in a folder.
+fn paths_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder);
+    let paths = entries.and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    paths.with_context(|| format!("cannot read the folder {}", folder.display()))
 }
 
 #[cfg(test)]
@@ -224,5 +239,15 @@ mod tests {
         let expected = [changed, old, new, SCHEMA.to_owned()];
         assert_eq!(differing(here.path(), fresh.path()).unwrap(), expected);
         assert!(differing(here.path(), here.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_package_is_found_only_if_it_is_the_only_one() {
+        let folder = clients(&[("a.tgz", ""), ("a.whl", ""), ("b.whl", "")]);
+        assert_eq!(only(folder.path(), "tgz").unwrap(), folder.path().join("a.tgz"));
+        for (extension, count) in [("zip", 0), ("whl", 2)] {
+            let error = only(folder.path(), extension).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("but there are {count}")), "{error}");
+        }
     }
 }

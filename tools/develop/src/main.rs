@@ -27,7 +27,7 @@ enum Command {
     #[command(subcommand)]
     Bench(bench::BenchCommand),
     /// Generate the clients in TypeScript and Python from openapi.yaml
-    Clients(clients::Clients),
+    Clients(clients::ClientsOptions),
     /// Install the tools for development, tests and deployment into .tools
     Tools,
     /// Compile for release what the deployment test deploys, so that the test need not compile it
