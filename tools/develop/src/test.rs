@@ -174,7 +174,7 @@ pub async fn deploy(project: &Project) -> anyhow::Result<bool> {
 /// # Errors
 /// When Chromium is missing, the tools cannot be installed or the tests cannot be started.
 pub async fn screenshots(project: &Project) -> anyhow::Result<bool> {
-    browser().await.map_err(anyhow::Error::msg)?;
+    check_browser().await.map_err(anyhow::Error::msg)?;
     Tools::install(project, ToolSet::Test).await?;
     let images = project.root().join("docs/images");
     fs::create_dir_all(&images).context("cannot create the folder docs/images")?;
@@ -186,7 +186,7 @@ pub async fn screenshots(project: &Project) -> anyhow::Result<bool> {
 }
 
 /// Checks that the programs for the tests in a browser are installed. Returns the reason if one is missing.
-async fn browser() -> Result<(), String> {
+async fn check_browser() -> Result<(), String> {
     for program in BROWSER_PROGRAMS {
         let mut version = command(program);
         version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
@@ -270,18 +270,29 @@ struct Plan {
     last: Vec<Step>,
 }
 
+/// What the steps need. An error is the reason why it is missing.
+struct Requirements {
+    test: Result<Tools, String>,
+    checkov: Result<Tools, String>,
+    clients: Result<Tools, String>,
+    browser: Result<(), String>,
+}
+
 async fn plan_for(project: &Project, options: TestOptions) -> anyhow::Result<Plan> {
     // Install the tools first, because the tests use them too.
     let dev = tools(project, options, ToolSet::Dev).await;
     // Tests also need `cargo-lambda`, which belongs to `ToolSet::Dev`.
     let test = dev.and(tools(project, options, ToolSet::Test).await);
-    let checkov = tools(project, options, ToolSet::Checkov).await;
-    let clients = tools(project, options, ToolSet::Clients).await;
-    let browser = browser().await;
+    let requirements = Requirements {
+        test,
+        checkov: tools(project, options, ToolSet::Checkov).await,
+        clients: tools(project, options, ToolSet::Clients).await,
+        browser: check_browser().await,
+    };
     let used = project.tools().join("snapshots-used");
     fs::create_dir_all(project.tools()).context("cannot create the folder .tools")?;
     fs::write(&used, "").context("cannot write to .tools")?;
-    Ok(plan(options, &test, &checkov, clients, browser, used))
+    Ok(plan(options, requirements, used))
 }
 
 /// The tools of a set, or the reason why they are missing.
@@ -294,14 +305,8 @@ async fn tools(project: &Project, options: TestOptions, set: ToolSet) -> Result<
     }
 }
 
-fn plan(
-    options: TestOptions,
-    test: &Result<Tools, String>,
-    checkov: &Result<Tools, String>,
-    clients: Result<Tools, String>,
-    browser: Result<(), String>,
-    used: PathBuf,
-) -> Plan {
+fn plan(options: TestOptions, requirements: Requirements, used: PathBuf) -> Plan {
+    let Requirements { test, checkov, clients, browser } = requirements;
     let scan = ["--file", "template.yaml", "edge.yaml", "--config-file", ".checkov.yaml"];
     let validate = ["validate", "--lint", "--region", "us-east-1"];
     let validate_edge = [&validate[..], &["--template", "edge.yaml"]].concat();
@@ -313,10 +318,10 @@ fn plan(
         Step { title, work }
     };
     let checks = vec![
-        check("cfn-lint", test, "cfn-lint", &["-c", "I", "--", "template.yaml", "edge.yaml"]),
-        check("sam validate --lint", test, "sam", &validate),
-        check("sam validate --lint, edge.yaml", test, "sam", &validate_edge),
-        check("checkov", checkov, "checkov", &scan),
+        check("cfn-lint", &test, "cfn-lint", &["-c", "I", "--", "template.yaml", "edge.yaml"]),
+        check("sam validate --lint", &test, "sam", &validate),
+        check("sam validate --lint, edge.yaml", &test, "sam", &validate_edge),
+        check("checkov", &checkov, "checkov", &scan),
         Step {
             title: "Clients",
             work: clients
@@ -355,8 +360,8 @@ fn plan(
         // The release build and the build of the tests use different folders, so neither waits for the other. Without
         // this step the deployment, which takes longest, would compile these functions after the tests have been built.
         let work = match test {
-            Ok(tools) => Work::Run(shipping::builds(tools)),
-            Err(reason) => Work::Skip(reason.clone()),
+            Ok(tools) => Work::Run(shipping::builds(&tools)),
+            Err(reason) => Work::Skip(reason),
         };
         plan.deployment.push(Step { title: "Release build", work });
         plan.deployment.push(run("Deployment", cargo_test(&[DEPLOYMENT, "--nocapture"])));
@@ -508,10 +513,13 @@ test result: FAILED. 0 passed; 1 failed
         let missing = || Err("no tool".to_owned());
         let titles = |steps: &[Step]| steps.iter().map(|step| step.title).collect::<Vec<_>>();
         for fast in [false, true] {
-            let browser = Err("no browser".to_owned());
-            let (test, checkov, clients) = (missing(), missing(), missing());
-            let options = TestOptions { fast };
-            let plan = plan(options, &test, &checkov, clients, browser, PathBuf::new());
+            let requirements = Requirements {
+                test: missing(),
+                checkov: missing(),
+                clients: missing(),
+                browser: Err("no browser".to_owned()),
+            };
+            let plan = plan(TestOptions { fast }, requirements, PathBuf::new());
             let checks = [
                 "cfn-lint",
                 "sam validate --lint",
