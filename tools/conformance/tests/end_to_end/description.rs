@@ -17,11 +17,9 @@ use crate::journeys::document::{DOCUMENT, Document, Operation};
 use crate::journeys::mails::{self, NEW_PASSWORD, last};
 use crate::journeys::{Answer, PASSWORD, RunningApi, Tokens};
 
-/// The names of the values that an operation reads from a part of a request, and whether each value is required.
-type Names = BTreeMap<String, bool>;
-
-/// The names in the document.
-fn documented(document: &Document, operation: Operation<'_>, part: &str) -> Names {
+/// The names of the values that an operation reads from a part of a request according to the document, and whether each
+/// value is required.
+fn documented(document: &Document, operation: Operation<'_>, part: &str) -> BTreeMap<String, bool> {
     if part == "body" {
         let schema = &operation.value["requestBody"]["content"]["application/json"]["schema"];
         let members = document.members(schema);
@@ -214,22 +212,22 @@ struct Tour<'a> {
     answers: BTreeSet<String>,
 }
 
-/// A request, except for its method and path.
+/// The options of a request, apart from its method, path and body.
 #[derive(Clone, Copy, Default)]
-struct Parts<'a> {
+struct Options<'a> {
     token: Option<&'a str>,
     if_match: Option<&'a str>,
     content_type: Option<&'a str>,
 }
 
 impl Tour<'_> {
-    async fn send(&mut self, key: &str, parts: Parts<'_>, body: &str) -> Answer {
+    async fn send(&mut self, key: &str, options: Options<'_>, body: &str) -> Answer {
         let (method, path) = key.split_once(' ').unwrap();
         let method: Method = method.parse().unwrap();
         let mut request = self.server.request(method.clone(), path).body(body.to_owned());
-        let token = parts.token.map(|token| format!("Bearer {token}"));
-        let content_type = Some(parts.content_type.unwrap_or("application/json").to_owned());
-        let if_match = parts.if_match.map(str::to_owned);
+        let token = options.token.map(|token| format!("Bearer {token}"));
+        let content_type = Some(options.content_type.unwrap_or("application/json").to_owned());
+        let if_match = options.if_match.map(str::to_owned);
         for (name, value) in
             [("authorization", token), ("if-match", if_match), ("content-type", content_type)]
         {
@@ -247,8 +245,8 @@ impl Tour<'_> {
     /// Sends a request that must succeed. An empty `token` stands for none.
     async fn succeed(&mut self, key: &str, token: &str, body: &Value) -> Answer {
         let token = Some(token).filter(|token| !token.is_empty());
-        let parts = Parts { token, if_match: Some("*"), content_type: None };
-        let answer = self.send(key, parts, &body.to_string()).await;
+        let options = Options { token, if_match: Some("*"), content_type: None };
+        let answer = self.send(key, options, &body.to_string()).await;
         assert!((200..300).contains(&answer.status), "{key}: {}", answer.text);
         answer
     }
@@ -353,28 +351,28 @@ impl Tour<'_> {
             operation.key().split('/').map(segment).collect::<Vec<_>>().join("/")
         };
         let unknown = key("01a2032a-bf2a-7b1e-9e2d-c5564b50823f");
-        let as_admin = Parts { token: Some(admin), if_match: Some("*"), content_type: None };
+        let as_admin = Options { token: Some(admin), if_match: Some("*"), content_type: None };
         if !self.has_succeeded(operation) {
             self.send(&unknown, as_admin, &body).await;
         }
-        let as_guest = Parts { token: Some(guest), ..as_admin };
+        let as_guest = Options { token: Some(guest), ..as_admin };
         let is_guarded = operation.value["security"].is_null();
         let large = format!("{{\"x\":\"{}\"}}", "x".repeat(20_000));
-        for (status, key, parts, body) in [
+        for (status, key, options, body) in [
             (400, format!("{unknown}?limit=0"), as_admin, "[]"),
-            (401, unknown.clone(), Parts::default(), body.as_str()),
+            (401, unknown.clone(), Options::default(), body.as_str()),
             (403, unknown.clone(), as_guest, &body),
             (404, unknown.clone(), as_admin, &body),
             (409, unknown.clone(), as_admin, &body),
-            (412, key(&known), Parts { if_match: Some("\"0\""), ..as_admin }, &body),
+            (412, key(&known), Options { if_match: Some("\"0\""), ..as_admin }, &body),
             (413, unknown.clone(), as_admin, &large),
-            (415, unknown.clone(), Parts { content_type: Some("text/plain"), ..as_admin }, &body),
-            (428, key(&known), Parts { if_match: None, ..as_admin }, &body),
+            (415, unknown.clone(), Options { content_type: Some("text/plain"), ..as_admin }, &body),
+            (428, key(&known), Options { if_match: None, ..as_admin }, &body),
         ] {
             let is_documented = !operation.value["responses"][status.to_string()].is_null();
             // The tour has already provoked the conflict of `register`.
             if is_documented && (status != 409 || is_guarded) {
-                self.send(&key, parts, body).await;
+                self.send(&key, options, body).await;
             }
         }
     }
@@ -392,7 +390,7 @@ async fn every_documented_answer_is_given() {
         tour.succeed("POST /auth/register", "", &body(username)).await;
     }
     let again = body("tour-guest").to_string();
-    let again = tour.send("POST /auth/register", Parts::default(), &again).await;
+    let again = tour.send("POST /auth/register", Options::default(), &again).await;
     assert_eq!(again.short(), "409 already_exists");
     server.set_roles("tour-chief", &Role::ALL);
     let admin = tour.sign_in("tour-chief", NEW_PASSWORD).await.access;
@@ -406,9 +404,9 @@ async fn every_documented_answer_is_given() {
     // Two accounts cannot have the same address.
     let body = json!({"email": "guest@tour.example.com"});
     tour.succeed(&format!("PATCH /admin/users/{guest}"), &admin, &body).await;
-    let parts = Parts { token: Some(&admin), if_match: Some("*"), content_type: None };
+    let options = Options { token: Some(&admin), if_match: Some("*"), content_type: None };
     let key = format!("PATCH /admin/users/{guide}");
-    let taken = tour.send(&key, parts, &body.to_string()).await;
+    let taken = tour.send(&key, options, &body.to_string()).await;
     assert_eq!(taken.short(), "409 already_exists");
     tour.administer(&admin, &guide).await;
     for operation in DOCUMENT.operations() {
