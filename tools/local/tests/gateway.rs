@@ -311,9 +311,11 @@ async fn the_overview_and_the_reference_are_served_to_this_machine_alone() {
         String::from_utf8_lossy(&answer).into_owned()
     };
     let own = format!("Host: localhost:{port}");
+    let origin = format!("http://localhost:{port}");
     for (path, media) in [
         ("/", "text/html; charset=utf-8"),
         ("/docs", "text/html; charset=utf-8"),
+        ("/%64ocs", "text/html; charset=utf-8"),
         ("/docs/", "text/html; charset=utf-8"),
         ("/docs/index.css", "text/css; charset=utf-8"),
         ("/docs/reference.css", "text/css; charset=utf-8"),
@@ -336,12 +338,16 @@ async fn the_overview_and_the_reference_are_served_to_this_machine_alone() {
         ] {
             assert_eq!(headers(&answer, name), [value], "{path}: {name}");
         }
-        for foreign in [
-            format!("Host: evil.example:{port}"),
-            format!("{own}\r\nOrigin: http://localhost:5173"),
-            format!("{own}\r\nSec-Fetch-Site: cross-site"),
+        for (headers, expected) in [
+            (format!("{own}\r\nSec-Fetch-Site: none"), "200"),
+            (format!("{own}\r\nSec-Fetch-Site: same-origin\r\nOrigin: {origin}"), "200"),
+            (format!("{own}\r\nSec-Fetch-Site: cross-site"), "403"),
+            (format!("{own}\r\nOrigin: http://localhost:5173"), "403"),
+            (format!("Host: evil.example:{port}"), "403"),
+            ("X-No: host".to_owned(), "403"),
         ] {
-            assert_eq!(status(&get(&format!("GET {path}"), &foreign).await), "403", "{path}");
+            let answer = get(&format!("GET {path}"), &headers).await;
+            assert_eq!(status(&answer), expected, "{path}: {headers}");
         }
         for method in ["POST", "PUT", "DELETE", "TRACE"] {
             assert_eq!(status(&get(&format!("{method} {path}"), &own).await), "404", "{path}");
@@ -350,6 +356,9 @@ async fn the_overview_and_the_reference_are_served_to_this_machine_alone() {
     for path in ["/docs/nothing", "/docs/../openapi.yaml", "/docs/index.html", "/docsify"] {
         assert_eq!(status(&get(&format!("GET {path}"), &own).await), "404", "{path}");
     }
+    // Another site must not learn which pages exist.
+    let foreign = format!("Host: evil.example:{port}");
+    assert_eq!(status(&get("GET /docs/nothing", &foreign).await), "403");
     let overview = get("GET /", &own).await;
     assert!(overview.contains("/echo/{id}") && overview.contains(r#"href="/docs""#), "{overview}");
     // The reference calls the host that the user has opened: another name would be another origin.
@@ -368,8 +377,8 @@ fn headers<'a>(answer: &'a str, name: &str) -> Vec<&'a str> {
 
 #[tokio::test]
 async fn only_pages_of_allowed_origins_may_call_the_api() {
-    const OURS: &str = "http://localhost:5173";
-    let address = gateway_with(&["https://app.example.com", OURS]).await;
+    const LISTED: &str = "http://localhost:5173";
+    let address = gateway_with(&["https://app.example.com", LISTED]).await;
     let ask = async |line: &str, headers: &str| {
         let request = format!("{line} HTTP/1.1\r\nHost: h\r\n{headers}Connection: close\r\n\r\n");
         send(address, &request).await
@@ -381,10 +390,10 @@ async fn only_pages_of_allowed_origins_may_call_the_api() {
                Access-Control-Request-Headers: content-type\r\n"
     };
     for path in ["/echo", "/nothing"] {
-        let answer = ask(&format!("OPTIONS {path}"), &preflight(OURS)).await;
+        let answer = ask(&format!("OPTIONS {path}"), &preflight(LISTED)).await;
         assert_eq!(status(&answer), "204", "{path}");
         for (name, value) in [
-            ("access-control-allow-origin", OURS),
+            ("access-control-allow-origin", LISTED),
             ("access-control-allow-methods", "GET,POST"),
             ("access-control-allow-headers", "authorization,content-type"),
             ("access-control-max-age", "600"),
@@ -409,9 +418,9 @@ async fn only_pages_of_allowed_origins_may_call_the_api() {
         ("GET /fails", "502"),
         ("GET /allows", "200"),
     ] {
-        let answer = ask(line, &from(OURS)).await;
+        let answer = ask(line, &from(LISTED)).await;
         assert_eq!(status(&answer), expected, "{line}");
-        assert_eq!(headers(&answer, "access-control-allow-origin"), [OURS], "{line}");
+        assert_eq!(headers(&answer, "access-control-allow-origin"), [LISTED], "{line}");
         assert_eq!(headers(&answer, "access-control-expose-headers"), ["retry-after"], "{line}");
         assert!(headers(&answer, "vary").contains(&"origin"), "{line}");
     }

@@ -159,31 +159,31 @@ mod tests {
     /// The template allows no credentials. An owner who adds cookies may allow them.
     #[test]
     fn credentials_are_allowed_only_if_the_template_allows_them() {
-        const OURS: &str = "http://localhost:5173";
+        const LISTED: &str = "http://localhost:5173";
         for credentials in [false, true] {
             let exposed = vec!["etag".to_owned(), "retry-after".to_owned()];
             let configuration = CorsConfiguration { exposed, credentials, ..Default::default() };
-            let cors = Cors::new(vec![OURS.parse().unwrap()], configuration);
-            for origin in [OURS, "http://localhost:3000"] {
+            let cors = Cors::new(vec![LISTED.parse().unwrap()], configuration);
+            for origin in [LISTED, "http://localhost:3000"] {
                 let request = http::Request::builder().header(ORIGIN, origin);
                 let request = request.body(()).unwrap().into_parts().0;
                 let mut headers = HeaderMap::new();
                 headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
                 cors.finish(&mut headers, cors.origin(&request.headers));
-                let ours = origin == OURS;
+                let listed = origin == LISTED;
                 let allowed = headers.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS);
-                assert_eq!(allowed, ours && credentials, "{origin}");
+                assert_eq!(allowed, listed && credentials, "{origin}");
                 let exposed = headers.get(ACCESS_CONTROL_EXPOSE_HEADERS);
                 let expected = HeaderValue::from_static("etag,retry-after");
-                assert_eq!(exposed, ours.then_some(&expected), "{origin}");
+                assert_eq!(exposed, listed.then_some(&expected), "{origin}");
             }
         }
     }
 
     #[test]
     fn a_refused_preflight_is_reported_with_advice() {
-        let ours = ["http://localhost:5173".parse().unwrap()];
-        let cors = Cors::new(ours.into(), CorsConfiguration::default());
+        let listed = ["http://localhost:5173".parse().unwrap()];
+        let cors = Cors::new(listed.into(), CorsConfiguration::default());
         let advice = |cors: &Cors, method: Method, origin: &str, preflight: bool| {
             let mut request = http::Request::builder().method(method).header(ORIGIN, origin);
             if preflight {
@@ -191,12 +191,12 @@ mod tests {
             }
             cors.advice(&request.body(()).unwrap().into_parts().0)
         };
-        let (ours, other) = ("http://localhost:5173", "http://localhost:3000");
-        for (cors, origin) in [(&cors, other), (&Cors::default(), ours)] {
+        let (listed, other) = ("http://localhost:5173", "http://localhost:3000");
+        for (cors, origin) in [(&cors, other), (&Cors::default(), listed)] {
             let advice = advice(cors, Method::OPTIONS, origin, true).unwrap();
             assert!(advice.contains(origin) && advice.contains("--cors-origin"), "{advice}");
         }
-        assert_eq!(advice(&cors, Method::OPTIONS, ours, true), None);
+        assert_eq!(advice(&cors, Method::OPTIONS, listed, true), None);
         assert_eq!(advice(&cors, Method::OPTIONS, other, false), None, "no preflight");
         assert_eq!(advice(&cors, Method::POST, other, true), None, "no preflight");
     }

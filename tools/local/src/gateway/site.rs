@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use askama::Template as _;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
@@ -28,6 +28,10 @@ pub(crate) const REFERENCE: &str = "/docs";
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       img-src 'self' data:; connect-src 'self'; form-action 'none'; \
                       base-uri 'none'; frame-ancestors 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The pages of one dev server.
 #[derive(Debug)]
@@ -98,61 +102,67 @@ impl Site {
         if request.method != Method::GET {
             return None;
         }
-        let text = |media: &'static str, text: &'static str| {
-            (media, Bytes::from_static(text.as_bytes()), false)
-        };
-        let (media, body, compressed) = match path.strip_prefix(REFERENCE) {
-            None => ("text/html; charset=utf-8", self.index.clone().into(), false),
-            Some("" | "/") => text("text/html; charset=utf-8", include_str!("site/reference.html")),
-            Some("/index.css") => text("text/css; charset=utf-8", include_str!("site/index.css")),
-            Some("/reference.css") => {
-                text("text/css; charset=utf-8", include_str!("site/reference.css"))
-            }
-            Some("/reference.js") => {
-                text("text/javascript; charset=utf-8", include_str!("site/reference.js"))
-            }
-            Some("/swagger-ui.css") => {
-                ("text/css; charset=utf-8", renderer("swagger-ui.css")?, true)
-            }
+        let file = match path.strip_prefix(REFERENCE) {
+            None => File::plain(HTML, self.index.clone()),
+            Some("" | "/") => File::plain(HTML, include_str!("site/reference.html")),
+            Some("/index.css") => File::plain(CSS, include_str!("site/index.css")),
+            Some("/reference.css") => File::plain(CSS, include_str!("site/reference.css")),
+            Some("/reference.js") => File::plain(JAVASCRIPT, include_str!("site/reference.js")),
+            Some("/swagger-ui.css") => File::compressed(CSS, swagger_ui_file("swagger-ui.css")?),
             Some("/swagger-ui-bundle.js") => {
-                ("text/javascript; charset=utf-8", renderer("swagger-ui-bundle.js")?, true)
+                File::compressed(JAVASCRIPT, swagger_ui_file("swagger-ui-bundle.js")?)
             }
             Some("/openapi.yaml") => {
                 // Read again for each request, so that a reload shows edits.
                 let document = tokio::fs::read_to_string(&self.document).await.ok()?;
                 let host = request.headers.get(HOST)?.to_str().ok()?;
-                let document = with_server(&document, &format!("http://{host}"));
-                ("application/yaml", document.into(), false)
+                File::plain("application/yaml", with_server(&document, &format!("http://{host}")))
             }
             Some(_) => return None,
         };
-        let mut response = Response::new(body);
-        let headers = response.headers_mut();
-        insert(headers, media);
-        if compressed {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        Some(response)
+        Some(file.into_response())
     }
 }
 
-fn insert(headers: &mut HeaderMap, media: &'static str) {
-    for (name, value) in [
-        (CONTENT_TYPE, media),
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (X_FRAME_OPTIONS, "DENY"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CACHE_CONTROL, "no-store"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
+/// A file of the site.
+struct File {
+    media_type: &'static str,
+    body: Bytes,
+    is_compressed: bool,
+}
+
+impl File {
+    fn plain(media_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { media_type, body: body.into(), is_compressed: false }
+    }
+
+    /// A file in gzip format.
+    fn compressed(media_type: &'static str, body: Bytes) -> Self {
+        Self { media_type, body, is_compressed: true }
+    }
+
+    fn into_response(self) -> Response<Bytes> {
+        let mut response = Response::new(self.body);
+        let encoding = self.is_compressed.then_some((CONTENT_ENCODING, "gzip"));
+        let headers = [
+            (CONTENT_TYPE, self.media_type),
+            (CONTENT_SECURITY_POLICY, POLICY),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (X_FRAME_OPTIONS, "DENY"),
+            (REFERRER_POLICY, "no-referrer"),
+            (CACHE_CONTROL, "no-store"),
+        ];
+        for (name, value) in headers.into_iter().chain(encoding) {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
     }
 }
 
 /// A file of Swagger UI's distribution in gzip format.
 ///
 /// The archive and gzip use the same compression (DEFLATE) and checksum, so the file need not be decompressed.
-fn renderer(name: &str) -> Option<Bytes> {
+fn swagger_ui_file(name: &str) -> Option<Bytes> {
     /// "gzip, DEFLATE, no flags, no time, no hints, unknown system" (RFC 1952, section 2.3).
     const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     let mut archive = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED)).ok()?;
@@ -232,12 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn the_renderer_is_in_the_archive() {
+    fn the_files_of_swagger_ui_are_in_the_archive() {
         for name in ["swagger-ui.css", "swagger-ui-bundle.js"] {
-            let file = renderer(name).unwrap();
+            let file = swagger_ui_file(name).unwrap();
             assert!(file.starts_with(&[0x1f, 0x8b, 8]) && file.len() > 10_000, "{name}");
         }
-        assert_eq!(renderer("nothing.js"), None);
+        assert_eq!(swagger_ui_file("nothing.js"), None);
     }
 
     #[test]
