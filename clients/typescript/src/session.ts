@@ -4,7 +4,7 @@ import { memoryStorage, sameAccount, type TokenStorage, type Tokens, tokensOf } 
 
 /**
  * Why a session ended: the user logged out here (`logout`), the server refused to refresh the session (`refused`), or
- * another tab removed the tokens (`elsewhere`).
+ * another tab removed the tokens or logged in with another account (`elsewhere`).
  */
 export type SignedOut = "logout" | "refused" | "elsewhere";
 
@@ -15,7 +15,7 @@ export interface SessionOptions {
   storage?: TokenStorage;
   /** Called once when a session ends. Not called if nobody is signed in. */
   onSignedOut?: (reason: SignedOut) => void;
-  /** Sends requests; by default, `globalThis.fetch` as it is when the client is created. */
+  /** Sends requests; `globalThis.fetch` by default. */
   fetch?: (request: Request) => Promise<Response>;
   /** Web Locks by default, or locks of this process where they are missing. */
   locks?: Locks;
@@ -26,8 +26,9 @@ export interface SessionOptions {
    */
   refreshTimeout?: number;
   /**
-   * How long a request that begins or ends a session may take, in milliseconds: 30,000 by default. During this
-   * time, no call or tab can refresh the tokens.
+   * How long a request that begins or ends a session may take, in milliseconds: 30,000 by default. If the access token
+   * must be refreshed first, the refresh takes up to twice `refreshTimeout` in addition. During this time, no other call
+   * or tab can refresh the tokens.
    */
   changeTimeout?: number;
 }
@@ -79,15 +80,14 @@ export class Session {
   readonly #unsubscribe: (() => void) | undefined;
   /** The refresh in progress, and the access token that it replaces. */
   #renewing: { used: string; renewal: Promise<Renewal> } | undefined;
-  /** Whether this client has seen tokens and has not yet reported the end of their session. */
-  #signedIn = false;
+  /** Tokens of the session that this client has seen last, until it reports the end of the session. */
+  #seen: Tokens | null = null;
 
   constructor(options: SessionOptions) {
     this.#base = new URL(options.baseUrl.replace(/\/*$/, "/"));
     this.#storage = options.storage ?? memoryStorage();
     this.#onSignedOut = options.onSignedOut ?? (() => {});
-    // A script that replaces `globalThis.fetch` later must not receive the tokens.
-    this.#transport = options.fetch ?? globalThis.fetch.bind(globalThis);
+    this.#transport = options.fetch ?? ((request) => globalThis.fetch(request));
     this.#locks = options.locks ?? availableLocks();
     this.#refreshTimeout = options.refreshTimeout ?? 4000;
     this.#changeTimeout = options.changeTimeout ?? 30_000;
@@ -103,8 +103,10 @@ export class Session {
 
   /** Removes the tokens without a request. The session continues on the server until it expires. */
   async forget(): Promise<void> {
-    await this.#exclusively(async () => this.#storage.set(null));
-    this.#signedIn = false;
+    await this.#exclusively(async () => {
+      if (await this.#load()) await this.#storage.set(null);
+    });
+    this.#seen = null;
   }
 
   /** Ends the subscription to changes in other tabs. */
@@ -130,7 +132,7 @@ export class Session {
     const change = async (request: Request): Promise<Response> => {
       const stored = await this.#load();
       // Use the account that was signed in when the call was made, even if another one has logged in since.
-      const used = before && !sameAccount(before, stored) ? before : stored;
+      const used = sameAccount(before, stored) ? stored : before;
       const response = begins
         ? await this.#transport(request)
         : await this.#authorized(request, used, async (used) => {
@@ -138,6 +140,8 @@ export class Session {
             if (renewal === "refused") ended = "refused";
             return renewal;
           });
+      // The limits of the request also apply to the body.
+      await response.clone().arrayBuffer();
       if (!response.ok || !(begins || sameAccount(used, await this.#load()))) return response;
       if (effect === "ends") {
         await this.#storage.set(null);
@@ -148,9 +152,11 @@ export class Session {
       }
       return response;
     };
-    const response = await this.#exclusively(() => this.#limited(request, change));
-    if (ended) this.#ended(ended);
-    return response;
+    const changed = this.#exclusively(() => this.#limited(request, change)).finally(() => {
+      if (ended) this.#ended(ended);
+    });
+    // The signal also ends the wait for the lock.
+    return untilAborted(request.signal, changed);
   };
 
   /** The path below the base address, or null if the request goes elsewhere and must not have the token. */
@@ -185,24 +191,24 @@ export class Session {
   async #load(): Promise<Tokens | null> {
     const tokens = await this.#storage.get();
     if (tokens?.base_url !== this.#base.href) return null;
-    this.#signedIn = true;
+    this.#seen ??= tokens;
     return tokens;
   }
 
   async #save(tokens: Tokens): Promise<void> {
     await this.#storage.set(tokens);
-    this.#signedIn = true;
+    this.#seen = tokens;
   }
 
-  /** The tokens in a response, which can still be read afterwards. */
+  /** The tokens in a response, if it contains any. The response can still be read afterwards. */
   async #issued(response: Response): Promise<Tokens | null> {
-    return tokensOf({ ...(await response.clone().json()), base_url: this.#base.href });
+    return tokensOf({ ...(await bodyOf(response)), base_url: this.#base.href });
   }
 
   /** Notifies the app that the session has ended, unless it has already been notified. */
   #ended(reason: SignedOut): void {
-    if (!this.#signedIn) return;
-    this.#signedIn = false;
+    if (!this.#seen) return;
+    this.#seen = null;
     this.#onSignedOut(reason);
   }
 
@@ -245,6 +251,8 @@ export class Session {
     if (stored.access_token !== used.access_token) return stored;
     const response = await this.#exchange(stored.refresh_token);
     const renewed = response.ok ? await this.#issued(response) : null;
+    // The caller must not take this response for the response to its request.
+    if (response.ok && !renewed) throw new TypeError("the response to a refresh contains no tokens");
     // A proxy can answer 401 too.
     const refused = response.status === 401 && (await codeOf(response)) === "invalid_token";
     if (!renewed && !refused) return response;
@@ -284,7 +292,10 @@ export class Session {
   }
 
   async #changedElsewhere(): Promise<void> {
-    if (!(await this.#load())) this.#ended("elsewhere");
+    const stored = await this.#load();
+    if (sameAccount(this.#seen, stored)) return;
+    this.#ended("elsewhere");
+    this.#seen = stored;
   }
 }
 
@@ -293,11 +304,26 @@ function withToken(request: Request, tokens: Tokens): Request {
   return request;
 }
 
-/** The stable code of a problem, without consuming the response. */
+/** The result of `work`, or the reason of the signal if it is aborted first. */
+function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort);
+    void work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+/** The stable code of a problem, if the response contains one. The response can still be read afterwards. */
 async function codeOf(response: Response): Promise<unknown> {
+  return (await bodyOf(response)).code;
+}
+
+/** The members of a JSON body: none if the body is not an object. */
+async function bodyOf(response: Response): Promise<{ code?: unknown }> {
   try {
-    return ((await response.clone().json()) as { code?: unknown }).code;
+    return Object((await response.clone().json()) as unknown);
   } catch {
-    return undefined;
+    return {};
   }
 }

@@ -232,6 +232,18 @@ test("an outage during a refresh does not end the session", async () => {
   assert.deepEqual(ended, []);
 });
 
+test("twenty concurrent calls share a refresh that fails", async () => {
+  const latchkey = await signedIn({
+    fetch: async (request) =>
+      request.url.endsWith("/auth/protected")
+        ? Response.json({ code: "invalid_token" }, { status: 401 })
+        : fetch(request),
+  });
+  server.refreshStatus = 503;
+  assert.deepEqual(await callTwentyTimes(latchkey), Array(20).fill(503));
+  assert.equal(server.count("/auth/refresh"), 2);
+});
+
 for (const [code, answer] of [
   ["invalid_token", 400],
   ["invalid_request", 400],
@@ -254,13 +266,23 @@ for (const [code, answer] of [
   });
 }
 
-test("a replaced `globalThis.fetch` receives no request of an existing client", async ({ mock }) => {
-  const latchkey = await signedIn();
-  const replaced = mock.method(globalThis, "fetch");
-  server.expire();
-  assert.equal(await status(latchkey), 200);
-  assert.equal(replaced.mock.callCount(), 0);
-});
+for (const [name, body] of [
+  ["no tokens", "{}"],
+  ["only an access token", '{"access_token":"access"}'],
+  ["HTML", "<h1>Maintenance</h1>"],
+  ["null", "null"],
+  ["no body", null],
+] as const) {
+  test(`a successful refresh without tokens is not the response to the request: ${name}`, async () => {
+    const latchkey = await signedIn({
+      fetch: async (request) => (request.url.endsWith("/auth/refresh") ? new Response(body) : fetch(request)),
+    });
+    server.expire();
+    await assert.rejects(status(latchkey), { name: "TypeError", message: /contains no tokens/ });
+    assert.equal(await latchkey.session.isSignedIn(), true);
+    assert.deepEqual(ended, []);
+  });
+}
 
 test("no other server gets the token", async () => {
   const { session } = await signedIn();
@@ -283,6 +305,7 @@ test("tokens of another API are neither sent nor removed", async () => {
     assert.equal(await latchkey.session.isSignedIn(), false);
     assert.equal(await status(latchkey), 401);
     assert.equal((await latchkey.api.POST("/auth/logout")).response.status, 401);
+    await latchkey.session.forget();
     assert.deepEqual(other.received.map(({ path, authorization }) => [path, authorization]), [
       ["/auth/protected", undefined],
       ["/auth/logout", undefined],
@@ -379,6 +402,27 @@ for (const answer of [204, 401]) {
   });
 }
 
+test("a logout of nobody that waits for a login does not end the new session", async () => {
+  const latchkey = client();
+  const finishLogin = await beginLogin(latchkey);
+  const logout = latchkey.api.POST("/auth/logout-all");
+  // The call has begun, and waits for the lock.
+  await new Promise(setImmediate);
+  await finishLogin();
+  assert.equal((await logout).response.status, 401);
+  assert.equal(server.received.at(-1)?.path, "/auth/logout-all");
+  assert.equal(server.received.at(-1)?.authorization, undefined);
+  assert.equal((await storage.get())?.refresh_token, refreshToken(0, "bob"));
+});
+
+test("a failed logout keeps the tokens", async () => {
+  const latchkey = await signedIn();
+  server.answers.push([503, "unavailable"]);
+  assert.equal((await latchkey.api.POST("/auth/logout")).response.status, 503);
+  assert.equal(await latchkey.session.isSignedIn(), true);
+  assert.deepEqual(ended, []);
+});
+
 for (const reason of ["changeTimeout", "signal"] as const) {
   test(`a login without a response does not block refreshes forever: ${reason}`, { timeout: 10_000 }, async () => {
     const tabs = [await signedIn(reason === "changeTimeout" ? { changeTimeout: 50 } : {}), client()] as const;
@@ -389,6 +433,36 @@ for (const reason of ["changeTimeout", "signal"] as const) {
     server.expire();
     assert.equal(await status(tabs[1]), 200);
     await hung;
+  });
+}
+
+test("a signal ends the wait for the lock, and the request is not sent later", { timeout: 10_000 }, async () => {
+  const latchkey = await signedIn();
+  const finishLogin = await beginLogin(latchkey);
+  const controller = new AbortController();
+  const logout = latchkey.api.POST("/auth/logout", { signal: controller.signal });
+  // The call has begun, and waits for the lock.
+  await new Promise(setImmediate);
+  controller.abort(new Error("the page was closed"));
+  await assert.rejects(logout, /the page was closed/);
+  await finishLogin();
+  // This waits until the logout has had the lock.
+  await latchkey.session.forget();
+  assert.equal(server.count("/auth/logout"), 0);
+});
+
+for (const reason of ["changeTimeout", "signal"] as const) {
+  test(`a refused login without the end of its body is limited too: ${reason}`, { timeout: 10_000 }, async () => {
+    const stalled = (request: Request) =>
+      new ReadableStream({
+        start: (body) => request.signal.addEventListener("abort", () => body.error(request.signal.reason)),
+      });
+    const latchkey = client({
+      changeTimeout: reason === "changeTimeout" ? 50 : 60_000,
+      fetch: async (request) => new Response(stalled(request), { status: 400 }),
+    });
+    const signal = AbortSignal.timeout(reason === "signal" ? 50 : 60_000);
+    await assert.rejects(login(latchkey, "testuser", { signal }), { name: "TimeoutError" });
   });
 }
 
@@ -423,6 +497,37 @@ test("a tab that has sent no request is notified of a logout in another tab", as
   assert.deepEqual(told, ["elsewhere"]);
 });
 
+test("a tab is notified once if another tab logs in with another account", async () => {
+  const local = area();
+  const changed = storageEvents(local);
+  const latchkey = await signedIn({ storage: webStorage(local) });
+  const other = client({ storage: webStorage(local), onSignedOut: () => {} });
+  other.session.close();
+  await login(other);
+  await changed();
+  assert.deepEqual(ended, []);
+  await login(other, "bob");
+  // Bob's tokens are already in use, and the tab must be notified nevertheless.
+  assert.equal(await status(latchkey), 200);
+  await changed();
+  assert.deepEqual(ended, ["elsewhere"]);
+  await other.api.POST("/auth/logout");
+  await changed();
+  await changed();
+  assert.deepEqual(ended, ["elsewhere", "elsewhere"]);
+});
+
+test("a tab that logs in with another account or forgets the tokens is not notified", async () => {
+  const local = area();
+  const changed = storageEvents(local);
+  const latchkey = await signedIn({ storage: webStorage(local) });
+  await login(latchkey, "bob");
+  await changed();
+  await latchkey.session.forget();
+  await changed();
+  assert.deepEqual(ended, []);
+});
+
 test("an app that is not signed in is not notified of a logout", async () => {
   const local = area();
   const changed = storageEvents(local);
@@ -436,28 +541,36 @@ test("an app that is not signed in is not notified of a logout", async () => {
   assert.deepEqual(ended, ["logout"]);
 });
 
-test("a refresh during a logout in a tab without Web Locks does not bring the tokens back", async () => {
-  let tokens: Tokens | null = null;
-  const shared = (name: string): TokenStorage => ({
-    name,
-    get: () => tokens,
-    set: (changed) => {
-      tokens = changed;
-    },
+for (const change of ["logout", "login"] as const) {
+  test(`the ${change} of a tab without Web Locks prevails over a refresh of another tab`, async () => {
+    let tokens: Tokens | null = null;
+    const shared = (name: string): TokenStorage => ({
+      name,
+      get: () => tokens,
+      set: (changed) => {
+        tokens = changed;
+      },
+    });
+    // Different names: neither tab waits for the lock of the other.
+    const other = client({ storage: shared("second") });
+    const latchkey = await signedIn({
+      storage: shared("first"),
+      fetch: async (request) => {
+        const response = await fetch(request);
+        if (request.url.endsWith("/auth/refresh")) {
+          await (change === "login" ? login(other, "bob") : other.session.forget());
+        }
+        return response;
+      },
+    });
+    server.expire();
+    assert.equal(await status(latchkey), 401);
+    assert.equal(server.count("/auth/protected"), 1);
+    const stored = tokens as Tokens | null;
+    assert.equal(stored?.refresh_token, change === "login" ? refreshToken(0, "bob") : undefined);
+    assert.deepEqual(ended, []);
   });
-  // Different names: neither tab waits for the lock of the other.
-  const latchkey = await signedIn({
-    storage: shared("first"),
-    fetch: async (request) => {
-      const response = await fetch(request);
-      if (request.url.endsWith("/auth/refresh")) await client({ storage: shared("second") }).session.forget();
-      return response;
-    },
-  });
-  server.expire();
-  assert.equal(await status(latchkey), 401);
-  assert.equal(tokens, null);
-});
+}
 
 test("stored text without tokens is not a session", async () => {
   const local = area();
