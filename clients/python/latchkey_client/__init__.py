@@ -4,6 +4,7 @@
 generated from the description of the API.
 """
 
+from .generated.errors import UnexpectedStatus
 from .session import MemoryStorage, Session, SignedOut, StoredTokens, TokenStorage
 
-__all__ = ["MemoryStorage", "Session", "SignedOut", "StoredTokens", "TokenStorage"]
+__all__ = ["MemoryStorage", "Session", "SignedOut", "StoredTokens", "TokenStorage", "UnexpectedStatus"]

@@ -75,8 +75,11 @@ class Session:
     access token. They store the tokens of a login, and remove them at a logout. If the server refuses the access token
     as invalid, they refresh it and repeat the request once.
 
-    If the server refuses the refresh, the session ends. A refresh that fails for another reason raises
-    ``httpx.HTTPStatusError`` or ``httpx.TransportError``; the session continues.
+    If the server refuses the refresh, the session ends. A refresh that fails for another reason raises an
+    ``httpx.HTTPError``; the session continues.
+
+    A generated function raises ``UnexpectedStatus`` if the response is not one of those that the API describes, such as
+    an error of a proxy or of the API gateway.
     """
 
     def __init__(
@@ -98,7 +101,8 @@ class Session:
             shorter than the grace period of the server (``REFRESH_GRACE_SECONDS``), because the repetition must reach
             the server within it.
         :param httpx_args: Further arguments for ``httpx.Client``, such as ``verify``, ``headers`` or ``cookies``.
-            Refreshes never follow redirects.
+            Refreshes never follow redirects. ``event_hooks`` are not called for refreshes. They must not use the
+            session, because it is locked during a login or logout.
         """
         base_url = base_url.rstrip("/")
         # Reading the certificates is slow, so do it once.
@@ -114,9 +118,12 @@ class Session:
         self._flights = threading.Lock()
         # The target of a redirect would get the refresh token.
         refresher_args = {**httpx_args, "follow_redirects": False}
+        # A hook, for example one that logs requests, would get the refresh token too.
+        refresher_args.pop("event_hooks", None)
         self._refresher = httpx.Client(base_url=base_url, timeout=refresh_timeout, **refresher_args)
         self.http = httpx.Client(base_url=base_url, auth=_Auth(self), timeout=timeout, **httpx_args)
-        self.client = AuthenticatedClient(base_url=base_url, token="").set_httpx_client(self.http)
+        self.client = AuthenticatedClient(base_url=base_url, token="", raise_on_unexpected_status=True)
+        self.client.set_httpx_client(self.http)
         # Without this, the generated coroutines would send requests with an empty token.
         self.client.set_async_httpx_client(httpx.AsyncClient(base_url=base_url, transport=_NoCoroutines()))
 
@@ -139,7 +146,8 @@ class Session:
     def forget(self) -> None:
         """Removes the tokens without a request. The session continues on the server until it expires."""
         with self._changes:
-            self._storage.save(None)
+            if self._load():
+                self._storage.save(None)
 
     def _load(self) -> StoredTokens | None:
         """The stored tokens, unless another API issued them."""
@@ -182,7 +190,7 @@ class Session:
         with self._changes:
             stored = self._load()
             # Use the account that was signed in when the call was made, even if another one has logged in since.
-            used = before if before and not _same_account(before, stored) else stored
+            used = stored if _same_account(before, stored) else before
             begins = path in _BEGINS
             response = yield from self._authorized(request, None if begins else used, renew)
             if response.is_success and (begins or _same_account(used, self._load())):
@@ -287,7 +295,12 @@ class Session:
                 sent.set_exception(error)
 
         # The thread is a daemon, so the interpreter does not wait for it on exit.
-        threading.Thread(target=send, name="latchkey-refresh", daemon=True).start()
+        thread = threading.Thread(target=send, name="latchkey-refresh", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # Some versions of Python start no threads on exit.
+            send()
         try:
             return sent.result(self._refresh_timeout)
         except TimeoutError:

@@ -20,7 +20,8 @@ class FakeServer:
         self.losses = []
         """How the responses to the next refreshes are lost: "reset", "hang" or "drip". The server still refreshes."""
         self.answers = []
-        """The status and code of the responses to the next requests that are not refreshes."""
+        """The status and code of the responses to the next requests that are not refreshes. A response without a code
+        is one of the API gateway."""
         self.refresh_status = None
         """If set, the server performs no refresh, and responds to each with this status."""
         self.refresh_code = "unavailable"
@@ -89,7 +90,8 @@ class FakeServer:
             return
         text = b"" if status == 204 else json.dumps(answer).encode()
         handler.send_response(status)
-        handler.send_header("Content-Type", "application/json")
+        kind = "problem+json" if answer and "code" in answer else "json"
+        handler.send_header("Content-Type", f"application/{kind}")
         if status == 307:
             handler.send_header("Location", self.location)
         handler.send_header("Content-Length", str(len(text)))
@@ -113,7 +115,7 @@ class FakeServer:
             return self._refresh(json.loads(body)["refresh_token"])
         if self.answers:
             status, code = self.answers.pop(0)
-            return status, problem(status, code)
+            return status, problem(status, code) if code else {"message": "Too Many Requests"}
         if path == "/auth/login":
             self._alive, self._counter, self._rotations = True, 0, []
             self._account = json.loads(body)["username"]

@@ -8,14 +8,16 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from unittest import mock
 
 import attrs
 import httpx
-from latchkey_client import MemoryStorage, Session, StoredTokens, session
-from latchkey_client.generated import models
+from latchkey_client import MemoryStorage, Session, StoredTokens, UnexpectedStatus, session
+from latchkey_client.generated import AuthenticatedClient, Client, models
+from latchkey_client.generated.api.accounts import login
 from latchkey_client.generated.api.checked import protected
 from latchkey_client.generated.api.sessions import logout, step_up
-from latchkey_client.generated.models import StepUp
+from latchkey_client.generated.models import CredentialsByUsername, StepUp
 from server import FakeServer, refresh_token
 
 CREDENTIALS = {"username": "testuser", "password": "a long walk by the river"}
@@ -128,6 +130,20 @@ class SessionTest(unittest.TestCase):
         begun.wait()
         return login, send
 
+    def begin_logout(self, pool):
+        """Begins a logout, and waits until it has read the tokens."""
+        loaded, load = threading.Event(), self.storage.load
+
+        def observe():
+            tokens = load()
+            loaded.set()
+            return tokens
+
+        with mock.patch.object(self.storage, "load", observe):
+            logout = pool.submit(self.session.http.post, "/auth/logout-all")
+            self.assertTrue(loaded.wait(10))
+        return logout
+
     def test_a_refused_request_is_not_repeated_for_another_account(self):
         self.server.expire()
         with ThreadPoolExecutor(2) as pool:
@@ -149,9 +165,7 @@ class SessionTest(unittest.TestCase):
                 before = self.storage.load()
                 login, send = self.begin_login(pool)
                 self.server.answers.append((answer, "invalid_token"))
-                logout_all = pool.submit(self.session.http.post, "/auth/logout-all")
-                # The call has begun, and waits for the lock.
-                time.sleep(0.2)
+                logout_all = self.begin_logout(pool)
                 send.set()
                 login.result()
                 self.assertEqual(logout_all.result().status_code, answer)
@@ -159,6 +173,17 @@ class SessionTest(unittest.TestCase):
                 self.assertEqual(self.storage.load().refresh_token, refresh_token(0, "bob"))
                 self.assertEqual(self.ended, [])
                 self.server.observe = lambda path: None
+
+    def test_a_logout_of_nobody_that_waits_for_a_login_does_not_end_the_new_session(self):
+        self.session.forget()
+        with ThreadPoolExecutor(2) as pool:
+            login, send = self.begin_login(pool)
+            logout_all = self.begin_logout(pool)
+            send.set()
+            login.result()
+            self.assertEqual(logout_all.result().status_code, 401)
+        self.assertEqual(self.server.received[-1], ("/auth/logout-all", None, ""))
+        self.assertEqual(self.storage.load().refresh_token, refresh_token(0, "bob"))
 
     def test_only_invalid_token_ends_the_session(self):
         for status, code in [(400, "invalid_token"), (400, "invalid_request"), (401, "missing_token"), (403, "other")]:
@@ -190,6 +215,7 @@ class SessionTest(unittest.TestCase):
         self.assertFalse(opened.is_signed_in)
         self.assertEqual(self.status(opened), 401)
         self.assertEqual(logout.sync_detailed(client=opened.client).status_code, 401)
+        opened.forget()
         self.assertEqual(other.received, [("/auth/protected", None, ""), ("/auth/logout", None, "")])
         self.assertEqual(self.storage.load(), before)
         self.assertEqual(self.ended, [])
@@ -227,7 +253,7 @@ class SessionTest(unittest.TestCase):
         ):
             with self.subTest(code):
                 self.server.answers.append((status, code))
-                self.assertEqual(self.status(), status)
+                self.assertEqual(self.session.http.get("/auth/protected").status_code, status)
                 self.assertEqual(self.server.count("/auth/refresh"), 0)
                 self.assertEqual(self.server.count("/auth/protected"), number)
 
@@ -298,6 +324,40 @@ class SessionTest(unittest.TestCase):
         self.assertEqual(logout.sync_detailed(client=self.session.client).status_code, 401)
         self.assertEqual(self.ended, ["logout"])
 
+    def test_a_failed_logout_keeps_the_tokens(self):
+        self.server.answers.append((503, "unavailable"))
+        self.assertEqual(logout.sync_detailed(client=self.session.client).status_code, 503)
+        self.assertTrue(self.session.is_signed_in)
+        self.assertEqual(self.ended, [])
+
+    def test_a_response_of_the_gateway_is_an_unexpected_status(self):
+        for status in (404, 413, 429, 500, 503):
+            with self.subTest(status):
+                body = CredentialsByUsername("testuser", "…")
+                self.server.answers.append((status, None))
+                with self.assertRaises(UnexpectedStatus) as raised:
+                    login.sync(client=self.session.client, body=body)
+                self.assertEqual(raised.exception.status_code, status)
+                self.server.answers.append((status, None))
+                with Client(base_url=self.server.url) as client:
+                    response = login.sync_detailed(client=client, body=body)
+                self.assertEqual((response.status_code, response.parsed), (status, None))
+
+    def test_a_refresh_works_where_no_thread_can_start(self):
+        self.server.expire()
+        with mock.patch.object(session, "threading") as threading:
+            threading.Thread.return_value.start.side_effect = RuntimeError
+            self.assertEqual(self.status(), 200)
+
+    def test_event_hooks_receive_no_refresh(self):
+        paths = []
+        hooks = {"request": [lambda request: paths.append(request.url.path)]}
+        opened = self.open(event_hooks=hooks)
+        self.server.expire()
+        self.assertEqual(self.status(opened), 200)
+        self.assertEqual(paths, ["/auth/login", "/auth/protected", "/auth/protected"])
+        self.assertEqual(self.server.count("/auth/refresh"), 1)
+
     def test_a_failed_request_releases_the_lock(self):
         self.server.expire()
         self.server.losses += ["reset", "reset"]
@@ -314,6 +374,15 @@ class SessionTest(unittest.TestCase):
         tokens = self.storage.load()
         self.assertNotIn(tokens.refresh_token, repr(tokens))
         self.assertNotIn(tokens.access_token, repr(tokens))
+
+    def test_no_response_or_client_prints_a_token(self):
+        response = login.sync_detailed(client=self.session.client, body=CredentialsByUsername("testuser", "…"))
+        self.assertIn(self.storage.load().access_token, response.content.decode())
+        self.assertNotIn(self.storage.load().access_token, repr(response))
+        self.assertNotIn(self.storage.load().refresh_token, repr(response))
+        client = AuthenticatedClient(self.server.url, "secret", headers={"A": "secret"}, cookies={"B": "secret"})
+        client.get_httpx_client().close()
+        self.assertNotIn("secret", repr(client))
 
     def test_no_model_prints_a_secret(self):
         self.assertNotIn("secret", repr(models.CredentialsByUsername("testuser", "secret")))

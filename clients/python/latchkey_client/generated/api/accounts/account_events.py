@@ -41,22 +41,34 @@ def _parse_response(
 
         return response_200
 
-    if response.status_code == 400:
+    if (
+        response.status_code == 400
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_400 = Problem.from_dict(response.json())
 
         return response_400
 
-    if response.status_code == 401:
+    if (
+        response.status_code == 401
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_401 = Problem.from_dict(response.json())
 
         return response_401
 
-    if response.status_code == 500:
+    if (
+        response.status_code == 500
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_500 = Problem.from_dict(response.json())
 
         return response_500
 
-    if response.status_code == 503:
+    if (
+        response.status_code == 503
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_503 = Problem.from_dict(response.json())
 
         return response_503

@@ -38,42 +38,66 @@ def _parse_response(
 
         return response_202
 
-    if response.status_code == 400:
+    if (
+        response.status_code == 400
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_400 = Problem.from_dict(response.json())
 
         return response_400
 
-    if response.status_code == 401:
+    if (
+        response.status_code == 401
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_401 = Problem.from_dict(response.json())
 
         return response_401
 
-    if response.status_code == 403:
+    if (
+        response.status_code == 403
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_403 = Problem.from_dict(response.json())
 
         return response_403
 
-    if response.status_code == 413:
+    if (
+        response.status_code == 413
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_413 = Problem.from_dict(response.json())
 
         return response_413
 
-    if response.status_code == 415:
+    if (
+        response.status_code == 415
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_415 = Problem.from_dict(response.json())
 
         return response_415
 
-    if response.status_code == 429:
+    if (
+        response.status_code == 429
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_429 = Problem.from_dict(response.json())
 
         return response_429
 
-    if response.status_code == 500:
+    if (
+        response.status_code == 500
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_500 = Problem.from_dict(response.json())
 
         return response_500
 
-    if response.status_code == 503:
+    if (
+        response.status_code == 503
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_503 = Problem.from_dict(response.json())
 
         return response_503

@@ -46,32 +46,50 @@ def _parse_response(
 
         return response_200
 
-    if response.status_code == 400:
+    if (
+        response.status_code == 400
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_400 = Problem.from_dict(response.json())
 
         return response_400
 
-    if response.status_code == 401:
+    if (
+        response.status_code == 401
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_401 = Problem.from_dict(response.json())
 
         return response_401
 
-    if response.status_code == 403:
+    if (
+        response.status_code == 403
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_403 = Problem.from_dict(response.json())
 
         return response_403
 
-    if response.status_code == 404:
+    if (
+        response.status_code == 404
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_404 = Problem.from_dict(response.json())
 
         return response_404
 
-    if response.status_code == 500:
+    if (
+        response.status_code == 500
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_500 = Problem.from_dict(response.json())
 
         return response_500
 
-    if response.status_code == 503:
+    if (
+        response.status_code == 503
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_503 = Problem.from_dict(response.json())
 
         return response_503

@@ -28,7 +28,10 @@ def _parse_response(
 
         return response_200
 
-    if response.status_code == 500:
+    if (
+        response.status_code == 500
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_500 = Problem.from_dict(response.json())
 
         return response_500

@@ -33,12 +33,18 @@ def _parse_response(
         response_200 = response.text
         return response_200
 
-    if response.status_code == 500:
+    if (
+        response.status_code == 500
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_500 = Problem.from_dict(response.json())
 
         return response_500
 
-    if response.status_code == 503:
+    if (
+        response.status_code == 503
+        and "application/problem+json" in response.headers.get("Content-Type", "")
+    ):
         response_503 = Problem.from_dict(response.json())
 
         return response_503
