@@ -1,9 +1,10 @@
 //! HTTP servers on the loopback interface, and the checks by which they refuse foreign requests.
 //!
-//! A browser on this machine reaches loopback addresses too, so any page that it shows could send requests here. Three
+//! A browser on this machine reaches loopback addresses too, so any page that it shows could send requests here. Some
 //! headers of such a request reveal its source, and the page cannot change them. `Host` contains the name that the page
 //! used, which reveals a foreign name that resolves to a loopback address ("DNS rebinding"). `Origin` and
-//! `Sec-Fetch-Site` tell where the page is from.
+//! `Sec-Fetch-Site` tell where the page is from. `Sec-Fetch-Mode` and `Sec-Fetch-Dest` tell a click on a link from a
+//! request of a script and from an embedded page.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, ORIGIN, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
@@ -25,6 +26,8 @@ use template::ui;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// How long a client may take to send its headers.
@@ -63,6 +66,24 @@ pub(crate) enum BodyError {
 pub(crate) fn check(parts: &Parts, port: u16) -> Result<(), Foreign> {
     check_host(parts, port)?;
     check_page(&parts.headers, port)
+}
+
+/// Refuses the same requests as [`check`], except a click on a link in a page from another origin. The response must be
+/// a document that cannot be framed, so that the page with the link can neither read nor embed it.
+pub(crate) fn check_unless_clicked(parts: &Parts, port: u16) -> Result<(), Foreign> {
+    if is_click(parts) { check_host(parts, port) } else { check(parts, port) }
+}
+
+/// Whether the browser shows the response in a tab of its own. It also does so for an address that the user enters.
+fn is_click(parts: &Parts) -> bool {
+    let has = |name, value| {
+        let mut values = parts.headers.get_all(name).iter();
+        values.next().is_some_and(|found| found == value) && values.next().is_none()
+    };
+    parts.method == Method::GET
+        && !parts.headers.contains_key(ORIGIN)
+        && has(SEC_FETCH_MODE, "navigate")
+        && has(SEC_FETCH_DEST, "document")
 }
 
 /// Refuses a request whose host does not name this port of the loopback interface.
@@ -320,5 +341,35 @@ mod tests {
             assert_eq!(check_page(&headers, 9000).is_ok(), own, "{name}: {value}");
         }
         assert!(check_page(&HeaderMap::new(), 9000).is_ok());
+    }
+
+    #[test]
+    fn a_page_of_another_origin_can_only_link_to_a_document() {
+        let own = ("host", "localhost:9000");
+        let site = ("sec-fetch-site", "cross-site");
+        let (mode, dest) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"));
+        let click = [own, site, mode, dest];
+        assert_eq!(check_unless_clicked(&parts("/", &click), 9000), Ok(()));
+        assert_eq!(check(&parts("/", &click), 9000), Err(Foreign));
+        for headers in [
+            vec![own, site],
+            vec![own, site, mode],
+            vec![own, site, dest],
+            vec![own, site, mode, ("sec-fetch-dest", "iframe")],
+            vec![own, site, mode, dest, ("sec-fetch-dest", "iframe")],
+            vec![own, site, dest, ("sec-fetch-mode", "no-cors")],
+            vec![own, site, mode, dest, ("origin", "http://evil.example")],
+            vec![("host", "evil.example:9000"), site, mode, dest],
+            vec![site, mode, dest],
+        ] {
+            let request = parts("/", &headers);
+            assert_eq!(check_unless_clicked(&request, 9000), Err(Foreign), "{headers:?}");
+        }
+        for method in [Method::POST, Method::HEAD, Method::OPTIONS] {
+            let mut request = parts("/", &click);
+            request.method = method;
+            let (answer, method) = (check_unless_clicked(&request, 9000), &request.method);
+            assert_eq!(answer, Err(Foreign), "{method}");
+        }
     }
 }

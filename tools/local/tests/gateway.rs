@@ -356,6 +356,30 @@ async fn the_overview_and_the_reference_are_served_to_this_machine_alone() {
     for path in ["/docs/nothing", "/docs/../openapi.yaml", "/docs/index.html", "/docsify"] {
         assert_eq!(status(&get(&format!("GET {path}"), &own).await), "404", "{path}");
     }
+    // A page of another site, such as the README on GitHub, may link to the two documents, but not embed them.
+    let opened = |mode: &str, dest: &str| {
+        format!("Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: {mode}\r\nSec-Fetch-Dest: {dest}")
+    };
+    let click = opened("navigate", "document");
+    for path in ["/", "/docs", "/docs/"] {
+        let line = format!("GET {path}");
+        for (headers, expected) in [
+            (format!("{own}\r\n{click}"), "200"),
+            (format!("{own}\r\n{}", opened("navigate", "iframe")), "403"),
+            (format!("{own}\r\n{}", opened("no-cors", "document")), "403"),
+            (format!("{own}\r\n{}", opened("cors", "empty")), "403"),
+            (format!("{own}\r\n{click}\r\nOrigin: null"), "403"),
+            (format!("Host: evil.example:{port}\r\n{click}"), "403"),
+        ] {
+            assert_eq!(status(&get(&line, &headers).await), expected, "{path}: {headers}");
+        }
+        let posted = get(&format!("POST {path}"), &format!("{own}\r\n{click}")).await;
+        assert_eq!(status(&posted), "403", "{path}");
+    }
+    for path in ["/docs/openapi.yaml", "/docs/reference.js", "/docs/nothing"] {
+        let answer = get(&format!("GET {path}"), &format!("{own}\r\n{click}")).await;
+        assert_eq!(status(&answer), "403", "{path}");
+    }
     // Another site must not learn which pages exist.
     let foreign = format!("Host: evil.example:{port}");
     assert_eq!(status(&get("GET /docs/nothing", &foreign).await), "403");

@@ -132,7 +132,11 @@ impl<I: Invoker> Gateway<I> {
         let path = decoded_path(parts.uri.path());
         let Some(matched) = self.routes.find(&parts.method, &path) else {
             if let Some(site) = self.site.as_ref().filter(|_| Site::contains(&path)) {
-                loopback::check(&parts, port)?;
+                if Site::is_document(&path) {
+                    loopback::check_unless_clicked(&parts, port)?;
+                } else {
+                    loopback::check(&parts, port)?;
+                }
                 return site.page(&parts, &path).await.ok_or(Refusal::NotFound);
             }
             return Err(Refusal::NotFound);

@@ -97,6 +97,11 @@ impl Site {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// Whether `path` leads to a document, to which a page of another site may link.
+    pub(super) fn is_document(path: &str) -> bool {
+        path == "/" || matches!(path.strip_prefix(REFERENCE), Some("" | "/"))
+    }
+
     /// The page at `path`, if there is one. The caller must have checked the host of the request.
     pub(super) async fn page(&self, request: &Parts, path: &str) -> Option<Response<Bytes>> {
         if request.method != Method::GET {
