@@ -1,8 +1,8 @@
 //! `GET /reset-password`, `/verify-email` and `/confirm-email`: the pages to which the links in emails lead.
 //!
-//! Programs that scan emails follow links, so a GET changes nothing, and this function has no permission to read or
-//! write anything. The script of a page takes the token from the page's URL, and posts it when the user presses the
-//! button.
+//! Programs that scan emails follow links, so a GET changes nothing, and this function has no permission other than to
+//! write its log and traces. The script of a page takes the token from the page's URL, and posts it when the user
+//! presses the button.
 
 mod language;
 mod page;

@@ -28,7 +28,8 @@ function refuse(codes) {
   error.textContent = shown.map((code) => messages.get(code)).join(" ");
 }
 
-// Posts the token. Returns the problem, or null if there is none.
+// Posts the token. Returns the problem, or null if there is none. Only 204 is a success: a firewall or a captive portal
+// may answer with 200.
 async function post() {
   try {
     const response = await fetch(form.action, {
@@ -36,7 +37,7 @@ async function post() {
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ token, ...Object.fromEntries(new FormData(form)) }),
     });
-    return response.ok ? null : await response.json();
+    return response.status === 204 ? null : ((await response.json()) ?? {});
   } catch {
     // There is no response, or it is not JSON.
     return {};
@@ -57,7 +58,7 @@ form.addEventListener("submit", async (event) => {
   } else if (problem.code === "invalid_code" || problem.code === "already_exists") {
     finish(problem.code);
   } else {
-    const rules = problem.errors?.map((rule) => rule.code) ?? [];
+    const rules = Array.isArray(problem.errors) ? problem.errors.map((rule) => rule?.code) : [];
     refuse(rules.length > 0 ? rules : [problem.code]);
     if (rules.length > 0) {
       field?.setAttribute("aria-invalid", "true");

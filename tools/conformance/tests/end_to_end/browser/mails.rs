@@ -83,6 +83,31 @@ async fn every_page_for_a_link_in_an_email_does_its_work_by_keyboard_alone() {
     browser.close().await;
 }
 
+/// Answers that a firewall, a proxy or a captive portal gives instead of the API.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_reports_success_only_if_the_api_does() {
+    const ANSWER: &str = "
+        const [status, body] = arguments;
+        window.fetch = async () => new Response(body, { status });
+    ";
+    let browser = Browser::start("en").await;
+    for (status, body) in [
+        (200, "<html>"),
+        (202, "<html>"),
+        (502, "null"),
+        (500, r#"{"errors":{"a":1}}"#),
+        (400, r#"{"errors":[null]}"#),
+    ] {
+        open(&browser, &format!("{}/verify-email?token=unused", shared().url())).await;
+        browser.client.execute(ANSWER, vec![json!(status), json!(body)]).await.unwrap();
+        browser.tab_to("Confirm the address").await;
+        browser.press(&Key::Enter).await;
+        browser.find_text("Something went wrong.").await;
+    }
+    browser.check_console().await;
+    browser.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_for_links_in_emails_speak_the_language_of_the_browser() {
     let browser = Browser::start("de").await;
