@@ -13,7 +13,7 @@ use template::Template;
 use template::project::Project;
 
 use super::server::{MANY_INSTANCES, Server, shared};
-use crate::journeys::document::{DOCUMENT, Document, Operation};
+use crate::journeys::document::{DOCUMENT, Document, Operation, is_of_gateway};
 use crate::journeys::mails::{self, NEW_PASSWORD, last};
 use crate::journeys::{Answer, PASSWORD, RunningApi, Tokens};
 
@@ -169,6 +169,16 @@ fn every_difference_between_the_headers_is_named() {
 
     let found = faults(503, &[("retry-after", "soon")], false).join("\n");
     assert!(found.contains("the header Retry-After: "), "{found}");
+}
+
+/// The strict check must not accept an answer of a function as one of the gateway.
+#[test]
+fn only_the_known_answers_of_the_gateway_are_exempt() {
+    let throttled = json!({"message": "Too Many Requests"});
+    assert!(is_of_gateway(429, &throttled));
+    assert!(!is_of_gateway(401, &throttled));
+    assert!(!is_of_gateway(429, &json!({"message": "Wait a minute."})));
+    assert!(!is_of_gateway(429, &json!({"message": "Too Many Requests", "code": "x"})));
 }
 
 /// The documented answers that [`every_documented_answer_is_given`] does not provoke, with reasons.

@@ -26,6 +26,19 @@ const GENERAL_HEADERS: [&str; 11] = [
     "x-request-id",
 ];
 
+/// The answers of the API gateway itself. The dev server and API Gateway give the same ones.
+const OF_GATEWAY: [(u16, &str); 9] = [
+    (400, "Bad Request"),
+    (404, "Not Found"),
+    (413, "Request Entity Too Large"),
+    (429, "Too Many Requests"),
+    (431, "Request Header Fields Too Large"),
+    (500, "Internal Server Error"),
+    (502, "Internal Server Error"),
+    (503, "Service Unavailable"),
+    (504, "Endpoint request timed out"),
+];
+
 /// The document in this checkout.
 pub(crate) static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
     let text = std::fs::read_to_string(Project::here().root().join("openapi.yaml")).unwrap();
@@ -249,14 +262,12 @@ impl Document {
     pub(crate) fn check(&self, method: &Method, path: &str, answer: &Answer, is_emulated: bool) {
         let Some(operation) = self.operation(method, path) else { return };
         let body = answer.json();
-        let is_of_gateway =
-            answer.status >= 400 && body.as_object().is_some_and(|it| it.keys().eq(["message"]));
         // An answer to HEAD has no body, and therefore no code.
         let bypassed_edge = match body["code"].as_str() {
             Some(code) => code == "forbidden",
             None => answer.status == 403 && *method == Method::HEAD,
         };
-        if is_of_gateway || bypassed_edge {
+        if is_of_gateway(answer.status, &body) || bypassed_edge {
             return;
         }
         let key = format!("{}: {}", operation.key(), answer.status);
@@ -289,6 +300,11 @@ impl Members<'_> {
         }
         self.is_open |= other.is_open;
     }
+}
+
+/// Whether the API gateway itself gave this answer.
+pub(crate) fn is_of_gateway(status: u16, body: &Value) -> bool {
+    OF_GATEWAY.iter().any(|&(own, message)| own == status && *body == json!({"message": message}))
 }
 
 fn strings(value: &Value) -> impl Iterator<Item = &str> {
