@@ -1,5 +1,7 @@
 //! The key set in the `KeysTable`: its content, and how it is read and written.
 
+use std::collections::HashMap;
+
 use auth::{GlobalEpoch, KeySetError, PublicKeySet};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -80,6 +82,29 @@ pub struct Record {
 }
 
 impl Record {
+    fn parse(item: &HashMap<String, AttributeValue>) -> Result<Self, KeysError> {
+        let number = |name| match item.get(name).map(AttributeValue::as_n) {
+            None => Ok(0_i64),
+            Some(Ok(number)) => number.parse().map_err(|_| KeysError::Form),
+            Some(Err(_)) => Err(KeysError::Form),
+        };
+        let text = |name| match item.get(name).map(AttributeValue::as_s) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text.as_str())),
+            Some(Err(_)) => Err(KeysError::Form),
+        };
+        let keys = match text("jwks")? {
+            None => Vec::new(),
+            Some(json) => serde_json::from_str(json).map_err(|_| KeysError::Form)?,
+        };
+        Ok(Self {
+            keys,
+            version: text("version")?.unwrap_or_default().to_owned(),
+            epoch: GlobalEpoch::at(number("epoch")?),
+            revision: number("revision")?.try_into().map_err(|_| KeysError::Form)?,
+        })
+    }
+
     /// The key with the id `kid`.
     #[must_use]
     pub fn key(&self, kid: &str) -> Option<&PublishedKey> {
@@ -147,27 +172,7 @@ impl KeysTable {
             .run()
             .await
             .map_err(DynamoError::from)?;
-        let Some(item) = read.item else { return Ok(Record::default()) };
-        let number = |name| match item.get(name).map(AttributeValue::as_n) {
-            None => Ok(0_i64),
-            Some(Ok(number)) => number.parse().map_err(|_| KeysError::Form),
-            Some(Err(_)) => Err(KeysError::Form),
-        };
-        let text = |name| match item.get(name).map(AttributeValue::as_s) {
-            None => Ok(None),
-            Some(Ok(text)) => Ok(Some(text.as_str())),
-            Some(Err(_)) => Err(KeysError::Form),
-        };
-        let keys = match text("jwks")? {
-            None => Vec::new(),
-            Some(json) => serde_json::from_str(json).map_err(|_| KeysError::Form)?,
-        };
-        Ok(Record {
-            keys,
-            version: text("version")?.unwrap_or_default().to_owned(),
-            epoch: GlobalEpoch::at(number("epoch")?),
-            revision: number("revision")?.try_into().map_err(|_| KeysError::Form)?,
-        })
+        read.item.map_or_else(|| Ok(Record::default()), |item| Record::parse(&item))
     }
 
     /// Replaces the published keys with `keys`, if the published keys are still those of `seen`. `version` is the

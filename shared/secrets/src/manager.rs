@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Builder, Credentials, Region};
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use aws_sdk_secretsmanager::operation::get_secret_value::{
+    GetSecretValueError, GetSecretValueOutput,
+};
 use aws_sdk_secretsmanager::operation::update_secret_version_stage::UpdateSecretVersionStageError;
 use aws_sdk_secretsmanager::{Client, Config};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use process::AwsEnvironment;
 use zeroize::Zeroizing;
 
@@ -76,16 +80,20 @@ impl ManagedSecret {
         Self::new(id.to_owned(), Client::from_conf(deadlines(builder).build()))
     }
 
+    /// Requests the version with this label.
+    ///
+    /// Erases the type of the SDK's future, for the reason given at `dynamo::Operation`.
+    fn get(
+        &self,
+        label: Label,
+    ) -> BoxFuture<'static, Result<GetSecretValueOutput, SdkError<GetSecretValueError>>> {
+        let get = self.client.get_secret_value().secret_id(&self.id);
+        get.version_stage(label.as_str()).send().boxed()
+    }
+
     /// Reads the version with this label, if there is one.
     pub(crate) async fn labeled(&self, label: Label) -> Result<Option<Version>, SecretError> {
-        let read = self
-            .client
-            .get_secret_value()
-            .secret_id(&self.id)
-            .version_stage(label.as_str())
-            .send()
-            .await;
-        let read = match read {
+        let read = match self.get(label).await {
             Ok(read) => read,
             // The error also occurs if a version has the label but no value yet, as at the start of a rotation.
             Err(error)

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::expression::{absent, attribute, exists};
-use crate::item::{self, ClaimItem, Item};
+use crate::item::{ClaimItem, Item, StoredItem, stored_items};
 use crate::key::{Key, KeyPrefix};
 use crate::outbox::{Mail, MailItem};
 use crate::table::{Config, StoreError, Table};
@@ -134,6 +134,8 @@ struct DigitsItem {
     expires_at: i64,
 }
 
+stored_items!(CodeItem, PointerItem, DigitsItem);
+
 /// A reserved try at digits, which can be given back once.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a try that is not given back is used up"]
@@ -180,7 +182,7 @@ impl PermanentCode {
     pub(crate) fn of(item: Item) -> Result<Self, StoreError> {
         let mail = Key::of(&item).and_then(|key| key.mail_of_code());
         let mail = mail.ok_or(StoreError::Contradiction)?;
-        Ok(Self { mail, user: item::parse::<CodeItem>(item)?.user_id })
+        Ok(Self { mail, user: CodeItem::parse(item)?.user_id })
     }
 }
 

@@ -11,10 +11,13 @@ use process::Random;
 use uuid::Uuid;
 
 use crate::expression::{absent, attribute};
+use crate::item::stored_items;
 use crate::key::Key;
 use crate::limit::{Beyond, Counter, Decision, Limit};
 use crate::table::{Config, StoreError, Table};
 use crate::write::Written;
+
+stored_items!(Counter);
 
 /// The maximum number of attempts to write a reservation that conflicts with concurrent ones. A caller that loses this
 /// many times is part of a burst and must wait.

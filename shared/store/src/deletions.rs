@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::administration::{Authority, ChangeError, TRIES};
 use crate::codes::DigitsOf;
 use crate::expression::attribute;
-use crate::item::Item;
+use crate::item::{Item, stored_items};
 use crate::key::{Key, KeyPrefix, PartOfAccount};
 use crate::table::{Config, StoreError, Table};
 
@@ -70,6 +70,8 @@ pub struct Remains {
     #[serde(default)]
     failures: u64,
 }
+
+stored_items!(Remains);
 
 impl Remains {
     /// The remains of an account that has no outbox item. They do not include the account's known networks, because only

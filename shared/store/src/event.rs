@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::expression::{absent, attribute, attribute_value, exists};
-use crate::item::{self, Item};
+use crate::item::{Item, StoredItem, stored_items};
 use crate::key::{EVENT, Key, KeyPrefix};
 use crate::outbox::NewMail;
 use crate::table::{Config, StoreError, Table, TransactError, log_owner_not_told};
@@ -86,6 +86,8 @@ struct ExpiringItem {
     /// The table's TTL attribute, in seconds since 1970.
     expires_at: i64,
 }
+
+stored_items!(EventItem, ExpiringItem);
 
 impl Table {
     /// Builds the write that records an event of the account `user`.
@@ -350,7 +352,7 @@ impl Events {
 
 /// Parses an event. Skips an event of a kind that only a later version knows: during a deployment, versions overlap.
 fn known(item: Item) -> Option<Event> {
-    match item::parse::<EventItem>(item) {
+    match EventItem::parse(item) {
         Ok(item) => Some(item.event),
         Err(error) => {
             let error = &error as &dyn std::error::Error;

@@ -4,6 +4,7 @@ use dynamo::Client;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::item::stored_items;
 use crate::key::Key;
 use crate::table::{Config, StoreError, Table};
 
@@ -18,6 +19,8 @@ struct InviteItem {
     /// The table's TTL attribute, in seconds since 1970.
     expires_at: i64,
 }
+
+stored_items!(InviteItem);
 
 impl Invites {
     /// Creates a handle to the table that `config` names.

@@ -9,7 +9,6 @@ use identity::{
     Roles, SessionEpoch, Standing, UserId, Username,
 };
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::StoreError;
@@ -18,17 +17,45 @@ use crate::key::Key;
 /// The attributes of an item.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// Converts an item and its key to attributes.
-pub(crate) fn with_key(key: Key, item: &impl Serialize) -> Result<Item, StoreError> {
-    let mut attributes: Item = serde_dynamo::to_item(item).map_err(StoreError::unusable)?;
-    attributes.extend(key.attributes());
-    Ok(attributes)
+/// A type of item.
+///
+/// The compiler generates the code of generic and async functions in every program that calls them. The methods that
+/// [`stored_items!`] implements are neither, so their code is generated once, in this crate.
+pub(crate) trait StoredItem: Sized {
+    /// Parses an item. Ignores the key and any attributes that a later version has added.
+    fn parse(attributes: Item) -> Result<Self, StoreError>;
+
+    /// Converts an item and its key to attributes.
+    fn with_key(&self, key: Key) -> Result<Item, StoreError>;
 }
 
-/// Parses an item. Ignores the key and any attributes that a later version has added.
-pub(crate) fn parse<T: DeserializeOwned>(attributes: Item) -> Result<T, StoreError> {
-    serde_dynamo::from_item(attributes).map_err(StoreError::unusable)
+/// Implements [`StoredItem`] for types that serde can serialize and deserialize.
+macro_rules! stored_items {
+    ($($item:ty),*) => {
+        $(
+            impl $crate::item::StoredItem for $item {
+                fn parse(attributes: $crate::item::Item) -> Result<Self, $crate::StoreError> {
+                    serde_dynamo::from_item(attributes).map_err($crate::StoreError::unusable)
+                }
+
+                fn with_key(
+                    &self,
+                    key: $crate::key::Key,
+                ) -> Result<$crate::item::Item, $crate::StoreError> {
+                    let attributes = serde_dynamo::to_item(self);
+                    let mut attributes: $crate::item::Item =
+                        attributes.map_err($crate::StoreError::unusable)?;
+                    attributes.extend(key.attributes());
+                    Ok(attributes)
+                }
+            }
+        )*
+    };
 }
+
+pub(crate) use stored_items;
+
+stored_items!(AccountItem, ClaimItem, PasswordItem, SessionItem);
 
 /// The stored form of an account.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -306,10 +333,10 @@ mod tests {
     }
 
     /// Converts an item to attributes, adds a key and an attribute of a later version, and parses the result.
-    fn stored<T: Serialize + DeserializeOwned>(key: Key, item: &T) -> T {
-        let mut attributes = with_key(key, item).unwrap();
+    fn stored<T: StoredItem>(key: Key, item: &T) -> T {
+        let mut attributes = item.with_key(key).unwrap();
         attributes.insert("later".to_owned(), AttributeValue::Bool(true));
-        parse(attributes).unwrap()
+        T::parse(attributes).unwrap()
     }
 
     proptest! {
@@ -370,10 +397,10 @@ mod tests {
                 user_agent: None, network: None,
             };
             let key = Key::session(UserId::new(SystemClock.now(), &SystemRandom), SessionId::new(&SystemRandom));
-            let mut attributes = with_key(key, &item).unwrap();
+            let mut attributes = item.with_key(key).unwrap();
             attributes.insert("network".to_owned(), AttributeValue::S(text.clone()));
             let expected = SessionItem { network: text.parse().ok(), ..item };
-            prop_assert_eq!(parse::<SessionItem>(attributes).unwrap(), expected);
+            prop_assert_eq!(SessionItem::parse(attributes).unwrap(), expected);
         }
 
         /// Sessions of earlier versions have neither `auth_time` nor `amr`.
@@ -385,9 +412,9 @@ mod tests {
                 auth_time: None, amr: password(), user_agent: None, network: None,
             };
             let key = Key::session(UserId::new(SystemClock.now(), &SystemRandom), SessionId::new(&SystemRandom));
-            let mut attributes = with_key(key, &item).unwrap();
+            let mut attributes = item.with_key(key).unwrap();
             attributes.remove("amr").unwrap();
-            let session = LiveSession::try_from(&parse::<SessionItem>(attributes).unwrap()).unwrap();
+            let session = LiveSession::try_from(&SessionItem::parse(attributes).unwrap()).unwrap();
             prop_assert_eq!(session.authentication, Authentication { at: created_at, methods: password() });
         }
 
@@ -401,9 +428,9 @@ mod tests {
             ] {
                 for name in ["id", "username", "roles", "ver", "expires_at", "hash", "created_at"] {
                     let item = HashMap::from([(name.to_owned(), value.clone())]);
-                    prop_assert!(parse::<AccountItem>(item.clone()).is_err());
-                    prop_assert!(parse::<ClaimItem>(item.clone()).is_err());
-                    let session = parse::<SessionItem>(item);
+                    prop_assert!(AccountItem::parse(item.clone()).is_err());
+                    prop_assert!(ClaimItem::parse(item.clone()).is_err());
+                    let session = SessionItem::parse(item);
                     prop_assert!(session.is_err());
                 }
             }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::StoreError;
 use crate::codes::PermanentCode;
 use crate::expression::{absent, attribute};
-use crate::item::{self, AccountItem};
+use crate::item::{AccountItem, StoredItem, stored_items};
 use crate::key::{ACCOUNT, CODE_ITEM, Key, REMAINS};
 use crate::outbox::Task;
 use crate::table::{BATCH, Config, ScanPosition, Scanned, Table};
@@ -73,15 +73,17 @@ pub(crate) fn shard_of(id: UserId) -> u8 {
 }
 
 /// The entry of an account in a list. It has no attributes except its key.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Entry {}
 
 /// The set of all active accounts with the role `super_admin`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct SuperAdmins {
     #[serde(default)]
     ids: BTreeSet<UserId>,
 }
+
+stored_items!(SuperAdmins, Entry);
 
 /// The parts of a transaction that keep the lists and the set of super administrators up to date.
 pub(crate) struct Memberships {
@@ -369,7 +371,7 @@ impl Reindexing {
                 deleted.push(id);
                 Ok(())
             } else if key.sk == ACCOUNT {
-                item::parse::<AccountItem>(item).map(|account| accounts.push(account.into()))
+                AccountItem::parse(item).map(|account| accounts.push(account.into()))
             } else {
                 PermanentCode::of(item).map(|code| codes.push(code))
             };

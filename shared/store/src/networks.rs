@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::expression::attribute;
-use crate::item;
+use crate::item::{StoredItem, stored_items};
 use crate::key::{Key, KeyPrefix};
 use crate::resets::unchanged;
 use crate::table::{Config, StoreError, Table};
@@ -28,6 +28,8 @@ struct Known {
     /// The table's TTL attribute, in seconds since 1970.
     expires_at: i64,
 }
+
+stored_items!(Known);
 
 impl KnownNetworks {
     /// Creates a handle to the table that `config` names.
@@ -59,7 +61,7 @@ impl KnownNetworks {
         // Read more than one item, because some may have expired without having been deleted yet.
         let mut pages = self.0.query(&KeyPrefix::known_networks(name)).page_size(PAGE).send();
         let Some(page) = pages.next().await else { return Ok(false) };
-        let known = page?.items.unwrap_or_default().into_iter().map(item::parse::<Known>);
+        let known = page?.items.unwrap_or_default().into_iter().map(Known::parse);
         let known = known.collect::<Result<Vec<_>, _>>()?;
         Ok(known.iter().any(|known| known.expires_at > now.as_second()))
     }

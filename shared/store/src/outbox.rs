@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use process::{Random, World};
 use serde::{Deserialize, Serialize};
 
+use crate::item::stored_items;
 use crate::key::Key;
 use crate::table::{Config, StoreError, Table, log_owner_not_told};
 use crate::write::Put;
@@ -158,6 +159,8 @@ pub(crate) struct MailItem {
     pub(crate) expires_at: i64,
 }
 
+stored_items!(MailItem);
+
 impl From<&NewMail> for MailItem {
     fn from(new: &NewMail) -> Self {
         let valid_for = match new.mail {
@@ -219,7 +222,7 @@ mod tests {
     use process::{Clock, SystemClock, SystemRandom};
 
     use super::*;
-    use crate::item;
+    use crate::item::StoredItem;
 
     #[test]
     fn mails_round_trip() {
@@ -242,9 +245,9 @@ mod tests {
         ] {
             let item = MailItem::from(&NewMail { id, mail, asked_at: now });
             assert_eq!(item.expires_at, now.as_second() + seconds);
-            let stored = item::with_key(Key::mail(id), &item).unwrap();
+            let stored = item.with_key(Key::mail(id)).unwrap();
             assert!(stored["pk"].as_s().unwrap().starts_with("OUTBOX#"));
-            assert_eq!(item::parse::<MailItem>(stored).unwrap(), item);
+            assert_eq!(MailItem::parse(stored).unwrap(), item);
         }
     }
 }

@@ -11,10 +11,9 @@ use identity::{
 };
 use jiff::Timestamp;
 use process::{Fault, FaultKind, Reader};
-use serde::Serialize;
 
 use crate::expression::{absent, attribute, exists};
-use crate::item::{AccountItem, ClaimItem, PasswordEpoch, PasswordItem};
+use crate::item::{AccountItem, ClaimItem, PasswordEpoch, PasswordItem, StoredItem};
 use crate::key::Key;
 use crate::outbox::NewMail;
 use crate::table::{Config, StoreError, Table};
@@ -166,7 +165,7 @@ impl Table {
         self.delete_when(Key::invite(tag), is_valid)
     }
 
-    fn put_new(&self, key: Key, item: &impl Serialize) -> Result<TransactWriteItem, StoreError> {
+    fn put_new(&self, key: Key, item: &impl StoredItem) -> Result<TransactWriteItem, StoreError> {
         Ok(self.put(key, item)?.when(absent()).into())
     }
 }

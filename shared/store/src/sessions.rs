@@ -10,7 +10,7 @@ use process::{Reader, Settings};
 use crate::chain::{Chain, Judgement};
 use crate::event::log_not_recorded;
 use crate::expression::{attribute, exists};
-use crate::item::{self, Item, SessionItem};
+use crate::item::{Item, SessionItem, StoredItem};
 use crate::key::{Key, KeyPrefix};
 use crate::outbox::{Mail, NewMail, Notice};
 use crate::table::{Config, StoreError, Table};
@@ -430,7 +430,7 @@ impl Table {
         let session = |item: Item| {
             let id =
                 prefix.rest(&item).unwrap_or_default().parse().map_err(StoreError::unusable)?;
-            Session::of(id, item::parse(item)?)
+            Session::of(id, SessionItem::parse(item)?)
         };
         items.into_iter().map(session).collect()
     }

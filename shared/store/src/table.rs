@@ -15,11 +15,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, Tr
 use dynamo::{Client, DynamoError, Operation};
 use identity::{Account, Revision, UserId};
 use process::{Fault, FaultKind, Reader, Settings};
-use serde::de::DeserializeOwned;
 
 use crate::event::Retention;
 use crate::expression::{Condition, Expressions, attribute, attribute_value, exists};
-use crate::item::{self, AccountItem, Item};
+use crate::item::{AccountItem, Item, StoredItem};
 use crate::key::{Key, KeyPrefix};
 use crate::outbox::NewMail;
 
@@ -93,7 +92,7 @@ impl Table {
     }
 
     /// Reads an item with strong consistency.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, StoreError> {
+    pub(crate) async fn get<T: StoredItem>(&self, key: Key) -> Result<Option<T>, StoreError> {
         let get = self
             .client
             .get_item()
@@ -102,7 +101,7 @@ impl Table {
             .consistent_read(true);
         // Box the futures, here and below, because the SDK's futures are large.
         let output = get.run().await?;
-        output.item.map(item::parse).transpose()
+        output.item.map(T::parse).transpose()
     }
 
     /// Reads an account with strong consistency.
@@ -148,7 +147,7 @@ impl Table {
     pub(crate) async fn accounts(&self, ids: &[UserId]) -> Result<Vec<Account>, StoreError> {
         let mut found = self.get_all(ids.iter().copied().map(Key::account)).await?;
         let in_order = ids.iter().filter_map(|id| found.remove(&Key::account(*id)));
-        in_order.map(|item| Ok(item::parse::<AccountItem>(item)?.into())).collect()
+        in_order.map(|item| Ok(AccountItem::parse(item)?.into())).collect()
     }
 
     /// Reads items with strong consistency, as many at once as DynamoDB permits. Absent ones are left out.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::expression::{absent, attribute};
+use crate::item::stored_items;
 use crate::key::Key;
 use crate::table::{StoreError, Table};
 use crate::write::Put;
@@ -19,6 +20,8 @@ struct Tombstone {
     /// The time from which the name can be claimed again, in seconds since 1970. This is the table's TTL attribute.
     expires_at: i64,
 }
+
+stored_items!(Tombstone);
 
 impl Table {
     /// Builds the checks that no tombstone keeps `name` from being claimed. Every transaction that claims a name

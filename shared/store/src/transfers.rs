@@ -7,7 +7,7 @@ use events::Occasion;
 use identity::{Account, NameTagger, StoredHash, UserId};
 
 use crate::expression::attribute;
-use crate::item::{self, AccountItem, ClaimItem, PasswordEpoch, PasswordItem};
+use crate::item::{AccountItem, ClaimItem, PasswordEpoch, PasswordItem, StoredItem};
 use crate::key::{ACCOUNT, Key};
 use crate::registrations::{Conflict, Creation};
 use crate::table::{Config, ScanPosition, Scanned, StoreError, Table};
@@ -112,7 +112,7 @@ impl Transfers {
     pub async fn existing(&self, ids: &[UserId]) -> Result<HashMap<UserId, Account>, StoreError> {
         let items = self.0.get_all(ids.iter().map(|id| Key::account(*id))).await?;
         let accounts = items.into_values().map(|item| {
-            let account = Account::from(item::parse::<AccountItem>(item)?);
+            let account = Account::from(AccountItem::parse(item)?);
             Ok((account.id, account))
         });
         accounts.collect()
@@ -137,7 +137,7 @@ impl Transfers {
             let name = Key::username(account.username.canonical());
             let address = account.email.as_ref().map(|email| Key::email(email.canonical()));
             if let Some(claim) = claims.get(&name) {
-                let claim: ClaimItem = item::parse(claim.clone())?;
+                let claim = ClaimItem::parse(claim.clone())?;
                 let is_own = claim.user_id == account.id;
                 let arrival = if is_own { Arrival::IdTaken } else { Arrival::UsernameTaken };
                 conflicts.insert(account.id, arrival);
@@ -170,7 +170,7 @@ impl Transfers {
     pub async fn page(&self, from: Option<ScanPosition>, limit: i32) -> Result<Page, StoreError> {
         let is_account = attribute("sk").is(ACCOUNT);
         let Scanned { items, examined, next } = self.0.scan(from, Some(limit), is_account).await?;
-        let accounts = items.into_iter().map(item::parse).collect::<Result<_, _>>()?;
+        let accounts = items.into_iter().map(AccountItem::parse).collect::<Result<_, _>>()?;
         let accounts = self.with_passwords(accounts).await?;
         Ok(Page { accounts, examined, next })
     }
@@ -184,7 +184,7 @@ impl Transfers {
         let mut whole = Vec::with_capacity(accounts.len());
         for mut account in accounts {
             let password = passwords.remove(&key(&account));
-            let mut password = password.map(item::parse::<PasswordItem>).transpose()?;
+            let mut password = password.map(PasswordItem::parse).transpose()?;
             let mut reads = 1;
             // If the two do not match, the password was changed or the account deleted between the reads: read again.
             while !is_password_of(&account, password.as_ref()) {

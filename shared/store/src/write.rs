@@ -7,11 +7,10 @@ use aws_sdk_dynamodb::types::{self, ReturnValue, TransactWriteItem};
 use dynamo::Operation;
 use identity::UserId;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_dynamo::string_set::StringSet;
 
 use crate::expression::{Change, Condition, Expressions, attribute_value};
-use crate::item::{self, Item};
+use crate::item::{Item, StoredItem};
 use crate::key::Key;
 use crate::table::{StoreError, Table};
 
@@ -55,8 +54,8 @@ pub(crate) struct Update<'a> {
 }
 
 impl Table {
-    pub(crate) fn put(&self, key: Key, item: &impl Serialize) -> Result<Put<'_>, StoreError> {
-        Ok(Put { table: self, item: item::with_key(key, item)?, condition: None })
+    pub(crate) fn put(&self, key: Key, item: &impl StoredItem) -> Result<Put<'_>, StoreError> {
+        Ok(Put { table: self, item: item.with_key(key)?, condition: None })
     }
 
     pub(crate) fn update(&self, key: Key) -> Update<'_> {
@@ -198,14 +197,14 @@ impl Update<'_> {
     }
 
     /// Sends the update. Returns the item as it was before the update, or as it was when the condition failed.
-    pub(crate) async fn returning_old<T: DeserializeOwned>(
+    pub(crate) async fn returning_old<T: StoredItem>(
         self,
     ) -> Result<Written<Option<T>>, StoreError> {
         self.execute(Some(ReturnValue::AllOld)).await?.parse()
     }
 
     /// Sends the update. Returns the item as it is after the update, or as it was when the condition failed.
-    pub(crate) async fn returning_new<T: DeserializeOwned>(
+    pub(crate) async fn returning_new<T: StoredItem>(
         self,
     ) -> Result<Written<Option<T>>, StoreError> {
         self.execute(Some(ReturnValue::AllNew)).await?.parse()
@@ -243,11 +242,11 @@ impl Update<'_> {
 }
 
 impl Written<Option<Item>> {
-    fn parse<T: DeserializeOwned>(self) -> Result<Written<Option<T>>, StoreError> {
+    fn parse<T: StoredItem>(self) -> Result<Written<Option<T>>, StoreError> {
         let parse = |item: Option<Item>| {
             // For an item that does not exist, some emulators return only the key.
             let exists = |item: &Item| item.keys().any(|name| name != "pk" && name != "sk");
-            item.filter(exists).map(item::parse).transpose()
+            item.filter(exists).map(T::parse).transpose()
         };
         Ok(match self {
             Self::Done(item) => Written::Done(parse(item)?),
