@@ -79,6 +79,7 @@ async fn generate(project: &Project, tools: &Tools, root: &Path) -> anyhow::Resu
         .arg(project.root().join("clients/python/openapi-python-client.yaml"))
         .arg("--output-path")
         .arg(generated)
+        .env("ADAPT", project.root().join("clients/python/adapt.py"))
         .env("PATH", tools.path())
         .env("RUFF_NO_CACHE", "true");
     execute(project, "openapi-python-client", &mut python).await
