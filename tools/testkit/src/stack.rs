@@ -149,7 +149,8 @@ impl Stack {
         tokio::spawn(dynoxide::server::serve_with_shutdown(listener, served, stopped));
         let endpoint = format!("http://127.0.0.1:{port}");
         let secrets = tempfile::tempdir().expect("a folder");
-        let (forge, peppers) = make_secrets(&endpoint, secrets.path()).await;
+        // Boxed: otherwise the nested futures exceed the compiler's limits.
+        let (forge, peppers) = Box::pin(make_secrets(&endpoint, secrets.path())).await;
         let database = EmbeddedDatabase(database);
         Self { endpoint, forge, peppers, secrets, database, _stop: stop }
     }
