@@ -156,7 +156,7 @@ impl AdminUsersRoute {
         let before = before.map_err(|_| invalid_cursor())?;
         let now = self.world.clock.now();
         let page = self.events.page(user, before, limit.get(), now).await?;
-        // A deletion event outlives its account for a while, so respond with 404 only if there is no event either.
+        // A deletion event outlives its account for a while, so respond with 404 only if neither exists.
         if page.events.is_empty() && self.administration.account(user).await?.is_none() {
             return Err(Problem::not_found());
         }
@@ -171,7 +171,7 @@ impl AdminUsersRoute {
             .map(|disabled| if disabled { Standing::Disabled } else { Standing::Active });
         let accounts = AccountFilter { role: filter.role, standing };
         if names.username.is_some() || names.email.is_some() {
-            // At most one account has the name, so there is no second page, and no cursor can be valid.
+            // At most one account has this username or address, so there is no second page, and no cursor can be valid.
             if filter.cursor.is_some() {
                 return Err(invalid_cursor());
             }

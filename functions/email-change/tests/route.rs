@@ -216,7 +216,7 @@ async fn all_missing_settings_are_reported_together() {
 }
 
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_no_limit() {
+async fn a_request_counts_against_no_limit_if_any_call_fails() {
     for call in 0.. {
         let mut bench = Bench::start(Some("old@example.com")).await;
         let interceptor = Interceptor::of(&bench.stack).await;

@@ -273,7 +273,7 @@ async fn an_unreachable_database_causes_a_503() {
 
 /// An outage neither costs a try at the digits nor uses up the code.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_no_limit() {
+async fn a_request_counts_against_no_limit_if_any_call_fails() {
     for call in 0.. {
         let mut bench = Bench::start(Some("old@example.com")).await;
         let mail = bench.mail("new@example.com").await;

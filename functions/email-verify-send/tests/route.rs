@@ -113,7 +113,7 @@ async fn an_unreachable_database_causes_a_503() {
 }
 
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_no_limit() {
+async fn a_request_counts_against_no_limit_if_any_call_fails() {
     for call in 0.. {
         let mut bench = Bench::start(Some("testuser@example.com")).await;
         let interceptor = Interceptor::of(&bench.stack).await;

@@ -783,7 +783,7 @@ async fn an_old_account_without_a_shared_epoch_can_sign_in_and_gets_one_at_the_n
 
 /// Even a login that succeeds despite a failed call leaves no counters behind.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_no_limit() {
+async fn a_request_counts_against_no_limit_if_any_call_fails() {
     let stack = Stack::start().await;
     let interceptor = Interceptor::of(&stack).await;
     let route =

@@ -163,7 +163,7 @@ async fn all_missing_settings_are_reported_together() {
 
 /// An email that could not be requested is not counted against the limit on emails to its address.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_no_limit() {
+async fn a_request_counts_against_no_limit_if_any_call_fails() {
     for call in 0.. {
         let mut bench = Bench::start().await;
         let interceptor = Interceptor::of(&bench.stack).await;

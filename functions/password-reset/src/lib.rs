@@ -103,7 +103,11 @@ impl Route for PasswordResetRoute {
             Ok(Familiarity::Usual) => {}
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(event = "counters_not_told", error, "a reset was not recorded");
+                tracing::warn!(
+                    event = "counters_not_told",
+                    error,
+                    "a counter or a known network was not updated"
+                );
             }
         }
         Ok(NoContent)

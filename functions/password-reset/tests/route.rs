@@ -417,7 +417,7 @@ async fn all_missing_settings_are_reported_together() {
 
 /// An outage neither costs a try at the digits nor uses up the code.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_no_limit() {
+async fn a_request_counts_against_no_limit_if_any_call_fails() {
     for by_digits in [false, true] {
         for call in 0.. {
             let mut bench = Bench::start().await;

@@ -139,7 +139,7 @@ async fn every_counter_is_judged_by_the_rotation_rules() {
     // valid.
     assert_eq!(bench.refresh(&bench.token(sid, 3)).await, (401, None));
     assert!(bench.exists(sid).await);
-    // A replay after the grace period ends this session and no other.
+    // After the grace period, a replay ends this session and no other.
     bench.end_grace(sid).await;
     assert_eq!(bench.refresh(&one).await, (401, None));
     assert!(!bench.exists(sid).await && bench.exists(other).await);

@@ -73,8 +73,8 @@ mod tests {
 
         let json = format!(r#"{{"id":"1","secret":"{}"}}"#, "a".repeat(64));
         let peppers: Peppers = json.parse().unwrap();
-        let ikm = hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]);
-        let prk = hmac::sign(&ikm, "a".repeat(64).as_bytes());
+        let salt = hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]);
+        let prk = hmac::sign(&salt, "a".repeat(64).as_bytes());
         let mut info = b"latchkey/v1/edge".to_vec();
         info.push(1);
         let okm = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, prk.as_ref()), &info);

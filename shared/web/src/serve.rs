@@ -32,7 +32,7 @@ pub fn serve<R: Route>() -> ExitCode {
 }
 
 /// Not generic, so that the code for the runtime and for the gateway's events is generated once, in this crate, and not
-/// in every function.
+/// again in every program.
 fn run(
     describe: fn() -> Description<DescribedEndpoint>,
     open: Open<Event, EventResponse>,
@@ -40,7 +40,7 @@ fn run(
     lambda::run(describe, open)
 }
 
-/// A route behind its gate, as a function serves it.
+/// A route with its gate, as a Lambda function serves it.
 pub struct Service<R: Route> {
     edge: Edge,
     gate: <R::Access as Access>::Gate,

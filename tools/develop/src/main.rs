@@ -33,7 +33,7 @@ enum Command {
     /// Compile for release what the deployment test deploys, so that the test need not compile it
     #[command(hide = true)]
     ReleaseBuild,
-    /// Follow docs/deploy.md against an emulator of AWS, and test the deployed stack
+    /// Follow docs/deploy.md against an AWS emulator, and test the deployed stack
     DeployTest,
     /// Test the pages in Chromium and write screenshots into docs/images
     Screenshots,

@@ -156,7 +156,7 @@ pub async fn release_build(project: &Project) -> anyhow::Result<bool> {
     execute_all(project, shipping::builds(&tools)).await
 }
 
-/// Deploys to an emulator of AWS as documented, and tests the deployment. Returns whether everything succeeded.
+/// Deploys to an AWS emulator as documented, and tests the deployment. Returns whether everything succeeded.
 ///
 /// # Errors
 /// When the tools cannot be installed or the test cannot be started.

@@ -64,10 +64,10 @@ pub struct Load {
     /// Refreshes per user per month
     #[arg(long, default_value_t = 60.0, value_parser = ui::amount)]
     pub refreshes: f64,
-    /// Requests to checked routes per user per month
+    /// Requests per user per month to checked routes
     #[arg(long, default_value_t = 100.0, value_parser = ui::amount)]
     pub checked: f64,
-    /// Requests to routes by token per user per month
+    /// Requests per user per month to routes that verify only the token
     #[arg(long, default_value_t = 300.0, value_parser = ui::amount)]
     pub by_token: f64,
     /// Share of users who register in the month, from 0 to 1
@@ -151,9 +151,9 @@ impl Operations {
                 writes: 17.0,
             },
             // Reads the name, password, account and sessions; then whether the network is known, once for the presented
-            // name and once for each of the account's two names; and then the account again. Increments three counters
-            // and releases them with four writes. Writes the session and the event in one transaction. Then records the
-            // time of the login in the account.
+            // name and once for each of the account's two names; and then the account again. Seven writes reserve the
+            // attempt on three counters and release it. Writes the session and the event in one transaction. Then
+            // records the time of the login in the account.
             login: Operation {
                 name: "login",
                 memory_mb: memory("login")?,
@@ -333,7 +333,7 @@ pub fn bill(template: &Template, load: &Load) -> anyhow::Result<Vec<Item>> {
     Ok(items)
 }
 
-/// Formats a number in words: `4.6 million`.
+/// Formats a number, if it is large, with `thousand` or `million`: `4.6 million`.
 fn count(number: f64) -> String {
     match number {
         0.0..1e4 => format!("{number:.0}"),
@@ -358,7 +358,7 @@ fn render(template: &Template, load: &Load) -> anyhow::Result<String> {
         let Load { logins, refreshes, checked, by_token, new, mails, .. } = load;
         lines.push(format!(
             "per user: {logins} logins, {refreshes} refreshes, {checked} requests to checked routes, {by_token} to \
-             routes by token, {mails} emails; {}% of the users are new",
+             routes that verify only the token, {mails} emails; {}% of the users are new",
             new * 100.0
         ));
     }

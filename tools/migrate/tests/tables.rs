@@ -31,7 +31,7 @@ fn read(format: Csv, source: &str, text: &str) -> Vec<Entry> {
 }
 
 #[test]
-fn users_of_cognito_have_no_password_and_need_a_claimed_address() {
+fn users_of_cognito_have_no_password_so_they_need_an_email_address() {
     let entries = read(
         Csv::Cognito,
         "cognito",

@@ -62,7 +62,7 @@ const ENTRIES: [Entry; 17] = [
     entry(
         "develop",
         "deploy-test",
-        "Follow docs/deploy.md against an emulator of AWS, and test the deployed stack",
+        "Follow docs/deploy.md against an AWS emulator, and test the deployed stack",
     ),
     entry(
         "develop",
@@ -138,7 +138,7 @@ Commands:
 
 Options:
       --local <PATH>  Use this folder for the local database, keys and emails [default: .local]
-  -h, --help          Print help; after a command, print its help"
+  -h, --help          Print help (after a command: the help of that command)"
     )
 }
 

@@ -171,7 +171,7 @@ async fn all_missing_settings_are_reported_together() {
 
 /// Tests the limits on registrations per network and on emails per address.
 #[tokio::test]
-async fn an_outage_at_any_call_counts_against_no_limit() {
+async fn a_request_counts_against_no_limit_if_any_call_fails() {
     for call in 0.. {
         let mut bench = Bench::start().await;
         let interceptor = Interceptor::of(&bench.stack).await;

@@ -150,7 +150,7 @@ async fn a_login_that_races_a_deletion_leaves_no_session() {
     assert_eq!(bench.left().await, only_the_deletion());
 }
 
-/// The deletion may be over, so nothing else would delete what the login has written.
+/// The deletion of the account may be over, so nothing else would delete what the login has written.
 #[tokio::test]
 async fn a_login_that_fails_leaves_nothing_even_if_the_account_has_been_deleted() {
     for (operation, fault) in
@@ -163,7 +163,7 @@ async fn a_login_that_fails_leaves_nothing_even_if_the_account_has_been_deleted(
             assert_eq!(bench.left().await, before, "{operation}");
         }
     }
-    // If one deletion fails, the other takes place.
+    // If the session cannot be deleted, the event still is, and the other way round.
     for (item, left) in [("SESSION#", "login"), ("EVENT#", "SESSION#")] {
         let bench = Bench::deleted().await;
         let begun = bench.begin_with("DeleteItem", item, Fault::AccessDenied).await;
@@ -217,7 +217,7 @@ fn parts(faults: &Faults) -> Vec<(String, Value)> {
     faults.bodies().into_iter().flat_map(request).collect()
 }
 
-/// The primary key of the item of a part of a transaction.
+/// The primary key of the item that a part of a transaction concerns.
 fn key(part: &Value) -> (String, String) {
     let key = part.get("Key").unwrap_or(&part["Item"]);
     let of = |name: &str| key[name]["S"].as_str().unwrap().to_owned();
@@ -234,7 +234,7 @@ fn shape(faults: &Faults) -> Vec<String> {
     parts(faults).into_iter().map(shape).collect()
 }
 
-/// Concurrent transactions with a common item conflict, which delays the responses.
+/// Two concurrent transactions that concern the same item conflict, and the conflict delays the responses.
 #[tokio::test]
 async fn concurrent_failures_do_not_reveal_which_names_belong_to_one_account() {
     let bench = Bench::start().await;

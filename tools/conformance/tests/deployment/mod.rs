@@ -54,7 +54,7 @@ async fn deployed_as_documented() {
         };
     }
     journeys::journeys!(deployed);
-    journeys::refresh::a_replay_after_the_grace_period_ends_only_that_session(&deployed).await;
+    journeys::refresh::a_late_replay_ends_only_its_session(&deployed).await;
 
     operations::the_authorizer_admits_a_valid_caller(&deployed).await;
     operations::a_further_session_ends_the_oldest(&deployed).await;

@@ -6,9 +6,7 @@ use reqwest::Method;
 use rustix::process::Signal;
 
 use super::server::{Server, shared};
-use crate::journeys::refresh::{
-    a_replay_after_the_grace_period_ends_only_that_session, rotate, status,
-};
+use crate::journeys::refresh::{a_late_replay_ends_only_its_session, rotate, status};
 use crate::journeys::{INSTANCES, Tokens, concurrently};
 
 /// A grace period that is short enough to wait for. Database calls must finish within three fifths of this time, even
@@ -48,9 +46,9 @@ async fn twenty_refreshes_of_one_token_continue_one_chain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replay_after_a_short_grace_period_ends_the_session() {
+async fn a_replay_ends_the_session_after_a_short_grace_period() {
     let server = Server::start(&["--db", "memory", "--env", SHORT_GRACE]);
-    a_replay_after_the_grace_period_ends_only_that_session(&server).await;
+    a_late_replay_ends_only_its_session(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

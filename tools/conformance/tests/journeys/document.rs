@@ -216,7 +216,7 @@ impl Document {
 
     /// The differences between the headers of an answer and the documented headers.
     ///
-    /// With `is_emulated`, only missing headers are faults, because an emulator of AWS adds and replaces headers.
+    /// With `is_emulated`, only missing headers are faults, because an AWS emulator adds and replaces headers.
     pub(crate) fn header_faults(
         &self,
         operation: Operation<'_>,

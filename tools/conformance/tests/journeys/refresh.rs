@@ -21,9 +21,7 @@ pub(crate) async fn rotate(server: &Api, token: &str) -> String {
 }
 
 /// Waits for the end of a grace period, so the server must have a short one.
-pub(crate) async fn a_replay_after_the_grace_period_ends_only_that_session(
-    server: &impl RunningApi,
-) {
+pub(crate) async fn a_late_replay_ends_only_its_session(server: &impl RunningApi) {
     assert_eq!(server.register("victim").await.status, 201);
     let (stolen, other) = (server.sign_in("victim").await, server.sign_in("victim").await);
     let owner = Tokens::of(&server.refresh(&stolen.refresh).await);
