@@ -323,17 +323,13 @@ fn no_test_in_a_function_is_switched_off() {
 }
 
 /// If two functions used a crate with different features, `sam build`, which builds functions one by one, would compile
-/// the crate twice. Functions that link no AWS SDK are exempt: they are a fifth of the size of the others, so little is
-/// compiled twice.
+/// the crate twice.
 #[test]
 fn functions_share_the_features_of_their_crates() {
     let mut known = BTreeMap::new();
     for function in functions() {
         let edges = "normal,no-proc-macro";
         let lines = tree(&["--package", &function, "--edges", edges, "--format", "{p}|{f}"]);
-        if !lines.iter().any(|line| line.starts_with("aws-sdk-")) {
-            continue;
-        }
         for line in lines {
             let (package, features) = line.split_once('|').unwrap();
             let features = features.to_owned();

@@ -597,7 +597,9 @@ fn fill(text: &str, blanks: &[(&str, &str)]) -> String {
 fn package(plan: &Plan<'_>) -> String {
     let mut dependencies = vec!["web"];
     match plan.gate {
-        Gate::None => {}
+        // Not used, but without it, `sam build` would build Lambda's runtime again with other features:
+        // docs/decisions.md, "Deployment and tests".
+        Gate::None => dependencies.push("dynamo"),
         Gate::Token => dependencies.extend(["identity", "token-guard"]),
         Gate::Account | Gate::Fresh => dependencies.extend(["account-guard", "identity"]),
     }

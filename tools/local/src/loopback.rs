@@ -3,8 +3,8 @@
 //! A browser on this machine reaches loopback addresses too, so any page that it shows could send requests here. Some
 //! headers of such a request reveal its source, and the page cannot change them. `Host` contains the name that the page
 //! used, which reveals a foreign name that resolves to a loopback address ("DNS rebinding"). `Origin` and
-//! `Sec-Fetch-Site` tell where the page is from. `Sec-Fetch-Mode` and `Sec-Fetch-Dest` tell a click on a link from a
-//! request of a script and from an embedded page.
+//! `Sec-Fetch-Site` tell where the page is from. `Sec-Fetch-Mode` and `Sec-Fetch-Dest` tell a page that is opened in a tab from
+//! a request of a script and from an embedded page.
 
 use std::convert::Infallible;
 use std::io;
@@ -68,14 +68,15 @@ pub(crate) fn check(parts: &Parts, port: u16) -> Result<(), Foreign> {
     check_page(&parts.headers, port)
 }
 
-/// Refuses the same requests as [`check`], except a click on a link in a page from another origin. The response must be
-/// a document that cannot be framed, so that the page with the link can neither read nor embed it.
-pub(crate) fn check_unless_clicked(parts: &Parts, port: u16) -> Result<(), Foreign> {
-    if is_click(parts) { check_host(parts, port) } else { check(parts, port) }
+/// Refuses the same requests as [`check`], except if a page of another origin opens the response in a tab, by a link
+/// or a script. The response must be a document that cannot be framed, so that the other page can neither read nor embed
+/// it.
+pub(crate) fn check_unless_opened(parts: &Parts, port: u16) -> Result<(), Foreign> {
+    if is_opened(parts) { check_host(parts, port) } else { check(parts, port) }
 }
 
 /// Whether the browser shows the response in a tab of its own. It also does so for an address that the user enters.
-fn is_click(parts: &Parts) -> bool {
+fn is_opened(parts: &Parts) -> bool {
     let has = |name, value| {
         let mut values = parts.headers.get_all(name).iter();
         values.next().is_some_and(|found| found == value) && values.next().is_none()
@@ -348,9 +349,9 @@ mod tests {
         let own = ("host", "localhost:9000");
         let site = ("sec-fetch-site", "cross-site");
         let (mode, dest) = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"));
-        let click = [own, site, mode, dest];
-        assert_eq!(check_unless_clicked(&parts("/", &click), 9000), Ok(()));
-        assert_eq!(check(&parts("/", &click), 9000), Err(Foreign));
+        let opened = [own, site, mode, dest];
+        assert_eq!(check_unless_opened(&parts("/", &opened), 9000), Ok(()));
+        assert_eq!(check(&parts("/", &opened), 9000), Err(Foreign));
         for headers in [
             vec![own, site],
             vec![own, site, mode],
@@ -363,12 +364,12 @@ mod tests {
             vec![site, mode, dest],
         ] {
             let request = parts("/", &headers);
-            assert_eq!(check_unless_clicked(&request, 9000), Err(Foreign), "{headers:?}");
+            assert_eq!(check_unless_opened(&request, 9000), Err(Foreign), "{headers:?}");
         }
         for method in [Method::POST, Method::HEAD, Method::OPTIONS] {
-            let mut request = parts("/", &click);
+            let mut request = parts("/", &opened);
             request.method = method;
-            let (answer, method) = (check_unless_clicked(&request, 9000), &request.method);
+            let (answer, method) = (check_unless_opened(&request, 9000), &request.method);
             assert_eq!(answer, Err(Foreign), "{method}");
         }
     }

@@ -133,7 +133,7 @@ impl<I: Invoker> Gateway<I> {
         let Some(matched) = self.routes.find(&parts.method, &path) else {
             if let Some(site) = self.site.as_ref().filter(|_| Site::contains(&path)) {
                 if Site::is_document(&path) {
-                    loopback::check_unless_clicked(&parts, port)?;
+                    loopback::check_unless_opened(&parts, port)?;
                 } else {
                     loopback::check(&parts, port)?;
                 }
