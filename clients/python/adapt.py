@@ -25,15 +25,18 @@ replace(
 replace(
     "client.py",
     (f"{SECRET}$", r"\1 = field(repr=False)"),
-    (r"(    _(?:cookies|headers): .*)\)$", r"\1, repr=False)"),
+    (r"(    _(?:cookies|headers|httpx_args): .*)\)$", r"\1, repr=False)"),
 )
 replace(
     "types.py",
     ("from attrs import define$", r"\g<0>, field"),
     ("    content: bytes$", r"\g<0> = field(repr=False)"),
+    ("    status_code: HTTPStatus$", "    status_code: int"),
 )
 # A proxy or the API gateway can respond with a body that is not a problem.
 replace(
     "api/**/*.py",
     (r"( +if response\.status_code == \d+)(:\n.* = Problem\.from_dict)", rf"\1 and {IS_PROBLEM}\2"),
+    # `HTTPStatus` does not accept all statuses of proxies.
+    (r"( +status_code=)HTTPStatus\((.*)\),$", r"\1\2,"),
 )

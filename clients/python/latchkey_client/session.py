@@ -1,4 +1,4 @@
-"""Stores the tokens of a session and refreshes them only once for all threads."""
+"""Stores and refreshes the tokens of a session. Concurrent calls and threads share one refresh."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -79,7 +79,8 @@ class Session:
     ``httpx.HTTPError``; the session continues.
 
     A generated function raises ``UnexpectedStatus`` if the response is not one of those that the API describes, such as
-    an error of a proxy or of the API gateway.
+    an error of a proxy or of the API gateway. If a body does not have the described format, it raises another error,
+    such as ``KeyError`` or ``ValueError``.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Session:
             the server within it.
         :param httpx_args: Further arguments for ``httpx.Client``, such as ``verify``, ``headers`` or ``cookies``.
             Refreshes never follow redirects. ``event_hooks`` are not called for refreshes. They must not use the
-            session, because it is locked during a login or logout.
+            session, because it is locked during a login or logout. A hook that raises for a 401 prevents the refresh.
         """
         base_url = base_url.rstrip("/")
         # Reading the certificates is slow, so do it once.
@@ -222,7 +223,7 @@ class Session:
         return url.path.removeprefix(base) if same_origin and url.path.startswith(f"{base}/") else None
 
     def _renew_once(self, used: StoredTokens) -> StoredTokens | None:
-        """Refreshes once for all threads whose token was refused. Only one of them reports a refusal."""
+        """Threads whose token was refused share one refresh. Only one of them reports a refusal."""
         with self._flights:
             flight = self._flight
             leads = flight is None or flight[0] != used.access_token

@@ -240,6 +240,60 @@ class SessionTest(unittest.TestCase):
         self.assertEqual(self.status(), 401)
         self.assertEqual(self.server.count("/auth/refresh"), refreshes)
 
+    def test_twenty_concurrent_calls_share_a_refresh_that_fails(self):
+        waiting = threading.Semaphore(0)
+
+        class Waited(session.Future):
+            def result(self, timeout=None):
+                # Only the other calls wait for the shared refresh without a timeout.
+                if timeout is None:
+                    waiting.release()
+                return super().result(timeout)
+
+        def observe(path):
+            if path == "/auth/refresh" and self.server.count(path) == 1:
+                self.assertTrue(all(waiting.acquire(timeout=2) for _ in range(19)))
+
+        def call(_):
+            try:
+                return self.session.http.get("/auth/protected").status_code
+            except httpx.HTTPStatusError as error:
+                return error.response.status_code
+
+        self.server.observe = observe
+        for status, code, refreshes, ended in [(503, "unavailable", 2, []), (401, "invalid_token", 1, ["refused"])]:
+            with self.subTest(status), mock.patch.object(session, "Future", Waited), ThreadPoolExecutor(20) as pool:
+                self.server.received.clear()
+                self.server.expire()
+                self.server.refresh_status, self.server.refresh_code = status, code
+                self.assertEqual(list(pool.map(call, range(20))), [status] * 20)
+                self.assertEqual(self.server.count("/auth/refresh"), refreshes)
+                self.assertEqual(self.ended, ended)
+
+    def test_a_successful_refresh_without_tokens_is_not_the_response_to_the_request(self):
+        def answer(request):
+            if request.url.path == "/auth/login":
+                return httpx.Response(200, json={"access_token": "access", "refresh_token": refresh_token(0)})
+            if request.url.path == "/auth/refresh":
+                return httpx.Response(200, content=body)
+            return httpx.Response(401, json={"code": "invalid_token"})
+
+        opened = self.open(transport=httpx.MockTransport(answer))
+        for body in (b"{}", b'{"access_token":"access"}', b"<h1>Maintenance</h1>", b"null", b""):
+            with self.subTest(body):
+                with self.assertRaisesRegex(httpx.DecodingError, "contains no tokens"):
+                    self.status(opened)
+                self.assertTrue(opened.is_signed_in)
+                self.assertEqual(self.ended, [])
+
+    def test_a_refused_refresh_ends_the_session_and_notifies_the_app_even_before_a_step_up(self):
+        self.server.expire()
+        self.server.refresh_status, self.server.refresh_code = 401, "invalid_token"
+        response = step_up.sync_detailed(client=self.session.client, body=StepUp(password="…"))
+        self.assertEqual(response.status_code, 401)
+        self.assertEqual(self.ended, ["refused"])
+        self.assertFalse(self.session.is_signed_in)
+
     def test_other_refusals_cause_no_refresh_and_no_repetition(self):
         for number, (status, code) in enumerate(
             [
@@ -330,8 +384,9 @@ class SessionTest(unittest.TestCase):
         self.assertTrue(self.session.is_signed_in)
         self.assertEqual(self.ended, [])
 
-    def test_a_response_of_the_gateway_is_an_unexpected_status(self):
-        for status in (404, 413, 429, 500, 503):
+    def test_a_response_of_the_gateway_or_a_proxy_is_an_unexpected_status(self):
+        # Python has no names for some statuses of proxies.
+        for status in (404, 413, 429, 460, 499, 500, 503, 520, 561):
             with self.subTest(status):
                 body = CredentialsByUsername("testuser", "…")
                 self.server.answers.append((status, None))
@@ -380,7 +435,8 @@ class SessionTest(unittest.TestCase):
         self.assertIn(self.storage.load().access_token, response.content.decode())
         self.assertNotIn(self.storage.load().access_token, repr(response))
         self.assertNotIn(self.storage.load().refresh_token, repr(response))
-        client = AuthenticatedClient(self.server.url, "secret", headers={"A": "secret"}, cookies={"B": "secret"})
+        options = {"headers": {"A": "secret"}, "cookies": {"B": "secret"}, "httpx_args": {"params": {"C": "secret"}}}
+        client = AuthenticatedClient(self.server.url, "secret", **options)
         client.get_httpx_client().close()
         self.assertNotIn("secret", repr(client))
 

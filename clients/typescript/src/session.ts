@@ -13,9 +13,12 @@ export interface SessionOptions {
   baseUrl: string;
   /** Where the tokens are kept; in memory by default. */
   storage?: TokenStorage;
-  /** Called once when a session ends. Not called if nobody is signed in. */
+  /**
+   * Called once when a session ends. Not called if nobody is signed in. It must not throw. It must not call `forget()`
+   * after `elsewhere`: that would remove the tokens of an account that has logged in since.
+   */
   onSignedOut?: (reason: SignedOut) => void;
-  /** Sends requests; `globalThis.fetch` by default. */
+  /** Sends requests; `globalThis.fetch` by default. It must obey the signal of the request. */
   fetch?: (request: Request) => Promise<Response>;
   /** Web Locks by default, or locks of this process where they are missing. */
   locks?: Locks;
@@ -63,12 +66,12 @@ const EFFECTS: Record<Issuing, Exclude<Effect, "ends">> & Partial<Record<keyof p
 const ATTEMPTS = 2;
 
 /**
- * The result of a refresh: new tokens, a refusal, or a response that decides nothing, such as 503. `gone` means that
- * another call or tab has ended the session or has logged in with another account, so there is nothing to report.
+ * The result of a refresh: new tokens, or a response that decides nothing, such as 503. `null` means that the session
+ * has ended or that another account has logged in.
  */
-type Renewal = Tokens | "refused" | "gone" | Response;
+type Renewal = Tokens | Response | null;
 
-/** Sends requests with the tokens of a session, and refreshes them. */
+/** Sends requests with the tokens of a session, and refreshes them. Concurrent calls and tabs share one refresh. */
 export class Session {
   readonly #base: URL;
   readonly #storage: TokenStorage;
@@ -105,8 +108,8 @@ export class Session {
   async forget(): Promise<void> {
     await this.#exclusively(async () => {
       if (await this.#load()) await this.#storage.set(null);
+      this.#seen = null;
     });
-    this.#seen = null;
   }
 
   /** Ends the subscription to changes in other tabs. */
@@ -118,46 +121,53 @@ export class Session {
    * Like `fetch`, for the API and your own routes under its address. Sends the access token, unless the request has an
    * `Authorization` header or goes elsewhere. If the server refuses the token as invalid, refreshes it and repeats the
    * request once. If the refresh gets a response that does not end the session, such as 503, returns that response.
+   *
+   * If another account has logged in elsewhere, and `onSignedOut` has not yet reported that, reports it, and throws
+   * instead of sending the request.
    */
   readonly fetch = async (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
     const request = new Request(input, init);
     const path = this.#pathOf(request);
     if (path === null || request.headers.has("Authorization")) return this.#transport(request);
     const effect = request.method === "POST" ? EFFECTS[path as keyof paths] : undefined;
-    const before = await this.#load();
-    if (!effect) return this.#authorized(request, before, (used) => this.#renewOnce(used));
+    // The signal also ends the wait for the lock or for a refresh.
+    return untilAborted(request.signal, this.#send(request, effect));
+  };
+
+  async #send(request: Request, effect: Effect | undefined): Promise<Response> {
     const begins = effect === "begins";
-    let ended: SignedOut | undefined;
+    const seen = this.#seen;
+    const before = await this.#load();
+    if (!begins && seen && before && !sameAccount(seen, before)) {
+      await this.#changedElsewhere();
+      throw new Error("another account has logged in");
+    }
+    if (!effect) return this.#authorized(request, before, (used) => this.#renewOnce(used));
     // The caller holds the lock: a refresh must not store its tokens between the response and the change.
     const change = async (request: Request): Promise<Response> => {
+      request.signal.throwIfAborted();
       const stored = await this.#load();
       // Use the account that was signed in when the call was made, even if another one has logged in since.
       const used = sameAccount(before, stored) ? stored : before;
       const response = begins
         ? await this.#transport(request)
-        : await this.#authorized(request, used, async (used) => {
-            const renewal = await this.#renew(used);
-            if (renewal === "refused") ended = "refused";
-            return renewal;
-          });
+        : await this.#authorized(request, used, (used) => this.#renew(used));
       // The limits of the request also apply to the body.
       await response.clone().arrayBuffer();
       if (!response.ok || !(begins || sameAccount(used, await this.#load()))) return response;
       if (effect === "ends") {
         await this.#storage.set(null);
-        ended = "logout";
+        this.#ended("logout");
       } else {
         const tokens = await this.#issued(response);
+        // The caller has been told that an aborted login failed.
+        if (begins) request.signal.throwIfAborted();
         if (tokens) await this.#save(tokens);
       }
       return response;
     };
-    const changed = this.#exclusively(() => this.#limited(request, change)).finally(() => {
-      if (ended) this.#ended(ended);
-    });
-    // The signal also ends the wait for the lock.
-    return untilAborted(request.signal, changed);
-  };
+    return this.#exclusively(() => this.#limited(request, change));
+  }
 
   /** The path below the base address, or null if the request goes elsewhere and must not have the token. */
   #pathOf(request: Request): string | null {
@@ -189,9 +199,11 @@ export class Session {
 
   /** The stored tokens, unless another API issued them. */
   async #load(): Promise<Tokens | null> {
+    const unseen = !this.#seen;
     const tokens = await this.#storage.get();
     if (tokens?.base_url !== this.#base.href) return null;
-    this.#seen ??= tokens;
+    // If this client had already seen tokens, it may have removed them since.
+    if (unseen) this.#seen ??= tokens;
     return tokens;
   }
 
@@ -222,18 +234,15 @@ export class Session {
     const response = await this.#transport(withToken(request, tokens));
     if (response.status !== 401 || (await codeOf(response)) !== "invalid_token") return response;
     const renewal = await renew(tokens);
-    if (renewal === "refused" || renewal === "gone") return response;
+    if (!renewal) return response;
     if (renewal instanceof Response) return renewal.clone();
     return this.#transport(withToken(again, renewal));
   }
 
-  /** Refreshes once for all concurrent calls whose token was refused. */
+  /** Concurrent calls whose token was refused share one refresh. */
   #renewOnce(used: Tokens): Promise<Renewal> {
     if (this.#renewing?.used !== used.access_token) {
-      const renewal = this.#exclusively(() => this.#renew(used)).then((renewal) => {
-        if (renewal === "refused") this.#ended("refused");
-        return renewal;
-      });
+      const renewal = this.#exclusively(() => this.#renew(used));
       const renewing = { used: used.access_token, renewal };
       this.#renewing = renewing;
       const finished = () => {
@@ -247,7 +256,7 @@ export class Session {
   /** Refreshes, unless another call or tab has done so. The caller holds the lock. */
   async #renew(used: Tokens): Promise<Renewal> {
     const stored = await this.#load();
-    if (!sameAccount(used, stored)) return "gone";
+    if (!sameAccount(used, stored)) return null;
     if (stored.access_token !== used.access_token) return stored;
     const response = await this.#exchange(stored.refresh_token);
     const renewed = response.ok ? await this.#issued(response) : null;
@@ -258,9 +267,14 @@ export class Session {
     if (!renewed && !refused) return response;
     // Without Web Locks, another tab may have logged in, logged out or refreshed in the meantime.
     const current = await this.#load();
-    if (current?.refresh_token !== stored.refresh_token) return sameAccount(used, current) ? current : "gone";
-    await this.#storage.set(renewed);
-    return renewed ?? "refused";
+    if (current?.refresh_token !== stored.refresh_token) return sameAccount(used, current) ? current : null;
+    if (renewed) {
+      await this.#save(renewed);
+    } else {
+      await this.#storage.set(null);
+      this.#ended("refused");
+    }
+    return renewed;
   }
 
   /**
@@ -292,10 +306,14 @@ export class Session {
   }
 
   async #changedElsewhere(): Promise<void> {
-    const stored = await this.#load();
-    if (sameAccount(this.#seen, stored)) return;
-    this.#ended("elsewhere");
-    this.#seen = stored;
+    if (sameAccount(this.#seen, await this.#load())) return;
+    // This tab may be making the change: compare again when it has finished.
+    await this.#exclusively(async () => {
+      const stored = await this.#load();
+      if (sameAccount(this.#seen, stored)) return;
+      this.#ended("elsewhere");
+      this.#seen = stored;
+    });
   }
 }
 

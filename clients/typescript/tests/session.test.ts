@@ -50,6 +50,11 @@ function callTwentyTimes(...clients: Latchkey[]): Promise<number[]> {
   return Promise.all(clients.flatMap((latchkey) => Array.from({ length: 20 }, () => status(latchkey))));
 }
 
+/** Sends a request, and ignores its signal. */
+async function ignoringSignals({ url, method, headers, body }: Request): Promise<Response> {
+  return fetch(url, { method, headers, body: body && (await new Response(body).text()) });
+}
+
 /** Begins a login as Bob, whose response the server sends when the returned function is called. */
 async function beginLogin(latchkey: Latchkey): Promise<() => ReturnType<typeof login>> {
   let send = () => {};
@@ -217,6 +222,20 @@ test("a repeated request has its body", async () => {
   server.expire();
   const response = await session.fetch(`${server.url}/api/notes`, { method: "POST", body: "note" });
   assert.deepEqual(await response.json(), { message: "Hello, note!" });
+});
+
+test("a refused refresh ends the session and notifies the app, even before a step-up", async () => {
+  const latchkey = await signedIn({
+    fetch: async (request) =>
+      request.url.endsWith("/auth/refresh")
+        ? Response.json({ code: "invalid_token" }, { status: 401 })
+        : fetch(request),
+  });
+  server.expire();
+  const { response } = await latchkey.api.POST("/auth/step-up", { body: { password: "…" } });
+  assert.equal(response.status, 401);
+  assert.deepEqual(ended, ["refused"]);
+  assert.equal(await latchkey.session.isSignedIn(), false);
 });
 
 test("an outage during a refresh does not end the session", async () => {
@@ -436,8 +455,21 @@ for (const reason of ["changeTimeout", "signal"] as const) {
   });
 }
 
-test("a signal ends the wait for the lock, and the request is not sent later", { timeout: 10_000 }, async () => {
+test("a signal ends the wait for a refresh", { timeout: 10_000 }, async () => {
   const latchkey = await signedIn();
+  server.expire();
+  const refreshing = new Promise<void>((begun) => {
+    server.observe = (path) => (path === "/auth/refresh" ? (begun(), new Promise(() => {})) : undefined);
+  });
+  const controller = new AbortController();
+  const call = latchkey.api.GET("/auth/protected", { signal: controller.signal });
+  await refreshing;
+  controller.abort(new Error("the page was closed"));
+  await assert.rejects(call, /the page was closed/);
+});
+
+test("a signal ends the wait for the lock, and the request is not sent later", { timeout: 10_000 }, async () => {
+  const latchkey = await signedIn({ fetch: ignoringSignals });
   const finishLogin = await beginLogin(latchkey);
   const controller = new AbortController();
   const logout = latchkey.api.POST("/auth/logout", { signal: controller.signal });
@@ -449,6 +481,17 @@ test("a signal ends the wait for the lock, and the request is not sent later", {
   // This waits until the logout has had the lock.
   await latchkey.session.forget();
   assert.equal(server.count("/auth/logout"), 0);
+});
+
+test("an aborted login signs nobody in, even if its response arrives", { timeout: 10_000 }, async () => {
+  const latchkey = client({ fetch: ignoringSignals });
+  const controller = new AbortController();
+  server.observe = () => controller.abort(new Error("the page was closed"));
+  await assert.rejects(login(latchkey, "bob", { signal: controller.signal }), /the page was closed/);
+  // This waits until the login has released the lock.
+  await latchkey.api.POST("/auth/logout");
+  assert.equal(server.count("/auth/login"), 1);
+  assert.equal(await latchkey.session.isSignedIn(), false);
 });
 
 for (const reason of ["changeTimeout", "signal"] as const) {
@@ -507,14 +550,92 @@ test("a tab is notified once if another tab logs in with another account", async
   await changed();
   assert.deepEqual(ended, []);
   await login(other, "bob");
-  // Bob's tokens are already in use, and the tab must be notified nevertheless.
-  assert.equal(await status(latchkey), 200);
+  await changed();
   await changed();
   assert.deepEqual(ended, ["elsewhere"]);
+  assert.equal(await status(latchkey), 200);
   await other.api.POST("/auth/logout");
   await changed();
   await changed();
   assert.deepEqual(ended, ["elsewhere", "elsewhere"]);
+});
+
+for (const path of ["/api/notes", "/auth/logout"]) {
+  test(`a request is not sent for another account before the app is notified: ${path}`, async () => {
+    const latchkey = await signedIn();
+    const other = client({ onSignedOut: () => {} });
+    await login(other, "bob");
+    const call = latchkey.session.fetch(`${server.url}${path}`, { method: "POST", body: "private" });
+    await assert.rejects(call, /another account has logged in/);
+    assert.equal(server.count(path), 0);
+    assert.deepEqual(ended, ["elsewhere"]);
+    assert.equal(await status(latchkey), 200);
+    assert.equal(server.received.at(-1)?.authorization, `Bearer ${(await storage.get())?.access_token}`);
+    assert.deepEqual(ended, ["elsewhere"]);
+    await login(other);
+    await login(latchkey, "bob");
+    assert.deepEqual(ended, ["elsewhere"]);
+  });
+}
+
+test("a tab is not notified of its own changes, even if the storage is slow", async () => {
+  let tokens: Tokens | null = null;
+  let changed = () => {};
+  let reads: (() => void)[] | undefined;
+  storage = {
+    name: "slow",
+    get: async () => {
+      const stored = tokens;
+      await new Promise<void>((resolve) => (reads ? reads.push(resolve) : resolve()));
+      return stored;
+    },
+    set: async (replacement) => {
+      tokens = replacement;
+      changed();
+      await new Promise(setImmediate);
+    },
+    subscribe: (listener) => {
+      changed = listener;
+      return () => {};
+    },
+  };
+  const latchkey = await signedIn();
+  for (const [change, reasons] of [
+    [() => login(latchkey, "bob"), []],
+    [() => latchkey.api.POST("/auth/logout"), ["logout"]],
+    [() => login(latchkey), ["logout"]],
+    [() => latchkey.session.forget(), ["logout"]],
+  ] as const) {
+    // The event reads the tokens before the change, and gets them after it.
+    const slow: (() => void)[] = [];
+    reads = slow;
+    changed();
+    reads = undefined;
+    await change();
+    for (const read of slow) read();
+    await new Promise(setImmediate);
+    changed();
+    await new Promise(setImmediate);
+    assert.deepEqual(ended, reasons);
+  }
+});
+
+test("refresh tokens of an unknown format are replaced too", async () => {
+  let refreshes = 0;
+  const latchkey = client({
+    fetch: async (request) => {
+      if (request.url.endsWith("/auth/protected")) {
+        const valid = request.headers.get("Authorization") === `Bearer access-${Math.max(refreshes, 1)}`;
+        return valid ? Response.json({}) : Response.json({ code: "invalid_token" }, { status: 401 });
+      }
+      if (request.url.endsWith("/auth/refresh")) refreshes += 1;
+      return Response.json({ access_token: `access-${refreshes}`, refresh_token: `refresh-${refreshes}` });
+    },
+  });
+  await login(latchkey);
+  assert.equal(await status(latchkey), 200);
+  assert.equal(await status(latchkey), 200);
+  assert.equal(refreshes, 1);
 });
 
 test("a tab that logs in with another account or forgets the tokens is not notified", async () => {
