@@ -59,6 +59,7 @@ fn expected(mails: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// The subjects of the emails, without the prefix.
 const CONFIRM: &str = "confirm your email address";
+const CONFIRM_NEW: &str = "confirm your new email address";
 const REQUESTED: &str = "a new email address was requested";
 const CHANGED: &str = "your email address has been changed";
 
@@ -76,7 +77,7 @@ async fn the_new_address_gets_a_code_and_the_old_one_two_notices() {
     let bench = Bench::start(Some("old@example.com")).await;
     bench.stack.confirm(&bench.account).await;
     assert_eq!(status(&bench.change(PASSWORD, "New@example.com").await), 202);
-    let both = expected(&[("New@example.com", CONFIRM), ("old@example.com", REQUESTED)]);
+    let both = expected(&[("New@example.com", CONFIRM_NEW), ("old@example.com", REQUESTED)]);
     let mut mailed = bench.mailed().await;
     mailed.sort();
     assert_eq!(mailed, both);
@@ -104,7 +105,7 @@ async fn a_first_address_or_a_new_spelling_sends_no_notice() {
 async fn an_unconfirmed_old_address_gets_no_notice() {
     let bench = Bench::start(Some("victim@example.com")).await;
     assert_eq!(status(&bench.change(PASSWORD, "new@example.com").await), 202);
-    assert_eq!(bench.mailed().await, expected(&[("new@example.com", CONFIRM)]));
+    assert_eq!(bench.mailed().await, expected(&[("new@example.com", CONFIRM_NEW)]));
 }
 
 /// As at login, the owner is warned if someone who knows the password uses a new network.
