@@ -1671,6 +1671,11 @@ export interface components {
         ETag: string;
         /** @description Identifies this request in the logs. Problem details repeat it. */
         RequestId: string;
+        /**
+         * @description How long the key set may be cached. By default, 600 seconds, which is also the maximum.
+         * @example public, max-age=600
+         */
+        KeySetCache: string;
         NoStore: "no-store";
         /** @description The document is public, so scripts from any origin may read it. API Gateway replaces this header where `CorsOrigins` is configured. */
         AnyOrigin: "*";
@@ -2792,7 +2797,7 @@ export interface operations {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];
                     "Access-Control-Allow-Origin": components["headers"]["AnyOrigin"];
-                    "Cache-Control"?: "public, max-age=600";
+                    "Cache-Control": components["headers"]["KeySetCache"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2817,7 +2822,7 @@ export interface operations {
                 headers: {
                     "X-Request-Id": components["headers"]["RequestId"];
                     "Access-Control-Allow-Origin": components["headers"]["AnyOrigin"];
-                    "Cache-Control"?: "public, max-age=600";
+                    "Cache-Control": components["headers"]["KeySetCache"];
                     [name: string]: unknown;
                 };
                 content?: never;

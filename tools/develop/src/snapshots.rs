@@ -23,8 +23,9 @@ pub fn unused(root: &Path, used: &Path) -> anyhow::Result<Vec<PathBuf>> {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.is_dir() {
-                // Skip build output and hidden folders.
-                if !path.is_symlink() && !name.starts_with('.') && name != "target" {
+                // Skip build output, npm packages and hidden folders.
+                let is_foreign = ["node_modules", "target"].contains(&name.as_str());
+                if !path.is_symlink() && !name.starts_with('.') && !is_foreign {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "snap")
@@ -46,7 +47,7 @@ mod tests {
     fn unused_snapshots_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        for path in ["a/snapshots", "target/a", ".hidden"] {
+        for path in ["a/snapshots", "b/node_modules", "target/a", ".hidden"] {
             fs::create_dir_all(root.join(path)).unwrap();
         }
         let file = |path: &str| {
@@ -55,7 +56,12 @@ mod tests {
             path
         };
         let (used, left) = (file("a/snapshots/used.snap"), file("a/snapshots/left.snap"));
-        for other in ["a/other.txt", "target/a/built.snap", ".hidden/hidden.snap"] {
+        for other in [
+            "a/other.txt",
+            "b/node_modules/package.snap",
+            "target/a/built.snap",
+            ".hidden/hidden.snap",
+        ] {
             file(other);
         }
         let list = root.join("list");
