@@ -3,6 +3,21 @@ export interface Locks {
   request<T>(name: string, callback: () => Promise<T>): Promise<T>;
 }
 
+/** Locks that other tabs can see: Web Locks, but not the locks of this process. */
+export interface VisibleLocks extends Locks {
+  request<T>(name: string, callback: () => Promise<T>): Promise<T>;
+  request<T>(
+    name: string,
+    options: { mode: "shared"; ifAvailable: true },
+    callback: () => Promise<T>,
+  ): Promise<T>;
+  query(): Promise<{ held?: { name?: string }[] }>;
+}
+
+export function visible(locks: Locks): locks is VisibleLocks {
+  return "query" in locks;
+}
+
 /** The last holder of each lock of this process. */
 const holders = new Map<string, Promise<unknown>>();
 

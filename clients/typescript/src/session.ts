@@ -1,4 +1,4 @@
-import { availableLocks, type Locks } from "./locks.js";
+import { availableLocks, type Locks, type VisibleLocks, visible } from "./locks.js";
 import type { components, paths } from "./schema.js";
 import { memoryStorage, sameAccount, type TokenStorage, type Tokens, tokensOf } from "./storage.js";
 
@@ -65,6 +65,9 @@ const EFFECTS: Record<Issuing, Exclude<Effect, "ends">> & Partial<Record<keyof p
 /** The maximum number of times that a refresh is sent. */
 const ATTEMPTS = 2;
 
+/** How long a client waits for changes of other tabs that a storage does not show yet, in milliseconds. */
+const LAG = 1000;
+
 /**
  * The result of a refresh: new tokens, or a response that decides nothing, such as 503. `null` means that the session
  * has ended or that another account has logged in.
@@ -78,6 +81,8 @@ export class Session {
   readonly #onSignedOut: (reason: SignedOut) => void;
   readonly #transport: (request: Request) => Promise<Response>;
   readonly #locks: Locks;
+  /** Where tabs show each other the version of the tokens; only for a storage that lags. */
+  readonly #markers: VisibleLocks | undefined;
   readonly #refreshTimeout: number;
   readonly #changeTimeout: number;
   readonly #unsubscribe: (() => void) | undefined;
@@ -85,6 +90,10 @@ export class Session {
   #renewing: { used: string; renewal: Promise<Renewal> } | undefined;
   /** Tokens of the session that this client has seen last, until it reports the end of the session. */
   #seen: Tokens | null = null;
+  /** The version of the last change in any tab. Only the holder of the lock uses it. */
+  #version = 0;
+  /** The marker that this client holds. */
+  #marker: { version: number; release: () => void } | undefined;
 
   constructor(options: SessionOptions) {
     this.#base = new URL(options.baseUrl.replace(/\/*$/, "/"));
@@ -92,6 +101,7 @@ export class Session {
     this.#onSignedOut = options.onSignedOut ?? (() => {});
     this.#transport = options.fetch ?? ((request) => globalThis.fetch(request));
     this.#locks = options.locks ?? availableLocks();
+    this.#markers = this.#storage.lags && visible(this.#locks) ? this.#locks : undefined;
     this.#refreshTimeout = options.refreshTimeout ?? 4000;
     this.#changeTimeout = options.changeTimeout ?? 30_000;
     this.#unsubscribe = this.#storage.subscribe?.(() => void this.#changedElsewhere());
@@ -107,7 +117,7 @@ export class Session {
   /** Removes the tokens without a request. The session continues on the server until it expires. */
   async forget(): Promise<void> {
     await this.#exclusively(async () => {
-      if (await this.#load()) await this.#storage.set(null);
+      if (await this.#load()) await this.#save(null);
       this.#seen = null;
     });
   }
@@ -115,6 +125,7 @@ export class Session {
   /** Ends the subscription to changes in other tabs. */
   close(): void {
     this.#unsubscribe?.();
+    this.#marker?.release();
   }
 
   /**
@@ -156,7 +167,7 @@ export class Session {
       await response.clone().arrayBuffer();
       if (!response.ok || !(begins || sameAccount(used, await this.#load()))) return response;
       if (effect === "ends") {
-        await this.#storage.set(null);
+        await this.#save(null);
         this.#ended("logout");
       } else {
         const tokens = await this.#issued(response);
@@ -177,7 +188,62 @@ export class Session {
   }
 
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    return this.#locks.request(this.#storage.name, work);
+    return this.#locks.request(this.#storage.name, async () => {
+      if (this.#markers) await this.#catchUp(this.#markers);
+      return work();
+    });
+  }
+
+  get #markerPrefix(): string {
+    return `${this.#storage.name}:version:`;
+  }
+
+  /**
+   * Waits until the storage shows the last change that a marker announces. If it shows no tokens, there is nothing to
+   * refresh, and no need to wait. The caller holds the lock.
+   */
+  async #catchUp(markers: VisibleLocks): Promise<void> {
+    const prefix = this.#markerPrefix;
+    const { held = [] } = await markers.query();
+    const versions = held.map(({ name }) => (name?.startsWith(prefix) ? Number(name.slice(prefix.length)) || 0 : 0));
+    const marked = Math.max(0, ...versions);
+    let stored = await this.#storage.get();
+    const behind = () => stored !== null && (stored.version ?? 0) < marked;
+    if (behind()) {
+      let unsubscribe: (() => void) | undefined;
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      await new Promise<void>((resolve, reject) => {
+        const check = async () => {
+          stored = await this.#storage.get();
+          if (!behind()) resolve();
+        };
+        unsubscribe = this.#storage.subscribe?.(() => void check().catch(reject));
+        timer = setTimeout(resolve, LAG);
+        // The change may have arrived before the subscription.
+        check().catch(reject);
+      }).finally(() => {
+        unsubscribe?.();
+        clearTimeout(timer);
+      });
+    }
+    this.#version = Math.max(marked, stored?.version ?? 0);
+  }
+
+  /** Shows other tabs the version of the stored change: takes a lock that nobody waits for, until the next change. */
+  #mark(markers: VisibleLocks, version: number): Promise<void> {
+    this.#version = version;
+    this.#marker?.release();
+    return new Promise((marked) => {
+      const hold = () =>
+        new Promise<void>((release) => {
+          this.#marker = { version, release };
+          marked();
+        });
+      // The tokens are stored even if the browser refuses the marker.
+      markers
+        .request(`${this.#markerPrefix}${version}`, { mode: "shared", ifAvailable: true }, hold)
+        .then(marked, marked);
+    });
   }
 
   /** Limits the time of requests that change the session, and refuses redirects, which could send secrets elsewhere. */
@@ -201,15 +267,20 @@ export class Session {
   async #load(): Promise<Tokens | null> {
     const unseen = !this.#seen;
     const tokens = await this.#storage.get();
+    // Another tab holds a marker for a newer version.
+    if (this.#marker && (tokens?.version ?? 0) > this.#marker.version) this.#marker.release();
     if (tokens?.base_url !== this.#base.href) return null;
     // If this client had already seen tokens, it may have removed them since.
     if (unseen) this.#seen ??= tokens;
     return tokens;
   }
 
-  async #save(tokens: Tokens): Promise<void> {
-    await this.#storage.set(tokens);
-    this.#seen = tokens;
+  /** Stores tokens, or removes them. The caller holds the lock. */
+  async #save(tokens: Tokens | null): Promise<void> {
+    const version = this.#version + 1;
+    await this.#storage.set(tokens && this.#markers ? { ...tokens, version } : tokens);
+    if (tokens) this.#seen = tokens;
+    if (this.#markers) await this.#mark(this.#markers, version);
   }
 
   /** The tokens in a response, if it contains any. The response can still be read afterwards. */
@@ -271,7 +342,7 @@ export class Session {
     if (renewed) {
       await this.#save(renewed);
     } else {
-      await this.#storage.set(null);
+      await this.#save(null);
       this.#ended("refused");
     }
     return renewed;

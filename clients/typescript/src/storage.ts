@@ -4,6 +4,8 @@ export interface Tokens {
   refresh_token: string;
   /** The address of the API. A client ignores the tokens of another API. */
   base_url: string;
+  /** Increases with each change, in a storage that `lags`. */
+  version?: number;
 }
 
 /** Where a client keeps its tokens. */
@@ -15,6 +17,8 @@ export interface TokenStorage {
   set(tokens: Tokens | null): void | Promise<void>;
   /** Calls `changed` when another tab has changed the tokens. Returns a function that ends the subscription. */
   subscribe?(changed: () => void): () => void;
+  /** Whether `get` may return older tokens for a moment after another tab has changed them, until `changed` is called. */
+  readonly lags?: boolean;
 }
 
 /** Keeps the tokens in this page or process only: they are gone after a reload, and no other tab has them. */
@@ -37,6 +41,8 @@ export function memoryStorage(): TokenStorage {
 export function webStorage(area: Storage, name = "latchkey"): TokenStorage {
   return {
     name,
+    // Browsers copy `localStorage` into each process, and update the copies asynchronously.
+    lags: area !== globalThis.sessionStorage,
     get: () => parse(area.getItem(name)),
     set: (tokens) => {
       if (tokens) area.setItem(name, JSON.stringify(tokens));
@@ -64,9 +70,9 @@ function parse(text: string | null): Tokens | null {
 
 /** The tokens in a value of unknown shape, if it contains them. */
 export function tokensOf(value: unknown): Tokens | null {
-  const { access_token, refresh_token, base_url } = (value ?? {}) as Partial<Tokens>;
+  const { access_token, refresh_token, base_url, version } = (value ?? {}) as Partial<Tokens>;
   return typeof access_token === "string" && typeof refresh_token === "string" && typeof base_url === "string"
-    ? { access_token, refresh_token, base_url }
+    ? { access_token, refresh_token, base_url, ...(Number.isSafeInteger(version) && { version }) }
     : null;
 }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
+import { afterEach, beforeEach, mock, test } from "node:test";
 import {
   createLatchkey,
   type Latchkey,
@@ -77,14 +77,16 @@ async function beginLogin(latchkey: Latchkey): Promise<() => ReturnType<typeof l
 }
 
 /** Events of a browser about changes in another tab. */
-function storageEvents(local: Storage): () => Promise<unknown> {
+function storageEvents(...areas: Storage[]): () => Promise<unknown> {
   const window = new EventTarget();
   Object.assign(globalThis, {
     addEventListener: window.addEventListener.bind(window),
     removeEventListener: window.removeEventListener.bind(window),
   });
   return () => {
-    window.dispatchEvent(Object.assign(new Event("storage"), { storageArea: local, key: "latchkey" }));
+    for (const storageArea of areas) {
+      window.dispatchEvent(Object.assign(new Event("storage"), { storageArea, key: "latchkey" }));
+    }
     return new Promise(setImmediate);
   };
 }
@@ -101,14 +103,61 @@ function sharedLocks(): Locks {
   };
 }
 
-/** The `localStorage` of a browser, without events. */
-function area(): Storage {
+/** The `localStorage` of a browser, without events. Calls `changed` after each change. */
+function area(changed: (value: string | null) => void = () => {}): Storage {
   const items = new Map<string, string>();
   return {
     getItem: (key: string) => items.get(key) ?? null,
-    setItem: (key: string, value: string) => void items.set(key, value),
-    removeItem: (key: string) => void items.delete(key),
+    setItem: (key: string, value: string) => {
+      items.set(key, value);
+      changed(value);
+    },
+    removeItem: (key: string) => {
+      items.delete(key);
+      changed(null);
+    },
   } as Storage;
+}
+
+/**
+ * Two tabs with Web Locks, and the names of the markers that they hold. A tab sees a change of the other one only after
+ * `deliver`. After a tab has looked for markers, the next function of `queried` is called.
+ */
+function laggingTabs() {
+  const queried: (() => unknown)[] = [];
+  let latest: string | null = null;
+  const wrote = (value: string | null) => {
+    latest = value;
+  };
+  const areas = [area(wrote), area(wrote)] as const;
+  const changed = storageEvents(...areas);
+  const deliver = async () => {
+    await new Promise(setImmediate);
+    for (const copy of areas) {
+      if (latest === null) copy.removeItem("latchkey");
+      else copy.setItem("latchkey", latest);
+    }
+    return changed();
+  };
+  const markers: string[] = [];
+  const exclusive = sharedLocks();
+  const locks = {
+    async request(name: string, ...rest: unknown[]): Promise<never> {
+      const callback = rest.pop() as () => Promise<never>;
+      if (rest.length === 0) return exclusive.request(name, callback);
+      markers.push(name);
+      return callback().finally(() => markers.splice(markers.indexOf(name), 1));
+    },
+    async query() {
+      const next = queried.shift();
+      if (next) setImmediate(next);
+      return { held: ["latchkey", ...markers].map((name) => ({ name })) };
+    },
+  };
+  const told: [SignedOut[], SignedOut[]] = [[], []];
+  const tab = (index: 0 | 1) =>
+    client({ storage: webStorage(areas[index]), locks, onSignedOut: (reason) => told[index].push(reason) });
+  return { tabs: [tab(0), tab(1)] as const, told, deliver, queried, markers, locks };
 }
 
 test("twenty concurrent calls with an expired token cause one refresh", async () => {
@@ -128,6 +177,77 @@ test("concurrent calls in two tabs cause one refresh", async () => {
   server.expire();
   assert.deepEqual(await callTwentyTimes(...tabs), Array(40).fill(200));
   assert.equal(server.count("/auth/refresh"), 1);
+});
+
+test("a tab that does not see the refresh of another tab yet sends no second one", async () => {
+  const { tabs, told, deliver, queried, markers } = laggingTabs();
+  await login(tabs[0]);
+  await deliver();
+  server.expire();
+  assert.deepEqual(await callTwentyTimes(tabs[0]), Array(20).fill(200));
+  queried.push(deliver);
+  assert.deepEqual(await callTwentyTimes(tabs[1]), Array(20).fill(200));
+  assert.equal(server.count("/auth/refresh"), 1);
+  assert.deepEqual(markers, ["latchkey:version:2"]);
+  assert.deepEqual(told, [[], []]);
+});
+
+test("a tab that does not see the logout of another tab yet sends no refresh", async () => {
+  const { tabs, told, deliver, queried, markers } = laggingTabs();
+  await login(tabs[0]);
+  await deliver();
+  await tabs[0].api.POST("/auth/logout");
+  queried.push(deliver);
+  assert.equal(await status(tabs[1]), 401);
+  assert.equal(server.count("/auth/refresh"), 0);
+  await new Promise(setImmediate);
+  assert.deepEqual(told, [["logout"], ["elsewhere"]]);
+  // The count continues after the tokens have been removed.
+  await login(tabs[1]);
+  assert.deepEqual(markers, ["latchkey:version:2", "latchkey:version:3"]);
+});
+
+test("a tab that never sees the refresh of another tab goes on", { timeout: 10_000 }, async () => {
+  const { tabs, deliver, queried } = laggingTabs();
+  await login(tabs[0]);
+  await deliver();
+  server.expire();
+  assert.equal(await status(tabs[0]), 200);
+  server.expire();
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    queried.push(() => mock.timers.tick(1000));
+    assert.equal(await status(tabs[1]), 200);
+  } finally {
+    mock.timers.reset();
+  }
+  assert.equal(server.count("/auth/refresh"), 2);
+});
+
+test("a client holds one marker, until it sees a newer version or is closed", async () => {
+  const { tabs, deliver, markers } = laggingTabs();
+  await login(tabs[0]);
+  await tabs[0].api.POST("/auth/step-up", { body: { password: "…" } });
+  assert.deepEqual(markers, ["latchkey:version:2"]);
+  await deliver();
+  await tabs[1].api.POST("/auth/step-up", { body: { password: "…" } });
+  await deliver();
+  assert.deepEqual(markers, ["latchkey:version:3"]);
+  tabs[1].session.close();
+  await new Promise(setImmediate);
+  assert.deepEqual(markers, []);
+});
+
+test("tabs do not compare the versions of their own sessionStorage", async () => {
+  const { locks, markers } = laggingTabs();
+  const sessionStorage = area();
+  Object.assign(globalThis, { sessionStorage });
+  try {
+    await login(client({ storage: webStorage(sessionStorage), locks }));
+    assert.deepEqual(markers, []);
+  } finally {
+    Reflect.deleteProperty(globalThis, "sessionStorage");
+  }
 });
 
 test("two clients of a process that share tokens refresh once without Web Locks", async () => {
