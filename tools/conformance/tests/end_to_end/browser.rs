@@ -54,6 +54,30 @@ const element = document.activeElement;
 return (element.labels?.[0] ?? element).innerText.trim();
 ";
 
+/// Starts chromedriver on a free port, and returns its address.
+///
+/// chromedriver chooses a free IPv4 port, and ends if the IPv6 port with the same number is not free.
+async fn start_driver() -> (Group, String) {
+    for _ in 0..10 {
+        let mut driver = command("chromedriver");
+        driver.arg("--port=0").stdout(Stdio::piped());
+        let mut driver = Group::spawn(&mut driver).expect(
+            "chromedriver is missing: install Chromium (Debian: apt-get install chromium chromium-driver)",
+        );
+        let mut lines = BufReader::new(driver.child().stdout.take().unwrap()).lines();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            let Some((_, port)) = line.split_once("started successfully on port ") else {
+                continue;
+            };
+            let url = format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
+            // Keep the pipe open: chromedriver may write to it.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return (driver, url);
+        }
+    }
+    panic!("chromedriver did not find a free port");
+}
+
 /// A headless Chromium with a profile of its own.
 #[derive(Debug)]
 pub(super) struct Browser {
@@ -69,20 +93,7 @@ impl Browser {
     /// Starts Chromium with this preferred language, such as `en` or `de`.
     pub(super) async fn start(language: &str) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let mut driver = command("chromedriver");
-        driver.arg("--port=0").stdout(Stdio::piped());
-        let mut driver = Group::spawn(&mut driver).expect(
-            "chromedriver is missing: install Chromium (Debian: apt-get install chromium chromium-driver)",
-        );
-        let mut lines = BufReader::new(driver.child().stdout.take().unwrap()).lines();
-        let url = loop {
-            let line = lines.next_line().await.unwrap().expect("chromedriver ended");
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break format!("http://127.0.0.1:{}", port.trim_end_matches('.'));
-            }
-        };
-        // Keep the pipe open: chromedriver may write to it.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let (driver, url) = start_driver().await;
         let mut arguments = ARGUMENTS.map(str::to_owned).to_vec();
         arguments.push(format!("--accept-lang={language}"));
         arguments.push(format!("--user-data-dir={}", profile.path().display()));
