@@ -75,7 +75,7 @@ async fn start_driver() -> (Group, String) {
             return (driver, url);
         }
     }
-    panic!("chromedriver did not find a free port");
+    panic!("chromedriver ended ten times: see its messages above");
 }
 
 /// A headless Chromium with a profile of its own.
